@@ -1,0 +1,48 @@
+# chatsys: `make help` lists what there is.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help bench test serve lint format notebooks clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-zA-Z.]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bench: $(STAMP) ## Measure memory against PostgreSQL and write reports/latest
+	$(BIN)/chatsys bench
+
+test: $(STAMP) lint ## Run every test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+serve: $(STAMP) ## Start the chat server on an embedded PostgreSQL
+	$(BIN)/chatsys serve
+
+lint: $(STAMP) ## Check style, types and import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Put the source into the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: $(STAMP) ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+.venv: $(STAMP) ## Make the environment
+
+$(STAMP): pyproject.toml constraints.txt
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+	  "$(PYTHON)" -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $(STAMP)
+
+clean: ## Remove the environment and the embedded database
+	rm -rf $(VENV) .chatsys

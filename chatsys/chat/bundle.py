@@ -1,0 +1,79 @@
+"""The bundle that every verb takes: where things are remembered, whom to tell, what time it is, what the limits are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import uuid_utils
+
+from chatsys.chat.attempts import LoginAttempts
+from chatsys.chat.fanout import Fanout, NullFanout
+from chatsys.chat.passwords import Passwords
+from chatsys.chat.tokens import Tokens
+from chatsys.model.rules import milliseconds
+from chatsys.store.contract import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a client may ask for. Counts, and ``login_window`` in seconds."""
+
+    history: int = 100
+    replay: int = 1000
+    page: int = 1000
+    users: int = 100
+    search: int = 50
+    login_attempts: int = 10
+    login_window: float = 900.0
+
+
+class Clock:
+    """The time in UTC, cut to milliseconds."""
+
+    def now(self) -> datetime:
+        """This moment."""
+        return milliseconds(datetime.now(UTC))
+
+
+def new_id() -> str:
+    """A new UUID, version 7: increasing within one process."""
+    return str(uuid_utils.uuid7())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """One chat: the store, the fan-out, the clock, the limits, and who may log in."""
+
+    store: Store
+    tokens: Tokens
+    passwords: Passwords
+    attempts: LoginAttempts
+    fanout: Fanout = field(default_factory=NullFanout)
+    clock: Clock = field(default_factory=Clock)
+    limits: Limits = field(default_factory=Limits)
+    server_id: str = field(default_factory=new_id)
+
+
+@asynccontextmanager
+async def open_chat(
+    store: Store,
+    *,
+    secret: str,
+    token_lifetime: timedelta = timedelta(days=7),
+    fanout: Fanout | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[Chat]:
+    """A chat over an open store. ``secret`` signs the tokens; without a ``fanout`` nobody is told."""
+    limits = limits or Limits()
+    with Passwords() as passwords:
+        yield Chat(
+            store=store,
+            tokens=Tokens(secret, token_lifetime),
+            passwords=passwords,
+            attempts=LoginAttempts(limits.login_attempts, limits.login_window),
+            fanout=fanout or NullFanout(),
+            limits=limits,
+        )

@@ -1,0 +1,199 @@
+"""Verbs in a room: join, send, acknowledge, type, leave (contract §6, §8, §9 and §14)."""
+
+from __future__ import annotations
+
+from chatsys.chat.bundle import Chat, new_id
+from chatsys.chat.fanout import (
+    MessageDelivered,
+    MessagePosted,
+    MessageRead,
+    MessagesRead,
+    PresenceChanged,
+    Typing,
+    UserJoined,
+    UserLeft,
+)
+from chatsys.errors import InvalidInput, JoinRefused, TokenInvalid, UserNotFound
+from chatsys.model import rules
+from chatsys.model.values import (
+    EndedSession,
+    Joined,
+    Message,
+    NewMessage,
+    NewSession,
+    Participant,
+    Posted,
+    Room,
+    RoomStats,
+    Session,
+    User,
+)
+
+
+async def identify(chat: Chat, *, token: object, username: object, user_id: object, socket_id: str) -> Participant:
+    """Who joins (contract §8.3): the token's account, else a guest. Raises JoinRefused for a guest without a name."""
+    if isinstance(token, str) and token:
+        user = await _account_of(chat, token)
+        if user is not None:
+            return participant(user)
+    name = rules.guest_name(username)
+    if name is None:
+        raise JoinRefused
+    return Participant(
+        user_id=rules.guest_id(user_id, socket_id),
+        username=name,
+        display_name=name,
+        avatar=rules.default_avatar(name),
+        guest=True,
+    )
+
+
+def participant(user: User) -> Participant:
+    """How an account appears in a room."""
+    return Participant(user_id=user.user_id, username=user.username, display_name=user.display_name, avatar=user.avatar)
+
+
+async def join(chat: Chat, room: str, who: Participant, socket_id: str) -> Joined:
+    """Let ``who`` into ``room``; the others are told. The caller has left any other room before.
+
+    Raises JoinRefused if the account is gone by now.
+    """
+    new = NewSession(
+        session_id=new_id(),
+        socket_id=socket_id,
+        room=room,
+        who=who,
+        at=chat.clock.now(),
+        server_id=chat.server_id,
+    )
+    try:
+        joined = await chat.store.open_session(new)
+    except UserNotFound as error:
+        raise JoinRefused from error
+    if joined.session.session_id == new.session_id:
+        await chat.fanout.publish(UserJoined(room=room, session=joined.session))
+    return joined
+
+
+async def leave(chat: Chat, session: Session) -> EndedSession | None:
+    """End a session and tell those who remain; None (and nobody is told) if it had ended."""
+    ended = await chat.store.close_session(session.session_id, chat.clock.now())
+    if ended is not None:
+        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
+    return ended
+
+
+async def send(chat: Chat, session: Session, text: object, client_message_id: object = None) -> Posted:
+    """Store a message and tell the room, unless it is a repetition.
+
+    Raises InvalidInput for a text that can't be one or a bad ``client_message_id``.
+    """
+    stored = rules.message_text(text)
+    if stored is None:
+        raise InvalidInput(message="Message must be a text that is not blank")
+    client_id = _client_message_id(client_message_id)
+    posted = await chat.store.post_message(
+        NewMessage(
+            message_id=new_id(),
+            room=session.room,
+            who=session.who,
+            text=stored,
+            at=chat.clock.now(),
+            client_message_id=client_id,
+        )
+    )
+    if not posted.duplicate:
+        await chat.fanout.publish(MessagePosted(room=session.room, message=posted.message))
+    return posted
+
+
+async def delivered(chat: Chat, session: Session, message_id: str) -> bool:
+    """Record that the session's user got a message; false if there is nothing to record."""
+    at = chat.clock.now()
+    receipt = await chat.store.mark_delivered(session.room, message_id, session.who, at)
+    if receipt is None:
+        return False
+    await chat.fanout.publish(
+        MessageDelivered(
+            room=session.room, message_id=receipt.message_id, delivered_to=receipt.user_ids, by=session.who, at=at
+        )
+    )
+    return True
+
+
+async def read(chat: Chat, session: Session, message_id: str) -> bool:
+    """Record that the session's user read a message; false if there is nothing to record."""
+    at = chat.clock.now()
+    receipt = await chat.store.mark_read(session.room, message_id, session.who, at)
+    if receipt is None:
+        return False
+    await chat.fanout.publish(
+        MessageRead(room=session.room, message_id=receipt.message_id, read_by=receipt.user_ids, by=session.who, at=at)
+    )
+    return True
+
+
+async def read_all(chat: Chat, session: Session) -> list[str]:
+    """Mark all that others wrote in the session's room as read; the ids of the newly marked."""
+    at = chat.clock.now()
+    ids = list(await chat.store.mark_all_read(session.room, session.who, at))
+    if ids:
+        await chat.fanout.publish(MessagesRead(room=session.room, message_ids=ids, by=session.who, at=at))
+    return ids
+
+
+async def typing(chat: Chat, session: Session, is_typing: bool) -> None:
+    """Tell the others; nothing is stored."""
+    await chat.fanout.publish(
+        Typing(room=session.room, who=session.who, socket_id=session.socket_id, is_typing=is_typing)
+    )
+
+
+async def set_online(chat: Chat, session: Session, online: bool) -> None:
+    """Set the user's status (a guest's is told and not stored) and tell the room."""
+    at = chat.clock.now()
+    if not session.who.guest:
+        await chat.store.set_online(session.who.user_id, online, at)
+    await chat.fanout.publish(PresenceChanged(room=session.room, who=session.who, online=online, last_seen=at))
+
+
+async def history(chat: Chat, room: str, limit: int | None = None, offset: int = 0) -> list[Message]:
+    """A page of the room, oldest first, ``offset`` counted from the newest; at most ``limits.page``."""
+    limit = chat.limits.history if limit is None else min(limit, chat.limits.page)
+    return await chat.store.history(room, limit, offset) if limit else []
+
+
+async def missed(chat: Chat, room: str, since: int) -> list[Message]:
+    """What came after ``since``, oldest first: the newest ``limits.replay`` of it."""
+    return await chat.store.messages_since(room, since, chat.limits.replay)
+
+
+async def rooms(chat: Chat) -> list[Room]:
+    """All rooms by name."""
+    return await chat.store.rooms()
+
+
+async def stats(chat: Chat, room: str) -> RoomStats:
+    """Counts of one room."""
+    return await chat.store.room_stats(room)
+
+
+async def members(chat: Chat, room: str) -> list[Session]:
+    """The room's sessions in order of joining."""
+    return await chat.store.sessions(room)
+
+
+async def _account_of(chat: Chat, token: str) -> User | None:
+    try:
+        claims = chat.tokens.verify(token)
+    except TokenInvalid:
+        return None
+    return await chat.store.user_by_id(claims["userId"])
+
+
+def _client_message_id(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and 1 <= len(value) <= rules.CLIENT_MESSAGE_ID_MAX and "\0" not in value:
+        return rules.clean_surrogates(value)
+    raise InvalidInput(message=f"clientMessageId must be a string of 1 to {rules.CLIENT_MESSAGE_ID_MAX} characters")

@@ -1,0 +1,90 @@
+"""What a verb tells the world, once the store has committed it, and the seam that carries it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+
+from chatsys.model.values import EndedSession, Message, Participant, Session, Value
+
+
+class Event(Value):
+    """Something that happened in a room."""
+
+    room: str
+
+
+class MessagePosted(Event):
+    """To all sockets in the room, in the order of ``message.seq``."""
+
+    message: Message
+
+
+class UserJoined(Event):
+    """A new session in the room: ``user-joined`` to the others, the list of users to all."""
+
+    session: Session
+
+
+class UserLeft(Event):
+    """A session ended: ``user-left``, then ``user-status-update`` if it was the last, then the list of users."""
+
+    ended: EndedSession
+
+
+class PresenceChanged(Event):
+    """A participant set its status: to all in the room."""
+
+    who: Participant
+    online: bool
+    last_seen: datetime
+
+
+class Typing(Event):
+    """To all in the room but ``socket_id``."""
+
+    who: Participant
+    socket_id: str
+    is_typing: bool
+
+
+class MessageDelivered(Event):
+    """To all in the room. ``delivered_to`` is the complete set so far."""
+
+    message_id: str
+    delivered_to: Sequence[str]
+    by: Participant
+    at: datetime
+
+
+class MessageRead(Event):
+    """To all in the room. ``read_by`` is the complete set so far."""
+
+    message_id: str
+    read_by: Sequence[str]
+    by: Participant
+    at: datetime
+
+
+class MessagesRead(Event):
+    """To all in the room: exactly the newly marked messages, at least one."""
+
+    message_ids: Sequence[str]
+    by: Participant
+    at: datetime
+
+
+class Fanout(ABC):
+    """Carries events to those they concern. Never raises for a recipient's fault, never waits for a slow one."""
+
+    @abstractmethod
+    async def publish(self, event: Event) -> None:
+        """Hand ``event`` on. Events published one after another for one room arrive in that order."""
+
+
+class NullFanout(Fanout):
+    """Nobody listens: for a store without a server, as in the command line's verbs."""
+
+    async def publish(self, event: Event) -> None:
+        """Drop the event."""

@@ -1,0 +1,43 @@
+"""Tokens: JWT, HS256, stateless (contract §2)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import jwt
+
+from chatsys.errors import TokenInvalid
+from chatsys.model.values import User
+
+_ALGORITHM = "HS256"
+
+
+class Tokens:
+    """Sign and verify tokens with one secret."""
+
+    def __init__(self, secret: str, lifetime: timedelta) -> None:
+        self._secret = secret
+        self._lifetime = int(lifetime.total_seconds())
+
+    def issue(self, user: User, now: datetime) -> str:
+        """A token for ``user``, valid from ``now`` for the lifetime."""
+        issued = int(now.timestamp())
+        claims = {
+            "userId": user.user_id,
+            "username": user.username,
+            "email": user.email,
+            "iat": issued,
+            "exp": issued + self._lifetime,
+        }
+        return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
+
+    def verify(self, token: str) -> dict[str, Any]:
+        """The claims. Raises TokenInvalid for anything that does not verify, whatever the reason."""
+        try:
+            claims = jwt.decode(token, self._secret, algorithms=[_ALGORITHM], options={"require": ["exp", "iat"]})
+        except (jwt.PyJWTError, ValueError, TypeError, UnicodeError) as error:
+            raise TokenInvalid from error
+        if not all(isinstance(claims.get(name), str) for name in ("userId", "username", "email")):
+            raise TokenInvalid
+        return claims

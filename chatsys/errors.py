@@ -1,0 +1,326 @@
+"""Every error of chatsys, each with a stable code and the data it carries.
+
+The tree::
+
+    ChatsysError
+    ├── InvalidInput             validation_failed      errors
+    │   └── MalformedRequest     malformed_request
+    ├── Unauthorized
+    │   ├── TokenMissing         no_token
+    │   ├── TokenInvalid         invalid_token
+    │   ├── InvalidCredentials   invalid_credentials
+    │   └── WrongPassword        wrong_password
+    ├── Forbidden                access_denied
+    ├── NotFound
+    │   └── UserNotFound         user_not_found
+    ├── Conflict
+    │   └── UserExists           user_exists
+    ├── TooManyAttempts          too_many_attempts      retry_after
+    ├── JoinRefused              join_refused
+    ├── NoSession                no_session
+    ├── StoreError               hint: the command or action that helps
+    │   ├── StoreUnavailable     store_unavailable      (passing: worth trying again)
+    │   │   ├── ConnectionRefused    connection_refused
+    │   │   ├── TooManyConnections   too_many_connections
+    │   │   ├── StatementTimeout     statement_timeout
+    │   │   ├── ServerShuttingDown   server_shutting_down
+    │   │   └── WriteQueueFull       write_queue_full
+    │   ├── HostNotFound         host_not_found
+    │   ├── AuthenticationFailed authentication_failed
+    │   ├── DatabaseMissing      database_missing
+    │   ├── PermissionDenied     permission_denied
+    │   ├── ExtensionNotAllowed  extension_not_allowed
+    │   ├── DiskFull             disk_full
+    │   ├── ReadOnlyDatabase     read_only_database
+    │   ├── TlsFailed            tls_failed
+    │   ├── SchemaMissing        schema_missing
+    │   ├── SchemaOutdated       schema_outdated        found, expected
+    │   ├── SchemaTooNew         schema_too_new         found, expected
+    │   ├── UnsupportedServer    unsupported_server
+    │   ├── BadDatabaseUrl       bad_database_url
+    │   └── EmbeddedFailed       embedded_failed
+    ├── SettingsError            bad_setting            name, value, allowed
+    └── OperatorError            operator_error         hint
+
+The docstring of a class is its default message. Nothing here imports anything of chatsys.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ChatsysError(Exception):
+    """Something went wrong in chatsys."""
+
+    code: ClassVar[str] = "chatsys_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message if message is not None else (type(self).__doc__ or "").strip()
+        super().__init__(self.message)
+
+
+class InvalidInput(ChatsysError):
+    """Validation failed"""
+
+    code = "validation_failed"
+
+    def __init__(self, errors: tuple[str, ...] = (), message: str | None = None) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+class MalformedRequest(InvalidInput):
+    """Malformed request"""
+
+    code = "malformed_request"
+
+
+class Unauthorized(ChatsysError):
+    """Unauthorized"""
+
+    code = "unauthorized"
+
+
+class TokenMissing(Unauthorized):
+    """No token provided"""
+
+    code = "no_token"
+
+
+class TokenInvalid(Unauthorized):
+    """Invalid or expired token"""
+
+    code = "invalid_token"
+
+
+class InvalidCredentials(Unauthorized):
+    """Invalid credentials"""
+
+    code = "invalid_credentials"
+
+
+class WrongPassword(Unauthorized):
+    """Current password is incorrect"""
+
+    code = "wrong_password"
+
+
+class Forbidden(ChatsysError):
+    """Access denied. You can only modify your own profile."""
+
+    code = "access_denied"
+
+
+class NotFound(ChatsysError):
+    """Not found"""
+
+    code = "not_found"
+
+
+class UserNotFound(NotFound):
+    """User not found"""
+
+    code = "user_not_found"
+
+
+class Conflict(ChatsysError):
+    """Conflict"""
+
+    code = "conflict"
+
+
+class UserExists(Conflict):
+    """Username or email already exists"""
+
+    code = "user_exists"
+
+
+class TooManyAttempts(ChatsysError):
+    """Too many failed login attempts"""
+
+    code = "too_many_attempts"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class JoinRefused(ChatsysError):
+    """Failed to join room"""
+
+    code = "join_refused"
+
+
+class NoSession(ChatsysError):
+    """Join a room first"""
+
+    code = "no_session"
+
+
+class StoreError(ChatsysError):
+    """The store failed"""
+
+    code = "store_error"
+
+    def __init__(self, message: str | None = None, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class StoreUnavailable(StoreError):
+    """Service temporarily unavailable"""
+
+    code = "store_unavailable"
+
+
+class ConnectionRefused(StoreUnavailable):
+    """Nothing answers at the database's address"""
+
+    code = "connection_refused"
+
+
+class TooManyConnections(StoreUnavailable):
+    """The database has no free connection"""
+
+    code = "too_many_connections"
+
+
+class StatementTimeout(StoreUnavailable):
+    """The database took longer than the statement timeout"""
+
+    code = "statement_timeout"
+
+
+class ServerShuttingDown(StoreUnavailable):
+    """The database is starting up or shutting down"""
+
+    code = "server_shutting_down"
+
+
+class WriteQueueFull(StoreUnavailable):
+    """Too many writes are waiting for the database"""
+
+    code = "write_queue_full"
+
+
+class HostNotFound(StoreError):
+    """The database's host name does not resolve"""
+
+    code = "host_not_found"
+
+
+class AuthenticationFailed(StoreError):
+    """The database refused the user name or password"""
+
+    code = "authentication_failed"
+
+
+class DatabaseMissing(StoreError):
+    """The database does not exist"""
+
+    code = "database_missing"
+
+
+class PermissionDenied(StoreError):
+    """The database role lacks a right"""
+
+    code = "permission_denied"
+
+
+class ExtensionNotAllowed(StoreError):
+    """The database role may not create an extension that chatsys needs"""
+
+    code = "extension_not_allowed"
+
+
+class DiskFull(StoreError):
+    """The disk of the database is full"""
+
+    code = "disk_full"
+
+
+class ReadOnlyDatabase(StoreError):
+    """The database is read-only or a standby"""
+
+    code = "read_only_database"
+
+
+class TlsFailed(StoreError):
+    """TLS to the database failed"""
+
+    code = "tls_failed"
+
+
+class SchemaMissing(StoreError):
+    """The database has no chatsys schema"""
+
+    code = "schema_missing"
+
+
+class SchemaOutdated(StoreError):
+    """The database schema is older than this program"""
+
+    code = "schema_outdated"
+
+    def __init__(self, found: str, expected: str, *, hint: str = "") -> None:
+        super().__init__(
+            f"The database schema is at {found}, older than this program, which needs {expected}.",
+            hint=hint,
+        )
+        self.found = found
+        self.expected = expected
+
+
+class SchemaTooNew(StoreError):
+    """The database schema is newer than this program"""
+
+    code = "schema_too_new"
+
+    def __init__(self, found: str, expected: str, *, hint: str = "") -> None:
+        super().__init__(
+            f"The database schema is at {found}, which this program (at {expected}) does not know.",
+            hint=hint,
+        )
+        self.found = found
+        self.expected = expected
+
+
+class UnsupportedServer(StoreError):
+    """This PostgreSQL version is not supported"""
+
+    code = "unsupported_server"
+
+
+class BadDatabaseUrl(StoreError):
+    """The database URL is not usable"""
+
+    code = "bad_database_url"
+
+
+class EmbeddedFailed(StoreError):
+    """The embedded PostgreSQL did not start"""
+
+    code = "embedded_failed"
+
+
+class SettingsError(ChatsysError):
+    """A setting has a bad value"""
+
+    code = "bad_setting"
+
+    def __init__(self, name: str, value: str, allowed: str) -> None:
+        super().__init__(f"{name}={value!r} is not allowed: {allowed}")
+        self.name = name
+        self.value = value
+        self.allowed = allowed
+
+
+class OperatorError(ChatsysError):
+    """A command can't do what was asked"""
+
+    code = "operator_error"
+
+    def __init__(self, message: str | None = None, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint

@@ -1,0 +1,155 @@
+"""The values that cross every wall of the house."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all values: immutable, slotted, compared by content."""
+
+
+class User(Value):
+    """An account. ``password_hash`` never leaves ``chat``."""
+
+    user_id: str
+    username: str
+    email: str
+    password_hash: str
+    display_name: str
+    avatar: str
+    bio: str
+    online: bool
+    last_seen: datetime | None
+    created_at: datetime
+    last_login: datetime | None
+
+
+class UserChanges(Value):
+    """What a profile update sets; None leaves a field as it is."""
+
+    display_name: str | None = None
+    avatar: str | None = None
+    bio: str | None = None
+    password_hash: str | None = None
+
+
+class Participant(Value):
+    """Who speaks in a room: a registered user, or a guest (whose ``user_id`` is never shaped like a UUID)."""
+
+    user_id: str
+    username: str
+    display_name: str
+    avatar: str
+    guest: bool = False
+
+
+class Session(Value):
+    """One socket in one room. ``online`` and ``last_seen`` are the participant's, as of the read."""
+
+    session_id: str
+    socket_id: str
+    room: str
+    who: Participant
+    joined_at: datetime
+    online: bool = True
+    last_seen: datetime | None = None
+
+
+class NewSession(Value):
+    """What ``Store.open_session`` remembers. ``server_id`` is the server process that holds the socket."""
+
+    session_id: str
+    socket_id: str
+    room: str
+    who: Participant
+    at: datetime
+    server_id: str
+
+
+class Joined(Value):
+    """The answer of ``Store.open_session``: the session and the room's newest sequence number at that moment."""
+
+    session: Session
+    last_seq: int
+
+
+class EndedSession(Value):
+    """A session that ended. ``last`` is true if the participant has no other session left anywhere."""
+
+    session: Session
+    last: bool
+    at: datetime
+
+
+class NewMessage(Value):
+    """What ``Store.post_message`` stores. ``client_message_id`` makes a repetition harmless."""
+
+    message_id: str
+    room: str
+    who: Participant
+    text: str
+    at: datetime
+    client_message_id: str | None = None
+
+
+class Message(Value):
+    """A stored message with its receipts; ``seq`` is its place in the room, from 1 without gaps.
+
+    ``username``, ``display_name`` and ``avatar`` are the sender's current profile (as given at the time for guests).
+    ``delivered_to`` and ``read_by`` hold user ids, each once, in no set order.
+    """
+
+    message_id: str
+    seq: int
+    room: str
+    user_id: str
+    username: str
+    display_name: str
+    avatar: str
+    text: str
+    at: datetime
+    delivered_to: tuple[str, ...] = ()
+    read_by: tuple[str, ...] = ()
+    edited_at: datetime | None = None
+
+
+class Posted(Value):
+    """The answer of ``Store.post_message``. For a duplicate, ``message`` is the one stored first."""
+
+    message: Message
+    duplicate: bool
+
+
+class Receipt(Value):
+    """The answer of recording one receipt: the complete set of user ids so far."""
+
+    message_id: str
+    user_ids: tuple[str, ...]
+
+
+class Room(Value):
+    """A room as ``GET /api/rooms`` lists it. ``user_count`` counts different users now in the room."""
+
+    name: str
+    user_count: int
+    last_activity: datetime
+
+
+class RoomStats(Value):
+    """Counts of one room: messages, messages nobody has read, different users now in it."""
+
+    total_messages: int
+    unread_count: int
+    active_users: int
+
+
+class StoreInfo(Value):
+    """What the server says at its start: never a password."""
+
+    kind: str
+    version: str
+    host: str
+    database: str

@@ -1,0 +1,171 @@
+"""The store contract: chat verbs, each one transaction, stated once for both stores.
+
+Both stores obey each sentence here, and one suite (tests/contract) runs on both. A verb takes and gives frozen values;
+ids are strings (an unknown or malformed id is a miss, never an error); times come from the caller, cut to milliseconds.
+Each verb may raise :class:`chatsys.errors.StoreUnavailable`; other errors are named where they occur. When a verb
+raises, nothing of it was stored. When a write returns, it is durable as far as the store can be.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+
+from chatsys.model.values import (
+    EndedSession,
+    Joined,
+    Message,
+    NewMessage,
+    NewSession,
+    Participant,
+    Posted,
+    Receipt,
+    Room,
+    RoomStats,
+    Session,
+    StoreInfo,
+    User,
+    UserChanges,
+)
+
+
+class Store(ABC):
+    """Everything a chat remembers: users, rooms, messages with receipts, and who is where."""
+
+    # -- the store itself
+
+    @abstractmethod
+    async def ping(self) -> StoreInfo:
+        """Say who answers. Raises StoreUnavailable if nobody does."""
+
+    # -- servers: whose sessions are alive
+
+    @abstractmethod
+    async def register_server(self, server_id: str, at: datetime) -> list[EndedSession]:
+        """Announce a server process, and end the sessions of all servers that are dead.
+
+        A server is dead once its process or its lease is gone. Called at the start and then as a heartbeat
+        (a third of the lease apart); idempotent. The list is in order of joining; users without a session left
+        are offline from ``at`` on.
+        """
+
+    @abstractmethod
+    async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
+        """End all sessions of this server, in order of joining, and forget it. Idempotent."""
+
+    # -- users
+
+    @abstractmethod
+    async def create_user(self, user: User) -> User:
+        """Store a new account. Raises UserExists if the username or the email is taken (email in lower case)."""
+
+    @abstractmethod
+    async def user_by_id(self, user_id: str) -> User | None:
+        """The account, or None."""
+
+    @abstractmethod
+    async def user_by_name(self, username: str) -> User | None:
+        """The account with exactly this username, or None."""
+
+    @abstractmethod
+    async def user_by_email(self, email: str) -> User | None:
+        """The account with this email in any letter case, or None."""
+
+    @abstractmethod
+    async def list_users(self, limit: int) -> list[User]:
+        """The newest accounts, newest first (ties: greater user id first)."""
+
+    @abstractmethod
+    async def search_users(self, text: str, limit: int) -> list[User]:
+        """Accounts whose username or display name contains ``text`` literally, in any letter case.
+
+        Letter case is folded with ``str.lower`` on ASCII and simple Unicode lower-casing elsewhere. By username
+        in code-point order.
+        """
+
+    @abstractmethod
+    async def update_user(self, user_id: str, changes: UserChanges) -> User | None:
+        """Set what ``changes`` names; the account after it, or None if there is none."""
+
+    @abstractmethod
+    async def record_login(self, user_id: str, at: datetime) -> User | None:
+        """Set ``last_login``; the account after it, or None if there is none."""
+
+    @abstractmethod
+    async def set_online(self, user_id: str, online: bool, at: datetime) -> User | None:
+        """Set status and ``last_seen``; the account after it, or None if there is none."""
+
+    @abstractmethod
+    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """Delete the account, its messages, its receipts and its sessions everywhere.
+
+        The ended sessions in order of joining; None if there is no such account. Sequence numbers of other
+        messages stay, and those of deleted ones are not given out again.
+        """
+
+    # -- rooms
+
+    @abstractmethod
+    async def rooms(self) -> list[Room]:
+        """All rooms by name in code-point order."""
+
+    @abstractmethod
+    async def room_stats(self, room: str) -> RoomStats:
+        """Counts of a room; zeros for an unknown one."""
+
+    # -- sessions
+
+    @abstractmethod
+    async def open_session(self, new: NewSession) -> Joined:
+        """Let a participant into a room, made if need be. A registered one becomes online.
+
+        A socket has one session: one in the same room is kept (same session id and place), one in another
+        room must have been ended by the caller. Raises UserNotFound if a registered participant's account is gone.
+        """
+
+    @abstractmethod
+    async def close_session(self, session_id: str, at: datetime) -> EndedSession | None:
+        """End a session; None if it is not open. A registered participant's last one makes the user offline."""
+
+    @abstractmethod
+    async def sessions(self, room: str) -> list[Session]:
+        """The room's sessions in order of joining, with current profiles and presence; empty for an unknown room."""
+
+    @abstractmethod
+    async def activity(self) -> tuple[int, int]:
+        """How many sessions there are, and in how many rooms."""
+
+    # -- messages
+
+    @abstractmethod
+    async def post_message(self, new: NewMessage) -> Posted:
+        """Store a message with the room's next sequence number, the room made if need be.
+
+        A ``client_message_id`` seen before from the same user (for a guest: the same guest id in the same room)
+        stores nothing and gives the first message with ``duplicate=True``. Messages that one task posts one after
+        another are numbered in that order. Raises UserNotFound if a registered sender's account is gone.
+        """
+
+    @abstractmethod
+    async def history(self, room: str, limit: int, offset: int = 0) -> list[Message]:
+        """``limit`` messages after skipping the ``offset`` newest, oldest first; empty for an unknown room."""
+
+    @abstractmethod
+    async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:
+        """The newest ``limit`` messages with a greater sequence number than ``seq``, oldest first."""
+
+    @abstractmethod
+    async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
+        """Record a delivery. None if the message is not in this room or the reader sent it. Idempotent."""
+
+    @abstractmethod
+    async def mark_read(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
+        """Record a read, and the delivery with it. None if not in this room or the reader sent it. Idempotent."""
+
+    @abstractmethod
+    async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
+        """Record a read (and delivery) of every message of others that the reader has not read.
+
+        The ids of exactly the newly marked ones, in order of their sequence numbers.
+        """
