@@ -1,0 +1,252 @@
+"""The objects that leave the server, in REST bodies and in events alike (contract §3, §6, §7 and §10).
+
+Each is a struct whose fields, renamed to camel case, are exactly the keys on the wire; a function beside it builds it
+from the model.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from chatsys.model import values
+from chatsys.model.rules import clean_surrogates
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Base of all objects on the wire: camel case, and nothing but the named keys."""
+
+
+class PublicProfile(Wire):
+    """What everyone may see of an account (contract §3.1)."""
+
+    user_id: str
+    username: str
+    display_name: str
+    avatar: str
+    bio: str
+    status: str
+    last_seen: str | None
+    created_at: str
+
+
+class OwnProfile(PublicProfile):
+    """What the owner sees at registration and login (contract §3.2); ``last_login`` at login only."""
+
+    email: str
+    last_login: str | None | msgspec.UnsetType = msgspec.UNSET
+
+
+class MessageObject(Wire):
+    """A message with its receipts (contract §7) and its place in the room (§14.2)."""
+
+    id: str
+    seq: int
+    username: str
+    display_name: str
+    avatar: str
+    user_id: str
+    message: str
+    room: str
+    timestamp: str
+    delivered: bool
+    delivered_to: tuple[str, ...]
+    read: bool
+    read_by: tuple[str, ...]
+    edited_at: str | None
+
+
+class Presence(Wire):
+    """Whether a participant is online, and since when that holds."""
+
+    online: bool
+    last_seen: str | None
+
+
+class RoomUser(Wire):
+    """One session in ``room-users`` (contract §10.1)."""
+
+    session_id: str
+    socket_id: str
+    user_id: str
+    username: str
+    display_name: str
+    avatar: str
+    room: str
+    joined_at: str
+    status: Presence
+
+
+class RoomMember(Wire):
+    """One session in ``data`` of ``GET /api/rooms/:room/users`` (contract §6.2)."""
+
+    id: str
+    user_id: str
+    username: str
+    display_name: str
+    avatar: str
+    room: str
+    status: str = "online"
+
+
+class RoomMemberPresence(Wire):
+    """One session in ``users`` of ``GET /api/rooms/:room/users`` (contract §6.2)."""
+
+    user_id: str
+    username: str
+    display_name: str
+    avatar: str
+    room: str
+    status: Presence
+
+
+class RoomEntry(Wire):
+    """A room in ``GET /api/rooms`` (contract §6.1)."""
+
+    name: str
+    user_count: int
+    last_activity: str
+
+
+class RoomCounts(Wire):
+    """``data`` of ``GET /api/rooms/:room/stats`` (contract §6.4)."""
+
+    total_messages: int
+    unread_count: int
+    active_users: int
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: Any) -> bytes:
+    """``value`` as JSON in UTF-8. A lone surrogate, which UTF-8 can't carry, becomes U+FFFD."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return _encoder.encode(_without_surrogates(msgspec.to_builtins(value)))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_surrogates(value)
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(item) for item in value]
+    return value
+
+
+def timestamp(moment: datetime) -> str:
+    """A UTC datetime with three fractional digits and a ``Z`` (contract §1.4)."""
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def optional_timestamp(moment: datetime | None) -> str | None:
+    """:func:`timestamp`, or None for None."""
+    return None if moment is None else timestamp(moment)
+
+
+def public_profile(user: values.User) -> PublicProfile:
+    """The eight keys that everyone may see."""
+    return PublicProfile(**_profile(user))
+
+
+def own_profile(user: values.User, *, with_login: bool) -> OwnProfile:
+    """The owner's view: the answer of a login has ``lastLogin``, that of a registration does not."""
+    last_login = optional_timestamp(user.last_login) if with_login else msgspec.UNSET
+    return OwnProfile(**_profile(user), email=user.email, last_login=last_login)
+
+
+def _profile(user: values.User) -> dict[str, Any]:
+    return {
+        "user_id": user.user_id,
+        "username": user.username,
+        "display_name": user.display_name,
+        "avatar": user.avatar,
+        "bio": user.bio,
+        "status": "online" if user.online else "offline",
+        "last_seen": optional_timestamp(user.last_seen),
+        "created_at": timestamp(user.created_at),
+    }
+
+
+def message(stored: values.Message) -> MessageObject:
+    """A stored message with its receipts so far."""
+    return MessageObject(
+        id=stored.message_id,
+        seq=stored.seq,
+        username=stored.username,
+        display_name=stored.display_name,
+        avatar=stored.avatar,
+        user_id=stored.user_id,
+        message=stored.text,
+        room=stored.room,
+        timestamp=timestamp(stored.at),
+        delivered=bool(stored.delivered_to),
+        delivered_to=stored.delivered_to,
+        read=bool(stored.read_by),
+        read_by=stored.read_by,
+        edited_at=optional_timestamp(stored.edited_at),
+    )
+
+
+def presence(session: values.Session) -> Presence:
+    """The participant's status as of the read of the session."""
+    return Presence(online=session.online, last_seen=optional_timestamp(session.last_seen))
+
+
+def room_user(session: values.Session) -> RoomUser:
+    """The session as ``room-users`` lists it."""
+    who = session.who
+    return RoomUser(
+        session_id=session.session_id,
+        socket_id=session.socket_id,
+        user_id=who.user_id,
+        username=who.username,
+        display_name=who.display_name,
+        avatar=who.avatar,
+        room=session.room,
+        joined_at=timestamp(session.joined_at),
+        status=presence(session),
+    )
+
+
+def room_member(session: values.Session) -> RoomMember:
+    """The session as ``data`` of the room's users lists it."""
+    who = session.who
+    return RoomMember(
+        id=who.user_id,
+        user_id=who.user_id,
+        username=who.username,
+        display_name=who.display_name,
+        avatar=who.avatar,
+        room=session.room,
+    )
+
+
+def room_member_presence(session: values.Session) -> RoomMemberPresence:
+    """The session as ``users`` of the room's users lists it."""
+    who = session.who
+    return RoomMemberPresence(
+        user_id=who.user_id,
+        username=who.username,
+        display_name=who.display_name,
+        avatar=who.avatar,
+        room=session.room,
+        status=presence(session),
+    )
+
+
+def room_entry(room: values.Room) -> RoomEntry:
+    """The room as the list of rooms shows it."""
+    return RoomEntry(name=room.name, user_count=room.user_count, last_activity=timestamp(room.last_activity))
+
+
+def room_counts(stats: values.RoomStats) -> RoomCounts:
+    """The counts of one room."""
+    return RoomCounts(
+        total_messages=stats.total_messages, unread_count=stats.unread_count, active_users=stats.active_users
+    )
