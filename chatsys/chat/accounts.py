@@ -115,16 +115,15 @@ async def change_profile(chat: Chat, token: str | None, user_id: str, fields: Fi
     """
     user = await _own_account(chat, token, user_id)
     current, new = fields.get("currentPassword"), fields.get("newPassword")
-    changing = current is not None and new is not None
     _refuse(
         *_profile_errors(fields),
         None if current is None or isinstance(current, str) else "Current password must be a string",
         None if new is None or isinstance(new, str) else "New password must be a string",
-        rules.password_error(new, "New password") if changing and isinstance(new, str) else None,
+        rules.password_error(new, "New password") if isinstance(current, str) and isinstance(new, str) else None,
         _null_error("Current password", current),
     )
     password_hash = None
-    if changing:
+    if isinstance(current, str) and isinstance(new, str):
         if not await chat.passwords.matches(current, user.password_hash):
             raise WrongPassword
         password_hash = await chat.passwords.hash(new)

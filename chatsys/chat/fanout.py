@@ -9,31 +9,31 @@ from datetime import datetime
 from chatsys.model.values import EndedSession, Message, Participant, Session, Value
 
 
-class Event(Value):
+class Event(Value, frozen=True, kw_only=True):
     """Something that happened in a room."""
 
     room: str
 
 
-class MessagePosted(Event):
+class MessagePosted(Event, frozen=True, kw_only=True):
     """To all sockets in the room, in the order of ``message.seq``."""
 
     message: Message
 
 
-class UserJoined(Event):
+class UserJoined(Event, frozen=True, kw_only=True):
     """A new session in the room: ``user-joined`` to the others, the list of users to all."""
 
     session: Session
 
 
-class UserLeft(Event):
+class UserLeft(Event, frozen=True, kw_only=True):
     """A session ended: ``user-left``, then ``user-status-update`` if it was the last, then the list of users."""
 
     ended: EndedSession
 
 
-class PresenceChanged(Event):
+class PresenceChanged(Event, frozen=True, kw_only=True):
     """A participant set its status: to all in the room."""
 
     who: Participant
@@ -41,7 +41,7 @@ class PresenceChanged(Event):
     last_seen: datetime
 
 
-class Typing(Event):
+class Typing(Event, frozen=True, kw_only=True):
     """To all in the room but ``socket_id``."""
 
     who: Participant
@@ -49,7 +49,7 @@ class Typing(Event):
     is_typing: bool
 
 
-class MessageDelivered(Event):
+class MessageDelivered(Event, frozen=True, kw_only=True):
     """To all in the room. ``delivered_to`` is the complete set so far."""
 
     message_id: str
@@ -58,7 +58,7 @@ class MessageDelivered(Event):
     at: datetime
 
 
-class MessageRead(Event):
+class MessageRead(Event, frozen=True, kw_only=True):
     """To all in the room. ``read_by`` is the complete set so far."""
 
     message_id: str
@@ -67,7 +67,7 @@ class MessageRead(Event):
     at: datetime
 
 
-class MessagesRead(Event):
+class MessagesRead(Event, frozen=True, kw_only=True):
     """To all in the room: exactly the newly marked messages, at least one."""
 
     message_ids: Sequence[str]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import TypeVar
 
 import bcrypt
+
+T = TypeVar("T")
 
 COST = 10
 _USED_BYTES = 72  # bcrypt reads no more; longer passwords are cut here, as the original's library does
@@ -43,8 +47,8 @@ class Passwords:
             return False
         return same and hashed is not None
 
-    async def _run(self, function, *arguments):  # type: ignore[no-untyped-def]
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+    async def _run(self, function: Callable[[bytes, bytes], T], password: bytes, salt: bytes) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, password, salt)
 
 
 def _prepared(password: str) -> bytes:

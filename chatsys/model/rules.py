@@ -50,6 +50,11 @@ def clean_surrogates(text: str) -> str:
     return text
 
 
+def fold(text: str) -> str:
+    """``text`` in lower case as a search compares it: character by character, each to one (simple lower-casing)."""
+    return text.lower() if text.isascii() else "".join(character.lower()[0] for character in text)
+
+
 def room_name(value: object) -> str | None:
     """The room's name as sent, or None if it can't be one: 1 to 100 characters, not blank, no U+0000."""
     if isinstance(value, str) and value.strip() and len(value) <= ROOM_NAME_MAX and "\0" not in value:

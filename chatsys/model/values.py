@@ -11,7 +11,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all values: immutable, slotted, compared by content."""
 
 
-class User(Value):
+class User(Value, frozen=True, kw_only=True):
     """An account. ``password_hash`` never leaves ``chat``."""
 
     user_id: str
@@ -27,7 +27,7 @@ class User(Value):
     last_login: datetime | None
 
 
-class UserChanges(Value):
+class UserChanges(Value, frozen=True, kw_only=True):
     """What a profile update sets; None leaves a field as it is."""
 
     display_name: str | None = None
@@ -36,7 +36,7 @@ class UserChanges(Value):
     password_hash: str | None = None
 
 
-class Participant(Value):
+class Participant(Value, frozen=True, kw_only=True):
     """Who speaks in a room: a registered user, or a guest (whose ``user_id`` is never shaped like a UUID)."""
 
     user_id: str
@@ -46,7 +46,7 @@ class Participant(Value):
     guest: bool = False
 
 
-class Session(Value):
+class Session(Value, frozen=True, kw_only=True):
     """One socket in one room. ``online`` and ``last_seen`` are the participant's, as of the read."""
 
     session_id: str
@@ -58,7 +58,7 @@ class Session(Value):
     last_seen: datetime | None = None
 
 
-class NewSession(Value):
+class NewSession(Value, frozen=True, kw_only=True):
     """What ``Store.open_session`` remembers. ``server_id`` is the server process that holds the socket."""
 
     session_id: str
@@ -69,14 +69,14 @@ class NewSession(Value):
     server_id: str
 
 
-class Joined(Value):
+class Joined(Value, frozen=True, kw_only=True):
     """The answer of ``Store.open_session``: the session and the room's newest sequence number at that moment."""
 
     session: Session
     last_seq: int
 
 
-class EndedSession(Value):
+class EndedSession(Value, frozen=True, kw_only=True):
     """A session that ended. ``last`` is true if the participant has no other session left anywhere."""
 
     session: Session
@@ -84,7 +84,7 @@ class EndedSession(Value):
     at: datetime
 
 
-class NewMessage(Value):
+class NewMessage(Value, frozen=True, kw_only=True):
     """What ``Store.post_message`` stores. ``client_message_id`` makes a repetition harmless."""
 
     message_id: str
@@ -95,7 +95,7 @@ class NewMessage(Value):
     client_message_id: str | None = None
 
 
-class Message(Value):
+class Message(Value, frozen=True, kw_only=True):
     """A stored message with its receipts; ``seq`` is its place in the room, from 1 without gaps.
 
     ``username``, ``display_name`` and ``avatar`` are the sender's current profile (as given at the time for guests).
@@ -116,21 +116,21 @@ class Message(Value):
     edited_at: datetime | None = None
 
 
-class Posted(Value):
+class Posted(Value, frozen=True, kw_only=True):
     """The answer of ``Store.post_message``. For a duplicate, ``message`` is the one stored first."""
 
     message: Message
     duplicate: bool
 
 
-class Receipt(Value):
+class Receipt(Value, frozen=True, kw_only=True):
     """The answer of recording one receipt: the complete set of user ids so far."""
 
     message_id: str
     user_ids: tuple[str, ...]
 
 
-class Room(Value):
+class Room(Value, frozen=True, kw_only=True):
     """A room as ``GET /api/rooms`` lists it. ``user_count`` counts different users now in the room."""
 
     name: str
@@ -138,7 +138,7 @@ class Room(Value):
     last_activity: datetime
 
 
-class RoomStats(Value):
+class RoomStats(Value, frozen=True, kw_only=True):
     """Counts of one room: messages, messages nobody has read, different users now in it."""
 
     total_messages: int
@@ -146,7 +146,7 @@ class RoomStats(Value):
     active_users: int
 
 
-class StoreInfo(Value):
+class StoreInfo(Value, frozen=True, kw_only=True):
     """What the server says at its start: never a password."""
 
     kind: str

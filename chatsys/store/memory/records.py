@@ -1,0 +1,195 @@
+"""What the memory store remembers: mutable records that never leave this package."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from operator import attrgetter
+
+from chatsys.model.rules import fold
+from chatsys.model.values import Message, NewMessage, NewSession, Participant, Receipt, User
+
+_seq = attrgetter("seq")
+
+
+class Account:
+    """A user, the names that a search compares, and what the user left where.
+
+    ``posted`` are the rooms the user wrote in; ``receipts`` the sequence numbers of what was delivered to the user.
+    """
+
+    __slots__ = ("folded_display", "folded_name", "posted", "receipts", "user")
+
+    def __init__(self, user: User) -> None:
+        self.posted: set[RoomLog] = set()
+        self.receipts: dict[
+            RoomLog, array[int]
+        ] = {}  # sequence numbers of the messages that were delivered to the user
+        self.user = user
+        self.folded_name = fold(user.username)
+        self.folded_display = fold(user.display_name)
+
+    def change(self, user: User) -> User:
+        """Replace the profile; the username stays."""
+        if user.display_name != self.user.display_name:
+            self.folded_display = fold(user.display_name)
+        self.user = user
+        return user
+
+    def matches(self, folded: str) -> bool:
+        """True if the folded text is part of the username or the display name."""
+        return folded in self.folded_name or folded in self.folded_display
+
+
+class StoredMessage:
+    """One message with its receipts: user id to the time of the receipt, None until there is one."""
+
+    __slots__ = (
+        "at",
+        "client_message_id",
+        "deliveries",
+        "guest",
+        "message_id",
+        "reads",
+        "room",
+        "seq",
+        "text",
+        "user_id",
+    )
+
+    def __init__(self, new: NewMessage, room: RoomLog, seq: int) -> None:
+        self.message_id = new.message_id
+        self.seq = seq
+        self.room = room
+        self.user_id = new.who.user_id
+        self.guest = new.who if new.who.guest else None
+        self.text = new.text
+        self.at = new.at
+        self.client_message_id = new.client_message_id
+        self.deliveries: dict[str, datetime] | None = None
+        self.reads: dict[str, datetime] | None = None
+
+    def view(self, profile: User | Participant) -> Message:
+        """The message as the model has it, sent by ``profile``."""
+        return Message(
+            message_id=self.message_id,
+            seq=self.seq,
+            room=self.room.name,
+            user_id=self.user_id,
+            username=profile.username,
+            display_name=profile.display_name,
+            avatar=profile.avatar,
+            text=self.text,
+            at=self.at,
+            delivered_to=tuple(self.deliveries or ()),
+            read_by=tuple(self.reads or ()),
+        )
+
+    def delivered_to(self, user_id: str, at: datetime) -> bool:
+        """Record a delivery; false if it was known."""
+        if self.deliveries is None:
+            self.deliveries = {}
+        elif user_id in self.deliveries:
+            return False
+        self.deliveries[user_id] = at
+        return True
+
+    def read_by(self, user_id: str, at: datetime) -> bool:
+        """Record a read; false if it was known."""
+        if self.reads is None:
+            self.reads = {}
+            self.room.unread -= 1
+        elif user_id in self.reads:
+            return False
+        self.reads[user_id] = at
+        return True
+
+    def forget_reader(self, user_id: str) -> None:
+        """Drop the receipts of a user."""
+        if self.deliveries is not None and self.deliveries.pop(user_id, None) is not None and not self.deliveries:
+            self.deliveries = None
+        if self.reads is not None and self.reads.pop(user_id, None) is not None and not self.reads:
+            self.reads = None
+            self.room.unread += 1
+
+    def receipt(self, receipts: dict[str, datetime] | None) -> Receipt:
+        """The complete set of user ids in ``receipts``."""
+        return Receipt(message_id=self.message_id, user_ids=tuple(receipts or ()))
+
+
+class RoomLog:
+    """A room: its messages in order of their sequence numbers, and its sessions in order of joining.
+
+    ``unread`` counts the messages that nobody has read. ``read_to`` maps a user id to a sequence number up to which
+    the user has read everything that others wrote.
+    """
+
+    __slots__ = ("created_at", "last_seq", "messages", "name", "present", "read_to", "sessions", "unread")
+
+    def __init__(self, name: str, created_at: datetime) -> None:
+        self.name = name
+        self.created_at = created_at
+        self.last_seq = 0
+        self.messages: list[StoredMessage] = []
+        self.unread = 0
+        self.read_to: dict[str, int] = {}
+        self.sessions: dict[str, NewSession] = {}
+        self.present: Counter[str] = Counter()
+
+    @property
+    def last_activity(self) -> datetime:
+        """The time of the newest message, else of the room's creation."""
+        return self.messages[-1].at if self.messages else self.created_at
+
+    def append(self, new: NewMessage) -> StoredMessage:
+        """Store a message under the next sequence number."""
+        self.last_seq += 1
+        self.unread += 1
+        stored = StoredMessage(new, self, self.last_seq)
+        self.messages.append(stored)
+        return stored
+
+    def page(self, limit: int, offset: int) -> list[StoredMessage]:
+        """``limit`` messages after skipping the ``offset`` newest, oldest first."""
+        end = max(0, len(self.messages) - offset)
+        return self.messages[max(0, end - limit) : end]
+
+    def after(self, seq: int) -> Iterator[StoredMessage]:
+        """The messages with a greater sequence number, oldest first."""
+        for position in range(self.position_after(seq), len(self.messages)):
+            yield self.messages[position]
+
+    def position_after(self, seq: int) -> int:
+        """The position in ``messages`` of the first one with a greater sequence number."""
+        if self.last_seq == len(self.messages):  # nothing was deleted: position and number go together
+            return min(max(seq, 0), self.last_seq)
+        return bisect_right(self.messages, seq, key=_seq)
+
+    def find(self, seq: int) -> StoredMessage | None:
+        """The message with this sequence number, or None if it was deleted."""
+        position = bisect_left(self.messages, seq, key=_seq)
+        if position < len(self.messages) and self.messages[position].seq == seq:
+            return self.messages[position]
+        return None
+
+    def remove_sender(self, user_id: str) -> list[StoredMessage]:
+        """Drop the messages of a registered user; the dropped ones."""
+        removed = [stored for stored in self.messages if stored.user_id == user_id]
+        self.messages = [stored for stored in self.messages if stored.user_id != user_id]
+        self.unread -= sum(stored.reads is None for stored in removed)
+        return removed
+
+    def enter(self, session: NewSession) -> None:
+        """Add a session."""
+        self.sessions[session.session_id] = session
+        self.present[session.who.user_id] += 1
+
+    def leave(self, session: NewSession) -> None:
+        """Remove a session."""
+        del self.sessions[session.session_id]
+        self.present[session.who.user_id] -= 1
+        if not self.present[session.who.user_id]:
+            del self.present[session.who.user_id]

@@ -1,0 +1,332 @@
+"""MemoryStore: every verb of the contract over dictionaries. No verb awaits, so each is one transaction."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from chatsys.errors import UserExists, UserNotFound
+from chatsys.model.rules import DEFAULT_ROOMS, fold, milliseconds
+from chatsys.model.values import (
+    EndedSession,
+    Joined,
+    Message,
+    NewMessage,
+    NewSession,
+    Participant,
+    Posted,
+    Receipt,
+    Room,
+    RoomStats,
+    Session,
+    StoreInfo,
+    User,
+    UserChanges,
+)
+from chatsys.store.contract import Store
+from chatsys.store.memory.records import Account, RoomLog, StoredMessage
+
+ClientKey = tuple[str, str, str | None]
+"""User id, room (empty for a registered user, whose client ids are unique everywhere), client message id."""
+
+
+class MemoryStore(Store):
+    """A store in this process's memory.
+
+    Users are indexed by id, username and email; messages by id and by their sender's client id; sessions by id,
+    socket, user, room and server. Only a substring search scans. Values that go out are frozen.
+    """
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, Account] = {}
+        self._by_name: dict[str, Account] = {}
+        self._by_email: dict[str, Account] = {}
+        self._names: list[str] = []  # sorted
+        self._ages: list[tuple[datetime, str]] = []  # (created_at, user_id), sorted
+        self._messages: dict[str, StoredMessage] = {}
+        self._by_client_id: dict[ClientKey, StoredMessage] = {}
+        self._sessions: dict[str, NewSession] = {}
+        self._by_socket: dict[str, NewSession] = {}
+        self._by_user: dict[str, dict[str, NewSession]] = {}
+        self._by_server: dict[str, dict[str, NewSession]] = {}
+        self._rooms: dict[str, RoomLog] = {}
+        self._room_names: list[str] = []  # sorted
+        now = milliseconds(datetime.now(UTC))
+        for name, _ in DEFAULT_ROOMS:
+            self._room(name, now)
+
+    # -- the store itself
+
+    async def ping(self) -> StoreInfo:
+        """Always there."""
+        return StoreInfo(kind="memory", version="", host="", database="")
+
+    # -- servers
+
+    async def register_server(self, server_id: str, at: datetime) -> list[EndedSession]:
+        """Nothing to end: whoever can call this lives in the same process as all other servers of this store."""
+        self._by_server.setdefault(server_id, {})
+        return []
+
+    async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
+        """End all sessions of this server and forget it."""
+        return self._end(self._by_server.pop(server_id, {}).values(), at)
+
+    # -- users
+
+    async def create_user(self, user: User) -> User:
+        """Store a new account, or raise UserExists."""
+        email = user.email.lower()
+        if user.username in self._by_name or email in self._by_email:
+            raise UserExists
+        account = Account(user)
+        self._accounts[user.user_id] = self._by_name[user.username] = self._by_email[email] = account
+        insort(self._names, user.username)
+        insort(self._ages, (user.created_at, user.user_id))
+        return user
+
+    async def user_by_id(self, user_id: str) -> User | None:
+        """One look-up."""
+        return _user(self._accounts.get(user_id.lower()))
+
+    async def user_by_name(self, username: str) -> User | None:
+        """One look-up."""
+        return _user(self._by_name.get(username))
+
+    async def user_by_email(self, email: str) -> User | None:
+        """One look-up."""
+        return _user(self._by_email.get(email.lower()))
+
+    async def list_users(self, limit: int) -> list[User]:
+        """The end of the list by age."""
+        newest = self._ages[max(0, len(self._ages) - limit) :]
+        return [self._accounts[user_id].user for _, user_id in reversed(newest)]
+
+    async def search_users(self, text: str, limit: int) -> list[User]:
+        """A scan in order of usernames, until ``limit`` are found."""
+        folded = fold(text)
+        found: list[User] = []
+        for name in self._names:
+            if len(found) >= limit:
+                break
+            account = self._by_name[name]
+            if account.matches(folded):
+                found.append(account.user)
+        return found
+
+    async def update_user(self, user_id: str, changes: UserChanges) -> User | None:
+        """Set the fields that are not None."""
+        named = {field: value for field, value in msgspec.structs.asdict(changes).items() if value is not None}
+        return self._change(user_id, **named)
+
+    async def record_login(self, user_id: str, at: datetime) -> User | None:
+        """Set ``last_login``."""
+        return self._change(user_id, last_login=at)
+
+    async def set_online(self, user_id: str, online: bool, at: datetime) -> User | None:
+        """Set status and ``last_seen``."""
+        return self._change(user_id, online=online, last_seen=at)
+
+    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """Visit the rooms where the user left something, and there only what the user left."""
+        account = self._accounts.get(user_id.lower())
+        if account is None:
+            return None
+        user = account.user
+        ended = self._end(self._by_user.get(user.user_id, {}).values(), at)
+        for room, seqs in account.receipts.items():
+            room.read_to.pop(user.user_id, None)
+            for stored in filter(None, map(room.find, seqs)):
+                stored.forget_reader(user.user_id)
+        for room in account.posted:
+            for stored in room.remove_sender(user.user_id):
+                del self._messages[stored.message_id]
+                self._by_client_id.pop((user.user_id, "", stored.client_message_id), None)
+        del self._accounts[user.user_id], self._by_name[user.username], self._by_email[user.email.lower()]
+        del self._names[bisect_left(self._names, user.username)]
+        del self._ages[bisect_left(self._ages, (user.created_at, user.user_id))]
+        return ended
+
+    # -- rooms
+
+    async def rooms(self) -> list[Room]:
+        """All rooms, from the sorted list of their names."""
+        logs = (self._rooms[name] for name in self._room_names)
+        return [Room(name=log.name, user_count=len(log.present), last_activity=log.last_activity) for log in logs]
+
+    async def room_stats(self, room: str) -> RoomStats:
+        """Counters that are kept up to date."""
+        log = self._rooms.get(room)
+        if log is None:
+            return RoomStats(total_messages=0, unread_count=0, active_users=0)
+        return RoomStats(total_messages=len(log.messages), unread_count=log.unread, active_users=len(log.present))
+
+    # -- sessions
+
+    async def open_session(self, new: NewSession) -> Joined:
+        """Let a participant into a room."""
+        if not new.who.guest and self._change(new.who.user_id, online=True, last_seen=new.at) is None:
+            raise UserNotFound
+        room = self._room(new.room, new.at)
+        session = self._by_socket.get(new.socket_id)
+        if session is None:
+            session = new
+            room.enter(session)
+            self._sessions[session.session_id] = self._by_socket[session.socket_id] = session
+            self._by_user.setdefault(session.who.user_id, {})[session.session_id] = session
+            self._by_server.setdefault(session.server_id, {})[session.session_id] = session
+        return Joined(session=self._view(session), last_seq=room.last_seq)
+
+    async def close_session(self, session_id: str, at: datetime) -> EndedSession | None:
+        """End one session."""
+        session = self._sessions.get(session_id.lower())
+        return None if session is None else self._end((session,), at)[0]
+
+    async def sessions(self, room: str) -> list[Session]:
+        """The room's sessions; a dictionary keeps the order of joining."""
+        log = self._rooms.get(room)
+        return [] if log is None else [self._view(session) for session in log.sessions.values()]
+
+    async def activity(self) -> tuple[int, int]:
+        """Sessions, and rooms that have one."""
+        return len(self._sessions), len({session.room for session in self._sessions.values()})
+
+    # -- messages
+
+    async def post_message(self, new: NewMessage) -> Posted:
+        """Append to the room, unless the sender's client id is known."""
+        account = None if new.who.guest else self._accounts.get(new.who.user_id)
+        if account is None and not new.who.guest:
+            raise UserNotFound
+        key = (new.who.user_id, new.room if new.who.guest else "", new.client_message_id)
+        first = self._by_client_id.get(key)
+        if first is not None:
+            return Posted(message=self._message(first), duplicate=True)
+        room = self._room(new.room, new.at)
+        stored = room.append(new)
+        self._messages[stored.message_id] = stored
+        if new.client_message_id is not None:
+            self._by_client_id[key] = stored
+        if account is not None:
+            account.posted.add(room)
+        return Posted(message=self._message(stored), duplicate=False)
+
+    async def history(self, room: str, limit: int, offset: int = 0) -> list[Message]:
+        """A slice."""
+        log = self._rooms.get(room)
+        return [] if log is None else [self._message(stored) for stored in log.page(limit, offset)]
+
+    async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:
+        """A slice that begins by bisection."""
+        log = self._rooms.get(room)
+        if log is None:
+            return []
+        start = max(log.position_after(seq), len(log.messages) - limit)
+        return [self._message(stored) for stored in log.messages[start:]]
+
+    async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
+        """Record a delivery."""
+        stored = self._readable(room, message_id, reader)
+        if stored is None:
+            return None
+        self._deliver(stored, reader, at)
+        return stored.receipt(stored.deliveries)
+
+    async def mark_read(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
+        """Record a read and the delivery."""
+        stored = self._readable(room, message_id, reader)
+        if stored is None:
+            return None
+        self._deliver(stored, reader, at)
+        stored.read_by(reader.user_id, at)
+        return stored.receipt(stored.reads)
+
+    async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
+        """Look only at what came after the last time."""
+        log = self._rooms.get(room)
+        if log is None or not self._known(reader):
+            return []
+        marked = []
+        for stored in log.after(log.read_to.get(reader.user_id, 0)):
+            if stored.user_id != reader.user_id and stored.read_by(reader.user_id, at):
+                self._deliver(stored, reader, at)
+                marked.append(stored.message_id)
+        log.read_to[reader.user_id] = log.last_seq
+        return marked
+
+    # -- shared
+
+    def _room(self, name: str, at: datetime) -> RoomLog:
+        log = self._rooms.get(name)
+        if log is None:
+            log = self._rooms[name] = RoomLog(name, at)
+            insort(self._room_names, name)
+        return log
+
+    def _change(self, user_id: str, **fields: object) -> User | None:
+        account = self._accounts.get(user_id.lower())
+        return None if account is None else account.change(msgspec.structs.replace(account.user, **fields))
+
+    def _known(self, who: Participant) -> bool:
+        return who.guest or who.user_id in self._accounts
+
+    def _message(self, stored: StoredMessage) -> Message:
+        return stored.view(stored.guest or self._accounts[stored.user_id].user)
+
+    def _view(self, session: NewSession) -> Session:
+        who, online, last_seen = session.who, True, None
+        if not who.guest:
+            user = self._accounts[who.user_id].user
+            online, last_seen = user.online, user.last_seen
+            who = Participant(
+                user_id=user.user_id, username=user.username, display_name=user.display_name, avatar=user.avatar
+            )
+        return Session(
+            session_id=session.session_id,
+            socket_id=session.socket_id,
+            room=session.room,
+            who=who,
+            joined_at=session.at,
+            online=online,
+            last_seen=last_seen,
+        )
+
+    def _readable(self, room: str, message_id: str, reader: Participant) -> StoredMessage | None:
+        stored = self._messages.get(message_id.lower())
+        if stored is None or stored.room.name != room or stored.user_id == reader.user_id or not self._known(reader):
+            return None
+        return stored
+
+    def _deliver(self, stored: StoredMessage, reader: Participant, at: datetime) -> None:
+        if stored.delivered_to(reader.user_id, at) and not reader.guest:
+            receipts = self._accounts[reader.user_id].receipts
+            receipts.setdefault(stored.room, array("q")).append(stored.seq)
+
+    def _end(self, sessions: Iterable[NewSession], at: datetime) -> list[EndedSession]:
+        """End sessions together: a participant's are the last if none is left after all of them have ended."""
+        ending = list(sessions)
+        for session in ending:
+            self._forget(session)
+        gone = {session.who.user_id for session in ending if session.who.user_id not in self._by_user}
+        for user_id in gone & self._accounts.keys():
+            self._change(user_id, online=False, last_seen=at)
+        return [
+            EndedSession(session=self._view(session), last=session.who.user_id in gone, at=at) for session in ending
+        ]
+
+    def _forget(self, session: NewSession) -> None:
+        del self._sessions[session.session_id], self._by_socket[session.socket_id]
+        self._rooms[session.room].leave(session)
+        self._by_server.get(session.server_id, {}).pop(session.session_id, None)
+        of_user = self._by_user[session.who.user_id]
+        del of_user[session.session_id]
+        if not of_user:
+            del self._by_user[session.who.user_id]
+
+
+def _user(account: Account | None) -> User | None:
+    return None if account is None else account.user
