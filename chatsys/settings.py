@@ -1,0 +1,391 @@
+"""Every setting of the server as one table, read once at the start. Nothing is read or opened on import.
+
+Each field of :class:`Settings` is a row: the variable's name, its default, how its text is read, what is allowed, its
+unit and its help. docs/SETTINGS.md and ``chatsys serve --help`` are made from these rows
+(``python -m chatsys.settings`` prints the page).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import secrets
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from chatsys.errors import OperatorError, SettingsError
+
+SECRET_BYTES = 32
+_PREFIX = "CHATSYS_"
+_LIFETIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LIFETIME_MAX = 100 * 365 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a setting's text becomes its value. ``read`` raises ValueError; ``allowed`` says what it takes."""
+
+    read: Callable[[str], Any]
+    allowed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting as an operator sees it. The value of a ``hidden`` one is never shown."""
+
+    field: str
+    name: str
+    default: str
+    kind: Kind
+    unit: str
+    about: str
+    hidden: bool
+
+
+def _whole(lowest: int, highest: int) -> Kind:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", text) or not lowest <= int(text) <= highest:
+            raise ValueError(text)
+        return int(text)
+
+    return Kind(read, f"a whole number from {lowest} to {highest}")
+
+
+def _seconds(lowest: float, highest: float) -> Kind:
+    def read(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not lowest <= float(text) <= highest:
+            raise ValueError(text)
+        return float(text)
+
+    return Kind(read, f"a number of seconds from {lowest:g} to {highest:g}")
+
+
+def _one_of(*choices: str) -> Kind:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(text)
+        return text
+
+    return Kind(read, " or ".join(choices))
+
+
+def _url(*schemes: str) -> Kind:
+    def read(text: str) -> str:
+        if not text.startswith(schemes):
+            raise ValueError(text)
+        urllib.parse.urlsplit(text)
+        return text
+
+    return Kind(read, "a URL that begins with " + ", ".join(schemes))
+
+
+def _origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#,]+", text):
+        raise ValueError(text)
+    return text
+
+
+def _lifetime(text: str) -> timedelta:
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhdw])", text)
+    if found is None:
+        raise ValueError(text)
+    seconds = float(found[1]) * _LIFETIME_UNITS[found[2]]
+    if not 1 <= seconds <= _LIFETIME_MAX:
+        raise ValueError(text)
+    return timedelta(seconds=int(seconds))
+
+
+def _secret(text: str) -> str:
+    if len(text.encode("utf-8", "surrogateescape")) < SECRET_BYTES:
+        raise ValueError(text)
+    return text
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
+        raise ValueError(text)
+    return text
+
+
+_SWITCH = Kind(lambda text: _one_of("on", "off").read(text) == "on", "on or off")
+
+
+def _setting(
+    name: str, default: Any, kind: Kind, about: str, *, shown: str | None = None, unit: str = "", hidden: bool = False
+) -> Any:
+    """A row of the table; ``shown`` is how the documentation writes the default."""
+    text = shown if shown is not None else str(default)
+    return field(default=default, metadata={"row": (name, text, kind, unit, about, hidden)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one server process."""
+
+    port: int = _setting("PORT", 3001, _whole(0, 65_535), "TCP port of HTTP and Socket.IO; 0 picks a free one.")
+    host: str = _setting(
+        "CHATSYS_HOST",
+        "0.0.0.0",  # noqa: S104 - as the original: all interfaces
+        Kind(_host, "an IP address or a host name"),
+        "Address to listen on.",
+    )
+    database_url: str | None = _setting(
+        "DATABASE_URL",
+        None,
+        _url("postgresql://", "postgres://", "embedded://", "memory://"),
+        "The store: a PostgreSQL server, the memory store (`memory://`), or a private PostgreSQL that the program "
+        "starts itself (`embedded://[path]`, and when unset).",
+        shown="unset",
+        hidden=True,
+    )
+    db_pool_size: int = _setting(
+        "DB_POOL_SIZE", 20, _whole(2, 1000), "Upper bound on connections to the database.", unit="connections"
+    )
+    db_ssl: bool = _setting(
+        "DB_SSL",
+        False,
+        Kind(lambda text: text == "true", "true; any other text is false"),
+        "TLS to the database; only the text `true` switches it on. Without a CA file the certificate is not verified.",
+        shown="false",
+    )
+    db_ssl_ca_file: Path | None = _setting(
+        "DB_SSL_CA_CERT_PATH",
+        None,
+        Kind(Path, "a path"),
+        "PEM file with the certificate authority of the database; if it can be read, certificates are verified.",
+        shown="unset",
+    )
+    jwt_secret: str | None = _setting(
+        "JWT_SECRET",
+        None,
+        Kind(_secret, f"at least {SECRET_BYTES} bytes"),
+        "Signs the tokens. Unset: a random one, made once and kept in `.chatsys/jwt_secret`; production needs its own.",
+        shown="unset",
+        hidden=True,
+    )
+    jwt_lifetime: timedelta = _setting(
+        "JWT_EXPIRES_IN",
+        timedelta(days=7),
+        Kind(_lifetime, "a number and a unit s, m, h, d or w, from 1s to 100 years"),
+        "How long a token is valid.",
+        shown="7d",
+    )
+    cors_origin: str = _setting(
+        "CORS_ORIGIN",
+        "*",
+        Kind(_origin, "one origin such as https://chat.example.org, or *"),
+        "The origin whose pages may call the server.",
+    )
+    redis_url: str | None = _setting(
+        "REDIS_URL",
+        None,
+        _url("redis://", "rediss://", "unix://"),
+        "The bus between several servers; unset, PostgreSQL's LISTEN/NOTIFY is used.",
+        shown="unset",
+        hidden=True,
+    )
+    env: str = _setting(
+        "CHATSYS_ENV",
+        "development",
+        _one_of("development", "production"),
+        "production refuses insecure defaults and does not log each request.",
+    )
+    workers: int = _setting(
+        "CHATSYS_WORKERS",
+        1,
+        _whole(1, 64),
+        "Server processes on the port; with more than one, Socket.IO is served on WebSocket alone.",
+        unit="processes",
+    )
+    login_attempts: int = _setting(
+        "CHATSYS_LOGIN_ATTEMPTS",
+        10,
+        _whole(1, 1_000_000),
+        "Failed logins for one account from one client address before more are refused.",
+        unit="logins",
+    )
+    login_window: float = _setting(
+        "CHATSYS_LOGIN_WINDOW",
+        900.0,
+        _seconds(1, 86_400),
+        "How long failed logins are remembered after the last one.",
+        shown="900",
+        unit="seconds",
+    )
+    send_buffer_bytes: int = _setting(
+        "CHATSYS_SEND_BUFFER_BYTES",
+        1_048_576,
+        _whole(65_536, 1_073_741_824),
+        "What may wait for one connection that does not read before it is closed.",
+        unit="bytes",
+    )
+    metrics: bool = _setting("CHATSYS_METRICS", True, _SWITCH, "Serve `/metrics`.", shown="on")
+    synchronous_commit: str = _setting(
+        "CHATSYS_SYNCHRONOUS_COMMIT",
+        "on",
+        _one_of("on", "off", "local", "remote_write", "remote_apply"),
+        "Durability of writes, as PostgreSQL's setting of that name; off may lose the last moments in a crash.",
+    )
+    statement_timeout: float = _setting(
+        "CHATSYS_STATEMENT_TIMEOUT",
+        30.0,
+        _seconds(0.1, 3600),
+        "How long one statement may run in the database.",
+        shown="30",
+        unit="seconds",
+    )
+    connect_timeout: float = _setting(
+        "CHATSYS_CONNECT_TIMEOUT",
+        10.0,
+        _seconds(0.1, 600),
+        "How long connecting to the database may take.",
+        shown="10",
+        unit="seconds",
+    )
+    write_queue: int = _setting(
+        "CHATSYS_WRITE_QUEUE",
+        10_000,
+        _whole(1, 10_000_000),
+        "Writes that may wait for the database before more are refused with `store_unavailable`.",
+        unit="writes",
+    )
+    lease: float = _setting(
+        "CHATSYS_LEASE",
+        15.0,
+        _seconds(1, 3600),
+        "How long the sessions of a server that vanished are kept.",
+        shown="15",
+        unit="seconds",
+    )
+    data_dir: Path = _setting(
+        "CHATSYS_DATA_DIR",
+        Path(".chatsys"),
+        Kind(Path, "a path"),
+        "Folder of the embedded PostgreSQL's data and of the random JWT_SECRET.",
+    )
+    forwarded_allow_ips: str = _setting(
+        "CHATSYS_FORWARDED_ALLOW_IPS",
+        "127.0.0.1",
+        Kind(str, "addresses or networks separated by commas, or *"),
+        "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    )
+    log_format: str = _setting(
+        "CHATSYS_LOG_FORMAT", "text", _one_of("text", "json"), "Log lines for people, or one JSON object a line."
+    )
+
+    @property
+    def production(self) -> bool:
+        """Whether insecure defaults are refused and requests are not logged one by one."""
+        return self.env == "production"
+
+
+def rows() -> Iterator[Row]:
+    """The table, in the order of the documentation."""
+    for each in fields(Settings):
+        name, default, kind, unit, about, hidden = each.metadata["row"]
+        yield Row(each.name, name, default, kind, unit, about, hidden)
+
+
+def read_settings(
+    overrides: Mapping[str, str | None] | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path = Path(),
+) -> Settings:
+    """The settings: ``overrides`` (by variable name; None is not given) before the environment before ``.env``.
+
+    An empty text means unset. Raises SettingsError for a value that is not allowed, for a ``CHATSYS_`` variable that
+    does not exist, and in production for a missing JWT_SECRET.
+    """
+    given = {**_dotenv(folder / ".env"), **(os.environ if environ is None else environ)}
+    given.update({name: value for name, value in (overrides or {}).items() if value is not None})
+    _refuse_unknown(given)
+    values = {row.field: _read(row, given[row.name]) for row in rows() if given.get(row.name)}
+    settings = Settings(**values)
+    if settings.production and settings.jwt_secret is None:
+        raise SettingsError(
+            "JWT_SECRET", "", f"production needs a secret of at least {SECRET_BYTES} bytes (openssl rand -hex 32)"
+        )
+    return settings
+
+
+def token_secret(settings: Settings) -> str:
+    """``jwt_secret``, or the random one kept in the data folder, made at the first call with mode 0600."""
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret
+    path = settings.data_dir / "jwt_secret"
+    try:
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_text("ascii").strip()
+    except (OSError, UnicodeError) as error:
+        raise OperatorError(
+            f"The token secret in {path} can't be read or made: {error}.", hint="Set JWT_SECRET, or mend the folder."
+        ) from error
+    if len(secret) < SECRET_BYTES:
+        raise OperatorError(f"The token secret in {path} is damaged.", hint=f"Remove it with `rm {path}`.")
+    return secret
+
+
+def markdown() -> str:
+    """The page docs/SETTINGS.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Environment variables, read once at the start. A `.env` file in the working directory is read too; the",
+        "environment wins. An empty value means unset. The server refuses to start with a value that is not allowed",
+        "and with a `CHATSYS_` variable that is not in this table.",
+        "",
+        "| variable | default | unit | allowed | |",
+        "|---|---|---|---|---|",
+        *(f"| `{row.name}` | `{row.default}` | {row.unit} | {row.kind.allowed} | {row.about} |" for row in rows()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    try:
+        return {name: value or "" for name, value in dotenv_values(path, interpolate=False).items()}
+    except (OSError, UnicodeError) as error:
+        raise OperatorError(f"{path} can't be read: {error}.", hint="Mend it or move it away.") from error
+
+
+def _refuse_unknown(given: Mapping[str, str]) -> None:
+    known = [row.name for row in rows()]
+    for name in sorted(given):
+        if name.startswith(_PREFIX) and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise SettingsError(name, given[name], f"there is no such setting; the nearest name is {nearest}")
+
+
+def _read(row: Row, text: str) -> Any:
+    try:
+        return row.kind.read(text)
+    except ValueError as error:
+        raise SettingsError(row.name, "(hidden)" if row.hidden else text, row.kind.allowed) from error
+
+
+def _make_secret(path: Path) -> None:
+    """Write a new secret beside ``path`` and link it there: two servers that start at once agree on one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(SECRET_BYTES))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
