@@ -144,7 +144,7 @@ FROM rooms r;
 CREATE VIEW messages_with_user_view AS
 SELECT m.message_id, m.message_text, m.created_at, m.edited_at, m.is_deleted, m.room_id,
        m.user_id, coalesce(u.username, m.guest_name) AS username,
-       coalesce(u.display_name, m.guest_name) AS display_name, u.avatar,
+       coalesce(u.display_name, m.guest_name)::varchar(100) AS display_name, u.avatar,
        (SELECT count(*) FROM message_reads r WHERE r.message_id = m.message_id) AS read_count,
        (SELECT count(*) FROM message_deliveries d WHERE d.message_id = m.message_id) AS delivery_count
 FROM messages m
