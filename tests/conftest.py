@@ -1,0 +1,125 @@
+"""Databases and stores for every test.
+
+One embedded PostgreSQL 18 and one PostgreSQL of the system (15 on Debian 12) are shared by all test processes. Each
+test gets a scratch database of its own, copied from a template that holds the schema, and dropped afterwards.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from chatsys.resources import database_dir
+from chatsys.store.contract import Store
+from chatsys.store.embedded import embedded_server
+from chatsys.store.opening import StoreOptions, open_store
+
+TEMPLATE = "chatsys_template"
+_FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "300", "shared_buffers": "128MB"}
+
+
+def with_database(url: str, name: str) -> str:
+    """``url`` with another database's name."""
+    return urlunsplit(urlsplit(url)._replace(path="/" + quote(name, safe="")))
+
+
+class ScratchServer:
+    """A server on which tests make databases of their own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        with self._admin() as admin:
+            admin.execute("SELECT pg_advisory_lock(42)")  # the other test processes wait for the template
+            known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone()
+            if known is None:
+                self._make_template(admin)
+
+    @contextmanager
+    def database(self, template: str = TEMPLATE) -> Iterator[str]:
+        """The URL of a new database, a copy of ``template``."""
+        name = f"scratch_{uuid.uuid4().hex}"
+        with self._admin() as admin:
+            admin.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
+        try:
+            yield with_database(self.url, name)
+        finally:
+            with self._admin() as admin:
+                admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _admin(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(self.url, autocommit=True)
+
+    def _make_template(self, admin: psycopg.Connection[tuple[object, ...]]) -> None:
+        unfinished = TEMPLATE + "_unfinished"
+        admin.execute(f"DROP DATABASE IF EXISTS {unfinished}")
+        admin.execute(f"CREATE DATABASE {unfinished} TEMPLATE template0")
+        with psycopg.connect(with_database(self.url, unfinished)) as connection:
+            connection.execute((database_dir() / "schema.sql").read_bytes())
+        admin.execute(f"ALTER DATABASE {unfinished} RENAME TO {TEMPLATE}")
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder that all test processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if hasattr(request.config, "workerinput") else own
+
+
+@pytest.fixture(scope="session")
+def postgres_server(shared_folder: Path) -> Iterator[ScratchServer]:
+    """The embedded PostgreSQL 18."""
+    with embedded_server(shared_folder / "pg18", settings=_FAST) as url:
+        yield ScratchServer(url)
+
+
+def system_programs() -> Path:
+    """Where the system's PostgreSQL lies: 15 if it is there, else another one that is older than the embedded one."""
+    found = sorted(
+        (folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if (folder / "initdb").exists()),
+        key=lambda folder: (folder.parent.name != "15", folder.parent.name),
+    )
+    assert found, "these tests need a PostgreSQL of the system: apt-get install postgresql"
+    return found[0]
+
+
+@pytest.fixture(scope="session")
+def postgres15_server(shared_folder: Path) -> Iterator[ScratchServer]:
+    """The system's PostgreSQL (Debian 12: 15), with a locale in which neither order nor letter case is that of C."""
+    locale = ("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=tr-TR")
+    with embedded_server(shared_folder / "pg15", programs=system_programs(), locale=locale, settings=_FAST) as url:
+        yield ScratchServer(url)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: ScratchServer) -> Iterator[str]:
+    """A new database with the schema, on PostgreSQL 18."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: ScratchServer) -> Iterator[str]:
+    """A new database with nothing in it, on PostgreSQL 18."""
+    with postgres_server.database("template0") as url:
+        yield url
+
+
+@pytest.fixture
+def postgres15_url(postgres15_server: ScratchServer) -> Iterator[str]:
+    """A new database with the schema, on the system's PostgreSQL."""
+    with postgres15_server.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "postgresql"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """An empty store with the default rooms, once of each kind."""
+    url = "memory://" if request.param == "memory" else request.getfixturevalue("postgres_url")
+    async with open_store(url, StoreOptions(pool_size=4)) as opened:
+        yield opened

