@@ -36,7 +36,7 @@ class OwnProfile(PublicProfile):
     """What the owner sees at registration and login (contract §3.2); ``last_login`` at login only."""
 
     email: str
-    last_login: str | None | msgspec.UnsetType = msgspec.UNSET
+    last_login: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class MessageObject(Wire):

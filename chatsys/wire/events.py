@@ -1,0 +1,218 @@
+"""The payloads of the events that leave, built from what the chat published (contract §9, §10 and §14.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chatsys.errors import ChatsysError
+from chatsys.model.values import EndedSession, Message, Participant, Posted, Session
+from chatsys.wire.objects import Wire, timestamp
+
+
+class UserJoined(Wire):
+    """``user-joined``, to the others in the room."""
+
+    username: str
+    display_name: str
+    avatar: str
+    user_id: str
+    message: str
+    timestamp: str
+
+
+class UserLeft(Wire):
+    """``user-left``, to those who remain."""
+
+    username: str
+    display_name: str
+    user_id: str
+    message: str
+    timestamp: str
+
+
+class UserStatusUpdate(Wire):
+    """``user-status-update``: a participant went offline with its last session, or set its status."""
+
+    user_id: str
+    username: str
+    display_name: str
+    online: bool
+    last_seen: str
+
+
+class UserTyping(Wire):
+    """``user-typing``, to the others in the room."""
+
+    username: str
+    display_name: str
+    user_id: str
+    is_typing: bool
+
+
+class MessageStatusUpdate(Wire):
+    """``message-status-update``: a delivery; ``delivered_to`` is the complete set so far."""
+
+    message_id: str
+    delivered: bool
+    delivered_to: Sequence[str]
+    delivered_by: str
+    timestamp: str
+
+
+class MessageReadUpdate(Wire):
+    """``message-read-update``: a read; ``read_by`` is the complete set so far."""
+
+    message_id: str
+    read: bool
+    read_by: Sequence[str]
+    read_by_user: str
+    read_by_username: str
+    timestamp: str
+
+
+class MessagesMarkedRead(Wire):
+    """``messages-marked-read``: exactly the newly marked messages; ``read_by`` is one user id."""
+
+    message_ids: Sequence[str]
+    read_by: str
+    read_by_username: str
+    timestamp: str
+
+
+class Error(Wire):
+    """``error``, to the socket that caused it."""
+
+    message: str
+
+
+class Done(Wire):
+    """The acknowledgement of an event that has nothing else to say."""
+
+    success: bool = True
+
+
+class Failed(Wire):
+    """The acknowledgement of an event that did not do what was asked; ``code`` is stable."""
+
+    success: bool = False
+    code: str
+    message: str
+
+
+class JoinAnswer(Wire):
+    """The acknowledgement of ``join``; ``complete`` is false if the replay left out older messages."""
+
+    success: bool = True
+    room: str
+    user_id: str
+    session_id: str
+    last_seq: int
+    replayed: int
+    complete: bool
+
+
+class SendAnswer(Wire):
+    """The acknowledgement of ``send-message``, once the message is durable."""
+
+    success: bool = True
+    id: str
+    seq: int
+    timestamp: str
+    duplicate: bool
+
+
+def user_joined(session: Session) -> UserJoined:
+    """The payload that tells of a new session."""
+    who = session.who
+    return UserJoined(
+        username=who.username,
+        display_name=who.display_name,
+        avatar=who.avatar,
+        user_id=who.user_id,
+        message=f"{who.display_name} has joined the chat",
+        timestamp=timestamp(session.joined_at),
+    )
+
+
+def user_left(ended: EndedSession) -> UserLeft:
+    """The payload that tells of a session's end."""
+    who = ended.session.who
+    return UserLeft(
+        username=who.username,
+        display_name=who.display_name,
+        user_id=who.user_id,
+        message=f"{who.display_name} has left the chat",
+        timestamp=timestamp(ended.at),
+    )
+
+
+def user_status_update(who: Participant, online: bool, last_seen: datetime) -> UserStatusUpdate:
+    """The payload that tells of a status."""
+    return UserStatusUpdate(
+        user_id=who.user_id,
+        username=who.username,
+        display_name=who.display_name,
+        online=online,
+        last_seen=timestamp(last_seen),
+    )
+
+
+def user_typing(who: Participant, is_typing: bool) -> UserTyping:
+    """The payload that tells who types, or has stopped."""
+    return UserTyping(username=who.username, display_name=who.display_name, user_id=who.user_id, is_typing=is_typing)
+
+
+def message_status_update(
+    message_id: str, delivered_to: Sequence[str], by: Participant, at: datetime
+) -> MessageStatusUpdate:
+    """The payload that tells of a delivery."""
+    return MessageStatusUpdate(
+        message_id=message_id,
+        delivered=True,
+        delivered_to=delivered_to,
+        delivered_by=by.user_id,
+        timestamp=timestamp(at),
+    )
+
+
+def message_read_update(message_id: str, read_by: Sequence[str], by: Participant, at: datetime) -> MessageReadUpdate:
+    """The payload that tells of a read."""
+    return MessageReadUpdate(
+        message_id=message_id,
+        read=True,
+        read_by=read_by,
+        read_by_user=by.user_id,
+        read_by_username=by.display_name,
+        timestamp=timestamp(at),
+    )
+
+
+def messages_marked_read(message_ids: Sequence[str], by: Participant, at: datetime) -> MessagesMarkedRead:
+    """The payload that tells of all messages read at once."""
+    return MessagesMarkedRead(
+        message_ids=message_ids, read_by=by.user_id, read_by_username=by.display_name, timestamp=timestamp(at)
+    )
+
+
+def failed(error: ChatsysError) -> Failed:
+    """The acknowledgement that carries an error's stable code and its text."""
+    return Failed(code=error.code, message=error.message)
+
+
+def join_answer(session: Session, last_seq: int, replayed: Sequence[Message], complete: bool) -> JoinAnswer:
+    """The acknowledgement of a join; ``last_seq`` is the newest sequence number that the history covers."""
+    return JoinAnswer(
+        room=session.room,
+        user_id=session.who.user_id,
+        session_id=session.session_id,
+        last_seq=last_seq,
+        replayed=len(replayed),
+        complete=complete,
+    )
+
+
+def send_answer(posted: Posted) -> SendAnswer:
+    """The acknowledgement of a stored message, or of the one that a repetition found."""
+    stored = posted.message
+    return SendAnswer(id=stored.message_id, seq=stored.seq, timestamp=timestamp(stored.at), duplicate=posted.duplicate)

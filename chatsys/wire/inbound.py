@@ -1,0 +1,95 @@
+"""What clients send, read strictly: a payload of any type goes in, only what the contract names comes out (§8, §9, §14).
+
+Each function takes the first argument of one event as JSON gave it (or ``None`` without one) and never raises for its
+shape, but for :func:`join`, whose failure is an answer of its own. Fields that an event does not name are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from chatsys.errors import JoinRefused
+from chatsys.model import rules
+
+SEQ_MAX = 2**63 - 1
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A join whose room is one. Who joins is not decided here, so ``token``, ``username``, ``user_id`` are as sent."""
+
+    room: str
+    token: object = None
+    username: object = None
+    user_id: object = None
+    since: int | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Which message, in which room, was delivered or read."""
+
+    message_id: str
+    room: str
+
+
+def join(payload: object) -> JoinRequest:
+    """A join. Raises JoinRefused if the payload is no object, or its room or ``since`` can't be one."""
+    fields = _fields(payload)
+    room = rules.room_name(fields.get("room"))
+    if room is None:
+        raise JoinRefused
+    return JoinRequest(
+        room=room,
+        token=fields.get("token"),
+        username=fields.get("username"),
+        user_id=fields.get("userId"),
+        since=_since(fields.get("since")),
+    )
+
+
+def send_message(payload: object) -> tuple[object, object]:
+    """The text and the client's message id, each as sent; the verb judges them."""
+    fields = _fields(payload)
+    return fields.get("message"), fields.get("clientMessageId")
+
+
+def receipt(payload: object) -> Receipt | None:
+    """A receipt, or None if the message id is not shaped like a UUID or the room is no text."""
+    fields = _fields(payload)
+    message_id, room = fields.get("messageId"), fields.get("room")
+    if isinstance(message_id, str) and rules.is_uuid(message_id) and isinstance(room, str):
+        return Receipt(message_id=message_id.lower(), room=room)
+    return None
+
+
+def mark_all_read(payload: object) -> str | None:
+    """The room, or None."""
+    room = _fields(payload).get("room")
+    return room if isinstance(room, str) else None
+
+
+def typing(payload: object) -> bool:
+    """Whether the client types: the payload's truthiness."""
+    return bool(payload)
+
+
+def online_status(payload: object) -> bool | None:
+    """The status asked for, or None if it is not a boolean."""
+    online = _fields(payload).get("online")
+    return online if isinstance(online, bool) else None
+
+
+def _fields(payload: object) -> Mapping[str, Any]:
+    return payload if isinstance(payload, dict) else _NOTHING
+
+
+def _since(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise JoinRefused("since must be a whole number of at least 0")
+    return min(value, SEQ_MAX)
