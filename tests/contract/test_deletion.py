@@ -1,0 +1,135 @@
+"""Deleting an account takes everything of it along, and nothing of anybody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatsys.model.values import RoomStats
+
+
+@pytest.fixture
+async def people(cast):
+    return await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
+
+
+async def test_the_account_is_gone_everywhere_and_its_name_and_email_are_free(store, cast, people):
+    ann, bob, _ = people
+    assert await store.delete_user(ann.user_id, cast.now()) == []
+    assert await store.user_by_id(ann.user_id) is None
+    assert await store.user_by_name("ann") is None
+    assert await store.user_by_email("ann@example.org") is None
+    assert [user.user_id for user in await store.list_users(10)] == [bob.user_id]
+    assert await store.search_users("ann", 10) == []
+    again = await store.create_user(cast.account("ann"))
+    assert await store.user_by_name("ann") == again
+
+
+async def test_a_second_deletion_is_a_miss(store, cast, people):
+    assert await store.delete_user(people[0].user_id, cast.now()) == []
+    assert await store.delete_user(people[0].user_id, cast.now()) is None
+
+
+async def test_its_messages_are_gone_from_all_rooms_and_their_numbers_are_not_given_out_again(store, cast, people):
+    ann, bob, gus = people
+    for room in ("tea", "cake"):
+        for who in (ann, bob, gus, ann):
+            await cast.post(who, room)
+    await store.delete_user(ann.user_id, cast.now())
+    for room in ("tea", "cake"):
+        assert [(each.seq, each.user_id) for each in await store.history(room, 10)] == [
+            (2, bob.user_id),
+            (3, gus.user_id),
+        ]
+        assert (await cast.post(bob, room)).seq == 5
+        assert [each.seq for each in await store.messages_since(room, 1, 10)] == [2, 3, 5]
+        assert [each.seq for each in await store.messages_since(room, 2, 10)] == [3, 5]
+        assert [each.seq for each in await store.messages_since(room, 4, 10)] == [5]
+        assert [each.seq for each in await store.history(room, 2, 1)] == [2, 3]
+
+
+async def test_the_number_of_a_deleted_newest_message_is_not_given_out_again(store, cast, people):
+    ann, bob, _ = people
+    await cast.post(bob, "tea")
+    await cast.post(ann, "tea")
+    await store.delete_user(ann.user_id, cast.now())
+    assert (await store.open_session(cast.entry(bob, "tea"))).last_seq == 2
+    assert (await cast.post(bob, "tea")).seq == 3
+
+
+async def test_its_messages_can_no_longer_be_acknowledged(store, cast, people):
+    ann, bob, _ = people
+    message = await cast.post(ann, "tea")
+    await store.delete_user(ann.user_id, cast.now())
+    assert await store.mark_read("tea", message.message_id, bob, cast.now()) is None
+    assert list(await store.mark_all_read("tea", bob, cast.now())) == []
+
+
+async def test_its_receipts_are_gone_and_those_of_others_stay(store, cast, people):
+    ann, bob, gus = people
+    read, delivered = await cast.post(gus, "tea"), await cast.post(gus, "cake")
+    for reader in (ann, bob):
+        await store.mark_read("tea", read.message_id, reader, cast.now())
+        await store.mark_delivered("cake", delivered.message_id, reader, cast.now())
+    await store.delete_user(ann.user_id, cast.now())
+    stored = await cast.message("tea", read.message_id)
+    assert (stored.delivered_to, stored.read_by) == ((bob.user_id,), (bob.user_id,))
+    stored = await cast.message("cake", delivered.message_id)
+    assert (stored.delivered_to, stored.read_by) == ((bob.user_id,), ())
+
+
+async def test_the_counts_of_the_rooms_follow(store, cast, people):
+    ann, bob, gus = people
+    by_ann, by_gus = await cast.post(ann, "tea"), await cast.post(gus, "tea")
+    await store.mark_read("tea", by_gus.message_id, ann, cast.now())
+    await store.mark_read("tea", by_ann.message_id, bob, cast.now())
+    await cast.join(ann, "tea")
+    assert await store.room_stats("tea") == RoomStats(total_messages=2, unread_count=0, active_users=1)
+    await store.delete_user(ann.user_id, cast.now())
+    assert await store.room_stats("tea") == RoomStats(total_messages=1, unread_count=1, active_users=0)
+    (room,) = [room for room in await store.rooms() if room.name == "tea"]
+    assert room.last_activity == by_gus.at
+
+
+async def test_its_sessions_end_everywhere_in_order_of_joining(store, cast, people):
+    ann, bob, _ = people
+    opened = [await cast.join(who, room) for who, room in ((ann, "tea"), (bob, "tea"), (ann, "cake"), (ann, "tea"))]
+    moment = cast.now()
+    ended = await store.delete_user(ann.user_id, moment)
+    assert ended is not None
+    assert [each.session.session_id for each in ended] == [
+        opened[0].session_id,
+        opened[2].session_id,
+        opened[3].session_id,
+    ]
+    assert [(each.session.who, each.session.room) for each in ended] == [(ann, "tea"), (ann, "cake"), (ann, "tea")]
+    assert all(each.last and each.at == moment for each in ended)
+    assert [each.session_id for each in await store.sessions("tea")] == [opened[1].session_id]
+    assert await store.activity() == (1, 1)
+    assert await store.close_session(opened[0].session_id, cast.now()) is None
+
+
+async def test_its_client_message_ids_are_free_for_a_new_account_of_that_name(store, cast, people):
+    await cast.post(people[0], "tea", "one", "id-1")
+    await store.delete_user(people[0].user_id, cast.now())
+    ann = await cast.user("ann")
+    posted = await store.post_message(cast.letter(ann, "tea", "two", "id-1"))
+    assert (posted.duplicate, posted.message.seq) == (False, 2)
+
+
+async def test_a_new_account_of_that_name_has_read_nothing(store, cast, people):
+    ann, bob, _ = people
+    message = await cast.post(bob, "tea")
+    await store.mark_all_read("tea", ann, cast.now())
+    await store.delete_user(ann.user_id, cast.now())
+    successor = await cast.user("ann")
+    assert list(await store.mark_all_read("tea", successor, cast.now())) == [message.message_id]
+
+
+async def test_a_room_whose_only_writer_is_gone_stays_without_messages(store, cast, people):
+    opened = await cast.join(people[0], "tea")
+    await cast.post(people[0], "tea")
+    await store.delete_user(people[0].user_id, cast.now())
+    (room,) = [room for room in await store.rooms() if room.name == "tea"]
+    assert (room.user_count, room.last_activity) == (0, opened.joined_at)
+    assert await store.history("tea", 10) == []
+    assert await store.room_stats("tea") == RoomStats(total_messages=0, unread_count=0, active_users=0)

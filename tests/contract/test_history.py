@@ -1,0 +1,85 @@
+"""Pages of a room and what was missed since a sequence number."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+async def room(cast):
+    """A room with 10 messages of two senders, texts "1" to "10", beside another room."""
+    ann, gus = await cast.user("ann"), cast.guest("gus")
+    for number in range(1, 11):
+        await cast.post(ann if number % 2 else gus, "tea", str(number))
+        await cast.post(gus, "cake", "elsewhere")
+    return "tea"
+
+
+def texts(messages) -> list[int]:
+    return [int(message.text) for message in messages]
+
+
+@pytest.mark.parametrize(
+    ("limit", "offset", "expected"),
+    [
+        (100, 0, range(1, 11)),
+        (10, 0, range(1, 11)),
+        (3, 0, range(8, 11)),
+        (3, 2, range(6, 9)),
+        (3, 9, range(1, 2)),
+        (100, 4, range(1, 7)),
+        (3, 10, ()),
+        (3, 1000, ()),
+        (3, 2**62, ()),
+        (0, 0, ()),
+        (0, 3, ()),
+    ],
+)
+async def test_a_page_counts_from_the_newest_and_is_oldest_first(store, room, limit, offset, expected):
+    assert texts(await store.history(room, limit, offset)) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("seq", "limit", "expected"),
+    [
+        (0, 1000, range(1, 11)),
+        (7, 1000, range(8, 11)),
+        (9, 1, range(10, 11)),
+        (10, 1000, ()),
+        (11, 1000, ()),
+        (2**62, 1000, ()),
+        (-1, 1000, range(1, 11)),
+        (2, 3, range(8, 11)),
+        (0, 0, ()),
+    ],
+)
+async def test_what_came_after_a_number_is_the_newest_of_it_oldest_first(store, room, seq, limit, expected):
+    assert texts(await store.messages_since(room, seq, limit)) == list(expected)
+
+
+async def test_pages_put_together_are_the_whole_room(store, room):
+    pages = [await store.history(room, 3, offset) for offset in (9, 6, 3, 0)]
+    assert [message.seq for page in pages for message in page] == list(range(1, 11))
+
+
+async def test_both_ways_to_read_show_receipts(store, cast, room):
+    reader = await cast.user("reader")
+    first = (await store.history(room, 1, 9))[0]
+    await store.mark_read(room, first.message_id, reader, cast.now())
+    for messages in (await store.history(room, 100), await store.messages_since(room, 0, 100)):
+        assert (messages[0].delivered_to, messages[0].read_by) == ((reader.user_id,), (reader.user_id,))
+        assert all(not message.delivered_to and not message.read_by for message in messages[1:])
+
+
+async def test_many_receipts_do_not_change_how_many_messages_a_page_has(store, cast, room):
+    readers = [await cast.user(f"reader{number}") for number in range(8)]
+    for reader in readers:
+        await store.mark_all_read(room, reader, cast.now())
+    page = await store.history(room, 4)
+    assert texts(page) == [7, 8, 9, 10]
+    assert all(set(message.read_by) == {reader.user_id for reader in readers} for message in page)
+    assert all(len(message.read_by) == len(set(message.read_by)) for message in page)
+
+
+async def test_rooms_are_told_apart_by_letter_case(store, room):
+    assert await store.history(room.upper(), 10) == []

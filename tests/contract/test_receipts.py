@@ -1,0 +1,142 @@
+"""Deliveries and reads: sets that only grow, and never of the sender."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+ABSENT = ["018f0000-0000-7000-8000-000000000000", "", "not-a-uuid", "x" * 36, "%"]
+
+
+@pytest.fixture
+async def people(cast):
+    return await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
+
+
+async def test_a_delivery_is_recorded_and_nothing_is_read_by_it(store, cast, people):
+    ann, bob, gus = people
+    message = await cast.post(ann, "tea")
+    receipt = await store.mark_delivered("tea", message.message_id, bob, cast.now())
+    assert receipt is not None
+    assert (receipt.message_id, receipt.user_ids) == (message.message_id, (bob.user_id,))
+    receipt = await store.mark_delivered("tea", message.message_id, gus, cast.now())
+    assert receipt is not None
+    assert set(receipt.user_ids) == {bob.user_id, gus.user_id}
+    stored = await cast.message("tea", message.message_id)
+    assert set(stored.delivered_to) == {bob.user_id, gus.user_id}
+    assert stored.read_by == ()
+
+
+async def test_reading_implies_delivery(store, cast, people):
+    ann, bob, gus = people
+    message = await cast.post(ann, "tea")
+    await store.mark_delivered("tea", message.message_id, gus, cast.now())
+    receipt = await store.mark_read("tea", message.message_id, bob, cast.now())
+    assert receipt is not None
+    assert receipt.user_ids == (bob.user_id,)
+    stored = await cast.message("tea", message.message_id)
+    assert set(stored.delivered_to) == {bob.user_id, gus.user_id}
+    assert stored.read_by == (bob.user_id,)
+
+
+async def test_a_repetition_changes_nothing_and_gives_the_same_set(store, cast, people):
+    ann, bob, gus = people
+    message = await cast.post(ann, "tea")
+    for mark in (store.mark_delivered, store.mark_read):
+        for reader in (bob, gus):
+            await mark("tea", message.message_id, reader, cast.now())
+        receipt = await mark("tea", message.message_id, bob, cast.now())
+        assert receipt is not None
+        assert sorted(receipt.user_ids) == sorted([bob.user_id, gus.user_id])
+    stored = await cast.message("tea", message.message_id)
+    assert len(stored.delivered_to) == len(stored.read_by) == 2
+
+
+async def test_the_sender_never_acknowledges_its_own(store, cast, people):
+    for sender in people:
+        message = await cast.post(sender, "tea")
+        assert await store.mark_delivered("tea", message.message_id, sender, cast.now()) is None
+        assert await store.mark_read("tea", message.message_id, sender, cast.now()) is None
+        stored = await cast.message("tea", message.message_id)
+        assert (stored.delivered_to, stored.read_by) == ((), ())
+
+
+async def test_a_message_of_another_room_is_a_miss(store, cast, people):
+    ann, bob, _ = people
+    message = await cast.post(ann, "tea")
+    await cast.post(ann, "cake")
+    for room in ("cake", "nowhere", "TEA", ""):
+        assert await store.mark_delivered(room, message.message_id, bob, cast.now()) is None
+        assert await store.mark_read(room, message.message_id, bob, cast.now()) is None
+    assert (await cast.message("tea", message.message_id)).delivered_to == ()
+
+
+@pytest.mark.parametrize("message_id", ABSENT)
+async def test_an_unknown_or_malformed_message_is_a_miss(store, cast, people, message_id):
+    await cast.post(people[0], "tea")
+    assert await store.mark_delivered("tea", message_id, people[1], cast.now()) is None
+    assert await store.mark_read("tea", message_id, people[1], cast.now()) is None
+
+
+async def test_an_account_that_is_gone_acknowledges_nothing(store, cast, people):
+    ann, bob, _ = people
+    message = await cast.post(ann, "tea")
+    await store.delete_user(bob.user_id, cast.now())
+    assert await store.mark_delivered("tea", message.message_id, bob, cast.now()) is None
+    assert await store.mark_read("tea", message.message_id, bob, cast.now()) is None
+    assert list(await store.mark_all_read("tea", bob, cast.now())) == []
+    assert (await cast.message("tea", message.message_id)).delivered_to == ()
+
+
+async def test_simultaneous_receipts_of_many_readers_all_count_once(store, cast, people):
+    message = await cast.post(people[0], "tea")
+    readers = [await cast.user(f"reader{number}") for number in range(6)] + [people[2]]
+    marks = [
+        mark("tea", message.message_id, reader, cast.now())
+        for reader in readers * 3
+        for mark in (store.mark_read, store.mark_delivered)
+    ]
+    assert None not in await asyncio.gather(*marks)
+    stored = await cast.message("tea", message.message_id)
+    assert sorted(stored.delivered_to) == sorted(stored.read_by) == sorted(reader.user_id for reader in readers)
+
+
+async def test_mark_all_read_gives_exactly_the_newly_marked_in_order(store, cast, people):
+    ann, bob, gus = people
+    sent = [await cast.post(who, "tea") for who in (ann, gus, bob, ann, gus)]
+    await store.mark_read("tea", sent[1].message_id, bob, cast.now())
+    await store.mark_delivered("tea", sent[3].message_id, bob, cast.now())
+    marked = await store.mark_all_read("tea", bob, cast.now())
+    assert list(marked) == [sent[0].message_id, sent[3].message_id, sent[4].message_id]
+    for message in await store.history("tea", 10):
+        expected = () if message.user_id == bob.user_id else (bob.user_id,)
+        assert message.delivered_to == message.read_by == expected
+    assert list(await store.mark_all_read("tea", bob, cast.now())) == []
+
+
+async def test_mark_all_read_finds_what_came_since_the_last_time(store, cast, people):
+    ann, bob, gus = people
+    for reader in (bob, gus):
+        await cast.post(ann, "tea")
+        assert len(await store.mark_all_read("tea", reader, cast.now())) >= 1
+        late = [await cast.post(ann, "tea"), await cast.post(ann, "tea")]
+        await store.mark_read("tea", late[1].message_id, reader, cast.now())
+        assert list(await store.mark_all_read("tea", reader, cast.now())) == [late[0].message_id]
+        assert list(await store.mark_all_read("tea", reader, cast.now())) == []
+
+
+async def test_mark_all_read_leaves_other_rooms_and_other_readers_alone(store, cast, people):
+    ann, bob, gus = people
+    here, there = await cast.post(ann, "tea"), await cast.post(ann, "cake")
+    assert list(await store.mark_all_read("tea", gus, cast.now())) == [here.message_id]
+    assert (await cast.message("cake", there.message_id)).read_by == ()
+    assert list(await store.mark_all_read("tea", bob, cast.now())) == [here.message_id]
+    assert set((await cast.message("tea", here.message_id)).read_by) == {bob.user_id, gus.user_id}
+
+
+async def test_ids_marked_by_simultaneous_calls_are_given_once(store, cast, people):
+    ann, bob, _ = people
+    sent = [await cast.post(ann, "tea") for _ in range(10)]
+    answers = await asyncio.gather(*(store.mark_all_read("tea", bob, cast.now()) for _ in range(5)))
+    assert sorted(each for answer in answers for each in answer) == sorted(message.message_id for message in sent)

@@ -1,0 +1,70 @@
+"""Servers: announced, kept alive, retired with their sessions."""
+
+from __future__ import annotations
+
+import uuid_utils
+
+
+def new_id() -> str:
+    return str(uuid_utils.uuid7())
+
+
+async def test_a_heartbeat_ends_nothing_of_those_who_are_alive(store, cast):
+    other = new_id()
+    assert await store.register_server(other, cast.now()) == []
+    session = await cast.join(await cast.user("ann"), "tea")
+    for server_id in (cast.server_id, other, cast.server_id):
+        assert await store.register_server(server_id, cast.now()) == []
+    assert await store.sessions("tea") == [session]
+    assert await store.retire_server(other, cast.now()) == []
+
+
+async def test_retiring_a_server_ends_its_sessions_in_order_of_joining_and_no_others(store, cast):
+    other = new_id()
+    await store.register_server(other, cast.now())
+    ann, bob, gus = await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
+    mine = await cast.join(ann, "tea")
+    theirs = [await cast.join(who, room, server_id=other) for who, room in ((bob, "tea"), (ann, "cake"), (gus, "tea"))]
+    moment = cast.now()
+    ended = await store.retire_server(other, moment)
+    assert [each.session.session_id for each in ended] == [each.session_id for each in theirs]
+    assert [each.last for each in ended] == [True, False, True]
+    assert all(each.at == moment for each in ended)
+    assert [each.session_id for each in await store.sessions("tea")] == [mine.session_id]
+    online = {user.username: user.online for user in await store.list_users(10)}
+    assert online == {"ann": True, "bob": False}
+
+
+async def test_all_sessions_that_end_together_are_the_last_of_a_user_who_has_none_left(store, cast):
+    other = new_id()
+    await store.register_server(other, cast.now())
+    ann = await cast.user("ann")
+    for room in ("tea", "cake"):
+        await cast.join(ann, room, server_id=other)
+    moment = cast.now()
+    ended = await store.retire_server(other, moment)
+    assert [(each.session.room, each.last) for each in ended] == [("tea", True), ("cake", True)]
+    user = await store.user_by_id(ann.user_id)
+    assert user is not None
+    assert (user.online, user.last_seen) == (False, moment)
+
+
+async def test_retiring_twice_or_an_unknown_server_changes_nothing(store, cast):
+    other = new_id()
+    await store.register_server(other, cast.now())
+    await store.retire_server(other, cast.now())
+    assert await store.retire_server(other, cast.now()) == []
+    assert await store.retire_server(new_id(), cast.now()) == []
+
+
+async def test_a_retired_server_may_announce_itself_again(store, cast):
+    await store.retire_server(cast.server_id, cast.now())
+    assert await store.register_server(cast.server_id, cast.now()) == []
+    session = await cast.join(cast.guest("gus"), "tea")
+    assert await store.sessions("tea") == [session]
+
+
+async def test_the_store_says_who_answers_without_a_password(store):
+    info = await store.ping()
+    assert info.kind in {"memory", "postgresql"}
+    assert "password" not in repr(info).lower()

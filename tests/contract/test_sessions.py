@@ -1,0 +1,158 @@
+"""Sessions and presence: who is where, and who is online."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from chatsys.errors import UserNotFound
+from chatsys.model.values import UserChanges
+
+ABSENT = ["018f0000-0000-7000-8000-000000000000", "", "not-a-uuid"]
+
+
+async def user(store, who):
+    found = await store.user_by_id(who.user_id)
+    assert found is not None
+    return found
+
+
+async def test_a_session_is_given_back_as_it_was_opened(store, cast):
+    ann = await cast.user("ann")
+    entry = cast.entry(ann, "tea")
+    joined = await store.open_session(entry)
+    session = joined.session
+    assert (session.session_id, session.socket_id, session.room) == (entry.session_id, entry.socket_id, "tea")
+    assert (session.who, session.joined_at, session.online, session.last_seen) == (ann, entry.at, True, entry.at)
+    assert joined.last_seq == 0
+    assert await store.sessions("tea") == [session]
+
+
+async def test_joining_tells_the_newest_sequence_number(store, cast):
+    gus = cast.guest("gus")
+    for _ in range(3):
+        await cast.post(gus, "tea")
+    assert (await store.open_session(cast.entry(gus, "tea"))).last_seq == 3
+
+
+async def test_sessions_are_in_order_of_joining_with_one_for_each_socket(store, cast):
+    ann, bob, gus = await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
+    opened = [await cast.join(who, "tea") for who in (bob, ann, gus, ann, bob)]
+    assert [each.session_id for each in await store.sessions("tea")] == [each.session_id for each in opened]
+    assert [each.who.username for each in await store.sessions("tea")] == ["bob", "ann", "gus", "ann", "bob"]
+
+
+async def test_sessions_of_one_millisecond_keep_the_order_of_joining(store, cast):
+    moment = cast.now()
+    entries = [msgspec.structs.replace(cast.entry(cast.guest(f"g{number}"), "tea"), at=moment) for number in range(5)]
+    for entry in entries:
+        await store.open_session(entry)
+    assert [each.session_id for each in await store.sessions("tea")] == [entry.session_id for entry in entries]
+
+
+async def test_joining_the_same_room_again_keeps_the_session_and_its_place(store, cast):
+    ann, bob = await cast.user("ann"), await cast.user("bob")
+    first = await cast.join(ann, "tea", socket_id="socket-1")
+    await cast.join(bob, "tea")
+    again = await cast.join(ann, "tea", socket_id="socket-1")
+    assert (again.session_id, again.joined_at) == (first.session_id, first.joined_at)
+    assert [each.who.username for each in await store.sessions("tea")] == ["ann", "bob"]
+    assert await store.activity() == (2, 1)
+
+
+async def test_a_first_session_makes_online_and_the_end_of_the_last_one_offline(store, cast):
+    ann = await cast.user("ann")
+    assert not (await user(store, ann)).online
+    first, second = await cast.join(ann, "tea"), await cast.join(ann, "cake")
+    assert (await user(store, ann)).online
+    ended = await store.close_session(first.session_id, cast.now())
+    assert ended is not None
+    assert not ended.last
+    assert (await user(store, ann)).online
+    moment = cast.now()
+    ended = await store.close_session(second.session_id, moment)
+    assert ended is not None
+    assert (ended.last, ended.at) == (True, moment)
+    assert ((await user(store, ann)).online, (await user(store, ann)).last_seen) == (False, moment)
+
+
+async def test_an_ended_session_is_given_once_and_with_what_it_was(store, cast):
+    ann = await cast.user("ann")
+    session, moment = await cast.join(ann, "tea"), cast.now()
+    ended = await store.close_session(session.session_id, moment)
+    assert ended is not None
+    assert (ended.session.session_id, ended.session.socket_id) == (session.session_id, session.socket_id)
+    assert (ended.session.room, ended.session.who, ended.session.joined_at) == ("tea", ann, session.joined_at)
+    assert (ended.session.online, ended.session.last_seen) == (False, moment)
+    assert await store.close_session(session.session_id, cast.now()) is None
+    assert await store.sessions("tea") == []
+    assert (await user(store, ann)).last_seen == moment
+
+
+@pytest.mark.parametrize("session_id", ABSENT)
+async def test_closing_an_unknown_or_malformed_session_is_a_miss(store, cast, session_id):
+    assert await store.close_session(session_id, cast.now()) is None
+
+
+async def test_a_socket_may_join_again_after_leaving(store, cast):
+    ann = await cast.user("ann")
+    first = await cast.join(ann, "tea", socket_id="socket-1")
+    await store.close_session(first.session_id, cast.now())
+    second = await cast.join(ann, "cake", socket_id="socket-1")
+    assert second.session_id != first.session_id
+    assert await store.sessions("tea") == []
+    assert await store.sessions("cake") == [second]
+
+
+async def test_two_guests_with_one_name_are_two_users_and_one_guest_id_is_one(store, cast):
+    await cast.join(cast.guest("gus", "guest-1"), "tea")
+    await cast.join(cast.guest("gus", "guest-2"), "tea")
+    one = await cast.join(cast.guest("gus", "guest-1"), "tea")
+    assert (await store.room_stats("tea")).active_users == 2
+    ended = await store.close_session(one.session_id, cast.now())
+    assert ended is not None
+    assert not ended.last
+
+
+async def test_a_guest_is_online_and_its_last_session_is_the_last(store, cast):
+    session = await cast.join(cast.guest("gus"), "tea")
+    assert (session.who, session.online, session.last_seen) == (cast.guest("gus"), True, None)
+    ended = await store.close_session(session.session_id, cast.now())
+    assert ended is not None
+    assert (ended.last, ended.session.who) == (True, cast.guest("gus"))
+
+
+async def test_sessions_show_the_current_profile_and_presence(store, cast):
+    ann = await cast.user("ann")
+    await cast.join(ann, "tea")
+    await store.update_user(ann.user_id, UserChanges(display_name="Ann the Second", avatar="https://example.org/2"))
+    moment = cast.now()
+    await store.set_online(ann.user_id, False, moment)
+    (session,) = await store.sessions("tea")
+    assert (session.who.display_name, session.who.avatar) == ("Ann the Second", "https://example.org/2")
+    assert (session.online, session.last_seen) == (False, moment)
+
+
+async def test_a_further_session_makes_online_again(store, cast):
+    ann = await cast.user("ann")
+    await cast.join(ann, "tea")
+    await store.set_online(ann.user_id, False, cast.now())
+    session = await cast.join(ann, "cake")
+    assert session.online
+    assert ((await user(store, ann)).online, (await user(store, ann)).last_seen) == (True, session.joined_at)
+
+
+async def test_an_account_that_is_gone_can_not_join_and_leaves_no_trace(store, cast):
+    ann = await cast.user("ann")
+    await store.delete_user(ann.user_id, cast.now())
+    with pytest.raises(UserNotFound):
+        await store.open_session(cast.entry(ann, "tea"))
+    assert await store.sessions("tea") == []
+    assert "tea" not in {room.name for room in await store.rooms()}
+
+
+async def test_socket_ids_are_free_text_up_to_the_servers_choice(store, cast):
+    for socket_id in ("x", "a-_/+=", "z" * 200):
+        session = await cast.join(cast.guest("gus"), "tea", socket_id=socket_id)
+        assert session.socket_id == socket_id
+    assert len(await store.sessions("tea")) == 3
