@@ -4,7 +4,8 @@ The tree::
 
     ChatsysError
     ├── InvalidInput             validation_failed      errors
-    │   └── MalformedRequest     malformed_request
+    │   ├── MalformedRequest     malformed_request
+    │   └── RequestTooLarge      request_too_large
     ├── Unauthorized
     │   ├── TokenMissing         no_token
     │   ├── TokenInvalid         invalid_token
@@ -74,6 +75,12 @@ class MalformedRequest(InvalidInput):
     """Malformed request"""
 
     code = "malformed_request"
+
+
+class RequestTooLarge(InvalidInput):
+    """request entity too large"""
+
+    code = "request_too_large"
 
 
 class Unauthorized(ChatsysError):

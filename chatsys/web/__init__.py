@@ -1,0 +1,30 @@
+"""Door 2: the REST endpoints (contract §1 to §6, §11 and §14.6), each one module a noun.
+
+``door`` is the outermost wall (paths, HEAD, CORS, faults), ``requests`` reads what a client sent, ``responses`` holds
+the one table from errors to HTTP statuses. Endpoints take the raw request and answer encoded bytes: no schema library
+stands between a request and a verb of ``chat``.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from chatsys.chat.bundle import Chat
+from chatsys.errors import ChatsysError
+from chatsys.web import auth, health, rooms, users
+from chatsys.web.door import Door
+from chatsys.web.responses import failure, route_not_found
+
+
+def make_app(chat: Chat, *, cors_origin: str = "*", metrics: bool = True, access_log: bool = False) -> Door:
+    """The REST application over ``chat``, an ASGI callable. ``access_log`` writes a line for each request."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.chat = chat
+    for noun in (auth, users, rooms, health):
+        app.include_router(noun.router)
+    if metrics:
+        app.include_router(health.metrics_router)
+    app.add_exception_handler(ChatsysError, failure)
+    app.add_exception_handler(HTTPException, route_not_found)
+    return Door(app, cors_origin=cors_origin, access_log=access_log)

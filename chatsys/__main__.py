@@ -1,0 +1,5 @@
+"""``python -m chatsys``: the command line."""
+
+from chatsys.cli import main
+
+main()

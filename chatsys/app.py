@@ -1,0 +1,228 @@
+"""The wiring: ``open_store`` inside ``open_chat`` inside ``serve``, and the life of a server process.
+
+A start goes: bind the port, open the store, announce the server to it, listen. A stop goes the same way back: no new
+connections, sockets told to leave, requests drained, the server's sessions ended, the store closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
+
+import prometheus_client
+import uvicorn
+
+from chatsys import logs, web
+from chatsys.chat import operations
+from chatsys.chat.bundle import Chat, Limits, open_chat
+from chatsys.errors import OperatorError, StoreError
+from chatsys.model.values import StoreInfo
+from chatsys.settings import Settings, token_secret
+from chatsys.store.opening import StoreOptions, open_store
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 4
+"""How long requests under way may take once the server stops."""
+
+LAG_INTERVAL = 0.5
+"""Seconds between two looks at the event loop's lag."""
+
+_lag = prometheus_client.Gauge("chatsys_event_loop_lag_seconds", "How late the event loop woke a timer, last seen")
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises OperatorError or StoreError if the server can't start."""
+    logs.configure(settings.log_format)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
+        runner.run(serve(settings))
+
+
+async def serve(settings: Settings, announce: Callable[[str], None] = lambda text: print(text, flush=True)) -> None:
+    """Serve on the settings' store and port; ``announce`` is told which store and which address."""
+    with _stop_signals() as stop, _bound_socket(settings.host, settings.port) as listener:
+        async with open_server(settings, announce) as chat:
+            application = web.make_app(
+                chat,
+                cors_origin=settings.cors_origin,
+                metrics=settings.metrics,
+                access_log=not settings.production,
+            )
+            server = _Server(_uvicorn_config(application, settings))
+            stop.server = server
+            await server.serve_on(listener, lambda: announce(_started(settings.host, listener)))
+
+
+@contextlib.asynccontextmanager
+async def open_server(settings: Settings, announce: Callable[[str], None]) -> AsyncIterator[Chat]:
+    """A chat over the settings' store, registered with it as a living server."""
+    async with (
+        open_store(settings.database_url, store_options(settings)) as store,
+        open_chat(
+            store,
+            secret=token_secret(settings),
+            token_lifetime=settings.jwt_lifetime,
+            limits=Limits(login_attempts=settings.login_attempts, login_window=settings.login_window),
+        ) as chat,
+    ):
+        announce(_connected(await operations.ping(chat)))
+        async with _alive(chat, settings.lease / 3), _background(_watch_lag()):
+            yield chat
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """How the settings want a PostgreSQL store to behave."""
+    return StoreOptions(
+        pool_size=settings.db_pool_size,
+        synchronous_commit=settings.synchronous_commit,
+        statement_timeout=settings.statement_timeout,
+        connect_timeout=settings.connect_timeout,
+        write_queue=settings.write_queue,
+        lease=settings.lease,
+        ssl=settings.db_ssl,
+        ssl_ca_file=settings.db_ssl_ca_file,
+        data_dir=settings.data_dir / "postgres",
+    )
+
+
+def _connected(info: StoreInfo) -> str:
+    if info.kind == "memory":
+        return "Connected to the memory store: nothing is kept when the server stops"
+    return f"Connected to PostgreSQL database {info.database} on {info.host} (PostgreSQL {info.version})"
+
+
+def _started(host: str, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    shown = "localhost" if host in {"0.0.0.0", "::"} else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"Chat Server Started Successfully! Listening on http://{shown}:{port}"
+
+
+@contextlib.contextmanager
+def _bound_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket bound to the address, not listening yet, so that a taken port is known before a database is opened."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise OperatorError(
+            f"The address {host!r} can't be used: {error.strerror}.", hint="Choose another with --host."
+        ) from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            raise OperatorError(
+                f"Port {port} on {host} can't be used: {error.strerror}.",
+                hint="Choose another with `chatsys serve --port PORT`.",
+            ) from error
+        yield listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server on a socket of ours, with signals handled by :func:`_stop_signals`."""
+
+    async def serve_on(self, listener: socket.socket, started: Callable[[], None]) -> None:
+        """Listen, say so, serve until told to stop, drain."""
+        self._say_started = started
+        await self._serve([listener])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on ``sockets``."""
+        await super().startup(sockets)
+        self._say_started()
+
+
+def _uvicorn_config(application: Callable[..., Any], settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+
+
+class _Stop:
+    """What a signal does: cancels a start under way, later asks the server to stop, at once if asked again."""
+
+    def __init__(self, task: asyncio.Task[None] | None) -> None:
+        self._task = task
+        self.server: uvicorn.Server | None = None
+
+    def __call__(self, number: int) -> None:
+        if self.server is not None:
+            self.server.handle_exit(number, None)
+        elif self._task is not None:
+            self._task.cancel()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    stop = _Stop(asyncio.current_task())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def _alive(chat: Chat, interval: float) -> AsyncIterator[None]:
+    """Tell the store every ``interval`` seconds that this server lives; at the end, that it is gone."""
+    await operations.heartbeat(chat)
+    async with _background(_beat(chat, interval)):
+        yield
+    try:
+        await operations.retire(chat)
+    except StoreError as error:
+        log.warning("The store was away when the server stopped (%s); its sessions end with its lease", error.code)
+
+
+async def _beat(chat: Chat, interval: float) -> None:
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await operations.heartbeat(chat)
+        except StoreError as error:
+            log.warning("The store did not take the heartbeat (%s); trying again", error.code)
+
+
+async def _watch_lag() -> None:
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(LAG_INTERVAL)
+        _lag.set(max(0.0, time.monotonic() - before - LAG_INTERVAL))
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run ``work`` beside the body; end it with the body."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,29 @@
+"""Verbs for those who run the server (contract §11 and §14.6)."""
+
+from __future__ import annotations
+
+from chatsys.chat.bundle import Chat
+from chatsys.chat.fanout import UserLeft
+from chatsys.model.values import StoreInfo
+
+
+async def ping(chat: Chat) -> StoreInfo:
+    """Ask the store who it is. Raises StoreUnavailable if it does not answer."""
+    return await chat.store.ping()
+
+
+async def activity(chat: Chat) -> tuple[int, int]:
+    """How many sessions there are, and in how many rooms."""
+    return await chat.store.activity()
+
+
+async def heartbeat(chat: Chat) -> None:
+    """Say that this server lives; end the sessions of servers that are dead, and tell their rooms."""
+    for ended in await chat.store.register_server(chat.server_id, chat.clock.now()):
+        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
+
+
+async def retire(chat: Chat) -> None:
+    """End all sessions of this server, and tell their rooms."""
+    for ended in await chat.store.retire_server(chat.server_id, chat.clock.now()):
+        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))

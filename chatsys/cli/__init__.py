@@ -1,0 +1,54 @@
+"""The command line: registers the sub-commands, and turns errors into one or two sentences.
+
+The modules beside this one import only what parsing needs; each command imports its machinery when it runs, so that
+``chatsys --help`` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import chatsys
+from chatsys.cli import serve
+from chatsys.cli.errors import explain
+from chatsys.errors import ChatsysError
+
+app = typer.Typer(
+    name="chatsys",
+    help="A chat server on memory and PostgreSQL, and the laboratory that compares them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chatsys {chatsys.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the sub-command."""
+
+
+app.command()(serve.serve)
+
+
+def main() -> None:
+    """Run the command line. Exit status 1 for an error of chatsys, 2 for wrong usage, 130 for Ctrl-C."""
+    try:
+        app()
+    except ChatsysError as error:
+        explain(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

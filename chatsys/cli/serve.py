@@ -1,0 +1,32 @@
+"""``chatsys serve``: the chat server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chatsys.settings import read_settings
+
+
+def serve(
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="postgresql://…, memory:// or embedded://[path]; default DATABASE_URL, else a private PostgreSQL.",
+        ),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default CHATSYS_HOST, else 0.0.0.0.")] = None,
+    port: Annotated[
+        str | None, typer.Option(metavar="PORT", help="Port, 0 for a free one; default PORT, else 3001.")
+    ] = None,
+) -> None:
+    """Start the chat server; SIGTERM or Ctrl-C stops it within 10 seconds.
+
+    All other settings are environment variables: see docs/SETTINGS.md.
+    """
+    settings = read_settings({"DATABASE_URL": database_url, "CHATSYS_HOST": host, "PORT": port})
+    from chatsys import app
+
+    app.run(settings)

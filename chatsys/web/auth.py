@@ -1,0 +1,41 @@
+"""Registering, logging in and tokens (contract §4)."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chatsys.chat import accounts
+from chatsys.web.requests import address_of, chat_of, fields, token_of
+from chatsys.web.responses import ok
+from chatsys.wire import objects
+
+router = APIRouter(prefix="/api/auth")
+
+
+@router.post("/register")
+async def register(request: Request) -> Response:
+    """Make an account."""
+    user, token = await accounts.register(chat_of(request), await fields(request))
+    profile = objects.own_profile(user, with_login=False)
+    return ok(201, message="User registered successfully", user=profile, token=token)
+
+
+@router.post("/login")
+async def login(request: Request) -> Response:
+    """Log in by username or email."""
+    user, token = await accounts.login(chat_of(request), await fields(request), address_of(request))
+    return ok(message="Login successful", user=objects.own_profile(user, with_login=True), token=token)
+
+
+@router.get("/verify")
+async def verify(request: Request) -> Response:
+    """The claims of the caller's token."""
+    return ok(message="Token is valid", user=accounts.claims_of(chat_of(request), token_of(request)))
+
+
+@router.post("/logout")
+async def logout(request: Request) -> Response:
+    """Nothing is revoked: tokens are stateless."""
+    return ok(message="Logout successful")

@@ -1,0 +1,71 @@
+"""Answers: JSON by the wire's encoder, and the one table from errors to HTTP statuses (contract §1.3)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chatsys import errors
+from chatsys.wire import objects
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5
+"""What ``Retry-After`` says while the store is away."""
+
+STATUS: dict[type[errors.ChatsysError], int] = {
+    errors.RequestTooLarge: 413,
+    errors.InvalidInput: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 400,
+    errors.TooManyAttempts: 429,
+    errors.StoreError: 503,
+}
+"""The status of each error and of those below it in the tree; any other is a fault of the server, 500."""
+
+
+def ok(status: int = 200, **fields: Any) -> Response:
+    """An answer with ``success: true`` and these fields, in this order."""
+    return Response(objects.encode({"success": True, **fields}), status, media_type="application/json")
+
+
+def problem(status: int, message: str, headers: dict[str, str] | None = None, **fields: Any) -> Response:
+    """An answer with ``success: false``."""
+    body = objects.encode({"success": False, "message": message, **fields})
+    return Response(body, status, headers, media_type="application/json")
+
+
+def status_of(error: errors.ChatsysError) -> int:
+    """The HTTP status of an error: that of the nearest class in the table."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+async def failure(request: Request, error: Exception) -> Response:
+    """The answer to an error of chatsys. What the store says about itself stays in the log."""
+    assert isinstance(error, errors.ChatsysError)
+    status = status_of(error)
+    if isinstance(error, errors.TooManyAttempts):
+        return problem(status, error.message, {"Retry-After": str(error.retry_after)})
+    if isinstance(error, errors.StoreError):
+        log.warning("%s: %s", error.code, error.message)
+        return unavailable()
+    if isinstance(error, errors.InvalidInput) and error.errors:
+        return problem(status, error.message, errors=error.errors)
+    if status == 500:
+        raise error
+    return problem(status, error.message)
+
+
+def unavailable() -> Response:
+    """The store is away (contract §14.5)."""
+    return problem(503, "Service temporarily unavailable", {"Retry-After": str(RETRY_SECONDS)})
+
+
+async def route_not_found(request: Request, error: Exception) -> Response:
+    """No such path, or not with this method: 404 with the target as requested (contract §1.7)."""
+    return problem(404, f"Route {request.scope['chatsys.target']} not found")
