@@ -14,7 +14,7 @@ from chatsys.chat.bundle import Chat
 from chatsys.errors import ChatsysError
 from chatsys.web import auth, health, rooms, users
 from chatsys.web.door import Door
-from chatsys.web.responses import failure, route_not_found
+from chatsys.web.responses import failure, fault, route_not_found
 
 
 def make_app(chat: Chat, *, cors_origin: str = "*", metrics: bool = True, access_log: bool = False) -> Door:
@@ -27,4 +27,5 @@ def make_app(chat: Chat, *, cors_origin: str = "*", metrics: bool = True, access
         app.include_router(health.metrics_router)
     app.add_exception_handler(ChatsysError, failure)
     app.add_exception_handler(HTTPException, route_not_found)
+    app.add_exception_handler(Exception, fault)
     return Door(app, cors_origin=cors_origin, access_log=access_log)

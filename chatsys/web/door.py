@@ -46,9 +46,7 @@ class Door:
             try:
                 await self._answer(_routed(scope), receive, exchange)
             except Exception:
-                log.exception("A fault while answering %s", scope["method"])
-                if not exchange.status:
-                    await problem(500, "Internal server error")(scope, receive, exchange.send)
+                log.exception("A fault while answering %s %r", scope["method"], _target(scope))
             if self._access_log:
                 milliseconds = (time.perf_counter() - started) * 1000
                 access.info("%s %r %d %.1f ms", scope["method"], _target(scope), exchange.status, milliseconds)

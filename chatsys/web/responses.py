@@ -69,3 +69,8 @@ def unavailable() -> Response:
 async def route_not_found(request: Request, error: Exception) -> Response:
     """No such path, or not with this method: 404 with the target as requested (contract §1.7)."""
     return problem(404, f"Route {request.scope['chatsys.target']} not found")
+
+
+async def fault(request: Request, error: Exception) -> Response:
+    """A fault of the server: 500 without internals (contract §1.11); the error goes on to the log."""
+    return problem(500, "Internal server error")

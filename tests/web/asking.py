@@ -1,0 +1,39 @@
+"""Raw requests: what an HTTP client library would not send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from chatsys.web.door import Door
+
+
+async def ask(
+    app: Door, method: str, target: bytes, headers: dict[str, str] | None = None, chunks: tuple[bytes, ...] = ()
+) -> tuple[int, dict[str, str], Any]:
+    """Send ``target`` exactly as it is; the status, the headers and the decoded body (None if empty)."""
+    path, _, query = target.partition(b"?")
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path.decode("latin-1"),
+        "raw_path": path,
+        "query_string": query,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        "client": ("192.0.2.1", 1),
+    }
+    parts = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    parts.append({"type": "http.request", "body": b"", "more_body": False})
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], found, msgspec.json.decode(body) if body else None

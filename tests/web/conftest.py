@@ -1,0 +1,66 @@
+"""The REST door over each store, asked through ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+
+from chatsys.chat import conversation
+from chatsys.chat.bundle import Chat, Limits, open_chat
+from chatsys.model.values import Session
+from chatsys.store.contract import Store
+from chatsys.web import make_app
+
+SECRET = "a secret for tests, long enough to sign with"
+
+Account = Callable[[str], Awaitable[dict[str, str]]]
+"""Makes an account by username; gives ``userId``, ``username``, ``email``, ``password``, ``token``."""
+
+Enter = Callable[..., Awaitable[Session]]
+"""Lets a guest, or the owner of a token, into a room."""
+
+
+@pytest.fixture
+async def chat(store: Store) -> AsyncIterator[Chat]:
+    async with open_chat(store, secret=SECRET, limits=Limits(login_attempts=3)) as opened:
+        await store.register_server(opened.server_id, opened.clock.now())
+        yield opened
+
+
+def client_of(chat: Chat, **options: object) -> httpx.AsyncClient:
+    """A client whose address is 192.0.2.1."""
+    transport = httpx.ASGITransport(make_app(chat, **options), client=("192.0.2.1", 1))  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=transport, base_url="http://chat.test")
+
+
+@pytest.fixture
+async def client(chat: Chat) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(chat) as opened:
+        yield opened
+
+
+@pytest.fixture
+def account(client: httpx.AsyncClient) -> Account:
+    async def make(username: str) -> dict[str, str]:
+        sent = {"username": username, "email": f"{username.lower()}@example.org", "password": f"secret of {username}"}
+        answer = await client.post("/api/auth/register", json=sent)
+        assert answer.status_code == 201, answer.text
+        return {**sent, "userId": answer.json()["user"]["userId"], "token": answer.json()["token"]}
+
+    return make
+
+
+@pytest.fixture
+def enter(chat: Chat) -> Enter:
+    async def go(room: str, *, socket_id: str, token: str | None = None, username: str = "Guest") -> Session:
+        who = await conversation.identify(chat, token=token, username=username, user_id=None, socket_id=socket_id)
+        return (await conversation.join(chat, room, who, socket_id)).session
+
+    return go
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"Authorization": f"Bearer {token}"}

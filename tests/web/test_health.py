@@ -1,0 +1,82 @@
+"""Health, the root and the operator's endpoints (contract §11 and §14.6)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chatsys.errors import StoreUnavailable
+from chatsys.web import health
+from tests.web.conftest import client_of
+
+
+async def test_health_does_not_need_the_store(chat, client, monkeypatch):
+    async def away():
+        raise StoreUnavailable
+
+    monkeypatch.setattr(chat.store, "ping", away)
+    answer = await client.get("/api/health")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == {"success", "message", "timestamp"}
+    assert body["message"] == "Server is healthy"
+
+
+async def test_the_root_names_every_endpoint_and_counts_sessions(client, enter):
+    await enter("attic", socket_id="s1")
+    await enter("attic", socket_id="s2")
+    await enter("cellar", socket_id="s3")
+    body = (await client.get("/")).json()
+    assert set(body) == {"success", "message", "version", "documentation", "stats", "endpoints"}
+    assert body["stats"] == {"activeUsers": 3, "totalRooms": 2}
+    assert {name: len(entry) for name, entry in body["endpoints"].items() if name != "health"} == {
+        "auth": 4,
+        "users": 5,
+        "rooms": 4,
+    }
+    assert body["endpoints"]["health"] == "GET /api/health"
+    assert all(isinstance(body[name], str) and body[name] for name in ("message", "version", "documentation"))
+
+
+async def test_every_endpoint_that_the_root_names_exists(client):
+    endpoints = (await client.get("/")).json()["endpoints"]
+    named = [*endpoints["auth"], *endpoints["users"], *endpoints["rooms"], endpoints["health"]]
+    for entry in named:
+        method, path = entry.split()
+        target = path.replace(":", "")
+        answer = await client.request(method, target)
+        assert answer.json().get("message") != f"Route {target} not found"
+
+
+async def test_ready_asks_the_store(client):
+    answer = await client.get("/api/ready")
+    assert (answer.status_code, answer.json()["success"]) == (200, True)
+
+
+@pytest.mark.parametrize("fault", ["raises", "hangs"])
+async def test_not_ready_while_the_store_does_not_answer(chat, client, monkeypatch, fault):
+    async def away():
+        if fault == "hangs":
+            await asyncio.sleep(3600)
+        raise StoreUnavailable
+
+    monkeypatch.setattr(health, "READY_SECONDS", 0.01)
+    monkeypatch.setattr(chat.store, "ping", away)
+    answer = await client.get("/api/ready")
+    assert answer.status_code == 503
+    assert answer.json() == {"success": False, "message": "Service temporarily unavailable"}
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_metrics_are_prometheus_text(client):
+    answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "# TYPE process_cpu_seconds_total counter" in answer.text
+
+
+async def test_a_setting_switches_metrics_off(chat):
+    async with client_of(chat, metrics=False) as client:
+        answer = await client.get("/metrics")
+        assert (answer.status_code, answer.json()["message"]) == (404, "Route /metrics not found")
