@@ -65,20 +65,18 @@ async def login(chat: Chat, fields: Fields, address: str) -> tuple[User, str]:
     ``address`` is the client's, against which failures are counted. Raises InvalidInput, InvalidCredentials
     or TooManyAttempts.
     """
-    name, password = fields.get("username"), fields.get("password")
+    name: Any = fields.get("username")
+    password: Any = fields.get("password")
     _refuse(
-        None if isinstance(name, str) and name.strip() else "Username or email is required",
-        None if isinstance(password, str) and password else "Password is required",
-        _null_error("Username", name),
-        _null_error("Password", password),
+        _login_error("Username", name, "Username or email is required"),
+        _login_error("Password", password, "Password is required"),
     )
-    assert isinstance(name, str)
-    assert isinstance(password, str)
     name = rules.clean_surrogates(name.strip())
-    account = name.lower() if "@" in name else name
+    user = await (chat.store.user_by_email(name) if "@" in name else chat.store.user_by_name(name))
+    account = user.user_id if user else name[:255].lower()
     chat.attempts.check(account, address)
-    user = await (chat.store.user_by_email(account) if "@" in name else chat.store.user_by_name(name))
     known = await chat.passwords.matches(password, user.password_hash if user else None)
+    chat.attempts.check(account, address)  # guesses sent side by side have all passed the first check
     if user is None or not known:
         chat.attempts.failed(account, address)
         raise InvalidCredentials
@@ -162,6 +160,12 @@ def _profile_errors(fields: Fields) -> tuple[str | None, ...]:
         rules.optional_text_error("Avatar", fields.get("avatar")),
         rules.optional_text_error("Bio", fields.get("bio")),
     )
+
+
+def _login_error(field: str, value: object, required: str) -> str | None:
+    if not isinstance(value, str) or not (value.strip() if field == "Username" else value):
+        return required
+    return _null_error(field, value)
 
 
 def _null_error(field: str, value: object) -> str | None:

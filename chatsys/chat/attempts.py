@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from chatsys.errors import TooManyAttempts
 
@@ -12,29 +13,33 @@ _REMEMBERED = 10_000
 
 
 class LoginAttempts:
-    """Refuses an account from one address after ``limit`` failures, until ``window`` seconds after the last one.
+    """Refuses an account from one address after ``limit`` failures within ``window`` seconds.
 
-    Remembers the 10,000 most recent pairs; the login name is as typed by the client, folded by the caller.
+    The refusal lasts until ``window`` seconds after the last failure. Remembers the 10,000 pairs that failed last;
+    ``account`` is the user's id, or the name that was typed where there is no such user.
     """
 
-    def __init__(self, limit: int, window: float) -> None:
+    def __init__(self, limit: int, window: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._window = window
-        self._failures: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        self._clock = clock
+        self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
 
     def check(self, account: str, address: str) -> None:
         """Raise TooManyAttempts (with the seconds to wait) if this pair has failed too often."""
-        count, last = self._failures.get((account, address), (0, 0.0))
-        left = last + self._window - time.monotonic()
-        if count >= self._limit and left > 0:
+        moments = self._failures.get((account, address))
+        if moments is None or len(moments) < self._limit or moments[-1] - moments[0] >= self._window:
+            return
+        left = moments[-1] + self._window - self._clock()
+        if left > 0:
             raise TooManyAttempts(math.ceil(left))
 
     def failed(self, account: str, address: str) -> None:
         """Count one failure."""
         key = (account, address)
-        count, last = self._failures.pop(key, (0, 0.0))
-        now = time.monotonic()
-        self._failures[key] = (count + 1 if now - last < self._window else 1, now)
+        moments = self._failures.setdefault(key, deque(maxlen=self._limit))
+        moments.append(self._clock())
+        self._failures.move_to_end(key)
         if len(self._failures) > _REMEMBERED:
             self._failures.popitem(last=False)
 

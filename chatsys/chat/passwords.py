@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import bcrypt
 
+from chatsys.model.rules import clean_surrogates
+
 T = TypeVar("T")
 
 COST = 10
@@ -52,4 +54,4 @@ class Passwords:
 
 
 def _prepared(password: str) -> bytes:
-    return password.encode("utf-8", "replace")[:_USED_BYTES]
+    return clean_surrogates(password).encode()[:_USED_BYTES]

@@ -106,7 +106,7 @@ def email_error(value: object) -> str | None:
         return "Email must be a string"
     if _EMAIL.fullmatch(value) is None or "\0" in value:
         return "Invalid email format"
-    if len(value) > 255:
+    if max(len(value), len(value.lower())) > 255:  # it is stored in lower case
         return "Email must not exceed 255 characters"
     return None
 

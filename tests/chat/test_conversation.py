@@ -1,0 +1,292 @@
+"""Verbs in a room: who one is, what is published, and that it was stored before."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chatsys.chat import accounts, conversation
+from chatsys.chat.fanout import (
+    MessageDelivered,
+    MessagePosted,
+    MessageRead,
+    MessagesRead,
+    PresenceChanged,
+    Typing,
+    UserJoined,
+    UserLeft,
+)
+from chatsys.errors import InvalidInput, JoinRefused, StoreUnavailable, UserNotFound
+
+SOCKET = "Ab_socket-1"
+USER_ID = "018f0000-0000-7000-8000-000000000000"
+
+
+async def identify(chat, token=None, username="Gus", user_id=None):
+    return await conversation.identify(chat, token=token, username=username, user_id=user_id, socket_id=SOCKET)
+
+
+# -- identity
+
+
+async def test_a_valid_token_decides_and_the_rest_of_the_payload_is_ignored(chat, people):
+    user, token = await people.register("ann", displayName="Ann")
+    for username, user_id in ((None, None), ("eve", "guest-eve"), (7, [])):
+        who = await identify(chat, token, username, user_id)
+        assert (who.user_id, who.username, who.display_name, who.guest) == (user.user_id, "ann", "Ann", False)
+        assert who.avatar == user.avatar
+
+
+async def test_a_bad_or_expired_token_or_one_of_a_deleted_account_makes_a_guest(chat, people):
+    user, token = await people.register("ann")
+    expired = chat.tokens.issue(user, datetime.now(UTC) - timedelta(days=8))
+    for bad in (None, "", "garbage", expired, 7, {}, "\ud800"):
+        assert (await identify(chat, bad)).guest
+    await accounts.delete_account(chat, token, user.user_id)
+    assert (await identify(chat, token)).guest
+    with pytest.raises(JoinRefused):
+        await identify(chat, token, username=None)
+
+
+@pytest.mark.parametrize("name", ["Gus", " Gus ", "x" * 50, "\U0001f600", "%"])
+async def test_a_guest_goes_by_the_name_it_gives(chat, name):
+    who = await identify(chat, username=name)
+    assert (who.username, who.display_name, who.guest) == (name, name, True)
+    assert who.avatar.startswith("https://ui-avatars.com/api/?name=")
+    assert " " not in who.avatar
+
+
+async def test_lone_surrogates_in_a_guests_name_and_id_become_the_replacement_character(chat):
+    who = await identify(chat, username="a\ud800", user_id="g\udfff")
+    assert (who.username, who.user_id) == ("a\ufffd", "g\ufffd")
+    assert "name=a%EF%BF%BD&" in who.avatar
+
+
+@pytest.mark.parametrize("name", [None, "", "  ", "\u3000", "x" * 51, "a\0b", 7, ["Gus"], {}])
+async def test_a_guest_without_a_usable_name_may_not_join(chat, name):
+    with pytest.raises(JoinRefused):
+        await identify(chat, username=name)
+
+
+@pytest.mark.parametrize(
+    "user_id", ["guest-x1", "user-x1", "x", "x" * 64, "018f0000-0000-7000-8000-00000000000", "-" * 36]
+)
+async def test_a_guests_own_id_is_used(chat, user_id):
+    assert (await identify(chat, user_id=user_id)).user_id == user_id
+
+
+@pytest.mark.parametrize(
+    "user_id",
+    [
+        None,
+        "",
+        "x" * 65,
+        7,
+        ["x"],
+        "a\0",
+        "018f0000-0000-7000-8000-000000000000",
+        "018F0000-0000-4000-8000-ABCDEF000000",
+    ],
+)
+async def test_an_id_that_is_missing_or_shaped_like_a_users_is_replaced_by_the_socket_id(chat, user_id):
+    assert (await identify(chat, user_id=user_id)).user_id == SOCKET
+
+
+async def test_a_registered_users_public_id_without_a_token_never_makes_that_user(chat, people):
+    user, _ = await people.register("ann")
+    who = await identify(chat, username="ann", user_id=user.user_id)
+    assert (who.user_id, who.guest) == (SOCKET, True)
+
+
+# -- joining and leaving
+
+
+async def test_a_join_is_published_once_it_is_stored_and_a_repetition_is_not(chat, people, fanout):
+    _, token = await people.register("ann")
+    session = await people.seat("tea", token=token, socket_id=SOCKET)
+    assert fanout.take() == [UserJoined(room="tea", session=session)]
+    assert fanout.stored[0][1] == [session]
+    again = await people.seat("tea", token=token, socket_id=SOCKET)
+    assert again.session_id == session.session_id
+    assert fanout.take() == []
+
+
+async def test_joining_with_an_account_that_is_gone_is_refused(chat, people):
+    user, token = await people.register("ann")
+    who = await identify(chat, token)
+    await accounts.delete_account(chat, token, user.user_id)
+    with pytest.raises(JoinRefused):
+        await conversation.join(chat, "tea", who, SOCKET)
+
+
+async def test_leaving_is_published_after_the_session_has_ended_and_only_once(chat, people, fanout):
+    _, token = await people.register("ann")
+    session, stays = await people.seat("tea", token=token), await people.seat("tea")
+    fanout.take()
+    fanout.stored.clear()
+    ended = await conversation.leave(chat, session)
+    assert ended is not None
+    assert fanout.take() == [UserLeft(room="tea", ended=ended)]
+    assert fanout.stored[0][1] == [stays]
+    assert await conversation.leave(chat, session) is None
+    assert fanout.take() == []
+
+
+# -- messages
+
+
+async def test_a_message_is_in_the_history_when_it_is_published(chat, people, fanout):
+    session = await people.seat("tea")
+    fanout.take()
+    fanout.stored.clear()
+    posted = await conversation.send(chat, session, " as sent ")
+    assert posted.message.text == " as sent "
+    assert fanout.take() == [MessagePosted(room="tea", message=posted.message)]
+    assert fanout.stored[0][0] == [posted.message]
+
+
+async def test_a_repetition_is_answered_like_the_first_and_not_published(chat, people, fanout):
+    session = await people.seat("tea")
+    first = await conversation.send(chat, session, "one", "id-1")
+    fanout.take()
+    again = await conversation.send(chat, session, "one", "id-1")
+    assert (again.duplicate, again.message) == (True, first.message)
+    assert fanout.take() == []
+
+
+@pytest.mark.parametrize("text", [None, "", " \n\t", "\u2003", "a\0b", 7, True, ["a"], {"a": 1}, b"bytes"])
+async def test_what_is_not_a_text_is_refused_and_neither_stored_nor_published(chat, people, fanout, text):
+    session = await people.seat("tea")
+    fanout.take()
+    with pytest.raises(InvalidInput):
+        await conversation.send(chat, session, text)
+    assert fanout.take() == []
+    assert await conversation.history(chat, "tea") == []
+
+
+async def test_lone_surrogates_in_a_text_become_the_replacement_character(chat, people):
+    session = await people.seat("tea")
+    posted = await conversation.send(chat, session, "a\ud800 \ud83d\ude00")
+    assert posted.message.text == "a\ufffd \U0001f600"
+
+
+@pytest.mark.parametrize("client_id", ["", "x" * 65, 7, ["x"], "a\0", {}])
+async def test_a_bad_client_message_id_is_refused_and_nothing_is_stored(chat, people, client_id):
+    session = await people.seat("tea")
+    with pytest.raises(InvalidInput):
+        await conversation.send(chat, session, "hello", client_id)
+    assert await conversation.history(chat, "tea") == []
+
+
+async def test_a_deleted_user_sends_nothing(chat, people, fanout):
+    user, token = await people.register("ann")
+    session = await people.seat("tea", token=token)
+    await accounts.delete_account(chat, token, user.user_id)
+    fanout.take()
+    with pytest.raises(UserNotFound):
+        await conversation.send(chat, session, "hello")
+    assert fanout.take() == []
+
+
+async def test_nothing_is_published_when_the_store_fails(chat, people, fanout, monkeypatch):
+    session = await people.seat("tea")
+    other = await conversation.send(chat, await people.seat("tea", name="Eve"), "hello")
+    fanout.take()
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable
+
+    for verb in ("post_message", "mark_delivered", "mark_read", "mark_all_read", "close_session"):
+        monkeypatch.setattr(chat.store, verb, away)
+    for attempt in (
+        conversation.send(chat, session, "lost"),
+        conversation.delivered(chat, session, other.message.message_id),
+        conversation.read(chat, session, other.message.message_id),
+        conversation.read_all(chat, session),
+        conversation.leave(chat, session),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await attempt
+    assert fanout.take() == []
+
+
+# -- acknowledging
+
+
+async def test_receipts_are_published_with_the_complete_set_so_far(chat, people, fanout):
+    sender, one, two = [await people.seat("tea", name=name) for name in ("Ann", "Bob", "Cat")]
+    message_id = (await conversation.send(chat, sender, "hello")).message.message_id
+    fanout.take()
+    assert await conversation.delivered(chat, one, message_id)
+    assert await conversation.delivered(chat, two, message_id)
+    assert await conversation.read(chat, two, message_id)
+    first, second, third = fanout.take()
+    assert isinstance(first, MessageDelivered)
+    assert (first.delivered_to, first.by) == ((one.who.user_id,), one.who)
+    assert isinstance(second, MessageDelivered)
+    assert set(second.delivered_to) == {one.who.user_id, two.who.user_id}
+    assert isinstance(third, MessageRead)
+    assert (third.read_by, third.message_id) == ((two.who.user_id,), message_id)
+
+
+async def test_own_foreign_and_unknown_messages_are_ignored(chat, people, fanout):
+    here, there = await people.seat("tea"), await people.seat("cake", name="Eve")
+    mine = (await conversation.send(chat, here, "hello")).message.message_id
+    theirs = (await conversation.send(chat, there, "hello")).message.message_id
+    fanout.take()
+    for message_id in (mine, theirs, "not-a-uuid", USER_ID):
+        assert not await conversation.delivered(chat, here, message_id)
+        assert not await conversation.read(chat, here, message_id)
+    assert fanout.take() == []
+
+
+async def test_reading_all_names_exactly_the_newly_read_and_is_silent_without_any(chat, people, fanout):
+    writer, reader = await people.seat("tea", name="Ann"), await people.seat("tea", name="Bob")
+    sent = [(await conversation.send(chat, writer, str(number))).message.message_id for number in range(3)]
+    await conversation.read(chat, reader, sent[1])
+    fanout.take()
+    assert await conversation.read_all(chat, reader) == [sent[0], sent[2]]
+    (event,) = fanout.take()
+    assert isinstance(event, MessagesRead)
+    assert (event.message_ids, event.by) == ([sent[0], sent[2]], reader.who)
+    assert await conversation.read_all(chat, reader) == []
+    assert fanout.take() == []
+
+
+# -- presence
+
+
+async def test_typing_is_told_and_stored_nowhere(chat, people, fanout):
+    session = await people.seat("tea")
+    fanout.take()
+    await conversation.typing(chat, session, True)
+    assert fanout.take() == [Typing(room="tea", who=session.who, socket_id=session.socket_id, is_typing=True)]
+
+
+async def test_a_users_status_is_stored_and_told_and_a_guests_only_told(chat, people, fanout):
+    user, token = await people.register("ann")
+    for session in (await people.seat("tea", token=token), await people.seat("tea")):
+        fanout.take()
+        await conversation.set_online(chat, session, False)
+        (event,) = fanout.take()
+        assert isinstance(event, PresenceChanged)
+        assert (event.who, event.online) == (session.who, False)
+    stored = await accounts.profile(chat, user.user_id)
+    assert not stored.online
+    assert stored.last_seen is not None
+
+
+# -- looking
+
+
+async def test_pages_and_replays_are_held_to_the_limits(chat, people):
+    session = await people.seat("tea")
+    for number in range(1, 8):
+        await conversation.send(chat, session, str(number))
+    assert [message.text for message in await conversation.history(chat, "tea")] == ["5", "6", "7"]
+    assert len(await conversation.history(chat, "tea", 1000)) == 5
+    assert await conversation.history(chat, "tea", 0) == []
+    assert [message.text for message in await conversation.history(chat, "tea", 2, 1)] == ["5", "6"]
+    assert [message.seq for message in await conversation.missed(chat, "tea", 1)] == [4, 5, 6, 7]
+    assert [message.seq for message in await conversation.missed(chat, "tea", 6)] == [7]

@@ -1,0 +1,59 @@
+"""The error tree: drawn as it is, each with a code of its own."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from chatsys import errors
+from chatsys.errors import ChatsysError
+
+CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, ChatsysError)]
+
+
+def drawn() -> list[tuple[int, str, str]]:
+    """Depth, class name and code of each line of the tree in the module's docstring."""
+    lines = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"^    ([│├└─ ]*)([A-Z]\w+)(?: +([a-z_]+)\b)?", line)
+        if found:
+            lines.append((len(found[1]) // 4, found[2], found[3] or ""))
+    return lines
+
+
+def test_the_docstring_draws_the_classes_as_they_inherit():
+    parents: list[str] = []
+    tree = {}
+    for depth, name, _ in drawn():
+        del parents[depth:]
+        tree[name] = parents[-1] if parents else "Exception"
+        parents.append(name)
+    assert tree == {kind.__name__: kind.__bases__[0].__name__ for kind in CLASSES}
+
+
+def test_the_docstring_names_the_codes_as_they_are():
+    by_name = {kind.__name__: kind.code for kind in CLASSES}
+    for _, name, code in drawn():
+        assert not code or by_name[name] == code
+
+
+def test_each_code_belongs_to_one_class_and_is_a_plain_word():
+    codes = [kind.code for kind in CLASSES]
+    assert len(codes) == len(set(codes))
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
+    assert all("code" in vars(kind) for kind in CLASSES)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_each_class_has_a_docstring_that_is_its_message(kind):
+    assert vars(kind)["__doc__"]
+    if "__init__" not in vars(kind):
+        assert kind().message == kind.__doc__.strip()
+        assert str(kind("other words")) == "other words"
+
+
+def test_the_errors_import_nothing_of_chatsys():
+    assert "import chatsys" not in inspect.getsource(errors)
+    assert "from chatsys" not in inspect.getsource(errors)
