@@ -2,24 +2,24 @@
 
 The tree::
 
-    ChatsysError
+    ChatsysError                 chatsys_error
     ├── InvalidInput             validation_failed      errors
     │   ├── MalformedRequest     malformed_request
     │   └── RequestTooLarge      request_too_large
-    ├── Unauthorized
+    ├── Unauthorized             unauthorized
     │   ├── TokenMissing         no_token
     │   ├── TokenInvalid         invalid_token
     │   ├── InvalidCredentials   invalid_credentials
     │   └── WrongPassword        wrong_password
     ├── Forbidden                access_denied
-    ├── NotFound
+    ├── NotFound                 not_found
     │   └── UserNotFound         user_not_found
-    ├── Conflict
+    ├── Conflict                 conflict
     │   └── UserExists           user_exists
     ├── TooManyAttempts          too_many_attempts      retry_after
     ├── JoinRefused              join_refused
     ├── NoSession                no_session
-    ├── StoreError               hint: the command or action that helps
+    ├── StoreError               store_error            hint: the command or action that helps
     │   ├── StoreUnavailable     store_unavailable      (passing: worth trying again)
     │   │   ├── ConnectionRefused    connection_refused
     │   │   ├── TooManyConnections   too_many_connections

@@ -77,7 +77,10 @@ class Joined(Value, frozen=True, kw_only=True):
 
 
 class EndedSession(Value, frozen=True, kw_only=True):
-    """A session that ended. ``last`` is true if the participant has no other session left anywhere."""
+    """A session that ended, as it was seen last: its user's status is that after the end.
+
+    ``last`` is true if the participant has no session left anywhere; of sessions that end together, for each of them.
+    """
 
     session: Session
     last: bool

@@ -118,7 +118,7 @@ class Store(ABC):
 
     @abstractmethod
     async def open_session(self, new: NewSession) -> Joined:
-        """Let a participant into a room, made if need be. A registered one becomes online.
+        """Let a participant into a room, made if need be. A registered one becomes online, last seen now.
 
         A socket has one session: one in the same room is kept (same session id and place), one in another
         room must have been ended by the caller. Raises UserNotFound if a registered participant's account is gone.
@@ -157,15 +157,19 @@ class Store(ABC):
 
     @abstractmethod
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
-        """Record a delivery. None if the message is not in this room or the reader sent it. Idempotent."""
+        """Record a delivery. Idempotent.
+
+        None if the message is not in this room, the reader sent it, or the reader's account is gone.
+        """
 
     @abstractmethod
     async def mark_read(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
-        """Record a read, and the delivery with it. None if not in this room or the reader sent it. Idempotent."""
+        """Record a read, and the delivery with it. Idempotent, and None where ``mark_delivered`` gives None."""
 
     @abstractmethod
     async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
         """Record a read (and delivery) of every message of others that the reader has not read.
 
-        The ids of exactly the newly marked ones, in order of their sequence numbers.
+        The ids of exactly the newly marked ones, in order of their sequence numbers; none if the reader's account
+        is gone.
         """
