@@ -1,0 +1,182 @@
+"""Work on a database as a whole, for the command line: create, upgrade, ask how it is. Synchronous, over psycopg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+from alembic import command, op
+from alembic.config import Config
+from psycopg import sql
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from chatsys.resources import database_dir
+from chatsys.store.postgres.address import Address, read_url, with_database
+from chatsys.store.postgres.mapping import translated
+from chatsys.store.postgres.schema import HAS_VERSION, VERSION, check_version, expected_version, known_versions
+
+__all__ = [
+    "TABLES",
+    "Status",
+    "connected",
+    "create_database",
+    "current_version",
+    "expected_version",
+    "has_table",
+    "pending_versions",
+    "run_script",
+    "status",
+    "upgrade",
+]
+
+TABLES = (
+    "users",
+    "rooms",
+    "messages",
+    "message_reads",
+    "message_deliveries",
+    "room_members",
+    "active_sessions",
+    "chat_servers",
+)
+_MIGRATION_LOCK = 0x63686174737973  # "chatsys"
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How a database is. ``rows`` are counted exactly; sizes in bytes."""
+
+    server: str
+    version: str | None
+    expected: str
+    pending: tuple[str, ...]
+    size_bytes: int
+    rows: dict[str, int]
+    connections: int
+    max_connections: int
+
+
+@contextmanager
+def connected(
+    url: str, *, ssl: bool = False, ca_file: Path | None = None, autocommit: bool = False
+) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection for the block; all database errors in it become errors of chatsys."""
+    address = read_url(url, ssl=ssl, ca_file=ca_file)
+    with _explained(address), psycopg.connect(address.libpq, autocommit=autocommit) as connection:
+        yield connection
+
+
+def create_database(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> bool:
+    """Create the database that ``url`` names if it is missing; true if it was.
+
+    Raises PermissionDenied if the role may not, and what else hinders.
+    """
+    address = read_url(url, ssl=ssl, ca_file=ca_file)
+    with connected(with_database(url, "postgres"), ssl=ssl, ca_file=ca_file, autocommit=True) as connection:
+        known = connection.execute("SELECT FROM pg_database WHERE datname = %s", (address.database,)).fetchone()
+        if known is not None:
+            return False
+        name = sql.Identifier(address.database)
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(name))
+        return True
+
+
+def upgrade(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> tuple[str | None, str]:
+    """Bring the schema to this program's version; the versions before and after.
+
+    Each migration is one transaction; two processes that upgrade at once take turns. Raises SchemaTooNew.
+    """
+    address = read_url(url, ssl=ssl, ca_file=ca_file)
+    with _explained(address), psycopg.connect(address.libpq) as guard:
+        guard.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+        before = _version(guard)
+        if before is not None and before not in known_versions():
+            check_version(before, address.database)
+        if before != expected_version():
+            _migrate(address)
+        return before, expected_version()
+
+
+def current_version(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> str | None:
+    """The schema's version, or None if there is no schema of chatsys."""
+    with connected(url, ssl=ssl, ca_file=ca_file) as connection:
+        return _version(connection)
+
+
+def pending_versions(found: str | None) -> tuple[str, ...]:
+    """The versions that an upgrade from ``found`` goes through."""
+    return tuple(version for version in known_versions() if found is None or version > found)
+
+
+def status(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Status:
+    """How the database is; ``rows`` is empty where there is no schema."""
+    with connected(url, ssl=ssl, ca_file=ca_file) as connection:
+        version = _version(connection)
+        row = connection.execute(
+            "SELECT current_setting('server_version'), pg_database_size(current_database()),"
+            " (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()),"
+            " current_setting('max_connections')::int"
+        ).fetchone()
+        assert row is not None
+        rows = {}
+        for table in TABLES if version is not None else ():
+            counted = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+            assert counted is not None
+            rows[table] = counted[0]
+    return Status(
+        server=row[0],
+        version=version,
+        expected=expected_version(),
+        pending=pending_versions(version),
+        size_bytes=row[1],
+        rows=rows,
+        connections=row[2],
+        max_connections=row[3],
+    )
+
+
+# -- called by the migrations
+
+
+def run_script(name: str) -> None:
+    """Execute a file of ``database/migrations`` in the migration's transaction; percent signs mean themselves."""
+    _driver().execute((database_dir() / "migrations" / name).read_bytes())
+
+
+def has_table(name: str) -> bool:
+    """True if the search path finds this table."""
+    row = _driver().execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _driver() -> psycopg.Connection[tuple[Any, ...]]:
+    connection = op.get_bind().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    return connection
+
+
+def _migrate(address: Address) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(database_dir() / "migrations").replace("%", "%%"))
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(address.libpq), poolclass=NullPool)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _version(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
+    known = connection.execute(HAS_VERSION).fetchone()
+    row = connection.execute(VERSION).fetchone() if known is not None and known[0] else None
+    return None if row is None else row[0]
+
+
+@contextmanager
+def _explained(address: Address) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translated(error, address) from error

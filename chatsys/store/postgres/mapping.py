@@ -1,0 +1,130 @@
+"""The one place where driver errors become errors of chatsys: by constraint name, SQLSTATE or kind of failure.
+
+Works on the exceptions of asyncpg and of psycopg: both carry ``sqlstate``; a connection that libpq could not open
+carries only its words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+
+from chatsys import errors
+from chatsys.errors import ChatsysError, StoreError, StoreUnavailable
+from chatsys.store.postgres.address import Address
+
+CONSTRAINTS: Mapping[str, type[ChatsysError]] = {
+    "users_username_key": errors.UserExists,
+    "users_email_key": errors.UserExists,
+    "messages_user_id_fkey": errors.UserNotFound,
+    "message_reads_user_id_fkey": errors.UserNotFound,
+    "message_deliveries_user_id_fkey": errors.UserNotFound,
+    "room_members_user_id_fkey": errors.UserNotFound,
+    "active_sessions_user_id_fkey": errors.UserNotFound,
+}
+"""Constraints that a verb may meet in normal operation. Any other one that fails is a fault: StoreError."""
+
+_Row = tuple[type[StoreError], str, str]
+
+SQLSTATES: Mapping[str, _Row] = {
+    "28P01": (errors.AuthenticationFailed, "The database refused the password of {user}.",
+              "Check user and password in DATABASE_URL; special characters must be percent-encoded."),
+    "28000": (errors.AuthenticationFailed, "The database does not let {user} in: {said}.",
+              "Check the role and pg_hba.conf; if TLS is asked for, set DB_SSL=true."),
+    "3D000": (errors.DatabaseMissing, "The database {database} does not exist on {host}.",
+              "Create it with `chatsys db init`."),
+    "42501": (errors.PermissionDenied, "The role {user} lacks a right: {said}.",
+              "As the database's owner: GRANT ALL ON SCHEMA public TO the role, or make it the owner."),
+    "53100": (errors.DiskFull, "The disk of the database on {host} is full.",
+              "Free some space; `chatsys db cleanup` removes old messages."),
+    "53300": (errors.TooManyConnections, "The database on {host} has no free connection.",
+              "Lower DB_POOL_SIZE, raise max_connections, or put PgBouncer in between."),
+    "57014": (errors.StatementTimeout, "A statement took longer than the statement timeout.",
+              "Look with `chatsys monitor running_queries`; CHATSYS_STATEMENT_TIMEOUT raises the limit."),
+    "25006": (errors.ReadOnlyDatabase, "The database on {host} is read-only or a standby.",
+              "Point DATABASE_URL at the primary server."),
+    "57P01": (errors.ServerShuttingDown, "The database on {host} is shutting down.", "Start it again."),
+    "57P02": (errors.ServerShuttingDown, "The database on {host} is recovering from a crash.", "Wait a moment."),
+    "57P03": (errors.ServerShuttingDown, "The database on {host} is starting up or shutting down.",
+              "Wait a moment."),
+    "57P05": (errors.StoreUnavailable, "The database closed an idle session.", "Try again."),
+    "3F000": (errors.SchemaMissing, "The database {database} has no such schema.", "Run `chatsys db init`."),
+    "42P01": (errors.SchemaMissing, "The database {database} lacks a table of chatsys.", "Run `chatsys db init`."),
+    "42703": (errors.SchemaMissing, "A table of {database} lacks a column of chatsys.", "Run `chatsys db migrate`."),
+    "42883": (errors.SchemaMissing, "The database {database} lacks a function of chatsys.",
+              "Run `chatsys db migrate`."),
+    "0A000": (errors.UnsupportedServer, "The database server lacks a feature: {said}.",
+              "chatsys needs PostgreSQL 14 to 18."),
+}  # fmt: skip
+"""SQLSTATE: error, message, hint. See https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_CLASSES: Mapping[str, str] = {"08": "57P03", "53": "53300", "57": "57P01", "40": "", "55": ""}
+
+_WORDS: tuple[tuple[str, str], ...] = (
+    (r"password authentication failed|no password supplied", "28P01"),
+    (r"no pg_hba\.conf entry|role .* does not exist|authentication failed", "28000"),
+    (r"database .* does not exist", "3D000"),
+    (r"too many clients|remaining connection slots|too many connections", "53300"),
+    (r"starting up|shutting down|in recovery mode|not yet accepting", "57P03"),
+    (r"permission denied", "42501"),
+)
+
+
+def translated(error: BaseException, address: Address) -> ChatsysError:
+    """The error of chatsys that says what ``error`` means and what to do."""
+    constraint: str | None = getattr(error, "constraint_name", None) or getattr(
+        getattr(error, "diag", None), "constraint_name", None
+    )
+    if constraint is not None and constraint in CONSTRAINTS:
+        return CONSTRAINTS[constraint]()
+    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    sqlstate = getattr(error, "sqlstate", None) or _by_words(said)
+    if sqlstate == "42501" and "extension" in said:
+        return errors.ExtensionNotAllowed(
+            f"The role {address.user or '?'} may not create the extension pg_trgm.",
+            hint=f"As a superuser: CREATE EXTENSION pg_trgm, in the database {address.database}.",
+        )
+    if sqlstate is None:
+        return _connection_failure(error, said, address)
+    row = SQLSTATES.get(sqlstate) or SQLSTATES.get(_CLASSES.get(sqlstate[:2], ""))
+    if row is None:
+        kind = StoreUnavailable if sqlstate[:2] in _CLASSES else StoreError
+        return kind(f"The database failed: {said}.", hint="See the database's log.")
+    kind, message, hint = row
+    fields = {"said": said.rstrip("."), "host": address.host, "database": address.database, "user": address.user or "?"}
+    return kind(message.format(**fields), hint=hint)
+
+
+def _by_words(said: str) -> str | None:
+    return next((state for words, state in _WORDS if re.search(words, said)), None)
+
+
+def _connection_failure(error: BaseException, said: str, address: Address) -> StoreError:
+    if isinstance(error, ssl.SSLError) or re.search(r"SSL|certificate", said):
+        return errors.TlsFailed(
+            f"TLS to the database on {address.host} failed: {said.rstrip('.')}.",
+            hint="Check DB_SSL, DB_SSL_CA_CERT_PATH and sslmode in DATABASE_URL.",
+        )
+    if isinstance(error, socket.gaierror) or re.search(r"resolve host|translate host|Name or service", said):
+        return errors.HostNotFound(
+            f"The database's host name {address.host} does not resolve.", hint="Check the host in DATABASE_URL."
+        )
+    if isinstance(error, asyncio.TimeoutError):
+        return StoreUnavailable(
+            f"The database on {address.host} did not answer in time.", hint="Check the host, port and firewall."
+        )
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError) or re.search(
+        r"refused|No such file", said, re.IGNORECASE
+    ):
+        return errors.ConnectionRefused(
+            f"Nothing answers at the database's address {address.host}.",
+            hint="Start PostgreSQL, or leave DATABASE_URL unset for a private one.",
+        )
+    if isinstance(error, PermissionError):
+        return errors.PermissionDenied(
+            f"No permission to use the socket in {address.host}.", hint="Run as the user that owns it."
+        )
+    return StoreUnavailable(f"The connection to the database on {address.host} was lost.", hint="Try again.")
