@@ -1,0 +1,126 @@
+"""Queries about connections, locks and waits: what happens at this moment."""
+
+from __future__ import annotations
+
+from chatsys.analytics.catalogue.kinds import Query, boolean, integer, number, text, time
+
+_PID = integer("pid", "process id on the server; what pg_terminate_backend takes")
+_USER = text("user_name", "role that is connected")
+_APPLICATION = text("application_name", "name the client gave itself")
+_ADDRESS = text("client_address", "the client's address; 'local' over a Unix socket")
+_WAIT_TYPE = text("wait_event_type", "class of what it waits for; missing while it runs")
+_WAIT = text("wait_event", "what it waits for; missing while it runs")
+_TRANSACTION_AT = time("transaction_started_at", "start of the open transaction; missing without one")
+_TRANSACTION_MS = number("transaction_ms", "age of the open transaction")
+_QUERY = text("query", "the statement that runs, or ran last")
+
+QUERIES = (
+    Query(
+        "connections",
+        "Who is connected, from where, and is anybody stuck? The first look when the pool is exhausted.",
+        (
+            _PID,
+            _USER,
+            _APPLICATION,
+            _ADDRESS,
+            text("state", "active, idle, idle in transaction, ..."),
+            _WAIT_TYPE,
+            _WAIT,
+            time("connected_at", "when the connection was opened"),
+            _TRANSACTION_AT,
+            time("state_changed_at", "since when it is in this state"),
+            number("state_age_ms", "how long it has been in this state"),
+            _QUERY,
+        ),
+        ("activity",),
+    ),
+    Query(
+        "connection_summary",
+        "Is max_connections near, and is DB_POOL_SIZE right? Many idle ones say the pool is too large.",
+        (
+            text("state", "active, idle, idle in transaction, ..."),
+            integer("connections", "connections in this state"),
+            integer("lock_waits", "of these, how many wait for a lock"),
+            number("longest_state_ms", "the longest any has been in this state"),
+            number("longest_transaction_ms", "age of the oldest open transaction among them"),
+            number("used_ratio", "their share of max_connections"),
+        ),
+        ("activity",),
+    ),
+    Query(
+        "idle_in_transaction",
+        "Which client forgot to commit? It holds locks and keeps VACUUM from cleaning.",
+        (
+            _PID,
+            _USER,
+            _APPLICATION,
+            boolean("is_aborted", "the transaction failed and waits for its ROLLBACK"),
+            _TRANSACTION_AT,
+            number("idle_ms", "how long the client has said nothing"),
+            _TRANSACTION_MS,
+            integer("relation_locks", "locks on tables and indexes that it holds"),
+            text("last_query", "the statement it ran last"),
+        ),
+        ("activity",),
+    ),
+    Query(
+        "running_queries",
+        "What does the server work on now, and should a statement be cancelled?",
+        (
+            _PID,
+            _USER,
+            _APPLICATION,
+            time("started_at", "start of the statement"),
+            number("running_ms", "how long the statement has run"),
+            _TRANSACTION_MS,
+            _WAIT_TYPE,
+            _WAIT,
+            integer("blockers", "how many processes stand in its way"),
+            text("query", "the statement"),
+        ),
+        ("activity",),
+    ),
+    Query(
+        "blocking",
+        "Who must finish, or be ended, for the others to go on?",
+        (
+            integer("blocked_pid", "the process that waits"),
+            text("blocked_user_name", "its role"),
+            text("lock_type", "kind of lock it waits for: relation, transactionid, tuple, ..."),
+            text("lock_mode", "mode it asks for"),
+            text("relation_name", "table or index, when the lock is on one"),
+            number("waiting_ms", "how long it has waited"),
+            text("blocked_query", "the statement that waits"),
+            integer("blocking_pid", "the process in its way; 0 is a prepared transaction"),
+            text("blocking_user_name", "its role"),
+            text("blocking_state", "what the blocker does; 'idle in transaction' is the usual culprit"),
+            number("blocking_transaction_ms", "age of the blocker's transaction"),
+            text("blocking_query", "the blocker's statement, or its last one"),
+        ),
+        ("activity",),
+    ),
+    Query(
+        "locks",
+        "Does a migration or a clean-up hold a lock that the chat needs?",
+        (
+            text("lock_type", "relation, transactionid, tuple, advisory, ..."),
+            text("relation_name", "table or index; missing for other locks"),
+            text("lock_mode", "AccessShareLock to AccessExclusiveLock"),
+            boolean("is_granted", "held, or still waited for"),
+            integer("locks", "locks of this kind"),
+            integer("processes", "processes that hold or await them"),
+            number("longest_wait_ms", "the longest anybody has waited; missing when granted"),
+        ),
+    ),
+    Query(
+        "wait_events",
+        "What holds the server up: locks, disk (IO), the commit's flush (WALSync), or nothing but CPU?",
+        (
+            text("process_type", "client backend, checkpointer, walwriter, ..."),
+            text("wait_event_type", "class of the wait; 'running' waits for nothing"),
+            text("wait_event", "the wait itself"),
+            integer("processes", "processes in this state at this moment"),
+        ),
+        ("activity",),
+    ),
+)

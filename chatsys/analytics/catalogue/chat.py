@@ -1,0 +1,170 @@
+"""Queries about the chat itself: users, rooms, messages, receipts, sessions."""
+
+from __future__ import annotations
+
+from chatsys.analytics.catalogue.kinds import Query, boolean, integer, number, text, time
+
+_USER_ID = text("user_id", "account's UUID, or the guest's id")
+_USERNAME = text("username", "user name, or the guest's name")
+_GUEST = boolean("is_guest", "joined without an account")
+_ROOM_ID = text("room_id", "room's UUID")
+_ROOM = text("room_name", "room")
+
+
+def _lag(name: str, serves: str, stamp: str, meaning: str) -> Query:
+    return Query(
+        name,
+        serves,
+        (
+            text("message_id", "message's UUID"),
+            _ROOM,
+            integer("seq", "its number in the room"),
+            _USER_ID,
+            time("sent_at", "when the message was stored"),
+            time(stamp, meaning),
+            number("lag_ms", "time between the two"),
+        ),
+        ("chat",),
+        "Takes the newest `messages` of the last `minutes` and their receipts alone; raise `messages` for more.",
+    )
+
+
+QUERIES = (
+    Query(
+        "chat_totals",
+        "Is anybody there? The chat in one row, cheap at any size.",
+        (
+            integer("messages_total", "messages ever stored, deleted ones included"),
+            integer("rooms", "rooms"),
+            integer("sessions", "live sessions"),
+            integer("active_users", "different users and guests with a session"),
+            integer("active_rooms", "rooms with a session"),
+            integer("servers", "chat servers that keep their lease"),
+        ),
+        ("chat",),
+    ),
+    Query(
+        "active_users",
+        "Who is here now, and how many devices does one user keep open?",
+        (
+            _USER_ID,
+            _USERNAME,
+            _GUEST,
+            text("status", "online or offline, as the account says; missing for a guest"),
+            integer("sessions", "live sessions"),
+            integer("rooms", "different rooms they are in"),
+            time("connected_at", "start of the oldest session"),
+            time("last_activity_at", "newest sign of life"),
+            number("idle_ms", "time since then"),
+        ),
+        ("chat",),
+    ),
+    Query(
+        "room_stats",
+        "Which rooms are large, and which are dead?",
+        (
+            _ROOM_ID,
+            _ROOM,
+            integer("messages", "messages stored now"),
+            integer("removed_messages", "numbers given out whose messages are gone (clean-up, deleted accounts)"),
+            integer("members", "members"),
+            integer("active_users", "different users and guests with a session in it"),
+            time("last_message_at", "newest message; missing without one"),
+            time("created_at", "when the room was created"),
+        ),
+        ("chat",),
+        "Counts every message through an index. Beyond some ten million messages use chat_totals, which does not count.",
+    ),
+    Query(
+        "messages_per_minute",
+        "What is the traffic, and when is its peak? What a pool and a flush must carry.",
+        (
+            time("minute", "start of the minute"),
+            integer("messages", "messages stored in it"),
+            integer("senders", "different senders"),
+            integer("rooms", "different rooms"),
+            number("messages_per_second", "messages by the seconds of the minute that have passed"),
+        ),
+        ("chat",),
+        "Reads the messages of the last `minutes` alone, through the index on created_at.",
+    ),
+    Query(
+        "busiest_rooms",
+        "Which rooms make the traffic? Fan-out costs messages times members.",
+        (
+            _ROOM_ID,
+            _ROOM,
+            integer("messages", "messages in the last `minutes`"),
+            integer("senders", "different senders"),
+            number("messages_per_second", "mean over the window"),
+            number("share_ratio", "share of all messages of the window"),
+            time("last_message_at", "newest message"),
+        ),
+        ("chat",),
+        "Reads the messages of the last `minutes` alone; a window that holds millions takes longer than 2 s.",
+    ),
+    _lag("read_lag", "How long until people read? One row a receipt.", "read_at", "when this reader marked it read"),
+    _lag(
+        "delivery_lag",
+        "Do messages reach their recipients at once? One row a receipt.",
+        "delivered_at",
+        "when this recipient acknowledged it",
+    ),
+    Query(
+        "growth",
+        "How fast does the chat grow, and when will the disk be full?",
+        (
+            time("day", "start of the UTC day"),
+            integer("new_messages", "messages of that day that are still stored"),
+            integer("new_users", "accounts made that day that still exist"),
+            integer("messages", "running total"),
+            integer("users", "running total"),
+        ),
+        ("chat",),
+        "Counts every message through the index on created_at; cost grows with the table.",
+    ),
+    Query(
+        "retention_candidates",
+        "What would a clean-up of messages older than `days` delete and free?",
+        (
+            _ROOM_ID,
+            _ROOM,
+            integer("messages", "messages older than that"),
+            integer("estimated_bytes", "their share of the table and its indexes"),
+            time("oldest_at", "the oldest"),
+            time("newest_at", "the newest among them"),
+        ),
+        ("chat",),
+        "Reads every message older than `days`; cost grows with them.",
+    ),
+    Query(
+        "sessions",
+        "Which sessions are open, on which server, and which are silent?",
+        (
+            text("session_id", "session's UUID"),
+            _USER_ID,
+            _USERNAME,
+            _GUEST,
+            _ROOM,
+            text("socket_id", "Socket.IO id of the client"),
+            text("server_id", "the server process that holds it"),
+            boolean("is_server_alive", "that server keeps its lease"),
+            time("connected_at", "start"),
+            time("last_activity_at", "newest sign of life"),
+            number("age_ms", "time since the start"),
+            number("idle_ms", "time since the newest sign of life"),
+        ),
+        ("chat",),
+    ),
+    Query(
+        "orphans",
+        "Did a server die and leave sessions or online marks behind? Empty on a healthy system.",
+        (
+            text("kind", "session without server, server past its lease, or online without session"),
+            text("object_id", "id of that session, server or user"),
+            text("name", "user or guest; missing for a server"),
+            time("since", "last sign of life; missing if there never was one"),
+        ),
+        ("chat",),
+    ),
+)

@@ -1,0 +1,105 @@
+"""What a monitoring query returns: its columns with type, unit and meaning, declared once and used everywhere.
+
+Frames are coerced to it, docs/ANALYTICS.md is written from it, counters are found by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "integer", "number", "boolean", "time"]
+
+DTYPES: dict[Kind, str] = {
+    "text": "string",
+    "integer": "Int64",
+    "number": "float64",
+    "boolean": "boolean",
+    "time": "datetime64[us, UTC]",
+}
+"""Kind of a column -> pandas dtype; each can be missing, so that no version and no empty result changes it."""
+
+_UNITS = {"bytes": "bytes", "ms": "milliseconds", "ratio": "0 to 1", "per_second": "per second", "at": "UTC"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; ``kind`` decides its dtype, the name's ending its unit."""
+
+    name: str
+    kind: Kind
+    meaning: str
+
+    @property
+    def dtype(self) -> str:
+        """The pandas dtype."""
+        return DTYPES[self.kind]
+
+    @property
+    def is_counter(self) -> bool:
+        """Whether it only grows until somebody resets the statistics."""
+        return self.name.endswith("_total")
+
+    @property
+    def unit(self) -> str:
+        """The unit, from the name's ending; numbers without one are counts."""
+        stem = self.name.removesuffix("_total")
+        for ending, unit in _UNITS.items():
+            if stem == ending or stem.endswith(f"_{ending}"):
+                return unit
+        if self.kind == "time":
+            return "UTC"
+        return "count" if self.kind in ("integer", "number") else ""
+
+
+Need = Literal["activity", "pg_stat_statements", "chat"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A monitoring query: ``database/monitoring/<name>.sql`` and what it returns.
+
+    ``serves`` is the decision it is for; ``needs`` what the server or the role must have for complete rows;
+    ``sampling`` what bounds its cost on a large database.
+    """
+
+    name: str
+    serves: str
+    columns: tuple[Column, ...]
+    needs: tuple[Need, ...] = ()
+    sampling: str = ""
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """The names of the columns that only grow."""
+        return tuple(column.name for column in self.columns if column.is_counter)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The text columns, which together name the object that a row is about."""
+        return tuple(column.name for column in self.columns if column.kind == "text")
+
+
+def text(name: str, meaning: str) -> Column:
+    """A column of strings."""
+    return Column(name, "text", meaning)
+
+
+def integer(name: str, meaning: str) -> Column:
+    """A column of whole numbers."""
+    return Column(name, "integer", meaning)
+
+
+def number(name: str, meaning: str) -> Column:
+    """A column of real numbers."""
+    return Column(name, "number", meaning)
+
+
+def boolean(name: str, meaning: str) -> Column:
+    """A column of yes or no."""
+    return Column(name, "boolean", meaning)
+
+
+def time(name: str, meaning: str) -> Column:
+    """A column of UTC timestamps."""
+    return Column(name, "time", meaning)

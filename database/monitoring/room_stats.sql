@@ -1,0 +1,12 @@
+-- Every room with its messages, members and sessions, the fullest first.
+SELECT v.room_id::text AS room_id,
+       v.room_name,
+       v.total_messages AS messages,
+       r.last_seq - v.total_messages AS removed_messages,
+       v.total_members AS members,
+       v.active_users,
+       v.last_message_at,
+       r.created_at
+FROM room_stats_view v
+JOIN rooms r USING (room_id)
+ORDER BY messages DESC, v.room_name;
