@@ -73,7 +73,7 @@ QUERIES = (
             time("created_at", "when the room was created"),
         ),
         ("chat",),
-        "Counts every message through an index. Beyond some ten million messages use chat_totals, which does not count.",
+        "Counts every message through an index. Beyond some ten million use chat_totals, which does not count.",
     ),
     Query(
         "messages_per_minute",

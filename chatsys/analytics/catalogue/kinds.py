@@ -49,7 +49,8 @@ class Column:
                 return unit
         if self.kind == "time":
             return "UTC"
-        return "count" if self.kind in ("integer", "number") else ""
+        named = self.name.endswith(("pid", "_id")) or self.name == "seq"
+        return "count" if self.kind in ("integer", "number") and not named else ""
 
 
 Need = Literal["activity", "pg_stat_statements", "chat"]

@@ -1,0 +1,354 @@
+"""A PostgreSQL server and the chat in it as pandas frames: tidy, typed, with where they came from."""
+
+from __future__ import annotations
+
+import time
+import warnings
+import weakref
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from chatsys import __version__
+from chatsys.analytics import sql
+from chatsys.analytics.catalogue import QUERIES, Query
+from chatsys.analytics.frames import frame_of
+from chatsys.analytics.snapshots import SOURCES, Snapshot
+from chatsys.analytics.source import explained, open_engine, sqlstate
+from chatsys.analytics.watching import Watch
+from chatsys.errors import OperatorError, UnsupportedServer
+
+_FACTS = text("""
+    SELECT current_database()::text, current_user::text, current_setting('server_version'),
+           current_setting('server_version_num')::int / 10000, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
+           pg_postmaster_start_time()
+""")
+_REFUSALS = frozenset({"42501", "42P01", "55000"})  # insufficient privilege, undefined table, not in prerequisite state
+
+
+class MonitorWarning(UserWarning):
+    """A frame is empty or partial because the server or the role lacks something; the text says what to do."""
+
+
+class Monitor:
+    """A look at one database. Each method asks once and returns a frame.
+
+    Columns have the same dtypes on every PostgreSQL from 14 to 18 and for zero rows; units are in the names
+    (``_bytes``, ``_ms``, ``_ratio`` from 0 to 1, ``_per_second``; ``_total`` is a counter since the statistics began);
+    times are UTC. ``df.attrs`` says where the frame came from. What the role may not see is missing, with a
+    MonitorWarning.
+
+    Every call is an own read-only transaction, cut off after ``timeout`` seconds. Calls block, also in a notebook; the
+    monitor may be used by several threads. The asking connection is left out of what it reports.
+    """
+
+    def __init__(self, url_or_engine: str | Engine, *, timeout: float = 30.0) -> None:
+        """Connect lazily to any URL that the server takes, or use an engine, which stays the caller's.
+
+        Raises BadDatabaseUrl, EmbeddedFailed.
+        """
+        stack = ExitStack()
+        self.timeout = timeout
+        self.engine = open_engine(url_or_engine, stack) if isinstance(url_or_engine, str) else url_or_engine
+        self._close = weakref.finalize(self, stack.close)
+
+    def close(self) -> None:
+        """Close the connections, and stop an embedded server that nobody else uses."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def sql(self, name: str, version: int | None = None) -> str:
+        """The text of a query's file, for this server or for another major version of PostgreSQL."""
+        known(name)
+        if version is None:
+            with self._connected() as connection:
+                version = int(connection.execute(_FACTS).one()[3])
+        return sql.sql_file(name, version).read_text(encoding="utf-8")
+
+    def frame(self, name: str, **parameters: int) -> pd.DataFrame:
+        """The frame of any query in the catalogue, by its name.
+
+        Raises OperatorError for an unknown query or parameter, and the StoreError that says why the database did not
+        answer. A missing extension or right is no error: the frame is empty, and a MonitorWarning says what to do.
+        """
+        query = known(name)
+        values = checked(name, parameters)
+        started, began = datetime.now(UTC), time.perf_counter()
+        with self._connected() as connection:
+            database, role, release, version, sees_all, server_started = connection.execute(_FACTS).one()
+            if version < sql.OLDEST:
+                raise UnsupportedServer(f"PostgreSQL {release} is too old: the monitor needs {sql.OLDEST} or newer.")
+            rows, notes = self._rows(connection, query, version, role, values)
+        if "activity" in query.needs and not sees_all:
+            notes.append(f"Other users' activity is hidden from {role}: GRANT pg_read_all_stats TO {role};")
+        frame = frame_of(query, rows)
+        frame.attrs = {
+            "query": name,
+            "parameters": values,
+            "sql_file": f"monitoring/{sql.sql_file(name, version).name}",
+            "database": database,
+            "role": role,
+            "server": f"PostgreSQL {release}",
+            "server_started_at": server_started.astimezone(UTC).isoformat(),
+            "taken_at": started.isoformat(),
+            "took_ms": round((time.perf_counter() - began) * 1000, 3),
+            "chatsys": __version__,
+            "warnings": notes,
+        }
+        for note in notes:
+            warnings.warn(f"{name}: {note}", MonitorWarning, stacklevel=3)
+        return frame
+
+    def _connected(self) -> _Reading:
+        return _Reading(self.engine, self.timeout)
+
+    def _rows(
+        self, connection: Connection, query: Query, version: int, role: str, values: dict[str, int]
+    ) -> tuple[list[Any], list[str]]:
+        try:
+            return list(connection.execute(text(sql.statement(query.name, version)), values)), []
+        except DBAPIError as error:
+            if sqlstate(error) not in _REFUSALS:
+                raise
+            return [], [_remedy(query, sqlstate(error), role)]
+
+    # -- the guide's three
+
+    def connections(self) -> pd.DataFrame:
+        """Client connections to this database: who, from where, in which state and since when."""
+        return self.frame("connections")
+
+    def database_size(self) -> pd.DataFrame:
+        """The size of this database, and what it is made of. One row."""
+        return self.frame("database_size")
+
+    def table_sizes(self) -> pd.DataFrame:
+        """Every table by its size, with its indexes."""
+        return self.frame("table_sizes")
+
+    # -- this moment
+
+    def connection_summary(self) -> pd.DataFrame:
+        """Connections by state, and their share of max_connections."""
+        return self.frame("connection_summary")
+
+    def idle_in_transaction(self) -> pd.DataFrame:
+        """Connections that hold a transaction open and do nothing."""
+        return self.frame("idle_in_transaction")
+
+    def running_queries(self) -> pd.DataFrame:
+        """Statements that run now, longest first."""
+        return self.frame("running_queries")
+
+    def blocking(self) -> pd.DataFrame:
+        """Who waits for whom."""
+        return self.frame("blocking")
+
+    def locks(self) -> pd.DataFrame:
+        """Locks by kind, object and mode."""
+        return self.frame("locks")
+
+    def wait_events(self) -> pd.DataFrame:
+        """What the busy processes wait for."""
+        return self.frame("wait_events")
+
+    def pulse(self) -> pd.DataFrame:
+        """One row on how the database is doing now; what ``watch`` asks each time."""
+        return self.frame("pulse")
+
+    # -- space, tables and indexes
+
+    def cache_hit(self) -> pd.DataFrame:
+        """Shared-buffer hits and reads of each table and its indexes."""
+        return self.frame("cache_hit")
+
+    def index_usage(self) -> pd.DataFrame:
+        """How often each index is used, and its size."""
+        return self.frame("index_usage")
+
+    def unused_indexes(self) -> pd.DataFrame:
+        """Indexes that nothing has used and no constraint needs."""
+        return self.frame("unused_indexes")
+
+    def seq_scans(self) -> pd.DataFrame:
+        """Tables that are read from end to end."""
+        return self.frame("seq_scans")
+
+    def dead_tuples(self) -> pd.DataFrame:
+        """Old row versions that wait for VACUUM."""
+        return self.frame("dead_tuples")
+
+    def table_activity(self) -> pd.DataFrame:
+        """Rows written and read in each table."""
+        return self.frame("table_activity")
+
+    # -- work done
+
+    def throughput(self) -> pd.DataFrame:
+        """What this database has done since counting began. One row."""
+        return self.frame("throughput")
+
+    def wal(self) -> pd.DataFrame:
+        """Write-ahead log since counting began. One row."""
+        return self.frame("wal")
+
+    def checkpoints(self) -> pd.DataFrame:
+        """Checkpoints since counting began. One row."""
+        return self.frame("checkpoints")
+
+    def io(self) -> pd.DataFrame:
+        """Reads and writes by kind of process; much is missing before PostgreSQL 16."""
+        return self.frame("io")
+
+    def statements(self) -> pd.DataFrame:
+        """All statements together. One row; needs pg_stat_statements."""
+        return self.frame("statements")
+
+    def slow_queries(self, *, limit: int = 20) -> pd.DataFrame:
+        """The statements that cost the most time; needs pg_stat_statements."""
+        return self.frame("slow_queries", limit=limit)
+
+    def query_calls(self, *, limit: int = 20) -> pd.DataFrame:
+        """The statements that are sent most often; needs pg_stat_statements."""
+        return self.frame("query_calls", limit=limit)
+
+    def settings(self) -> pd.DataFrame:
+        """Settings that differ from what PostgreSQL ships with."""
+        return self.frame("settings")
+
+    # -- the chat
+
+    def chat_totals(self) -> pd.DataFrame:
+        """The chat in one row, cheap at any size."""
+        return self.frame("chat_totals")
+
+    def active_users(self) -> pd.DataFrame:
+        """Users and guests who have a session now."""
+        return self.frame("active_users")
+
+    def room_stats(self) -> pd.DataFrame:
+        """Every room with its messages, members and active users."""
+        return self.frame("room_stats")
+
+    def messages_per_minute(self, *, minutes: int = 60) -> pd.DataFrame:
+        """Messages in each of the last ``minutes``, empty ones included."""
+        return self.frame("messages_per_minute", minutes=minutes)
+
+    def busiest_rooms(self, *, minutes: int = 60, limit: int = 20) -> pd.DataFrame:
+        """The rooms with the most messages in the last ``minutes``."""
+        return self.frame("busiest_rooms", minutes=minutes, limit=limit)
+
+    def read_lag(self, *, minutes: int = 60, messages: int = 10_000) -> pd.DataFrame:
+        """Time from a message to each of its readers, for the newest ``messages`` of the last ``minutes``."""
+        return self.frame("read_lag", minutes=minutes, messages=messages)
+
+    def delivery_lag(self, *, minutes: int = 60, messages: int = 10_000) -> pd.DataFrame:
+        """Time from a message to each acknowledged delivery, for the newest ``messages`` of the last ``minutes``."""
+        return self.frame("delivery_lag", minutes=minutes, messages=messages)
+
+    def growth(self, *, days: int = 30) -> pd.DataFrame:
+        """Messages and accounts by UTC day for the last ``days``, with running totals."""
+        return self.frame("growth", days=days)
+
+    def retention_candidates(self, *, days: int = 30) -> pd.DataFrame:
+        """What a clean-up of messages older than ``days`` would delete, by room."""
+        return self.frame("retention_candidates", days=days)
+
+    def sessions(self) -> pd.DataFrame:
+        """Every live session, the newest first."""
+        return self.frame("sessions")
+
+    def orphans(self) -> pd.DataFrame:
+        """What a dead server left behind; empty on a healthy system."""
+        return self.frame("orphans")
+
+    # -- change over time
+
+    def snapshot(self) -> Snapshot:
+        """Every counter that this role may read, at one moment; see :func:`chatsys.analytics.diff`."""
+        taken_at = datetime.now(UTC)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MonitorWarning)
+            frames = {name: self.frame(name) for name in SOURCES}
+        return Snapshot.of(taken_at, frames)
+
+    def watch(self, seconds: float | None = None, every: float = 1.0) -> Watch:
+        """A context manager that asks for pulse and chat_totals every so many seconds in a thread of its own.
+
+        It ends with its block, or after ``seconds``; ``watch.frame()`` is the time series so far.
+        """
+        return Watch(self.frame, seconds=seconds, every=every)
+
+
+class _Reading:
+    """A read-only transaction with a time limit, its errors told in chatsys's own."""
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self._engine = engine
+        self._timeout = timeout
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Connection:
+        try:
+            self._connection = self._stack.enter_context(self._engine.connect())
+            self._connection.execute(text("SET TRANSACTION READ ONLY"))
+            self._connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(self._timeout * 1000))}"))
+        except DBAPIError as error:
+            self._stack.close()
+            raise explained(error) from error
+        return self._connection
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._connection.commit()  # a rollback would be counted, and the monitor would see itself
+        self._stack.close()
+        if isinstance(error, DBAPIError):
+            raise explained(error) from error
+
+
+def known(name: str) -> Query:
+    """The query of that name; OperatorError lists the names there are."""
+    try:
+        return QUERIES[name]
+    except KeyError:
+        raise OperatorError(
+            f"There is no monitoring query {name!r}.", hint=f"There are: {', '.join(sorted(QUERIES))}."
+        ) from None
+
+
+def checked(name: str, given: dict[str, int]) -> dict[str, int]:
+    """The parameters of a query with their defaults; OperatorError for an unknown one or one that is not positive."""
+    defaults = sql.defaults(name)
+    for key, value in given.items():
+        if key not in defaults:
+            takes = ", ".join(defaults) or "no parameters"
+            raise OperatorError(f"{name} has no parameter {key!r}.", hint=f"It takes {takes}.")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**31:
+            raise OperatorError(f"{key}={value!r} is not allowed for {name}.", hint="Give a whole number above 0.")
+    return defaults | given
+
+
+def _remedy(query: Query, state: str, role: str) -> str:
+    if "pg_stat_statements" in query.needs:
+        if state == "55000":
+            return "add pg_stat_statements to shared_preload_libraries in postgresql.conf and restart PostgreSQL."
+        if state == "42P01":
+            return (
+                "pg_stat_statements is not in this database: CREATE EXTENSION pg_stat_statements; (as a superuser, "
+                "with shared_preload_libraries = 'pg_stat_statements')."
+            )
+        return f"{role} may not read pg_stat_statements: GRANT pg_monitor TO {role};"
+    if "chat" in query.needs:
+        if state == "42P01":
+            return "this database has no chat tables: run `chatsys db init`."
+        return f"{role} may not read the chat's tables: GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};"
+    return f"{role} may not read what this needs: GRANT pg_monitor TO {role};"

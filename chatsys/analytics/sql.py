@@ -1,0 +1,46 @@
+"""The files of ``database/monitoring``: which one fits a server's version, and their parameters.
+
+``<name>.sql`` is for PostgreSQL 14 on, ``<name>.from17.sql`` takes over at 17. A line
+``\\if :{?days} \\else \\set days 30 \\endif`` gives a parameter its default in psql and here alike.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from chatsys.resources import database_dir
+
+OLDEST = 14
+"""The oldest major version of PostgreSQL that the queries are written for."""
+
+_DEFAULT = re.compile(r"^\\if :\{\?(\w+)\} \\else \\set \1 (\d+) \\endif$\n?", re.MULTILINE)
+_FROM = re.compile(r"\.from(\d+)\.sql$")
+
+
+def folder() -> Path:
+    """Where the monitoring queries lie."""
+    return database_dir() / "monitoring"
+
+
+@cache
+def sql_file(name: str, version: int) -> Path:
+    """The file of query ``name`` for a server of this major version."""
+    since = {OLDEST: folder() / f"{name}.sql"}
+    for path in folder().glob(f"{name}.from*.sql"):
+        if found := _FROM.search(path.name):
+            since[int(found.group(1))] = path
+    return since[max(first for first in since if first <= max(version, OLDEST))]
+
+
+@cache
+def statement(name: str, version: int) -> str:
+    """The statement alone, its parameters written ``:days``; what is sent to the server."""
+    return _DEFAULT.sub("", sql_file(name, version).read_text(encoding="utf-8")).strip().removesuffix(";")
+
+
+@cache
+def defaults(name: str) -> dict[str, int]:
+    """The parameters of a query and what they are when not given."""
+    return {key: int(value) for key, value in _DEFAULT.findall(sql_file(name, OLDEST).read_text(encoding="utf-8"))}

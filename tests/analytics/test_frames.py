@@ -1,0 +1,129 @@
+"""Every query returns the frame that the catalogue declares, whatever the server, the rows and the role."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+import pandas as pd
+import psycopg
+import pytest
+
+from chatsys.analytics import Monitor, MonitorWarning
+from chatsys.analytics.catalogue import QUERIES, Query
+
+NAMED = re.compile(r"(_bytes|_ms|_ratio|_per_second)(_total)?$")
+
+
+def frames(monitor: Monitor) -> dict[str, pd.DataFrame]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MonitorWarning)
+        return {name: getattr(monitor, name)() for name in QUERIES}
+
+
+def declared(query: Query) -> dict[str, str]:
+    return {column.name: column.dtype for column in query.columns}
+
+
+def dtypes(frame: pd.DataFrame) -> dict[str, str]:
+    return {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
+
+
+def assert_declared(found: dict[str, pd.DataFrame]) -> None:
+    assert {name: dtypes(frame) for name, frame in found.items()} == {n: declared(q) for n, q in QUERIES.items()}
+
+
+def test_an_empty_database_gives_the_declared_columns(monitor: Monitor) -> None:
+    found = frames(monitor)
+    assert_declared(found)
+    for name in ("active_users", "read_lag", "busiest_rooms", "sessions", "orphans", "blocking"):
+        assert found[name].empty, name
+
+
+def test_a_chat_gives_the_declared_columns(chat: Monitor) -> None:
+    found = frames(chat)
+    assert_declared(found)
+    for name, query in QUERIES.items():
+        if "chat" in query.needs or "pg_stat_statements" in query.needs:
+            assert len(found[name]) > 0, name
+
+
+def test_a_database_under_load_gives_the_declared_columns(url: str, monitor: Monitor, writers: Any) -> None:
+    with writers(url):
+        assert_declared(frames(monitor))
+        seen = monitor.connections()
+    assert set(seen["application_name"]) == {"writer 0", "writer 1"}
+
+
+def test_a_role_with_few_rights_gets_the_declared_columns_and_is_told_what_to_ask_for(stranger_url: str) -> None:
+    with Monitor(stranger_url) as monitor:
+        assert_declared(frames(monitor))
+        role = monitor.settings().attrs["role"]
+        for name, remedy in {
+            "room_stats": f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
+            "connections": f"GRANT pg_read_all_stats TO {role}",
+            "slow_queries": "CREATE EXTENSION pg_stat_statements",
+        }.items():
+            with pytest.warns(MonitorWarning, match=re.escape(remedy)):
+                frame = monitor.frame(name)
+            assert frame.empty
+            assert remedy in frame.attrs["warnings"][0]
+
+
+def test_a_role_of_pg_monitor_with_select_sees_everything(chat: Monitor, url: str, stranger_url: str) -> None:
+    role = stranger_url.split("//")[1].split("@", maxsplit=1)[0]
+    with psycopg.connect(url) as admin:
+        admin.execute(f"GRANT pg_monitor TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    with Monitor(stranger_url) as monitor, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert monitor.room_stats().equals(chat.room_stats())
+        for name in QUERIES:
+            assert monitor.frame(name).attrs["warnings"] == []
+
+
+def test_a_database_without_the_chat_says_how_to_make_it(empty_postgres_url: str) -> None:
+    with Monitor(empty_postgres_url) as monitor:
+        assert_declared(frames(monitor))
+        with pytest.warns(MonitorWarning, match="chatsys db init"):
+            assert monitor.room_stats().empty
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_units_are_in_the_names(query: Query) -> None:
+    for column in query.columns:
+        if NAMED.search(column.name):
+            assert column.unit in {"bytes", "milliseconds", "0 to 1", "per second"}
+            assert column.kind in {"integer", "number"}
+        if column.kind == "time":
+            assert column.unit == "UTC"
+        if column.is_counter:
+            assert column.kind in {"integer", "number"}
+
+
+def test_ratios_are_between_0_and_1_and_times_are_utc(chat: Monitor) -> None:
+    for frame in frames(chat).values():
+        for name in frame.columns:
+            if str(name).endswith("_ratio"):
+                assert frame[name].dropna().between(0, 1).all(), name
+            if str(frame[name].dtype).startswith("datetime"):
+                assert str(frame[name].dt.tz) == "UTC"
+
+
+def test_no_cell_is_a_pretty_string(chat: Monitor) -> None:
+    for name, frame in frames(chat).items():
+        for column in QUERIES[name].columns:
+            if column.kind == "text" and column.name not in ("value", "default_value", "unit", "query"):
+                assert not frame[column.name].dropna().str.fullmatch(r"[\d.]+ ?(kB|MB|GB|bytes|ms|%)").any()
+
+
+def test_provenance_says_where_the_frame_came_from(chat: Monitor) -> None:
+    attrs = chat.growth(days=3).attrs
+    assert attrs["query"] == "growth"
+    assert attrs["parameters"] == {"days": 3}
+    assert attrs["sql_file"] == "monitoring/growth.sql"
+    assert attrs["server"].startswith("PostgreSQL 1")
+    assert attrs["database"].startswith("scratch_")
+    assert attrs["warnings"] == []
+    assert pd.Timestamp(attrs["taken_at"]).tzinfo is not None
+    assert attrs["took_ms"] > 0
