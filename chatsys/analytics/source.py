@@ -41,6 +41,7 @@ _BY_SQLSTATE: dict[str, type[StoreError]] = {
 }
 # libpq gives no SQLSTATE for a connection that was never made; these are its own words.
 _BY_WORDS: tuple[tuple[str, type[StoreError]], ...] = (
+    ("permission denied", PermissionDenied),
     ("does not exist", DatabaseMissing),
     ("password", AuthenticationFailed),
     ("too many clients", TooManyConnections),

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import chatsys
-from chatsys.cli import serve
+from chatsys.cli import monitor, serve
 from chatsys.cli.errors import explain
 from chatsys.errors import ChatsysError
 
@@ -41,6 +41,7 @@ def _options(
 
 
 app.command()(serve.serve)
+app.command()(monitor.monitor)
 
 
 def main() -> None:

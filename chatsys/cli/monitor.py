@@ -8,18 +8,22 @@ import time
 import warnings
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from chatsys.analytics import Monitor, MonitorWarning
-from chatsys.analytics.catalogue import QUERIES
-from chatsys.analytics.formatting import table
+from chatsys.resources import database_dir
 from chatsys.settings import read_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chatsys.analytics import Monitor
+
+_OVERVIEW = ("pulse", "chat_totals")
 
 
 class Format(StrEnum):
@@ -30,38 +34,54 @@ class Format(StrEnum):
     csv = "csv"
 
 
-_OVERVIEW = ("pulse", "chat_totals")
-_QUERY_HELP = f"One of: {', '.join(QUERIES)}. Left out, pulse and chat_totals."
+def _names() -> list[str]:
+    return sorted({path.name.partition(".")[0] for path in (database_dir() / "monitoring").glob("*.sql")})
 
 
 def monitor(
-    query: Annotated[str | None, typer.Argument(help=_QUERY_HELP)] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Ask again every so many seconds until Ctrl-C.")] = False,
+    query: Annotated[
+        str | None,
+        typer.Argument(
+            help=f"One of {', '.join(_names())}. Left out: {' and '.join(_OVERVIEW)}.",
+            autocompletion=_names,
+            show_default=False,
+        ),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Ask again until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")] = 2.0,
     form: Annotated[Format, typer.Option("--format", help="How to write the rows.")] = Format.table,
-    database_url: Annotated[str | None, typer.Option(help="The database; DATABASE_URL when left out.")] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL.",
+        ),
+    ] = None,
 ) -> None:
-    """Show what a database is doing: connections, sizes, locks, slow queries, rooms, read lag and more."""
-    url = read_settings({"DATABASE_URL": database_url}).database_url or "embedded://"
+    """Show what a database is doing: connections, sizes, locks, slow queries, rooms, read lag and more.
+
+    docs/ANALYTICS.md explains every query and its columns.
+    """
+    settings = read_settings({"DATABASE_URL": database_url})
+    from chatsys.analytics import Monitor
+
     names = (query,) if query else _OVERVIEW
-    with Monitor(url) as source:
+    with Monitor(settings.database_url or f"embedded://{settings.data_dir / 'postgres'}") as source:
         looks = _looks(source, names, every if watch else None)
-        try:
-            if form is Format.table and watch and sys.stdout.isatty():
-                _live(looks)
-            else:
-                for number, frames in enumerate(looks):
-                    for frame in frames:
-                        _write(frame, form, header=number == 0)
-                    sys.stdout.flush()
-        except KeyboardInterrupt:
+        if form is Format.table and watch and sys.stdout.isatty():
+            _live(looks)
             return
+        for number, frames in enumerate(looks):
+            for frame in frames:
+                _write(frame, form, header=number == 0)
+            sys.stdout.flush()
 
 
 def _looks(source: Monitor, names: tuple[str, ...], every: float | None) -> Iterator[list[pd.DataFrame]]:
+    """The frames of ``names`` once, or again and again."""
     while True:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MonitorWarning)  # shown with the rows, from attrs
+            warnings.simplefilter("ignore")  # a MonitorWarning is shown with the rows, from attrs
             yield [source.frame(name) for name in names]
         if every is None:
             return
@@ -69,25 +89,30 @@ def _looks(source: Monitor, names: tuple[str, ...], every: float | None) -> Iter
 
 
 def _live(looks: Iterator[list[pd.DataFrame]]) -> None:
+    from chatsys.analytics.formatting import table
+
     with Live(console=Console(), auto_refresh=False) as screen:
         for frames in looks:
-            parts: list[Any] = [
-                part for frame in frames for part in (table(frame, frame.attrs["query"]), *_notes(frame))
-            ]
+            parts: list[Any] = []
+            for frame in frames:
+                parts += [table(frame, frame.attrs["query"]), *_notes(frame)]
             screen.update(Group(*parts), refresh=True)
 
 
 def _write(frame: pd.DataFrame, form: Format, *, header: bool) -> None:
     if form is Format.table:
+        from chatsys.analytics.formatting import table
+
         Console().print(table(frame, frame.attrs["query"]))
     elif form is Format.csv:
         frame.to_csv(sys.stdout, index=False, header=header, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
     else:
-        lines = frame.to_json(orient="records", date_format="iso", date_unit="us", force_ascii=False)
-        for record in json.loads(lines):
-            typer.echo(json.dumps({"query": frame.attrs["query"], "taken_at": frame.attrs["taken_at"], **record}))
+        rows = json.loads(frame.to_json(orient="records", date_format="iso", date_unit="us"))
+        for row in rows:
+            looked = {"query": frame.attrs["query"], "taken_at": frame.attrs["taken_at"]}
+            typer.echo(json.dumps({**looked, **row}, ensure_ascii=False))
     for note in _notes(frame):
-        Console(stderr=True).print(note)
+        Console(stderr=True).print(note, soft_wrap=True)
 
 
 def _notes(frame: pd.DataFrame) -> list[Text]:

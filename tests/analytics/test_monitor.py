@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -288,7 +289,7 @@ def test_a_bad_parameter_is_refused(monitor: Monitor, bad: dict[str, object]) ->
 
 
 def test_a_database_that_refuses_the_role_is_explained(stranger_url: str, url: str) -> None:
-    name = url.rsplit("/", 1)[1].split("?", maxsplit=1)[0]
+    name = urlsplit(url).path.removeprefix("/")
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
     with pytest.raises(PermissionDenied), Monitor(stranger_url) as monitor:

@@ -1,0 +1,78 @@
+"""``chatsys monitor`` shows the same frames at the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from chatsys.analytics import Monitor
+from chatsys.analytics.catalogue import QUERIES
+
+
+def run(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "chatsys", "monitor", *arguments, "--database-url", url]
+    environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+
+
+def test_a_table_is_for_people(chat: Monitor, url: str) -> None:
+    done = run(url, "room_stats")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "general" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_without_a_query_it_says_how_things_are(chat: Monitor, url: str) -> None:
+    done = run(url)
+    assert "pulse" in done.stdout
+    assert "chat_totals" in done.stdout
+
+
+def test_csv_and_json_carry_the_same_rows(chat: Monitor, url: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(run(url, "room_stats", "--format", "csv").stdout)))
+    objects = [json.loads(line) for line in run(url, "room_stats", "--format", "json").stdout.splitlines()]
+    assert [row["room_name"] for row in rows] == [each["room_name"] for each in objects]
+    assert [int(row["messages"]) for row in rows] == [each["messages"] for each in objects] == [90, 10, 0]
+    assert list(rows[0]) == [column.name for column in QUERIES["room_stats"].columns]
+    assert objects[0]["created_at"].endswith("Z")
+
+
+def test_watching_writes_until_it_is_stopped(postgres_url: str) -> None:
+    command = [sys.executable, "-m", "chatsys", "monitor", "pulse", "--watch", "--every", "0.1", "--format", "json"]
+    with subprocess.Popen([*command, "--database-url", postgres_url], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        seen = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    assert seen[0]["taken_at"] < seen[1]["taken_at"] < seen[2]["taken_at"]
+    assert process.returncode == 130
+
+
+def test_what_is_missing_is_said_on_standard_error(stranger_url: str) -> None:
+    done = run(stranger_url, "room_stats", "--format", "csv")
+    assert done.returncode == 0
+    assert done.stdout.startswith("room_id,room_name")
+    assert "GRANT SELECT" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense", "--database-url", "postgresql://127.0.0.1:1/x"], "There is no monitoring query 'nonsense'."),
+        (["pulse", "--database-url", "postgresql://127.0.0.1:1/x"], "Start the server"),
+        (["pulse", "--database-url", "memory://"], "The memory store has no database to monitor."),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(arguments: list[str], words: str) -> None:
+    command = [sys.executable, "-m", "chatsys", "monitor", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
