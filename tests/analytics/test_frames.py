@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import warnings
 from typing import Any
 
@@ -50,7 +51,9 @@ def test_a_chat_gives_the_declared_columns(chat: Monitor) -> None:
 
 
 def test_a_database_under_load_gives_the_declared_columns(url: str, monitor: Monitor, writers: Any) -> None:
-    with writers(url):
+    with writers(url) as stored:
+        while stored() < 100:
+            time.sleep(0.01)
         assert_declared(frames(monitor))
         seen = monitor.connections()
     assert set(seen["application_name"]) == {"writer 0", "writer 1"}

@@ -300,5 +300,7 @@ def test_the_monitor_leaves_itself_out(url: str, monitor: Monitor, writers: Any)
     assert monitor.connections().empty
     assert monitor.running_queries().empty
     assert monitor.pulse()["connections"].iloc[0] == 0
-    with writers(url, 1):
+    with writers(url, 1) as stored:
+        while not stored():
+            time.sleep(0.01)
         assert monitor.pulse()["connections"].iloc[0] == 1
