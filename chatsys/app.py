@@ -21,8 +21,11 @@ import uvicorn
 from chatsys import logs, web
 from chatsys.chat import operations
 from chatsys.chat.bundle import Chat, Limits, open_chat
+from chatsys.chat.fanout import Fanout
 from chatsys.errors import OperatorError, StoreError
 from chatsys.model.values import StoreInfo
+from chatsys.realtime.fanout import SocketFanout
+from chatsys.realtime.opening import Realtime, RealtimeOptions, open_realtime
 from chatsys.settings import Settings, token_secret
 from chatsys.store.opening import StoreOptions, open_store
 
@@ -47,20 +50,26 @@ def run(settings: Settings) -> None:
 async def serve(settings: Settings, announce: Callable[[str], None] = lambda text: print(text, flush=True)) -> None:
     """Serve on the settings' store and port; ``announce`` is told which store and which address."""
     with _stop_signals() as stop, _bound_socket(settings.host, settings.port) as listener:
-        async with open_server(settings, announce) as chat:
-            application = web.make_app(
+        fanout = SocketFanout()
+        async with (
+            open_server(settings, announce, fanout) as chat,
+            open_realtime(chat, fanout, realtime_options(settings)) as realtime,
+        ):
+            rest = web.make_app(
                 chat,
                 cors_origin=settings.cors_origin,
                 metrics=settings.metrics,
                 access_log=not settings.production,
             )
-            server = _Server(_uvicorn_config(application, settings))
+            server = _Server(_uvicorn_config(realtime.asgi(rest), settings, realtime), realtime)
             stop.server = server
             await server.serve_on(listener, lambda: announce(_started(settings.host, listener)))
 
 
 @contextlib.asynccontextmanager
-async def open_server(settings: Settings, announce: Callable[[str], None]) -> AsyncIterator[Chat]:
+async def open_server(
+    settings: Settings, announce: Callable[[str], None], fanout: Fanout | None = None
+) -> AsyncIterator[Chat]:
     """A chat over the settings' store, registered with it as a living server."""
     async with (
         open_store(settings.database_url, store_options(settings)) as store,
@@ -68,6 +77,7 @@ async def open_server(settings: Settings, announce: Callable[[str], None]) -> As
             store,
             secret=token_secret(settings),
             token_lifetime=settings.jwt_lifetime,
+            fanout=fanout,
             limits=Limits(login_attempts=settings.login_attempts, login_window=settings.login_window),
         ) as chat,
     ):
@@ -89,6 +99,11 @@ def store_options(settings: Settings) -> StoreOptions:
         ssl_ca_file=settings.db_ssl_ca_file,
         data_dir=settings.data_dir / "postgres",
     )
+
+
+def realtime_options(settings: Settings) -> RealtimeOptions:
+    """How the settings want the Socket.IO door to behave."""
+    return RealtimeOptions(cors_origin=settings.cors_origin, byte_budget=settings.send_buffer_bytes)
 
 
 def _connected(info: StoreInfo) -> str:
@@ -128,6 +143,15 @@ def _bound_socket(host: str, port: int) -> Iterator[socket.socket]:
 class _Server(uvicorn.Server):
     """uvicorn's server on a socket of ours, with signals handled by :func:`_stop_signals`."""
 
+    def __init__(self, config: uvicorn.Config, realtime: Realtime) -> None:
+        super().__init__(config)
+        self._realtime = realtime
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the open polls first, which uvicorn would wait for."""
+        await self._realtime.drain()
+        await super().shutdown(sockets)
+
     async def serve_on(self, listener: socket.socket, started: Callable[[], None]) -> None:
         """Listen, say so, serve until told to stop, drain."""
         self._say_started = started
@@ -139,7 +163,7 @@ class _Server(uvicorn.Server):
         self._say_started()
 
 
-def _uvicorn_config(application: Callable[..., Any], settings: Settings) -> uvicorn.Config:
+def _uvicorn_config(application: Callable[..., Any], settings: Settings, realtime: Realtime) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         http="httptools",
@@ -149,6 +173,7 @@ def _uvicorn_config(application: Callable[..., Any], settings: Settings) -> uvic
         server_header=False,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        **realtime.uvicorn_options(),
     )
 
 

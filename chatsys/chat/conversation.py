@@ -163,9 +163,10 @@ async def history(chat: Chat, room: str, limit: int | None = None, offset: int =
     return await chat.store.history(room, limit, offset) if limit else []
 
 
-async def missed(chat: Chat, room: str, since: int) -> list[Message]:
-    """What came after ``since``, oldest first: the newest ``limits.replay`` of it."""
-    return await chat.store.messages_since(room, since, chat.limits.replay)
+async def missed(chat: Chat, room: str, since: int) -> tuple[list[Message], bool]:
+    """What came after ``since``, oldest first: the newest ``limits.replay`` of it, and whether that is all."""
+    messages = await chat.store.messages_since(room, since, chat.limits.replay + 1)
+    return messages[-chat.limits.replay :], len(messages) <= chat.limits.replay
 
 
 async def rooms(chat: Chat) -> list[Room]:

@@ -10,7 +10,7 @@ from chatsys.model.values import EndedSession, Message, Participant, Posted, Ses
 from chatsys.wire.objects import Wire, timestamp
 
 
-class UserJoined(Wire):
+class UserJoined(Wire, frozen=True, kw_only=True):
     """``user-joined``, to the others in the room."""
 
     username: str
@@ -21,7 +21,7 @@ class UserJoined(Wire):
     timestamp: str
 
 
-class UserLeft(Wire):
+class UserLeft(Wire, frozen=True, kw_only=True):
     """``user-left``, to those who remain."""
 
     username: str
@@ -31,7 +31,7 @@ class UserLeft(Wire):
     timestamp: str
 
 
-class UserStatusUpdate(Wire):
+class UserStatusUpdate(Wire, frozen=True, kw_only=True):
     """``user-status-update``: a participant went offline with its last session, or set its status."""
 
     user_id: str
@@ -41,7 +41,7 @@ class UserStatusUpdate(Wire):
     last_seen: str
 
 
-class UserTyping(Wire):
+class UserTyping(Wire, frozen=True, kw_only=True):
     """``user-typing``, to the others in the room."""
 
     username: str
@@ -50,7 +50,7 @@ class UserTyping(Wire):
     is_typing: bool
 
 
-class MessageStatusUpdate(Wire):
+class MessageStatusUpdate(Wire, frozen=True, kw_only=True):
     """``message-status-update``: a delivery; ``delivered_to`` is the complete set so far."""
 
     message_id: str
@@ -60,7 +60,7 @@ class MessageStatusUpdate(Wire):
     timestamp: str
 
 
-class MessageReadUpdate(Wire):
+class MessageReadUpdate(Wire, frozen=True, kw_only=True):
     """``message-read-update``: a read; ``read_by`` is the complete set so far."""
 
     message_id: str
@@ -71,7 +71,7 @@ class MessageReadUpdate(Wire):
     timestamp: str
 
 
-class MessagesMarkedRead(Wire):
+class MessagesMarkedRead(Wire, frozen=True, kw_only=True):
     """``messages-marked-read``: exactly the newly marked messages; ``read_by`` is one user id."""
 
     message_ids: Sequence[str]
@@ -80,19 +80,19 @@ class MessagesMarkedRead(Wire):
     timestamp: str
 
 
-class Error(Wire):
+class Error(Wire, frozen=True, kw_only=True):
     """``error``, to the socket that caused it."""
 
     message: str
 
 
-class Done(Wire):
+class Done(Wire, frozen=True, kw_only=True):
     """The acknowledgement of an event that has nothing else to say."""
 
     success: bool = True
 
 
-class Failed(Wire):
+class Failed(Wire, frozen=True, kw_only=True):
     """The acknowledgement of an event that did not do what was asked; ``code`` is stable."""
 
     success: bool = False
@@ -100,7 +100,7 @@ class Failed(Wire):
     message: str
 
 
-class JoinAnswer(Wire):
+class JoinAnswer(Wire, frozen=True, kw_only=True):
     """The acknowledgement of ``join``; ``complete`` is false if the replay left out older messages."""
 
     success: bool = True
@@ -112,7 +112,7 @@ class JoinAnswer(Wire):
     complete: bool
 
 
-class SendAnswer(Wire):
+class SendAnswer(Wire, frozen=True, kw_only=True):
     """The acknowledgement of ``send-message``, once the message is durable."""
 
     success: bool = True

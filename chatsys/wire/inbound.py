@@ -1,4 +1,4 @@
-"""What clients send, read strictly: a payload of any type goes in, only what the contract names comes out (§8, §9, §14).
+"""What clients send, read strictly: a payload of any type goes in, only what the contract names comes out (§9, §14).
 
 Each function takes the first argument of one event as JSON gave it (or ``None`` without one) and never raises for its
 shape, but for :func:`join`, whose failure is an answer of its own. Fields that an event does not name are ignored.

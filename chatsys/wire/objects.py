@@ -19,7 +19,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     """Base of all objects on the wire: camel case, and nothing but the named keys."""
 
 
-class PublicProfile(Wire):
+class PublicProfile(Wire, frozen=True, kw_only=True):
     """What everyone may see of an account (contract §3.1)."""
 
     user_id: str
@@ -32,14 +32,14 @@ class PublicProfile(Wire):
     created_at: str
 
 
-class OwnProfile(PublicProfile):
+class OwnProfile(PublicProfile, frozen=True, kw_only=True):
     """What the owner sees at registration and login (contract §3.2); ``last_login`` at login only."""
 
     email: str
     last_login: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class MessageObject(Wire):
+class MessageObject(Wire, frozen=True, kw_only=True):
     """A message with its receipts (contract §7) and its place in the room (§14.2)."""
 
     id: str
@@ -58,14 +58,14 @@ class MessageObject(Wire):
     edited_at: str | None
 
 
-class Presence(Wire):
+class Presence(Wire, frozen=True, kw_only=True):
     """Whether a participant is online, and since when that holds."""
 
     online: bool
     last_seen: str | None
 
 
-class RoomUser(Wire):
+class RoomUser(Wire, frozen=True, kw_only=True):
     """One session in ``room-users`` (contract §10.1)."""
 
     session_id: str
@@ -79,7 +79,7 @@ class RoomUser(Wire):
     status: Presence
 
 
-class RoomMember(Wire):
+class RoomMember(Wire, frozen=True, kw_only=True):
     """One session in ``data`` of ``GET /api/rooms/:room/users`` (contract §6.2)."""
 
     id: str
@@ -91,7 +91,7 @@ class RoomMember(Wire):
     status: str = "online"
 
 
-class RoomMemberPresence(Wire):
+class RoomMemberPresence(Wire, frozen=True, kw_only=True):
     """One session in ``users`` of ``GET /api/rooms/:room/users`` (contract §6.2)."""
 
     user_id: str
@@ -102,7 +102,7 @@ class RoomMemberPresence(Wire):
     status: Presence
 
 
-class RoomEntry(Wire):
+class RoomEntry(Wire, frozen=True, kw_only=True):
     """A room in ``GET /api/rooms`` (contract §6.1)."""
 
     name: str
@@ -110,7 +110,7 @@ class RoomEntry(Wire):
     last_activity: str
 
 
-class RoomCounts(Wire):
+class RoomCounts(Wire, frozen=True, kw_only=True):
     """``data`` of ``GET /api/rooms/:room/stats`` (contract §6.4)."""
 
     total_messages: int

@@ -1,0 +1,91 @@
+"""The fan-out that Socket.IO clients see: each event the chat publishes, encoded once, to the room's local members."""
+
+from __future__ import annotations
+
+from chatsys.chat.bundle import Chat
+from chatsys.chat.fanout import (
+    Event,
+    Fanout,
+    MessageDelivered,
+    MessagePosted,
+    MessageRead,
+    MessagesRead,
+    PresenceChanged,
+    Typing,
+    UserJoined,
+    UserLeft,
+)
+from chatsys.realtime.frames import event
+from chatsys.realtime.hub import Hub
+from chatsys.realtime.rounds import Lane, Rounds
+from chatsys.wire import catalogue, events
+
+
+class SocketFanout(Fanout):
+    """Hands events to the hubs of their rooms. Made before the chat, which it is bound to afterwards."""
+
+    def __init__(self) -> None:
+        self.hubs: dict[str, Hub] = {}
+        self._chat: Chat | None = None
+        self._rounds: Rounds | None = None
+
+    def bind(self, chat: Chat, rounds: Rounds) -> None:
+        """From now on hubs read what they need from ``chat`` and their members write in ``rounds``."""
+        self._chat = chat
+        self._rounds = rounds
+
+    def hub(self, room: str) -> Hub:
+        """The room's hub, made if need be. The caller raises its ``coming`` before it waits for anything."""
+        hub = self.hubs.get(room)
+        if hub is None:
+            assert self._chat is not None
+            assert self._rounds is not None
+            hub = self.hubs[room] = Hub(room, Lane(self._rounds), self._chat)
+        return hub
+
+    def close_if_empty(self, hub: Hub) -> None:
+        """Forget a hub that nobody is in or on the way to."""
+        if not hub.members and not hub.coming and self.hubs.get(hub.room) is hub:
+            hub.stop()
+            del self.hubs[hub.room]
+
+    def stop(self) -> None:
+        """End what the hubs have under way, and forget them."""
+        for hub in self.hubs.values():
+            hub.stop()
+        self.hubs.clear()
+
+    async def publish(self, event: Event) -> None:
+        """Tell the local members of the event's room."""
+        self.deliver(event)
+
+    def deliver(self, happened: Event) -> None:
+        """Tell the local members, and nobody else."""
+        hub = self.hubs.get(happened.room)
+        if hub is None:
+            return
+        match happened:
+            case MessagePosted():
+                hub.post(happened.message)
+            case Typing():
+                typing = events.user_typing(happened.who, happened.is_typing)
+                hub.broadcast(event(catalogue.USER_TYPING, typing), skip=happened.socket_id)
+            case MessageDelivered():
+                status = events.message_status_update(
+                    happened.message_id, happened.delivered_to, happened.by, happened.at
+                )
+                hub.broadcast(event(catalogue.MESSAGE_STATUS_UPDATE, status))
+            case MessageRead():
+                update = events.message_read_update(happened.message_id, happened.read_by, happened.by, happened.at)
+                hub.broadcast(event(catalogue.MESSAGE_READ_UPDATE, update))
+            case MessagesRead():
+                marked = events.messages_marked_read(happened.message_ids, happened.by, happened.at)
+                hub.broadcast(event(catalogue.MESSAGES_MARKED_READ, marked))
+            case PresenceChanged():
+                presence = events.user_status_update(happened.who, happened.online, happened.last_seen)
+                hub.broadcast(event(catalogue.USER_STATUS_UPDATE, presence))
+            case UserJoined():
+                hub.joined(happened.session)
+            case UserLeft():
+                hub.left(happened.ended)
+                self.close_if_empty(hub)

@@ -1,0 +1,74 @@
+"""One outgoing event, encoded once for all its recipients, and the frames of RFC 6455 that carry it.
+
+A Socket.IO event in the default namespace is the Engine.IO message ``42["name",payload]`` (Engine.IO 4, Socket.IO 5);
+an acknowledgement is ``43<id>[payload]``. The bytes are the same for each recipient, and so is the unmasked frame that
+a server puts round them, so both are made at most once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from engineio import packet
+
+from chatsys.wire.objects import encode
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+_FIN = 0x80
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """A final, unmasked frame (RFC 6455 §5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_FIN | opcode, size)) + payload
+    if size < 65536:
+        return bytes((_FIN | opcode, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A close frame with a code (RFC 6455 §7.4) and a reason of at most 123 bytes in UTF-8."""
+    return frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
+
+
+class Outgoing:
+    """An Engine.IO packet on its way to one or many sockets, encoded when first asked for.
+
+    ``seq`` is the message's sequence number in its room for a ``receive-message``, else 0.
+    """
+
+    __slots__ = ("_frame", "_packet", "payload", "seq")
+
+    def __init__(self, payload: bytes, seq: int = 0) -> None:
+        self.payload = payload
+        self.seq = seq
+        self._frame: bytes | None = None
+        self._packet: packet.Packet | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """The WebSocket frame, the same object for every recipient."""
+        if self._frame is None:
+            self._frame = frame(TEXT, self.payload)
+        return self._frame
+
+    @property
+    def packet(self) -> packet.Packet:
+        """The packet as python-engineio sends it by long-polling."""
+        if self._packet is None:
+            text = self.payload.decode()
+            self._packet = packet.Packet(int(text[0]), data=text[1:])
+        return self._packet
+
+
+def event(name: str, payload: msgspec.Struct | list[Any], seq: int = 0) -> Outgoing:
+    """The Socket.IO event ``name`` with its one argument."""
+    return Outgoing(b'42["' + name.encode() + b'",' + encode(payload) + b"]", seq)
+
+
+def acknowledgement(ack_id: int, answer: msgspec.Struct) -> Outgoing:
+    """The Socket.IO acknowledgement of the client's packet ``ack_id``."""
+    return Outgoing(b"43%d[" % ack_id + encode(answer) + b"]")

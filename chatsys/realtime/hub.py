@@ -1,0 +1,248 @@
+"""A room as this server sees it: its local members, how far their messages have come, and who is listed.
+
+A hub exists while a local socket is in the room or on its way in. What it knows of the room comes from events alone
+(its own server's or, by the bus, another's), so that a list never shows a session before its ``user-joined``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from chatsys.chat import conversation
+from chatsys.chat.bundle import Chat
+from chatsys.errors import StoreError
+from chatsys.model.values import EndedSession, Message, Session
+from chatsys.realtime.frames import Outgoing, event
+from chatsys.realtime.rounds import Lane
+from chatsys.wire import catalogue, events, objects
+
+if TYPE_CHECKING:
+    from chatsys.realtime.engine import Connection
+
+logger = logging.getLogger("chatsys.realtime")
+
+LIST_HOLD = 0.2
+"""Seconds between two lists of users to those who did not just join; contract §10.2 allows 0.25."""
+
+GAP_WAIT = 0.05
+"""Seconds that a message out of sequence waits for the one before it, until the store is asked."""
+
+
+class Member:
+    """A local socket in a room. ``held`` keeps live messages back until the history is sent, else it is None.
+
+    ``listed`` is the version of the room's list that the member has got.
+    """
+
+    __slots__ = ("connection", "held", "listed", "session")
+
+    def __init__(self, connection: Connection, session: Session) -> None:
+        self.connection = connection
+        self.session = session
+        self.held: list[Outgoing] | None = []
+        self.listed = -1
+
+    def release(self, last: int) -> None:
+        """The history up to sequence number ``last`` is sent: send what came meanwhile and go live."""
+        held, self.held = self.held or [], None
+        for out in held:
+            if out.seq > last:
+                self.connection.push(out)
+
+
+class Hub:
+    """One room on this server. ``coming`` counts sockets on their way in."""
+
+    def __init__(self, room: str, lane: Lane, chat: Chat) -> None:
+        self.room = room
+        self.lane = lane
+        self.chat = chat
+        self.members: dict[str, Member] = {}
+        self.coming = 0
+        self._cursor: int | None = None
+        self._early: dict[int, Message] = {}
+        self._filling: asyncio.Task[None] | None = None
+        self._known: dict[str, Session] | None = None
+        self._before_known: list[tuple[bool, Session]] = []
+        self._version = 0
+        self._reading: asyncio.Task[tuple[Outgoing, int]] | None = None
+        self._queued: asyncio.Task[tuple[Outgoing, int]] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._told = 0.0
+
+    # -- members
+
+    def add(self, member: Member) -> None:
+        """A local socket is in: from now on it gets everything but live messages."""
+        self.members[member.session.socket_id] = member
+        member.connection.lane = self.lane
+        member.connection.member = member
+
+    def broadcast(self, out: Outgoing, skip: str | None = None) -> None:
+        """Send to all local members but the socket ``skip``."""
+        for socket_id, member in self.members.items():
+            if socket_id != skip:
+                member.connection.push(out)
+
+    def stop(self) -> None:
+        """End what this hub has under way."""
+        for task in (self._filling, self._reading, self._queued, self._telling):
+            if task is not None:
+                task.cancel()
+
+    # -- messages, in sequence
+
+    def open_at(self, last_seq: int) -> None:
+        """The room stood at ``last_seq`` when the first member came: live messages begin after it."""
+        if self._cursor is None:
+            self._cursor = last_seq
+            self._early = {seq: message for seq, message in self._early.items() if seq > last_seq}
+            self._advance()
+
+    def post(self, message: Message) -> None:
+        """A message was stored: deliver it once and in sequence."""
+        if self._cursor is not None and message.seq <= self._cursor:
+            return
+        self._early[message.seq] = message
+        self._advance()
+
+    def _advance(self) -> None:
+        if self._cursor is None:
+            return
+        while (message := self._early.pop(self._cursor + 1, None)) is not None:
+            self._deliver(message)
+        if self._early and self._filling is None:
+            self._filling = asyncio.create_task(self._fill())
+
+    def _deliver(self, message: Message) -> None:
+        self._cursor = message.seq
+        out = event(catalogue.RECEIVE_MESSAGE, objects.message(message), message.seq)
+        for member in self.members.values():
+            if member.held is None:
+                member.connection.push(out)
+            else:
+                member.held.append(out)
+
+    async def _fill(self) -> None:
+        """Read what is missing before an early message; what the store does not have was deleted and is skipped."""
+        try:
+            await asyncio.sleep(GAP_WAIT)
+            while self._early and self._cursor is not None:
+                await self._read_gap(self._cursor, min(self._early))
+        except StoreError as error:
+            logger.warning("room %r: missing messages could not be read: %s", self.room, error)
+        finally:
+            self._filling = None
+        if self._early:
+            self._advance()
+
+    async def _read_gap(self, after: int, before: int) -> None:
+        missed, _ = await conversation.missed(self.chat, self.room, after)
+        for message in missed:
+            if self._cursor is not None and message.seq > self._cursor:
+                self._deliver(message)
+        self._cursor = max(self._cursor or 0, before - 1)
+        self._early = {seq: message for seq, message in self._early.items() if seq > self._cursor}
+        while (early := self._early.pop(self._cursor + 1, None)) is not None:
+            self._deliver(early)
+
+    # -- who is here
+
+    def joined(self, session: Session) -> None:
+        """A session began: ``user-joined`` to the others, the list to all."""
+        if self._known is None:
+            self._before_known.append((True, session))
+        elif session.session_id in self._known:
+            return
+        else:
+            self._known[session.session_id] = session
+        self.broadcast(event(catalogue.USER_JOINED, events.user_joined(session)), skip=session.socket_id)
+        self._changed()
+
+    def left(self, ended: EndedSession) -> None:
+        """A session ended: its socket is out, then ``user-left``, the status if it was the last, and the list."""
+        session = ended.session
+        if self._known is None:
+            self._before_known.append((False, session))
+        else:
+            self._known.pop(session.session_id, None)
+        member = self.members.get(session.socket_id)
+        if member is not None and member.session.session_id == session.session_id:
+            del self.members[session.socket_id]
+            member.connection.member = None
+        self.broadcast(event(catalogue.USER_LEFT, events.user_left(ended)))
+        if ended.last:
+            status = events.user_status_update(session.who, False, ended.at)
+            self.broadcast(event(catalogue.USER_STATUS_UPDATE, status))
+        self._changed()
+
+    async def tell_list(self, member: Member) -> None:
+        """Send the current list to one member, now."""
+        out, version = await self._list()
+        if version >= member.listed:
+            member.connection.push(out, asked=True)
+            member.listed = version
+
+    def _changed(self) -> None:
+        self._version += 1
+        if self._telling is None and self.members:
+            self._telling = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        """Send the list to all who have an older one, at most once in ``LIST_HOLD`` seconds."""
+        loop = asyncio.get_running_loop()
+        try:
+            while any(member.listed < self._version for member in self.members.values() if member.held is None):
+                await asyncio.sleep(max(0.0, self._told + LIST_HOLD - loop.time()))
+                out, version = await self._list()
+                self._told = loop.time()
+                for member in self.members.values():
+                    if member.listed < version and member.held is None:
+                        member.connection.push(out)
+                        member.listed = version
+        except StoreError as error:
+            logger.warning("room %r: the list of users could not be read: %s", self.room, error)
+            loop.call_later(1.0, self._changed)
+        finally:
+            self._telling = None
+
+    async def _list(self) -> tuple[Outgoing, int]:
+        """The list and its version, read after this call; askers at the same time share one read."""
+        if self._queued is None:
+            self._queued = asyncio.create_task(self._read_list(self._reading))
+        return await asyncio.shield(self._queued)
+
+    async def _read_list(self, before: asyncio.Task[tuple[Outgoing, int]] | None) -> tuple[Outgoing, int]:
+        if before is not None:
+            await asyncio.wait([before])
+        self._reading, self._queued = self._queued, None
+        sessions = await conversation.members(self.chat, self.room)
+        if self._known is None:
+            self._learn(sessions)
+        return event(
+            catalogue.ROOM_USERS, [objects.room_user(session) for session in self._merge(sessions)]
+        ), self._version
+
+    def _learn(self, sessions: list[Session]) -> None:
+        self._known = {session.session_id: session for session in sessions}
+        for began, session in self._before_known:
+            if began:
+                self._known.setdefault(session.session_id, session)
+            else:
+                self._known.pop(session.session_id, None)
+        self._before_known = []
+
+    def _merge(self, sessions: list[Session]) -> list[Session]:
+        """What the store says of the sessions that events have told of, in order of joining.
+
+        One that the store no longer has stays until its ``user-left``, which is on its way.
+        """
+        known = dict(self._known or {})
+        fresh = [session for session in sessions if known.pop(session.session_id, None) is not None]
+        return sorted(fresh + list(known.values()), key=_order) if known else fresh
+
+
+def _order(session: Session) -> tuple[object, str]:
+    return session.joined_at, session.session_id

@@ -1,0 +1,242 @@
+"""What each client event does: one table, one function a row, over the chat's verbs (contract §9 and §14)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from chatsys.chat import conversation
+from chatsys.chat.bundle import Chat
+from chatsys.errors import ChatsysError, InvalidInput, JoinRefused, NoSession, NotFound, StoreError, StoreUnavailable
+from chatsys.model.values import Participant, Session
+from chatsys.realtime.engine import Connection
+from chatsys.realtime.fanout import SocketFanout
+from chatsys.realtime.frames import acknowledgement, event
+from chatsys.realtime.hub import Member
+from chatsys.realtime.server import ClientEvent
+from chatsys.wire import catalogue, events, inbound, objects
+
+logger = logging.getLogger("chatsys.realtime")
+
+DONE = events.Done()
+
+RETRY = 1.0
+"""Seconds between two tries to end a session that the store could not end."""
+
+PIPELINE = 64
+"""How many messages of one socket may be on their way to the store at once."""
+
+
+class Routes:
+    """Client events to verbs, for the sockets of one server."""
+
+    def __init__(self, chat: Chat, fanout: SocketFanout) -> None:
+        self._chat = chat
+        self._fanout = fanout
+        self._unfinished: list[Session] = []
+        self._finishing: asyncio.Task[None] | None = None
+        self._table: dict[str, Callable[[Connection, Session, Any], Awaitable[msgspec.Struct]]] = {
+            catalogue.SEND_MESSAGE: self._send,
+            catalogue.MESSAGE_DELIVERED: self._delivered,
+            catalogue.MESSAGE_READ: self._read,
+            catalogue.MARK_ALL_READ: self._mark_all_read,
+            catalogue.TYPING: self._typing,
+            catalogue.UPDATE_ONLINE_STATUS: self._status,
+            catalogue.LEAVE_ROOM: self._leave,
+        }
+
+    async def dispatch(self, connection: Connection, batch: list[ClientEvent]) -> None:
+        """Handle one socket's events in order; a run of messages goes to the store together, acknowledged in order."""
+        start = 0
+        while start < len(batch):
+            end = start
+            while end < len(batch) and batch[end].name == catalogue.SEND_MESSAGE and end - start < PIPELINE:
+                end += 1
+            if end - start > 1 and connection.member is not None:
+                run = batch[start:end]
+                answers = await asyncio.gather(*[self._answer(connection, one) for one in run])
+                for one, answer in zip(run, answers, strict=True):
+                    _acknowledge(connection, one, answer)
+                start = end
+            else:
+                _acknowledge(connection, batch[start], await self._answer(connection, batch[start]))
+                start += 1
+
+    async def ended(self, connection: Connection) -> None:
+        """The socket is gone: end its session."""
+        member: Member | None = connection.member
+        if member is None:
+            return
+        try:
+            await conversation.leave(self._chat, member.session)
+        except StoreError as error:
+            logger.warning("%s: its session ends later: %s", connection.socket_id, error)
+            self._unfinished.append(member.session)
+            if self._finishing is None:
+                self._finishing = asyncio.create_task(self._finish())
+        finally:
+            self._out(member)
+
+    async def stop(self) -> None:
+        """Give up sessions that the store could not end: they end with the server."""
+        if self._finishing is not None:
+            self._finishing.cancel()
+            await asyncio.wait([self._finishing])
+
+    async def _finish(self) -> None:
+        """End the sessions whose end the store could not take when their sockets went."""
+        while self._unfinished:
+            await asyncio.sleep(RETRY)
+            try:
+                await conversation.leave(self._chat, self._unfinished[-1])
+                self._unfinished.pop()
+            except StoreError as error:
+                logger.info("%d sessions end later: %s", len(self._unfinished), error)
+        self._finishing = None
+
+    async def _answer(self, connection: Connection, one: ClientEvent) -> msgspec.Struct | None:
+        """The acknowledgement of an event; None for one that nobody knows."""
+        handle = self._table.get(one.name)
+        try:
+            if one.name == catalogue.JOIN:
+                return await self._join(connection, one.payload)
+            if handle is None:
+                return None
+            if connection.member is None:
+                raise NoSession
+            return await handle(connection, connection.member.session, one.payload)
+        except ChatsysError as error:
+            return _refusal(connection, one.name, error)
+        except Exception:
+            logger.exception("%s: %s failed", connection.socket_id, one.name)
+            return events.failed(ChatsysError("Internal server error"))
+
+    # -- events
+
+    async def _join(self, connection: Connection, payload: Any) -> msgspec.Struct:
+        request = inbound.join(payload)
+        socket_id = connection.socket_id
+        assert socket_id is not None
+        who = await conversation.identify(
+            self._chat, token=request.token, username=request.username, user_id=request.user_id, socket_id=socket_id
+        )
+        member: Member | None = connection.member
+        if member is not None and not _same_place(member.session, request.room, who):
+            await self._leave(connection, member.session, None)
+        hub = self._fanout.hub(request.room)
+        hub.coming += 1
+        try:
+            joined = await conversation.join(self._chat, request.room, who, socket_id)
+            hub.open_at(joined.last_seq)
+            member = connection.member
+            if member is None:
+                member = Member(connection, joined.session)
+                hub.add(member)
+            elif member.held is None:
+                member.held = []
+            return await self._welcome(member, joined.last_seq, request.since)
+        finally:
+            hub.coming -= 1
+            self._fanout.close_if_empty(hub)
+
+    async def _welcome(self, member: Member, last_seq: int, since: int | None) -> msgspec.Struct:
+        """The list, the history or the replay, then what came meanwhile."""
+        room = member.session.room
+        hub = self._fanout.hub(room)
+        try:
+            await hub.tell_list(member)
+            if since is None:
+                messages, complete = await conversation.history(self._chat, room), True
+            else:
+                messages, complete = await conversation.missed(self._chat, room, since)
+            last_seq = max(last_seq, messages[-1].seq if messages else 0)
+            history = [objects.message(message) for message in messages]
+            member.connection.push(event(catalogue.MESSAGE_HISTORY, history), asked=True)
+        finally:
+            member.release(last_seq)
+        return events.join_answer(member.session, last_seq, messages, complete)
+
+    async def _send(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
+        text, client_message_id = inbound.send_message(payload)
+        return events.send_answer(await conversation.send(self._chat, session, text, client_message_id))
+
+    async def _delivered(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
+        receipt = inbound.receipt(payload)
+        if receipt is None or receipt.room != session.room:
+            raise NotFound
+        return _found(await conversation.delivered(self._chat, session, receipt.message_id))
+
+    async def _read(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
+        receipt = inbound.receipt(payload)
+        if receipt is None or receipt.room != session.room:
+            raise NotFound
+        return _found(await conversation.read(self._chat, session, receipt.message_id))
+
+    async def _mark_all_read(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
+        if inbound.mark_all_read(payload) != session.room:
+            raise NotFound
+        await conversation.read_all(self._chat, session)
+        return DONE
+
+    async def _typing(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
+        await conversation.typing(self._chat, session, inbound.typing(payload))
+        return DONE
+
+    async def _status(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
+        online = inbound.online_status(payload)
+        if online is None:
+            raise InvalidInput(message="online must be true or false")
+        await conversation.set_online(self._chat, session, online)
+        return DONE
+
+    async def _leave(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
+        member: Member | None = connection.member
+        await conversation.leave(self._chat, session)
+        if member is not None:
+            self._out(member)
+        return DONE
+
+    def _out(self, member: Member) -> None:
+        """The socket is in no room. The event of its leaving has said so already, unless the store did not take it."""
+        hub = self._fanout.hubs.get(member.session.room)
+        if hub is not None:
+            if hub.members.get(member.session.socket_id) is member:
+                del hub.members[member.session.socket_id]
+            self._fanout.close_if_empty(hub)
+        if member.connection.member is member:
+            member.connection.member = None
+
+
+def _same_place(session: Session, room: str, who: Participant) -> bool:
+    """Whether a join only repeats what the socket's session says."""
+    return session.room == room and (session.who.user_id, session.who.username) == (who.user_id, who.username)
+
+
+def _acknowledge(connection: Connection, one: ClientEvent, answer: msgspec.Struct | None) -> None:
+    if one.ack_id is not None and answer is not None:
+        connection.push(acknowledgement(one.ack_id, answer))
+
+
+def _found(recorded: bool) -> msgspec.Struct:
+    if not recorded:
+        raise NotFound
+    return DONE
+
+
+def _refusal(connection: Connection, name: str, error: ChatsysError) -> msgspec.Struct:
+    """The failed acknowledgement, and the ``error`` event where the contract has one (§9.1, §9.2, §14.5)."""
+    if isinstance(error, StoreUnavailable):
+        error = StoreUnavailable()
+    if name == catalogue.JOIN:
+        _tell_error(connection, JoinRefused().message)
+    elif name == catalogue.SEND_MESSAGE and not isinstance(error, NoSession | NotFound):
+        _tell_error(connection, error.message)
+    return events.failed(error)
+
+
+def _tell_error(connection: Connection, message: str) -> None:
+    connection.push(event(catalogue.ERROR, events.Error(message=message)))
