@@ -1,0 +1,107 @@
+"""Accounts made beforehand, so that bcrypt is not what a run measures. They are kept in a file for the next run."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+
+import msgspec
+from gevent.pool import Pool
+
+from loadtests.rest import Rest, RestError
+
+PASSWORD = "correct horse battery"  # noqa: S105
+_AT_ONCE = 8
+_SAID_EVERY = 250
+
+log = logging.getLogger("loadtest.accounts")
+
+
+class Account(msgspec.Struct):
+    """An account of the server under test, and a token for it."""
+
+    username: str
+    user_id: str
+    token: str
+
+
+class _File(msgspec.Struct):
+    host: str
+    accounts: list[Account]
+
+
+class _Registered(msgspec.Struct):
+    class User(msgspec.Struct):
+        userId: str  # noqa: N815
+
+    user: User
+    token: str
+
+
+def fields(username: str) -> dict[str, str]:
+    """What registers this name."""
+    return {"username": username, "email": f"{username}@load.example", "password": PASSWORD}
+
+
+def registered(username: str, content: bytes) -> Account:
+    """The account in the server's answer (contract §4.1)."""
+    answer = msgspec.json.decode(content, type=_Registered)
+    return Account(username, answer.user.userId, answer.token)
+
+
+class Accounts:
+    """The accounts of this process, kept in ``path``."""
+
+    def __init__(self, rest: Rest, host: str, path: Path) -> None:
+        self._rest = rest
+        self._host = host
+        self._path = path
+        self._accounts: list[Account] = []
+        self._taken = 0
+
+    def prepare(self, count: int) -> None:
+        """Have at least ``count`` accounts: those of the file that still work, and new ones. Raises RestError."""
+        self._taken = 0
+        self._accounts = self._still_working()
+        lacking = count - len(self._accounts)
+        if lacking <= 0:
+            return
+        log.info("Registering %d accounts (about 40 a second for each core of the server) ...", lacking)
+        for n, account in enumerate(Pool(_AT_ONCE).imap_unordered(self._register, range(lacking)), 1):
+            self._accounts.append(account)
+            if n % _SAID_EVERY == 0:
+                log.info("%d of %d accounts registered", n, lacking)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_bytes(msgspec.json.encode(_File(self._host, self._accounts)))
+
+    def take(self) -> Account:
+        """An account that no other user of this process has. Raises RestError if one had to be made and was not."""
+        self._taken += 1
+        if self._taken > len(self._accounts):
+            self._accounts.append(self._register(self._taken))
+        return self._accounts[self._taken - 1]
+
+    def some(self, number: int) -> Account:
+        """One of the accounts, whoever has it: to look at."""
+        return self._accounts[number % len(self._accounts)]
+
+    def _still_working(self) -> list[Account]:
+        """The file's accounts, if its last one still exists on this host and its token verifies."""
+        try:
+            known = msgspec.json.decode(self._path.read_bytes(), type=_File)
+        except (OSError, msgspec.DecodeError):
+            return []
+        if known.host != self._host or not known.accounts:
+            return []
+        last = known.accounts[-1]
+        status, _, _ = self._rest.request("GET", f"/api/users/{last.user_id}")
+        verified, _, _ = self._rest.request("GET", "/api/auth/verify", token=last.token)
+        return known.accounts if status == verified == 200 else []
+
+    def _register(self, _number: int) -> Account:
+        username = f"load_{secrets.token_hex(8)}"
+        status, content, _ = self._rest.request("POST", "/api/auth/register", fields(username))
+        if status != 201:
+            raise RestError(f"POST /api/auth/register answered {status} {content[:200].decode('utf-8', 'replace')}")
+        return registered(username, content)

@@ -1,0 +1,50 @@
+"""The open loop: messages begin when they are due, however slow the server is.
+
+In Locust's closed loop a slow server slows its users down, and the wait that real people would have had is never
+measured (coordinated omission). Here each send has an intended start time; the response time counts from it, the
+service time from the real start, and both are reported. The rate is the number of users present over the interval.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import gevent
+
+from loadtests.run import RUN
+from loadtests.stamps import now
+
+IDLE = 0.1
+
+
+def gap(kind: str, rate: float, rng: random.Random) -> float:
+    """Seconds from one intended start to the next, at ``rate`` a second: constant, or exponential for ``poisson``."""
+    return 1 / rate if kind == "constant" else rng.expovariate(rate)
+
+
+def keep_sending(kind: str) -> None:
+    """Send from the users of this process at their intended times, until killed."""
+    rng = random.Random(f"{RUN.seed}/{RUN.worker}")
+    due = now()
+    while True:
+        senders = len(RUN.present)
+        if not senders:
+            gevent.sleep(IDLE)
+            due = now()
+            continue
+        due += round(gap(kind, senders / RUN.interval, rng) * 1e9)
+        time.sleep(max(0.0, (due - now()) / 1e9))  # gevent's own sleep, once Locust has patched it
+        sender = _somebody(rng)
+        if sender is not None:
+            sender.send_openly(due)
+
+
+def _somebody(rng: random.Random) -> object:
+    """A user who is connected, each persona as often as its weight for sending says."""
+    most = max(type(user).persona.sends for user in RUN.present[:100])
+    for _ in range(1000):
+        user = rng.choice(RUN.present)
+        if user.io.connected and user.member is not None and rng.random() * most < user.persona.sends:
+            return user
+    return None

@@ -1,0 +1,199 @@
+"""What was timed, given to Locust in batches, so that its table, web UI, CSV and HTML show the same figures.
+
+Locust handles each request by itself, rounds response times to whole milliseconds (to two digits above 100), and shows
+0 for what was not timed. Here a time costs one dictionary increment; once a second, and before each report to a master,
+the counts are merged into Locust's own entries by ``StatsEntry.extend``, which is how Locust merges the reports of its
+workers. Times keep 0.01 ms up to 100 ms, and four digits above.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import gevent
+import locust.stats
+from locust.env import Environment
+from locust.stats import RequestStats, StatsCSV, StatsEntry, sort_stats
+
+FLUSH_SECONDS = 1.0
+NOT_TIMED = "N/A"
+
+
+def rounded(ms: float) -> float:
+    """``ms`` to 0.01 ms below 100 ms, to four significant digits above: the keys of the histograms."""
+    if ms < 100.0:
+        return round(ms, 2)
+    return round(ms, 3 - math.floor(math.log10(ms)))
+
+
+class Timing:
+    """Times of one name (milliseconds), counted until the next flush."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: dict[float, int] = {}
+
+    def add(self, ms: float) -> None:
+        """Count one time."""
+        key = round(ms, 2) if ms < 100.0 else rounded(ms)
+        counts = self.counts
+        counts[key] = counts.get(key, 0) + 1
+
+
+class Figures:
+    """All timings of this process, and their way into Locust's statistics."""
+
+    def __init__(self) -> None:
+        self._timings: dict[tuple[str, str], Timing] = {}
+        self._stats: RequestStats | None = None
+
+    def timing(self, method: str, name: str) -> Timing:
+        """Where times of this Locust type and name are counted; the same object each time."""
+        key = (name, method)
+        if key not in self._timings:
+            self._timings[key] = Timing()
+        return self._timings[key]
+
+    def failure(self, method: str, name: str, error: BaseException | str) -> None:
+        """A failure without a time: Locust counts it and its cause, and no response time."""
+        if self._stats is not None:
+            self._stats.log_request(method, name, None, 0)
+            self._stats.log_error(method, name, error)
+
+    def only_failure(self, method: str, name: str, error: BaseException | str) -> None:
+        """A failure of something that was timed and counted already."""
+        if self._stats is not None:
+            self._stats.log_error(method, name, error)
+
+    def attach(self, environment: Environment) -> None:
+        """Feed this environment's statistics from now on, and show all its times with two decimals."""
+        self._stats = environment.stats
+        show_decimals()
+        # Before Locust's own listener of the same event exists, so that it finds the flushed figures.
+        environment.events.report_to_master.add_listener(self._on_report)
+        gevent.spawn(self._keep_flushing)
+
+    def _on_report(self, **_: Any) -> None:
+        self.flush()
+
+    def _keep_flushing(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_SECONDS)
+            self.flush()
+
+    def flush(self) -> None:
+        """Move what was counted into Locust's statistics."""
+        for (name, method), timing in self._timings.items():
+            if timing.counts and self._stats is not None:
+                counts, timing.counts = timing.counts, {}
+                batch = _as_entry(self._stats, name, method, counts)
+                self._stats.entries[name, method].extend(batch)
+                self._stats.total.extend(batch)
+
+
+def _as_entry(stats: RequestStats, name: str, method: str, counts: dict[float, int]) -> StatsEntry:
+    """The counts as a Locust entry of their own."""
+    entry = StatsEntry(stats, name, method)
+    now, n = time.time(), sum(counts.values())
+    entry.num_requests = n
+    entry.total_response_time = math.fsum(ms * count for ms, count in counts.items())
+    entry.min_response_time = min(counts)
+    entry.max_response_time = max(counts)
+    entry.response_times = counts
+    entry.num_reqs_per_sec[int(now)] = n
+    entry.start_time = entry.last_request_timestamp = now
+    return entry
+
+
+# -- Locust's own displays cut times to whole milliseconds in five places; each is given decimals here.
+
+
+def show_decimals() -> None:
+    """Make Locust keep and show hundredths of a millisecond, and N/A where nothing was timed. Idempotent."""
+    locust.stats.bucket_response_time = rounded  # its documented hook for the histogram's keys
+    StatsEntry.to_string = _to_string
+    StatsEntry.percentile = _percentile_line
+    StatsEntry.to_dict = _to_dict
+    StatsCSV._percentile_fields = _percentile_fields
+    StatsCSV._requests_data_rows = _requests_data_rows
+
+
+def percentile(entry: StatsEntry, share: float) -> float | None:
+    """The percentile as Locust computes it; None if nothing was timed."""
+    return entry.get_response_time_percentile(share) if entry.response_times else None
+
+
+def _text(value: float | None) -> str:
+    return NOT_TIMED if value is None else f"{value:.2f}"
+
+
+def _summary(entry: StatsEntry) -> list[float | None]:
+    """Average, minimum, maximum, median; None where nothing was timed."""
+    if not entry.response_times:
+        return [None] * 4
+    return [entry.avg_response_time, entry.min_response_time, entry.max_response_time, entry.median_response_time]
+
+
+def _to_string(self: StatsEntry, current: bool = True) -> str:
+    rps, failing = (
+        (self.current_rps, self.current_fail_per_sec) if current else (self.total_rps, self.total_fail_per_sec)
+    )
+    width = locust.stats.STATS_NAME_WIDTH - locust.stats.STATS_TYPE_WIDTH + 4
+    failures = f"{self.num_failures}({self.fail_ratio * 100:.2f}%)"
+    average, low, high, median = (_text(value) for value in _summary(self))
+    method = f"{self.method} " if self.method else ""
+    return (
+        f"{method:<{locust.stats.STATS_TYPE_WIDTH}} {self.name:<{width}} {self.num_requests:7d} {failures:>12} |"
+        f"{average:>7} {low:>7} {high:>7}{median:>7} | {rps or 0:7.2f} {failing or 0:11.2f}"
+    )
+
+
+def _percentile_line(self: StatsEntry) -> str:
+    values = " ".join(f"{_text(percentile(self, p)):>6}" for p in locust.stats.PERCENTILES_TO_REPORT)
+    kind, name = locust.stats.STATS_TYPE_WIDTH, locust.stats.STATS_NAME_WIDTH
+    return f"{self.method or '':<{kind}} {self.name:<{name}} {self.num_requests:8d} {values}"
+
+
+_whole_to_dict = StatsEntry.to_dict
+
+
+def _to_dict(self: StatsEntry, escape_string_values: bool = False) -> dict[str, Any]:
+    values = _whole_to_dict(self, escape_string_values)
+    if self.response_times:
+        values["min_response_time"] = round(self.min_response_time, 2)
+        values["max_response_time"] = round(self.max_response_time, 2)
+        return values
+    return {key: NOT_TIMED if "response_time" in key else value for key, value in values.items()}
+
+
+def _requests_data_rows(self: Any, csv_writer: Any) -> None:
+    for entry in (*sort_stats(self.environment.stats.entries), self.environment.stats.total):
+        average, low, high, median = (NOT_TIMED if value is None else value for value in _summary(entry))
+        csv_writer.writerow(
+            [
+                entry.method,
+                entry.name,
+                entry.num_requests,
+                entry.num_failures,
+                median,
+                average,
+                low,
+                high,
+                entry.avg_content_length,
+                entry.total_rps,
+                entry.total_fail_per_sec,
+                *self._percentile_fields(entry),
+            ]
+        )
+
+
+def _percentile_fields(self: Any, entry: StatsEntry, use_current: bool = False) -> list[Any]:
+    if not entry.response_times:
+        return self.percentiles_na
+    if use_current and entry.use_response_times_cache:
+        current = (entry.get_current_response_time_percentile(p) for p in self.percentiles_to_report)
+        return [NOT_TIMED if value is None else value for value in current]
+    return [entry.get_response_time_percentile(p) for p in self.percentiles_to_report]

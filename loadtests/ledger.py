@@ -1,0 +1,295 @@
+"""The ledger: every message sent, acknowledged and received, by room and ``seq``, in constant memory.
+
+A room's messages are numbered without gaps (contract §14.2), so what one member got is one number, the next ``seq``
+it waits for, and the few that are missing below it. What was acknowledged is a count and a sum of hashes for each
+window of ``seq``; windows double their width when there are too many. Both add up, so a master merges its workers'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from typing import Any
+
+import msgspec
+
+from loadtests.stamps import Stamp, stamp_of
+
+RECENT = 64
+WINDOWS = 64
+FIRST_WIDTH = 64
+EXAMPLES = 20
+UNCONFIRMED_KEPT = 10_000
+FAULTS = ("dropped", "doubled", "swapped", "renumbered")
+
+
+def fingerprint(token: str, seq: int, message_id: str) -> int:
+    """64 bits of a stored message's identity."""
+    return int.from_bytes(hashlib.blake2b(f"{token} {seq} {message_id}".encode(), digest_size=8).digest(), "big")
+
+
+class Windows(msgspec.Struct):
+    """How many messages, and the sum of their fingerprints (modulo 2**64), for each ``width`` sequence numbers."""
+
+    width: int = FIRST_WIDTH
+    sums: dict[int, tuple[int, int]] = {}
+
+    def add(self, seq: int, mark: int, count: int = 1) -> None:
+        """Enter one message, or with ``count=-1`` take it out again."""
+        window = seq // self.width
+        known, total = self.sums.get(window, (0, 0))
+        self.sums[window] = (known + count, (total + count * mark) % 2**64)
+        while len(self.sums) > WINDOWS:
+            self.widen(self.width * 2)
+
+    def widen(self, width: int) -> None:
+        """Let each window span ``width`` numbers, a multiple of the width so far."""
+        factor, sums = width // self.width, self.sums
+        self.width, self.sums = width, {}
+        for window, (count, total) in sums.items():
+            known, so_far = self.sums.get(window // factor, (0, 0))
+            self.sums[window // factor] = (known + count, (so_far + total) % 2**64)
+
+    def merge(self, other: Windows) -> None:
+        """Add what ``other`` holds (it is widened if it is narrower)."""
+        width = max(self.width, other.width)
+        self.widen(width)
+        other.widen(width)
+        for window, (count, total) in other.sums.items():
+            known, so_far = self.sums.get(window, (0, 0))
+            self.sums[window] = (known + count, (so_far + total) % 2**64)
+        while len(self.sums) > WINDOWS:
+            self.widen(self.width * 2)
+
+
+class Account(msgspec.Struct):
+    """One room's books, in one process or merged.
+
+    ``expected`` counts deliveries up to where each member has got; ``waiting`` members are still in the room, and the
+    sum of the numbers they wait for is ``next_sum``. ``base`` is the lowest ``seq`` that was there before any of them.
+    """
+
+    base: int | None = None
+    newest: int = 0
+    sent: int = 0
+    refused: int = 0
+    acknowledged: Windows = msgspec.field(default_factory=Windows)
+    unconfirmed: list[str] = []
+    unconfirmed_lost: int = 0
+    expected: int = 0
+    replayed: int = 0
+    excused: int = 0
+    dropped: int = 0
+    doubled: int = 0
+    swapped: int = 0
+    renumbered: int = 0
+    waiting: int = 0
+    next_sum: int = 0
+
+    def merge(self, other: Account) -> None:
+        """Add another process's books of the same room."""
+        self.base = min((base for base in (self.base, other.base) if base is not None), default=None)
+        self.newest = max(self.newest, other.newest)
+        self.acknowledged.merge(other.acknowledged)
+        self.unconfirmed = self.unconfirmed + other.unconfirmed
+        for name in (
+            *FAULTS, "sent", "refused", "unconfirmed_lost", "expected", "replayed", "excused", "waiting", "next_sum",
+        ):  # fmt: skip
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def acked(self) -> int:
+        """How many messages were acknowledged."""
+        return sum(count for count, _ in self.acknowledged.sums.values())
+
+
+class Books(msgspec.Struct):
+    """All rooms of one process, or of all processes merged; what a worker sends to its master."""
+
+    run: str
+    rooms: dict[str, Account] = {}
+    examples: list[str] = []
+
+    def merge(self, other: Books) -> None:
+        """Add another process's books."""
+        for name, account in other.rooms.items():
+            self.rooms.setdefault(name, Account()).merge(account)
+        self.examples = (self.examples + other.examples)[:EXAMPLES]
+
+
+class Room:
+    """A room as this process sees it: its books, its members here, and its most recent messages."""
+
+    __slots__ = ("account", "ledger", "members", "name", "recent")
+
+    def __init__(self, ledger: Ledger, name: str) -> None:
+        self.ledger = ledger
+        self.name = name
+        self.account = Account()
+        self.members: set[Member] = set()
+        self.recent: list[Stamp | None] = [None] * RECENT
+
+    def note(self, seq: int, message_id: str, text: str) -> Stamp:
+        """The first sight of a message in this process."""
+        stamp = stamp_of(text) or Stamp("", "", "", 0, 0)
+        stamp.seq, stamp.message_id = seq, message_id
+        self.recent[seq % RECENT] = stamp
+        self.account.newest = max(self.account.newest, seq)
+        return stamp
+
+    def fault(self, kind: str, seq: int) -> None:
+        """Enter one deviation."""
+        setattr(self.account, kind, getattr(self.account, kind) + 1)
+        examples, example = self.ledger.examples, f"{kind}: room {self.name}, seq {seq}"
+        if len(examples) < EXAMPLES and example not in examples:
+            examples.append(example)
+
+    def acknowledged(self, token: str, seq: int, message_id: str) -> None:
+        """The server has acknowledged a message of ours."""
+        account = self.account
+        account.newest = max(account.newest, seq)
+        account.acknowledged.add(seq, fingerprint(token, seq, message_id))
+        known = self.recent[seq % RECENT]
+        if known is not None and known.seq == seq and known.message_id != message_id:
+            self.fault("renumbered", seq)
+
+    def unconfirmed(self, token: str) -> None:
+        """A message may or may not be stored: its acknowledgement never came."""
+        if len(self.account.unconfirmed) < UNCONFIRMED_KEPT:
+            self.account.unconfirmed.append(token)
+        else:
+            self.account.unconfirmed_lost += 1
+
+
+class Member:
+    """One recipient in one room, from its join to its leaving; reconnects with replay in between are one stay."""
+
+    __slots__ = ("missing", "next", "room", "skipped", "start")
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.start = 0
+        self.next = 0
+        self.missing: set[int] = set()
+        self.skipped: range | None = None
+        room.members.add(self)
+
+    def begin(self, last_seq: int) -> None:
+        """The member has joined and seen the history up to ``last_seq``."""
+        self.start = self.next = last_seq + 1
+        account = self.room.account
+        account.base = last_seq if account.base is None else min(account.base, last_seq)
+        account.newest = max(account.newest, last_seq)
+
+    def receive(self, seq: int, message_id: str, text: str) -> Stamp:
+        """A push has come; its stamp (an empty one for another's message)."""
+        room = self.room
+        stamp = room.recent[seq % RECENT]
+        if stamp is None or stamp.seq != seq:
+            stamp = room.note(seq, message_id, text)
+        elif stamp.message_id != message_id:
+            room.fault("renumbered", seq)
+        if seq == self.next:
+            self.next = seq + 1
+        else:
+            self._out_of_turn(seq)
+        return stamp
+
+    def _out_of_turn(self, seq: int) -> None:
+        if seq > self.next:
+            self.missing.update(range(self.next, seq))
+            self.next = seq + 1
+        elif seq in self.missing:
+            self.missing.discard(seq)
+            self.room.fault("swapped", seq)
+        else:
+            self.room.fault("doubled", seq)
+
+    def replay(self, messages: list[tuple[int, str, str]]) -> None:
+        """The history after a reconnect: (seq, id, text), oldest first. A gap before it waits for :meth:`rejoined`."""
+        if messages and messages[0][0] > self.next:
+            self.skipped = range(self.next, messages[0][0])
+            self.next = messages[0][0]
+        for seq, message_id, text in messages:
+            self.receive(seq, message_id, text)
+        self.room.account.replayed += len(messages)
+
+    def rejoined(self, complete: bool) -> None:
+        """The server has said whether the replay was complete: if not, its gap is excused."""
+        if self.skipped is None:
+            return
+        if complete:
+            self.missing.update(self.skipped)
+        else:
+            self.room.account.excused += len(self.skipped)
+        self.skipped = None
+
+    def leave(self) -> None:
+        """The stay ends here: what is missing now was dropped. Idempotent."""
+        if self in self.room.members:
+            self.room.members.discard(self)
+            self._settle(self.room.account)
+
+    def _settle(self, account: Account) -> None:
+        account.expected += self.next - self.start
+        for seq in sorted(self.missing):
+            self.room.fault("dropped", seq)
+        self.missing = set()
+
+
+class Ledger:
+    """The books of this process."""
+
+    def __init__(self) -> None:
+        self.open(secrets.token_hex(3))
+
+    def open(self, run: str) -> None:
+        """Begin a run with empty books; all processes of a run share its name."""
+        self.run = run
+        self.rooms: dict[str, Room] = {}
+        self.examples: list[str] = []
+        self._prefix = f"{os.getpid():x}{secrets.token_hex(2)}"
+        self._tokens = 0
+
+    def room(self, name: str) -> Room:
+        """The room of that name."""
+        if name not in self.rooms:
+            self.rooms[name] = Room(self, name)
+        return self.rooms[name]
+
+    def token(self) -> str:
+        """A new message's own id, unique in the run."""
+        self._tokens += 1
+        return f"{self._prefix}-{self._tokens:x}"
+
+    def settled(self) -> bool:
+        """True once every member here has everything that this process knows to exist."""
+        return all(
+            member.next > room.account.newest and not member.missing
+            for room in self.rooms.values()
+            for member in room.members
+        )
+
+    def deviations(self) -> int:
+        """How many faults were seen so far, without those that only the audit can see."""
+        return sum(getattr(room.account, fault) for room in self.rooms.values() for fault in FAULTS)
+
+    def close(self) -> Books:
+        """Settle all stays and give the books. Members still in a room count as ``waiting``."""
+        for room in self.rooms.values():
+            for member in list(room.members):
+                room.account.waiting += 1
+                room.account.next_sum += member.next
+                member.leave()
+        return Books(self.run, {name: room.account for name, room in self.rooms.items()}, self.examples)
+
+
+def to_wire(books: Books) -> Any:
+    """Plain values that Locust's own messages can carry."""
+    return msgspec.json.encode(books)
+
+
+def from_wire(data: bytes) -> Books:
+    """What :func:`to_wire` gave."""
+    return msgspec.json.decode(data, type=Books)

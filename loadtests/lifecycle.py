@@ -1,0 +1,378 @@
+"""A run from Locust's first event to the verdict: options, accounts, warm-up, the quiet end, audit, exit status.
+
+At the end the users stop and stay connected until each has what was under way; with workers, the master first lets all
+of them stop their users, then asks each for its books, merges them and does the audit.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+import msgspec
+import psutil
+from gevent import socket
+from locust import events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+from locust.stats import CSV_STATS_FLUSH_INTERVAL_SEC, CSV_STATS_INTERVAL_SEC
+
+from loadtests import arrivals, record, shapes
+from loadtests.accounts import Accounts
+from loadtests.audit import Audit, audit
+from loadtests.ledger import Books, from_wire, to_wire
+from loadtests.personas import DEFAULT_HOST, ChatUser
+from loadtests.rest import Rest, RestError
+from loadtests.run import RUN
+from loadtests.socketio_user import FIGURES
+from loadtests.stamps import now
+from loadtests.validity import Measurements, reasons
+from loadtests.verdict import print_verdict, verdict_of
+
+log = logging.getLogger("loadtest")
+
+WARM_UP = 2.0
+"""Seconds after the first spawning that are not measured."""
+GRACE = 15.0
+"""Seconds that users get to end what they are doing."""
+DRAIN = 10.0
+"""Seconds that what is under way gets to arrive."""
+WORKERS_PATIENCE = 60.0
+STOP, STOPPED, DRAINED, BOOKS = "load_stop", "load_stopped", "load_drain", "load_books"
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: LocustArgumentParser) -> None:
+    """The options of ``locust -f loadtests/chat.py``, beside Locust's own."""
+    group = parser.add_argument_group("Chat load")
+    group.add_argument(
+        "--scenario", choices=shapes.SCENARIOS, default="steady", help="How many users there are at each moment"
+    )
+    group.add_argument(
+        "--interval", type=float, default=20.0, help="Seconds between messages of a user, averaged over all users"
+    )
+    group.add_argument("--room-size", type=int, default=20, help="Mean number of users in a room")
+    group.add_argument(
+        "--room-sizes", choices=("zipf", "equal"), default="zipf", help="Rooms by a power law, or all alike"
+    )
+    group.add_argument(
+        "--receipts",
+        type=float,
+        default=0.1,
+        help="Share of users who acknowledge delivery and reading of each message",
+    )
+    group.add_argument(
+        "--arrival",
+        choices=("closed", "constant", "poisson"),
+        default="closed",
+        help="closed: a user waits for the acknowledgement; constant, poisson: an open loop at that arrival",
+    )
+    group.add_argument("--objective", type=float, default=200.0, help="Capacity search: push p99 to hold, in ms")
+    group.add_argument("--seed", type=int, default=1, help="Which user is in which room")
+    group.add_argument(
+        "--accounts", default=".chatsys/loadtest/accounts.json", help="Where accounts are kept between runs"
+    )
+    group.add_argument("--out", default="", help="Folder for samples.jsonl and locust.json")
+
+
+def nobody_listens(host: str) -> str | None:
+    """One sentence if nothing listens at ``host``; None if something does."""
+    url = urlsplit(host)
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((url.hostname, port), timeout=5).close()
+    except (OSError, ValueError) as error:
+        return f"Nothing listens at {host} ({error}): start the server with `chatsys serve`, or give another --host."
+    return None
+
+
+@events.init.add_listener
+def on_init(environment: Environment, runner: Any, **_: Any) -> None:
+    """Refuse to start against nothing; tie this run to its runner."""
+    options = environment.parsed_options
+    if not isinstance(runner, WorkerRunner):
+        complaint = nobody_listens(environment.host or DEFAULT_HOST)
+        if complaint and (options.headless or options.autostart):
+            sys.exit(complaint)
+        if complaint:
+            log.warning(complaint)
+    environment.stop_timeout = environment.stop_timeout or GRACE
+    Lifecycle(environment).attach()
+
+
+class Lifecycle:
+    """The events of one environment. Holds what only the local runner or the master needs."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.runner = environment.runner
+        self.generators: dict[str, dict[str, float]] = {}
+        self._begun = 0.0
+        self._background: list[gevent.Greenlet] = []
+        self._sampler: record.Sampler | None = None
+        self._stopped: set[str] = set()
+        self._books: dict[str, tuple[Books, Measurements, dict[str, int], int]] = {}
+        self._silent: list[str] = []
+        self._concluded = True
+
+    @property
+    def is_worker(self) -> bool:
+        """True in a worker process: the master concludes, not we."""
+        return isinstance(self.runner, WorkerRunner)
+
+    @property
+    def is_master(self) -> bool:
+        """True in a master: it has no users of its own."""
+        return isinstance(self.runner, MasterRunner)
+
+    def attach(self) -> None:
+        """Listen."""
+        hooks = self.environment.events
+        hooks.test_start.add_listener(self.on_test_start)
+        hooks.spawning_complete.add_listener(self.on_spawning_complete)
+        hooks.test_stopping.add_listener(self.on_test_stopping)
+        hooks.test_stop.add_listener(self.on_test_stop)
+        hooks.quitting.add_listener(self.on_quitting)
+        hooks.report_to_master.add_listener(self.on_report_to_master)
+        hooks.worker_report.add_listener(self.on_worker_report)
+        if self.environment.shape_class is not None:
+            self.environment.shape_class.counters = self.counters
+        if self.is_worker:
+            self.runner.register_message(STOP, self.on_stop_message, concurrent=True)
+            self.runner.register_message(DRAINED, self.on_drain_message, concurrent=True)
+        if self.is_master:
+            self.runner.register_message(STOPPED, self.on_stopped_message)
+            self.runner.register_message(BOOKS, self.on_books_message)
+
+    # -- the beginning
+
+    def on_test_start(self, **_: Any) -> None:
+        """Begin a run: the same options in all processes, accounts where users are."""
+        options = self.environment.parsed_options
+        RUN.begin()
+        if not self.is_worker:
+            RUN.ledger = type(RUN.ledger)()
+            options.load_run = RUN.ledger.run
+            options.load_users = max(int(options.num_users or 0), self.runner.target_user_count)
+            options.load_workers = self.runner.worker_count
+        RUN.ledger.open(options.load_run)
+        RUN.host = self.environment.host or DEFAULT_HOST
+        RUN.users, RUN.interval, RUN.seed = options.load_users, options.interval, options.seed
+        RUN.room_size, RUN.room_sizes, RUN.receipts = options.room_size, options.room_sizes, options.receipts
+        RUN.open_loop, RUN.storm = options.arrival != "closed", options.scenario == "storm"
+        RUN.worker = (max(0, getattr(self.runner, "worker_index", 0)), max(1, options.load_workers))
+        RUN.rest = Rest(RUN.host)
+        self._begun, self._concluded = time.monotonic(), False
+        self._books, self._stopped = {}, set()
+        if not self.is_worker:
+            self._spawn(self._keep_sampling, Path(options.out) if options.out else None)
+        if not self.is_master:
+            self._prepare_users(options)
+
+    def _prepare_users(self, options: Any) -> None:
+        path = Path(options.accounts)
+        number, workers = RUN.worker
+        RUN.accounts = Accounts(RUN.rest, RUN.host, path.with_stem(f"{path.stem}-{number}"))
+        try:
+            RUN.accounts.prepare(-(-RUN.users // workers))
+        except (RestError, msgspec.DecodeError) as error:
+            log.error("No accounts: %s", error)
+            self.environment.process_exit_code = 1
+            gevent.spawn(self.runner.quit)
+            return
+        if RUN.open_loop:
+            for user_class in self.environment.user_classes:
+                user_class.tasks = [task for task in user_class.tasks if task is not ChatUser.send]
+            self._spawn(arrivals.keep_sending, options.arrival)
+
+    def _spawn(self, work: Any, *args: Any) -> None:
+        self._background.append(gevent.spawn(work, *args))
+
+    def on_spawning_complete(self, **_: Any) -> None:
+        """All users of the first step are there: measure after the warm-up."""
+        if RUN.measure_from > now() and not RUN.ending:
+            RUN.measure_from = now() + round(WARM_UP * 1e9)
+            gevent.spawn_later(WARM_UP, RUN.watch.start)
+
+    # -- while it runs
+
+    def _keep_sampling(self, folder: Path | None) -> None:
+        self._sampler = record.Sampler(folder) if folder is not None else None
+        while True:
+            gevent.sleep(1.0)
+            if not self.is_master:
+                FIGURES.flush()
+                self.generators["local"] = self._generator()
+            if self._sampler is not None:
+                self._sampler.sample(self.environment, self.generators)
+
+    def _generator(self) -> dict[str, float]:
+        """This process now: CPU as a share of a core, lag in ms, memory in bytes, deviations so far."""
+        rss = psutil.Process(os.getpid()).memory_info().rss
+        watch = RUN.watch
+        return {
+            "cpu": round(watch.cpu_now, 3),
+            "lag_ms": round(watch.lag_now, 2),
+            "rss": rss,
+            "users": self.runner.user_count,
+            "deviations": RUN.ledger.deviations(),
+        }
+
+    def on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:
+        """A worker tells how its process does."""
+        data["generator"] = self._generator()
+
+    def on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
+        """The master hears it."""
+        self.generators[client_id] = data["generator"]
+
+    def counters(self) -> shapes.Counters:
+        """What the capacity search compares."""
+        FIGURES.flush()
+        stats = self.environment.stats
+        deviations = sum(int(generator["deviations"]) for generator in self.generators.values())
+        return shapes.Counters(shapes.pushes(stats.entries), stats.num_failures, deviations)
+
+    # -- the end
+
+    def on_test_stopping(self, **_: Any) -> None:
+        """No more sends; users that stop now stay connected."""
+        self._end_sending()
+
+    def _end_sending(self) -> None:
+        if not RUN.ending:
+            RUN.ending = True
+            gevent.killall(self._background)
+            self._background = []
+            RUN.watch.stop()
+
+    def on_test_stop(self, **_: Any) -> None:
+        """The users have stopped: gather, audit, say the verdict. Does nothing in a worker."""
+        if self._concluded or self.is_worker:
+            return
+        self._concluded = True
+        if self.is_master:
+            self._gather()
+        else:
+            self._books["local"] = drain()
+        self._conclude()
+
+    def _gather(self) -> None:
+        """Let all workers stop their users, then take their books."""
+        workers = set(self.runner.clients)
+        for client in workers:
+            self.runner.send_message(STOP, None, client)
+        _wait_until(lambda: self._stopped >= workers, WORKERS_PATIENCE)
+        for client in workers:
+            self.runner.send_message(DRAINED, None, client)
+        _wait_until(lambda: self._books.keys() >= workers, WORKERS_PATIENCE)
+        self._silent = sorted(workers - self._books.keys())
+
+    def on_stop_message(self, **_: Any) -> None:
+        """Worker: stop the users, say so."""
+        self._end_sending()
+        self.runner.stop_users(self.runner.user_classes_count)
+        self.runner.send_message(STOPPED)
+
+    def on_drain_message(self, **_: Any) -> None:
+        """Worker: no process sends any more; wait for what is under way, hand over the books."""
+        books, seen, untimed, elsewhere = drain()
+        self.runner._send_stats()
+        self.runner.send_message(
+            BOOKS,
+            {"books": to_wire(books), "seen": msgspec.json.encode(seen), "untimed": untimed, "elsewhere": elsewhere},
+        )
+
+    def on_stopped_message(self, msg: Any, **_: Any) -> None:
+        """Master: one worker's users have stopped."""
+        self._stopped.add(msg.node_id)
+
+    def on_books_message(self, msg: Any, **_: Any) -> None:
+        """Master: one worker's books."""
+        seen = msgspec.json.decode(msg.data["seen"], type=Measurements)
+        self._books[msg.node_id] = (from_wire(msg.data["books"]), seen, msg.data["untimed"], msg.data["elsewhere"])
+
+    def _conclude(self) -> None:
+        FIGURES.flush()
+        books, untimed, elsewhere = Books(RUN.ledger.run), {}, 0
+        for theirs, _, counts, foreign in self._books.values():
+            books.merge(theirs)
+            elsewhere += foreign
+            for name, count in counts.items():
+                untimed[name] = untimed.get(name, 0) + count
+        checked = audit(books, RUN.rest)
+        checked.incomplete += [f"worker {client} did not hand over its books" for client in self._silent]
+        generators = {name: seen for name, (_, seen, _, _) in self._books.items()}
+        result = self._result(checked, untimed, elsewhere, generators)
+        RUN.rest.close()
+        if self.environment.process_exit_code is None:
+            self.environment.process_exit_code = {"VALID": 0, "FAILED": 1, "INVALID": 2}[result.verdict]
+        print_verdict(result)
+        options = self.environment.parsed_options
+        if options.out:
+            (Path(options.out) / record.RESULT).write_bytes(msgspec.json.encode(result))
+        if self._sampler is not None:
+            self._sampler.close()
+            self._sampler = None
+        if options.csv_prefix:  # Locust writes its CSV files by the clock: let it see the last figures
+            gevent.sleep(CSV_STATS_INTERVAL_SEC + CSV_STATS_FLUSH_INTERVAL_SEC)
+
+    def _result(
+        self, checked: Audit, untimed: dict[str, int], elsewhere: int, generators: dict[str, Measurements]
+    ) -> record.Result:
+        options = self.environment.parsed_options
+        failures = record.failures_of(self.environment)
+        invalid = [reason for name, seen in sorted(generators.items()) for reason in reasons(name, seen)]
+        verdict, why = verdict_of(checked, invalid, failures, capacity=options.scenario == "capacity")
+        names = ("scenario", "interval", "room_size", "room_sizes", "receipts", "arrival", "objective", "seed")
+        search = getattr(self.environment.shape_class, "search", None)
+        return record.Result(
+            schema_version=record.SCHEMA,
+            run=RUN.ledger.run,
+            verdict=verdict,
+            reasons=why,
+            options={name: getattr(options, name) for name in names}
+            | {"users": RUN.users, "host": RUN.host, "tags": options.tags, "run_time": options.run_time},
+            seconds=time.monotonic() - self._begun,
+            figures=record.figures_of(self.environment),
+            failures=failures,
+            untimed=untimed,
+            elsewhere=elsewhere,
+            clock="sender's own echo and others on the same host" if elsewhere else "stamp in the message, one host",
+            audit=checked,
+            generators=generators,
+            steps=search.steps if search is not None else [],
+        )
+
+    def on_quitting(self, **_: Any) -> None:
+        """SIGTERM reaches us here with the users still running: stop them first, so that there is a verdict."""
+        if not self._concluded and not self.is_worker:
+            self.runner.stop()
+
+
+def drain() -> tuple[Books, Measurements, dict[str, int], int]:
+    """Wait for what is under way, close all connections, and give what this process knows."""
+    _wait_until(lambda: not RUN.pending, DRAIN)
+    for token, user in list(RUN.pending.items()):
+        FIGURES.failure("ack", "send-message", f"no acknowledgement {DRAIN:g} s after the last send")
+        user.member.room.unconfirmed(token)
+    _wait_until(RUN.ledger.settled, DRAIN)
+    gevent.sleep(0.5)  # a doubled or unasked-for push that comes last is seen too
+    books = RUN.ledger.close()
+    for user in RUN.lingering:
+        user.io.disconnect()
+    FIGURES.flush()
+    return books, RUN.watch.seen, RUN.untimed, RUN.elsewhere
+
+
+def _wait_until(done: Any, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
+        gevent.sleep(0.05)

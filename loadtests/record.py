@@ -1,0 +1,121 @@
+"""What a run leaves behind: ``samples.jsonl`` (one line a second) and ``locust.json`` (figures, audit, verdict)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from locust.env import Environment
+from locust.stats import StatsEntry, calculate_response_time_percentile, diff_response_time_dicts
+
+from loadtests.audit import Audit
+from loadtests.shapes import Step, pushes
+from loadtests.validity import Measurements
+
+SCHEMA = 1
+SAMPLES = "samples.jsonl"
+RESULT = "locust.json"
+
+
+class Figure(msgspec.Struct):
+    """One line of Locust's table with its histogram: (milliseconds, how often), ascending."""
+
+    method: str
+    name: str
+    count: int
+    failures: int
+    histogram: list[tuple[float, int]]
+
+
+class Failure(msgspec.Struct):
+    """A kind of failure and how often it happened."""
+
+    method: str
+    name: str
+    error: str
+    occurrences: int
+
+
+class Result(msgspec.Struct):
+    """A run as its generator saw it. ``verdict`` is VALID, FAILED or INVALID; ``memory`` in bytes a process."""
+
+    schema_version: int
+    run: str
+    verdict: str
+    reasons: list[str]
+    options: dict[str, Any]
+    seconds: float
+    figures: list[Figure]
+    failures: list[Failure]
+    untimed: dict[str, int]
+    elsewhere: int
+    clock: str
+    audit: Audit
+    generators: dict[str, Measurements]
+    steps: list[Step]
+
+
+def figures_of(environment: Environment) -> list[Figure]:
+    """Locust's table, with whole histograms."""
+    return [
+        Figure(entry.method, entry.name, entry.num_requests, entry.num_failures, sorted(entry.response_times.items()))
+        for _, entry in sorted(environment.stats.entries.items())
+    ]
+
+
+def failures_of(environment: Environment) -> list[Failure]:
+    """What went wrong, by cause; an exception inside a user is one too."""
+    stats = [
+        Failure(error.method, error.name, error.parse_error(error.error), error.occurrences)
+        for error in environment.stats.errors.values()
+    ]
+    exceptions = environment.runner.exceptions.values()
+    return stats + [Failure("user", "exception", entry["msg"], entry["count"]) for entry in exceptions]
+
+
+class Sampler:
+    """Appends one line a second to ``samples.jsonl``: users, what was timed since the last line, and the generators."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / SAMPLES).open("wb")
+        self._pushes: dict[float, int] = {}
+        self._acks: dict[float, int] = {}
+
+    def sample(self, environment: Environment, generators: dict[str, dict[str, float]]) -> None:
+        """Write the line of this second."""
+        entries = environment.stats.entries
+        pushed, acked = pushes(entries), _histogram(entries.get(("send-message", "ack")))
+        line = {
+            "time": time.time(),
+            "users": environment.runner.user_count,
+            "push": _spread(diff_response_time_dicts(pushed, self._pushes)),
+            "ack": _spread(diff_response_time_dicts(acked, self._acks)),
+            "failures": environment.stats.num_failures,
+            "generators": generators,
+        }
+        self._pushes, self._acks = pushed, acked
+        self._file.write(msgspec.json.encode(line) + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _histogram(entry: StatsEntry | None) -> dict[float, int]:
+    return dict(entry.response_times) if entry is not None else {}
+
+
+def _spread(histogram: dict[float, int]) -> dict[str, float] | None:
+    """Count and percentiles in milliseconds; None if nothing was timed."""
+    n = sum(histogram.values())
+    if not n:
+        return None
+    at = {name: calculate_response_time_percentile(histogram, n, share) for name, share in PERCENTILES.items()}
+    return {"count": n, **at, "max": max(histogram)}
+
+
+PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -1,0 +1,66 @@
+"""REST requests on a pool of kept-alive connections that all users of this process share."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlsplit
+
+import msgspec
+from geventhttpclient import HTTPClient
+
+from loadtests.socketio_user import FIGURES
+
+_CONNECTIONS = 50
+_PATIENCE = 30.0
+
+
+class RestError(Exception):
+    """A request without a usable answer; the text is the cause."""
+
+
+class Rest:
+    """One server's REST interface; paths begin with ``/``."""
+
+    def __init__(self, host: str) -> None:
+        url = urlsplit(host)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        self._client = HTTPClient(
+            url.hostname,
+            port,
+            ssl=url.scheme == "https",
+            concurrency=_CONNECTIONS,
+            connection_timeout=10.0,
+            network_timeout=_PATIENCE,
+        )
+
+    def request(self, method: str, path: str, fields: object = None, token: str = "") -> tuple[int, bytes, float]:
+        """Send one request: its status, body and milliseconds. Raises RestError without an answer."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        body = b""
+        if fields is not None:
+            body = msgspec.json.encode(fields)
+            headers["Content-Type"] = "application/json"
+        begun = time.perf_counter()
+        try:
+            response = self._client.request(method, path, body, headers)
+            content = bytes(response.read())
+        except Exception as error:  # the pool raises its own, gevent's and the socket's errors
+            raise RestError(f"{type(error).__name__}: {error}") from error
+        return response.status_code, content, (time.perf_counter() - begun) * 1000
+
+    def timed(self, method: str, path: str, name: str, fields: object = None, token: str = "") -> bytes | None:
+        """A request of a user: timed under ``name``; None and a Locust failure if it fails."""
+        try:
+            status, content, ms = self.request(method, path, fields, token)
+        except RestError as error:
+            FIGURES.failure(method, name, error)
+            return None
+        FIGURES.timing(method, name).add(ms)
+        if status >= 400:
+            FIGURES.only_failure(method, name, f"HTTP {status} {content[:120].decode('utf-8', 'replace')}")
+            return None
+        return content
+
+    def close(self) -> None:
+        """Close the pool."""
+        self._client.close()

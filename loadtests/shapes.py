@@ -1,0 +1,142 @@
+"""How many users there are at each moment: one Locust shape, which follows ``--scenario``.
+
+Seconds and users below are for ``--users`` U and ``--run-time`` T (from the end of the first spawning on).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+from locust import LoadTestShape
+from locust.runners import STATE_RUNNING
+from locust.stats import StatsEntry, calculate_response_time_percentile, diff_response_time_dicts
+
+SETTLE = 5.0
+"""Seconds after a step before its dwell is measured."""
+DWELL = 20.0
+SPAWN_RATE = 50.0
+"""Users a second, unless ``--spawn-rate`` says otherwise."""
+PRECISION = 0.05
+"""A capacity search ends when the bracket is this narrow."""
+
+Plan = Callable[[float, int, float], float]
+PLANS: dict[str, Plan] = {
+    "steady": lambda t, users, total: users,
+    "storm": lambda t, users, total: users,
+    "soak": lambda t, users, total: users,
+    "ramp": lambda t, users, total: users * t / total,
+    "spike": lambda t, users, total: users if 0.4 <= t / total < 0.6 else users / 5,
+    "step": lambda t, users, total: users * math.ceil(5 * t / total) / 5,
+}
+SCENARIOS = (*PLANS, "capacity")
+
+
+class Step(msgspec.Struct):
+    """What a dwell at one number of users showed. ``push_p99`` in milliseconds, None if nothing was timed."""
+
+    users: int
+    pushes: int
+    push_p99: float | None
+    failures: int
+    deviations: int
+    holds: bool
+
+
+class Search:
+    """Doubling, then bisection, for the largest number of users at which the objective holds."""
+
+    def __init__(self, first: int, most: int) -> None:
+        self.good = 0
+        self.bad: int | None = None
+        self._most = most
+        self.users = min(first, most)
+        self.steps: list[Step] = []
+
+    def judge(self, step: Step) -> int | None:
+        """Enter a dwell; the next number of users, or None when the search has ended."""
+        self.steps.append(step)
+        if step.holds:
+            self.good = max(self.good, step.users)
+        else:
+            self.bad = step.users if self.bad is None else min(self.bad, step.users)
+        following = min(self.good * 2, self._most) if self.bad is None else (self.good + self.bad) // 2
+        narrow = self.bad is not None and self.bad - self.good <= max(1, PRECISION * self.bad)
+        if narrow or following in {self.good, 0}:
+            return None
+        self.users = following
+        return following
+
+
+class Counters(msgspec.Struct):
+    """Cumulated counts at one moment, of which two give a dwell."""
+
+    histogram: dict[float, int]
+    failures: int
+    deviations: int
+
+
+def pushes(entries: dict[tuple[str, str], StatsEntry]) -> dict[float, int]:
+    """The histogram of all push response times, over all personas."""
+    together: dict[float, int] = {}
+    for (name, method), entry in entries.items():
+        if method == "push" and not name.endswith("(service)"):
+            for key, count in entry.response_times.items():
+                together[key] = together.get(key, 0) + count
+    return together
+
+
+def judged(users: int, before: Counters, after: Counters, objective: float) -> Step:
+    """A dwell: the objective holds if pushes came, their p99 is at most ``objective`` ms, and nothing went wrong."""
+    histogram = diff_response_time_dicts(after.histogram, before.histogram)
+    n = sum(histogram.values())
+    p99 = calculate_response_time_percentile(histogram, n, 0.99) if n else None
+    failures, deviations = after.failures - before.failures, after.deviations - before.deviations
+    holds = p99 is not None and p99 <= objective and not failures and not deviations
+    return Step(users, n, p99, failures, deviations, holds)
+
+
+class ScenarioShape(LoadTestShape):
+    """Follows ``--scenario``; ``counters`` is set by the lifecycle."""
+
+    use_common_options = True
+    counters: Callable[[], Counters]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.search: Search | None = None
+        self._since: float | None = None
+        self._before: Counters | None = None
+
+    def reset_time(self) -> None:
+        """A new run begins."""
+        super().reset_time()
+        self.search = self._since = self._before = None
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users wanted now and the spawn rate, or None at the end."""
+        options = self.runner.environment.parsed_options
+        rate = float(options.spawn_rate or SPAWN_RATE)
+        users = int(options.num_users or 1)
+        if self._since is None and self.runner.state == STATE_RUNNING:
+            self._since = self.get_run_time()
+        elapsed = 0.0 if self._since is None else self.get_run_time() - self._since
+        if options.scenario == "capacity":
+            wanted = self._capacity(users, elapsed, options.objective)
+        else:
+            total = float(options.run_time or 0) or math.inf
+            wanted = None if elapsed >= total else math.ceil(PLANS[options.scenario](elapsed, users, total))
+        return None if wanted is None else (max(1, wanted), rate)
+
+    def _capacity(self, most: int, elapsed: float, objective: float) -> int | None:
+        """The users of the step under way, or of the next one."""
+        if self.search is None:
+            self.search = Search(max(1, most // 8), most)
+        if self._before is None and elapsed >= SETTLE:
+            self._before = self.counters()
+        elif self._before is not None and elapsed >= SETTLE + DWELL:
+            step = judged(self.search.users, self._before, self.counters(), objective)
+            self._before = self._since = None
+            return self.search.judge(step)
+        return self.search.users

@@ -1,0 +1,65 @@
+"""The verdict in words: VALID, FAILED (something was lost or went wrong), or INVALID (the generator was saturated)."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from loadtests.audit import DEVIATIONS, Audit, Row
+
+if TYPE_CHECKING:
+    from loadtests.record import Failure, Result
+
+_SHOWN = 10
+
+
+def verdict_of(audit: Audit, invalid: list[str], failures: list[Failure], *, capacity: bool) -> tuple[str, list[str]]:
+    """The verdict and its reasons. A lost message fails any run; failures fail all but a capacity search."""
+    if not audit.passed:
+        return "FAILED", audit.incomplete + [f"audit: {count} {name}" for name, count in deviations(audit.total)]
+    if not audit.total.sent:
+        return "FAILED", ["nothing was sent"]
+    if invalid:
+        return "INVALID", invalid
+    if failures and not capacity:
+        return "FAILED", [
+            f"{failure.occurrences} x {failure.method} {failure.name}: {failure.error}" for failure in failures
+        ]
+    return "VALID", []
+
+
+def deviations(total: Row) -> list[tuple[str, int]]:
+    """What must be 0 and is not."""
+    return [(name.replace("_", " "), getattr(total, name)) for name in DEVIATIONS if getattr(total, name)]
+
+
+def audit_table(audit: Audit) -> list[str]:
+    """The audit as lines of text: the largest rooms, then all together."""
+    columns = [name for name in Row.__struct_fields__ if name != "room"]
+    heads = ["room", *(name.replace("_", " ") for name in columns)]
+    largest = sorted(audit.rows, key=lambda row: (-row.deviations, -row.expected))[:_SHOWN]
+    lines = [[row.room, *(str(getattr(row, name)) for name in columns)] for row in (*largest, audit.total)]
+    widths = [max(len(line[i]) for line in (heads, *lines)) for i in range(len(heads))]
+    shown = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in (heads, *lines)]
+    left_out = len(audit.rows) - len(largest)
+    return shown + ([f"({left_out} more rooms are in the sum)"] if left_out else [])
+
+
+def print_verdict(result: Result) -> None:
+    """Say it on standard output."""
+    lines = ["", "Audit: acknowledged = stored = delivered to each member once, in order", *audit_table(result.audit)]
+    lines += [f"  {example}" for example in result.audit.examples]
+    if result.untimed:
+        sent = ", ".join(f"{count} {name}" for name, count in sorted(result.untimed.items()))
+        lines.append(f"Sent and not timed (no acknowledgement asked for): {sent}")
+    lines.append(f"Clock of the pushes: {result.clock}; {result.elsewhere} pushes from other hosts were not timed")
+    for step in result.steps:
+        p99 = "nothing timed" if step.push_p99 is None else f"push p99 {step.push_p99:.2f} ms"
+        holds = "holds" if step.holds else "does not hold"
+        lines.append(f"{step.users} users: {p99}, {step.failures} failures, {step.deviations} deviations: {holds}")
+    if result.steps:
+        best = max((step.users for step in result.steps if step.holds), default=0)
+        lines.append(f"Capacity: {best} users (push p99 at most {result.options['objective']:g} ms)")
+    lines += [f"Verdict: {result.verdict}", *(f"  {reason}" for reason in result.reasons)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()

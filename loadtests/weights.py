@@ -1,0 +1,101 @@
+"""The mind of the users: how often they do what, relative to one sent message, each with its source.
+
+Mattermost's load test publishes the mix that it derived from the traffic of its own community server, relative to one
+post: https://github.com/mattermost/mattermost-load-test-ng/blob/master/loadtest/control/simulcontroller/controller.go
+(the frequencies as of 2025). Where no source is known the row says that the number was chosen here.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect
+from functools import cache
+from itertools import accumulate
+
+import msgspec
+
+MATTERMOST = "mattermost-load-test-ng, simulcontroller"
+CHOSEN = "chosen here"
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """Something a user does; ``weight`` is how often, for each message that is sent."""
+
+    name: str
+    weight: float
+    tag: str
+    source: str
+
+
+ACTIVITIES = {
+    activity.name: activity
+    for activity in (
+        Activity("send", 1.0, "send", "the unit"),
+        Activity("typing", 2.0, "typing", f"{CHOSEN}: typing on and off around each message"),
+        Activity("open_room", 6.5219, "read", f"{MATTERMOST}: SwitchChannel (history of another room, by REST)"),
+        Activity("scroll_back", 1.9873, "read", f"{MATTERMOST}: ScrollChannel (an older page of the history)"),
+        Activity("list_rooms", 1.0, "read", f"{MATTERMOST}: UnreadCheck (the list of rooms)"),
+        Activity("search_users", 0.0320, "read", f"{MATTERMOST}: SearchUsers"),
+        Activity("open_profile", 0.03, "read", f"{MATTERMOST}: ClickUserProfile"),
+        Activity("room_stats", 0.0218, "read", f"{MATTERMOST}: SearchPosts (the other query over a room's messages)"),
+        Activity("change_room", 0.0049, "rooms", f"{MATTERMOST}: JoinChannel (leave, and join another room)"),
+        Activity("reconnect", 0.144, "reconnect", f"{MATTERMOST}: ReconnectWebSocket (mobile users alone)"),
+    )
+}
+
+
+class Persona(msgspec.Struct, frozen=True):
+    """A kind of user: ``share`` of all users; ``sends`` and ``reads`` multiply the activities' weights.
+
+    The factors are scaled so that a user sends one message per interval on average over all personas.
+    """
+
+    name: str
+    share: int
+    sends: float
+    reads: float
+    source: str
+
+
+PERSONAS = {
+    persona.name: persona
+    for persona in (
+        Persona("talker", 25, 3.0, 1.0, f"{CHOSEN}: few write most (Nielsen's 90-9-1 rule, softened for rooms of 20)"),
+        Persona("reader", 25, 0.5, 1.5, CHOSEN),
+        Persona("lurker", 30, 0.0, 0.75, f"{CHOSEN}: never writes (https://www.nngroup.com/articles/participation-inequality/)"),
+        Persona("mobile", 18, 0.5, 1.0, f"{CHOSEN}: vanishes and comes back with replay"),
+        Persona("newcomer", 2, 0.5, 1.0, f"{CHOSEN}: makes its account by REST when it starts"),
+    )
+}  # fmt: skip
+
+
+def factor(persona: Persona, activity: Activity) -> float:
+    """How often this persona does it, relative to the average user's messages."""
+    if activity.name == "reconnect":
+        return 1.0 if persona.name == "mobile" else 0.0
+    scaled = persona.sends if activity.tag in {"send", "typing"} else persona.reads
+    people = PERSONAS.values()
+    mean = sum(p.share * (p.sends if activity.tag in {"send", "typing"} else p.reads) for p in people)
+    return scaled * sum(p.share for p in people) / mean
+
+
+# -- which room a user is in
+
+
+@cache
+def _cumulated(rooms: int) -> tuple[float, ...]:
+    return tuple(accumulate(1 / rank for rank in range(1, rooms + 1)))
+
+
+def room_of(index: int, *, users: int, mean_size: int, sizes: str, seed: int) -> str:
+    """The room of user ``index`` (the same in each process).
+
+    ``equal`` fills rooms of ``mean_size``; ``zipf`` draws among users/mean_size rooms with probability 1/rank, so that
+    the sizes follow a power law (Zipf 1949; group sizes of chat services are heavy-tailed:
+    https://arxiv.org/abs/1408.5558 for Tencent QQ).
+    """
+    if sizes == "equal":
+        return f"load-{index // mean_size}"
+    weights = _cumulated(max(1, users // mean_size))
+    draw = random.Random(f"{seed}/{index}").random() * weights[-1]
+    return f"load-{bisect(weights, draw)}"

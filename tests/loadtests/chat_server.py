@@ -1,0 +1,168 @@
+"""A small chat server with the part of the contract that load tests need, and faults that it commits on purpose.
+
+Run as a script with a fault, it prints its address and serves until it is ended. The fault is ``none``, or what happens
+to each tenth message of a room: ``dropped`` (one member does not get it), ``doubled`` (one gets it twice), ``swapped``
+(all get it after its successor), ``unstored`` (acknowledged and pushed, not in the history).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import uuid
+from typing import Any
+
+import socketio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+EVERY = 10
+
+
+class Chat:
+    """Rooms, accounts and the fault."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+        self.io = socketio.AsyncServer(async_mode="asgi", async_handlers=False)
+        self.users: dict[str, str] = {}
+        self.tokens: dict[str, str] = {}
+        self.rooms: dict[str, list[dict[str, Any]]] = {}
+        self.stored: dict[str, list[dict[str, Any]]] = {}
+        self.members: dict[str, list[str]] = {}
+        self.where: dict[str, tuple[str, str]] = {}
+        self.turn = asyncio.Lock()
+        self.held: dict[str, dict[str, Any]] = {}
+        self.known: dict[str, dict[str, Any]] = {}
+        for event, handler in (
+            ("join", self.join),
+            ("send-message", self.send),
+            ("leave-room", self.leave),
+            ("disconnect", self.gone),
+        ):
+            self.io.on(event, handler)
+
+    async def join(self, sid: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Enter a room; the history since what the client knows."""
+        room, user = payload["room"], self.tokens[payload["token"]]
+        async with self.turn:
+            messages = self.rooms.setdefault(room, [])
+            since = payload.get("since")
+            shown = messages[-100:] if since is None else [m for m in messages if m["seq"] > since]
+            self.where[sid] = (room, user)
+            await self.io.emit("message-history", shown, to=sid)
+            self.members.setdefault(room, []).append(sid)
+        return {"success": True, "room": room, "userId": user, "sessionId": sid, "lastSeq": len(messages),
+                "replayed": len(shown), "complete": True}  # fmt: skip
+
+    async def send(self, sid: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Number a message, store it, push it, acknowledge it."""
+        room, user = self.where[sid]
+        messages = self.rooms[room]
+        known = self.known.get(payload["clientMessageId"])
+        if known is None:
+            message = {"id": str(uuid.uuid4()), "seq": len(messages) + 1, "message": payload["message"],
+                       "userId": user, "room": room}  # fmt: skip
+            self.known[payload["clientMessageId"]] = message
+            messages.append(message)
+            faulty = message["seq"] % EVERY == 0
+            if not (faulty and self.fault == "unstored"):
+                self.stored.setdefault(room, []).append(message)
+            async with self.turn:
+                await self.push(room, message, faulty)
+        answer = known or message
+        return {"success": True, "id": answer["id"], "seq": answer["seq"], "timestamp": "", "duplicate": bool(known)}
+
+    async def push(self, room: str, message: dict[str, Any], faulty: bool) -> None:
+        """To all members, but for the fault."""
+        if faulty and self.fault == "swapped":
+            self.held[room] = message
+            return
+        members = list(self.members[room])
+        for number, member in enumerate(members):
+            if faulty and self.fault == "dropped" and number == 0:
+                continue
+            await self.io.emit("receive-message", message, to=member)
+            if faulty and self.fault == "doubled" and number == 0:
+                await self.io.emit("receive-message", message, to=member)
+        held = self.held.pop(room, None)
+        if held is not None:
+            for member in members:
+                await self.io.emit("receive-message", held, to=member)
+
+    async def leave(self, sid: str, _payload: object = None) -> dict[str, Any]:
+        """Leave the room."""
+        self.gone_from(sid)
+        return {"success": True}
+
+    async def gone(self, sid: str, _reason: object = None) -> None:
+        """The connection ended."""
+        self.gone_from(sid)
+
+    def gone_from(self, sid: str) -> None:
+        """Forget where this socket was."""
+        room, _ = self.where.pop(sid, ("", ""))
+        if sid in self.members.get(room, ()):
+            self.members[room].remove(sid)
+
+    async def register(self, request: Request) -> JSONResponse:
+        """An account and its token, without bcrypt."""
+        fields = await request.json()
+        user, token = str(uuid.uuid4()), uuid.uuid4().hex
+        self.users[user], self.tokens[token] = fields["username"], user
+        return JSONResponse({"success": True, "user": {"userId": user}, "token": token}, 201)
+
+    async def verify(self, request: Request) -> JSONResponse:
+        """Whether a token is known."""
+        known = request.headers.get("authorization", "").removeprefix("Bearer ") in self.tokens
+        return JSONResponse({"success": known}, 200 if known else 401)
+
+    async def user(self, request: Request) -> JSONResponse:
+        """Whether an account is known."""
+        known = request.path_params["user"] in self.users
+        return JSONResponse({"success": known}, 200 if known else 404)
+
+    async def history(self, request: Request) -> JSONResponse:
+        """A page of what is stored, counted from the newest."""
+        stored = self.stored.get(request.path_params["room"], [])
+        end = len(stored) - int(request.query_params.get("offset", 0))
+        first = max(0, end - int(request.query_params.get("limit", 100)))
+        return JSONResponse({"success": True, "data": stored[first : max(0, end)]})
+
+    async def fine(self, _request: Request) -> JSONResponse:
+        """Any other read."""
+        return JSONResponse({"success": True, "data": []})
+
+
+def application(fault: str) -> socketio.ASGIApp:
+    """REST and Socket.IO of one faulty chat."""
+    chat = Chat(fault)
+    rest = Starlette(
+        routes=[
+            Route("/api/auth/register", chat.register, methods=["POST"]),
+            Route("/api/auth/verify", chat.verify),
+            Route("/api/users/{user}", chat.user),
+            Route("/api/rooms/{room}/messages", chat.history),
+            Route("/{rest:path}", chat.fine),
+        ]
+    )
+    return socketio.ASGIApp(chat.io, rest)
+
+
+def serve(app: Any) -> None:
+    """Serve on a free port of this host and print the address."""
+    # With the protocol named, or asyncio does not switch Nagle's algorithm off.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1024)
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+
+
+if __name__ == "__main__":
+    serve(application(sys.argv[1]))
