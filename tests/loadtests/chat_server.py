@@ -61,21 +61,22 @@ class Chat:
 
     async def send(self, sid: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Number a message, store it, push it, acknowledge it."""
-        room, user = self.where[sid]
-        messages = self.rooms[room]
-        known = self.known.get(payload["clientMessageId"])
-        if known is None:
-            message = {"id": str(uuid.uuid4()), "seq": len(messages) + 1, "message": payload["message"],
-                       "userId": user, "room": room}  # fmt: skip
-            self.known[payload["clientMessageId"]] = message
+        async with self.turn:
+            return await self.take(*self.where[sid], payload["message"], payload["clientMessageId"])
+
+    async def take(self, room: str, user: str, text: str, token: str) -> dict[str, Any]:
+        """One message at a time; one seen before is only acknowledged."""
+        messages, known = self.rooms[room], token in self.known
+        if not known:
+            message = {"id": str(uuid.uuid4()), "seq": len(messages) + 1, "message": text, "userId": user, "room": room}
+            self.known[token] = message
             messages.append(message)
             faulty = message["seq"] % EVERY == 0
             if not (faulty and self.fault == "unstored"):
                 self.stored.setdefault(room, []).append(message)
-            async with self.turn:
-                await self.push(room, message, faulty)
-        answer = known or message
-        return {"success": True, "id": answer["id"], "seq": answer["seq"], "timestamp": "", "duplicate": bool(known)}
+            await self.push(room, message, faulty)
+        answer = self.known[token]
+        return {"success": True, "id": answer["id"], "seq": answer["seq"], "timestamp": "", "duplicate": known}
 
     async def push(self, room: str, message: dict[str, Any], faulty: bool) -> None:
         """To all members, but for the fault."""
