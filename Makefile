@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test serve lint format notebooks clean
+.PHONY: help bench test docs serve lint format notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-zA-Z.]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ bench: $(STAMP) ## Measure memory against PostgreSQL and write reports/latest
 
 test: $(STAMP) lint ## Run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+docs: $(STAMP) ## Make docs/SETTINGS.md from the table of settings
+	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md
 
 serve: $(STAMP) ## Start the chat server on an embedded PostgreSQL
 	$(BIN)/chatsys serve
