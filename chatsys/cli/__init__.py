@@ -47,7 +47,7 @@ app.command()(monitor.monitor)
 def main() -> None:
     """Run the command line. Exit status 1 for an error of chatsys, 2 for wrong usage, 130 for Ctrl-C."""
     try:
-        app()
+        app(prog_name="chatsys")
     except ChatsysError as error:
         explain(error)
         sys.exit(1)

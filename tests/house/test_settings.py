@@ -1,0 +1,203 @@
+"""Settings: one table, read once, refused with what is allowed."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from chatsys.errors import OperatorError, SettingsError
+from chatsys.settings import Settings, markdown, read_settings, rows, token_secret
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRET = "x" * 32
+
+
+def read(folder: Path, **environ: str) -> Settings:
+    return read_settings(environ=environ, folder=folder)
+
+
+def test_without_variables_every_setting_has_its_default(tmp_path):
+    assert read(tmp_path) == Settings()
+
+
+def test_the_contract_names_these_defaults():
+    given = Settings()
+    assert (given.port, given.host, given.database_url) == (3001, "0.0.0.0", None)
+    assert (given.db_pool_size, given.db_ssl, given.db_ssl_ca_file) == (20, False, None)
+    assert (given.jwt_secret, given.jwt_lifetime) == (None, timedelta(days=7))
+    assert (given.cors_origin, given.env, given.redis_url) == ("*", "development", None)
+
+
+GOOD = [
+    ("PORT", "0", "port", 0),
+    ("PORT", "65535", "port", 65535),
+    ("PORT", "", "port", 3001),
+    ("DATABASE_URL", "memory://", "database_url", "memory://"),
+    ("DATABASE_URL", "postgres://u:p@h/db", "database_url", "postgres://u:p@h/db"),
+    ("DATABASE_URL", "embedded:///var/chat", "database_url", "embedded:///var/chat"),
+    ("DB_SSL", "true", "db_ssl", True),
+    ("DB_SSL", "1", "db_ssl", False),
+    ("DB_SSL", "TRUE", "db_ssl", False),
+    ("DB_SSL_CA_CERT_PATH", "/etc/ca.pem", "db_ssl_ca_file", Path("/etc/ca.pem")),
+    ("JWT_SECRET", SECRET, "jwt_secret", SECRET),
+    ("JWT_SECRET", "é" * 16, "jwt_secret", "é" * 16),
+    ("JWT_EXPIRES_IN", "90s", "jwt_lifetime", timedelta(seconds=90)),
+    ("JWT_EXPIRES_IN", "15m", "jwt_lifetime", timedelta(minutes=15)),
+    ("JWT_EXPIRES_IN", "1.5h", "jwt_lifetime", timedelta(minutes=90)),
+    ("JWT_EXPIRES_IN", "2w", "jwt_lifetime", timedelta(days=14)),
+    ("CORS_ORIGIN", "https://chat.example.org:8443", "cors_origin", "https://chat.example.org:8443"),
+    ("REDIS_URL", "redis://localhost:6379/0", "redis_url", "redis://localhost:6379/0"),
+    ("CHATSYS_ENV", "development", "env", "development"),
+    ("CHATSYS_METRICS", "off", "metrics", False),
+    ("CHATSYS_LEASE", "2.5", "lease", 2.5),
+    ("CHATSYS_DATA_DIR", "/var/lib/chat", "data_dir", Path("/var/lib/chat")),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "field", "value"), GOOD)
+def test_a_good_value_is_read(tmp_path, name, text, field, value):
+    assert getattr(read(tmp_path, **{name: text}), field) == value
+
+
+BAD = [
+    ("PORT", "65536"),
+    ("PORT", "-1"),
+    ("PORT", "80x"),
+    ("PORT", "٣"),
+    ("DATABASE_URL", "mysql://localhost/chat"),
+    ("DATABASE_URL", "postgresql://[::1/chat"),
+    ("DB_POOL_SIZE", "0"),
+    ("DB_POOL_SIZE", "many"),
+    ("JWT_SECRET", "x" * 31),
+    ("JWT_EXPIRES_IN", "7"),
+    ("JWT_EXPIRES_IN", "0s"),
+    ("JWT_EXPIRES_IN", "7 days"),
+    ("JWT_EXPIRES_IN", "999999w"),
+    ("CORS_ORIGIN", "https://a.org,https://b.org"),
+    ("CORS_ORIGIN", "https://a.org/path"),
+    ("CORS_ORIGIN", "a.org\r\nx: y"),
+    ("REDIS_URL", "localhost:6379"),
+    ("CHATSYS_ENV", "prod"),
+    ("CHATSYS_HOST", "a b"),
+    ("CHATSYS_LOGIN_ATTEMPTS", "0"),
+    ("CHATSYS_METRICS", "yes"),
+    ("CHATSYS_LOG_FORMAT", "xml"),
+    ("CHATSYS_SYNCHRONOUS_COMMIT", "maybe"),
+    ("CHATSYS_SEND_BUFFER_BYTES", "1"),
+    ("CHATSYS_STATEMENT_TIMEOUT", "inf"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), BAD)
+def test_a_bad_value_is_refused_with_its_name_and_what_is_allowed(tmp_path, name, text):
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, **{name: text})
+    (row,) = [row for row in rows() if row.name == name]
+    assert caught.value.name == name
+    assert caught.value.allowed == row.kind.allowed
+    assert caught.value.value == ("(hidden)" if row.hidden else text)
+    assert name in caught.value.message
+    assert row.kind.allowed in caught.value.message
+
+
+def test_a_secret_or_a_password_is_never_shown(tmp_path):
+    for name, text in [("JWT_SECRET", "short"), ("DATABASE_URL", "mysql://me:pass@h/db"), ("REDIS_URL", "x://:pass@h")]:
+        with pytest.raises(SettingsError) as caught:
+            read(tmp_path, **{name: text})
+        assert text not in caught.value.message
+        assert "pass" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("unknown", "nearest"), [("CHATSYS_METRIC", "CHATSYS_METRICS"), ("CHATSYS_WINDOW", "CHATSYS_LOGIN_WINDOW")]
+)
+def test_an_unknown_variable_of_chatsys_is_refused_with_the_nearest_name(tmp_path, unknown, nearest):
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, **{unknown: "1", "HOME": "/", "PORTS": "x"})
+    assert caught.value.name == unknown
+    assert f"the nearest name is {nearest}" in caught.value.message
+
+
+def test_production_refuses_to_start_without_a_secret(tmp_path):
+    with pytest.raises(SettingsError, match="JWT_SECRET"):
+        read(tmp_path, CHATSYS_ENV="production")
+    assert read(tmp_path, CHATSYS_ENV="production", JWT_SECRET=SECRET).production
+
+
+def test_a_dotenv_file_is_read_and_the_environment_and_options_win(tmp_path):
+    (tmp_path / ".env").write_text("# chat\nPORT=4000\nexport DB_POOL_SIZE='7'\nJWT_SECRET=\"" + "a$b" * 16 + '"\n')
+    assert read(tmp_path).port == 4000
+    assert read(tmp_path).db_pool_size == 7
+    assert read(tmp_path).jwt_secret == "a$b" * 16
+    assert read(tmp_path, PORT="5000").port == 5000
+    assert read_settings({"PORT": "6000"}, {"PORT": "5000"}, tmp_path).port == 6000
+    assert read_settings({"PORT": None}, {"PORT": "5000"}, tmp_path).port == 5000
+
+
+def test_a_dotenv_file_with_an_unknown_variable_is_refused(tmp_path):
+    (tmp_path / ".env").write_text("CHATSYS_WORKER=2\n")
+    with pytest.raises(SettingsError, match="CHATSYS_WORKERS"):
+        read(tmp_path)
+
+
+def test_a_dotenv_file_that_is_no_text_is_refused_by_name(tmp_path):
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
+    with pytest.raises(OperatorError, match=r"\.env"):
+        read(tmp_path)
+
+
+def test_the_random_secret_is_made_once_and_only_its_owner_reads_it(tmp_path):
+    settings = Settings(data_dir=tmp_path / "data")
+    first = token_secret(settings)
+    assert len(first) >= 32
+    assert token_secret(settings) == first
+    assert token_secret(Settings(data_dir=tmp_path / "other")) != first
+    assert stat.S_IMODE((tmp_path / "data" / "jwt_secret").stat().st_mode) == 0o600
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["jwt_secret"]
+
+
+def test_servers_that_start_at_once_agree_on_one_secret(tmp_path):
+    settings = Settings(data_dir=tmp_path)
+    with ThreadPoolExecutor(16) as pool:
+        secrets = set(pool.map(token_secret, [settings] * 64))
+    assert len(secrets) == 1
+
+
+def test_a_secret_file_that_is_damaged_or_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "jwt_secret").write_text("short")
+    with pytest.raises(OperatorError, match="jwt_secret"):
+        token_secret(Settings(data_dir=tmp_path))
+    with pytest.raises(OperatorError, match="jwt_secret"):
+        token_secret(Settings(data_dir=tmp_path / "jwt_secret"))
+
+
+def test_importing_the_settings_opens_and_reads_nothing():
+    probe = (
+        "import sys; seen = []; "
+        "sys.addaudithook(lambda event, arguments: seen.append(arguments[0]) if event == 'open' else None);"
+        "import chatsys.settings;"
+        "print([path for path in seen if not str(path).endswith(('.py', '.pyc'))])"
+    )
+    environ = {**os.environ, "PORT": "not a port"}
+    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env=environ, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_page_of_settings_is_made_from_the_table():
+    assert (ROOT / "docs" / "SETTINGS.md").read_text() == markdown(), "run `make docs`"
+
+
+def test_every_setting_has_a_name_a_help_and_what_is_allowed():
+    names = [row.name for row in rows()]
+    assert len(set(names)) == len(names)
+    for row in rows():
+        assert row.about.endswith(".")
+        assert row.kind.allowed
+        assert row.default
