@@ -208,12 +208,14 @@ def _stop_signals() -> Iterator[_Stop]:
 async def _alive(chat: Chat, interval: float) -> AsyncIterator[None]:
     """Tell the store every ``interval`` seconds that this server lives; at the end, that it is gone."""
     await operations.heartbeat(chat)
-    async with _background(_beat(chat, interval)):
-        yield
     try:
-        await operations.retire(chat)
-    except StoreError as error:
-        log.warning("The store was away when the server stopped (%s); its sessions end with its lease", error.code)
+        async with _background(_beat(chat, interval)):
+            yield
+    finally:
+        try:
+            await operations.retire(chat)
+        except StoreError as error:
+            log.warning("The store was away when the server stopped (%s); sessions end with the lease", error.code)
 
 
 async def _beat(chat: Chat, interval: float) -> None:
