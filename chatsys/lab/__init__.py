@@ -1,0 +1,19 @@
+"""The benchmark laboratory: it opens what production opens, times it, and says what the figures mean.
+
+==============  ======================================================================
+profiles        how much a run does: sizes, rounds, seconds
+synthetic       users, messages and receipts as a pure function of a seed
+load            those rows into PostgreSQL by COPY (kept between runs), into memory by the store's own verbs
+worker, turns   one process for each thing under test, and the turns it takes when it is told to
+runner          the turns interleaved, warm-up left out
+workloads       the operations of the guide's table, each checks its own effect
+floors          the same work with nothing of chatsys around it
+experiments     growth, durability, servers killed, fan-out, senders …
+statistics      percentiles, bootstrap intervals, rank test, fitted exponents
+machine         what the run ran on, and whether it was quiet enough to be believed
+record          result.json and the samples beside it
+claims          the guide's promises, and the rules that judge them
+compare         what changed between two runs
+report          pages, tables and pictures
+==============  ======================================================================
+"""

@@ -1,0 +1,177 @@
+"""Figures as SVG that follow the reader's light or dark scheme, by matplotlib.
+
+matplotlib writes fixed colours. Each role (ink, grid, the series) is drawn in a colour of its own, which is then
+replaced by a CSS variable; the style sheet inside the SVG gives the variables a light and a dark value. The series
+colours are those of Okabe and Ito (2008, "Color Universal Design"), lightened where dark paper needs it; each series
+has a marker and a line style of its own as well, so no figure depends on colour.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from chatsys.lab.report.page import Figure
+
+_ROLES = {  # role: (the colour it is drawn in, light, dark)
+    "ink": ("#010203", "#1c2024", "#e4e8ec"),
+    "grid": ("#010204", "#d4d9df", "#3a424a"),
+    "s0": ("#010205", "#0072b2", "#56b4e9"),
+    "s1": ("#010206", "#d55e00", "#f0803c"),
+    "s2": ("#010207", "#00805c", "#2fc79a"),
+    "s3": ("#010208", "#a6528a", "#dd92bd"),
+    "s4": ("#010209", "#8a7000", "#e6c229"),
+    "s5": ("#01020a", "#5a6470", "#a0aab4"),
+}
+_SERIES = [name for name in _ROLES if name.startswith("s")]
+_MARKERS = "osD^vX"
+_DASHES: Sequence[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), "-", (0, (5, 2))]
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "chatsys",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 13,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _ROLES["grid"][0],
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#010203"),
+}
+
+
+class Series(msgspec.Struct, frozen=True):
+    """One named line: ``x`` and ``y`` of equal length; ``low`` and ``high`` bound an interval around ``y``."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+def lines(
+    name: str,
+    caption: str,
+    series: Sequence[Series],
+    *,
+    x: str,
+    y: str,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> Figure:
+    """Lines with markers, an interval as a band. ``x`` and ``y`` are the axes' labels with their units."""
+    with _drawing() as (canvas, axes):
+        for number, line in enumerate(series):
+            colour, marker, dash = _look(number)
+            axes.plot(line.x, line.y, color=colour, marker=marker, linestyle=dash, linewidth=2, label=line.name)
+            if line.low:
+                axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+        _axes(axes, x, y, log_x=log_x, log_y=log_y)
+        if log_x:
+            axes.set_xticks(sorted({value for line in series for value in line.x}))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.set_xlim(left=0)
+        if not log_y:
+            axes.set_ylim(bottom=0)
+        return _finish(canvas, axes, name, caption, legend=len(series))
+
+
+def ecdf(name: str, caption: str, samples: Sequence[tuple[str, npt.NDArray[np.floating]]], *, x: str) -> Figure:
+    """The share of samples at most ``x``, on a logarithmic axis; at most 400 points a line are drawn."""
+    with _drawing() as (canvas, axes):
+        share = np.concatenate([np.linspace(0, 0.98, 300), np.linspace(0.98, 1, 100)])
+        for number, (label, values) in enumerate(samples):
+            colour, _, dash = _look(number)
+            axes.plot(np.quantile(values, share), share, color=colour, linestyle=dash, linewidth=2, label=label)
+        _axes(axes, x, "share of calls", log_x=True, log_y=False)
+        axes.set_ylim(0, 1.01)
+        return _finish(canvas, axes, name, caption, legend=len(samples))
+
+
+def bars(
+    name: str, caption: str, values: Sequence[tuple[str, float]], *, x: str, mark: tuple[float, str] | None = None
+) -> Figure:
+    """Horizontal bars, the value written at each; ``mark`` is a line at a value, with its name."""
+    with _drawing(height=1.4 + 0.55 * len(values)) as (canvas, axes):
+        labels = [label for label, _ in values]
+        numbers = [value for _, value in values]
+        drawn = axes.barh(labels, numbers, color=_ROLES["s0"][0], height=0.6)
+        axes.bar_label(drawn, labels=[f" {human(value)}" for value in numbers])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        _axes(axes, x, "", log_x=False, log_y=False)
+        axes.set_xlim(0, max([*numbers, mark[0] if mark else 0]) * 1.18 or 1)
+        if mark:
+            axes.axvline(mark[0], color=_ROLES["s1"][0], linestyle=(0, (5, 2)), label=mark[1])
+        return _finish(canvas, axes, name, caption, legend=2 if mark else 0)
+
+
+def human(value: float, _position: object = None) -> str:
+    """A number with about three figures and a thousands mark: 0.0123, 1.5, 20, 12,300, 1M."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1_000_000:
+        return f"{value / 1_000_000:.3g}M"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _look(number: int) -> tuple[str, str, Any]:
+    index = number % len(_SERIES)
+    return _ROLES[_SERIES[index]][0], _MARKERS[index], _DASHES[index]
+
+
+@contextmanager
+def _drawing(height: float = 4.6) -> Iterator[tuple[Canvas, Axes]]:
+    with mpl.rc_context(_STYLE):
+        canvas = Canvas(figsize=(7.6, height), layout="constrained")
+        yield canvas, canvas.add_subplot()
+
+
+def _axes(axes: Axes, x: str, y: str, *, log_x: bool, log_y: bool) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    for axis, logarithmic in ((axes.xaxis, log_x), (axes.yaxis, log_y)):
+        if logarithmic:
+            (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
+        if y or axis is axes.xaxis:
+            axis.set_major_formatter(FuncFormatter(human))
+
+
+def _finish(canvas: Canvas, axes: Axes, name: str, caption: str, *, legend: int) -> Figure:
+    if legend > 1:
+        canvas.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=min(legend, 3))
+    buffer = io.StringIO()
+    canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return Figure(name=name, caption=caption, svg=_themed(buffer.getvalue(), caption))
+
+
+def _themed(svg: str, title: str) -> str:
+    for role, (drawn, _, _) in _ROLES.items():
+        svg = svg.replace(drawn, f"var(--{role})")
+    light = "".join(f"--{role}:{colour};" for role, (_, colour, _) in _ROLES.items())
+    dark = "".join(f"--{role}:{colour};" for role, (_, _, colour) in _ROLES.items())
+    style = (
+        f"<style>svg{{{light}}}@media (prefers-color-scheme: dark){{svg{{{dark}}}}}"
+        f"@media print{{svg{{{light}}}}}text{{font-family:system-ui,sans-serif!important}}</style>"
+    )
+    end = svg.index(">", svg.index("<svg")) + 1
+    heading = f"<title>{title.replace('&', '&amp;').replace('<', '&lt;')}</title>"
+    return svg[svg.index("<svg") : end] + heading + style + svg[end:]
