@@ -13,12 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("chatsys", "loadtests", "database", "docs", "notebooks", "tests", ".ci", ".github")
 ENDINGS = {".py", ".md", ".sql", ".toml", ".yml", ".ipynb", ".js", ".txt", ".ini", ".mako"}
 FILES = [
-    path for path in ROOT.iterdir() if path.is_file() and path.suffix in ENDINGS | {""} and path.name != ".git"
-] + [
     path
-    for folder in FOLDERS
-    for path in (ROOT / folder).rglob("*")
-    if path.is_file() and path.suffix in ENDINGS and "node_modules" not in path.parts
+    for paths in (ROOT.iterdir(), *((ROOT / folder).rglob("*") for folder in FOLDERS))
+    for path in paths
+    if path.is_file() and (path.suffix in ENDINGS or path.name == "Makefile") and "node_modules" not in path.parts
 ]
 MODULES = {
     path: ast.parse(path.read_text())
