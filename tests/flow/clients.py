@@ -1,0 +1,118 @@
+"""Clients for the flow tests: the official library's with a diary, and a bare WebSocket that may misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import socketio
+
+WAIT = 10.0
+"""Seconds until something that must come counts as missing."""
+
+
+def fresh(prefix: str = "user") -> str:
+    """A name that nobody has."""
+    return f"{prefix}_{uuid.uuid4().hex[:12]}"
+
+
+async def register(url: str) -> dict[str, Any]:
+    """A new account, as the server's answer describes it."""
+    name = fresh()
+    fields = {"username": name, "email": f"{name}@example.org", "password": "correct horse"}
+    async with httpx.AsyncClient(base_url=url) as http:
+        answer = await http.post("/api/auth/register", json=fields)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json()) | {"password": fields["password"]}
+
+
+class Client:
+    """The official python-socketio client; ``diary`` holds each event as (name, payload), in order of arrival."""
+
+    def __init__(self, url: str, transports: list[str]) -> None:
+        self.url = url
+        self.transports = transports
+        self.sio = socketio.AsyncClient(reconnection=False)
+        self.diary: list[tuple[str, Any]] = []
+        self._arrived = asyncio.Condition()
+        self.sio.on("*", self._write_down)
+
+    async def __aenter__(self) -> Self:
+        await self.sio.connect(self.url, transports=self.transports)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.sio.disconnect()
+        await self.sio.shutdown()
+
+    @property
+    def socket_id(self) -> str:
+        """The Socket.IO id."""
+        return str(self.sio.get_sid())
+
+    async def _write_down(self, name: str, *arguments: Any) -> None:
+        assert len(arguments) == 1, f"{name} came with {len(arguments)} arguments"
+        async with self._arrived:
+            self.diary.append((name, arguments[0]))
+            self._arrived.notify_all()
+
+    async def join(self, room: str, *, name: str | None = None, **fields: Any) -> dict[str, Any]:
+        """Join as a guest (with ``name`` or a fresh one) or with a token; the acknowledgement."""
+        if "token" not in fields:
+            fields["username"] = name or fresh("guest")
+        answer = await self.call("join", {"room": room, **fields})
+        assert answer["success"], answer
+        return answer
+
+    async def send(self, text: str, **fields: Any) -> dict[str, Any]:
+        """Send a message; the acknowledgement."""
+        answer = await self.call("send-message", {"message": text, **fields})
+        assert answer["success"], answer
+        return answer
+
+    async def call(self, name: str, payload: Any = None) -> dict[str, Any]:
+        """Emit an event and wait for its acknowledgement."""
+        answer = await self.sio.call(name, payload, timeout=WAIT)
+        assert isinstance(answer, dict)
+        return answer
+
+    async def emit(self, name: str, payload: Any = None) -> None:
+        """Emit an event, asking for no acknowledgement."""
+        await self.sio.emit(name, payload)
+
+    def all(self, name: str) -> list[Any]:
+        """The payloads of all events of that name so far."""
+        return [payload for known, payload in self.diary if known == name]
+
+    async def want(self, name: str, count: int = 1) -> Any:
+        """Wait until ``count`` events of that name have come; the payload of the newest of them."""
+        async with self._arrived:
+            try:
+                async with asyncio.timeout(WAIT):
+                    await self._arrived.wait_for(lambda: len(self.all(name)) >= count)
+            except TimeoutError:
+                raise AssertionError(f"{count} of {name} did not come; the diary: {self.diary}") from None
+        return self.all(name)[count - 1]
+
+    async def settle(self) -> None:
+        """Wait for all that the server had sent this client before now: an answer comes after it."""
+        await self.call("typing", False)
+
+    def texts(self) -> list[str]:
+        """The messages received live."""
+        return [message["message"] for message in self.all("receive-message")]
+
+    def names(self) -> list[str]:
+        """The names of all events in order."""
+        return [name for name, _ in self.diary]
+
+
+def event(name: str, *arguments: Any, ack: int | None = None) -> str:
+    """The Engine.IO text of a Socket.IO event."""
+    return "42" + ("" if ack is None else str(ack)) + json.dumps([name, *arguments])

@@ -1,0 +1,125 @@
+"""A real server as a child process, once for each store, and clients that keep a diary of what they get.
+
+Tests of one store share one server, so each uses rooms and names of its own: the ``room`` fixture, :func:`fresh`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .clients import Client, register
+
+STORES = ("memory", "postgresql")
+
+
+class Server:
+    """A running ``chatsys serve``."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    @property
+    def websocket_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+
+@contextmanager
+def running_server(database_url: str, folder: Path, **settings: str) -> Iterator[Server]:
+    """A server as an operator would start it, with ``settings`` as environment variables."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("CHATSYS_", "DB_", "JWT_"))}
+    environment = known | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | settings
+    command = [sys.executable, "-m", "chatsys", "serve", "--host", "127.0.0.1", "--port", "0"]
+    with (folder / f"server-{uuid.uuid4().hex[:8]}.log").open("w+") as errors:
+        process = subprocess.Popen(
+            [*command, "--database-url", database_url],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        try:
+            yield Server(process, _address(process, Path(errors.name)))
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[str]) -> int:
+    """End a server as an operator would; its exit status."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.communicate(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+    return process.returncode
+
+
+def _address(process: subprocess.Popen[str], log: Path) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        found = re.search(r"Started Successfully.*(http://\S+)", line)
+        if found:
+            return found[1]
+    raise AssertionError(f"the server did not start: {log.read_text()}")
+
+
+@pytest.fixture(scope="session", params=STORES)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on an empty store, shared by all tests on that store."""
+    folder = tmp_path_factory.mktemp(f"server-{request.param}")
+    if request.param == "memory":
+        with running_server("memory://", folder) as running:
+            yield running
+    else:
+        with (
+            request.getfixturevalue("postgres_server").database() as url,
+            running_server(url, folder) as running,
+        ):
+            yield running
+
+
+@pytest.fixture
+def room() -> str:
+    """A room that no other test uses."""
+    return f"room-{uuid.uuid4().hex}"
+
+
+Connect = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture
+async def connect(server: Server) -> AsyncIterator[Connect]:
+    """Makes connected clients of the official library, and disconnects them after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def make(transports: list[str] | None = None, **joining: Any) -> Client:
+            client = await stack.enter_async_context(Client(server.url, transports or ["websocket"]))
+            if joining:
+                await client.join(**joining)
+            return client
+
+        yield make
+
+
+@pytest.fixture
+def account(server: Server) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """Registers accounts: the answer of the server, with ``user`` and ``token``."""
+    return lambda: register(server.url)

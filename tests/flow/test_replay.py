@@ -1,0 +1,80 @@
+"""What was missed is replayed, and between the history and the live messages nothing is missing or double (§14.4)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from .clients import Client
+from .conftest import Connect, Server
+
+
+async def test_a_replay_begins_right_after_the_sequence_number_asked_for(connect: Connect, room: str) -> None:
+    sender = await connect(room=room)
+    for number in range(1, 8):
+        await sender.send(f"{number}")
+    client = await connect()
+    answer = await client.join(room, since=3)
+    assert (answer["lastSeq"], answer["replayed"], answer["complete"]) == (7, 4, True)
+    assert [message["seq"] for message in client.all("message-history")[0]] == [4, 5, 6, 7]
+    nothing = await client.join(room, since=7)
+    assert (nothing["lastSeq"], nothing["replayed"], nothing["complete"]) == (7, 0, True)
+    assert client.all("message-history")[1] == []
+
+
+async def test_more_than_a_thousand_missed_messages_give_the_newest_thousand(connect: Connect, room: str) -> None:
+    sender = await connect(room=room)
+    await asyncio.gather(*[sender.emit("send-message", {"message": "x"}) for _ in range(1003)])
+    await sender.want("receive-message", 1003)
+    client = await connect()
+    answer = await client.join(room, since=2)
+    assert (answer["replayed"], answer["complete"], answer["lastSeq"]) == (1000, False, 1003)
+    assert [message["seq"] for message in client.all("message-history")[0]] == list(range(4, 1004))
+    exactly = await client.join(room, since=3)
+    assert (exactly["replayed"], exactly["complete"]) == (1000, True)
+
+
+async def test_a_history_holds_the_newest_hundred(connect: Connect, room: str) -> None:
+    sender = await connect(room=room)
+    for number in range(105):
+        await sender.emit("send-message", {"message": f"{number}"})
+    await sender.want("receive-message", 105)
+    client = await connect()
+    answer = await client.join(room)
+    assert (answer["replayed"], answer["lastSeq"], answer["complete"]) == (100, 105, True)
+    assert [message["seq"] for message in client.all("message-history")[0]] == list(range(6, 106))
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="+".join)
+async def test_those_who_come_and_go_under_traffic_miss_nothing_and_get_nothing_twice(
+    server: Server, connect: Connect, room: str, transports: list[str]
+) -> None:
+    senders = [await connect(room=room) for _ in range(3)]
+    total = 300
+
+    async def talk(sender: Client) -> None:
+        for number in range(total // 3):
+            await sender.emit("send-message", {"message": f"{number}"})
+            if number % 7 == 0:
+                await asyncio.sleep(0.01)
+
+    async def come_and_go() -> list[int]:
+        seen: list[int] = []
+        while len(seen) < total:
+            async with Client(server.url, transports) as client:
+                await client.join(room, since=len(seen))
+                await client.want("receive-message" if len(seen) < total // 2 else "message-history")
+                await client.settle()
+                for name, payload in client.diary:
+                    if name == "message-history":
+                        seen += [message["seq"] for message in payload]
+                    elif name == "receive-message":
+                        seen.append(payload["seq"])
+        return seen
+
+    talking = asyncio.gather(*[talk(sender) for sender in senders])
+    visitors = await asyncio.gather(*[come_and_go() for _ in range(3)])
+    await talking
+    for seen in visitors:
+        assert seen == list(range(1, total + 1))
