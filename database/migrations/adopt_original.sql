@@ -40,12 +40,13 @@ DELETE FROM message_deliveries WHERE message_id IS NULL OR user_id IS NULL;
 DELETE FROM room_members WHERE room_id IS NULL OR user_id IS NULL;
 
 -- Users. Emails are compared in lower case; of accounts whose emails differ only in case, one gets the lower-case form
--- (the one that has it, else the oldest) and the others keep theirs and log in by name.
-UPDATE users u SET email = lower(u.email)
-FROM (SELECT user_id, row_number() OVER (
-          PARTITION BY lower(email) ORDER BY email <> lower(email), created_at, user_id) AS place
-      FROM users) ranked
-WHERE ranked.user_id = u.user_id AND ranked.place = 1 AND u.email <> lower(u.email);
+-- (the one that has it, else the oldest) and the others keep theirs and log in by name. COLLATE "C": a Turkish database
+-- would make another letter of I.
+UPDATE users u SET email = folded.email
+FROM (SELECT user_id, email, row_number() OVER (PARTITION BY email ORDER BY changed, created_at, user_id) AS place
+      FROM (SELECT user_id, lower(email COLLATE "C") AS email, email <> lower(email COLLATE "C") AS changed, created_at
+            FROM users) every) folded
+WHERE folded.user_id = u.user_id AND folded.place = 1 AND u.email <> folded.email;
 
 UPDATE users SET
     display_name = coalesce(display_name, username),

@@ -46,6 +46,8 @@ SQLSTATES: Mapping[str, _Row] = {
               "Look with `chatsys monitor running_queries`; CHATSYS_STATEMENT_TIMEOUT raises the limit."),
     "25006": (errors.ReadOnlyDatabase, "The database on {host} is read-only or a standby.",
               "Point DATABASE_URL at the primary server."),
+    "55P03": (errors.StoreUnavailable, "Another connection holds the tables of {database}.",
+              "Stop the programs that use the database, then try again."),
     "57P01": (errors.ServerShuttingDown, "The database on {host} is shutting down.", "Start it again."),
     "57P02": (errors.ServerShuttingDown, "The database on {host} is recovering from a crash.", "Wait a moment."),
     "57P03": (errors.ServerShuttingDown, "The database on {host} is starting up or shutting down.",

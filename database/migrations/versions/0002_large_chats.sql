@@ -81,9 +81,9 @@ BEGIN
         WHERE m.message_id = a.message_id AND NOT m.is_read
         RETURNING m.room_id
     )
-    UPDATE rooms r SET read_count = r.read_count + new.reads
-    FROM (SELECT room_id, count(*) AS reads FROM first GROUP BY room_id) new
-    WHERE r.room_id = new.room_id;
+    UPDATE rooms r SET read_count = r.read_count + counted.reads
+    FROM (SELECT room_id, count(*) AS reads FROM first GROUP BY room_id) counted
+    WHERE r.room_id = counted.room_id;
     RETURN NULL;
 END
 $$;
@@ -102,9 +102,9 @@ BEGIN
           AND NOT EXISTS (SELECT FROM message_reads r WHERE r.message_id = m.message_id)
         RETURNING m.room_id
     )
-    UPDATE rooms r SET read_count = r.read_count - old.reads
-    FROM (SELECT room_id, count(*) AS reads FROM unread GROUP BY room_id) old
-    WHERE r.room_id = old.room_id;
+    UPDATE rooms r SET read_count = r.read_count - counted.reads
+    FROM (SELECT room_id, count(*) AS reads FROM unread GROUP BY room_id) counted
+    WHERE r.room_id = counted.room_id;
     RETURN NULL;
 END
 $$;

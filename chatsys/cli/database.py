@@ -1,0 +1,53 @@
+"""Which database a command works on, and how sizes and names are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from chatsys.errors import OperatorError
+from chatsys.settings import Settings, read_settings
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        help="postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL.",
+    ),
+]
+
+
+@contextmanager
+def opened_database(url: str | None) -> Iterator[tuple[str, Settings]]:
+    """The URL that libpq takes, TLS settings included, and the settings. A private PostgreSQL runs for the block."""
+    settings = read_settings({"DATABASE_URL": url})
+    chosen = settings.database_url or "embedded://"
+    if chosen.startswith("memory://"):
+        raise OperatorError(
+            "The memory store has no database.", hint="Name a server with --database-url or DATABASE_URL."
+        )
+    from chatsys.store.postgres.address import read_url
+
+    if chosen.startswith("embedded://"):
+        from pathlib import Path
+
+        from chatsys.store.embedded import embedded_server
+
+        folder = chosen.removeprefix("embedded://")
+        with embedded_server(Path(folder) if folder else settings.data_dir / "postgres") as server:
+            yield server, settings
+    else:
+        yield read_url(chosen, ssl=settings.db_ssl, ca_file=settings.db_ssl_ca_file).libpq, settings
+
+
+def shown_size(size: float) -> str:
+    """Bytes as a person reads them, in powers of 1024."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

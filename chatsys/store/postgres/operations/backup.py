@@ -1,0 +1,120 @@
+"""Back up a database to one file, and prove that the file restores."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from chatsys.errors import OperatorError
+from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences, fingerprint
+from chatsys.store.postgres.operations.restore import restore
+from chatsys.store.postgres.operations.tools import environment, failure, find_tools
+
+
+class Backup(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished backup: its size in bytes, the seconds it took, and what a scratch database proved of it."""
+
+    file: Path
+    size: int
+    seconds: float
+    proof: tuple[TableFingerprint, ...] = ()
+
+
+def backup(conninfo: str, file: Path, *, verify: bool = False) -> Backup:
+    """Write the whole database to ``file``: plain SQL if its name ends in .sql, else pg_dump's custom format.
+
+    The file appears under its name only when it is complete. With ``verify`` it is restored into a scratch database
+    on the same server, and every table's count and checksum compared with the snapshot that was dumped.
+    Raises OperatorError if pg_dump fails or the copy differs; what psycopg raises if the database can't be reached.
+    """
+    started = time.monotonic()
+    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with psycopg.connect(conninfo) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            _dump(connection, conninfo, partial, plain=file.suffix == ".sql")
+            expected = fingerprint(connection) if verify else ()
+        if verify:
+            _prove(conninfo, partial, expected)
+        partial.replace(file)
+    except OSError as error:
+        raise OperatorError(f"{file} can't be written: {error.strerror}.", hint="Choose another place.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return Backup(file=file, size=file.stat().st_size, seconds=time.monotonic() - started, proof=expected)
+
+
+def _dump(connection: psycopg.Connection[Any], conninfo: str, file: Path, *, plain: bool) -> None:
+    """Run pg_dump on the snapshot that ``connection`` holds, so that both see the same rows."""
+    tools = find_tools(connection.info.server_version // 10_000)
+    row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+    file.touch(mode=0o600, exist_ok=False)  # a dump has password hashes in it
+    done = subprocess.run(
+        tools.command(
+            "pg_dump",
+            f"--format={'plain' if plain else 'custom'}",
+            "--no-owner",
+            "--no-privileges",
+            "--no-password",
+            f"--snapshot={row[0] if row else ''}",
+            f"--file={file}",
+        ),
+        env=environment(conninfo),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise OperatorError(
+            f"pg_dump failed: {failure(done.stderr)}.",
+            hint="The role must be able to read every table; run it as the owner of the database.",
+        )
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _prove(conninfo: str, file: Path, expected: tuple[TableFingerprint, ...]) -> None:
+    with scratch_database(conninfo) as scratch:
+        restore(scratch, file)
+        with psycopg.connect(scratch) as connection:
+            found = fingerprint(connection)
+    wrong = differences(expected, found)
+    if wrong:
+        raise OperatorError(
+            "The backup does not hold what the database holds. " + " ".join(wrong),
+            hint="No file was written. Check the disk, then run the backup again.",
+        )
+
+
+@contextmanager
+def scratch_database(conninfo: str) -> Iterator[str]:
+    """An empty database on the same server, dropped at the end; its conninfo.
+
+    Raises OperatorError if the role may not create databases.
+    """
+    name = f"chatsys_scratch_{secrets.token_hex(6)}"
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        try:
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise OperatorError(
+                "The role may not create a scratch database.",
+                hint=f"As a superuser: ALTER ROLE {connection.info.user} CREATEDB",
+            ) from error
+        try:
+            yield make_conninfo(conninfo, dbname=name)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -1,0 +1,175 @@
+"""Restore a backup into a database: everything that is in it is replaced, or nothing is changed.
+
+Both formats become one SQL script that goes to psql inside one transaction. COMMIT is sent only once the whole file
+has been read without an error, so a killed process or a cut file leaves the database as it was.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import psycopg
+
+from chatsys.errors import OperatorError
+from chatsys.store.postgres.operations.tools import Tools, environment, failure, find_tools
+
+_CUSTOM_MAGIC = b"PGDMP"
+_PLAIN_END = b"-- PostgreSQL database dump complete"
+_TAIL = 4096
+
+# Drops everything in the schema public but what belongs to an extension, which a dump creates only if it is missing,
+# and what goes with its table.
+EMPTY_PUBLIC = b"""
+DO $$
+DECLARE
+    commands text[] := array(
+        SELECT format('DROP %s IF EXISTS %s CASCADE', kind, name)
+        FROM (
+            SELECT 'pg_class'::regclass AS catalog, c.oid, c.oid::regclass::text AS name, c.relnamespace AS schema,
+                   CASE c.relkind WHEN 'r' THEN 'TABLE' WHEN 'p' THEN 'TABLE' WHEN 'v' THEN 'VIEW'
+                       WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE'
+                   END AS kind
+            FROM pg_class c
+            UNION ALL
+            SELECT 'pg_proc'::regclass, p.oid, p.oid::regprocedure::text, p.pronamespace, 'ROUTINE' FROM pg_proc p
+            UNION ALL
+            SELECT 'pg_type'::regclass, t.oid, t.oid::regtype::text, t.typnamespace, 'TYPE'
+            FROM pg_type t WHERE t.typtype IN ('d', 'e')
+        ) object
+        WHERE schema = 'public'::regnamespace AND kind IS NOT NULL
+          AND NOT EXISTS (SELECT FROM pg_depend d
+                          WHERE d.classid = object.catalog AND d.objid = object.oid AND d.deptype IN ('e', 'i', 'a'))
+    );
+    command text;
+BEGIN
+    FOREACH command IN ARRAY commands LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$;
+"""
+
+# Lines of a dump that a server older than pg_dump, or a role that does not own the extensions, would refuse.
+_SKIPPED = (
+    b"SET transaction_timeout = ",
+    b"COMMENT ON EXTENSION ",
+    b"CREATE SCHEMA public;",
+    b"COMMENT ON SCHEMA public ",
+)
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished restore: bytes of SQL that were run, and the seconds it took."""
+
+    size: int
+    seconds: float
+
+
+def restore(conninfo: str, file: Path) -> Restored:
+    """Replace everything in the database's schema ``public`` by what ``file`` holds, in one transaction.
+
+    Raises OperatorError if the file is no complete backup or a statement fails; nothing has changed then.
+    """
+    started = time.monotonic()
+    plain = _check(file)
+    with psycopg.connect(conninfo) as connection:
+        tools = find_tools(connection.info.server_version // 10_000)
+    with _script(tools, file, plain=plain) as lines:
+        size = _run(tools, conninfo, lines)
+    return Restored(size=size, seconds=time.monotonic() - started)
+
+
+def _check(file: Path) -> bool:
+    """True for a plain file, false for a custom one. Raises OperatorError for anything else."""
+    try:
+        with file.open("rb") as content:
+            if content.read(len(_CUSTOM_MAGIC)) == _CUSTOM_MAGIC:
+                return False
+            content.seek(max(0, file.stat().st_size - _TAIL))
+            complete = _PLAIN_END in content.read()
+    except OSError as error:
+        raise OperatorError(f"{file} can't be read: {error.strerror}.", hint="Check the file's name.") from error
+    if not complete:
+        raise OperatorError(
+            f"{file} is not a complete backup: it is neither pg_dump's custom format nor plain SQL with pg_dump's "
+            "closing line.",
+            hint="Take another copy of the backup.",
+        )
+    return True
+
+
+@contextmanager
+def _script(tools: Tools, file: Path, *, plain: bool) -> Iterator[Iterable[bytes]]:
+    """The backup as lines of SQL. Raises OperatorError at the end if the custom file could not be read whole."""
+    if plain:
+        with file.open("rb") as lines:
+            yield lines
+        return
+    with tempfile.TemporaryFile() as errors:
+        command = tools.command("pg_restore", "--no-owner", "--no-privileges", "--file=-", str(file))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL) as process:
+            yield _checked(process, errors, file)
+
+
+def _checked(process: subprocess.Popen[bytes], errors: IO[bytes], file: Path) -> Iterator[bytes]:
+    assert process.stdout is not None
+    yield from process.stdout
+    if process.wait():
+        errors.seek(0)
+        raise OperatorError(
+            f"{file} can't be read as a backup: {failure(errors.read().decode(errors='replace'))}. "
+            "Nothing was changed.",
+            hint="Take another copy of the backup, or install the client programs that made it.",
+        )
+
+
+def _run(tools: Tools, conninfo: str, lines: Iterable[bytes]) -> int:
+    """Send the script to psql; the bytes sent. COMMIT goes last, and only if every line was there."""
+    command = tools.command("psql", "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--file=-")
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command, env=environment(conninfo), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+        ) as psql,
+    ):
+        assert psql.stdin is not None
+        size = 0
+        try:
+            with suppress(BrokenPipeError):  # psql stopped at an error; what it wrote says which
+                psql.stdin.write(b"BEGIN;\nSET LOCAL statement_timeout = 0;\n" + EMPTY_PUBLIC)
+                for line in _portable(lines):
+                    size += psql.stdin.write(line)
+                psql.stdin.write(b"COMMIT;\n")
+        except BaseException:
+            psql.kill()  # before its input ends, which it could take for the end of the script
+            raise
+        finally:
+            with suppress(BrokenPipeError):
+                psql.stdin.close()
+        if psql.wait():
+            errors.seek(0)
+            raise OperatorError(
+                f"The restore failed and nothing was changed: {failure(errors.read().decode(errors='replace'))}.",
+                hint="The role must own the tables that are replaced.",
+            )
+    return size
+
+
+def _portable(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The script without the lines that not every server takes. Rows of COPY pass untouched."""
+    copying = False
+    for line in lines:
+        if copying:
+            copying = line.rstrip(b"\r\n") != b"\\."
+        elif line.startswith(_SKIPPED):
+            continue
+        else:
+            copying = line.startswith(b"COPY ") and line.rstrip().endswith(b"FROM stdin;")
+        yield line

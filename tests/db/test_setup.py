@@ -1,0 +1,144 @@
+"""chatsys db init, migrate, status and reset, as an operator runs them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from chatsys.resources import database_dir
+from chatsys.store.postgres.address import with_database
+from tests.db.conftest import Server, as_role, chatsys, content, fill_chat, role, rows, run
+
+DEFAULT_ROOMS = [("general",), ("random",), ("tech",)]
+SECRET = "a secret of more than thirty-two bytes"
+
+
+@pytest.fixture
+def missing(server: Server) -> Iterator[str]:
+    """The URL of a database that does not exist, dropped if a test made it."""
+    name = f"missing_{uuid.uuid4().hex}"
+    yield with_database(server.url, name)
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def succeeds(*arguments: str, said: str = "", **environment: str) -> str:
+    """What the command said; it must have worked."""
+    done = chatsys(*arguments, stdin=said, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def fails(*arguments: str, said: str = "", **environment: str) -> str:
+    """What the command said on standard error; it must have failed with exit status 1 and no traceback."""
+    done = chatsys(*arguments, stdin=said, **environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_init_creates_the_database_and_the_default_rooms(missing: str) -> None:
+    said = succeeds("db", "init", "--database-url", missing)
+    assert said.startswith("Created the database missing_")
+    assert rows(missing, "SELECT room_name FROM rooms ORDER BY 1") == DEFAULT_ROOMS
+
+
+def test_init_twice_changes_nothing(missing: str) -> None:
+    succeeds("db", "init", "--database-url", missing)
+    before = content(missing)
+    assert succeeds("db", "init", "--database-url", missing).endswith("; nothing to do.\n")
+    assert content(missing) == before
+
+
+def test_init_of_a_role_that_may_not_create_says_who_can(server: Server, missing: str) -> None:
+    with role(server) as name:
+        said = fails("db", "init", "--database-url", as_role(missing, name))
+    assert f"the role {name} may not create it" in said
+    assert f"createdb --owner={name} missing_" in said
+
+
+def test_init_of_a_role_without_rights_on_the_schema_says_what_to_grant(server: Server, empty: str) -> None:
+    run(empty, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    with role(server) as name:
+        said = fails("db", "init", "--database-url", as_role(empty, name))
+    assert "lacks a right: permission denied for schema public" in said
+    assert "GRANT" in said
+
+
+def test_migrate_upgrades_an_older_schema_and_keeps_its_rows(server: Server) -> None:
+    with server.database("template0") as url:
+        run(url, (database_dir() / "migrations" / "versions" / "0001_tables.sql").read_text(encoding="utf-8"))
+        run(url, "CREATE TABLE alembic_version (version_num varchar(32)); INSERT INTO alembic_version VALUES ('0001')")
+        fill_chat(url, 20)
+        messages = rows(url, "SELECT message_id, seq, message_text, created_at FROM messages ORDER BY seq")
+        assert "went from version 0001 to" in succeeds("db", "migrate", "--database-url", url)
+        assert rows(url, "SELECT message_id, seq, message_text, created_at FROM messages ORDER BY seq") == messages
+
+
+def test_migrate_of_an_empty_database_says_init(empty: str) -> None:
+    assert "has no chatsys schema. Create it with `chatsys db init`." in fails("db", "migrate", "--database-url", empty)
+
+
+def test_a_schema_newer_than_the_program_is_left_alone(fresh: str) -> None:
+    run(fresh, "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32))")
+    run(fresh, "DELETE FROM alembic_version; INSERT INTO alembic_version VALUES ('9999')")
+    for command in ("init", "migrate"):
+        assert "is at 9999, which this program" in fails("db", command, "--database-url", fresh)
+
+
+def test_status_shows_version_rows_and_connections(missing: str) -> None:
+    succeeds("db", "init", "--database-url", missing)
+    fill_chat(missing, 1_234)
+    said = succeeds("db", "status", "--database-url", missing)
+    assert "1,234" in said
+    for word in ("schema version", "pending migrations", "none", "MiB", "connections", "PostgreSQL 1"):
+        assert word in said
+
+
+def test_status_of_an_empty_database_names_what_is_pending(empty: str) -> None:
+    said = succeeds("db", "status", "--database-url", empty)
+    assert "none: run `chatsys db init`" in said
+    assert "0001" in said
+
+
+def test_reset_deletes_everything(fresh: str) -> None:
+    fill_chat(fresh, 10)
+    run(fresh, "CREATE TABLE of_others (n int)")
+    succeeds("db", "reset", "--yes", "--database-url", fresh)
+    assert rows(fresh, "SELECT room_name FROM rooms ORDER BY 1") == DEFAULT_ROOMS
+    assert rows(fresh, "SELECT to_regclass('of_others'), (SELECT count(*) FROM users)") == [(None, 0)]
+
+
+@pytest.mark.parametrize("said", ["", "\n", "yes\n", "another\n"])
+def test_reset_in_production_needs_the_name_typed(fresh: str, said: str) -> None:
+    fill_chat(fresh, 10)
+    before = content(fresh)
+    done = chatsys(
+        "db", "reset", "--yes", "--database-url", fresh, stdin=said, CHATSYS_ENV="production", JWT_SECRET=SECRET
+    )
+    assert done.returncode == 1
+    assert content(fresh) == before
+
+
+def test_reset_in_production_works_with_the_name_typed(fresh: str) -> None:
+    fill_chat(fresh, 10)
+    name = rows(fresh, "SELECT current_database()")[0][0]
+    arguments = ("db", "reset", "--yes", "--database-url", fresh)
+    succeeds(*arguments, said=f"{name}\n", CHATSYS_ENV="production", JWT_SECRET=SECRET)
+    assert rows(fresh, "SELECT count(*) FROM users") == [(0,)]
+
+
+def test_reset_does_not_wait_for_ever_for_a_table_in_use(fresh: str) -> None:
+    fill_chat(fresh, 3)
+    with psycopg.connect(fresh) as other:
+        other.execute("SELECT count(*) FROM messages")
+        said = fails("db", "reset", "--yes", "--database-url", fresh)
+    assert "Stop the programs that use the database" in said
+    assert rows(fresh, "SELECT count(*) FROM messages") == [(3,)]
+
+
+def test_the_memory_store_has_no_database() -> None:
+    assert "The memory store has no database. Name a server" in fails("db", "status", "--database-url", "memory://")
