@@ -1,0 +1,214 @@
+"""Socket.IO over WebSocket with plain sockets: Engine.IO 4, Socket.IO 5, RFC 6455.
+
+A client frame must be masked; the mask here is zero, which the RFC allows and which costs nothing. Frames of the server
+are never fragmented by the servers measured here; a frame of another kind than text, ping or close is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from chatsys.errors import OperatorError
+
+_RECEIVE = 262_144
+_ENGINE_PING = b"\x81\x012"
+_ENGINE_PONG = b"3"
+_CLOSE = 0x8
+_TEXT = 0x1
+_encode = msgspec.json.Encoder().encode
+
+
+class Member:
+    """One client: its socket, and what arrived as (monotonic nanoseconds, bytes)."""
+
+    __slots__ = ("arrived", "closed", "count", "expected", "reading", "sid", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.arrived: list[tuple[int, bytes]] = []
+        self.count = 0
+        self.expected = 0
+        self.closed = False
+        self.reading = True
+        self.sid = ""
+
+    def emit(self, event: str, payload: Any, ack: int | None = None) -> int:
+        """Send one event; the time just before it left, in monotonic nanoseconds."""
+        number = b"" if ack is None else str(ack).encode()
+        frame = text_frame(b"42" + number + _encode([event, payload]))
+        sent = time.monotonic_ns()
+        self.sock.sendall(frame)
+        return sent
+
+    def forget(self) -> None:
+        """Drop what arrived so far."""
+        self.arrived.clear()
+        self.count = 0
+
+    def events(self) -> Iterator[tuple[int, str, Any]]:
+        """What arrived, parsed: (monotonic nanoseconds of arrival, event, payload)."""
+        for at, text in frames(self.arrived):
+            if text.startswith(b"42"):
+                event, *payload = msgspec.json.decode(text[text.index(b"[") :])
+                yield at, event, payload[0] if payload else None
+
+
+class Crowd:
+    """Members of one process, read by one selector."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._selector = selectors.DefaultSelector()
+        self.members: list[Member] = []
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for member in self.members:
+            member.sock.close()
+        self._selector.close()
+
+    def connect(self) -> Member:
+        """A new member, connected to the default namespace. Raises OperatorError if the server refuses it."""
+        sock = socket.create_connection(self._address, timeout=30)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        key = base64.b64encode(os.urandom(16)).decode()
+        host, port = self._address
+        sock.sendall(
+            f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        member = Member(sock)
+        rest = _read_response(sock)
+        if rest:
+            member.arrived.append((time.monotonic_ns(), rest))
+        self._wait_for_text(member, b"0{")
+        sock.sendall(text_frame(b"40"))
+        member.sid = msgspec.json.decode(self._wait_for_text(member, b"40")[2:])["sid"]
+        sock.setblocking(False)
+        member.forget()
+        self.members.append(member)
+        self._selector.register(sock, selectors.EVENT_READ, member)
+        return member
+
+    def pause(self, member: Member) -> None:
+        """Stop reading a member's socket."""
+        self._selector.unregister(member.sock)
+        member.reading = False
+
+    def pump(self, seconds: float, marker: bytes = b"", each: Callable[[Member, int], None] | None = None) -> int:
+        """Read what arrives within ``seconds``, or until something has.
+
+        Each piece adds the occurrences of ``marker`` in it to its member's ``count``, and ``each`` is told of the
+        member and that number when there are any. Returns the occurrences in all.
+        """
+        total = 0
+        for key, _ in self._selector.select(seconds):
+            member: Member = key.data
+            try:
+                piece = member.sock.recv(_RECEIVE)
+            except BlockingIOError:
+                continue
+            except OSError:
+                piece = b""
+            if not piece:
+                self._selector.unregister(member.sock)
+                member.closed = True
+                continue
+            member.arrived.append((time.monotonic_ns(), piece))
+            if piece.endswith(_ENGINE_PING):
+                member.sock.send(text_frame(_ENGINE_PONG))
+            if marker and (found := piece.count(marker)):
+                member.count += found
+                total += found
+                if each is not None:
+                    each(member, found)
+        return total
+
+    def pump_until(self, done: Callable[[], bool], timeout: float, marker: bytes = b"") -> bool:
+        """Read until ``done`` or for ``timeout`` seconds; whether it was done."""
+        deadline = time.monotonic() + timeout
+        while not done():
+            if time.monotonic() > deadline:
+                return False
+            self.pump(0.05, marker)
+        return True
+
+    def _wait_for_text(self, member: Member, prefix: bytes) -> bytes:
+        while True:
+            for _, text in frames(member.arrived):
+                if text.startswith(prefix):
+                    return text
+            piece = member.sock.recv(_RECEIVE)
+            if not piece:
+                raise OperatorError("The server closed a connection that was being made.")
+            member.arrived.append((time.monotonic_ns(), piece))
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A masked text frame (RFC 6455 §5.2) whose mask is zero."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((0x81, 0x80 | size))
+    elif size < 65_536:
+        head = b"\x81\xfe" + size.to_bytes(2, "big")
+    else:
+        head = b"\x81\xff" + size.to_bytes(8, "big")
+    return head + b"\0\0\0\0" + payload
+
+
+def frames(pieces: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """The text frames in what arrived; the time of each is that of the piece which completed it."""
+    pending = b""
+    for at, piece in pieces:
+        pending += piece
+        position = 0
+        while (end := _frame_end(pending, position)) is not None:
+            start, stop = end
+            opcode = pending[position] & 0x0F
+            if opcode == _TEXT:
+                yield at, pending[start:stop]
+            elif opcode < _CLOSE:
+                raise OperatorError("The server sent a frame that is not text.")
+            position = stop
+        pending = pending[position:]
+
+
+def _frame_end(data: bytes, position: int) -> tuple[int, int] | None:
+    """Where the payload of the frame at ``position`` starts and stops; None if it is not complete."""
+    if len(data) < position + 2:
+        return None
+    size = data[position + 1] & 0x7F
+    start = position + 2
+    if size >= 126:
+        wide = 2 if size == 126 else 8
+        if len(data) < start + wide:
+            return None
+        size = int.from_bytes(data[start : start + wide], "big")
+        start += wide
+    return (start, start + size) if len(data) >= start + size else None
+
+
+def _read_response(sock: socket.socket) -> bytes:
+    """Read the answer to the handshake; what came behind it."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = sock.recv(65_536)
+        if not piece:
+            raise OperatorError("The server closed a connection that was being made.")
+        data += piece
+    head, _, rest = data.partition(b"\r\n\r\n")
+    if b" 101 " not in head.split(b"\r\n", 1)[0] + b" ":
+        raise OperatorError(f"The server refused a WebSocket: {head.splitlines()[0].decode('latin-1')}")
+    return rest

@@ -1,0 +1,67 @@
+"""The baseline of the doors: python-socketio and uvicorn as they come, doing what a chat must and no more.
+
+Run as ``python -m chatsys.lab.stock PORT``. It answers the events of a crowd with the same names and a message of the
+same shape and size as the reference server's, keeps nothing, and gives no list of users.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import defaultdict
+from typing import Any
+
+import socketio
+import uvicorn
+
+_AVATAR = "https://ui-avatars.com/api/?name=member%200&background=667eea&color=fff"
+
+
+def stock_app() -> Any:
+    """An ASGI app: an AsyncServer with default options and three handlers."""
+    server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins="*")
+    rooms: dict[str, str] = {}
+    numbers: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
+
+    @server.event
+    async def join(sid: str, payload: dict[str, Any]) -> None:
+        rooms[sid] = payload["room"]
+        await server.enter_room(sid, payload["room"])
+        await server.emit("message-history", [], to=sid)
+
+    @server.on("send-message")
+    async def send_message(sid: str, payload: dict[str, Any]) -> None:
+        room = rooms[sid]
+        number = next(numbers[room])
+        message = {
+            "id": f"01900000-0000-7000-8000-{number:012d}",
+            "seq": number,
+            "username": "member 0",
+            "displayName": "member 0",
+            "avatar": _AVATAR,
+            "userId": "guest-" + sid,
+            "message": payload["message"],
+            "room": room,
+            "timestamp": "2026-01-01T00:00:00.000Z",
+            "delivered": False,
+            "deliveredTo": [],
+            "read": False,
+            "readBy": [],
+            "editedAt": None,
+        }
+        await server.emit("receive-message", message, room=room)
+
+    @server.event
+    async def disconnect(sid: str, reason: str) -> None:
+        rooms.pop(sid, None)
+
+    return socketio.ASGIApp(server)
+
+
+def main() -> None:
+    """Serve on 127.0.0.1 at the port named on the command line."""
+    uvicorn.run(stock_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
