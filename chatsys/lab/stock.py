@@ -23,13 +23,11 @@ def stock_app() -> Any:
     rooms: dict[str, str] = {}
     numbers: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
 
-    @server.event
     async def join(sid: str, payload: dict[str, Any]) -> None:
         rooms[sid] = payload["room"]
         await server.enter_room(sid, payload["room"])
         await server.emit("message-history", [], to=sid)
 
-    @server.on("send-message")
     async def send_message(sid: str, payload: dict[str, Any]) -> None:
         room = rooms[sid]
         number = next(numbers[room])
@@ -51,9 +49,12 @@ def stock_app() -> Any:
         }
         await server.emit("receive-message", message, room=room)
 
-    @server.event
     async def disconnect(sid: str, reason: str) -> None:
         rooms.pop(sid, None)
+
+    server.on("join", join)
+    server.on("send-message", send_message)
+    server.on("disconnect", disconnect)
 
     return socketio.ASGIApp(server)
 

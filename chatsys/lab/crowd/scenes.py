@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -41,10 +42,16 @@ def fanout(url: str, *, members: int, messages: int, window: int = 4, text_bytes
         seconds = time.monotonic() - started
         cpu = time.process_time() - cpu
         latencies, audit = _deliveries(crowd.members, sent)
-        return {"deliveries": len(latencies), "seconds": seconds, "generator_cpu": cpu, "latency_us": latencies, **audit}
+        return {
+            "deliveries": len(latencies),
+            "seconds": seconds,
+            "generator_cpu": cpu,
+            "latency_us": latencies,
+            **audit,
+        }
 
 
-def senders(url: str, *, senders: int, seconds: float, text_bytes: int = 64, acknowledged: bool = False) -> Result:
+def senders(url: str, *, senders: int, seconds: float, text_bytes: int = 64) -> Result:
     """Each sender alone in a room, in a closed loop: the next message leaves when the last one's echo is there.
 
     A fifth of ``seconds`` goes ahead as warm-up. ``stored`` is what the server's room statistics count afterwards.
@@ -261,7 +268,7 @@ def _deliveries(members: Iterable[Member], sent: Sequence[int]) -> tuple[list[fl
         different = set(numbers)
         doubled += len(numbers) - len(different)
         lost += max(0, len(sent) - len(different))
-        swapped += sum(later <= earlier for earlier, later in zip(numbers, numbers[1:], strict=False))
+        swapped += sum(later <= earlier for earlier, later in pairwise(numbers))
         first = min(different, default=0)
         latencies += [(at - sent[seq - first]) / 1e3 for at, seq in got if seq - first < len(sent)]
     return latencies, {"lost": lost, "doubled": doubled, "swapped": swapped}

@@ -30,15 +30,13 @@ _encode = msgspec.json.Encoder().encode
 class Member:
     """One client: its socket, and what arrived as (monotonic nanoseconds, bytes)."""
 
-    __slots__ = ("arrived", "closed", "count", "expected", "reading", "sid", "sock")
+    __slots__ = ("arrived", "closed", "count", "sid", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.arrived: list[tuple[int, bytes]] = []
         self.count = 0
-        self.expected = 0
         self.closed = False
-        self.reading = True
         self.sid = ""
 
     def emit(self, event: str, payload: Any, ack: int | None = None) -> int:
@@ -103,9 +101,9 @@ class Crowd:
         return member
 
     def pause(self, member: Member) -> None:
-        """Stop reading a member's socket."""
+        """Stop reading a member's socket, and let the kernel keep little for it."""
+        member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._selector.unregister(member.sock)
-        member.reading = False
 
     def pump(self, seconds: float, marker: bytes = b"", each: Callable[[Member, int], None] | None = None) -> int:
         """Read what arrives within ``seconds``, or until something has.
