@@ -28,6 +28,7 @@ from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.opening import Realtime, RealtimeOptions, open_realtime
 from chatsys.settings import Settings, token_secret
 from chatsys.store.opening import StoreOptions, open_store
+from chatsys.web.protocol import HttpProtocol
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ class _Server(uvicorn.Server):
 def _uvicorn_config(application: Callable[..., Any], settings: Settings, realtime: Realtime) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http="httptools",
+        http=HttpProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -7,7 +7,7 @@ import urllib.parse
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from chatsys.chat.bundle import Chat
 from chatsys.errors import MalformedRequest, RequestTooLarge
@@ -79,10 +79,13 @@ async def fields(request: Request) -> dict[str, Any]:
 
 async def _body(request: Request) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise RequestTooLarge
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise RequestTooLarge
+    except ClientDisconnect as error:
+        raise MalformedRequest from error
     return bytes(body)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from .clients import Client, register
+from .serving import Served
 
 STORES = ("memory", "postgresql")
 
@@ -123,3 +124,39 @@ async def connect(server: Server) -> AsyncIterator[Connect]:
 def account(server: Server) -> Callable[[], Awaitable[dict[str, Any]]]:
     """Registers accounts: the answer of the server, with ``user`` and ``token``."""
     return lambda: register(server.url)
+
+
+Serve = Callable[..., Served]
+"""Starts a server of the test's own: ``serve(*arguments, **environ)``."""
+
+
+@pytest.fixture(params=STORES)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store of the test's own."""
+    return "memory://" if request.param == "memory" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Serve]:
+    """Starts servers, come up or not, on free ports; they end with the test."""
+    servers: list[Served] = []
+
+    def go(*arguments: str, **environ: str) -> Served:
+        servers.append(Served(tmp_path, *arguments, **{"PORT": "0", **environ}))
+        return servers[-1]
+
+    yield go
+    for served in servers:
+        served.kill()
+
+
+@pytest.fixture
+def serve(start: Serve) -> Serve:
+    """Starts servers that must come up."""
+
+    def go(*arguments: str, **environ: str) -> Served:
+        served = start(*arguments, **environ)
+        assert served.url, served.stderr
+        return served
+
+    return go

@@ -1,0 +1,101 @@
+"""Bytes that no HTTP library would send: each gets an answer or a closed connection, and the server goes on."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import httpx
+import pytest
+
+from tests.flow.serving import Served
+
+REGISTER = b"POST /api/auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+def talk(port: int, *parts: bytes) -> bytes:
+    """Send the parts, then read until the server closes or falls silent."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.settimeout(1)
+        try:
+            for part in parts:
+                connection.sendall(part)
+            while chunk := connection.recv(65_536):
+                received += chunk
+        except (TimeoutError, ConnectionError):
+            return received
+    return received
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    served = Served(tmp_path_factory.mktemp("raw"), "--database-url", "memory://", "--port", "0")
+    assert served.url, served.stderr
+    yield served
+    served.kill()
+
+
+NOT_HTTP = {
+    "nothing of HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
+    "words": b"hello there\r\n\r\n",
+    "a null character in the path": b"GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "bytes over 127 in the path": b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no path": b"GET  HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a header without a colon": b"GET / HTTP/1.1\r\nHost\r\n\r\n",
+    "two lengths": REGISTER + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "a negative length": REGISTER + b"Content-Length: -1\r\n\r\n",
+    "a length beyond all bounds": REGISTER + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n",
+    "a chunk size that is none": REGISTER + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "an unknown version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "CONNECT": b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", NOT_HTTP)
+def test_what_is_not_http_gets_400_or_a_closed_connection(server, name):
+    received = talk(server.port, NOT_HTTP[name])
+    if received:
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 4")
+        assert json.loads(body)["success"] is False
+    assert httpx.get(f"{server.url}/api/health").status_code == 200
+    assert "Traceback" not in server.stderr
+
+
+def test_a_head_without_end_is_cut_off(server):
+    received = talk(
+        server.port, b"GET / HTTP/1.1\r\n", *[b"x-%d: %s\r\n" % (number, b"y" * 4096) for number in range(400)]
+    )
+    assert received.startswith(b"HTTP/1.1 431") or received == b""
+    assert httpx.get(f"{server.url}/api/health").status_code == 200
+
+
+def test_many_requests_on_one_connection_are_answered_in_order(server):
+    request = b"GET /api/users/search/%d HTTP/1.1\r\nHost: x\r\n\r\n"
+    received = talk(server.port, b"".join(request % number for number in range(200)))
+    asked = [json.loads(part.split(b"\r\n\r\n")[1])["query"] for part in received.split(b"HTTP/1.1 200 OK")[1:]]
+    assert asked == [str(number) for number in range(200)]
+
+
+def test_a_body_that_is_too_long_is_413_and_the_connection_can_be_used_on(server):
+    body = b"x" * 102_401
+    tall = REGISTER + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    received = talk(server.port, tall, b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 413")
+    assert b"request entity too large" in received
+    assert b"HTTP/1.1 200" in received
+
+
+def test_an_endless_chunked_body_is_413(server):
+    chunk = b"1000\r\n" + b"x" * 4096 + b"\r\n"
+    received = talk(server.port, REGISTER + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 40)
+    assert received.startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_body_is_forgotten(server):
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(REGISTER + b"Content-Length: 100\r\n\r\n{")
+    assert httpx.get(f"{server.url}/api/health").status_code == 200
+    assert "Traceback" not in server.stderr
