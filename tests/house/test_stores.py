@@ -6,10 +6,10 @@ import ast
 from pathlib import Path
 
 import pytest
-from chatsys.store.postgres import PostgresStore
 
 from chatsys.store.contract import Store
 from chatsys.store.memory import MemoryStore
+from chatsys.store.postgres import PostgresStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
