@@ -11,6 +11,8 @@ HTTP enters by ``web`` and joins the same corridor at ``chat``.
 ==============  ======================================================================
 errors          every error: one tree, a stable code each
 settings        every setting as one table
+logs            log lines, each with the request or socket it is about
+metrics         every number that /metrics shows
 resources       where the files of ``database/`` lie, in a checkout and in a wheel
 model           the language of chat: frozen values and pure rules
 wire            names on the socket and in JSON to and from the model

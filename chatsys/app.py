@@ -15,10 +15,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
-import prometheus_client
 import uvicorn
 
-from chatsys import logs, web
+from chatsys import logs, metrics, web
 from chatsys.chat import operations
 from chatsys.chat.bundle import Chat, Limits, open_chat
 from chatsys.chat.fanout import Fanout
@@ -37,8 +36,6 @@ DRAIN_SECONDS = 4
 
 LAG_INTERVAL = 0.5
 """Seconds between two looks at the event loop's lag."""
-
-_lag = prometheus_client.Gauge("chatsys_event_loop_lag_seconds", "How late the event loop woke a timer, last seen")
 
 
 def run(settings: Settings) -> None:
@@ -232,7 +229,7 @@ async def _watch_lag() -> None:
     while True:
         before = time.monotonic()
         await asyncio.sleep(LAG_INTERVAL)
-        _lag.set(max(0.0, time.monotonic() - before - LAG_INTERVAL))
+        metrics.loop_lag.set(max(0.0, time.monotonic() - before - LAG_INTERVAL))
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chatsys import metrics
 from chatsys.chat.bundle import Chat, new_id
 from chatsys.chat.fanout import (
     MessageDelivered,
@@ -103,6 +104,7 @@ async def send(chat: Chat, session: Session, text: object, client_message_id: ob
         )
     )
     if not posted.duplicate:
+        metrics.messages.inc()
         await chat.fanout.publish(MessagePosted(room=session.room, message=posted.message))
     return posted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import prometheus_client
 from fastapi import APIRouter
@@ -10,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import chatsys
+from chatsys import metrics as numbers
 from chatsys.chat import operations
+from chatsys.errors import StoreError
 from chatsys.web.requests import chat_of
 from chatsys.web.responses import ok, unavailable
 from chatsys.wire import objects
@@ -77,5 +80,11 @@ async def ready(request: Request) -> Response:
 
 @metrics_router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Every counter of this process as Prometheus text."""
+    """Every number of this process as Prometheus text; sessions and rooms are NaN while the store is away."""
+    try:
+        sessions, rooms = await operations.activity(chat_of(request))
+    except StoreError:
+        sessions = rooms = math.nan
+    numbers.sessions.set(sessions)
+    numbers.rooms.set(rooms)
     return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)

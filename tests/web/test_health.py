@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
+from chatsys.chat import conversation
 from chatsys.errors import StoreUnavailable
 from chatsys.web import health
 from tests.web.conftest import client_of
@@ -69,11 +71,48 @@ async def test_not_ready_while_the_store_does_not_answer(chat, client, monkeypat
     assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_metrics_are_prometheus_text(client):
+NUMBERS = [
+    "chatsys_connections",
+    "chatsys_sessions",
+    "chatsys_rooms",
+    "chatsys_messages_total",
+    "chatsys_deliveries_total",
+    "chatsys_flush_size_count",
+    "chatsys_flush_seconds_sum",
+    "chatsys_pool_wait_seconds_sum",
+    "chatsys_waiting_bytes",
+    "chatsys_slow_disconnects_total",
+    "chatsys_event_loop_lag_seconds",
+]
+
+
+def number(page: str, name: str) -> float:
+    (line,) = [line for line in page.splitlines() if line.startswith(f"{name} ")]
+    return float(line.split()[1])
+
+
+async def test_metrics_are_prometheus_text(chat, client, enter):
+    before = (await client.get("/metrics")).text
+    session = await enter("attic", socket_id="s1")
+    await enter("attic", socket_id="s2")
+    await conversation.send(chat, session, "hello")
     answer = await client.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
-    assert "# TYPE process_cpu_seconds_total counter" in answer.text
+    after = answer.text
+    assert all(number(after, name) >= 0 for name in NUMBERS)
+    assert (number(after, "chatsys_sessions"), number(after, "chatsys_rooms")) == (2, 1)
+    assert number(after, "chatsys_messages_total") == number(before, "chatsys_messages_total") + 1
+
+
+async def test_metrics_do_not_need_the_store(chat, client, monkeypatch):
+    async def away():
+        raise StoreUnavailable
+
+    monkeypatch.setattr(chat.store, "activity", away)
+    answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    assert math.isnan(number(answer.text, "chatsys_sessions"))
 
 
 async def test_a_setting_switches_metrics_off(chat):

@@ -1,0 +1,23 @@
+"""Every number that ``/metrics`` shows of this process, in Prometheus' units (contract §14.6).
+
+``sessions`` and ``rooms`` are read from the store when the page is asked for; the others are counted where they happen.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SIZES = tuple(2**power for power in range(15))
+_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+connections = Gauge("chatsys_connections", "Open Socket.IO connections of this process")
+sessions = Gauge("chatsys_sessions", "Sessions in all rooms, of all servers")
+rooms = Gauge("chatsys_rooms", "Rooms with at least one session")
+messages = Counter("chatsys_messages", "Messages stored by this process")
+deliveries = Counter("chatsys_deliveries", "Events handed to connections of this process")
+flush_size = Histogram("chatsys_flush_size", "Writes committed together by one flush", buckets=_SIZES)
+flush_seconds = Histogram("chatsys_flush_seconds", "Time that one flush took", buckets=_SECONDS)
+pool_wait_seconds = Histogram("chatsys_pool_wait_seconds", "Time spent waiting for a connection", buckets=_SECONDS)
+waiting_bytes = Gauge("chatsys_waiting_bytes", "Bytes that wait for connections that do not read fast enough")
+slow_disconnects = Counter("chatsys_slow_disconnects", "Connections closed because their byte budget was spent")
+loop_lag = Gauge("chatsys_event_loop_lag_seconds", "How late the event loop woke a timer, last seen")
