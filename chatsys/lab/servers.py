@@ -1,0 +1,127 @@
+"""Servers as child processes: the one that an operator would start, and the stock one."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from chatsys.errors import OperatorError
+
+START_TIMEOUT = 60.0
+_OWN_SETTINGS = ("CHATSYS_", "DB_", "JWT_", "DATABASE_URL", "REDIS_URL", "CORS_ORIGIN", "PORT")
+_ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
+
+
+class ServerProcess:
+    """A server that listens at ``url``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+        self.popen = process
+        self.url = url
+        self._seen = psutil.Process(process.pid)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Resident memory of the process and its workers."""
+        return sum(int(each.memory_info().rss) for each in self._processes())
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the process and its workers so far."""
+        return sum(sum(each.cpu_times()[:2]) for each in self._processes())
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self._seen, *self._seen.children(recursive=True)]
+
+
+@contextmanager
+def chat_server(
+    database_url: str, *, settings: dict[str, str] | None = None, cpu: int | None = None
+) -> Iterator[ServerProcess]:
+    """``chatsys serve`` on a free port of 127.0.0.1, with nothing in its environment but ``settings``.
+
+    Raises OperatorError with the server's own words if it does not start.
+    """
+    known = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
+    own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "chatsys", "serve", "--host", "127.0.0.1", "--port", "0"]
+    command += ["--database-url", database_url]
+    with tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder, Path(folder, "errors").open("w+b") as errors:
+        with _child(command, known | own | (settings or {}), folder, errors.fileno(), cpu) as process:
+            yield ServerProcess(process, _announced(process, Path(errors.name)))
+
+
+@contextmanager
+def stock_server(*, cpu: int | None = None) -> Iterator[ServerProcess]:
+    """The baseline of :mod:`chatsys.lab.stock` on a free port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "chatsys.lab.stock", str(port)]
+    with _child(command, dict(os.environ), None, None, cpu) as process:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and process.poll() is None:
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.02)
+        else:
+            raise OperatorError("The stock Socket.IO server did not start.")
+        yield ServerProcess(process, f"http://127.0.0.1:{port}")
+
+
+@contextmanager
+def _child(
+    command: list[str], environment: dict[str, str], folder: str | None, errors: int | None, cpu: int | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        start_new_session=True,  # Ctrl-C is for the laboratory, which then stops its servers
+    )
+    try:
+        if cpu is not None:
+            psutil.Process(process.pid).cpu_affinity([cpu])
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _announced(process: subprocess.Popen[bytes], errors: Path) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        found = _ADDRESS.search(line.decode("utf-8", "replace"))
+        if found:
+            return found[1]
+    said = errors.read_text("utf-8", "replace").strip().splitlines()
+    raise OperatorError(
+        f"The server did not start: {said[-1] if said else 'it said nothing'}", hint="Try `chatsys serve` yourself."
+    )
