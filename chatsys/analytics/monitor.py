@@ -18,9 +18,10 @@ from chatsys.analytics import sql
 from chatsys.analytics.catalogue import QUERIES, Query
 from chatsys.analytics.frames import frame_of
 from chatsys.analytics.snapshots import SOURCES, Snapshot
-from chatsys.analytics.source import explained, open_engine, sqlstate
+from chatsys.analytics.source import address_of, explained, open_engine, sqlstate
 from chatsys.analytics.watching import Watch
 from chatsys.errors import OperatorError, UnsupportedServer
+from chatsys.store.postgres.address import Address
 
 _FACTS = text("""
     SELECT current_database()::text, current_user::text, current_setting('server_version'),
@@ -53,7 +54,10 @@ class Monitor:
         """
         stack = ExitStack()
         self.timeout = timeout
-        self.engine = open_engine(url_or_engine, stack) if isinstance(url_or_engine, str) else url_or_engine
+        if isinstance(url_or_engine, str):
+            self.engine, self._address = open_engine(url_or_engine, stack)
+        else:
+            self.engine, self._address = url_or_engine, address_of(url_or_engine)
         self._close = weakref.finalize(self, stack.close)
 
     def close(self) -> None:
@@ -109,7 +113,7 @@ class Monitor:
         return frame
 
     def _connected(self) -> _Reading:
-        return _Reading(self.engine, self.timeout)
+        return _Reading(self.engine, self._address, self.timeout)
 
     def _rows(
         self, connection: Connection, query: Query, version: int, role: str, values: dict[str, int]
@@ -292,8 +296,9 @@ class Monitor:
 class _Reading:
     """A read-only transaction with a time limit, its errors told in chatsys's own."""
 
-    def __init__(self, engine: Engine, timeout: float) -> None:
+    def __init__(self, engine: Engine, address: Address, timeout: float) -> None:
         self._engine = engine
+        self._address = address
         self._timeout = timeout
         self._stack = ExitStack()
 
@@ -304,7 +309,7 @@ class _Reading:
             self._connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(self._timeout * 1000))}"))
         except DBAPIError as error:
             self._stack.close()
-            raise explained(error) from error
+            raise explained(error, self._address) from error
         return self._connection
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -312,7 +317,7 @@ class _Reading:
             self._connection.commit()  # a rollback would be counted, and the monitor would see itself
         self._stack.close()
         if isinstance(error, DBAPIError):
-            raise explained(error) from error
+            raise explained(error, self._address) from error
 
 
 def known(name: str) -> Query:

@@ -9,94 +9,50 @@ import psycopg
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from chatsys.errors import (
-    AuthenticationFailed,
-    BadDatabaseUrl,
-    ConnectionRefused,
-    DatabaseMissing,
-    HostNotFound,
-    PermissionDenied,
-    ServerShuttingDown,
-    StatementTimeout,
-    StoreError,
-    TlsFailed,
-    TooManyConnections,
-)
+from chatsys.errors import BadDatabaseUrl, ChatsysError, StatementTimeout
 from chatsys.store.embedded import embedded_server
+from chatsys.store.postgres.address import Address, read_url
+from chatsys.store.postgres.mapping import translated
 
 APPLICATION = "chatsys monitor"
 EMBEDDED_DIR = Path(".chatsys/postgres")
 CONNECT_SECONDS = 10
 
-_BY_SQLSTATE: dict[str, type[StoreError]] = {
-    "28P01": AuthenticationFailed,
-    "28000": AuthenticationFailed,
-    "3D000": DatabaseMissing,
-    "42501": PermissionDenied,
-    "53300": TooManyConnections,
-    "57014": StatementTimeout,
-    "57P01": ServerShuttingDown,
-    "57P02": ServerShuttingDown,
-    "57P03": ServerShuttingDown,
-}
-# libpq gives no SQLSTATE for a connection that was never made; these are its own words.
-_BY_WORDS: tuple[tuple[str, type[StoreError]], ...] = (
-    ("permission denied", PermissionDenied),
-    ("does not exist", DatabaseMissing),
-    ("password", AuthenticationFailed),
-    ("too many clients", TooManyConnections),
-    ("remaining connection slots", TooManyConnections),
-    ("starting up", ServerShuttingDown),
-    ("shutting down", ServerShuttingDown),
-    ("translate host name", HostNotFound),
-    ("resolve host", HostNotFound),
-    ("SSL", TlsFailed),
-    ("certificate", TlsFailed),
-)
-_HINTS: dict[type[StoreError], str] = {
-    AuthenticationFailed: "Check the user name and password in the URL.",
-    DatabaseMissing: "Make it with `chatsys db init`, or correct the name in the URL.",
-    ConnectionRefused: "Start the server, or correct host and port in the URL.",
-    HostNotFound: "Correct the host in the URL.",
-    PermissionDenied: "Ask for the role pg_monitor and for SELECT on the chat's tables.",
-    StatementTimeout: "Ask for less (minutes=, limit=), or raise Monitor(timeout=...).",
-    TooManyConnections: "Close connections, or raise max_connections.",
-    ServerShuttingDown: "Try again in a moment.",
-    TlsFailed: "Check sslmode and sslrootcert in the URL.",
-}
 
-
-def open_engine(url: str, stack: ExitStack) -> Engine:
+def open_engine(url: str, stack: ExitStack) -> tuple[Engine, Address]:
     """An engine for ``url``, closed by ``stack``; an embedded server is started, or shared if it runs.
 
-    The URL goes to libpq as it is, so that all it knows (sslmode, several hosts, Unix sockets) works. Statements are
-    not prepared by name, so that PgBouncer may stand between. Raises BadDatabaseUrl, or EmbeddedFailed.
+    Statements are not prepared by name, so that PgBouncer may stand between. Raises BadDatabaseUrl, EmbeddedFailed.
     """
     if url == "memory://":
-        raise BadDatabaseUrl(
-            "The memory store has no database to monitor.", hint="Its /metrics page tells what it does."
-        )
+        raise BadDatabaseUrl("The memory store has no database to monitor.", hint="Its /metrics tell what it does.")
     if url.startswith("embedded://"):
         path = Path(url.removeprefix("embedded://") or EMBEDDED_DIR)
         url = stack.enter_context(embedded_server(path))
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
-        raise BadDatabaseUrl(
-            "A database URL must begin with postgresql://, postgres:// or embedded://.",
-            hint="Example: postgresql://user:password@localhost/chatdb",
-        )
+    address = read_url(url)
 
     def connect() -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
-            f"postgresql://{rest}",
-            application_name=APPLICATION,
-            connect_timeout=CONNECT_SECONDS,
-            prepare_threshold=None,
+            address.libpq, application_name=APPLICATION, connect_timeout=CONNECT_SECONDS, prepare_threshold=None
         )
 
     engine = create_engine("postgresql+psycopg://", creator=connect, pool_size=2, pool_pre_ping=True)
     stack.callback(engine.dispose)
-    return engine
+    return engine, address
+
+
+def address_of(engine: Engine) -> Address:
+    """Where an engine of the caller's leads, for messages."""
+    url = engine.url
+    return Address(
+        libpq="",
+        asyncpg="",
+        host=url.host or "the engine's server",
+        database=url.database or "",
+        user=url.username or "",
+        tls=False,
+        bouncer=False,
+    )
 
 
 def sqlstate(error: DBAPIError) -> str:
@@ -104,12 +60,11 @@ def sqlstate(error: DBAPIError) -> str:
     return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
 
 
-def explained(error: DBAPIError) -> StoreError:
+def explained(error: DBAPIError, address: Address) -> ChatsysError:
     """The error of chatsys that says what went wrong and what to do."""
-    said = str(error.orig).strip().splitlines()
-    kind = _BY_SQLSTATE.get(sqlstate(error))
-    if kind is None and not sqlstate(error):
-        kind = next((kind for words, kind in _BY_WORDS if words in str(error.orig)), ConnectionRefused)
-    if kind is None:
-        return StoreError(f"The database refused the query: {said[0] if said else 'no reason given'}")
-    return kind((kind.__doc__ or "") + ".", hint=_HINTS.get(kind, ""))
+    if sqlstate(error) == "57014":
+        return StatementTimeout(
+            "The query took longer than the monitor waits.",
+            hint="Ask for less (minutes=, days=, limit=), or raise Monitor(timeout=...).",
+        )
+    return translated(error.orig if error.orig is not None else error, address)

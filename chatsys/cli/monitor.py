@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from chatsys.resources import database_dir
-from chatsys.settings import read_settings
+from chatsys.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ def monitor(
     from chatsys.analytics import Monitor
 
     names = (query,) if query else _OVERVIEW
-    with Monitor(settings.database_url or f"embedded://{settings.data_dir / 'postgres'}") as source:
+    with Monitor(_address(settings)) as source:
         looks = _looks(source, names, every if watch else None)
         if form is Format.table and watch and sys.stdout.isatty():
             _live(looks)
@@ -75,6 +75,16 @@ def monitor(
             for frame in frames:
                 _write(frame, form, header=number == 0)
             sys.stdout.flush()
+
+
+def _address(settings: Settings) -> str:
+    """The server's own database, with the TLS that DB_SSL asks for."""
+    url = settings.database_url or f"embedded://{settings.data_dir / 'postgres'}"
+    if not url.startswith(("postgresql://", "postgres://")):
+        return url
+    from chatsys.store.postgres.address import read_url
+
+    return read_url(url, ssl=settings.db_ssl, ca_file=settings.db_ssl_ca_file).libpq
 
 
 def _looks(source: Monitor, names: tuple[str, ...], every: float | None) -> Iterator[list[pd.DataFrame]]:

@@ -2,7 +2,7 @@
 SELECT v.room_id::text AS room_id,
        v.room_name,
        v.total_messages AS messages,
-       r.last_seq - v.total_messages AS removed_messages,
+       r.removed_count AS removed_messages,
        v.total_members AS members,
        v.active_users,
        v.last_message_at,

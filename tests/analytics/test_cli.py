@@ -66,7 +66,7 @@ def test_what_is_missing_is_said_on_standard_error(stranger_url: str) -> None:
     ("arguments", "words"),
     [
         (["nonsense", "--database-url", "postgresql://127.0.0.1:1/x"], "There is no monitoring query 'nonsense'."),
-        (["pulse", "--database-url", "postgresql://127.0.0.1:1/x"], "Start the server"),
+        (["pulse", "--database-url", "postgresql://127.0.0.1:1/x"], "Start PostgreSQL"),
         (["pulse", "--database-url", "memory://"], "The memory store has no database to monitor."),
     ],
 )

@@ -233,7 +233,7 @@ def test_an_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
     assert not (tmp_path / "pg" / "data" / "postmaster.pid").exists()
 
 
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
 def test_every_spelling_of_a_url_works(postgres_url: str, scheme: str) -> None:
     with Monitor(re.sub("^postgresql", scheme, postgres_url)) as monitor:
         assert len(monitor.room_stats()) == 3
