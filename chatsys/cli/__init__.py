@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import chatsys
-from chatsys.cli import db, monitor, serve
+from chatsys.cli import bench, db, monitor, serve
 from chatsys.cli.errors import explain
 from chatsys.errors import ChatsysError
 
@@ -42,6 +42,7 @@ def _options(
 
 app.command()(serve.serve)
 app.command()(monitor.monitor)
+app.add_typer(bench.app, name="bench")
 app.add_typer(db.app, name="db")
 
 

@@ -1,0 +1,113 @@
+"""The guide's table at store depth: every operation on both stores, alone and 64 at a time, beside its floors."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from chatsys.lab import statistics
+from chatsys.lab.contestant import Contestant
+from chatsys.lab.record import Floor, Operation, Ratio
+from chatsys.lab.runner import closed, interleaved
+from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.workloads.operation import NOOP, TABLE
+
+FLOORS = {"postgresql": ("asyncpg", "asyncpg"), "memory": ("python", "python")}
+"""For each store the contestant that is its floor, and that one's kind."""
+CROWD = 64
+DEPTH, CROWDED = "store", f"store x{CROWD}"
+
+
+def _operations(stage: Stage) -> list[str]:
+    return [name for name in (NOOP, *TABLE) if stage.wants(name)]
+
+
+def _crowded(stage: Stage) -> list[str]:
+    return [name for name in _operations(stage) if name != NOOP]
+
+
+async def perform(stage: Stage) -> None:
+    """Measure, then write operations, ratios and floors into the record."""
+    rows, profile = stage.rows, stage.profile
+    async with AsyncExitStack() as stack:
+        subjects: list[Contestant] = []
+        floors: list[Contestant] = []
+        for store in stage.stores:
+            stage.tell(f"filling {store}", False)
+            floor, kind = FLOORS[store]
+            subjects.append(await stack.enter_async_context(stage.opened(store, rows)))
+            floors.append(await stack.enter_async_context(stage.opened(floor, rows, kind=kind)))
+        stage.watch.reasons()
+        for name in _operations(stage):
+            stage.step(name)
+            order = closed(profile, name, stage.seed)
+            await interleaved([*subjects, *floors], order, profile.rounds, stage.keep, size=rows.users)
+        for name in _crowded(stage):
+            stage.step(f"{name}, {CROWD} at a time")
+            order = closed(profile, name, stage.seed, CROWD)
+            await interleaved(subjects, order, profile.rounds, stage.keep, depth=CROWDED, size=rows.users)
+    for reason in stage.watch.reasons():
+        stage.result.invalid(reason)
+    for name in _operations(stage):
+        _record(stage, name, DEPTH)
+        _record_floors(stage, name)
+    for name in _crowded(stage):
+        _record(stage, name, CROWDED)
+
+
+def _record(stage: Stage, name: str, depth: str) -> None:
+    record_operation(stage, name, depth, stage.profile.users)
+
+
+def record_operation(stage: Stage, name: str, depth: str, size: int) -> None:
+    """Write what both stores took for an operation at a depth, and their ratio, into the record."""
+    taken = {store: stage.rounds("table", name, store, depth, size) for store in stage.stores}
+    for store, rounds in taken.items():
+        figures = statistics.summary(rounds, stage.seed)
+        stage.result.operations.append(
+            Operation(
+                operation=name,
+                store=store,
+                depth=depth,
+                n=figures.n,
+                p50_us=figures.p50_us,
+                p95_us=figures.p95_us,
+                p99_us=figures.p99_us,
+                max_us=figures.max_us,
+                interval=figures.interval,
+            )
+        )
+    if len(taken) == 2 and name != NOOP:
+        postgresql, memory = taken["postgresql"], taken["memory"]
+        value, interval = statistics.ratio(postgresql, memory, stage.seed)
+        verdict, p = statistics.compare(statistics.pooled(postgresql), statistics.pooled(memory))
+        stage.result.ratios.append(
+            Ratio(operation=name, depth=depth, ratio=value, interval=interval, verdict=verdict, p=p)
+        )
+
+
+def _record_floors(stage: Stage, name: str) -> None:
+    if name == NOOP:
+        return
+    for store in stage.stores:
+        floor, kind = FLOORS[store]
+        below = stage.rounds("table", name, floor, DEPTH, stage.profile.users)
+        value, interval = statistics.ratio(
+            stage.rounds("table", name, store, DEPTH, stage.profile.users), below, stage.seed
+        )
+        stage.result.floors.append(
+            Floor(
+                operation=name,
+                store=store,
+                kind=kind,
+                p50_us=statistics.summary(below, stage.seed).p50_us,
+                ratio=value,
+                interval=interval,
+            )
+        )
+
+
+EXPERIMENT = Experiment(
+    names=("table", NOOP, *TABLE),
+    steps=lambda stage: len(_operations(stage)) + len(_crowded(stage)),
+    perform=perform,
+)

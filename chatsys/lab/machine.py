@@ -1,0 +1,159 @@
+"""What the run ran on, and whether the machine was quiet enough for the run to be believed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import psycopg
+
+import chatsys
+from chatsys.lab.turns import Turn
+from chatsys.store.postgres.address import read_url
+from chatsys.store.postgres.admin import connected
+
+FOREIGN_SHARE = 0.15
+"""Share of all processors that other programs may use while the lab measures."""
+STEAL_SHARE = 0.05
+"""Share of all processors that the hypervisor may take away."""
+GENERATOR_SHARE = 0.9
+"""Share of its core from which on a load generator is saturated: it measures itself."""
+MISSED_SHARE = 0.01
+"""Share of intended starts that an open turn may miss."""
+_PACKAGES = ("asyncpg", "python-socketio", "python-engineio", "uvicorn", "uvloop", "fastapi", "msgspec")
+
+
+def describe(server_url: str | None, shown_url: str) -> dict[str, Any]:
+    """The environment of a run: BENCHMARKING rule 9. ``shown_url`` has no password."""
+    return {
+        "chatsys": chatsys.__version__,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "cgroup": {name: _read(Path("/sys/fs/cgroup") / name) for name in ("cpu.max", "memory.max")},
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "postgresql": _postgresql(server_url) if server_url else None,
+        "store_url": shown_url,
+        "garbage_collection": "on",
+    }
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Processor seconds since the start of the machine: of all, stolen, and of the lab's own processes."""
+
+    at: float
+    busy: float
+    steal: float
+    own: float
+
+
+class Watch:
+    """Looks whether others use the processors. Own processes: this one, its children, and those of ``postmaster``."""
+
+    def __init__(self, postmaster: int | None = None) -> None:
+        self.postmaster = postmaster
+        self._gone: dict[int, float] = {}
+        self._before = self._snapshot()
+
+    def reasons(self) -> list[str]:
+        """Why what was measured since the last call can't be believed; empty if it can."""
+        before, after = self._before, self._snapshot()
+        self._before = after
+        capacity = max(after.at - before.at, 1e-9) * (os.cpu_count() or 1)
+        foreign = (after.busy - before.busy - (after.own - before.own)) / capacity
+        steal = (after.steal - before.steal) / capacity
+        found = []
+        if foreign > FOREIGN_SHARE:
+            found.append(f"other programs used more than {FOREIGN_SHARE:.0%} of the processors")
+        if steal > STEAL_SHARE:
+            found.append(f"the hypervisor took more than {STEAL_SHARE:.0%} of the processors away")
+        return found
+
+    def _snapshot(self) -> Snapshot:
+        times = psutil.cpu_times()
+        for pid in self._own():
+            try:
+                used = psutil.Process(pid).cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            self._gone[pid] = used.user + used.system
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        steal = getattr(times, "steal", 0.0)
+        return Snapshot(time.monotonic(), sum(times[:8]) - idle - steal, steal, sum(self._gone.values()))
+
+    def _own(self) -> list[int]:
+        found = []
+        for pid in filter(None, (os.getpid(), self.postmaster)):
+            try:
+                process = psutil.Process(pid)
+                found += [pid, *(child.pid for child in process.children(recursive=True))]
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+
+def generator_reasons(turn: Turn, what: str) -> list[str]:
+    """Why a generator's turn can't be believed: it was saturated, or missed the starts it intended."""
+    found = []
+    if turn.cpu > GENERATOR_SHARE * turn.seconds:
+        found.append(f"the load generator of {what} was saturated")
+    if turn.missed > MISSED_SHARE * max(1, len(turn.nanoseconds)):
+        found.append(f"the load generator of {what} missed more than {MISSED_SHARE:.0%} of its intended starts")
+    return found
+
+
+def postmaster_of(url: str) -> int | None:
+    """The pid of the server at ``url`` if it is on this machine."""
+    if not read_url(url).host.startswith(("/", "localhost", "127.")):
+        return None
+    with connected(url) as connection:
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        try:
+            return None if row is None else psutil.Process(row[0]).ppid()
+        except psutil.NoSuchProcess:
+            return None
+
+
+def _postgresql(url: str) -> dict[str, Any]:
+    with connected(url) as connection:
+        version = psycopg.sql.SQL("SELECT version()")
+        row = connection.execute(version).fetchone()
+        changed = connection.execute(
+            "SELECT name, setting || coalesce(unit, '') FROM pg_settings"
+            " WHERE source IN ('configuration file', 'command line') AND name !~ '(file|directory|path)' ORDER BY name"
+        ).fetchall()
+    return {"version": row[0] if row else "", "settings": dict(changed)}
+
+
+def _git(*arguments: str) -> str:
+    root = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    for line in _read(Path("/proc/cpuinfo")).splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

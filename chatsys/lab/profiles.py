@@ -1,0 +1,78 @@
+"""How much a run does. A profile's sizes and seconds are written down before the run and kept in its record."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts, and times in seconds.
+
+    ``growth`` are the sizes n of the growth experiments: n users and n messages. A turn ends after ``turn`` seconds,
+    but not before ``least_calls`` and not after ``most_calls`` calls.
+    """
+
+    name: str
+    users: int
+    messages: int
+    rounds: int
+    turn: float
+    growth: tuple[int, ...]
+    growth_rounds: int
+    growth_turn: float
+    senders: tuple[int, ...]
+    members: tuple[int, ...]
+    idle_connections: int
+    stretch: float
+    """Seconds that one measurement at the doors takes (a load level, a fan-out size)."""
+    least_calls: int = 5
+    most_calls: int = 2000
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="quick",
+            users=10_000,
+            messages=50_000,
+            rounds=6,
+            turn=0.08,
+            growth=(100, 1_000, 10_000),
+            growth_rounds=2,
+            growth_turn=0.04,
+            senders=(1, 16, 64),
+            members=(1, 100),
+            idle_connections=100,
+            stretch=0.5,
+        ),
+        Profile(
+            name="standard",
+            users=100_000,
+            messages=500_000,
+            rounds=10,
+            turn=0.15,
+            growth=(1_000, 10_000, 100_000, 1_000_000),
+            growth_rounds=4,
+            growth_turn=0.1,
+            senders=(1, 16, 64, 256),
+            members=(1, 10, 100, 500),
+            idle_connections=200,
+            stretch=1.0,
+        ),
+        Profile(
+            name="full",
+            users=1_000_000,
+            messages=5_000_000,
+            rounds=30,
+            turn=0.5,
+            growth=(1_000, 10_000, 100_000, 1_000_000),
+            growth_rounds=10,
+            growth_turn=0.3,
+            senders=(1, 16, 64, 256),
+            members=(1, 10, 100, 500, 2_000),
+            idle_connections=1_000,
+            stretch=5.0,
+        ),
+    )
+}

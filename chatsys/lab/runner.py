@@ -1,0 +1,70 @@
+"""Rounds of turns: things that are compared take turns in one run (A B, B A, …), after a warm-up that is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from chatsys.lab.contestant import Contestant
+from chatsys.lab.profiles import Profile
+from chatsys.lab.record import Sampled
+from chatsys.lab.turns import Order
+
+WARM_UP = 0.25
+"""The warm-up takes this share of a turn."""
+
+
+async def interleaved(
+    contestants: Sequence[Contestant],
+    order: Order,
+    rounds: int,
+    keep: Callable[[Sampled], None],
+    *,
+    experiment: str = "table",
+    depth: str = "store",
+    size: int,
+) -> None:
+    """Let each contestant take ``rounds`` turns, in turns, and hand on what they took."""
+    for taken in contestants:
+        await taken.turn(_seeded(order, 0, seconds=order.seconds * WARM_UP))
+    for number in range(rounds):
+        line = contestants if number % 2 == 0 else tuple(reversed(contestants))
+        for taken in line:
+            turn = await taken.turn(_seeded(order, number + 1))
+            keep(
+                Sampled(
+                    experiment=experiment,
+                    operation=order.operation,
+                    contestant=taken.store,
+                    depth=depth,
+                    size=size,
+                    round=number,
+                    microseconds=np.array(turn.nanoseconds) / 1000,
+                )
+            )
+
+
+def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1) -> Order:
+    """The usual turn of a profile."""
+    return Order(
+        operation=operation,
+        seconds=profile.turn,
+        least=max(profile.least_calls, concurrency),
+        most=profile.most_calls * concurrency,
+        concurrency=concurrency,
+        seed=seed,
+    )
+
+
+def _seeded(order: Order, number: int, seconds: float | None = None) -> Order:
+    """The same order with draws of its own."""
+    return Order(
+        operation=order.operation,
+        seconds=order.seconds if seconds is None else seconds,
+        least=order.least,
+        most=order.most,
+        concurrency=order.concurrency,
+        rate=order.rate,
+        seed=order.seed * 1_000 + number,
+    )

@@ -1,0 +1,124 @@
+"""A run from its first line to its record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from chatsys.chat.bundle import new_id
+from chatsys.errors import ChatsysError, OperatorError
+from chatsys.lab import machine
+from chatsys.lab.experiments import EXPERIMENTS
+from chatsys.lab.profiles import Profile
+from chatsys.lab.record import Result, Sampled
+from chatsys.lab.stage import DEPTHS, STORES, Experiment, Stage
+from chatsys.store.embedded import embedded_postgres
+
+Tell = Callable[[str, bool, int], None]
+"""Shows progress: a text, whether a step was finished, and how many steps there are."""
+
+LIMITATIONS = (
+    "Client, server and database share one machine: no network lies between them, and they compete for its processors.",
+    "Synthetic rows and uniformly drawn keys: real chats are more skewed, and caches then hit more often.",
+    "Everything fits in memory: reads from disk are not part of the latencies.",
+    "Calls at store depth have no door before them: a client sees the http and socket depths.",
+)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. ``only`` holds beginnings of names of operations and experiments; empty means all."""
+
+    profile: Profile
+    database_url: str | None
+    data_dir: Path
+    seed: int = 1
+    only: Sequence[str] = ()
+    stores: Sequence[str] = STORES
+    depths: Sequence[str] = DEPTHS
+
+
+async def run(request: Request, tell: Tell) -> tuple[Result, list[Sampled]]:
+    """Perform the run. Cancelling it gives what there is so far, marked partial."""
+    chosen = _chosen(request)
+    result = Result(
+        id=new_id(),
+        created_at=_timestamp(),
+        profile=request.profile.name,
+        seed=request.seed,
+        environment={},
+        parameters=msgspec.to_builtins(request.profile),
+        limitations=list(LIMITATIONS),
+    )
+    samples: list[Sampled] = []
+    try:
+        async with _server(request) as url:
+            stage = _stage(request, chosen, url, result, tell=tell)
+            samples = stage.samples
+            await _perform(stage, chosen)
+    except asyncio.CancelledError:
+        result.partial = True
+    result.finished_at = _timestamp()
+    return result, samples
+
+
+def _stage(request: Request, chosen: Sequence[Experiment], url: str, result: Result, *, tell: Tell) -> Stage:
+    result.environment = machine.describe(url, _without_password(url))
+    stage = Stage(
+        profile=request.profile,
+        server_url=url,
+        result=result,
+        watch=machine.Watch(machine.postmaster_of(url)),
+        tell=lambda text, done: tell(text, done, total),
+        only=request.only,
+        stores=request.stores,
+        depths=request.depths,
+    )
+    total = sum(experiment.steps(stage) for experiment in chosen)
+    return stage
+
+
+async def _perform(stage: Stage, chosen: Sequence[Experiment]) -> None:
+    for experiment in chosen:
+        try:
+            await experiment.perform(stage)
+        except ChatsysError as error:
+            stage.result.invalid(f"{experiment.names[0]}: {error.message}")
+
+
+@asynccontextmanager
+async def _server(request: Request) -> AsyncIterator[str]:
+    """A PostgreSQL server: the one that is set, or the private one."""
+    if request.database_url and request.database_url.startswith(("postgresql://", "postgres://")):
+        yield request.database_url
+        return
+    async with embedded_postgres(request.data_dir) as url:
+        yield url
+
+
+def _chosen(request: Request) -> list[Experiment]:
+    known = [name for experiment in EXPERIMENTS for name in experiment.names]
+    for beginning in request.only:
+        if not any(name.startswith(beginning) for name in known):
+            raise OperatorError(
+                f"--only {beginning} is the beginning of no operation or experiment.",
+                hint=f"There are {', '.join(known)}.",
+            )
+    only = tuple(request.only)
+    return [e for e in EXPERIMENTS if not only or any(name.startswith(only) for name in e.names)]
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return urlunsplit(parts._replace(query=""))
+    return urlunsplit(parts._replace(netloc=f"{parts.username}@{parts.netloc.rpartition('@')[2]}", query=""))

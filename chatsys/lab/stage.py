@@ -1,0 +1,100 @@
+"""The stage of a run: what it measures with, what it has measured so far, and what it was asked to leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+from chatsys.lab.contestant import Contestant, contestant
+from chatsys.lab.load import database_with
+from chatsys.lab.machine import Watch
+from chatsys.lab.profiles import Profile
+from chatsys.lab.record import Result, Sampled
+from chatsys.lab.statistics import Rounds, Samples
+from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.worker import Opening
+
+STORES = ("memory", "postgresql")
+DEPTHS = ("store", "http", "socket")
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """One run in the making. ``tell`` shows progress: a text, and whether a step was finished."""
+
+    profile: Profile
+    server_url: str
+    result: Result
+    watch: Watch
+    tell: Callable[[str, bool], None]
+    only: Sequence[str] = ()
+    stores: Sequence[str] = STORES
+    depths: Sequence[str] = DEPTHS
+    samples: list[Sampled] = field(default_factory=list)
+    _urls: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.result.seed
+
+    @property
+    def rows(self) -> Synthetic:
+        """The rows of the guide's table."""
+        return Synthetic(self.profile.users, self.profile.messages, self.seed)
+
+    def wants(self, *names: str) -> bool:
+        """False if ``--only`` names none of these; a name stands for all that begin with it."""
+        return not self.only or any(name.startswith(tuple(self.only)) for name in names)
+
+    def step(self, text: str) -> None:
+        """Say that a step begins, the one before it being done."""
+        self.tell(text, True)
+
+    def keep(self, taken: Sampled) -> None:
+        """Keep the samples of a turn."""
+        self.samples.append(taken)
+
+    def rounds(self, experiment: str, operation: str, subject: str, depth: str, size: int) -> Rounds:
+        """What one contestant took, round by round."""
+        found: list[Samples] = [
+            turn.microseconds
+            for turn in self.samples
+            if (turn.experiment, turn.operation, turn.contestant, turn.depth, turn.size)
+            == (experiment, operation, subject, depth, size)
+        ]
+        return found
+
+    def database(self, rows: Synthetic) -> str:
+        """The URL of a database with ``rows``, made once a run: what earlier experiments wrote stays in it."""
+        name = f"chatsys_lab_run_{rows.users}_{rows.messages}"
+        if name not in self._urls:
+            self._urls[name] = database_with(self.server_url, name, rows, lambda text: self.tell(text, False))
+        return self._urls[name]
+
+    def opened(
+        self, store: str, rows: Synthetic, *, kind: str = "store", synchronous_commit: str = "on"
+    ) -> AbstractAsyncContextManager[Contestant]:
+        """A contestant over ``rows``; ``store`` is its name in the record, ``kind`` as in worker.Opening."""
+        in_memory = store.startswith("memory") or kind == "python"
+        return contestant(
+            store,
+            Opening(
+                kind=kind,
+                users=rows.users,
+                messages=rows.messages,
+                seed=self.seed,
+                url="memory://" if in_memory else self.database(rows),
+                synchronous_commit=synchronous_commit,
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """``names`` are what ``--only`` may call it; ``steps`` says how many steps it will tell."""
+
+    names: Sequence[str]
+    steps: Callable[[Stage], int]
+    perform: Callable[[Stage], Awaitable[None]]

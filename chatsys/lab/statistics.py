@@ -1,0 +1,138 @@
+"""What the samples say: percentiles, bootstrap intervals, a rank test, fitted exponents. All times in microseconds.
+
+Samples come in rounds. Calls within a round share its luck, so intervals are made by resampling rounds, and the
+median within each chosen round (a two-stage bootstrap; Davison and Hinkley 1997, §3.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Samples = npt.NDArray[np.float64]
+Rounds = Sequence[Samples]
+LEVEL = 0.95
+RESAMPLES = 2_000
+FACTOR = 1.05
+"""A difference of less than this factor is not called one, however certain it is."""
+CERTAINTY = 0.01
+"""The rank test's error probability above which a difference is not called one."""
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """Bounds of a 95 % confidence interval."""
+
+    low: float
+    high: float
+
+    def overlaps(self, other: Interval) -> bool:
+        """True if some value lies in both."""
+        return self.low <= other.high and other.low <= self.high
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A distribution in six figures, microseconds; ``interval`` is that of the median."""
+
+    n: int
+    p50_us: float
+    p95_us: float
+    p99_us: float
+    max_us: float
+    interval: Interval
+
+
+class Slope(msgspec.Struct, frozen=True, kw_only=True):
+    """The exponent b of y = a * x**b, fitted as a line through the logarithms."""
+
+    exponent: float
+    interval: Interval
+
+
+Verdict = Literal["faster", "slower", "same"]
+
+
+def pooled(rounds: Rounds) -> Samples:
+    """The samples of all rounds together."""
+    return np.concatenate(list(rounds))
+
+
+def summary(rounds: Rounds, seed: int) -> Summary:
+    """The figures of one distribution; at least one sample."""
+    samples = pooled(rounds)
+    p50, p95, p99 = np.quantile(samples, (0.5, 0.95, 0.99))
+    return Summary(
+        n=len(samples),
+        p50_us=float(p50),
+        p95_us=float(p95),
+        p99_us=float(p99),
+        max_us=float(samples.max()),
+        interval=_interval(_resampled_medians(rounds, np.random.default_rng(seed))),
+    )
+
+
+def ratio(numerator: Rounds, denominator: Rounds, seed: int) -> tuple[float, Interval]:
+    """The ratio of two medians, and its interval. Rounds of equal number took turns, so they are resampled in pairs."""
+    generator = np.random.default_rng(seed)
+    value = float(np.median(pooled(numerator)) / np.median(pooled(denominator)))
+    chosen = None
+    if len(numerator) == len(denominator):
+        chosen = generator.integers(0, len(numerator), size=(RESAMPLES, len(numerator)))
+    above = _resampled_medians(numerator, generator, chosen)
+    below = _resampled_medians(denominator, generator, chosen)
+    return value, _interval(above / below)
+
+
+def compare(samples: Samples, baseline: Samples) -> tuple[Verdict, float]:
+    """Whether ``samples`` are faster or slower than ``baseline``, and the error probability of saying so.
+
+    Both are needed: a median that differs by FACTOR, and a Mann-Whitney test below CERTAINTY.
+    """
+    p = float(stats.mannwhitneyu(samples, baseline).pvalue)
+    factor = float(np.median(samples) / np.median(baseline))
+    if p < CERTAINTY and factor >= FACTOR:
+        return "slower", p
+    if p < CERTAINTY and factor <= 1 / FACTOR:
+        return "faster", p
+    return "same", p
+
+
+def slope(sizes: Sequence[float], values: Sequence[float]) -> Slope:
+    """How ``values`` grow with ``sizes``: at least three points, all positive.
+
+    The interval is that of least squares with Student's t on n - 2 degrees of freedom.
+    """
+    fit = stats.linregress(np.log10(sizes), np.log10(values))
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, len(sizes) - 2)) * float(fit.stderr)
+    exponent = float(fit.slope)
+    return Slope(exponent=exponent, interval=Interval(exponent - reach, exponent + reach))
+
+
+def _resampled_medians(
+    rounds: Rounds, generator: np.random.Generator, chosen: npt.NDArray[np.int64] | None = None
+) -> Samples:
+    """RESAMPLES medians: the median over chosen rounds of each one's median in a resample.
+
+    The median of n draws with replacement from n sorted values is the value at rank ceil(n * B), where B, the middle
+    order statistic of n uniform variates, has a beta distribution: no resample needs to be made.
+    """
+    if chosen is None:
+        chosen = generator.integers(0, len(rounds), size=(RESAMPLES, len(rounds)))
+    ordered = [np.sort(samples) for samples in rounds]
+    medians = np.empty(chosen.shape)
+    for number, samples in enumerate(ordered):
+        where = chosen == number
+        n = len(samples)
+        middle = (n + 1) / 2
+        ranks = np.ceil(n * generator.beta(middle, n + 1 - middle, size=int(where.sum()))).astype(int) - 1
+        medians[where] = samples[np.clip(ranks, 0, n - 1)]
+    return np.asarray(np.median(medians, axis=1))
+
+
+def _interval(values: Samples) -> Interval:
+    low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Interval(float(low), float(high))

@@ -1,0 +1,149 @@
+"""A process of its own for each thing under test: it opens what it is told, and takes turns when it is told to.
+
+``python -m chatsys.lab.worker`` reads requests from standard input and answers on standard output, each a frame of
+four bytes of length and as many of msgpack. Between two turns it waits for the next request and uses no processor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import BinaryIO
+
+import asyncpg
+import msgspec
+import psutil
+
+from chatsys.errors import ChatsysError
+from chatsys.lab.load import fill_messages, fill_users
+from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.turns import Order, Turn, take
+from chatsys.lab.workloads import floors, stores
+from chatsys.lab.workloads.operation import Operation
+from chatsys.store.opening import StoreOptions, open_store
+from chatsys.store.postgres.address import read_url
+
+_LENGTH = struct.Struct("<I")
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """Open a contestant: ``kind`` is ``store`` (with ``url``), ``asyncpg`` (with ``url``) or ``python``.
+
+    ``users``, ``messages`` and ``seed`` are those of the synthetic rows: a store in memory and plain Python are filled
+    with them, a database must hold them.
+    """
+
+    kind: str
+    users: int
+    messages: int
+    seed: int
+    url: str = "memory://"
+    synchronous_commit: str = "on"
+    cpu: int | None = None
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """How filling went: resident bytes that the users and the messages took, and seconds."""
+
+    user_bytes: int
+    message_bytes: int
+    seconds: float
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong, in one sentence."""
+
+    message: str
+
+
+_openings = msgspec.msgpack.Decoder(Opening)
+_orders = msgspec.msgpack.Decoder(Order)
+
+
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """The next frame, or None at the end of the stream."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    return stream.read(_LENGTH.unpack(head)[0])
+
+
+def frame(content: bytes) -> bytes:
+    """``content`` with its length before it."""
+    return _LENGTH.pack(len(content)) + content
+
+
+async def work(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Serve one contestant until the requests end."""
+    loop = asyncio.get_running_loop()
+
+    def say(answer: Opened | Turn | Failed) -> None:
+        answers.write(frame(msgspec.msgpack.encode(answer)))
+        answers.flush()
+
+    async with AsyncExitStack() as stack:
+        first = await loop.run_in_executor(None, read_frame, requests)
+        if first is None:
+            return
+        try:
+            operations, opened = await stack.enter_async_context(_contestant(_openings.decode(first)))
+            say(opened)
+            while (content := await loop.run_in_executor(None, read_frame, requests)) is not None:
+                order = _orders.decode(content)
+                say(await take(operations[order.operation], order))
+        except* ChatsysError as errors:
+            say(Failed(message="; ".join(str(error) for error in _leaves(errors))))
+
+
+@asynccontextmanager
+async def _contestant(opening: Opening) -> AsyncIterator[tuple[Mapping[str, Operation], Opened]]:
+    if opening.cpu is not None:
+        os.sched_setaffinity(0, {opening.cpu})
+    rows = Synthetic(opening.users, opening.messages, opening.seed)
+    began = time.perf_counter()
+    nothing = Opened(user_bytes=0, message_bytes=0, seconds=0)
+    if opening.kind == "asyncpg":
+        connection = await asyncpg.connect(read_url(opening.url).asyncpg)
+        try:
+            yield await floors.bare_postgres(connection, rows), nothing
+        finally:
+            await connection.close()
+    elif opening.kind == "python":
+        yield floors.plain_python(rows), nothing
+    else:
+        options = StoreOptions(synchronous_commit=opening.synchronous_commit)
+        async with open_store(opening.url, options) as store:
+            sizes = [_resident()]
+            if opening.url == "memory://":
+                await fill_users(store, rows)
+                sizes.append(_resident())
+                await fill_messages(store, rows)
+            sizes += [_resident()] * (3 - len(sizes))
+            opened = Opened(
+                user_bytes=sizes[1] - sizes[0],
+                message_bytes=sizes[2] - sizes[1],
+                seconds=time.perf_counter() - began,
+            )
+            yield stores.operations(store, rows), opened
+
+
+def _resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def _leaves(group: BaseExceptionGroup[ChatsysError]) -> list[ChatsysError]:
+    found: list[ChatsysError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(work(sys.stdin.buffer, sys.stdout.buffer))

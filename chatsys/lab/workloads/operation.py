@@ -1,0 +1,58 @@
+"""What can be timed: draw an argument, call with it, check the answer, and at the end of a turn audit the effect."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from chatsys.errors import ChatsysError
+
+NOOP = "noop"
+FIND_BY_ID = "find_user_by_id"
+FIND_BY_NAME = "find_user_by_name"
+RECENT = "recent_messages"
+MARK_READ = "mark_read"
+SEARCH = "search_users"
+SEND = "send_message"
+TABLE = (FIND_BY_ID, FIND_BY_NAME, RECENT, MARK_READ, SEARCH, SEND)
+PAGE = 100
+
+
+class WrongAnswer(ChatsysError):
+    """A timed operation did not do what it should"""
+
+    code = "wrong_answer"
+
+
+async def _no_audit() -> None:
+    """Reads leave nothing to look after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation. Only ``call`` is timed.
+
+    ``check`` looks at each answer and ``audit`` at the store after a turn; both raise WrongAnswer.
+    """
+
+    draw: Callable[[random.Random], Any]
+    call: Callable[[Any], Awaitable[Any]]
+    check: Callable[[Any, Any], None]
+    audit: Callable[[], Awaitable[None]] = _no_audit
+
+
+def demand(true: bool, what: str) -> None:
+    """Raise WrongAnswer, saying ``what`` should have been."""
+    if not true:
+        raise WrongAnswer(f"Expected {what}.")
+
+
+def noop() -> Operation:
+    """Nothing: what the harness itself costs."""
+
+    async def nothing(_: Any) -> None:
+        return
+
+    return Operation(draw=lambda _: None, call=nothing, check=lambda _, answer: demand(answer is None, "nothing"))
