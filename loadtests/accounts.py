@@ -67,7 +67,7 @@ class Accounts:
         lacking = count - len(self._accounts)
         if lacking <= 0:
             return
-        log.info("Registering %d accounts (about 40 a second for each core of the server) ...", lacking)
+        log.info("Registering %d accounts; the server spends a bcrypt hash on each ...", lacking)
         for n, account in enumerate(Pool(_AT_ONCE).imap_unordered(self._register, range(lacking)), 1):
             self._accounts.append(account)
             if n % _SAID_EVERY == 0:
