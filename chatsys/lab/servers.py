@@ -63,9 +63,12 @@ def chat_server(
     own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
     command = [sys.executable, "-m", "chatsys", "serve", "--host", "127.0.0.1", "--port", "0"]
     command += ["--database-url", database_url]
-    with tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder, Path(folder, "errors").open("w+b") as errors:
-        with _child(command, known | own | (settings or {}), folder, errors.fileno(), cpu) as process:
-            yield ServerProcess(process, _announced(process, Path(errors.name)))
+    with (
+        tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder,
+        Path(folder, "errors").open("w+b") as errors,
+        _child(command, known | own | (settings or {}), folder, errors.fileno(), cpu) as process,
+    ):
+        yield ServerProcess(process, _announced(process, Path(errors.name)))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from chatsys.errors import OperatorError
 from chatsys.lab.crowd.scenes import _deliveries
-from chatsys.lab.crowd.sockets import Member, frames
+from chatsys.lab.crowd.sockets import Member, _occurrences, frames
 
 
 def server_frame(payload: bytes) -> bytes:
@@ -46,6 +46,16 @@ def test_the_time_of_a_frame_is_that_of_its_last_piece() -> None:
 def test_a_binary_frame_is_refused() -> None:
     with pytest.raises(OperatorError, match="not text"):
         list(frames([(1, b"\x82\x01x")]))
+
+
+def test_an_event_cut_in_two_by_the_network_is_counted_once() -> None:
+    member = Member.__new__(Member)
+    member.tail = b""
+    data = b'42["receive-message",1]42["receive-message",2]'
+    for cut in range(len(data)):
+        member.tail = b""
+        counts = [_occurrences(member, piece, b'["receive-message"') for piece in (data[:cut], data[cut:])]
+        assert sum(counts) == 2
 
 
 def test_deliveries_in_order_are_clean_and_timed_from_their_send() -> None:

@@ -30,12 +30,13 @@ _encode = msgspec.json.Encoder().encode
 class Member:
     """One client: its socket, and what arrived as (monotonic nanoseconds, bytes)."""
 
-    __slots__ = ("arrived", "closed", "count", "sid", "sock")
+    __slots__ = ("arrived", "closed", "count", "sid", "sock", "tail")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.arrived: list[tuple[int, bytes]] = []
         self.count = 0
+        self.tail = b""
         self.closed = False
         self.sid = ""
 
@@ -127,7 +128,7 @@ class Crowd:
             member.arrived.append((time.monotonic_ns(), piece))
             if piece.endswith(_ENGINE_PING):
                 member.sock.send(text_frame(_ENGINE_PONG))
-            if marker and (found := piece.count(marker)):
+            if marker and (found := _occurrences(member, piece, marker)):
                 member.count += found
                 total += found
                 if each is not None:
@@ -152,6 +153,13 @@ class Crowd:
             if not piece:
                 raise OperatorError("The server closed a connection that was being made.")
             member.arrived.append((time.monotonic_ns(), piece))
+
+
+def _occurrences(member: Member, piece: bytes, marker: bytes) -> int:
+    """How often ``marker`` ends in ``piece``: one that is cut in two counts when its second half is there."""
+    joined = member.tail + piece
+    member.tail = joined[1 - len(marker) :]
+    return joined.count(marker)
 
 
 def text_frame(payload: bytes) -> bytes:
