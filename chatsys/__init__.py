@@ -21,6 +21,7 @@ chat            what may happen: verbs over a store and a fan-out
 realtime        door 1: Socket.IO
 web             door 2: FastAPI
 app             the wiring: open_store inside open_chat inside serve
+workers         several server processes on one port
 lab             the benchmark laboratory
 analytics       result files and PostgreSQL's own views as pandas frames; plots
 cli             the command line

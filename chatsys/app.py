@@ -34,20 +34,37 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 4
 """How long requests under way may take once the server stops."""
 
+ANNOUNCEMENTS = 2
+"""Lines that a start announces: the store, then the address."""
+
 LAG_INTERVAL = 0.5
 """Seconds between two looks at the event loop's lag."""
 
+Announce = Callable[[str], None]
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises OperatorError or StoreError if the server can't start."""
+
+def say(line: str) -> None:
+    """Announce a line on standard output."""
+    print(line, flush=True)
+
+
+def run(settings: Settings, announce: Announce = say, listener: socket.socket | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises OperatorError or StoreError if the server can't start.
+
+    ``announce`` is told which store and which address; ``listener`` is a bound socket, else one is made.
+    """
     logs.configure(settings.log_format)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
-        runner.run(serve(settings))
+    with (
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+        contextlib.suppress(asyncio.CancelledError),
+        listener or bound_socket(settings.host, settings.port) as bound,
+    ):
+        runner.run(serve(settings, announce, bound))
 
 
-async def serve(settings: Settings, announce: Callable[[str], None] = lambda text: print(text, flush=True)) -> None:
-    """Serve on the settings' store and port; ``announce`` is told which store and which address."""
-    with _stop_signals() as stop, _bound_socket(settings.host, settings.port) as listener:
+async def serve(settings: Settings, announce: Announce, listener: socket.socket) -> None:
+    """Serve on the settings' store and on ``listener``."""
+    with _stop_signals() as stop:
         fanout = SocketFanout()
         async with (
             open_server(settings, announce, fanout) as chat,
@@ -65,9 +82,7 @@ async def serve(settings: Settings, announce: Callable[[str], None] = lambda tex
 
 
 @contextlib.asynccontextmanager
-async def open_server(
-    settings: Settings, announce: Callable[[str], None], fanout: Fanout | None = None
-) -> AsyncIterator[Chat]:
+async def open_server(settings: Settings, announce: Announce, fanout: Fanout | None = None) -> AsyncIterator[Chat]:
     """A chat over the settings' store, registered with it as a living server."""
     async with (
         open_store(settings.database_url, store_options(settings)) as store,
@@ -117,7 +132,7 @@ def _started(host: str, listener: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def _bound_socket(host: str, port: int) -> Iterator[socket.socket]:
+def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
     """A socket bound to the address, not listening yet, so that a taken port is known before a database is opened."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

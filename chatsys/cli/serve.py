@@ -21,12 +21,20 @@ def serve(
     port: Annotated[
         str | None, typer.Option(metavar="PORT", help="Port, 0 for a free one; default PORT, else 3001.")
     ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N", help="Server processes on the port; default CHATSYS_WORKERS, else 1.")
+    ] = None,
 ) -> None:
     """Start the chat server; SIGTERM or Ctrl-C stops it within 10 seconds.
 
     All other settings are environment variables: see docs/SETTINGS.md.
     """
-    settings = read_settings({"DATABASE_URL": database_url, "CHATSYS_HOST": host, "PORT": port})
+    given = {"DATABASE_URL": database_url, "CHATSYS_HOST": host, "PORT": port, "CHATSYS_WORKERS": workers}
+    settings = read_settings(given)
     from chatsys import app
+    from chatsys import workers as many
 
-    app.run(settings)
+    if settings.workers > 1:
+        many.run(settings)
+    else:
+        app.run(settings)

@@ -1,0 +1,149 @@
+"""Several server processes on one port: each accepts from the same listening socket and opens the store for itself.
+
+The first process binds the port, starts the workers, says once what they say, replaces a worker that ends, and ends
+them all. It opens no store, so nothing of the database is shared across processes. A worker whose first process has
+vanished stops too.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection, wait
+from types import FrameType
+
+from chatsys import app, logs
+from chatsys.errors import ChatsysError, OperatorError
+from chatsys.settings import Settings
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 9.5
+"""How long the workers have to stop before they are killed."""
+
+RESTART_SECONDS = 1.0
+"""The pause before a worker that ended is replaced."""
+
+_spawn = multiprocessing.get_context("spawn")
+
+
+class _StopAsked(Exception):
+    """A signal to stop has come."""
+
+
+class _Worker:
+    """One server process. ``lines`` is what it has announced, ``error`` the message and hint of a failed start."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self.lines: list[str] = []
+        self.error: tuple[str, str] | None = None
+        self.pipe, theirs = _spawn.Pipe(duplex=False)
+        self.process = _spawn.Process(target=_work, args=(settings, listener, theirs))
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: we tell the workers
+        self.process.start()
+        signal.signal(signal.SIGINT, before)
+        theirs.close()
+
+    @property
+    def started(self) -> bool:
+        return len(self.lines) == app.ANNOUNCEMENTS
+
+    def read(self) -> bool:
+        """Take the next thing that it says; false if it has ended."""
+        try:
+            said = self.pipe.recv()
+        except EOFError:
+            self.pipe.close()
+            self.process.join()
+            return False
+        if isinstance(said, str):
+            self.lines.append(said)
+        else:
+            self.error = said
+        return True
+
+
+def run(settings: Settings) -> None:
+    """Serve with ``settings.workers`` processes until SIGTERM or Ctrl-C. Raises OperatorError if they can't start."""
+    logs.configure(settings.log_format)
+    if settings.database_url == "memory://":
+        raise OperatorError(
+            "The memory store lives in one process.", hint="Use `--workers 1`, or a PostgreSQL with --database-url."
+        )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _ask_to_stop)
+    workers: list[_Worker] = []
+    with app.bound_socket(settings.host, settings.port) as listener:
+        try:
+            for _ in range(settings.workers):
+                workers.append(_Worker(settings, listener))
+            _start(workers)
+            _keep(workers, settings, listener)
+        except _StopAsked:
+            log.info("Stopping %d server processes", len(workers))
+        finally:
+            _end(workers)
+
+
+def _start(workers: list[_Worker]) -> None:
+    """Wait until all have started, then say once what they said."""
+    while waiting := [worker for worker in workers if not worker.started]:
+        for pipe in wait([worker.pipe for worker in waiting]):
+            (worker,) = [each for each in waiting if each.pipe is pipe]
+            if not worker.read():
+                message, hint = worker.error or ("A server process ended at its start.", "Its log lines say why.")
+                raise OperatorError(message, hint=hint)
+    for line in workers[0].lines:
+        app.say(line)
+
+
+def _keep(workers: list[_Worker], settings: Settings, listener: socket.socket) -> None:
+    """Replace workers that end."""
+    while True:
+        for pipe in wait([worker.pipe for worker in workers]):
+            (place,) = [number for number, each in enumerate(workers) if each.pipe is pipe]
+            if not workers[place].read():
+                reason = (workers[place].error or ("",))[0]
+                log.error("A server process ended (status %s). %s", workers[place].process.exitcode, reason)
+                time.sleep(RESTART_SECONDS)
+                workers[place] = _Worker(settings, listener)
+
+
+def _end(workers: list[_Worker]) -> None:
+    """Ask all to stop, and kill those that take too long."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    for worker in workers:
+        worker.process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+        worker.process.kill()
+        worker.process.join()
+
+
+def _work(settings: Settings, listener: socket.socket, pipe: Connection) -> None:
+    """A worker's life."""
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    try:
+        app.run(settings, pipe.send, listener)
+    except ChatsysError as error:
+        pipe.send((error.message, getattr(error, "hint", "")))
+        sys.exit(1)
+
+
+def _stop_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _ask_to_stop(number: int, frame: FrameType | None) -> None:
+    raise _StopAsked

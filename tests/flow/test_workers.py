@@ -1,0 +1,80 @@
+"""Several server processes on one port: chatsys serve --workers."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+
+import httpx
+import psutil
+import pytest
+
+from .serving import STOP_SECONDS
+
+
+def workers_of(server) -> list[psutil.Process]:
+    """The processes that serve, without the helpers of multiprocessing."""
+    found = psutil.Process(server.process.pid).children()
+    return [process for process in found if "spawn_main" in " ".join(process.cmdline())]
+
+
+def until(true) -> None:
+    """Wait for a condition; the test's own time limit ends a wait for ever."""
+    while not true():
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def server(serve, postgres_url):
+    return serve("--workers", "2", DATABASE_URL=postgres_url)
+
+
+def test_the_start_is_announced_once_when_all_serve(server):
+    connected, started = server.stdout
+    assert connected.startswith("Connected to PostgreSQL database")
+    assert started.startswith("Chat Server Started Successfully!")
+    assert len(workers_of(server)) == 2
+    with httpx.Client(base_url=server.url) as client:
+        sent = {"username": "alice", "email": "a@example.org", "password": "secret"}
+        assert client.post("/api/auth/register", json=sent).status_code == 201
+    for _ in range(20):
+        assert httpx.get(f"{server.url}/api/users").json()["total"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_with_status_0(server, number):
+    workers = workers_of(server)
+    assert server.stop(number) == 0
+    assert not any(process.is_running() for process in workers)
+    assert "Traceback" not in server.stderr
+
+
+def test_a_worker_that_is_killed_is_replaced(server):
+    killed = workers_of(server)[0]
+    killed.kill()
+    until(lambda: killed not in workers_of(server) and len(workers_of(server)) == 2)
+    for _ in range(20):
+        assert httpx.get(f"{server.url}/api/ready").status_code == 200
+
+
+def test_workers_stop_when_the_first_process_has_vanished(server):
+    workers = workers_of(server)
+    server.kill()
+    assert psutil.wait_procs(workers, timeout=STOP_SECONDS)[1] == []
+
+
+def test_the_memory_store_is_refused_with_what_helps(start):
+    served = start("--workers", "2", DATABASE_URL="memory://")
+    assert served.process.returncode == 1
+    assert "--workers 1" in served.stderr
+    assert "Traceback" not in served.stderr
+
+
+def test_a_start_that_fails_is_said_once(start):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    served = start("--workers", "2", DATABASE_URL=f"postgresql://u@127.0.0.1:{port}/chat")
+    assert served.process.returncode == 1
+    assert served.stderr.count("Error: ") == 1
+    assert "Traceback" not in served.stderr
