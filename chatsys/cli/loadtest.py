@@ -1,0 +1,92 @@
+"""``chatsys loadtest``: a server, Locust against it, and a verdict."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Scenario(StrEnum):
+    """How many users there are at each moment."""
+
+    steady = "steady"
+    ramp = "ramp"
+    spike = "spike"
+    soak = "soak"
+    step = "step"
+    storm = "storm"
+    capacity = "capacity"
+
+
+class StoreChoice(StrEnum):
+    """What the server under test remembers in."""
+
+    memory = "memory"
+    postgres = "postgres"
+    both = "both"
+
+
+class Arrival(StrEnum):
+    """When a message begins."""
+
+    closed = "closed"
+    constant = "constant"
+    poisson = "poisson"
+
+
+class RoomSizes(StrEnum):
+    """How users are spread over rooms."""
+
+    zipf = "zipf"
+    equal = "equal"
+
+
+def loadtest(
+    *,
+    scenario: Annotated[Scenario, typer.Option(help="How many users there are at each moment.")] = Scenario.steady,
+    users: Annotated[int, typer.Option(min=1, help="Connected users; for capacity the most to try.")] = 200,
+    store: Annotated[StoreChoice, typer.Option(help="What the server remembers in.")] = StoreChoice.both,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long each store is driven.")] = 1.0,
+    interval: Annotated[float, typer.Option(help="Seconds between two messages of a user, on average.")] = 20.0,
+    room_size: Annotated[int, typer.Option(min=1, help="Mean number of users in a room.")] = 20,
+    room_sizes: Annotated[RoomSizes, typer.Option(help="Rooms by a power law, or all alike.")] = RoomSizes.zipf,
+    receipts: Annotated[float, typer.Option(min=0, max=1, help="Share of users who acknowledge each message.")] = 0.1,
+    arrival: Annotated[Arrival, typer.Option(help="closed loop, or open loop at that arrival.")] = Arrival.closed,
+    objective: Annotated[float, typer.Option(help="Push p99 that a capacity search holds, in ms.")] = 200.0,
+    spawn_rate: Annotated[float, typer.Option(help="Users a second while they arrive.")] = 50.0,
+    processes: Annotated[int, typer.Option(min=1, help="Generator processes.")] = 1,
+    tags: Annotated[str, typer.Option(help="Only these activities: send,typing,read,rooms,reconnect.")] = "",
+    seed: Annotated[int, typer.Option(help="Which user is in which room.")] = 1,
+    database_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="A PostgreSQL server where a scratch database may be made.")
+    ] = None,
+    reports: Annotated[Path, typer.Option(help="Where the run's folder is written.")] = Path("reports/load"),
+) -> None:
+    """Drive a server of its own with simulated users. Exit status: 0 VALID, 1 FAILED, 2 INVALID."""
+    from chatsys.lab import loadtest as lab
+
+    plan = lab.Plan(
+        scenario=scenario.value,
+        users=users,
+        store=store.value,
+        minutes=minutes,
+        interval=interval,
+        room_size=room_size,
+        room_sizes=room_sizes.value,
+        receipts=receipts,
+        arrival=arrival.value,
+        objective=objective,
+        spawn_rate=spawn_rate,
+        processes=processes,
+        tags=tuple(tag for tag in tags.split(",") if tag),
+        seed=seed,
+    )
+    result, folder = lab.run(plan, reports, database_url=database_url, say=typer.echo)
+    for turn in result.turns:
+        for reason in turn.reasons:
+            typer.echo(f"  turn {turn.number}, {turn.store}: {reason}")
+    typer.echo(f"Verdict: {result.verdict}. Report: {folder / 'index.html'}")
+    raise typer.Exit(lab.exit_status(result))

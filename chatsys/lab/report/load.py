@@ -1,0 +1,267 @@
+"""The page of a load test: verdict, latencies by persona and store, everything over time, capacity, audit, validity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from chatsys.lab.report.page import Figure, Page, Part, Table, Text
+from chatsys.lab.report.pictures import Series, ecdf, lines
+
+if TYPE_CHECKING:
+    from chatsys.lab.loadtest import Run, Turn
+
+_POINTS = 90  # a line has no more: a soak's would not be readable
+_PUSH = "receive-message "
+_SERVICE = "(service)"
+_EXPLAINED = {
+    "VALID": "Nothing was lost, nothing failed, and the generator kept up.",
+    "INVALID": "The generator or the machine was saturated: the latencies are not the server's and must not be quoted.",
+    "FAILED": "Messages were lost, doubled or swapped, or requests failed.",
+    "INTERRUPTED": "Ctrl-C ended the run early.",
+}
+
+
+def page_of(run: Run, folder: Path) -> Page:
+    """The report of ``run``, whose turns lie in ``folder``."""
+    plan = run.plan
+    page = Page(
+        title=f"Load test: {plan.scenario}, {plan.users} users",
+        subtitle=f"Run {run.id}, {run.created_at}: **{run.verdict}**",
+    )
+    finished = [turn for turn in run.turns if turn.locust]
+    page.add("Verdict", Text(_EXPLAINED[run.verdict]), _verdicts(run))
+    page.add("Push latency", *_latency(finished))
+    page.add("All that was timed", *(_figures(turn) for turn in finished))
+    page.add("Over time", *_over_time(finished, folder))
+    page.add("Capacity", *_capacity(finished, plan.objective))
+    page.add("Audit", *(_audit(turn) for turn in finished))
+    page.add("Validity", *_validity(finished))
+    page.add("What this does not show", Text("\n".join(f"- {sentence}" for sentence in run.limitations)))
+    page.add("How it was run", _settings("Plan", msgspec.to_builtins(plan)), _settings("Machine", run.environment))
+    return page
+
+
+def _verdicts(run: Run) -> Table:
+    rows = [(str(turn.number), turn.store, turn.verdict, "; ".join(turn.reasons) or "none") for turn in run.turns]
+    return Table(header=("turn", "store", "verdict", "reasons"), rows=rows, align="rlll")
+
+
+# -- latency
+
+
+def histogram_of(figures: Iterable[dict[str, Any]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """The values (ms, ascending) and how often each came, of several figures together."""
+    pairs: dict[float, int] = {}
+    for figure in figures:
+        for value, count in figure["histogram"]:
+            pairs[value] = pairs.get(value, 0) + count
+    values = sorted(pairs)
+    return np.array(values, dtype=np.float64), np.array([pairs[value] for value in values], dtype=np.int64)
+
+
+def quantiles(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], shares: Sequence[float]) -> list[float]:
+    """The smallest value that at least each share of the samples does not exceed."""
+    reached = np.cumsum(counts)
+    return [float(values[np.searchsorted(reached, share * reached[-1])]) for share in shares]
+
+
+def _row(name: str, values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    at = quantiles(values, counts, (0.5, 0.95, 0.99))
+    return (name, f"{counts.sum():,}", *(f"{ms:.2f}" for ms in (*at, values[-1])))
+
+
+def _pushes(turn: Turn) -> list[dict[str, Any]]:
+    figures = turn.locust["figures"]
+    return [f for f in figures if f["method"] == "push" and f["name"].startswith(_PUSH) and f["histogram"]]
+
+
+def _latency(turns: list[Turn]) -> list[Part]:
+    """Each store: all personas together, each persona, and the service time beside the response time if it differs."""
+    rows, curves = [], []
+    for store in dict.fromkeys(turn.store for turn in turns):
+        figures = [figure for turn in turns if turn.store == store for figure in _pushes(turn)]
+        timed = [f for f in figures if not f["name"].endswith(_SERVICE)]
+        service = [f for f in figures if f["name"].endswith(_SERVICE)]
+        if not timed:
+            continue
+        values, counts = histogram_of(timed)
+        rows.append(_row(f"{store}: all", values, counts))
+        curves.append((store, _sampled(values, counts)))
+        if service:
+            rows.append(_row(f"{store}: all, service time", *histogram_of(service)))
+        for name in sorted({f["name"] for f in timed}):
+            rows.append(
+                _row(f"{store}: {name.removeprefix(_PUSH)}", *histogram_of(f for f in timed if f["name"] == name))
+            )
+    if not rows:
+        return [Text("No push was timed.")]
+    clocks = sorted({turn.locust["clock"] for turn in turns})
+    text = f"From the sender's stamp to the moment a recipient has the message. Clock: {', '.join(clocks)}."
+    header = ("store: persona", "pushes", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    caption = "Push latency of all recipients."
+    return [Text(text), Table(header=header, rows=rows), ecdf("push-latency", caption, curves, x="milliseconds")]
+
+
+def _sampled(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """At most some ten thousand values with the same distribution, none of them 0 (the axis is logarithmic)."""
+    shares = (np.arange(10_000) + 0.5) / 10_000
+    found = values[np.searchsorted(np.cumsum(counts), shares * counts.sum())]
+    floored: npt.NDArray[np.float64] = np.maximum(np.append(found, values[-1]), 0.01)
+    return floored
+
+
+def _figures(turn: Turn) -> Table:
+    rows = []
+    for figure in turn.locust["figures"]:
+        name = f"{figure['method']} {figure['name']}"
+        if figure["histogram"]:
+            rows.append((*_row(name, *histogram_of([figure])), str(figure["failures"])))
+        else:
+            rows.append((name, f"{figure['count']:,}", *["not timed"] * 4, str(figure["failures"])))
+    header = ("what", "count", "p50 ms", "p95 ms", "p99 ms", "max ms", "failures")
+    return Table(header=header, rows=rows, caption=_name(turn))
+
+
+# -- over time
+
+
+def _over_time(turns: list[Turn], folder: Path) -> list[Part]:
+    """Every figure of a turn has the same time axis: seconds since the turn's first sample."""
+    parts: list[Part] = []
+    for turn in turns:
+        locust = _jsonl(folder / turn.folder / "samples.jsonl")
+        server = _jsonl(folder / turn.folder / "server.jsonl")
+        if locust and server:
+            start = min(locust[0]["time"], server[0]["time"])
+            parts += _turn_over_time(turn, locust, server, start)
+    return parts
+
+
+def _turn_over_time(
+    turn: Turn, locust: list[dict[str, Any]], server: list[dict[str, Any]], start: float
+) -> Iterable[Figure]:
+    name, x = f"turn-{turn.number}", "seconds"
+    pushed = [line for line in locust if line["push"]]
+    seconds = [line["time"] - start for line in pushed]
+    if pushed:
+        curves = [Series(key, *_thin(seconds, [line["push"][key] for line in pushed])) for key in ("p50", "p99")]
+        yield lines(f"{name}-push", f"{_name(turn)}: push latency each second.", curves, x=x, y="ms", log_y=True)
+    users = Series("users", *_thin([line["time"] - start for line in locust], [line["users"] for line in locust]))
+    yield lines(f"{name}-users", f"{_name(turn)}: connected users.", [users], x=x, y="users")
+    cores = [
+        Series("server", *_thin([line["time"] - start for line in server], [line["cpu"] for line in server])),
+        *_generators(locust, start),
+    ]
+    yield lines(f"{name}-cpu", f"{_name(turn)}: CPU, in cores.", cores, x=x, y="cores")
+    memory = Series(
+        "server", *_thin([line["time"] - start for line in server], [line["rss"] / 2**20 for line in server])
+    )
+    yield lines(f"{name}-resident", f"{_name(turn)}: memory of the server.", [memory], x=x, y="MiB")
+    if "database" in server[0]:
+        rates = [
+            _rate(server, start, key, label) for key, label in (("xact_commit", "commits"), ("tup_inserted", "rows"))
+        ]
+        yield lines(f"{name}-database", f"{_name(turn)}: the database's work.", rates, x=x, y="a second")
+        wal = _rate(server, start, "wal_bytes", "WAL", 1 / 1024)
+        yield lines(f"{name}-wal", f"{_name(turn)}: write-ahead log.", [wal], x=x, y="KiB a second")
+
+
+def _generators(locust: list[dict[str, Any]], start: float) -> list[Series]:
+    names = sorted({name for line in locust for name in line["generators"]})
+    found = []
+    for number, name in enumerate(names, 1):
+        known = [line for line in locust if name in line["generators"]]
+        label = "generator" if len(names) == 1 else f"generator {number}"
+        xs, ys = [line["time"] - start for line in known], [line["generators"][name]["cpu"] for line in known]
+        found.append(Series(label, *_thin(xs, ys)))
+    return found
+
+
+def _rate(server: list[dict[str, Any]], start: float, key: str, label: str, scale: float = 1.0) -> Series:
+    """A cumulated counter as a rate each second."""
+    rates = [
+        (later["database"][key] - earlier["database"][key]) / (later["time"] - earlier["time"]) * scale
+        for earlier, later in pairwise(server)
+    ]
+    return Series(label, *_thin([line["time"] - start for line in server[1:]], rates))
+
+
+def _thin(xs: list[float], ys: list[float]) -> tuple[list[float], list[float]]:
+    """At most some ninety points, each the greatest of its stretch: a peak is never hidden."""
+    step = max(1, -(-len(xs) // _POINTS))
+    stretches = range(0, len(xs), step)
+    return [xs[i] for i in stretches], [float(max(ys[i : i + step])) for i in stretches]
+
+
+def _jsonl(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [msgspec.json.decode(line, type=dict[str, Any]) for line in path.read_bytes().splitlines()]
+
+
+# -- capacity, audit, validity
+
+
+def _capacity(turns: list[Turn], objective: float) -> list[Part]:
+    searched = [turn for turn in turns if turn.locust["steps"]]
+    if not searched:
+        return []
+    rows, curves = [], []
+    for turn in searched:
+        steps = sorted(turn.locust["steps"], key=lambda step: step["users"])
+        best = max((step["users"] for step in steps if step["holds"]), default=0)
+        rows.append((_name(turn), f"{best:,}"))
+        timed = [step for step in steps if step["push_p99"] is not None]
+        curves.append(Series(_name(turn), [step["users"] for step in timed], [step["push_p99"] for step in timed]))
+    text = (
+        f"The largest number of users at which push p99 stayed at most {objective:g} ms, with no loss and no failure."
+    )
+    caption = "Push p99 at each number of users that the search tried."
+    curve = lines("capacity", caption, curves, x="users", y="push p99, ms", log_y=True)
+    return [Text(text), Table(header=("turn", "capacity, users"), rows=rows), curve]
+
+
+def _audit(turn: Turn) -> Table:
+    audit = turn.locust["audit"]
+    columns = [name for name in audit["total"] if name != "room"]
+    rooms = sorted(audit["rows"], key=lambda row: -row["expected"])[:10]
+    rows = [(row["room"], *(f"{row[name]:,}" for name in columns)) for row in (*rooms, audit["total"])]
+    caption = f"{_name(turn)}: the ten largest of {len(audit['rows'])} rooms, and all of them."
+    return Table(header=("room", *(name.replace("_", " ") for name in columns)), rows=rows, caption=caption)
+
+
+def _validity(turns: list[Turn]) -> list[Part]:
+    rows = []
+    for turn in turns:
+        for number, seen in enumerate(turn.locust["generators"].values(), 1):
+            cpu = [_quantile(seen["cpu"], share) for share in (0.5, 0.99)]
+            lag = _quantile(seen["lag"], 0.99) / 10
+            starts = f"{seen['missed']} of {seen['starts']}" if seen["starts"] else "closed loop"
+            generator = f"{_name(turn)}, generator {number}"
+            rows.append((generator, f"{cpu[0]:.0f} %", f"{cpu[1]:.0f} %", f"{lag:.1f}", starts, f"{seen['steal']:.1%}"))
+    header = ("generator", "CPU p50", "CPU p99", "timer lag p99, ms", "missed starts", "steal")
+    return [Table(header=header, rows=rows)] if rows else []
+
+
+def _quantile(counts: dict[str, int], share: float) -> float:
+    if not counts:
+        return 0.0
+    pairs = sorted((float(key), count) for key, count in counts.items())
+    values, numbers = np.array([key for key, _ in pairs]), np.array([count for _, count in pairs])
+    return quantiles(values, numbers, (share,))[0]
+
+
+def _settings(title: str, values: dict[str, Any]) -> Table:
+    rows = [(str(key), str(value)) for key, value in values.items()]
+    return Table(header=(title, "value"), rows=rows, align="ll")
+
+
+def _name(turn: Turn) -> str:
+    return f"turn {turn.number}, {turn.store}"
