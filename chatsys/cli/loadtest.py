@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from chatsys.settings import read_settings
+
 
 class Scenario(StrEnum):
     """How many users there are at each moment."""
@@ -60,12 +62,14 @@ def loadtest(
     processes: Annotated[int, typer.Option(min=1, help="Generator processes.")] = 1,
     tags: Annotated[str, typer.Option(help="Only these activities: send,typing,read,rooms,reconnect.")] = "",
     seed: Annotated[int, typer.Option(help="Which user is in which room.")] = 1,
-    database_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="A PostgreSQL server where a scratch database may be made.")
-    ] = None,
     reports: Annotated[Path, typer.Option(help="Where the run's folder is written.")] = Path("reports/load"),
 ) -> None:
-    """Drive a server of its own with simulated users. Exit status: 0 VALID, 1 FAILED, 2 INVALID."""
+    """Start a server, drive it with simulated users, and write a report.
+
+    Exit status 0 for VALID, 1 for FAILED, 2 for INVALID (the report says why), 130 after Ctrl-C. PostgreSQL is the one
+    of DATABASE_URL, where scratch databases are made, else the private one.
+    """
+    settings = read_settings({})
     from chatsys.lab import loadtest as lab
 
     plan = lab.Plan(
@@ -84,7 +88,8 @@ def loadtest(
         tags=tuple(tag for tag in tags.split(",") if tag),
         seed=seed,
     )
-    result, folder = lab.run(plan, reports, database_url=database_url, say=typer.echo)
+    databases = lab.Databases(settings.database_url, settings.data_dir / "postgres")
+    result, folder = lab.run(plan, reports, databases, typer.echo)
     for turn in result.turns:
         for reason in turn.reasons:
             typer.echo(f"  turn {turn.number}, {turn.store}: {reason}")

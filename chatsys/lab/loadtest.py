@@ -7,7 +7,6 @@ the server's ``/metrics`` and PostgreSQL's counters each second. Two stores take
 from __future__ import annotations
 
 import os
-import platform
 import secrets
 import signal
 import subprocess
@@ -19,20 +18,27 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from chatsys.errors import OperatorError
+from chatsys.lab import machine
 from chatsys.lab.files import write_atomically
-from chatsys.lab.loadserver import Watch, child_server, empty_database
+from chatsys.lab.load import drop_database, empty_database
+from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
+from chatsys.lab.servers import chat_server
+from chatsys.store.embedded import embedded_server
+from chatsys.store.postgres.admin import connected
 
 SCHEMA_VERSION = 1
 RESULT = "result.json"
 LOCUST_RESULT = "locust.json"
 STORES = ("memory", "postgres")
 STATUS = {"VALID": 0, "FAILED": 1, "INVALID": 2}
-SEVERITY = ("VALID", "INVALID", "FAILED")
+INTERRUPTED, STATUS_INTERRUPTED = "INTERRUPTED", 130
+SEVERITY = ("VALID", "INVALID", "FAILED", INTERRUPTED)
 STOP_PATIENCE = 90.0
 
 
@@ -53,6 +59,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 1
     tags: tuple[str, ...] = ()
     seed: int = 1
+
+
+class Databases(msgspec.Struct, frozen=True):
+    """Where PostgreSQL is: a server's URL, or None for the private one whose data lie in ``folder``."""
+
+    url: str | None
+    folder: Path
 
 
 class Turn(msgspec.Struct, kw_only=True):
@@ -79,24 +92,26 @@ class Run(msgspec.Struct, kw_only=True):
     schema_version: int = SCHEMA_VERSION
 
 
-def run(plan: Plan, reports: Path, *, database_url: str | None = None, say: Callable[[str], None]) -> tuple[Run, Path]:
+def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None]) -> tuple[Run, Path]:
     """Run ``plan``, write a folder under ``reports`` and give what it holds. Raises OperatorError."""
-    locustfile = _locustfile()
-    created = datetime.now(UTC)
+    locustfile, created = _locustfile(), datetime.now(UTC)
     name = f"load-{created:%Y%m%d-%H%M%S}-{plan.scenario}-{secrets.token_hex(2)}"
-    folder = (reports / name).absolute()
+    folder, order = (reports / name).absolute(), order_of(plan)
     turns: list[Turn] = []
-    for number, store in enumerate(order_of(plan), 1):
-        say(f"Turn {number} of {len(order_of(plan))}: {plan.scenario} on {store}, {plan.users} users")
-        turns.append(_turn(plan, number, store, folder=folder, locustfile=locustfile, database_url=database_url))
-        say(f"Turn {number}: {turns[-1].verdict}")
-        if turns[-1].verdict == "INTERRUPTED":
-            break
+    with _postgres(request, needed="postgres" in order) as server_url:
+        environment = machine.describe(server_url, "memory://" if server_url is None else _shown(server_url))
+        for number, store in enumerate(order, 1):
+            say(f"Turn {number} of {len(order)}: {plan.scenario} on {store}, {plan.users} users")
+            with _store(store, server_url, name, number) as url:
+                turns.append(_turn(plan, number, store, url, folder=folder, locustfile=locustfile))
+            say(f"Turn {number}: {turns[-1].verdict}")
+            if turns[-1].verdict == INTERRUPTED:
+                break
     result = Run(
         id=name,
         created_at=created.isoformat(timespec="seconds"),
         plan=plan,
-        environment=_environment(),
+        environment=environment,
         verdict=verdict_of([turn.verdict for turn in turns]),
         turns=turns,
         limitations=limitations(plan),
@@ -113,12 +128,12 @@ def order_of(plan: Plan) -> tuple[str, ...]:
 
 def verdict_of(verdicts: list[str]) -> str:
     """The gravest of the turns' verdicts."""
-    return max(verdicts, key=lambda verdict: SEVERITY.index(verdict) if verdict in SEVERITY else len(SEVERITY))
+    return max(verdicts, key=SEVERITY.index)
 
 
 def exit_status(result: Run) -> int:
     """0 for VALID, 1 for FAILED, 2 for INVALID, 130 if Ctrl-C ended it."""
-    return STATUS.get(result.verdict, 130)
+    return STATUS.get(result.verdict, STATUS_INTERRUPTED)
 
 
 def limitations(plan: Plan) -> list[str]:
@@ -150,39 +165,54 @@ def _locustfile() -> Path:
     return Path(spec.origin).parent / "chat.py"
 
 
-def _turn(plan: Plan, number: int, store: str, *, folder: Path, locustfile: Path, database_url: str | None) -> Turn:
+def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path, locustfile: Path) -> Turn:
     own = folder / f"turn-{number}-{store}"
     own.mkdir(parents=True)
-    with _store(store, folder.name, number, database_url) as url, child_server(url, own) as (address, pid):
-        watched = url if store == "postgres" else None
-        with Watch(address, pid, watched, own) as watch, TemporaryDirectory() as scratch:
-            status = _locust(plan, address, locustfile, own, Path(scratch))
+    watch = machine.Watch(machine.postmaster_of(url) if store == "postgres" else None)
+    with (
+        chat_server(url) as server,
+        Counters(server, url if store == "postgres" else None, own, watch) as counters,
+        TemporaryDirectory() as scratch,
+    ):
+        status = _locust(plan, server.url, locustfile, own, Path(scratch))
     result = _result_of(own)
     verdict, reasons = result.get("verdict", "FAILED"), list(result.get("reasons", ()))
     if not result:
         reasons.append(f"Locust ended with status {status} and left no result; see {own / 'locust.log'}")
-    if status == 130:
-        verdict, reasons = "INTERRUPTED", ["Ctrl-C", *reasons]
-    if watch.trouble and verdict == "VALID":
+    if status == STATUS_INTERRUPTED:
+        verdict, reasons = INTERRUPTED, ["Ctrl-C", *reasons]
+    disturbed = watch.reasons() + counters.trouble
+    if disturbed and verdict == "VALID":
         verdict = "INVALID"
     return Turn(
-        number=number,
-        store=store,
-        folder=own.name,
-        verdict=verdict,
-        reasons=reasons + watch.trouble,
-        locust=result,
+        number=number, store=store, folder=own.name, verdict=verdict, reasons=reasons + disturbed, locust=result
     )
 
 
 @contextmanager
-def _store(store: str, run_name: str, number: int, database_url: str | None) -> Iterator[str]:
-    if store == "memory":
+def _postgres(request: Databases, *, needed: bool) -> Iterator[str | None]:
+    """A server where scratch databases may be made: the one asked for, or the private one."""
+    if not needed:
+        yield None
+    elif request.url is not None and request.url.startswith(("postgresql://", "postgres://")):
+        yield request.url
+    else:
+        with embedded_server(request.folder) as url:
+            yield url
+
+
+@contextmanager
+def _store(store: str, server_url: str | None, run_name: str, number: int) -> Iterator[str]:
+    """The URL of an empty store; a database is dropped afterwards."""
+    if server_url is None or store == "memory":
         yield "memory://"
         return
-    name = "chatsys_" + run_name.replace("-", "_") + f"_{number}"
-    with empty_database(database_url, Path(".chatsys/loadtest/postgres"), name) as url:
-        yield url
+    name = f"chatsys_{run_name}_{number}".replace("-", "_")
+    try:
+        yield empty_database(server_url, name)
+    finally:
+        with connected(server_url, autocommit=True) as connection:
+            drop_database(connection, name)
 
 
 def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: Path) -> int:
@@ -227,7 +257,7 @@ def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: P
             except (KeyboardInterrupt, subprocess.TimeoutExpired):
                 child.kill()
                 child.wait()
-            return 130
+            return STATUS_INTERRUPTED
 
 
 def _result_of(folder: Path) -> dict[str, Any]:
@@ -235,5 +265,7 @@ def _result_of(folder: Path) -> dict[str, Any]:
     return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else {}
 
 
-def _environment() -> dict[str, Any]:
-    return {"python": platform.python_version(), "kernel": platform.release(), "cpus": os.cpu_count()}
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

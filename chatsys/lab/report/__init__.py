@@ -10,6 +10,6 @@ is the page of a benchmark run; ``index`` lists the published runs. A load test'
 """
 
 from chatsys.lab.report.page import Figure, Page, Table, Text
-from chatsys.lab.report.pictures import Series, bars, ecdf, lines
+from chatsys.lab.report.pictures import Series, bars, ecdf, lines, panels
 
-__all__ = ["Figure", "Page", "Series", "Table", "Text", "bars", "ecdf", "lines"]
+__all__ = ["Figure", "Page", "Series", "Table", "Text", "bars", "ecdf", "lines", "panels"]

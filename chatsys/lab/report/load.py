@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from chatsys.lab.report.page import Figure, Page, Part, Table, Text
-from chatsys.lab.report.pictures import Series, ecdf, lines
+from chatsys.lab.report.page import Page, Part, Table, Text
+from chatsys.lab.report.pictures import Series, ecdf, lines, panels
 
 if TYPE_CHECKING:
     from chatsys.lab.loadtest import Run, Turn
@@ -133,44 +133,38 @@ def _figures(turn: Turn) -> Table:
 
 
 def _over_time(turns: list[Turn], folder: Path) -> list[Part]:
-    """Every figure of a turn has the same time axis: seconds since the turn's first sample."""
+    """One figure a turn, its panels on one axis: seconds since the turn's first sample."""
     parts: list[Part] = []
     for turn in turns:
         locust = _jsonl(folder / turn.folder / "samples.jsonl")
         server = _jsonl(folder / turn.folder / "server.jsonl")
         if locust and server:
-            start = min(locust[0]["time"], server[0]["time"])
-            parts += _turn_over_time(turn, locust, server, start)
+            stacked = _panels(locust, server, min(locust[0]["time"], server[0]["time"]))
+            caption = f"{_name(turn)}: each second; a point stands for the worst of its stretch."
+            parts.append(panels(f"over-time-{turn.number}", caption, stacked, x="seconds"))
     return parts
 
 
-def _turn_over_time(
-    turn: Turn, locust: list[dict[str, Any]], server: list[dict[str, Any]], start: float
-) -> Iterable[Figure]:
-    name, x = f"turn-{turn.number}", "seconds"
+def _panels(locust: list[dict[str, Any]], server: list[dict[str, Any]], start: float) -> list[tuple[str, list[Series]]]:
+    seen, times = [line["time"] - start for line in locust], [line["time"] - start for line in server]
     pushed = [line for line in locust if line["push"]]
-    seconds = [line["time"] - start for line in pushed]
-    if pushed:
-        curves = [Series(key, *_thin(seconds, [line["push"][key] for line in pushed])) for key in ("p50", "p99")]
-        yield lines(f"{name}-push", f"{_name(turn)}: push latency each second.", curves, x=x, y="ms", log_y=True)
-    users = Series("users", *_thin([line["time"] - start for line in locust], [line["users"] for line in locust]))
-    yield lines(f"{name}-users", f"{_name(turn)}: connected users.", [users], x=x, y="users")
-    cores = [
-        Series("server", *_thin([line["time"] - start for line in server], [line["cpu"] for line in server])),
-        *_generators(locust, start),
+    when = [line["time"] - start for line in pushed]
+    stacked = [
+        ("users", [Series("users", *_thin(seen, [line["users"] for line in locust]))]),
+        ("push, ms", [Series(key, *_thin(when, [line["push"][key] for line in pushed])) for key in ("p50", "p99")]),
+        ("cores", [Series("server", *_thin(times, [line["cpu"] for line in server])), *_generators(locust, start)]),
+        ("server, MiB", [Series("server", *_thin(times, [line["rss"] / 2**20 for line in server]))]),
     ]
-    yield lines(f"{name}-cpu", f"{_name(turn)}: CPU, in cores.", cores, x=x, y="cores")
-    memory = Series(
-        "server", *_thin([line["time"] - start for line in server], [line["rss"] / 2**20 for line in server])
-    )
-    yield lines(f"{name}-resident", f"{_name(turn)}: memory of the server.", [memory], x=x, y="MiB")
     if "database" in server[0]:
-        rates = [
-            _rate(server, start, key, label) for key, label in (("xact_commit", "commits"), ("tup_inserted", "rows"))
+        stacked += [
+            ("commits/s", [_rate(server, start, "xact_commit", "commits")]),
+            (
+                "rows/s",
+                [_rate(server, start, "tup_inserted", "inserted"), _rate(server, start, "tup_updated", "updated")],
+            ),
+            ("WAL, KiB/s", [_rate(server, start, "wal_bytes", "WAL", 1 / 1024)]),
         ]
-        yield lines(f"{name}-database", f"{_name(turn)}: the database's work.", rates, x=x, y="a second")
-        wal = _rate(server, start, "wal_bytes", "WAL", 1 / 1024)
-        yield lines(f"{name}-wal", f"{_name(turn)}: write-ahead log.", [wal], x=x, y="KiB a second")
+    return stacked
 
 
 def _generators(locust: list[dict[str, Any]], start: float) -> list[Series]:

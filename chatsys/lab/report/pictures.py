@@ -92,6 +92,23 @@ def lines(
         return _finish(canvas, axes, name, caption, legend=len(series))
 
 
+def panels(name: str, caption: str, stacked: Sequence[tuple[str, Sequence[Series]]], *, x: str) -> Figure:
+    """Lines in panels below one another on one axis of ``x``; each panel is the label of its y axis and its series."""
+    with mpl.rc_context(_STYLE):
+        canvas = Canvas(figsize=(7.6, 1.0 + 2.1 * len(stacked)), layout="constrained")
+        drawn = np.atleast_1d(canvas.subplots(len(stacked), sharex=True))
+        for axes, (label, series) in zip(drawn, stacked, strict=True):
+            for number, line in enumerate(series):
+                colour, _, dash = _look(number)
+                axes.plot(line.x, line.y, color=colour, linestyle=dash, linewidth=2, label=line.name)
+            _axes(axes, x if axes is drawn[-1] else "", label, log_x=False, log_y=False)
+            axes.set_ylim(bottom=0)
+            if len(series) > 1:
+                axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        drawn[-1].set_xlim(left=0)
+        return _finish(canvas, drawn[0], name, caption, legend=0)
+
+
 def ecdf(name: str, caption: str, samples: Sequence[tuple[str, npt.NDArray[np.floating]]], *, x: str) -> Figure:
     """The share of samples at most ``x``, on a logarithmic axis; at most 400 points a line are drawn."""
     with _drawing() as (canvas, axes):
