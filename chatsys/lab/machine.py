@@ -81,7 +81,7 @@ class Watch:
         return found
 
     def look(self) -> None:
-        """Note what the own processes have used so far: of one that ends before the next look, this is all that counts."""
+        """Note what own processes have used so far: of one that ends before the next look, no more is counted."""
         self._snapshot()
 
     def _snapshot(self) -> Snapshot:
