@@ -23,6 +23,7 @@ import msgspec
 from engineio import async_socket, exceptions, packet
 from engineio.async_drivers import asgi
 
+from chatsys import metrics
 from chatsys.realtime.frames import Outgoing
 from chatsys.realtime.heartbeat import Heartbeat
 from chatsys.realtime.rounds import Lane, Rounds
@@ -118,20 +119,23 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
         """Bytes that wait for the client: in its list and in the transport's buffer."""
         return self.backlog + (self.socket.waiting() if self.socket is not None and self.socket.stalled else 0)
 
-    def flush(self) -> None:
-        """Write what waits, unless the client reads nothing; wake a poll."""
+    def flush(self) -> int:
+        """Write what waits, unless the client reads nothing; wake a poll. How many events were written."""
         self._queued = False
         socket, waiting = self.socket, self._waiting
         if socket is None:
             self._wake()
-        elif waiting and not socket.stalled:
-            data = waiting[0].frame if len(waiting) == 1 else b"".join([out.frame for out in waiting])
-            self.server.deliveries += len(waiting)
-            waiting.clear()
-            self.backlog = 0
-            socket.write(data)
-            if not socket.stalled:
-                self._exempt = 0
+            return 0
+        count = len(waiting)
+        if not count or socket.stalled:
+            return 0
+        data = waiting[0].frame if count == 1 else b"".join([out.frame for out in waiting])
+        waiting.clear()
+        self.backlog = 0
+        socket.write(data)
+        if not socket.stalled:
+            self._exempt = 0
+        return count
 
     def drop(self) -> None:
         """Forget what waits."""
@@ -141,7 +145,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
     def writable(self) -> None:
         """The WebSocket's peer reads again."""
         self._exempt = 0
-        self.flush()
+        metrics.deliveries.inc(self.flush())
 
     def _wake(self) -> None:
         if self._poller is not None and not self._poller.done():
@@ -156,7 +160,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
         if self.upgrading or self.upgraded or not self._waiting:
             return [packet.Packet(packet.NOOP)]
         waiting, self._waiting = self._waiting[:_POLL_PACKETS], self._waiting[_POLL_PACKETS:]
-        self.server.deliveries += len(waiting)
+        metrics.deliveries.inc(len(waiting))
         self.backlog = sum(len(out.payload) for out in self._waiting)
         self._exempt = 0
         return [out.packet for out in waiting]
@@ -342,8 +346,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self.heartbeat = Heartbeat(self.ping_interval, self.ping_timeout)
         self.rounds = Rounds()
         self.lobby: Lane = Lane(self.rounds)
-        self.deliveries = 0
-        self.slow_disconnects = 0
+        metrics.connections.set_function(lambda: len(self.sockets))
+        metrics.waiting_bytes.set_function(lambda: sum(one.unread() for one in list(self.sockets.values())))
 
     def forget(self, connection: Connection) -> None:
         """The connection's id is no longer valid."""
@@ -351,7 +355,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def too_slow(self, connection: Connection) -> None:
         """Close a connection that does not read; what waits is dropped, and replayed when the client returns."""
-        self.slow_disconnects += 1
+        metrics.slow_disconnects.inc()
         logger.warning("%s: closed with %d bytes unread", connection.sid, connection.unread())
         connection.drop()
         connection.end("slow reader", POLICY)

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
 from chatsys.errors import StoreError
@@ -118,6 +120,8 @@ class Hub:
 
     def _deliver(self, message: Message) -> None:
         self._cursor = message.seq
+        if message.delivered_to:  # read from the store after somebody had got it
+            message = msgspec.structs.replace(message, delivered_to=(), read_by=())
         out = event(catalogue.RECEIVE_MESSAGE, objects.message(message), message.seq)
         for member in self.members.values():
             if member.held is None:

@@ -12,6 +12,8 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
+from chatsys import metrics
+
 SLICE = 64
 """How many connections are written to before the event loop does something else."""
 
@@ -22,8 +24,8 @@ SHARE = 32
 class Writer(Protocol):
     """A connection that has something to send."""
 
-    def flush(self) -> None:
-        """Write what waits."""
+    def flush(self) -> int:
+        """Write what waits; how many events that were."""
 
 
 class Lane:
@@ -57,16 +59,17 @@ class Rounds:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        left = SLICE
+        left, written = SLICE, 0
         while self._lanes and left > 0:
             lane = self._lanes.popleft()
             writers = lane.writers
             share = min(len(writers), SHARE, left)
             for _ in range(share):
-                writers.popleft().flush()
+                written += writers.popleft().flush()
             left -= share
             if writers:
                 self._lanes.append(lane)
+        metrics.deliveries.inc(written)
         if self._lanes:
             asyncio.get_running_loop().call_soon(self._turn)
         else:

@@ -38,7 +38,7 @@ class Client:
         self.transports = transports
         self.sio = socketio.AsyncClient(reconnection=False)
         self.diary: list[tuple[str, Any]] = []
-        self._arrived = asyncio.Condition()
+        self._arrived = asyncio.Event()
         self.sio.on("*", self._write_down)
 
     async def __aenter__(self) -> Self:
@@ -56,11 +56,10 @@ class Client:
         """The Socket.IO id."""
         return str(self.sio.get_sid())
 
-    async def _write_down(self, name: str, *arguments: Any) -> None:
+    def _write_down(self, name: str, *arguments: Any) -> None:  # not async: the library runs handlers as tasks
         assert len(arguments) == 1, f"{name} came with {len(arguments)} arguments"
-        async with self._arrived:
-            self.diary.append((name, arguments[0]))
-            self._arrived.notify_all()
+        self.diary.append((name, arguments[0]))
+        self._arrived.set()
 
     async def join(self, room: str, *, name: str | None = None, **fields: Any) -> dict[str, Any]:
         """Join as a guest (with ``name`` or a fresh one) or with a token; the acknowledgement."""
@@ -92,12 +91,13 @@ class Client:
 
     async def want(self, name: str, count: int = 1) -> Any:
         """Wait until ``count`` events of that name have come; the payload of the newest of them."""
-        async with self._arrived:
-            try:
-                async with asyncio.timeout(WAIT):
-                    await self._arrived.wait_for(lambda: len(self.all(name)) >= count)
-            except TimeoutError:
-                raise AssertionError(f"{count} of {name} did not come; the diary: {self.diary}") from None
+        try:
+            async with asyncio.timeout(WAIT):
+                while len(self.all(name)) < count:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            raise AssertionError(f"{count} of {name} did not come; the diary: {self.diary}") from None
         return self.all(name)[count - 1]
 
     async def settle(self) -> None:

@@ -1,0 +1,90 @@
+"""Slow readers and noisy neighbours: each pays for itself alone (§14.5)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import httpx
+import websockets
+
+from .clients import event, fresh
+from .conftest import Connect, Server
+
+
+async def number(server: Server, name: str) -> float:
+    """A number of /metrics."""
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        for line in (await http.get("/metrics")).text.splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[1])
+    raise AssertionError(f"/metrics does not show {name}")
+
+
+async def deaf(server: Server, room: str) -> websockets.ClientConnection:
+    """A client that has joined and then reads nothing."""
+    pipe = socket.socket()
+    pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    pipe.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(pipe, ("127.0.0.1", server.port))
+    client = await websockets.connect(
+        server.websocket_url, sock=pipe, max_size=None, compression=None, ping_interval=None, max_queue=1
+    )
+    await client.recv()
+    await client.send("40")
+    await client.send(event("join", {"room": room, "username": fresh("deaf")}))
+    while not str(await client.recv()).startswith('42["message-history"'):
+        pass
+    client.transport.pause_reading()
+    return client
+
+
+async def test_a_socket_that_does_not_read_is_closed_and_the_others_miss_nothing(
+    server: Server, connect: Connect, room: str
+) -> None:
+    before = await number(server, "chatsys_slow_disconnects_total")
+    sender, reader = await connect(room=room), await connect(room=room)
+    client = await deaf(server, room)
+    await reader.want("user-joined")
+    text = "x" * 100_000
+    sent = 0
+    while "user-left" not in reader.names():
+        await sender.send(text)
+        sent += 1
+        assert sent < 300, "30 MB were sent and the deaf client is still there"
+    assert await number(server, "chatsys_slow_disconnects_total") == before + 1
+    await reader.want("receive-message", sent)
+    assert [message["seq"] for message in reader.all("receive-message")] == list(range(1, sent + 1))
+    assert await number(server, "chatsys_waiting_bytes") <= 1_048_576
+    with contextlib.suppress(websockets.ConnectionClosed):
+        await client.close()
+
+
+async def test_a_polling_client_that_never_polls_is_closed_too(server: Server, connect: Connect, room: str) -> None:
+    sender = await connect(room=room)
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        params = {"EIO": "4", "transport": "polling"}
+        opened = await http.get("/socket.io/", params=params)
+        params["sid"] = opened.text.split('"sid":"')[1].split('"')[0]
+        join = event("join", {"room": room, "username": "Ann"})
+        assert (await http.post("/socket.io/", params=params, content="40\x1e" + join)).status_code == 200
+        await sender.want("user-joined")
+        for _ in range(15):
+            await sender.send("x" * 100_000)
+        await sender.want("user-left")
+        assert (await http.get("/socket.io/", params=params)).status_code == 400
+
+
+async def test_a_history_may_be_larger_than_the_byte_budget(
+    server: Server, connect: Connect, room: str
+) -> None:
+    sender = await connect(room=room)
+    text = "x" * 200_000
+    for _ in range(15):
+        await sender.send(text)
+    reader = await connect()
+    answer = await reader.join(room)
+    assert answer["replayed"] == 15
+    await sender.send("live")
+    assert (await reader.want("receive-message"))["seq"] == 16
