@@ -12,6 +12,8 @@ import httpx
 import psycopg
 import pytest
 
+from chatsys.store.embedded import embedded_server
+
 from .clients import Client
 from .serving import clean_environment
 
@@ -213,3 +215,29 @@ def test_ctrl_c_during_a_command_is_exit_status_130_without_a_traceback(tmp_path
         check=False,
     )
     assert (found.returncode, found.stderr) == (130, "")
+
+
+def test_while_the_database_is_away_requests_are_503_and_the_server_recovers(serve, tmp_path):
+    folder = tmp_path / "pg"
+    with embedded_server(folder) as url:
+        server = serve(DATABASE_URL=url)
+        register(server.url)
+    for path in ("/api/users", "/api/ready", "/api/rooms/general/messages"):
+        answer = httpx.get(f"{server.url}{path}", timeout=30)
+        assert answer.status_code == 503, path
+        assert answer.json() == {"success": False, "message": "Service temporarily unavailable"}
+        assert int(answer.headers["retry-after"]) > 0
+    for path in ("/api/health", "/metrics"):
+        assert httpx.get(f"{server.url}{path}").status_code == 200
+    with embedded_server(folder):
+        while httpx.get(f"{server.url}/api/ready").status_code == 503:
+            assert server.process.poll() is None
+        assert accounts(server.url) == ["alice"]
+        assert server.stop() == 0
+    assert "Traceback" not in server.stderr
+
+
+def test_a_server_stops_in_time_while_the_database_is_away(serve, tmp_path):
+    with embedded_server(tmp_path / "pg") as url:
+        server = serve(DATABASE_URL=url)
+    assert server.stop() == 0
