@@ -13,6 +13,7 @@ from alembic import command, op
 from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from chatsys.resources import database_dir
@@ -180,3 +181,5 @@ def _explained(address: Address) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise translated(error, address) from error
+    except DBAPIError as error:  # from a statement of Alembic's own
+        raise translated(error.orig or error, address) from error
