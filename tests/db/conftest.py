@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import random
@@ -11,13 +12,15 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+from unittest import mock
 
 import psycopg
 import pytest
 
+from chatsys.cli import main
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, fingerprint
 
 ORIGINAL = Path(__file__).with_name("original.sql")
@@ -29,7 +32,7 @@ class Server(Protocol):
     url: str
 
     def database(self, template: str = ...) -> AbstractContextManager[str]:
-        """The URL of a new database."""
+        """The URL of a new database, a copy of the named one."""
 
 
 @pytest.fixture(params=["postgres_server", "postgres15_server"], ids=["postgresql18", "system"])
@@ -59,8 +62,7 @@ def original(server: Server) -> Iterator[Callable[[int], str]]:
     with server.database("template0") as url:
 
         def fill(messages: int) -> str:
-            with psycopg.connect(url) as connection:
-                connection.execute(ORIGINAL.read_text(encoding="utf-8").replace(":messages", str(messages)))
+            run(url, ORIGINAL.read_text(encoding="utf-8").replace(":messages", str(messages)))
             return url
 
         yield fill
@@ -104,20 +106,30 @@ def fill_chat(url: str, messages: int, *, days: float = 60) -> None:
     )
 
 
-def chatsys(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a chatsys command to its end, with the variables of the test's own environment that chatsys reads removed."""
+class Outcome(NamedTuple):
+    """What a command left: its exit status and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def chatsys(*arguments: str, stdin: str = "", **environment: str) -> Outcome:
+    """Run a chatsys command in this process; of what chatsys reads, its environment has ``environment`` alone."""
+    out, err = io.StringIO(), io.StringIO()
     clean = {
-        name: value for name, value in os.environ.items() if name != "DATABASE_URL" and not name.startswith("CHATSYS_")
+        name: text for name, text in os.environ.items() if not name.startswith(("DATABASE_URL", "CHATSYS_", "DB_"))
     }
-    return subprocess.run(
-        [sys.executable, "-m", "chatsys", *arguments],
-        input=stdin,
-        env={**clean, "NO_COLOR": "1", "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    with (
+        mock.patch.dict(os.environ, {**clean, "NO_COLOR": "1", "COLUMNS": "200", **environment}, clear=True),
+        mock.patch.object(sys, "argv", ["chatsys", *arguments]),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return Outcome(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def started(*arguments: str) -> subprocess.Popen[bytes]:
@@ -127,28 +139,29 @@ def started(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def kill_at_random_moments(
-    command: Callable[[], subprocess.Popen[bytes]], url: str, times: int, seed: int
-) -> Iterator[bool]:
-    """Start ``command`` again and again and end it with SIGKILL; true where it was killed before it had finished.
-
-    The first start runs to its end, to learn how long it takes; the moments are spread over that time.
-    """
+def seconds_of(*arguments: str) -> float:
+    """Run a command to its end; how long it took, to spread moments over."""
     begun = time.monotonic()
-    process = command()
+    process = started(*arguments)
     _, said = process.communicate()
     assert process.returncode == 0, said.decode()
-    whole = time.monotonic() - begun
-    yield False
-    moments = random.Random(seed)
-    for place in range(times):
-        process = command()
-        time.sleep(whole * (place + moments.random()) / times)
-        process.send_signal(signal.SIGKILL)
-        _, said = process.communicate()
-        assert process.returncode in {0, -signal.SIGKILL}, said.decode()
-        wait_until_alone(url)
-        yield process.returncode != 0
+    return time.monotonic() - begun
+
+
+def moments(whole: float, times: int, seed: int) -> list[float]:
+    """One random moment in each of ``times`` equal parts of ``whole`` seconds."""
+    chance = random.Random(seed)
+    return [whole * (part + chance.random()) / times for part in range(times)]
+
+
+def killed(process: subprocess.Popen[bytes], after: float, url: str) -> bool:
+    """SIGKILL the process after ``after`` seconds and wait until the server has noticed. False if it had finished."""
+    time.sleep(after)
+    process.send_signal(signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode in {0, -signal.SIGKILL}, said.decode()
+    wait_until_alone(url)
+    return process.returncode != 0
 
 
 def wait_until_alone(url: str) -> None:

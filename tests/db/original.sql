@@ -313,11 +313,11 @@ SELECT (SELECT user_id FROM users WHERE username = 'user_1'), (SELECT room_id FR
 UNION ALL SELECT NULL, (SELECT room_id FROM rooms WHERE room_name = 'tech'), 'without a sender', '2025-10-16Z'
 UNION ALL SELECT (SELECT user_id FROM users WHERE username = 'user_2'), NULL, 'without a room', '2025-10-16Z';
 
--- Receipts of every fourth message by up to three readers; every other read was never recorded as delivered.
+-- Receipts of every fourth message; half of the deliveries without a time.
 INSERT INTO message_deliveries (message_id, user_id, delivered_at)
 SELECT m.message_id, u.user_id, CASE WHEN m.n % 8 = 0 THEN NULL ELSE m.created_at + interval '1 s' END
 FROM (SELECT message_id, user_id, created_at, row_number() OVER (ORDER BY ctid) AS n FROM messages) m
-JOIN users u ON u.username IN ('user_1', 'user_2', 'user_3') AND u.user_id <> m.user_id
+JOIN users u ON u.username IN ('user_1', 'user_2', 'user_3', 'user_4') AND u.user_id <> m.user_id
 WHERE m.n % 4 = 0;
 INSERT INTO message_reads (message_id, user_id, read_at)
 SELECT m.message_id, u.user_id, m.created_at + interval '2 s'

@@ -11,7 +11,7 @@ from chatsys.errors import OperatorError
 from chatsys.store.postgres.operations.backup import backup, scratch_database
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences
 from chatsys.store.postgres.operations.restore import restore
-from chatsys.store.postgres.operations.tools import environment, find_tools
+from chatsys.store.postgres.operations.tools import dumping_tools, environment, newest_tools
 from tests.db.conftest import Server, as_role, content, fill_chat, role, rows, run
 
 FORMATS = pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])
@@ -24,6 +24,17 @@ def test_what_was_backed_up_is_there_after_a_restore(fresh: str, empty: str, tmp
     restore(empty, tmp_path / name)
     assert content(empty) == content(fresh)
     assert len(rows(empty, "SELECT * FROM messages_with_user_view")) == 500
+
+
+@FORMATS
+def test_an_older_server_moves_to_a_newer_one(
+    postgres15_server: Server, postgres_server: Server, tmp_path: Path, name: str
+) -> None:
+    with postgres15_server.database() as older, postgres_server.database("template0") as newer:
+        fill_chat(older, 100)
+        backup(older, tmp_path / name)
+        restore(newer, tmp_path / name)
+        assert content(newer) == content(older)
 
 
 @FORMATS
@@ -64,12 +75,11 @@ def test_a_verified_backup_proves_every_table(fresh: str, tmp_path: Path, name: 
 
 def test_a_backup_that_lacks_rows_is_found_out(fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_chat(fresh, 20)
-    real = find_tools(14).folder
+    major = rows(fresh, "SELECT current_setting('server_version_num')::int / 10000")[0][0]
+    real = newest_tools().folder
     for program in ("pg_dump", "pg_restore", "psql"):
         extra = "--exclude-table-data=message_reads" if program == "pg_dump" else ""
-        script = (
-            f'#!/bin/sh\n[ "$1" = --version ] && echo "{program} 99" && exit\nexec "{real}/{program}" {extra} "$@"\n'
-        )
+        script = f'#!/bin/sh\n[ "$1" = --version ] && echo "{program} {major}" && exit\nexec "{real}/{program}" {extra} "$@"\n'
         (tmp_path / program).write_text(script)
         (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -119,7 +129,7 @@ def test_a_statement_that_fails_changes_nothing(fresh: str, tmp_path: Path) -> N
 
 def test_a_client_older_than_the_server_is_explained() -> None:
     with pytest.raises(OperatorError, match="The server is PostgreSQL 99, but the newest pg_dump here") as failed:
-        find_tools(99)
+        dumping_tools(99)
     assert failed.value.hint.endswith("apt-get install postgresql-client-99")
 
 

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from chatsys.errors import OperatorError
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences, fingerprint
 from chatsys.store.postgres.operations.restore import restore
-from chatsys.store.postgres.operations.tools import environment, failure, find_tools
+from chatsys.store.postgres.operations.tools import dumping_tools, environment, failure
 
 
 class Backup(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ def backup(conninfo: str, file: Path, *, verify: bool = False) -> Backup:
 
 def _dump(connection: psycopg.Connection[Any], conninfo: str, file: Path, *, plain: bool) -> None:
     """Run pg_dump on the snapshot that ``connection`` holds, so that both see the same rows."""
-    tools = find_tools(connection.info.server_version // 10_000)
+    tools = dumping_tools(connection.info.server_version // 10_000)
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
     file.touch(mode=0o600, exist_ok=False)  # a dump has password hashes in it
     done = subprocess.run(

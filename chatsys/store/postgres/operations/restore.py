@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
-import psycopg
 
 from chatsys.errors import OperatorError
-from chatsys.store.postgres.operations.tools import Tools, environment, failure, find_tools
+from chatsys.store.postgres.operations.tools import Tools, environment, failure, newest_tools
 
 _CUSTOM_MAGIC = b"PGDMP"
 _PLAIN_END = b"-- PostgreSQL database dump complete"
@@ -79,8 +78,7 @@ def restore(conninfo: str, file: Path) -> Restored:
     """
     started = time.monotonic()
     plain = _check(file)
-    with psycopg.connect(conninfo) as connection:
-        tools = find_tools(connection.info.server_version // 10_000)
+    tools = newest_tools()
     with _script(tools, file, plain=plain) as lines:
         size = _run(tools, conninfo, lines)
     return Restored(size=size, seconds=time.monotonic() - started)

@@ -52,7 +52,7 @@ def migrate(url: str) -> Prepared:
 def reset(url: str) -> Prepared:
     """Drop everything in the schema ``public``, in one transaction, and create the schema anew."""
     with connected(url) as connection:
-        connection.execute("SET LOCAL lock_timeout = '10s'")
+        connection.execute("SET LOCAL lock_timeout = '5s'")
         connection.execute(EMPTY_PUBLIC)
     return _upgraded(url, created=False)
 

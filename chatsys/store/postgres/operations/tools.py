@@ -1,6 +1,6 @@
-"""pg_dump, pg_restore and psql: found on PATH or in the embedded wheel, the newest that is there.
+"""pg_dump, pg_restore and psql: found on PATH or in the embedded wheel.
 
-A newer client works with every older server; an older one refuses a newer server. Passwords go by the environment,
+A newer client works with every older server; an older pg_dump refuses a newer server. Passwords go by the environment,
 never by the command line, where every user of the machine could read them.
 """
 
@@ -33,26 +33,36 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
         return [str(self.folder / program), *arguments]
 
 
-def find_tools(server_major: int) -> Tools:
-    """The newest client programs of this machine.
+def newest_tools() -> Tools:
+    """The newest client programs of this machine. Raises OperatorError if there are none."""
+    return max(_installed(), key=lambda tools: tools.major)
 
-    Raises OperatorError if there are none, or if they are older than the server.
+
+def dumping_tools(server_major: int) -> Tools:
+    """The client programs to dump a server with: those of its own version if they are here, else the newest.
+
+    Raises OperatorError if all are older than the server.
     """
+    own = [tools for tools in _installed() if tools.major == server_major]
+    chosen = own[0] if own else newest_tools()
+    if chosen.major < server_major:
+        raise OperatorError(
+            f"The server is PostgreSQL {server_major}, but the newest pg_dump here is of version {chosen.major}, "
+            "and pg_dump refuses a server that is newer than itself.",
+            hint=f"Install the client programs of version {server_major}: "
+            f"apt-get install postgresql-client-{server_major}",
+        )
+    return chosen
+
+
+def _installed() -> list[Tools]:
     installed = [tools for folder in _folders() if (tools := _inspect(folder)) is not None]
     if not installed:
         raise OperatorError(
             "pg_dump, pg_restore and psql are not on PATH.",
             hint="Install the PostgreSQL client programs: apt-get install postgresql-client",
         )
-    newest = max(installed, key=lambda tools: tools.major)
-    if newest.major < server_major:
-        raise OperatorError(
-            f"The server is PostgreSQL {server_major}, but the newest pg_dump here is of version {newest.major}, "
-            "and pg_dump refuses a server that is newer than itself.",
-            hint=f"Install the client programs of version {server_major}: "
-            f"apt-get install postgresql-client-{server_major}",
-        )
-    return newest
+    return installed
 
 
 def environment(conninfo: str) -> dict[str, str]:
