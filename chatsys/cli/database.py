@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -51,3 +53,12 @@ def shown_size(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def read_age(text: str) -> timedelta:
+    """``30d`` or ``12h`` as a length of time: a whole number and s, m, h, d or w."""
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    found = re.fullmatch(r"([0-9]{1,6})([smhdw])", text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not an age: write a whole number and s, m, h, d or w, such as 30d.")
+    return timedelta(**{units[found[2]]: int(found[1])})

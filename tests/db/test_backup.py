@@ -79,7 +79,8 @@ def test_a_backup_that_lacks_rows_is_found_out(fresh: str, tmp_path: Path, monke
     real = newest_tools().folder
     for program in ("pg_dump", "pg_restore", "psql"):
         extra = "--exclude-table-data=message_reads" if program == "pg_dump" else ""
-        script = f'#!/bin/sh\n[ "$1" = --version ] && echo "{program} {major}" && exit\nexec "{real}/{program}" {extra} "$@"\n'
+        version = f'[ "$1" = --version ] && echo "{program} {major}" && exit'
+        script = f'#!/bin/sh\n{version}\nexec "{real}/{program}" {extra} "$@"\n'
         (tmp_path / program).write_text(script)
         (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")

@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from chatsys.errors import OperatorError
+from chatsys.store.postgres.address import with_database
+from chatsys.store.postgres.admin import connected
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences, fingerprint
 from chatsys.store.postgres.operations.restore import restore
 from chatsys.store.postgres.operations.tools import dumping_tools, environment, failure
@@ -31,23 +32,23 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     proof: tuple[TableFingerprint, ...] = ()
 
 
-def backup(conninfo: str, file: Path, *, verify: bool = False) -> Backup:
+def backup(url: str, file: Path, *, verify: bool = False) -> Backup:
     """Write the whole database to ``file``: plain SQL if its name ends in .sql, else pg_dump's custom format.
 
     The file appears under its name only when it is complete. With ``verify`` it is restored into a scratch database
     on the same server, and every table's count and checksum compared with the snapshot that was dumped.
-    Raises OperatorError if pg_dump fails or the copy differs; what psycopg raises if the database can't be reached.
+    Raises OperatorError if pg_dump fails or the copy differs; StoreError if the database can't be reached.
     """
     started = time.monotonic()
     partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.partial")
     try:
-        with psycopg.connect(conninfo) as connection:
+        with connected(url) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            _dump(connection, conninfo, partial, plain=file.suffix == ".sql")
+            _dump(connection, url, partial, plain=file.suffix == ".sql")
             expected = fingerprint(connection) if verify else ()
         if verify:
-            _prove(conninfo, partial, expected)
+            _prove(url, partial, expected)
         partial.replace(file)
     except OSError as error:
         raise OperatorError(f"{file} can't be written: {error.strerror}.", hint="Choose another place.") from error
@@ -56,7 +57,7 @@ def backup(conninfo: str, file: Path, *, verify: bool = False) -> Backup:
     return Backup(file=file, size=file.stat().st_size, seconds=time.monotonic() - started, proof=expected)
 
 
-def _dump(connection: psycopg.Connection[Any], conninfo: str, file: Path, *, plain: bool) -> None:
+def _dump(connection: psycopg.Connection[Any], url: str, file: Path, *, plain: bool) -> None:
     """Run pg_dump on the snapshot that ``connection`` holds, so that both see the same rows."""
     tools = dumping_tools(connection.info.server_version // 10_000)
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
@@ -71,7 +72,7 @@ def _dump(connection: psycopg.Connection[Any], conninfo: str, file: Path, *, pla
             f"--snapshot={row[0] if row else ''}",
             f"--file={file}",
         ),
-        env=environment(conninfo),
+        env=environment(url),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -86,10 +87,10 @@ def _dump(connection: psycopg.Connection[Any], conninfo: str, file: Path, *, pla
         os.fsync(written.fileno())
 
 
-def _prove(conninfo: str, file: Path, expected: tuple[TableFingerprint, ...]) -> None:
-    with scratch_database(conninfo) as scratch:
+def _prove(url: str, file: Path, expected: tuple[TableFingerprint, ...]) -> None:
+    with scratch_database(url) as scratch:
         restore(scratch, file)
-        with psycopg.connect(scratch) as connection:
+        with connected(scratch) as connection:
             found = fingerprint(connection)
     wrong = differences(expected, found)
     if wrong:
@@ -100,13 +101,13 @@ def _prove(conninfo: str, file: Path, expected: tuple[TableFingerprint, ...]) ->
 
 
 @contextmanager
-def scratch_database(conninfo: str) -> Iterator[str]:
-    """An empty database on the same server, dropped at the end; its conninfo.
+def scratch_database(url: str) -> Iterator[str]:
+    """An empty database on the same server, dropped at the end; its URL.
 
     Raises OperatorError if the role may not create databases.
     """
     name = f"chatsys_scratch_{secrets.token_hex(6)}"
-    with psycopg.connect(conninfo, autocommit=True) as connection:
+    with connected(url, autocommit=True) as connection:
         try:
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         except psycopg.errors.InsufficientPrivilege as error:
@@ -115,6 +116,6 @@ def scratch_database(conninfo: str) -> Iterator[str]:
                 hint=f"As a superuser: ALTER ROLE {connection.info.user} CREATEDB",
             ) from error
         try:
-            yield make_conninfo(conninfo, dbname=name)
+            yield with_database(url, name)
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -9,31 +9,28 @@ from typing import Any
 
 import msgspec
 import psycopg
-from psycopg.rows import tuple_row
 
-BATCH = 5_000
+from chatsys.store.postgres.admin import connected
+
+BATCH = 1_000
+_TURN = 0x636C65616E  # "clean": two clean-ups at once take turns
 
 # A session counts as dead only when its server is: one that is quiet for days is still somebody's.
-_IS_DEAD = """s.last_activity < now() - %(age)s
+_DEAD_SESSIONS = """
+SELECT s.session_id, pg_column_size(s.*) AS size FROM active_sessions s
+WHERE s.last_activity < now() - %(age)s
   AND NOT EXISTS (SELECT FROM chat_servers c WHERE c.server_id = s.server_id AND c.lease_until > now())
+ORDER BY s.session_id
 """
 
-_COUNT_SESSIONS = f"SELECT count(*), coalesce(sum(pg_column_size(s.*)), 0) FROM active_sessions s WHERE {_IS_DEAD}"  # noqa: S608
+_COUNT_SESSIONS = f"SELECT count(*), coalesce(sum(size), 0) FROM ({_DEAD_SESSIONS}) dead"  # noqa: S608
 
-_DELETE_SESSIONS = f"""
-WITH dead AS (
-    SELECT s.session_id FROM active_sessions s WHERE {_IS_DEAD}
-    ORDER BY s.session_id LIMIT %(batch)s FOR UPDATE OF s SKIP LOCKED
-), gone AS (
-    DELETE FROM active_sessions s USING dead WHERE s.session_id = dead.session_id
-    RETURNING s.session_id, s.user_id, pg_column_size(s.*) AS size
-), left_alone AS (
-    UPDATE users u SET status = 'offline', last_seen = date_trunc('milliseconds', now())
-    WHERE u.user_id IN (SELECT user_id FROM gone) AND u.status <> 'offline'
-      AND NOT EXISTS (SELECT FROM active_sessions s WHERE s.user_id = u.user_id
-                      AND s.session_id NOT IN (SELECT session_id FROM gone))
+_END_SESSIONS = f"""
+WITH dead AS MATERIALIZED ({_DEAD_SESSIONS} LIMIT %(batch)s),
+ended AS (
+    SELECT count(*) FROM end_sessions(ARRAY(SELECT session_id FROM dead), date_trunc('milliseconds', now()))
 )
-SELECT count(*), coalesce(sum(size), 0) FROM gone
+SELECT (SELECT * FROM ended), (SELECT coalesce(sum(size), 0) FROM dead)
 """  # noqa: S608
 
 _COUNT_MESSAGES = """
@@ -44,21 +41,27 @@ SELECT count(*), coalesce(sum(size), 0)
 FROM old
 """
 
-# SKIP LOCKED: never wait for a transaction of the server's, so never take part in a deadlock. Receipts are deleted as
-# sets; the foreign keys' cascade, row by row, then finds none. What refers to messages besides is left to the cascade.
+_OLD_MESSAGES = """
+SELECT message_id, room_id FROM messages
+WHERE created_at < %(before)s AND created_at >= %(since)s
+ORDER BY created_at LIMIT %(batch)s
+"""
+
+# As the server does: whoever writes messages or receipts locks their rooms first, in order, so that none deadlock.
+_LOCK_ROOMS = "SELECT FROM rooms WHERE room_id = ANY (%(rooms)s) ORDER BY room_id FOR NO KEY UPDATE"
+
+# Receipts are deleted as sets; the foreign keys' cascade, row by row, then finds none. What the operator's own tables
+# hold of these messages is left to the cascade.
 _DELETE_MESSAGES = """
-WITH old AS (
-    SELECT message_id FROM messages WHERE created_at < %(before)s
-    ORDER BY created_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
-), reads AS (
-    DELETE FROM message_reads r USING old WHERE r.message_id = old.message_id RETURNING pg_column_size(r.*) AS size
+WITH reads AS (
+    DELETE FROM message_reads r WHERE r.message_id = ANY (%(ids)s) RETURNING pg_column_size(r.*) AS size
 ), deliveries AS (
-    DELETE FROM message_deliveries d USING old WHERE d.message_id = old.message_id RETURNING pg_column_size(d.*) AS size
+    DELETE FROM message_deliveries d WHERE d.message_id = ANY (%(ids)s) RETURNING pg_column_size(d.*) AS size
 ), gone AS (
-    DELETE FROM messages m USING old WHERE m.message_id = old.message_id RETURNING pg_column_size(m.*) AS size
+    DELETE FROM messages m WHERE m.message_id = ANY (%(ids)s) RETURNING pg_column_size(m.*) AS size, m.created_at
 )
 SELECT count(*), coalesce(sum(size), 0) + (SELECT coalesce(sum(size), 0) FROM reads)
-                                        + (SELECT coalesce(sum(size), 0) FROM deliveries)
+                                        + (SELECT coalesce(sum(size), 0) FROM deliveries), max(created_at)
 FROM gone
 """
 
@@ -69,19 +72,45 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     ``longest_batch`` is in seconds: the longest time that a lock was held.
     """
 
-    sessions: int
-    messages: int
-    size: int
-    seconds: float
-    longest_batch: float
+    sessions: int = 0
+    messages: int = 0
+    size: int = 0
+    seconds: float = 0.0
+    longest_batch: float = 0.0
+
+
+class _Batches:
+    """Runs statements one transaction at a time and adds up what they say."""
+
+    def __init__(self, connection: psycopg.Connection[Any], progress: Callable[[int], None]) -> None:
+        self.connection = connection
+        self.progress = progress
+        self.rows = 0
+        self.size = 0
+        self.longest = 0.0
+
+    def until_empty(self, batch: Callable[[], tuple[int, int]]) -> int:
+        """Repeat ``batch`` until it deletes nothing; the rows deleted."""
+        whole = 0
+        while True:
+            begun = time.monotonic()
+            with self.connection.transaction():
+                self.connection.execute("SELECT pg_advisory_xact_lock(%s)", (_TURN,))
+                count, size = batch()
+            self.longest = max(self.longest, time.monotonic() - begun)
+            if not count:
+                return whole
+            whole += count
+            self.rows += count
+            self.size += size
+            self.progress(self.rows)
 
 
 def cleanup(
-    conninfo: str,
+    url: str,
     *,
     sessions_older_than: timedelta | None,
     messages_older_than: timedelta | None,
-    dry_run: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Cleaned:
     """Delete dead sessions and old messages with their receipts; None leaves that kind alone. Safe beside the server.
@@ -90,36 +119,69 @@ def cleanup(
     tables are vacuumed, so that new rows take the place of the deleted ones. ``progress`` gets the rows done so far.
     """
     started = time.monotonic()
-    with psycopg.connect(conninfo, autocommit=True, row_factory=tuple_row) as connection:
-        row = connection.execute("SELECT now()").fetchone()
-        assert row is not None
-        work = []
+    sessions = messages = 0
+    with connected(url, autocommit=True) as connection:
+        batches = _Batches(connection, progress)
         if sessions_older_than is not None:
-            count, delete = _COUNT_SESSIONS, _DELETE_SESSIONS
-            work.append(("sessions", count, delete, {"age": sessions_older_than}))
+            parameters = {"age": sessions_older_than, "batch": BATCH}
+            sessions = batches.until_empty(lambda: _counted(connection, _END_SESSIONS, parameters))
         if messages_older_than is not None:
-            parameters = {"before": row[0] - messages_older_than}
-            work.append(("messages", _COUNT_MESSAGES, _DELETE_MESSAGES, parameters))
-        done = {"sessions": 0, "messages": 0, "size": 0}
-        longest = 0.0
-        for kind, count, delete, parameters in work:
-            if dry_run:
-                done[kind], size = _once(connection, count, parameters)
-                done["size"] += size
-                continue
-            rows = -1
-            while rows:
-                begun = time.monotonic()
-                rows, size = _once(connection, delete, {**parameters, "batch": BATCH})
-                longest = max(longest, time.monotonic() - begun)
-                done[kind] += rows
-                done["size"] += size
-                progress(done["sessions"] + done["messages"])
-        if not dry_run and done["messages"]:
+            messages = batches.until_empty(_OldMessages(connection, messages_older_than))
+        if messages:
             connection.execute("VACUUM (ANALYZE) messages, message_reads, message_deliveries")
-    return Cleaned(**done, seconds=time.monotonic() - started, longest_batch=longest)
+    return Cleaned(
+        sessions=sessions,
+        messages=messages,
+        size=batches.size,
+        seconds=time.monotonic() - started,
+        longest_batch=batches.longest,
+    )
 
 
-def _once(connection: psycopg.Connection[Any], statement: str, parameters: dict[str, Any]) -> tuple[int, int]:
+def preview(url: str, *, sessions_older_than: timedelta | None, messages_older_than: timedelta | None) -> Cleaned:
+    """What :func:`cleanup` would delete; nothing is changed."""
+    started = time.monotonic()
+    sessions = messages = size = 0
+    with connected(url) as connection:
+        if sessions_older_than is not None:
+            sessions, size = _counted(connection, _COUNT_SESSIONS, {"age": sessions_older_than})
+        if messages_older_than is not None:
+            parameters = {"before": _cutoff(connection, messages_older_than)}
+            messages, more = _counted(connection, _COUNT_MESSAGES, parameters)
+            size += more
+    return Cleaned(sessions=sessions, messages=messages, size=size, seconds=time.monotonic() - started)
+
+
+class _OldMessages:
+    """One batch of old messages a call, oldest first.
+
+    Remembers how far it came: the index still holds the entries of deleted rows, and reading past all of them again for
+    each batch would cost the square of their number.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], age: timedelta) -> None:
+        self.connection = connection
+        self.parameters: dict[str, Any] = {"before": _cutoff(connection, age), "since": "-infinity", "batch": BATCH}
+
+    def __call__(self) -> tuple[int, int]:
+        """Delete a batch; its messages and the bytes of their rows and receipts."""
+        found = self.connection.execute(_OLD_MESSAGES, self.parameters).fetchall()
+        if not found:
+            return 0, 0
+        self.connection.execute(_LOCK_ROOMS, {"rooms": list({room for _, room in found})})
+        row = self.connection.execute(_DELETE_MESSAGES, {"ids": [message for message, _ in found]}).fetchone()
+        assert row is not None
+        count, size, self.parameters["since"] = row
+        return int(count), int(size)
+
+
+def _cutoff(connection: psycopg.Connection[Any], age: timedelta) -> Any:
+    row = connection.execute("SELECT now() - %s", (age,)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _counted(connection: psycopg.Connection[Any], statement: str, parameters: dict[str, Any]) -> tuple[int, int]:
     row = connection.execute(statement, parameters).fetchone()
-    return (int(row[0]), int(row[1])) if row else (0, 0)
+    assert row is not None
+    return int(row[0]), int(row[1])

@@ -17,6 +17,7 @@ from typing import IO
 import msgspec
 
 from chatsys.errors import OperatorError
+from chatsys.store.postgres.admin import connected
 from chatsys.store.postgres.operations.tools import Tools, environment, failure, newest_tools
 
 _CUSTOM_MAGIC = b"PGDMP"
@@ -71,16 +72,17 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def restore(conninfo: str, file: Path) -> Restored:
+def restore(url: str, file: Path) -> Restored:
     """Replace everything in the database's schema ``public`` by what ``file`` holds, in one transaction.
 
     Raises OperatorError if the file is no complete backup or a statement fails; nothing has changed then.
     """
     started = time.monotonic()
     plain = _check(file)
-    tools = newest_tools()
+    with connected(url):
+        tools = newest_tools()
     with _script(tools, file, plain=plain) as lines:
-        size = _run(tools, conninfo, lines)
+        size = _run(tools, url, lines)
     return Restored(size=size, seconds=time.monotonic() - started)
 
 
@@ -128,13 +130,13 @@ def _checked(process: subprocess.Popen[bytes], errors: IO[bytes], file: Path) ->
         )
 
 
-def _run(tools: Tools, conninfo: str, lines: Iterable[bytes]) -> int:
+def _run(tools: Tools, url: str, lines: Iterable[bytes]) -> int:
     """Send the script to psql; the bytes sent. COMMIT goes last, and only if every line was there."""
     command = tools.command("psql", "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--file=-")
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(
-            command, env=environment(conninfo), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+            command, env=environment(url), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
         ) as psql,
     ):
         assert psql.stdin is not None

@@ -35,7 +35,7 @@ def initialise(url: str) -> Prepared:
     try:
         current_version(url)
     except DatabaseMissing:
-        _create(url)
+        create(url)
         return _upgraded(url, created=True)
     return _upgraded(url, created=False)
 
@@ -49,6 +49,13 @@ def migrate(url: str) -> Prepared:
     return _upgraded(url, created=False)
 
 
+def count_tables(url: str) -> int:
+    """How many tables the schema ``public`` holds. Raises DatabaseMissing."""
+    with connected(url) as connection:
+        row = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
+        return row[0] if row else 0
+
+
 def reset(url: str) -> Prepared:
     """Drop everything in the schema ``public``, in one transaction, and create the schema anew."""
     with connected(url) as connection:
@@ -57,7 +64,8 @@ def reset(url: str) -> Prepared:
     return _upgraded(url, created=False)
 
 
-def _create(url: str) -> None:
+def create(url: str) -> None:
+    """Create the database. Raises PermissionDenied with the command for a superuser if the role may not."""
     try:
         create_database(url)
     except PermissionDenied as error:

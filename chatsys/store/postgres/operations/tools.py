@@ -65,10 +65,10 @@ def _installed() -> list[Tools]:
     return installed
 
 
-def environment(conninfo: str) -> dict[str, str]:
-    """The process environment with ``conninfo`` (a URL or key=value text) as libpq's PG... variables."""
+def environment(url: str) -> dict[str, str]:
+    """The process environment with what ``url`` says as libpq's PG... variables."""
     names = {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
-    given = {names[key]: str(value) for key, value in conninfo_to_dict(conninfo).items() if key in names}
+    given = {names[key]: str(value) for key, value in conninfo_to_dict(url).items() if key in names}
     inherited = {key: value for key, value in os.environ.items() if key not in names.values()}
     return {**inherited, "PGCONNECT_TIMEOUT": "10", **given, "LC_ALL": "C"}
 
