@@ -4,7 +4,7 @@ python-engineio keeps the handshake, long-polling and its HTTP answers. Replaced
 :class:`Connection` objects (``_handle_connect``), which take the WebSocket's transport over from uvicorn
 (``_upgrade_websocket``), are pinged by one timer wheel (``schedule_ping``), and write what a broadcast has framed once.
 
-Read: python-engineio 4.15, ``async_server``, ``async_socket`` and ``async_drivers.asgi``. tests/flow/test_seams.py
+Read: python-engineio 4.15, ``async_server``, ``async_socket`` and ``async_drivers.asgi``. tests/realtime/test_seams.py
 fails when the names and the behaviour used here change.
 """
 

@@ -4,7 +4,7 @@ python-socketio keeps the protocol: connecting to a namespace and refusing other
 seams used here: ``_engineio_server_class``, the client manager, ``_handle_event`` for what came with attachments. An
 event without attachments in the default namespace, which is nearly all that chat clients send, is read directly.
 
-Read: python-socketio 5.18, ``async_server``, ``async_manager``, ``packet``. tests/flow/test_seams.py fails when the
+Read: python-socketio 5.18, ``async_server``, ``async_manager``, ``packet``. tests/realtime/test_seams.py fails when the
 names and the behaviour used here change.
 """
 

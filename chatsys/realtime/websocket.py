@@ -4,7 +4,7 @@ uvicorn's own WebSocket class keeps, for each connection, a task, a queue, an ev
 scope. :class:`Doorway` is that class up to the accepted handshake; then the transport belongs to :class:`WebSocket`,
 which reads and writes frames of RFC 6455 by callbacks alone, and everything else is garbage.
 
-Read: uvicorn 0.54 (``WebSocketsSansIOProtocol``), websockets 17. tests/flow/test_seams.py fails when the names and
+Read: uvicorn 0.54 (``WebSocketsSansIOProtocol``), websockets 17. tests/realtime/test_seams.py fails when the names and
 the behaviour used here change.
 """
 
