@@ -1,0 +1,345 @@
+"""One function a picture. Each takes a frame of this package and ``ax=``, and returns the Axes.
+
+All in one style (chatsys.mplstyle). Memory and PostgreSQL keep their colour, marker, dash and hatch in every picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullFormatter, PercentFormatter
+
+from chatsys.analytics.formatting import human
+from chatsys.analytics.runs.bench import TITLES
+
+STYLE = Path(__file__).with_name("chatsys.mplstyle")
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "memory": {"color": "#0072b2", "marker": "o", "linestyle": "-", "label": "memory"},
+    "postgresql": {"color": "#d55e00", "marker": "s", "linestyle": "--", "label": "PostgreSQL"},
+}
+_LOOKS["postgres"] = _LOOKS["postgresql"]
+_HATCHES = {"memory": "", "postgresql": "////", "postgres": "////"}
+_QUIET = "#5a6470"
+_Text = Callable[[float, object], str]
+
+
+def _picture(height: float | None = None) -> Callable[[Callable[..., None]], Callable[..., Axes]]:
+    """Draw on ``ax``, or on a new figure (``height`` in inches), in the style of the house.
+
+    An empty frame says so in the picture.
+    """
+
+    def picture(draw: Callable[..., None]) -> Callable[..., Axes]:
+        return _drawn(draw, height)
+
+    return picture
+
+
+def _drawn(draw: Callable[..., None], height: float | None) -> Callable[..., Axes]:
+    @wraps(draw)
+    def drawn(frame: pd.DataFrame, *, ax: Axes | None = None, **options: Any) -> Axes:
+        with _style():
+            width, usual = mpl.rcParams["figure.figsize"]
+            axes = ax if ax is not None else plt.figure(figsize=(width, height or usual)).add_subplot()
+            if frame.empty:
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, "nothing was measured", ha="center", va="center", transform=axes.transAxes)
+            else:
+                draw(frame, axes, **options)
+        return axes
+
+    return drawn
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with mpl.rc_context(), plt.style.context(str(STYLE)):
+        yield
+
+
+@_picture()
+def operations(frame: pd.DataFrame, axes: Axes, *, depth: str = "store") -> None:
+    """``runs.operations``: p50 as a mark and the way to p99 as a line, one pair a row, on a logarithmic axis."""
+    chosen = frame[frame["depth"].eq(depth) & frame["operation"].isin(list(TITLES))]
+    names = [name for name in TITLES if name in set(chosen["operation"])]
+    for offset, store in ((-0.15, "memory"), (0.15, "postgresql")):
+        rows = chosen[chosen["store"].eq(store)].set_index("operation").reindex(names)
+        where = np.arange(len(names)) + offset
+        look = _LOOKS[store]
+        axes.hlines(where, rows["p50_ms"], rows["p99_ms"], color=look["color"], linestyle=look["linestyle"])
+        axes.plot(rows["p50_ms"], where, color=look["color"], marker=look["marker"], linestyle="", label=look["label"])
+        axes.plot(rows["p99_ms"], where, color=look["color"], marker="|", markersize=10, linestyle="")
+    axes.set_yticks(range(len(names)), [TITLES[name] for name in names])
+    axes.invert_yaxis()
+    _logarithmic(axes, x=_milliseconds)
+    axes.set_xlabel("time of one call (mark: p50, line to p99)")
+    axes.set_title("How long an operation takes")
+    _legend(axes)
+
+
+@_picture()
+def ecdf(frame: pd.DataFrame, axes: Axes, *, by: str = "contestant", title: str = "How long calls take") -> None:
+    """``runs.samples`` or ``runs.distribution``: the share of calls that took at most so long, a line a ``by``."""
+    weights = frame["samples"] if "samples" in frame else pd.Series(1, index=frame.index)
+    for number, (name, part) in enumerate(frame.assign(weight=weights.astype("float64")).groupby(by, sort=True)):
+        values, shares = _cumulated(part["latency_ms"].to_numpy(), part["weight"].to_numpy())
+        look = _look(str(name), number) | {"marker": ""}
+        axes.step(values, shares, where="post", **look)
+        middle = float(values[np.searchsorted(shares, 0.5)])
+        axes.plot([middle], [0.5], marker=_look(str(name), number)["marker"], color=look["color"], linestyle="")
+    _logarithmic(axes, x=_milliseconds)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(0, 1.01)
+    axes.set_xlabel("time, logarithmic (mark: half of the calls)")
+    axes.set_ylabel("calls that took at most so long")
+    axes.set_title(title)
+    _legend(axes)
+
+
+def _cumulated(
+    values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], points: int = 500
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Values with the share of samples at or below them; at most ``points``, the last one the largest."""
+    order = np.argsort(values)
+    sorted_values = np.maximum(values[order], 1e-6)
+    shares = np.cumsum(weights[order]) / weights.sum()
+    if len(shares) <= points:
+        return sorted_values, shares
+    chosen = np.unique(np.minimum(np.searchsorted(shares, np.linspace(0, 1, points)), len(shares) - 1))
+    return sorted_values[chosen], shares[chosen]
+
+
+@_picture()
+def growth(frame: pd.DataFrame, axes: Axes, *, operation: str, fits: pd.DataFrame | None = None) -> None:
+    """``runs.growth``: the median of ``operation`` over the size, both logarithmic, with the fitted exponents."""
+    chosen = frame[frame["operation"].eq(operation)]
+    exponents = {} if fits is None else fits[fits["operation"].eq(operation)].set_index("store")["exponent"].to_dict()
+    for number, (store, part) in enumerate(chosen.sort_values("size").groupby("store", sort=True)):
+        look = _look(str(store), number)
+        if store in exponents:
+            look["label"] = f"{look['label']}: n^{exponents[store]:.2f}"
+            axes.plot(part["size"], _fitted(part, exponents[store]), color=look["color"], linewidth=1, alpha=0.6)
+        axes.plot(part["size"], part["p50_ms"], **{**look, "linestyle": ""})
+        axes.plot(part["size"], part["p50_ms"], color=look["color"], linestyle=look["linestyle"])
+    _logarithmic(axes, x=_count, y=_milliseconds)
+    axes.set_xticks(sorted(chosen["size"].unique()))
+    axes.set_xlabel("users or messages stored")
+    axes.set_ylabel("median of a call")
+    axes.set_title(TITLES.get(operation, operation.replace("_", " ")))
+    _legend(axes)
+
+
+def _fitted(part: pd.DataFrame, exponent: float) -> npt.NDArray[np.float64]:
+    """The power law with this exponent through the middle of the measured points."""
+    sizes, medians = part["size"].to_numpy(dtype="float64"), part["p50_ms"].to_numpy()
+    scale = np.exp(np.mean(np.log(medians) - exponent * np.log(sizes)))
+    return np.asarray(scale * sizes**exponent)
+
+
+@_picture()
+def ladder(frame: pd.DataFrame, axes: Axes, *, title: str = "What a durable commit costs") -> None:
+    """``runs.durability``: a bar a step, with its interval, its value written beside it."""
+    steps = frame.iloc[::-1]
+    axes.barh(steps["subject"].astype(str), steps["value"], color="#0072b2", height=0.6)
+    known = steps["low"].notna().to_numpy()
+    if known.any():
+        spread = [(steps["value"] - steps["low"])[known], (steps["high"] - steps["value"])[known]]
+        where = np.arange(len(steps))[known]
+        axes.errorbar(steps["value"][known], where, xerr=spread, fmt="none", ecolor="#1c2024", capsize=4)
+    for row, (value, end) in enumerate(zip(steps["value"], steps[["value", "high"]].max(axis=1), strict=True)):
+        axes.annotate(_count(value), (end, row), (8, 0), textcoords="offset points", va="center")
+    axes.margins(x=0.12)
+    axes.grid(visible=False, axis="y")
+    unit = steps["unit"].iloc[0]
+    axes.set_xlabel(f"{steps['metric'].iloc[0].replace('_', ' ')}, {unit}")
+    axes.xaxis.set_major_formatter(FuncFormatter(_count))
+    axes.set_title(title)
+
+
+@_picture(height=7.5)
+def timeline(frame: pd.DataFrame, axes: Axes, *, title: str = "") -> None:
+    """``runs.timeline``: push latency over time, and below it, on the same axis, users and the database's commits.
+
+    The given Axes shows the latency; two more are made under it, in the place that it had.
+    """
+    seconds = frame["elapsed_ms"] / 1000
+    below, lowest = _two_below(axes)
+    axes.plot(seconds, frame["push_p50_ms"], label="p50", marker="", color="#0072b2", linestyle="-")
+    axes.plot(seconds, frame["push_p99_ms"], label="p99", marker="", color="#d55e00", linestyle="--")
+    _logarithmic(axes, y=_milliseconds)
+    axes.set_ylabel("push latency")
+    axes.tick_params(labelbottom=False)
+    axes.set_title(title or f"From connect to verdict, turn {frame.attrs.get('turn', 1)}")
+    _legend(axes)
+    below.plot(seconds, frame["users"], color="#1c2024", marker="")
+    below.set_ylabel("users")
+    below.tick_params(labelbottom=False)
+    rates = {"push_per_second": "pushes", "rows_inserted_per_second": "rows stored", "commits_per_second": "commits"}
+    for number, (column, name) in enumerate((c, n) for c, n in rates.items() if c in frame):
+        lowest.plot(seconds, frame[column].where(frame[column] > 0), **(_look(name, number) | {"marker": ""}))
+    _logarithmic(lowest, y=_count)
+    lowest.set_ylabel("per second")
+    lowest.set_xlabel("seconds since the start")
+    lowest.legend(loc="best")
+
+
+def _two_below(axes: Axes) -> tuple[Axes, Axes]:
+    """Two Axes under ``axes`` with its x axis; the three share the place that it had."""
+    place = axes.get_subplotspec()
+    if place is None:
+        raise ValueError("timeline() needs an Axes made by add_subplot() or subplots().")
+    grid = place.subgridspec(3, 1, height_ratios=(2, 1, 1.5))
+    axes.set_subplotspec(grid[0])
+    figure: Any = axes.figure
+    return figure.add_subplot(grid[1], sharex=axes), figure.add_subplot(grid[2], sharex=axes)
+
+
+@_picture()
+def capacity(frame: pd.DataFrame, axes: Axes, *, objective_ms: float | None = None) -> None:
+    """Push p99 at each number of users that was tried: columns store, users, p99_ms, holds."""
+    for number, (store, part) in enumerate(frame.sort_values("users").groupby("store", sort=True)):
+        axes.plot(part["users"], part["p99_ms"], **_look(str(store), number))
+        failed = part[~part["holds"].astype(bool)]
+        axes.plot(failed["users"], failed["p99_ms"], "X", color="#1c2024", markersize=10)
+    if objective_ms is not None:
+        axes.axhline(objective_ms, color=_QUIET, linestyle=":")
+        said = f"objective {objective_ms:g} ms"
+        axes.annotate(said, (0.01, objective_ms), xycoords=("axes fraction", "data"), va="bottom")
+    _logarithmic(axes, y=_milliseconds)
+    axes.xaxis.set_major_formatter(FuncFormatter(_count))
+    axes.set_xlabel("connected users (a black cross: the objective did not hold)")
+    axes.set_ylabel("push p99")
+    axes.set_title("How many users the objective allows")
+    _legend(axes)
+
+
+@_picture()
+def room_sizes(frame: pd.DataFrame, axes: Axes, *, column: str = "messages") -> None:
+    """``Monitor.room_stats``: rooms from the largest to the smallest, both axes logarithmic; a power law is a line."""
+    sizes = frame[column].astype("float64").sort_values(ascending=False).to_numpy()
+    sizes = sizes[sizes > 0]
+    axes.plot(np.arange(1, len(sizes) + 1), sizes, marker="o", linestyle="", markersize=4, color="#0072b2")
+    _logarithmic(axes, x=_count, y=_count)
+    axes.set_xlabel("room, from the largest to the smallest")
+    axes.set_ylabel(f"{column.replace('_', ' ')} in the room")
+    axes.set_title("A few rooms hold most of the chat")
+
+
+@_picture()
+def read_lag(frame: pd.DataFrame, axes: Axes) -> None:
+    """``Monitor.read_lag`` or ``delivery_lag``: the share of receipts that came within so long after the message."""
+    values, shares = _cumulated(frame["lag_ms"].to_numpy(), np.ones(len(frame)))
+    axes.step(values, shares, where="post", color="#0072b2", linestyle="-", marker="")
+    for share, name in ((0.5, "half"), (0.95, "95 %")):
+        at = float(values[np.searchsorted(shares, share)])
+        axes.plot([at], [share], "o", color="#0072b2")
+        said = f"{name} within {human(at, 'x_ms')}"
+        axes.annotate(said, (at, share), (-10, 2), textcoords="offset points", ha="right", va="bottom")
+    _logarithmic(axes, x=_milliseconds)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(0, 1.01)
+    axes.set_xlabel("time after the message, logarithmic")
+    axes.set_ylabel("receipts that had come")
+    axes.set_title("How soon messages are read")
+
+
+@_picture()
+def table_sizes(frame: pd.DataFrame, axes: Axes, *, top: int = 10) -> None:
+    """``Monitor.table_sizes``: each table's rows, indexes and the rest, stacked, the largest first."""
+    largest = frame.nlargest(top, "size_bytes").iloc[::-1]
+    left = np.zeros(len(largest))
+    parts = (
+        ("heap_bytes", "rows", "#0072b2", ""),
+        ("indexes_bytes", "indexes", "#e69f00", "////"),
+        ("toast_and_maps_bytes", "TOAST and maps", "#5a6470", "...."),
+    )
+    for column, name, colour, hatch in parts:
+        widths = largest[column].to_numpy(dtype="float64")
+        axes.barh(
+            largest["table_name"].astype(str), widths, left=left, label=name, color=colour, hatch=hatch,
+            edgecolor="white", height=0.65,
+        )  # fmt: skip
+        left += widths
+    for row, total in enumerate(left):
+        axes.annotate(human(float(total), "x_bytes"), (total, row), (6, 0), textcoords="offset points", va="center")
+    axes.margins(x=0.15)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MultipleLocator(2 ** np.ceil(np.log2(max(left.max(), 8) / 5))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(float(value), "x_bytes")))
+    axes.set_xlabel("on disk")
+    axes.set_title("What the tables and their indexes take")
+    _legend(axes)
+
+
+@_picture()
+def pulse(frame: pd.DataFrame, axes: Axes) -> None:
+    """``Watch.frame``: messages, commits and rows written a second over time."""
+    seconds = frame["elapsed_ms"] / 1000
+    rates = {
+        "messages_per_second": "messages",
+        "commits_per_second": "commits",
+        "rows_inserted_per_second": "rows inserted",
+    }
+    for number, (column, name) in enumerate(rates.items()):
+        axes.plot(seconds, frame[column], **(_look(name, number) | {"markersize": 4}))
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(FuncFormatter(_count))
+    axes.set_xlabel("seconds since the start")
+    axes.set_ylabel("per second")
+    axes.set_title("What the database does each second")
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.15)
+    axes.legend(loc="upper center", ncols=3)
+
+
+def _look(name: str, number: int) -> dict[str, Any]:
+    if name in _LOOKS:
+        return dict(_LOOKS[name])
+    cycle = mpl.rcParams["axes.prop_cycle"].by_key()
+    return {key: values[number % len(values)] for key, values in cycle.items()} | {"label": name}
+
+
+def _logarithmic(axes: Axes, *, x: _Text | None = None, y: _Text | None = None) -> None:
+    """Make the axes that have a formatter logarithmic; one of few decades gets ticks at 1, 2 and 5."""
+    for axis, text, scale in ((axes.xaxis, x, axes.set_xscale), (axes.yaxis, y, axes.set_yscale)):
+        if text is None:
+            continue
+        scale("log")
+        low, high = axis.get_view_interval()
+        if high / low < 1000:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(text))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Axes) -> None:
+    if len(axes.get_legend_handles_labels()[1]) > 1:
+        axes.legend(loc="best")
+
+
+def _milliseconds(value: float, _position: object = None) -> str:
+    """1 µs, 20 ms, 3 s."""
+    if value <= 0:
+        return "0"
+    for limit, unit, factor in ((1, "µs", 1000.0), (1000, "ms", 1.0), (float("inf"), "s", 0.001)):
+        if value < limit * 0.9999:
+            return f"{value * factor:.3g} {unit}"
+    return ""
+
+
+def _count(value: float, _position: object = None) -> str:
+    """12, 3.4k, 2M."""
+    for limit, ending in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{ending}"
+    return f"{value:.3g}"

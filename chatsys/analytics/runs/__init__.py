@@ -1,0 +1,48 @@
+"""What the lab and the load tests wrote, as tidy frames. Times in milliseconds, shares from 0 to 1.
+
+``load_run`` reads a folder; everything else takes what it gives. A frame of something that the run does not hold is
+empty, with the same columns.
+"""
+
+from __future__ import annotations
+
+from chatsys.analytics.runs.bench import (
+    claims,
+    counts,
+    durability,
+    fits,
+    floors,
+    growth,
+    guide_table,
+    operations,
+    persistence,
+    points,
+    ratios,
+    samples,
+)
+from chatsys.analytics.runs.comparing import compare_runs
+from chatsys.analytics.runs.files import Run, load_run
+from chatsys.analytics.runs.loadtest import audit, distribution, latency, timeline, turns
+
+__all__ = [
+    "Run",
+    "audit",
+    "claims",
+    "compare_runs",
+    "counts",
+    "distribution",
+    "durability",
+    "fits",
+    "floors",
+    "growth",
+    "guide_table",
+    "latency",
+    "load_run",
+    "operations",
+    "persistence",
+    "points",
+    "ratios",
+    "samples",
+    "timeline",
+    "turns",
+]

@@ -1,0 +1,187 @@
+"""A load test's folder as frames: its turns, latencies, audit, and one time axis for users, server and database."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chatsys.analytics.runs.files import Run, needs
+
+PUSH = "receive-message "
+"""Begins the name of what is timed from a sender's stamp to a recipient; the persona follows."""
+
+_LATENCY = {
+    "turn": "Int64", "store": "string", "method": "string", "name": "string", "samples": "Int64", "failures": "Int64",
+    "p50_ms": "float64", "p95_ms": "float64", "p99_ms": "float64", "max_ms": "float64",
+}  # fmt: skip
+_AUDIT_TEXT = ("room",)
+_COUNTERS = {
+    "xact_commit": "commits_total",
+    "xact_rollback": "rollbacks_total",
+    "tup_inserted": "rows_inserted_total",
+    "tup_updated": "rows_updated_total",
+    "blks_read": "buffer_reads_total",
+    "blks_hit": "buffer_hits_total",
+    "temp_files": "temporary_files_total",
+    "wal_bytes": "wal_bytes_total",
+}
+_SERVER = {"cpu": "server_cpu_ratio", "rss": "server_memory_bytes"}
+
+
+def turns(run: Run) -> pd.DataFrame:
+    """A row a turn: store, users, verdict, reasons, seconds."""
+    needs(run, "loadtest")
+    rows = [
+        {
+            "turn": turn["number"],
+            "store": turn["store"],
+            "users": run.record["plan"]["users"],
+            "verdict": turn["verdict"],
+            "reasons": "; ".join(turn["reasons"]),
+            "seconds": turn["locust"].get("seconds"),
+        }
+        for turn in run.record["turns"]
+    ]
+    kinds: dict[Any, Any] = {
+        "turn": "Int64", "store": "string", "users": "Int64", "verdict": "string", "reasons": "string",
+        "seconds": "float64",
+    }  # fmt: skip
+    return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+
+
+def distribution(run: Run, prefix: str = PUSH) -> pd.DataFrame:
+    """Every distribution whose name begins with ``prefix``: turn, store, name, latency_ms, samples (how often)."""
+    needs(run, "loadtest")
+    rows = [
+        (turn["number"], turn["store"], figure["name"], ms, count)
+        for turn in run.record["turns"]
+        for figure in turn["locust"].get("figures", ())
+        if figure["name"].startswith(prefix)
+        for ms, count in figure["histogram"]
+    ]
+    kinds: dict[Any, Any] = {
+        "turn": "Int64", "store": "string", "name": "string", "latency_ms": "float64", "samples": "Int64",
+    }  # fmt: skip
+    return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+
+
+def latency(run: Run) -> pd.DataFrame:
+    """A row for all that was counted in a turn: method, name, samples, failures, p50, p95, p99 and max in ms.
+
+    What was counted and not timed has missing times.
+    """
+    needs(run, "loadtest")
+    rows = [
+        (
+            turn["number"],
+            turn["store"],
+            f["method"],
+            f["name"],
+            f["count"],
+            f["failures"],
+            *_percentiles(f["histogram"]),
+        )
+        for turn in run.record["turns"]
+        for f in turn["locust"].get("figures", ())
+    ]
+    kinds: dict[Any, Any] = _LATENCY
+    return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+
+
+def audit(run: Run) -> pd.DataFrame:
+    """A row for each turn and room: what was sent, acknowledged, stored, expected and delivered, and what deviated."""
+    needs(run, "loadtest")
+    rows = [
+        {"turn": turn["number"], "store": turn["store"], **row}
+        for turn in run.record["turns"]
+        for row in turn["locust"].get("audit", {}).get("rows", ())
+    ]
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame({"turn": [], "store": [], "room": []})
+    kinds: dict[Any, Any] = {name: "string" if name in ("store", *_AUDIT_TEXT) else "Int64" for name in frame.columns}
+    return _told(frame.astype(kinds), run)
+
+
+def timeline(run: Run, turn: int = 1, watch: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row a second of a turn: users, push and acknowledgement latency, CPU, memory, the database's counters.
+
+    Columns: taken_at, elapsed_ms, users, push_per_second, push_p50_ms, push_p99_ms, ack_p50_ms, ack_p99_ms,
+    failures_total, server_cpu_ratio (of one core), server_memory_bytes, generator_cpu_ratio, and for PostgreSQL each
+    counter with its rate. ``watch`` is the frame of :meth:`Monitor.watch` of the same time; its columns are joined to
+    the nearest second, named as there with ``watched_`` before them.
+    """
+    needs(run, "loadtest")
+    entry = next(each for each in run.record["turns"] if each["number"] == turn)
+    folder = run.folder / entry["folder"]
+    generator = _generator(_lines(folder / "samples.jsonl"))
+    server = _server(_lines(folder / "server.jsonl"))
+    joined = pd.merge_asof(generator, server, on="taken_at", direction="nearest", tolerance=pd.Timedelta(seconds=1))
+    if watch is not None:
+        seen = watch.add_prefix("watched_").rename(columns={"watched_taken_at": "taken_at"})
+        joined = pd.merge_asof(joined, seen, on="taken_at", direction="nearest", tolerance=pd.Timedelta(seconds=2))
+    joined.insert(1, "elapsed_ms", (joined["taken_at"] - joined["taken_at"].min()).dt.total_seconds() * 1000)
+    joined.attrs = {"run": run.id, "turn": turn, "store": entry["store"]}
+    return joined
+
+
+def _generator(lines: list[dict[str, Any]]) -> pd.DataFrame:
+    columns = ("time", "users", "push_per_second", "push_p50_ms", "push_p99_ms", "ack_p50_ms", "ack_p99_ms",
+               "failures_total", "generator_cpu_ratio")  # fmt: skip
+    rows = [
+        (
+            line["time"], line["users"], (line["push"] or {}).get("count", 0), *_spread(line["push"]),
+            *_spread(line["ack"]), line["failures"],
+            max((each["cpu"] for each in line["generators"].values()), default=float("nan")),
+        )
+        for line in lines
+    ]  # fmt: skip
+    return _timed(pd.DataFrame(rows, columns=list(columns), dtype="float64"))
+
+
+def _server(lines: list[dict[str, Any]]) -> pd.DataFrame:
+    rows = [
+        {name: line[key] for key, name in _SERVER.items()}
+        | {name: line["database"][key] for key, name in _COUNTERS.items() if key in line.get("database", {})}
+        | {"time": line["time"]}
+        for line in lines
+    ]
+    frame = _timed(pd.DataFrame(rows, columns=None if rows else ["time", *_SERVER.values()], dtype="float64"))
+    seconds = frame["taken_at"].diff().dt.total_seconds()
+    for name in [name for name in _COUNTERS.values() if name in frame]:
+        grown = frame[name].diff()
+        frame[f"{name.removesuffix('_total')}_per_second"] = grown.where(grown >= 0) / seconds
+    return frame
+
+
+def _timed(frame: pd.DataFrame) -> pd.DataFrame:
+    taken: pd.Series[pd.Timestamp] = pd.to_datetime(frame.pop("time"), unit="s", utc=True).dt.as_unit("us")
+    frame.insert(0, "taken_at", taken)
+    return frame.sort_values("taken_at", ignore_index=True)
+
+
+def _spread(figures: dict[str, float] | None) -> tuple[float, float]:
+    return (figures["p50"], figures["p99"]) if figures else (float("nan"), float("nan"))
+
+
+def _percentiles(histogram: list[tuple[float, int]]) -> tuple[float, ...]:
+    """The smallest values that 50, 95 and 99 % and all of the samples do not exceed."""
+    if not histogram:
+        return (float("nan"),) * 4
+    values, numbers = np.array(histogram).T
+    reached = np.cumsum(numbers)
+    at = [float(values[np.searchsorted(reached, share * reached[-1])]) for share in (0.5, 0.95, 0.99)]
+    return (*at, float(values[-1]))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _told(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
+    frame.attrs = {"run": run.id}
+    return frame
