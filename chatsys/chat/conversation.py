@@ -165,10 +165,11 @@ async def history(chat: Chat, room: str, limit: int | None = None, offset: int =
     return await chat.store.history(room, limit, offset) if limit else []
 
 
-async def missed(chat: Chat, room: str, since: int) -> tuple[list[Message], bool]:
-    """What came after ``since``, oldest first: the newest ``limits.replay`` of it, and whether that is all."""
-    messages = await chat.store.messages_since(room, since, chat.limits.replay + 1)
-    return messages[-chat.limits.replay :], len(messages) <= chat.limits.replay
+async def missed(chat: Chat, room: str, since: int, limit: int | None = None) -> tuple[list[Message], bool]:
+    """What came after ``since``, oldest first: the newest ``limit`` (``limits.replay``), and whether that is all."""
+    limit = limit or chat.limits.replay
+    messages = await chat.store.messages_since(room, since, limit + 1)
+    return messages[-limit:], len(messages) <= limit
 
 
 async def rooms(chat: Chat) -> list[Room]:
@@ -184,6 +185,12 @@ async def stats(chat: Chat, room: str) -> RoomStats:
 async def members(chat: Chat, room: str) -> list[Session]:
     """The room's sessions in order of joining."""
     return await chat.store.sessions(room)
+
+
+async def is_online(chat: Chat, who: Participant) -> bool:
+    """Whether a participant's account is online; a guest, or one whose account is gone, is not."""
+    user = None if who.guest else await chat.store.user_by_id(who.user_id)
+    return user is not None and user.online
 
 
 async def _account_of(chat: Chat, token: str) -> User | None:

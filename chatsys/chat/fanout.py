@@ -9,8 +9,8 @@ from datetime import datetime
 from chatsys.model.values import EndedSession, Message, Participant, Session, Value
 
 
-class Event(Value, frozen=True, kw_only=True):
-    """Something that happened in a room."""
+class Event(Value, frozen=True, kw_only=True, tag=True):
+    """Something that happened in a room. The tag tells the kinds apart between servers."""
 
     room: str
 
@@ -73,6 +73,10 @@ class MessagesRead(Event, frozen=True, kw_only=True):
     message_ids: Sequence[str]
     by: Participant
     at: datetime
+
+
+class ServerLost(Event, frozen=True, kw_only=True):
+    """A server that had sessions in the room has died: what it stored last may not have been told."""
 
 
 class Fanout(ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsys.chat.bundle import Chat
-from chatsys.chat.fanout import UserLeft
+from chatsys.chat.fanout import ServerLost, UserLeft
 from chatsys.model.values import StoreInfo
 
 
@@ -19,8 +19,11 @@ async def activity(chat: Chat) -> tuple[int, int]:
 
 async def heartbeat(chat: Chat) -> None:
     """Say that this server lives; end the sessions of servers that are dead, and tell their rooms."""
-    for ended in await chat.store.register_server(chat.server_id, chat.clock.now()):
+    lost = await chat.store.register_server(chat.server_id, chat.clock.now())
+    for ended in lost:
         await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
+    for room in dict.fromkeys(ended.session.room for ended in lost):
+        await chat.fanout.publish(ServerLost(room=room))
 
 
 async def retire(chat: Chat) -> None:

@@ -362,7 +362,16 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def bad_request(self, message: str) -> dict[str, Any]:
         """A 400 answer as python-engineio's own."""
-        return self._bad_request(message)  # type: ignore[no-any-return]
+        return self._bad_request(message)
+
+    def _bad_request(self, message: str | None = None) -> dict[str, Any]:
+        if message == "Invalid transport" and "polling" not in self.transports:
+            message = (
+                "Several server processes share this port, so long-polling is not served: connect with "
+                "transports: ['websocket'], or put a proxy with sticky sessions before the servers (docs/REALTIME.md)."
+            )
+        answer: dict[str, Any] = super()._bad_request(message)
+        return answer
 
     def _method_not_found(self) -> dict[str, Any]:
         return self.bad_request("Bad handshake method")

@@ -11,12 +11,14 @@ from chatsys.chat.fanout import (
     MessageRead,
     MessagesRead,
     PresenceChanged,
+    ServerLost,
     Typing,
     UserJoined,
     UserLeft,
 )
 from chatsys.realtime.frames import event
 from chatsys.realtime.hub import Hub
+from chatsys.realtime.link import Link
 from chatsys.realtime.rounds import Lane, Rounds
 from chatsys.wire import catalogue, events
 
@@ -28,6 +30,8 @@ class SocketFanout(Fanout):
         self.hubs: dict[str, Hub] = {}
         self._chat: Chat | None = None
         self._rounds: Rounds | None = None
+        self.link: Link | None = None
+        """The way to the other servers, if there may be any."""
 
     def bind(self, chat: Chat, rounds: Rounds) -> None:
         """From now on hubs read what they need from ``chat`` and their members write in ``rounds``."""
@@ -56,8 +60,21 @@ class SocketFanout(Fanout):
         self.hubs.clear()
 
     async def publish(self, event: Event) -> None:
-        """Tell the local members of the event's room."""
+        """Tell the local members of the event's room, and the other servers."""
         self.deliver(event)
+        if self.link is not None:
+            self.link.send(event)
+
+    def stored(self, room: str, seq: int) -> None:
+        """Another server has stored this message, which it does not carry here."""
+        hub = self.hubs.get(room)
+        if hub is not None:
+            hub.stored(seq)
+
+    def catch_up(self) -> None:
+        """Events of other servers may have been lost: every hub reads what it missed."""
+        for hub in list(self.hubs.values()):
+            hub.catch_up()
 
     def deliver(self, happened: Event) -> None:
         """Tell the local members, and nobody else."""
@@ -89,3 +106,5 @@ class SocketFanout(Fanout):
             case UserLeft():
                 hub.left(happened.ended)
                 self.close_if_empty(hub)
+            case ServerLost():
+                hub.catch_up()

@@ -31,23 +31,31 @@ LIST_HOLD = 0.2
 GAP_WAIT = 0.05
 """Seconds that a message out of sequence waits for the one before it, until the store is asked."""
 
+RETRY = 1.0
+"""Seconds until what the store could not answer is asked again."""
+
+GAP_MOST = 10_000
+"""Missed messages that are read at once; members of a room that missed more are sent away, to come back by replay."""
+
 
 class Member:
     """A local socket in a room. ``held`` keeps live messages back until the history is sent, else it is None.
 
-    ``listed`` is the version of the room's list that the member has got.
+    ``floor`` is the sequence number that the history came to, ``listed`` the version of the list that was sent.
     """
 
-    __slots__ = ("connection", "held", "listed", "session")
+    __slots__ = ("connection", "floor", "held", "listed", "session")
 
     def __init__(self, connection: Connection, session: Session) -> None:
         self.connection = connection
         self.session = session
         self.held: list[Outgoing] | None = []
+        self.floor = 0
         self.listed = -1
 
     def release(self, last: int) -> None:
         """The history up to sequence number ``last`` is sent: send what came meanwhile and go live."""
+        self.floor = last
         held, self.held = self.held or [], None
         for out in held:
             if out.seq > last:
@@ -66,6 +74,8 @@ class Hub:
         self._cursor: int | None = None
         self._early: dict[int, Message] = {}
         self._filling: asyncio.Task[None] | None = None
+        self._again = False
+        self._catching: asyncio.Task[None] | None = None
         self._known: dict[str, Session] | None = None
         self._before_known: list[tuple[bool, Session]] = []
         self._version = 0
@@ -90,7 +100,7 @@ class Hub:
 
     def stop(self) -> None:
         """End what this hub has under way."""
-        for task in (self._filling, self._reading, self._queued, self._telling):
+        for task in (self._filling, self._catching, self._reading, self._queued, self._telling):
             if task is not None:
                 task.cancel()
 
@@ -115,8 +125,8 @@ class Hub:
             return
         while (message := self._early.pop(self._cursor + 1, None)) is not None:
             self._deliver(message)
-        if self._early and self._filling is None:
-            self._filling = asyncio.create_task(self._fill())
+        if self._early:
+            self._read_soon(GAP_WAIT)
 
     def _deliver(self, message: Message) -> None:
         self._cursor = message.seq
@@ -124,33 +134,56 @@ class Hub:
             message = msgspec.structs.replace(message, delivered_to=(), read_by=())
         out = event(catalogue.RECEIVE_MESSAGE, objects.message(message), message.seq)
         for member in self.members.values():
-            if member.held is None:
-                member.connection.push(out)
-            else:
+            if member.held is not None:
                 member.held.append(out)
+            elif message.seq > member.floor:
+                member.connection.push(out)
 
-    async def _fill(self) -> None:
-        """Read what is missing before an early message; what the store does not have was deleted and is skipped."""
+    def stored(self, seq: int) -> None:
+        """Another server has stored a message that is too long to be carried between servers."""
+        if self._cursor is not None and seq > self._cursor:
+            self._read_soon(0.0)
+
+    def catch_up(self) -> None:
+        """Something may have been missed: read the messages after the cursor, and who is here."""
+        self._read_soon(0.0)
+        if self._catching is None:
+            self._catching = asyncio.create_task(self._look_who_is_here())
+
+    def _read_soon(self, wait: float) -> None:
+        if self._filling is None:
+            self._filling = asyncio.create_task(self._fill(wait))
+        else:
+            self._again = True
+
+    async def _fill(self, wait: float) -> None:
+        """Read what is missing. What the store does not have before an early message was deleted, and is skipped."""
         try:
-            await asyncio.sleep(GAP_WAIT)
-            while self._early and self._cursor is not None:
-                await self._read_gap(self._cursor, min(self._early))
+            await asyncio.sleep(wait)
+            self._again = self._again or bool(self._early) or not wait
+            while self._again:
+                self._again = False
+                await self._read_missed()
         except StoreError as error:
             logger.warning("room %r: missing messages could not be read: %s", self.room, error)
+            asyncio.get_running_loop().call_later(RETRY, self._read_soon, 0.0)
         finally:
             self._filling = None
-        if self._early:
-            self._advance()
 
-    async def _read_gap(self, after: int, before: int) -> None:
-        missed, _ = await conversation.missed(self.chat, self.room, after)
+    async def _read_missed(self) -> None:
+        if self._cursor is None:
+            return
+        early = set(self._early)
+        missed, complete = await conversation.missed(self.chat, self.room, self._cursor, GAP_MOST)
+        if not complete:
+            for member in self.members.values():
+                member.connection.end("missed too much")
         for message in missed:
-            if self._cursor is not None and message.seq > self._cursor:
+            if message.seq > self._cursor:
                 self._deliver(message)
-        self._cursor = max(self._cursor or 0, before - 1)
+        self._cursor = max(self._cursor, max(early, default=0))  # deleted since: nobody misses it
         self._early = {seq: message for seq, message in self._early.items() if seq > self._cursor}
-        while (early := self._early.pop(self._cursor + 1, None)) is not None:
-            self._deliver(early)
+        self._advance()
 
     # -- who is here
 
@@ -168,19 +201,37 @@ class Hub:
     def left(self, ended: EndedSession) -> None:
         """A session ended: its socket is out, then ``user-left``, the status if it was the last, and the list."""
         session = ended.session
-        if self._known is None:
-            self._before_known.append((False, session))
-        else:
-            self._known.pop(session.session_id, None)
         member = self.members.get(session.socket_id)
         if member is not None and member.session.session_id == session.session_id:
             del self.members[session.socket_id]
             member.connection.member = None
+        if self._known is None:
+            self._before_known.append((False, session))
+        elif self._known.pop(session.session_id, None) is None:
+            return
         self.broadcast(event(catalogue.USER_LEFT, events.user_left(ended)))
         if ended.last:
             status = events.user_status_update(session.who, False, ended.at)
             self.broadcast(event(catalogue.USER_STATUS_UPDATE, status))
         self._changed()
+
+    async def _look_who_is_here(self) -> None:
+        """Tell of the joins and leaves that no event has told of."""
+        try:
+            sessions = {session.session_id: session for session in await conversation.members(self.chat, self.room)}
+            known = dict(self._known or {})
+            for session in sessions.values():
+                if self._known is not None:
+                    self.joined(session)
+            for session_id, session in known.items():
+                if session_id not in sessions:
+                    last = not await conversation.is_online(self.chat, session.who)
+                    self.left(EndedSession(session=session, last=last, at=self.chat.clock.now()))
+        except StoreError as error:
+            logger.warning("room %r: who is here could not be read: %s", self.room, error)
+            asyncio.get_running_loop().call_later(RETRY, self.catch_up)
+        finally:
+            self._catching = None
 
     async def tell_list(self, member: Member) -> None:
         """Send the current list to one member, now."""
@@ -208,7 +259,7 @@ class Hub:
                         member.listed = version
         except StoreError as error:
             logger.warning("room %r: the list of users could not be read: %s", self.room, error)
-            loop.call_later(1.0, self._changed)
+            loop.call_later(RETRY, self._changed)
         finally:
             self._telling = None
 

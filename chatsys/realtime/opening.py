@@ -38,6 +38,8 @@ class RealtimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     ping_timeout: float = 20.0
     max_packet: int = 1_000_000
     byte_budget: int = 1_048_576
+    polling: bool = True
+    """Whether long-polling is served; its requests must all come to this process."""
 
 
 class Realtime:
@@ -57,6 +59,7 @@ class Realtime:
             ping_timeout=options.ping_timeout,
             max_http_buffer_size=options.max_packet,
             cors_allowed_origins=options.cors_origin,
+            transports=["polling", "websocket"] if options.polling else ["websocket"],
         )
         fanout.bind(chat, self.server.eio.rounds)
 

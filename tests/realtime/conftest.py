@@ -1,0 +1,163 @@
+"""Hubs and links without sockets: servers that share one memory store and a bus that can lose what it carries."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from chatsys.chat import conversation, operations
+from chatsys.chat.bundle import Chat, open_chat
+from chatsys.errors import StoreUnavailable
+from chatsys.model.values import Message, NewMessage, Participant, Session
+from chatsys.realtime.fanout import SocketFanout
+from chatsys.realtime.frames import Outgoing
+from chatsys.realtime.hub import Member
+from chatsys.realtime.link import open_link
+from chatsys.realtime.rounds import Lane, Rounds
+from chatsys.store.memory import MemoryStore
+
+
+class Wire:
+    """A bus in this process. ``cut`` loses everything silently, ``refuses`` makes publishing fail."""
+
+    def __init__(self) -> None:
+        self.ends: list[End] = []
+        self.cut = False
+        self.refuses = False
+        self.payloads: list[dict[str, Any]] = []
+
+    def end(self) -> End:
+        end = End(self)
+        self.ends.append(end)
+        return end
+
+    def report_gap(self) -> None:
+        for end in self.ends:
+            for _, on_gap in end.subscribers:
+                on_gap()
+
+
+class End:
+    """One server's end of the bus."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.subscribers: list[tuple[Callable[[bytes], None], Callable[[], None]]] = []
+
+    async def publish(self, payload: bytes) -> None:
+        if self.wire.refuses:
+            raise StoreUnavailable
+        await asyncio.sleep(0)
+        self.wire.payloads.append(json.loads(payload))
+        if self.wire.cut:
+            return
+        for other in self.wire.ends:
+            if other is not self:
+                for on_payload, _ in other.subscribers:
+                    on_payload(payload)
+
+    def subscribe(self, on_payload: Callable[[bytes], None], on_gap: Callable[[], None]) -> None:
+        self.subscribers.append((on_payload, on_gap))
+
+
+class Ear:
+    """Stands for a connection: notes what is pushed to it."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.lane: Lane | None = None
+        self.member: Member | None = None
+        self.ended = ""
+
+    def push(self, out: Outgoing, *, asked: bool = False) -> None:
+        name, payload = json.loads(out.payload[2:])
+        self.heard.append((name, payload))
+
+    def end(self, reason: str) -> None:
+        self.ended = reason
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.heard]
+
+    def seqs(self) -> list[int]:
+        return [payload["seq"] for name, payload in self.heard if name == "receive-message"]
+
+    def users(self) -> list[str]:
+        """The newest list."""
+        return [
+            user["username"] for user in next(payload for name, payload in reversed(self.heard) if name == "room-users")
+        ]
+
+
+def guest(name: str) -> Participant:
+    return Participant(user_id=f"guest-{name}", username=name, display_name=name, avatar="", guest=True)
+
+
+class Server:
+    """A server without sockets."""
+
+    def __init__(self, chat: Chat, fanout: SocketFanout) -> None:
+        self.chat = chat
+        self.fanout = fanout
+
+    async def enter(self, room: str, name: str) -> tuple[Ear, Session]:
+        """Let a guest in, as the route does."""
+        ear = Ear()
+        hub = self.fanout.hub(room)
+        joined = await conversation.join(self.chat, room, guest(name), uuid.uuid4().hex)
+        hub.open_at(joined.last_seq)
+        member = Member(ear, joined.session)  # type: ignore[arg-type]
+        hub.add(member)
+        await hub.tell_list(member)
+        member.release(joined.last_seq)
+        return ear, joined.session
+
+    async def store_only(self, session: Session, text: str = "x") -> Message:
+        """Store a message as a server that dies before it tells anybody."""
+        new = NewMessage(
+            message_id=str(uuid.uuid4()), room=session.room, who=session.who, text=text, at=self.chat.clock.now()
+        )
+        return (await self.chat.store.post_message(new)).message
+
+
+Make = Any
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+async def make_server(wire: Wire) -> AsyncIterator[Make]:
+    """Makes servers on one store, tied by ``wire``."""
+    store = MemoryStore()
+    async with AsyncExitStack() as stack:
+
+        async def make(lease: float = 60.0) -> Server:
+            fanout = SocketFanout()
+            chat = await stack.enter_async_context(open_chat(store, secret="s" * 32, fanout=fanout))
+            await operations.heartbeat(chat)
+            stack.callback(fanout.stop)
+            fanout.bind(chat, Rounds())
+            await stack.enter_async_context(open_link(fanout, wire.end(), chat.server_id, lease))
+            await settle()
+            return Server(chat, fanout)
+
+        yield make
+
+
+async def settle(until: Callable[[], bool] | None = None) -> None:
+    """Let everything that is ready run; with ``until``, until it holds."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+    if until is not None:
+        async with asyncio.timeout(10):
+            while not until():
+                await asyncio.sleep(0.01)

@@ -1,0 +1,100 @@
+"""A room's messages are delivered once and in sequence, whatever the order in which they become known."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from chatsys.chat import accounts, conversation
+from chatsys.chat.fanout import MessagePosted
+from chatsys.realtime import hub as hub_module
+from chatsys.realtime.hub import Member
+
+from .conftest import Ear, Make, settle
+
+
+async def test_messages_that_become_known_out_of_order_are_delivered_in_sequence(make_server: Make) -> None:
+    server = await make_server()
+    ear, session = await server.enter("r", "ann")
+    stored = [await server.store_only(session) for _ in range(5)]
+    for index in (3, 0, 2, 1, 1, 4, 0):
+        await server.fanout.publish(MessagePosted(room="r", message=stored[index]))
+    assert ear.seqs() == [1, 2, 3, 4, 5]
+
+
+async def test_a_message_that_nobody_told_of_is_read_from_the_store_when_a_later_one_comes(make_server: Make) -> None:
+    server = await make_server()
+    ear, session = await server.enter("r", "ann")
+    await server.store_only(session)
+    await server.store_only(session)
+    await conversation.send(server.chat, session, "third")
+    assert ear.seqs() == []
+    await settle(lambda: ear.seqs() == [1, 2, 3])
+    await conversation.send(server.chat, session, "fourth")
+    assert ear.seqs() == [1, 2, 3, 4]
+
+
+async def test_a_gap_that_a_deletion_left_is_passed_over(make_server: Make) -> None:
+    server = await make_server()
+    ear, session = await server.enter("r", "ann")
+    fields = {"username": "doomed", "email": "d@example.org", "password": "secret"}
+    doomed, _ = await accounts.register(server.chat, fields)
+    await server.store_only(msgspec.structs.replace(session, who=conversation.participant(doomed)))
+    await server.chat.store.delete_user(doomed.user_id, server.chat.clock.now())
+    await conversation.send(server.chat, session, "after it")
+    await settle(lambda: ear.seqs() == [2])
+    await conversation.send(server.chat, session, "at once")
+    assert ear.seqs() == [2, 3]
+
+
+async def test_a_history_and_live_messages_join_without_gap_or_double(make_server: Make) -> None:
+    server = await make_server()
+    ear, session = await server.enter("r", "ann")
+    hub = server.fanout.hub("r")
+    late = Ear()
+    joined = await conversation.join(server.chat, "r", session.who, "late")
+    member = Member(late, joined.session)  # type: ignore[arg-type]
+    hub.add(member)
+    first = await server.store_only(session)
+    second = await server.store_only(session)
+    await server.fanout.publish(MessagePosted(room="r", message=first))
+    history = [message.seq for message in await conversation.history(server.chat, "r")]
+    member.release(history[-1])
+    await server.fanout.publish(MessagePosted(room="r", message=second))
+    await conversation.send(server.chat, session, "third")
+    assert history == [1, 2]
+    assert late.seqs() == [3]
+    assert ear.seqs() == [1, 2, 3]
+
+
+async def test_those_who_missed_too_much_are_sent_away_to_come_back_by_replay(
+    make_server: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "GAP_MOST", 3)
+    server = await make_server()
+    ear, session = await server.enter("r", "ann")
+    for _ in range(5):
+        await server.store_only(session)
+    server.fanout.catch_up()
+    await settle(lambda: ear.ended != "")
+    assert ear.ended == "missed too much"
+
+
+async def test_receipts_of_a_message_read_late_are_not_in_its_live_event(make_server: Make) -> None:
+    server = await make_server()
+    ear, session = await server.enter("r", "ann")
+    _, reader = await server.enter("r", "ben")
+    message = await server.store_only(session)
+    await server.chat.store.mark_read("r", message.message_id, reader.who, server.chat.clock.now())
+    server.fanout.catch_up()
+    await settle(lambda: ear.seqs() == [1])
+    (payload,) = [payload for name, payload in ear.heard if name == "receive-message"]
+    assert (payload["delivered"], payload["deliveredTo"], payload["read"], payload["readBy"]) == (False, [], False, [])
+
+
+async def test_a_hub_ends_with_its_last_member(make_server: Make) -> None:
+    server = await make_server()
+    _, session = await server.enter("r", "ann")
+    assert set(server.fanout.hubs) == {"r"}
+    await conversation.leave(server.chat, session)
+    assert server.fanout.hubs == {}

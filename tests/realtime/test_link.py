@@ -1,0 +1,118 @@
+"""Several servers of one chat behave as one, and what the bus loses is found again."""
+
+from __future__ import annotations
+
+from chatsys.chat import conversation, operations
+from chatsys.chat.fanout import ServerLost
+from chatsys.realtime.link import LONG_TEXT
+
+from .conftest import Make, Wire, settle
+
+
+async def test_what_happens_on_one_server_is_told_on_the_other(make_server: Make, wire: Wire) -> None:
+    one, two = await make_server(), await make_server()
+    here, ann = await one.enter("r", "ann")
+    there, ben = await two.enter("r", "ben")
+    await settle()
+    posted = await conversation.send(one.chat, ann, "hello")
+    await conversation.delivered(two.chat, ben, posted.message.message_id)
+    await conversation.typing(two.chat, ben, True)
+    await conversation.leave(two.chat, ben)
+    await settle(lambda: "user-left" in here.names() and here.users() == ["ann"])
+    events = [name for name in here.names() if name != "room-users"]
+    assert events == [
+        "user-joined",
+        "receive-message",
+        "message-status-update",
+        "user-typing",
+        "user-left",
+        "user-status-update",
+    ]
+    assert there.users() == ["ann", "ben"]
+
+
+async def test_messages_of_two_servers_are_seen_in_one_order_by_all(make_server: Make) -> None:
+    one, two = await make_server(), await make_server()
+    here, ann = await one.enter("r", "ann")
+    there, ben = await two.enter("r", "ben")
+    for number in range(50):
+        await conversation.send(one.chat if number % 3 else two.chat, ann if number % 3 else ben, f"{number}")
+    await settle(lambda: len(here.seqs()) == len(there.seqs()) == 50)
+    assert here.seqs() == there.seqs() == list(range(1, 51))
+
+
+async def test_a_long_message_is_read_from_the_store_by_the_other_server(make_server: Make, wire: Wire) -> None:
+    one, two = await make_server(), await make_server()
+    _, ann = await one.enter("r", "ann")
+    there, _ = await two.enter("r", "ben")
+    await conversation.send(one.chat, ann, "x" * (LONG_TEXT + 1))
+    await settle(lambda: there.seqs() == [1])
+    assert max(len(str(payload)) for payload in wire.payloads) < LONG_TEXT
+
+
+async def test_what_the_bus_lost_is_read_from_the_store_after_it_reports_the_gap(make_server: Make, wire: Wire) -> None:
+    one, two = await make_server(), await make_server()
+    _, ann = await one.enter("r", "ann")
+    there, _ = await two.enter("r", "ben")
+    _, cleo = await one.enter("r", "cleo")
+    await settle(lambda: there.users() == ["ann", "ben", "cleo"])
+    wire.cut = True
+    await conversation.send(one.chat, ann, "unheard")
+    await conversation.leave(one.chat, cleo)
+    await one.enter("r", "dora")
+    await settle()
+    assert there.seqs() == []
+    wire.cut = False
+    wire.report_gap()
+    await settle(lambda: there.seqs() == [1] and there.users() == ["ann", "ben", "dora"])
+    names = there.names()
+    assert names.count("user-left") == 1
+    assert names.count("user-joined") == 2  # cleo, dora
+
+
+async def test_a_bus_that_refuses_is_tried_again_and_nothing_is_lost(make_server: Make, wire: Wire) -> None:
+    one, two = await make_server(), await make_server()
+    _, ann = await one.enter("r", "ann")
+    there, _ = await two.enter("r", "ben")
+    wire.refuses = True
+    for number in range(3):
+        await conversation.send(one.chat, ann, f"{number}")
+        await settle()
+    wire.refuses = False
+    await settle(lambda: there.seqs() == [1, 2, 3])
+
+
+async def test_what_a_dead_server_stored_last_is_told_when_its_sessions_end(make_server: Make, wire: Wire) -> None:
+    one, two = await make_server(), await make_server()
+    _, ann = await one.enter("r", "ann")
+    there, _ = await two.enter("r", "ben")
+    await settle(lambda: there.users() == ["ann", "ben"])
+    await one.store_only(ann, "last words")
+    for ended in await two.chat.store.retire_server(one.chat.server_id, two.chat.clock.now()):
+        await two.fanout.publish(operations.UserLeft(room="r", ended=ended))
+    await two.fanout.publish(ServerLost(room="r"))
+    await settle(lambda: there.seqs() == [1] and there.users() == ["ben"])
+
+
+async def test_a_server_that_is_alone_says_nothing_but_its_greeting(make_server: Make, wire: Wire) -> None:
+    one = await make_server()
+    one.fanout.link._unsure_until = 0.0
+    ear, ann = await one.enter("r", "ann")
+    await conversation.send(one.chat, ann, "alone")
+    await settle()
+    assert [payload.get("events", []) for payload in wire.payloads] == [[]]
+    two = await make_server()
+    there, _ = await two.enter("r", "ben")
+    await conversation.send(one.chat, ann, "not alone")
+    await settle(lambda: there.seqs() == [2])
+    assert ear.seqs() == [1, 2]
+
+
+async def test_a_payload_of_a_stranger_is_dropped(make_server: Make, wire: Wire) -> None:
+    one = await make_server()
+    for payload in (b"", b"{}", b"\xff", b'{"server":"x","events":[{"type":"Nothing","room":"r"}]}'):
+        for on_payload, _ in wire.ends[0].subscribers:
+            on_payload(payload)
+    ear, ann = await one.enter("r", "ann")
+    await conversation.send(one.chat, ann, "still here")
+    assert ear.seqs() == [1]
