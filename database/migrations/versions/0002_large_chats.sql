@@ -116,10 +116,10 @@ ALTER TABLE active_sessions ADD place bigint GENERATED ALWAYS AS IDENTITY; -- th
 CREATE INDEX active_sessions_guest_id_idx ON active_sessions (guest_id) WHERE guest_id IS NOT NULL;
 ALTER TABLE chat_servers ADD locked_at timestamptz; -- since when the process holds its advisory lock
 
--- End sessions in order of joining, and set users offline whose last one it was. Two servers that end the two last
--- sessions of one user at the same time must not both see the other's: the first statement waits for the other server,
--- the second sees what it did.
-CREATE FUNCTION end_sessions(ids uuid[], at timestamptz) RETURNS TABLE (
+-- End sessions, each at its own time, and set users offline whose last one it was; in order of joining. Two servers that
+-- end the two last sessions of one user at once must not both see the other's: the first statement waits for the other
+-- server, the second sees what it did.
+CREATE FUNCTION end_sessions(ids uuid[], times timestamptz[]) RETURNS TABLE (
     session_id uuid, socket_id varchar, room_name varchar, connected_at timestamptz, user_id uuid, guest_id varchar,
     guest_name varchar, username varchar, display_name varchar, avatar text, online boolean, last_seen timestamptz,
     last boolean
@@ -134,7 +134,8 @@ BEGIN
           WHERE s.session_id = ANY (ids) AND s.guest_id IS NOT NULL ORDER BY key) guest;
     RETURN QUERY
     WITH ended AS (
-        DELETE FROM active_sessions s WHERE s.session_id = ANY (ids) RETURNING s.*
+        DELETE FROM active_sessions s USING unnest(ids, times) AS g (session_id, at)
+        WHERE s.session_id = g.session_id RETURNING s.*, g.at
     ), judged AS (
         SELECT e.*, NOT EXISTS (
                    SELECT FROM active_sessions s
@@ -145,12 +146,12 @@ BEGIN
                ) AS last
         FROM ended e
     ), away AS (
-        UPDATE users u SET status = 'offline', last_seen = at
-        WHERE u.user_id IN (SELECT j.user_id FROM judged j WHERE j.last)
-        RETURNING u.user_id
+        UPDATE users u SET status = 'offline', last_seen = gone.at
+        FROM (SELECT j.user_id, max(j.at) AS at FROM judged j WHERE j.last GROUP BY j.user_id) gone
+        WHERE u.user_id = gone.user_id
     ), left_room AS (
-        UPDATE room_members m SET is_active = false, left_at = at
-        FROM (SELECT DISTINCT e.room_id, e.user_id FROM ended e) gone
+        UPDATE room_members m SET is_active = false, left_at = gone.at
+        FROM (SELECT e.room_id, e.user_id, max(e.at) AS at FROM ended e GROUP BY e.room_id, e.user_id) gone
         WHERE m.room_id = gone.room_id AND m.user_id = gone.user_id AND NOT EXISTS (
             SELECT FROM active_sessions s
             WHERE s.user_id = gone.user_id AND s.room_id = gone.room_id AND s.session_id <> ALL (ids)
@@ -159,7 +160,7 @@ BEGIN
     SELECT j.session_id, j.socket_id, r.room_name, j.connected_at, j.user_id, j.guest_id, j.guest_name,
            u.username, u.display_name, u.avatar,
            CASE WHEN u.user_id IS NULL THEN true ELSE u.status = 'online' AND NOT j.last END,
-           CASE WHEN u.user_id IS NULL THEN NULL WHEN j.last THEN at ELSE u.last_seen END,
+           CASE WHEN u.user_id IS NULL THEN NULL WHEN j.last THEN j.at ELSE u.last_seen END,
            j.last
     FROM judged j
     JOIN rooms r ON r.room_id = j.room_id

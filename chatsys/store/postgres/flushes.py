@@ -1,0 +1,229 @@
+"""What the writers flush: batches of one kind of write, each one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from chatsys.errors import ChatsysError, StoreUnavailable, UserNotFound
+from chatsys.model.rules import default_avatar
+from chatsys.model.values import (
+    EndedSession,
+    Joined,
+    Message,
+    NewMessage,
+    NewSession,
+    Participant,
+    Posted,
+    Receipt,
+    User,
+)
+from chatsys.store.postgres import rows
+from chatsys.store.postgres.connections import Connections
+from chatsys.store.postgres.writer import Repeat
+
+InRoom = TypeVar("InRoom", NewMessage, NewSession)
+Outcome = TypeVar("Outcome")
+
+_OVERTAKEN = {
+    "messages_user_client_key",
+    "messages_guest_client_key",
+    "messages_user_id_fkey",
+    "message_reads_message_id_fkey",
+    "message_reads_user_id_fkey",
+    "message_deliveries_message_id_fkey",
+    "message_deliveries_user_id_fkey",
+}
+"""Constraints that fail when another server stored or deleted something since the statement's snapshot."""
+
+_TRANSIENT = {"40001", "40P01"}  # serialization failure, deadlock
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True):
+    """A receipt to record."""
+
+    room: str
+    message_id: str
+    reader: Participant
+    at: datetime
+    read: bool
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """A session to end."""
+
+    session_id: str
+    at: datetime
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """A status to set."""
+
+    user_id: str
+    online: bool
+    at: datetime
+
+
+class Flushes:
+    """The statements of the writers over one pool. ``lease`` in seconds."""
+
+    def __init__(self, connections: Connections, lease: float) -> None:
+        self._connections = connections
+        self._lease = timedelta(seconds=lease)
+
+    async def post(self, batch: Sequence[NewMessage]) -> Sequence[Posted | BaseException]:
+        """Store messages; a repetition of a client's id gives what was stored first."""
+        return await self._with_rooms(batch, self._post)
+
+    async def _post(self, batch: Sequence[NewMessage]) -> list[Posted | BaseException | None]:
+        senders = [rows.sender_columns(new.who) for new in batch]
+        found = await self._write(
+            "post_messages",
+            [new.message_id for new in batch],
+            [new.room for new in batch],
+            *_columns(senders, 3),
+            [new.text for new in batch],
+            [new.at for new in batch],
+            [new.client_message_id for new in batch],
+            sorted({new.room for new in batch}),
+            sorted({sender[0] for sender in senders if sender[0] is not None}),
+        )
+        first = await self._stored_before([row["first_id"] for row in found if row["first_id"] is not None])
+        return [_posted(new, row, first) for new, row in zip(batch, found, strict=True)]
+
+    async def acknowledge(self, batch: Sequence[Ack]) -> Sequence[Receipt | None]:
+        """Record receipts; each gets the complete set of its message and kind."""
+        readers = [rows.sender_columns(ack.reader) for ack in batch]
+        found = await self._write(
+            "record_receipts",
+            [ack.room for ack in batch],
+            [ack.message_id for ack in batch],
+            *_columns(readers, 3)[:2],
+            [ack.at for ack in batch],
+            [ack.read for ack in batch],
+            sorted({ack.room for ack in batch if ack.read}),
+        )
+        outcomes: list[Receipt | None] = [None] * len(batch)
+        for places, readers_so_far in found:
+            user_ids = tuple(readers_so_far)
+            for place in places:
+                ack = batch[place - 1]
+                # The reader's own row may have come from another server after this statement's snapshot.
+                whole = user_ids if ack.reader.user_id in user_ids else (*user_ids, ack.reader.user_id)
+                outcomes[place - 1] = Receipt(message_id=ack.message_id.lower(), user_ids=whole)
+        return outcomes
+
+    async def open(self, batch: Sequence[NewSession]) -> Sequence[Joined | BaseException]:
+        """Open sessions."""
+        return await self._with_rooms(batch, self._open)
+
+    async def _open(self, batch: Sequence[NewSession]) -> list[Joined | BaseException | None]:
+        found = await self._write(
+            "open_sessions",
+            [new.session_id for new in batch],
+            [new.socket_id for new in batch],
+            [new.room for new in batch],
+            *_columns([rows.sender_columns(new.who) for new in batch], 3),
+            [new.at for new in batch],
+            [new.server_id for new in batch],
+            self._lease,
+        )
+        outcomes: list[Joined | BaseException | None] = [UserNotFound() for _ in batch]
+        for row in found:
+            opened = row["session_id"] is not None
+            outcomes[row["place"] - 1] = Joined(session=rows.session(row), last_seq=row["last_seq"]) if opened else None
+        return outcomes
+
+    async def close(self, batch: Sequence[Ending]) -> Sequence[EndedSession | None]:
+        """End sessions, each at its own time."""
+        times = {ending.session_id.lower(): ending.at for ending in batch}
+        found = await self._write("close_sessions", list(times), list(times.values()))
+        ended = {row["session_id"]: rows.ended(row, times[row["session_id"]]) for row in found}
+        return [ended.get(ending.session_id.lower()) for ending in batch]
+
+    async def set_online(self, batch: Sequence[Presence]) -> Sequence[User | None]:
+        """Set the status of users."""
+        found = await self._write(
+            "set_online",
+            [presence.user_id for presence in batch],
+            ["online" if presence.online else "offline" for presence in batch],
+            [presence.at for presence in batch],
+        )
+        users = {row[0]: rows.user(row) for row in found}
+        return [users.get(presence.user_id.lower()) for presence in batch]
+
+    async def _write(self, name: str, *arguments: Any) -> list[Any]:
+        try:
+            return await self._connections.write(name, *arguments)
+        except ChatsysError as error:
+            cause = error.__cause__
+            if getattr(cause, "sqlstate", None) in _TRANSIENT or getattr(cause, "constraint_name", None) in _OVERTAKEN:
+                raise Repeat(error) from error
+            raise
+
+    async def _with_rooms(
+        self, batch: Sequence[InRoom], write: Callable[[Sequence[InRoom]], Awaitable[list[Outcome | None]]]
+    ) -> list[Outcome]:
+        """Write a batch; for those that lack their room (None) make it and write them again, in their order.
+
+        Nearly every room is there, so it is not asked for beforehand.
+        """
+        outcomes = await write(batch)
+        lacking = [place for place, outcome in enumerate(outcomes) if outcome is None]
+        if lacking:
+            again = [batch[place] for place in lacking]
+            wanted = [(new.room, None if new.who.guest else new.who.user_id, new.at) for new in again]
+            await self._write("make_rooms", *_columns(wanted, 3))
+            for place, outcome in zip(lacking, await write(again), strict=True):
+                outcomes[place] = outcome
+        return [outcome if outcome is not None else _room_is_gone() for outcome in outcomes]  # type: ignore[misc]
+
+    async def _stored_before(self, ids: Sequence[str]) -> dict[str, Message]:
+        if not ids:
+            return {}
+        return {row[0]: rows.message(row) for row in await self._connections.fetch("messages_by_id", ids)}
+
+
+def _posted(new: NewMessage, row: Any, first: dict[str, Message]) -> Posted | BaseException | None:
+    if row["seq"] is not None:
+        return Posted(message=_message(new, row), duplicate=False)
+    if row["first_id"] is not None:
+        known = first.get(row["first_id"])
+        if known is None:
+            return StoreUnavailable("The message was just deleted.", hint="Try again.")
+        return Posted(message=known, duplicate=True)
+    if not new.who.guest and row["username"] is None:
+        return UserNotFound()
+    return None
+
+
+def _room_is_gone() -> StoreUnavailable:
+    return StoreUnavailable("The room was just removed from the database.", hint="Try again.")
+
+
+def _message(new: NewMessage, row: Any) -> Message:
+    who = new.who
+    name, display_name, avatar = (
+        (who.username, who.username, default_avatar(who.username))
+        if who.guest
+        else (row["username"], row["display_name"], row["avatar"])
+    )
+    return Message(
+        message_id=new.message_id,
+        seq=row["seq"],
+        room=new.room,
+        user_id=who.user_id,
+        username=name,
+        display_name=display_name,
+        avatar=avatar,
+        text=new.text,
+        at=new.at,
+    )
+
+
+def _columns(table: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows as columns, for arrays."""
+    return [[row[column] for row in table] for column in range(width)]

@@ -1,0 +1,103 @@
+"""Open a PostgresStore: look at the server and the schema first, so that what is wrong is said before anybody waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from chatsys.errors import ReadOnlyDatabase, SchemaMissing, UnsupportedServer
+from chatsys.store.options import StoreOptions
+from chatsys.store.postgres.address import Address, read_url
+from chatsys.store.postgres.bus import PostgresBus
+from chatsys.store.postgres.connections import Connections
+from chatsys.store.postgres.schema import check_version, expected_version, known_versions
+from chatsys.store.postgres.store import PostgresStore
+
+OLDEST_SERVER = 140_000
+
+
+@asynccontextmanager
+async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[PostgresStore]:
+    """A store on the server at ``url``. Raises the StoreError that says why it can't be used."""
+    connections = _connections(url, options, options.pool_size)
+    try:
+        await _prepare(connections, url, options)
+        store = PostgresStore(
+            connections, lease=options.lease, write_queue=options.write_queue, observe=options.observe
+        )
+        try:
+            yield store
+        finally:
+            await store._end()
+    finally:
+        await connections.close()
+
+
+@asynccontextmanager
+async def open_postgres_bus(url: str, options: StoreOptions) -> AsyncIterator[PostgresBus]:
+    """The bus between the servers of the database at ``url``; it listens when this returns."""
+    connections = _connections(url, options, 1)
+    bus = PostgresBus(connections, write_queue=options.write_queue)
+    listening = asyncio.create_task(bus.listen())
+    try:
+        await bus.listening.wait()
+        yield bus
+        await bus.drain()
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await connections.close()
+
+
+def _connections(url: str, options: StoreOptions, size: int) -> Connections:
+    address = read_url(url, ssl=options.ssl, ca_file=options.ssl_ca_file)
+    settings = {
+        "application_name": "chatsys",
+        "statement_timeout": str(round(options.statement_timeout * 1000)),
+        "synchronous_commit": options.synchronous_commit,
+        "jit": "off",
+    }
+    return Connections(address, size=size, settings=settings, timeout=options.connect_timeout, observe=options.observe)
+
+
+async def _prepare(connections: Connections, url: str, options: StoreOptions) -> None:
+    (found,) = await connections.fetch("inspect_server")
+    _check_server(found, connections.address)
+    version = await _version(connections, found)
+    database = connections.address.database
+    if version is None and found["has_users"]:
+        raise SchemaMissing(
+            f"The database {database} has tables that chatsys did not make.",
+            hint="If they are the original backend's, `chatsys db init` takes them over.",
+        )
+    if options.create and (version is None or version in known_versions()) and version != expected_version():
+        from chatsys.store.postgres import admin  # Alembic and SQLAlchemy take long to import
+
+        await asyncio.to_thread(admin.upgrade, url, ssl=options.ssl, ca_file=options.ssl_ca_file)
+        return
+    check_version(version, database)
+
+
+def _check_server(found: Any, address: Address) -> None:
+    if found["version_number"] < OLDEST_SERVER:
+        raise UnsupportedServer(f"PostgreSQL {found['version']} is too old.", hint="chatsys needs PostgreSQL 14 to 18.")
+    if found["encoding"] != "UTF8":
+        raise UnsupportedServer(
+            f"The database {address.database} has the encoding {found['encoding']}; chatsys needs UTF8.",
+            hint="Create it anew: CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'.",
+        )
+    if found["standby"] or found["read_only"]:
+        raise ReadOnlyDatabase(
+            f"The database on {address.host} is {'a standby' if found['standby'] else 'read-only'}.",
+            hint="Point DATABASE_URL at the primary server.",
+        )
+
+
+async def _version(connections: Connections, found: Any) -> str | None:
+    if not found["has_version"]:
+        return None
+    rows = await connections.fetch("schema_version")
+    return rows[0][0] if rows else None

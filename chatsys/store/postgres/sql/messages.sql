@@ -1,0 +1,75 @@
+-- name: post_messages
+-- One flush: many messages to many rooms, each with its room's next number, in one transaction.
+--
+-- The rooms are locked in order of their ids, so that two servers never wait for each other in a circle; a lock that was
+-- waited for gives the room's newest last_seq. A message that another server stored meanwhile under the same client id is
+-- not seen here: its unique index then fails the statement, no number is used up, and the writer repeats the flush.
+-- A row without seq was not stored: first_id names the message that was stored before, has_room tells that the room
+-- is there, and otherwise the sender is gone.
+WITH given AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+                         $8::text[])
+        WITH ORDINALITY AS g (message_id, room_name, user_id, guest_id, guest_name, message_text, at, client_id, place)
+), room AS MATERIALIZED (
+    SELECT r.room_id, r.room_name, r.last_seq FROM rooms r WHERE r.room_name = ANY ($9::text[])
+    ORDER BY r.room_id FOR NO KEY UPDATE
+), sender AS MATERIALIZED (
+    SELECT u.user_id, u.username, u.display_name, u.avatar FROM users u WHERE u.user_id = ANY ($10::uuid[])
+), known AS MATERIALIZED (
+    SELECT g.place, m.message_id FROM given g
+    JOIN messages m ON m.user_id = g.user_id AND m.client_message_id = g.client_id
+    UNION ALL
+    SELECT g.place, m.message_id FROM given g JOIN room r ON r.room_name = g.room_name
+    JOIN messages m ON m.room_id = r.room_id AND m.guest_id = g.guest_id AND m.client_message_id = g.client_id
+), fresh AS MATERIALIZED (
+    SELECT g.*, r.room_id, r.last_seq + row_number() OVER (PARTITION BY r.room_id ORDER BY g.place) AS seq
+    FROM given g JOIN room r ON r.room_name = g.room_name
+    WHERE (g.user_id IS NULL OR g.user_id IN (SELECT s.user_id FROM sender s))
+      AND g.place NOT IN (SELECT k.place FROM known k)
+), numbered AS (
+    UPDATE rooms r SET last_seq = top.seq
+    FROM (SELECT f.room_id, max(f.seq) AS seq FROM fresh f GROUP BY f.room_id) top
+    WHERE r.room_id = top.room_id
+), stored AS (
+    INSERT INTO messages (message_id, room_id, seq, user_id, guest_id, guest_name, message_text, created_at,
+                          client_message_id)
+    SELECT f.message_id, f.room_id, f.seq, f.user_id, f.guest_id, f.guest_name, f.message_text, f.at, f.client_id
+    FROM fresh f ORDER BY f.place
+)
+SELECT f.seq, k.message_id::text AS first_id, r.room_id IS NOT NULL AS has_room, s.username, s.display_name, s.avatar
+FROM given g
+LEFT JOIN room r ON r.room_name = g.room_name
+LEFT JOIN fresh f ON f.place = g.place
+LEFT JOIN known k ON k.place = g.place
+LEFT JOIN sender s ON s.user_id = g.user_id
+ORDER BY g.place;
+
+-- name: messages_by_id
+-- What was stored before under a client id.
+SELECT m.message_id::text, m.seq, r.room_name, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
+       coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
+       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d WHERE d.message_id = m.message_id),
+       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
+FROM messages m JOIN rooms r ON r.room_id = m.room_id LEFT JOIN users u ON u.user_id = m.user_id
+WHERE m.message_id = ANY ($1::uuid[]);
+
+-- name: history
+-- The page is cut first, along messages_room_id_seq_key; receipts and senders are looked up for its rows alone.
+SELECT m.message_id::text, m.seq, $1, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
+       coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
+       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d WHERE d.message_id = m.message_id),
+       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
+FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text)
+      ORDER BY seq DESC OFFSET $2 LIMIT $3) m
+LEFT JOIN users u ON u.user_id = m.user_id
+ORDER BY m.seq;
+
+-- name: messages_since
+SELECT m.message_id::text, m.seq, $1, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
+       coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
+       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d WHERE d.message_id = m.message_id),
+       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
+FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND seq > $2
+      ORDER BY seq DESC LIMIT $3) m
+LEFT JOIN users u ON u.user_id = m.user_id
+ORDER BY m.seq;

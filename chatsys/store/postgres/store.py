@@ -1,0 +1,297 @@
+"""PostgresStore: each verb of the contract as one named statement, writes by group commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from chatsys.errors import UserNotFound
+from chatsys.model.rules import fold, is_uuid
+from chatsys.model.values import (
+    EndedSession,
+    Joined,
+    Message,
+    NewMessage,
+    NewSession,
+    Participant,
+    Posted,
+    Receipt,
+    Room,
+    RoomStats,
+    Session,
+    StoreInfo,
+    User,
+    UserChanges,
+)
+from chatsys.store.contract import Store
+from chatsys.store.postgres import rows
+from chatsys.store.postgres.connections import Connections, Observe
+from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Presence
+from chatsys.store.postgres.leases import Leases
+from chatsys.store.postgres.writer import Writer
+
+_WILDCARDS = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
+
+
+class PostgresStore(Store):
+    """A store in PostgreSQL. ``open_postgres`` makes and ends it.
+
+    Each kind of write has a queue of its own, so that a burst of receipts does not delay messages.
+    """
+
+    def __init__(self, connections: Connections, *, lease: float, write_queue: int, observe: Observe) -> None:
+        self._connections = connections
+        self._leases = Leases(connections, lease)
+        flushes = Flushes(connections, lease)
+        self._posts: Writer[NewMessage, Posted] = Writer(
+            flushes.post, keys=_client_key, limit=write_queue, observe=observe
+        )
+        self._acks: Writer[Ack, Receipt | None] = Writer(
+            flushes.acknowledge, keys=_nothing, limit=write_queue, observe=observe
+        )
+        self._opens: Writer[NewSession, Joined] = Writer(
+            flushes.open, keys=_who_and_socket, limit=write_queue, observe=observe
+        )
+        self._closes: Writer[Ending, EndedSession | None] = Writer(
+            flushes.close, keys=_session_id, limit=write_queue, observe=observe
+        )
+        self._presence: Writer[Presence, User | None] = Writer(
+            flushes.set_online, keys=_user_id, limit=write_queue, observe=observe
+        )
+
+    async def _end(self) -> None:
+        """Store what is queued, then close every connection."""
+        for writer in (self._posts, self._acks, self._opens, self._closes, self._presence):
+            await writer.drain()
+        await self._leases.close()
+        await self._connections.close()
+
+    # -- the store itself
+
+    async def ping(self) -> StoreInfo:
+        """Ask the server for its version."""
+        ((version, database),) = await self._connections.fetch("ping")
+        return StoreInfo(kind="postgresql", version=version, host=self._connections.address.host, database=database)
+
+    # -- servers
+
+    async def register_server(self, server_id: str, at: datetime) -> list[EndedSession]:
+        """Renew the lease, and end the sessions of dead servers."""
+        dead = await self._leases.renew(server_id)
+        return await self._end_servers(dead, at) if dead else []
+
+    async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
+        """End the server's sessions and give its lock back."""
+        ended = await self._end_servers([server_id], at)
+        await self._leases.forget(server_id)
+        return ended
+
+    # -- users
+
+    async def create_user(self, user: User) -> User:
+        """One INSERT; the unique constraints tell who is taken."""
+        await self._connections.write(
+            "create_user",
+            user.user_id,
+            user.username,
+            user.email.lower(),
+            user.password_hash,
+            user.display_name,
+            user.avatar,
+            user.bio,
+            "online" if user.online else "offline",
+            user.last_seen,
+            user.created_at,
+            user.last_login,
+        )
+        return user
+
+    async def user_by_id(self, user_id: str) -> User | None:
+        """One look-up by primary key."""
+        if not is_uuid(user_id):
+            return None
+        found = await self._connections.fetch("user_by_id", user_id)
+        return rows.user(found[0]) if found else None
+
+    async def user_by_name(self, username: str) -> User | None:
+        """One look-up by unique key."""
+        if not _storable(username):
+            return None
+        found = await self._connections.fetch("user_by_name", username)
+        return rows.user(found[0]) if found else None
+
+    async def user_by_email(self, email: str) -> User | None:
+        """One look-up by unique key."""
+        if not _storable(email):
+            return None
+        found = await self._connections.fetch("user_by_email", email.lower())
+        return rows.user(found[0]) if found else None
+
+    async def list_users(self, limit: int) -> list[User]:
+        """The end of an index."""
+        return [rows.user(row) for row in await self._connections.fetch("list_users", limit)]
+
+    async def search_users(self, text: str, limit: int) -> list[User]:
+        """A literal substring, by trigram indexes where it is rare and along the names where it is common."""
+        if not _storable(text):
+            return []
+        pattern = f"%{fold(text).translate(_WILDCARDS)}%"
+        return [rows.user(row) for row in await self._connections.fetch("search_users", pattern, limit)]
+
+    async def update_user(self, user_id: str, changes: UserChanges) -> User | None:
+        """One UPDATE."""
+        return await self._changed(
+            "update_user", user_id, changes.display_name, changes.avatar, changes.bio, changes.password_hash
+        )
+
+    async def record_login(self, user_id: str, at: datetime) -> User | None:
+        """One UPDATE."""
+        return await self._changed("record_login", user_id, at)
+
+    async def set_online(self, user_id: str, online: bool, at: datetime) -> User | None:
+        """With the next flush of statuses."""
+        if not is_uuid(user_id):
+            return None
+        return await self._presence.write(Presence(user_id=user_id, online=online, at=at))
+
+    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """One transaction: rooms are locked first, as every statement does, then the user, then all of it goes."""
+        if not is_uuid(user_id):
+            return None
+        async with self._connections.transaction() as execute:
+            await execute("lock_rooms_of_user", user_id)
+            if not await execute("lock_user", user_id):
+                return None
+            ids = [row[0] for row in await execute("sessions_of_user", user_id)]
+            ended = await execute("close_sessions", ids, [at] * len(ids))
+            await execute("delete_user", user_id)
+        return [rows.ended(row, at) for row in ended]
+
+    # -- rooms
+
+    async def rooms(self) -> list[Room]:
+        """One statement; each room's newest message is the end of an index."""
+        found = await self._connections.fetch("rooms")
+        return [Room(name=name, user_count=count, last_activity=last) for name, count, last in found]
+
+    async def room_stats(self, room: str) -> RoomStats:
+        """The room's counters."""
+        found = await self._connections.fetch("room_stats", room) if _storable(room) else []
+        total, unread, active = found[0] if found else (0, 0, 0)
+        return RoomStats(total_messages=total, unread_count=unread, active_users=active)
+
+    # -- sessions
+
+    async def open_session(self, new: NewSession) -> Joined:
+        """With the next flush of sessions."""
+        _refuse_malformed(new.who)
+        return await self._opens.write(new)
+
+    async def close_session(self, session_id: str, at: datetime) -> EndedSession | None:
+        """With the next flush of endings."""
+        if not is_uuid(session_id):
+            return None
+        return await self._closes.write(Ending(session_id=session_id, at=at))
+
+    async def sessions(self, room: str) -> list[Session]:
+        """One statement."""
+        found = await self._connections.fetch("sessions", room) if _storable(room) else []
+        return [rows.session(row) for row in found]
+
+    async def activity(self) -> tuple[int, int]:
+        """One count over the sessions."""
+        ((sessions, rooms),) = await self._connections.fetch("activity")
+        return sessions, rooms
+
+    # -- messages
+
+    async def post_message(self, new: NewMessage) -> Posted:
+        """With the next flush of messages."""
+        _refuse_malformed(new.who)
+        return await self._posts.write(new)
+
+    async def history(self, room: str, limit: int, offset: int = 0) -> list[Message]:
+        """One statement."""
+        found = await self._connections.fetch("history", room, offset, limit) if _storable(room) else []
+        return [rows.message(row) for row in found]
+
+    async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:
+        """One statement."""
+        found = await self._connections.fetch("messages_since", room, seq, limit) if _storable(room) else []
+        return [rows.message(row) for row in found]
+
+    async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
+        """With the next flush of receipts."""
+        return await self._acknowledge(room, message_id, reader, at, read=False)
+
+    async def mark_read(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
+        """With the next flush of receipts."""
+        return await self._acknowledge(room, message_id, reader, at, read=True)
+
+    async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
+        """One statement."""
+        if not _storable(room) or not (reader.guest or is_uuid(reader.user_id)):
+            return []
+        name = "mark_all_read_by_guest" if reader.guest else "mark_all_read"
+        return [row[0] for row in await self._connections.write(name, room, reader.user_id, at)]
+
+    # -- shared
+
+    async def _acknowledge(
+        self, room: str, message_id: str, reader: Participant, at: datetime, *, read: bool
+    ) -> Receipt | None:
+        if not is_uuid(message_id) or not _storable(room) or not (reader.guest or is_uuid(reader.user_id)):
+            return None
+        return await self._acks.write(Ack(room=room, message_id=message_id, reader=reader, at=at, read=read))
+
+    async def _changed(self, name: str, user_id: str, *arguments: Any) -> User | None:
+        if not is_uuid(user_id):
+            return None
+        found = await self._connections.write(name, user_id, *arguments)
+        return rows.user(found[0]) if found else None
+
+    async def _end_servers(self, server_ids: Sequence[str], at: datetime) -> list[EndedSession]:
+        async with self._connections.transaction() as execute:
+            ids = [row[0] for row in await execute("sessions_of_servers", server_ids)]
+            ended = await execute("close_sessions", ids, [at] * len(ids))
+            await execute("forget_servers", server_ids)
+        return [rows.ended(row, at) for row in ended]
+
+
+def _storable(text: str) -> bool:
+    """False for a text that PostgreSQL can't hold, and that therefore nothing is called."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _refuse_malformed(who: Participant) -> None:
+    if not who.guest and not is_uuid(who.user_id):
+        raise UserNotFound
+
+
+# -- what a flush must not hold twice
+
+
+def _client_key(new: NewMessage) -> Sequence[Any]:
+    if new.client_message_id is None:
+        return ()
+    return ((new.who.user_id, new.client_message_id, new.room if new.who.guest else None),)
+
+
+def _nothing(_: Ack) -> Sequence[Any]:
+    return ()
+
+
+def _who_and_socket(new: NewSession) -> Sequence[Any]:
+    return ("who", new.who.user_id), ("socket", new.socket_id)
+
+
+def _session_id(ending: Ending) -> Sequence[Any]:
+    return (ending.session_id.lower(),)
+
+
+def _user_id(presence: Presence) -> Sequence[Any]:
+    return (presence.user_id.lower(),)

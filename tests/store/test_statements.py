@@ -1,0 +1,18 @@
+"""The statements: each one is a statement on a real server."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from chatsys.store.postgres.statements import statements
+
+
+@pytest.mark.parametrize("server", ["postgres_url", "postgres15_url"])
+async def test_every_statement_can_be_prepared(server: str, request: pytest.FixtureRequest) -> None:
+    connection = await asyncpg.connect(request.getfixturevalue(server))
+    try:
+        for statement in statements().values():
+            await connection.prepare(statement.text)
+    finally:
+        await connection.close()
