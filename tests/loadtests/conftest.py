@@ -1,0 +1,71 @@
+"""Servers and cases in child processes: importing Locust patches the whole interpreter for gevent."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+ENVIRON = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+def promises(module: str) -> list[str]:
+    """The names of the cases in ``cases/<module>.py``: each is a promise that a test holds."""
+    tree = ast.parse((HERE / "cases" / f"{module}.py").read_text())
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    assert names
+    return names
+
+
+@functools.cache
+def _outcomes(module: str, arguments: tuple[str, ...]) -> dict[str, str]:
+    """What each case of a module said, run in one interpreter of their own: nothing, or a traceback."""
+    command = [sys.executable, "-W", "error", "-m", "tests.loadtests.cases", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcomes: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return outcomes
+
+
+def keep(module: str, promise: str, *arguments: str) -> None:
+    """A case must have said nothing."""
+    assert _outcomes(module, arguments)[promise] == ""
+
+
+@contextmanager
+def serving(program: str, *arguments: str) -> Iterator[str]:
+    """The address of a server program of this folder, which prints it first; ended afterwards."""
+    command = [sys.executable, "-m", f"tests.loadtests.{program}", *arguments]
+    child = subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        address = child.stdout.readline().strip()
+        assert address.startswith("http://")
+        yield address
+    finally:
+        child.terminate()
+        child.wait(10)
+        child.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def stock_server() -> Iterator[str]:
+    """A stock python-socketio server."""
+    with serving("stock_server") as address:
+        yield address
+
+
+def locust(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+    """``locust -f loadtests/chat.py --headless`` from the checkout's root."""
+    command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--headless", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=timeout, check=False)
