@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 
 import prometheus_client
@@ -81,10 +82,9 @@ async def ready(request: Request) -> Response:
 @metrics_router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Every number of this process as Prometheus text; sessions and rooms are NaN while the store is away."""
-    try:
-        sessions, rooms = await operations.activity(chat_of(request))
-    except StoreError:
-        sessions = rooms = math.nan
-    numbers.sessions.set(sessions)
-    numbers.rooms.set(rooms)
+    counts: tuple[float, float] = math.nan, math.nan
+    with contextlib.suppress(StoreError):
+        counts = await operations.activity(chat_of(request))
+    numbers.sessions.set(counts[0])
+    numbers.rooms.set(counts[1])
     return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)

@@ -288,5 +288,7 @@ async def test_pages_and_replays_are_held_to_the_limits(chat, people):
     assert len(await conversation.history(chat, "tea", 1000)) == 5
     assert await conversation.history(chat, "tea", 0) == []
     assert [message.text for message in await conversation.history(chat, "tea", 2, 1)] == ["5", "6"]
-    assert [message.seq for message in await conversation.missed(chat, "tea", 1)] == [4, 5, 6, 7]
-    assert [message.seq for message in await conversation.missed(chat, "tea", 6)] == [7]
+    cut, complete = await conversation.missed(chat, "tea", 1)
+    assert ([message.seq for message in cut], complete) == ([4, 5, 6, 7], False)
+    rest, complete = await conversation.missed(chat, "tea", 3)
+    assert ([message.seq for message in rest], complete) == ([4, 5, 6, 7], True)
