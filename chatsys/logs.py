@@ -29,6 +29,11 @@ def about(**subject: str) -> Iterator[None]:
         _about.reset(token)
 
 
+def mark(**subject: str) -> None:
+    """As :func:`about`, for all that the current task still does."""
+    _about.set(subject)
+
+
 class TextFormatter(logging.Formatter):
     """``time level logger [subject] message``, with the traceback of an exception below."""
 

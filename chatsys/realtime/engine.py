@@ -23,7 +23,7 @@ import msgspec
 from engineio import async_socket, exceptions, packet
 from engineio.async_drivers import asgi
 
-from chatsys import metrics
+from chatsys import logs, metrics
 from chatsys.realtime.frames import Outgoing
 from chatsys.realtime.heartbeat import Heartbeat
 from chatsys.realtime.rounds import Lane, Rounds
@@ -213,6 +213,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
             self.socket.wire.pause_reading()
 
     async def _work(self) -> None:
+        logs.mark(socket=self.sid)
         while self._inbox:
             batch = list(self._inbox)
             self._inbox.clear()
