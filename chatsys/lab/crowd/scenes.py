@@ -211,9 +211,13 @@ def _ask_to_join(member: Member, room: str, number: int) -> None:
 
 
 def _join(crowd: Crowd, rooms: Sequence[str]) -> None:
-    """Connect one member for each room name, let it join, and wait until nothing more is sent about it."""
-    for number, room in enumerate(rooms):
-        member = crowd.connect()
+    """Connect one member for each room name, let all join at once, and wait until nothing more is sent about it.
+
+    At once, since a big room that fills slowly sends its growing list of users to everybody again and again.
+    """
+    for _ in rooms:
+        crowd.connect()
+    for number, (member, room) in enumerate(zip(crowd.members, rooms, strict=True)):
         _ask_to_join(member, room, number)
         crowd.pump(0, _HISTORY)
     joined = crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _HISTORY)

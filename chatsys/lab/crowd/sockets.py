@@ -45,7 +45,10 @@ class Member:
         number = b"" if ack is None else str(ack).encode()
         frame = text_frame(b"42" + number + _encode([event, payload]))
         sent = time.monotonic_ns()
-        self.sock.sendall(frame)
+        try:
+            self.sock.sendall(frame)
+        except OSError as error:
+            raise OperatorError(f"The server has closed the connection of a member that sends: {error}.") from error
         return sent
 
     def forget(self) -> None:
