@@ -20,13 +20,16 @@ import uvicorn
 from chatsys import logs, metrics, web
 from chatsys.chat import operations
 from chatsys.chat.bundle import Chat, Limits, open_chat
-from chatsys.chat.fanout import Fanout
+from chatsys.chat.bus import Bus
 from chatsys.errors import OperatorError, StoreError
 from chatsys.model.values import StoreInfo
 from chatsys.realtime.fanout import SocketFanout
+from chatsys.realtime.link import open_link
 from chatsys.realtime.opening import Realtime, RealtimeOptions, open_realtime
+from chatsys.realtime.redis_bus import open_redis_bus
 from chatsys.settings import Settings, token_secret
-from chatsys.store.opening import StoreOptions, open_store
+from chatsys.store.contract import Store
+from chatsys.store.opening import StoreOptions, open_bus, open_store
 from chatsys.web.protocol import HttpProtocol
 
 log = logging.getLogger(__name__)
@@ -82,10 +85,14 @@ async def serve(settings: Settings, announce: Announce, listener: socket.socket)
 
 
 @contextlib.asynccontextmanager
-async def open_server(settings: Settings, announce: Announce, fanout: Fanout | None = None) -> AsyncIterator[Chat]:
+async def open_server(
+    settings: Settings, announce: Announce, fanout: SocketFanout | None = None
+) -> AsyncIterator[Chat]:
     """A chat over the settings' store, registered with it as a living server."""
+    fanout = fanout or SocketFanout()
     async with (
         open_store(settings.database_url, store_options(settings)) as store,
+        _open_bus(settings, store) as bus,
         open_chat(
             store,
             secret=token_secret(settings),
@@ -95,8 +102,26 @@ async def open_server(settings: Settings, announce: Announce, fanout: Fanout | N
         ) as chat,
     ):
         announce(_connected(await operations.ping(chat)))
-        async with _alive(chat, settings.lease / 3), _background(_watch_lag()):
+        async with (
+            open_link(fanout, bus, chat.server_id, settings.lease),
+            _alive(chat, settings.lease / 3),
+            _background(_watch_lag()),
+        ):
             yield chat
+
+
+@contextlib.asynccontextmanager
+async def _open_bus(settings: Settings, store: Store) -> AsyncIterator[Bus | None]:
+    """What ties this server to others on the same database; None for the memory store, which has no others."""
+    info = await store.ping()
+    if info.kind == "memory":
+        yield None
+    elif settings.redis_url is not None:
+        async with open_redis_bus(settings.redis_url, f"chatsys:{info.database}") as redis_bus:
+            yield redis_bus
+    else:
+        async with open_bus(settings.database_url, store_options(settings)) as postgres_bus:
+            yield postgres_bus
 
 
 def store_options(settings: Settings) -> StoreOptions:
@@ -111,12 +136,28 @@ def store_options(settings: Settings) -> StoreOptions:
         ssl=settings.db_ssl,
         ssl_ca_file=settings.db_ssl_ca_file,
         data_dir=settings.data_dir / "postgres",
+        observe=_observe,
     )
+
+
+_OBSERVED = {
+    "flush": metrics.flush_seconds,
+    "flush_rows": metrics.flush_size,
+    "pool_wait": metrics.pool_wait_seconds,
+}
+
+
+def _observe(name: str, value: float) -> None:
+    histogram = _OBSERVED.get(name)
+    if histogram is not None:
+        histogram.observe(value)
 
 
 def realtime_options(settings: Settings) -> RealtimeOptions:
     """How the settings want the Socket.IO door to behave."""
-    return RealtimeOptions(cors_origin=settings.cors_origin, byte_budget=settings.send_buffer_bytes)
+    return RealtimeOptions(
+        cors_origin=settings.cors_origin, byte_budget=settings.send_buffer_bytes, polling=settings.workers == 1
+    )
 
 
 def _connected(info: StoreInfo) -> str:

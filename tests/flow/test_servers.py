@@ -1,0 +1,226 @@
+"""Several servers on one PostgreSQL, tied by LISTEN/NOTIFY or by a real Redis: one chat, whatever dies (§14.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import socketio.exceptions
+
+from .clients import Client, fresh
+from .conftest import Connect, Server, running_server
+
+LEASE = 2
+
+
+class Redis:
+    """A redis-server that can be stopped and started again on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            self.port = free.getsockname()[1]
+        self.folder = folder
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if "Ready to accept connections" in line:
+                return
+        raise AssertionError("redis-server did not start")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class Pair:
+    """Two servers on one database, and a way to break what ties them."""
+
+    def __init__(self, servers: list[Server], break_bus: Callable[[], None]) -> None:
+        self.servers = servers
+        self.break_bus = break_bus
+
+
+@pytest.fixture(params=["postgresql", "redis"])
+def pair(request: pytest.FixtureRequest, postgres_url: str, tmp_path: Path) -> Iterator[Pair]:
+    settings = {"CHATSYS_LEASE": str(LEASE), "JWT_SECRET": "s" * 40}
+    with ExitStack() as stack:
+        if request.param == "redis":
+            redis = Redis(tmp_path)
+            stack.callback(redis.stop)
+            settings["REDIS_URL"] = f"redis://127.0.0.1:{redis.port}/0"
+
+            def break_bus() -> None:
+                redis.stop()
+                redis.start()
+        else:
+
+            def break_bus() -> None:
+                with psycopg.connect(postgres_url, autocommit=True) as admin:
+                    ended = admin.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                        "AND query ILIKE 'LISTEN%' AND pid <> pg_backend_pid()"
+                    ).fetchall()
+                    assert len(ended) == 2
+
+        servers = [stack.enter_context(running_server(postgres_url, tmp_path, **settings)) for _ in range(2)]
+        yield Pair(servers, break_bus)
+
+
+@pytest.fixture
+async def client_of() -> AsyncIterator[Connect]:
+    """Makes clients that have joined a room on a given server."""
+    async with AsyncExitStack() as stack:
+
+        async def make(server: Server, **joining: Any) -> Client:
+            client = await stack.enter_async_context(Client(server.url, ["websocket"]))
+            await client.join(**joining)
+            return client
+
+        yield make
+
+
+async def want_users(client: Client, names: list[str]) -> None:
+    """Wait until the newest list has exactly these users in this order."""
+    async with asyncio.timeout(10 * LEASE):
+        while [user["username"] for user in client.all("room-users")[-1]] != names:
+            await asyncio.sleep(0.02)
+
+
+async def talk(client: Client, count: int, acknowledged: list[int]) -> None:
+    """Send messages one after another, noting the sequence numbers of those that were acknowledged."""
+    for number in range(count):
+        try:
+            answer = await client.sio.call("send-message", {"message": f"{number}"}, timeout=5)
+        except (socketio.exceptions.SocketIOError, ConnectionError):
+            return
+        if answer["success"]:
+            acknowledged.append(answer["seq"])
+
+
+def seqs(client: Client) -> list[int]:
+    return [message["seq"] for message in client.all("receive-message")]
+
+
+async def test_two_servers_are_one_room(pair: Pair, client_of: Connect, room: str) -> None:
+    one, two = pair.servers
+    ann = await client_of(one, room=room, name="Ann")
+    ben = await client_of(two, room=room, name="Ben")
+    assert (await ann.want("user-joined"))["username"] == "Ben"
+    await want_users(ann, ["Ann", "Ben"])
+    await want_users(ben, ["Ann", "Ben"])
+    sent = await ann.send("hello")
+    assert (await ben.want("receive-message"))["id"] == sent["id"]
+    await ben.call("message-read", {"messageId": sent["id"], "room": room})
+    assert (await ann.want("message-read-update"))["readByUsername"] == "Ben"
+    await ben.emit("typing", True)
+    await ann.want("user-typing")
+    async with httpx.AsyncClient(base_url=one.url) as http:
+        stats = (await http.get(f"/api/rooms/{room}/stats")).json()["data"]
+    assert stats["activeUsers"] == 2
+    await ben.sio.disconnect()
+    await ann.want("user-left")
+    await ann.want("user-status-update")
+    await want_users(ann, ["Ann"])
+
+
+async def test_all_members_see_all_messages_in_one_sequence(pair: Pair, client_of: Connect, room: str) -> None:
+    clients = [await client_of(server, room=room) for server in pair.servers for _ in range(3)]
+    acknowledged: list[int] = []
+    await asyncio.gather(*[talk(client, 50, acknowledged) for client in clients])
+    assert sorted(acknowledged) == list(range(1, 301))
+    for client in clients:
+        await client.want("receive-message", 300)
+        assert seqs(client) == list(range(1, 301))
+
+
+async def test_a_deleted_account_is_gone_from_the_rooms_of_all_servers(
+    pair: Pair, client_of: Connect, room: str
+) -> None:
+    one, two = pair.servers
+    name = fresh()
+    async with httpx.AsyncClient(base_url=one.url) as http:
+        fields = {"username": name, "email": f"{name}@example.org", "password": "correct horse"}
+        account = (await http.post("/api/auth/register", json=fields)).json()
+        doomed = await client_of(two, room=room, token=account["token"])
+        watcher = await client_of(one, room=room, name="Ann")
+        headers = {"Authorization": f"Bearer {account['token']}"}
+        path = f"/api/users/{account['user']['userId']}"
+        assert (await http.delete(path, headers=headers)).status_code == 200
+    await watcher.want("user-left")
+    async with asyncio.timeout(10):
+        while (await doomed.call("send-message", {"message": "ghost"})).get("code") != "no_session":
+            await asyncio.sleep(0.05)
+    assert watcher.texts() == []
+
+
+async def test_a_broken_bus_loses_nothing(pair: Pair, client_of: Connect, room: str) -> None:
+    clients = [await client_of(server, room=room) for server in pair.servers for _ in range(2)]
+    acknowledged: list[int] = []
+    talking = asyncio.gather(*[talk(client, 100, acknowledged) for client in clients])
+    await clients[0].want("receive-message", 50)
+    await asyncio.to_thread(pair.break_bus)
+    await talking
+    assert sorted(acknowledged) == list(range(1, 401))
+    for client in clients:
+        await client.want("receive-message", 400)
+        assert seqs(client) == list(range(1, 401))
+
+
+async def test_a_server_killed_under_load_loses_nothing_that_it_acknowledged(
+    pair: Pair, client_of: Connect, room: str
+) -> None:
+    one, two = pair.servers
+    survivor = await client_of(two, room=room, name="Ann")
+    acknowledged: list[int] = []
+    async with AsyncExitStack() as stack:
+        doomed = [await stack.enter_async_context(Client(one.url, ["websocket"])) for _ in range(4)]
+        for client in doomed:
+            await client.join(room)
+        talking = asyncio.gather(*[talk(client, 10_000, acknowledged) for client in doomed])
+        own = asyncio.create_task(talk(survivor, 150, acknowledged))
+        await survivor.want("receive-message", 200)
+        one.process.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        await talking
+        await own
+        await want_users(survivor, ["Ann"])
+        assert time.monotonic() - killed < 10 * LEASE
+    last = await survivor.send("last")
+    async with asyncio.timeout(10):
+        while last["seq"] not in seqs(survivor):
+            await asyncio.sleep(0.02)
+    assert seqs(survivor) == list(range(1, last["seq"] + 1))
+    assert set(acknowledged) <= set(seqs(survivor))
+    left = [payload["username"] for payload in survivor.all("user-left")]
+    assert len(left) == len(set(left)) == 4
+
+
+async def test_workers_on_one_port_take_websocket_alone_and_say_so(
+    postgres_url: str, tmp_path: Path, room: str, client_of: Connect
+) -> None:
+    with running_server(postgres_url, tmp_path, CHATSYS_WORKERS="2") as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            refused = await http.get("/socket.io/?EIO=4&transport=polling")
+        assert refused.status_code == 400
+        assert re.search(r"transports: \['websocket'\]", refused.text)
+        clients = [await client_of(server, room=room) for _ in range(8)]
+        acknowledged: list[int] = []
+        await asyncio.gather(*[talk(client, 20, acknowledged) for client in clients])
+        for client in clients:
+            await client.want("receive-message", 160)
+            assert seqs(client) == list(range(1, 161))
