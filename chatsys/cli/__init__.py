@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import chatsys
-from chatsys.cli import bench, db, loadtest, monitor, serve
+from chatsys.cli import bench, db, loadtest, monitor, serve, verify
 from chatsys.cli.errors import explain
 from chatsys.errors import ChatsysError
 
@@ -44,6 +44,7 @@ app.command()(serve.serve)
 app.command()(monitor.monitor)
 app.add_typer(bench.app, name="bench")
 app.add_typer(db.app, name="db")
+app.command()(verify.verify)
 app.command()(loadtest.loadtest)
 
 

@@ -23,6 +23,9 @@ import pytest
 from chatsys.cli import main
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, fingerprint
 
+KILLS = int(os.environ.get("CHATSYS_TEST_KILLS", "2"))
+"""How often each killed command is killed; more makes the same tests a longer search."""
+
 ORIGINAL = Path(__file__).with_name("original.sql")
 
 

@@ -14,7 +14,7 @@ from chatsys.store.postgres.admin import TABLES, current_version, upgrade
 from chatsys.store.postgres.operations.invariants import broken_invariants
 from chatsys.store.postgres.operations.setup import initialise
 from chatsys.store.postgres.operations.tools import newest_tools
-from tests.db.conftest import Server, chatsys, content, killed, moments, rows, run, seconds_of, started
+from tests.db.conftest import KILLS, Server, chatsys, content, killed, moments, rows, run, seconds_of, started
 
 Fill = Callable[[int], str]
 
@@ -149,7 +149,8 @@ def schema_of(url: str) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     # Comments are the original's own; pg_attver is a note of Debian's server that only its own pg_dump leaves out.
     passing = ("--", "COMMENT ON TABLE")
-    return [line for line in done.stdout.splitlines() if not line.startswith(passing) and "pg_attver" not in line]
+    lines = [line for line in done.stdout.splitlines() if line and not line.startswith(passing)]
+    return sorted(line for line in lines if "pg_attver" not in line)
 
 
 def test_adopting_twice_changes_nothing(original: Fill) -> None:
@@ -188,7 +189,7 @@ def test_killed_at_any_moment_it_can_be_run_again(server: Server, original: Fill
     with server.database(name) as url:
         whole = seconds_of("db", "init", "--database-url", url)
         adopted = messages_of(url)
-    for moment in moments(whole, 4, seed=7):
+    for moment in moments(whole, KILLS, seed=7):
         with server.database(name) as url:
             killed(started("db", "init", "--database-url", url), moment, url)
             if current_version(url) is None:

@@ -1,0 +1,254 @@
+"""The migration guide's checklist, run for real: a scratch database, a server process, two people who talk.
+
+The steps go in order, each on what the ones before it left; a step that fails says what it saw and what helps.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from chatsys.errors import ChatsysError, OperatorError
+from chatsys.lab.servers import ServerProcess, chat_server
+from chatsys.model.rules import DEFAULT_ROOMS
+from chatsys.store.postgres import admin
+from chatsys.store.postgres.operations.backup import backup, scratch_database
+from chatsys.store.postgres.operations.invariants import broken_invariants
+from chatsys.store.postgres.operations.restore import restore
+from chatsys.store.postgres.operations.setup import initialise
+
+ROOM = "general"
+TEXT = "Is this kept?"
+_TIMEOUT = 10.0
+_MISSING = object()
+
+
+class Socket:
+    """A Socket.IO client in one room, over one WebSocket. Protocol: Engine.IO 4, Socket.IO 5."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._socket: ClientConnection = connect(f"ws://{parts.netloc}/socket.io/?EIO=4&transport=websocket")
+        self._last_ack = 0
+        self._waiting: list[list[Any]] = []
+        self._socket.recv(_TIMEOUT)
+        self._socket.send("40")
+        self._socket.recv(_TIMEOUT)
+
+    def close(self) -> None:
+        """Leave as a browser does whose tab is closed."""
+        self._socket.close()
+
+    def ask(self, event: str, payload: Any) -> dict[str, Any]:
+        """Send an event; its acknowledgement."""
+        self._last_ack += 1
+        self._socket.send(f"42{self._last_ack}{json.dumps([event, payload])}")
+        prefix = f"43{self._last_ack}["
+        while not (packet := self._packet()).startswith(prefix):
+            self._keep(packet)
+        answer: dict[str, Any] = json.loads(packet[len(prefix) - 1 :])[0]
+        return answer
+
+    def event(self, name: str) -> Any:
+        """The payload of the next event of this name."""
+        while True:
+            for place, (found, payload) in enumerate(self._waiting):
+                if found == name:
+                    del self._waiting[: place + 1]
+                    return payload
+            self._keep(self._packet())
+
+    def _packet(self) -> str:
+        while True:
+            packet = str(self._socket.recv(_TIMEOUT))
+            if packet != "2":
+                return packet
+            self._socket.send("3")
+
+    def _keep(self, packet: str) -> None:
+        if packet.startswith("42"):
+            self._waiting.append(json.loads(packet[2:]))
+
+
+@dataclass(kw_only=True)
+class Checked:
+    """What the steps leave for each other. ``resources`` closes in reverse order what they opened."""
+
+    url: str
+    resources: ExitStack
+    scratch: str = ""
+    server: ServerProcess | None = None
+    tokens: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    sockets: dict[str, Socket] = field(default_factory=dict)
+    secret: str = field(default_factory=lambda: secrets.token_hex(32))
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    message_id: str = ""
+
+    def start(self) -> None:
+        """Start a server on the scratch database."""
+        self.server = self.resources.enter_context(chat_server(self.scratch, settings={"JWT_SECRET": self.secret}))
+
+    def http(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """An answer of the REST door. Raises OperatorError unless it says success."""
+        assert self.server is not None
+        connection = HTTPConnection(urlsplit(self.server.url).netloc, timeout=_TIMEOUT)
+        try:
+            connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer: dict[str, Any] = json.loads(response.read())
+        finally:
+            connection.close()
+        if not answer.get("success"):
+            raise OperatorError(f"{method} {path} was answered with {response.status}: {answer.get('message')}.")
+        return answer
+
+    def join(self, name: str) -> Socket:
+        """Bring a user into the room."""
+        assert self.server is not None
+        socket = self.sockets[name] = Socket(self.server.url)
+        self.resources.callback(socket.close)
+        expect(socket.ask("join", {"room": ROOM, "token": self.tokens[name]}), "success", True)
+        return socket
+
+    def history(self) -> dict[str, Any]:
+        """The message that was sent, as the history has it."""
+        found = self.http("GET", f"/api/rooms/{quote(ROOM)}/messages")["data"]
+        kept = [message for message in found if message["id"] == self.message_id]
+        if not kept:
+            raise OperatorError(f"The message is not among the {len(found)} of the room's history.")
+        message: dict[str, Any] = kept[0]
+        return message
+
+
+def expect(answer: dict[str, Any], key: str, value: object) -> None:
+    """Raise OperatorError unless ``answer[key]`` is ``value``."""
+    if answer.get(key, _MISSING) != value:
+        raise OperatorError(f"The server answered {json.dumps(answer)[:200]}, where {key} should be {value!r}.")
+
+
+def reachable(state: Checked) -> None:
+    """PostgreSQL answers and is of a version that chatsys supports."""
+    with admin.connected(state.url) as connection:
+        version = connection.info.server_version
+    if not 140_000 <= version < 190_000:
+        raise OperatorError(f"The server is PostgreSQL {version // 10_000}.")
+
+
+def created(state: Checked) -> None:
+    """A scratch database can be created."""
+    state.scratch = state.resources.enter_context(scratch_database(state.url))
+
+
+def initialised(state: Checked) -> None:
+    """The schema is this program's, and the default rooms are there."""
+    initialise(state.scratch)
+    with admin.connected(state.scratch) as connection:
+        names = {row[0] for row in connection.execute("SELECT room_name FROM rooms").fetchall()}
+    if names != {name for name, _ in DEFAULT_ROOMS}:
+        raise OperatorError(f"The rooms are {sorted(names)}.")
+
+
+def starts(state: Checked) -> None:
+    """A server process starts on it and answers."""
+    state.start()
+    state.http("GET", "/api/health")
+
+
+def registers(state: Checked) -> None:
+    """Two users can register."""
+    for name in ("ann", "ben"):
+        account = {"username": name, "email": f"{name}@example.org", "password": state.password}
+        state.ids[name] = state.http("POST", "/api/auth/register", account)["user"]["userId"]
+
+
+def logs_in(state: Checked) -> None:
+    """They can log in."""
+    for name in ("ann", "ben"):
+        answer = state.http("POST", "/api/auth/login", {"username": name, "password": state.password})
+        state.tokens[name] = answer["token"]
+
+
+def sends(state: Checked) -> None:
+    """One sends a message, the other gets it."""
+    ann, ben = state.join("ann"), state.join("ben")
+    answer = ann.ask("send-message", {"message": TEXT})
+    expect(answer, "success", True)
+    state.message_id = answer["id"]
+    expect(ben.event("receive-message"), "message", TEXT)
+
+
+def persists(state: Checked) -> None:
+    """The message is there after the server was killed and started again."""
+    assert state.server is not None
+    state.server.kill()
+    state.start()
+    expect(state.history(), "message", TEXT)
+
+
+def receipts(state: Checked) -> None:
+    """A read receipt reaches the sender and the history."""
+    ann, ben = state.join("ann"), state.join("ben")
+    ben.ask("message-read", {"messageId": state.message_id, "room": ROOM})
+    expect(ann.event("message-read-update"), "readBy", [state.ids["ben"]])
+    expect(state.history(), "readBy", [state.ids["ben"]])
+
+
+def statuses(state: Checked) -> None:
+    """A user is online while in a room, and offline after leaving."""
+    path = f"/api/users/{state.ids['ben']}"
+    expect(state.http("GET", path)["user"], "status", "online")
+    state.sockets["ben"].ask("leave-room", None)
+    expect(state.http("GET", path)["user"], "status", "offline")
+
+
+def backs_up(state: Checked) -> None:
+    """A backup restores into another database with the same rows, and every invariant holds there."""
+    with tempfile.TemporaryDirectory() as folder, scratch_database(state.url) as copy:
+        file = backup(state.scratch, Path(folder, "chat.dump"), verify=True).file
+        restore(copy, file)
+        with admin.connected(copy) as connection:
+            broken = broken_invariants(connection)
+    if broken:
+        raise OperatorError(f"In the copy this does not hold: {broken[0].promise}")
+
+
+STEPS: tuple[tuple[str, Callable[[Checked], None], str], ...] = (
+    ("PostgreSQL is reachable", reachable, "Start the server; chatsys supports PostgreSQL 14 to 18."),
+    ("A database can be created", created, "Give the role the right: ALTER ROLE … CREATEDB"),
+    ("chatsys db init succeeds", initialised, "Run `chatsys db status` to see what is pending."),
+    ("The server starts", starts, "Start it by hand with `chatsys serve` and read what it says."),
+    ("Users can register", registers, "Look at the server's log for the request."),
+    ("Users can log in", logs_in, "Look at the server's log for the request."),
+    ("Messages can be sent", sends, "Check that nothing between client and server stops WebSockets."),
+    ("Messages persist after a restart", persists, "Check fsync and synchronous_commit in postgresql.conf."),
+    ("Read receipts work", receipts, "Look at the server's log for errors of the store."),
+    ("User status updates", statuses, "Look at the server's log for errors of the store."),
+    ("Backup and restore work", backs_up, "Run `chatsys db backup FILE --verify` by hand."),
+)
+"""Name, step, and what helps when it fails."""
+
+_FAILURES = (OSError, HTTPException, WebSocketException, ValueError, KeyError)
+# What a step may meet besides errors of chatsys: a connection cut, an answer of another shape.
+
+
+def attempt(state: Checked, name: str, step: Callable[[Checked], None], helps: str) -> OperatorError | None:
+    """Run one step; the error that says what it saw and what helps, or None."""
+    try:
+        step(state)
+    except ChatsysError as error:
+        return OperatorError(f"{name}: failed. {error.message}", hint=getattr(error, "hint", "") or helps)
+    except _FAILURES as error:
+        return OperatorError(f"{name}: failed. {type(error).__name__}: {error}", hint=helps)
+    return None
