@@ -1,0 +1,112 @@
+"""A PostgreSQL store, what it did, and people to write with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+import uuid_utils
+
+from chatsys.model.rules import default_avatar
+from chatsys.model.values import NewMessage, NewSession, Participant, User
+from chatsys.store.options import StoreOptions
+from chatsys.store.postgres import PostgresStore, open_postgres
+
+
+def new_id() -> str:
+    return str(uuid_utils.uuid7())
+
+
+class Hands:
+    """Makes what tests of this store write with. Every moment is a millisecond later."""
+
+    def __init__(self) -> None:
+        self._moment = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        self._moment += timedelta(milliseconds=1)
+        return self._moment
+
+    def guest(self, name: str = "gus") -> Participant:
+        return Participant(
+            user_id=f"guest-{name}", username=name, display_name=name, avatar=default_avatar(name), guest=True
+        )
+
+    async def account(self, store: PostgresStore, name: str = "ann") -> Participant:
+        """A stored account as a participant."""
+        user = User(
+            user_id=new_id(),
+            username=name,
+            email=f"{name}@example.org",
+            password_hash="x",
+            display_name=name,
+            avatar="",
+            bio="",
+            online=False,
+            last_seen=None,
+            created_at=self.now(),
+            last_login=None,
+        )
+        await store.create_user(user)
+        return Participant(user_id=user.user_id, username=name, display_name=name, avatar="")
+
+    def letter(
+        self, who: Participant, room: str = "tea", text: str = "hello", client_id: str | None = None
+    ) -> NewMessage:
+        return NewMessage(
+            message_id=new_id(), room=room, who=who, text=text, at=self.now(), client_message_id=client_id
+        )
+
+    def entry(self, who: Participant, room: str = "tea", server_id: str = "", socket_id: str = "") -> NewSession:
+        return NewSession(
+            session_id=new_id(),
+            socket_id=socket_id or new_id(),
+            room=room,
+            who=who,
+            at=self.now(),
+            server_id=server_id or new_id(),
+        )
+
+    @asynccontextmanager
+    async def opened(self, url: str, **options: object) -> AsyncIterator[PostgresStore]:
+        """A store with few connections and these options."""
+        async with open_postgres(url, msgspec.structs.replace(StoreOptions(pool_size=4), **options)) as store:
+            yield store
+
+
+class Observed:
+    """What a store did: how often each measure was told, and the values."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+
+    def __call__(self, name: str, value: float) -> None:
+        self.values.setdefault(name, []).append(value)
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter({name: len(values) for name, values in self.values.items()})
+
+    def clear(self) -> None:
+        self.values.clear()
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def observed() -> Observed:
+    return Observed()
+
+
+@pytest.fixture
+async def pg(postgres_url: str, hands: Hands, observed: Observed) -> AsyncIterator[PostgresStore]:
+    """A store on PostgreSQL 18."""
+    async with hands.opened(postgres_url, observe=observed) as store:
+        yield store

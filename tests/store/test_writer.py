@@ -1,0 +1,133 @@
+"""The writer's promises, shown on flushes that a test steers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from chatsys.errors import StoreError, StoreUnavailable, WriteQueueFull
+from chatsys.store.postgres.writer import BATCH, Repeat, Writer
+
+
+class Flushing:
+    """Flushes that wait for ``go`` and remember their batches. An item "bad" fails the whole batch."""
+
+    def __init__(self, *, limit: int = 10_000) -> None:
+        self.batches: list[list[str]] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.failures: list[BaseException] = []
+        self.writer: Writer[str, str] = Writer(
+            self.flush,
+            keys=lambda item: (item,) if item.startswith("key") else (),
+            limit=limit,
+            observe=lambda *_: None,
+        )
+
+    async def flush(self, batch: Sequence[str]) -> Sequence[str]:
+        self.batches.append(list(batch))
+        await self.go.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        if "bad" in batch:
+            raise StoreError("a bad row")
+        return [item.upper() for item in batch]
+
+
+async def started(tasks: Sequence[asyncio.Task[str]]) -> None:
+    """Give the tasks the time to queue their writes."""
+    for _ in range(len(tasks) + 2):
+        await asyncio.sleep(0)
+
+
+async def test_a_lone_write_is_flushed_alone_and_at_once() -> None:
+    flushing = Flushing()
+    assert await flushing.writer.write("a") == "A"
+    assert flushing.batches == [["a"]]
+
+
+async def test_writes_that_arrive_during_a_flush_form_the_next_one_in_their_order() -> None:
+    flushing = Flushing()
+    flushing.go.clear()
+    tasks = [asyncio.create_task(flushing.writer.write("first"))]
+    await started(tasks)
+    tasks += [asyncio.create_task(flushing.writer.write(str(number))) for number in range(5)]
+    await started(tasks)
+    flushing.go.set()
+    assert await asyncio.gather(*tasks) == ["FIRST", "0", "1", "2", "3", "4"]
+    assert flushing.batches == [["first"], ["0", "1", "2", "3", "4"]]
+
+
+async def test_a_flush_has_a_bound() -> None:
+    flushing = Flushing()
+    await asyncio.gather(*(flushing.writer.write(str(number)) for number in range(BATCH * 2 + 1)))
+    assert [len(batch) for batch in flushing.batches] == [BATCH, BATCH, 1]
+
+
+async def test_a_bad_row_fails_alone() -> None:
+    flushing = Flushing()
+    outcomes = await asyncio.gather(
+        *(flushing.writer.write(item) for item in ("a", "bad", "b")), return_exceptions=True
+    )
+    assert outcomes[0] == "A"
+    assert isinstance(outcomes[1], StoreError)
+    assert outcomes[2] == "B"
+
+
+async def test_a_cancelled_waiter_changes_nothing_for_the_others_nor_for_its_own_write() -> None:
+    flushing = Flushing()
+    flushing.go.clear()
+    tasks = [asyncio.create_task(flushing.writer.write(item)) for item in ("a", "b", "c")]
+    await started(tasks)
+    tasks[1].cancel()
+    flushing.go.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert outcomes[0] == "A"
+    assert isinstance(outcomes[1], asyncio.CancelledError)
+    assert outcomes[2] == "C"
+    assert flushing.batches == [["a", "b", "c"]]
+
+
+async def test_more_than_may_wait_is_refused_at_once() -> None:
+    flushing = Flushing(limit=2)
+    flushing.go.clear()
+    tasks = [asyncio.create_task(flushing.writer.write(item)) for item in ("a",)]
+    await started(tasks)
+    tasks += [asyncio.create_task(flushing.writer.write(item)) for item in ("b", "c")]
+    await started(tasks)
+    with pytest.raises(WriteQueueFull):
+        await flushing.writer.write("d")
+    flushing.go.set()
+    assert await asyncio.gather(*tasks) == ["A", "B", "C"]
+
+
+async def test_a_lost_connection_fails_the_batch_and_not_the_next_one() -> None:
+    flushing = Flushing()
+    flushing.failures.append(StoreUnavailable("lost"))
+    outcomes = await asyncio.gather(*(flushing.writer.write(item) for item in "ab"), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, StoreUnavailable]
+    assert await flushing.writer.write("c") == "C"
+
+
+async def test_an_overtaken_flush_is_repeated_as_a_whole() -> None:
+    flushing = Flushing()
+    flushing.failures += [Repeat(StoreError("overtaken"))] * 2
+    assert await asyncio.gather(*(flushing.writer.write(item) for item in "ab")) == ["A", "B"]
+    assert flushing.batches == [["a", "b"]] * 3
+
+
+async def test_what_must_not_meet_in_a_flush_waits_for_the_next_one() -> None:
+    flushing = Flushing()
+    await asyncio.gather(*(flushing.writer.write(item) for item in ("key1", "key2", "key1", "other")))
+    assert flushing.batches == [["key1", "key2", "other"], ["key1"]]
+
+
+async def test_draining_waits_for_all_that_was_queued() -> None:
+    flushing = Flushing()
+    tasks = [asyncio.create_task(flushing.writer.write(item)) for item in "abc"]
+    await started(tasks)
+    await flushing.writer.drain()
+    assert all(task.done() for task in tasks) or await asyncio.gather(*tasks) == ["A", "B", "C"]
+    assert flushing.batches == [["a", "b", "c"]]
