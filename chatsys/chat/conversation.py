@@ -187,6 +187,11 @@ async def members(chat: Chat, room: str) -> list[Session]:
     return await chat.store.sessions(room)
 
 
+async def exists(chat: Chat, who: Participant) -> bool:
+    """Whether a participant may still be in a room: a guest may, and one whose account is there."""
+    return who.guest or await chat.store.user_by_id(who.user_id) is not None
+
+
 async def is_online(chat: Chat, who: Participant) -> bool:
     """Whether a participant's account is online; a guest, or one whose account is gone, is not."""
     user = None if who.guest else await chat.store.user_by_id(who.user_id)

@@ -115,6 +115,11 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
             self._queued = True
             self.lane.add(self)
 
+    @property
+    def behind(self) -> bool:
+        """Whether the client has not yet taken what was sent to it."""
+        return self.socket.stalled if self.socket is not None else self.backlog > 0
+
     def unread(self) -> int:
         """Bytes that wait for the client: in its list and in the transport's buffer."""
         return self.backlog + (self.socket.waiting() if self.socket is not None and self.socket.stalled else 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
 from chatsys.chat.fanout import (
     Event,
@@ -16,8 +19,9 @@ from chatsys.chat.fanout import (
     UserJoined,
     UserLeft,
 )
+from chatsys.errors import StoreError
 from chatsys.realtime.frames import event
-from chatsys.realtime.hub import Hub
+from chatsys.realtime.hub import Hub, Member
 from chatsys.realtime.link import Link
 from chatsys.realtime.rounds import Lane, Rounds
 from chatsys.wire import catalogue, events
@@ -30,6 +34,7 @@ class SocketFanout(Fanout):
         self.hubs: dict[str, Hub] = {}
         self._chat: Chat | None = None
         self._rounds: Rounds | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self.link: Link | None = None
         """The way to the other servers, if there may be any."""
 
@@ -70,6 +75,30 @@ class SocketFanout(Fanout):
         hub = self.hubs.get(room)
         if hub is not None:
             hub.stored(seq)
+
+    def ended_elsewhere(self, happened: UserLeft) -> None:
+        """Another server has ended a session.
+
+        If it is one of this server's sockets, its account was deleted, and the socket stays as contract §5.5 wants
+        it; or this server was taken for dead, and the socket is closed so that its client comes back.
+        """
+        session = happened.ended.session
+        hub = self.hubs.get(happened.room)
+        member = hub.members.get(session.socket_id) if hub is not None else None
+        self.deliver(happened)
+        if member is not None and member.connection.member is None:
+            task = asyncio.create_task(self._send_back(member))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _send_back(self, member: Member) -> None:
+        assert self._chat is not None
+        try:
+            exists = await conversation.exists(self._chat, member.session.who)
+        except StoreError:
+            exists = True
+        if exists:
+            member.connection.end("session lost")
 
     def catch_up(self) -> None:
         """Events of other servers may have been lost: every hub reads what it missed."""

@@ -246,15 +246,20 @@ class Hub:
             self._telling = asyncio.create_task(self._tell())
 
     async def _tell(self) -> None:
-        """Send the list to all who have an older one, at most once in ``LIST_HOLD`` seconds."""
+        """Send the list to all who have an older one, at most once in ``LIST_HOLD`` seconds.
+
+        One who has not yet taken what was sent before gets the list that is current when it has.
+        """
         loop = asyncio.get_running_loop()
+        out, version = None, -1
         try:
             while any(member.listed < self._version for member in self.members.values() if member.held is None):
                 await asyncio.sleep(max(0.0, self._told + LIST_HOLD - loop.time()))
-                out, version = await self._list()
+                if out is None or version < self._version:
+                    out, version = await self._list()
                 self._told = loop.time()
                 for member in self.members.values():
-                    if member.listed < version and member.held is None:
+                    if member.listed < version and member.held is None and not member.connection.behind:
                         member.connection.push(out)
                         member.listed = version
         except StoreError as error:

@@ -143,6 +143,8 @@ class Link:
         for event in letter.events:
             if isinstance(event, Stored):
                 self._fanout.stored(event.room, event.seq)
+            elif isinstance(event, happened.UserLeft):
+                self._fanout.ended_elsewhere(event)
             else:
                 self._fanout.deliver(event)
         if letter.gap:

@@ -74,6 +74,7 @@ class Ear:
         self.lane: Lane | None = None
         self.member: Member | None = None
         self.ended = ""
+        self.behind = False
 
     def push(self, out: Outgoing, *, asked: bool = False) -> None:
         name, payload = json.loads(out.payload[2:])
@@ -106,11 +107,12 @@ class Server:
         self.chat = chat
         self.fanout = fanout
 
-    async def enter(self, room: str, name: str) -> tuple[Ear, Session]:
-        """Let a guest in, as the route does."""
+    async def enter(self, room: str, who: str | Participant) -> tuple[Ear, Session]:
+        """Let a guest of that name or a participant in, as the route does."""
+        who = guest(who) if isinstance(who, str) else who
         ear = Ear()
         hub = self.fanout.hub(room)
-        joined = await conversation.join(self.chat, room, guest(name), uuid.uuid4().hex)
+        joined = await conversation.join(self.chat, room, who, uuid.uuid4().hex)
         hub.open_at(joined.last_seq)
         member = Member(ear, joined.session)  # type: ignore[arg-type]
         hub.add(member)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chatsys.chat import conversation, operations
-from chatsys.chat.fanout import ServerLost
+from chatsys.chat import accounts, conversation
+from chatsys.chat.fanout import ServerLost, UserLeft
 from chatsys.realtime.link import LONG_TEXT
 
 from .conftest import Make, Wire, settle
@@ -89,7 +89,7 @@ async def test_what_a_dead_server_stored_last_is_told_when_its_sessions_end(make
     await settle(lambda: there.users() == ["ann", "ben"])
     await one.store_only(ann, "last words")
     for ended in await two.chat.store.retire_server(one.chat.server_id, two.chat.clock.now()):
-        await two.fanout.publish(operations.UserLeft(room="r", ended=ended))
+        await two.fanout.publish(UserLeft(room="r", ended=ended))
     await two.fanout.publish(ServerLost(room="r"))
     await settle(lambda: there.seqs() == [1] and there.users() == ["ben"])
 
@@ -116,3 +116,38 @@ async def test_a_payload_of_a_stranger_is_dropped(make_server: Make, wire: Wire)
     ear, ann = await one.enter("r", "ann")
     await conversation.send(one.chat, ann, "still here")
     assert ear.seqs() == [1]
+
+
+async def test_a_server_taken_for_dead_sends_its_clients_away_to_come_back(make_server: Make, wire: Wire) -> None:
+    one, two = await make_server(), await make_server()
+    here, _ = await one.enter("r", "ann")
+    for ended in await two.chat.store.retire_server(one.chat.server_id, two.chat.clock.now()):
+        await two.fanout.publish(UserLeft(room="r", ended=ended))
+    await settle(lambda: here.ended != "")
+    assert here.ended == "session lost"
+    assert one.fanout.hubs == {}
+
+
+async def test_a_deleted_account_keeps_its_socket_on_another_server(make_server: Make, wire: Wire) -> None:
+    one, two = await make_server(), await make_server()
+    fields = {"username": "doomed", "email": "d@example.org", "password": "secret"}
+    account, token = await accounts.register(one.chat, fields)
+    ear, _ = await one.enter("r", conversation.participant(account))
+    await accounts.delete_account(two.chat, token, account.user_id)
+    await settle(lambda: one.fanout.hubs == {})
+    await settle()
+    assert ear.ended == ""
+
+
+async def test_one_who_is_behind_gets_only_the_list_that_is_current_then(make_server: Make) -> None:
+    server = await make_server()
+    ear, _ = await server.enter("r", "ann")
+    ear.behind = True
+    before = ear.names().count("room-users")
+    for number in range(3):
+        other, _ = await server.enter("r", f"ben{number}")
+        await settle(lambda other=other, name=f"ben{number}": other.users()[-1] == name)
+    assert ear.names().count("room-users") == before
+    ear.behind = False
+    await settle(lambda: ear.users() == ["ann", "ben0", "ben1", "ben2"])
+    assert ear.names().count("room-users") == before + 1
