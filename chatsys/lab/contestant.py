@@ -18,10 +18,11 @@ _LENGTH = struct.Struct("<I")
 
 
 class Contestant:
-    """One thing under test in a process of its own. ``store`` is what the record calls it."""
+    """One thing under test in a process of its own. ``store`` is what the record calls it, ``size`` its users."""
 
-    def __init__(self, store: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, store: str, size: int, process: asyncio.subprocess.Process) -> None:
         self.store = store
+        self.size = size
         self.process = process
         self.opened = Opened(user_bytes=0, message_bytes=0, seconds=0)
 
@@ -63,7 +64,7 @@ async def contestant(store: str, opening: Opening) -> AsyncIterator[Contestant]:
         limit=64 * 1024 * 1024,
         start_new_session=True,  # Ctrl-C is for the runner, which then ends its workers
     )
-    taken = Contestant(store, process)
+    taken = Contestant(store, opening.users, process)
     try:
         await taken.open(opening)
         yield taken

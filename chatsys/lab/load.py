@@ -1,5 +1,4 @@
-"""Fill the stores with synthetic rows: PostgreSQL by COPY into a template database that later runs copy again,
-memory through the store's own verbs."""
+"""Databases with synthetic rows: filled by COPY once, into a template that every run copies again."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ from psycopg import sql
 
 from chatsys.lab.synthetic import EPOCH, Synthetic
 from chatsys.resources import database_dir
-from chatsys.store.contract import Store
 from chatsys.store.postgres.address import with_database
 from chatsys.store.postgres.admin import connected, create_database, upgrade
 
@@ -56,22 +54,6 @@ def empty_database(server_url: str, name: str) -> str:
 def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a database of the lab if it is there, whoever is connected to it."""
     connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-async def fill_users(store: Store, rows: Synthetic) -> None:
-    """Make every account."""
-    for index in range(rows.users):
-        await store.create_user(rows.user(index))
-
-
-async def fill_messages(store: Store, rows: Synthetic) -> None:
-    """Post every message and record every receipt."""
-    people = [rows.participant(index) for index in range(rows.users)]
-    for index in range(rows.messages):
-        new = rows.message(index, people[rows.sender(index)])
-        await store.post_message(new)
-        for reader in rows.readers(index):
-            await store.mark_read(new.room, new.message_id, people[reader], new.at)
 
 
 def _template_name(rows: Synthetic) -> str:
@@ -164,9 +146,11 @@ def _users(rows: Synthetic) -> Iterator[str]:
 
 
 def _rooms(rows: Synthetic) -> Iterator[str]:
+    """The rooms, and an empty one into which the floor sends."""
     for number, name in enumerate(rows.rooms):
         size = rows.room_sizes[number]
         yield f"{rows.room_id(number)}\t{name}\t{EPOCH.isoformat()}\t{size}\t{size}\n"
+    yield f"{rows.room_id(len(rows.rooms))}\tlab floor\t{EPOCH.isoformat()}\t0\t0\n"
 
 
 def _messages(rows: Synthetic) -> Iterator[str]:

@@ -23,7 +23,6 @@ async def interleaved(
     *,
     experiment: str = "table",
     depth: str = "store",
-    size: int,
 ) -> None:
     """Let each contestant take ``rounds`` turns, in turns, and hand on what they took."""
     for taken in contestants:
@@ -38,7 +37,7 @@ async def interleaved(
                     operation=order.operation,
                     contestant=taken.store,
                     depth=depth,
-                    size=size,
+                    size=taken.size,
                     round=number,
                     microseconds=np.array(turn.nanoseconds) / 1000,
                 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 
 from chatsys.lab.contestant import Contestant, contestant
@@ -44,9 +46,20 @@ class Stage:
         """The rows of the guide's table."""
         return Synthetic(self.profile.users, self.profile.messages, self.seed)
 
+    @property
+    def cpus(self) -> tuple[int | None, int | None]:
+        """Where a server and its client are pinned: to different processors, or nowhere if there is only one."""
+        allowed = sorted(os.sched_getaffinity(0))
+        return (allowed[0], allowed[-1]) if len(allowed) > 1 else (None, None)
+
     def wants(self, *names: str) -> bool:
         """False if ``--only`` names none of these; a name stands for all that begin with it."""
         return not self.only or any(name.startswith(tuple(self.only)) for name in names)
+
+    def disturbed(self) -> None:
+        """Mark the run as invalid if others used the machine since the watch was last asked."""
+        for reason in self.watch.reasons():
+            self.result.invalid(reason)
 
     def step(self, text: str) -> None:
         """Say that a step begins, the one before it being done."""
@@ -72,6 +85,14 @@ class Stage:
         if name not in self._urls:
             self._urls[name] = database_with(self.server_url, name, rows, lambda text: self.tell(text, False))
         return self._urls[name]
+
+    async def open_all(
+        self, stack: AsyncExitStack, openings: Sequence[AbstractAsyncContextManager[Contestant]]
+    ) -> list[Contestant]:
+        """Open contestants side by side, to be closed with ``stack``."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(stack.enter_async_context(opening)) for opening in openings]
+        return [task.result() for task in tasks]
 
     def opened(
         self, store: str, rows: Synthetic, *, kind: str = "store", synchronous_commit: str = "on"

@@ -52,7 +52,7 @@ class Synthetic:
     ``VERSION`` changes when the rows of given sizes and seed do: databases that hold them are then made again.
     """
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, users: int, messages: int, seed: int) -> None:
         self.users = users

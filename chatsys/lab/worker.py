@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import BinaryIO
 
 import asyncpg
@@ -20,10 +20,10 @@ import msgspec
 import psutil
 
 from chatsys.errors import ChatsysError
-from chatsys.lab.load import fill_messages, fill_users
+from chatsys.lab.filling import fill_messages, fill_users
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.turns import Order, Turn, take
-from chatsys.lab.workloads import floors, stores
+from chatsys.lab.workloads import doors, floors, stores
 from chatsys.lab.workloads.operation import Operation
 from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres.address import read_url
@@ -32,7 +32,8 @@ _LENGTH = struct.Struct("<I")
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """Open a contestant: ``kind`` is ``store`` (with ``url``), ``asyncpg`` (with ``url``) or ``python``.
+    """Open a contestant. ``kind`` is ``store`` or ``asyncpg`` (``url`` is a database), ``python``, ``door`` or ``echo``
+    (``url`` is a chat server or a stock one).
 
     ``users``, ``messages`` and ``seed`` are those of the synthetic rows: a store in memory and plain Python are filled
     with them, a database must hold them.
@@ -83,8 +84,9 @@ async def work(requests: BinaryIO, answers: BinaryIO) -> None:
     loop = asyncio.get_running_loop()
 
     def say(answer: Opened | Turn | Failed) -> None:
-        answers.write(frame(msgspec.msgpack.encode(answer)))
-        answers.flush()
+        with suppress(BrokenPipeError):  # the runner is gone; the requests end as well
+            answers.write(frame(msgspec.msgpack.encode(answer)))
+            answers.flush()
 
     async with AsyncExitStack() as stack:
         first = await loop.run_in_executor(None, read_frame, requests)
@@ -113,6 +115,12 @@ async def _contestant(opening: Opening) -> AsyncIterator[tuple[Mapping[str, Oper
             yield await floors.bare_postgres(connection, rows), nothing
         finally:
             await connection.close()
+    elif opening.kind == "door":
+        async with doors.operations(opening.url) as operations:
+            yield operations, nothing
+    elif opening.kind == "echo":
+        async with doors.echo(opening.url) as operations:
+            yield operations, nothing
     elif opening.kind == "python":
         yield floors.plain_python(rows), nothing
     else:

@@ -56,9 +56,13 @@ class Member:
         self.arrived.clear()
         self.count = 0
 
+    def texts(self) -> Iterator[tuple[int, bytes]]:
+        """What arrived, packet by packet: (monotonic nanoseconds of arrival, text)."""
+        return frames(self.arrived)
+
     def events(self) -> Iterator[tuple[int, str, Any]]:
         """What arrived, parsed: (monotonic nanoseconds of arrival, event, payload)."""
-        for at, text in frames(self.arrived):
+        for at, text in self.texts():
             if text.startswith(b"42"):
                 event, *payload = msgspec.json.decode(text[text.index(b"[") :])
                 yield at, event, payload[0] if payload else None

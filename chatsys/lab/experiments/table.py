@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from chatsys.lab import statistics
-from chatsys.lab.contestant import Contestant
 from chatsys.lab.record import Floor, Operation, Ratio
 from chatsys.lab.runner import closed, interleaved
 from chatsys.lab.stage import Experiment, Stage
@@ -29,24 +28,21 @@ async def perform(stage: Stage) -> None:
     """Measure, then write operations, ratios and floors into the record."""
     rows, profile = stage.rows, stage.profile
     async with AsyncExitStack() as stack:
-        subjects: list[Contestant] = []
-        floors: list[Contestant] = []
-        for store in stage.stores:
-            stage.tell(f"filling {store}", False)
-            floor, kind = FLOORS[store]
-            subjects.append(await stack.enter_async_context(stage.opened(store, rows)))
-            floors.append(await stack.enter_async_context(stage.opened(floor, rows, kind=kind)))
+        stage.tell("filling the stores", False)
+        openings = [stage.opened(store, rows) for store in stage.stores]
+        openings += [stage.opened(name, rows, kind=kind) for name, kind in map(FLOORS.__getitem__, stage.stores)]
+        everyone = await stage.open_all(stack, openings)
+        subjects, floors = everyone[: len(stage.stores)], everyone[len(stage.stores) :]
         stage.watch.reasons()
         for name in _operations(stage):
             stage.step(name)
             order = closed(profile, name, stage.seed)
-            await interleaved([*subjects, *floors], order, profile.rounds, stage.keep, size=rows.users)
+            await interleaved([*subjects, *floors], order, profile.rounds, stage.keep)
         for name in _crowded(stage):
             stage.step(f"{name}, {CROWD} at a time")
             order = closed(profile, name, stage.seed, CROWD)
-            await interleaved(subjects, order, profile.rounds, stage.keep, depth=CROWDED, size=rows.users)
-    for reason in stage.watch.reasons():
-        stage.result.invalid(reason)
+            await interleaved(subjects, order, profile.rounds, stage.keep, depth=CROWDED)
+    stage.disturbed()
     for name in _operations(stage):
         _record(stage, name, DEPTH)
         _record_floors(stage, name)

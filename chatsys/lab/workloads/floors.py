@@ -71,6 +71,7 @@ async def bare_postgres(connection: asyncpg.Connection[Any], rows: Synthetic) ->
         return luck.randrange(rows.users)
 
     room = UUID(rows.room_id(0))
+    mail = UUID(rows.room_id(len(rows.rooms)))
     author = UUID(rows.user_id(0))
     page = min(PAGE, int(rows.room_sizes[0]))
     return {
@@ -80,7 +81,7 @@ async def bare_postgres(connection: asyncpg.Connection[Any], rows: Synthetic) ->
         RECENT: operation(RECENT, lambda _: (room,), page),
         MARK_READ: operation(MARK_READ, lambda _: next(pairs), 0),
         SEARCH: operation(SEARCH, lambda luck: (f"%{rows.search_text(draw_user(luck))}%",), 1),
-        SEND: operation(SEND, lambda _: (uuid4(), author, room, "sent by the lab"), 0),
+        SEND: operation(SEND, lambda _: (uuid4(), author, mail, "sent by the lab"), 0),
     }
 
 

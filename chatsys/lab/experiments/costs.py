@@ -1,0 +1,76 @@
+"""What each operation costs PostgreSQL, in counts that no noise touches: statements, WAL bytes, commits, buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from chatsys.lab.record import Count
+from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.turns import Order
+from chatsys.lab.workloads.operation import SEND, TABLE
+from chatsys.store.postgres.admin import connected
+
+NAME = "costs"
+_CALLS = 64
+_COUNTERS = """
+SELECT (SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = d.oid AND toplevel AND query !~* %(noise)s),
+       (SELECT coalesce(sum(wal_bytes), 0) FROM pg_stat_statements WHERE dbid = d.oid AND toplevel),
+       (SELECT coalesce(sum(shared_blks_hit), 0) FROM pg_stat_statements WHERE dbid = d.oid AND toplevel
+                                                                          AND query !~* %(noise)s),
+       (SELECT coalesce(sum(shared_blks_read), 0) FROM pg_stat_statements WHERE dbid = d.oid AND toplevel
+                                                                           AND query !~* %(noise)s),
+       pg_stat_get_db_xact_commit(d.oid)
+FROM pg_database d WHERE d.datname = current_database()
+"""
+_NOISE = "pg_stat_|^(begin|commit|rollback|set|show|discard|deallocate|prepare)|pg_catalog|chat_servers"
+_METRICS = ("statements", "WAL bytes", "buffer hits", "buffer reads", "commits")
+"""What a call costs: statements (of the store, heartbeats left out), and the rest."""
+
+
+async def perform(stage: Stage) -> None:
+    """Count over ``_CALLS`` calls, one at a time; sending a message also with 64 callers, to see the flushes shared."""
+    if "postgresql" not in stage.stores:
+        return
+    url = stage.database(stage.rows)
+    async with stage.opened("postgresql", stage.rows) as store:
+        with connected(url, autocommit=True) as connection:
+            if not _prepare(connection):
+                stage.result.limitations.append("No cost counters: this server lacks pg_stat_statements.")
+                return
+            for name, concurrency in [*((name, 1) for name in TABLE), (SEND, _CALLS)]:
+                label = name if concurrency == 1 else f"{name} x{concurrency}"
+                stage.step(f"costs: {label}")
+                calls = _CALLS * concurrency
+                order = Order(operation=name, seconds=0, least=concurrency, concurrency=concurrency, seed=stage.seed)
+                await store.turn(order)  # connects and prepares
+                before = _counters(connection)
+                turn = await store.turn(
+                    Order(operation=name, seconds=0, least=calls, concurrency=concurrency, seed=stage.seed + 1)
+                )
+                after = _counters(connection)
+                for metric, value in zip(_METRICS, (b - a for a, b in zip(before, after, strict=True)), strict=True):
+                    stage.result.counts.append(
+                        Count(subject=label, metric=f"{metric} per call", value=value / len(turn.nanoseconds))
+                    )
+
+
+def _prepare(connection: psycopg.Connection[Any]) -> bool:
+    try:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        connection.execute("SELECT count(*) FROM pg_stat_statements")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _counters(connection: psycopg.Connection[Any]) -> list[float]:
+    """The counters now, without what reading them costs: that is done by statements which the pattern leaves out."""
+    connection.execute("SELECT pg_stat_clear_snapshot()")
+    row = connection.execute(_COUNTERS, {"noise": _NOISE}).fetchone()
+    assert row is not None
+    return [float(value) for value in row]
+
+
+EXPERIMENT = Experiment(names=(NAME,), steps=lambda _: len(TABLE) + 1, perform=perform)

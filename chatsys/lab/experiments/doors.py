@@ -1,0 +1,79 @@
+"""The guide's table as a client sees it: HTTP requests and Socket.IO events, to a server started as an operator would.
+
+Both servers begin empty and get the same small chat through their doors (a memory server can't be filled otherwise);
+a stock Socket.IO echo is the floor of sending.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from chatsys.lab import statistics
+from chatsys.lab.contestant import Contestant, contestant
+from chatsys.lab.experiments.table import record_operation
+from chatsys.lab.load import empty_database
+from chatsys.lab.record import Floor
+from chatsys.lab.runner import closed, interleaved
+from chatsys.lab.servers import ServerProcess, chat_server, stock_server
+from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.worker import Opening
+from chatsys.lab.workloads.doors import HTTP, SOCKET
+from chatsys.lab.workloads.operation import SEND
+
+NAME = "doors"
+_DEPTHS = {"http": HTTP, "socket": SOCKET}
+_ECHO = "socket.io"
+
+
+def _wanted(stage: Stage) -> list[tuple[str, str]]:
+    return [
+        (depth, name)
+        for depth, names in _DEPTHS.items()
+        if depth in stage.depths
+        for name in names
+        if stage.wants(NAME, name)
+    ]
+
+
+async def perform(stage: Stage) -> None:
+    """Measure, then write operations, ratios and the floor into the record."""
+    wanted = _wanted(stage)
+    if not wanted:
+        return
+    server_cpu, client_cpu = stage.cpus
+    async with AsyncExitStack() as stack:
+
+        async def client(name: str, kind: str, server: ServerProcess) -> Contestant:
+            opening = Opening(kind=kind, users=0, messages=0, seed=stage.seed, url=server.url, cpu=client_cpu)
+            return await stack.enter_async_context(contestant(name, opening))
+
+        subjects = []
+        for store in stage.stores:
+            url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_doors")
+            server = stack.enter_context(chat_server(url, cpu=server_cpu))
+            subjects.append(await client(store, "door", server))
+        stock = await client(_ECHO, "echo", stack.enter_context(stock_server(cpu=server_cpu)))
+        stage.watch.reasons()
+        for depth, name in wanted:
+            stage.step(f"{depth}: {name}")
+            taking = [*subjects, stock] if name == SEND else subjects
+            order = closed(stage.profile, name, stage.seed)
+            await interleaved(taking, order, stage.profile.rounds, stage.keep, depth=depth)
+        stage.disturbed()
+    for depth, name in wanted:
+        record_operation(stage, name, depth, 0)
+    if ("socket", SEND) in wanted:
+        _record_floor(stage)
+
+
+def _record_floor(stage: Stage) -> None:
+    below = stage.rounds("table", SEND, _ECHO, "socket", 0)
+    for store in stage.stores:
+        value, interval = statistics.ratio(stage.rounds("table", SEND, store, "socket", 0), below, stage.seed)
+        p50 = statistics.summary(below, stage.seed).p50_us
+        stage.result.floors.append(
+            Floor(operation=SEND, store=store, kind=_ECHO, p50_us=p50, ratio=value, interval=interval)
+        )
+
+
+EXPERIMENT = Experiment(names=(NAME, *HTTP, *SOCKET), steps=lambda stage: len(_wanted(stage)), perform=perform)

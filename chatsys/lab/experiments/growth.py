@@ -1,0 +1,111 @@
+"""How reads grow with what is stored, and what a user and a message cost: n users and n messages, n a decade apart.
+
+The stores of all sizes are open at once and take turns, so that a machine that drifts slows every size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from chatsys.lab import statistics
+from chatsys.lab.contestant import Contestant
+from chatsys.lab.plans import plans
+from chatsys.lab.record import Fit, Point
+from chatsys.lab.runner import interleaved
+from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.turns import Order
+from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH
+from chatsys.store.postgres.admin import connected
+
+NAME = "growth"
+GROWING = (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH)
+_FEWEST = 3  # sizes, to fit a line with an interval
+
+
+async def perform(stage: Stage) -> None:
+    """Measure all sizes, then write curves, exponents, bytes and plans into the record."""
+    profile = stage.profile
+    async with AsyncExitStack() as stack:
+        contestants: list[Contestant] = []
+        for size in profile.growth:
+            rows = Synthetic(size, size, stage.seed)
+            stage.step(f"growth: filling {size:,}")
+            pair = await stage.open_all(stack, [stage.opened(store, rows) for store in stage.stores])
+            for taken in pair:
+                _record_bytes(stage, taken, rows)
+            contestants += pair
+            if "postgresql" in stage.stores:
+                stage.result.plans += await asyncio.to_thread(plans, stage.database(rows), rows)
+        stage.watch.reasons()
+        for name in GROWING:
+            stage.step(f"growth: {name}")
+            order = Order(
+                operation=name,
+                seconds=profile.growth_turn,
+                least=profile.least_calls,
+                most=profile.most_calls,
+                seed=stage.seed,
+            )
+            await interleaved(contestants, order, profile.growth_rounds, stage.keep, experiment=NAME)
+    stage.disturbed()
+    for store in stage.stores:
+        for name in GROWING:
+            _record_curve(stage, store, name)
+
+
+def _record_curve(stage: Stage, store: str, name: str) -> None:
+    medians = []
+    for size in stage.profile.growth:
+        figures = statistics.summary(stage.rounds(NAME, name, store, "store", size), stage.seed)
+        medians.append(figures.p50_us)
+        stage.result.points.append(
+            Point(
+                experiment=f"{NAME}: {name}",
+                subject=store,
+                x=size,
+                metric="p50",
+                value=figures.p50_us,
+                unit="µs",
+                interval=figures.interval,
+                n=figures.n,
+            )
+        )
+    if len(medians) >= _FEWEST:
+        fitted = statistics.slope(stage.profile.growth, medians)
+        stage.result.fits.append(
+            Fit(
+                operation=name,
+                store=store,
+                exponent=fitted.exponent,
+                interval=fitted.interval,
+                sizes=stage.profile.growth,
+            )
+        )
+
+
+def _record_bytes(stage: Stage, taken: Contestant, rows: Synthetic) -> None:
+    """Bytes a user and a message (with its receipts) cost: resident memory, or tables with their indexes on disk."""
+    if taken.store == "memory":
+        users, messages = taken.opened.user_bytes, taken.opened.message_bytes
+    else:
+        users, messages = _sizes_on_disk(stage.database(rows))
+    for metric, total in (("bytes per user", users), ("bytes per message", messages)):
+        stage.result.points.append(
+            Point(
+                experiment="bytes", subject=taken.store, x=taken.size, metric=metric, value=total / taken.size, unit="B"
+            )
+        )
+
+
+def _sizes_on_disk(url: str) -> tuple[int, int]:
+    with connected(url) as connection:
+        row = connection.execute(
+            "SELECT pg_total_relation_size('users'), pg_total_relation_size('messages')"
+            " + pg_total_relation_size('message_reads') + pg_total_relation_size('message_deliveries')"
+        ).fetchone()
+    return (0, 0) if row is None else (row[0], row[1])
+
+
+EXPERIMENT = Experiment(names=(NAME,), steps=lambda stage: len(stage.profile.growth) + len(GROWING), perform=perform)

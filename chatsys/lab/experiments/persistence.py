@@ -1,0 +1,83 @@
+"""Data persistence: a server, and then PostgreSQL, is killed with SIGKILL in mid-traffic and started again.
+
+Eight guests send, each its next message when the last one is acknowledged. What was acknowledged and is not there
+after the restart is missing: it must be nothing on PostgreSQL, and is everything in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from chatsys.lab.load import empty_database
+from chatsys.lab.record import Survival
+from chatsys.lab.servers import chat_server
+from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.workloads.traffic import Traffic, stored_ids
+
+NAME = "persistence"
+_ROOMS = [f"lab survival {number}" for number in range(8)]
+_MESSAGES = 500  # acknowledged before the kill
+
+
+async def perform(stage: Stage) -> None:
+    """Kill and count, and write what survived into the record."""
+    for store in stage.stores:
+        stage.step(f"persistence: kill the server on {store}")
+        url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_persistence")
+        stage.result.persistence.append(await asyncio.to_thread(server_killed, store, url))
+    if "postgresql" in stage.stores:
+        stage.step("persistence: kill PostgreSQL")
+        stage.result.persistence.append(await asyncio.to_thread(postgresql_killed))
+
+
+def server_killed(store: str, url: str) -> Survival:
+    """Kill the chat server in mid-traffic, start it again, and look for what it had acknowledged."""
+    with chat_server(url) as first, Traffic(first.url, _ROOMS) as traffic:
+        traffic.wait_for(_MESSAGES)
+        first.kill()
+    return _survival(store, "server", url, traffic)
+
+
+def postgresql_killed() -> Survival:
+    """Kill every process of a private PostgreSQL in mid-traffic, and the chat server with it."""
+    with _folder() as home:
+        url = f"embedded://{home}"
+        with chat_server(url) as first, Traffic(first.url, _ROOMS) as traffic:
+            traffic.wait_for(_MESSAGES)
+            _kill_postgresql(home)
+            first.kill()
+        return _survival("postgresql", "postgresql", url, traffic)
+
+
+def _survival(store: str, killed: str, url: str, traffic: Traffic) -> Survival:
+    with chat_server(url) as second:
+        missing = traffic.acknowledged.difference(*(stored_ids(second.url, room) for room in _ROOMS))
+    return Survival(store=store, killed=killed, acknowledged=len(traffic.acknowledged), missing=len(missing))
+
+
+def _kill_postgresql(home: Path) -> None:
+    """SIGKILL to the postmaster and all its children at once: no checkpoint, no farewell."""
+    postmaster = psutil.Process(int((home / "data" / "postmaster.pid").read_text().split()[0]))
+    for process in (postmaster, *postmaster.children(recursive=True)):
+        process.kill()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="chatsys-lab-"))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+EXPERIMENT = Experiment(
+    names=(NAME,), steps=lambda stage: len(stage.stores) + ("postgresql" in stage.stores), perform=perform
+)

@@ -1,0 +1,97 @@
+"""Acknowledged messages in flight while something is killed: what was promised, to be looked for afterwards."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Sequence
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from chatsys.errors import OperatorError
+from chatsys.lab.crowd.sockets import Crowd, Member
+
+_ACK = b"43"
+_PAGE = 1_000
+
+
+class Traffic:
+    """Guests, each in a room of its own, who send the next message when the last one is acknowledged.
+
+    They live on a thread of their own from the beginning of the block to its end, or until the server is gone.
+    """
+
+    def __init__(self, url: str, rooms: Sequence[str]) -> None:
+        self.acknowledged: set[str] = set()
+        self._url = url
+        self._rooms = rooms
+        self._answered: dict[Member, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="traffic")
+
+    def __enter__(self) -> Traffic:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def wait_for(self, acknowledged: int, timeout: float = 30) -> None:
+        """Wait until so many are acknowledged. Raises OperatorError if that takes too long."""
+        deadline = time.monotonic() + timeout
+        while len(self.acknowledged) < acknowledged:
+            if time.monotonic() > deadline or not self._thread.is_alive():
+                raise OperatorError(f"The server acknowledged {len(self.acknowledged)} of {acknowledged} messages.")
+            time.sleep(0.005)
+
+    def _run(self) -> None:
+        with Crowd(self._url) as crowd:
+            for room in self._rooms:
+                member = crowd.connect()
+                member.emit("join", {"username": "sender", "room": room}, ack=0)
+            while not self._stop.is_set() and not all(member.closed for member in crowd.members):
+                crowd.pump(0.02)
+                for member in crowd.members:
+                    self._answer(member)
+
+    def _answer(self, member: Member) -> None:
+        """Note the acknowledgements that arrived since the last look, and send the next message after each."""
+        answers = [text for _, text in member.texts() if text.startswith(_ACK)]
+        for text in answers[self._answered.get(member, 0) :]:
+            (answer,) = msgspec.json.decode(text[text.index(b"[") :])
+            if "id" in answer:
+                self.acknowledged.add(answer["id"])
+            self._send(member)
+        self._answered[member] = len(answers)
+
+    def _send(self, member: Member) -> None:
+        try:
+            member.emit("send-message", {"message": "will you survive"}, ack=1)
+        except OSError:
+            member.closed = True
+
+
+def stored_ids(url: str, room: str) -> set[str]:
+    """The ids of all messages that a server's room holds."""
+    found: set[str] = set()
+    while True:
+        path = f"/api/rooms/{quote(room, safe='')}/messages?limit={_PAGE}&offset={len(found)}"
+        page = get(url, path)["data"]
+        found |= {message["id"] for message in page}
+        if len(page) < _PAGE:
+            return found
+
+
+def get(url: str, path: str) -> dict[str, list[dict[str, str]]]:
+    """The JSON object at ``path``."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=30)
+    try:
+        connection.request("GET", path)
+        answer: dict[str, list[dict[str, str]]] = msgspec.json.decode(connection.getresponse().read())
+    finally:
+        connection.close()
+    return answer
