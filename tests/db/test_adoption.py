@@ -13,7 +13,7 @@ from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import TABLES, current_version, upgrade
 from chatsys.store.postgres.operations.invariants import broken_invariants
 from chatsys.store.postgres.operations.setup import initialise
-from chatsys.store.postgres.operations.tools import newest_tools
+from chatsys.store.postgres.operations.tools import reading_tools
 from tests.db.conftest import KILLS, Server, chatsys, content, killed, moments, rows, run, seconds_of, started
 
 Fill = Callable[[int], str]
@@ -143,7 +143,7 @@ def schema_of(url: str) -> list[str]:
     """The tables and views of chatsys as pg_dump writes them, without comments."""
     names = [*TABLES, "active_users_view", "room_stats_view", "messages_with_user_view"]
     wanted = [f"--table={name}" for name in names]
-    command = newest_tools().command(
+    command = reading_tools().command(
         "pg_dump", "--schema-only", "--no-owner", "--restrict-key=0", *wanted, read_url(url).libpq
     )
     done = subprocess.run(command, capture_output=True, text=True, check=True)

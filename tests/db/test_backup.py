@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from chatsys.errors import OperatorError
+from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.operations.backup import backup, scratch_database
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences
 from chatsys.store.postgres.operations.restore import restore
-from chatsys.store.postgres.operations.tools import dumping_tools, environment, newest_tools
+from chatsys.store.postgres.operations.tools import dumping_tools, environment, reading_tools
 from tests.db.conftest import Server, as_role, content, fill_chat, role, rows, run
 
 FORMATS = pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])
@@ -76,7 +77,7 @@ def test_a_verified_backup_proves_every_table(fresh: str, tmp_path: Path, name: 
 def test_a_backup_that_lacks_rows_is_found_out(fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_chat(fresh, 20)
     major = rows(fresh, "SELECT current_setting('server_version_num')::int / 10000")[0][0]
-    real = newest_tools().folder
+    real = reading_tools().folder
     for program in ("pg_dump", "pg_restore", "psql"):
         extra = "--exclude-table-data=message_reads" if program == "pg_dump" else ""
         version = f'[ "$1" = --version ] && echo "{program} {major}" && exit'
@@ -130,7 +131,7 @@ def test_a_statement_that_fails_changes_nothing(fresh: str, tmp_path: Path) -> N
 
 def test_a_client_older_than_the_server_is_explained() -> None:
     with pytest.raises(OperatorError, match="The server is PostgreSQL 99, but the newest pg_dump here") as failed:
-        dumping_tools(99)
+        dumping_tools(read_url("postgresql://localhost/chat"), 99)
     assert failed.value.hint.endswith("apt-get install postgresql-client-99")
 
 

