@@ -1,4 +1,4 @@
-"""Each way in which a database can refuse has its own code, sentence and next command, the same through both drivers."""
+"""Each way in which a database refuses has its own code, sentence and next command, the same through both drivers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from chatsys.errors import StoreError
 from chatsys.store.embedded import embedded_server
 from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres.address import with_database
-from tests.db.conftest import Server, as_role, chatsys, free_port, role, run
+from tests.db.conftest import Server, as_role, chatsys, free_port, role, rows, run
 
 
 async def refusal(url: str, command: tuple[str, ...] = ("db", "status"), **options: object) -> StoreError:
@@ -117,34 +118,33 @@ def test_extension_not_allowed(server: Server, empty: str) -> None:
     assert "CREATE EXTENSION pg_trgm" in said
 
 
-def test_permission_denied_for_schema_public(server: Server, empty: str) -> None:
-    run(empty, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+@pytest.mark.parametrize("missing", ["CREATE", "ALL"])
+def test_permission_denied_for_schema_public(server: Server, empty: str, missing: str) -> None:
+    run(empty, f"REVOKE {missing} ON SCHEMA public FROM PUBLIC")
     with role(server) as name:
         said = refused_command("db", "init", "--database-url", as_role(empty, name))
-    assert "permission denied for schema public" in said
+    assert f"The role {name} " in said
+    assert "GRANT ALL ON SCHEMA public" in said
 
 
-def test_statement_timeout(server: Server, fresh: str) -> None:
-    name = with_database(fresh, "")
-    run(
-        fresh, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET statement_timeout = 300', current_database()); END $$"
-    )
-    assert name
+def test_statement_timeout(fresh: str) -> None:
+    set_for_database(fresh, "statement_timeout = 300")
     with psycopg.connect(fresh) as other:
         other.execute("LOCK TABLE messages")
         said = refused_command("db", "status", "--database-url", fresh)
     assert "A statement took longer than the statement timeout. Look with" in said
 
 
-def test_read_only_database(fresh: str) -> None:
-    run(
-        fresh,
-        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());"
-        " END $$",
-    )
-    run(fresh, "SET TRANSACTION READ WRITE; DROP TABLE IF EXISTS alembic_version")
-    said = refused_command("db", "init", "--database-url", fresh)
+def test_read_only_database(empty: str) -> None:
+    set_for_database(empty, "default_transaction_read_only = on")
+    said = refused_command("db", "init", "--database-url", empty)
     assert "is read-only or a standby. Point DATABASE_URL at the primary" in said
+
+
+def set_for_database(url: str, setting: str) -> None:
+    """A setting that each new session of the database begins with."""
+    name = rows(url, "SELECT current_database()")[0][0]
+    run(url, f"ALTER DATABASE {name} SET {setting}")
 
 
 def test_a_standby_says_so(tmp_path: Path) -> None:
@@ -180,37 +180,48 @@ async def test_server_shutting_down(tmp_path: Path) -> None:
     assert type(error) is errors.ServerShuttingDown
 
 
-def test_disk_full(server: Server, tmp_path: Path) -> None:
-    with full_disk(server, tmp_path) as url:
-        run(url, "CREATE TABLE filler (text text)")
-        file = tmp_path / "chat.sql"
-        rows = "\n".join("x" * 1_000 for _ in range(20_000))
-        file.write_text(
-            f"CREATE TABLE public.filler (text text);\nCOPY public.filler (text) FROM stdin;\n{rows}\n\\.\n"
-            "-- PostgreSQL database dump complete\n"
-        )
+def test_disk_full(server: Server, empty: str, tmp_path: Path) -> None:
+    file = tmp_path / "chat.sql"
+    lines = "\n".join("x" * 1_000 for _ in range(20_000))
+    file.write_text(
+        f"CREATE TABLE public.filler (text text);\nCOPY public.filler (text) FROM stdin;\n{lines}\n\\.\n"
+        "-- PostgreSQL database dump complete\n"
+    )
+    with full_disk(server) if os.geteuid() == 0 else as_if_full(empty) as url:
         said = refused_command("db", "restore", str(file), "--yes", "--database-url", url)
-        assert "No space left on device" in said
         assert "nothing was changed" in said
-        full = refused_command("db", "init", "--database-url", url) if _fill(url) else ""
-    assert "The disk of the database" in full
-    assert "chatsys db cleanup" in full
-
-
-def _fill(url: str) -> bool:
-    with psycopg.connect(url, autocommit=True) as connection:
-        try:
-            while True:
-                connection.execute("INSERT INTO filler SELECT repeat('x', 7000) FROM generate_series(1, 10)")
-        except psycopg.errors.DiskFull:
-            return True
+        assert "No space left on device" in said
+        if os.geteuid() == 0:
+            run(url, "CREATE TABLE filler (text text)")
+            _fill(url)
+        said = refused_command("db", "init", "--database-url", url)
+    assert "The disk of the database" in said
+    assert "chatsys db cleanup" in said
 
 
 @contextmanager
-def full_disk(server: Server, folder: Path) -> Iterator[str]:
+def as_if_full(url: str) -> Iterator[str]:
+    """An ordinary user can mount no small disk: there the server says what it says when a disk is full."""
+    run(
+        url,
+        "CREATE SCHEMA other; CREATE FUNCTION other.full() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;"
+        " CREATE EVENT TRIGGER is_full ON ddl_command_start WHEN TAG IN ('CREATE TABLE', 'CREATE EXTENSION')"
+        " EXECUTE FUNCTION other.full()",
+    )
+    yield url
+
+
+def _fill(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection, suppress(psycopg.errors.DiskFull):
+        while True:
+            connection.execute("INSERT INTO filler SELECT FROM generate_series(1, 10000)")
+
+
+@contextmanager
+def full_disk(server: Server) -> Iterator[str]:
     """A database on a file system of 16 MiB of its own."""
-    small = folder / "small"
-    small.mkdir()
+    small = tempfile.mkdtemp()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", small], check=True)
     try:
         with psycopg.connect(server.url, autocommit=True) as admin:
@@ -225,3 +236,4 @@ def full_disk(server: Server, folder: Path) -> Iterator[str]:
                 admin.execute("DROP TABLESPACE small")
     finally:
         subprocess.run(["umount", small], check=True)
+        Path(small).rmdir()

@@ -53,7 +53,8 @@ SQLSTATES: Mapping[str, _Row] = {
     "57P03": (errors.ServerShuttingDown, "The database on {host} is starting up or shutting down.",
               "Wait a moment."),
     "57P05": (errors.StoreUnavailable, "The database closed an idle session.", "Try again."),
-    "3F000": (errors.SchemaMissing, "The database {database} has no such schema.", "Run `chatsys db init`."),
+    "3F000": (errors.PermissionDenied, "The role {user} may use no schema of {database}: {said}.",
+              "As the database's owner: GRANT ALL ON SCHEMA public TO the role, or make it the owner."),
     "42P01": (errors.SchemaMissing, "The database {database} lacks a table of chatsys.", "Run `chatsys db init`."),
     "42703": (errors.SchemaMissing, "A table of {database} lacks a column of chatsys.", "Run `chatsys db migrate`."),
     "42883": (errors.SchemaMissing, "The database {database} lacks a function of chatsys.",
@@ -83,6 +84,7 @@ def translated(error: BaseException, address: Address) -> ChatsysError:
     if constraint is not None and constraint in CONSTRAINTS:
         return CONSTRAINTS[constraint]()
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    said = re.sub(r"^connection failed: .*?(FATAL|ERROR):\s*", "", said)  # what libpq puts before the server's words
     sqlstate = getattr(error, "sqlstate", None) or _by_words(said)
     if sqlstate == "42501" and "extension" in said:
         return errors.ExtensionNotAllowed(
