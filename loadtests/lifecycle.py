@@ -22,7 +22,7 @@ from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
-from locust.stats import CSV_STATS_FLUSH_INTERVAL_SEC, CSV_STATS_INTERVAL_SEC
+from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from loadtests import arrivals, record, shapes
 from loadtests.accounts import Accounts
@@ -33,6 +33,7 @@ from loadtests.rest import Rest, RestError
 from loadtests.run import RUN
 from loadtests.socketio_user import FIGURES
 from loadtests.stamps import now
+from loadtests.transport import TRANSPORTS
 from loadtests.validity import Measurements, reasons
 from loadtests.verdict import print_verdict, verdict_of
 
@@ -74,6 +75,7 @@ def add_options(parser: LocustArgumentParser) -> None:
         default="closed",
         help="closed: a user waits for the acknowledgement; constant, poisson: an open loop at that arrival",
     )
+    group.add_argument("--transport", choices=tuple(TRANSPORTS), default="websocket", help="What carries Engine.IO")
     group.add_argument("--objective", type=float, default=200.0, help="Capacity search: push p99 to hold, in ms")
     group.add_argument("--seed", type=int, default=1, help="Which user is in which room")
     group.add_argument(
@@ -120,6 +122,7 @@ class Lifecycle:
         self._stopped: set[str] = set()
         self._books: dict[str, tuple[Books, Measurements, dict[str, int], int]] = {}
         self._silent: list[str] = []
+        self._workers: set[str] = set()
         self._concluded = True
 
     @property
@@ -168,9 +171,12 @@ class Lifecycle:
         RUN.room_size, RUN.room_sizes, RUN.receipts = options.room_size, options.room_sizes, options.receipts
         RUN.open_loop, RUN.storm = options.arrival != "closed", options.scenario == "storm"
         RUN.worker = (max(0, getattr(self.runner, "worker_index", 0)), max(1, options.load_workers))
+        ChatUser.transport = options.transport
         RUN.rest = Rest(RUN.host)
         self._begun, self._concluded = time.monotonic(), False
         self._books, self._stopped = {}, set()
+        if self.is_master:
+            self._workers = set(self.runner.clients)
         if not self.is_worker:
             self._spawn(self._keep_sampling, Path(options.out) if options.out else None)
         if not self.is_master:
@@ -265,7 +271,7 @@ class Lifecycle:
         self._conclude()
 
     def _gather(self) -> None:
-        """Let all workers stop their users, then take their books."""
+        """Let all workers stop their users, then take their books; one that got lost on the way is missed too."""
         workers = set(self.runner.clients)
         for client in workers:
             self.runner.send_message(STOP, None, client)
@@ -273,7 +279,7 @@ class Lifecycle:
         for client in workers:
             self.runner.send_message(DRAINED, None, client)
         _wait_until(lambda: self._books.keys() >= workers, WORKERS_PATIENCE)
-        self._silent = sorted(workers - self._books.keys())
+        self._silent = sorted((self._workers | workers) - self._books.keys())
 
     def on_stop_message(self, **_: Any) -> None:
         """Worker: stop the users, say so."""
@@ -322,7 +328,7 @@ class Lifecycle:
             self._sampler.close()
             self._sampler = None
         if options.csv_prefix:  # Locust writes its CSV files by the clock: let it see the last figures
-            gevent.sleep(CSV_STATS_INTERVAL_SEC + CSV_STATS_FLUSH_INTERVAL_SEC)
+            gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.5)
 
     def _result(
         self, checked: Audit, untimed: dict[str, int], elsewhere: int, generators: dict[str, Measurements]

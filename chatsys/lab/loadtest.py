@@ -18,7 +18,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -30,6 +29,7 @@ from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
 from chatsys.lab.servers import chat_server
 from chatsys.store.embedded import embedded_server
+from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
 
 SCHEMA_VERSION = 1
@@ -266,6 +266,6 @@ def _result_of(folder: Path) -> dict[str, Any]:
 
 
 def _shown(url: str) -> str:
-    """The URL without its password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    """The server's host, without user, password and database."""
+    host = read_url(url).host
+    return "postgresql:// on this machine" if host.startswith("/") else f"postgresql://{host}"

@@ -1,0 +1,246 @@
+"""Figures, shapes, validity and verdict, from injected measurements. Nothing here is timed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from typing import Any
+
+import msgspec
+from locust.env import Environment
+from locust.html import get_html_report
+from locust.stats import StatsCSV, setup_distributed_stats_event_listeners
+
+from loadtests import shapes, weights
+from loadtests.arrivals import gap
+from loadtests.audit import Audit, Row
+from loadtests.figures import Figures, rounded
+from loadtests.personas import PERSONAS, TASK_SCALE, ChatUser
+from loadtests.record import Failure
+from loadtests.validity import LIMITS, Measurements, reasons
+from loadtests.verdict import verdict_of
+
+PERCENTILES = [0.5, 0.95, 0.99, 1.0]
+
+
+def _environment() -> tuple[Environment, Figures]:
+    environment, figures = Environment(), Figures()
+    environment.create_local_runner()
+    figures.attach(environment)
+    return environment, figures
+
+
+def _table(environment: Environment) -> dict[str, dict[str, str]]:
+    written = io.StringIO()
+    StatsCSV(environment, PERCENTILES).requests_csv(csv.writer(written))
+    return {row["Name"]: row for row in csv.DictReader(io.StringIO(written.getvalue()))}
+
+
+def times_keep_a_hundredth_of_a_millisecond(*_: str) -> None:
+    assert rounded(0.014) == 0.01
+    assert rounded(1.236) == 1.24
+    assert rounded(99.994) == 99.99
+    assert rounded(123.456) == 123.5
+    assert rounded(4567.8) == 4568
+    assert rounded(54321.0) == 54320
+
+
+def locust_s_table_csv_and_html_show_the_same_figures(*_: str) -> None:
+    environment, figures = _environment()
+    times = [0.25, 1.5, 1.75, 99.75, 250.5]
+    for ms in times:
+        figures.timing("push", "hello").add(ms)
+    figures.flush()
+    entry = environment.stats.get("hello", "push")
+    row = _table(environment)["hello"]
+    assert float(row["Median Response Time"]) == entry.median_response_time == 1.75
+    assert float(row["Min Response Time"]) == 0.25
+    assert float(row["Max Response Time"]) == float(row["100%"]) == 250.5
+    assert float(row["Average Response Time"]) == sum(times) / len(times)
+    assert int(row["Request Count"]) == len(times)
+    shown = entry.to_dict()
+    assert (shown["median_response_time"], shown["max_response_time"], shown["min_response_time"]) == (
+        1.75,
+        250.5,
+        0.25,
+    )
+    for text in ("0.25", "1.75", "250.50"):
+        assert text in entry.to_string()
+    assert "1.75" in entry.percentile()
+    report = get_html_report(environment)
+    for text in ('"median_response_time": 1.75', '"max_response_time": 250.5', '"min_response_time": 0.25'):
+        assert text in report
+
+
+def what_was_not_timed_is_not_a_zero(*_: str) -> None:
+    environment, figures = _environment()
+    figures.failure("ack", "lost", "no acknowledgement in 10 s")
+    figures.flush()
+    row = _table(environment)["lost"]
+    for column in ("Median Response Time", "Average Response Time", "Min Response Time", "Max Response Time", "50%"):
+        assert row[column] == "N/A", column
+    assert row["Failure Count"] == "1"
+    entry = environment.stats.get("lost", "ack")
+    assert "N/A" in entry.to_string()
+    assert "0.00 " not in entry.to_string().split("|")[1]
+    assert entry.to_dict()["min_response_time"] == "N/A"
+    (error,) = environment.stats.errors.values()
+    assert error.error == "no acknowledgement in 10 s"
+
+
+def a_master_shows_what_its_workers_counted(*_: str) -> None:
+    master = Environment()
+    setup_distributed_stats_event_listeners(master.events, master.stats)
+    for times in ([1.25, 2.5], [3.75]):
+        worker, figures = Environment(), Figures()
+        figures.attach(worker)
+        setup_distributed_stats_event_listeners(worker.events, worker.stats)
+        for ms in times:
+            figures.timing("push", "hello").add(ms)
+        report: dict[str, Any] = {}
+        worker.events.report_to_master.fire(client_id="w", data=report)
+        master.events.worker_report.fire(client_id="w", data=report)
+    entry = master.stats.get("hello", "push")
+    assert dict(entry.response_times) == {1.25: 1, 2.5: 1, 3.75: 1}
+    assert entry.avg_response_time == 2.5
+    assert master.stats.total.num_requests == 3
+
+
+def _quiet() -> Measurements:
+    return Measurements(cpu={30: 60}, lag={2: 600}, starts=1000, missed=0)
+
+
+def a_quiet_generator_is_valid(*_: str) -> None:
+    assert reasons("local", _quiet()) == []
+
+
+def a_generator_that_was_not_measured_is_invalid(*_: str) -> None:
+    assert "too short" in reasons("local", Measurements())[0]
+
+
+def a_saturated_generator_is_invalid(*_: str) -> None:
+    busy = msgspec.structs.replace(_quiet(), cpu={30: 54, 97: 6})
+    assert reasons("local", busy) == ["local: CPU above 90% of a core in 6 of 60 s; add --processes or hosts"]
+    moments = msgspec.structs.replace(_quiet(), cpu={30: 58, 97: 2})
+    assert reasons("local", moments) == []
+
+
+def late_timers_are_invalid(*_: str) -> None:
+    late = msgspec.structs.replace(_quiet(), lag={2: 500, round(LIMITS.lag_ms * 10) + 5: 20})
+    assert reasons("w1", late) == ["w1: its timers fired 20.5 ms late at p99, over 20 ms"]
+
+
+def missed_starts_are_invalid(*_: str) -> None:
+    missed = msgspec.structs.replace(_quiet(), missed=11)
+    assert reasons("local", missed) == ["local: 11 of 1000 sends began over 20 ms late"]
+
+
+def stolen_time_is_invalid(*_: str) -> None:
+    assert "hypervisor took 10%" in reasons("local", msgspec.structs.replace(_quiet(), steal=0.1))[0]
+
+
+def _audit(**columns: int) -> Audit:
+    counts = dict.fromkeys(Row.__struct_fields__[1:], 0) | {"sent": 9} | columns
+    return Audit([], Row("all rooms", **counts), [], [])
+
+
+def a_lost_message_fails_a_run_that_would_also_be_invalid(*_: str) -> None:
+    verdict, why = verdict_of(_audit(dropped=1), ["saturated"], [], capacity=False)
+    assert (verdict, why) == ("FAILED", ["audit: 1 dropped"])
+
+
+def an_incomplete_audit_fails(*_: str) -> None:
+    audit = _audit()
+    audit.incomplete.append("worker w did not hand over its books")
+    assert verdict_of(audit, [], [], capacity=False)[0] == "FAILED"
+
+
+def a_run_that_sent_nothing_fails(*_: str) -> None:
+    assert verdict_of(_audit(sent=0), [], [], capacity=False) == ("FAILED", ["nothing was sent"])
+
+
+def a_saturated_generator_makes_the_run_invalid(*_: str) -> None:
+    failure = Failure("ack", "join", "timeout", 1)
+    assert verdict_of(_audit(), ["saturated"], [failure], capacity=False) == ("INVALID", ["saturated"])
+
+
+def failures_fail_a_run_but_a_capacity_search_seeks_them(*_: str) -> None:
+    failure = Failure("ack", "join", "timeout", 3)
+    assert verdict_of(_audit(), [], [failure], capacity=False) == ("FAILED", ["3 x ack join: timeout"])
+    assert verdict_of(_audit(), [], [failure], capacity=True) == ("VALID", [])
+
+
+def a_capacity_search_ends_at_the_largest_number_that_holds(*_: str) -> None:
+    for capacity in (1, 7, 60, 137, 640, 999, 1000, 5000):
+        search, tries = shapes.Search(first=125, most=1000), 0
+        users: int | None = search.users
+        while users is not None:
+            tries += 1
+            users = search.judge(shapes.Step(users, 1, 1.0, 0, 0, users <= capacity))
+        found, expected = search.good, min(capacity, 1000)
+        assert found <= expected, (capacity, found)
+        assert expected - found <= max(1, shapes.PRECISION * (search.bad or 0)), (capacity, found)
+        assert tries < 12
+
+
+def a_dwell_holds_only_with_pushes_in_time_and_nothing_wrong(*_: str) -> None:
+    before = shapes.Counters({1.0: 10}, failures=2, deviations=0)
+    fast = shapes.Counters({1.0: 110, 50.0: 1}, failures=2, deviations=0)
+    slow = shapes.Counters({1.0: 100, 500.0: 10}, failures=2, deviations=0)
+    assert shapes.judged(5, before, fast, 100).holds
+    assert shapes.judged(5, before, slow, 100).push_p99 == 500.0
+    assert not shapes.judged(5, before, slow, 100).holds
+    assert not shapes.judged(5, before, before, 100).holds
+    for changed in ({"failures": 3}, {"deviations": 1}):
+        assert not shapes.judged(5, before, msgspec.structs.replace(fast, **changed), 100).holds
+
+
+def shapes_say_how_many_users_there_are(*_: str) -> None:
+    seen = {name: [round(plan(t, 100, 50.0)) for t in (0, 10, 25, 49)] for name, plan in shapes.PLANS.items()}
+    assert seen["steady"] == seen["soak"] == seen["storm"] == [100, 100, 100, 100]
+    assert seen["ramp"] == [0, 20, 50, 98]
+    assert seen["spike"] == [20, 20, 100, 20]
+    assert seen["step"] == [0, 20, 60, 100]
+
+
+def arrivals_keep_their_rate(*_: str) -> None:
+    rng = random.Random(1)
+    assert gap("constant", 4.0, rng) == 0.25
+    gaps = [gap("poisson", 4.0, rng) for _ in range(20_000)]
+    assert abs(sum(gaps) / len(gaps) - 0.25) < 0.01
+    assert abs(sum(1 for each in gaps if each > 0.25) / len(gaps) - 0.3679) < 0.02  # exp(-1): memoryless
+
+
+def the_average_user_sends_one_message_an_interval_and_the_rest_by_weight(*_: str) -> None:
+    shares = sum(user.weight for user in PERSONAS)
+    for activity in weights.ACTIVITIES.values():
+        if activity.name == "reconnect":
+            continue
+        mean = sum(user.weight * _count(user, activity.name) for user in PERSONAS) / shares / TASK_SCALE
+        assert abs(mean - activity.weight) < 0.01 + 0.01 * activity.weight, (activity.name, mean)
+
+
+def _count(user: type[ChatUser], name: str) -> int:
+    return sum(task is getattr(ChatUser, name) for task in user.tasks)
+
+
+def each_weight_and_persona_names_its_source(*_: str) -> None:
+    for row in (*weights.ACTIVITIES.values(), *weights.PERSONAS.values()):
+        assert row.source
+
+
+def each_activity_is_a_task_with_its_tag(*_: str) -> None:
+    for activity in weights.ACTIVITIES.values():
+        assert activity.tag in getattr(ChatUser, activity.name).locust_tag_set
+
+
+def rooms_are_filled_the_same_in_every_process(*_: str) -> None:
+    options = {"users": 400, "mean_size": 20, "seed": 3}
+    equal = [weights.room_of(i, sizes="equal", **options) for i in range(400)]
+    assert all(equal.count(room) == 20 for room in set(equal))
+    skewed = [weights.room_of(i, sizes="zipf", **options) for i in range(400)]
+    assert skewed == [weights.room_of(i, sizes="zipf", **options) for i in range(400)]
+    sizes = sorted((skewed.count(room) for room in set(skewed)), reverse=True)
+    assert len(sizes) <= 20
+    assert sizes[0] > 3 * sizes[len(sizes) // 2]

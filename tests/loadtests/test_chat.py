@@ -1,0 +1,146 @@
+"""``locust -f loadtests/chat.py`` and ``chatsys loadtest`` from end to end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatsys.lab.loadtest import Plan, order_of, verdict_of
+from tests.loadtests.conftest import ENVIRON, ROOT, locust, serving
+
+DEVIATIONS = ("dropped", "doubled", "swapped", "renumbered", "not_stored", "not_acknowledged")
+
+
+def assert_nothing_lost(result: dict[str, Any]) -> None:
+    """Everything was sent, stored and delivered once; what a busy machine may do to a run is to make it INVALID."""
+    audit, total = result["audit"], result["audit"]["total"]
+    assert audit["incomplete"] == []
+    assert {name: total[name] for name in DEVIATIONS} == dict.fromkeys(DEVIATIONS, 0)
+    assert total["sent"] == total["acknowledged"] == total["stored"] > 0
+    assert total["expected"] == total["delivered"] > total["sent"]
+    assert result["failures"] == []
+    assert result["verdict"] in {"VALID", "INVALID"}, result["reasons"]
+
+
+@pytest.mark.parametrize("store", ["memory", "postgres"])
+def test_one_command_starts_a_server_drives_it_and_reports(
+    store: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    environ = dict(ENVIRON)
+    if store == "postgres":
+        environ["DATABASE_URL"] = request.getfixturevalue("postgres_url")
+    command = [sys.executable, "-m", "chatsys", "loadtest", "--store", store, "--users", "20", "--minutes", "0.1"]
+    command += ["--interval", "1", "--room-size", "5", "--reports", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=110, check=False)
+    (folder,) = tmp_path.iterdir()
+    run = json.loads((folder / "result.json").read_text())
+    (turn,) = run["turns"]
+    assert_nothing_lost(turn["locust"])
+    assert done.returncode == {"VALID": 0, "INVALID": 2}[run["verdict"]], done.stdout + done.stderr
+    for name in ("connect websocket", "ack join", "load message-history", "ack send-message"):
+        assert [f for f in turn["locust"]["figures"] if f"{f['method']} {f['name']}" == name and f["histogram"]], name
+    samples = [json.loads(line) for line in (folder / turn["folder"] / "server.jsonl").read_text().splitlines()]
+    assert samples[-1]["metrics"]
+    assert ("database" in samples[-1]) == (store == "postgres")
+    page = (folder / "index.html").read_text()
+    for heading in ("Verdict", "Push latency", "Over time", "Audit", "Validity"):
+        assert f">{heading}</h2>" in page
+
+
+def test_workers_are_added_up_and_csv_html_and_record_show_the_same_figures(tmp_path: Path) -> None:
+    with serving("chat_server", "none") as address:
+        done = locust(
+            *("--host", address, "--users", "20", "--run-time", "4", "--interval", "1", "--processes", "2"),
+            *("--spawn-rate", "100", "--out", str(tmp_path), "--accounts", str(tmp_path / "accounts.json")),
+            *("--csv", str(tmp_path / "figures"), "--html", str(tmp_path / "report.html")),
+        )
+    result = json.loads((tmp_path / "locust.json").read_text())
+    assert_nothing_lost(result)
+    assert len(result["generators"]) == 2
+    assert done.returncode == {"VALID": 0, "INVALID": 2}[result["verdict"]]
+    assert len(list(tmp_path.glob("accounts-*.json"))) == 2
+    with (tmp_path / "figures_stats.csv").open() as file:
+        table = {(row["Type"], row["Name"]): row for row in csv.DictReader(file)}
+    arguments = re.search(r"window.templateArgs = (\{.*?\})\s*\n", unescape((tmp_path / "report.html").read_text()))
+    assert arguments is not None
+    shown = {(row["method"], row["name"]): row for row in json.loads(arguments[1])["requests_statistics"]}
+    timed = [figure for figure in result["figures"] if figure["histogram"]]
+    assert timed
+    for figure in timed:
+        key = (figure["method"], figure["name"])
+        assert int(table[key]["Request Count"]) == shown[key]["num_requests"] == figure["count"]
+        assert float(table[key]["Median Response Time"]) == shown[key]["median_response_time"]
+        assert float(table[key]["99%"]) == shown[key]["response_time_percentile_0.99"]
+        assert float(table[key]["100%"]) == figure["histogram"][-1][0]
+        assert sum(count for _, count in figure["histogram"]) == figure["count"]
+
+
+def test_an_open_loop_reports_response_and_service_time(tmp_path: Path) -> None:
+    with serving("chat_server", "none") as address:
+        locust(
+            *("--host", address, "--users", "10", "--run-time", "4", "--interval", "1", "--arrival", "poisson"),
+            *("--spawn-rate", "100", "--out", str(tmp_path), "--accounts", str(tmp_path / "accounts.json")),
+        )
+    result = json.loads((tmp_path / "locust.json").read_text())
+    assert_nothing_lost(result)
+    counts = {f"{figure['method']} {figure['name']}": figure["count"] for figure in result["figures"]}
+    assert counts["ack send-message"] == counts["ack send-message (service)"] > 0
+    (seen,) = result["generators"].values()
+    assert seen["starts"] > 0
+
+
+def test_accounts_are_kept_for_the_next_run_and_made_anew_for_another_server(tmp_path: Path) -> None:
+    options = ("--users", "6", "--run-time", "1", "--interval", "1", "--tags", "send")
+    options += ("--accounts", str(tmp_path / "accounts.json"))
+    kept = tmp_path / "accounts-0.json"
+    with serving("chat_server", "none") as address:
+        locust("--host", address, *options)
+        first = kept.read_bytes()
+        locust("--host", address, *options)
+        assert kept.read_bytes() == first
+    with serving("chat_server", "none") as address:
+        locust("--host", address, *options)
+        assert kept.read_bytes() != first
+
+
+def test_ctrl_c_ends_a_run_with_its_audit(tmp_path: Path) -> None:
+    with serving("chat_server", "none") as address:
+        command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--headless", "--host", address]
+        command += ["--users", "10", "--spawn-rate", "100", "--interval", "1", "--out", str(tmp_path)]
+        command += ["--accounts", str(tmp_path / "accounts.json"), "--tags", "send"]
+        child = subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        samples, deadline = tmp_path / "samples.jsonl", time.monotonic() + 60
+        while '"push":{' not in (samples.read_text() if samples.exists() else "") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        child.send_signal(signal.SIGINT)
+        said, _ = child.communicate(timeout=60)
+    assert_nothing_lost(json.loads((tmp_path / "locust.json").read_text()))
+    assert b"Verdict: " in said
+    assert b"Traceback" not in said
+
+
+def test_against_nothing_it_says_in_one_sentence_how_to_start_the_server() -> None:
+    done = locust("--host", "http://127.0.0.1:9", "--users", "1")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (sentence,) = [line for line in done.stderr.splitlines() if "Nothing listens" in line]
+    assert sentence.startswith("Nothing listens at http://127.0.0.1:9 ")
+    assert "start the server with `chatsys serve`" in sentence
+
+
+def test_two_stores_take_turns_and_the_gravest_verdict_is_the_run_s() -> None:
+    plan = Plan(scenario="steady", users=1, store="both", minutes=1)
+    assert order_of(plan) == ("memory", "postgres", "postgres", "memory")
+    assert verdict_of(["VALID", "VALID"]) == "VALID"
+    assert verdict_of(["VALID", "INVALID"]) == "INVALID"
+    assert verdict_of(["INVALID", "FAILED", "VALID"]) == "FAILED"
