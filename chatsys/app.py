@@ -29,6 +29,7 @@ from chatsys.realtime.opening import Realtime, RealtimeOptions, open_realtime
 from chatsys.realtime.redis_bus import open_redis_bus
 from chatsys.settings import Settings, token_secret
 from chatsys.store.contract import Store
+from chatsys.store.keeping import Keeper
 from chatsys.store.opening import StoreOptions, open_bus, open_store
 from chatsys.web.protocol import HttpProtocol
 
@@ -92,6 +93,7 @@ async def open_server(
     fanout = fanout or SocketFanout()
     async with (
         open_store(settings.database_url, store_options(settings)) as store,
+        _kept(store, settings, announce),
         _open_bus(settings, store) as bus,
         open_chat(
             store,
@@ -101,7 +103,7 @@ async def open_server(
             limits=Limits(login_attempts=settings.login_attempts, login_window=settings.login_window),
         ) as chat,
     ):
-        announce(_connected(await operations.ping(chat)))
+        announce(_connected(await operations.ping(chat), settings))
         async with (
             open_link(fanout, bus, chat.server_id, settings.lease),
             _alive(chat, settings.lease / 3),
@@ -160,9 +162,10 @@ def realtime_options(settings: Settings) -> RealtimeOptions:
     )
 
 
-def _connected(info: StoreInfo) -> str:
+def _connected(info: StoreInfo, settings: Settings) -> str:
     if info.kind == "memory":
-        return "Connected to the memory store: nothing is kept when the server stops"
+        kept = f"kept in {settings.snapshot}" if settings.snapshot else "nothing is kept"
+        return f"Connected to the memory store: {kept} when the server stops"
     return f"Connected to PostgreSQL database {info.database} on {info.host} (PostgreSQL {info.version})"
 
 
@@ -286,6 +289,40 @@ async def _watch_lag() -> None:
         before = time.monotonic()
         await asyncio.sleep(LAG_INTERVAL)
         metrics.loop_lag.set(max(0.0, time.monotonic() - before - LAG_INTERVAL))
+
+
+@contextlib.asynccontextmanager
+async def _kept(store: Store, settings: Settings, announce: Callable[[str], None]) -> AsyncIterator[None]:
+    """Keep a memory store in its snapshot file: taken up now, written at the end, and whenever SIGUSR1 comes.
+
+    Without a file SIGUSR1 still rescues what is in memory, into the data folder.
+    """
+    if settings.database_url != "memory://":
+        if settings.snapshot is not None:
+            raise OperatorError(
+                "A snapshot is kept for memory:// alone; PostgreSQL keeps its data itself.",
+                hint="Move it with `chatsys import FILE --to URL`.",
+            )
+        yield
+        return
+    keeper = Keeper(store, settings.snapshot or settings.data_dir / "memory.snapshot")
+    if settings.snapshot is not None:
+        announce(await keeper.take_up())
+    try:
+        with _on_signal(signal.SIGUSR1, keeper.save_soon):
+            yield
+    finally:
+        await keeper.finish(write=settings.snapshot is not None)
+
+
+@contextlib.contextmanager
+def _on_signal(number: int, handler: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)
 
 
 @contextlib.asynccontextmanager

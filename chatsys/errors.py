@@ -39,9 +39,11 @@ The tree::
     │   ├── SchemaTooNew         schema_too_new         found, expected
     │   ├── UnsupportedServer    unsupported_server
     │   ├── BadDatabaseUrl       bad_database_url
+    │   ├── SnapshotConflict     snapshot_conflict
     │   └── EmbeddedFailed       embedded_failed
     ├── SettingsError            bad_setting            name, value, allowed
     └── OperatorError            operator_error         hint
+        └── SnapshotDamaged      snapshot_damaged
 
 The docstring of a class is its default message. Nothing here imports anything of chatsys.
 """
@@ -305,6 +307,12 @@ class BadDatabaseUrl(StoreError):
     code = "bad_database_url"
 
 
+class SnapshotConflict(StoreError):
+    """The store holds something else in the place of a record of the snapshot"""
+
+    code = "snapshot_conflict"
+
+
 class EmbeddedFailed(StoreError):
     """The embedded PostgreSQL did not start"""
 
@@ -331,3 +339,9 @@ class OperatorError(ChatsysError):
     def __init__(self, message: str | None = None, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class SnapshotDamaged(OperatorError):
+    """The snapshot is damaged"""
+
+    code = "snapshot_damaged"

@@ -270,6 +270,13 @@ class Settings:
         Kind(Path, "a path"),
         "Folder of the embedded PostgreSQL's data and of the random JWT_SECRET.",
     )
+    snapshot: Path | None = _setting(
+        "CHATSYS_SNAPSHOT",
+        None,
+        Kind(Path, "a path"),
+        "With memory://: the snapshot that is taken up at the start and written at the stop and on SIGUSR1.",
+        shown="unset",
+    )
     forwarded_allow_ips: str = _setting(
         "CHATSYS_FORWARDED_ALLOW_IPS",
         "127.0.0.1",

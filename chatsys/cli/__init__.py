@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import chatsys
-from chatsys.cli import bench, db, loadtest, monitor, serve, verify
+from chatsys.cli import bench, db, loadtest, monitor, serve, transfer, verify
 from chatsys.cli.errors import explain
 from chatsys.errors import ChatsysError
 
@@ -46,6 +46,9 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(db.app, name="db")
 app.command()(verify.verify)
 app.command()(loadtest.loadtest)
+app.command()(transfer.export)
+app.command("import")(transfer.import_)
+app.command()(transfer.migrate)
 
 
 def main() -> None:

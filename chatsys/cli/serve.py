@@ -24,13 +24,27 @@ def serve(
     workers: Annotated[
         str | None, typer.Option(metavar="N", help="Server processes on the port; default CHATSYS_WORKERS, else 1.")
     ] = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="For memory://: take this snapshot up at the start and write it at the stop and on SIGUSR1.",
+        ),
+    ] = None,
 ) -> None:
     """Start the chat server; SIGTERM or Ctrl-C stops it within 10 seconds.
 
     All other settings are environment variables: see docs/SETTINGS.md.
     """
-    given = {"DATABASE_URL": database_url, "CHATSYS_HOST": host, "PORT": port, "CHATSYS_WORKERS": workers}
-    settings = read_settings(given)
+    settings = read_settings(
+        {
+            "DATABASE_URL": database_url,
+            "CHATSYS_HOST": host,
+            "PORT": port,
+            "CHATSYS_WORKERS": workers,
+            "CHATSYS_SNAPSHOT": snapshot,
+        }
+    )
     from chatsys import app
     from chatsys import workers as many
 

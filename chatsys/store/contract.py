@@ -9,9 +9,10 @@ raises, nothing of it was stored. When a write returns, it is durable as far as 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 
+from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
     EndedSession,
     Joined,
@@ -172,4 +173,24 @@ class Store(ABC):
 
         The ids of exactly the newly marked ones, in order of their sequence numbers; none if the reader's account
         is gone.
+        """
+
+    # -- moving house
+
+    @abstractmethod
+    def snapshot(self) -> AsyncGenerator[Batch, None]:
+        """All accounts, rooms and messages as of one moment, in the order of :mod:`chatsys.model.snapshot`.
+
+        Receipts that are recorded meanwhile may be among them. Batches are small: memory does not grow with the store.
+        Whoever stops early closes the generator (``contextlib.aclosing``).
+        """
+
+    @abstractmethod
+    async def restore(self, batch: Batch) -> int:
+        """Store the records of a batch that are not there yet, in one transaction; how many these were. Idempotent.
+
+        Records are known by user id, room name and message id; what is there stays as it is, but a room takes the
+        record's creation time and the greater sequence number. Batches come in the order of ``snapshot``.
+        Raises SnapshotConflict if something else is in the place of a record: another account of that name or
+        email, another message of that number.
         """

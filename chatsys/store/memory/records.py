@@ -5,14 +5,23 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from operator import attrgetter
 
-from chatsys.model.rules import fold
+from chatsys.model.rules import default_avatar, fold, is_uuid
+from chatsys.model.snapshot import MessageRecord, Receipts, RoomRecord
 from chatsys.model.values import Message, NewMessage, NewSession, Participant, Receipt, User
 
 _seq = attrgetter("seq")
+
+ClientKey = tuple[str, str, str | None]
+"""User id, room (empty for a registered user, whose client ids are unique everywhere), client message id."""
+
+
+def client_key(who: Participant, room: str, client_message_id: str | None) -> ClientKey:
+    """Under which a repetition of a message is found."""
+    return who.user_id, room if who.guest else "", client_message_id
 
 
 class Account:
@@ -39,6 +48,10 @@ class Account:
         self.user = user
         return user
 
+    def acknowledge(self, stored: StoredMessage) -> None:
+        """Remember where a receipt of the user is."""
+        self.receipts.setdefault(stored.room, array("q")).append(stored.seq)
+
     def matches(self, folded: str) -> bool:
         """True if the folded text is part of the username or the display name."""
         return folded in self.folded_name or folded in self.folded_display
@@ -51,6 +64,7 @@ class StoredMessage:
         "at",
         "client_message_id",
         "deliveries",
+        "edited_at",
         "guest",
         "message_id",
         "reads",
@@ -68,9 +82,39 @@ class StoredMessage:
         self.guest = new.who if new.who.guest else None
         self.text = new.text
         self.at = new.at
+        self.edited_at: datetime | None = None
         self.client_message_id = new.client_message_id
-        self.deliveries: dict[str, datetime] | None = None
-        self.reads: dict[str, datetime] | None = None
+        self.deliveries: Receipts | None = None
+        self.reads: Receipts | None = None
+
+    @classmethod
+    def of(cls, record: MessageRecord, room: RoomLog) -> StoredMessage:
+        """The message of a snapshot's record."""
+        name = record.guest_name or ""
+        who = Participant(
+            user_id=record.user_id,
+            username=name,
+            display_name=name,
+            avatar=default_avatar(name),
+            guest=record.guest_name is not None,
+        )
+        new = NewMessage(
+            message_id=record.message_id,
+            room=record.room,
+            who=who,
+            text=record.text,
+            at=record.at,
+            client_message_id=record.client_message_id,
+        )
+        stored = cls(new, room, record.seq)
+        stored.edited_at = record.edited_at
+        stored.deliveries, stored.reads = dict(record.deliveries) or None, dict(record.reads) or None
+        return stored
+
+    @property
+    def client_key(self) -> ClientKey:
+        """The key of its client message id."""
+        return self.user_id, self.room.name if self.guest else "", self.client_message_id
 
     def view(self, profile: User | Participant) -> Message:
         """The message as the model has it, sent by ``profile``."""
@@ -86,6 +130,23 @@ class StoredMessage:
             at=self.at,
             delivered_to=tuple(self.deliveries or ()),
             read_by=tuple(self.reads or ()),
+            edited_at=self.edited_at,
+        )
+
+    def record(self, readers: Container[str]) -> MessageRecord:
+        """The message as a snapshot has it, with the receipts of guests and of the users in ``readers``."""
+        return MessageRecord(
+            message_id=self.message_id,
+            room=self.room.name,
+            seq=self.seq,
+            user_id=self.user_id,
+            guest_name=self.guest.username if self.guest else None,
+            text=self.text,
+            at=self.at,
+            edited_at=self.edited_at,
+            client_message_id=self.client_message_id,
+            deliveries=_receipts_of(self.deliveries, readers),
+            reads=_receipts_of(self.reads, readers),
         )
 
     def delivered_to(self, user_id: str, at: datetime) -> bool:
@@ -115,7 +176,7 @@ class StoredMessage:
             self.reads = None
             self.room.unread += 1
 
-    def receipt(self, receipts: dict[str, datetime] | None) -> Receipt:
+    def receipt(self, receipts: Receipts | None) -> Receipt:
         """The complete set of user ids in ``receipts``."""
         return Receipt(message_id=self.message_id, user_ids=tuple(receipts or ()))
 
@@ -144,6 +205,10 @@ class RoomLog:
         """The time of the newest message, else of the room's creation."""
         return self.messages[-1].at if self.messages else self.created_at
 
+    def record(self) -> RoomRecord:
+        """The room as a snapshot has it."""
+        return RoomRecord(name=self.name, created_at=self.created_at, last_seq=self.last_seq)
+
     def append(self, new: NewMessage) -> StoredMessage:
         """Store a message under the next sequence number."""
         self.last_seq += 1
@@ -151,6 +216,14 @@ class RoomLog:
         stored = StoredMessage(new, self, self.last_seq)
         self.messages.append(stored)
         return stored
+
+    def insert(self, stored: StoredMessage) -> None:
+        """Put a message that was numbered elsewhere in its place; who had read it all has not read this one."""
+        if self.read_to:
+            self.read_to = {who: min(to, stored.seq - 1) for who, to in self.read_to.items()}
+        self.messages.insert(bisect_right(self.messages, stored.seq, key=_seq), stored)
+        self.last_seq = max(self.last_seq, stored.seq)
+        self.unread += stored.reads is None
 
     def page(self, limit: int, offset: int) -> list[StoredMessage]:
         """``limit`` messages after skipping the ``offset`` newest, oldest first."""
@@ -193,3 +266,7 @@ class RoomLog:
         self.present[session.who.user_id] -= 1
         if not self.present[session.who.user_id]:
             del self.present[session.who.user_id]
+
+
+def _receipts_of(receipts: Receipts | None, readers: Container[str]) -> Receipts:
+    return {who: at for who, at in sorted((receipts or {}).items()) if who in readers or not is_uuid(who)}

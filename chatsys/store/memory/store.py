@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
-from chatsys.errors import UserExists, UserNotFound
-from chatsys.model.rules import DEFAULT_ROOMS, fold, milliseconds
+from chatsys.errors import SnapshotConflict, UserExists, UserNotFound
+from chatsys.model.rules import DEFAULT_ROOMS, fold, is_uuid, milliseconds
+from chatsys.model.snapshot import Batch, MessageRecord, RoomRecord, UserRecord
 from chatsys.model.values import (
     EndedSession,
     Joined,
@@ -28,10 +28,10 @@ from chatsys.model.values import (
     UserChanges,
 )
 from chatsys.store.contract import Store
-from chatsys.store.memory.records import Account, RoomLog, StoredMessage
+from chatsys.store.memory.records import Account, ClientKey, RoomLog, StoredMessage, client_key
 
-ClientKey = tuple[str, str, str | None]
-"""User id, room (empty for a registered user, whose client ids are unique everywhere), client message id."""
+BATCH = 1000
+"""Records in a batch of a snapshot."""
 
 
 class MemoryStore(Store):
@@ -80,13 +80,9 @@ class MemoryStore(Store):
 
     async def create_user(self, user: User) -> User:
         """Store a new account, or raise UserExists."""
-        email = user.email.lower()
-        if user.username in self._by_name or email in self._by_email:
+        if user.username in self._by_name or user.email.lower() in self._by_email:
             raise UserExists
-        account = Account(user)
-        self._accounts[user.user_id] = self._by_name[user.username] = self._by_email[email] = account
-        insort(self._names, user.username)
-        insort(self._ages, (user.created_at, user.user_id))
+        self._add_user(user)
         return user
 
     async def user_by_id(self, user_id: str) -> User | None:
@@ -145,7 +141,7 @@ class MemoryStore(Store):
         for room in account.posted:
             for stored in room.remove_sender(user.user_id):
                 del self._messages[stored.message_id]
-                self._by_client_id.pop((user.user_id, "", stored.client_message_id), None)
+                self._by_client_id.pop(stored.client_key, None)
         del self._accounts[user.user_id], self._by_name[user.username], self._by_email[user.email.lower()]
         del self._names[bisect_left(self._names, user.username)]
         del self._ages[bisect_left(self._ages, (user.created_at, user.user_id))]
@@ -202,7 +198,7 @@ class MemoryStore(Store):
         account = None if new.who.guest else self._accounts.get(new.who.user_id)
         if account is None and not new.who.guest:
             raise UserNotFound
-        key = (new.who.user_id, new.room if new.who.guest else "", new.client_message_id)
+        key = client_key(new.who, new.room, new.client_message_id)
         first = self._by_client_id.get(key)
         if first is not None:
             return Posted(message=self._message(first), duplicate=True)
@@ -258,7 +254,76 @@ class MemoryStore(Store):
         log.read_to[reader.user_id] = log.last_seq
         return marked
 
+    # -- moving house
+
+    async def snapshot(self) -> AsyncGenerator[Batch, None]:
+        """Accounts are frozen and each room's messages are listed at the first step; texts are not copied."""
+        users = [UserRecord.of(self._accounts[user_id].user) for user_id in sorted(self._accounts)]
+        rooms = [(log.record(), log.messages[:]) for log in map(self._rooms.__getitem__, self._room_names)]
+        readers = {user.user_id for user in users}
+        for start in range(0, len(users), BATCH):
+            yield users[start : start + BATCH]
+        yield [record for record, _ in rooms]
+        for _, messages in rooms:
+            for start in range(0, len(messages), BATCH):
+                yield [stored.record(readers) for stored in messages[start : start + BATCH]]
+
+    async def restore(self, batch: Batch) -> int:
+        """Look first whether every record has its place, then put them there."""
+        users = [record for record in batch if isinstance(record, UserRecord)]
+        rooms = [record for record in batch if isinstance(record, RoomRecord)]
+        messages = [record for record in batch if isinstance(record, MessageRecord)]
+        return self._restore_users(users) + self._restore_rooms(rooms) + self._restore_messages(messages)
+
+    def _restore_users(self, records: list[UserRecord]) -> int:
+        fresh = [record for record in records if record.user_id not in self._accounts]
+        for record in fresh:
+            if record.username in self._by_name or record.email.lower() in self._by_email:
+                raise SnapshotConflict(f"Another account has the name {record.username} or its email.")
+        for record in fresh:
+            self._add_user(record.user())
+        return len(fresh)
+
+    def _restore_rooms(self, records: list[RoomRecord]) -> int:
+        before = len(self._rooms)
+        for record in records:
+            log = self._room(record.name, record.created_at)
+            log.created_at, log.last_seq = record.created_at, max(log.last_seq, record.last_seq)
+        return len(self._rooms) - before
+
+    def _restore_messages(self, records: list[MessageRecord]) -> int:
+        fresh = [record for record in records if record.message_id not in self._messages]
+        for record in fresh:
+            self._refuse_without_place(record)
+        for record in fresh:
+            self._put(StoredMessage.of(record, self._rooms[record.room]))
+        return len(fresh)
+
+    def _refuse_without_place(self, record: MessageRecord) -> None:
+        people = {record.user_id, *record.deliveries, *record.reads}
+        log = self._rooms.get(record.room)
+        if log is None or any(is_uuid(who) and who not in self._accounts for who in people):
+            raise SnapshotConflict(f"Message {record.message_id} belongs to a room or an account that is missing.")
+        if log.find(record.seq) is not None:
+            raise SnapshotConflict(f"The room {record.room!r} holds another message number {record.seq}.")
+
+    def _put(self, stored: StoredMessage) -> None:
+        stored.room.insert(stored)
+        self._messages[stored.message_id] = stored
+        if stored.client_message_id is not None:
+            self._by_client_id[stored.client_key] = stored
+        if stored.guest is None:
+            self._accounts[stored.user_id].posted.add(stored.room)
+        for user_id in (stored.deliveries or {}).keys() & self._accounts.keys():
+            self._accounts[user_id].acknowledge(stored)
+
     # -- shared
+
+    def _add_user(self, user: User) -> None:
+        account = Account(user)
+        self._accounts[user.user_id] = self._by_name[user.username] = self._by_email[user.email.lower()] = account
+        insort(self._names, user.username)
+        insort(self._ages, (user.created_at, user.user_id))
 
     def _room(self, name: str, at: datetime) -> RoomLog:
         log = self._rooms.get(name)
@@ -303,8 +368,7 @@ class MemoryStore(Store):
 
     def _deliver(self, stored: StoredMessage, reader: Participant, at: datetime) -> None:
         if stored.delivered_to(reader.user_id, at) and not reader.guest:
-            receipts = self._accounts[reader.user_id].receipts
-            receipts.setdefault(stored.room, array("q")).append(stored.seq)
+            self._accounts[reader.user_id].acknowledge(stored)
 
     def _end(self, sessions: Iterable[NewSession], at: datetime) -> list[EndedSession]:
         """End sessions together: a participant's are the last if none is left after all of them have ended."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any
 
 from chatsys.errors import UserNotFound
 from chatsys.model.rules import fold, is_uuid
+from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
     EndedSession,
     Joined,
@@ -25,7 +26,7 @@ from chatsys.model.values import (
     UserChanges,
 )
 from chatsys.store.contract import Store
-from chatsys.store.postgres import rows
+from chatsys.store.postgres import rows, snapshot
 from chatsys.store.postgres.connections import Connections, Observe
 from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Presence
 from chatsys.store.postgres.leases import Leases
@@ -257,6 +258,16 @@ class PostgresStore(Store):
             ended = await execute("close_sessions", ids, [at] * len(ids))
             await execute("forget_servers", server_ids)
         return [rows.ended(row, at) for row in ended]
+
+    # -- moving house
+
+    def snapshot(self) -> AsyncGenerator[Batch, None]:
+        """Cursors in one transaction on a connection of its own."""
+        return snapshot.read_all(self._connections)
+
+    async def restore(self, batch: Batch) -> int:
+        """COPY, a batch a transaction, on a connection of its own."""
+        return await snapshot.write_batch(self._connections, batch)
 
 
 def _storable(text: str) -> bool:

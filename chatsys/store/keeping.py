@@ -1,0 +1,55 @@
+"""Keep a store that lives in memory in a snapshot file, from one run of its server to the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chatsys.errors import ChatsysError
+from chatsys.store import snapshot
+from chatsys.store.contract import Store
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """One store and the file it is kept in. At most one file is being written at a time."""
+
+    def __init__(self, store: Store, path: Path) -> None:
+        self._store = store
+        self._path = path
+        self._saving: asyncio.Task[None] | None = None
+
+    async def take_up(self) -> str:
+        """Load the file if there is one; a sentence that says what was taken up. Raises SnapshotDamaged."""
+        if not self._path.exists():
+            return f"No snapshot at {self._path} yet: it is written when the server stops, or on SIGUSR1"
+        trailer = await asyncio.to_thread(snapshot.check, self._path)
+        await snapshot.load(self._store, self._path)
+        counts = trailer.counts
+        return f"Took up {counts.users} users, {counts.rooms} rooms and {counts.messages} messages from {self._path}"
+
+    def save_soon(self) -> None:
+        """Write the file beside what else is going on; a failure is logged. Nothing if it is being written already."""
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save_or_log())
+
+    async def finish(self, *, write: bool) -> None:
+        """Wait for a file that is being written and, if asked to, write the last one. Raises OperatorError."""
+        if self._saving is not None:
+            await self._saving
+        if write:
+            await self._save()
+
+    async def _save_or_log(self) -> None:
+        try:
+            await self._save()
+        except ChatsysError as error:
+            log.error("The snapshot was not written: %s", error.message)
+
+    async def _save(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        trailer = await snapshot.write(self._store, self._path, datetime.now(UTC))
+        log.info("Wrote the snapshot %s with %d messages", self._path, trailer.counts.messages)

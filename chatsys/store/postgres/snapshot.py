@@ -1,0 +1,220 @@
+"""The PostgreSQL store as a snapshot: read through cursors in one transaction, written by COPY, a batch a transaction.
+
+What is there already is looked up by key and left out, and the rest is copied straight into the tables: no staging
+table, and a batch that was interrupted has left nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import TypeAlias
+
+import asyncpg
+
+from chatsys.errors import SnapshotConflict
+from chatsys.model.rules import is_uuid
+from chatsys.model.snapshot import Batch, MessageRecord, Receipts, RoomRecord, UserRecord
+from chatsys.store.postgres.connections import DRIVER_ERRORS, Connections
+from chatsys.store.postgres.mapping import translated
+from chatsys.store.postgres.statements import statements
+
+BATCH = 500
+"""Records in a batch that is read: texts may have a megabyte each."""
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_USER = [
+    "user_id",
+    "username",
+    "email",
+    "password",
+    "display_name",
+    "avatar",
+    "bio",
+    "last_seen",
+    "created_at",
+    "last_login",
+]
+_MESSAGE = [
+    "message_id",
+    "room_id",
+    "seq",
+    "user_id",
+    "guest_id",
+    "guest_name",
+    "message_text",
+    "created_at",
+    "edited_at",
+    "client_message_id",
+    "is_read",
+]
+
+
+async def read_all(connections: Connections) -> AsyncGenerator[Batch, None]:
+    """All records as of one moment."""
+    async with (
+        _dedicated(connections) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        async for rows in _pages(connection, _sql("snapshot_users")):
+            yield [UserRecord(**row) for row in rows]
+        rooms = await connection.fetch(_sql("snapshot_rooms"))
+        yield [RoomRecord(name=name, created_at=at, last_seq=last_seq) for _, name, at, last_seq in rooms]
+        for room_id, name, _, _ in rooms:
+            async for rows in _pages(connection, _sql("snapshot_messages"), room_id):
+                yield await _messages(connection, name, rows)
+
+
+async def _pages(connection: Connection, sql: str, *arguments: object) -> AsyncGenerator[list[asyncpg.Record], None]:
+    cursor = await connection.cursor(sql, *arguments)
+    while rows := await cursor.fetch(BATCH):
+        yield rows
+
+
+async def _messages(connection: Connection, room: str, rows: list[asyncpg.Record]) -> list[MessageRecord]:
+    ids = [row[0] for row in rows]
+    deliveries = await _receipts(connection, _sql("snapshot_deliveries"), ids)
+    reads = await _receipts(connection, _sql("snapshot_reads"), ids)
+    return [
+        MessageRecord(
+            message_id=message_id,
+            room=room,
+            seq=seq,
+            user_id=user_id,
+            guest_name=guest_name,
+            text=text,
+            at=at,
+            edited_at=edited_at,
+            client_message_id=client_message_id,
+            deliveries=deliveries.get(message_id, {}),
+            reads=reads.get(message_id, {}),
+        )
+        for message_id, seq, user_id, guest_name, text, at, edited_at, client_message_id in rows
+    ]
+
+
+async def _receipts(connection: Connection, sql: str, ids: list[str]) -> dict[str, Receipts]:
+    found: dict[str, Receipts] = defaultdict(dict)
+    for message_id, user_id, at in await connection.fetch(sql, ids):
+        found[message_id][user_id] = at
+    return found
+
+
+async def write_batch(connections: Connections, batch: Batch) -> int:
+    """Store what is not there yet, in one transaction; how many records these were."""
+    users = [record for record in batch if isinstance(record, UserRecord)]
+    rooms = [record for record in batch if isinstance(record, RoomRecord)]
+    messages = [record for record in batch if isinstance(record, MessageRecord)]
+    async with _dedicated(connections) as connection, connection.transaction():
+        return (
+            await _write_users(connection, users)
+            + await _write_rooms(connection, rooms)
+            + await _write_messages(connection, messages)
+        )
+
+
+async def _write_users(connection: Connection, records: list[UserRecord]) -> int:
+    present = await _present(connection, _sql("present_users"), [record.user_id for record in records])
+    fresh = [record for record in records if record.user_id not in present]
+    await _copy(connection, "users", _USER, (_user_row(record) for record in fresh))
+    return len(fresh)
+
+
+def _user_row(record: UserRecord) -> tuple[object, ...]:
+    return tuple(getattr(record, name) for name in record.__struct_fields__)
+
+
+async def _write_rooms(connection: Connection, records: list[RoomRecord]) -> int:
+    if not records:
+        return 0
+    columns = zip(*((record.name, record.created_at, record.last_seq) for record in records), strict=True)
+    return sum(row["added"] for row in await connection.fetch(_sql("restore_rooms"), *columns))
+
+
+async def _write_messages(connection: Connection, records: list[MessageRecord]) -> int:
+    if not records:
+        return 0
+    names = list({record.room for record in records})
+    rooms = {row[0]: row[1] for row in await connection.fetch(_sql("lock_rooms"), names)}
+    present = await _present(connection, _sql("present_messages"), [record.message_id for record in records])
+    fresh = [record for record in records if record.message_id not in present]
+    for record in fresh:
+        if record.room not in rooms:
+            raise SnapshotConflict(f"Message {record.message_id} belongs to a room that is missing.")
+    await _copy(connection, "messages", _MESSAGE, (_message_row(record, rooms[record.room]) for record in fresh))
+    for table, moment, kind in (
+        ("message_deliveries", "delivered_at", attrgetter("deliveries")),
+        ("message_reads", "read_at", attrgetter("reads")),
+    ):
+        rows = (row for record in fresh for row in _receipt_rows(record.message_id, kind(record)))
+        await _copy(connection, table, ["message_id", "user_id", "guest_id", moment], rows)
+    await _count(connection, rooms, fresh)
+    return len(fresh)
+
+
+def _message_row(record: MessageRecord, room_id: object) -> tuple[object, ...]:
+    guest = record.guest_name is not None
+    return (
+        record.message_id,
+        room_id,
+        record.seq,
+        None if guest else record.user_id,
+        record.user_id if guest else None,
+        record.guest_name,
+        record.text,
+        record.at,
+        record.edited_at,
+        record.client_message_id,
+        bool(record.reads),
+    )
+
+
+def _receipt_rows(message_id: str, receipts: Receipts) -> Iterator[tuple[str, str | None, str | None, datetime]]:
+    for reader, at in receipts.items():
+        registered = is_uuid(reader)
+        yield message_id, reader if registered else None, None if registered else reader, at
+
+
+async def _count(connection: Connection, rooms: dict[str, object], fresh: list[MessageRecord]) -> None:
+    """Keep the rooms' counters, and the members' places, right for what came in."""
+    room_of = attrgetter("room")
+    for name, group in groupby(sorted(fresh, key=room_of), key=room_of):
+        came = list(group)
+        numbers = [record.seq for record in came]
+        reads = sum(bool(record.reads) for record in came)
+        await connection.execute(_sql("count_restored"), rooms[name], len(came), reads, max(numbers))
+        await connection.execute(_sql("unread_restored"), rooms[name], min(numbers))
+
+
+async def _present(connection: Connection, sql: str, ids: list[str]) -> set[str]:
+    return {row[0] for row in await connection.fetch(sql, ids)} if ids else set()
+
+
+async def _copy(connection: Connection, table: str, columns: list[str], rows: Iterable[tuple[object, ...]]) -> None:
+    await connection.copy_records_to_table(table, records=rows, columns=columns)
+
+
+@asynccontextmanager
+async def _dedicated(connections: Connections) -> AsyncIterator[Connection]:
+    """A connection beyond the pool: COPY and cursors are not a verb's one statement."""
+    link = await connections.dedicated()
+    try:
+        yield link.connection
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise SnapshotConflict(
+            f"The database holds something else in the place of a record of the snapshot: {error.detail or error}",
+            hint="Import into an empty database.",
+        ) from error
+    except DRIVER_ERRORS as error:
+        raise translated(error, connections.address) from error
+    finally:
+        link.connection.terminate()
+
+
+def _sql(name: str) -> str:
+    return statements()[name].text

@@ -1,0 +1,55 @@
+-- name: snapshot_users
+-- All accounts by id, along their primary key.
+SELECT user_id::text, username, email, password AS password_hash, display_name, avatar, bio, last_seen, created_at,
+       last_login
+FROM users ORDER BY user_id;
+
+-- name: snapshot_rooms
+SELECT room_id, room_name AS name, created_at, last_seq FROM rooms ORDER BY room_name COLLATE "C";
+
+-- name: snapshot_messages
+-- One room in order of its numbers, along messages_room_id_seq_key.
+SELECT message_id::text, seq, coalesce(user_id::text, guest_id), guest_name, message_text, created_at, edited_at,
+       client_message_id
+FROM messages WHERE room_id = $1 ORDER BY seq;
+
+-- name: snapshot_deliveries
+SELECT message_id::text, coalesce(user_id::text, guest_id), delivered_at
+FROM message_deliveries WHERE message_id = ANY ($1::uuid[]) ORDER BY coalesce(user_id::text, guest_id) COLLATE "C";
+
+-- name: snapshot_reads
+SELECT message_id::text, coalesce(user_id::text, guest_id), read_at
+FROM message_reads WHERE message_id = ANY ($1::uuid[]) ORDER BY coalesce(user_id::text, guest_id) COLLATE "C";
+
+-- name: present_users
+SELECT user_id::text FROM users WHERE user_id = ANY ($1::uuid[]);
+
+-- name: present_messages
+SELECT message_id::text FROM messages WHERE message_id = ANY ($1::uuid[]);
+
+-- name: restore_rooms
+-- A number that no message has counts as removed: total_messages stays exact while the messages come in.
+INSERT INTO rooms AS r (room_name, created_at, last_seq, removed_count)
+SELECT g.room_name, g.created_at, g.last_seq, g.last_seq
+FROM unnest($1::text[], $2::timestamptz[], $3::bigint[]) AS g (room_name, created_at, last_seq)
+ORDER BY g.room_name COLLATE "C"
+ON CONFLICT (room_name) DO UPDATE SET
+    created_at = excluded.created_at,
+    removed_count = r.removed_count + greatest(excluded.last_seq - r.last_seq, 0),
+    last_seq = greatest(r.last_seq, excluded.last_seq)
+RETURNING xmax = 0 AS added;
+
+-- name: lock_rooms
+SELECT room_name, room_id FROM rooms WHERE room_name = ANY ($1::text[]) ORDER BY room_id FOR NO KEY UPDATE;
+
+-- name: count_restored
+-- Into room $1 came $2 messages, $3 of them read, the highest number being $4.
+UPDATE rooms SET
+    removed_count = removed_count - $2::bigint + greatest($4::bigint - last_seq, 0),
+    read_count = read_count + $3::bigint,
+    last_seq = greatest(last_seq, $4::bigint)
+WHERE room_id = $1;
+
+-- name: unread_restored
+-- Members of room $1 who had read it all have not read what came in, of which $2 is the lowest number.
+UPDATE room_members SET read_to = $2::bigint - 1 WHERE room_id = $1 AND read_to >= $2::bigint;

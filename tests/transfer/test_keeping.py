@@ -1,0 +1,118 @@
+"""A memory server keeps its store in a snapshot file: over a stop, on SIGUSR1, and never half of it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chatsys.errors import OperatorError
+from chatsys.store import snapshot
+from chatsys.store.keeping import Keeper
+
+from ..flow.serving import Served
+
+Start = Callable[..., Served]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts servers on memory:// in one folder."""
+    running: list[Served] = []
+
+    def begin(*arguments: str, url: str = "memory://") -> Served:
+        running.append(Served(tmp_path, "--port", "0", "--database-url", url, *arguments))
+        return running[-1]
+
+    yield begin
+    for served in running:
+        served.kill()
+
+
+def register(served: Served, name: str) -> None:
+    fields = {"username": name, "email": f"{name}@example.org", "password": "password"}
+    assert httpx.post(f"{served.url}/api/auth/register", json=fields).status_code == 201
+
+
+def usernames(served: Served) -> set[str]:
+    return {user["username"] for user in httpx.get(f"{served.url}/api/users").json()["users"]}
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    """Look until it has happened; the test's own timeout ends a wait for nothing."""
+    while not happened():
+        time.sleep(0.01)
+
+
+def test_what_was_said_survives_a_stop_and_the_password_still_fits(start):
+    first = start("--snapshot", "chat.snapshot")
+    register(first, "ann")
+    assert first.stop() == 0
+    second = start("--snapshot", "chat.snapshot")
+    assert usernames(second) == {"ann"}
+    assert any("Took up 1 users" in line for line in second.stdout)
+    login = {"username": "ann", "password": "password"}
+    assert httpx.post(f"{second.url}/api/auth/login", json=login).status_code == 200
+
+
+def test_a_snapshot_on_sigusr1_survives_a_hard_kill(start, tmp_path):
+    file = tmp_path / "chat.snapshot"
+    first = start("--snapshot", str(file))
+    register(first, "ann")
+    first.process.send_signal(signal.SIGUSR1)
+    wait_for(file.exists)
+    register(first, "bob")
+    first.kill()
+    assert usernames(start("--snapshot", str(file))) == {"ann"}
+
+
+def test_sigusr1_rescues_a_server_that_was_started_without_a_file(start, tmp_path):
+    file = tmp_path / ".chatsys" / "memory.snapshot"
+    served = start()
+    register(served, "ann")
+    served.process.send_signal(signal.SIGUSR1)
+    wait_for(file.exists)
+    assert snapshot.check(file).counts.users == 1
+    assert usernames(served) == {"ann"}
+    file.unlink()
+    assert served.stop() == 0
+    assert not file.exists(), "only a server that was given a file keeps one"
+
+
+def test_a_damaged_file_stops_the_start_and_is_left_alone(start, tmp_path):
+    file = tmp_path / "chat.snapshot"
+    file.write_bytes(b"damaged")
+    served = start("--snapshot", str(file))
+    assert served.process.wait() == 1
+    assert f"{file} is not a snapshot, or a damaged one" in served.stderr.replace("\n", " ")
+    assert "Traceback" not in served.stderr
+    assert file.read_bytes() == b"damaged"
+
+
+def test_a_file_beside_a_database_is_refused(start, postgres_url):
+    served = start("--snapshot", "chat.snapshot", url=postgres_url)
+    assert served.process.wait() == 1
+    assert "chatsys import FILE --to URL" in served.stderr
+
+
+async def test_two_requests_at_once_write_one_file_after_the_other(tmp_path, filled):
+    keeper = Keeper(filled, tmp_path / "chat.snapshot")
+    for _ in range(3):
+        keeper.save_soon()
+    await keeper.finish(write=True)
+    assert snapshot.check(tmp_path / "chat.snapshot").counts.messages == 500
+    assert [path.name for path in tmp_path.iterdir()] == ["chat.snapshot"]
+
+
+async def test_a_file_that_can_not_be_written_is_logged_on_the_way_and_raised_at_the_end(tmp_path, filled, caplog):
+    (tmp_path / "folder").mkdir()
+    keeper = Keeper(filled, tmp_path / "folder")
+    keeper.save_soon()
+    await keeper.finish(write=False)
+    assert "The snapshot was not written" in caplog.text
+    with pytest.raises(OperatorError, match="Is a directory"):
+        await keeper.finish(write=True)
