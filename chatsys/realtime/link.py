@@ -160,9 +160,10 @@ class Link:
 
     async def close(self) -> None:
         """Send what waits, and say good-bye."""
-        if self._sending is not None:
-            await asyncio.wait([self._sending], timeout=1.0)
-            self._sending.cancel()
+        sending = self._sending
+        if sending is not None:
+            await asyncio.wait([sending], timeout=1.0)
+            sending.cancel()
         await self._post(Letter(server=self._server_id, leaving=True))
 
 
