@@ -39,6 +39,9 @@ WAITING_MOST = 20_000
 RETRY = 0.5
 """Seconds until what the bus did not take is tried again."""
 
+CLOSE_WITHIN = 1.0
+"""Seconds that a server that stops gives the bus to take what waits."""
+
 
 class Stored(happened.Event, frozen=True, kw_only=True):
     """A message that was stored and is too long to be carried."""
@@ -162,7 +165,7 @@ class Link:
         """Send what waits, and say good-bye."""
         sending = self._sending
         if sending is not None:
-            await asyncio.wait([sending], timeout=1.0)
+            await asyncio.wait([sending], timeout=CLOSE_WITHIN)
             sending.cancel()
         await self._post(Letter(server=self._server_id, leaving=True))
 

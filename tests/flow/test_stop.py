@@ -1,0 +1,33 @@
+"""A server that stops lets its clients go at once, whatever their transport, and leaves no session behind (§12.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from .clients import Client
+from .conftest import running_server, stop
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"]], ids="+".join)
+async def test_a_stop_with_clients_connected_is_clean(
+    postgres_url: str, tmp_path: Path, room: str, transports: list[str]
+) -> None:
+    with running_server(postgres_url, tmp_path) as server:
+        clients = [Client(server.url, transports) for _ in range(5)]
+        for client in clients:
+            await client.__aenter__()
+            await client.join(room)
+        assert await asyncio.to_thread(stop, server.process) == 0
+        for client in clients:
+            await asyncio.wait_for(client.sio.wait(), 10)
+            await client.__aexit__(None, None, None)
+    (log,) = tmp_path.glob("server-*.log")
+    assert "Traceback" not in log.read_text()
+    with psycopg.connect(postgres_url) as database:
+        for table in ("active_sessions", "chat_servers"):
+            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        assert database.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
