@@ -45,12 +45,13 @@ def _arguments(rows: Synthetic) -> dict[str, tuple[Any, ...]]:
         "history": (rows.rooms[0], 0, PAGE),
         "messages_since": (rows.rooms[0], int(rows.room_sizes[0]) - 5, PAGE),
         "record_receipts": (
-            [rows.message_id(target)],
             [rows.rooms[0]],
+            [rows.message_id(target)],
             [rows.user_id(reader)],
             [None],
-            [True],
             [EPOCH.isoformat()],
+            [True],
+            [rows.rooms[0]],
         ),
     }
 

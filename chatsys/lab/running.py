@@ -14,6 +14,7 @@ import msgspec
 from chatsys.chat.bundle import new_id
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.lab import machine
+from chatsys.lab.claims import judge
 from chatsys.lab.experiments import EXPERIMENTS
 from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Result, Sampled
@@ -63,6 +64,7 @@ async def run(request: Request, tell: Tell) -> tuple[Result, list[Sampled]]:
             await _perform(stage, chosen)
     except asyncio.CancelledError:
         result.partial = True
+    result.claims = judge(result)
     result.finished_at = _timestamp()
     return result, samples
 

@@ -25,18 +25,18 @@ _UNITS = ((1_000, 1, "µs"), (1_000_000, 1_000, "ms"), (float("inf"), 1_000_000,
 def microseconds(value: float) -> str:
     """A time with a unit that suits it: 0.78 µs, 25.7 µs, 1.18 ms, 2.1 s."""
     divisor, unit = next((d, u) for limit, d, u in _UNITS if value < limit)
-    return f"{_figure(value / divisor)} {unit}"
+    return f"{figure(value / divisor)} {unit}"
 
 
 def times(value: float, interval: Interval | None = None) -> str:
     """A ratio with its interval: 1.25 (1.21 to 1.30)."""
 
     if interval is None:
-        return f"{_figure(value)}×"
-    return f"{_figure(value)}× ({_figure(interval.low)} to {_figure(interval.high)})"
+        return f"{figure(value)}×"
+    return f"{figure(value)}× ({figure(interval.low)} to {figure(interval.high)})"
 
 
-def _figure(number: float) -> str:
+def figure(number: float) -> str:
     """Two decimals below 10, one below 100, none above."""
     return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:,.0f}"
 
@@ -65,7 +65,7 @@ def _figures(operation: Operation | None) -> str:
     if operation is None:
         return ""
     divisor, unit = next((d, u) for limit, d, u in _UNITS if operation.p50_us < limit)
-    return " / ".join(_figure(v / divisor) for v in (operation.p50_us, operation.p95_us, operation.p99_us)) + f" {unit}"
+    return " / ".join(figure(v / divisor) for v in (operation.p50_us, operation.p95_us, operation.p99_us)) + f" {unit}"
 
 
 def _ratio(ratio: Ratio | None) -> str:

@@ -96,8 +96,8 @@ class Client:
                 await self._socket.send("3")
             elif text.startswith("43"):
                 start = text.index("[")
-                (answer,) = msgspec.json.decode(text[start:])
-                self._acks.pop(int(text[2:start])).set_result(answer)
+                arguments = msgspec.json.decode(text[start:])  # a handler that returns nothing gives none
+                self._acks.pop(int(text[2:start])).set_result(arguments[0] if arguments else None)
             elif text.startswith('42["receive-message"') and self._echoes:
                 self._echoes.popleft().set_result(msgspec.json.decode(text[2:])[1])
 
