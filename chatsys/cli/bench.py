@@ -18,6 +18,8 @@ from chatsys.settings import read_settings
 
 app = typer.Typer(help="Measure memory against PostgreSQL, and compare runs.", invoke_without_command=True)
 
+REPORTS = Path("reports")
+LATEST = REPORTS / "latest"
 INVALID = 2
 INTERRUPTED = 130
 
@@ -55,7 +57,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     store: Annotated[StoreName | None, typer.Option(help="One store alone.", show_default="both")] = None,
     depth: Annotated[Depth | None, typer.Option(help="One depth alone.", show_default="all")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the rows, the draws and the intervals.")] = 1,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = Path("reports/latest"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = LATEST,
 ) -> None:
     """Measure both stores and write a report.
 
@@ -92,6 +94,101 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         console.print(verdict(result).replace("**", ""), soft_wrap=True)
     console.print(f"Report: {out / 'index.html'}", soft_wrap=True)
     sys.exit(INTERRUPTED if result.partial else 0 if result.valid else INVALID)
+
+
+@app.command("list")
+def list_runs(
+    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where runs are published.")] = REPORTS,
+) -> None:
+    """List the published runs, newest first."""
+    from chatsys.lab.report.index import published
+    from chatsys.lab.report.page import Table
+
+    rows = [
+        (str(folder), result.created_at, result.profile, "valid" if result.valid else "INVALID", result.id)
+        for folder, result in published(reports)
+    ]
+    Console().print(Table(header=("Folder", "Began", "Profile", "State", "Id"), rows=rows, align="lllll").rich())
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="A result.json or its folder.")] = LATEST,
+    readme: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table into this README instead.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+) -> None:
+    """Show the guide's table of a run."""
+    from chatsys.lab import readme as table
+    from chatsys.lab.record import load
+    from chatsys.lab.report.bench import subtitle, verdict
+    from chatsys.lab.report.tables import guide_table
+
+    result = load(run)
+    if readme is not None:
+        table.write(readme, result)
+    elif markdown:
+        typer.echo(table.block(result))
+    else:
+        console = Console()
+        console.print(guide_table(result).rich())
+        for text in (verdict(result).replace("**", ""), subtitle(result).replace("`", "")):
+            if text:
+                console.print(text, soft_wrap=True)
+
+
+@app.command()
+def claims(run: Annotated[Path, typer.Argument(help="A result.json or its folder.")] = LATEST) -> None:
+    """Show the guide's promises, the verdict of a run on each, and what was measured."""
+    from chatsys.lab.record import load
+    from chatsys.lab.report.page import Table
+
+    rows = [(each.promise, each.verdict, each.measured) for each in load(run).claims]
+    Console().print(Table(header=("Promise", "Verdict", "Measured"), rows=rows, align="lll").rich())
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="The older run: a result.json or its folder.")],
+    after: Annotated[Path, typer.Argument(help="The newer run.")],
+    gate: Annotated[bool, typer.Option("--gate", help="Fail if a ratio within a run or a count is worse.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Show what changed between two runs, by how much, and how certain that is.
+
+    With --gate the exit status is 1 if a ratio or a count is worse, and 2 if the newer run is INVALID. Absolute times
+    never fail it.
+    """
+    from chatsys.lab import compare as comparing
+    from chatsys.lab.record import load
+    from chatsys.lab.report.page import Table
+    from chatsys.lab.report.tables import figure
+
+    old, new = load(before), load(after)
+    changes = comparing.compare(old, new)
+    rows = [
+        (each.what, figure(each.before), figure(each.after), each.unit, each.verdict, each.certainty)
+        for each in changes
+    ]
+    table = Table(header=("What", "Before", "After", "Unit", "Verdict", "Certainty"), rows=rows, align="lrrlll")
+    if markdown:
+        typer.echo(table.markdown())
+    else:
+        Console().print(table.rich())
+    if gate and not new.valid:
+        raise typer.Exit(INVALID)
+    if gate and comparing.failures(changes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def index(reports: Annotated[Path, typer.Argument(help="The folder of published runs.")] = REPORTS) -> None:
+    """Write the index of the published runs, with the history of their ratios."""
+    from chatsys.lab.report.index import index as page
+
+    page(reports).write(reports)
+    Console().print(f"Index: {reports / 'index.html'}", soft_wrap=True)
 
 
 @contextmanager

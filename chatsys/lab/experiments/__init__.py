@@ -1,6 +1,6 @@
 """What a run performs, in this order."""
 
-from chatsys.lab.experiments import costs, doors, growth, persistence, realtime, table
+from chatsys.lab.experiments import backup, buses, costs, doors, growth, ladder, persistence, realtime, table
 from chatsys.lab.stage import Experiment
 
 EXPERIMENTS: tuple[Experiment, ...] = (
@@ -8,6 +8,9 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     persistence.EXPERIMENT,
     doors.EXPERIMENT,
     costs.EXPERIMENT,
+    ladder.EXPERIMENT,
+    backup.EXPERIMENT,
     growth.EXPERIMENT,
     *realtime.EXPERIMENTS,
+    buses.EXPERIMENT,
 )

@@ -60,9 +60,10 @@ class Http:
 
 
 class Client:
-    """One Socket.IO client over a WebSocket: events with acknowledgements, and what comes by itself."""
+    """One Socket.IO client over a WebSocket. ``seqs`` are the sequence numbers of the messages that came."""
 
     def __init__(self, socket: ClientConnection) -> None:
+        self.seqs: list[int] = []
         self._socket = socket
         self._numbers = itertools.count(1)
         self._acks: dict[int, asyncio.Future[Any]] = {}
@@ -98,8 +99,11 @@ class Client:
                 start = text.index("[")
                 arguments = msgspec.json.decode(text[start:])  # a handler that returns nothing gives none
                 self._acks.pop(int(text[2:start])).set_result(arguments[0] if arguments else None)
-            elif text.startswith('42["receive-message"') and self._echoes:
-                self._echoes.popleft().set_result(msgspec.json.decode(text[2:])[1])
+            elif text.startswith('42["receive-message"'):
+                message = msgspec.json.decode(text[2:])[1]
+                self.seqs.append(message["seq"])
+                if self._echoes:
+                    self._echoes.popleft().set_result(message)
 
 
 @asynccontextmanager

@@ -1,0 +1,54 @@
+"""Backup and restore of a loaded database, as an operator would: dumped, restored elsewhere, every table compared."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from chatsys.lab.load import empty_database
+from chatsys.lab.record import Count
+from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.synthetic import Synthetic
+from chatsys.store.postgres.admin import connected
+from chatsys.store.postgres.operations.backup import backup
+from chatsys.store.postgres.operations.fingerprint import differences, fingerprint
+from chatsys.store.postgres.operations.restore import restore
+
+NAME = "backup"
+_LARGEST = 10_000  # users and messages: a dump of more tells no more
+
+
+async def perform(stage: Stage) -> None:
+    """Dump, restore and compare; seconds, bytes and the tables that differ go into the record."""
+    if "postgresql" not in stage.stores:
+        return
+    size = max(n for n in stage.profile.growth if n <= _LARGEST)
+    stage.step(f"backup and restore of {size:,} users and messages")
+    url = stage.database(Synthetic(size, size, stage.seed))
+    other = empty_database(stage.server_url, "chatsys_lab_restored")
+    stage.result.counts += await asyncio.to_thread(_there_and_back, url, other)
+
+
+def _there_and_back(url: str, other: str) -> list[Count]:
+    with tempfile.TemporaryDirectory(prefix="chatsys-lab-") as folder:
+        file = Path(folder, "backup.dump")
+        began = time.monotonic()
+        size = backup(url, file).size
+        dumped = time.monotonic()
+        restore(other, file)
+        restored = time.monotonic()
+    with connected(url) as before, connected(other) as after:
+        expected, found = fingerprint(before), fingerprint(after)
+    measured = {
+        "tables compared": float(len(expected)),
+        "tables that differ": float(len(differences(expected, found))),
+        "bytes": float(size),
+        "seconds to dump": dumped - began,
+        "seconds to restore": restored - dumped,
+    }
+    return [Count(subject=NAME, metric=metric, value=value) for metric, value in measured.items()]
+
+
+EXPERIMENT = Experiment(names=(NAME,), steps=lambda stage: "postgresql" in stage.stores, perform=perform)
