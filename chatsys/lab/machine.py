@@ -135,7 +135,7 @@ def _postgresql(url: str) -> dict[str, Any]:
         row = connection.execute(version).fetchone()
         changed = connection.execute(
             "SELECT name, setting || coalesce(unit, '') FROM pg_settings"
-            " WHERE source IN ('configuration file', 'command line') AND name !~ '(file|directory|path)' ORDER BY name"
+            " WHERE source IN ('configuration file', 'command line') AND name !~ '(file|director|path)' ORDER BY name"
         ).fetchall()
     return {"version": row[0] if row else "", "settings": dict(changed)}
 

@@ -76,7 +76,7 @@ async def _measured(stage: Stage, number: int, settings: dict[str, str], members
 async def _arrived(everyone: Sequence[Client], messages: int) -> None:
     """Wait until everybody has as many messages, or for so long that some must be lost."""
     deadline = time.perf_counter() + _ARRIVED
-    while any(len(member.seqs) < messages for member in everyone) and time.perf_counter() < deadline:
+    while any(len(member.seqs) < messages for member in everyone) and time.perf_counter() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
 
 
