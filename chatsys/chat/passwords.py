@@ -16,6 +16,7 @@ from chatsys.model.rules import clean_surrogates
 T = TypeVar("T")
 
 COST = 10
+_DECOY = b"$2b$10$3apEXWe3h9nE4EvyJ61y/Oy8/hQHi030AuWlu4LiHymnvnOXQalrK"  # of a password nobody knows
 _USED_BYTES = 72  # bcrypt reads no more; longer passwords are cut here, as the original's library does
 
 
@@ -24,7 +25,6 @@ class Passwords:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="bcrypt")
-        self._decoy = bcrypt.hashpw(b"decoy", bcrypt.gensalt(COST))
 
     def __enter__(self) -> Passwords:
         return self
@@ -42,7 +42,7 @@ class Passwords:
 
     async def matches(self, password: str, hashed: str | None) -> bool:
         """True if ``password`` gave ``hashed``. With None (no such account) it takes as long, and is false."""
-        known = self._decoy if hashed is None else hashed.encode("utf-8", "replace")
+        known = _DECOY if hashed is None else hashed.encode("utf-8", "replace")
         try:
             same = await self._run(bcrypt.checkpw, _prepared(password), known)
         except ValueError:  # not a bcrypt hash at all

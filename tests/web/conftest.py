@@ -18,6 +18,9 @@ SECRET = "a secret for tests, long enough to sign with"
 Account = Callable[[str], Awaitable[dict[str, str]]]
 """Makes an account by username; gives ``userId``, ``username``, ``email``, ``password``, ``token``."""
 
+without_store = pytest.mark.parametrize("store", ["memory"], indirect=True)
+"""For what is answered before any store is asked: one store is enough."""
+
 Enter = Callable[..., Awaitable[Session]]
 """Lets a guest, or the owner of a token, into a room."""
 

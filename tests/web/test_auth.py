@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.web.conftest import bearer, client_of
+from tests.web.conftest import bearer, client_of, without_store
 
 PUBLIC = {"userId", "username", "displayName", "avatar", "bio", "status", "lastSeen", "createdAt"}
 GOOD = {"username": "alice_1", "email": "Alice@Example.ORG", "password": "secret"}
@@ -52,6 +52,7 @@ async def test_optional_fields_are_kept_as_sent(client):
     assert {name: user[name] for name in profile} == profile
 
 
+@without_store
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -84,6 +85,7 @@ async def test_the_first_rule_that_a_field_breaks_is_named(client, fields, expec
     assert await errors_of(client, **fields) == [expected]
 
 
+@without_store
 @pytest.mark.parametrize("value", [1, True, 1.5, [], ["x"], {}, {"a": 1}])
 @pytest.mark.parametrize("field", ["username", "email", "password", "displayName", "avatar", "bio"])
 async def test_a_field_that_is_no_string_fails_validation(client, field, value):
@@ -162,6 +164,7 @@ async def test_an_unknown_user_and_a_wrong_password_are_the_same_401(client, nam
     assert (answer.status_code, answer.json()) == (401, INVALID)
 
 
+@without_store
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [

@@ -10,7 +10,7 @@ from chatsys import errors
 from chatsys.web import make_app
 from chatsys.web.responses import STATUS, status_of
 from tests.web.asking import ask
-from tests.web.conftest import bearer, client_of
+from tests.web.conftest import bearer, client_of, without_store
 
 ROUTES = [
     ("GET", "/"),
@@ -46,6 +46,7 @@ async def test_every_answer_is_a_json_object_with_a_boolean_success(client, meth
         assert set(body) <= {"success", "message", "errors"}
 
 
+@without_store
 @pytest.mark.parametrize(
     ("method", "target"),
     [
@@ -94,6 +95,7 @@ async def test_an_encoded_slash_stays_inside_its_parameter(client):
     assert (await client.get("/api/users/search/%252F")).json()["query"] == "%2F"
 
 
+@without_store
 @pytest.mark.parametrize("parameter", [b"%", b"%zz", b"%2", b"%ff", b"%c3%28", b"%ed%a0%80", b"a%00b"])
 @pytest.mark.parametrize("path", [b"/api/users/%s", b"/api/users/search/%s", b"/api/rooms/%s/messages"])
 async def test_broken_percent_encoding_and_null_characters_are_400(chat, path, parameter):
@@ -101,6 +103,7 @@ async def test_broken_percent_encoding_and_null_characters_are_400(chat, path, p
     assert (status, body) == (400, {"success": False, "message": "Malformed request"})
 
 
+@without_store
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("body", ["null", "1", '"x"', "true", "{", "{'a': 1}", '{"a": NaN}', "\ufeff", "[" * 50_000])
 async def test_a_body_that_is_no_json_object_or_array_is_400(client, method, body):
@@ -110,6 +113,7 @@ async def test_a_body_that_is_no_json_object_or_array_is_400(client, method, bod
     assert answer.json() == {"success": False, "message": "Malformed request"}
 
 
+@without_store
 @pytest.mark.parametrize(
     ("content", "headers"),
     [
@@ -136,6 +140,7 @@ async def test_a_form_means_the_same_as_json(client):
     assert login.status_code == 200
 
 
+@without_store
 @pytest.mark.parametrize("body", [b"username=\xff", b"&".join([b"a=1"] * 2000)])
 async def test_a_form_that_cannot_be_read_is_400(client, body):
     answer = await client.post("/api/auth/login", content=body, headers=FORM)
@@ -160,6 +165,7 @@ async def test_a_json_content_type_may_have_a_charset_and_any_letter_case(client
     assert answer.json()["errors"] == ["Password is required"]
 
 
+@without_store
 @pytest.mark.parametrize("field", ["username", "email", "password", "displayName", "avatar", "bio"])
 async def test_a_null_character_in_a_field_fails_validation(client, field):
     sent = {"username": "dave", "email": "d@example.org", "password": "secret", field: "dave\0dave@x.org"}
@@ -179,6 +185,7 @@ async def test_a_lone_surrogate_is_refused_or_replaced(client, field):
     answer.text.encode()
 
 
+@without_store
 async def test_a_body_over_100_kib_is_413(chat):
     app = make_app(chat)
     for headers, chunks in [
@@ -212,6 +219,7 @@ async def test_a_configured_origin_is_the_one_that_may_read(chat):
             assert answer.headers["vary"] == "Origin"
 
 
+@without_store
 @pytest.mark.parametrize("path", ["/api/users/x", "/api/auth/login", "/nope"])
 async def test_a_preflight_allows_the_methods_and_the_headers_asked_for(client, path):
     wanted = "content-type,authorization,x-access-token"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatsys.chat import conversation
-from tests.web.conftest import bearer
+from tests.web.conftest import bearer, without_store
 
 STRANGE = ["a/b", "100%", " x ", "\U0001f600", "a?b#c", "..", "x" * 100, "'; --", "\\", "+"]
 
@@ -112,6 +112,7 @@ async def test_pages_count_from_the_newest_and_are_oldest_first(chat, client, en
     assert await page("?limit=9223372036854775807&offset=9223372036854775807") == ([], 1000, 2**63 - 1)
 
 
+@without_store
 @pytest.mark.parametrize("name", ["limit", "offset"])
 @pytest.mark.parametrize(
     "value", ["abc", "-1", "", "1.5", "1e3", "%201", "+1", "0x10", "%D9%A3", "9223372036854775808", "9" * 5000, "1_0"]

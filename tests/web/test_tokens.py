@@ -8,7 +8,7 @@ import bcrypt
 import jwt
 import pytest
 
-from tests.web.conftest import SECRET, bearer
+from tests.web.conftest import SECRET, bearer, without_store
 
 MISSING = (401, {"success": False, "message": "No token provided"})
 INVALID = (401, {"success": False, "message": "Invalid or expired token"})
@@ -57,6 +57,7 @@ async def test_authorization_wins_over_x_access_token(client, account):
     assert await verify(client, headers) == INVALID
 
 
+@without_store
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer"}, {"x-access-token": ""}])
 async def test_no_token_is_said_to_be_missing(client, headers):
     assert await verify(client, headers) == MISSING
@@ -80,6 +81,7 @@ def refused_tokens():
     yield "not text", "\u00e9\u00ff"
 
 
+@without_store
 @pytest.mark.parametrize("token", [pytest.param(token, id=name) for name, token in refused_tokens()])
 async def test_a_token_that_does_not_verify_is_refused(client, token):
     headers = {"authorization": f"Bearer {token}".encode("latin-1")}
