@@ -70,7 +70,7 @@ def _counts(before: Result, after: Result) -> Iterator[Change]:
         was = old.get((count.subject, count.metric))
         if was is not None:
             worse, better = count.value > was * COUNT_FACTOR, count.value < was / COUNT_FACTOR
-            gated = count.metric.startswith(("statements", "WAL", "commits", "lost", "doubled", "swapped", "tables"))
+            gated = count.metric.startswith(("statements", "writing", "WAL", "lost", "doubled", "swapped", "tables"))
             yield Change(
                 what=f"{count.subject}: {count.metric}",
                 before=was,

@@ -107,7 +107,8 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> Slope:
     The interval is that of least squares with Student's t on n - 2 degrees of freedom.
     """
     fit = stats.linregress(np.log10(sizes), np.log10(values))
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, len(sizes) - 2)) * float(fit.stderr)
+    error = float(np.nan_to_num(fit.stderr))  # not a number where all values are equal
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, len(sizes) - 2)) * error
     exponent = float(fit.slope)
     return Slope(exponent=exponent, interval=Interval(exponent - reach, exponent + reach))
 

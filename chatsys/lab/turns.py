@@ -45,6 +45,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 async def take(operation: Operation, order: Order) -> Turn:
     """Perform ``order`` and audit its effect. Raises WrongAnswer if an answer or the effect is not right."""
     luck = random.Random(order.seed)  # noqa: S311 - draws of a benchmark, to be repeated by seed
+    await operation.prepare()
     cpu, began = time.process_time(), time.perf_counter()
     service: list[int] = []
     missed = 0

@@ -21,12 +21,13 @@ SELECT (SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = d.oi
                                                                           AND query !~* %(noise)s),
        (SELECT coalesce(sum(shared_blks_read), 0) FROM pg_stat_statements WHERE dbid = d.oid AND toplevel
                                                                            AND query !~* %(noise)s),
-       pg_stat_get_db_xact_commit(d.oid)
+       (SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = d.oid AND toplevel AND wal_records > 0
+                                                                 AND query !~* %(noise)s)
 FROM pg_database d WHERE d.datname = current_database()
 """
 _NOISE = "pg_stat_|^(begin|commit|rollback|set|show|discard|deallocate|prepare)|pg_catalog|chat_servers"
-_METRICS = ("statements", "WAL bytes", "buffer hits", "buffer reads", "commits")
-"""What a call costs: statements (of the store, heartbeats left out), and the rest."""
+_METRICS = ("statements", "WAL bytes", "buffer hits", "buffer reads", "writing statements")
+"""What a call costs: statements of the store (heartbeats left out), those that write and so commit, and so on."""
 
 
 async def perform(stage: Stage) -> None:

@@ -41,9 +41,13 @@ _TIMEOUT = 30.0
 class Http:
     """One kept connection. Requests on it follow one another."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._address = (parts.hostname, parts.port)
+
+    async def connect(self) -> None:
+        """Begin with a new connection: a server closes one that was idle between two turns."""
+        self._reader, self._writer = await asyncio.open_connection(*self._address)
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         """The body of the answer to a request."""
@@ -126,7 +130,8 @@ async def client(url: str, room: str, name: str) -> AsyncIterator[Client]:
 async def operations(url: str) -> AsyncIterator[Mapping[str, Operation]]:
     """Every operation that a client of the server at ``url`` can perform."""
     async with AsyncExitStack() as stack:
-        http = await _http(url)
+        http = Http(url)
+        await http.connect()
         sender = await stack.enter_async_context(client(url, _ROOM, "sender"))
         readers = [
             await stack.enter_async_context(client(url, _ROOM, f"reader {number}")) for number in range(_READERS)
@@ -168,7 +173,7 @@ def _find(http: Http, users: list[dict[str, Any]]) -> Operation:
     def check(user: dict[str, Any], answer: bytes) -> None:
         demand(msgspec.json.decode(answer)["user"]["username"] == user["username"], "the user that was asked for")
 
-    return Operation(lambda luck: luck.choice(users), call, check)
+    return Operation(lambda luck: luck.choice(users), call, check, prepare=http.connect)
 
 
 def _recent(http: Http, messages: list[str]) -> Operation:
@@ -179,7 +184,7 @@ def _recent(http: Http, messages: list[str]) -> Operation:
         page = msgspec.json.decode(answer)["data"]
         demand([message["id"] for message in page] == messages[-PAGE:], "the newest messages in order")
 
-    return Operation(lambda _: None, call, check)
+    return Operation(lambda _: None, call, check, prepare=http.connect)
 
 
 def _search(http: Http, users: list[dict[str, Any]]) -> Operation:
@@ -190,7 +195,7 @@ def _search(http: Http, users: list[dict[str, Any]]) -> Operation:
         found = msgspec.json.decode(answer)["results"]
         demand(user["userId"] in {each["userId"] for each in found}, "the user that was looked for")
 
-    return Operation(lambda luck: luck.choice(users), call, check)
+    return Operation(lambda luck: luck.choice(users), call, check, prepare=http.connect)
 
 
 def _send(alone: Client) -> Operation:
@@ -226,12 +231,7 @@ def _mark(http: Http, readers: list[Client], messages: list[str]) -> Operation:
         read = {message["id"] for message in msgspec.json.decode(page)["data"] if message["readBy"]}
         demand(marked <= read, "each read in the store")
 
-    return Operation(lambda _: next(pairs), call, check, audit)
-
-
-async def _http(url: str) -> Http:
-    parts = urlsplit(url)
-    return Http(*await asyncio.open_connection(parts.hostname, parts.port))
+    return Operation(lambda _: next(pairs), call, check, audit, prepare=http.connect)
 
 
 async def _register(http: Http, number: int) -> dict[str, Any]:

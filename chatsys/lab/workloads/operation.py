@@ -26,13 +26,13 @@ class WrongAnswer(ChatsysError):
     code = "wrong_answer"
 
 
-async def _no_audit() -> None:
-    """Reads leave nothing to look after."""
+async def _nothing() -> None:
+    """Most operations need no preparation, and reads leave nothing to look after."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. Only ``call`` is timed.
+    """One operation. Only ``call`` is timed; ``prepare`` goes before each turn.
 
     ``check`` looks at each answer and ``audit`` at the store after a turn; both raise WrongAnswer.
     """
@@ -40,7 +40,8 @@ class Operation:
     draw: Callable[[random.Random], Any]
     call: Callable[[Any], Awaitable[Any]]
     check: Callable[[Any, Any], None]
-    audit: Callable[[], Awaitable[None]] = _no_audit
+    audit: Callable[[], Awaitable[None]] = _nothing
+    prepare: Callable[[], Awaitable[None]] = _nothing
 
 
 def demand(true: bool, what: str) -> None:

@@ -1,0 +1,115 @@
+"""The rules that judge the guide's promises."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from chatsys.lab.claims import CLAIMS, CONDITIONS, FAILS, HOLDS, UNKNOWN, judge
+from chatsys.lab.record import Count, Fit, Point, Survival
+from chatsys.lab.statistics import Interval
+
+
+def verdicts(result):
+    return {each.claim: each.verdict for each in judge(result)}
+
+
+def test_every_promise_of_the_guide_has_a_row():
+    assert {claim.name for claim in CLAIMS} == {
+        "find_user",
+        "recent_messages",
+        "mark_read",
+        "search_users",
+        "persistence",
+        "users",
+        "messages",
+        "queries",
+        "multi_server",
+        "backup",
+        "clients",
+        "concurrency",
+    }
+
+
+def test_what_was_not_measured_is_not_judged(result):
+    empty = msgspec.structs.replace(
+        result, operations=[], ratios=[], fits=[], points=[], persistence=[], counts=[], floors=[]
+    )
+    assert set(verdicts(empty).values()) == {UNKNOWN}
+
+
+def test_faster_than_promised_but_slower_than_memory_holds_with_conditions(result):
+    assert verdicts(result)["find_user"] == CONDITIONS
+
+
+def test_a_time_within_the_promise_holds_where_no_speed_up_was_promised(result):
+    assert verdicts(result)["mark_read"] == HOLDS
+
+
+def test_a_time_beyond_the_promise_does_not_hold(result):
+    slow = [
+        msgspec.structs.replace(each, p50_us=each.p50_us * 100) if each.store == "postgresql" else each
+        for each in result.operations
+    ]
+    assert verdicts(msgspec.structs.replace(result, operations=slow))["find_user"] == FAILS
+
+
+def test_linear_memory_and_flat_postgresql_keep_the_promise_of_search(result):
+    assert verdicts(result)["search_users"] == HOLDS
+
+
+def test_reads_that_were_never_linear_in_memory_hold_with_conditions(result):
+    assert verdicts(result)["queries"] == CONDITIONS
+
+
+def test_growth_in_postgresql_breaks_the_promise(result):
+    result.fits = [
+        msgspec.structs.replace(fit, exponent=0.9, interval=Interval(0.8, 1.0)) if fit.store == "postgresql" else fit
+        for fit in result.fits
+    ]
+    assert verdicts(result)["search_users"] == FAILS
+
+
+def test_three_sizes_are_too_few_for_a_statement_about_growth(result):
+    result.fits = [msgspec.structs.replace(fit, sizes=fit.sizes[:3]) for fit in result.fits]
+    found = verdicts(result)
+    assert found["search_users"] == found["queries"] == found["users"] == UNKNOWN
+
+
+def test_one_acknowledged_message_missing_breaks_persistence(result):
+    assert verdicts(result)["persistence"] == HOLDS
+    result.persistence[1] = Survival(store="postgresql", killed="server", acknowledged=500, missing=1)
+    assert verdicts(result)["persistence"] == FAILS
+
+
+def test_a_table_that_differs_breaks_backup(result):
+    result.counts = [Count(subject="backup", metric="tables that differ", value=0)]
+    assert verdicts(result)["backup"] == HOLDS
+    result.counts = [Count(subject="backup", metric="tables that differ", value=1)]
+    assert verdicts(result)["backup"] == FAILS
+
+
+@pytest.mark.parametrize(("members", "verdict"), [(100, UNKNOWN), (500, CONDITIONS), (2_000, HOLDS)])
+def test_concurrency_is_as_good_as_the_largest_room_that_was_measured(result, members, verdict):
+    result.points.append(
+        Point(experiment="fanout", subject="postgresql", x=members, metric="deliveries/s", value=1, unit="1/s")
+    )
+    assert verdicts(result)["concurrency"] == verdict
+
+
+def test_messages_lost_between_two_servers_break_the_promise(result):
+    result.counts = [
+        Count(subject="two servers", metric="deliveries", value=100),
+        Count(subject="two servers", metric="lost", value=1),
+    ]
+    assert verdicts(result)["multi_server"] == FAILS
+
+
+def test_a_slope_is_judged_by_its_interval_and_not_by_its_value(result):
+    result.fits = [
+        Fit(operation=fit.operation, store=fit.store, exponent=0.25, interval=Interval(-0.1, 0.6), sizes=fit.sizes)
+        if fit.store == "postgresql"
+        else fit
+        for fit in result.fits
+    ]
+    assert verdicts(result)["search_users"] == FAILS

@@ -1,0 +1,50 @@
+"""The record of a run on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chatsys.errors import OperatorError
+from chatsys.lab import record
+from chatsys.lab.files import write_atomically
+
+
+def test_a_record_comes_back_as_it_was_saved(result, samples, tmp_path):
+    record.save(result, samples, tmp_path)
+    assert record.load(tmp_path) == result
+    again = record.load_samples(tmp_path)
+    assert [(t.operation, t.contestant, t.round) for t in again] == [
+        (t.operation, t.contestant, t.round) for t in samples
+    ]
+    np.testing.assert_allclose(again[3].microseconds, samples[3].microseconds, rtol=1e-6)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    write_atomically(path, b"old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("no space")))
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_that_is_not_there_is_explained(tmp_path):
+    with pytest.raises(OperatorError, match="No run at"):
+        record.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": "one"}', '{"schema_version": 1, "id": "x"}'])
+def test_a_file_that_is_no_record_is_explained(content, tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text(content)
+    with pytest.raises(OperatorError, match="not a record"):
+        record.load(path)
+
+
+def test_a_record_of_another_schema_is_refused_with_its_version(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text('{"schema_version": 99}')
+    with pytest.raises(OperatorError, match="schema_version 99"):
+        record.load(path)

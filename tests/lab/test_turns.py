@@ -1,0 +1,122 @@
+"""Turns: what is timed, what is checked, and when a generator is not believed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chatsys.lab.filling import fill_messages, fill_users
+from chatsys.lab.machine import generator_reasons
+from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.turns import Order, Turn, take
+from chatsys.lab.workloads import stores
+from chatsys.lab.workloads.operation import TABLE, Operation, WrongAnswer, demand
+from chatsys.model.values import Posted
+from chatsys.store.opening import open_store
+
+
+@pytest.fixture
+async def memory_store():
+    async with open_store("memory://") as store:
+        yield store
+
+
+def counting(answer=lambda argument: argument, **more):
+    """An operation that notes its calls."""
+    calls = []
+
+    async def call(argument):
+        calls.append(argument)
+        await asyncio.sleep(0)
+        return answer(argument)
+
+    def check(argument, got):
+        demand(argument == got, "the argument")
+
+    return Operation(draw=lambda luck: luck.random(), call=call, check=check, **more), calls
+
+
+async def test_a_closed_turn_makes_at_least_and_at_most_as_many_calls_as_it_was_told():
+    operation, calls = counting()
+    turn = await take(operation, Order(operation="x", seconds=0, least=7))
+    assert len(turn.nanoseconds) == len(calls) == 7
+    turn = await take(operation, Order(operation="x", seconds=60, most=11))
+    assert len(turn.nanoseconds) == 11
+
+
+async def test_the_same_seed_draws_the_same_arguments():
+    operation, calls = counting()
+    await take(operation, Order(operation="x", seconds=0, least=5, seed=4))
+    await take(operation, Order(operation="x", seconds=0, least=5, seed=4))
+    assert calls[:5] == calls[5:]
+
+
+async def test_a_wrong_answer_ends_the_turn():
+    operation, _ = counting(answer=lambda argument: argument + 1)
+    with pytest.raises(WrongAnswer):
+        await take(operation, Order(operation="x", seconds=0, least=1))
+
+
+async def test_an_effect_that_is_not_in_the_store_ends_the_turn():
+    async def audit():
+        demand(False, "each write in the store")
+
+    operation, _ = counting(audit=audit)
+    with pytest.raises(WrongAnswer, match="each write in the store"):
+        await take(operation, Order(operation="x", seconds=0, least=1))
+
+
+async def test_an_open_turn_counts_from_the_intended_start():
+    """One call blocks the loop; those that were meant to start meanwhile are late, and their latency says so."""
+    stall = 0.05
+    first = True
+
+    async def call(_):
+        nonlocal first
+        if first:
+            first = False
+            until = asyncio.get_running_loop().time() + stall
+            while asyncio.get_running_loop().time() < until:
+                pass
+
+    operation = Operation(draw=lambda _: None, call=call, check=lambda *_: None)
+    turn = await take(operation, Order(operation="x", seconds=0.2, rate=1000, seed=1))
+    assert turn.missed > 0
+    late = [spent - served for spent, served in zip(turn.nanoseconds, turn.service, strict=True)]
+    assert max(late) > 0.5e9 * stall
+
+
+async def test_every_operation_of_the_table_passes_its_own_checks(memory_store):
+    rows = Synthetic(50, 300, 1)
+    await fill_users(memory_store, rows)
+    await fill_messages(memory_store, rows)
+    operations = stores.operations(memory_store, rows)
+    for name in TABLE:
+        turn = await take(operations[name], Order(operation=name, seconds=0, least=20, concurrency=4))
+        assert len(turn.nanoseconds) >= 20
+
+
+async def test_a_message_that_the_store_forgets_is_noticed(memory_store):
+    rows = Synthetic(20, 50, 1)
+    await fill_users(memory_store, rows)
+    operation = stores.operations(memory_store, rows)["send_message"]
+
+    async def forgotten(new) -> Posted:
+        posted = await operation.call(new)
+        await memory_store.delete_user(new.who.user_id, new.at)
+        return posted
+
+    lossy = Operation(operation.draw, forgotten, operation.check, operation.audit)
+    with pytest.raises(WrongAnswer, match="each message in the store"):
+        await take(lossy, Order(operation="send_message", seconds=0, least=1))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "missed", "said"),
+    [(0.5, 0, None), (0.95, 0, "saturated"), (0.5, 5, "missed more than")],
+)
+def test_a_generator_is_believed_only_with_processor_to_spare(cpu, missed, said):
+    turn = Turn(nanoseconds=[1] * 100, seconds=1.0, cpu=cpu, missed=missed)
+    reasons = generator_reasons(turn, "sends")
+    assert (said is None and not reasons) or any(said in reason for reason in reasons)
