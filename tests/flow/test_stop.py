@@ -22,8 +22,10 @@ async def test_a_stop_with_clients_connected_is_clean(
             await client.__aenter__()
             await client.join(room)
         assert await asyncio.to_thread(stop, server.process) == 0
+        async with asyncio.timeout(10):
+            while any(client.sio.connected for client in clients):
+                await asyncio.sleep(0.02)
         for client in clients:
-            await asyncio.wait_for(client.sio.wait(), 10)
             await client.__aexit__(None, None, None)
     (log,) = tmp_path.glob("server-*.log")
     assert "Traceback" not in log.read_text()
