@@ -1,0 +1,111 @@
+"""PgBouncer in transaction mode: one server connection serves one client now and another the next moment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+
+from chatsys import errors
+from chatsys.store.opening import StoreOptions, open_store
+from tests.contract.conftest import Cast
+from tests.db.conftest import Server, chatsys, free_port
+
+CONFIGURATION = """
+[databases]
+* = host={socket} user=chatsys
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+server_reset_query_always = 0
+logfile = {folder}/log
+"""
+
+
+@pytest.fixture
+def bouncer(server: Server, fresh: str) -> Iterator[str]:
+    """The URL of a fresh database through PgBouncer, two server connections for all clients."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program, "these tests need PgBouncer: apt-get install pgbouncer"
+    parts = urlsplit(fresh)
+    port = free_port()
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    owner = Path(data_directory(server)).stat()
+    (folder / "ini").write_text(CONFIGURATION.format(socket=parse_qs(parts.query)["host"][0], port=port, folder=folder))
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    (folder / "ini").chmod(0o644)
+    process = subprocess.Popen([program, "-q", folder / "ini"], **identity)  # type: ignore[call-overload]
+    url = f"postgresql://chatsys@127.0.0.1:{port}{parts.path}"
+    try:
+        wait_for(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def data_directory(server: Server) -> str:
+    """Where the server keeps its data."""
+    with psycopg.connect(server.url) as connection:
+        row = connection.execute("SHOW data_directory").fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+def wait_for(url: str) -> None:
+    """Until PgBouncer lets a client in."""
+    for _ in range(500):
+        try:
+            psycopg.connect(url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError("PgBouncer did not start")
+
+
+async def test_twenty_clients_chat_over_two_server_connections(bouncer: str) -> None:
+    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=10, create=False)) as store:
+        cast = Cast(store)
+        await store.register_server(cast.server_id, cast.now())
+        people = [await cast.user(f"person_{number}") for number in range(20)]
+        await asyncio.gather(*(cast.join(who, "general") for who in people))
+        posted = await asyncio.gather(*(cast.post(who, "general", f"by {who.username}") for who in people * 5))
+        assert sorted(message.seq for message in posted) == list(range(1, 101))
+        await asyncio.gather(*(store.mark_read("general", posted[0].message_id, who, cast.now()) for who in people[1:]))
+        assert len((await cast.message("general", posted[0].message_id)).read_by) == 19
+        assert [found.user_id for found in await store.search_users("person_19", 10)] == [people[19].user_id]
+        await store.retire_server(cast.server_id, cast.now())
+        assert await store.activity() == (0, 0)
+
+
+async def test_the_schema_is_set_up_through_it(bouncer: str) -> None:
+    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=2)) as store:
+        assert len(await store.rooms()) == 3
+    assert chatsys("db", "migrate", "--database-url", f"{bouncer}?pgbouncer=true").returncode == 0
+    assert chatsys("db", "status", "--database-url", f"{bouncer}?pgbouncer=true").returncode == 0
+    done = chatsys("db", "cleanup", "--messages-older-than", "1d", "--database-url", f"{bouncer}?pgbouncer=true")
+    assert done.returncode == 0, done.stderr
+
+
+async def test_a_bouncer_without_tls_says_so_to_a_client_that_wants_it(bouncer: str) -> None:
+    with pytest.raises(errors.TlsFailed):
+        async with open_store(f"{bouncer}?pgbouncer=true&sslmode=require", StoreOptions(create=False)):
+            pass
+    said = chatsys("db", "status", "--database-url", f"{bouncer}?sslmode=require")
+    assert "TLS to the database on 127.0.0.1 failed" in said.stderr

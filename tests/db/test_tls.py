@@ -1,0 +1,133 @@
+"""TLS to a real server with a certificate authority of the test's own, through both drivers and the client programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from chatsys import errors
+from chatsys.store.embedded import embedded_server
+from chatsys.store.opening import StoreOptions, open_store
+from tests.conftest import system_programs
+from tests.db.conftest import chatsys, content, fill_chat, free_port, rows
+
+HOST = "127.0.0.1"
+LOCALE = ("--locale=C.UTF-8",)
+
+
+def certificate(folder: Path, name: str, subject: str, *, authority: Path | None = None) -> Path:
+    """A key and a certificate for ``subject``, signed by ``authority`` or by itself; the certificate's path."""
+    key, made = folder / f"{name}.key", folder / f"{name}.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    command += ["-keyout", key, "-out", made]
+    if authority is not None:
+        command += ["-CA", authority, "-CAkey", authority.with_suffix(".key"), "-addext", f"subjectAltName={subject}"]
+        command += ["-addext", "basicConstraints=critical,CA:FALSE"]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
+class TlsServer:
+    """A server that lets nobody in over TCP without TLS. ``ca`` signed its certificate, ``other_ca`` did not."""
+
+    def __init__(self, socket_url: str, url: str, ca: Path, other_ca: Path) -> None:
+        self.socket_url = socket_url
+        self.url = url
+        self.ca = ca
+        self.other_ca = other_ca
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    """The system's PostgreSQL with TLS: the embedded one is built without it."""
+    folder = tmp_path_factory.mktemp("tls")
+    ca, other_ca = certificate(folder, "ca", ""), certificate(folder, "other-ca", "")
+    port = free_port()
+    home = folder / "pg"
+    with embedded_server(home, programs=system_programs(), locale=LOCALE) as socket_url:
+        data = home / "data"
+        made = certificate(folder, "server", f"IP:{HOST}", authority=ca)
+        for source, name in ((made, "server.crt"), (made.with_suffix(".key"), "server.key")):
+            (data / name).write_bytes(source.read_bytes())
+            (data / name).chmod(0o600)
+            os.chown(data / name, data.stat().st_uid, data.stat().st_gid)
+        with psycopg.connect(socket_url) as admin:
+            admin.execute("ALTER ROLE chatsys PASSWORD 'p@ss/w:rd #1'")
+        (data / "pg_hba.conf").write_text(
+            f"local all all trust\nhostssl all all {HOST}/32 scram-sha-256\nhostnossl all all {HOST}/32 reject\n"
+        )
+    settings = {"ssl": "on", "listen_addresses": HOST, "port": str(port)}
+    with embedded_server(home, programs=system_programs(), settings=settings) as found:
+        socket_url = f"{found}&port={port}"
+        url = f"postgres://chatsys:p%40ss%2Fw%3Ard%20%231@{HOST}:{port}/chatsys"
+        assert chatsys("db", "init", "--database-url", socket_url).returncode == 0
+        yield TlsServer(socket_url, url, ca, other_ca)
+
+
+async def talk(url: str, **options: object) -> None:
+    """Open the store through asyncpg, and show the database's status through libpq."""
+    async with open_store(url, StoreOptions(pool_size=2, create=False, **options)) as store:  # type: ignore[arg-type]
+        assert [room.name for room in await store.rooms()] == ["general", "random", "tech"]
+    environment = {"DB_SSL": "true"} if options.get("ssl") else {}
+    if options.get("ssl_ca_file"):
+        environment["DB_SSL_CA_CERT_PATH"] = str(options["ssl_ca_file"])
+    shown = chatsys("db", "status", "--database-url", url, **environment)
+    assert shown.returncode == 0, shown.stderr
+
+
+async def test_db_ssl_encrypts_without_a_ca_file(tls: TlsServer) -> None:
+    await talk(tls.url, ssl=True)
+
+
+async def test_db_ssl_verifies_with_a_ca_file(tls: TlsServer) -> None:
+    await talk(tls.url, ssl=True, ssl_ca_file=tls.ca)
+
+
+async def test_sslmode_and_sslrootcert_in_the_url(tls: TlsServer) -> None:
+    await talk(f"{tls.url}?sslmode=require")
+    await talk(f"{tls.url}?sslmode=verify-full&sslrootcert={tls.ca}")
+
+
+async def test_a_ca_file_that_is_not_there_is_a_warning(
+    tls: TlsServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await talk(tls.url, ssl=True, ssl_ca_file=tmp_path / "missing.pem")
+    assert "missing.pem can't be read: TLS to the database without verifying its certificate." in caplog.text
+
+
+@pytest.mark.parametrize("way", ["settings", "url"])
+async def test_a_certificate_of_another_authority_is_refused(tls: TlsServer, way: str) -> None:
+    url = f"{tls.url}?sslmode=verify-full&sslrootcert={tls.other_ca}" if way == "url" else tls.url
+    with pytest.raises(errors.TlsFailed):
+        await talk(url, ssl=way == "settings", ssl_ca_file=tls.other_ca)
+    said = chatsys("db", "status", "--database-url", f"{tls.url}?sslmode=verify-full&sslrootcert={tls.other_ca}")
+    assert "Error: TLS to the database on 127.0.0.1 failed" in said.stderr
+
+
+async def test_a_certificate_for_another_host_is_refused(tls: TlsServer) -> None:
+    url = tls.url.replace(HOST, "localhost")
+    with pytest.raises(errors.TlsFailed):
+        await talk(url, ssl=True, ssl_ca_file=tls.ca)
+
+
+async def test_a_server_that_wants_tls_says_so_to_a_client_without(tls: TlsServer) -> None:
+    with pytest.raises(errors.AuthenticationFailed) as refused:
+        await talk(f"{tls.url}?sslmode=disable")
+    assert "set DB_SSL=true" in refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])
+def test_backup_and_restore_go_over_tls(tls: TlsServer, tmp_path: Path, name: str) -> None:
+    fill_chat(tls.socket_url, 50) if not rows(tls.socket_url, "SELECT FROM users") else None
+    before = content(tls.socket_url)
+    environment = {"DB_SSL": "true", "DB_SSL_CA_CERT_PATH": str(tls.ca)}
+    made = chatsys("db", "backup", str(tmp_path / name), "--verify", "--database-url", tls.url, **environment)
+    assert "Verified" in made.stdout, made.stderr
+    done = chatsys("db", "restore", str(tmp_path / name), "--yes", "--database-url", tls.url, **environment)
+    assert done.returncode == 0, done.stderr
+    assert content(tls.socket_url) == before
