@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chatsys.lab.loadtest import Run, Turn
 
 _POINTS = 90  # a line has no more: a soak's would not be readable
+_SETTLED = 300.0  # seconds after which a soak's memory must not grow
 _PUSH = "receive-message "
 _SERVICE = "(service)"
 _EXPLAINED = {
@@ -43,6 +44,7 @@ def page_of(run: Run, folder: Path) -> Page:
     page.add("Capacity", *_capacity(finished, plan.objective))
     page.add("Audit", *(_audit(turn) for turn in finished))
     page.add("Validity", *_validity(finished))
+    page.add("Memory", *_memory(finished, folder))
     page.add("What this does not show", Text("\n".join(f"- {sentence}" for sentence in run.limitations)))
     page.add("How it was run", _settings("Plan", msgspec.to_builtins(plan)), _settings("Machine", run.environment))
     return page
@@ -242,6 +244,30 @@ def _validity(turns: list[Turn]) -> list[Part]:
             rows.append((generator, f"{cpu[0]:.0f} %", f"{cpu[1]:.0f} %", f"{lag:.1f}", starts, f"{seen['steal']:.1%}"))
     header = ("generator", "CPU p50", "CPU p99", "timer lag p99, ms", "missed starts", "steal")
     return [Table(header=header, rows=rows)] if rows else []
+
+
+def _memory(turns: list[Turn], folder: Path) -> list[Part]:
+    """Each process: memory at the start and at the end, a user's share, and the growth after the first five minutes."""
+    rows = []
+    for turn in turns:
+        locust = _jsonl(folder / turn.folder / "samples.jsonl")
+        server = _jsonl(folder / turn.folder / "server.jsonl")
+        for number, name in enumerate(turn.locust["generators"], 1):
+            own = [line["generators"][name] | {"time": line["time"]} for line in locust if name in line["generators"]]
+            rows.append((f"{_name(turn)}, generator {number}", *_grown(own, max((s["users"] for s in own), default=0))))
+        rows.append((f"{_name(turn)}, server", *_grown(server, turn.locust["options"]["users"])))
+    header = ("process", "start, MiB", "end, MiB", "KiB a user", "growth after 5 min")
+    return [Table(header=header, rows=rows)]
+
+
+def _grown(samples: list[dict[str, Any]], users: float) -> tuple[str, ...]:
+    """What one process's samples (``time`` in s, ``rss`` in bytes) say of its memory."""
+    if not samples:
+        return ("not sampled",) * 4
+    start, end = samples[0]["rss"], samples[-1]["rss"]
+    settled = [sample["rss"] for sample in samples if sample["time"] - samples[0]["time"] >= _SETTLED]
+    growth = f"{end / settled[0] - 1:+.1%}" if settled else "shorter run"
+    return f"{start / 2**20:.1f}", f"{end / 2**20:.1f}", f"{(end - start) / users / 1024:.0f}" if users else "", growth
 
 
 def _quantile(counts: dict[str, int], share: float) -> float:
