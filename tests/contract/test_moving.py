@@ -149,6 +149,31 @@ async def test_a_moved_store_goes_on_numbering_and_knows_the_client_ids(lived_in
             assert posted.duplicate == (client_id == "id-3")
 
 
+async def test_a_store_that_is_in_use_takes_a_snapshot_over_as_well(lived_in, elsewhere, cast):
+    ann = await lived_in.user_by_name("ann")
+    reader = msgspec.structs.replace(cast.guest("x"), user_id=ann.user_id, guest=False)
+    moved = await batches(lived_in)
+    before = await lived_in.history("room 1", 100)
+    unread = [each.message_id for each in before if ann.user_id not in {each.user_id, *each.read_by}]
+    for target in elsewhere:
+        for batch in moved[:2]:
+            await target.restore(batch)
+        await target.register_server(cast.server_id, cast.now())
+        await target.open_session(cast.entry(reader, "room 1"))
+        live = (await target.post_message(cast.letter(cast.guest("gus"), "room 1"))).message
+        assert list(await target.mark_all_read("room 1", reader, cast.now())) == [live.message_id]
+        for batch in moved[2:]:
+            await target.restore(batch)
+        stats = await target.room_stats("room 1")
+        assert stats.total_messages == len(before) + 1
+        assert stats.unread_count == sum(not each.read_by for each in before)
+        assert list(await target.mark_all_read("room 1", reader, cast.now())) == unread
+        assert [each.message_id for each in await target.history("room 1", 100)] == [
+            *(each.message_id for each in before),
+            live.message_id,
+        ]
+
+
 async def test_nobody_is_online_after_a_move(lived_in, elsewhere):
     for target in elsewhere:
         for batch in await batches(lived_in):
