@@ -19,9 +19,9 @@ ClientKey = tuple[str, str, str | None]
 """User id, room (empty for a registered user, whose client ids are unique everywhere), client message id."""
 
 
-def client_key(who: Participant, room: str, client_message_id: str | None) -> ClientKey:
+def client_key(user_id: str, guest: bool, room: str, client_message_id: str | None) -> ClientKey:
     """Under which a repetition of a message is found."""
-    return who.user_id, room if who.guest else "", client_message_id
+    return user_id, room if guest else "", client_message_id
 
 
 class Account:
@@ -114,7 +114,7 @@ class StoredMessage:
     @property
     def client_key(self) -> ClientKey:
         """The key of its client message id."""
-        return self.user_id, self.room.name if self.guest else "", self.client_message_id
+        return client_key(self.user_id, self.guest is not None, self.room.name, self.client_message_id)
 
     def view(self, profile: User | Participant) -> Message:
         """The message as the model has it, sent by ``profile``."""

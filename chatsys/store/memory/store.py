@@ -198,7 +198,7 @@ class MemoryStore(Store):
         account = None if new.who.guest else self._accounts.get(new.who.user_id)
         if account is None and not new.who.guest:
             raise UserNotFound
-        key = client_key(new.who, new.room, new.client_message_id)
+        key = client_key(new.who.user_id, new.who.guest, new.room, new.client_message_id)
         first = self._by_client_id.get(key)
         if first is not None:
             return Posted(message=self._message(first), duplicate=True)
