@@ -53,6 +53,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
     __slots__ = (
         "_exempt",
         "_inbox",
+        "_inbox_bytes",
         "_poller",
         "_queued",
         "_waiting",
@@ -90,6 +91,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
         self._queued = False
         self._poller: asyncio.Future[None] | None = None
         self._inbox: deque[Data] | None = None
+        self._inbox_bytes = 0
         self._worker: asyncio.Task[None] | None = None
 
     # -- outwards
@@ -205,23 +207,31 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
             raise exceptions.UnknownPacketError from error
         for data in packets:
             self.received(data)
-        if self._worker is not None and self._inbox is not None and len(self._inbox) > _INBOX_FULL:
+        if self._worker is not None and self._inbox_full():
             await asyncio.wait([self._worker])
 
     def _take(self, data: Data) -> None:
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(data)
+        self._inbox_bytes += len(data)
         if self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
-        elif len(self._inbox) > _INBOX_FULL and self.socket is not None:
+        elif self._inbox_full() and self.socket is not None:
             self.socket.wire.pause_reading()
+
+    def _inbox_full(self) -> bool:
+        """Whether the client must wait until what it has sent is handled."""
+        return self._inbox is not None and (
+            len(self._inbox) > _INBOX_FULL or self._inbox_bytes > self.server.max_http_buffer_size
+        )
 
     async def _work(self) -> None:
         logs.mark(socket=self.sid)
         while self._inbox:
             batch = list(self._inbox)
             self._inbox.clear()
+            self._inbox_bytes = 0
             try:
                 await self.server.handle_messages(self, batch)
             except Exception:

@@ -179,9 +179,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _end(self, connection: Connection) -> None:
         self._binary_packet.pop(connection.sid, None)
-        if connection.socket_id is not None:
+        if connection.socket_id is None:
+            return
+        try:
             await self._ended(connection)
-            await self.manager.disconnect(connection.socket_id, _NAMESPACE)
+        except Exception:
+            logger.exception("%s: the end was not handled", connection.sid)
+        await self.manager.disconnect(connection.socket_id, _NAMESPACE)
 
 
 async def _accept(sid: str, environ: dict[str, Any], auth: Any) -> None:

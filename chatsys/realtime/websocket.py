@@ -90,7 +90,7 @@ class WebSocket(asyncio.Protocol):
     ``stalled`` is true while the transport's buffer is above its high-water mark; its owner must not write then.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_max_size", "_opcode", "_registry", "closing", "receiver", "stalled", "wire")
+    __slots__ = ("_buffer", "_max_size", "_opcode", "_partial", "_registry", "closing", "receiver", "stalled", "wire")
 
     def __init__(self, wire: asyncio.Transport, receiver: Receiver, registry: set[Any], max_size: int) -> None:
         self.wire = wire
@@ -98,7 +98,7 @@ class WebSocket(asyncio.Protocol):
         self.stalled = False
         self.closing = False
         self._buffer: bytearray | None = None
-        self._fragments: list[bytes] | None = None
+        self._partial: bytearray | None = None
         self._opcode = 0
         self._max_size = max_size
         self._registry = registry
@@ -197,20 +197,20 @@ class WebSocket(asyncio.Protocol):
             self._control(opcode, payload, bool(final))
             return
         if opcode == _CONTINUATION:
-            if self._fragments is None:
+            if self._partial is None:
                 raise _Violation(PROTOCOL_ERROR, "nothing to continue")
-            self._fragments.append(payload)
-            if sum(map(len, self._fragments)) > self._max_size:
+            self._partial += payload
+            if len(self._partial) > self._max_size:
                 raise _Violation(TOO_BIG, f"a packet may have {self._max_size} bytes")
             if final:
-                payload, self._fragments = b"".join(self._fragments), None
+                payload, self._partial = bytes(self._partial), None
                 self._message(self._opcode, payload)
-        elif opcode not in (TEXT, BINARY) or self._fragments is not None:
+        elif opcode not in (TEXT, BINARY) or self._partial is not None:
             raise _Violation(PROTOCOL_ERROR, "unexpected frame")
         elif final:
             self._message(opcode, payload)
         else:
-            self._opcode, self._fragments = opcode, [payload]
+            self._opcode, self._partial = opcode, bytearray(payload)
 
     def _message(self, opcode: int, payload: bytes) -> None:
         if opcode == BINARY:
