@@ -51,6 +51,18 @@ def empty_database(server_url: str, name: str) -> str:
     return url
 
 
+def tidy(server_url: str) -> None:
+    """Drop what a run left, all but the loaded templates."""
+    with connected(server_url, autocommit=True) as connection:
+        names = connection.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, 'chatsys_lab_')"
+            " AND shobj_description(oid, 'pg_database') IS DISTINCT FROM %s",
+            (_LOADED,),
+        ).fetchall()
+        for (name,) in names:
+            drop_database(connection, name)
+
+
 def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a database of the lab if it is there, whoever is connected to it."""
     connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -16,6 +16,7 @@ from chatsys.errors import ChatsysError, OperatorError
 from chatsys.lab import machine
 from chatsys.lab.claims import judge
 from chatsys.lab.experiments import EXPERIMENTS
+from chatsys.lab.load import tidy
 from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Result, Sampled
 from chatsys.lab.stage import DEPTHS, STORES, Experiment, Stage
@@ -61,7 +62,10 @@ async def run(request: Request, tell: Tell) -> tuple[Result, list[Sampled]]:
         async with _server(request) as url:
             stage = _stage(request, chosen, url, result, tell=tell)
             samples = stage.samples
-            await _perform(stage, chosen)
+            try:
+                await _perform(stage, chosen)
+            finally:
+                tidy(url)
     except asyncio.CancelledError:
         result.partial = True
     result.claims = judge(result)

@@ -28,7 +28,7 @@ async def perform(stage: Stage) -> None:
     """Measure each arrangement; deliveries a second and what went missing go into the record."""
     if "postgresql" not in stage.stores or "socket" not in stage.depths:
         return
-    members = min(100, max(stage.profile.members))
+    members = min(40, max(stage.profile.members))
     with ExitStack() as stack:
         arrangements: dict[str, tuple[int, Mapping[str, str]]] = {ONE: (1, {}), "two servers, NOTIFY": (2, {})}
         if shutil.which("redis-server"):

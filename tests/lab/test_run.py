@@ -1,0 +1,138 @@
+"""A whole run in miniature, on both stores, with the real processes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from typer.testing import CliRunner
+
+from chatsys.cli.bench import app
+from chatsys.errors import OperatorError
+from chatsys.lab import record, running
+from chatsys.lab.load import database_with
+from chatsys.lab.machine import Watch
+from chatsys.lab.plans import plans, sequential_scans
+from chatsys.lab.profiles import PROFILES, Profile
+from chatsys.lab.running import Request, run
+from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.workloads.operation import TABLE
+
+TINY = Profile(
+    name="tiny",
+    users=40,
+    messages=300,
+    rounds=2,
+    turn=0.0,
+    growth=(40, 80, 160),
+    growth_rounds=1,
+    growth_turn=0.0,
+    senders=(1,),
+    members=(2,),
+    idle_connections=2,
+    stretch=0.1,
+)
+
+
+pytestmark = pytest.mark.xdist_group("lab")  # the databases of a run have fixed names
+
+
+@pytest.fixture
+def lab_server(postgres_server):
+    """A server on which the laboratory may make databases."""
+    return postgres_server.url
+
+
+def request_for(url, tmp_path, **more):
+    return Request(profile=TINY, database_url=url, data_dir=tmp_path, **more)
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """A machine on which nobody else works: what the tests beside this one do is not its subject."""
+    monkeypatch.setattr(Watch, "reasons", lambda _: [])
+
+
+async def test_a_run_measures_every_operation_on_both_stores_beside_its_floor(lab_server, tmp_path, quiet):
+    result, samples = await run(request_for(lab_server, tmp_path, depths=("store",), only=TABLE), lambda *_: None)
+    assert result.valid, result.reasons
+    measured = {(each.operation, each.store) for each in result.operations if each.depth == "store"}
+    assert measured == {(name, store) for name in TABLE for store in ("memory", "postgresql")}
+    assert {(floor.operation, floor.kind) for floor in result.floors} >= {(name, "asyncpg") for name in TABLE}
+    assert all(each.n >= TINY.rounds and each.p50_us > 0 for each in result.operations)
+    assert {turn.round for turn in samples} == {0, 1}
+    assert result.environment["postgresql"]["version"].startswith("PostgreSQL")
+    assert "password" not in str(result.environment["store_url"])
+
+
+async def test_growth_fits_an_exponent_and_counts_bytes(lab_server, tmp_path, quiet):
+    result, _ = await run(request_for(lab_server, tmp_path, only=("growth",)), lambda *_: None)
+    assert result.valid, result.reasons
+    assert {fit.store for fit in result.fits} == {"memory", "postgresql"}
+    assert all(point.value > 0 for point in result.points if point.subject == "postgresql")
+    assert {plan.statement for plan in result.plans} >= {"user_by_id", "history", "search_users"}
+
+
+async def test_backup_and_restore_give_the_same_tables(lab_server, tmp_path, quiet):
+    result, _ = await run(request_for(lab_server, tmp_path, only=("backup",)), lambda *_: None)
+    counts = {count.metric: count.value for count in result.counts}
+    assert counts["tables compared"] >= 8
+    assert counts["tables that differ"] == 0
+
+
+async def test_an_interrupted_run_keeps_what_it_has_and_is_partial(lab_server, tmp_path, quiet):
+    def interrupt(text, done, _):
+        if done and text == "recent_messages":
+            task.cancel()
+
+    request = request_for(lab_server, tmp_path, depths=("store",), only=TABLE, stores=("memory",))
+    task = asyncio.create_task(run(request, interrupt))
+    result, samples = await task
+    assert result.partial
+    assert {turn.operation for turn in samples} >= {"find_user_by_id", "find_user_by_name"}
+    assert {turn.operation for turn in samples} < set(TABLE)
+
+
+async def test_a_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(Watch, "reasons", lambda _: ["other programs used the processors"])
+    request = request_for(lab_server, tmp_path, depths=("store",), only=("find_user_by_id",), stores=("memory",))
+    result, _ = await run(request, lambda *_: None)
+    assert not result.valid
+    assert result.reasons == ["other programs used the processors"]
+
+
+async def test_a_name_that_nothing_has_is_refused_with_those_there_are(tmp_path):
+    with pytest.raises(OperatorError, match="--only nonsense"):
+        await run(request_for(None, tmp_path, only=("nonsense",)), lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("valid", "partial", "status"), [(True, False, 0), (False, False, 2), (True, True, 130), (False, True, 130)]
+)
+def test_the_exit_status_says_whether_the_run_may_be_believed(
+    result, samples, tmp_path, monkeypatch, valid, partial, status
+):
+    async def made(*_):
+        result.valid, result.partial = valid, partial
+        return result, samples
+
+    monkeypatch.setattr(running, "run", made)
+    done = CliRunner().invoke(app, ["--profile", "quick", "--out", str(tmp_path / "out")])
+    assert done.exit_code == status
+    assert record.load(tmp_path / "out").id == result.id
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_production_statements_use_their_indexes(lab_server):
+    """At 20,000 users and messages a whole table is never the cheaper way."""
+    rows = Synthetic(20_000, 20_000, 1)
+    url = database_with(lab_server, "chatsys_lab_test_plans", rows, lambda _: None)
+    found = plans(url, rows)
+    assert {plan.statement: sequential_scans(plan) for plan in found if sequential_scans(plan)} == {}
+
+
+def test_the_profiles_ask_for_growth_over_decades():
+    for profile in PROFILES.values():
+        assert all(b == 10 * a for a, b in zip(profile.growth, profile.growth[1:], strict=False))
+    assert len(PROFILES["standard"].growth) >= 4
+    assert (PROFILES["full"].users, PROFILES["full"].messages) == (1_000_000, 5_000_000)
