@@ -11,6 +11,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ladder.EXPERIMENT,
     backup.EXPERIMENT,
     growth.EXPERIMENT,
-    *realtime.EXPERIMENTS,
+    realtime.EXPERIMENT,
     buses.EXPERIMENT,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -192,26 +192,44 @@ def _point(  # noqa: PLR0917 - one figure of a curve
     )
 
 
-def _experiment(name: str, play: Play, steps: Callable[[Stage], int], *, stock: bool) -> Experiment:
-    async def perform(stage: Stage) -> None:
-        if "socket" not in stage.depths:
-            return
-        stage.watch.reasons()
-        async with servers(stage, stock=stock) as taking:
-            await play(stage, taking)
-        stage.disturbed()
+class Part(NamedTuple):
+    """One of the experiments: they share their servers, since starting those takes longer than many of them."""
 
-    return Experiment(
-        names=(name,), steps=lambda stage: steps(stage) if "socket" in stage.depths else 0, perform=perform
-    )
+    name: str
+    play: Play
+    steps: Callable[[Stage], int]
+    stock: bool
 
 
-EXPERIMENTS = (
-    _experiment("fanout", fanout, lambda stage: len(stage.profile.members), stock=True),
-    _experiment("senders", senders, lambda stage: len(stage.profile.senders), stock=False),
-    _experiment("idle", idle, lambda stage: len(stage.stores) + 1, stock=True),
-    _experiment("fairness", fairness, lambda stage: len(stage.stores), stock=False),
-    _experiment("slow_reader", slow_reader, lambda stage: len(stage.stores), stock=False),
-    _experiment("receipts", receipts, lambda stage: sum(n > 1 for n in stage.profile.members), stock=False),
-    _experiment("storm", storm, lambda stage: len(stage.stores), stock=False),
+def _plays(stage: Stage) -> list[Part]:
+    return [part for part in PARTS if stage.wants(part.name)] if "socket" in stage.depths else []
+
+
+async def perform(stage: Stage) -> None:
+    """Play every part that is wanted against the same servers; the baseline takes part where there is one."""
+    parts = _plays(stage)
+    if not parts:
+        return
+    async with servers(stage, stock=any(part.stock for part in parts)) as everyone:
+        own = {name: server for name, server in everyone.items() if name != STOCK}
+        for part in parts:
+            stage.watch.reasons()
+            await part.play(stage, everyone if part.stock else own)
+            stage.disturbed()
+
+
+PARTS = (
+    Part("idle", idle, lambda stage: len(stage.stores) + 1, stock=True),
+    Part("fanout", fanout, lambda stage: len(stage.profile.members), stock=True),
+    Part("senders", senders, lambda stage: len(stage.profile.senders), stock=False),
+    Part("fairness", fairness, lambda stage: len(stage.stores), stock=False),
+    Part("slow_reader", slow_reader, lambda stage: len(stage.stores), stock=False),
+    Part("receipts", receipts, lambda stage: sum(n > 1 for n in stage.profile.members), stock=False),
+    Part("storm", storm, lambda stage: len(stage.stores), stock=False),
+)
+
+EXPERIMENT = Experiment(
+    names=tuple(part.name for part in PARTS),
+    steps=lambda stage: sum(part.steps(stage) for part in _plays(stage)),
+    perform=perform,
 )
