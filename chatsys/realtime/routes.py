@@ -139,6 +139,9 @@ class Routes:
             elif member.held is None:
                 member.held = []
             return await self._welcome(member, joined.last_seq, request.since)
+        except StoreError:  # a join is whole or it is none
+            await self.ended(connection)
+            raise
         finally:
             hub.coming -= 1
             self._fanout.close_if_empty(hub)

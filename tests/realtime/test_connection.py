@@ -1,0 +1,212 @@
+"""One connection: one write for many events, order across a stall and an upgrade, and a budget for what is unread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from chatsys.realtime.engine import Connection, EngineServer
+from chatsys.realtime.frames import Outgoing, event
+from chatsys.realtime.websocket import POLICY
+from chatsys.wire.events import Error
+
+BUDGET = 10_000
+
+
+class Socket:
+    """Stands for a WebSocket: notes each write; ``held`` is what its transport could not send."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.stalled = False
+        self.closing = False
+        self.held = 0
+        self.close_code = 0
+        self.receiver: Any = None
+        self.wire = self
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+    def waiting(self) -> int:
+        return self.held
+
+    def close(self, code: int, reason: str) -> None:
+        self.closing, self.close_code = True, code
+
+    def is_reading(self) -> bool:
+        return True
+
+
+class Handled:
+    """What the engine hands on."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str | bytes]] = []
+        self.ended = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def messages(self, connection: Connection, batch: list[str | bytes]) -> None:
+        await self.gate.wait()
+        self.batches.append(batch)
+
+    async def end(self, connection: Connection) -> None:
+        self.ended += 1
+
+
+@pytest.fixture
+def handled() -> Handled:
+    return Handled()
+
+
+@pytest.fixture
+def connection(handled: Handled) -> Connection:
+    server = EngineServer(byte_budget=BUDGET, handle_messages=handled.messages, handle_end=handled.end)
+    connection = Connection(server, "sid")
+    server.sockets["sid"] = connection
+    connection.connected = True
+    return connection
+
+
+@pytest.fixture
+def socket(connection: Connection) -> Socket:
+    socket = Socket()
+    connection.adopt(socket)  # type: ignore[arg-type]
+    return socket
+
+
+def out(text: str) -> Outgoing:
+    return event("error", Error(message=text))
+
+
+async def turn() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_events_of_one_turn_of_the_loop_leave_in_one_write(connection: Connection, socket: Socket) -> None:
+    events = [out(f"{number}") for number in range(3)]
+    for one in events:
+        connection.push(one)
+    await turn()
+    assert socket.writes == [b"".join(one.frame for one in events)]
+
+
+async def test_what_waits_for_a_stalled_socket_leaves_in_order_when_it_reads_again(
+    connection: Connection, socket: Socket
+) -> None:
+    socket.stalled = True
+    events = [out(f"{number}") for number in range(5)]
+    for one in events:
+        connection.push(one)
+        await turn()
+    assert socket.writes == []
+    socket.stalled = False
+    connection.writable()
+    assert socket.writes == [b"".join(one.frame for one in events)]
+    assert connection.unread() == 0
+
+
+async def test_a_socket_with_more_than_its_budget_unread_is_closed_with_a_reason(
+    connection: Connection, socket: Socket, handled: Handled
+) -> None:
+    socket.stalled, socket.held = True, BUDGET - 100
+    connection.push(out("x" * 200))
+    assert not connection.closing
+    connection.push(out("one too many"))
+    assert (connection.closing, connection.reason, socket.close_code) == (True, "slow reader", POLICY)
+    assert connection.unread() <= BUDGET
+    await turn()
+    assert handled.ended == 1
+    assert "sid" not in connection.server.sockets
+
+
+async def test_a_burst_in_one_turn_does_not_cost_a_good_reader_its_connection(
+    connection: Connection, socket: Socket
+) -> None:
+    for _ in range(20):
+        connection.push(out("x" * 2000))
+    await turn()
+    assert not connection.closing
+    assert sum(map(len, socket.writes)) > 20 * 2000
+
+
+async def test_a_history_that_was_asked_for_does_not_count_once(connection: Connection, socket: Socket) -> None:
+    socket.stalled = True
+    connection.push(out("x" * 3 * BUDGET), asked=True)
+    connection.push(out("live"))
+    assert not connection.closing
+    connection.push(out("x" * 3 * BUDGET), asked=True)
+    connection.push(out("asked for too much"))
+    assert connection.closing
+
+
+async def test_a_poll_takes_at_most_sixteen_packets_in_order_and_waits_when_there_are_none(
+    connection: Connection,
+) -> None:
+    for number in range(20):
+        connection.push(out(f"{number}"))
+    first, second = await connection.poll(), await connection.poll()
+    texts = [json.loads(packet.encode()[2:])[1]["message"] for packet in first + second]
+    assert (len(first), texts) == (16, [f"{number}" for number in range(20)])
+    waiting = asyncio.create_task(connection.poll())
+    await turn()
+    assert not waiting.done()
+    connection.push(out("late"))
+    assert [packet.encode() for packet in await waiting] == [out("late").payload.decode()]
+
+
+async def test_a_second_poll_ends_the_first(connection: Connection) -> None:
+    first = asyncio.create_task(connection.poll())
+    await turn()
+    second = asyncio.create_task(connection.poll())
+    await turn()
+    assert [packet.encode() for packet in first.result()] == ["6"]
+    connection.push(out("x"))
+    assert len(await second) == 1
+
+
+async def test_what_waits_for_a_poll_leaves_by_the_websocket_after_an_upgrade(connection: Connection) -> None:
+    connection.push(out("before"))
+    connection.upgrading = True
+    connection.push(out("between"))
+    assert [packet.encode() for packet in await connection.poll()] == ["6"]
+    socket = Socket()
+    connection.adopt(socket)  # type: ignore[arg-type]
+    connection.push(out("after"))
+    await turn()
+    assert b"".join(socket.writes) == b"".join(out(text).frame for text in ("before", "between", "after"))
+
+
+async def test_messages_are_handled_in_order_and_before_the_end(
+    connection: Connection, socket: Socket, handled: Handled
+) -> None:
+    handled.gate.clear()
+    connection.received("4one")
+    await turn()
+    for text in ("4two", "4three", "3"):
+        connection.received(text)
+    connection.received("1")
+    connection.received("4after the end")
+    await turn()
+    assert handled.ended == 0
+    handled.gate.set()
+    await turn()
+    assert (handled.batches, handled.ended) == ([["one"], ["two", "three"]], 1)
+
+
+async def test_a_failing_handler_does_not_stop_the_next_messages(connection: Connection, handled: Handled) -> None:
+    async def fails(connection: Connection, batch: list[str | bytes]) -> None:
+        handled.batches.append(batch)
+        raise RuntimeError("the handler's own fault")
+
+    connection.server.handle_messages = fails
+    connection.received("4one")
+    await turn()
+    connection.received("4two")
+    await turn()
+    assert handled.batches == [["one"], ["two"]]
