@@ -24,7 +24,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[int, ...]
     idle_connections: int
     stretch: float
-    """Seconds that one measurement at the doors takes (a load level, a fan-out size)."""
+    """Seconds that one measurement of real time takes (a load level, a fan-out size)."""
+    stretches: int = 2
+    """How often each is repeated."""
     least_calls: int = 5
     most_calls: int = 2000
 
@@ -52,7 +54,7 @@ PROFILES = {
             messages=500_000,
             rounds=10,
             turn=0.15,
-            growth=(1_000, 10_000, 100_000, 1_000_000),
+            growth=(100, 1_000, 10_000, 100_000),
             growth_rounds=4,
             growth_turn=0.1,
             senders=(1, 16, 64, 256),
@@ -73,6 +75,7 @@ PROFILES = {
             members=(1, 10, 100, 500, 2_000),
             idle_connections=1_000,
             stretch=5.0,
+            stretches=6,
         ),
     )
 }

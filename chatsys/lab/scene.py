@@ -21,6 +21,7 @@ class Scene:
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
         self.process = process
+        self.finished = False
 
     async def ready(self) -> None:
         """Wait until it says that it is."""
@@ -40,6 +41,7 @@ class Scene:
         if not line:
             raise OperatorError(f"The crowd of {self.name} failed; its last words stand above.")
         found: dict[str, Any] = msgspec.json.decode(line)
+        self.finished = True
         return found
 
     async def _line(self) -> bytes:
@@ -60,12 +62,13 @@ async def scene(name: str, url: str, **parameters: object) -> AsyncIterator[Scen
         start_new_session=True,
     )
     assert process.stdin is not None
+    playing = Scene(name, process)
     try:
         process.stdin.write(msgspec.json.encode({"scene": name, "url": url, **parameters}) + b"\n")
         await process.stdin.drain()
-        yield Scene(name, process)
+        yield playing
     finally:
-        if process.returncode is None:
+        if process.returncode is None and not playing.finished:
             process.kill()
         await process.wait()
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+import numpy as np
 import pytest
 
+from chatsys.lab import statistics
 from chatsys.lab.filling import fill_messages, fill_users
 from chatsys.lab.machine import generator_reasons
 from chatsys.lab.synthetic import Synthetic
@@ -110,6 +113,28 @@ async def test_a_message_that_the_store_forgets_is_noticed(memory_store):
     lossy = Operation(operation.draw, forgotten, operation.check, operation.audit)
     with pytest.raises(WrongAnswer, match="each message in the store"):
         await take(lossy, Order(operation="send_message", seconds=0, least=1))
+
+
+async def test_a_store_that_is_slowed_by_two_tenths_of_a_millisecond_is_called_slower(memory_store):
+    rows = Synthetic(200, 1000, 1)
+    await fill_users(memory_store, rows)
+    usual = stores.operations(memory_store, rows)["find_user_by_id"]
+
+    async def slowed(argument):
+        until = time.perf_counter_ns() + 200_000
+        while time.perf_counter_ns() < until:
+            pass
+        return await usual.call(argument)
+
+    slow = Operation(usual.draw, slowed, usual.check)
+    taken = {"usual": [], "slow": []}
+    for number in range(4):
+        for name, operation in (("usual", usual), ("slow", slow)):
+            turn = await take(operation, Order(operation="x", seconds=0, least=100, seed=number))
+            taken[name].append(np.array(turn.nanoseconds) / 1000)
+    assert statistics.compare(statistics.pooled(taken["slow"]), statistics.pooled(taken["usual"]))[0] == "slower"
+    _, interval = statistics.ratio(taken["slow"], taken["usual"], seed=1)
+    assert interval.low > statistics.FACTOR
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from chatsys.lab.servers import ServerProcess, chat_server, stock_server
 from chatsys.lab.stage import Experiment, Stage
 
 STOCK = "stock python-socketio"
-_ROUNDS = 3
 _STOCK_RATE = 40_000  # deliveries a second that a turn is sized for
 _CROWD = 500
 _TEXT = 10_000  # bytes of a message to slow readers
@@ -47,7 +46,7 @@ async def fanout(stage: Stage, taking: Servers) -> None:
         stage.step(f"fan-out to {members}")
         messages = int(np.clip(_STOCK_RATE * stage.profile.stretch / members, 20, 1_000))
         rates: dict[str, list[float]] = {name: [] for name in taking}
-        for name, server in _turns(taking):
+        for name, server in _turns(stage, taking):
             got = await played("fanout", server.url, members=members, messages=messages)
             _audit(stage, got, f"fan-out to {members} on {name}")
             rates[name].append(got["deliveries"] / got["seconds"])
@@ -62,7 +61,7 @@ async def senders(stage: Stage, taking: Servers) -> None:
         rates: dict[str, list[float]] = {name: [] for name in taking}
         middles: dict[str, list[float]] = {name: [] for name in taking}
         tails: dict[str, list[float]] = {name: [] for name in taking}
-        for name, server in _turns(taking):
+        for name, server in _turns(stage, taking):
             got = await played("senders", server.url, senders=number, seconds=stage.profile.stretch)
             _audit(stage, got, f"{number} senders on {name}")
             if got["stored"] != got["sent"]:
@@ -154,10 +153,10 @@ async def storm(stage: Stage, taking: Servers) -> None:
         _point(stage, "storm", name, members, "seconds until settled", [got["settled_seconds"]], "s")
 
 
-def _turns(taking: Servers) -> list[tuple[str, ServerProcess]]:
+def _turns(stage: Stage, taking: Servers) -> list[tuple[str, ServerProcess]]:
     """A B C, C B A, …"""
     line = list(taking.items())
-    return [turn for number in range(_ROUNDS) for turn in (line if number % 2 == 0 else line[::-1])]
+    return [turn for number in range(stage.profile.stretches) for turn in (line if number % 2 == 0 else line[::-1])]
 
 
 async def _probed(stage: Stage, server: ServerProcess, name: str) -> list[float]:
