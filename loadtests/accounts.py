@@ -58,11 +58,9 @@ class Accounts:
         self._host = host
         self._path = path
         self._accounts: list[Account] = []
-        self._taken = 0
 
     def prepare(self, count: int) -> None:
         """Have at least ``count`` accounts: those of the file that still work, and new ones. Raises RestError."""
-        self._taken = 0
         self._accounts = self._still_working()
         lacking = count - len(self._accounts)
         if lacking <= 0:
@@ -75,12 +73,11 @@ class Accounts:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(msgspec.json.encode(_File(self._host, self._accounts)))
 
-    def take(self) -> Account:
-        """An account that no other user of this process has. Raises RestError if one had to be made and was not."""
-        self._taken += 1
-        if self._taken > len(self._accounts):
-            self._accounts.append(self._register(self._taken))
-        return self._accounts[self._taken - 1]
+    def of(self, number: int) -> Account:
+        """The account of user ``number`` of this process. Raises RestError if it had to be made and was not."""
+        while number >= len(self._accounts):
+            self._accounts.append(self._register(number))
+        return self._accounts[number]
 
     def some(self, number: int) -> Account:
         """One of the accounts, whoever has it: to look at."""

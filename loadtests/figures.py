@@ -74,6 +74,7 @@ class Figures:
         show_decimals()
         # Before Locust's own listener of the same event exists, so that it finds the flushed figures.
         environment.events.report_to_master.add_listener(self._on_report)
+        environment.events.test_stop.add_listener(self._on_report)
         gevent.spawn(self._keep_flushing)
 
     def _on_report(self, **_: Any) -> None:

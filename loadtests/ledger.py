@@ -242,7 +242,7 @@ class Ledger:
     """The books of this process."""
 
     def __init__(self) -> None:
-        self.open(secrets.token_hex(3))
+        self.open("")
 
     def open(self, run: str) -> None:
         """Begin a run with empty books; all processes of a run share its name."""

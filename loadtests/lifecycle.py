@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -161,8 +162,8 @@ class Lifecycle:
         options = self.environment.parsed_options
         RUN.begin()
         if not self.is_worker:
-            RUN.ledger = type(RUN.ledger)()
-            options.load_run = RUN.ledger.run
+            self.environment.process_exit_code = None
+            options.load_run = secrets.token_hex(3)
             options.load_users = max(int(options.num_users or 0), self.runner.target_user_count)
             options.load_workers = self.runner.worker_count
         RUN.ledger.open(options.load_run)
@@ -366,9 +367,10 @@ class Lifecycle:
 def drain() -> tuple[Books, Measurements, dict[str, int], int]:
     """Wait for what is under way, close all connections, and give what this process knows."""
     _wait_until(lambda: not RUN.pending, DRAIN)
-    for token, user in list(RUN.pending.items()):
+    while RUN.pending:
+        token, room = RUN.pending.popitem()
         FIGURES.failure("ack", "send-message", f"no acknowledgement {DRAIN:g} s after the last send")
-        user.member.room.unconfirmed(token)
+        room.unconfirmed(token)
     _wait_until(RUN.ledger.settled, DRAIN)
     gevent.sleep(0.5)  # a doubled or unasked-for push that comes last is seen too
     books = RUN.ledger.close()

@@ -53,7 +53,8 @@ class ChatUser(SocketIOUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.index = RUN.next_index()
+        self.number = RUN.take_number()
+        self.index = RUN.index_of(self.number)
         self.member: Member | None = None
         self.account: accounts.Account | None = None
         self.room = ""
@@ -86,7 +87,7 @@ class ChatUser(SocketIOUser):
 
     def arrive(self) -> accounts.Account:
         """An account made beforehand; in a login storm its owner logs in with the password first."""
-        account = RUN.accounts.take()
+        account = RUN.accounts.of(self.number)
         if RUN.storm:
             credentials = {"username": account.username, "password": accounts.PASSWORD}
             content = RUN.rest.timed("POST", "/api/auth/login", "/api/auth/login", credentials)
@@ -151,6 +152,7 @@ class ChatUser(SocketIOUser):
             return
         self.leave()
         self.io.disconnect()
+        RUN.release_number(self.number)
 
     # -- what comes in
 
@@ -205,10 +207,11 @@ class ChatUser(SocketIOUser):
         sent = now()
         RUN.watch.start_of_send((sent - intended) / 1e6)
         room, token, payload = self._message(intended, sent)
-        RUN.pending[token] = self
+        RUN.pending[token] = room
 
         def then(answer: Acknowledged | SocketIOError) -> None:
-            del RUN.pending[token]
+            if RUN.pending.pop(token, None) is None:  # given up at the end of the run
+                return
             if isinstance(answer, Acknowledged):
                 self._answered(room, token, intended, sent, answer)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING
 
 from loadtests.ledger import Ledger
@@ -9,6 +10,7 @@ from loadtests.validity import Watch
 
 if TYPE_CHECKING:
     from loadtests.accounts import Accounts
+    from loadtests.ledger import Room
     from loadtests.personas import ChatUser
     from loadtests.rest import Rest
 
@@ -43,14 +45,25 @@ class Run:
         self.untimed: dict[str, int] = {}
         self.present: list[ChatUser] = []
         self.lingering: list[ChatUser] = []
-        self.pending: dict[str, ChatUser] = {}
-        self._index = 0
+        self.pending: dict[str, Room] = {}
+        self._numbers = 0
+        self._free: list[int] = []
 
-    def next_index(self) -> int:
-        """A number for a new user, different in all processes of the run and without gaps."""
-        number, workers = self.worker
-        self._index += 1
-        return (self._index - 1) * workers + number
+    def take_number(self) -> int:
+        """The lowest number that no user of this process has, from 0."""
+        if self._free:
+            return heapq.heappop(self._free)
+        self._numbers += 1
+        return self._numbers - 1
+
+    def release_number(self, number: int) -> None:
+        """The user of that number has gone: the next one takes its place, so that rooms stay full."""
+        heapq.heappush(self._free, number)
+
+    def index_of(self, number: int) -> int:
+        """A user's number among all processes of the run, without gaps."""
+        own, workers = self.worker
+        return number * workers + own
 
     def count(self, name: str) -> None:
         """Something was sent that nobody times."""

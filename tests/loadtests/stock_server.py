@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import socketio
 
@@ -56,6 +57,13 @@ async def ask(sid: str) -> object:
     """Ask the client, which must acknowledge."""
     await io.call("question", {"why": True}, to=sid, timeout=5)
     return "asked and answered"
+
+
+@io.event
+async def buy(sid: str, _order: object) -> str:
+    """Tell the buyer a price, and take the order."""
+    await io.emit("price", {"sentAt": time.time() * 1000}, to=sid)
+    return "sold"
 
 
 @io.event
