@@ -14,6 +14,8 @@ machine         what the run ran on, and whether it was quiet enough to be belie
 record          result.json and the samples beside it
 claims          the guide's promises, and the rules that judge them
 compare         what changed between two runs
+loadtest        a server, Locust against it, counters beside it, and a verdict (chatsys loadtest)
+loadcounters    what the server and PostgreSQL did meanwhile, each second
 report          pages, tables and pictures
 ==============  ======================================================================
 """
