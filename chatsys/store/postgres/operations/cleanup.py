@@ -28,7 +28,8 @@ _COUNT_SESSIONS = f"SELECT count(*), coalesce(sum(size), 0) FROM ({_DEAD_SESSION
 _END_SESSIONS = f"""
 WITH dead AS MATERIALIZED ({_DEAD_SESSIONS} LIMIT %(batch)s),
 ended AS (
-    SELECT count(*) FROM end_sessions(ARRAY(SELECT session_id FROM dead), date_trunc('milliseconds', now()))
+    SELECT count(*) FROM end_sessions(ARRAY(SELECT session_id FROM dead),
+                                      ARRAY(SELECT date_trunc('milliseconds', now()) FROM dead))
 )
 SELECT (SELECT * FROM ended), (SELECT coalesce(sum(size), 0) FROM dead)
 """  # noqa: S608
