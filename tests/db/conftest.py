@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from unittest import mock
 
@@ -22,12 +21,13 @@ import psycopg
 import pytest
 
 from chatsys.cli import main
+from chatsys.resources import database_dir
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, fingerprint
 
 KILLS = int(os.environ.get("CHATSYS_TEST_KILLS", "2"))
 """How often each killed command is killed; more makes the same tests a longer search."""
 
-ORIGINAL = Path(__file__).with_name("original.sql")
+ORIGINAL = database_dir() / "original.sql"
 
 
 class Server(Protocol):

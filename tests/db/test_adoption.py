@@ -9,11 +9,14 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from chatsys.chat.passwords import Passwords
+from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import TABLES, current_version, upgrade
 from chatsys.store.postgres.operations.invariants import broken_invariants
 from chatsys.store.postgres.operations.setup import initialise
 from chatsys.store.postgres.operations.tools import reading_tools
+from tests.contract.conftest import Cast
 from tests.db.conftest import KILLS, Server, chatsys, content, killed, moments, rows, run, seconds_of, started
 
 Fill = Callable[[int], str]
@@ -201,3 +204,28 @@ def test_killed_at_any_moment_it_can_be_run_again(server: Server, original: Fill
 def messages_of(url: str) -> list[tuple[object, ...]]:
     """Every message's row."""
     return rows(url, "SELECT message_id, user_id, message_text, created_at, seq FROM messages ORDER BY message_id")
+
+
+@pytest.mark.parametrize(("username", "password"), [("user_2", "secret-a"), ("user_3", "secret-b")])
+async def test_users_log_in_with_their_old_passwords(original: Fill, username: str, password: str) -> None:
+    url = original(10)
+    initialise(url)
+    async with open_store(url, StoreOptions(pool_size=2)) as store:
+        for name in (username, f"{username.replace('_', '')}@EXAMPLE.org"):
+            user = await (store.user_by_email(name) if "@" in name else store.user_by_name(name))
+            assert user is not None
+            with Passwords() as passwords:
+                assert await passwords.matches(password, user.password_hash)
+                assert not await passwords.matches("another", user.password_hash)
+
+
+async def test_the_history_is_served_in_order_and_goes_on(original: Fill) -> None:
+    url = original(3_000)
+    initialise(url)
+    async with open_store(url, StoreOptions(pool_size=2)) as store:
+        cast = Cast(store)
+        found = await store.messages_since("general", 0, 1_000)
+        assert [message.seq for message in found] == list(range(1, 301))
+        assert [message.at for message in found] == sorted(message.at for message in found)
+        posted = await cast.post(cast.guest("new"), "general", "after the move")
+        assert posted.seq == 301

@@ -1,6 +1,6 @@
 -- The database of the original Node.js backend, as its operators have it: seven tables of chat, ten further ones,
 -- its views, functions and triggers, and the dirt that years leave behind.
--- psql variables: messages (how many).
+-- Tests and the laboratory adopt it. ":messages" stands for how many messages.
 
 SET client_min_messages = warning;
 

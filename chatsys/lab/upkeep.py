@@ -1,0 +1,119 @@
+"""What an operator waits for, beside the bare statement that moves the same rows: adopting a database, cleaning one.
+
+Each function makes databases of its own on the server and drops them, takes turns between the two sides, and gives one
+pair of seconds a round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import msgspec
+import psycopg
+
+from chatsys.errors import OperatorError
+from chatsys.resources import database_dir
+from chatsys.store.postgres.operations.backup import scratch_database
+from chatsys.store.postgres.operations.cleanup import cleanup
+from chatsys.store.postgres.operations.setup import initialise
+
+_FILL = """
+INSERT INTO users (username, email, password, display_name, avatar) VALUES ('ann', 'ann@example.org', '', 'Ann', '');
+INSERT INTO messages (guest_id, guest_name, room_id, message_text, created_at, seq)
+SELECT 'guest', 'guest', room_id, 'a message of a usual length, number ' || i,
+       now() - i * interval '60 days' / {rows}, {rows} - i
+FROM rooms, generate_series(0, {rows} - 1) i WHERE room_name = 'general';
+UPDATE rooms SET last_seq = {rows} WHERE room_name = 'general';
+INSERT INTO message_deliveries (message_id, user_id) SELECT m.message_id, u.user_id FROM messages m, users u;
+INSERT INTO message_reads (message_id, user_id) SELECT m.message_id, u.user_id FROM messages m, users u;
+"""
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One round: seconds that the operation took, and the bare statement for the same rows."""
+
+    seconds: float
+    floor_seconds: float
+    rows: int
+
+
+def adoption(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
+    """Adopt the original backend's database; the floor is a COPY of its messages into a bare table.
+
+    Raises OperatorError if a message is missing afterwards.
+    """
+    text = (database_dir() / "original.sql").read_text(encoding="utf-8").replace(":messages", str(messages))
+    for _ in range(rounds):
+        with scratch_database(server_url) as url:
+            _run(url, text)
+            before = _count(url)
+            seconds = _seconds(initialise, url)
+            _expect(_count(url), before)
+            yield Turn(seconds=seconds, floor_seconds=_copy_seconds(url), rows=before)
+
+
+def clean_up(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
+    """Clean up the older half of the messages with their receipts; the floor is one DELETE and VACUUM of the same."""
+    text = _FILL.format(rows=messages)
+    for _ in range(rounds):
+        with _filled(server_url, text) as ours, _filled(server_url, text) as bare:
+            seconds, floor = _seconds(_clean, ours), _seconds(_delete, bare)
+            _expect(_count(ours), _count(bare))
+            yield Turn(seconds=seconds, floor_seconds=floor, rows=messages - _count(bare))
+
+
+@contextmanager
+def _filled(server_url: str, text: str) -> Iterator[str]:
+    with scratch_database(server_url) as url:
+        initialise(url)
+        _run(url, text)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM (ANALYZE)")
+        yield url
+
+
+def _clean(url: str) -> None:
+    cleanup(url, sessions_older_than=None, messages_older_than=timedelta(days=30))
+
+
+def _delete(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DELETE FROM messages WHERE created_at < now() - interval '30 days'")
+        connection.execute("VACUUM (ANALYZE) messages, message_reads, message_deliveries")
+
+
+def _copy_seconds(url: str) -> float:
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        with cursor.copy("COPY messages TO STDOUT (FORMAT binary)") as copy:
+            rows = b"".join(copy)
+        cursor.execute("CREATE TABLE bare (LIKE messages)")
+        started = time.monotonic()
+        with cursor.copy("COPY bare FROM STDIN (FORMAT binary)") as copy:
+            copy.write(rows)
+        connection.commit()
+        return time.monotonic() - started
+
+
+def _run(url: str, text: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(text.encode())
+
+
+def _count(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT count(*) FROM messages").fetchone()
+        return int(row[0]) if row else 0
+
+
+def _seconds(work: Callable[[str], object], url: str) -> float:
+    started = time.monotonic()
+    work(url)
+    return time.monotonic() - started
+
+
+def _expect(found: int, wanted: int) -> None:
+    if found != wanted:
+        raise OperatorError(f"There are {found} messages where {wanted} were expected.")
