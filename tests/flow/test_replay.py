@@ -51,30 +51,40 @@ async def test_those_who_come_and_go_under_traffic_miss_nothing_and_get_nothing_
     server: Server, connect: Connect, room: str, transports: list[str]
 ) -> None:
     senders = [await connect(room=room) for _ in range(3)]
-    total = 300
+    enough = asyncio.Event()
+    sent = 0
 
     async def talk(sender: Client) -> None:
-        for number in range(total // 3):
-            await sender.emit("send-message", {"message": f"{number}"})
-            if number % 7 == 0:
-                await asyncio.sleep(0.01)
+        nonlocal sent
+        while not enough.is_set():
+            for _ in range(7):
+                await sender.emit("send-message", {"message": "x"})
+                sent += 1
+            await asyncio.sleep(0.1)
+
+    async def visit(seen: list[int], event: str) -> None:
+        async with Client(server.url, transports) as client:
+            await client.join(room, since=len(seen))
+            await client.want(event)
+            await client.settle()
+            for name, payload in client.diary:
+                if name == "message-history":
+                    seen += [message["seq"] for message in payload]
+                elif name == "receive-message":
+                    seen.append(payload["seq"])
 
     async def come_and_go() -> list[int]:
         seen: list[int] = []
-        while len(seen) < total:
-            async with Client(server.url, transports) as client:
-                await client.join(room, since=len(seen))
-                await client.want("receive-message" if len(seen) < total // 2 else "message-history")
-                await client.settle()
-                for name, payload in client.diary:
-                    if name == "message-history":
-                        seen += [message["seq"] for message in payload]
-                    elif name == "receive-message":
-                        seen.append(payload["seq"])
+        for _ in range(4):
+            await visit(seen, "receive-message")
         return seen
 
     talking = asyncio.gather(*[talk(sender) for sender in senders])
     visitors = await asyncio.gather(*[come_and_go() for _ in range(3)])
+    enough.set()
     await talking
+    await senders[0].want("receive-message", sent)
     for seen in visitors:
-        assert seen == list(range(1, total + 1))
+        while len(seen) < sent:
+            await visit(seen, "message-history")
+        assert seen == list(range(1, sent + 1))
