@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from chatsys.lab.contestant import Contestant
 from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Sampled
-from chatsys.lab.turns import Order
+from chatsys.lab.turns import Order, Turn
 
 WARM_UP = 0.25
 """The warm-up takes this share of a turn."""
 
 
+class TakesTurns(Protocol):
+    """Whatever can be given turns. ``store`` is its name in the record, ``size`` how many users it holds."""
+
+    @property
+    def store(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    async def turn(self, order: Order) -> Turn:
+        """Take one."""
+        ...
+
+
 async def interleaved(
-    contestants: Sequence[Contestant],
+    contestants: Sequence[TakesTurns],
     order: Order,
     rounds: int,
     keep: Callable[[Sampled], None],

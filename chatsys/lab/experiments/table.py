@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from chatsys.lab import statistics
+from chatsys.lab import pgbench, statistics
 from chatsys.lab.record import Floor, Operation, Ratio
-from chatsys.lab.runner import closed, interleaved
+from chatsys.lab.runner import TakesTurns, closed, interleaved
 from chatsys.lab.stage import Experiment, Stage
 from chatsys.lab.workloads.operation import NOOP, TABLE
 
@@ -37,7 +37,10 @@ async def perform(stage: Stage) -> None:
         for name in _operations(stage):
             stage.step(name)
             order = closed(profile, name, stage.seed)
-            await interleaved([*subjects, *floors], order, profile.rounds, stage.keep)
+            taking: list[TakesTurns] = [*subjects, *floors]
+            if "postgresql" in stage.stores and name in pgbench.OPERATIONS:
+                taking.append(pgbench.Pgbench(stage.database(rows), rows))
+            await interleaved(taking, order, profile.rounds, stage.keep)
         for name in _crowded(stage):
             stage.step(f"{name}, {CROWD} at a time")
             order = closed(profile, name, stage.seed, CROWD)
@@ -84,8 +87,10 @@ def record_operation(stage: Stage, name: str, depth: str, size: int) -> None:
 def _record_floors(stage: Stage, name: str) -> None:
     if name == NOOP:
         return
-    for store in stage.stores:
-        floor, kind = FLOORS[store]
+    floors = [(store, *FLOORS[store]) for store in stage.stores]
+    if "postgresql" in stage.stores and name in pgbench.OPERATIONS:
+        floors.append(("postgresql", pgbench.NAME, pgbench.NAME))
+    for store, floor, kind in floors:
         below = stage.rounds("table", name, floor, DEPTH, stage.profile.users)
         value, interval = statistics.ratio(
             stage.rounds("table", name, store, DEPTH, stage.profile.users), below, stage.seed
