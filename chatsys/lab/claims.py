@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from chatsys.lab.record import SAMPLES, Fit, Judgement, Operation, Result
+from chatsys.lab.record import RESULT, SAMPLES, Fit, Judgement, Operation, Result
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND
 
 HOLDS, CONDITIONS, FAILS, UNKNOWN = "holds", "holds with conditions", "does not hold", "not measured"
+VERDICTS = (FAILS, CONDITIONS, HOLDS, UNKNOWN)
+"""In the order in which a report shows them."""
 LINEAR = 0.7
 """An exponent's interval above this: the time grows about as the size does."""
 FLAT = 0.3
@@ -28,13 +30,13 @@ Finding = tuple[str, str]
 
 
 class Claim(NamedTuple):
-    """One promise. ``samples`` says which rows of the samples file are its evidence."""
+    """One promise. ``evidence`` says where what was measured lies."""
 
     name: str
     promise: str
     rule: str
     judge: Callable[[Result], Finding | None]
-    samples: str
+    evidence: str
 
 
 def judge(result: Result) -> list[Judgement]:
@@ -49,7 +51,7 @@ def judge(result: Result) -> list[Judgement]:
                 rule=claim.rule,
                 measured=measured,
                 verdict=verdict,
-                samples=f"{SAMPLES}: {claim.samples}",
+                samples=claim.evidence,
             )
         )
     return found
@@ -153,7 +155,7 @@ def _backup(result: Result) -> Finding | None:
     found = {count.metric: count.value for count in result.counts if count.subject == "backup"}
     if not found:
         return None
-    measured = ", ".join(f"{metric}: {value:,.1f}" for metric, value in found.items())
+    measured = ", ".join(f"{metric} {value:,.3g}" for metric, value in found.items())
     return (HOLDS if found.get("tables that differ", 1) == 0 else FAILS), f"Dumped and restored: {measured}."
 
 
@@ -209,44 +211,44 @@ _FASTER = " and it is not slower than memory (rank test and a factor of 1.05)"
 CLAIMS: tuple[Claim, ...] = (
     Claim("find_user", "Find a user: ~1 ms in memory, ~0.5 ms in PostgreSQL.",
           _TIME_RULE.format(0.5, _FASTER, "the first of ", _CROWD),
-          _time_promise(FIND_BY_ID, 500, faster=True), "operation find_user_by_id"),
+          _time_promise(FIND_BY_ID, 500, faster=True), f"{SAMPLES}: operation find_user_by_id"),
     Claim("recent_messages", "Get 100 messages: ~2 ms in memory, ~1 ms in PostgreSQL.",
           _TIME_RULE.format(1, _FASTER, "the first of ", _CROWD),
-          _time_promise(RECENT, 1_000, faster=True), "operation recent_messages"),
+          _time_promise(RECENT, 1_000, faster=True), f"{SAMPLES}: operation recent_messages"),
     Claim("mark_read", "Mark a message read: ~1 ms in memory, ~2 ms in PostgreSQL (a transaction).",
           _TIME_RULE.format(2, "", "", _CROWD),
-          _time_promise(MARK_READ, 2_000, faster=False), "operation mark_read"),
+          _time_promise(MARK_READ, 2_000, faster=False), f"{SAMPLES}: operation mark_read"),
     Claim("search_users", "Search users: O(n) in memory, O(log n) in PostgreSQL.",
           f"Over {DECADES} sizes a decade apart: holds if the fitted exponent's interval lies above {LINEAR} in memory"
           f" and below {FLAT} in PostgreSQL; with conditions if only the latter.",
-          _search_growth, "experiment growth, operation search_users"),
+          _search_growth, f"{SAMPLES}: experiment growth, operation search_users"),
     Claim("persistence", "Data persistence: no in memory, yes in PostgreSQL.",
           "After SIGKILL in mid-traffic, of the server and of PostgreSQL: holds if PostgreSQL misses no acknowledged"
           " message and memory misses all.",
-          _persistence, "counts in result.json"),
+          _persistence, f"{RESULT}: counts"),
     Claim("users", "Users: limited by RAM in memory, millions possible in PostgreSQL.",
           f"Holds if reads were measured up to {MANY_USERS:,} users and their exponents' intervals lie below {FLAT};"
           " with conditions if up to fewer, four sizes a decade apart.",
-          _room("user", (FIND_BY_ID, FIND_BY_NAME)), "experiment growth"),
+          _room("user", (FIND_BY_ID, FIND_BY_NAME)), f"{SAMPLES}: experiment growth"),
     Claim("messages", "Messages: limited by RAM in memory, unlimited in PostgreSQL (with clean-up).",
           f"At best with conditions, since a disk ends too: the page's exponent must have its interval below {FLAT}"
           " over four sizes a decade apart, and bytes a message are stated.",
-          _room("message", (RECENT,)), "experiment growth"),
+          _room("message", (RECENT,)), f"{SAMPLES}: experiment growth"),
     Claim("queries", "Queries: O(n) linear in memory, O(log n) with indexes in PostgreSQL.",
           f"As search_users, for every read. Holds only if all are linear in memory (above {LINEAR}); with conditions"
           f" if all are flat in PostgreSQL (below {FLAT}).",
-          _all_growth, "experiment growth"),
+          _all_growth, f"{SAMPLES}: experiment growth"),
     Claim("multi_server", "Several servers can share one PostgreSQL.",
           "Holds if members on two servers get each message of one room once, in sequence.",
-          _servers, "counts in result.json"),
+          _servers, f"{RESULT}: counts"),
     Claim("backup", "Easy backup and restore.",
           "Holds if a restored dump of the loaded database has the same checksum of each table.",
-          _backup, "counts in result.json"),
+          _backup, f"{RESULT}: counts"),
     Claim("clients", "No client-side changes.",
           "Holds if one client performs every operation at the doors of both stores, and each answer is right.",
-          _same_client, "depths http and socket"),
+          _same_client, f"{SAMPLES}: depths http and socket"),
     Claim("concurrency", "Thousands of concurrent users.",
           f"Holds if {MANY_SOCKETS:,} clients in one room get each message once, in sequence; with conditions from"
           f" {SOME_SOCKETS:,} on.",
-          _crowd, "points in result.json"),
+          _crowd, f"{RESULT}: points"),
 )  # fmt: skip

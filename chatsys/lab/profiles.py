@@ -45,7 +45,7 @@ PROFILES = {
             growth_turn=0.04,
             senders=(1, 16, 64),
             members=(1, 100),
-            idle_connections=100,
+            idle_connections=300,
             stretch=0.5,
         ),
         Profile(
@@ -59,7 +59,7 @@ PROFILES = {
             growth_turn=0.1,
             senders=(1, 16, 64, 256),
             members=(1, 10, 100, 500),
-            idle_connections=200,
+            idle_connections=500,
             stretch=1.0,
         ),
         Profile(
@@ -73,7 +73,7 @@ PROFILES = {
             growth_turn=0.3,
             senders=(1, 16, 64, 256),
             members=(1, 10, 100, 500, 2_000),
-            idle_connections=1_000,
+            idle_connections=500,
             stretch=5.0,
             stretches=6,
         ),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatsys.lab import statistics
-from chatsys.lab.claims import FAILS, HOLDS
-from chatsys.lab.record import SAMPLES, Point, Result, Sampled
+from chatsys.lab.claims import FAILS, VERDICTS
+from chatsys.lab.record import Point, Result, Sampled
 from chatsys.lab.report.page import Page, Part, Table, Text
 from chatsys.lab.report.pictures import Series, bars, ecdf, lines
 from chatsys.lab.report.tables import TITLES, figure, guide_table, microseconds, times
@@ -69,14 +69,14 @@ def _first(result: Result) -> list[Part]:
 def _verdicts(result: Result) -> list[Part]:
     if not result.claims:
         return []
-    order = sorted(result.claims, key=lambda each: (each.verdict != FAILS, each.verdict == HOLDS))
+    order = sorted(result.claims, key=lambda each: VERDICTS.index(each.verdict))
     rows = [(each.promise, f"**{each.verdict}**", each.measured, each.rule, _link(each.samples)) for each in order]
     return [Table(header=("The guide's promise", "Verdict", "Measured", "Rule, set before the run", "Samples"),
                   rows=rows, align="lllll")]  # fmt: skip
 
 
 def _link(samples: str) -> str:
-    return f"[{samples}]({SAMPLES})" if samples.startswith(SAMPLES) else samples
+    return f"[{samples}]({samples.partition(':')[0]})"
 
 
 def _doors(result: Result) -> list[Part]:
