@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test docs serve lint format notebooks clean
+.PHONY: help bench test docs serve lint format notebooks notebooks-run clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-zA-Z.]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(STAMP) ## Check style, types and import directions
 format: $(STAMP) ## Put the source into the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+notebooks-run: $(STAMP) ## Execute the notebooks in place, from the committed runs
+	$(BIN)/python -m chatsys.analytics.notebooks
 
 notebooks: $(STAMP) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

@@ -5,8 +5,7 @@ All in one style (chatsys.mplstyle). Memory and PostgreSQL keep their colour, ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,15 @@ from chatsys.analytics.formatting import human
 from chatsys.analytics.runs.bench import TITLES
 
 STYLE = Path(__file__).with_name("chatsys.mplstyle")
+_STYLE: Any = mpl.rc_params_from_file(STYLE, use_default_template=False)
 
 _LOOKS: dict[str, dict[str, Any]] = {
     "memory": {"color": "#0072b2", "marker": "o", "linestyle": "-", "label": "memory"},
     "postgresql": {"color": "#d55e00", "marker": "s", "linestyle": "--", "label": "PostgreSQL"},
 }
 _LOOKS["postgres"] = _LOOKS["postgresql"]
-_HATCHES = {"memory": "", "postgresql": "////", "postgres": "////"}
+_LOOKS["asyncpg"] = {"color": "#a6528a", "marker": "^", "linestyle": "-.", "label": "bare asyncpg"}
+_LOOKS["python"] = {"color": "#00805c", "marker": "D", "linestyle": ":", "label": "bare Python"}
 _QUIET = "#5a6470"
 _Text = Callable[[float, object], str]
 
@@ -49,9 +50,8 @@ def _picture(height: float | None = None) -> Callable[[Callable[..., None]], Cal
 def _drawn(draw: Callable[..., None], height: float | None) -> Callable[..., Axes]:
     @wraps(draw)
     def drawn(frame: pd.DataFrame, *, ax: Axes | None = None, **options: Any) -> Axes:
-        with _style():
-            width, usual = mpl.rcParams["figure.figsize"]
-            axes = ax if ax is not None else plt.figure(figsize=(width, height or usual)).add_subplot()
+        axes = ax if ax is not None else _new_axes(height)
+        with mpl.rc_context(_STYLE):
             if frame.empty:
                 axes.set_axis_off()
                 axes.text(0.5, 0.5, "nothing was measured", ha="center", va="center", transform=axes.transAxes)
@@ -62,10 +62,17 @@ def _drawn(draw: Callable[..., None], height: float | None) -> Callable[..., Axe
     return drawn
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    with mpl.rc_context(), plt.style.context(str(STYLE)):
-        yield
+def _new_axes(height: float | None) -> Axes:
+    """An empty Axes on a figure of its own.
+
+    Made outside any rc_context: a first figure chooses the backend, and the end of a context would undo what that sets.
+    """
+    width, usual = _STYLE["figure.figsize"]
+    figure = plt.figure(
+        figsize=(width, height or usual), dpi=_STYLE["figure.dpi"], facecolor="white", layout="constrained"
+    )
+    with mpl.rc_context(_STYLE):
+        return figure.add_subplot()
 
 
 @_picture()
@@ -85,7 +92,7 @@ def operations(frame: pd.DataFrame, axes: Axes, *, depth: str = "store") -> None
     _logarithmic(axes, x=_milliseconds)
     axes.set_xlabel("time of one call (mark: p50, line to p99)")
     axes.set_title("How long an operation takes")
-    _legend(axes)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 @_picture()
@@ -180,7 +187,7 @@ def timeline(frame: pd.DataFrame, axes: Axes, *, title: str = "") -> None:
     _logarithmic(axes, y=_milliseconds)
     axes.set_ylabel("push latency")
     axes.tick_params(labelbottom=False)
-    axes.set_title(title or f"From connect to verdict, turn {frame.attrs.get('turn', 1)}")
+    axes.set_title(title or f"From connect to verdict: {frame.attrs['store']}, turn {frame.attrs['turn']}")
     _legend(axes)
     below.plot(seconds, frame["users"], color="#1c2024", marker="")
     below.set_ylabel("users")

@@ -21,28 +21,34 @@ from chatsys.analytics.runs.bench import (
     samples,
 )
 from chatsys.analytics.runs.comparing import compare_runs
-from chatsys.analytics.runs.files import Run, load_run
-from chatsys.analytics.runs.loadtest import audit, distribution, latency, timeline, turns
+from chatsys.analytics.runs.files import Run, find_run, load_run
+from chatsys.analytics.runs.loadtest import audit, capacity, distribution, latency, timeline, turns
+from chatsys.analytics.runs.making import show_run
+from chatsys.analytics.runs.monitoring import monitored
 
 __all__ = [
     "Run",
     "audit",
+    "capacity",
     "claims",
     "compare_runs",
     "counts",
     "distribution",
     "durability",
+    "find_run",
     "fits",
     "floors",
     "growth",
     "guide_table",
     "latency",
     "load_run",
+    "monitored",
     "operations",
     "persistence",
     "points",
     "ratios",
     "samples",
+    "show_run",
     "timeline",
     "turns",
 ]

@@ -138,9 +138,9 @@ def growth(run: Run) -> pd.DataFrame:
 
 
 def durability(run: Run) -> pd.DataFrame:
-    """The points of the durability ladder: what a commit costs at each step of it."""
+    """The steps of the durability ladder: what each costs, as points with a rate a second."""
     found = points(run)
-    ladder = found[found["experiment"].eq("durability")].reset_index(drop=True)
+    ladder = found[found["experiment"].eq("durability") & found["unit"].eq("1/s")].reset_index(drop=True)
     ladder.attrs = {"run": run.id}
     return ladder
 

@@ -12,17 +12,25 @@ import pandas as pd
 from chatsys.errors import OperatorError
 
 SCHEMA_VERSION = 1
+Kind = Literal["bench", "loadtest", "monitoring"]
+
+_MAKE: dict[Kind, str] = {
+    "bench": "`chatsys bench`",
+    "loadtest": "`chatsys loadtest`",
+    "monitoring": "`python -m chatsys.analytics.recording FOLDER`",
+}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as its result.json tells it. ``kind`` is ``bench`` for the lab's, ``loadtest`` for a load test's.
+    """One run as its result.json tells it. ``kind`` is ``bench`` for the lab's, ``loadtest`` for a load test's,
+    ``monitoring`` for a recording of a monitor.
 
     ``record`` is the whole file; ``reasons`` say why a run is not valid.
     """
 
     folder: Path
-    kind: Literal["bench", "loadtest"]
+    kind: Kind
     id: str
     created_at: pd.Timestamp
     is_valid: bool
@@ -33,6 +41,12 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """What the run ran on."""
         return dict(self.record.get("environment", {}))
+
+    @property
+    def scenario(self) -> str | None:
+        """What the users of a load test did."""
+        found: str | None = self.record.get("plan", {}).get("scenario")
+        return found
 
     @property
     def limitations(self) -> tuple[str, ...]:
@@ -65,28 +79,51 @@ def load_run(path: str | Path) -> Run:
             f"{file} has schema_version {found}; this program reads {SCHEMA_VERSION}.",
             hint="Read it with the version of chatsys that wrote it, or make the run again.",
         )
-    kind: Literal["bench", "loadtest"] = "loadtest" if "turns" in record else "bench"
+    kind: Kind = "loadtest" if "turns" in record else "monitoring" if "frames" in record else "bench"
     return Run(
         folder=file.parent,
         kind=kind,
         id=record["id"],
         created_at=pd.Timestamp(record["created_at"]).tz_convert("UTC"),
-        is_valid=record["verdict"] == "VALID" if kind == "loadtest" else record["valid"] and not record.get("partial"),
+        is_valid=record.get("valid", True) and not record.get("partial") and record.get("verdict", "VALID") == "VALID",
         reasons=_reasons(record, kind),
         record=record,
     )
 
 
-def needs(run: Run, kind: str) -> None:
+def find_run(path: str | Path, kind: Kind, scenario: str | None = None) -> Run:
+    """The run at ``path``, or the newest of this kind in the folders below: of this ``scenario`` if there is one, and
+    valid if there is one.
+
+    Raises OperatorError if there is none.
+    """
+    folder = Path(path)
+    if folder.suffix == ".json" or (folder / "result.json").exists():
+        found = load_run(folder)
+        needs(found, kind)
+        return found
+    below = [run for file in sorted(folder.glob("**/result.json")) if (run := _readable(file)) and run.kind == kind]
+    if not below:
+        raise OperatorError(f"There is no run of {kind} in {folder}.", hint=f"Make one with {_MAKE[kind]}.")
+    return max(below, key=lambda run: (run.scenario == scenario, run.is_valid, run.created_at))
+
+
+def _readable(file: Path) -> Run | None:
+    try:
+        return load_run(file)
+    except (OperatorError, KeyError):
+        return None
+
+
+def needs(run: Run, kind: Kind) -> None:
     """Raise OperatorError if the run is of the other kind."""
     if run.kind != kind:
         raise OperatorError(
-            f"{run.id} is a run of `chatsys {run.kind}`; this needs one of `chatsys {kind}`.",
-            hint=f"Make one with `chatsys {kind}`.",
+            f"{run.id} is a run of {run.kind}; this needs one of {kind}.", hint=f"Make one with {_MAKE[kind]}."
         )
 
 
 def _reasons(record: dict[str, Any], kind: str) -> tuple[str, ...]:
     if kind == "loadtest":
-        return tuple(reason for turn in record["turns"] for reason in turn["reasons"])
+        return tuple(dict.fromkeys(reason for turn in record["turns"] for reason in turn["reasons"]))
     return (*record.get("reasons", ()), *(["interrupted"] if record.get("partial") else []))

@@ -92,6 +92,24 @@ def latency(run: Run) -> pd.DataFrame:
     return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
 
 
+def capacity(run: Run) -> pd.DataFrame:
+    """What a capacity search tried, a row a number of users: store, users, p99_ms of pushes, failures, holds.
+
+    Empty for a run of another scenario.
+    """
+    needs(run, "loadtest")
+    rows = [
+        (turn["store"], step["users"], step["push_p99"], step["failures"], step["deviations"], step["holds"])
+        for turn in run.record["turns"]
+        for step in turn["locust"].get("steps", ())
+    ]
+    kinds: dict[Any, Any] = {
+        "store": "string", "users": "Int64", "p99_ms": "float64", "failures": "Int64", "deviations": "Int64",
+        "holds": "boolean",
+    }  # fmt: skip
+    return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+
+
 def audit(run: Run) -> pd.DataFrame:
     """A row for each turn and room: what was sent, acknowledged, stored, expected and delivered, and what deviated."""
     needs(run, "loadtest")

@@ -1,0 +1,136 @@
+"""The notebooks of ``notebooks/``: execute them in place, find what is stale, export them as HTML.
+
+``python -m chatsys.analytics.notebooks`` executes all in place; ``--check`` compares with what is committed and changes
+nothing; ``--html FOLDER`` writes executed copies as pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from chatsys.errors import OperatorError
+
+FOLDER = Path("notebooks")
+TIMEOUT = 600
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+_IMAGES = ("image/png", "image/svg+xml")
+
+
+def execute(path: Path, parameters: dict[str, Any] | None = None) -> Any:
+    """Run a notebook from a fresh kernel in its own folder; the executed notebook, its file unchanged.
+
+    ``parameters`` replace values in the cell tagged ``parameters``. Raises nbclient's CellExecutionError.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    if parameters:
+        _parametrised(notebook, parameters)
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        extra_arguments=["--log-level=40"],  # errors alone
+        timeout=TIMEOUT,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    client.execute()
+    return _settled(notebook)
+
+
+def texts(notebook: Any) -> list[str]:
+    """What a notebook shows, a text an output: words as they are without addresses, pictures by their presence."""
+    shown = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if any(kind in data for kind in _IMAGES):
+                shown.append("a picture")
+            elif "text/html" in data:
+                shown.append(_joined(data["text/html"]))
+            elif "text/markdown" in data:
+                shown.append(_joined(data["text/markdown"]))
+            else:
+                shown.append(_joined(data.get("text/plain", output.get("text", ""))))
+    return [_ADDRESS.sub("0x", text) for text in shown]
+
+
+def staleness(path: Path) -> str:
+    """How a fresh execution differs from the committed outputs, as a diff; empty when it does not."""
+    import nbformat
+
+    committed = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    before, after = texts(committed), texts(execute(path))
+    old, new = ([line for text in shown for line in text.splitlines()] for shown in (before, after))
+    return "\n".join(difflib.unified_diff(old, new, "committed", "executed", lineterm=""))
+
+
+def page(notebook: Any) -> str:
+    """An executed notebook as one HTML file."""
+    from nbconvert import HTMLExporter
+
+    html, _ = HTMLExporter().from_notebook_node(notebook)  # type: ignore[no-untyped-call]
+    return str(html)
+
+
+def _parametrised(notebook: Any, parameters: dict[str, Any]) -> None:
+    cell = next(each for each in notebook.cells if "parameters" in each.metadata.get("tags", ()))
+    lines = "".join(f"\n{name} = {value!r}" for name, value in parameters.items())
+    cell.source += lines
+
+
+def _settled(notebook: Any) -> Any:
+    """Without what changes from one execution to the next: execution times, the interpreter's patch version."""
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return notebook
+
+
+def _joined(text: Any) -> str:
+    return "".join(text)
+
+
+def main() -> None:
+    """Execute the notebooks in place from the committed runs."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("notebooks", type=Path, nargs="*", help="notebooks; all of notebooks/ when left out")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if an output is stale")
+    parser.add_argument("--html", type=Path, metavar="FOLDER", help="write executed copies as HTML instead")
+    given = parser.parse_args()
+    chosen = given.notebooks or sorted(FOLDER.glob("*.ipynb"))
+    if not chosen:
+        raise OperatorError(f"There are no notebooks in {FOLDER}.", hint="Run this from a checkout of chatsys.")
+    stale = [path for path in chosen if not _handle(path, check=given.check, html=given.html)]
+    sys.exit(1 if stale else 0)
+
+
+def _handle(path: Path, *, check: bool, html: Path | None) -> bool:
+    """Do what was asked with one notebook; false if it is stale."""
+    import nbformat
+
+    if check:
+        difference = staleness(path)
+        print(f"{path}: {'stale' if difference else 'up to date'}\n{difference}".strip())
+        return not difference
+    executed = execute(path)
+    if html is None:
+        nbformat.write(executed, path)  # type: ignore[no-untyped-call]
+        print(f"{path}: executed")
+        return True
+    html.mkdir(parents=True, exist_ok=True)
+    (html / f"{path.stem}.html").write_text(page(executed), encoding="utf-8")
+    print(html / f"{path.stem}.html")
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What a monitor saw, kept in a file: ``python -m chatsys.analytics.recording FOLDER`` records a living chat.
+
+The notebook on monitoring shows such a recording, so that it can be read, and executed, without a server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from chatsys import __version__
+from chatsys.analytics.catalogue import QUERIES
+from chatsys.analytics.living import living_chat
+from chatsys.analytics.monitor import Monitor, MonitorWarning
+from chatsys.analytics.runs.files import SCHEMA_VERSION
+from chatsys.analytics.snapshots import diff
+
+SECONDS = 30.0
+_SAMPLED = {"read_lag": {"messages": 500}, "delivery_lag": {"messages": 500}}
+_LIMITATIONS = (
+    "Guests of a simulation talk through the chat's own verbs: there are no sockets, no network and no people.",
+    "Chat and database share one machine, and the database is minutes old: it has no bloat and fits in memory.",
+)
+
+
+def record(monitor: Monitor, folder: Path, seconds: float = SECONDS) -> Path:
+    """Watch for ``seconds``, ask every query at the end, and write ``folder/result.json``."""
+    before = monitor.snapshot()
+    with monitor.watch(seconds=seconds, every=1.0) as watch:
+        watch.wait()
+    change = diff(before, monitor.snapshot())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MonitorWarning)  # kept in attrs
+        frames = {name: monitor.frame(name, **_SAMPLED.get(name, {})) for name in QUERIES}
+    created = datetime.now(UTC)
+    recorded = {
+        "schema_version": SCHEMA_VERSION,
+        "id": f"monitoring-{created:%Y%m%d-%H%M%S}",
+        "created_at": created.isoformat(timespec="seconds"),
+        "environment": {
+            "chatsys": __version__,
+            "cpu": _processor(),
+            "cpus": os.cpu_count(),
+            "kernel": f"{platform.system()} {platform.release()}",
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+            "postgresql": frames["settings"].attrs["server"],
+        },
+        "seconds": seconds,
+        "limitations": _LIMITATIONS,
+        "frames": {name: packed(frame) for name, frame in {**frames, "watch": watch.frame(), "diff": change}.items()},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "result.json"
+    path.write_text(json.dumps(recorded, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _processor() -> str:
+    """The processor's name as Linux tells it, else what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def packed(frame: pd.DataFrame) -> dict[str, Any]:
+    """A frame as plain JSON: dtypes, rows and attrs; what is missing is null."""
+    rows = json.loads(frame.to_json(orient="values", date_format="iso", date_unit="us", double_precision=15))
+    return {
+        "dtypes": {str(name): str(dtype) for name, dtype in frame.dtypes.items()},
+        "rows": rows,
+        "attrs": frame.attrs,
+    }
+
+
+def main() -> None:
+    """Record a living chat."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="where result.json is written")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long to watch")
+    given = parser.parse_args()
+    with living_chat() as url, Monitor(url) as monitor:
+        print(record(monitor, given.folder, given.seconds))
+
+
+if __name__ == "__main__":
+    main()

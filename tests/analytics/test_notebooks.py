@@ -1,0 +1,94 @@
+"""The notebooks are thin, run from a fresh kernel, and show what the committed runs say."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from chatsys.analytics import notebooks
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def test_there_are_the_six() -> None:
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.timeout(600)
+def test_a_fresh_execution_shows_what_is_committed(path: Path) -> None:
+    assert notebooks.staleness(path) == ""
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_cells_are_thin_and_import_the_package_alone(path: Path) -> None:
+    for cell in read(path).cells:
+        if cell.cell_type != "code":
+            continue
+        assert len(cell.source.splitlines()) <= 5
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom):
+                assert (node.module or "").startswith("chatsys.analytics")
+            assert not isinstance(node, ast.Import | ast.FunctionDef | ast.For | ast.While)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_opens_with_a_question_and_ends_with_an_answer(path: Path) -> None:
+    cells = read(path).cells
+    assert "?" in cells[0].source.splitlines()[0]
+    (parameters,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", ())]
+    names = {target.id for node in ast.parse(parameters.source).body for target in node.targets}
+    assert {"RUN", "QUICK", "LIVE"} <= names
+    assert cells[-1].source.startswith("answers.")
+    assert "text/markdown" in cells[-1].outputs[0]["data"]
+
+
+def test_a_stale_output_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "small.ipynb"
+    cell = nbformat.v4.new_code_cell("6 * 7")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    nbformat.write(notebooks.execute(path), path)
+    assert notebooks.staleness(path) == ""
+    path.write_text(path.read_text().replace('"42"', '"41"'))
+    assert "-41" in notebooks.staleness(path)
+    assert "+42" in notebooks.staleness(path)
+
+
+def test_parameters_are_set_from_outside_and_an_executed_copy_becomes_a_page(tmp_path: Path) -> None:
+    path = tmp_path / "small.ipynb"
+    parameters = nbformat.v4.new_code_cell("RUN = 1", metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell("RUN + 1")]), path)
+    executed = notebooks.execute(path, {"RUN": 41})
+    assert notebooks.texts(executed) == ["42"]
+    assert "42" in notebooks.page(executed)
+
+
+KERNEL = """
+import asyncio, warnings
+from chatsys.analytics import Monitor
+from chatsys.analytics.catalogue import QUERIES
+
+await asyncio.sleep(0)  # makes the whole cell run inside the kernel's event loop
+warnings.simplefilter("ignore")
+with Monitor(URL) as monitor:
+    for name, query in QUERIES.items():
+        frame = getattr(monitor, name)()
+        assert [str(dtype) for dtype in frame.dtypes] == [column.dtype for column in query.columns], name
+print("all", asyncio.get_running_loop().is_running())
+"""
+
+
+def test_every_helper_answers_in_a_notebook_kernel_with_the_same_dtypes(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "kernel.ipynb"
+    cell = nbformat.v4.new_code_cell(f"URL = {url!r}{KERNEL}")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    assert notebooks.texts(notebooks.execute(path)) == ["all True\n"]

@@ -1,0 +1,206 @@
+"""What the lab and the load tests write is read back as it was meant, by the file alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chatsys.analytics import Monitor, answers, runs
+from chatsys.analytics.recording import record
+from chatsys.errors import OperatorError
+from chatsys.lab import record as lab
+from chatsys.lab.statistics import Interval
+
+STORES = {"memory": 10.0, "postgresql": 400.0}
+
+
+def bench(folder: Path, *, slower: float = 1.0, valid: bool = True) -> runs.Run:
+    """A run as the lab's own code writes it: sending takes 10 µs in memory and 400 µs on PostgreSQL."""
+    around = Interval(low=9.0, high=11.0)
+    result = lab.Result(
+        id=f"run-{slower}", created_at="2026-01-02T03:04:05.678Z", profile="quick", seed=1,
+        environment={"cpu": "a processor", "cpus": 2}, parameters={}, valid=valid,
+        reasons=[] if valid else ["too busy"], limitations=["It is made up."],
+    )  # fmt: skip
+    samples = []
+    for store, p50 in STORES.items():
+        result.operations.append(
+            lab.Operation(operation="send_message", store=store, depth="store", n=3, p50_us=p50, p95_us=2 * p50,
+                          p99_us=3 * p50, max_us=4 * p50, interval=around)
+        )  # fmt: skip
+        for size in (100, 1000):
+            samples.append(
+                lab.Sampled(experiment="growth", operation="search_users", contestant=store, depth="store", size=size,
+                            round=0, microseconds=np.array([1.0, 2.0, 3.0]) * size)
+            )  # fmt: skip
+        result.fits.append(
+            lab.Fit(operation="search_users", store=store, exponent=1.0, interval=Interval(low=0.9, high=1.1),
+                    sizes=(100, 1000))
+        )  # fmt: skip
+    times = 40 * slower
+    spread = Interval(low=times * 0.9, high=times * 1.1)
+    result.ratios.append(
+        lab.Ratio(operation="send_message", depth="store", ratio=times, interval=spread, verdict="slower", p=0.0)
+    )
+    result.floors.append(
+        lab.Floor(
+            operation="send_message", store="postgresql", kind="asyncpg", p50_us=200.0, ratio=2.0, interval=around
+        )
+    )
+    result.persistence.append(lab.Survival(store="memory", killed="server", acknowledged=50, missing=50))
+    result.claims.append(
+        lab.Judgement(claim="x", promise="messages stay", rule="none lost", measured="all lost",
+                      verdict="does not hold", samples="")
+    )  # fmt: skip
+    lab.save(result, samples, folder)
+    return runs.load_run(folder)
+
+
+def load(folder: Path, verdict: str = "VALID") -> runs.Run:
+    """A load test of two seconds as its folder looks."""
+    turn = {
+        "number": 1, "store": "postgres", "folder": "turn-1", "verdict": verdict, "reasons": [],
+        "locust": {
+            "seconds": 2.0,
+            "figures": [{"method": "push", "name": "receive-message talker", "count": 4, "failures": 0,
+                         "histogram": [[1.0, 2], [2.0, 1], [8.0, 1]]},
+                        {"method": "event", "name": "typing", "count": 5, "failures": 0, "histogram": []}],
+            "audit": {"rows": [{"room": "load-0", "expected": 4, "lost": 0, "doubled": 0}]},
+            "steps": [{"users": 10, "pushes": 4, "push_p99": 8.0, "failures": 0, "deviations": 0, "holds": True}],
+        },
+    }  # fmt: skip
+    result = {
+        "schema_version": 1, "id": "load-1", "created_at": "2026-01-02T03:04:05+00:00", "verdict": verdict,
+        "plan": {"scenario": "steady", "users": 10, "objective": 200.0}, "environment": {}, "turns": [turn],
+        "limitations": [],
+    }  # fmt: skip
+    (folder / "turn-1").mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result))
+    seconds = range(3)
+    push = {"count": 4, "p50": 1.0, "p95": 2.0, "p99": 8.0, "max": 8.0}
+    _jsonl(folder / "turn-1" / "samples.jsonl", [
+        {"time": 1000.0 + s, "users": 5 * s, "push": push if s else None, "ack": None, "failures": 0,
+         "generators": {"local": {"cpu": 0.1}}} for s in seconds
+    ])  # fmt: skip
+    _jsonl(folder / "turn-1" / "server.jsonl", [
+        {"time": 1000.2 + s, "cpu": 0.5, "rss": 1000, "metrics": {},
+         "database": {"xact_commit": 100 + 20 * s, "tup_inserted": 7}} for s in seconds
+    ])  # fmt: skip
+    return runs.load_run(folder)
+
+
+def _jsonl(path: Path, lines: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_run_of_the_lab_gives_milliseconds(tmp_path: Path) -> None:
+    run = bench(tmp_path)
+    assert (run.kind, run.is_valid) == ("bench", True)
+    assert run.created_at == pd.Timestamp("2026-01-02T03:04:05.678Z")
+    found = runs.operations(run).set_index("store")
+    assert found.loc["postgresql", "p50_ms"] == pytest.approx(0.4)
+    assert found.loc["memory", "low_ms"] == pytest.approx(0.009)
+    table = runs.guide_table(run).set_index("operation")
+    assert table.loc["Send a message", "postgresql_times_memory"] == 40
+    assert table.loc["Send a message", "postgresql_times_floor"] == 2
+    assert table.loc["Search users"].isna().all()
+
+
+def test_growth_is_the_median_of_the_samples_at_each_size(tmp_path: Path) -> None:
+    medians = runs.growth(bench(tmp_path))
+    memory = medians[medians["store"].eq("memory")].set_index("size")["p50_ms"]
+    assert memory.to_dict() == {100: pytest.approx(0.2), 1000: pytest.approx(2.0)}
+    assert len(runs.samples(runs.load_run(tmp_path), contestant="memory")) == 6
+
+
+def test_what_a_run_did_not_measure_is_an_empty_frame_with_the_same_columns(tmp_path: Path) -> None:
+    run = bench(tmp_path)
+    empty = {name: value for name, value in run.record.items() if not isinstance(value, list)}
+    (tmp_path / "result.json").write_text(json.dumps(empty))
+    bare = runs.load_run(tmp_path)
+    for read in (runs.operations, runs.ratios, runs.floors, runs.fits, runs.persistence, runs.claims, runs.counts):
+        assert read(bare).empty
+        assert dict(read(bare).dtypes) == dict(read(run).dtypes), read.__name__
+
+
+def test_two_runs_differ_only_when_their_intervals_do(tmp_path: Path) -> None:
+    first, same, slower = bench(tmp_path / "a"), bench(tmp_path / "b", slower=1.1), bench(tmp_path / "c", slower=2)
+    alike = runs.compare_runs(first, same).set_index("metric")
+    assert not bool(alike.loc["PostgreSQL over memory", "differs"])
+    apart = runs.compare_runs(first, slower).set_index("metric")
+    assert bool(apart.loc["PostgreSQL over memory", "differs"])
+    assert apart.loc["PostgreSQL over memory", "change_ratio"] == pytest.approx(1.0)
+
+
+def test_a_load_test_gives_its_distribution_its_audit_and_one_time_axis(tmp_path: Path) -> None:
+    run = load(tmp_path)
+    latency = runs.latency(run).set_index("name")
+    assert latency.loc["receive-message talker", ["p50_ms", "p95_ms", "max_ms"]].to_list() == [1.0, 8.0, 8.0]
+    assert pd.isna(latency.loc["typing", "p50_ms"])
+    assert runs.distribution(run)["samples"].sum() == 4
+    assert runs.audit(run)["lost"].sum() == 0
+    assert runs.capacity(run)["holds"].to_list() == [True]
+    line = runs.timeline(run)
+    assert line["elapsed_ms"].to_list() == [0, 1000, 2000]
+    assert line["users"].to_list() == [0, 5, 10]
+    assert line["commits_per_second"].iloc[1:].to_list() == pytest.approx([20, 20])
+    watch = pd.DataFrame({"taken_at": line["taken_at"], "sessions": [1, 2, 3]})
+    assert runs.timeline(run, watch=watch)["watched_sessions"].to_list() == [1, 2, 3]
+
+
+def test_the_newest_valid_run_of_a_kind_is_found(tmp_path: Path) -> None:
+    bench(tmp_path / "old")
+    bench(tmp_path / "new", slower=2, valid=False)
+    load(tmp_path / "load" / "one")
+    assert runs.find_run(tmp_path, "bench").id == "run-1.0"
+    assert runs.find_run(tmp_path, "loadtest", "steady").id == "load-1"
+    with pytest.raises(OperatorError, match="no run of monitoring"):
+        runs.find_run(tmp_path, "monitoring")
+    with pytest.raises(OperatorError, match="this needs one of loadtest"):
+        runs.turns(runs.find_run(tmp_path, "bench"))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"schema_version": 99}'])
+def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(OperatorError):
+        runs.load_run(tmp_path)
+    with pytest.raises(OperatorError, match="No run at"):
+        runs.load_run(tmp_path / "nothing")
+
+
+def test_answers_are_made_from_the_data(tmp_path: Path) -> None:
+    run = bench(tmp_path / "bench")
+    said = answers.backend(run)
+    assert said.startswith("**Does not hold** (1): messages stay.")
+    assert "40 times" in said
+    assert "50 of 50 acknowledged messages were missing" in said
+    assert "It is made up." in said
+    assert "grows about linearly (exponent 1.00, 0.90 to 1.10)" in answers.growth(run)
+    assert "grows with the size" in answers.growth(run)
+    assert "10 µs" in answers.durability(run)
+    felt = answers.load(load(tmp_path / "load"))
+    assert "Half of 4 pushes took at most 1 ms, 99 % at most 8 ms" in felt
+    assert "10 users on PostgreSQL" in answers.capacity(runs.load_run(tmp_path / "load"), run)
+
+
+def test_an_answer_from_an_invalid_run_says_so_first(tmp_path: Path) -> None:
+    assert answers.backend(bench(tmp_path, valid=False)).startswith("**These figures must not be quoted")
+    assert "too busy" in runs.load_run(tmp_path).describe()
+
+
+def test_a_recording_gives_back_the_frames_it_was_made_of(chat: Monitor, tmp_path: Path) -> None:
+    run = runs.load_run(record(chat, tmp_path, seconds=1.0))
+    assert run.kind == "monitoring"
+    for name in ("room_stats", "sessions", "orphans", "growth"):
+        live, kept = chat.frame(name), runs.monitored(run, name)
+        assert dict(kept.dtypes) == dict(live.dtypes), name
+        still = [column for column in live.columns if not column.endswith("_ms")]
+        pd.testing.assert_frame_equal(kept[still], live[still], check_exact=False)
+    assert len(runs.monitored(run, "watch")) >= 1
+    assert "messages" in answers.monitoring(run)
