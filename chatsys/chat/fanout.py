@@ -76,7 +76,7 @@ class MessagesRead(Event, frozen=True, kw_only=True):
 
 
 class ServerLost(Event, frozen=True, kw_only=True):
-    """A server that had sessions in the room has died: what it stored last may not have been told."""
+    """A server died, or lost the store in the midst of a write: what it stored last may not have been told."""
 
 
 class Fanout(ABC):

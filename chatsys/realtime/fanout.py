@@ -100,6 +100,12 @@ class SocketFanout(Fanout):
         if exists:
             member.connection.end("session lost")
 
+    def doubt(self, room: str) -> None:
+        """The store failed in a write: it may hold what nobody was told of. Read it, here and on the other servers."""
+        hub = self.hubs.get(room)
+        if (hub is None or hub.catch_up()) and self.link is not None:
+            self.link.send(ServerLost(room=room))
+
     def catch_up(self) -> None:
         """Events of other servers may have been lost: every hub reads what it missed."""
         for hub in list(self.hubs.values()):

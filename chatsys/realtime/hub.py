@@ -78,6 +78,7 @@ class Hub:
         self._catching: asyncio.Task[None] | None = None
         self._known: dict[str, Session] | None = None
         self._before_known: list[tuple[bool, Session]] = []
+        self._left_meanwhile: set[str] = set()
         self._version = 0
         self._reading: asyncio.Task[tuple[Outgoing, int]] | None = None
         self._queued: asyncio.Task[tuple[Outgoing, int]] | None = None
@@ -144,11 +145,16 @@ class Hub:
         if self._cursor is not None and seq > self._cursor:
             self._read_soon(0.0)
 
-    def catch_up(self) -> None:
-        """Something may have been missed: read the messages after the cursor, and who is here."""
+    def catch_up(self) -> bool:
+        """Something may have been missed: read the messages after the cursor, and who is here.
+
+        False if that was under way.
+        """
         self._read_soon(0.0)
-        if self._catching is None:
-            self._catching = asyncio.create_task(self._look_who_is_here())
+        if self._catching is not None:
+            return False
+        self._catching = asyncio.create_task(self._look_who_is_here())
+        return True
 
     def _read_soon(self, wait: float) -> None:
         if self._filling is None:
@@ -205,6 +211,8 @@ class Hub:
         if member is not None and member.session.session_id == session.session_id:
             del self.members[session.socket_id]
             member.connection.member = None
+        if self._catching is not None:
+            self._left_meanwhile.add(session.session_id)
         if self._known is None:
             self._before_known.append((False, session))
         elif self._known.pop(session.session_id, None) is None:
@@ -217,21 +225,35 @@ class Hub:
 
     async def _look_who_is_here(self) -> None:
         """Tell of the joins and leaves that no event has told of."""
+        before = dict(self._known or {})
+        self._left_meanwhile.clear()
         try:
             sessions = {session.session_id: session for session in await conversation.members(self.chat, self.room)}
-            known = dict(self._known or {})
-            for session in sessions.values():
-                if self._known is not None:
+            for session_id, session in sessions.items():
+                if self._known is not None and session_id not in before and session_id not in self._left_meanwhile:
                     self.joined(session)
-            for session_id, session in known.items():
-                if session_id not in sessions:
-                    last = not await conversation.is_online(self.chat, session.who)
-                    self.left(EndedSession(session=session, last=last, at=self.chat.clock.now()))
+            for session_id, session in before.items():
+                if session_id not in sessions and session_id in (self._known or {}):
+                    await self._gone(session)
         except StoreError as error:
             logger.warning("room %r: who is here could not be read: %s", self.room, error)
             asyncio.get_running_loop().call_later(RETRY, self.catch_up)
         finally:
             self._catching = None
+
+    async def _gone(self, session: Session) -> None:
+        """A session is no longer in the store. If its socket is here, this server was taken for dead: send it away."""
+        last = not await conversation.is_online(self.chat, session.who)
+        exists = await conversation.exists(self.chat, session.who)
+        member = self.members.get(session.socket_id)
+        self.left(EndedSession(session=session, last=last, at=self.chat.clock.now()))
+        if member is not None and member.connection.member is None and exists:
+            member.connection.end("session lost")
+
+    def release(self, member: Member, last: int) -> None:
+        """The member has its history up to ``last``: it goes live, and gets a newer list if there is one."""
+        member.release(last)
+        self._tell_soon()
 
     async def tell_list(self, member: Member) -> None:
         """Send the current list to one member, now."""
@@ -242,6 +264,9 @@ class Hub:
 
     def _changed(self) -> None:
         self._version += 1
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
         if self._telling is None and self.members:
             self._telling = asyncio.create_task(self._tell())
 

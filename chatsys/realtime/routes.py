@@ -92,7 +92,8 @@ class Routes:
         while self._unfinished:
             await asyncio.sleep(RETRY)
             try:
-                await conversation.leave(self._chat, self._unfinished[-1])
+                if await conversation.leave(self._chat, self._unfinished[-1]) is None:
+                    self._fanout.doubt(self._unfinished[-1].room)
                 self._unfinished.pop()
             except StoreError as error:
                 logger.info("%d sessions end later: %s", len(self._unfinished), error)
@@ -160,12 +161,17 @@ class Routes:
             history = [objects.message(message) for message in messages]
             member.connection.push(event(catalogue.MESSAGE_HISTORY, history), asked=True)
         finally:
-            member.release(last_seq)
+            hub.release(member, last_seq)
         return events.join_answer(member.session, last_seq, messages, complete)
 
     async def _send(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         text, client_message_id = inbound.send_message(payload)
-        return events.send_answer(await conversation.send(self._chat, session, text, client_message_id))
+        try:
+            posted = await conversation.send(self._chat, session, text, client_message_id)
+        except StoreUnavailable:
+            self._fanout.doubt(session.room)
+            raise
+        return events.send_answer(posted)
 
     async def _delivered(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         receipt = inbound.receipt(payload)

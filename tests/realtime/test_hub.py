@@ -98,3 +98,39 @@ async def test_a_hub_ends_with_its_last_member(make_server: Make) -> None:
     assert set(server.fanout.hubs) == {"r"}
     await conversation.leave(server.chat, session)
     assert server.fanout.hubs == {}
+
+
+async def test_a_member_that_joined_during_a_change_gets_the_current_list_once_it_is_live(make_server: Make) -> None:
+    server = await make_server()
+    ear, session = Ear(), (await server.enter("r", "ann"))[1]
+    hub = server.fanout.hub("r")
+    joined = await conversation.join(server.chat, "r", session.who, "late")
+    member = Member(ear, joined.session)  # type: ignore[arg-type]
+    hub.add(member)
+    await hub.tell_list(member)
+    other, _ = await server.enter("r", "ben")
+    await settle(lambda: hub._telling is None)
+    hub.release(member, 0)
+    await settle(lambda: ear.users() == other.users())
+
+
+async def test_a_message_stored_though_the_store_failed_is_told_without_waiting_for_the_next(make_server: Make) -> None:
+    server = await make_server()
+    ear, session = await server.enter("r", "ann")
+    await server.store_only(session)
+    server.fanout.doubt("r")
+    await settle(lambda: ear.seqs() == [1])
+
+
+async def test_those_who_come_and_go_while_the_room_is_read_are_told_of_once(make_server: Make) -> None:
+    server = await make_server()
+    ear, _ = await server.enter("r", "ann")
+    hub = server.fanout.hub("r")
+    leaver = (await server.enter("r", "ben"))[1]
+    hub.catch_up()
+    comer, _ = await server.enter("r", "cleo")
+    await conversation.leave(server.chat, leaver)
+    await settle(lambda: hub._catching is None and ear.users() == ["ann", "cleo"])
+    assert ear.names().count("user-joined") == 2
+    assert ear.names().count("user-left") == 1
+    assert comer.ended == ""
