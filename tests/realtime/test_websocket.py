@@ -96,7 +96,7 @@ def test_a_stream_cut_anywhere_gives_the_same_messages(seed: int) -> None:
         (masked(Opcode.TEXT, b"x" * 1001), 1009),
         (masked(Opcode.TEXT, b"x" * 600, fin=False) + masked(Opcode.CONT, b"x" * 600), 1009),
     ],
-    ids=["not masked", "nothing to continue", "two begun", "not UTF-8", "too long", "too long in parts"],  # masks differ
+    ids=["not masked", "nothing to continue", "two begun", "not UTF-8", "too long", "too long in parts"],
 )
 def test_a_violation_closes_with_its_code_and_nothing_more_is_read(data: bytes, code: int) -> None:
     socket, transport, listener = opened()
