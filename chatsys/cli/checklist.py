@@ -37,18 +37,13 @@ _MISSING = object()
 class Socket:
     """A Socket.IO client in one room, over one WebSocket. Protocol: Engine.IO 4, Socket.IO 5."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._socket: ClientConnection = connect(f"ws://{parts.netloc}/socket.io/?EIO=4&transport=websocket")
+    def __init__(self, connection: ClientConnection) -> None:
+        self._socket = connection
         self._last_ack = 0
         self._waiting: list[list[Any]] = []
         self._socket.recv(_TIMEOUT)
         self._socket.send("40")
         self._socket.recv(_TIMEOUT)
-
-    def close(self) -> None:
-        """Leave as a browser does whose tab is closed."""
-        self._socket.close()
 
     def ask(self, event: str, payload: Any) -> dict[str, Any]:
         """Send an event; its acknowledgement."""
@@ -117,8 +112,8 @@ class Checked:
     def join(self, name: str) -> Socket:
         """Bring a user into the room."""
         assert self.server is not None
-        socket = self.sockets[name] = Socket(self.server.url)
-        self.resources.callback(socket.close)
+        address = f"ws://{urlsplit(self.server.url).netloc}/socket.io/?EIO=4&transport=websocket"
+        socket = self.sockets[name] = Socket(self.resources.enter_context(connect(address)))
         expect(socket.ask("join", {"room": ROOM, "token": self.tokens[name]}), "success", True)
         return socket
 
