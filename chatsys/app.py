@@ -187,14 +187,20 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
         ) from error
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+        with _port_errors(host, port):
             listener.bind(address)
-        except OSError as error:
-            raise OperatorError(
-                f"Port {port} on {host} can't be used: {error.strerror}.",
-                hint="Choose another with `chatsys serve --port PORT`.",
-            ) from error
         yield listener
+
+
+@contextlib.contextmanager
+def _port_errors(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OperatorError(
+            f"Port {port} on {host} can't be used: {error.strerror}.",
+            hint="Choose another with `chatsys serve --port PORT`.",
+        ) from error
 
 
 class _Server(uvicorn.Server):
@@ -210,8 +216,10 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def serve_on(self, listener: socket.socket, started: Callable[[], None]) -> None:
-        """Listen, say so, serve until told to stop, drain."""
+        """Listen, say so, serve until told to stop, drain. Raises OperatorError if somebody else listens by now."""
         self._say_started = started
+        with _port_errors(*listener.getsockname()[:2]):
+            listener.listen(self.config.backlog)
         await self._serve([listener])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 import uuid_utils
 
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import NewMessage, NewSession, Participant, User
+from chatsys.store.embedded import embedded_server
 from chatsys.store.options import StoreOptions
 from chatsys.store.postgres import PostgresStore, open_postgres
 
@@ -30,6 +35,23 @@ class Hands:
     def now(self) -> datetime:
         self._moment += timedelta(milliseconds=1)
         return self._moment
+
+    new_id = staticmethod(new_id)
+
+    @contextmanager
+    def stopped(self, home: Path) -> Iterator[None]:
+        """Within it the embedded server in ``home`` is down; its users were not asked."""
+        process = psutil.Process(int((home / "data" / "postmaster.pid").read_text().split()[0]))
+        process.send_signal(signal.SIGINT)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.02)
+        yield
+        with embedded_server(home):  # starts it; it goes on running, since those who used it before are still there
+            pass
+
+    def restart(self, home: Path) -> None:
+        with self.stopped(home):
+            pass
 
     def guest(self, name: str = "gus") -> Participant:
         return Participant(

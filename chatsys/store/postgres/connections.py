@@ -75,11 +75,12 @@ class Connections:
         except StoreUnavailable as error:
             if not isinstance(error.__cause__, _LOST):
                 raise
-            return await self.write(name, *arguments)
+        self._drop_idle()  # what ended one connection has most likely ended the others
+        return await self.write(name, *arguments)
 
     async def write(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a statement that is executed at most once."""
-        link = self._idle.pop() if self._idle else await self._checkout()
+        link = await self._checkout() if not self._idle or self._idle[-1].connection.is_closed() else self._idle.pop()
         try:
             return await self._run(link, name, arguments)
         finally:
@@ -88,7 +89,7 @@ class Connections:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Callable[..., Any]]:
         """Several statements as one transaction: yields a function like :meth:`write`."""
-        link = self._idle.pop() if self._idle else await self._checkout()
+        link = await self._checkout() if not self._idle or self._idle[-1].connection.is_closed() else self._idle.pop()
         try:
             async with self._explained(), link.connection.transaction():
                 yield lambda name, *arguments: self._run(link, name, arguments)
@@ -104,6 +105,11 @@ class Connections:
         self._closed = True
         while self._idle:
             await self._discard(self._idle.pop())
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().connection.terminate()
+            self._open -= 1
 
     async def _run(self, link: Link, name: str, arguments: tuple[Any, ...]) -> list[asyncpg.Record]:
         self._observe("statement", 1)

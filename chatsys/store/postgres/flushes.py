@@ -184,7 +184,8 @@ class Flushes:
     async def _stored_before(self, ids: Sequence[str]) -> dict[str, Message]:
         if not ids:
             return {}
-        return {row[0]: rows.message(row) for row in await self._connections.fetch("messages_by_id", ids)}
+        found = rows.messages(await self._connections.fetch("messages_by_id", ids))
+        return {message.message_id: message for message in found}
 
 
 def _posted(new: NewMessage, row: Any, first: dict[str, Message]) -> Posted | BaseException | None:

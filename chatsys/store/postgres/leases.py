@@ -27,7 +27,7 @@ class Leases:
         """Announce a server of this process; the ids of those that are dead."""
         self._own.add(server_id)
         locked_now = await self._lock(server_id)
-        await self._connections.write("renew_lease", server_id, self._lease, locked_now)
+        await self._connections.fetch("renew_lease", server_id, self._lease, locked_now)
         return [row[0] for row in await self._connections.fetch("dead_servers", sorted(self._own))]
 
     async def forget(self, server_id: str) -> None:

@@ -59,6 +59,7 @@ def _connections(url: str, options: StoreOptions, size: int) -> Connections:
         "statement_timeout": str(round(options.statement_timeout * 1000)),
         "synchronous_commit": options.synchronous_commit,
         "jit": "off",
+        "enable_seqscan": "off",  # a plan is kept, and often made while a table is still small
     }
     return Connections(address, size=size, settings=settings, timeout=options.connect_timeout, observe=options.observe)
 

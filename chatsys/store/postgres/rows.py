@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,23 +29,25 @@ def user(row: Record) -> User:
     )
 
 
-def message(row: Record) -> Message:
-    """A message with its receipts, from twelve columns. A guest's avatar is the generated one."""
-    username = row[4]
-    return Message(
-        message_id=row[0],
-        seq=row[1],
-        room=row[2],
-        user_id=row[3],
-        username=username,
-        display_name=row[5],
-        avatar=default_avatar(username) if row[6] is None else row[6],
-        text=row[7],
-        at=row[8],
-        edited_at=row[9],
-        delivered_to=tuple(row[10]),
-        read_by=tuple(row[11]),
-    )
+def messages(found: Sequence[Record]) -> list[Message]:
+    """Messages with their receipts, from twelve columns. A guest's avatar is the generated one."""
+    return [
+        Message(
+            message_id=row[0],
+            seq=row[1],
+            room=row[2],
+            user_id=row[3],
+            username=row[4],
+            display_name=row[5],
+            avatar=default_avatar(row[4]) if row[6] is None else row[6],
+            text=row[7],
+            at=row[8],
+            edited_at=row[9],
+            delivered_to=tuple(row[10]),
+            read_by=tuple(row[11] or ()),
+        )
+        for row in found
+    ]
 
 
 def participant(row: Record) -> Participant:

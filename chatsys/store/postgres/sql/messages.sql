@@ -44,32 +44,56 @@ LEFT JOIN known k ON k.place = g.place
 LEFT JOIN sender s ON s.user_id = g.user_id
 ORDER BY g.place;
 
--- name: messages_by_id
--- What was stored before under a client id.
-SELECT m.message_id::text, m.seq, r.room_name, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
-       coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
-       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d WHERE d.message_id = m.message_id),
-       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
-FROM messages m JOIN rooms r ON r.room_id = m.room_id LEFT JOIN users u ON u.user_id = m.user_id
-WHERE m.message_id = ANY ($1::uuid[]);
-
 -- name: history
--- The page is cut first, along messages_room_id_seq_key; receipts and senders are looked up for its rows alone.
-SELECT m.message_id::text, m.seq, $1, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
+-- The newest messages. The page is cut first, along messages_room_id_seq_key; receipts and senders are looked up for its
+-- rows alone. The planner does not know $2: LIMIT 100 tells it how long the page is, so that it keeps one plan.
+SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
        coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
        ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d WHERE d.message_id = m.message_id),
-       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
+       CASE WHEN m.is_read THEN
+           ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
+       END
+FROM (SELECT * FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text)
+                     ORDER BY seq DESC LIMIT $2) cut LIMIT 100) m
+LEFT JOIN users u ON u.user_id = m.user_id
+ORDER BY m.seq;
+
+-- name: long_history
+-- plan: custom
+-- The same for more than 100 messages, or after skipping some.
+SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
+       coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
+       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d WHERE d.message_id = m.message_id),
+       CASE WHEN m.is_read THEN
+           ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
+       END
 FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text)
       ORDER BY seq DESC OFFSET $2 LIMIT $3) m
 LEFT JOIN users u ON u.user_id = m.user_id
 ORDER BY m.seq;
 
 -- name: messages_since
-SELECT m.message_id::text, m.seq, $1, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
+-- plan: custom
+SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
        coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
        ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d WHERE d.message_id = m.message_id),
-       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
+       CASE WHEN m.is_read THEN
+           ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
+       END
 FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND seq > $2
       ORDER BY seq DESC LIMIT $3) m
+LEFT JOIN users u ON u.user_id = m.user_id
+ORDER BY m.seq;
+
+-- name: messages_by_id
+-- What was stored before under a client id.
+SELECT m.message_id::text, m.seq, r.room_name, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
+       coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
+       ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d WHERE d.message_id = m.message_id),
+       CASE WHEN m.is_read THEN
+           ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d WHERE d.message_id = m.message_id)
+       END
+FROM (SELECT * FROM messages WHERE message_id = ANY ($1::uuid[])) m
+JOIN rooms r ON r.room_id = m.room_id
 LEFT JOIN users u ON u.user_id = m.user_id
 ORDER BY m.seq;

@@ -1,0 +1,79 @@
+"""The database goes away and comes back; the store does too."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from chatsys.errors import ConnectionRefused, StatementTimeout, StoreUnavailable
+from chatsys.store.embedded import embedded_server
+
+
+async def test_verbs_are_unavailable_while_the_database_is_away_and_work_again_after(server_folder, hands):
+    with embedded_server(server_folder) as url:
+        async with hands.opened(url) as store:
+            await store.post_message(hands.letter(hands.guest()))
+            with hands.stopped(server_folder):
+                for _ in range(3):
+                    with pytest.raises(StoreUnavailable):
+                        await store.history("tea", 10)
+                    with pytest.raises(StoreUnavailable):
+                        await store.post_message(hands.letter(hands.guest()))
+                with pytest.raises(ConnectionRefused) as refused:
+                    await store.ping()
+                assert refused.value.hint
+            assert (await store.post_message(hands.letter(hands.guest()))).message.seq == 2
+            assert len(await store.history("tea", 10)) == 2
+
+
+async def test_a_read_does_not_notice_that_its_idle_connection_was_ended(pg, postgres_url):
+    await asyncio.gather(*(pg.rooms() for _ in range(4)))
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'chatsys' AND datname = current_database()"
+        )
+    for _ in range(8):
+        assert len(await pg.rooms()) == 3
+
+
+async def test_a_cancelled_read_leaves_its_connection_fit_for_use(pg, postgres_url):
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        tasks = [asyncio.create_task(pg.list_users(1)) for _ in range(6)]
+        await asyncio.sleep(0.1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(task.cancelled() for task in tasks)
+        assert len(await pg.rooms()) == 3
+    assert await asyncio.gather(*(pg.list_users(1) for _ in range(6))) == [[]] * 6
+
+
+async def test_more_callers_than_connections_take_turns(pg, observed):
+    observed.clear()
+    results = await asyncio.gather(*(pg.rooms() for _ in range(50)))
+    assert all(len(rooms) == 3 for rooms in results)
+    assert observed.counts["pool_wait"] >= 46
+
+
+async def test_a_statement_that_takes_too_long_is_ended_and_its_connection_is_kept(postgres_url, hands):
+    async with hands.opened(postgres_url, statement_timeout=0.2) as store:
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(StatementTimeout) as ended:
+                await store.list_users(1)
+            assert "CHATSYS_STATEMENT_TIMEOUT" in ended.value.hint
+        assert await store.list_users(1) == []
+
+
+async def test_a_table_that_changes_under_a_running_store_costs_one_error_at_most(pg, postgres_url):
+    assert len(await pg.rooms()) == 3
+    assert await pg.user_by_name("ann") is None
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("ALTER TABLE users ALTER bio TYPE varchar(4000)")
+    outcomes = [await asyncio.gather(pg.user_by_name("ann"), return_exceptions=True) for _ in range(6)]
+    assert sum(isinstance(outcome, StoreUnavailable) for (outcome,) in outcomes) <= 1
+    assert outcomes[-1] == [None]
