@@ -133,7 +133,9 @@ class _Server:
 
     def url(self) -> str:
         """How a client reaches the server: over its Unix socket."""
-        return f"postgresql://{ROLE}@/{DATABASE}?host={quote(self._pid_file()[4], safe='/')}"
+        _, _, _, port, run, *_ = self._pid_file()
+        place = f"host={quote(run, safe='/')}" + (f"&port={port}" if port != "5432" else "")
+        return f"postgresql://{ROLE}@/{DATABASE}?{place}"
 
     # -- making the cluster
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import psutil
+import psycopg
 import pytest
 import uuid_utils
 
@@ -132,3 +134,20 @@ async def pg(postgres_url: str, hands: Hands, observed: Observed) -> AsyncIterat
     """A store on PostgreSQL 18."""
     async with hands.opened(postgres_url, observe=observed) as store:
         yield store
+
+
+@pytest.fixture
+def password_server(server_folder: Path) -> Iterator[str]:
+    """The URL, over TCP and with a password ("right"), of a database on a server that has no TLS."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {"listen_addresses": "127.0.0.1", "port": str(port), "fsync": "off"}
+    with embedded_server(server_folder, settings=settings) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE ROLE writer LOGIN PASSWORD 'right'")
+            connection.execute("CREATE DATABASE guarded OWNER writer")
+            hba = server_folder / "data" / "pg_hba.conf"
+            hba.write_text("local all chatsys trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+            connection.execute("SELECT pg_reload_conf()")
+        yield f"postgresql://writer:right@127.0.0.1:{port}/guarded"

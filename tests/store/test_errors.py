@@ -1,0 +1,202 @@
+"""Every failure of a database has its own error and says what to do; each is provoked on a real server."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from chatsys import errors
+from chatsys.errors import StoreError, StoreUnavailable
+from chatsys.store.opening import StoreOptions, open_store
+from chatsys.store.postgres import admin
+from chatsys.store.postgres.address import read_url, with_database
+from chatsys.store.postgres.mapping import CONSTRAINTS, SQLSTATES, translated
+
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+async def refusal(url: str, **options: object) -> StoreError:
+    """What opening a store at ``url`` raises."""
+    with pytest.raises(StoreError) as refused:
+        async with open_store(url, StoreOptions(pool_size=2, **options)):
+            pass
+    assert refused.value.hint, "it says what to do"
+    assert "secret" not in refused.value.message + refused.value.hint
+    return refused.value
+
+
+@contextmanager
+def role(url: str, options: str = "") -> Iterator[str]:
+    """The URL of ``url``'s database for a new role without rights of its own."""
+    name = f"role_{abs(hash(url)) % 10**12}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret' {options}")
+        try:
+            yield url.replace("//chatsys@", f"//{name}:secret@")
+        finally:
+            connection.execute(f"DROP OWNED BY {name}")
+            connection.execute(f"DROP ROLE {name}")
+
+
+async def test_nothing_listens(unused_tcp_port):
+    assert type(await refusal(f"postgresql://u:secret@127.0.0.1:{unused_tcp_port}/db")) is errors.ConnectionRefused
+
+
+async def test_no_socket(server_folder):
+    assert type(await refusal(f"postgresql://u@/db?host={server_folder}")) is errors.ConnectionRefused
+
+
+async def test_no_such_host():
+    assert type(await refusal("postgresql://u:secret@no-such-host.invalid/db")) is errors.HostNotFound
+
+
+async def test_no_such_database(postgres_url):
+    missing = await refusal(with_database(postgres_url, "no such database"))
+    assert type(missing) is errors.DatabaseMissing
+    assert "chatsys db init" in missing.hint
+
+
+async def test_no_such_role(postgres_url):
+    refused = await refusal(postgres_url.replace("//chatsys@", "//nobody:secret@"))
+    assert type(refused) is errors.AuthenticationFailed
+
+
+async def test_a_wrong_password(password_server):
+    assert type(await refusal(password_server.replace("right", "secret"))) is errors.AuthenticationFailed
+    async with open_store(password_server) as store:
+        assert (await store.ping()).kind == "postgresql"
+
+
+async def test_no_tls_where_it_is_asked_for(password_server):
+    assert type(await refusal(password_server + "?sslmode=require")) is errors.TlsFailed
+    assert type(await refusal(password_server, ssl=True)) is errors.TlsFailed
+
+
+async def test_no_right_to_create_in_the_schema(empty_postgres_url):
+    with role(empty_postgres_url) as url:
+        refused = await refusal(url)
+        assert isinstance(refused, errors.PermissionDenied | errors.ExtensionNotAllowed)
+
+
+async def test_no_right_to_create_the_extension(empty_postgres_url):
+    with role(empty_postgres_url) as url:
+        with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
+            connection.execute("GRANT ALL ON SCHEMA public TO PUBLIC")
+        refused = await refusal(url)
+        assert type(refused) is errors.ExtensionNotAllowed
+        assert "CREATE EXTENSION pg_trgm" in refused.hint
+
+
+async def test_no_right_on_the_tables(postgres_url):
+    with role(postgres_url) as url:
+        assert type(await refusal(url)) is errors.PermissionDenied
+
+
+async def test_no_free_connection(postgres_url):
+    with role(postgres_url, "CONNECTION LIMIT 0") as url:
+        assert type(await refusal(url)) is errors.TooManyConnections
+
+
+async def test_a_read_only_database(postgres_url):
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert type(await refusal(postgres_url)) is errors.ReadOnlyDatabase
+
+
+async def test_a_schema_that_is_missing_older_newer_or_somebody_elses(empty_postgres_url):
+    assert type(await refusal(empty_postgres_url, create=False)) is errors.SchemaMissing
+    admin.upgrade(empty_postgres_url)
+    for version, expected in (("0001", errors.SchemaOutdated), ("9999", errors.SchemaTooNew)):
+        with psycopg.connect(empty_postgres_url) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = %s", (version,))
+        refused = await refusal(empty_postgres_url, create=False)
+        assert type(refused) is expected
+    with psycopg.connect(empty_postgres_url) as connection:
+        connection.execute("DROP TABLE alembic_version")
+    assert "did not make" in (await refusal(empty_postgres_url)).message
+
+
+async def test_an_encoding_that_can_not_hold_every_text(postgres_server):
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'")
+        try:
+            refused = await refusal(with_database(postgres_server.url, "latin"))
+            assert type(refused) is errors.UnsupportedServer
+        finally:
+            connection.execute("DROP DATABASE latin WITH (FORCE)")
+
+
+@pytest.mark.parametrize("state", sorted({*SQLSTATES, "40P01", "55P03", "08006", "53200", "XX000"}))
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_every_sqlstate_has_an_error_and_a_hint(pg, postgres_url, hands, state, driver):
+    raising = f"BEGIN RAISE EXCEPTION 'provoked' USING ERRCODE = '{state}'; END"
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(f"CREATE FUNCTION provoke() RETURNS trigger LANGUAGE plpgsql AS $$ {raising} $$")
+        connection.execute("CREATE TRIGGER provoke BEFORE INSERT ON users EXECUTE FUNCTION provoke()")
+    if driver == "asyncpg":
+        with pytest.raises(StoreError) as met:
+            await hands.account(pg)
+    else:
+        with pytest.raises(StoreError) as met, admin.connected(postgres_url) as connection:
+            connection.execute("INSERT INTO users (username) VALUES ('x')")
+    expected = SQLSTATES[state][0] if state in SQLSTATES else None
+    if expected is not None:
+        assert type(met.value) is expected
+    assert isinstance(met.value, StoreUnavailable) == (state[:2] in {"08", "40", "55"}) or expected or state == "53200"
+    assert met.value.hint
+
+
+def test_every_constraint_of_the_schema_ends_as_an_error_of_chatsys(postgres_url):
+    """Each is broken by the row that breaks it first."""
+    address = read_url(postgres_url)
+    with psycopg.connect(postgres_url) as connection:
+        names = {
+            row[0]
+            for row in connection.execute(
+                "SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'"
+            )
+        }
+    assert set(CONSTRAINTS) <= names, "a mapped constraint exists"
+    for name in sorted(names):
+        with psycopg.connect(postgres_url) as connection:
+            try:
+                connection.execute(
+                    "DO $$ BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = '23505', CONSTRAINT = '" + name + "'; END $$"
+                )
+            except psycopg.Error as error:
+                met = translated(error, address)
+        assert type(met) is CONSTRAINTS.get(name, StoreError), name
+
+
+async def test_taken_names_and_missing_accounts_are_told_by_their_constraints(pg, hands):
+    await hands.account(pg, "ann")
+    with pytest.raises(errors.UserExists):
+        await hands.account(pg, "ann")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p#ss@host/db",
+        "postgresql://u:p/ss@host/db",
+        "postgresql://u@host:port/db",
+        "postgresql://u@host:99999/db",
+        "postgresql://u@host/db?sslmode=maybe",
+        "mysql://u@host/db",
+        "nonsense",
+    ],
+)
+async def test_a_url_that_can_not_be_read(url):
+    assert type(await refusal(url)) is errors.BadDatabaseUrl
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
