@@ -12,6 +12,9 @@ import httpx
 import psycopg
 import pytest
 
+from chatsys import app
+from chatsys.errors import OperatorError
+from chatsys.settings import Settings
 from chatsys.store.embedded import embedded_server
 
 from .clients import Client
@@ -151,6 +154,13 @@ def test_a_taken_port_is_one_sentence_with_the_command_that_helps(start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         refused(start(DATABASE_URL="memory://", PORT=port), port, "in use", "chatsys serve --port")
+
+
+async def test_a_port_that_is_taken_during_the_start_is_told_the_same_way():
+    with app.bound_socket("127.0.0.1", 0) as other, app.bound_socket("127.0.0.1", other.getsockname()[1]) as ours:
+        other.listen()
+        with pytest.raises(OperatorError, match="can't be used: Address already in use"):
+            await app.serve(Settings(database_url="memory://", jwt_secret="x" * 32), lambda line: None, ours)
 
 
 def test_an_address_that_is_not_ours_is_one_sentence(start):
