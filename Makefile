@@ -16,8 +16,9 @@ bench: $(STAMP) ## Measure memory against PostgreSQL and write reports/latest
 test: $(STAMP) lint ## Run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-docs: $(STAMP) ## Make docs/SETTINGS.md from the table of settings
+docs: $(STAMP) ## Write docs/SETTINGS.md and the tables of docs/ANALYTICS.md from the source
 	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md
+	$(BIN)/python -m chatsys.analytics.reference
 
 serve: $(STAMP) ## Start the chat server on an embedded PostgreSQL
 	$(BIN)/chatsys serve

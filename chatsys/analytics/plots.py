@@ -168,8 +168,7 @@ def ladder(frame: pd.DataFrame, axes: Axes, *, title: str = "What a durable comm
         axes.annotate(_count(value), (end, row), (8, 0), textcoords="offset points", va="center")
     axes.margins(x=0.12)
     axes.grid(visible=False, axis="y")
-    unit = steps["unit"].iloc[0]
-    axes.set_xlabel(f"{steps['metric'].iloc[0].replace('_', ' ')}, {unit}")
+    axes.set_xlabel(str(steps["metric"].iloc[0]).replace("/s", " a second"))
     axes.xaxis.set_major_formatter(FuncFormatter(_count))
     axes.set_title(title)
 
