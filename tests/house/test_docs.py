@@ -42,7 +42,8 @@ def test_links_between_pages_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_the_pages_exist(page):
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    named = set(re.findall(r"(?:`|^|\n)chatsys ([a-z]+)", page.read_text()))
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", page.read_text(), re.DOTALL))
+    named = set(re.findall(r"(?:`|\n)chatsys ([a-z]+)", code))
     assert named <= set(commands)
 
 
