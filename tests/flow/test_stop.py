@@ -32,4 +32,8 @@ async def test_a_stop_with_clients_connected_is_clean(
     with psycopg.connect(postgres_url) as database:
         for table in ("active_sessions", "chat_servers"):
             assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
-        assert database.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
+        held = database.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+            "WHERE locktype = 'advisory' AND datname = current_database()"
+        ).fetchone()
+        assert held == (0,)
