@@ -24,7 +24,7 @@ from chatsys.cli import main
 from chatsys.resources import database_dir
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, fingerprint
 
-KILLS = int(os.environ.get("CHATSYS_TEST_KILLS", "2"))
+KILLS = int(os.environ.get("KILLS", "2"))
 """How often each killed command is killed; more makes the same tests a longer search."""
 
 ORIGINAL = database_dir() / "original.sql"
