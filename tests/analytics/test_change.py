@@ -25,8 +25,9 @@ def change(monitor: Monitor, url: str, statements: int) -> pd.DataFrame:
                 (number + 1,),
             )
             connection.execute("UPDATE rooms SET last_seq = last_seq + 1 WHERE room_name = 'tech'")
-    after = monitor.snapshot()
-    return diff(before, after)
+    while len(monitor.connections()):
+        time.sleep(0.01)  # a connection hands in its counts when it ends
+    return diff(before, monitor.snapshot())
 
 
 def counter(frame: pd.DataFrame, source: str, name: str, subject: str = "") -> pd.Series:
