@@ -7,6 +7,7 @@ A latency runs from just before the bytes of the message left the sender to when
 from __future__ import annotations
 
 import http.client
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -24,6 +25,7 @@ _POSTED = b'["receive-message"'
 _HISTORY = b'["message-history"'
 _LIST = b'["room-users"'
 _READ = b'["message-read-update"'
+_WIDE = 1_048_576  # bytes of a receive buffer
 _SETTLED = 0.6  # seconds: lists of users may be held back for 250 ms (contract §10.2)
 
 
@@ -290,6 +292,9 @@ def _last_list(member: Member) -> tuple[int, int]:
 def _was_cut_off(member: Member) -> bool:
     """Whether the server has closed the connection of a member that does not read: what waits in it ends."""
     member.sock.settimeout(5)
+    member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WIDE)  # through a small window it takes a minute
+    if hasattr(socket, "TCP_WINDOW_CLAMP"):  # Linux keeps the small window otherwise
+        member.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _WIDE)
     try:
         while member.sock.recv(262_144):
             pass
