@@ -50,6 +50,9 @@ class Client:
     ) -> None:
         await self.sio.disconnect()
         await self.sio.shutdown()
+        http = self.sio.eio.http
+        if http is not None and not http.closed:  # the library leaves it open when the server closed the connection
+            await http.close()
 
     @property
     def socket_id(self) -> str:
