@@ -53,8 +53,13 @@ class Stage:
         return (allowed[0], allowed[-1]) if len(allowed) > 1 else (None, None)
 
     def wants(self, *names: str) -> bool:
-        """False if ``--only`` names none of these; a name stands for all that begin with it."""
-        return not self.only or any(name.startswith(tuple(self.only)) for name in names)
+        """Whether ``--only`` names one of these, or, without it, whether the profile has time for them.
+
+        A name stands for all that begin with it.
+        """
+        if not self.only:
+            return not set(names) & set(self.profile.leave_out)
+        return any(name.startswith(tuple(self.only)) for name in names)
 
     def disturbed(self) -> None:
         """Mark the run as invalid if others used the machine since the watch was last asked."""

@@ -26,7 +26,7 @@ _ARRIVED = 20.0  # seconds within which the last delivery must be there
 
 async def perform(stage: Stage) -> None:
     """Measure each arrangement; deliveries a second and what went missing go into the record."""
-    if "postgresql" not in stage.stores or "socket" not in stage.depths:
+    if not _steps(stage):
         return
     members = min(40, max(stage.profile.members))
     with ExitStack() as stack:
@@ -108,4 +108,9 @@ def _redis() -> Iterator[str]:
             process.wait()
 
 
-EXPERIMENT = Experiment(names=(NAME,), steps=lambda stage: 3 * ("socket" in stage.depths), perform=perform)
+def _steps(stage: Stage) -> int:
+    wanted = "postgresql" in stage.stores and "socket" in stage.depths and stage.wants(NAME)
+    return 2 + (shutil.which("redis-server") is not None) if wanted else 0
+
+
+EXPERIMENT = Experiment(names=(NAME,), steps=_steps, perform=perform)
