@@ -8,6 +8,7 @@ import uuid
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
 import httpx
 import socketio
 
@@ -36,7 +37,8 @@ class Client:
     def __init__(self, url: str, transports: list[str]) -> None:
         self.url = url
         self.transports = transports
-        self.sio = socketio.AsyncClient(reconnection=False)
+        self._http = aiohttp.ClientSession()  # closed by us, however the connection ends
+        self.sio = socketio.AsyncClient(reconnection=False, http_session=self._http)
         self.diary: list[tuple[str, Any]] = []
         self._arrived = asyncio.Event()
         self.sio.on("*", self._write_down)
@@ -50,6 +52,7 @@ class Client:
     ) -> None:
         await self.sio.disconnect()
         await self.sio.shutdown()
+        await self._http.close()
         http = self.sio.eio.http
         if http is not None and not http.closed:  # the library leaves it open when the server closed the connection
             await http.close()
