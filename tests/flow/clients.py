@@ -52,10 +52,12 @@ class Client:
     ) -> None:
         await self.sio.disconnect()
         await self.sio.shutdown()
+        engine = self.sio.eio
+        tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task is not None]
+        for task in tasks:  # the library leaves them when the server closed the connection
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._http.close()
-        http = self.sio.eio.http
-        if http is not None and not http.closed:  # the library leaves it open when the server closed the connection
-            await http.close()
 
     @property
     def socket_id(self) -> str:
