@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Sampled
 from chatsys.lab.turns import Order, Turn
 
-WARM_UP = 0.25
-"""The warm-up takes this share of a turn."""
+WARM_UP_CALLS, WARM_UP_SECONDS = 100, 0.5
+"""The warm-up ends after so many calls or so long: a copied database begins with nothing in its buffers."""
 
 
 class TakesTurns(Protocol):
@@ -40,7 +41,7 @@ async def interleaved(
 ) -> None:
     """Let each contestant take ``rounds`` turns, in turns, and hand on what they took."""
     for taken in contestants:
-        await taken.turn(_seeded(order, 0, seconds=order.seconds * WARM_UP))
+        await taken.turn(_warm_up(order))
     for number in range(rounds):
         line = contestants if number % 2 == 0 else tuple(reversed(contestants))
         for taken in line:
@@ -70,14 +71,15 @@ def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1) ->
     )
 
 
-def _seeded(order: Order, number: int, seconds: float | None = None) -> Order:
-    """The same order with draws of its own."""
-    return Order(
-        operation=order.operation,
-        seconds=order.seconds if seconds is None else seconds,
-        least=order.least,
-        most=order.most,
-        concurrency=order.concurrency,
-        rate=order.rate,
-        seed=order.seed * 1_000 + number,
+def _warm_up(order: Order) -> Order:
+    return msgspec.structs.replace(
+        _seeded(order, 0),
+        seconds=WARM_UP_SECONDS,
+        least=order.concurrency,
+        most=max(WARM_UP_CALLS, order.concurrency),
     )
+
+
+def _seeded(order: Order, number: int) -> Order:
+    """The same order with draws of its own."""
+    return msgspec.structs.replace(order, seed=order.seed * 1_000 + number)
