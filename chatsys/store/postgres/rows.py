@@ -11,6 +11,8 @@ from asyncpg import Record
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import EndedSession, Message, Participant, Session, User
 
+_UUID = 36  # characters of an account's id
+
 
 def user(row: Record) -> User:
     """An account, from the eleven columns that every statement on users gives."""
@@ -43,11 +45,29 @@ def messages(found: Sequence[Record]) -> list[Message]:
             text=row[7],
             at=row[8],
             edited_at=row[9],
-            delivered_to=tuple(row[10]),
-            read_by=tuple(row[11] or ()),
+            delivered_to=readers(row[10]),
+            read_by=readers(row[11]),
         )
         for row in found
     ]
+
+
+def readers(packed: str | None) -> tuple[str, ...]:
+    """The user ids of packed receipts (see messages.sql)."""
+    if not packed:
+        return ()
+    if "~" not in packed:
+        return tuple([packed[start : start + _UUID] for start in range(0, len(packed), _UUID)])
+    found = []
+    start = 0
+    while start < len(packed):
+        length = _UUID
+        if packed[start] == "~":
+            length = int(packed[start + 1 : start + 3])
+            start += 3
+        found.append(packed[start : start + length])
+        start += length
+    return tuple(found)
 
 
 def participant(row: Record) -> Participant:
