@@ -68,6 +68,9 @@ async def contestant(store: str, opening: Opening) -> AsyncIterator[Contestant]:
     try:
         await taken.open(opening)
         yield taken
+    except BaseException:  # interrupted, or a turn went wrong: it may be in the middle of a long one
+        process.kill()
+        raise
     finally:
         assert process.stdin is not None
         process.stdin.close()

@@ -19,7 +19,16 @@ def block(result: Result) -> str:
 
 
 def with_table(text: str, result: Result) -> str:
-    """The README's ``text`` with the table of ``result``. Raises OperatorError if the marks are not there."""
+    """The README's ``text`` with the table of ``result``.
+
+    Raises OperatorError if the marks are not there, and for a run that is not valid and complete: its figures are not
+    published.
+    """
+    if result.partial or not result.valid:
+        raise OperatorError(
+            f"The run {result.id} is {'partial' if result.partial else 'INVALID'}.",
+            hint="Run `make bench` on a machine that does nothing else.",
+        )
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -157,12 +157,17 @@ def test_the_index_lists_every_run_and_draws_only_valid_ones(result, samples, tm
 def test_the_readme_has_the_table_of_the_committed_run():
     """``chatsys bench show reports/latest --readme README.md`` writes it."""
     committed = ROOT / "reports" / "latest"
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    if (committed / record.RESULT).exists():
-        assert readme.block(record.load(committed)) in text
-    else:
-        between = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
-        assert not between.strip(), "the README shows a table of a run that is not committed"
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").partition(readme.BEGIN)[2].partition(readme.END)[0].strip()
+    run = record.load(committed) if (committed / record.RESULT).exists() else None
+    publishable = run is not None and run.valid and not run.partial
+    assert shown == (readme.block(run) if publishable else ""), "run `chatsys bench show --readme README.md`"
+
+
+@pytest.mark.parametrize("fault", ["partial", "invalid"])
+def test_a_run_that_may_not_be_quoted_does_not_reach_the_readme(result, fault):
+    result.partial, result.valid = fault == "partial", fault != "invalid"
+    with pytest.raises(OperatorError, match="is (partial|INVALID)"):
+        readme.with_table(f"{readme.BEGIN}\n{readme.END}\n", result)
 
 
 def test_the_readme_without_the_marks_is_refused(result):

@@ -73,7 +73,7 @@ def _ratio(ratio: Ratio | None) -> str:
 
 
 def _floor_cell(floor: Floor | None) -> str:
-    return "" if floor is None else f"{times(floor.ratio)} {microseconds(floor.p50_us)}"
+    return "" if floor is None else f"{times(floor.ratio)} of {microseconds(floor.p50_us)}"
 
 
 def _operation(result: Result, name: str, store: str, depth: str) -> Operation | None:
