@@ -166,7 +166,7 @@ def test_the_readme_has_the_table_of_the_committed_run():
 @pytest.mark.parametrize("fault", ["partial", "invalid"])
 def test_a_run_that_may_not_be_quoted_does_not_reach_the_readme(result, fault):
     result.partial, result.valid = fault == "partial", fault != "invalid"
-    with pytest.raises(OperatorError, match="is (partial|INVALID)"):
+    with pytest.raises(OperatorError, match=r"is (partial|INVALID)"):
         readme.with_table(f"{readme.BEGIN}\n{readme.END}\n", result)
 
 
