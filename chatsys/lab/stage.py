@@ -84,9 +84,9 @@ class Stage:
         ]
         return found
 
-    def database(self, rows: Synthetic) -> str:
-        """The URL of a database with ``rows``, made once a run: what earlier experiments wrote stays in it."""
-        name = f"chatsys_lab_run_{rows.users}_{rows.messages}"
+    def database(self, rows: Synthetic, purpose: str = "run") -> str:
+        """The URL of a database with ``rows``, made once a run and ``purpose``: what is written stays in it."""
+        name = f"chatsys_lab_{purpose}_{rows.users}_{rows.messages}"
         if name not in self._urls:
             self._urls[name] = database_with(self.server_url, name, rows, lambda text: self.tell(text, False))
         return self._urls[name]
@@ -100,7 +100,13 @@ class Stage:
         return [task.result() for task in tasks]
 
     def opened(
-        self, store: str, rows: Synthetic, *, kind: str = "store", synchronous_commit: str = "on"
+        self,
+        store: str,
+        rows: Synthetic,
+        *,
+        kind: str = "store",
+        purpose: str = "run",
+        synchronous_commit: str = "on",
     ) -> AbstractAsyncContextManager[Contestant]:
         """A contestant over ``rows``; ``store`` is its name in the record, ``kind`` as in worker.Opening."""
         in_memory = store.startswith("memory") or kind == "python"
@@ -111,8 +117,9 @@ class Stage:
                 users=rows.users,
                 messages=rows.messages,
                 seed=self.seed,
-                url="memory://" if in_memory else self.database(rows),
+                url="memory://" if in_memory else self.database(rows, purpose),
                 synchronous_commit=synchronous_commit,
+                cpu=self.cpus[0],
             ),
         )
 

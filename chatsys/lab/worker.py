@@ -93,7 +93,10 @@ async def work(requests: BinaryIO, answers: BinaryIO) -> None:
         if first is None:
             return
         try:
-            operations, opened = await stack.enter_async_context(_contestant(_openings.decode(first)))
+            opening = _openings.decode(first)
+            operations, opened = await stack.enter_async_context(_contestant(opening))
+            if opening.cpu is not None:
+                os.sched_setaffinity(0, {opening.cpu})  # not before it was filled, which many do side by side
             say(opened)
             while (content := await loop.run_in_executor(None, read_frame, requests)) is not None:
                 order = _orders.decode(content)
@@ -104,8 +107,6 @@ async def work(requests: BinaryIO, answers: BinaryIO) -> None:
 
 @asynccontextmanager
 async def _contestant(opening: Opening) -> AsyncIterator[tuple[Mapping[str, Operation], Opened]]:
-    if opening.cpu is not None:
-        os.sched_setaffinity(0, {opening.cpu})
     rows = Synthetic(opening.users, opening.messages, opening.seed)
     began = time.perf_counter()
     nothing = Opened(user_bytes=0, message_bytes=0, seconds=0)

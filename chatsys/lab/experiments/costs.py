@@ -34,8 +34,8 @@ async def perform(stage: Stage) -> None:
     """Count over ``_CALLS`` calls, one at a time; sending a message also with 64 callers, to see the flushes shared."""
     if "postgresql" not in stage.stores:
         return
-    url = stage.database(stage.rows)
-    async with stage.opened("postgresql", stage.rows) as store:
+    url = stage.database(stage.rows, NAME)
+    async with stage.opened("postgresql", stage.rows, purpose=NAME) as store:
         with connected(url, autocommit=True) as connection:
             if not _prepare(connection):
                 stage.result.limitations.append("No cost counters: this server lacks pg_stat_statements.")

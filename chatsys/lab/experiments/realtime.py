@@ -76,17 +76,22 @@ async def senders(stage: Stage, taking: Servers) -> None:
 
 
 async def idle(stage: Stage, taking: Servers) -> None:
-    """Resident memory of the server for each connection that has joined nothing."""
+    """Resident memory of the server for each connection that has joined nothing.
+
+    As many connections are there before: what a server has in reserve would hide the cost of the first ones.
+    """
     number = stage.profile.idle_connections
     for name, server in taking.items():
         stage.step(f"{number} idle connections on {name}")
         await played("fanout", server.url, members=2, messages=20)  # code and buffers that any traffic brings
-        before = server.resident_bytes
-        async with scene("idle", server.url, connections=number) as crowd:
-            await crowd.ready()
-            after = server.resident_bytes
-            await crowd.release()
-            got = await crowd.measurements()
+        async with scene("idle", server.url, connections=number) as first:
+            await first.ready()
+            before = server.resident_bytes
+            async with scene("idle", server.url, connections=number) as crowd:
+                await crowd.ready()
+                after = server.resident_bytes
+                await crowd.release()
+                got = await crowd.measurements()
         if got["connections"] != number:
             stage.result.invalid(f"{name} closed {number - got['connections']} of {number} idle connections")
         _point(stage, "idle", name, number, "bytes a connection", [(after - before) / number], "B")

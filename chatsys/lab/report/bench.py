@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from chatsys.lab import statistics
 from chatsys.lab.claims import FAILS, VERDICTS
 from chatsys.lab.record import Point, Result, Sampled
+from chatsys.lab.report.marks import MARKS
 from chatsys.lab.report.page import Page, Part, Table, Text
 from chatsys.lab.report.pictures import Series, bars, ecdf, lines
 from chatsys.lab.report.tables import TITLES, figure, guide_table, microseconds, times
@@ -21,6 +22,7 @@ def page(result: Result, samples: Sequence[Sampled]) -> Page:
     drawn = Page(title="Memory against PostgreSQL", subtitle=subtitle(result))
     drawn.add("The guide's table", *_first(result))
     drawn.add("Verdicts", *_verdicts(result))
+    drawn.add("Ratios within this run", *_marks(result))
     drawn.add("At the doors", *_doors(result))
     drawn.add("Latency distributions", *_distributions(samples))
     drawn.add("Floors", *_floors(result))
@@ -73,6 +75,20 @@ def _verdicts(result: Result) -> list[Part]:
     rows = [(each.promise, f"**{each.verdict}**", each.measured, each.rule, _link(each.samples)) for each in order]
     return [Table(header=("The guide's promise", "Verdict", "Measured", "Rule, set before the run", "Samples"),
                   rows=rows, align="lllll")]  # fmt: skip
+
+
+def _marks(result: Result) -> list[Part]:
+    """What real time should reach, each a ratio of two things that took turns in this run."""
+    rows = []
+    for mark in MARKS:
+        above, below = mark.above(result), mark.below(result)
+        if above and below:
+            reached = above / below >= mark.bound if mark.at_least else above / below <= mark.bound
+            wanted = f"at {'least' if mark.at_least else 'most'} {mark.bound:g}"
+            rows.append((mark.what, f"{figure(above / below)}×", wanted, "reached" if reached else "**not reached**"))
+    if not rows:
+        return []
+    return [Table(header=("Ratio", "Measured", "Mark", ""), rows=rows, align="lrrl")]
 
 
 def _link(samples: str) -> str:

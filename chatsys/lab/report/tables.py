@@ -37,7 +37,9 @@ def times(value: float, interval: Interval | None = None) -> str:
 
 
 def figure(number: float) -> str:
-    """Two decimals below 10, one below 100, none above."""
+    """Two decimals below 10, one below 100, none above; two significant digits below 0.1."""
+    if 0 < number < 0.1:
+        return f"{number:.2g}"
     return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:,.0f}"
 
 
