@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,6 @@ class Watch:
 
     def __init__(self, postmaster: int | None = None) -> None:
         self.postmaster = postmaster
-        self._gone: dict[int, float] = {}
         self._before = self._snapshot()
 
     def reasons(self) -> list[str]:
@@ -86,25 +86,20 @@ class Watch:
 
     def _snapshot(self) -> Snapshot:
         times = psutil.cpu_times()
-        for pid in self._own():
-            try:
-                used = psutil.Process(pid).cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            self._gone[pid] = used.user + used.system
         idle = times.idle + getattr(times, "iowait", 0.0)
         steal = getattr(times, "steal", 0.0)
-        return Snapshot(time.monotonic(), sum(times[:8]) - idle - steal, steal, sum(self._gone.values()))
+        return Snapshot(time.monotonic(), sum(times[:8]) - idle - steal, steal, self._own())
 
-    def _own(self) -> list[int]:
-        found = []
-        for pid in filter(None, (os.getpid(), self.postmaster)):
-            try:
-                process = psutil.Process(pid)
-                found += [pid, *(child.pid for child in process.children(recursive=True))]
-            except psutil.NoSuchProcess:
-                continue
-        return found
+    def _own(self) -> float:
+        """Processor seconds of the trees; a process that has ended is in its parent's account of children."""
+        total = 0.0
+        for root in filter(None, (os.getpid(), self.postmaster)):
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(root)
+                for member in (process, *process.children(recursive=True)):
+                    with suppress(psutil.NoSuchProcess):
+                        total += sum(member.cpu_times()[:4])  # user, system, and both of ended children
+        return total
 
 
 def generator_reasons(turn: Turn, what: str) -> list[str]:
