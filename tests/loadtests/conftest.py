@@ -54,7 +54,11 @@ def serving(program: str, *arguments: str) -> Iterator[str]:
         yield address
     finally:
         child.terminate()
-        child.wait(10)
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:  # a stock server waits for the polls of clients that vanished
+            child.kill()
+            child.wait()
         child.stdout.close()
 
 

@@ -9,7 +9,7 @@ import socketio
 
 from tests.loadtests.chat_server import serve
 
-io = socketio.AsyncServer(async_mode="asgi", ping_interval=0.3, ping_timeout=20, namespaces=["/", "/other"])
+io = socketio.AsyncServer(async_mode="asgi", ping_interval=0.3, ping_timeout=8, namespaces=["/", "/other"])
 reasons: list[str] = []
 
 
