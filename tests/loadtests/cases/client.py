@@ -156,9 +156,7 @@ def vanishing_says_nothing(address: str, transport: str) -> None:
         client = SocketIOClient(address, transport=transport)
         client.connect()
         client.vanish()
-        _eventually(
-            lambda: any(reason != "client disconnect" for reason in witness.call("ended").args[0][before:])
-        )
+        _eventually(lambda: any(reason != "client disconnect" for reason in witness.call("ended").args[0][before:]))
 
 
 def a_refusal_says_why(address: str, transport: str) -> None:
