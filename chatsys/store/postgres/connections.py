@@ -120,6 +120,9 @@ class Connections:
         except _STALE_PLAN as error:
             link.connection.terminate()  # a migration changed a table: the next connection plans anew
             raise StoreUnavailable("The database's schema changed just now.", hint="Try again.") from error
+        except asyncpg.InternalClientError as error:
+            link.connection.terminate()  # the server has just ended it, and asyncpg has not seen the end yet
+            raise StoreUnavailable("The database ended the connection.", hint="Try again.") from error
         except DRIVER_ERRORS as error:
             raise translated(error, self.address) from error
 
@@ -202,7 +205,13 @@ class Connections:
             raise translated(error, self.address) from error
 
 
-_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    OSError,
+)
 
 
 def _behind_a_bouncer() -> ChatsysError:
