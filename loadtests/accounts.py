@@ -24,6 +24,7 @@ class Account(msgspec.Struct):
     username: str
     user_id: str
     token: str
+    password: str = PASSWORD
 
 
 class _File(msgspec.Struct):

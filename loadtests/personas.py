@@ -89,7 +89,7 @@ class ChatUser(SocketIOUser):
         """An account made beforehand; in a login storm its owner logs in with the password first."""
         account = RUN.accounts.of(self.number)
         if RUN.storm:
-            credentials = {"username": account.username, "password": accounts.PASSWORD}
+            credentials = {"username": account.username, "password": account.password}
             content = RUN.rest.timed("POST", "/api/auth/login", "/api/auth/login", credentials)
             if content is None:
                 raise StopUser

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from chatsys.errors import OperatorError
-from chatsys.lab import machine
+from chatsys.lab import loadaccounts, machine
 from chatsys.lab.files import write_atomically
 from chatsys.lab.load import drop_database, empty_database
 from chatsys.lab.loadcounters import Counters
@@ -35,6 +35,7 @@ from chatsys.store.postgres.admin import connected
 SCHEMA_VERSION = 1
 RESULT = "result.json"
 LOCUST_RESULT = "locust.json"
+ACCOUNTS = "accounts.json"
 STORES = ("memory", "postgres")
 STATUS = {"VALID": 0, "FAILED": 1, "INVALID": 2}
 INTERRUPTED, STATUS_INTERRUPTED = "INTERRUPTED", 130
@@ -169,12 +170,15 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path, locust
     own = folder / f"turn-{number}-{store}"
     own.mkdir(parents=True)
     watch = machine.Watch(machine.postmaster_of(url) if store == "postgres" else None)
-    with (
-        chat_server(url) as server,
-        Counters(server, url if store == "postgres" else None, own, watch) as counters,
-        TemporaryDirectory() as scratch,
-    ):
-        status = _locust(plan, server.url, locustfile, own, Path(scratch))
+    with TemporaryDirectory() as folder_of_turn:
+        scratch, secret = Path(folder_of_turn), secrets.token_hex(32)
+        users, settings = loadaccounts.fill(url, plan.users, scratch, secret)
+        with (
+            chat_server(url, settings=settings) as server,
+            Counters(server, url if store == "postgres" else None, own, watch) as counters,
+        ):
+            loadaccounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
+            status = _locust(plan, server.url, locustfile, own, scratch)
     result = _result_of(own)
     verdict, reasons = result.get("verdict", "FAILED"), list(result.get("reasons", ()))
     if not result:
@@ -232,7 +236,7 @@ def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: P
         "--objective": plan.objective,
         "--seed": plan.seed,
         "--out": folder,
-        "--accounts": scratch / "accounts.json",
+        "--accounts": scratch / ACCOUNTS,
         "--csv": folder / "locust",
         "--html": folder / "locust.html",
     }

@@ -40,15 +40,18 @@ def test_one_command_starts_a_server_drives_it_and_reports(
     if store == "postgres":
         environ["DATABASE_URL"] = request.getfixturevalue("postgres_url")
     command = [sys.executable, "-m", "chatsys", "loadtest", "--store", store, "--users", "20", "--minutes", "0.1"]
-    command += ["--interval", "1", "--room-size", "5", "--reports", str(tmp_path)]
+    command += ["--interval", "1", "--room-size", "5", "--scenario", "storm", "--reports", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=110, check=False)
     (folder,) = tmp_path.iterdir()
     run = json.loads((folder / "result.json").read_text())
     (turn,) = run["turns"]
     assert_nothing_lost(turn["locust"])
     assert done.returncode == {"VALID": 0, "INVALID": 2}[run["verdict"]], done.stdout + done.stderr
-    for name in ("connect websocket", "ack join", "load message-history", "ack send-message"):
+    timed = ("POST /api/auth/login", "connect websocket", "ack join", "load message-history", "ack send-message")
+    for name in timed:
         assert [f for f in turn["locust"]["figures"] if f"{f['method']} {f['name']}" == name and f["histogram"]], name
+    said = (folder / turn["folder"] / "locust.log").read_text()
+    assert "Registering" not in said, "the accounts were in the store before the server started"
     samples = [json.loads(line) for line in (folder / turn["folder"] / "server.jsonl").read_text().splitlines()]
     assert samples[-1]["metrics"]
     assert ("database" in samples[-1]) == (store == "postgres")
