@@ -43,7 +43,8 @@ The tree::
     │   └── EmbeddedFailed       embedded_failed
     ├── SettingsError            bad_setting            name, value, allowed
     └── OperatorError            operator_error         hint
-        └── SnapshotDamaged      snapshot_damaged
+        ├── SnapshotDamaged      snapshot_damaged
+        └── LabBusy              lab_busy
 
 The docstring of a class is its default message. Nothing here imports anything of chatsys.
 """
@@ -345,3 +346,9 @@ class SnapshotDamaged(OperatorError):
     """The snapshot is damaged"""
 
     code = "snapshot_damaged"
+
+
+class LabBusy(OperatorError):
+    """Another run measures on this PostgreSQL server; two at once would spoil each other's figures"""
+
+    code = "lab_busy"

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from chatsys.errors import LabBusy
 from chatsys.lab.synthetic import EPOCH, Synthetic
 from chatsys.resources import database_dir
 from chatsys.store.postgres.address import with_database
@@ -18,6 +19,21 @@ from chatsys.store.postgres.admin import connected, create_database, upgrade
 Report = Callable[[str], None]
 _CHUNK = 2_000  # rows in one write of COPY
 _LOADED = "chatsys lab: loaded"
+_RUN_LOCK = 0x636861746C6162  # "chatlab"
+
+
+@contextmanager
+def alone_on(server_url: str) -> Iterator[None]:
+    """Only one run at a time measures on a server, so what the block finds of the lab's databases is its own.
+
+    A session-level advisory lock in the database ``postgres``, which ends with the process that holds it. Raises
+    LabBusy if another run holds it.
+    """
+    with connected(with_database(server_url, "postgres"), autocommit=True) as connection:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_RUN_LOCK,)).fetchone()
+        if row is None or not row[0]:
+            raise LabBusy(hint="Wait until that `chatsys bench` or `chatsys loadtest` has ended.")
+        yield
 
 
 def database_with(server_url: str, name: str, rows: Synthetic, report: Report) -> str:
@@ -52,7 +68,7 @@ def empty_database(server_url: str, name: str) -> str:
 
 
 def tidy(server_url: str) -> None:
-    """Drop what a run left, all but the loaded templates."""
+    """Drop what a run left, all but the loaded templates. Within :func:`alone_on` nobody works on them."""
     with connected(server_url, autocommit=True) as connection:
         names = connection.execute(
             "SELECT datname FROM pg_database WHERE starts_with(datname, 'chatsys_lab_')"

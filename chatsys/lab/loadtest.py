@@ -24,7 +24,7 @@ import msgspec
 from chatsys.errors import OperatorError
 from chatsys.lab import loadaccounts, machine
 from chatsys.lab.files import write_atomically
-from chatsys.lab.load import drop_database, empty_database
+from chatsys.lab.load import alone_on, drop_database, empty_database
 from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
 from chatsys.lab.servers import chat_server
@@ -195,13 +195,14 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path, locust
 
 @contextmanager
 def _postgres(request: Databases, *, needed: bool) -> Iterator[str | None]:
-    """A server where scratch databases may be made: the one asked for, or the private one."""
+    """A server where scratch databases may be made and no other run measures: the one asked for, or the private one."""
     if not needed:
         yield None
     elif request.url is not None and request.url.startswith(("postgresql://", "postgres://")):
-        yield request.url
+        with alone_on(request.url):
+            yield request.url
     else:
-        with embedded_server(request.folder) as url:
+        with embedded_server(request.folder) as url, alone_on(url):
             yield url
 
 

@@ -16,7 +16,7 @@ from chatsys.errors import ChatsysError, OperatorError
 from chatsys.lab import machine
 from chatsys.lab.claims import judge
 from chatsys.lab.experiments import EXPERIMENTS
-from chatsys.lab.load import tidy
+from chatsys.lab.load import alone_on, tidy
 from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Result, Sampled
 from chatsys.lab.stage import DEPTHS, STORES, Experiment, Stage
@@ -99,12 +99,14 @@ async def _perform(stage: Stage, chosen: Sequence[Experiment]) -> None:
 
 @asynccontextmanager
 async def _server(request: Request) -> AsyncIterator[str]:
-    """A PostgreSQL server: the one that is set, or the private one."""
+    """A PostgreSQL server on which no other run measures: the one that is set, or the private one."""
     if request.database_url and request.database_url.startswith(("postgresql://", "postgres://")):
-        yield request.database_url
+        with alone_on(request.database_url):
+            yield request.database_url
         return
     async with embedded_postgres(request.data_dir) as url:
-        yield url
+        with alone_on(url):
+            yield url
 
 
 def _chosen(request: Request) -> list[Experiment]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from chatsys.lab.record import Count, Fit, Floor, Operation, Point, Ratio, Result, Sampled, Survival
 from chatsys.lab.statistics import Interval
 from chatsys.lab.workloads.operation import TABLE
+from chatsys.store.embedded import embedded_server
 
 
 def operation(name: str, store: str, p50: float, depth: str = "store") -> Operation:
@@ -23,6 +28,15 @@ def operation(name: str, store: str, p50: float, depth: str = "store") -> Operat
         max_us=9 * p50,
         interval=Interval(0.95 * p50, 1.05 * p50),
     )
+
+
+@pytest.fixture(scope="session")
+def lab_server(shared_folder):
+    """The URL of a PostgreSQL of this test process alone: a run wants a server that no other run measures on."""
+    folder = Path(tempfile.mkdtemp(prefix="lab-", dir=shared_folder))
+    with embedded_server(folder, settings={"fsync": "off", "full_page_writes": "off"}) as url:
+        yield url
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

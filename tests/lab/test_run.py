@@ -8,15 +8,17 @@ import pytest
 from typer.testing import CliRunner
 
 from chatsys.cli.bench import app
-from chatsys.errors import OperatorError
-from chatsys.lab import record, running
-from chatsys.lab.load import database_with
+from chatsys.errors import LabBusy, OperatorError
+from chatsys.lab import loadtest, record, running
+from chatsys.lab.load import alone_on, database_with
+from chatsys.lab.loadtest import Databases, Plan
 from chatsys.lab.machine import Watch
 from chatsys.lab.plans import plans, sequential_scans
 from chatsys.lab.profiles import PROFILES, Profile
 from chatsys.lab.running import Request, run
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.workloads.operation import TABLE
+from chatsys.store.postgres.address import with_database
 
 TINY = Profile(
     name="tiny",
@@ -32,15 +34,6 @@ TINY = Profile(
     idle_connections=2,
     stretch=0.1,
 )
-
-
-pytestmark = pytest.mark.xdist_group("lab")  # the databases of a run have fixed names
-
-
-@pytest.fixture
-def lab_server(postgres_server):
-    """A server on which the laboratory may make databases."""
-    return postgres_server.url
 
 
 def request_for(url, tmp_path, **more):
@@ -136,3 +129,17 @@ def test_the_profiles_ask_for_growth_over_decades():
         assert all(b == 10 * a for a, b in zip(profile.growth, profile.growth[1:], strict=False))
     assert len(PROFILES["standard"].growth) >= 4
     assert (PROFILES["full"].users, PROFILES["full"].messages) == (1_000_000, 5_000_000)
+
+
+async def test_a_second_run_on_the_same_server_is_refused_in_one_sentence(lab_server, tmp_path):
+    """Also where its URL names another database of the server."""
+    other = with_database(lab_server, "template1")
+    with alone_on(lab_server):
+        with pytest.raises(LabBusy, match="Another run measures") as refused:
+            await run(request_for(other, tmp_path, only=("backup",)), lambda *_: None)
+        assert refused.value.code == "lab_busy"
+        plan = Plan(scenario="steady", users=1, store="postgres", minutes=0.1)
+        with pytest.raises(LabBusy):
+            loadtest.run(plan, tmp_path, Databases(other, tmp_path), lambda _: None)
+    with alone_on(other):
+        pass
