@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
-
 from chatsys.app import open_server
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
@@ -41,8 +39,6 @@ def living_chat(seed: int = 1) -> Iterator[str]:
         with embedded_server(home / "postgres") as url:
             talk = _Talk(Settings(database_url=url, data_dir=home), random.Random(seed))  # noqa: S311 - a simulation
             with talk:
-                with psycopg.connect(url) as connection:
-                    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
                 yield url
 
 

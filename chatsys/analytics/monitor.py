@@ -84,6 +84,13 @@ class Monitor:
         Raises OperatorError for an unknown query or parameter, and the StoreError that says why the database did not
         answer. A missing extension or right is no error: the frame is empty, and a MonitorWarning says what to do.
         """
+        frame = self._asked(name, **parameters)
+        for note in frame.attrs["warnings"]:
+            warnings.warn(f"{name}: {note}", MonitorWarning, stacklevel=3)
+        return frame
+
+    def _asked(self, name: str, **parameters: int) -> pd.DataFrame:
+        """The frame, without a warning: to suppress one is not for a thread, since filters are the whole process's."""
         query = known(name)
         values = checked(name, parameters)
         started, began = datetime.now(UTC), time.perf_counter()
@@ -92,7 +99,7 @@ class Monitor:
             if version < sql.OLDEST:
                 raise UnsupportedServer(f"PostgreSQL {release} is too old: the monitor needs {sql.OLDEST} or newer.")
             rows, notes = self._rows(connection, query, version, role, values)
-        if "activity" in query.needs and not sees_all:
+        if "activity" in query.needs and not sees_all and not notes:
             notes.append(f"Other users' activity is hidden from {role}: GRANT pg_read_all_stats TO {role};")
         frame = frame_of(query, rows)
         frame.attrs = {
@@ -108,8 +115,6 @@ class Monitor:
             "chatsys": __version__,
             "warnings": notes,
         }
-        for note in notes:
-            warnings.warn(f"{name}: {note}", MonitorWarning, stacklevel=3)
         return frame
 
     def _connected(self) -> _Reading:
@@ -280,17 +285,14 @@ class Monitor:
     def snapshot(self) -> Snapshot:
         """Every counter that this role may read, at one moment; see :func:`chatsys.analytics.diff`."""
         taken_at = datetime.now(UTC)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MonitorWarning)
-            frames = {name: self.frame(name) for name in SOURCES}
-        return Snapshot.of(taken_at, frames)
+        return Snapshot.of(taken_at, {name: self._asked(name) for name in SOURCES})
 
     def watch(self, seconds: float | None = None, every: float = 1.0) -> Watch:
         """A context manager that asks for pulse and chat_totals every so many seconds in a thread of its own.
 
         It ends with its block, or after ``seconds``; ``watch.frame()`` is the time series so far.
         """
-        return Watch(self.frame, seconds=seconds, every=every)
+        return Watch(self._asked, seconds=seconds, every=every)
 
 
 class _Reading:

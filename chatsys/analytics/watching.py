@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -58,13 +57,11 @@ class Watch:
             self._look()  # so that the series reaches the end of the block
 
     def _look(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                frames = [self._ask(source) for source in SOURCES]
-            except StoreError as error:
-                self.failures.append(f"{datetime.now(UTC).isoformat()} {error}")
-                return
+        try:
+            frames = [self._ask(source) for source in SOURCES]
+        except StoreError as error:
+            self.failures.append(f"{datetime.now(UTC).isoformat()} {error}")
+            return
         row = pd.concat(frames, axis=1)
         row.insert(0, "taken_at", pd.Series([pd.Timestamp(frames[0].attrs["taken_at"])], dtype="datetime64[us, UTC]"))
         self._looks.append(row)

@@ -151,7 +151,10 @@ class _Server:
         self._run("initdb", *options)
         with (partial / "postgresql.conf").open("a", encoding="utf-8") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in _tuning().items())
-        self._run("postgres", "--single", "-D", str(partial), "template1", stdin=f"CREATE DATABASE {DATABASE}\n")
+        # What single-user mode makes counts as the server's own: pg_dump leaves the extension out, so that a backup
+        # restores on a server that has not loaded it.
+        prepared = f"CREATE EXTENSION pg_stat_statements\nCREATE DATABASE {DATABASE}\n"
+        self._run("postgres", "--single", "-D", str(partial), "template1", stdin=prepared)
         partial.rename(self.data)
 
     def _check_version(self) -> None:

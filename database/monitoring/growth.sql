@@ -10,7 +10,7 @@ WITH span AS (
 ), new_users AS (
     SELECT date_trunc('day', created_at AT TIME ZONE 'UTC') AS day, count(*) AS n
     FROM users WHERE created_at >= (SELECT first_day AT TIME ZONE 'UTC' FROM span) GROUP BY 1
-), earlier AS (
+), earlier AS MATERIALIZED ( -- else it would be counted again for each day
     SELECT (SELECT count(*) FROM messages WHERE created_at < first_day AT TIME ZONE 'UTC') AS messages,
            (SELECT count(*) FROM users WHERE created_at < first_day AT TIME ZONE 'UTC') AS users
     FROM span

@@ -6,7 +6,7 @@ WITH minutes AS (
 ), stored AS (
     SELECT date_trunc('minute', created_at) AS minute,
            count(*) AS messages,
-           count(DISTINCT coalesce(user_id::text, guest_id)) AS senders,
+           count(DISTINCT user_id) + count(DISTINCT guest_id) AS senders,
            count(DISTINCT room_id) AS rooms
     FROM messages
     WHERE created_at >= date_trunc('minute', now()) - make_interval(mins => :minutes - 1)

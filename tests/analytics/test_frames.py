@@ -14,37 +14,21 @@ import pytest
 from chatsys.analytics import Monitor, MonitorWarning
 from chatsys.analytics.catalogue import QUERIES, Query
 
+from .helpers import DECLARED, dtypes, every_helper
+
 NAMED = re.compile(r"(_bytes|_ms|_ratio|_per_second)(_total)?$")
 
 
-def frames(monitor: Monitor) -> dict[str, pd.DataFrame]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MonitorWarning)
-        return {name: getattr(monitor, name)() for name in QUERIES}
-
-
-def declared(query: Query) -> dict[str, str]:
-    return {column.name: column.dtype for column in query.columns}
-
-
-def dtypes(frame: pd.DataFrame) -> dict[str, str]:
-    return {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
-
-
-def assert_declared(found: dict[str, pd.DataFrame]) -> None:
-    assert {name: dtypes(frame) for name, frame in found.items()} == {n: declared(q) for n, q in QUERIES.items()}
-
-
 def test_an_empty_database_gives_the_declared_columns(monitor: Monitor) -> None:
-    found = frames(monitor)
-    assert_declared(found)
+    found = every_helper(monitor)
+    assert dtypes(found) == DECLARED
     for name in ("active_users", "read_lag", "busiest_rooms", "sessions", "orphans", "blocking"):
         assert found[name].empty, name
 
 
 def test_a_chat_gives_the_declared_columns(chat: Monitor) -> None:
-    found = frames(chat)
-    assert_declared(found)
+    found = every_helper(chat)
+    assert dtypes(found) == DECLARED
     for name, query in QUERIES.items():
         if "chat" in query.needs or "pg_stat_statements" in query.needs:
             assert len(found[name]) > 0, name
@@ -54,14 +38,14 @@ def test_a_database_under_load_gives_the_declared_columns(url: str, monitor: Mon
     with writers(url) as stored:
         while stored() < 100:
             time.sleep(0.01)
-        assert_declared(frames(monitor))
+        assert dtypes(every_helper(monitor)) == DECLARED
         seen = monitor.connections()
     assert set(seen["application_name"]) == {"writer 0", "writer 1"}
 
 
 def test_a_role_with_few_rights_gets_the_declared_columns_and_is_told_what_to_ask_for(stranger_url: str) -> None:
     with Monitor(stranger_url) as monitor:
-        assert_declared(frames(monitor))
+        assert dtypes(every_helper(monitor)) == DECLARED
         role = monitor.settings().attrs["role"]
         for name, remedy in {
             "room_stats": f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
@@ -72,6 +56,19 @@ def test_a_role_with_few_rights_gets_the_declared_columns_and_is_told_what_to_as
                 frame = monitor.frame(name)
             assert frame.empty
             assert remedy in frame.attrs["warnings"][0]
+
+
+def test_a_role_with_few_rights_gets_the_declared_columns_of_a_chat_in_use(
+    chat: Monitor, stranger_url: str, url: str, writers: Any
+) -> None:
+    with writers(url) as stored, Monitor(stranger_url) as monitor:
+        while not stored():
+            time.sleep(0.01)
+        found = every_helper(monitor)
+        with pytest.warns(MonitorWarning, match="activity is hidden"):
+            slow = monitor.slow_queries()
+    assert dtypes(found) == DECLARED
+    assert not slow["query"].str.contains("INSERT").any()
 
 
 def test_a_role_of_pg_monitor_with_select_sees_everything(chat: Monitor, url: str, stranger_url: str) -> None:
@@ -87,7 +84,7 @@ def test_a_role_of_pg_monitor_with_select_sees_everything(chat: Monitor, url: st
 
 def test_a_database_without_the_chat_says_how_to_make_it(empty_postgres_url: str) -> None:
     with Monitor(empty_postgres_url) as monitor:
-        assert_declared(frames(monitor))
+        assert dtypes(every_helper(monitor)) == DECLARED
         with pytest.warns(MonitorWarning, match="chatsys db init"):
             assert monitor.room_stats().empty
 
@@ -105,7 +102,7 @@ def test_units_are_in_the_names(query: Query) -> None:
 
 
 def test_ratios_are_between_0_and_1_and_times_are_utc(chat: Monitor) -> None:
-    for frame in frames(chat).values():
+    for frame in every_helper(chat).values():
         for name in frame.columns:
             if str(name).endswith("_ratio"):
                 assert frame[name].dropna().between(0, 1).all(), name
@@ -114,10 +111,11 @@ def test_ratios_are_between_0_and_1_and_times_are_utc(chat: Monitor) -> None:
 
 
 def test_no_cell_is_a_pretty_string(chat: Monitor) -> None:
-    for name, frame in frames(chat).items():
-        for column in QUERIES[name].columns:
+    found = every_helper(chat)
+    for name, query in QUERIES.items():
+        for column in query.columns:
             if column.kind == "text" and column.name not in ("value", "default_value", "unit", "query"):
-                assert not frame[column.name].dropna().str.fullmatch(r"[\d.]+ ?(kB|MB|GB|bytes|ms|%)").any()
+                assert not found[name][column.name].dropna().str.fullmatch(r"[\d.]+ ?(kB|MB|GB|bytes|ms|%)").any()
 
 
 def test_provenance_says_where_the_frame_came_from(chat: Monitor) -> None:

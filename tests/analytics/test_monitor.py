@@ -228,6 +228,7 @@ def test_an_engine_stays_the_callers(postgres_url: str) -> None:
 def test_an_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
     with Monitor(f"embedded://{tmp_path / 'pg'}") as monitor:
         assert monitor.database_size()["size_bytes"].iloc[0] > 0
+        assert len(monitor.slow_queries()) > 0
         pid = int((tmp_path / "pg" / "data" / "postmaster.pid").read_text().splitlines()[0])
         assert pid > 0
     assert not (tmp_path / "pg" / "data" / "postmaster.pid").exists()

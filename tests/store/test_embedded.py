@@ -13,12 +13,12 @@ import psycopg
 import pytest
 
 from chatsys.errors import EmbeddedFailed
-from chatsys.store.embedded import embedded_server
+from chatsys.store.embedded import embedded_server, wheel_programs
 
 KEEP_IT_OPEN = """
 import sys
 from pathlib import Path
-from chatsys.store.embedded import embedded_server
+from chatsys.store.embedded import embedded_server, wheel_programs
 with embedded_server(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()
@@ -59,11 +59,16 @@ def test_data_survive_a_stop_and_a_start(server_folder: Path) -> None:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_pg_stat_statements_and_pg_trgm_are_there(server_folder: Path) -> None:
+def test_statements_are_counted_from_the_first_on_and_trigrams_can_be_had(server_folder: Path) -> None:
     with embedded_server(server_folder / "home") as url, psycopg.connect(url) as connection:
-        connection.execute("CREATE EXTENSION pg_stat_statements")
         connection.execute("CREATE EXTENSION pg_trgm")
         assert connection.execute("SELECT count(*) > 0 FROM pg_stat_statements").fetchone() == (True,)
+
+
+def test_the_count_of_statements_is_no_part_of_a_backup(server_folder: Path) -> None:
+    with embedded_server(server_folder / "home") as url:
+        dump = subprocess.run([wheel_programs() / "pg_dump", url], capture_output=True, text=True, check=True)
+    assert "pg_stat_statements" not in dump.stdout
 
 
 def test_a_second_process_shares_the_server_and_the_last_one_stops_it(server_folder: Path) -> None:

@@ -26,7 +26,7 @@ def _lag(name: str, serves: str, stamp: str, meaning: str) -> Query:
         ),
         ("chat",),
         "Takes the newest `messages` of the last `minutes` and their receipts alone: 0.5 s for 10,000 messages with "
-        "30,000 receipts on a million messages, 4 s for ten times as many.",
+        "73,000 receipts on a million messages, 3 s to 5 s for `messages=100_000` with 384,000 receipts: ask for fewer.",
     )
 
 
@@ -86,7 +86,7 @@ QUERIES = (
             number("messages_per_second", "messages by the seconds of the minute that have passed"),
         ),
         ("chat",),
-        "Reads the messages of the last `minutes` alone, through the index on created_at: 1.2 s for a million.",
+        "Reads the messages of the last `minutes` alone, through the index on created_at: 0.7 s for a million.",
     ),
     Query(
         "busiest_rooms",
@@ -101,7 +101,7 @@ QUERIES = (
             time("last_message_at", "newest message"),
         ),
         ("chat",),
-        "Reads the messages of the last `minutes` alone: 1.2 s for a window of a million.",
+        "Reads the messages of the last `minutes` alone, through the index on created_at: 0.9 s for a million.",
     ),
     _lag("read_lag", "How long until people read? One row a receipt.", "read_at", "when this reader marked it read"),
     _lag(
@@ -121,7 +121,7 @@ QUERIES = (
             integer("users", "running total"),
         ),
         ("chat",),
-        "Counts every message through the index on created_at: 1 s for a million. Ask for it seldom.",
+        "Counts every message once, from the index on created_at alone: 0.2 s for a million.",
     ),
     Query(
         "retention_candidates",
@@ -135,7 +135,7 @@ QUERIES = (
             time("newest_at", "the newest among them"),
         ),
         ("chat",),
-        "Reads every message older than `days`: 0.2 s for half a million.",
+        "Reads every message older than `days`: 0.2 s for a million.",
     ),
     Query(
         "sessions",
@@ -166,5 +166,6 @@ QUERIES = (
             time("since", "last sign of life; missing if there never was one"),
         ),
         ("chat",),
+        "Looks at every session and every account: 0.02 s for 100,000 accounts.",
     ),
 )

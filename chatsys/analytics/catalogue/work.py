@@ -116,7 +116,7 @@ QUERIES = (
             integer("wal_bytes_total", "WAL written"),
             _QUERY,
         ),
-        ("pg_stat_statements",),
+        ("pg_stat_statements", "activity"),
     ),
     Query(
         "query_calls",
@@ -130,7 +130,7 @@ QUERIES = (
             number("buffers_per_call", "blocks an execution touched"),
             _QUERY,
         ),
-        ("pg_stat_statements",),
+        ("pg_stat_statements", "activity"),
     ),
     Query(
         "settings",
