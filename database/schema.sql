@@ -125,9 +125,10 @@ CREATE TABLE message_deliveries (
     user_id uuid CONSTRAINT message_deliveries_user_id_fkey REFERENCES users ON DELETE CASCADE,
     delivered_at timestamptz NOT NULL DEFAULT now(),
     guest_id varchar(64),
+    is_read boolean NOT NULL DEFAULT false, -- it is in message_reads as well: one look-up gives both
     CONSTRAINT message_deliveries_message_id_user_id_key UNIQUE (message_id, user_id),
     CONSTRAINT message_deliveries_reader_check CHECK (num_nonnulls(user_id, guest_id) = 1)
-);
+) WITH (fillfactor = 90); -- is_read changes soon after, in place
 CREATE UNIQUE INDEX message_deliveries_message_id_guest_id_key ON message_deliveries (message_id, guest_id)
     WHERE guest_id IS NOT NULL;
 CREATE INDEX message_deliveries_user_id_idx ON message_deliveries (user_id);
@@ -187,8 +188,17 @@ $$;
 CREATE TRIGGER messages_removed AFTER DELETE ON messages REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION count_removed_messages();
 
+-- A read sets message_deliveries.is_read, and adds the delivery where people's own SQL left it out.
 CREATE FUNCTION count_first_reads() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    INSERT INTO message_deliveries (message_id, user_id, guest_id, delivered_at, is_read)
+    SELECT a.message_id, a.user_id, a.guest_id, a.read_at, true FROM added a
+    ORDER BY a.message_id, a.user_id, a.guest_id
+    ON CONFLICT DO NOTHING;
+    UPDATE message_deliveries d SET is_read = true FROM added a
+    WHERE d.message_id = a.message_id AND d.user_id = a.user_id AND NOT d.is_read;
+    UPDATE message_deliveries d SET is_read = true FROM added a
+    WHERE d.message_id = a.message_id AND d.guest_id = a.guest_id AND NOT d.is_read;
     WITH first AS (
         UPDATE messages m SET is_read = true
         FROM (SELECT DISTINCT message_id FROM added) a
@@ -206,9 +216,13 @@ CREATE TRIGGER message_reads_added AFTER INSERT ON message_reads REFERENCING NEW
 
 CREATE FUNCTION count_last_reads_removed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM removed) THEN
-        RETURN NULL; -- a deleted message that nobody had read
+    IF NOT EXISTS (SELECT FROM removed JOIN messages USING (message_id)) THEN
+        RETURN NULL; -- all of it goes with deleted messages
     END IF;
+    UPDATE message_deliveries d SET is_read = false FROM removed gone JOIN users u ON u.user_id = gone.user_id
+    WHERE d.message_id = gone.message_id AND d.user_id = gone.user_id AND d.is_read;
+    UPDATE message_deliveries d SET is_read = false FROM removed gone
+    WHERE d.message_id = gone.message_id AND d.guest_id = gone.guest_id AND d.is_read;
     WITH unread AS (
         UPDATE messages m SET is_read = false
         FROM (SELECT DISTINCT message_id FROM removed) gone
@@ -224,6 +238,21 @@ END
 $$;
 CREATE TRIGGER message_reads_removed AFTER DELETE ON message_reads REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION count_last_reads_removed();
+
+-- What was not delivered was not read.
+CREATE FUNCTION remove_undelivered_reads() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM removed WHERE is_read) THEN
+        DELETE FROM message_reads r USING removed gone
+        WHERE r.message_id = gone.message_id AND r.user_id = gone.user_id AND gone.is_read;
+        DELETE FROM message_reads r USING removed gone
+        WHERE r.message_id = gone.message_id AND r.guest_id = gone.guest_id AND gone.is_read;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER message_deliveries_removed AFTER DELETE ON message_deliveries REFERENCING OLD TABLE AS removed
+    FOR EACH STATEMENT EXECUTE FUNCTION remove_undelivered_reads();
 
 -- End sessions, each at its own time, and set users offline whose last one it was; in order of joining. Two servers that
 -- end the two last sessions of one user at once must not both see the other's: the first statement waits for the other

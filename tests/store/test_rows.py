@@ -6,19 +6,21 @@ import uuid
 
 import pytest
 
-from chatsys.store.postgres.rows import readers
-
-
-def packed(*ids: str) -> str:
-    return "".join(each if len(each) == 36 and each.count("-") == 4 else f"~{len(each):02}{each}" for each in ids)
-
+from chatsys.store.postgres.rows import receipts
 
 ACCOUNTS = [str(uuid.uuid4()) for _ in range(3)]
+READERS = [(), tuple(ACCOUNTS), ("guest-1",), ("~~", ACCOUNTS[0], "x" * 64), (ACCOUNTS[0], "! 0", ACCOUNTS[1], "é~12")]
 
 
-@pytest.mark.parametrize(
-    "ids",
-    [(), tuple(ACCOUNTS), ("guest-1",), ("~~", ACCOUNTS[0], "x" * 64), (ACCOUNTS[0], "0", ACCOUNTS[1], "é~12")],
-)
-def test_packed_readers_come_out_as_they_went_in(ids: tuple[str, ...]) -> None:
-    assert readers(packed(*ids) or None) == ids
+def packed(readers: tuple[str, ...], unread: tuple[str, ...]) -> str | None:
+    """What the database packs."""
+    words = [
+        ("!" if each in unread else "") + (each if each in ACCOUNTS else f"~{each.encode().hex()}") for each in readers
+    ]
+    return " ".join(words) or None
+
+
+@pytest.mark.parametrize("readers", READERS)
+@pytest.mark.parametrize("unread", [(), (ACCOUNTS[0],), ("~~", "! 0"), (*ACCOUNTS, "guest-1")])
+def test_packed_receipts_come_out_as_they_went_in(readers: tuple[str, ...], unread: tuple[str, ...]) -> None:
+    assert receipts(packed(readers, unread)) == (readers, tuple(each for each in readers if each not in unread))

@@ -11,8 +11,6 @@ from asyncpg import Record
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import EndedSession, Message, Participant, Session, User
 
-_UUID = 36  # characters of an account's id
-
 
 def user(row: Record) -> User:
     """An account, from the eleven columns that every statement on users gives."""
@@ -32,42 +30,43 @@ def user(row: Record) -> User:
 
 
 def messages(found: Sequence[Record]) -> list[Message]:
-    """Messages with their receipts, from twelve columns. A guest's avatar is the generated one."""
-    return [
-        Message(
-            message_id=row[0],
-            seq=row[1],
-            room=row[2],
-            user_id=row[3],
-            username=row[4],
-            display_name=row[5],
-            avatar=default_avatar(row[4]) if row[6] is None else row[6],
-            text=row[7],
-            at=row[8],
-            edited_at=row[9],
-            delivered_to=readers(row[10]),
-            read_by=readers(row[11]),
+    """Messages with their receipts, from eleven columns. A guest's avatar is the generated one."""
+    values = []
+    for message_id, seq, room, user_id, username, display_name, avatar, text, at, edited_at, packed in found:
+        delivered_to, read_by = receipts(packed)
+        values.append(
+            Message(
+                message_id=message_id,
+                seq=seq,
+                room=room,
+                user_id=user_id,
+                username=username,
+                display_name=display_name,
+                avatar=default_avatar(username) if avatar is None else avatar,
+                text=text,
+                at=at,
+                edited_at=edited_at,
+                delivered_to=delivered_to,
+                read_by=read_by,
+            )
         )
-        for row in found
-    ]
+    return values
 
 
-def readers(packed: str | None) -> tuple[str, ...]:
-    """The user ids of packed receipts (see messages.sql)."""
-    if not packed:
-        return ()
-    if "~" not in packed:
-        return tuple([packed[start : start + _UUID] for start in range(0, len(packed), _UUID)])
-    found = []
-    start = 0
-    while start < len(packed):
-        length = _UUID
-        if packed[start] == "~":
-            length = int(packed[start + 1 : start + 3])
-            start += 3
-        found.append(packed[start : start + length])
-        start += length
-    return tuple(found)
+def receipts(packed: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who had a message delivered and who has read it, from its packed receipts (see ``history`` in messages.sql)."""
+    if packed is None:
+        return (), ()
+    words = packed.split(" ")
+    if "!" not in packed and "~" not in packed:
+        everybody = tuple(words)
+        return everybody, everybody
+    marked = [(_reader(word.removeprefix("!")), word[0] != "!") for word in words]
+    return tuple([reader for reader, _ in marked]), tuple([reader for reader, has_read in marked if has_read])
+
+
+def _reader(word: str) -> str:
+    return bytes.fromhex(word[1:]).decode() if word[0] == "~" else word
 
 
 def participant(row: Record) -> Participant:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import TypeAlias
@@ -53,6 +52,8 @@ _MESSAGE = [
     "client_message_id",
     "is_read",
 ]
+_READ = ["message_id", "user_id", "guest_id", "read_at"]
+_DELIVERY = ["message_id", "user_id", "guest_id", "delivered_at", "is_read"]
 
 
 async def read_all(connections: Connections) -> AsyncGenerator[Batch, None]:
@@ -147,12 +148,10 @@ async def _write_messages(connection: Connection, records: list[MessageRecord]) 
         if record.room not in rooms:
             raise SnapshotConflict(f"Message {record.message_id} belongs to a room that is missing.")
     await _copy(connection, "messages", _MESSAGE, (_message_row(record, rooms[record.room]) for record in fresh))
-    for table, moment, kind in (
-        ("message_deliveries", "delivered_at", attrgetter("deliveries")),
-        ("message_reads", "read_at", attrgetter("reads")),
-    ):
-        rows = (row for record in fresh for row in _receipt_rows(record.message_id, kind(record)))
-        await _copy(connection, table, ["message_id", "user_id", "guest_id", moment], rows)
+    await _copy(
+        connection, "message_deliveries", _DELIVERY, (row for record in fresh for row in _delivery_rows(record))
+    )
+    await _copy(connection, "message_reads", _READ, (row for record in fresh for row in _read_rows(record)))
     await _count(connection, rooms, fresh)
     return len(fresh)
 
@@ -174,10 +173,18 @@ def _message_row(record: MessageRecord, room_id: object) -> tuple[object, ...]:
     )
 
 
-def _receipt_rows(message_id: str, receipts: Receipts) -> Iterator[tuple[str, str | None, str | None, datetime]]:
-    for reader, at in receipts.items():
-        registered = is_uuid(reader)
-        yield message_id, reader if registered else None, None if registered else reader, at
+def _delivery_rows(record: MessageRecord) -> Iterator[tuple[object, ...]]:
+    for reader, at in record.deliveries.items():
+        yield record.message_id, *_reader_columns(reader), at, reader in record.reads
+
+
+def _read_rows(record: MessageRecord) -> Iterator[tuple[object, ...]]:
+    for reader, at in record.reads.items():
+        yield record.message_id, *_reader_columns(reader), at
+
+
+def _reader_columns(reader: str) -> tuple[str | None, str | None]:
+    return (reader, None) if is_uuid(reader) else (None, reader)
 
 
 async def _count(connection: Connection, rooms: dict[str, object], fresh: list[MessageRecord]) -> None:

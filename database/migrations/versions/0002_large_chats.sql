@@ -52,6 +52,13 @@ ALTER TABLE rooms
 ALTER TABLE messages
     SET (fillfactor = 95),
     ADD is_read boolean NOT NULL DEFAULT false;
+ALTER TABLE message_deliveries
+    SET (fillfactor = 90), -- is_read changes soon after, in place
+    ADD is_read boolean NOT NULL DEFAULT false;
+UPDATE message_deliveries d SET is_read = true FROM message_reads r
+WHERE r.message_id = d.message_id AND coalesce(r.user_id::text, r.guest_id) = coalesce(d.user_id::text, d.guest_id);
+INSERT INTO message_deliveries (message_id, user_id, guest_id, delivered_at, is_read)
+SELECT message_id, user_id, guest_id, read_at, true FROM message_reads ON CONFLICT DO NOTHING;
 UPDATE messages m SET is_read = true WHERE EXISTS (SELECT FROM message_reads r WHERE r.message_id = m.message_id);
 UPDATE rooms r SET removed_count = r.last_seq - counted.messages, read_count = counted.reads
 FROM (SELECT room_id, count(*) AS messages, count(*) FILTER (WHERE is_read) AS reads
@@ -73,8 +80,17 @@ $$;
 CREATE TRIGGER messages_removed AFTER DELETE ON messages REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION count_removed_messages();
 
+-- A read sets message_deliveries.is_read, and adds the delivery where people's own SQL left it out.
 CREATE FUNCTION count_first_reads() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    INSERT INTO message_deliveries (message_id, user_id, guest_id, delivered_at, is_read)
+    SELECT a.message_id, a.user_id, a.guest_id, a.read_at, true FROM added a
+    ORDER BY a.message_id, a.user_id, a.guest_id
+    ON CONFLICT DO NOTHING;
+    UPDATE message_deliveries d SET is_read = true FROM added a
+    WHERE d.message_id = a.message_id AND d.user_id = a.user_id AND NOT d.is_read;
+    UPDATE message_deliveries d SET is_read = true FROM added a
+    WHERE d.message_id = a.message_id AND d.guest_id = a.guest_id AND NOT d.is_read;
     WITH first AS (
         UPDATE messages m SET is_read = true
         FROM (SELECT DISTINCT message_id FROM added) a
@@ -92,9 +108,13 @@ CREATE TRIGGER message_reads_added AFTER INSERT ON message_reads REFERENCING NEW
 
 CREATE FUNCTION count_last_reads_removed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM removed) THEN
-        RETURN NULL; -- a deleted message that nobody had read
+    IF NOT EXISTS (SELECT FROM removed JOIN messages USING (message_id)) THEN
+        RETURN NULL; -- all of it goes with deleted messages
     END IF;
+    UPDATE message_deliveries d SET is_read = false FROM removed gone JOIN users u ON u.user_id = gone.user_id
+    WHERE d.message_id = gone.message_id AND d.user_id = gone.user_id AND d.is_read;
+    UPDATE message_deliveries d SET is_read = false FROM removed gone
+    WHERE d.message_id = gone.message_id AND d.guest_id = gone.guest_id AND d.is_read;
     WITH unread AS (
         UPDATE messages m SET is_read = false
         FROM (SELECT DISTINCT message_id FROM removed) gone
@@ -110,6 +130,21 @@ END
 $$;
 CREATE TRIGGER message_reads_removed AFTER DELETE ON message_reads REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION count_last_reads_removed();
+
+-- What was not delivered was not read.
+CREATE FUNCTION remove_undelivered_reads() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM removed WHERE is_read) THEN
+        DELETE FROM message_reads r USING removed gone
+        WHERE r.message_id = gone.message_id AND r.user_id = gone.user_id AND gone.is_read;
+        DELETE FROM message_reads r USING removed gone
+        WHERE r.message_id = gone.message_id AND r.guest_id = gone.guest_id AND gone.is_read;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER message_deliveries_removed AFTER DELETE ON message_deliveries REFERENCING OLD TABLE AS removed
+    FOR EACH STATEMENT EXECUTE FUNCTION remove_undelivered_reads();
 
 ALTER TABLE room_members ADD read_to bigint NOT NULL DEFAULT 0; -- up to here the member has read what others wrote
 ALTER TABLE active_sessions ADD place bigint GENERATED ALWAYS AS IDENTITY; -- the order of joining

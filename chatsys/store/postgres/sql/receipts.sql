@@ -1,6 +1,7 @@
 -- name: record_receipts
 -- One flush: many receipts, deliveries and reads (which bring the delivery along). The rooms of reads ($7) are locked in
--- order, because the first read of a message changes its room's counters. One row for each message and kind: the places
+-- order, because the first read of a message changes its room's counters. A delivery that was there already gets its
+-- is_read from the trigger on message_reads. One row for each message and kind: the places
 -- that asked for it and the complete set of readers.
 WITH given AS (
     SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[])
@@ -15,8 +16,8 @@ WITH given AS (
     WHERE coalesce(m.user_id::text, m.guest_id) <> coalesce(g.user_id::text, g.guest_id)
       AND (g.user_id IS NULL OR EXISTS (SELECT FROM users u WHERE u.user_id = g.user_id))
 ), delivered AS (
-    INSERT INTO message_deliveries (message_id, user_id, guest_id, delivered_at)
-    SELECT t.message_id, t.user_id, t.guest_id, min(t.at) FROM target t
+    INSERT INTO message_deliveries (message_id, user_id, guest_id, delivered_at, is_read)
+    SELECT t.message_id, t.user_id, t.guest_id, min(t.at), bool_or(t.is_read) FROM target t
     GROUP BY t.message_id, t.user_id, t.guest_id ORDER BY t.message_id, t.user_id, t.guest_id
     ON CONFLICT DO NOTHING
     RETURNING message_id, coalesce(user_id::text, guest_id) AS reader
@@ -59,8 +60,8 @@ WITH room AS MATERIALIZED (
     UPDATE room_members rm SET read_to = (SELECT max(m.seq) FROM messages m WHERE m.room_id = r.room_id)
     FROM room r WHERE rm.room_id = r.room_id AND rm.user_id = $2 AND EXISTS (SELECT FROM unread)
 ), delivered AS (
-    INSERT INTO message_deliveries (message_id, user_id, delivered_at)
-    SELECT u.message_id, $2, $3 FROM unread u ORDER BY u.message_id ON CONFLICT DO NOTHING
+    INSERT INTO message_deliveries (message_id, user_id, delivered_at, is_read)
+    SELECT u.message_id, $2, $3, true FROM unread u ORDER BY u.message_id ON CONFLICT DO NOTHING
 ), read AS (
     INSERT INTO message_reads (message_id, user_id, read_at)
     SELECT u.message_id, $2, $3 FROM unread u ORDER BY u.message_id ON CONFLICT DO NOTHING
@@ -78,8 +79,8 @@ WITH room AS MATERIALIZED (
     WHERE m.guest_id IS DISTINCT FROM $2
       AND NOT EXISTS (SELECT FROM message_reads d WHERE d.message_id = m.message_id AND d.guest_id = $2)
 ), delivered AS (
-    INSERT INTO message_deliveries (message_id, guest_id, delivered_at)
-    SELECT u.message_id, $2, $3 FROM unread u ORDER BY u.message_id ON CONFLICT DO NOTHING
+    INSERT INTO message_deliveries (message_id, guest_id, delivered_at, is_read)
+    SELECT u.message_id, $2, $3, true FROM unread u ORDER BY u.message_id ON CONFLICT DO NOTHING
 ), read AS (
     INSERT INTO message_reads (message_id, guest_id, read_at)
     SELECT u.message_id, $2, $3 FROM unread u ORDER BY u.message_id ON CONFLICT DO NOTHING

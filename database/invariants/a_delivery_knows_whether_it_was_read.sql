@@ -1,0 +1,5 @@
+-- A delivery is marked as read where its reader has read the message, and nowhere else.
+SELECT d.delivery_id, d.message_id, d.is_read
+FROM message_deliveries d
+WHERE d.is_read <> EXISTS (SELECT FROM message_reads r
+                           WHERE r.message_id = d.message_id AND (r.user_id = d.user_id OR r.guest_id = d.guest_id));
