@@ -26,7 +26,7 @@ def _lag(name: str, serves: str, stamp: str, meaning: str) -> Query:
         ),
         ("chat",),
         "Takes the newest `messages` of the last `minutes` and their receipts alone: 0.5 s for 10,000 messages with "
-        "73,000 receipts on a million messages, 3 s to 5 s for `messages=100_000` with 384,000 receipts: ask for fewer.",
+        "73,000 receipts on a million messages, 3 s to 5 s for `messages=100_000` with 384,000: ask for fewer.",
     )
 
 
