@@ -78,6 +78,7 @@ def run(settings: Settings) -> None:
         )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ask_to_stop)
+    signal.signal(signal.SIGUSR1, app.nothing_to_rescue)
     workers: list[_Worker] = []
     with app.bound_socket(settings.host, settings.port) as listener:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 DEFAULT_ROOMS = (
@@ -36,6 +37,7 @@ def milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
+@lru_cache(maxsize=4096)
 def default_avatar(username: str) -> str:
     """The generated avatar URL of contract §3.1."""
     return f"https://ui-avatars.com/api/?name={quote(username, safe='')}&background=667eea&color=fff"

@@ -39,6 +39,12 @@ WAITING_MOST = 20_000
 RETRY = 0.5
 """Seconds until what the bus did not take is tried again."""
 
+ANSWER_WITHIN = 2.0
+"""Seconds after its start from which a server that nobody has answered takes itself to be alone.
+
+An answer that comes later, or only to the next greeting, makes both sides catch up.
+"""
+
 CLOSE_WITHIN = 1.0
 """Seconds that a server that stops gives the bus to take what waits."""
 
@@ -85,7 +91,7 @@ class Link:
         self._server_id = server_id
         self._lease = lease
         self._peers: dict[str, float] = {}
-        self._unsure_until = time.monotonic() + lease
+        self._unsure_until = time.monotonic() + min(ANSWER_WITHIN, lease)
         self._waiting: list[Carried] = []
         self._gap = False
         self._sending: asyncio.Task[None] | None = None

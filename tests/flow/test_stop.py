@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -37,3 +39,13 @@ async def test_a_stop_with_clients_connected_is_clean(
             "WHERE locktype = 'advisory' AND datname = current_database()"
         ).fetchone()
         assert held == (0,)
+
+
+def test_sigusr1_does_not_end_a_server_on_postgresql_and_says_why(postgres_url: str, tmp_path: Path) -> None:
+    with running_server(postgres_url, tmp_path) as server:
+        server.process.send_signal(signal.SIGUSR1)
+        (log,) = tmp_path.glob("server-*.log")
+        while "SIGUSR1 was ignored" not in log.read_text():
+            assert server.process.poll() is None
+        assert httpx.get(f"{server.url}/api/ready").status_code == 200
+        assert stop(server.process) == 0
