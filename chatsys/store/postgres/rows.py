@@ -53,9 +53,9 @@ def messages(found: Sequence[Record]) -> list[Message]:
     return values
 
 
-def receipts(packed: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def receipts(packed: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Who had a message delivered and who has read it, from its packed receipts (see ``history`` in messages.sql)."""
-    if packed is None:
+    if not packed:
         return (), ()
     words = packed.split(" ")
     if "!" not in packed and "~" not in packed:

@@ -214,11 +214,11 @@ class PostgresStore(Store):
         return await self._posts.write(new)
 
     async def history(self, room: str, limit: int, offset: int = 0) -> list[Message]:
-        """One statement, of which there is a quicker one for the newest messages."""
+        """One statement, of which there is a quicker one for the usual page."""
         if not _storable(room):
             return []
-        if offset == 0 and limit <= _USUAL_PAGE:
-            return rows.messages(await self._connections.fetch("history", room, limit))
+        if offset == 0 and limit == _USUAL_PAGE:
+            return rows.messages(await self._connections.fetch("history", room))[::-1]
         return rows.messages(await self._connections.fetch("long_history", room, offset, limit))
 
     async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:

@@ -45,30 +45,32 @@ LEFT JOIN sender s ON s.user_id = g.user_id
 ORDER BY g.place;
 
 -- name: history
--- The newest messages. The page is cut first, along messages_room_id_seq_key; receipts and senders are looked up for its
--- rows alone. Receipts of a message come packed in one text, which costs half of what an array does: the ids of those who
--- had it delivered, with a space between them, each after a "!" if it was not read; a guest's id is a tilde and its bytes
--- in hexadecimal. rows.py unpacks them. The planner does not know $2: LIMIT 100 tells it how long the page is, so that it keeps one plan.
+-- The newest 100 messages, newest first. The page is cut first, along messages_room_id_seq_key, in whose order the rows
+-- stay; receipts and senders are looked up for them alone. Receipts of a message come packed in one text, which costs half
+-- of what an array does: the ids of those who had it delivered, with a space between them, each after a "!" if it was not
+-- read; a guest's id is a tilde and its bytes in hexadecimal. rows.py unpacks them.
 SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
        coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
-       (SELECT string_agg(CASE WHEN d.user_id IS NOT NULL AND d.is_read THEN d.user_id::text ELSE
-               CASE WHEN d.is_read THEN '' ELSE '!' END
-               || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END, ' ')
-           FROM message_deliveries d WHERE d.message_id = m.message_id)
-FROM (SELECT * FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text)
-                     ORDER BY seq DESC LIMIT $2) cut LIMIT 100) m
+       array_to_string(ARRAY(
+           SELECT CASE WHEN d.is_read AND d.user_id IS NOT NULL THEN d.user_id::text ELSE
+                  CASE WHEN d.is_read THEN '' ELSE '!' END
+                  || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END
+           FROM message_deliveries d WHERE d.message_id = m.message_id), ' ')
+FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text)
+      ORDER BY seq DESC LIMIT 100) m
 LEFT JOIN users u ON u.user_id = m.user_id
-ORDER BY m.seq;
+ORDER BY m.seq DESC;
 
 -- name: long_history
 -- plan: custom
--- The same for more than 100 messages, or after skipping some.
+-- The same for any number of messages, also after skipping some, oldest first.
 SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
        coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
-       (SELECT string_agg(CASE WHEN d.user_id IS NOT NULL AND d.is_read THEN d.user_id::text ELSE
-               CASE WHEN d.is_read THEN '' ELSE '!' END
-               || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END, ' ')
-           FROM message_deliveries d WHERE d.message_id = m.message_id)
+       array_to_string(ARRAY(
+           SELECT CASE WHEN d.is_read AND d.user_id IS NOT NULL THEN d.user_id::text ELSE
+                  CASE WHEN d.is_read THEN '' ELSE '!' END
+                  || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END
+           FROM message_deliveries d WHERE d.message_id = m.message_id), ' ')
 FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text)
       ORDER BY seq DESC OFFSET $2 LIMIT $3) m
 LEFT JOIN users u ON u.user_id = m.user_id
@@ -78,10 +80,11 @@ ORDER BY m.seq;
 -- plan: custom
 SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
        coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
-       (SELECT string_agg(CASE WHEN d.user_id IS NOT NULL AND d.is_read THEN d.user_id::text ELSE
-               CASE WHEN d.is_read THEN '' ELSE '!' END
-               || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END, ' ')
-           FROM message_deliveries d WHERE d.message_id = m.message_id)
+       array_to_string(ARRAY(
+           SELECT CASE WHEN d.is_read AND d.user_id IS NOT NULL THEN d.user_id::text ELSE
+                  CASE WHEN d.is_read THEN '' ELSE '!' END
+                  || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END
+           FROM message_deliveries d WHERE d.message_id = m.message_id), ' ')
 FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND seq > $2
       ORDER BY seq DESC LIMIT $3) m
 LEFT JOIN users u ON u.user_id = m.user_id
@@ -91,10 +94,11 @@ ORDER BY m.seq;
 -- What was stored before under a client id.
 SELECT m.message_id::text, m.seq, r.room_name, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
        coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
-       (SELECT string_agg(CASE WHEN d.user_id IS NOT NULL AND d.is_read THEN d.user_id::text ELSE
-               CASE WHEN d.is_read THEN '' ELSE '!' END
-               || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END, ' ')
-           FROM message_deliveries d WHERE d.message_id = m.message_id)
+       array_to_string(ARRAY(
+           SELECT CASE WHEN d.is_read AND d.user_id IS NOT NULL THEN d.user_id::text ELSE
+                  CASE WHEN d.is_read THEN '' ELSE '!' END
+                  || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END
+           FROM message_deliveries d WHERE d.message_id = m.message_id), ' ')
 FROM (SELECT * FROM messages WHERE message_id = ANY ($1::uuid[])) m
 JOIN rooms r ON r.room_id = m.room_id
 LEFT JOIN users u ON u.user_id = m.user_id
