@@ -27,7 +27,7 @@ SNAPSHOT = "accounts.snapshot"
 
 
 def fill(url: str, count: int, scratch: Path, secret: str) -> tuple[list[User], dict[str, str]]:
-    """Make ``count`` accounts in the empty store ``url``, by way of ``scratch``; they, and what the server must know."""
+    """Make ``count`` accounts in the empty store ``url``, by way of ``scratch``; they, and the server's settings."""
     return asyncio.run(_fill(url, count, scratch / SNAPSHOT, secret))
 
 
