@@ -61,12 +61,13 @@ class SocketIOClient:
 
     Event handlers, ``then`` callbacks, ``on_disconnect(cause)`` and ``on_failure(what, error)`` run in the event loop
     and must not wait (spawn a greenlet for that). ``on_reconnect()`` runs in a greenlet of its own and may wait.
+    ``unhandled`` counts the events that came and have no handler, by name; several clients may share one dictionary.
     """
 
     __slots__ = (
         "_acks", "_connected", "_handlers", "_last_ack", "_opening", "_prefix", "_reconnecting", "_silence", "_timeout",
         "_transport", "_transport_class", "_url", "_watchdog", "auth", "last_heard", "namespace", "on_disconnect",
-        "on_failure", "on_reconnect", "packets", "reconnect", "sid",
+        "on_failure", "on_reconnect", "packets", "reconnect", "sid", "unhandled",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +100,7 @@ class SocketIOClient:
         self._silence = 45.0
         self.last_heard = 0.0
         self.packets = 0
+        self.unhandled: dict[bytes, int] = {}
         self.sid = ""
         self.on_reconnect: Callable[[], None] = _nothing
         self.on_disconnect: Callable[[str], None] = _nothing
@@ -220,6 +222,8 @@ class SocketIOClient:
         end = packet.index(b'"', at + 2)
         entry = self._handlers.get(packet[at + 2 : end])
         if entry is None:
+            name = packet[at + 2 : end]
+            self.unhandled[name] = self.unhandled.get(name, 0) + 1
             return
         handler, decoder = entry
         if decoder is not None:

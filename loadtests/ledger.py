@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from typing import Any
 
 import msgspec
 
@@ -283,13 +282,3 @@ class Ledger:
                 room.account.next_sum += member.next
                 member.leave()
         return Books(self.run, {name: room.account for name, room in self.rooms.items()}, self.examples)
-
-
-def to_wire(books: Books) -> Any:
-    """Plain values that Locust's own messages can carry."""
-    return msgspec.json.encode(books)
-
-
-def from_wire(data: bytes) -> Books:
-    """What :func:`to_wire` gave."""
-    return msgspec.json.decode(data, type=Books)

@@ -29,14 +29,14 @@ from locust.stats import CSV_STATS_INTERVAL_SEC
 from loadtests import arrivals, record, shapes
 from loadtests.accounts import Accounts
 from loadtests.audit import Audit, audit
-from loadtests.ledger import Books, from_wire, to_wire
+from loadtests.handover import Handover, drain, together, wait_until
 from loadtests.personas import DEFAULT_HOST, ChatUser
 from loadtests.rest import Rest, RestError
 from loadtests.run import RUN
 from loadtests.socketio_user import FIGURES
 from loadtests.stamps import now
 from loadtests.transport import TRANSPORTS
-from loadtests.validity import Measurements, reasons
+from loadtests.validity import reasons
 from loadtests.verdict import print_verdict, verdict_of
 
 log = logging.getLogger("loadtest")
@@ -45,8 +45,6 @@ WARM_UP = 2.0
 """Seconds after the first spawning that are not measured."""
 GRACE = 15.0
 """Seconds that users get to end what they are doing."""
-DRAIN = 10.0
-"""Seconds that what is under way gets to arrive."""
 WORKERS_PATIENCE = 60.0
 STOP, STOPPED, DRAINED, BOOKS = "load_stop", "load_stopped", "load_drain", "load_books"
 
@@ -122,7 +120,7 @@ class Lifecycle:
         self._background: list[gevent.Greenlet] = []
         self._sampler: record.Sampler | None = None
         self._stopped: set[str] = set()
-        self._books: dict[str, tuple[Books, Measurements, dict[str, int], int]] = {}
+        self._parts: dict[str, Handover] = {}
         self._silent: list[str] = []
         self._workers: set[str] = set()
         self._concluded = True
@@ -177,7 +175,7 @@ class Lifecycle:
         ChatUser.transport = options.transport
         RUN.rest = Rest(RUN.host)
         self._begun, self._concluded = time.monotonic(), False
-        self._books, self._stopped = {}, set()
+        self._parts, self._stopped = {}, set()
         if self.is_master:
             self._workers = set(self.runner.clients)
         if not self.is_worker:
@@ -273,7 +271,7 @@ class Lifecycle:
         if self.is_master:
             self._gather()
         else:
-            self._books["local"] = drain()
+            self._parts["local"] = drain("local")
         self._conclude()
 
     def _gather(self) -> None:
@@ -281,11 +279,11 @@ class Lifecycle:
         workers = set(self.runner.clients)
         for client in workers:
             self.runner.send_message(STOP, None, client)
-        _wait_until(lambda: self._stopped >= workers, WORKERS_PATIENCE)
+        wait_until(lambda: self._stopped >= workers, WORKERS_PATIENCE)
         for client in workers:
             self.runner.send_message(DRAINED, None, client)
-        _wait_until(lambda: self._books.keys() >= workers, WORKERS_PATIENCE)
-        self._silent = sorted((self._workers | workers) - self._books.keys())
+        wait_until(lambda: self._parts.keys() >= workers, WORKERS_PATIENCE)
+        self._silent = sorted((self._workers | workers) - self._parts.keys())
 
     def on_stop_message(self, **_: Any) -> None:
         """Worker: stop the users, say so."""
@@ -295,12 +293,9 @@ class Lifecycle:
 
     def on_drain_message(self, **_: Any) -> None:
         """Worker: no process sends any more; wait for what is under way, hand over the books."""
-        books, seen, untimed, elsewhere = drain()
+        own = drain(self.runner.client_id)
         self.runner._send_stats()
-        self.runner.send_message(
-            BOOKS,
-            {"books": to_wire(books), "seen": msgspec.json.encode(seen), "untimed": untimed, "elsewhere": elsewhere},
-        )
+        self.runner.send_message(BOOKS, msgspec.json.encode(own))
 
     def on_stopped_message(self, msg: Any, **_: Any) -> None:
         """Master: one worker's users have stopped."""
@@ -308,21 +303,14 @@ class Lifecycle:
 
     def on_books_message(self, msg: Any, **_: Any) -> None:
         """Master: one worker's books."""
-        seen = msgspec.json.decode(msg.data["seen"], type=Measurements)
-        self._books[msg.node_id] = (from_wire(msg.data["books"]), seen, msg.data["untimed"], msg.data["elsewhere"])
+        self._parts[msg.node_id] = msgspec.json.decode(msg.data, type=Handover)
 
     def _conclude(self) -> None:
         FIGURES.flush()
-        books, untimed, elsewhere = Books(RUN.ledger.run), {}, 0
-        for theirs, _, counts, foreign in self._books.values():
-            books.merge(theirs)
-            elsewhere += foreign
-            for name, count in counts.items():
-                untimed[name] = untimed.get(name, 0) + count
-        checked = audit(books, RUN.rest)
+        whole = together(RUN.ledger.run, self._parts.values())
+        checked = audit(whole.books, RUN.rest)
         checked.incomplete += [f"worker {client} did not hand over its books" for client in self._silent]
-        generators = {name: seen for name, (_, seen, _, _) in self._books.items()}
-        result = self._result(checked, untimed, elsewhere, generators)
+        result = self._result(checked, whole)
         RUN.rest.close()
         if self.environment.process_exit_code is None:
             self.environment.process_exit_code = {"VALID": 0, "FAILED": 1, "INVALID": 2}[result.verdict]
@@ -336,12 +324,10 @@ class Lifecycle:
         if options.csv_prefix:  # Locust writes its CSV files by the clock: let it see the last figures
             gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.5)
 
-    def _result(
-        self, checked: Audit, untimed: dict[str, int], elsewhere: int, generators: dict[str, Measurements]
-    ) -> record.Result:
+    def _result(self, checked: Audit, whole: Handover) -> record.Result:
         options = self.environment.parsed_options
         failures = record.failures_of(self.environment)
-        invalid = [reason for name, seen in sorted(generators.items()) for reason in reasons(name, seen)]
+        invalid = [reason for name, seen in sorted(whole.generators.items()) for reason in reasons(name, seen)]
         verdict, why = verdict_of(checked, invalid, failures, capacity=options.scenario == "capacity")
         names = ("scenario", "interval", "room_size", "room_sizes", "receipts", "arrival", "objective", "seed")
         search = getattr(self.environment.shape_class, "search", None)
@@ -355,11 +341,14 @@ class Lifecycle:
             seconds=time.monotonic() - self._begun,
             figures=record.figures_of(self.environment),
             failures=failures,
-            untimed=untimed,
-            elsewhere=elsewhere,
-            clock="sender's own echo and others on the same host" if elsewhere else "stamp in the message, one host",
+            untimed=whole.untimed,
+            unhandled=whole.unhandled,
+            elsewhere=whole.elsewhere,
+            clock="the sender's own echo and its neighbours on one host"
+            if whole.elsewhere
+            else "stamp, all on one host",
             audit=checked,
-            generators=generators,
+            generators=whole.generators,
             steps=search.steps if search is not None else [],
         )
 
@@ -367,25 +356,3 @@ class Lifecycle:
         """SIGTERM reaches us here with the users still running: stop them first, so that there is a verdict."""
         if not self._concluded and not self.is_worker:
             self.runner.stop()
-
-
-def drain() -> tuple[Books, Measurements, dict[str, int], int]:
-    """Wait for what is under way, close all connections, and give what this process knows."""
-    _wait_until(lambda: not RUN.pending, DRAIN)
-    while RUN.pending:
-        token, room = RUN.pending.popitem()
-        FIGURES.failure("ack", "send-message", f"no acknowledgement {DRAIN:g} s after the last send")
-        room.unconfirmed(token)
-    _wait_until(RUN.ledger.settled, DRAIN)
-    gevent.sleep(0.5)  # a doubled or unasked-for push that comes last is seen too
-    books = RUN.ledger.close()
-    for user in RUN.lingering:
-        user.io.disconnect()
-    FIGURES.flush()
-    return books, RUN.watch.seen, RUN.untimed, RUN.elsewhere
-
-
-def _wait_until(done: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not done() and time.monotonic() < deadline:
-        gevent.sleep(0.05)

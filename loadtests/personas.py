@@ -53,8 +53,10 @@ class ChatUser(SocketIOUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.number = RUN.take_number()
-        self.index = RUN.index_of(self.number)
+        self.number = RUN.numbers.take()
+        self._nth = RUN.of_persona[self.persona.name].take()
+        self.index = RUN.index_of(self.persona.name, self._nth)
+        self.io.unhandled = RUN.unhandled
         self.member: Member | None = None
         self.account: accounts.Account | None = None
         self.room = ""
@@ -152,7 +154,8 @@ class ChatUser(SocketIOUser):
             return
         self.leave()
         self.io.disconnect()
-        RUN.release_number(self.number)
+        RUN.numbers.release(self.number)
+        RUN.of_persona[self.persona.name].release(self._nth)
 
     # -- what comes in
 

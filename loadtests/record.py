@@ -50,6 +50,7 @@ class Result(msgspec.Struct):
     figures: list[Figure]
     failures: list[Failure]
     untimed: dict[str, int]
+    unhandled: dict[str, int]
     elsewhere: int
     clock: str
     audit: Audit

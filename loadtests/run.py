@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from loadtests.ledger import Ledger
 from loadtests.validity import Watch
+from loadtests.weights import seat
 
 if TYPE_CHECKING:
     from loadtests.accounts import Accounts
@@ -15,6 +17,25 @@ if TYPE_CHECKING:
     from loadtests.rest import Rest
 
 NEVER = 2**63
+
+
+class Numbers:
+    """Numbers from 0: the lowest that nobody has, so that who comes takes the place of who has gone."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._free: list[int] = []
+
+    def take(self) -> int:
+        """The lowest free number."""
+        if self._free:
+            return heapq.heappop(self._free)
+        self._next += 1
+        return self._next - 1
+
+    def release(self, number: int) -> None:
+        """Somebody has gone."""
+        heapq.heappush(self._free, number)
 
 
 class Run:
@@ -43,27 +64,20 @@ class Run:
         self.ending = False
         self.elsewhere = 0
         self.untimed: dict[str, int] = {}
+        self.unhandled: dict[bytes, int] = {}
         self.present: list[ChatUser] = []
         self.lingering: list[ChatUser] = []
         self.pending: dict[str, Room] = {}
-        self._numbers = 0
-        self._free: list[int] = []
+        self.numbers = Numbers()
+        self.of_persona: defaultdict[str, Numbers] = defaultdict(Numbers)
 
-    def take_number(self) -> int:
-        """The lowest number that no user of this process has, from 0."""
-        if self._free:
-            return heapq.heappop(self._free)
-        self._numbers += 1
-        return self._numbers - 1
+    def index_of(self, persona: str, nth: int) -> int:
+        """The place of the ``nth`` user of a persona in this process among the users of all processes.
 
-    def release_number(self, number: int) -> None:
-        """The user of that number has gone: the next one takes its place, so that rooms stay full."""
-        heapq.heappush(self._free, number)
-
-    def index_of(self, number: int) -> int:
-        """A user's number among all processes of the run, without gaps."""
+        Neighbours share a room, so personas are mixed in it however Locust orders its spawning.
+        """
         own, workers = self.worker
-        return number * workers + own
+        return seat(persona, nth) * workers + own
 
     def count(self, name: str) -> None:
         """Something was sent that nobody times."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from loadtests.record import Failure, Result
 
 _SHOWN = 10
+RECEIPT_UPDATES = ("message-status-update", "message-read-update")
 
 
 def verdict_of(audit: Audit, invalid: list[str], failures: list[Failure], *, capacity: bool) -> tuple[str, list[str]]:
@@ -45,6 +46,13 @@ def audit_table(audit: Audit) -> list[str]:
     return shown + ([f"({left_out} more rooms are in the sum)"] if left_out else [])
 
 
+def message_cost(total: Row, unhandled: dict[str, int]) -> str:
+    """What one message brought about, on average over the run."""
+    updates = sum(unhandled.get(event, 0) for event in RECEIPT_UPDATES)
+    sent = max(1, total.sent)
+    return f"Each message cost {total.delivered / sent:.1f} pushes and {updates / sent:.1f} receipt updates"
+
+
 def print_verdict(result: Result) -> None:
     """Say it on standard output."""
     lines = ["", "Audit: acknowledged = stored = delivered to each member once, in order", *audit_table(result.audit)]
@@ -52,6 +60,10 @@ def print_verdict(result: Result) -> None:
     if result.untimed:
         sent = ", ".join(f"{count} {name}" for name, count in sorted(result.untimed.items()))
         lines.append(f"Sent and not timed (no acknowledgement asked for): {sent}")
+    if result.unhandled:
+        came = ", ".join(f"{count} {name}" for name, count in sorted(result.unhandled.items()))
+        lines.append(f"Received and not timed: {came}")
+        lines.append(message_cost(result.audit.total, result.unhandled))
     lines.append(f"Clock of the pushes: {result.clock}; {result.elsewhere} pushes from other hosts were not timed")
     for step in result.steps:
         p99 = "nothing timed" if step.push_p99 is None else f"push p99 {step.push_p99:.2f} ms"

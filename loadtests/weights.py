@@ -83,6 +83,19 @@ def factor(persona: Persona, activity: Activity) -> float:
 
 
 @cache
+def _seats() -> dict[str, list[int]]:
+    """Each persona's seats among as many users as there are shares, spread as evenly as can be."""
+    even = sorted(((n + 0.5) / p.share, p.name) for p in PERSONAS.values() for n in range(p.share))
+    return {name: [seat for seat, (_, owner) in enumerate(even) if owner == name] for name in PERSONAS}
+
+
+def seat(persona: str, nth: int) -> int:
+    """The number that the ``nth`` user of a persona (from 0) has among users of all personas."""
+    own = _seats()[persona]
+    return nth // len(own) * sum(map(len, _seats().values())) + own[nth % len(own)]
+
+
+@cache
 def _cumulated(rooms: int) -> tuple[float, ...]:
     return tuple(accumulate(1 / rank for rank in range(1, rooms + 1)))
 

@@ -40,6 +40,7 @@ def page_of(run: Run, folder: Path) -> Page:
     page.add("Verdict", Text(_EXPLAINED[run.verdict]), _verdicts(run))
     page.add("Push latency", *_latency(finished))
     page.add("All that was timed", *(_figures(turn) for turn in finished))
+    page.add("All that was counted", _counted(finished))
     page.add("Over time", *_over_time(finished, folder))
     page.add("Capacity", *_capacity(finished, plan.objective))
     page.add("Audit", *(_audit(turn) for turn in finished))
@@ -129,6 +130,18 @@ def _figures(turn: Turn) -> Table:
             rows.append((name, f"{figure['count']:,}", *["not timed"] * 4, str(figure["failures"])))
     header = ("what", "count", "p50 ms", "p95 ms", "p99 ms", "max ms", "failures")
     return Table(header=header, rows=rows, caption=_name(turn))
+
+
+def _counted(turns: list[Turn]) -> Table:
+    """Events that nobody times: what was sent without asking for an acknowledgement, and what came because of it."""
+    rows = []
+    for turn in turns:
+        sent = max(1, turn.locust["audit"]["total"]["sent"])
+        counted = [("pushes of messages", turn.locust["audit"]["total"]["delivered"])]
+        counted += [(f"received {event}", count) for event, count in sorted(turn.locust["unhandled"].items())]
+        counted += [(f"sent {event}", count) for event, count in sorted(turn.locust["untimed"].items())]
+        rows += [(_name(turn), event, f"{count:,}", f"{count / sent:.2f}") for event, count in counted]
+    return Table(header=("turn", "event", "count", "for each message sent"), rows=rows, align="llrr")
 
 
 # -- over time

@@ -16,10 +16,12 @@ from loadtests import shapes, weights
 from loadtests.arrivals import gap
 from loadtests.audit import Audit, Row
 from loadtests.figures import Figures, rounded
+from loadtests.handover import Handover, together
+from loadtests.ledger import Books
 from loadtests.personas import PERSONAS, TASK_SCALE, ChatUser
 from loadtests.record import Failure
 from loadtests.validity import LIMITS, Measurements, reasons
-from loadtests.verdict import verdict_of
+from loadtests.verdict import message_cost, verdict_of
 
 PERCENTILES = [0.5, 0.95, 0.99, 1.0]
 
@@ -244,3 +246,39 @@ def rooms_are_filled_the_same_in_every_process(*_: str) -> None:
     sizes = sorted((skewed.count(room) for room in set(skewed)), reverse=True)
     assert len(sizes) <= 20
     assert sizes[0] > 3 * sizes[len(sizes) // 2]
+
+
+def each_room_mixes_the_personas_however_they_are_spawned(*_: str) -> None:
+    users, size = 2000, 20
+    rooms: dict[int, list[str]] = {}
+    for persona in weights.PERSONAS.values():
+        for nth in range(persona.share * users // 100):
+            rooms.setdefault(weights.seat(persona.name, nth) // size, []).append(persona.name)
+    assert [len(room) for _, room in sorted(rooms.items())] == [size] * (users // size)
+    for room in rooms.values():
+        assert {name: room.count(name) for name in ("talker", "reader", "lurker")} == {
+            "talker": 5,
+            "reader": 5,
+            "lurker": 6,
+        }
+
+
+def what_a_message_cost_counts_pushes_and_receipt_updates_alone(*_: str) -> None:
+    row = Row("all rooms", *[0] * (len(Row.__struct_fields__) - 1))
+    row.sent, row.delivered = 10, 200
+    came = {"message-read-update": 3800, "message-status-update": 3800, "user-joined": 7}
+    assert message_cost(row, came) == "Each message cost 20.0 pushes and 760.0 receipt updates"
+
+
+def what_processes_hand_over_is_added_up(*_: str) -> None:
+    parts = [
+        Handover(Books("r"), {"a": Measurements()}, {"typing": 1}, {"user-typing": 19}, 2),
+        Handover(Books("r"), {"b": Measurements()}, {"typing": 2, "message-read": 1}, {"user-typing": 38}, 0),
+    ]
+    whole = together("r", parts)
+    assert (whole.untimed, whole.unhandled, whole.elsewhere) == (
+        {"typing": 3, "message-read": 1},
+        {"user-typing": 57},
+        2,
+    )
+    assert set(whole.generators) == {"a", "b"}

@@ -1,0 +1,68 @@
+"""What a generator process hands over at the end of a run, and how several processes' add up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import gevent
+import msgspec
+
+from loadtests.ledger import Books
+from loadtests.run import RUN
+from loadtests.socketio_user import FIGURES
+from loadtests.validity import Measurements
+
+DRAIN = 10.0
+"""Seconds that what is under way gets to arrive."""
+
+
+class Handover(msgspec.Struct):
+    """One process at its end, or several added up.
+
+    ``untimed`` counts what was sent without asking for an acknowledgement, ``unhandled`` what came and nobody times,
+    both by event; ``elsewhere`` the pushes that came from senders on other hosts.
+    """
+
+    books: Books
+    generators: dict[str, Measurements]
+    untimed: dict[str, int]
+    unhandled: dict[str, int]
+    elsewhere: int
+
+
+def drain(name: str) -> Handover:
+    """Wait for what is under way, close all connections, and give what this process, ``name``, knows."""
+    wait_until(lambda: not RUN.pending, DRAIN)
+    while RUN.pending:
+        token, room = RUN.pending.popitem()
+        FIGURES.failure("ack", "send-message", f"no acknowledgement {DRAIN:g} s after the last send")
+        room.unconfirmed(token)
+    wait_until(RUN.ledger.settled, DRAIN)
+    gevent.sleep(0.5)  # a doubled or unasked-for push that comes last is seen too
+    books = RUN.ledger.close()
+    for user in RUN.lingering:
+        user.io.disconnect()
+    FIGURES.flush()
+    unhandled = {event.decode("utf-8", "replace"): count for event, count in RUN.unhandled.items()}
+    return Handover(books, {name: RUN.watch.seen}, RUN.untimed, unhandled, RUN.elsewhere)
+
+
+def together(run: str, parts: Iterable[Handover]) -> Handover:
+    """All processes' added up."""
+    whole = Handover(Books(run), {}, Counter(), Counter(), 0)
+    for part in parts:
+        whole.books.merge(part.books)
+        whole.generators |= part.generators
+        whole.untimed = Counter(whole.untimed) + Counter(part.untimed)
+        whole.unhandled = Counter(whole.unhandled) + Counter(part.unhandled)
+        whole.elsewhere += part.elsewhere
+    return whole
+
+
+def wait_until(done: Callable[[], bool], seconds: float) -> None:
+    """Wait until ``done`` says so, at most ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
+        gevent.sleep(0.05)
