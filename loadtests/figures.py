@@ -17,6 +17,8 @@ import locust.stats
 from locust.env import Environment
 from locust.stats import RequestStats, StatsCSV, StatsEntry, sort_stats
 
+from loadtests.recent import bound_memory
+
 FLUSH_SECONDS = 1.0
 NOT_TIMED = "N/A"
 
@@ -72,6 +74,7 @@ class Figures:
         """Feed this environment's statistics from now on, and show all its times with two decimals."""
         self._stats = environment.stats
         show_decimals()
+        bound_memory()
         # Before Locust's own listener of the same event exists, so that it finds the flushed figures.
         environment.events.report_to_master.add_listener(self._on_report)
         environment.events.test_stop.add_listener(self._on_report)

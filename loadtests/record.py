@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from locust.env import Environment
-from locust.stats import StatsEntry, calculate_response_time_percentile, diff_response_time_dicts
+from locust.stats import calculate_response_time_percentile
 
 from loadtests.audit import Audit
-from loadtests.shapes import Step, pushes
+from loadtests.recent import times_since
+from loadtests.shapes import Step, is_push
 from loadtests.validity import Measurements
 
 SCHEMA = 1
 SAMPLES = "samples.jsonl"
 RESULT = "locust.json"
+ACK = ("send-message", "ack")
+PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class Figure(msgspec.Struct):
@@ -82,22 +87,19 @@ class Sampler:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / SAMPLES).open("wb")
-        self._pushes: dict[float, int] = {}
-        self._acks: dict[float, int] = {}
+        self._at = time.monotonic()
 
     def sample(self, environment: Environment, generators: dict[str, dict[str, float]]) -> None:
         """Write the line of this second."""
-        entries = environment.stats.entries
-        pushed, acked = pushes(entries), _histogram(entries.get(("send-message", "ack")))
+        entries, since, self._at = environment.stats.entries, self._at, time.monotonic()
         line = {
             "time": time.time(),
             "users": environment.runner.user_count,
-            "push": _spread(diff_response_time_dicts(pushed, self._pushes)),
-            "ack": _spread(diff_response_time_dicts(acked, self._acks)),
+            "push": _spread(times_since(entry, since) for key, entry in entries.items() if is_push(key)),
+            "ack": _spread(times_since(entry, since) for key, entry in entries.items() if key == ACK),
             "failures": environment.stats.num_failures,
             "generators": generators,
         }
-        self._pushes, self._acks = pushed, acked
         self._file.write(msgspec.json.encode(line) + b"\n")
         self._file.flush()
 
@@ -106,17 +108,13 @@ class Sampler:
         self._file.close()
 
 
-def _histogram(entry: StatsEntry | None) -> dict[float, int]:
-    return dict(entry.response_times) if entry is not None else {}
-
-
-def _spread(histogram: dict[float, int]) -> dict[str, float] | None:
-    """Count and percentiles in milliseconds; None if nothing was timed."""
+def _spread(histograms: Iterable[dict[float, int]]) -> dict[str, float] | None:
+    """Count and percentiles in milliseconds of several histograms together; None if nothing was timed."""
+    histogram: Counter[float] = Counter()
+    for each in histograms:
+        histogram.update(each)
     n = sum(histogram.values())
     if not n:
         return None
     at = {name: calculate_response_time_percentile(histogram, n, share) for name, share in PERCENTILES.items()}
     return {"count": n, **at, "max": max(histogram)}
-
-
-PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

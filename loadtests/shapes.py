@@ -77,13 +77,19 @@ class Counters(msgspec.Struct):
     deviations: int
 
 
+def is_push(key: tuple[str, str]) -> bool:
+    """True for the (name, method) of response times of pushes."""
+    name, method = key
+    return method == "push" and not name.endswith("(service)")
+
+
 def pushes(entries: dict[tuple[str, str], StatsEntry]) -> dict[float, int]:
     """The histogram of all push response times, over all personas."""
     together: dict[float, int] = {}
-    for (name, method), entry in entries.items():
-        if method == "push" and not name.endswith("(service)"):
-            for key, count in entry.response_times.items():
-                together[key] = together.get(key, 0) + count
+    for key, entry in entries.items():
+        if is_push(key):
+            for ms, count in entry.response_times.items():
+                together[ms] = together.get(ms, 0) + count
     return together
 
 

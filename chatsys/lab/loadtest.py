@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from chatsys.errors import OperatorError
-from chatsys.lab import loadaccounts, machine
+from chatsys.lab import loadaccounts, loadmemory, machine
 from chatsys.lab.files import write_atomically
 from chatsys.lab.load import alone_on, drop_database, empty_database
 from chatsys.lab.loadcounters import Counters
@@ -188,9 +188,11 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path, locust
     disturbed = watch.reasons() + counters.trouble
     if disturbed and verdict == "VALID":
         verdict = "INVALID"
-    return Turn(
-        number=number, store=store, folder=own.name, verdict=verdict, reasons=reasons + disturbed, locust=result
-    )
+    grown = loadmemory.reasons(loadmemory.of_turn(own, store)) if plan.scenario == "soak" else []
+    if grown and verdict != INTERRUPTED:
+        verdict = "FAILED"
+    reasons += disturbed + grown
+    return Turn(number=number, store=store, folder=own.name, verdict=verdict, reasons=reasons, locust=result)
 
 
 @contextmanager

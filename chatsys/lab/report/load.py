@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from chatsys.lab import loadmemory
 from chatsys.lab.report.page import Page, Part, Table, Text
 from chatsys.lab.report.pictures import Series, ecdf, lines, panels
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from chatsys.lab.loadtest import Run, Turn
 
 _POINTS = 90  # a line has no more: a soak's would not be readable
-_SETTLED = 300.0  # seconds after which a soak's memory must not grow
 _PUSH = "receive-message "
 _SERVICE = "(service)"
 _EXPLAINED = {
@@ -151,8 +151,8 @@ def _over_time(turns: list[Turn], folder: Path) -> list[Part]:
     """One figure a turn, its panels on one axis: seconds since the turn's first sample."""
     parts: list[Part] = []
     for turn in turns:
-        locust = _jsonl(folder / turn.folder / "samples.jsonl")
-        server = _jsonl(folder / turn.folder / "server.jsonl")
+        locust = loadmemory.lines(folder / turn.folder / "samples.jsonl")
+        server = loadmemory.lines(folder / turn.folder / "server.jsonl")
         if locust and server:
             stacked = _panels(locust, server, min(locust[0]["time"], server[0]["time"]))
             caption = f"{_name(turn)}: each second; a point stands for the worst of its stretch."
@@ -164,11 +164,15 @@ def _panels(locust: list[dict[str, Any]], server: list[dict[str, Any]], start: f
     seen, times = [line["time"] - start for line in locust], [line["time"] - start for line in server]
     pushed = [line for line in locust if line["push"]]
     when = [line["time"] - start for line in pushed]
+    cores, memory = [line["cpu"] for line in server], [line["rss"] / 2**20 for line in server]
     stacked = [
         ("users", [Series("users", *_thin(seen, [line["users"] for line in locust]))]),
         ("push, ms", [Series(key, *_thin(when, [line["push"][key] for line in pushed])) for key in ("p50", "p99")]),
-        ("cores", [Series("server", *_thin(times, [line["cpu"] for line in server])), *_generators(locust, start)]),
-        ("server, MiB", [Series("server", *_thin(times, [line["rss"] / 2**20 for line in server]))]),
+        (
+            "cores",
+            [Series("server", *_thin(times, cores)), *_generators(locust, start, "cpu")],
+        ),
+        ("memory, MiB", [Series("server", *_thin(times, memory)), *_generators(locust, start, "rss", 2**-20)]),
     ]
     if "database" in server[0]:
         stacked += [
@@ -182,13 +186,14 @@ def _panels(locust: list[dict[str, Any]], server: list[dict[str, Any]], start: f
     return stacked
 
 
-def _generators(locust: list[dict[str, Any]], start: float) -> list[Series]:
+def _generators(locust: list[dict[str, Any]], start: float, key: str, scale: float = 1.0) -> list[Series]:
+    """One line for each generator process."""
     names = sorted({name for line in locust for name in line["generators"]})
     found = []
     for number, name in enumerate(names, 1):
         known = [line for line in locust if name in line["generators"]]
         label = "generator" if len(names) == 1 else f"generator {number}"
-        xs, ys = [line["time"] - start for line in known], [line["generators"][name]["cpu"] for line in known]
+        xs, ys = [line["time"] - start for line in known], [line["generators"][name][key] * scale for line in known]
         found.append(Series(label, *_thin(xs, ys)))
     return found
 
@@ -207,12 +212,6 @@ def _thin(xs: list[float], ys: list[float]) -> tuple[list[float], list[float]]:
     step = max(1, -(-len(xs) // _POINTS))
     stretches = range(0, len(xs), step)
     return [xs[i] for i in stretches], [float(max(ys[i : i + step])) for i in stretches]
-
-
-def _jsonl(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [msgspec.json.decode(line, type=dict[str, Any]) for line in path.read_bytes().splitlines()]
 
 
 # -- capacity, audit, validity
@@ -263,24 +262,20 @@ def _memory(turns: list[Turn], folder: Path) -> list[Part]:
     """Each process: memory at the start and at the end, a user's share, and the growth after the first five minutes."""
     rows = []
     for turn in turns:
-        locust = _jsonl(folder / turn.folder / "samples.jsonl")
-        server = _jsonl(folder / turn.folder / "server.jsonl")
-        for number, name in enumerate(turn.locust["generators"], 1):
-            own = [line["generators"][name] | {"time": line["time"]} for line in locust if name in line["generators"]]
-            rows.append((f"{_name(turn)}, generator {number}", *_grown(own, max((s["users"] for s in own), default=0))))
-        rows.append((f"{_name(turn)}, server", *_grown(server, turn.locust["options"]["users"])))
-    header = ("process", "start, MiB", "end, MiB", "KiB a user", "growth after 5 min")
-    return [Table(header=header, rows=rows)]
-
-
-def _grown(samples: list[dict[str, Any]], users: float) -> tuple[str, ...]:
-    """What one process's samples (``time`` in s, ``rss`` in bytes) say of its memory."""
-    if not samples:
-        return ("not sampled",) * 4
-    start, end = samples[0]["rss"], samples[-1]["rss"]
-    settled = [sample["rss"] for sample in samples if sample["time"] - samples[0]["time"] >= _SETTLED]
-    growth = f"{end / settled[0] - 1:+.1%}" if settled else "shorter run"
-    return f"{start / 2**20:.1f}", f"{end / 2**20:.1f}", f"{(end - start) / users / 1024:.0f}" if users else "", growth
+        users = turn.locust["options"]["users"]
+        for seen in loadmemory.of_turn(folder / turn.folder, turn.store):
+            share = f"{(seen.end - seen.first) / users / 1024:.0f}" if users else ""
+            growth = "shorter run" if seen.growth is None else f"{seen.growth:+.1%}"
+            each = "" if seen.bytes_each is None or not seen.keeps else f"{seen.bytes_each:,.0f}"
+            sizes = (f"{size / 2**20:.1f}" for size in (seen.first, seen.end))
+            rows.append((f"{_name(turn)}, {seen.process}", *sizes, share, growth, each))
+    text = (
+        f"Growth is that of the last minute over the minute after the first five; a soak fails above "
+        f"{loadmemory.LIMIT:.0%}. A store in memory keeps each message with its receipts by design: its growth is "
+        "given in bytes for each message, and not judged."
+    )
+    header = ("process", "start, MiB", "end, MiB", "KiB a user", "growth after 5 min", "bytes a message")
+    return [Text(text), Table(header=header, rows=rows)]
 
 
 def _quantile(counts: dict[str, int], share: float) -> float:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import random
+import time
 from typing import Any
 
+import locust.stats
 import msgspec
 from locust.env import Environment
 from locust.html import get_html_report
 from locust.stats import StatsCSV, setup_distributed_stats_event_listeners
 
-from loadtests import shapes, weights
+from loadtests import figures, recent, shapes, weights
 from loadtests.arrivals import gap
 from loadtests.audit import Audit, Row
 from loadtests.figures import Figures, rounded
@@ -246,6 +248,51 @@ def rooms_are_filled_the_same_in_every_process(*_: str) -> None:
     sizes = sorted((skewed.count(room) for room in set(skewed)), reverse=True)
     assert len(sizes) <= 20
     assert sizes[0] > 3 * sizes[len(sizes) // 2]
+
+
+class _Clock:
+    """Stands for the module ``time``."""
+
+    def __init__(self) -> None:
+        self.at = 1_000_000.0
+
+    def time(self) -> float:
+        return self.at
+
+    monotonic = time
+
+
+def statistics_keep_the_last_seconds_alone_and_their_percentiles_are_right(*_: str) -> None:
+    environment, collected = _environment()
+    clock = _Clock()
+    figures.time = recent.time = clock
+    try:
+        for second in range(5000):
+            clock.at += 1
+            for ms in (1.0, 2.0, 3.0, 100.0 if second >= 4995 else 50.0):
+                collected.timing("push", "hello").add(ms)
+            collected.flush()
+        entry = environment.stats.get("hello", "push")
+        assert entry.num_requests == 20_000
+        assert len(entry.recent) <= recent.KEPT + 1
+        assert len(entry.num_reqs_per_sec) <= recent.KEPT + 1
+        assert not entry.response_times_cache
+        assert recent.times_since(entry, clock.at - 10) == {1.0: 10, 2.0: 10, 3.0: 10, 50.0: 5, 100.0: 5}
+        assert entry.get_current_response_time_percentile(1.0) == 100.0
+        assert entry.get_current_response_time_percentile(0.7) == 3.0
+        clock.at += 60
+        assert entry.get_current_response_time_percentile(0.5) is None
+    finally:
+        figures.time = recent.time = time
+
+
+def charts_of_a_long_run_keep_both_ends_and_fewer_points(*_: str) -> None:
+    environment, _figures = _environment()
+    for second in range(3 * recent.POINTS):
+        locust.stats.update_stats_history(environment.runner, f"{second:06}")
+    history = environment.stats.history
+    assert recent.POINTS / 2 <= len(history) <= recent.POINTS
+    assert (history[0]["time"], history[-1]["time"]) == ("000000", f"{3 * recent.POINTS - 1:06}")
 
 
 def each_room_mixes_the_personas_however_they_are_spawned(*_: str) -> None:

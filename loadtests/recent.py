@@ -1,0 +1,85 @@
+"""What Locust remembers of the last seconds, in memory that does not grow with the run.
+
+For the percentiles of the last ten seconds Locust keeps a copy of each whole histogram for each of the last twenty
+seconds; histograms of 0.01 ms make that tens of megabytes, and more the longer a run lasts. Here the batches of those
+seconds are kept instead, which are what such a difference comes to. Locust also counts the requests of each second
+for the whole run and reads the last twelve: the rest is dropped. Its charts get one point each five seconds: past
+``POINTS`` every second one is dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from locust import stats as locust_stats
+from locust.stats import RequestStats, StatsEntry, calculate_response_time_percentile
+
+KEPT = 20.0
+"""Seconds, as in Locust."""
+POINTS = 720
+"""An hour at Locust's pace."""
+
+_whole_extend = StatsEntry.extend
+_whole_log = StatsEntry._log_response_time
+_whole_history = locust_stats.update_stats_history
+
+
+def bound_memory() -> None:
+    """Make Locust's statistics keep what it reads, and no more. Idempotent."""
+    StatsEntry.extend = _extend
+    StatsEntry._log_response_time = _log_response_time
+    StatsEntry._cache_response_times = _cache_nothing
+    StatsEntry.get_current_response_time_percentile = _current_percentile
+    locust_stats.update_stats_history = _update_history
+
+
+def times_since(entry: StatsEntry, at: float) -> dict[float, int]:
+    """The histogram of what ``entry`` was given after ``at`` (monotonic seconds, at most :data:`KEPT` ago)."""
+    together: dict[float, int] = {}
+    for given, batch in getattr(entry, "recent", ()):
+        if given > at:
+            for key, count in batch.items():
+                together[key] = together.get(key, 0) + count
+    return together
+
+
+def _extend(self: StatsEntry, other: StatsEntry) -> None:
+    _whole_extend(self, other)
+    _remember(self, other.response_times)
+    for counts in (self.num_reqs_per_sec, self.num_fail_per_sec):
+        newest = max(counts, default=0)
+        for second in [second for second in counts if second < newest - KEPT]:
+            del counts[second]
+
+
+def _log_response_time(self: StatsEntry, response_time: float | None) -> None:
+    _whole_log(self, response_time)
+    if response_time is not None:
+        _remember(self, {locust_stats.bucket_response_time(response_time): 1})
+
+
+def _remember(self: StatsEntry, batch: dict[float, int]) -> None:
+    if self.use_response_times_cache and batch:
+        if not hasattr(self, "recent"):
+            self.recent: deque[tuple[float, dict[float, int]]] = deque()
+        now = time.monotonic()
+        self.recent.append((now, batch))
+        while self.recent[0][0] < now - KEPT:
+            self.recent.popleft()
+
+
+def _cache_nothing(self: StatsEntry, t: int) -> None:
+    """In the place of a copy of all that was ever timed."""
+
+
+def _current_percentile(self: StatsEntry, percent: float) -> float | None:
+    times = times_since(self, time.monotonic() - locust_stats.CURRENT_RESPONSE_TIME_PERCENTILE_WINDOW)
+    return calculate_response_time_percentile(times, sum(times.values()), percent) if times else None
+
+
+def _update_history(runner: object, timestamp: str | None = None) -> None:
+    _whole_history(runner, timestamp)
+    stats: RequestStats = runner.stats
+    if len(stats.history) > POINTS:
+        del stats.history[1:-1:2]
