@@ -14,7 +14,7 @@ bench: $(STAMP) ## Measure memory against PostgreSQL and write reports/latest
 	$(BIN)/chatsys bench
 
 test: $(STAMP) lint ## Run every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 docs: $(STAMP) ## Write docs/SETTINGS.md and the tables of docs/ANALYTICS.md from the source
 	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md

@@ -6,17 +6,22 @@ test gets a scratch database of its own, copied from a template that holds the s
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
+from chatsys.settings import rows
 from chatsys.store.contract import Store
 from chatsys.store.embedded import embedded_server
 from chatsys.store.opening import StoreOptions, open_store
@@ -24,6 +29,8 @@ from chatsys.store.postgres import admin as database_admin
 from chatsys.store.postgres.address import with_database
 
 TEMPLATE = "chatsys_template"
+PORTS = range(18_000, 30_000)
+"""Below those that Linux gives to whoever asks for any port."""
 _FOLDER = "PYTEST_CHATSYS_FOLDER"
 _FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "300", "shared_buffers": "128MB"}
 
@@ -62,12 +69,29 @@ class ScratchServer:
         admin.execute(f"ALTER DATABASE {unfinished} RENAME TO {TEMPLATE}")
 
 
+_SHOWN = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PY_COLORS", "GITHUB_ACTIONS", "TERM", "COLORTERM"}
+_SHOWN |= {"COLUMNS", "LINES", "PAGER"}
+
+
+def _scrub() -> None:
+    """Take away what chatsys, libpq and the terminal's libraries would read: a test names what it wants."""
+    settings = {row.name for row in rows()}
+    for name in list(os.environ):
+        if name in settings | _SHOWN or name.startswith(("CHATSYS_", "PG")):
+            del os.environ[name]
+
+
+_scrub()  # here, for a conftest below may already take a copy when it is read
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all test processes of this run share.
 
     Not pytest's own temporary folder: that one is closed to others anew by each run that starts, and a server that root
     starts runs under another account.
     """
+    hypothesis.settings.register_profile("chatsys", deadline=None, database=None)  # nothing is timed, nothing is kept
+    hypothesis.settings.load_profile("chatsys")
     if not hasattr(config, "workerinput"):
         os.environ[_FOLDER] = tempfile.mkdtemp(prefix="chatsys-tests-")
 
@@ -97,6 +121,28 @@ def postgres_server(shared_folder: Path) -> Iterator[ScratchServer]:
     """The embedded PostgreSQL 18."""
     with embedded_server(shared_folder / "pg18", settings=_FAST) as url:
         yield ScratchServer(url)
+
+
+_candidates = itertools.cycle(random.sample(PORTS, len(PORTS)))
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 on which nothing listens, and which no other test process is given.
+
+    Each process has a share of the ports, so none takes what another has just found free.
+    """
+    share, shares = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), 8
+    for port in _candidates:
+        if port % shares != share % shares:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("no port is free")
 
 
 def system_programs() -> Path:

@@ -7,7 +7,6 @@ import itertools
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -180,14 +179,6 @@ def wait_until_alone(url: str) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("a session of the killed process is still there")
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def as_role(url: str, name: str) -> str:

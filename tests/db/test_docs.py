@@ -21,8 +21,8 @@ from chatsys.cli import app
 from chatsys.settings import read_settings
 from chatsys.store.embedded import embedded_server, wheel_programs
 from chatsys.store.postgres.address import read_url
-from tests.conftest import system_programs
-from tests.db.conftest import ORIGINAL, free_port
+from tests.conftest import free_port, system_programs
+from tests.db.conftest import ORIGINAL
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^( *)```(\w+) ?(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -21,7 +21,8 @@ from chatsys.errors import StoreError
 from chatsys.store.embedded import embedded_server
 from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres.address import with_database
-from tests.db.conftest import Server, as_role, chatsys, free_port, role, rows, run
+from tests.conftest import free_port
+from tests.db.conftest import Server, as_role, chatsys, role, rows, run
 
 
 async def refusal(url: str, command: tuple[str, ...] = ("db", "status"), **options: object) -> StoreError:

@@ -17,8 +17,9 @@ import pytest
 
 from chatsys import errors
 from chatsys.store.opening import StoreOptions, open_store
+from tests.conftest import free_port
 from tests.contract.conftest import Cast
-from tests.db.conftest import Server, chatsys, free_port
+from tests.db.conftest import Server, chatsys
 
 CONFIGURATION = """
 [databases]

@@ -13,8 +13,8 @@ import pytest
 from chatsys import errors
 from chatsys.store.embedded import embedded_server
 from chatsys.store.opening import StoreOptions, open_store
-from tests.conftest import system_programs
-from tests.db.conftest import chatsys, content, fill_chat, free_port, rows
+from tests.conftest import free_port, system_programs
+from tests.db.conftest import chatsys, content, fill_chat, rows
 
 HOST = "127.0.0.1"
 LOCALE = ("--locale=C.UTF-8",)

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from chatsys.cli.checklist import STEPS, Checked, attempt
-from tests.db.conftest import Server, as_role, chatsys, free_port, role, rows, run
+from tests.conftest import free_port
+from tests.db.conftest import Server, as_role, chatsys, role, rows, run
 
 NAMES = [name for name, _, _ in STEPS]
 

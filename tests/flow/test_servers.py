@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, closing
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,20 @@ import psycopg
 import pytest
 import socketio.exceptions
 
+from tests.conftest import free_port
+
 from .clients import Client, fresh
 from .conftest import Connect, Server, running_server
 
-LEASE = 2
+LEASE = 5
+"""Seconds; a busy machine must not make a living server miss it."""
 
 
 class Redis:
     """A redis-server that can be stopped and started again on the same port."""
 
     def __init__(self, folder: Path) -> None:
-        with closing(socket.create_server(("127.0.0.1", 0))) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.folder = folder
         self.start()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +21,7 @@ from chatsys.model.values import NewMessage, NewSession, Participant, User
 from chatsys.store.embedded import embedded_server
 from chatsys.store.options import StoreOptions
 from chatsys.store.postgres import PostgresStore, open_postgres
+from tests.conftest import free_port
 
 
 def new_id() -> str:
@@ -139,9 +139,7 @@ async def pg(postgres_url: str, hands: Hands, observed: Observed) -> AsyncIterat
 @pytest.fixture
 def password_server(server_folder: Path) -> Iterator[str]:
     """The URL, over TCP and with a password ("right"), of a database on a server that has no TLS."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = {"listen_addresses": "127.0.0.1", "port": str(port), "fsync": "off"}
     with embedded_server(server_folder, settings=settings) as url:
         with psycopg.connect(url, autocommit=True) as connection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres import admin
 from chatsys.store.postgres.address import read_url, with_database
 from chatsys.store.postgres.mapping import CONSTRAINTS, SQLSTATES, translated
+from tests.conftest import free_port
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
@@ -197,6 +197,4 @@ async def test_a_url_that_can_not_be_read(url):
 
 @pytest.fixture
 def unused_tcp_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
