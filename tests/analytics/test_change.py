@@ -16,6 +16,7 @@ from chatsys.analytics import Monitor, diff
 from chatsys.errors import OperatorError
 from chatsys.store.postgres.address import with_database
 
+
 @pytest.fixture
 def statistics(url: str) -> Iterator[None]:
     """The server's statistics for this test alone: one test resets what the other reads, in two processes."""
