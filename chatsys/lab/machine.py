@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ import psutil
 import psycopg
 
 import chatsys
-from chatsys.lab.turns import Turn
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
 
@@ -27,7 +27,7 @@ STEAL_SHARE = 0.05
 GENERATOR_SHARE = 0.9
 """Share of its core from which on a load generator is saturated: it measures itself."""
 MISSED_SHARE = 0.01
-"""Share of intended starts that an open turn may miss."""
+"""Share of intended starts that a turn at a fixed rate may miss."""
 _PACKAGES = ("asyncpg", "python-socketio", "python-engineio", "uvicorn", "uvloop", "fastapi", "msgspec")
 
 
@@ -102,12 +102,17 @@ class Watch:
         return total
 
 
-def generator_reasons(turn: Turn, what: str) -> list[str]:
-    """Why a generator's turn can't be believed: it was saturated, or missed the starts it intended."""
+def saturated(got: Mapping[str, Any]) -> bool:
+    """Whether the load generator of a turn had no processor to spare: then it is (also) itself that was measured."""
+    return bool(got["generator_cpu"] > GENERATOR_SHARE * got["seconds"])
+
+
+def generator_reasons(got: Mapping[str, Any], what: str) -> list[str]:
+    """Why latencies of a crowd's turn can't be believed: its generator was saturated, or missed intended starts."""
     found = []
-    if turn.cpu > GENERATOR_SHARE * turn.seconds:
+    if saturated(got):
         found.append(f"the load generator of {what} was saturated")
-    if turn.missed > MISSED_SHARE * max(1, len(turn.nanoseconds)):
+    if got.get("late_starts", 0) > MISSED_SHARE * max(1, got.get("starts", 0)):
         found.append(f"the load generator of {what} missed more than {MISSED_SHARE:.0%} of its intended starts")
     return found
 

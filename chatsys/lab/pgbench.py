@@ -69,7 +69,7 @@ class Pgbench:
         rate = _RATE.search(said.decode())
         if process.returncode or rate is None:
             raise OperatorError(f"pgbench failed: {complaint.decode(errors='replace').strip()[-300:]}")
-        return Turn(nanoseconds=[int(1e9 / float(rate[1]))], seconds=time.perf_counter() - began, cpu=0.0)
+        return Turn(nanoseconds=[int(1e9 / float(rate[1]))], seconds=time.perf_counter() - began)
 
 
 def _statement(operation: str, rows: Synthetic, number: int) -> str:

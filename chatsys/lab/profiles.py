@@ -25,8 +25,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     idle_connections: int
     stretch: float
     """Seconds that one measurement of real time takes (a load level, a fan-out size)."""
-    stretches: int = 2
-    """How often each is repeated."""
+    stretches: int
+    """How often each is repeated, in turns."""
+    upkeep_messages: int
+    upkeep_rounds: int
     leave_out: tuple[str, ...] = ()
     """Experiments that there is no time for, unless they are asked for by name."""
     least_calls: int = 5
@@ -48,8 +50,21 @@ PROFILES = {
             senders=(64,),
             members=(100,),
             idle_connections=300,
-            stretch=0.4,
-            leave_out=("idle", "fairness", "slow_reader", "receipts", "storm", "buses"),
+            stretch=0.3,
+            stretches=3,
+            upkeep_messages=5_000,
+            upkeep_rounds=2,
+            leave_out=(
+                "arrivals",
+                "idle",
+                "fairness",
+                "slow_reader",
+                "receipts",
+                "storm",
+                "buses",
+                "workers",
+                "upkeep",
+            ),
         ),
         Profile(
             name="standard",
@@ -63,7 +78,10 @@ PROFILES = {
             senders=(1, 16, 64, 256),
             members=(1, 10, 100, 500),
             idle_connections=400,
-            stretch=1.0,
+            stretch=0.5,
+            stretches=4,
+            upkeep_messages=20_000,
+            upkeep_rounds=3,
         ),
         Profile(
             name="full",
@@ -77,8 +95,10 @@ PROFILES = {
             senders=(1, 16, 64, 256),
             members=(1, 10, 100, 500, 2_000),
             idle_connections=400,
-            stretch=5.0,
-            stretches=6,
+            stretch=3.0,
+            stretches=10,
+            upkeep_messages=200_000,
+            upkeep_rounds=5,
         ),
     )
 }

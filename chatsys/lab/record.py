@@ -65,7 +65,11 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One measured value of a curve: ``subject`` at ``x`` has ``metric`` = ``value``; the experiment says what x is."""
+    """One measured value of a curve: ``subject`` at ``x`` has ``metric`` = ``value``; the experiment says what x is.
+
+    ``rounds`` are the values of the single rounds where there are several. ``lower_bound``: the load generator was
+    saturated, so that the subject could have done more.
+    """
 
     experiment: str
     subject: str
@@ -75,6 +79,31 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     interval: Interval | None = None
     n: int = 1
+    rounds: tuple[float, ...] = ()
+    lower_bound: bool = False
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """A ratio of two things that took turns in this run, and what it should reach: ``bound``, if there is a mark.
+
+    ``interval`` is None where there was one round. ``lower_bound``: the ratio is at least that.
+    """
+
+    what: str
+    ratio: float
+    interval: Interval | None
+    bound: float | None
+    at_least: bool
+    verdict: str
+    rounds: int
+    lower_bound: bool = False
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Wall time that a part of the run took."""
+
+    what: str
+    seconds: float
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,13 +169,20 @@ class Result(msgspec.Struct, kw_only=True):
     operations: list[Operation] = []
     ratios: list[Ratio] = []
     floors: list[Floor] = []
+    marks: list[Mark] = []
     points: list[Point] = []
     fits: list[Fit] = []
     counts: list[Count] = []
     plans: list[Plan] = []
     persistence: list[Survival] = []
     claims: list[Judgement] = []
+    timings: list[Timing] = []
     limitations: list[str] = []
+
+    def limited(self, sentence: str) -> None:
+        """Something that the run does not show."""
+        if sentence not in self.limitations:
+            self.limitations.append(sentence)
 
     def invalid(self, reason: str) -> None:
         """The run can't be believed, and why."""

@@ -17,6 +17,7 @@ from chatsys.lab import machine
 from chatsys.lab.claims import judge
 from chatsys.lab.experiments import EXPERIMENTS
 from chatsys.lab.load import alone_on, tidy
+from chatsys.lab.marks import reach
 from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Result, Sampled
 from chatsys.lab.stage import DEPTHS, STORES, Experiment, Stage
@@ -68,6 +69,7 @@ async def run(request: Request, tell: Tell) -> tuple[Result, list[Sampled]]:
                 tidy(url)
     except asyncio.CancelledError:
         result.partial = True
+    result.marks = reach(result)
     result.claims = judge(result)
     result.finished_at = _timestamp()
     return result, samples
@@ -92,7 +94,8 @@ def _stage(request: Request, chosen: Sequence[Experiment], url: str, result: Res
 async def _perform(stage: Stage, chosen: Sequence[Experiment]) -> None:
     for experiment in chosen:
         try:
-            await experiment.perform(stage)
+            with stage.timed(experiment.name):
+                await experiment.perform(stage)
         except ChatsysError as error:
             stage.result.invalid(f"{experiment.names[0]}: {error.message}")
 

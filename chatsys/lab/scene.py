@@ -1,4 +1,4 @@
-"""The runner's side of a scene: start a crowd in a process of its own, wait for it, read its measurements."""
+"""The runner's side of a scene: a crowd in a process of its own, which takes a turn each time it is told to."""
 
 from __future__ import annotations
 
@@ -12,46 +12,38 @@ import msgspec
 
 from chatsys.errors import OperatorError
 
-_LINE = 256 * 1024 * 1024  # bytes: a scene's raw latencies come on one line
+_LINE = 256 * 1024 * 1024  # bytes: a turn's raw latencies come on one line
 
 
 class Scene:
-    """A crowd at work."""
+    """A crowd that is ready."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
         self.process = process
-        self.finished = False
 
-    async def ready(self) -> None:
-        """Wait until it says that it is."""
-        if await self._line() != b"ready":
-            raise OperatorError(f"The crowd of {self.name} was not ready.")
+    async def turn(self, **order: object) -> dict[str, Any]:
+        """What it measured in its next turn. Raises OperatorError if it failed."""
+        await self._say(order)
+        return await self._measurements()
 
-    async def release(self) -> None:
-        """Let a scene that holds go on."""
+    async def _say(self, order: dict[str, object]) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
+        self.process.stdin.write(msgspec.json.encode(order) + b"\n")
         await self.process.stdin.drain()
 
-    async def measurements(self) -> dict[str, Any]:
-        """What it measured. Raises OperatorError if it failed."""
-        while (line := await self._line()) == b"ready":
-            continue
+    async def _measurements(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
         if not line:
             raise OperatorError(f"The crowd of {self.name} failed; its last words stand above.")
         found: dict[str, Any] = msgspec.json.decode(line)
-        self.finished = True
         return found
-
-    async def _line(self) -> bytes:
-        assert self.process.stdout is not None
-        return (await self.process.stdout.readline()).strip()
 
 
 @asynccontextmanager
 async def scene(name: str, url: str, **parameters: object) -> AsyncIterator[Scene]:
-    """Start scene ``name`` of chatsys.lab.crowd against the server at ``url``; its process ends with the block."""
+    """Scene ``name`` of chatsys.lab.crowd against the server at ``url``, ready; its process ends with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -61,19 +53,12 @@ async def scene(name: str, url: str, **parameters: object) -> AsyncIterator[Scen
         limit=_LINE,
         start_new_session=True,
     )
-    assert process.stdin is not None
-    playing = Scene(name, process)
+    crowd = Scene(name, process)
     try:
-        process.stdin.write(msgspec.json.encode({"scene": name, "url": url, **parameters}) + b"\n")
-        await process.stdin.drain()
-        yield playing
+        await crowd._say({"scene": name, "url": url, **parameters})
+        await crowd._measurements()
+        yield crowd
     finally:
-        if process.returncode is None and not playing.finished:
-            process.kill()
+        if process.returncode is None:
+            process.kill()  # it has nothing to lose, and its server sees the connections close
         await process.wait()
-
-
-async def played(name: str, url: str, **parameters: object) -> dict[str, Any]:
-    """Play a scene from its beginning to its end."""
-    async with scene(name, url, **parameters) as crowd:
-        return await crowd.measurements()

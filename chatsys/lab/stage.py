@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from chatsys.lab.contestant import Contestant, contestant
 from chatsys.lab.load import database_with
 from chatsys.lab.machine import Watch
 from chatsys.lab.profiles import Profile
-from chatsys.lab.record import Result, Sampled
+from chatsys.lab.record import Result, Sampled, Timing
 from chatsys.lab.statistics import Rounds, Samples
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.worker import Opening
@@ -70,6 +71,13 @@ class Stage:
         """Say that a step begins, the one before it being done."""
         self.tell(text, True)
 
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Write into the record how long the block takes: a reader sees where the run's time goes."""
+        began = time.monotonic()
+        yield
+        self.result.timings.append(Timing(what=what, seconds=round(time.monotonic() - began, 2)))
+
     def keep(self, taken: Sampled) -> None:
         """Keep the samples of a turn."""
         self.samples.append(taken)
@@ -126,8 +134,9 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """``names`` are what ``--only`` may call it; ``steps`` says how many steps it will tell."""
+    """``names`` are what ``--only`` may call it and its parts; ``steps`` says how many steps it will tell."""
 
+    name: str
     names: Sequence[str]
     steps: Callable[[Stage], int]
     perform: Callable[[Stage], Awaitable[None]]

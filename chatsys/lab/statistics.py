@@ -1,7 +1,8 @@
 """What the samples say: percentiles, bootstrap intervals, a rank test, fitted exponents. All times in microseconds.
 
 Samples come in rounds. Calls within a round share its luck, so intervals are made by resampling rounds, and the
-median within each chosen round (a two-stage bootstrap; Davison and Hinkley 1997, §3.8).
+median within each chosen round (a two-stage bootstrap; Davison and Hinkley 1997, §3.8). Where a round gives a single
+figure (a rate, a tail), the interval is Student's over the rounds.
 """
 
 from __future__ import annotations
@@ -85,6 +86,26 @@ def ratio(numerator: Rounds, denominator: Rounds, seed: int) -> tuple[float, Int
     above = _resampled_medians(numerator, generator, chosen)
     below = _resampled_medians(denominator, generator, chosen)
     return value, _interval(above / below)
+
+
+def of_rounds(values: Sequence[float], *, geometric: bool = True) -> tuple[float, Interval | None]:
+    """The mean of one figure a round, and its interval (Student's); None for a single round.
+
+    Times, rates and ratios, which are positive, have a geometric mean; differences an arithmetic one.
+    """
+    positive = geometric and min(values) > 0
+    figures = np.log(values) if positive else np.asarray(values, dtype=float)
+    middle = float(figures.mean())
+    reach = 0.0
+    if len(values) > 1:
+        reach = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * figures.std(ddof=1) / np.sqrt(len(values)))
+    value, low, high = (float(np.exp(v)) if positive else v for v in (middle, middle - reach, middle + reach))
+    return value, Interval(low, high) if len(values) > 1 else None
+
+
+def ratio_of_rounds(above: Sequence[float], below: Sequence[float]) -> tuple[float, Interval | None]:
+    """The ratio of two figures that were measured in turns, round by round, and its interval as :func:`of_rounds`."""
+    return of_rounds([a / b for a, b in zip(above, below, strict=True)])
 
 
 def compare(samples: Samples, baseline: Samples) -> tuple[Verdict, float]:

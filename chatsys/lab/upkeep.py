@@ -1,4 +1,4 @@
-"""What an operator waits for, beside the bare statement that moves the same rows: adopting a database, cleaning one.
+"""What an operator waits for, beside the bare statement that moves the same rows: importing, adopting, cleaning up.
 
 Each function makes databases of its own on the server and drops them, takes turns between the two sides, and gives one
 pair of seconds a round.
@@ -6,20 +6,29 @@ pair of seconds a round.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import psycopg
 
 from chatsys.errors import OperatorError
+from chatsys.lab.filling import fill_messages, fill_users
+from chatsys.lab.synthetic import EPOCH, Synthetic
 from chatsys.resources import database_dir
+from chatsys.store import snapshot
+from chatsys.store.opening import open_store
 from chatsys.store.postgres.operations.backup import scratch_database
 from chatsys.store.postgres.operations.cleanup import cleanup
 from chatsys.store.postgres.operations.setup import initialise
 
+_SNAPSHOT_USERS = 1_000
+_IMPORTED = ("users", "messages", "message_reads", "message_deliveries")
 _FILL = """
 INSERT INTO users (username, email, password, display_name, avatar) VALUES ('ann', 'ann@example.org', '', 'Ann', '');
 INSERT INTO messages (guest_id, guest_name, room_id, message_text, created_at, seq)
@@ -55,6 +64,23 @@ def adoption(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
             yield Turn(seconds=seconds, floor_seconds=_copy_seconds(url), rows=before)
 
 
+def importing(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
+    """Bring a snapshot into an empty database; the floor is a COPY of the same rows into bare tables.
+
+    The snapshot is that of a memory store with as many messages, each with a receipt. Raises OperatorError if a message
+    is missing afterwards.
+    """
+    with TemporaryDirectory(prefix="chatsys-lab-") as folder:
+        file = Path(folder, "snapshot")
+        asyncio.run(_snapshot(file, messages))
+        for _ in range(rounds):
+            with scratch_database(server_url) as url:
+                initialise(url)
+                seconds = _seconds(lambda url: asyncio.run(_take_up(url, file)), url)
+                _expect(_count(url), messages)
+                yield Turn(seconds=seconds, floor_seconds=_copy_seconds(url, _IMPORTED), rows=messages)
+
+
 def clean_up(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
     """Clean up the older half of the messages with their receipts; the floor is one DELETE and VACUUM of the same."""
     text = _FILL.format(rows=messages)
@@ -63,6 +89,21 @@ def clean_up(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
             seconds, floor = _seconds(_clean, ours), _seconds(_delete, bare)
             _expect(_count(ours), _count(bare))
             yield Turn(seconds=seconds, floor_seconds=floor, rows=messages - _count(bare))
+
+
+async def _snapshot(file: Path, messages: int) -> None:
+    rows = Synthetic(_SNAPSHOT_USERS, messages, seed=1)
+    async with open_store("memory://") as store:
+        await fill_users(store, rows)
+        await fill_messages(store, rows)
+        await snapshot.write(store, file, EPOCH)
+
+
+async def _take_up(url: str, file: Path) -> None:
+    """As ``chatsys import`` does: checked, then loaded."""
+    snapshot.check(file)
+    async with open_store(url) as store:
+        await snapshot.load(store, file)
 
 
 @contextmanager
@@ -85,14 +126,18 @@ def _delete(url: str) -> None:
         connection.execute("VACUUM (ANALYZE) messages, message_reads, message_deliveries")
 
 
-def _copy_seconds(url: str) -> float:
+def _copy_seconds(url: str, tables: Sequence[str] = ("messages",)) -> float:
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        with cursor.copy("COPY messages TO STDOUT (FORMAT binary)") as copy:
-            rows = b"".join(copy)
-        cursor.execute("CREATE TABLE bare (LIKE messages)")
+        rows = {}
+        for table in tables:
+            with cursor.copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
+                rows[table] = b"".join(copy)
+            cursor.execute(f"CREATE TABLE bare_{table} (LIKE {table})")
+        connection.commit()
         started = time.monotonic()
-        with cursor.copy("COPY bare FROM STDIN (FORMAT binary)") as copy:
-            copy.write(rows)
+        for table in tables:
+            with cursor.copy(f"COPY bare_{table} FROM STDIN (FORMAT binary)") as copy:
+                copy.write(rows[table])
         connection.commit()
         return time.monotonic() - started
 

@@ -94,19 +94,28 @@ async def work(requests: BinaryIO, answers: BinaryIO) -> None:
             return
         try:
             opening = _openings.decode(first)
-            operations, opened = await stack.enter_async_context(_contestant(opening))
+            waits: list[float] = []
+            operations, opened = await stack.enter_async_context(_contestant(opening, waits))
             if opening.cpu is not None:
                 os.sched_setaffinity(0, {opening.cpu})  # not before it was filled, which many do side by side
             say(opened)
             while (content := await loop.run_in_executor(None, read_frame, requests)) is not None:
                 order = _orders.decode(content)
-                say(await take(operations[order.operation], order))
+                waits.clear()
+                turn = await take(operations[order.operation], order)
+                say(msgspec.structs.replace(turn, pool_wait=sum(waits)))
         except* ChatsysError as errors:
             say(Failed(message="; ".join(str(error) for error in _leaves(errors))))
 
 
 @asynccontextmanager
-async def _contestant(opening: Opening) -> AsyncIterator[tuple[Mapping[str, Operation], Opened]]:
+async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tuple[Mapping[str, Operation], Opened]]:
+    """What is to be opened; its waits for a connection of the pool are noted in ``waits``, in seconds."""
+
+    def observe(name: str, value: float) -> None:
+        if name == "pool_wait":
+            waits.append(value)
+
     rows = Synthetic(opening.users, opening.messages, opening.seed)
     began = time.perf_counter()
     nothing = Opened(user_bytes=0, message_bytes=0, seconds=0)
@@ -125,7 +134,7 @@ async def _contestant(opening: Opening) -> AsyncIterator[tuple[Mapping[str, Oper
     elif opening.kind == "python":
         yield floors.plain_python(rows), nothing
     else:
-        options = StoreOptions(synchronous_commit=opening.synchronous_commit)
+        options = StoreOptions(synchronous_commit=opening.synchronous_commit, observe=observe)
         async with open_store(opening.url, options) as store:
             sizes = [_resident()]
             if opening.url == "memory://":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from chatsys.errors import OperatorError
-from chatsys.lab.crowd.scenes import _deliveries
+from chatsys.lab.crowd import scenes
+from chatsys.lab.crowd.sending import deliveries
 from chatsys.lab.crowd.sockets import Member, _occurrences, frames
+from chatsys.lab.experiments.playing import believe_latency, believe_rate
+from chatsys.lab.servers import stock_server
 
 
 def server_frame(payload: bytes) -> bytes:
@@ -59,7 +63,7 @@ def test_an_event_cut_in_two_by_the_network_is_counted_once() -> None:
 
 
 def test_deliveries_in_order_are_clean_and_timed_from_their_send() -> None:
-    latencies, audit = _deliveries([member_that_heard(7, 8, 9)], [1_000_000, 1_000_000, 1_000_000])
+    latencies, audit = deliveries([member_that_heard(7, 8, 9)], [1_000_000, 1_000_000, 1_000_000])
     assert latencies == [1000.0, 1001.0, 1002.0]
     assert audit == {"lost": 0, "doubled": 0, "swapped": 0}
 
@@ -73,4 +77,60 @@ def test_deliveries_in_order_are_clean_and_timed_from_their_send() -> None:
     ],
 )
 def test_a_lost_a_doubled_and_a_swapped_delivery_are_counted(heard: tuple[int, ...], audit: dict[str, int]) -> None:
-    assert _deliveries([member_that_heard(*heard)], [0, 0, 0])[1] == audit
+    assert deliveries([member_that_heard(*heard)], [0, 0, 0])[1] == audit
+
+
+EASY = {"generator_cpu": 0.5, "seconds": 1.0, "starts": 100, "late_starts": 0}
+SATURATED = {**EASY, "generator_cpu": 0.95}
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [(EASY, None), (SATURATED, "was saturated"), ({**EASY, "late_starts": 5}, "missed more than")],
+)
+def test_latencies_of_a_generator_without_processor_to_spare_make_the_run_invalid(result, got, said) -> None:
+    believe_latency(result, got, "sends")
+    assert result.valid == (said is None)
+    assert said is None or said in result.reasons[0]
+
+
+def test_a_rate_from_a_saturated_generator_is_a_lower_bound_of_ours_and_no_baseline(result) -> None:
+    """A baseline that could have done more would flatter the ratio."""
+    limitations = len(result.limitations)
+    assert not believe_rate(result, EASY, "fan-out on stock", baseline=True)
+    assert believe_rate(result, SATURATED, "fan-out on memory", baseline=False)
+    assert result.valid
+    assert len(result.limitations) == limitations + 1
+    believe_rate(result, SATURATED, "fan-out on stock", baseline=True)
+    assert not result.valid
+
+
+@pytest.mark.parametrize("fault", ["lost", "doubled", "swapped"])
+def test_one_message_that_went_wrong_makes_the_run_invalid(result, fault) -> None:
+    believe_rate(result, {**EASY, fault: 1}, "fan-out", baseline=False)
+    assert not result.valid
+
+
+def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result) -> None:
+    """Its messages leave late, and the response times say so though the service times don't."""
+    with stock_server() as server:
+        crowd = scenes.arrivals(server.url, senders=4)
+        next(crowd)
+        got = crowd.send({"rate": 1_000_000, "seconds": 0.005, "seed": 1})
+        crowd.close()
+    assert got["lost"] == got["doubled"] == got["swapped"] == 0
+    late = [response - service for response, service in zip(got["latency_us"], got["service_us"], strict=True)]
+    assert max(late) > 5_000
+    believe_latency(result, got, "arrivals")
+    assert not result.valid
+
+
+def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
+    with stock_server() as server:
+        crowd = scenes.fanout(server.url, members=3)
+        next(crowd)
+        turns = [crowd.send({"messages": number}) for number in (5, 7)]
+        crowd.close()
+    assert [turn["deliveries"] for turn in turns] == [15, 21]
+    assert all(turn["lost"] == turn["doubled"] == turn["swapped"] == 0 for turn in turns)
+    assert msgspec.json.encode(turns)

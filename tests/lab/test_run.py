@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from chatsys.cli.bench import app
 from chatsys.errors import LabBusy, OperatorError
 from chatsys.lab import loadtest, record, running
+from chatsys.lab.experiments.playing import STOCK
 from chatsys.lab.load import alone_on, database_with
 from chatsys.lab.loadtest import Databases, Plan
 from chatsys.lab.machine import Watch
@@ -31,8 +32,11 @@ TINY = Profile(
     growth_turn=0.0,
     senders=(1,),
     members=(2,),
-    idle_connections=2,
+    idle_connections=100,
     stretch=0.1,
+    stretches=2,
+    upkeep_messages=200,
+    upkeep_rounds=2,
 )
 
 
@@ -71,6 +75,34 @@ async def test_backup_and_restore_give_the_same_tables(lab_server, tmp_path, qui
     counts = {count.metric: count.value for count in result.counts}
     assert counts["tables compared"] >= 8
     assert counts["tables that differ"] == 0
+
+
+async def test_real_time_is_measured_in_rounds_and_judged_by_its_marks(lab_server, tmp_path, quiet):
+    parts = ("idle", "fanout", "senders", "arrivals", "receipts")
+    result, samples = await run(request_for(lab_server, tmp_path, only=parts), lambda *_: None)
+    assert not [reason for reason in result.reasons if "load generator" not in reason]
+    measured = {(point.experiment, point.subject) for point in result.points}
+    assert measured >= {(part, store) for part in parts for store in ("memory", "postgresql")}
+    assert {("fanout", STOCK), ("idle", STOCK)} <= measured
+    assert all(len(point.rounds) == 2 for point in result.points if point.experiment in ("fanout", "senders"))
+    assert {turn.operation for turn in samples if turn.experiment == "arrivals"} == {"response", "service"}
+    fan = [mark for mark in result.marks if mark.what.startswith("Fan-out")]
+    assert len(fan) == 2
+    assert all(mark.bound == 3.5 and mark.interval is not None and mark.verdict for mark in fan)
+    assert {timing.what for timing in result.timings} >= {f"realtime: {part}" for part in parts}
+
+
+async def test_upkeep_is_a_ratio_to_the_bare_statement(lab_server, tmp_path, quiet):
+    result, _ = await run(request_for(lab_server, tmp_path, only=("upkeep",)), lambda *_: None)
+    assert result.valid, result.reasons
+    assert [mark.what.split()[0] for mark in result.marks] == ["Import", "Adoption", "Clean-up"]
+    assert all(mark.ratio > 0 and mark.interval is not None for mark in result.marks)
+
+
+async def test_one_worker_and_two_take_turns(lab_server, tmp_path, quiet):
+    result, _ = await run(request_for(lab_server, tmp_path, only=("workers",)), lambda *_: None)
+    assert {point.subject for point in result.points} == {"one worker", "two workers"}
+    assert any("Two workers share" in sentence for sentence in result.limitations)
 
 
 async def test_an_interrupted_run_keeps_what_it_has_and_is_partial(lab_server, tmp_path, quiet):

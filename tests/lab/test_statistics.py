@@ -87,6 +87,30 @@ def test_the_interval_of_an_exponent_is_wider_where_the_values_scatter():
     assert fitted.interval.high - fitted.interval.low > 0.1
 
 
+def test_a_ratio_by_rounds_is_not_moved_by_a_machine_that_drifts():
+    value, interval = statistics.ratio_of_rounds([20, 42, 79], [10, 20, 40])
+    assert value == pytest.approx(2.02, abs=0.01)
+    assert interval is not None
+    assert 1.8 < interval.low < 2 < interval.high < 2.3
+
+
+def test_two_rounds_give_a_wide_interval_and_one_none():
+    _, wide = statistics.of_rounds([10, 12])
+    assert wide is not None
+    assert wide.high > 2 * wide.low
+    assert statistics.of_rounds([10]) == (pytest.approx(10), None)
+
+
+def test_the_interval_of_rounds_covers_the_truth_about_as_often_as_it_says():
+    """With 300 experiments and 95 %, fewer than 265 hits would happen once in 10,000 times."""
+    generator = np.random.default_rng(3)
+    hits = 0
+    for _ in range(300):
+        _, interval = statistics.of_rounds(generator.lognormal(np.log(100), 0.2, 4))
+        hits += interval.low <= 100 <= interval.high
+    assert hits >= 265
+
+
 def test_intervals_overlap_when_a_value_lies_in_both():
     assert Interval(1, 2).overlaps(Interval(2, 3))
     assert not Interval(1, 2).overlaps(Interval(2.1, 3))

@@ -1,211 +1,222 @@
-"""The experiments with a crowd. Each returns plain data: counts, seconds, and raw latencies in microseconds.
+"""The experiments with a crowd, turn by turn: a crowd stays connected while others take theirs.
 
-A latency runs from just before the bytes of the message left the sender to when the recipient's socket gave them up
-(one clock, one process). Loss, doubles and swaps are looked up afterwards in everything that arrived.
+A turn gives plain data: counts, seconds, and raw latencies in microseconds.
 """
 
 from __future__ import annotations
 
 import http.client
+import random
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from chatsys.errors import OperatorError
+from chatsys.lab.crowd.sending import (
+    POSTED,
+    Result,
+    audited,
+    broadcast,
+    closed_loop,
+    deliveries,
+    effort,
+    forget,
+    poisson,
+    steady,
+)
 from chatsys.lab.crowd.sockets import Crowd, Member
 
-Result = dict[str, Any]
+Turns = Generator[Result, dict[str, Any], None]
+"""A scene: nothing when its crowd is ready, then the measurements of a turn each time it is told to take one."""
 
-_POSTED = b'["receive-message"'
 _HISTORY = b'["message-history"'
 _LIST = b'["room-users"'
 _READ = b'["message-read-update"'
 _WIDE = 1_048_576  # bytes of a receive buffer
-_SETTLED = 0.6  # seconds: lists of users may be held back for 250 ms (contract §10.2)
+_WARM_UP = 20  # messages
+_SETTLED = 0.35  # seconds without a list of users: one may be held back for 250 ms (contract §10.2)
 
 
-def fanout(url: str, *, members: int, messages: int, window: int = 4, text_bytes: int = 64) -> Result:
-    """One member sends, all receive; at most ``window`` messages are on their way to somebody.
+def fanout(url: str, *, members: int, window: int = 4, text_bytes: int = 64) -> Turns:
+    """One member sends a turn's ``messages``, all receive; at most ``window`` are on their way to somebody.
 
-    A quarter of ``messages`` goes ahead as warm-up. ``seconds`` runs from the first send to the last delivery.
+    ``seconds`` runs from the first send of a turn to its last delivery.
     """
     with Crowd(url) as crowd:
         _join(crowd, [f"fan-{time.monotonic_ns()}"] * members)
         sender, text = crowd.members[0], "x" * text_bytes
-        _broadcast(crowd, sender, text, max(1, messages // 4), window)
-        _forget(crowd.members)
-        cpu, started = time.process_time(), time.monotonic()
-        sent = _broadcast(crowd, sender, text, messages, window)
-        seconds = time.monotonic() - started
-        cpu = time.process_time() - cpu
-        latencies, audit = _deliveries(crowd.members, sent)
-        return {
-            "deliveries": len(latencies),
-            "seconds": seconds,
-            "generator_cpu": cpu,
-            "latency_us": latencies,
-            **audit,
-        }
+        broadcast(crowd, sender, text, _WARM_UP, window)
+        order = yield {}
+        while True:
+            forget(crowd.members)
+            with effort() as spent:
+                sent = broadcast(crowd, sender, text, order["messages"], window)
+            latencies, audit = deliveries(crowd.members, sent)
+            order = yield {"deliveries": len(latencies), **spent, **audit}
 
 
-def senders(url: str, *, senders: int, seconds: float, text_bytes: int = 64) -> Result:
+def senders(url: str, *, senders: int, seconds: float, turns: int, text_bytes: int = 64) -> Turns:
     """Each sender alone in a room, in a closed loop: the next message leaves when the last one's echo is there.
 
-    A fifth of ``seconds`` goes ahead as warm-up. ``stored`` is what the server's room statistics count afterwards.
+    Warm-up: a fifth of ``seconds``. After ``turns`` turns comes what was ``sent`` in all, and what the server's room
+    statistics count as ``stored``.
     """
     with Crowd(url) as crowd:
         rooms = [f"solo-{time.monotonic_ns()}-{number}" for number in range(senders)]
         _join(crowd, rooms)
         text = {"message": "x" * text_bytes}
-        sent: dict[Member, list[int]] = {member: [] for member in crowd.members}
-        latencies: list[float] = []
-        deadline = measuring = 0.0
-
-        def echo(member: Member, _: int) -> None:
-            now, last = time.monotonic_ns(), sent[member][-1]
-            if now / 1e9 >= measuring:
-                latencies.append((now - last) / 1e3)
-            if now / 1e9 < deadline:
-                sent[member].append(member.emit("send-message", text))
-
-        now = time.monotonic()
-        measuring, deadline = now + seconds / 5, now + seconds * 1.2
-        for member in crowd.members:
-            sent[member].append(member.emit("send-message", text))
-        cpu = time.process_time()
-        while time.monotonic() < deadline:
-            crowd.pump(0.05, _POSTED, echo)
-        cpu = time.process_time() - cpu
-        crowd.pump_until(lambda: all(m.count >= len(sent[m]) for m in crowd.members), 30, _POSTED)
-        audit = {"lost": 0, "doubled": 0, "swapped": 0}
-        for member in crowd.members:
-            _, found = _deliveries([member], sent[member])
-            audit = {key: audit[key] + found[key] for key in audit}
-        return {
-            "sent": sum(map(len, sent.values())),
-            "stored": sum(_total_messages(url, room) for room in rooms),
-            "seconds": seconds,
-            "throughput_per_second": len(latencies) / seconds,
-            "generator_cpu": cpu,
-            "latency_us": latencies,
-            **audit,
-        }
+        total = len(closed_loop(crowd, text, seconds / 5)[0])
+        yield {}
+        for _ in range(turns):
+            forget(crowd.members)
+            with effort() as spent:
+                sent, latencies = closed_loop(crowd, text, seconds)
+            total += len(sent)
+            audit = audited(crowd.members, sent)
+            yield {
+                "latency_us": latencies,
+                "throughput_per_second": len(latencies) / spent["seconds"],
+                **spent,
+                **audit,
+            }
+        yield {"sent": total, "stored": sum(_total_messages(url, room) for room in rooms)}
 
 
-def burst(url: str, *, members: int, rate: float, seconds: float, text_bytes: int = 64) -> Result:
-    """A big room that gets ``rate`` messages a second, at intended times, for as long as asked."""
+def arrivals(url: str, *, senders: int, text_bytes: int = 64) -> Turns:
+    """An open loop: messages leave at the moments of a Poisson process, however long the earlier ones take.
+
+    A turn's ``rate`` is in messages a second over all senders, who take turns, each alone in a room. Its response times
+    run from the intended start, its service times from the actual one, both to the sender's own echo.
+    """
+    with Crowd(url) as crowd:
+        _join(crowd, [f"open-{time.monotonic_ns()}-{number}" for number in range(senders)])
+        order = yield {}
+        while True:
+            forget(crowd.members)
+            luck = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
+            with effort() as spent:
+                sent, response, service, late = poisson(
+                    crowd, luck, order["rate"], order["seconds"], {"message": "x" * text_bytes}
+                )
+            audit = audited(crowd.members, sent)
+            order = yield {
+                "latency_us": response,
+                "service_us": service,
+                "starts": len(sent),
+                "late_starts": late,
+                **spent,
+                **audit,
+            }
+
+
+def burst(url: str, *, members: int, rate: float, text_bytes: int = 64) -> Turns:
+    """A big room that gets ``rate`` messages a second, at intended times, for as many ``seconds`` as a turn says."""
     with Crowd(url) as crowd:
         _join(crowd, [f"burst-{time.monotonic_ns()}"] * members)
-        _say("ready")
-        sent, late = _at_rate(crowd, crowd.members[0], rate, seconds, text_bytes)
-        crowd.pump_until(lambda: all(m.count >= len(sent) for m in crowd.members), 30, _POSTED)
-        latencies, audit = _deliveries(crowd.members, sent)
-        return {"deliveries": len(latencies), "late_starts": late, "latency_us": latencies, **audit}
+        order = yield {}
+        while True:
+            order = yield steady(crowd, crowd.members, crowd.members, rate, order["seconds"], text_bytes)
 
 
-def probe(url: str, *, rate: float, seconds: float, text_bytes: int = 64) -> Result:
+def probe(url: str, *, rate: float, text_bytes: int = 64) -> Turns:
     """A room of two; the latency of each delivery to the one who only listens."""
     with Crowd(url) as crowd:
         _join(crowd, [f"probe-{time.monotonic_ns()}"] * 2)
-        sender, listener = crowd.members
-        sent, late = _at_rate(crowd, sender, rate, seconds, text_bytes)
-        crowd.pump_until(lambda: all(m.count >= len(sent) for m in crowd.members), 30, _POSTED)
-        latencies, audit = _deliveries([listener], sent)
-        return {"late_starts": late, "latency_us": latencies, **audit}
+        order = yield {}
+        while True:
+            order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], text_bytes)
 
 
-def slow_reader(url: str, *, members: int, rate: float, seconds: float, text_bytes: int, stuck: bool) -> Result:
-    """A room under steady traffic; with ``stuck``, one more member joins and stops reading."""
+def slow_reader(url: str, *, members: int, rate: float, text_bytes: int) -> Turns:
+    """A room under steady traffic; in a turn that is ``stuck``, one more member joins and stops reading."""
     with Crowd(url) as crowd:
         room = f"slow-{time.monotonic_ns()}"
-        _join(crowd, [room] * (members + stuck))
-        reading = crowd.members[:members]
-        if stuck:
-            crowd.pause(crowd.members[-1])
-        _say("ready")
-        sent, late = _at_rate(crowd, reading[0], rate, seconds, text_bytes)
-        crowd.pump_until(lambda: all(m.count >= len(sent) for m in reading), 30, _POSTED)
-        latencies, audit = _deliveries(reading, sent)
-        return {
-            "bytes_per_second": rate * text_bytes,
-            "late_starts": late,
-            "latency_us": latencies,
-            "disconnected": stuck and _was_cut_off(crowd.members[-1]),
-            **audit,
-        }
+        _join(crowd, [room] * members)
+        reading = tuple(crowd.members)
+        order = yield {}
+        while True:
+            if order["stuck"]:
+                stuck = crowd.connect()
+                _ask_to_join(stuck, room, members)
+                crowd.pump_until(lambda: False, _SETTLED)
+                crowd.pause(stuck)
+            got = steady(crowd, reading, reading, rate, order["seconds"], text_bytes)
+            if order["stuck"]:
+                got["disconnected"] = _was_cut_off(stuck)
+                crowd.dismiss(stuck)
+                crowd.pump_until(lambda: False, _SETTLED)
+            order = yield got
 
 
-def idle(url: str, *, connections: int) -> Result:
-    """Open connections that join nothing; says ``ready`` and holds them until a line comes on standard input."""
+def idle(url: str, *, connections: int) -> Turns:
+    """Connections that join nothing: ``connections`` more a turn, none of which is closed before the scene ends."""
     with Crowd(url) as crowd:
-        for _ in range(connections):
-            crowd.connect()
-        crowd.pump(0.2)
-        _say("ready")
-        input()
-        return {"connections": sum(not member.closed for member in crowd.members)}
+        yield {}
+        while True:
+            for _ in range(connections):
+                crowd.connect()
+            crowd.pump(0.2)
+            yield {"connections": sum(not member.closed for member in crowd.members)}
 
 
-def storm(url: str, *, members: int, seconds: float) -> Result:
-    """All join one room within ``seconds``; what the server sends, and when each has the complete list of users."""
-    with Crowd(url) as crowd:
-        for _ in range(members):
-            crowd.connect()
-        room, started = f"storm-{time.monotonic_ns()}", time.monotonic()
-        for number, member in enumerate(crowd.members):
-            _ask_to_join(member, room, number)
-            while time.monotonic() - started < (number + 1) * seconds / members:
-                crowd.pump(0.001, _LIST)
-        crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _LIST)
-        quiet = time.monotonic()
-        while time.monotonic() - quiet < 2 * _SETTLED:
-            if crowd.pump(0.05, _LIST):
-                quiet = time.monotonic()
-        sizes = [_last_list(member) for member in crowd.members]
-        return {
-            "bytes": sum(len(piece) for member in crowd.members for _, piece in member.arrived),
-            "lists": sum(member.count for member in crowd.members),
-            "complete": sum(size == members for size, _ in sizes),
-            "settled_seconds": max(at for _, at in sizes) / 1e9 - started,
-        }
+def storm(url: str, *, members: int, seconds: float) -> Turns:
+    """All join one new room within ``seconds``; what the server sends, and when each has the complete list of users."""
+    while True:
+        with Crowd(url) as crowd:
+            for _ in range(members):
+                crowd.connect()
+            yield {}
+            room, started = f"storm-{time.monotonic_ns()}", time.monotonic()
+            for number, member in enumerate(crowd.members):
+                _ask_to_join(member, room, number)
+                while (left := started + (number + 1) * seconds / members - time.monotonic()) > 0:
+                    crowd.pump(left, _LIST)
+            crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _LIST)
+            quiet = time.monotonic()
+            while time.monotonic() - quiet < _SETTLED:
+                if crowd.pump(0.05, _LIST):
+                    quiet = time.monotonic()
+            sizes = [_last_list(member) for member in crowd.members]
+            yield {
+                "bytes": sum(len(piece) for member in crowd.members for _, piece in member.arrived),
+                "lists": sum(member.count for member in crowd.members),
+                "complete": sum(size == members for size, _ in sizes),
+                "settled_seconds": max(at for _, at in sizes) / 1e9 - started,
+            }
 
 
-def receipts(url: str, *, members: int, readers: int) -> Result:
-    """One message; ``readers`` members answer with a read receipt at once; all updates to all are waited for."""
+def receipts(url: str, *, members: int) -> Turns:
+    """One message; all other members answer with a read receipt at once; all updates to all are waited for."""
     with Crowd(url) as crowd:
         room = f"receipts-{time.monotonic_ns()}"
         _join(crowd, [room] * members)
-        sender = crowd.members[0]
-        sender.emit("send-message", {"message": "read me"})
-        crowd.pump_until(lambda: all(member.count for member in crowd.members), 30, _POSTED)
-        (message_id,) = {payload["id"] for _, event, payload in sender.events() if event == "receive-message"}
-        _forget(crowd.members)
-        asked = crowd.members[1 : readers + 1]
-        started = time.monotonic()
-        for member in asked:
-            member.emit("message-read", {"messageId": message_id, "room": room})
-        expected = len(asked)
-        done = crowd.pump_until(lambda: all(member.count >= expected for member in crowd.members), 120, _READ)
-        return {
-            "updates": sum(member.count for member in crowd.members),
-            "complete": done,
-            "bytes": sum(len(piece) for member in crowd.members for _, piece in member.arrived),
-            "seconds": time.monotonic() - started,
-        }
+        sender, *asked = crowd.members
+        yield {}
+        while True:
+            forget(crowd.members)
+            sender.emit("send-message", {"message": "read me"})
+            crowd.pump_until(lambda: all(member.count for member in crowd.members), 30, POSTED)
+            (message_id,) = {payload["id"] for _, event, payload in sender.events() if event == "receive-message"}
+            forget(crowd.members)
+            started = time.monotonic()
+            for member in asked:
+                member.emit("message-read", {"messageId": message_id, "room": room})
+            done = crowd.pump_until(lambda: all(m.count >= members - 1 for m in crowd.members), 120, _READ)
+            yield {
+                "updates": sum(member.count for member in crowd.members),
+                "complete": done,
+                "bytes": sum(len(piece) for member in crowd.members for _, piece in member.arrived),
+                "seconds": time.monotonic() - started,
+            }
 
 
-SCENES: dict[str, Callable[..., Result]] = {
-    scene.__name__: scene for scene in (fanout, senders, burst, probe, slow_reader, idle, storm, receipts)
+SCENES: dict[str, Callable[..., Turns]] = {
+    scene.__name__: scene for scene in (fanout, senders, arrivals, burst, probe, slow_reader, idle, storm, receipts)
 }
-
-
-def _say(word: str) -> None:
-    print(word, flush=True)
 
 
 def _ask_to_join(member: Member, room: str, number: int) -> None:
@@ -215,69 +226,24 @@ def _ask_to_join(member: Member, room: str, number: int) -> None:
 def _join(crowd: Crowd, rooms: Sequence[str]) -> None:
     """Connect one member for each room name, let all join at once, and wait until nothing more is sent about it.
 
-    At once, since a big room that fills slowly sends its growing list of users to everybody again and again.
+    At once, since a big room that fills slowly sends its growing list of users to everybody again and again. Those
+    lists are not kept: of 2,000 members they are a gigabyte.
     """
     for _ in rooms:
         crowd.connect()
+    crowd.keeping = False
     for number, (member, room) in enumerate(zip(crowd.members, rooms, strict=True)):
         _ask_to_join(member, room, number)
         crowd.pump(0, _HISTORY)
     joined = crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _HISTORY)
     if not joined:
         raise OperatorError("Not every member of the crowd could join within 60 seconds.")
-    crowd.pump_until(lambda: False, _SETTLED)
-    _forget(crowd.members)
-
-
-def _forget(members: Iterable[Member]) -> None:
-    for member in members:
-        member.forget()
-
-
-def _broadcast(crowd: Crowd, sender: Member, text: str, messages: int, window: int) -> list[int]:
-    """Send ``messages`` with at most ``window`` on their way to somebody; when each left."""
-    sent: list[int] = []
-    got = 0
-    everyone = len(crowd.members)
-    deadline = time.monotonic() + 120
-    while got < messages * everyone and time.monotonic() < deadline:
-        while len(sent) < messages and len(sent) * everyone - got < window * everyone:
-            sent.append(sender.emit("send-message", {"message": text}))
-        got += crowd.pump(0.05, _POSTED)
-    return sent
-
-
-def _at_rate(crowd: Crowd, sender: Member, rate: float, seconds: float, text_bytes: int) -> tuple[list[int], int]:
-    """Send at intended times; the intended times in nanoseconds, and how many left more than 5 ms late."""
-    text = {"message": "x" * text_bytes}
-    start = time.monotonic_ns() + 50_000_000
-    intended = [start + int(number * 1e9 / rate) for number in range(int(rate * seconds))]
-    late = 0
-    for moment in intended:
-        while (left := moment - time.monotonic_ns()) > 0:
-            crowd.pump(left / 1e9, _POSTED)
-        late += sender.emit("send-message", text) - moment > 5_000_000
-    return intended, late
-
-
-def _deliveries(members: Iterable[Member], sent: Sequence[int]) -> tuple[list[float], dict[str, int]]:
-    """Latencies of every delivery in microseconds, and how many were lost, doubled or swapped.
-
-    The room's sequence numbers give the order: each member must have got ``len(sent)`` messages, each once, each
-    number one greater than the last.
-    """
-    latencies: list[float] = []
-    lost = doubled = swapped = 0
-    for member in members:
-        got = [(at, payload["seq"]) for at, event, payload in member.events() if event == "receive-message"]
-        numbers = [seq for _, seq in got]
-        different = set(numbers)
-        doubled += len(numbers) - len(different)
-        lost += max(0, len(sent) - len(different))
-        swapped += sum(later <= earlier for earlier, later in pairwise(numbers))
-        first = min(different, default=0)
-        latencies += [(at - sent[seq - first]) / 1e3 for at, seq in got if seq - first < len(sent)]
-    return latencies, {"lost": lost, "doubled": doubled, "swapped": swapped}
+    quiet = time.monotonic()
+    while time.monotonic() - quiet < _SETTLED:
+        if crowd.pump(0.05, _LIST):
+            quiet = time.monotonic()
+    crowd.keeping = True
+    forget(crowd.members)
 
 
 def _last_list(member: Member) -> tuple[int, int]:

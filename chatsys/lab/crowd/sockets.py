@@ -69,13 +69,14 @@ class Member:
 
 
 class Crowd:
-    """Members of one process, read by one selector."""
+    """Members of one process, read by one selector. While ``keeping`` is false, what arrives is counted only."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._selector = selectors.DefaultSelector()
         self.members: list[Member] = []
+        self.keeping = True
 
     def __enter__(self) -> Crowd:
         return self
@@ -113,6 +114,11 @@ class Crowd:
         member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._selector.unregister(member.sock)
 
+    def dismiss(self, member: Member) -> None:
+        """Close the connection of a member that :meth:`pause` took out."""
+        self.members.remove(member)
+        member.sock.close()
+
     def pump(self, seconds: float, marker: bytes = b"", each: Callable[[Member, int], None] | None = None) -> int:
         """Read what arrives within ``seconds``, or until something has.
 
@@ -132,7 +138,8 @@ class Crowd:
                 self._selector.unregister(member.sock)
                 member.closed = True
                 continue
-            member.arrived.append((time.monotonic_ns(), piece))
+            if self.keeping:
+                member.arrived.append((time.monotonic_ns(), piece))
             if piece.endswith(_ENGINE_PING):
                 member.sock.send(text_frame(_ENGINE_PONG))
             if marker and (found := _occurrences(member, piece, marker)):

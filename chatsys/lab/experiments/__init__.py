@@ -1,6 +1,18 @@
 """What a run performs, in this order."""
 
-from chatsys.lab.experiments import backup, buses, costs, doors, growth, ladder, persistence, realtime, table
+from chatsys.lab.experiments import (
+    backup,
+    buses,
+    costs,
+    doors,
+    growth,
+    ladder,
+    persistence,
+    realtime,
+    table,
+    upkeep,
+    workers,
+)
 from chatsys.lab.stage import Experiment
 
 EXPERIMENTS: tuple[Experiment, ...] = (
@@ -12,5 +24,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     backup.EXPERIMENT,
     growth.EXPERIMENT,
     realtime.EXPERIMENT,
+    workers.EXPERIMENT,
     buses.EXPERIMENT,
+    upkeep.EXPERIMENT,
 )

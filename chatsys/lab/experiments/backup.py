@@ -51,4 +51,4 @@ def _there_and_back(url: str, other: str) -> list[Count]:
     return [Count(subject=NAME, metric=metric, value=value) for metric, value in measured.items()]
 
 
-EXPERIMENT = Experiment(names=(NAME,), steps=lambda stage: "postgresql" in stage.stores, perform=perform)
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda stage: "postgresql" in stage.stores, perform=perform)

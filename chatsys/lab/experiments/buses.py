@@ -113,4 +113,4 @@ def _steps(stage: Stage) -> int:
     return 2 + (shutil.which("redis-server") is not None) if wanted else 0
 
 
-EXPERIMENT = Experiment(names=(NAME,), steps=_steps, perform=perform)
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=_steps, perform=perform)

@@ -1,4 +1,5 @@
-"""What each operation costs PostgreSQL, in counts that no noise touches: statements, WAL bytes, commits, buffers."""
+"""What each operation costs PostgreSQL, in counts that no noise touches (statements, WAL bytes, commits, buffers), and
+how long it waits for a connection of the pool."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ SELECT (SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE dbid = d.oi
 FROM pg_database d WHERE d.datname = current_database()
 """
 _NOISE = "pg_stat_|^(begin|commit|rollback|set|show|discard|deallocate|prepare)|pg_catalog|chat_servers"
-_METRICS = ("statements", "WAL bytes", "buffer hits", "buffer reads", "writing statements")
+_METRICS = ("statements", "WAL bytes", "buffer hits", "buffer reads", "writing statements", "µs of pool wait")
 """What a call costs: statements of the store (heartbeats left out), those that write and so commit, and so on."""
 
 
@@ -51,7 +52,8 @@ async def perform(stage: Stage) -> None:
                     Order(operation=name, seconds=0, least=calls, concurrency=concurrency, seed=stage.seed + 1)
                 )
                 after = _counters(connection)
-                for metric, value in zip(_METRICS, (b - a for a, b in zip(before, after, strict=True)), strict=True):
+                spent = [b - a for a, b in zip(before, after, strict=True)] + [turn.pool_wait * 1e6]
+                for metric, value in zip(_METRICS, spent, strict=True):
                     stage.result.counts.append(
                         Count(subject=label, metric=f"{metric} per call", value=value / len(turn.nanoseconds))
                     )
@@ -74,4 +76,4 @@ def _counters(connection: psycopg.Connection[Any]) -> list[float]:
     return [float(value) for value in row]
 
 
-EXPERIMENT = Experiment(names=(NAME,), steps=lambda _: len(TABLE) + 1, perform=perform)
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda _: len(TABLE) + 1, perform=perform)

@@ -76,4 +76,6 @@ def _record_floor(stage: Stage) -> None:
         )
 
 
-EXPERIMENT = Experiment(names=(NAME, *HTTP, *SOCKET), steps=lambda stage: len(_wanted(stage)), perform=perform)
+EXPERIMENT = Experiment(
+    name=NAME, names=(NAME, *HTTP, *SOCKET), steps=lambda stage: len(_wanted(stage)), perform=perform
+)

@@ -108,4 +108,6 @@ def _sizes_on_disk(url: str) -> tuple[int, int]:
     return (0, 0) if row is None else (row[0], row[1])
 
 
-EXPERIMENT = Experiment(names=(NAME,), steps=lambda stage: len(stage.profile.growth) + len(GROWING), perform=perform)
+EXPERIMENT = Experiment(
+    name=NAME, names=(NAME,), steps=lambda stage: len(stage.profile.growth) + len(GROWING), perform=perform
+)

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-import numpy as np
-
-from chatsys.lab.record import Point
+from chatsys.lab.experiments.playing import point
 from chatsys.lab.stage import Experiment, Stage
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.turns import Order
@@ -15,7 +13,7 @@ from chatsys.lab.workloads.operation import SEND
 
 NAME = "durability"
 _CALLERS = 64
-_ROUNDS = 3
+_ROUNDS = 4
 _ROWS = 1_000
 ALONE = "one commit a message"
 
@@ -46,17 +44,7 @@ async def perform(stage: Stage) -> None:
                 turn = await rung.turn(order)
                 rates[rung.store].append(len(turn.nanoseconds) / turn.seconds)
     for name, values in rates.items():
-        stage.result.points.append(
-            Point(
-                experiment=NAME,
-                subject=name,
-                x=_CALLERS,
-                metric="messages/s",
-                value=float(np.median(values)),
-                unit="1/s",
-                n=len(values),
-            )
-        )
+        point(stage, NAME, name, _CALLERS, "messages/s", values, "1/s")
 
 
-EXPERIMENT = Experiment(names=(NAME,), steps=lambda _: _ROUNDS, perform=perform)
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda _: _ROUNDS, perform=perform)

@@ -79,5 +79,5 @@ def _folder() -> Iterator[Path]:
 
 
 EXPERIMENT = Experiment(
-    names=(NAME,), steps=lambda stage: len(stage.stores) + ("postgresql" in stage.stores), perform=perform
+    name=NAME, names=(NAME,), steps=lambda stage: len(stage.stores) + ("postgresql" in stage.stores), perform=perform
 )

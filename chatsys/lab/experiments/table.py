@@ -10,6 +10,7 @@ from chatsys.lab.runner import TakesTurns, closed, interleaved
 from chatsys.lab.stage import Experiment, Stage
 from chatsys.lab.workloads.operation import NOOP, SEARCH, TABLE
 
+NAME = "table"
 FLOORS = {"postgresql": ("asyncpg", "asyncpg"), "memory": ("python", "python")}
 """For each store the contestant that is its floor, and that one's kind."""
 CROWD = 64
@@ -109,7 +110,8 @@ def _record_floors(stage: Stage, name: str) -> None:
 
 
 EXPERIMENT = Experiment(
-    names=("table", NOOP, *TABLE),
+    name=NAME,
+    names=(NAME, NOOP, *TABLE),
     steps=lambda stage: len(_operations(stage)) + len(_crowded(stage)),
     perform=perform,
 )

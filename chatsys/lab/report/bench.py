@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from chatsys.lab import statistics
 from chatsys.lab.claims import FAILS, VERDICTS
-from chatsys.lab.record import Point, Result, Sampled
-from chatsys.lab.report.marks import MARKS
+from chatsys.lab.marks import MISSED
+from chatsys.lab.record import Mark, Point, Result, Sampled
 from chatsys.lab.report.page import Page, Part, Table, Text
 from chatsys.lab.report.pictures import Series, bars, ecdf, lines
 from chatsys.lab.report.tables import TITLES, figure, guide_table, microseconds, times
@@ -22,7 +22,7 @@ def page(result: Result, samples: Sequence[Sampled]) -> Page:
     drawn = Page(title="Memory against PostgreSQL", subtitle=subtitle(result))
     drawn.add("The guide's table", *_first(result))
     drawn.add("Verdicts", *_verdicts(result))
-    drawn.add("Ratios within this run", *_marks(result))
+    drawn.add("Numbers to reach", *_marks(result))
     drawn.add("At the doors", *_doors(result))
     drawn.add("Latency distributions", *_distributions(samples))
     drawn.add("Floors", *_floors(result))
@@ -78,17 +78,21 @@ def _verdicts(result: Result) -> list[Part]:
 
 
 def _marks(result: Result) -> list[Part]:
-    """What real time should reach, each a ratio of two things that took turns in this run."""
-    rows = []
-    for mark in MARKS:
-        above, below = mark.above(result), mark.below(result)
-        if above and below:
-            reached = above / below >= mark.bound if mark.at_least else above / below <= mark.bound
-            wanted = f"at {'least' if mark.at_least else 'most'} {mark.bound:g}"
-            rows.append((mark.what, f"{figure(above / below)}×", wanted, "reached" if reached else "**not reached**"))
-    if not rows:
+    """Ratios of two things that took turns in this run, beside the mark that each should reach."""
+    if not result.marks:
         return []
-    return [Table(header=("Ratio", "Measured", "Mark", ""), rows=rows, align="lrrl")]
+    text = "Each is a ratio of two things that took turns in this run, with its 95 % interval over the rounds."
+    missed = [mark.what for mark in result.marks if mark.verdict.startswith(MISSED)]
+    text += f" Not reached: {'; '.join(missed)}." if missed else " Every mark was reached."
+    return [Text(text), Table(header=("Ratio", "Measured", "Mark", "Verdict", "Rounds"),
+                              rows=[_mark(mark) for mark in result.marks], align="lrrlr")]  # fmt: skip
+
+
+def _mark(mark: Mark) -> tuple[str, str, str, str, str]:
+    wanted = "" if mark.bound is None else f"{'≥' if mark.at_least else '≤'} {mark.bound:g}"
+    verdict = mark.verdict.replace(MISSED, f"**{MISSED}**")
+    bound = "≥ " if mark.lower_bound else ""
+    return mark.what, bound + times(mark.ratio, mark.interval), wanted, verdict, f"{mark.rounds}"
 
 
 def _link(samples: str) -> str:

@@ -1,0 +1,166 @@
+"""How a crowd sends, and what it hears: closed and open loops, and the audit of every delivery.
+
+A latency runs from just before the bytes of the message left the sender, or from when they were meant to, to when the
+recipient's socket gave them up (one clock, one process). Loss, doubles and swaps are looked up afterwards in everything
+that arrived.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle, pairwise
+from typing import Any
+
+from chatsys.lab.crowd.sockets import Crowd, Member
+
+Result = dict[str, Any]
+Sent = list[tuple[Member, int]]
+"""Who sent, and when, in monotonic nanoseconds."""
+POSTED = b'["receive-message"'
+PATIENCE = 30.0
+"""Seconds for the last deliveries, after which they are lost."""
+LATE_NS = 5_000_000
+"""Nanoseconds after its intended start from which on a message was a missed start."""
+
+
+def forget(members: Iterable[Member]) -> None:
+    """Drop what all of them have heard."""
+    for member in members:
+        member.forget()
+
+
+@contextmanager
+def effort() -> Iterator[dict[str, float]]:
+    """Afterwards the block's ``seconds``, and ``generator_cpu``: the processor seconds that this process used."""
+    spent: dict[str, float] = {}
+    cpu, began = time.process_time(), time.monotonic()
+    yield spent
+    spent["seconds"] = time.monotonic() - began
+    spent["generator_cpu"] = time.process_time() - cpu
+
+
+def broadcast(crowd: Crowd, sender: Member, text: str, messages: int, window: int) -> list[int]:
+    """Send ``messages`` with at most ``window`` on their way to somebody; when each left."""
+    sent: list[int] = []
+    got = 0
+    everyone = len(crowd.members)
+    deadline = time.monotonic() + 120
+    while got < messages * everyone and time.monotonic() < deadline:
+        while len(sent) < messages and len(sent) * everyone - got < window * everyone:
+            sent.append(sender.emit("send-message", {"message": text}))
+        got += crowd.pump(0.05, POSTED)
+    return sent
+
+
+def closed_loop(crowd: Crowd, text: dict[str, str], seconds: float) -> tuple[Sent, list[float]]:
+    """Everybody sends as the last echo arrives, for ``seconds``; then the last echoes are waited for.
+
+    Every latency counts, so that the slow ones at the end are not left out.
+    """
+    sent: Sent = []
+    last: dict[Member, int] = {}
+    latencies: list[float] = []
+    deadline = time.monotonic_ns() + int(seconds * 1e9)
+
+    def send(member: Member) -> None:
+        last[member] = member.emit("send-message", text)
+        sent.append((member, last[member]))
+
+    def echo(member: Member, _: int) -> None:
+        now = time.monotonic_ns()
+        latencies.append((now - last[member]) / 1e3)
+        if now < deadline:
+            send(member)
+
+    for member in crowd.members:
+        send(member)
+    patience = time.monotonic() + seconds + PATIENCE
+    while len(latencies) < len(sent) and time.monotonic() < patience:
+        crowd.pump(0.05, POSTED, echo)
+    return sent, latencies
+
+
+def poisson(
+    crowd: Crowd, luck: random.Random, rate: float, seconds: float, text: dict[str, str]
+) -> tuple[Sent, list[float], list[float], int]:
+    """What was sent, response and service times in microseconds, and how many left too late after their moment."""
+    response: list[float] = []
+    service: list[float] = []
+    waiting: defaultdict[Member, deque[tuple[float, int]]] = defaultdict(deque)
+
+    def echo(member: Member, number: int) -> None:
+        now = time.monotonic_ns()
+        for _ in range(number):
+            intended, left = waiting[member].popleft()
+            response.append((now - intended) / 1e3)
+            service.append((now - left) / 1e3)
+
+    sent: Sent = []
+    late = 0
+    moment = float(time.monotonic_ns())
+    end = moment + seconds * 1e9
+    turn = cycle(crowd.members)
+    while (moment := moment + luck.expovariate(rate) * 1e9) < end:
+        while (early := moment - time.monotonic_ns()) > 0:
+            crowd.pump(early / 1e9, POSTED, echo)
+        member = next(turn)
+        left = member.emit("send-message", text)
+        sent.append((member, left))
+        waiting[member].append((moment, left))
+        late += left - moment > LATE_NS
+    patience = time.monotonic() + PATIENCE
+    while len(response) < len(sent) and time.monotonic() < patience:
+        crowd.pump(0.05, POSTED, echo)
+    return sent, response, service, late
+
+
+def steady(  # noqa: PLR0917 - all of them say what the traffic is
+    crowd: Crowd, room: Sequence[Member], heard: Sequence[Member], rate: float, seconds: float, text_bytes: int
+) -> Result:
+    """The first of ``room`` sends at intended times; latencies at ``heard``, and how many left too late."""
+    forget(crowd.members)
+    text = {"message": "x" * text_bytes}
+    start = time.monotonic_ns() + 50_000_000
+    intended = [start + int(number * 1e9 / rate) for number in range(int(rate * seconds))]
+    late = 0
+    with effort() as spent:
+        for moment in intended:
+            while (left := moment - time.monotonic_ns()) > 0:
+                crowd.pump(left / 1e9, POSTED)
+            late += room[0].emit("send-message", text) - moment > LATE_NS
+        crowd.pump_until(lambda: all(member.count >= len(intended) for member in room), PATIENCE, POSTED)
+    latencies, audit = deliveries(heard, intended)
+    return {"latency_us": latencies, "starts": len(intended), "late_starts": late, **spent, **audit}
+
+
+def audited(members: Iterable[Member], sent: Sent) -> dict[str, int]:
+    """What was lost, doubled or swapped among members who are alone in their rooms."""
+    by_member: defaultdict[Member, list[int]] = defaultdict(list)
+    for member, at in sent:
+        by_member[member].append(at)
+    audits = [deliveries([member], by_member[member])[1] for member in members]
+    return {fault: sum(audit[fault] for audit in audits) for fault in ("lost", "doubled", "swapped")}
+
+
+def deliveries(members: Iterable[Member], sent: Sequence[int]) -> tuple[list[float], dict[str, int]]:
+    """Latencies of every delivery in microseconds, and how many were lost, doubled or swapped.
+
+    The room's sequence numbers give the order: each member must have got ``len(sent)`` messages, each once, each
+    number one greater than the last.
+    """
+    latencies: list[float] = []
+    lost = doubled = swapped = 0
+    for member in members:
+        got = [(at, payload["seq"]) for at, event, payload in member.events() if event == "receive-message"]
+        numbers = [seq for _, seq in got]
+        different = set(numbers)
+        doubled += len(numbers) - len(different)
+        lost += max(0, len(sent) - len(different))
+        swapped += sum(later <= earlier for earlier, later in pairwise(numbers))
+        first = min(different, default=0)
+        latencies += [(at - sent[seq - first]) / 1e3 for at, seq in got if seq - first < len(sent)]
+    return latencies, {"lost": lost, "doubled": doubled, "swapped": swapped}

@@ -1,0 +1,143 @@
+"""What the experiments of real time share: their servers, their turns, and the rule by which a turn is believed.
+
+The rule was written before any run. Nothing may be lost, doubled or swapped. Where latency counts (fixed rates, and
+the closed loop of senders), a generator that used more than 90 % of its core, or missed more than 1 % of the starts
+that it intended, makes the run INVALID: it would have measured itself. In fan-out nothing but the rate counts. There a
+saturated generator gives a lower bound of what the server can do: on our side of the ratio that understates the server,
+which is said beside the figure; on the baseline's side it would flatter ours, and makes the run INVALID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from chatsys.lab.load import empty_database
+from chatsys.lab.machine import generator_reasons, saturated
+from chatsys.lab.record import Point, Result, Sampled
+from chatsys.lab.scene import Scene, scene
+from chatsys.lab.servers import ServerProcess, chat_server, stock_server
+from chatsys.lab.stage import Stage
+from chatsys.lab.statistics import of_rounds
+
+STOCK = "stock python-socketio"
+CROWD = 500
+"""Members of a big room, where the profile has rooms as big."""
+
+T = TypeVar("T")
+Servers = Mapping[str, ServerProcess]
+Play = Callable[[Stage, Servers], Awaitable[None]]
+
+
+class Part(NamedTuple):
+    """One of the experiments: they share their servers. ``stock``: the baseline takes part."""
+
+    name: str
+    play: Play
+    steps: Callable[[Stage], int]
+    stock: bool
+
+
+@asynccontextmanager
+async def servers(stage: Stage, *, stock: bool) -> AsyncIterator[Servers]:
+    """One server for each store that is wanted, and the stock one."""
+    cpu = stage.cpus[0]
+    with ExitStack() as stack:
+        found: dict[str, ServerProcess] = {}
+        for store in stage.stores:
+            url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_realtime")
+            found[store] = stack.enter_context(chat_server(url, cpu=cpu))
+        if stock:
+            found[STOCK] = stack.enter_context(stock_server(cpu=cpu))
+        yield found
+
+
+@asynccontextmanager
+async def crowds(name: str, taking: Servers, **parameters: object) -> AsyncIterator[dict[str, Scene]]:
+    """The same crowd before each server, all of them ready."""
+    async with AsyncExitStack() as stack:
+        yield {
+            subject: await stack.enter_async_context(scene(name, server.url, **parameters))
+            for subject, server in taking.items()
+        }
+
+
+def line(stage: Stage, subjects: Sequence[T]) -> list[tuple[int, T]]:
+    """Who takes a turn in which round: A B C, C B A, …"""
+    return [
+        (number, subject)
+        for number in range(stage.profile.stretches)
+        for subject in (subjects if number % 2 == 0 else subjects[::-1])
+    ]
+
+
+def believe_rate(result: Result, got: Mapping[str, Any], what: str, *, baseline: bool) -> bool:
+    """Audit a turn whose rate counts; whether the rate is only a lower bound of what the server can do."""
+    audit(result, got, what)
+    bound = saturated(got)
+    if bound and baseline:
+        result.invalid(f"the load generator of {what} was saturated, and that is a baseline")
+    elif bound:
+        result.limited(f"The load generator of {what} was saturated: the server could have done more.")
+    return bound
+
+
+def believe_latency(result: Result, got: Mapping[str, Any], what: str) -> None:
+    """Audit a turn whose latencies count."""
+    audit(result, got, what)
+    for reason in generator_reasons(got, what):
+        result.invalid(reason)
+
+
+def audit(result: Result, got: Mapping[str, Any], what: str) -> None:
+    """A message lost, doubled or swapped makes the run invalid, whatever its speed."""
+    for fault in ("lost", "doubled", "swapped"):
+        if got.get(fault):
+            result.invalid(f"{what}: {got[fault]} messages {fault}")
+
+
+def point(  # noqa: PLR0917 - one figure of a curve
+    stage: Stage,
+    experiment: str,
+    subject: str,
+    x: float,
+    metric: str,
+    values: Sequence[float],
+    unit: str,
+    *,
+    lower_bound: bool = False,
+) -> None:
+    """Write one figure, measured once a round, into the record."""
+    value, interval = of_rounds(values)
+    stage.result.points.append(
+        Point(
+            experiment=experiment,
+            subject=subject,
+            x=x,
+            metric=metric,
+            value=value,
+            unit=unit,
+            interval=interval,
+            n=len(values),
+            rounds=tuple(values),
+            lower_bound=lower_bound,
+        )
+    )
+
+
+def keep(stage: Stage, experiment: str, operation: str, subject: str, *, size: int, number: int, taken: Any) -> None:
+    """Keep the raw latencies of a turn."""
+    stage.keep(
+        Sampled(
+            experiment=experiment,
+            operation=operation,
+            contestant=subject,
+            depth="socket",
+            size=size,
+            round=number,
+            microseconds=np.array(taken),
+        )
+    )

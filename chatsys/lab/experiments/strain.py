@@ -1,0 +1,168 @@
+"""What clients do to a server and to one another: idle, in a busy room, not reading, all answering, all joining.
+
+A slow reader and a storm of joins take long and have little to do with the store: one server, PostgreSQL's where there
+is one, stands for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+
+from chatsys.lab.experiments.playing import CROWD, Part, Servers, believe_latency, crowds, keep, line, point
+from chatsys.lab.scene import scene
+from chatsys.lab.servers import ServerProcess
+from chatsys.lab.stage import Stage
+from chatsys.settings import Settings
+
+_PROBE_RATE = 200  # messages a second in the small room
+_BURST_RATE = 20
+_TEXT = 10_000  # bytes of a message to slow readers
+_SLOW_SECONDS, _SLOW_ROUNDS = 6.0, 2  # of 1 MB/s: more than the budget and what the kernel keeps for a connection
+_WARM_UP = 1.0  # seconds: buffers of this size are made
+_BUDGET = Settings().send_buffer_bytes
+_STORM_SECONDS, _STORMS = 2, 2
+TAIL, OTHERS, CUT_OFF = "p99 of a small room", "p99 of the others", "memory that it costs, in budgets"
+_LOOK = 0.05  # seconds between two looks at a server's memory
+
+
+async def idle(stage: Stage, taking: Servers) -> None:
+    """Resident memory of the server for each connection that has joined nothing.
+
+    As many connections are there before: what a server has in reserve would hide the cost of the first ones.
+    """
+    step = max(1, stage.profile.idle_connections // stage.profile.stretches)
+    for name, server in taking.items():
+        stage.step(f"idle connections on {name}")
+        costs = []
+        async with scene("fanout", server.url, members=2):
+            pass  # brings the code and the buffers that any traffic needs
+        async with scene("idle", server.url, connections=stage.profile.idle_connections) as first:
+            await first.turn()
+            async with scene("idle", server.url, connections=step) as crowd:
+                for number in range(1, stage.profile.stretches + 1):
+                    before = server.resident_bytes
+                    got = await crowd.turn()
+                    costs.append((server.resident_bytes - before) / step)
+                    if got["connections"] != number * step:
+                        stage.result.invalid(f"{name} closed idle connections")
+        point(stage, "idle", name, stage.profile.idle_connections, "bytes a connection", costs, "B")
+
+
+async def fairness(stage: Stage, taking: Servers) -> None:
+    """A room of two, alone and while a big room gets 20 messages a second, in turns."""
+    big = min(CROWD, max(stage.profile.members))
+    seconds = 2 * stage.profile.stretch
+    for name, server in taking.items():
+        stage.step(f"fairness on {name}")
+        tails = defaultdict[int, list[float]](list)
+        async with (
+            scene("probe", server.url, rate=_PROBE_RATE) as small,
+            scene("burst", server.url, members=big, rate=_BURST_RATE) as room,
+        ):
+            for number, members in line(stage, (0, big)):
+                noise = asyncio.create_task(room.turn(seconds=seconds + 0.3)) if members else None
+                await asyncio.sleep(0.15 if members else 0)  # the big room is at it before the small one is probed
+                got = await small.turn(seconds=seconds)
+                believe_latency(stage.result, got, f"a small room on {name}")
+                if noise is not None:
+                    believe_latency(stage.result, await noise, f"a burst on {name}")
+                keep(stage, "fairness", "delivery", name, size=members, number=number, taken=got["latency_us"])
+                tails[members].append(float(np.quantile(got["latency_us"], 0.99)))
+        for members, values in tails.items():
+            point(stage, "fairness", name, members, TAIL, values, "µs")
+
+
+async def slow_reader(stage: Stage, taking: Servers) -> None:
+    """A room under 1 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
+    name, server = list(taking.items())[-1]
+    stage.step(f"a slow reader on {name}")
+    tails = defaultdict[int, list[float]](list)
+    grown = defaultdict[int, list[float]](list)
+    async with scene("slow_reader", server.url, members=10, rate=1_000_000 / _TEXT, text_bytes=_TEXT) as crowd:
+        await crowd.turn(stuck=False, seconds=_WARM_UP)
+        for number, stuck in line(stage, (0, 1))[: 2 * _SLOW_ROUNDS]:
+            async with _highest(server) as peak:
+                got = await crowd.turn(stuck=bool(stuck), seconds=_SLOW_SECONDS)
+            believe_latency(stage.result, got, f"a slow reader on {name}")
+            if stuck and not got["disconnected"]:
+                stage.result.limited("The slow reader was not cut off: the kernel's buffers took all that it was sent.")
+            keep(stage, "slow reader", "delivery", name, size=stuck, number=number, taken=got["latency_us"])
+            tails[stuck].append(float(np.quantile(got["latency_us"], 0.99)))
+            grown[stuck].append((max(peak) - peak[0]) / _BUDGET)
+    for stuck, values in tails.items():
+        point(stage, "slow reader", name, stuck, OTHERS, values, "µs")
+    more = [with_it - without for with_it, without in zip(grown[1], grown[0], strict=True)]
+    point(stage, "slow reader", name, 1, CUT_OFF, more, "1")
+
+
+async def receipts(stage: Stage, taking: Servers) -> None:
+    """One message to a room, read by all at once: n receipts and n² updates."""
+    for members in _rooms(stage):
+        stage.step(f"receipts of {members}")
+        seconds, updates = defaultdict[str, list[float]](list), {}
+        async with crowds("receipts", taking, members=members) as crowd:
+            for _, name in line(stage, list(taking))[: 2 * len(taking)]:
+                got = await crowd[name].turn()
+                if not got["complete"]:
+                    stage.result.invalid(f"receipts of {members} on {name}: updates were missing")
+                seconds[name].append(got["seconds"])
+                updates[name] = got["updates"]
+        for name, values in seconds.items():
+            point(stage, "receipts", name, members, "seconds", values, "s")
+            point(stage, "receipts", name, members, "updates", [updates[name]], "1")
+
+
+async def storm(stage: Stage, taking: Servers) -> None:
+    """Everybody joins one room within two seconds: a room, and one of half its size, to see what doubling costs."""
+    big = min(CROWD, max(stage.profile.members))
+    name, server = list(taking.items())[-1]
+    for members in (big // 2, big):
+        stage.step(f"{members} join on {name}")
+        sent, settled = [], []
+        async with scene("storm", server.url, members=members, seconds=_STORM_SECONDS) as crowd:
+            for number in range(_STORMS):
+                if number:
+                    await crowd.turn()  # a new crowd connects
+                got = await crowd.turn()
+                if got["complete"] != members:
+                    stage.result.invalid(f"a storm of joins on {name}: not every list of users was complete")
+                sent.append(got["bytes"])
+                settled.append(got["settled_seconds"])
+        point(stage, "storm", name, members, "bytes sent", sent, "B")
+        point(stage, "storm", name, members, "seconds until settled", settled, "s")
+
+
+def _rooms(stage: Stage) -> list[int]:
+    """Sizes at which everybody answers everybody; twice as many members cost four times as much."""
+    return [number for number in stage.profile.members if 1 < number <= CROWD]
+
+
+@asynccontextmanager
+async def _highest(server: ServerProcess) -> AsyncIterator[list[int]]:
+    """Afterwards the server's resident bytes as they were at the start of the block and time and again within it."""
+    seen = [server.resident_bytes]
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            seen.append(server.resident_bytes)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield seen
+    finally:
+        looking.cancel()
+
+
+IDLE = Part("idle", idle, lambda stage: len(stage.stores) + 1, stock=True)
+PARTS = (
+    Part("fairness", fairness, lambda stage: len(stage.stores), stock=False),
+    Part("slow_reader", slow_reader, lambda _: 1, stock=False),
+    Part("receipts", receipts, lambda stage: len(_rooms(stage)), stock=False),
+    Part("storm", storm, lambda _: 2, stock=False),
+)

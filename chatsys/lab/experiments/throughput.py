@@ -1,0 +1,115 @@
+"""How much a server takes: deliveries to rooms of growing size, senders in a closed loop, arrivals in an open one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from chatsys.lab.experiments.playing import (
+    STOCK,
+    Part,
+    Servers,
+    believe_latency,
+    believe_rate,
+    crowds,
+    keep,
+    line,
+    point,
+)
+from chatsys.lab.scene import scene
+from chatsys.lab.servers import ServerProcess
+from chatsys.lab.stage import Stage
+
+_RATE, _STOCK_RATE = 150_000, 40_000
+"""Deliveries a second that a turn of fan-out is sized for."""
+OPEN_SENDERS = 64
+SHARES = (0.25, 0.5, 0.75)
+"""Loads of the open loop, as shares of what the same server took in the closed loop just before."""
+
+
+async def fanout(stage: Stage, taking: Servers) -> None:
+    """Deliveries a second to rooms of growing size, counted at the receivers."""
+    for members in stage.profile.members:
+        stage.step(f"fan-out to {members}")
+        rates: dict[str, list[float]] = {name: [] for name in taking}
+        bounds: set[str] = set()
+        async with crowds("fanout", taking, members=members) as crowd:
+            for _, name in line(stage, list(taking)):
+                rate = _STOCK_RATE if name == STOCK else _RATE
+                messages = int(np.clip(rate * stage.profile.stretch / members, 20, 2_000))
+                got = await crowd[name].turn(messages=messages)
+                what = f"fan-out to {members} on {name}"
+                if believe_rate(stage.result, got, what, baseline=name == STOCK):
+                    bounds.add(name)
+                rates[name].append(got["deliveries"] / got["seconds"])
+        for name, values in rates.items():
+            point(stage, "fanout", name, members, "deliveries/s", values, "1/s", lower_bound=name in bounds)
+
+
+async def senders(stage: Stage, taking: Servers) -> None:
+    """Throughput and latency, from sending to the sender's own echo, with a growing number of senders."""
+    for number in stage.profile.senders:
+        stage.step(f"{number} senders")
+        await closed_loop(stage, taking, "senders", number)
+
+
+async def closed_loop(stage: Stage, taking: Servers, experiment: str, number: int) -> None:
+    """Let ``number`` senders take turns before each server, and write rates and latencies into the record."""
+    rates, middles, tails = (defaultdict[str, list[float]](list) for _ in range(3))
+    seconds, turns = stage.profile.stretch, stage.profile.stretches
+    async with crowds("senders", taking, senders=number, seconds=seconds, turns=turns) as crowd:
+        for turn, name in line(stage, list(taking)):
+            got = await crowd[name].turn()
+            believe_latency(stage.result, got, f"{number} senders on {name}")
+            keep(stage, experiment, "echo", name, size=number, number=turn, taken=got["latency_us"])
+            rates[name].append(got["throughput_per_second"])
+            middles[name].append(float(np.median(got["latency_us"])))
+            tails[name].append(float(np.quantile(got["latency_us"], 0.99)))
+        for name in taking:
+            total = await crowd[name].turn()
+            if total["stored"] != total["sent"]:
+                stage.result.invalid(f"{number} senders on {name}: {total['sent']} sent, {total['stored']} stored")
+    for name in taking:
+        point(stage, experiment, name, number, "messages/s", rates[name], "1/s")
+        point(stage, experiment, name, number, "p50", middles[name], "µs")
+        point(stage, experiment, name, number, "p99", tails[name], "µs")
+
+
+async def arrivals(stage: Stage, taking: Servers) -> None:
+    """Response times of messages that leave when they are meant to, and the service times of the same messages."""
+    stage.step("arrivals: what a closed loop takes")
+    capacity = {name: await _capacity(stage, name, server) for name, server in taking.items()}
+    async with crowds("arrivals", taking, senders=OPEN_SENDERS) as crowd:
+        for share in SHARES:
+            stage.step(f"arrivals at {share:.0%}")
+            figures = defaultdict[tuple[str, str], list[float]](list)
+            for turn, name in line(stage, list(taking)):
+                got = await crowd[name].turn(
+                    rate=share * capacity[name], seconds=stage.profile.stretch, seed=1_000 * stage.seed + turn
+                )
+                believe_latency(stage.result, got, f"arrivals at {share:.0%} on {name}")
+                for kind, taken in (("response", got["latency_us"]), ("service", got["service_us"])):
+                    keep(stage, "arrivals", kind, name, size=round(100 * share), number=turn, taken=taken)
+                    figures[name, f"{kind} p50"].append(float(np.median(taken)))
+                    figures[name, f"{kind} p99"].append(float(np.quantile(taken, 0.99)))
+                figures[name, "share"].append(share)
+            for (name, metric), values in figures.items():
+                unit = "1" if metric == "share" else "µs"
+                point(stage, "arrivals", name, share * capacity[name], metric, values, unit)
+
+
+async def _capacity(stage: Stage, name: str, server: ServerProcess) -> float:
+    """Messages a second of as many senders in a closed loop: one turn, to size the open one."""
+    parameters = {"senders": OPEN_SENDERS, "seconds": stage.profile.stretch, "turns": 1}
+    async with scene("senders", server.url, **parameters) as crowd:
+        got = await crowd.turn()
+        believe_latency(stage.result, got, f"{OPEN_SENDERS} senders on {name}")
+        return float(got["throughput_per_second"])
+
+
+PARTS = (
+    Part("fanout", fanout, lambda stage: len(stage.profile.members), stock=True),
+    Part("senders", senders, lambda stage: len(stage.profile.senders), stock=False),
+    Part("arrivals", arrivals, lambda _: 1 + len(SHARES), stock=False),
+)

@@ -1,0 +1,38 @@
+"""What an operator waits for, as ratios to the bare COPY or DELETE of the same rows."""
+
+from __future__ import annotations
+
+import asyncio
+
+from chatsys.lab import upkeep
+from chatsys.lab.experiments.playing import point
+from chatsys.lab.stage import Experiment, Stage
+
+NAME = "upkeep"
+FLOOR = "bare statement"
+WORK = {
+    "import of a snapshot": upkeep.importing,
+    "adoption of the original's database": upkeep.adoption,
+    "clean-up of the older half": upkeep.clean_up,
+}
+
+
+async def perform(stage: Stage) -> None:
+    """Measure each in turns with its floor; seconds and rows a second go into the record."""
+    if not _steps(stage):
+        return
+    rounds, messages = stage.profile.upkeep_rounds, stage.profile.upkeep_messages
+    for name, work in WORK.items():
+        stage.step(f"upkeep: {name}")
+        measured = work(stage.server_url, messages=messages, rounds=rounds)
+        turns = await asyncio.to_thread(list, measured)
+        point(stage, NAME, name, turns[0].rows, "seconds", [turn.seconds for turn in turns], "s")
+        floor = [turn.floor_seconds for turn in turns]
+        point(stage, NAME, f"{name}: {FLOOR}", turns[0].rows, "seconds", floor, "s")
+
+
+def _steps(stage: Stage) -> int:
+    return len(WORK) if "postgresql" in stage.stores and stage.wants(NAME) else 0
+
+
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=_steps, perform=perform)

@@ -1,0 +1,46 @@
+"""``chatsys serve --workers 1`` and ``--workers 2`` on PostgreSQL, 64 senders in a closed loop in turns before each."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from chatsys.lab.experiments.throughput import closed_loop
+from chatsys.lab.load import empty_database
+from chatsys.lab.servers import chat_server
+from chatsys.lab.stage import Experiment, Stage
+
+NAME = "workers"
+SENDERS = 64
+ONE, TWO = "one worker", "two workers"
+LIMITATION = (
+    "Two workers share this machine's {} processors with PostgreSQL and the load generator: what a second worker adds"
+    " on a machine with processors to spare is not shown."
+)
+
+
+async def perform(stage: Stage) -> None:
+    """Measure; throughput and latency by number of workers go into the record."""
+    if not _steps(stage):
+        return
+    stage.step("one worker and two")
+    stage.result.limited(LIMITATION.format(stage.result.environment["cpus"]))
+    stage.watch.reasons()
+    with ExitStack() as stack:
+        taking = {
+            name: stack.enter_context(
+                chat_server(
+                    empty_database(stage.server_url, f"chatsys_lab_workers_{number}"),
+                    settings={"CHATSYS_WORKERS": str(number)},
+                )
+            )
+            for name, number in ((ONE, 1), (TWO, 2))
+        }
+        await closed_loop(stage, taking, NAME, SENDERS)
+    stage.disturbed()
+
+
+def _steps(stage: Stage) -> int:
+    return int("postgresql" in stage.stores and "socket" in stage.depths and stage.wants(NAME))
+
+
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=_steps, perform=perform)
