@@ -76,7 +76,46 @@ class Flushes:
 
     async def post(self, batch: Sequence[NewMessage]) -> Sequence[Posted | BaseException]:
         """Store messages; a repetition of a client's id gives what was stored first."""
-        return await self._with_rooms(batch, self._post)
+        new = all(each.client_message_id is None for each in batch)
+        return await self._with_rooms(batch, self._post_new if new else self._post)
+
+    async def _post_new(self, batch: Sequence[NewMessage]) -> list[Posted | BaseException | None]:
+        """Messages that can't have been stored before."""
+        counts: dict[str, int] = {}
+        numbers = []
+        for new in batch:
+            number = counts[new.room] = counts.get(new.room, 0) + 1
+            numbers.append(number)
+        places = {room: place for place, room in enumerate(counts, 1)}
+        users = [None if new.who.guest else new.who.user_id for new in batch]
+        try:
+            found = await self._write(
+                "post_new_messages",
+                [new.message_id for new in batch],
+                [places[new.room] for new in batch],
+                numbers,
+                users,
+                [new.who.user_id if new.who.guest else None for new in batch],
+                [new.who.username if new.who.guest else None for new in batch],
+                [new.text for new in batch],
+                list(places),
+                list(counts.values()),
+                [new.at for new in batch],
+                list({user for user in users if user is not None}),
+            )
+        except Repeat:
+            return await self._post(batch)
+        before = {row[0]: row[1] for row in found}
+        profiles = {row[2]: row[3:] for row in found}
+        outcomes: list[Posted | BaseException | None] = []
+        for new, number in zip(batch, numbers, strict=True):
+            last = before.get(places[new.room])
+            profile = None if new.who.guest else profiles.get(new.who.user_id.lower())
+            if profile is None and not new.who.guest:
+                outcomes.append(UserNotFound())  # and the room is not there, or the statement had failed
+            else:
+                outcomes.append(None if last is None else _stored(new, last + number, profile))
+        return outcomes
 
     async def _post(self, batch: Sequence[NewMessage]) -> list[Posted | BaseException | None]:
         senders = [rows.sender_columns(new.who) for new in batch]
@@ -176,10 +215,24 @@ class Flushes:
         if lacking:
             again = [batch[place] for place in lacking]
             wanted = [(new.room, None if new.who.guest else new.who.user_id, new.at) for new in again]
-            await self._write("make_rooms", *_columns(wanted, 3))
-            for place, outcome in zip(lacking, await write(again), strict=True):
+            for place, outcome in zip(lacking, await self._in_new_rooms(wanted, again, write), strict=True):
                 outcomes[place] = outcome
         return [outcome if outcome is not None else _room_is_gone() for outcome in outcomes]  # type: ignore[misc]
+
+    async def _in_new_rooms(
+        self,
+        wanted: Sequence[tuple[Any, ...]],
+        batch: Sequence[InRoom],
+        write: Callable[[Sequence[InRoom]], Awaitable[list[Outcome | None]]],
+    ) -> list[Any]:
+        """Make rooms and write a batch into them. Its neighbours are stored by now, so it fails alone."""
+        try:
+            await self._write("make_rooms", *_columns(wanted, 3))
+            return await write(batch)
+        except Repeat as repeat:
+            return [repeat.reason] * len(batch)
+        except ChatsysError as error:
+            return [error] * len(batch)
 
     async def _stored_before(self, ids: Sequence[str]) -> dict[str, Message]:
         if not ids:
@@ -190,7 +243,8 @@ class Flushes:
 
 def _posted(new: NewMessage, row: Any, first: dict[str, Message]) -> Posted | BaseException | None:
     if row["seq"] is not None:
-        return Posted(message=_message(new, row), duplicate=False)
+        profile = None if new.who.guest else (row["username"], row["display_name"], row["avatar"])
+        return _stored(new, row["seq"], profile)
     if row["first_id"] is not None:
         known = first.get(row["first_id"])
         if known is None:
@@ -205,16 +259,13 @@ def _room_is_gone() -> StoreUnavailable:
     return StoreUnavailable("The room was just removed from the database.", hint="Try again.")
 
 
-def _message(new: NewMessage, row: Any) -> Message:
+def _stored(new: NewMessage, seq: int, profile: Sequence[Any] | None) -> Posted:
+    """The outcome of a new message; ``profile`` is an account's username, display name and avatar, None a guest's."""
     who = new.who
-    name, display_name, avatar = (
-        (who.username, who.username, default_avatar(who.username))
-        if who.guest
-        else (row["username"], row["display_name"], row["avatar"])
-    )
-    return Message(
+    name, display_name, avatar = profile or (who.username, who.username, default_avatar(who.username))
+    message = Message(
         message_id=new.message_id,
-        seq=row["seq"],
+        seq=seq,
         room=new.room,
         user_id=who.user_id,
         username=name,
@@ -223,6 +274,7 @@ def _message(new: NewMessage, row: Any) -> Message:
         text=new.text,
         at=new.at,
     )
+    return Posted(message=message, duplicate=False)
 
 
 def _columns(table: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -92,8 +92,11 @@ class Writer(Generic[Item, Outcome]):
         while self._queue and len(batch) < BATCH:
             entry = self._queue.popleft()
             keys = self._keys(entry[0])
-            (later if taken.intersection(keys) else batch).append(entry)
-            taken.update(keys)
+            if keys:
+                (later if taken.intersection(keys) else batch).append(entry)
+                taken.update(keys)
+            else:
+                batch.append(entry)
         self._queue.extendleft(reversed(later))
         return batch
 

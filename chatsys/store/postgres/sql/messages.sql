@@ -44,6 +44,30 @@ LEFT JOIN known k ON k.place = g.place
 LEFT JOIN sender s ON s.user_id = g.user_id
 ORDER BY g.place;
 
+-- name: post_new_messages
+-- The same for a flush in which nobody gave a client id, so that nothing can have been stored before: at half the cost. The
+-- caller counts: $2 is each message's room as a place in $8, $3 its number among the messages of that room, $9 how many
+-- these are. A sender who is gone fails the foreign key and with it the statement; then post_messages tells who it was.
+-- One row for each room that is there: its place, and the number after which its messages were counted; then the
+-- senders' profiles.
+WITH room AS MATERIALIZED (
+    SELECT r.room_id, g.place, r.last_seq, g.messages
+    FROM unnest($8::text[], $9::int[]) WITH ORDINALITY AS g (room_name, messages, place)
+    JOIN rooms r ON r.room_name = g.room_name
+    ORDER BY r.room_id FOR NO KEY UPDATE OF r
+), numbered AS (
+    UPDATE rooms r SET last_seq = l.last_seq + l.messages FROM room l WHERE r.room_id = l.room_id
+), stored AS (
+    INSERT INTO messages (message_id, room_id, seq, user_id, guest_id, guest_name, message_text, created_at)
+    SELECT g.message_id, l.room_id, l.last_seq + g.number, g.user_id, g.guest_id, g.guest_name, g.message_text, g.at
+    FROM unnest($1::uuid[], $2::int[], $3::int[], $4::uuid[], $5::text[], $6::text[], $7::text[], $10::timestamptz[])
+        AS g (message_id, place, number, user_id, guest_id, guest_name, message_text, at)
+    JOIN room l ON l.place = g.place
+)
+SELECT l.place, l.last_seq, NULL, NULL, NULL, NULL FROM room l
+UNION ALL
+SELECT NULL, NULL, u.user_id::text, u.username, u.display_name, u.avatar FROM users u WHERE u.user_id = ANY ($11::uuid[]);
+
 -- name: history
 -- The newest 100 messages, newest first. The page is cut first, along messages_room_id_seq_key, in whose order the rows
 -- stay; receipts and senders are looked up for them alone. Receipts of a message come packed in one text, which costs half
