@@ -110,7 +110,9 @@ def _kind(exponent: float, low: float, high: float) -> str:
         return "hardly grows"
     if low > LINEAR:
         return "grows about linearly"
-    return "grows, but less than linearly" if low > 0 and exponent > HARDLY else "cannot be told from either"
+    if low > 0 and exponent > HARDLY:
+        return "grows, but less than linearly" if high < 1 else "grows, perhaps linearly"
+    return "cannot be told from either"
 
 
 def load(run: Run) -> Answer:

@@ -30,7 +30,9 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 _LOOKS["postgres"] = _LOOKS["postgresql"]
 _LOOKS["asyncpg"] = {"color": "#a6528a", "marker": "^", "linestyle": "-.", "label": "bare asyncpg"}
+_LOOKS["pgbench"] = {"color": "#8a7000", "marker": "v", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "label": "pgbench"}
 _LOOKS["python"] = {"color": "#00805c", "marker": "D", "linestyle": ":", "label": "bare Python"}
+_DEPTHS = {"store": "one at a time", "http": "over HTTP", "socket": "over a socket"}
 _QUIET = "#5a6470"
 _Text = Callable[[float, object], str]
 
@@ -90,7 +92,7 @@ def operations(frame: pd.DataFrame, axes: Axes, *, depth: str = "store") -> None
     axes.set_yticks(range(len(names)), [TITLES[name] for name in names])
     axes.invert_yaxis()
     _logarithmic(axes, x=_milliseconds)
-    axes.set_xlabel("time of one call (mark: p50, line to p99)")
+    axes.set_xlabel("time of one call, logarithmic (mark: half are faster; bar: 99 % are)")
     axes.set_title("How long an operation takes")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
@@ -136,13 +138,13 @@ def growth(frame: pd.DataFrame, axes: Axes, *, operation: str, fits: pd.DataFram
         look = _look(str(store), number)
         if store in exponents:
             look["label"] = f"{look['label']}: n^{exponents[store]:.2f}"
-            axes.plot(part["size"], _fitted(part, exponents[store]), color=look["color"], linewidth=1, alpha=0.6)
-        axes.plot(part["size"], part["p50_ms"], **{**look, "linestyle": ""})
-        axes.plot(part["size"], part["p50_ms"], color=look["color"], linestyle=look["linestyle"])
+            fitted = {"color": look["color"], "linestyle": "-", "marker": "", "linewidth": 1, "alpha": 0.6}
+            axes.plot(part["size"], _fitted(part, exponents[store]), **fitted)
+        axes.plot(part["size"], part["p50_ms"], **look)
     _logarithmic(axes, x=_count, y=_milliseconds)
     axes.set_xticks(sorted(chosen["size"].unique()))
-    axes.set_xlabel("users or messages stored")
-    axes.set_ylabel("median of a call")
+    axes.set_xlabel("n users or messages stored" + (" (thin line: the fitted power of n)" if exponents else ""))
+    axes.set_ylabel("half of the calls are faster than")
     axes.set_title(TITLES.get(operation, operation.replace("_", " ")))
     _legend(axes)
 
@@ -175,20 +177,22 @@ def ladder(frame: pd.DataFrame, axes: Axes, *, title: str = "What a durable comm
 
 @_picture(height=7.5)
 def timeline(frame: pd.DataFrame, axes: Axes, *, title: str = "") -> None:
-    """``runs.timeline``: push latency over time, and below it, on the same axis, users and the database's commits.
+    """``runs.timeline``: push latency over time, and below it, on the same axis, users and the work of each second.
 
     The given Axes shows the latency; two more are made under it, in the place that it had.
     """
     seconds = frame["elapsed_ms"] / 1000
     below, lowest = _two_below(axes)
-    axes.plot(seconds, frame["push_p50_ms"], label="p50", marker="", color="#0072b2", linestyle="-")
-    axes.plot(seconds, frame["push_p99_ms"], label="p99", marker="", color="#d55e00", linestyle="--")
+    axes.plot(seconds, frame["push_p50_ms"], label="half came within", marker="", color="#1c2024", linestyle="-")
+    axes.plot(seconds, frame["push_p99_ms"], label="99 % came within", marker="", color="#a6528a", linestyle="--")
     _logarithmic(axes, y=_milliseconds)
-    axes.set_ylabel("push latency")
+    axes.set_ylabel("message to recipient")
     axes.tick_params(labelbottom=False)
-    axes.set_title(title or f"From connect to verdict: {frame.attrs['store']}, turn {frame.attrs['turn']}")
-    _legend(axes)
+    store = _look(str(frame.attrs.get("store", "")), 0)["label"]
+    axes.set_title(title or f"A load test over time: {store}, turn {frame.attrs['turn']}", pad=26)
+    _legend_above(axes)
     below.plot(seconds, frame["users"], color="#1c2024", marker="")
+    below.set_ylim(bottom=0)
     below.set_ylabel("users")
     below.tick_params(labelbottom=False)
     rates = {"push_per_second": "pushes", "rows_inserted_per_second": "rows stored", "commits_per_second": "commits"}
@@ -197,7 +201,7 @@ def timeline(frame: pd.DataFrame, axes: Axes, *, title: str = "") -> None:
     _logarithmic(lowest, y=_count)
     lowest.set_ylabel("per second")
     lowest.set_xlabel("seconds since the start")
-    lowest.legend(loc="best")
+    _legend_above(lowest)
 
 
 def _two_below(axes: Axes) -> tuple[Axes, Axes]:
@@ -225,7 +229,7 @@ def capacity(frame: pd.DataFrame, axes: Axes, *, objective_ms: float | None = No
     _logarithmic(axes, y=_milliseconds)
     axes.xaxis.set_major_formatter(FuncFormatter(_count))
     axes.set_xlabel("connected users (a black cross: the objective did not hold)")
-    axes.set_ylabel("push p99")
+    axes.set_ylabel("99 % of messages came within")
     axes.set_title("How many users the objective allows")
     _legend(axes)
 
@@ -237,9 +241,9 @@ def room_sizes(frame: pd.DataFrame, axes: Axes, *, column: str = "messages") -> 
     sizes = sizes[sizes > 0]
     axes.plot(np.arange(1, len(sizes) + 1), sizes, marker="o", linestyle="", markersize=4, color="#0072b2")
     _logarithmic(axes, x=_count, y=_count)
-    axes.set_xlabel("room, from the largest to the smallest")
-    axes.set_ylabel(f"{column.replace('_', ' ')} in the room")
-    axes.set_title("A few rooms hold most of the chat")
+    axes.set_xlabel("rank of the room: 1 is the largest, logarithmic")
+    axes.set_ylabel(f"{column.replace('_', ' ')} in the room, logarithmic")
+    axes.set_title("How large the rooms are")
 
 
 @_picture()
@@ -312,7 +316,9 @@ def _look(name: str, number: int) -> dict[str, Any]:
     if name in _LOOKS:
         return dict(_LOOKS[name])
     cycle = mpl.rcParams["axes.prop_cycle"].by_key()
-    return {key: values[number % len(values)] for key, values in cycle.items()} | {"label": name}
+    _, many, senders = name.partition("store x")
+    label = f"{senders} at a time" if many else _DEPTHS.get(name, name)
+    return {key: values[number % len(values)] for key, values in cycle.items()} | {"label": label}
 
 
 def _logarithmic(axes: Axes, *, x: _Text | None = None, y: _Text | None = None) -> None:
@@ -331,6 +337,11 @@ def _logarithmic(axes: Axes, *, x: _Text | None = None, y: _Text | None = None) 
 def _legend(axes: Axes) -> None:
     if len(axes.get_legend_handles_labels()[1]) > 1:
         axes.legend(loc="best")
+
+
+def _legend_above(axes: Axes) -> None:
+    """In one line between title and picture, where no curve can run into it."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
 
 
 def _milliseconds(value: float, _position: object = None) -> str:
