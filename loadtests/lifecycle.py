@@ -46,12 +46,15 @@ WARM_UP = 2.0
 GRACE = 15.0
 """Seconds that users get to end what they are doing."""
 WORKERS_PATIENCE = 60.0
+ONE_HOST = "the stamp in each message, all on one host"
+ACROSS_HOSTS = "the stamp in each message, on the sender's own host: its own echo and its neighbours there"
 STOP, STOPPED, DRAINED, BOOKS = "load_stop", "load_stopped", "load_drain", "load_books"
 
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: LocustArgumentParser) -> None:
     """The options of ``locust -f loadtests/chat.py``, beside Locust's own."""
+    parser.set_defaults(spawn_rate=shapes.SPAWN_RATE)
     group = parser.add_argument_group("Chat load")
     group.add_argument(
         "--scenario", choices=shapes.SCENARIOS, default="steady", help="How many users there are at each moment"
@@ -85,8 +88,10 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 
 def nobody_listens(host: str) -> str | None:
-    """One sentence if nothing listens at ``host``; None if something does."""
+    """One sentence if ``host`` is no address or nothing listens there; None if something does."""
     url = urlsplit(host)
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        return f"{host} is not an address: give --host http://name:port."
     try:
         port = url.port or (443 if url.scheme == "https" else 80)
         socket.create_connection((url.hostname, port), timeout=5).close()
@@ -198,6 +203,8 @@ class Lifecycle:
             for user_class in self.environment.user_classes:
                 user_class.tasks = [task for task in user_class.tasks if task is not ChatUser.send]
             self._spawn(arrivals.keep_sending, options.arrival)
+        if options.scenario == "ramp":  # its spawning is complete at the end alone
+            _measure_soon()
 
     def _spawn(self, work: Any, *args: Any) -> None:
         self._background.append(gevent.spawn(work, *args))
@@ -205,8 +212,7 @@ class Lifecycle:
     def on_spawning_complete(self, **_: Any) -> None:
         """All users of the first step are there: measure after the warm-up."""
         if RUN.measure_from > now() and not RUN.ending:
-            RUN.measure_from = now() + round(WARM_UP * 1e9)
-            gevent.spawn_later(WARM_UP, RUN.watch.start)
+            _measure_soon()
             # A full collection of 2,000 users stops them for some 60 ms. They live as long as the run: once is enough.
             gc.collect()
             gc.freeze()
@@ -344,9 +350,7 @@ class Lifecycle:
             untimed=whole.untimed,
             unhandled=whole.unhandled,
             elsewhere=whole.elsewhere,
-            clock="the sender's own echo and its neighbours on one host"
-            if whole.elsewhere
-            else "stamp, all on one host",
+            clock=ACROSS_HOSTS if whole.elsewhere else ONE_HOST,
             audit=checked,
             generators=whole.generators,
             steps=search.steps if search is not None else [],
@@ -356,3 +360,9 @@ class Lifecycle:
         """SIGTERM reaches us here with the users still running: stop them first, so that there is a verdict."""
         if not self._concluded and not self.is_worker:
             self.runner.stop()
+
+
+def _measure_soon() -> None:
+    """From the end of the warm-up on, times count and this process is watched."""
+    RUN.measure_from = now() + round(WARM_UP * 1e9)
+    gevent.spawn_later(WARM_UP, RUN.watch.start)

@@ -14,14 +14,13 @@ import msgspec
 from gevent.event import Event
 from locust import tag
 from locust.env import Environment
-from locust.exception import StopUser
 
 from loadtests import accounts, weights
 from loadtests.client import Acknowledged, AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
 from loadtests.ledger import Member
 from loadtests.rest import RestError
 from loadtests.run import RUN
-from loadtests.socketio_user import FIGURES, SocketIOUser
+from loadtests.socketio_user import FIGURES, SocketIOUser, UserEnded
 from loadtests.stamps import HOST, now, text_of
 
 DEFAULT_HOST = "http://127.0.0.1:3001"
@@ -77,14 +76,14 @@ class ChatUser(SocketIOUser):
             self.account = self.arrive()
         except RestError as error:
             FIGURES.failure("POST", "/api/auth/register", error)
-            raise StopUser from error
+            raise UserEnded from error
         self.room = weights.room_of(
             self.index, users=RUN.users, mean_size=RUN.room_size, sizes=RUN.room_sizes, seed=RUN.seed
         )
         self.connect()
         if not self.join():
             self.io.disconnect()
-            raise StopUser
+            raise UserEnded
         RUN.present.append(self)
 
     def arrive(self) -> accounts.Account:
@@ -94,7 +93,7 @@ class ChatUser(SocketIOUser):
             credentials = {"username": account.username, "password": account.password}
             content = RUN.rest.timed("POST", "/api/auth/login", "/api/auth/login", credentials)
             if content is None:
-                raise StopUser
+                raise UserEnded
             account = accounts.registered(account.username, content)
         return account
 
@@ -302,7 +301,7 @@ class ChatUser(SocketIOUser):
             other, users=RUN.users, mean_size=RUN.room_size, sizes=RUN.room_sizes, seed=RUN.seed
         )
         if not self.join():
-            raise StopUser
+            raise UserEnded
 
     @tag("reconnect")
     def reconnect(self) -> None:
@@ -314,9 +313,9 @@ class ChatUser(SocketIOUser):
         except ConnectFailed as error:
             FIGURES.failure("connect", self.transport, error)
             self.leave()
-            raise StopUser from error
+            raise UserEnded from error
         if not self.join():
-            raise StopUser
+            raise UserEnded
 
     @tag(*{activity.tag for activity in weights.ACTIVITIES.values()})
     def look_on(self) -> None:
@@ -389,7 +388,7 @@ class Newcomer(ChatUser):
         username = f"new_{secrets.token_hex(8)}"
         content = RUN.rest.timed("POST", "/api/auth/register", "/api/auth/register", accounts.fields(username))
         if content is None:
-            raise StopUser
+            raise UserEnded
         return accounts.registered(username, content)
 
 

@@ -22,30 +22,41 @@ class Rest:
     """One server's REST interface; paths begin with ``/``."""
 
     def __init__(self, host: str) -> None:
-        url = urlsplit(host)
-        port = url.port or (443 if url.scheme == "https" else 80)
-        self._client = HTTPClient(
-            url.hostname,
-            port,
-            ssl=url.scheme == "https",
-            concurrency=_CONNECTIONS,
+        self._url = urlsplit(host)
+        self._pool = self._client(_CONNECTIONS)
+
+    def _client(self, connections: int) -> HTTPClient:
+        secure = self._url.scheme == "https"
+        return HTTPClient(
+            self._url.hostname,
+            self._url.port or (443 if secure else 80),
+            ssl=secure,
+            concurrency=connections,
             connection_timeout=10.0,
             network_timeout=_PATIENCE,
         )
 
     def request(self, method: str, path: str, fields: object = None, token: str = "") -> tuple[int, bytes, float]:
-        """Send one request: its status, body and milliseconds. Raises RestError without an answer."""
+        """Send one request: its status, body and milliseconds. Raises RestError without an answer.
+
+        A POST has a connection of its own: the pool's idle ones may just be ended by the server, and what may have
+        been done already must not be sent again (RFC 9110 §9.2.2).
+        """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         body = b""
         if fields is not None:
             body = msgspec.json.encode(fields)
             headers["Content-Type"] = "application/json"
         begun = time.perf_counter()
+        client = self._pool if method == "GET" else self._client(1)
         try:
-            response = self._client.request(method, path, body, headers)
+            response = client.request(method, path, body, headers)
             content = bytes(response.read())
         except Exception as error:  # the pool raises its own, gevent's and the socket's errors
             raise RestError(f"{type(error).__name__}: {error}") from error
+        finally:
+            if client is not self._pool:
+                client.close()
         return response.status_code, content, (time.perf_counter() - begun) * 1000
 
     def timed(self, method: str, path: str, name: str, fields: object = None, token: str = "") -> bytes | None:
@@ -63,4 +74,4 @@ class Rest:
 
     def close(self) -> None:
         """Close the pool."""
-        self._client.close()
+        self._pool.close()

@@ -254,6 +254,7 @@ def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: P
             stderr=subprocess.STDOUT,
             cwd=locustfile.parent.parent,
             env=os.environ | {"NO_COLOR": "1"},
+            start_new_session=True,  # a terminal's Ctrl-C would reach Locust twice, and it would not conclude
         )
         try:
             return child.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -102,6 +103,28 @@ def test_an_open_loop_reports_response_and_service_time(tmp_path: Path) -> None:
     assert seen["starts"] > 0
 
 
+def test_a_simulated_user_takes_at_most_sixty_kib_of_memory(tmp_path: Path) -> None:
+    options = ("--users", "300", "--spawn-rate", "60", "--run-time", "3", "--out", str(tmp_path))
+    options += ("--interval", "5", "--room-sizes", "equal", "--receipts", "1", "--tags", "send", "typing")
+    with serving("chat_server", "none") as address:
+        locust("--host", address, *options, "--accounts", str(tmp_path / "accounts.json"))
+    samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    known = [(line["users"], line["generators"]["local"]["rss"]) for line in samples if line["users"] >= 60]
+    (few, before), (all_of_them, after) = known[0], known[-1]
+    assert all_of_them - few >= 150
+    assert (after - before) / (all_of_them - few) <= 60 * 1024
+
+
+def test_a_ramp_is_measured_while_its_users_arrive(tmp_path: Path) -> None:
+    options = ("--scenario", "ramp", "--users", "20", "--run-time", "8", "--interval", "1", "--tags", "send")
+    with serving("chat_server", "none") as address:
+        locust("--host", address, *options, "--accounts", str(tmp_path / "accounts.json"), "--out", str(tmp_path))
+    result = json.loads((tmp_path / "locust.json").read_text())
+    assert_nothing_lost(result)
+    samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert {line["users"] for line in samples if line["push"]} - {20}, "pushes are timed before all have come"
+
+
 def test_accounts_are_kept_for_the_next_run_and_made_anew_for_another_server(tmp_path: Path) -> None:
     options = ("--users", "6", "--run-time", "1", "--interval", "1", "--tags", "send")
     options += ("--accounts", str(tmp_path / "accounts.json"))
@@ -132,6 +155,28 @@ def test_ctrl_c_ends_a_run_with_its_audit(tmp_path: Path) -> None:
     assert b"Traceback" not in said
 
 
+def test_a_terminal_s_ctrl_c_ends_the_whole_command_with_a_report(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chatsys", "loadtest", "--store", "memory", "--users", "10", "--minutes", "5"]
+    command += ["--interval", "1", "--tags", "send", "--reports", str(tmp_path)]
+    child = subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if any('"push":{' in samples.read_text() for samples in tmp_path.glob("*/*/samples.jsonl")):
+            break
+        time.sleep(0.2)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: everybody in the foreground gets it
+    said, _ = child.communicate(timeout=60)
+    assert child.returncode == 130, said
+    assert b"Verdict: INTERRUPTED. Report: " in said
+    assert b"Traceback" not in said
+    (folder,) = tmp_path.iterdir()
+    (turn,) = json.loads((folder / "result.json").read_text())["turns"]
+    assert_nothing_lost(turn["locust"])
+    assert (folder / "index.html").exists()
+
+
 def test_against_nothing_it_says_in_one_sentence_how_to_start_the_server() -> None:
     done = locust("--host", "http://127.0.0.1:9", "--users", "1")
     assert done.returncode == 1
@@ -139,6 +184,13 @@ def test_against_nothing_it_says_in_one_sentence_how_to_start_the_server() -> No
     (sentence,) = [line for line in done.stderr.splitlines() if "Nothing listens" in line]
     assert sentence.startswith("Nothing listens at http://127.0.0.1:9 ")
     assert "start the server with `chatsys serve`" in sentence
+
+
+def test_a_host_without_a_scheme_is_named_in_one_sentence() -> None:
+    done = locust("--host", "localhost:3001", "--users", "1")
+    assert done.returncode == 1
+    assert "localhost:3001 is not an address: give --host http://name:port." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_two_stores_take_turns_and_the_gravest_verdict_is_the_run_s() -> None:
