@@ -32,7 +32,7 @@ from loadtests.audit import Audit, audit
 from loadtests.handover import Handover, drain, together, wait_until
 from loadtests.personas import DEFAULT_HOST, ChatUser
 from loadtests.rest import Rest, RestError
-from loadtests.run import RUN
+from loadtests.run import NEVER, RUN
 from loadtests.socketio_user import FIGURES
 from loadtests.stamps import now
 from loadtests.transport import TRANSPORTS
@@ -203,16 +203,15 @@ class Lifecycle:
             for user_class in self.environment.user_classes:
                 user_class.tasks = [task for task in user_class.tasks if task is not ChatUser.send]
             self._spawn(arrivals.keep_sending, options.arrival)
-        if options.scenario == "ramp":  # its spawning is complete at the end alone
-            _measure_soon()
 
     def _spawn(self, work: Any, *args: Any) -> None:
         self._background.append(gevent.spawn(work, *args))
 
     def on_spawning_complete(self, **_: Any) -> None:
         """All users of the first step are there: measure after the warm-up."""
-        if RUN.measure_from > now() and not RUN.ending:
-            _measure_soon()
+        if RUN.measure_from == NEVER and not RUN.ending:
+            RUN.measure_from = now() + round(WARM_UP * 1e9)
+            gevent.spawn_later(WARM_UP, RUN.watch.start)
             # A full collection of 2,000 users stops them for some 60 ms. They live as long as the run: once is enough.
             gc.collect()
             gc.freeze()
@@ -360,9 +359,3 @@ class Lifecycle:
         """SIGTERM reaches us here with the users still running: stop them first, so that there is a verdict."""
         if not self._concluded and not self.is_worker:
             self.runner.stop()
-
-
-def _measure_soon() -> None:
-    """From the end of the warm-up on, times count and this process is watched."""
-    RUN.measure_from = now() + round(WARM_UP * 1e9)
-    gevent.spawn_later(WARM_UP, RUN.watch.start)
