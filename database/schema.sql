@@ -211,8 +211,10 @@ BEGIN
     RETURN NULL;
 END
 $$;
+-- An import and a clean-up keep deliveries, marks and counts right themselves, and say so for their transaction.
 CREATE TRIGGER message_reads_added AFTER INSERT ON message_reads REFERENCING NEW TABLE AS added
-    FOR EACH STATEMENT EXECUTE FUNCTION count_first_reads();
+    FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION count_first_reads();
 
 CREATE FUNCTION count_last_reads_removed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -237,7 +239,8 @@ BEGIN
 END
 $$;
 CREATE TRIGGER message_reads_removed AFTER DELETE ON message_reads REFERENCING OLD TABLE AS removed
-    FOR EACH STATEMENT EXECUTE FUNCTION count_last_reads_removed();
+    FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION count_last_reads_removed();
 
 -- What was not delivered was not read.
 CREATE FUNCTION remove_undelivered_reads() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -252,7 +255,8 @@ BEGIN
 END
 $$;
 CREATE TRIGGER message_deliveries_removed AFTER DELETE ON message_deliveries REFERENCING OLD TABLE AS removed
-    FOR EACH STATEMENT EXECUTE FUNCTION remove_undelivered_reads();
+    FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION remove_undelivered_reads();
 
 -- End sessions, each at its own time, and set users offline whose last one it was; in order of joining. Two servers that
 -- end the two last sessions of one user at once must not both see the other's: the first statement waits for the other

@@ -18,10 +18,10 @@ import pytest
 from chatsys import errors
 from chatsys.cli.errors import sentences
 from chatsys.errors import StoreError
-from chatsys.store.embedded import embedded_server
+from chatsys.store.embedded import embedded_server, wheel_programs
 from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres.address import with_database
-from tests.conftest import free_port
+from tests.conftest import free_port, system_programs
 from tests.db.conftest import Server, as_role, chatsys, role, rows, run
 
 
@@ -181,14 +181,14 @@ async def test_server_shutting_down(tmp_path: Path) -> None:
     assert type(error) is errors.ServerShuttingDown
 
 
-def test_disk_full(server: Server, empty: str, tmp_path: Path) -> None:
+def test_disk_full(server: Server, empty: str, server_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "chat.sql"
     lines = "\n".join("x" * 1_000 for _ in range(20_000))
     file.write_text(
         f"CREATE TABLE public.filler (text text);\nCOPY public.filler (text) FROM stdin;\n{lines}\n\\.\n"
         "-- PostgreSQL database dump complete\n"
     )
-    with full_disk(server) if os.geteuid() == 0 else as_if_full(empty) as url:
+    with full_disk(server, server_folder) if os.geteuid() == 0 else as_if_full(empty) as url:
         said = refused_command("db", "restore", str(file), "--yes", "--database-url", url)
         assert "nothing was changed" in said
         assert "No space left on device" in said
@@ -220,21 +220,24 @@ def _fill(url: str) -> None:
 
 
 @contextmanager
-def full_disk(server: Server) -> Iterator[str]:
-    """A database on a file system of 16 MiB of its own."""
+def full_disk(like: Server, folder: Path) -> Iterator[str]:
+    """A database on a file system of 16 MiB, on a server of its own: where a disk is full, nobody gets a checkpoint.
+
+    The server is of the same version as ``like``, and its data are in ``folder``.
+    """
+    with psycopg.connect(like.url) as connection:
+        newest = connection.info.server_version >= 180000
+    programs = wheel_programs() if newest else system_programs()
     small = tempfile.mkdtemp()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", small], check=True)
     try:
-        with psycopg.connect(server.url, autocommit=True) as admin:
-            owner = Path(_one(admin, "SHOW data_directory")).stat()
-            os.chown(small, owner.st_uid, owner.st_gid)
-            admin.execute(f"CREATE TABLESPACE small LOCATION '{small}'")
-            admin.execute("CREATE DATABASE on_small TEMPLATE template0 TABLESPACE small")
-            try:
-                yield with_database(server.url, "on_small")
-            finally:
-                admin.execute("DROP DATABASE on_small WITH (FORCE)")
-                admin.execute("DROP TABLESPACE small")
+        with embedded_server(folder / "pg", programs=programs, locale=("--locale=C.UTF-8",)) as url:
+            with psycopg.connect(url, autocommit=True) as admin:
+                owner = Path(_one(admin, "SHOW data_directory")).stat()
+                os.chown(small, owner.st_uid, owner.st_gid)
+                admin.execute(f"CREATE TABLESPACE small LOCATION '{small}'")
+                admin.execute("CREATE DATABASE on_small TEMPLATE template0 TABLESPACE small")
+            yield with_database(url, "on_small")
     finally:
         subprocess.run(["umount", small], check=True)
         Path(small).rmdir()

@@ -14,6 +14,7 @@ import pytest
 
 from chatsys.store import snapshot
 from chatsys.store.opening import open_store
+from chatsys.store.postgres.operations.invariants import broken_invariants
 
 from ..flow.serving import clean_environment
 from .conftest import NOW, fill
@@ -81,6 +82,8 @@ def test_an_export_of_the_database_is_the_snapshot_it_came_from(snapshot_file, d
 
 def test_the_counters_of_the_rooms_are_right_after_a_move(snapshot_file, postgres_url):
     assert chatsys("import", snapshot_file, "--to", postgres_url).returncode == 0
+    with psycopg.connect(postgres_url) as connection:
+        assert broken_invariants(connection) == []
 
     async def stats() -> list[object]:
         async with open_store("memory://") as memory, open_store(postgres_url) as postgres:

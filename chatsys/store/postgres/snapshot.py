@@ -112,6 +112,7 @@ async def write_batch(connections: Connections, batch: Batch) -> int:
     rooms = [record for record in batch if isinstance(record, RoomRecord)]
     messages = [record for record in batch if isinstance(record, MessageRecord)]
     async with _dedicated(connections) as connection, connection.transaction():
+        await connection.execute("SET LOCAL chatsys.bulk = on")  # marks and counts are kept here, not by triggers
         return (
             await _write_users(connection, users)
             + await _write_rooms(connection, rooms)
@@ -174,7 +175,7 @@ def _message_row(record: MessageRecord, room_id: object) -> tuple[object, ...]:
 
 
 def _delivery_rows(record: MessageRecord) -> Iterator[tuple[object, ...]]:
-    for reader, at in record.deliveries.items():
+    for reader, at in (record.reads | record.deliveries).items():
         yield record.message_id, *_reader_columns(reader), at, reader in record.reads
 
 

@@ -103,8 +103,10 @@ BEGIN
     RETURN NULL;
 END
 $$;
+-- An import and a clean-up keep deliveries, marks and counts right themselves, and say so for their transaction.
 CREATE TRIGGER message_reads_added AFTER INSERT ON message_reads REFERENCING NEW TABLE AS added
-    FOR EACH STATEMENT EXECUTE FUNCTION count_first_reads();
+    FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION count_first_reads();
 
 CREATE FUNCTION count_last_reads_removed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -129,7 +131,8 @@ BEGIN
 END
 $$;
 CREATE TRIGGER message_reads_removed AFTER DELETE ON message_reads REFERENCING OLD TABLE AS removed
-    FOR EACH STATEMENT EXECUTE FUNCTION count_last_reads_removed();
+    FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION count_last_reads_removed();
 
 -- What was not delivered was not read.
 CREATE FUNCTION remove_undelivered_reads() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -144,7 +147,8 @@ BEGIN
 END
 $$;
 CREATE TRIGGER message_deliveries_removed AFTER DELETE ON message_deliveries REFERENCING OLD TABLE AS removed
-    FOR EACH STATEMENT EXECUTE FUNCTION remove_undelivered_reads();
+    FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION remove_undelivered_reads();
 
 ALTER TABLE room_members ADD read_to bigint NOT NULL DEFAULT 0; -- up to here the member has read what others wrote
 ALTER TABLE active_sessions ADD place bigint GENERATED ALWAYS AS IDENTITY; -- the order of joining
