@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import psycopg
 import pytest
+from asyncpg.prepared_stmt import PreparedStatement
+from asyncpg.transaction import Transaction
 
 from chatsys.errors import ConnectionRefused, StatementTimeout, StoreUnavailable
 from chatsys.store.embedded import embedded_server
@@ -77,3 +80,39 @@ async def test_a_table_that_changes_under_a_running_store_costs_one_error_at_mos
     outcomes = [await asyncio.gather(pg.user_by_name("ann"), return_exceptions=True) for _ in range(6)]
     assert sum(isinstance(outcome, StoreUnavailable) for (outcome,) in outcomes) <= 1
     assert outcomes[-1] == [None]
+
+
+async def test_a_driver_that_has_lost_its_state_costs_one_error_and_nothing_is_written_twice(pg, hands, monkeypatch):
+    ann, entry = await hands.account(pg), hands.entry(hands.guest())
+    await pg.open_session(entry)
+    once = {"fetch": True, "start": True}
+
+    def fails_first(owner: type, name: str) -> None:
+        whole = getattr(owner, name)
+
+        async def wrapped(*arguments):
+            if once.pop(name, None):
+                await whole(*arguments)  # it was done, and what the server answered is lost
+                raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+            return await whole(*arguments)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    fails_first(PreparedStatement, "fetch")
+    fails_first(Transaction, "start")
+    verbs = {
+        "post": lambda: pg.post_message(hands.letter(ann)),
+        "lease": lambda: pg.register_server(entry.server_id, hands.now()),
+        "delete": lambda: pg.delete_user(ann.user_id, hands.now()),
+    }
+    for name in ("post", "lease"):
+        once["fetch"] = True
+        with pytest.raises(StoreUnavailable):
+            await verbs[name]()
+        await verbs[name]()
+    assert [message.seq for message in await pg.history("tea", 10)] == [1, 2]
+    with pytest.raises(StoreUnavailable):
+        await verbs["delete"]()
+    await verbs["delete"]()
+    once["fetch"] = True
+    assert len(await pg.rooms()) == 4, "a read is done again, unnoticed"

@@ -22,7 +22,13 @@ from chatsys.store.postgres.address import Address, connect_arguments
 from chatsys.store.postgres.mapping import translated
 from chatsys.store.postgres.statements import Statement, statements
 
-DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError)
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    asyncio.TimeoutError,
+)
 Observe = Callable[[str, float], None]
 """Told a measure's name and value: ``statement`` 1, ``pool_wait`` seconds, ``flush_rows`` rows, ``flush`` seconds."""
 
@@ -91,7 +97,7 @@ class Connections:
         """Several statements as one transaction: yields a function like :meth:`write`."""
         link = await self._checkout() if not self._idle or self._idle[-1].connection.is_closed() else self._idle.pop()
         try:
-            async with self._explained(), link.connection.transaction():
+            async with self._explained(link), link.connection.transaction():
                 yield lambda name, *arguments: self._run(link, name, arguments)
         finally:
             self._checkin(link)
@@ -120,11 +126,8 @@ class Connections:
         except _STALE_PLAN as error:
             link.connection.terminate()  # a migration changed a table: the next connection plans anew
             raise StoreUnavailable("The database's schema changed just now.", hint="Try again.") from error
-        except asyncpg.InternalClientError as error:
-            link.connection.terminate()  # the server has just ended it, and asyncpg has not seen the end yet
-            raise StoreUnavailable("The database ended the connection.", hint="Try again.") from error
         except DRIVER_ERRORS as error:
-            raise translated(error, self.address) from error
+            raise explained(link, error, self.address) from error
 
     async def _checkout(self) -> Link:
         """An open connection, a new one, or the next that is given back."""
@@ -198,11 +201,11 @@ class Connections:
             link.connection.terminate()
 
     @asynccontextmanager
-    async def _explained(self) -> AsyncIterator[None]:
+    async def _explained(self, link: Link) -> AsyncIterator[None]:
         try:
             yield
         except DRIVER_ERRORS as error:
-            raise translated(error, self.address) from error
+            raise explained(link, error, self.address) from error
 
 
 _LOST = (
@@ -212,6 +215,16 @@ _LOST = (
     asyncpg.AdminShutdownError,
     OSError,
 )
+
+
+def explained(link: Link, error: BaseException, address: Address) -> ChatsysError:
+    """What a driver's error on ``link`` means; a connection whose state the driver has lost is ended.
+
+    That happens when the server ends a connection and asyncpg, which has not seen it yet, begins something on it.
+    """
+    if isinstance(error, asyncpg.InternalClientError):
+        link.connection.terminate()
+    return translated(error, address)
 
 
 def _behind_a_bouncer() -> ChatsysError:

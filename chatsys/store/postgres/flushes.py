@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -87,21 +87,22 @@ class Flushes:
             number = counts[new.room] = counts.get(new.room, 0) + 1
             numbers.append(number)
         places = {room: place for place, room in enumerate(counts, 1)}
-        users = [None if new.who.guest else new.who.user_id for new in batch]
+        accounts = {new.who.user_id for new in batch if not new.who.guest}
+        guests = len(accounts) < len(batch) and any(new.who.guest for new in batch)
         try:
             found = await self._write(
                 "post_new_messages",
                 [new.message_id for new in batch],
-                [places[new.room] for new in batch],
-                numbers,
-                users,
-                [new.who.user_id if new.who.guest else None for new in batch],
-                [new.who.username if new.who.guest else None for new in batch],
+                _numbers(places[new.room] for new in batch),
+                _numbers(numbers),
+                [None if new.who.guest else new.who.user_id for new in batch] if accounts else [],
+                [new.who.user_id if new.who.guest else None for new in batch] if guests else [],
+                [new.who.username if new.who.guest else None for new in batch] if guests else [],
                 [new.text for new in batch],
                 list(places),
-                list(counts.values()),
-                [new.at for new in batch],
-                list({user for user in users if user is not None}),
+                _numbers(counts.values()),
+                _numbers(new.at.timestamp() for new in batch),
+                list(accounts),
             )
         except Repeat:
             return await self._post(batch)
@@ -275,6 +276,11 @@ def _stored(new: NewMessage, seq: int, profile: Sequence[Any] | None) -> Posted:
         at=new.at,
     )
     return Posted(message=message, duplicate=False)
+
+
+def _numbers(values: Iterable[float]) -> str:
+    """An array of numbers as PostgreSQL writes it."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def _columns(table: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

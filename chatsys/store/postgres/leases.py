@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from chatsys.errors import StoreUnavailable
-from chatsys.store.postgres.connections import DRIVER_ERRORS, Connections, Link
-from chatsys.store.postgres.mapping import translated
+from chatsys.store.postgres.connections import DRIVER_ERRORS, Connections, Link, explained
 from chatsys.store.postgres.statements import statements
 
 
@@ -65,7 +64,7 @@ class Leases:
             statement = await link.prepared(statements()[name], bouncer=False)
             await statement.fetch(server_id)
         except DRIVER_ERRORS as error:
-            raise translated(error, self._connections.address) from error
+            raise explained(link, error, self._connections.address) from error
         except StoreUnavailable:
             self._held.clear()
             raise
