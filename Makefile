@@ -37,7 +37,7 @@ notebooks-run: $(STAMP) ## Execute the notebooks in place, from the committed ru
 	$(BIN)/python -m chatsys.analytics.notebooks
 
 notebooks: $(STAMP) ## Open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 .venv: $(STAMP) ## Make the environment
 

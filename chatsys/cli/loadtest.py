@@ -52,13 +52,15 @@ def loadtest(
     users: Annotated[int, typer.Option(min=1, help="Connected users; for capacity the most to try.")] = 200,
     store: Annotated[StoreChoice, typer.Option(help="What the server remembers in.")] = StoreChoice.both,
     minutes: Annotated[float, typer.Option(min=0.05, help="How long each store is driven.")] = 1.0,
-    interval: Annotated[float, typer.Option(help="Seconds between two messages of a user, on average.")] = 20.0,
+    interval: Annotated[
+        float, typer.Option(min=0.01, help="Mean seconds between two messages of a user.")
+    ] = 20.0,
     room_size: Annotated[int, typer.Option(min=1, help="Mean number of users in a room.")] = 20,
     room_sizes: Annotated[RoomSizes, typer.Option(help="Rooms by a power law, or all alike.")] = RoomSizes.zipf,
     receipts: Annotated[float, typer.Option(min=0, max=1, help="Share of users who acknowledge each message.")] = 0.1,
     arrival: Annotated[Arrival, typer.Option(help="closed loop, or open loop at that arrival.")] = Arrival.closed,
-    objective: Annotated[float, typer.Option(help="Push p99 that a capacity search holds, in ms.")] = 200.0,
-    spawn_rate: Annotated[float, typer.Option(help="Users a second while they arrive.")] = 50.0,
+    objective: Annotated[float, typer.Option(min=1, help="Push p99 that a capacity search holds, in ms.")] = 200.0,
+    spawn_rate: Annotated[float, typer.Option(min=0.1, help="Users a second while they arrive.")] = 50.0,
     processes: Annotated[int, typer.Option(min=1, help="Generator processes.")] = 1,
     tags: Annotated[str, typer.Option(help="Only these activities: send,typing,read,rooms,reconnect.")] = "",
     seed: Annotated[int, typer.Option(help="Which user is in which room.")] = 1,

@@ -99,21 +99,21 @@ def _looks(source: Monitor, names: tuple[str, ...], every: float | None) -> Iter
 
 
 def _live(looks: Iterator[list[pd.DataFrame]]) -> None:
-    from chatsys.analytics.formatting import table
+    from chatsys.analytics.formatting import Shown
 
     with Live(console=Console(), auto_refresh=False) as screen:
         for frames in looks:
             parts: list[Any] = []
             for frame in frames:
-                parts += [table(frame, frame.attrs["query"]), *_notes(frame)]
+                parts += [Shown(frame, frame.attrs["query"]), *_notes(frame)]
             screen.update(Group(*parts), refresh=True)
 
 
 def _write(frame: pd.DataFrame, form: Format, *, header: bool) -> None:
     if form is Format.table:
-        from chatsys.analytics.formatting import table
+        from chatsys.analytics.formatting import Shown
 
-        Console().print(table(frame, frame.attrs["query"]))
+        Console().print(Shown(frame, frame.attrs["query"]))
     elif form is Format.csv:
         frame.to_csv(sys.stdout, index=False, header=header, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
     else:

@@ -16,9 +16,9 @@ from chatsys.analytics import Monitor
 from chatsys.analytics.catalogue import QUERIES
 
 
-def run(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(url: str, *arguments: str, columns: int = 120) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "chatsys", "monitor", *arguments, "--database-url", url]
-    environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120"}
+    environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": str(columns)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
 
 
@@ -27,6 +27,18 @@ def test_a_table_is_for_people(chat: Monitor, url: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "general" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("query", ["room_stats", "settings"])
+def test_a_narrow_terminal_gets_every_column_whole(chat: Monitor, url: str, query: str) -> None:
+    shown = run(url, query, columns=60).stdout
+    assert max(len(line) for line in shown.splitlines()) <= 60
+    for column in QUERIES[query].columns:
+        assert f" {column.name} " in shown
+
+
+def test_no_rows_are_said_in_words(monitor: Monitor, url: str) -> None:
+    assert run(url, "blocking").stdout == "blocking: no rows\n"
 
 
 def test_without_a_query_it_says_how_things_are(chat: Monitor, url: str) -> None:
