@@ -48,7 +48,7 @@ GRACE = 15.0
 WORKERS_PATIENCE = 60.0
 ONE_HOST = "the stamp in each message, all on one host"
 ACROSS_HOSTS = "the stamp in each message, on the sender's own host: its own echo and its neighbours there"
-STOP, STOPPED, DRAINED, BOOKS = "load_stop", "load_stopped", "load_drain", "load_books"
+READY, STOP, STOPPED, DRAINED, BOOKS = "load_ready", "load_stop", "load_stopped", "load_drain", "load_books"
 
 
 @events.init_command_line_parser.add_listener
@@ -124,6 +124,7 @@ class Lifecycle:
         self._begun = 0.0
         self._background: list[gevent.Greenlet] = []
         self._sampler: record.Sampler | None = None
+        self._ready: set[str] = set()
         self._stopped: set[str] = set()
         self._parts: dict[str, Handover] = {}
         self._silent: list[str] = []
@@ -152,10 +153,12 @@ class Lifecycle:
         hooks.worker_report.add_listener(self.on_worker_report)
         if self.environment.shape_class is not None:
             self.environment.shape_class.counters = self.counters
+            self.environment.shape_class.all_are_there = self.all_are_there
         if self.is_worker:
             self.runner.register_message(STOP, self.on_stop_message, concurrent=True)
             self.runner.register_message(DRAINED, self.on_drain_message, concurrent=True)
         if self.is_master:
+            self.runner.register_message(READY, self.on_ready_message)
             self.runner.register_message(STOPPED, self.on_stopped_message)
             self.runner.register_message(BOOKS, self.on_books_message)
 
@@ -180,7 +183,7 @@ class Lifecycle:
         ChatUser.transport = options.transport
         RUN.rest = Rest(RUN.host)
         self._begun, self._concluded = time.monotonic(), False
-        self._parts, self._stopped = {}, set()
+        self._parts, self._ready, self._stopped = {}, set(), set()
         if self.is_master:
             self._workers = set(self.runner.clients)
         if not self.is_worker:
@@ -215,6 +218,16 @@ class Lifecycle:
             # A full collection of 2,000 users stops them for some 60 ms. They live as long as the run: once is enough.
             gc.collect()
             gc.freeze()
+            if self.is_worker:
+                self.runner.send_message(READY)
+
+    def on_ready_message(self, msg: Any, **_: Any) -> None:
+        """Master: a worker has made its accounts, and its first users are there."""
+        self._ready.add(msg.node_id)
+
+    def all_are_there(self) -> bool:
+        """True once the first users of all processes are there: the run's time begins."""
+        return not self.is_master or self._ready >= set(self.runner.clients)
 
     # -- while it runs
 

@@ -104,10 +104,11 @@ def judged(users: int, before: Counters, after: Counters, objective: float) -> S
 
 
 class ScenarioShape(LoadTestShape):
-    """Follows ``--scenario``; ``counters`` is set by the lifecycle."""
+    """Follows ``--scenario``; ``counters`` and ``all_are_there`` are set by the lifecycle."""
 
     use_common_options = True
     counters: Callable[[], Counters]
+    all_are_there: Callable[[], bool]
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +126,7 @@ class ScenarioShape(LoadTestShape):
         options = self.runner.environment.parsed_options
         rate = float(options.spawn_rate or SPAWN_RATE)
         users = int(options.num_users or 1)
-        if self._since is None and self.runner.state == STATE_RUNNING:
+        if self._since is None and self.runner.state == STATE_RUNNING and self.all_are_there():
             self._since = self.get_run_time()
         elapsed = 0.0 if self._since is None else self.get_run_time() - self._since
         if options.scenario == "capacity":

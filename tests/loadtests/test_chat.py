@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -101,6 +102,33 @@ def test_an_open_loop_reports_response_and_service_time(tmp_path: Path) -> None:
     assert counts["ack send-message"] == counts["ack send-message (service)"] > 0
     (seen,) = result["generators"].values()
     assert seen["starts"] > 0
+
+
+def test_workers_on_two_hosts_are_audited_together_and_only_time_what_one_clock_has_seen(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with serving("chat_server", "none") as address:
+        workers = []
+        for number, locustfile in enumerate(("loadtests/chat.py", "tests/loadtests/elsewhere.py")):
+            command = [sys.executable, "-m", "locust", "-f", locustfile, "--worker", "--master-host", "127.0.0.1"]
+            command += ["--master-port", port, "--accounts", str(tmp_path / f"accounts-{number}.json")]
+            workers.append(subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stderr=subprocess.DEVNULL))
+        done = locust(
+            *("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", "2"),
+            *("--host", address, "--users", "20", "--run-time", "4", "--interval", "1", "--tags", "send"),
+            *("--out", str(tmp_path), "--accounts", str(tmp_path / "unused.json")),
+        )
+        for worker in workers:
+            worker.wait(30)
+    result = json.loads((tmp_path / "locust.json").read_text())
+    assert_nothing_lost(result)
+    assert len(result["generators"]) == 2
+    timed = sum(figure["count"] for figure in result["figures"] if figure["method"] == "push")
+    assert timed > 0
+    assert 0 < result["elsewhere"] <= result["audit"]["total"]["delivered"] - timed
+    assert "on the sender's own host" in result["clock"]
+    assert f"{result['elsewhere']} pushes from other hosts were not timed" in done.stdout
 
 
 def test_a_simulated_user_takes_at_most_sixty_kib_of_memory(tmp_path: Path) -> None:
