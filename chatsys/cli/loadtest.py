@@ -52,9 +52,7 @@ def loadtest(
     users: Annotated[int, typer.Option(min=1, help="Connected users; for capacity the most to try.")] = 200,
     store: Annotated[StoreChoice, typer.Option(help="What the server remembers in.")] = StoreChoice.both,
     minutes: Annotated[float, typer.Option(min=0.05, help="How long each store is driven.")] = 1.0,
-    interval: Annotated[
-        float, typer.Option(min=0.01, help="Mean seconds between two messages of a user.")
-    ] = 20.0,
+    interval: Annotated[float, typer.Option(min=0.01, help="Mean seconds between two messages of a user.")] = 20.0,
     room_size: Annotated[int, typer.Option(min=1, help="Mean number of users in a room.")] = 20,
     room_sizes: Annotated[RoomSizes, typer.Option(help="Rooms by a power law, or all alike.")] = RoomSizes.zipf,
     receipts: Annotated[float, typer.Option(min=0, max=1, help="Share of users who acknowledge each message.")] = 0.1,
