@@ -22,6 +22,11 @@ def test_the_readme_names_every_command():
     assert [name for name in commands if f"| `chatsys {name}` |" not in readme] == []
 
 
+def test_the_readme_leads_to_every_page():
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in PAGES[2:] if f"(docs/{page.name})" not in readme] == []
+
+
 def test_every_command_has_a_help():
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert [name for name, command in commands.items() if not command.help] == []
