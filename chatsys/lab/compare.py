@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from chatsys.lab.record import Result
+from chatsys.lab.record import Mark, Result
 from chatsys.lab.statistics import FACTOR, Interval
 
 COUNT_FACTOR = 1.10
@@ -31,7 +31,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(before: Result, after: Result) -> list[Change]:
-    """Every ratio, floor, count and time that both runs have; smaller is better in each."""
+    """Every ratio, floor, mark, count and time that both runs have; smaller is better but in marks "at least"."""
     return [*_ratios(before, after), *_counts(before, after), *_survivals(before, after), *_times(before, after)]
 
 
@@ -42,11 +42,13 @@ def failures(changes: list[Change]) -> list[Change]:
 
 def _ratios(before: Result, after: Result) -> Iterator[Change]:
     old = _known_ratios(before)
+    large = {mark.what for mark in after.marks if mark.at_least}
     for what, (value, interval) in _known_ratios(after).items():
         if what in old:
             was, bounds = old[what]
             apart = not bounds.overlaps(interval)
-            worse, better = apart and value > was * FACTOR, apart and value < was / FACTOR
+            more, less = apart and value > was * FACTOR, apart and value < was / FACTOR
+            worse, better = (less, more) if what in large else (more, less)
             yield Change(
                 what=what,
                 before=was,
@@ -61,7 +63,13 @@ def _ratios(before: Result, after: Result) -> Iterator[Change]:
 def _known_ratios(result: Result) -> dict[str, tuple[float, Interval]]:
     found = {f"{r.operation}, {r.depth}: PostgreSQL / memory": (r.ratio, r.interval) for r in result.ratios}
     found |= {f"{f.operation}, {f.store} / {f.kind}": (f.ratio, f.interval) for f in result.floors}
+    found |= {m.what: (m.ratio, m.interval) for m in result.marks if m.interval is not None and not _is_floor(m)}
     return found
+
+
+def _is_floor(mark: Mark) -> bool:
+    """Whether it stands among the floors already."""
+    return "asyncpg" in mark.what or "bare SELECT" in mark.what
 
 
 def _counts(before: Result, after: Result) -> Iterator[Change]:

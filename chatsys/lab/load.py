@@ -115,9 +115,11 @@ def _load(url: str, rows: Synthetic) -> None:
                 "messages (message_id, user_id, room_id, message_text, created_at, seq, is_read)",
                 _messages(rows),
             )
-            _copy(connection, "message_reads (message_id, user_id, read_at)", _receipts(rows, ""))
-            columns = "message_id, user_id, delivered_at, is_read"
-            _copy(connection, f"message_deliveries ({columns})", _receipts(rows, "\tt"))
+            _copy(connection, "message_reads (message_id, user_id, read_at)", _receipts(rows))
+            connection.execute(
+                "INSERT INTO message_deliveries (message_id, user_id, delivered_at, is_read)"
+                " SELECT message_id, user_id, read_at, true FROM message_reads"
+            )
     with connected(url, autocommit=True) as connection:
         connection.execute("VACUUM (FREEZE, ANALYZE)")
         connection.execute("CHECKPOINT")
@@ -191,9 +193,9 @@ def _messages(rows: Synthetic) -> Iterator[str]:
         yield f"{rows.message_id(index)}\t{sender}\t{room}\t{rows.text(index)}\t{at}\t{rows.seq(index)}\tt\n"
 
 
-def _receipts(rows: Synthetic, rest: str) -> Iterator[str]:
+def _receipts(rows: Synthetic) -> Iterator[str]:
     users = [rows.user_id(index) for index in range(rows.users)]
     for index in range(rows.messages):
         message, at = rows.message_id(index), rows.at(index).isoformat()
         for reader in rows.readers(index):
-            yield f"{message}\t{users[reader]}\t{at}{rest}\n"
+            yield f"{message}\t{users[reader]}\t{at}\n"

@@ -25,7 +25,7 @@ from chatsys.store.postgres.address import read_url
 NAME = "pgbench"
 OPERATIONS = (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH, SEND)
 _SCRIPTS = 16  # each with its own arguments, chosen at random by pgbench
-_CALLS, _COMMITS = 1_000, 200  # calls in a turn: of those that read, of those that commit
+_CALLS, _COMMITS = 400, 200  # calls in a turn: of those that read, of those that commit
 _RATE = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
 
 

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -49,6 +50,12 @@ class ServerProcess:
 
     def _processes(self) -> list[psutil.Process]:
         return [self._seen, *self._seen.children(recursive=True)]
+
+
+def start_all(stack: ExitStack, servers: Sequence[AbstractContextManager[ServerProcess]]) -> list[ServerProcess]:
+    """Start servers side by side, to be stopped with ``stack``."""
+    with ThreadPoolExecutor(len(servers)) as pool:
+        return list(pool.map(stack.enter_context, servers))
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from chatsys.lab.contestant import Contestant, contestant
@@ -36,6 +36,7 @@ class Stage:
     depths: Sequence[str] = DEPTHS
     samples: list[Sampled] = field(default_factory=list)
     _urls: dict[str, str] = field(default_factory=dict)
+    _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def seed(self) -> int:
@@ -107,7 +108,8 @@ class Stage:
             tasks = [group.create_task(stack.enter_async_context(opening)) for opening in openings]
         return [task.result() for task in tasks]
 
-    def opened(
+    @asynccontextmanager
+    async def opened(
         self,
         store: str,
         rows: Synthetic,
@@ -115,21 +117,26 @@ class Stage:
         kind: str = "store",
         purpose: str = "run",
         synchronous_commit: str = "on",
-    ) -> AbstractAsyncContextManager[Contestant]:
-        """A contestant over ``rows``; ``store`` is its name in the record, ``kind`` as in worker.Opening."""
-        in_memory = store.startswith("memory") or kind == "python"
-        return contestant(
-            store,
-            Opening(
-                kind=kind,
-                users=rows.users,
-                messages=rows.messages,
-                seed=self.seed,
-                url="memory://" if in_memory else self.database(rows, purpose),
-                synchronous_commit=synchronous_commit,
-                cpu=self.cpus[0],
-            ),
+    ) -> AsyncIterator[Contestant]:
+        """A contestant over ``rows``; ``store`` is its name in the record, ``kind`` as in worker.Opening.
+
+        Rows go into a database on a thread, so that those in memory can be made meanwhile.
+        """
+        url = "memory://"
+        if not (store.startswith("memory") or kind == "python"):
+            async with self._loading:
+                url = await asyncio.to_thread(self.database, rows, purpose)
+        opening = Opening(
+            kind=kind,
+            users=rows.users,
+            messages=rows.messages,
+            seed=self.seed,
+            url=url,
+            synchronous_commit=synchronous_commit,
+            cpu=self.cpus[0],
         )
+        async with contestant(store, opening) as taken:
+            yield taken
 
 
 @dataclass(frozen=True, kw_only=True)

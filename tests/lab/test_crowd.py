@@ -129,8 +129,8 @@ def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
     with stock_server() as server:
         crowd = scenes.fanout(server.url, members=3)
         next(crowd)
-        turns = [crowd.send({"messages": number}) for number in (5, 7)]
+        turns = [crowd.send({"seconds": 0.05}) for _ in range(2)]
         crowd.close()
-    assert [turn["deliveries"] for turn in turns] == [15, 21]
+    assert all(turn["deliveries"] >= 3 and turn["deliveries"] % 3 == 0 for turn in turns)
     assert all(turn["lost"] == turn["doubled"] == turn["swapped"] == 0 for turn in turns)
     assert msgspec.json.encode(turns)

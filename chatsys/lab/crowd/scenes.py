@@ -17,6 +17,7 @@ import msgspec
 
 from chatsys.errors import OperatorError
 from chatsys.lab.crowd.sending import (
+    PATIENCE,
     POSTED,
     Result,
     audited,
@@ -37,14 +38,14 @@ _HISTORY = b'["message-history"'
 _LIST = b'["room-users"'
 _READ = b'["message-read-update"'
 _WIDE = 1_048_576  # bytes of a receive buffer
-_WARM_UP = 20  # messages
+_WARM_UP = 0.1  # seconds
 _SETTLED = 0.35  # seconds without a list of users: one may be held back for 250 ms (contract §10.2)
 
 
 def fanout(url: str, *, members: int, window: int = 4, text_bytes: int = 64) -> Turns:
-    """One member sends a turn's ``messages``, all receive; at most ``window`` are on their way to somebody.
+    """One member sends for a turn's ``seconds``, all receive; at most ``window`` messages are on their way to somebody.
 
-    ``seconds`` runs from the first send of a turn to its last delivery.
+    What is measured runs from the first send of a turn to its last delivery.
     """
     with Crowd(url) as crowd:
         _join(crowd, [f"fan-{time.monotonic_ns()}"] * members)
@@ -54,7 +55,7 @@ def fanout(url: str, *, members: int, window: int = 4, text_bytes: int = 64) -> 
         while True:
             forget(crowd.members)
             with effort() as spent:
-                sent = broadcast(crowd, sender, text, order["messages"], window)
+                sent = broadcast(crowd, sender, text, order["seconds"], window)
             latencies, audit = deliveries(crowd.members, sent)
             order = yield {"deliveries": len(latencies), **spent, **audit}
 
@@ -190,7 +191,10 @@ def storm(url: str, *, members: int, seconds: float) -> Turns:
 
 
 def receipts(url: str, *, members: int) -> Turns:
-    """One message; all other members answer with a read receipt at once; all updates to all are waited for."""
+    """One message; all other members answer with a read receipt at once; all updates to all are waited for.
+
+    Each update names everybody who has read so far, so that n members get n³ names in all: they are counted only.
+    """
     with Crowd(url) as crowd:
         room = f"receipts-{time.monotonic_ns()}"
         _join(crowd, [room] * members)
@@ -200,16 +204,17 @@ def receipts(url: str, *, members: int) -> Turns:
             forget(crowd.members)
             sender.emit("send-message", {"message": "read me"})
             crowd.pump_until(lambda: all(member.count for member in crowd.members), 30, POSTED)
-            (message_id,) = {payload["id"] for _, event, payload in sender.events() if event == "receive-message"}
+            message_id = next(payload["id"] for _, event, payload in sender.events() if event == "receive-message")
             forget(crowd.members)
+            crowd.keeping = False
             started = time.monotonic()
             for member in asked:
                 member.emit("message-read", {"messageId": message_id, "room": room})
-            done = crowd.pump_until(lambda: all(m.count >= members - 1 for m in crowd.members), 120, _READ)
+            done = crowd.pump_until(lambda: all(m.count >= members - 1 for m in crowd.members), PATIENCE, _READ)
+            crowd.keeping = True
             yield {
                 "updates": sum(member.count for member in crowd.members),
                 "complete": done,
-                "bytes": sum(len(piece) for member in crowd.members for _, piece in member.arrived),
                 "seconds": time.monotonic() - started,
             }
 

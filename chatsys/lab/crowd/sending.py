@@ -43,16 +43,18 @@ def effort() -> Iterator[dict[str, float]]:
     spent["generator_cpu"] = time.process_time() - cpu
 
 
-def broadcast(crowd: Crowd, sender: Member, text: str, messages: int, window: int) -> list[int]:
-    """Send ``messages`` with at most ``window`` on their way to somebody; when each left."""
+def broadcast(crowd: Crowd, sender: Member, text: str, seconds: float, window: int) -> list[int]:
+    """Send for ``seconds``, at most ``window`` messages being on their way to somebody; when each left."""
     sent: list[int] = []
     got = 0
     everyone = len(crowd.members)
-    deadline = time.monotonic() + 120
-    while got < messages * everyone and time.monotonic() < deadline:
-        while len(sent) < messages and len(sent) * everyone - got < window * everyone:
+    began = time.monotonic()
+    while (at_it := time.monotonic() < began + seconds) or got < len(sent) * everyone:
+        while at_it and len(sent) * everyone - got < window * everyone:
             sent.append(sender.emit("send-message", {"message": text}))
         got += crowd.pump(0.05, POSTED)
+        if time.monotonic() > began + seconds + PATIENCE:
+            break
     return sent
 
 

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 
 from chatsys.lab.load import empty_database
 from chatsys.lab.record import Count, Point
-from chatsys.lab.servers import chat_server
+from chatsys.lab.servers import chat_server, start_all
 from chatsys.lab.stage import Experiment, Stage
 from chatsys.lab.workloads.doors import Client, client
 
@@ -60,7 +60,8 @@ async def _measured(stage: Stage, number: int, settings: dict[str, str], members
     url = empty_database(stage.server_url, "chatsys_lab_buses")
     messages = max(20, int(100 * stage.profile.stretch))
     async with AsyncExitStack() as stack:
-        servers = [stack.enter_context(chat_server(url, settings=settings)) for _ in range(number)]
+        processes = stack.enter_context(ExitStack())
+        servers = start_all(processes, [chat_server(url, settings=settings) for _ in range(number)])
         everyone = [
             await stack.enter_async_context(client(servers[n % number].url, _ROOM, f"member {n}"))
             for n in range(members)

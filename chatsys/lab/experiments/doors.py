@@ -6,7 +6,7 @@ a stock Socket.IO echo is the floor of sending.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 from chatsys.lab import statistics
 from chatsys.lab.contestant import Contestant, contestant
@@ -14,7 +14,7 @@ from chatsys.lab.experiments.table import record_operation
 from chatsys.lab.load import empty_database
 from chatsys.lab.record import Floor
 from chatsys.lab.runner import closed, interleaved
-from chatsys.lab.servers import ServerProcess, chat_server, stock_server
+from chatsys.lab.servers import ServerProcess, chat_server, start_all, stock_server
 from chatsys.lab.stage import Experiment, Stage
 from chatsys.lab.worker import Opening
 from chatsys.lab.workloads.doors import HTTP, SOCKET
@@ -42,17 +42,21 @@ async def perform(stage: Stage) -> None:
         return
     server_cpu, client_cpu = stage.cpus
     async with AsyncExitStack() as stack:
+        processes = stack.enter_context(ExitStack())
 
         async def client(name: str, kind: str, server: ServerProcess) -> Contestant:
             opening = Opening(kind=kind, users=0, messages=0, seed=stage.seed, url=server.url, cpu=client_cpu)
             return await stack.enter_async_context(contestant(name, opening))
 
-        subjects = []
-        for store in stage.stores:
-            url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_doors")
-            server = stack.enter_context(chat_server(url, cpu=server_cpu))
-            subjects.append(await client(store, "door", server))
-        stock = await client(_ECHO, "echo", stack.enter_context(stock_server(cpu=server_cpu)))
+        urls = [
+            "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_doors")
+            for store in stage.stores
+        ]
+        *ours, theirs = start_all(
+            processes, [*(chat_server(url, cpu=server_cpu) for url in urls), stock_server(cpu=server_cpu)]
+        )
+        subjects = [await client(store, "door", server) for store, server in zip(stage.stores, ours, strict=True)]
+        stock = await client(_ECHO, "echo", theirs)
         stage.watch.reasons()
         for depth, name in wanted:
             stage.step(f"{depth}: {name}")

@@ -27,14 +27,15 @@ _MESSAGES = 500  # acknowledged before the kill
 
 
 async def perform(stage: Stage) -> None:
-    """Kill and count, and write what survived into the record."""
+    """Kill and count, and write what survived into the record. Nothing is timed, so all of it goes on side by side."""
+    stage.step("persistence: kill servers and PostgreSQL")
+    kills = []
     for store in stage.stores:
-        stage.step(f"persistence: kill the server on {store}")
         url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_persistence")
-        stage.result.persistence.append(await asyncio.to_thread(server_killed, store, url))
+        kills.append(asyncio.to_thread(server_killed, store, url))
     if "postgresql" in stage.stores:
-        stage.step("persistence: kill PostgreSQL")
-        stage.result.persistence.append(await asyncio.to_thread(postgresql_killed))
+        kills.append(asyncio.to_thread(postgresql_killed))
+    stage.result.persistence += await asyncio.gather(*kills)
 
 
 def server_killed(store: str, url: str) -> Survival:
@@ -78,6 +79,4 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-EXPERIMENT = Experiment(
-    name=NAME, names=(NAME,), steps=lambda stage: len(stage.stores) + ("postgresql" in stage.stores), perform=perform
-)
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda _: 1, perform=perform)

@@ -19,7 +19,7 @@ from chatsys.lab.load import empty_database
 from chatsys.lab.machine import generator_reasons, saturated
 from chatsys.lab.record import Point, Result, Sampled
 from chatsys.lab.scene import Scene, scene
-from chatsys.lab.servers import ServerProcess, chat_server, stock_server
+from chatsys.lab.servers import ServerProcess, chat_server, start_all, stock_server
 from chatsys.lab.stage import Stage
 from chatsys.lab.statistics import of_rounds
 
@@ -45,14 +45,14 @@ class Part(NamedTuple):
 async def servers(stage: Stage, *, stock: bool) -> AsyncIterator[Servers]:
     """One server for each store that is wanted, and the stock one."""
     cpu = stage.cpus[0]
+    starting = {}
+    for store in stage.stores:
+        url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_realtime")
+        starting[store] = chat_server(url, cpu=cpu)
+    if stock:
+        starting[STOCK] = stock_server(cpu=cpu)
     with ExitStack() as stack:
-        found: dict[str, ServerProcess] = {}
-        for store in stage.stores:
-            url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_realtime")
-            found[store] = stack.enter_context(chat_server(url, cpu=cpu))
-        if stock:
-            found[STOCK] = stack.enter_context(stock_server(cpu=cpu))
-        yield found
+        yield dict(zip(starting, start_all(stack, list(starting.values())), strict=True))
 
 
 @asynccontextmanager

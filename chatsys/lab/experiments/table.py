@@ -33,7 +33,8 @@ async def perform(stage: Stage) -> None:
         stage.tell("filling the stores", False)
         openings = [stage.opened(store, rows) for store in stage.stores]
         openings += [stage.opened(name, rows, kind=kind) for name, kind in map(FLOORS.__getitem__, stage.stores)]
-        everyone = await stage.open_all(stack, openings)
+        with stage.timed("table: rows loaded and stores filled"):
+            everyone = await stage.open_all(stack, openings)
         subjects, floors = everyone[: len(stage.stores)], everyone[len(stage.stores) :]
         stage.watch.reasons()
         for name in _operations(stage):

@@ -21,8 +21,6 @@ from chatsys.lab.scene import scene
 from chatsys.lab.servers import ServerProcess
 from chatsys.lab.stage import Stage
 
-_RATE, _STOCK_RATE = 150_000, 40_000
-"""Deliveries a second that a turn of fan-out is sized for."""
 OPEN_SENDERS = 64
 SHARES = (0.25, 0.5, 0.75)
 """Loads of the open loop, as shares of what the same server took in the closed loop just before."""
@@ -36,9 +34,7 @@ async def fanout(stage: Stage, taking: Servers) -> None:
         bounds: set[str] = set()
         async with crowds("fanout", taking, members=members) as crowd:
             for _, name in line(stage, list(taking)):
-                rate = _STOCK_RATE if name == STOCK else _RATE
-                messages = int(np.clip(rate * stage.profile.stretch / members, 20, 2_000))
-                got = await crowd[name].turn(messages=messages)
+                got = await crowd[name].turn(seconds=stage.profile.stretch)
                 what = f"fan-out to {members} on {name}"
                 if believe_rate(stage.result, got, what, baseline=name == STOCK):
                     bounds.add(name)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from chatsys.lab.experiments.throughput import closed_loop
 from chatsys.lab.load import empty_database
-from chatsys.lab.servers import chat_server
+from chatsys.lab.servers import chat_server, start_all
 from chatsys.lab.stage import Experiment, Stage
 
 NAME = "workers"
@@ -26,15 +26,14 @@ async def perform(stage: Stage) -> None:
     stage.result.limited(LIMITATION.format(stage.result.environment["cpus"]))
     stage.watch.reasons()
     with ExitStack() as stack:
-        taking = {
-            name: stack.enter_context(
-                chat_server(
-                    empty_database(stage.server_url, f"chatsys_lab_workers_{number}"),
-                    settings={"CHATSYS_WORKERS": str(number)},
-                )
+        starting = [
+            chat_server(
+                empty_database(stage.server_url, f"chatsys_lab_workers_{number}"),
+                settings={"CHATSYS_WORKERS": str(number)},
             )
-            for name, number in ((ONE, 1), (TWO, 2))
-        }
+            for number in (1, 2)
+        ]
+        taking = dict(zip((ONE, TWO), start_all(stack, starting), strict=True))
         await closed_loop(stage, taking, NAME, SENDERS)
     stage.disturbed()
 
