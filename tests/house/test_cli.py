@@ -82,6 +82,12 @@ def test_no_color_is_respected(tmp_path):
     assert "\x1b[3" not in chatsys_cli("serve", folder=tmp_path, **coloured, NO_COLOR="1").stderr
 
 
+def test_ctrl_c_while_the_program_is_still_being_read_is_no_traceback(tmp_path):
+    (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")
+    found = chatsys_cli("--version", folder=tmp_path)  # python -m looks into the working folder first
+    assert (found.returncode, found.stdout, found.stderr) == (130, "", "")
+
+
 def test_sub_commands_are_completed(tmp_path):
     typed = {"COMP_WORDS": "chatsys se", "COMP_CWORD": "1"}
     found = chatsys_cli(folder=tmp_path, _CHATSYS_COMPLETE="complete_bash", **typed)
