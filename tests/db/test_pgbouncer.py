@@ -70,7 +70,7 @@ def data_directory(server: Server) -> str:
 
 def wait_for(url: str) -> None:
     """Until PgBouncer lets a client in."""
-    for _ in range(500):
+    for _ in range(3_000):
         try:
             psycopg.connect(url, connect_timeout=5).close()
         except psycopg.OperationalError:

@@ -12,7 +12,7 @@ import aiohttp
 import httpx
 import socketio
 
-WAIT = 10.0
+WAIT = 30.0
 """Seconds until something that must come counts as missing."""
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from .clients import Client
+from .clients import WAIT, Client
 from .conftest import running_server
 
 
@@ -99,7 +99,7 @@ async def test_a_database_that_is_away_and_comes_back(cable: Cable, tmp_path: Pa
             await watcher.want("receive-message", 2)
             assert watcher.texts() == ["before", "during"]
             await watcher.want("user-left")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT):
                 while [user["username"] for user in watcher.all("room-users")[-1]] != ["Ann", "Ben"]:
                     await asyncio.sleep(0.02)
     finally:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import websockets
 
-from .clients import event, fresh
+from .clients import WAIT, event, fresh
 from .conftest import Connect, Server
 
 WEBSOCKET_UPGRADE = {
@@ -30,7 +30,7 @@ class Raw:
 
     async def until(self, start: str) -> str:
         """The next packet that begins with ``start``; pings are answered, others are passed over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT):
             while True:
                 packet = await self.socket.recv()
                 assert isinstance(packet, str)
@@ -41,7 +41,7 @@ class Raw:
 
     async def closed(self) -> None:
         """Read on until the server has closed the connection."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT):
             async for packet in self.socket:
                 assert packet
 
@@ -374,7 +374,7 @@ async def test_fragments_split_anywhere_make_one_message_and_pings_between_are_a
         await asyncio.sleep(0)
     assert await client.answers()
     assert (await watcher.want("receive-message"))["message"] == "in pieces: 日本"
-    await asyncio.wait_for(await client.socket.ping(), 10)
+    await asyncio.wait_for(await client.socket.ping(), WAIT)
     await client.socket.close()
     assert client.socket.close_code == 1000
 

@@ -19,7 +19,7 @@ import socketio.exceptions
 
 from tests.conftest import free_port
 
-from .clients import Client, fresh
+from .clients import WAIT, Client, fresh
 from .conftest import Connect, Server, running_server
 
 LEASE = 5
@@ -163,7 +163,7 @@ async def test_a_deleted_account_is_gone_from_the_rooms_of_all_servers(
         path = f"/api/users/{account['user']['userId']}"
         assert (await http.delete(path, headers=headers)).status_code == 200
     await watcher.want("user-left")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT):
         while (await doomed.call("send-message", {"message": "ghost"})).get("code") != "no_session":
             await asyncio.sleep(0.05)
     assert watcher.texts() == []
@@ -202,7 +202,7 @@ async def test_a_server_killed_under_load_loses_nothing_that_it_acknowledged(
         await want_users(survivor, ["Ann"])
         assert time.monotonic() - killed < 10 * LEASE
     last = await survivor.send("last")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT):
         while last["seq"] not in seqs(survivor):
             await asyncio.sleep(0.02)
     assert seqs(survivor) == list(range(1, last["seq"] + 1))

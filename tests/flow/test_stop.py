@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from .clients import Client
+from .clients import WAIT, Client
 from .conftest import running_server, stop
 
 
@@ -24,7 +24,7 @@ async def test_a_stop_with_clients_connected_is_clean(
             await client.__aenter__()
             await client.join(room)
         assert await asyncio.to_thread(stop, server.process) == 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT):
             while any(client.sio.connected for client in clients):
                 await asyncio.sleep(0.02)
         for client in clients:
