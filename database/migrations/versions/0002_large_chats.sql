@@ -61,7 +61,8 @@ INSERT INTO message_deliveries (message_id, user_id, guest_id, delivered_at, is_
 SELECT message_id, user_id, guest_id, read_at, true FROM message_reads ON CONFLICT DO NOTHING;
 UPDATE messages m SET is_read = true WHERE EXISTS (SELECT FROM message_reads r WHERE r.message_id = m.message_id);
 UPDATE rooms r SET removed_count = r.last_seq - counted.messages, read_count = counted.reads
-FROM (SELECT room_id, count(*) AS messages, count(*) FILTER (WHERE is_read) AS reads
+FROM (SELECT room_id, count(*) FILTER (WHERE NOT is_deleted) AS messages,
+             count(*) FILTER (WHERE is_read AND NOT is_deleted) AS reads
       FROM messages GROUP BY room_id) counted
 WHERE counted.room_id = r.room_id;
 
@@ -72,13 +73,28 @@ CREATE FUNCTION count_removed_messages() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE rooms r SET removed_count = r.removed_count + gone.messages, read_count = r.read_count - gone.reads
     FROM (SELECT room_id, count(*) AS messages, count(*) FILTER (WHERE is_read) AS reads
-          FROM removed GROUP BY room_id) gone
+          FROM removed WHERE NOT is_deleted GROUP BY room_id) gone
     WHERE r.room_id = gone.room_id;
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER messages_removed AFTER DELETE ON messages REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION count_removed_messages();
+
+-- Programs of the original mark messages as deleted. Such a message is shown to nobody and counts as removed.
+CREATE FUNCTION count_hidden_message() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    change int = CASE WHEN NEW.is_deleted THEN 1 ELSE -1 END;
+BEGIN
+    UPDATE rooms r
+    SET removed_count = r.removed_count + change,
+        read_count = r.read_count - CASE WHEN NEW.is_read THEN change ELSE 0 END
+    WHERE r.room_id = NEW.room_id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER messages_hidden AFTER UPDATE OF is_deleted ON messages
+    FOR EACH ROW WHEN (OLD.is_deleted <> NEW.is_deleted) EXECUTE FUNCTION count_hidden_message();
 
 -- A read sets message_deliveries.is_read, and adds the delivery where people's own SQL left it out.
 CREATE FUNCTION count_first_reads() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -95,10 +111,10 @@ BEGIN
         UPDATE messages m SET is_read = true
         FROM (SELECT DISTINCT message_id FROM added) a
         WHERE m.message_id = a.message_id AND NOT m.is_read
-        RETURNING m.room_id
+        RETURNING m.room_id, m.is_deleted
     )
     UPDATE rooms r SET read_count = r.read_count + counted.reads
-    FROM (SELECT room_id, count(*) AS reads FROM first GROUP BY room_id) counted
+    FROM (SELECT room_id, count(*) AS reads FROM first WHERE NOT is_deleted GROUP BY room_id) counted
     WHERE r.room_id = counted.room_id;
     RETURN NULL;
 END
@@ -122,10 +138,10 @@ BEGIN
         FROM (SELECT DISTINCT message_id FROM removed) gone
         WHERE m.message_id = gone.message_id AND m.is_read
           AND NOT EXISTS (SELECT FROM message_reads r WHERE r.message_id = m.message_id)
-        RETURNING m.room_id
+        RETURNING m.room_id, m.is_deleted
     )
     UPDATE rooms r SET read_count = r.read_count - counted.reads
-    FROM (SELECT room_id, count(*) AS reads FROM unread GROUP BY room_id) counted
+    FROM (SELECT room_id, count(*) AS reads FROM unread WHERE NOT is_deleted GROUP BY room_id) counted
     WHERE r.room_id = counted.room_id;
     RETURN NULL;
 END
@@ -214,6 +230,6 @@ SELECT r.room_id, r.room_name,
        (SELECT count(*) FROM room_members rm WHERE rm.room_id = r.room_id AND rm.is_active) AS total_members,
        (SELECT count(DISTINCT coalesce(s.user_id::text, s.guest_id))
           FROM active_sessions s WHERE s.room_id = r.room_id) AS active_users,
-       (SELECT m.created_at FROM messages m WHERE m.room_id = r.room_id
+       (SELECT m.created_at FROM messages m WHERE m.room_id = r.room_id AND NOT m.is_deleted
          ORDER BY m.seq DESC LIMIT 1) AS last_message_at
 FROM rooms r;

@@ -76,7 +76,7 @@ SELECT NULL, NULL, u.user_id::text, u.username, u.display_name, u.avatar FROM us
 -- The newest 100 messages, newest first. The page is cut first, along messages_room_id_seq_key, in whose order the rows
 -- stay; receipts and senders are looked up for them alone. Receipts of a message come packed in one text, which costs half
 -- of what an array does: the ids of those who had it delivered, with a space between them, each after a "!" if it was not
--- read; a guest's id is a tilde and its bytes in hexadecimal. rows.py unpacks them.
+-- read; a guest's id is a tilde and its bytes in hexadecimal. rows.py unpacks them. Nobody is shown what the original backend marked as deleted.
 SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
        coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
        array_to_string(ARRAY(
@@ -84,7 +84,7 @@ SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id
                   CASE WHEN d.is_read THEN '' ELSE '!' END
                   || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END
            FROM message_deliveries d WHERE d.message_id = m.message_id), ' ')
-FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text)
+FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND NOT is_deleted
       ORDER BY seq DESC LIMIT 100) m
 LEFT JOIN users u ON u.user_id = m.user_id
 ORDER BY m.seq DESC;
@@ -99,7 +99,7 @@ SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id
                   CASE WHEN d.is_read THEN '' ELSE '!' END
                   || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END
            FROM message_deliveries d WHERE d.message_id = m.message_id), ' ')
-FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text)
+FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND NOT is_deleted
       ORDER BY seq DESC OFFSET $2 LIMIT $3) m
 LEFT JOIN users u ON u.user_id = m.user_id
 ORDER BY m.seq;
@@ -114,6 +114,7 @@ SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id
                   || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END
            FROM message_deliveries d WHERE d.message_id = m.message_id), ' ')
 FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND seq > $2
+            AND NOT is_deleted
       ORDER BY seq DESC LIMIT $3) m
 LEFT JOIN users u ON u.user_id = m.user_id
 ORDER BY m.seq;

@@ -10,7 +10,7 @@ WITH given AS (
     SELECT r.room_id FROM rooms r WHERE r.room_name = ANY ($7::text[]) ORDER BY r.room_id FOR NO KEY UPDATE
 ), target AS MATERIALIZED (
     SELECT g.* FROM given g
-    JOIN messages m ON m.message_id = g.message_id
+    JOIN messages m ON m.message_id = g.message_id AND NOT m.is_deleted
     JOIN rooms r ON r.room_id = m.room_id AND r.room_name = g.room_name
     CROSS JOIN (SELECT count(*) FROM locked) AS waited
     WHERE coalesce(m.user_id::text, m.guest_id) <> coalesce(g.user_id::text, g.guest_id)
@@ -54,7 +54,7 @@ WITH room AS MATERIALIZED (
 ), unread AS MATERIALIZED (
     SELECT m.message_id, m.seq FROM room r CROSS JOIN reader
     JOIN messages m ON m.room_id = r.room_id AND m.seq > reader.read_to
-    WHERE m.user_id IS DISTINCT FROM $2
+    WHERE m.user_id IS DISTINCT FROM $2 AND NOT m.is_deleted
       AND NOT EXISTS (SELECT FROM message_reads d WHERE d.message_id = m.message_id AND d.user_id = $2)
 ), member AS (
     UPDATE room_members rm SET read_to = (SELECT max(m.seq) FROM messages m WHERE m.room_id = r.room_id)
@@ -76,7 +76,7 @@ WITH room AS MATERIALIZED (
     SELECT r.room_id FROM rooms r WHERE r.room_name = $1 FOR NO KEY UPDATE
 ), unread AS MATERIALIZED (
     SELECT m.message_id, m.seq FROM room r JOIN messages m ON m.room_id = r.room_id
-    WHERE m.guest_id IS DISTINCT FROM $2
+    WHERE m.guest_id IS DISTINCT FROM $2 AND NOT m.is_deleted
       AND NOT EXISTS (SELECT FROM message_reads d WHERE d.message_id = m.message_id AND d.guest_id = $2)
 ), delivered AS (
     INSERT INTO message_deliveries (message_id, guest_id, delivered_at, is_read)

@@ -11,7 +11,8 @@ ON CONFLICT (room_name) DO NOTHING;
 SELECT r.room_name,
        (SELECT count(DISTINCT coalesce(s.user_id::text, s.guest_id))
           FROM active_sessions s WHERE s.room_id = r.room_id) AS user_count,
-       coalesce((SELECT m.created_at FROM messages m WHERE m.room_id = r.room_id ORDER BY m.seq DESC LIMIT 1),
+       coalesce((SELECT m.created_at FROM messages m WHERE m.room_id = r.room_id AND NOT m.is_deleted
+                 ORDER BY m.seq DESC LIMIT 1),
                 date_trunc('milliseconds', r.created_at)) AS last_activity
 FROM rooms r ORDER BY r.room_name COLLATE "C";
 

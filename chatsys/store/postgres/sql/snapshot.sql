@@ -8,10 +8,10 @@ FROM users ORDER BY user_id;
 SELECT room_id, room_name AS name, created_at, last_seq FROM rooms ORDER BY room_name COLLATE "C";
 
 -- name: snapshot_messages
--- One room in order of its numbers, along messages_room_id_seq_key.
+-- One room in order of its numbers, along messages_room_id_seq_key, without what is marked as deleted.
 SELECT message_id::text, seq, coalesce(user_id::text, guest_id), guest_name, message_text, created_at, edited_at,
        client_message_id
-FROM messages WHERE room_id = $1 ORDER BY seq;
+FROM messages WHERE room_id = $1 AND NOT is_deleted ORDER BY seq;
 
 -- name: snapshot_deliveries
 SELECT message_id::text, coalesce(user_id::text, guest_id), delivered_at
