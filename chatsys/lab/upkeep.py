@@ -29,6 +29,7 @@ from chatsys.store.postgres.operations.setup import initialise
 
 _SNAPSHOT_USERS = 1_000
 _IMPORTED = ("users", "messages", "message_reads", "message_deliveries")
+# The reads bring their deliveries along.
 _FILL = """
 INSERT INTO users (username, email, password, display_name, avatar) VALUES ('ann', 'ann@example.org', '', 'Ann', '');
 INSERT INTO messages (guest_id, guest_name, room_id, message_text, created_at, seq)
@@ -36,7 +37,6 @@ SELECT 'guest', 'guest', room_id, 'a message of a usual length, number ' || i,
        now() - i * interval '60 days' / {rows}, {rows} - i
 FROM rooms, generate_series(0, {rows} - 1) i WHERE room_name = 'general';
 UPDATE rooms SET last_seq = {rows} WHERE room_name = 'general';
-INSERT INTO message_deliveries (message_id, user_id) SELECT m.message_id, u.user_id FROM messages m, users u;
 INSERT INTO message_reads (message_id, user_id) SELECT m.message_id, u.user_id FROM messages m, users u;
 """
 

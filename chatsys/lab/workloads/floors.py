@@ -36,7 +36,7 @@ SQL: Mapping[str, str] = {
     FIND_BY_ID: f"{_USER} user_id = $1",
     FIND_BY_NAME: f"{_USER} username = $1",
     RECENT: "SELECT * FROM messages WHERE room_id = $1 ORDER BY seq DESC LIMIT 100",
-    MARK_READ: "WITH delivered AS (INSERT INTO message_deliveries (message_id, user_id) VALUES ($1, $2)"
+    MARK_READ: "WITH delivered AS (INSERT INTO message_deliveries (message_id, user_id, is_read) VALUES ($1, $2, true)"
     " ON CONFLICT DO NOTHING) INSERT INTO message_reads (message_id, user_id) VALUES ($1, $2)",
     SEARCH: f"{_USER} fold_case(username) LIKE $1 OR fold_case(display_name) LIKE $1 ORDER BY username LIMIT 50",
     SEND: "WITH numbered AS (UPDATE rooms SET last_seq = last_seq + 1 WHERE room_id = $3 RETURNING last_seq)"
