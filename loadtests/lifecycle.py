@@ -12,6 +12,7 @@ import os
 import secrets
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -130,6 +131,7 @@ class Lifecycle:
         self._silent: list[str] = []
         self._workers: set[str] = set()
         self._concluded = True
+        self._used = (time.process_time(), time.monotonic())
 
     @property
     def is_worker(self) -> bool:
@@ -243,14 +245,14 @@ class Lifecycle:
 
     def _generator(self) -> dict[str, float]:
         """This process now: CPU as a share of a core, lag in ms, memory in bytes, deviations so far."""
-        rss = psutil.Process(os.getpid()).memory_info().rss
-        watch = RUN.watch
+        (used, at), self._used = self._used, (time.process_time(), time.monotonic())
         return {
-            "cpu": round(watch.cpu_now, 3),
-            "lag_ms": round(watch.lag_now, 2),
-            "rss": rss,
+            "cpu": round((self._used[0] - used) / (self._used[1] - at), 3),
+            "lag_ms": round(RUN.watch.lag_now, 2),
+            "rss": psutil.Process(os.getpid()).memory_info().rss,
             "users": self.runner.user_count,
             "deviations": RUN.ledger.deviations(),
+            **RUN.watch.seen.strain(),
         }
 
     def on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:
@@ -265,8 +267,12 @@ class Lifecycle:
         """What the capacity search compares."""
         FIGURES.flush()
         stats = self.environment.stats
-        deviations = sum(int(generator["deviations"]) for generator in self.generators.values())
-        return shapes.Counters(shapes.pushes(stats.entries), stats.num_failures, deviations)
+        if not self.is_master:
+            self.generators["local"] = self._generator()
+        together: Counter[str] = Counter()
+        for generator in self.generators.values():
+            together.update({name: int(count) for name, count in generator.items()})
+        return shapes.Counters(shapes.pushes(stats.entries), stats.num_failures, together["deviations"], {**together})
 
     # -- the end
 
@@ -345,10 +351,14 @@ class Lifecycle:
     def _result(self, checked: Audit, whole: Handover) -> record.Result:
         options = self.environment.parsed_options
         failures = record.failures_of(self.environment)
-        invalid = [reason for name, seen in sorted(whole.generators.items()) for reason in reasons(name, seen)]
+        search = getattr(self.environment.shape_class, "search", None)
+        steps = search.steps if search is not None else []
+        if any(step.holds for step in steps):  # each step was judged by itself; past the capacity all is strained
+            invalid = []
+        else:
+            invalid = [reason for name, seen in sorted(whole.generators.items()) for reason in reasons(name, seen)]
         verdict, why = verdict_of(checked, invalid, failures, capacity=options.scenario == "capacity")
         names = ("scenario", "interval", "room_size", "room_sizes", "receipts", "arrival", "objective", "seed")
-        search = getattr(self.environment.shape_class, "search", None)
         return record.Result(
             schema_version=record.SCHEMA,
             run=RUN.ledger.run,
@@ -365,7 +375,7 @@ class Lifecycle:
             clock=ACROSS_HOSTS if whole.elsewhere else ONE_HOST,
             audit=checked,
             generators=whole.generators,
-            steps=search.steps if search is not None else [],
+            steps=steps,
         )
 
     def on_quitting(self, **_: Any) -> None:

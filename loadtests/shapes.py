@@ -13,13 +13,15 @@ from locust import LoadTestShape
 from locust.runners import STATE_RUNNING
 from locust.stats import StatsEntry, calculate_response_time_percentile, diff_response_time_dicts
 
+from loadtests.validity import saturated
+
 SETTLE = 5.0
 """Seconds after a step before its dwell is measured."""
-DWELL = 20.0
+DWELL = 10.0
 SPAWN_RATE = 50.0
 """Users a second, unless ``--spawn-rate`` says otherwise."""
 PRECISION = 0.05
-"""A capacity search ends when the bracket is this narrow."""
+"""A capacity search ends when the bracket is this narrow, or the run time is over."""
 
 Plan = Callable[[float, int, float], float]
 PLANS: dict[str, Plan] = {
@@ -34,14 +36,29 @@ SCENARIOS = (*PLANS, "capacity")
 
 
 class Step(msgspec.Struct):
-    """What a dwell at one number of users showed. ``push_p99`` in milliseconds, None if nothing was timed."""
+    """What a dwell at one number of users showed. ``push_p99`` in milliseconds, None if nothing was timed.
+
+    With a ``saturated`` generator the objective does not hold, and it is not the server that says so.
+    """
 
     users: int
     pushes: int
     push_p99: float | None
     failures: int
     deviations: int
+    saturated: bool
     holds: bool
+
+
+def capacity(steps: list[Step]) -> tuple[int, str]:
+    """The most users at which the objective held, and what is known of more than those."""
+    best = max((step.users for step in steps if step.holds), default=0)
+    above = min((step for step in steps if not step.holds and step.users > best), key=lambda s: s.users, default=None)
+    if above is None:
+        return best, "more were not tried"
+    if above.saturated:
+        return best, f"at {above.users} the generator was saturated, so that the server may hold more"
+    return best, f"it does not hold at {above.users}"
 
 
 class Search:
@@ -75,6 +92,7 @@ class Counters(msgspec.Struct):
     histogram: dict[float, int]
     failures: int
     deviations: int
+    strain: dict[str, int]
 
 
 def is_push(key: tuple[str, str]) -> bool:
@@ -99,8 +117,9 @@ def judged(users: int, before: Counters, after: Counters, objective: float) -> S
     n = sum(histogram.values())
     p99 = calculate_response_time_percentile(histogram, n, 0.99) if n else None
     failures, deviations = after.failures - before.failures, after.deviations - before.deviations
-    holds = p99 is not None and p99 <= objective and not failures and not deviations
-    return Step(users, n, p99, failures, deviations, holds)
+    strained = saturated(before.strain, after.strain)
+    holds = p99 is not None and p99 <= objective and not failures and not deviations and not strained
+    return Step(users, n, p99, failures, deviations, strained, holds)
 
 
 class ScenarioShape(LoadTestShape):
@@ -114,12 +133,13 @@ class ScenarioShape(LoadTestShape):
         super().__init__()
         self.search: Search | None = None
         self._since: float | None = None
+        self._searching: float | None = None
         self._before: Counters | None = None
 
     def reset_time(self) -> None:
         """A new run begins."""
         super().reset_time()
-        self.search = self._since = self._before = None
+        self.search = self._since = self._searching = self._before = None
 
     def tick(self) -> tuple[int, float] | None:
         """Users wanted now and the spawn rate, or None at the end."""
@@ -130,14 +150,18 @@ class ScenarioShape(LoadTestShape):
             self._since = self.get_run_time()
         elapsed = 0.0 if self._since is None else self.get_run_time() - self._since
         if options.scenario == "capacity":
-            wanted = self._capacity(users, elapsed, options.objective)
+            wanted = self._capacity(users, elapsed, options.objective, float(options.run_time or 0) or math.inf)
         else:
             total = float(options.run_time or 0) or math.inf
             wanted = None if elapsed >= total else math.ceil(PLANS[options.scenario](elapsed, users, total))
         return None if wanted is None else (max(1, wanted), rate)
 
-    def _capacity(self, most: int, elapsed: float, objective: float) -> int | None:
-        """The users of the step under way, or of the next one."""
+    def _capacity(self, most: int, elapsed: float, objective: float, budget: float) -> int | None:
+        """The users of the step under way, or of the next one; None when found, or after ``budget`` seconds."""
+        if self._searching is None:
+            self._searching = self._since
+        elif self.get_run_time() - self._searching >= budget:
+            return None
         if self.search is None:
             self.search = Search(max(1, most // 8), most)
         if self._before is None and elapsed >= SETTLE:

@@ -39,6 +39,15 @@ class Measurements(msgspec.Struct):
     steal: float = 0.0
     """The share of all the machine's CPU time that the hypervisor gave to others."""
 
+    def strain(self) -> dict[str, int]:
+        """Counts so far: seconds and how many were busy, timers and how many fired late."""
+        return {
+            "seconds": sum(self.cpu.values()),
+            "busy": sum(n for percent, n in self.cpu.items() if percent > LIMITS.cpu * 100),
+            "timers": sum(self.lag.values()),
+            "late": sum(n for tenths, n in self.lag.items() if tenths > LIMITS.lag_ms * 10),
+        }
+
 
 def reasons(name: str, seen: Measurements, limits: Limits = LIMITS) -> list[str]:
     """Why the run of the generator ``name`` is invalid; empty if it is not."""
@@ -59,6 +68,12 @@ def reasons(name: str, seen: Measurements, limits: Limits = LIMITS) -> list[str]
     return found
 
 
+def saturated(before: dict[str, int], after: dict[str, int], limits: Limits = LIMITS) -> bool:
+    """True if between two counts of :meth:`Measurements.strain` the generator measured itself."""
+    seconds, busy, timers, late = (after[name] - before[name] for name in ("seconds", "busy", "timers", "late"))
+    return busy > limits.busy_share * seconds or late > 0.01 * timers
+
+
 def quantile(counts: dict[int, int], share: float) -> float:
     """The smallest key with at least ``share`` of the counts at or below it; 0 for no counts."""
     wanted, seen = share * sum(counts.values()), 0
@@ -74,7 +89,6 @@ class Watch:
 
     def __init__(self) -> None:
         self.seen = Measurements()
-        self.cpu_now = 0.0
         self.lag_now = 0.0
         self._greenlets: list[gevent.Greenlet] = []
         self._ticks: tuple[float, float] = (0.0, 0.0)
@@ -105,9 +119,8 @@ class Watch:
         while True:
             gevent.sleep(CPU_EVERY)
             used_now, at_now = time.process_time(), time.monotonic()
-            self.cpu_now = (used_now - used) / (at_now - at)
+            percent = round((used_now - used) / (at_now - at) * 100)
             used, at = used_now, at_now
-            percent = round(self.cpu_now * 100)
             self.seen.cpu[percent] = self.seen.cpu.get(percent, 0) + 1
 
     def _watch_lag(self) -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from loadtests.audit import DEVIATIONS, Audit, Row
+from loadtests.shapes import capacity
 
 if TYPE_CHECKING:
     from loadtests.record import Failure, Result
@@ -67,11 +68,13 @@ def print_verdict(result: Result) -> None:
     lines.append(f"Clock of the pushes: {result.clock}; {result.elsewhere} pushes from other hosts were not timed")
     for step in result.steps:
         p99 = "nothing timed" if step.push_p99 is None else f"push p99 {step.push_p99:.2f} ms"
+        strained = ", the generator was saturated" if step.saturated else ""
         holds = "holds" if step.holds else "does not hold"
-        lines.append(f"{step.users} users: {p99}, {step.failures} failures, {step.deviations} deviations: {holds}")
+        seen = f"{p99}, {step.failures} failures, {step.deviations} deviations{strained}"
+        lines.append(f"{step.users} users: {seen}: {holds}")
     if result.steps:
-        best = max((step.users for step in result.steps if step.holds), default=0)
-        lines.append(f"Capacity: {best} users (push p99 at most {result.options['objective']:g} ms)")
+        best, beyond = capacity(result.steps)
+        lines.append(f"Capacity: {best} users (push p99 at most {result.options['objective']:g} ms); {beyond}")
     lines += [f"Verdict: {result.verdict}", *(f"  {reason}" for reason in result.reasons)]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

@@ -41,6 +41,8 @@ STATUS = {"VALID": 0, "FAILED": 1, "INVALID": 2}
 INTERRUPTED, STATUS_INTERRUPTED = "INTERRUPTED", 130
 SEVERITY = ("VALID", "INVALID", "FAILED", INTERRUPTED)
 STOP_PATIENCE = 90.0
+MINUTES = {"soak": 31.0, "capacity": 3.0}
+"""How long each store is driven, unless told; other scenarios take one minute."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,8 +125,10 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
 
 
 def order_of(plan: Plan) -> tuple[str, ...]:
-    """The stores in turn: one, or both as A B B A."""
-    return (*STORES, *reversed(STORES)) if plan.store == "both" else (plan.store,)
+    """The stores in turn: one, or both as A B B A; a search for the capacity is many turns of its own, so A B."""
+    if plan.store != "both":
+        return (plan.store,)
+    return STORES if plan.scenario == "capacity" else (*STORES, *reversed(STORES))
 
 
 def verdict_of(verdicts: list[str]) -> str:
@@ -151,7 +155,8 @@ def limitations(plan: Plan) -> list[str]:
             "are not in the acknowledgement latency (coordinated omission); `--arrival poisson` counts them."
         )
     if plan.store == "both":
-        known.append("The two stores took turns on one machine (A B B A); each turn began with an empty store.")
+        order = " ".join("AB"[STORES.index(store)] for store in order_of(plan))
+        known.append(f"The two stores took turns on one machine ({order}); each turn began with an empty store.")
     return known
 
 
@@ -224,7 +229,8 @@ def _store(store: str, server_url: str | None, run_name: str, number: int) -> It
 
 def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: Path) -> int:
     """Drive the server; Locust's exit status, or 130 after Ctrl-C (Locust still concludes and writes)."""
-    seconds = max(5, round(plan.minutes * 60 / (2 if plan.store == "both" else 1)))
+    turns_each = order_of(plan).count(STORES[0]) or 1
+    seconds = max(5, round(plan.minutes * 60 / turns_each))
     options: dict[str, object] = {
         "--host": address,
         "--users": plan.users,

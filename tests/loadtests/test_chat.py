@@ -15,6 +15,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chatsys.lab.loadtest import Plan, order_of, verdict_of
@@ -224,6 +225,7 @@ def test_a_host_without_a_scheme_is_named_in_one_sentence() -> None:
 def test_two_stores_take_turns_and_the_gravest_verdict_is_the_run_s() -> None:
     plan = Plan(scenario="steady", users=1, store="both", minutes=1)
     assert order_of(plan) == ("memory", "postgres", "postgres", "memory")
+    assert order_of(msgspec.structs.replace(plan, scenario="capacity")) == ("memory", "postgres")
     assert verdict_of(["VALID", "VALID"]) == "VALID"
     assert verdict_of(["VALID", "INVALID"]) == "INVALID"
     assert verdict_of(["INVALID", "FAILED", "VALID"]) == "FAILED"

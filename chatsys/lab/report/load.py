@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _POINTS = 90  # a line has no more: a soak's would not be readable
 _PUSH = "receive-message "
 _SERVICE = "(service)"
+_RECEIPTS = ("message-status-update", "message-read-update")
 _EXPLAINED = {
     "VALID": "Nothing was lost, nothing failed, and the generator kept up.",
     "INVALID": "The generator or the machine was saturated: the latencies are not the server's and must not be quoted.",
@@ -33,7 +34,7 @@ def page_of(run: Run, folder: Path) -> Page:
     """The report of ``run``, whose turns lie in ``folder``."""
     plan = run.plan
     page = Page(
-        title=f"Load test: {plan.scenario}, {plan.users} users",
+        title=f"Load test: {plan.scenario}, {plan.users:,} users",
         subtitle=f"Run {run.id}, {run.created_at}: **{run.verdict}**",
     )
     finished = [turn for turn in run.turns if turn.locust]
@@ -138,6 +139,7 @@ def _counted(turns: list[Turn]) -> Table:
     for turn in turns:
         sent = max(1, turn.locust["audit"]["total"]["sent"])
         counted = [("pushes of messages", turn.locust["audit"]["total"]["delivered"])]
+        counted.append(("receipt updates, both kinds", sum(turn.locust["unhandled"].get(e, 0) for e in _RECEIPTS)))
         counted += [(f"received {event}", count) for event, count in sorted(turn.locust["unhandled"].items())]
         counted += [(f"sent {event}", count) for event, count in sorted(turn.locust["untimed"].items())]
         rows += [(_name(turn), event, f"{count:,}", f"{count / sent:.2f}") for event, count in counted]
@@ -221,19 +223,31 @@ def _capacity(turns: list[Turn], objective: float) -> list[Part]:
     searched = [turn for turn in turns if turn.locust["steps"]]
     if not searched:
         return []
-    rows, curves = [], []
+    found, rows, curves = [], [], []
     for turn in searched:
         steps = sorted(turn.locust["steps"], key=lambda step: step["users"])
+        rows += [(_name(turn), *_step(step)) for step in steps]
         best = max((step["users"] for step in steps if step["holds"]), default=0)
-        rows.append((_name(turn), f"{best:,}"))
+        found.append(f"- {_name(turn)}: **{best:,} users**")
         timed = [step for step in steps if step["push_p99"] is not None]
         curves.append(Series(_name(turn), [step["users"] for step in timed], [step["push_p99"] for step in timed]))
     text = (
-        f"The largest number of users at which push p99 stayed at most {objective:g} ms, with no loss and no failure."
+        f"The largest number of users at which push p99 stayed at most {objective:g} ms, with no loss, no failure "
+        "and a generator that kept up:\n\n" + "\n".join(found)
     )
     caption = "Push p99 at each number of users that the search tried."
     curve = lines("capacity", caption, curves, x="users", y="push p99, ms", log_y=True)
-    return [Text(text), Table(header=("turn", "capacity, users"), rows=rows), curve]
+    return [
+        Text(text),
+        Table(header=("turn", "users", "push p99 ms", "failures", "deviations", "verdict"), rows=rows),
+        curve,
+    ]
+
+
+def _step(step: dict[str, Any]) -> tuple[str, ...]:
+    p99 = "not timed" if step["push_p99"] is None else f"{step['push_p99']:.2f}"
+    verdict = "holds" if step["holds"] else "generator saturated" if step["saturated"] else "does not hold"
+    return f"{step['users']:,}", p99, str(step["failures"]), str(step["deviations"]), verdict
 
 
 def _audit(turn: Turn) -> Table:
@@ -287,8 +301,19 @@ def _quantile(counts: dict[str, int], share: float) -> float:
 
 
 def _settings(title: str, values: dict[str, Any]) -> Table:
-    rows = [(str(key), str(value)) for key, value in values.items()]
+    rows = [(key.replace("_", " "), _plain(value)) for key, value in values.items()]
     return Table(header=(title, "value"), rows=rows, align="ll")
+
+
+def _plain(value: Any) -> str:
+    """A value as a reader wants it, not as Python writes it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items() if inner not in ("", None)) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "all"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _name(turn: Turn) -> str:

@@ -181,23 +181,45 @@ def a_capacity_search_ends_at_the_largest_number_that_holds(*_: str) -> None:
         users: int | None = search.users
         while users is not None:
             tries += 1
-            users = search.judge(shapes.Step(users, 1, 1.0, 0, 0, users <= capacity))
+            users = search.judge(shapes.Step(users, 1, 1.0, 0, 0, False, users <= capacity))
         found, expected = search.good, min(capacity, 1000)
         assert found <= expected, (capacity, found)
         assert expected - found <= max(1, shapes.PRECISION * (search.bad or 0)), (capacity, found)
         assert tries < 12
 
 
+def a_capacity_says_what_is_known_of_more_users(*_: str) -> None:
+    held, late, strained = (
+        shapes.Step(users, 1, 1.0, 0, 0, saturated, holds)
+        for users, saturated, holds in ((100, False, True), (200, False, False), (150, True, False))
+    )
+    assert shapes.capacity([held]) == (100, "more were not tried")
+    assert shapes.capacity([held, late]) == (100, "it does not hold at 200")
+    best, beyond = shapes.capacity([held, late, strained])
+    assert (best, beyond.partition(",")[0]) == (100, "at 150 the generator was saturated")
+    assert shapes.capacity([late])[0] == 0
+
+
+def _strain(seconds: int = 0, busy: int = 0, timers: int = 0, late: int = 0) -> dict[str, int]:
+    return {"seconds": seconds, "busy": busy, "timers": timers, "late": late}
+
+
 def a_dwell_holds_only_with_pushes_in_time_and_nothing_wrong(*_: str) -> None:
-    before = shapes.Counters({1.0: 10}, failures=2, deviations=0)
-    fast = shapes.Counters({1.0: 110, 50.0: 1}, failures=2, deviations=0)
-    slow = shapes.Counters({1.0: 100, 500.0: 10}, failures=2, deviations=0)
+    before = shapes.Counters({1.0: 10}, failures=2, deviations=0, strain=_strain())
+    fast = shapes.Counters({1.0: 110, 50.0: 1}, failures=2, deviations=0, strain=_strain())
+    slow = shapes.Counters({1.0: 100, 500.0: 10}, failures=2, deviations=0, strain=_strain())
     assert shapes.judged(5, before, fast, 100).holds
     assert shapes.judged(5, before, slow, 100).push_p99 == 500.0
     assert not shapes.judged(5, before, slow, 100).holds
     assert not shapes.judged(5, before, before, 100).holds
     for changed in ({"failures": 3}, {"deviations": 1}):
         assert not shapes.judged(5, before, msgspec.structs.replace(fast, **changed), 100).holds
+    for strain in (_strain(seconds=10, busy=1), _strain(timers=100, late=2)):
+        step = shapes.judged(5, before, msgspec.structs.replace(fast, strain=strain), 100)
+        assert step.saturated
+        assert not step.holds
+    calm = _strain(seconds=100, busy=5, timers=1000, late=10)
+    assert shapes.judged(5, before, msgspec.structs.replace(fast, strain=calm), 100).holds
 
 
 def shapes_say_how_many_users_there_are(*_: str) -> None:
