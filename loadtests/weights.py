@@ -1,8 +1,8 @@
 """The mind of the users: how often they do what, relative to one sent message, each with its source.
 
 Mattermost's load test publishes the mix that it derived from the traffic of its own community server, relative to one
-post: https://github.com/mattermost/mattermost-load-test-ng/blob/master/loadtest/control/simulcontroller/controller.go
-(the frequencies as of 2025). Where no source is known the row says that the number was chosen here.
+post: loadtest/control/simulcontroller/controller.go of https://github.com/mattermost/mattermost-load-test-ng, as of
+commit 072ff078c9b2a944431feae532218fb129ed8b3b. Where no source is known the row says that the number was chosen here.
 """
 
 from __future__ import annotations

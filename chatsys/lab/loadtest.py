@@ -194,7 +194,7 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path, locust
     if disturbed and verdict == "VALID":
         verdict = "INVALID"
     grown = loadmemory.reasons(loadmemory.of_turn(own, store)) if plan.scenario == "soak" else []
-    if grown and verdict != INTERRUPTED:
+    if grown and verdict == "VALID":  # where the machine was saturated, what waited was kept, and proves nothing
         verdict = "FAILED"
     reasons += disturbed + grown
     return Turn(number=number, store=store, folder=own.name, verdict=verdict, reasons=reasons, locust=result)
