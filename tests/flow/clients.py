@@ -32,12 +32,16 @@ async def register(url: str) -> dict[str, Any]:
 
 
 class Client:
-    """The official python-socketio client; ``diary`` holds each event as (name, payload), in order of arrival."""
+    """The official python-socketio client; ``diary`` holds each event as (name, payload), in order of arrival.
 
-    def __init__(self, url: str, transports: list[str]) -> None:
+    It comes from ``address``, one of this machine's.
+    """
+
+    def __init__(self, url: str, transports: list[str], address: str | None = None) -> None:
         self.url = url
         self.transports = transports
-        self._http = aiohttp.ClientSession()  # closed by us, however the connection ends
+        connector = aiohttp.TCPConnector(local_addr=(address, 0) if address else None)
+        self._http = aiohttp.ClientSession(connector=connector)  # closed by us, however the connection ends
         self.sio = socketio.AsyncClient(reconnection=False, http_session=self._http)
         self.diary: list[tuple[str, Any]] = []
         self._arrived = asyncio.Event()
@@ -54,6 +58,8 @@ class Client:
         await self.sio.shutdown()
         engine = self.sio.eio
         tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)  # one that is cancelled in a request leaks the request's connection
         for task in tasks:  # the library leaves them when the server closed the connection
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
