@@ -25,6 +25,8 @@ MANY_SOCKETS, SOME_SOCKETS = 2_000, 500
 _GIB = 1024**3
 _CROWD = 64
 
+STORE_NAMES = {"memory": "memory", "postgresql": "PostgreSQL"}
+
 Finding = tuple[str, str]
 """A verdict, and what was measured."""
 
@@ -100,7 +102,8 @@ def _growth(result: Result, names: Sequence[str]) -> Finding | None:
     flat = all(fit.interval.high <= FLAT for fit in known if fit.store == "postgresql")
     linear = all(fit.interval.low >= LINEAR for fit in known if fit.store == "memory")
     measured = "Exponents of size: " + "; ".join(
-        f"{fit.operation} in {fit.store} {fit.exponent:.2f} ({fit.interval.low:.2f} to {fit.interval.high:.2f})"
+        f"{fit.operation} in {STORE_NAMES[fit.store]} {fit.exponent:.2f}"
+        f" ({fit.interval.low:.2f} to {fit.interval.high:.2f})"
         for fit in known
     )
     return (HOLDS if flat and linear else CONDITIONS if flat else FAILS), measured + "."
@@ -112,7 +115,8 @@ def _persistence(result: Result) -> Finding | None:
     if not postgresql or not memory:
         return None
     measured = "; ".join(
-        f"{each.store}, {each.killed} killed: {each.missing:,} of {each.acknowledged:,} acknowledged messages missing"
+        f"{STORE_NAMES[each.store]}, {STORE_NAMES.get(each.killed, each.killed)} killed:"
+        f" {each.missing:,} of {each.acknowledged:,} acknowledged messages missing"
         for each in result.persistence
     )
     lost_none = all(each.missing == 0 for each in postgresql)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from chatsys.lab.claims import STORE_NAMES
 from chatsys.lab.experiments.playing import CROWD, STOCK
 from chatsys.lab.experiments.strain import CUT_OFF, OTHERS, TAIL
 from chatsys.lab.experiments.upkeep import FLOOR, WORK
@@ -17,7 +18,6 @@ from chatsys.lab.statistics import Interval, of_rounds, ratio_of_rounds
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT
 
 REACHED, MISSED = "reached", "not reached"
-_NAMES = {"memory": "memory", "postgresql": "PostgreSQL"}
 
 
 class _Goal(NamedTuple):
@@ -47,7 +47,7 @@ def _floors(result: Result) -> Iterator[Mark]:
 
 def _realtime(result: Result) -> Iterator[Mark]:
     big = max((p.x for p in result.points if p.experiment == "fanout" and p.x <= CROWD), default=0)
-    for store, name in _NAMES.items():
+    for store, name in STORE_NAMES.items():
         yield from _ratio(
             _Goal(f"Fan-out to {big:,.0f} members, {name} over {STOCK}", 3.5, at_least=True),
             _point(result, "fanout", store, "deliveries/s", big), _point(result, "fanout", STOCK, "deliveries/s", big),
@@ -61,7 +61,7 @@ def _realtime(result: Result) -> Iterator[Mark]:
         _point(result, "durability", "PostgreSQL, group commit", "messages/s"),
         _point(result, "durability", "one commit a message", "messages/s"),
     )
-    for store, name in _NAMES.items():
+    for store, name in STORE_NAMES.items():
         yield from _ratio(
             _Goal(f"Memory of an idle connection, {name} over {STOCK}", 0.7),
             _point(result, "idle", store, "bytes a connection"), _point(result, "idle", STOCK, "bytes a connection"),

@@ -3,7 +3,7 @@
 Rooms are of very different size (room k gets a share in proportion to 1/(k+1)), every message is read by one user and
 the newest 200 of each room by ten, as in a chat that is alive. Names are made of syllables, so that a search text of
 six letters matches about one user, whatever the number of users: the growth of a search is then that of looking, not
-that of answering.
+that of answering. From 100 messages on a room holds a whole page with as many receipts at any size.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Synthetic:
     ``VERSION`` changes when the rows of given sizes and seed do: databases that hold them are then made again.
     """
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(self, users: int, messages: int, seed: int) -> None:
         self.users = users
         self.messages = messages
         self.seed = seed
         generator = np.random.default_rng(seed)
-        self.rooms = [f"lab-{number}" for number in range(max(2, messages // _PER_ROOM))]
+        self.rooms = [f"lab-{number}" for number in range(max(1, messages // _PER_ROOM))]
         weights = 1 / np.arange(1, len(self.rooms) + 1)
         self._room = generator.choice(len(self.rooms), size=messages, p=weights / weights.sum())
         self._sender = generator.integers(0, users, size=messages)

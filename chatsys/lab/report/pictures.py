@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from chatsys.lab.report.page import Figure
 
@@ -34,6 +34,7 @@ _ROLES = {  # role: (the colour it is drawn in, light, dark)
     "s5": ("#01020a", "#5a6470", "#a0aab4"),
 }
 _SERIES = [name for name in _ROLES if name.startswith("s")]
+_SHORT = 22  # letters of a name in a legend of three columns
 _MARKERS = "osD^vX"
 _DASHES: Sequence[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), "-", (0, (5, 2))]
 _STYLE: Any = {
@@ -129,10 +130,11 @@ def bars(
         labels = [label for label, _ in values]
         numbers = [value for _, value in values]
         drawn = axes.barh(labels, numbers, color=_ROLES["s0"][0], height=0.6)
-        axes.bar_label(drawn, labels=[f" {human(value)}" for value in numbers])
+        axes.bar_label(drawn, labels=[human(value) for value in numbers], padding=5)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         _axes(axes, x, "", log_x=False, log_y=False)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlim(0, max([*numbers, mark[0] if mark else 0]) * 1.18 or 1)
         if mark:
             axes.axvline(mark[0], color=_ROLES["s1"][0], linestyle=(0, (5, 2)), label=mark[1])
@@ -170,11 +172,17 @@ def _axes(axes: Axes, x: str, y: str, *, log_x: bool, log_y: bool) -> None:
             (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
         if y or axis is axes.xaxis:
             axis.set_major_formatter(FuncFormatter(human))
+        if logarithmic and axis is axes.yaxis:
+            low, high = axes.get_ylim()
+            narrow = high < 20 * low  # hardly a decade: the marks between its ends are needed
+            axis.set_minor_formatter(FuncFormatter(human) if narrow else NullFormatter())
 
 
 def _finish(canvas: Canvas, axes: Axes, name: str, caption: str, *, legend: int) -> Figure:
     if legend > 1:
-        canvas.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=min(legend, 3))
+        handles, labels = axes.get_legend_handles_labels()
+        columns = 3 if max(map(len, labels)) <= _SHORT else 2
+        canvas.legend(handles, labels, loc="outside upper left", ncols=min(legend, columns))
     buffer = io.StringIO()
     canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Figure(name=name, caption=caption, svg=_themed(buffer.getvalue(), caption))
