@@ -19,6 +19,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FRESH = 200  # the newest messages of a room that everybody has seen
 READERS = 10
 _PER_ROOM = 5_000
+_ONE_ROOM = 200  # messages up to which there is but one, so that it holds a page
 _SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwxyz" for vowel in "aeiou"]
 _WORDS = [
     "the",
@@ -59,7 +60,8 @@ class Synthetic:
         self.messages = messages
         self.seed = seed
         generator = np.random.default_rng(seed)
-        self.rooms = [f"lab-{number}" for number in range(max(1, messages // _PER_ROOM))]
+        rooms = max(2, messages // _PER_ROOM) if messages > _ONE_ROOM else 1
+        self.rooms = [f"lab-{number}" for number in range(rooms)]
         weights = 1 / np.arange(1, len(self.rooms) + 1)
         self._room = generator.choice(len(self.rooms), size=messages, p=weights / weights.sum())
         self._sender = generator.integers(0, users, size=messages)
