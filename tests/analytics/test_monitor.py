@@ -126,8 +126,8 @@ def test_lag_is_from_message_to_each_reader_but_its_author(chat: Monitor) -> Non
     own = sum(1 for n in range(31, 101) if (n if n <= 90 else n - 90) % 2 == 0 and n % 5 in (1, 2))
     assert len(reads) == 2 * 35 - own
     deliveries = chat.delivery_lag(minutes=30)
-    assert len(deliveries) == 70
-    assert deliveries["lag_ms"].to_numpy() == pytest.approx(20)
+    # one guest has all 70, and each read brought its delivery along
+    assert sorted(deliveries["lag_ms"]) == pytest.approx([20] * 70 + [250] * len(reads))
     assert len(chat.delivery_lag(minutes=30, messages=7)) == 7
 
 
