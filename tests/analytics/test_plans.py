@@ -33,7 +33,6 @@ INSERT INTO messages (user_id, room_id, message_text, seq, created_at)
 SELECT sender.user_id, room.room_id, 'message ' || i, i / 50 + 1, now() - interval '60 days' * (1 - i / 30000.0)
 FROM generate_series(0, 29999) i JOIN sender ON sender.n = i % 2000 + 1 JOIN room ON room.n = i % 50 + 1;
 INSERT INTO message_reads (message_id, guest_id) SELECT message_id, 'guest_1' FROM messages;
-INSERT INTO message_deliveries (message_id, guest_id) SELECT message_id, 'guest_1' FROM messages;
 """
 
 
