@@ -123,6 +123,16 @@ class WebSocket(asyncio.Protocol):
         if self.wire.get_write_buffer_size():
             asyncio.get_running_loop().call_later(_ABORT_AFTER, self.wire.abort)
 
+    def _refuse(self, violation: _Violation) -> None:
+        """Close, and drop what the peer still sends until it closes too, for 5 s at most.
+
+        The system resets a connection that is closed with unread bytes, and the peer would not be told why.
+        """
+        self.wire.write(close_frame(violation.code, violation.reason))
+        self.closing = True
+        self.wire.write_eof()
+        asyncio.get_running_loop().call_later(_ABORT_AFTER, self.wire.abort)
+
     def shutdown(self) -> None:
         """uvicorn stops: tell the peer to come back."""
         self.close(RESTART, "server restart")
@@ -162,7 +172,7 @@ class WebSocket(asyncio.Protocol):
                     del self._buffer[:used]
         except _Violation as violation:
             self._buffer = None
-            self.close(violation.code, violation.reason)
+            self._refuse(violation)
 
     def _frames(self, data: bytes | bytearray) -> int:
         """Handle each whole frame in ``data`` (RFC 6455 §5.2); how many bytes they took."""

@@ -17,13 +17,18 @@ class Transport:
 
     def __init__(self) -> None:
         self.written = b""
-        self.closed = False
+        self.closed = self.ended = False
 
     def write(self, data: bytes) -> None:
         self.written += data
 
     def close(self) -> None:
         self.closed = True
+
+    abort = close
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -98,10 +103,11 @@ def test_a_stream_cut_anywhere_gives_the_same_messages(seed: int) -> None:
     ],
     ids=["not masked", "nothing to continue", "two begun", "not UTF-8", "too long", "too long in parts"],
 )
-def test_a_violation_closes_with_its_code_and_nothing_more_is_read(data: bytes, code: int) -> None:
+async def test_a_violation_closes_with_its_code_and_what_comes_after_is_dropped(data: bytes, code: int) -> None:
     socket, transport, listener = opened()
     socket.data_received(data + masked(Opcode.TEXT, b"after"))
-    assert transport.closed
+    assert transport.ended
+    assert not transport.closed, "the peer would be reset, and never read the code"
     assert transport.written[:1] == b"\x88"
     assert int.from_bytes(transport.written[2:4], "big") == code
     socket.data_received(masked(Opcode.TEXT, b"later"))
