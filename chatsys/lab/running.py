@@ -93,6 +93,8 @@ def _stage(request: Request, chosen: Sequence[Experiment], url: str, result: Res
 
 async def _perform(stage: Stage, chosen: Sequence[Experiment]) -> None:
     for experiment in chosen:
+        if not experiment.steps(stage):
+            continue
         try:
             with stage.timed(experiment.name):
                 await experiment.perform(stage)
