@@ -213,15 +213,19 @@ class Lifecycle:
         self._background.append(gevent.spawn(work, *args))
 
     def on_spawning_complete(self, **_: Any) -> None:
-        """All users of the first step are there: measure after the warm-up."""
-        if RUN.measure_from == NEVER and not RUN.ending:
+        """All users of a step are there: after the first, measure from the end of the warm-up on."""
+        if RUN.ending:
+            return
+        first = RUN.measure_from == NEVER
+        if first:
             RUN.measure_from = now() + round(WARM_UP * 1e9)
             gevent.spawn_later(WARM_UP, RUN.watch.start)
-            # A full collection of 2,000 users stops them for some 60 ms. They live as long as the run: once is enough.
-            gc.collect()
-            gc.freeze()
             if self.is_worker:
                 self.runner.send_message(READY)
+        if first or self.environment.parsed_options.scenario == "capacity":
+            # A full collection of 2,000 users stops them for some 60 ms. They live as long as the step: once is enough.
+            gc.collect()
+            gc.freeze()
 
     def on_ready_message(self, msg: Any, **_: Any) -> None:
         """Master: a worker has made its accounts, and its first users are there."""
