@@ -99,7 +99,7 @@ async def _perform(stage: Stage, chosen: Sequence[Experiment]) -> None:
             with stage.timed(experiment.name):
                 await experiment.perform(stage)
         except ChatsysError as error:
-            stage.result.invalid(f"{experiment.names[0]}: {error.message}")
+            stage.result.invalid(f"{experiment.name}: {error.message}")
 
 
 @asynccontextmanager
