@@ -179,7 +179,7 @@ def compare(
     ratios = [each for each in changes if each.unit == "×"]
     apart = [each.what for each in ratios if "do not" in each.certainty]
     said = f"{len(ratios) - len(apart)} of {len(ratios)} ratios have intervals that overlap"
-    typer.echo(f"{said}; not those of {'; '.join(apart)}." if apart else f"{said}.")
+    typer.echo(f"\n{said}; not those of {'; '.join(apart)}." if apart else f"\n{said}.")
     if gate and not new.valid:
         raise typer.Exit(INVALID)
     if gate and comparing.failures(changes):
