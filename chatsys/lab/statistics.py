@@ -77,9 +77,13 @@ def summary(rounds: Rounds, seed: int) -> Summary:
 
 
 def ratio(numerator: Rounds, denominator: Rounds, seed: int) -> tuple[float, Interval]:
-    """The ratio of two medians, and its interval. Rounds of equal number took turns, so they are resampled in pairs."""
+    """The ratio of two medians over rounds of the medians within them, and its interval.
+
+    Rounds of equal number took turns, so they are resampled in pairs.
+    """
     generator = np.random.default_rng(seed)
-    value = float(np.median(pooled(numerator)) / np.median(pooled(denominator)))
+    middles = [float(np.median([np.median(samples) for samples in rounds])) for rounds in (numerator, denominator)]
+    value = middles[0] / middles[1]
     chosen = None
     if len(numerator) == len(denominator):
         chosen = generator.integers(0, len(numerator), size=(RESAMPLES, len(numerator)))
