@@ -151,8 +151,8 @@ class ChatUser(SocketIOUser):
             self.io.reconnect = False
             RUN.lingering.append(self)
             return
-        self.leave()
         self.io.disconnect()
+        self.leave()  # not before: what arrives in between is still its room's
         RUN.numbers.release(self.number)
         RUN.of_persona[self.persona.name].release(self._nth)
 

@@ -7,8 +7,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,14 @@ GENERATOR_SHARE = 0.9
 MISSED_SHARE = 0.01
 """Share of intended starts that a turn at a fixed rate may miss."""
 _PACKAGES = ("asyncpg", "python-socketio", "python-engineio", "uvicorn", "uvloop", "fastapi", "msgspec")
+
+
+def processors() -> tuple[int | None, int | None]:
+    """Where what is measured and its counterpart are pinned: to different processors, or nowhere if there is one."""
+    if not hasattr(os, "sched_getaffinity"):  # only Linux lets a program choose
+        return (None, None)
+    allowed = sorted(os.sched_getaffinity(0))
+    return (allowed[0], allowed[-1]) if len(allowed) > 1 else (None, None)
 
 
 def describe(server_url: str | None, shown_url: str) -> dict[str, Any]:
@@ -115,6 +123,33 @@ def generator_reasons(got: Mapping[str, Any], what: str) -> list[str]:
     if got.get("late_starts", 0) > MISSED_SHARE * max(1, got.get("starts", 0)):
         found.append(f"the load generator of {what} missed more than {MISSED_SHARE:.0%} of its intended starts")
     return found
+
+
+@contextmanager
+def kept_to(postmaster: int | None, cpu: int | None) -> Iterator[None]:
+    """Within it all processes of a PostgreSQL server run on one processor, the other one than its clients'.
+
+    Left to itself, the kernel puts a backend now beside its client, now elsewhere: the wake-ups between two processors
+    cost more than finding a user, and two things that take turns would differ by their luck.
+    """
+    if postmaster is None or cpu is None:
+        yield
+        return
+    server = psutil.Process(postmaster)
+    everywhere = server.cpu_affinity()
+    _pin(server, [cpu])
+    try:
+        yield
+    finally:
+        _pin(server, everywhere)
+
+
+def _pin(server: psutil.Process, cpus: Sequence[int]) -> None:
+    """What the server starts from now on inherits its processors; what it has started is told."""
+    with suppress(psutil.NoSuchProcess):
+        for process in (server, *server.children()):
+            with suppress(psutil.NoSuchProcess):
+                process.cpu_affinity(list(cpus))
 
 
 def postmaster_of(url: str) -> int | None:

@@ -78,7 +78,7 @@ def _statement(operation: str, rows: Synthetic, number: int) -> str:
     arguments = {
         FIND_BY_ID: (f"'{rows.user_id(user)}'",),
         FIND_BY_NAME: (f"'{rows.username(user)}'",),
-        RECENT: (f"'{rows.room_id(0)}'",),
+        RECENT: (f"'{rows.room_id(rows.read_rooms[number % len(rows.read_rooms)])}'",),
         SEARCH: (f"'%{rows.search_text(user)}%'",),
         SEND: ("gen_random_uuid()", f"'{rows.user_id(user)}'", f"'{rows.room_id(len(rows.rooms))}'", "'by pgbench'"),
     }[operation]

@@ -104,13 +104,13 @@ async def _perform(stage: Stage, chosen: Sequence[Experiment]) -> None:
 
 @asynccontextmanager
 async def _server(request: Request) -> AsyncIterator[str]:
-    """A PostgreSQL server on which no other run measures: the one that is set, or the private one."""
+    """A PostgreSQL server on which no other run measures: the set one, or the private one, kept to a processor."""
     if request.database_url and request.database_url.startswith(("postgresql://", "postgres://")):
         with alone_on(request.database_url):
             yield request.database_url
         return
     async with embedded_postgres(request.data_dir) as url:
-        with alone_on(url):
+        with alone_on(url), machine.kept_to(machine.postmaster_of(url), machine.processors()[1]):
             yield url
 
 

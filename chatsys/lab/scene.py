@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 
 from chatsys.errors import OperatorError
+from chatsys.lab.machine import processors
 
 _LINE = 256 * 1024 * 1024  # bytes: a turn's raw latencies come on one line
 
@@ -54,7 +56,10 @@ async def scene(name: str, url: str, **parameters: object) -> AsyncIterator[Scen
         start_new_session=True,
     )
     crowd = Scene(name, process)
+    cpu = processors()[1]
     try:
+        if cpu is not None:
+            os.sched_setaffinity(process.pid, {cpu})
         await crowd._say({"scene": name, "url": url, **parameters})
         await crowd._measurements()
         yield crowd

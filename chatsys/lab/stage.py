@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 
 from chatsys.lab.contestant import Contestant, contestant
 from chatsys.lab.load import database_with
-from chatsys.lab.machine import Watch
+from chatsys.lab.machine import Watch, processors
 from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Result, Sampled, Timing
 from chatsys.lab.statistics import Rounds, Samples
@@ -50,9 +49,8 @@ class Stage:
 
     @property
     def cpus(self) -> tuple[int | None, int | None]:
-        """Where a server and its client are pinned: to different processors, or nowhere if there is only one."""
-        allowed = sorted(os.sched_getaffinity(0))
-        return (allowed[0], allowed[-1]) if len(allowed) > 1 else (None, None)
+        """Where a server and its client are pinned."""
+        return processors()
 
     def wants(self, *names: str) -> bool:
         """Whether ``--only`` names one of these, or, without it, whether the profile has time for them.

@@ -18,6 +18,7 @@ from chatsys.model.values import NewMessage, Participant, User
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FRESH = 200  # the newest messages of a room that everybody has seen
 READERS = 10
+_PAGE = 100
 _PER_ROOM = 5_000
 _ONE_ROOM = 200  # messages up to which there is but one, so that it holds a page
 _SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwxyz" for vowel in "aeiou"]
@@ -146,6 +147,17 @@ class Synthetic:
     def room_id(self, number: int) -> str:
         """The id of room ``number`` in a database."""
         return _uuid(self.seed, 5, number)
+
+    @property
+    def marked_rooms(self) -> tuple[int, int]:
+        """The rooms whose messages are marked read, by the stores and by their floors: no pair comes twice."""
+        return 1 % len(self.rooms), 2 % len(self.rooms)
+
+    @property
+    def read_rooms(self) -> list[int]:
+        """Large rooms whose pages are read. Nothing is written there: a page has the same receipts all the time."""
+        others = [number for number in range(min(12, len(self.rooms))) if number not in self.marked_rooms]
+        return [number for number in others if self.room_sizes[number] >= _PAGE] or [0]
 
     def room(self, index: int) -> int:
         """The room of message ``index``: an index into ``rooms``."""

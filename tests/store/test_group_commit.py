@@ -102,6 +102,19 @@ async def test_one_client_id_sent_through_two_servers_at_once_is_stored_once(pg,
     assert [message.seq for message in await pg.history("tea", 1000)] == list(range(1, 41))
 
 
+async def test_one_client_id_is_stored_once_though_two_servers_have_to_make_its_room(pg, postgres_url, hands):
+    async with hands.opened(postgres_url) as other:
+        for number in range(30):
+            gus = hands.guest(f"gus{number}")
+            letters = [hands.letter(gus, room=f"tea {number}", client_id="the same") for _ in range(4)]
+            stores = [pg, other, pg, other]
+            posted = await asyncio.gather(
+                *(store.post_message(each) for store, each in zip(stores, letters, strict=True))
+            )
+            assert sorted(each.duplicate for each in posted) == [False, True, True, True]
+            assert {each.message.seq for each in posted} == {1}
+
+
 async def test_two_last_sessions_that_end_on_two_servers_at_once_set_the_user_offline(pg, postgres_url, hands):
     async with hands.opened(postgres_url) as other:
         for number in range(15):

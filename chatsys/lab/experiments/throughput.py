@@ -22,7 +22,7 @@ from chatsys.lab.servers import ServerProcess
 from chatsys.lab.stage import Stage
 
 OPEN_SENDERS = 64
-SHARES = (0.25, 0.5, 0.75)
+SHARES = (0.2, 0.4, 0.6)
 """Loads of the open loop, as shares of what the same server took in the closed loop just before."""
 
 

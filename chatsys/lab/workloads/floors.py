@@ -69,15 +69,15 @@ async def bare_postgres(connection: asyncpg.Connection[Any], rows: Synthetic) ->
     def draw_user(luck: random.Random) -> int:
         return luck.randrange(rows.users)
 
-    room = UUID(rows.room_id(0))
+    rooms = [UUID(rows.room_id(number)) for number in rows.read_rooms]
     mail = UUID(rows.room_id(len(rows.rooms)))
     author = UUID(rows.user_id(0))
-    page = min(PAGE, int(rows.room_sizes[0]))
+    page = min(PAGE, *(int(rows.room_sizes[number]) for number in rows.read_rooms))
     return {
         NOOP: noop(),
         FIND_BY_ID: operation(FIND_BY_ID, lambda luck: (UUID(rows.user_id(draw_user(luck))),), 1),
         FIND_BY_NAME: operation(FIND_BY_NAME, lambda luck: (rows.username(draw_user(luck)),), 1),
-        RECENT: operation(RECENT, lambda _: (room,), page),
+        RECENT: operation(RECENT, lambda luck: (luck.choice(rooms),), page),
         MARK_READ: operation(MARK_READ, lambda _: next(pairs), 0),
         SEARCH: operation(SEARCH, lambda luck: (f"%{rows.search_text(draw_user(luck))}%",), 1),
         SEND: operation(SEND, lambda _: (uuid4(), author, mail, "sent by the lab"), 0),
@@ -90,7 +90,11 @@ def plain_python(rows: Synthetic) -> Mapping[str, Operation]:
     by_id = {user.user_id: user for user in people}
     by_name = {user.username: user for user in people}
     folded = [(user.username.lower(), user.display_name.lower(), user) for user in people]
-    room = [rows.message(index) for index in reversed(rows.newest(0, int(rows.room_sizes[0])))]
+    rooms = [
+        [rows.message(index) for index in reversed(rows.newest(number, int(rows.room_sizes[number])))]
+        for number in rows.read_rooms
+    ]
+    mail: list[Any] = []
     reads: dict[str, set[str]] = {}
     pairs = _pairs(rows)
 
@@ -103,7 +107,7 @@ def plain_python(rows: Synthetic) -> Mapping[str, Operation]:
     async def find_by_name(name: str) -> Any:
         return by_name.get(name)
 
-    async def recent(_: object) -> Any:
+    async def recent(room: list[Any]) -> Any:
         return room[-PAGE:]
 
     async def mark(pair: tuple[UUID, UUID]) -> Any:
@@ -111,9 +115,9 @@ def plain_python(rows: Synthetic) -> Mapping[str, Operation]:
         readers.add(str(pair[1]))
         return readers
 
-    async def send(_: object) -> Any:
-        room.append(room[0])
-        return room[-1]
+    async def send(message: object) -> Any:
+        mail.append(message)
+        return mail[-1]
 
     def found(_: object, answer: Any) -> None:
         demand(bool(answer), "an answer")
@@ -125,16 +129,16 @@ def plain_python(rows: Synthetic) -> Mapping[str, Operation]:
         NOOP: noop(),
         FIND_BY_ID: Operation(lambda luck: rows.user_id(some(luck)), find_by_id, found),
         FIND_BY_NAME: Operation(lambda luck: rows.username(some(luck)), find_by_name, found),
-        RECENT: Operation(lambda _: None, recent, found),
+        RECENT: Operation(lambda luck: luck.choice(rooms), recent, found),
         MARK_READ: Operation(lambda _: next(pairs), mark, found),
         SEARCH: Operation(lambda luck: rows.search_text(some(luck)), search, found),
-        SEND: Operation(lambda _: None, send, found),
+        SEND: Operation(lambda _: rooms[0][0], send, found),
     }
 
 
 def _pairs(rows: Synthetic) -> Iterator[tuple[UUID, UUID]]:
     """Ids of messages and of users who have not read them."""
-    targets = rows.newest(0, 1_000)
+    targets = rows.newest(rows.marked_rooms[1], 1_000)
     for step in range(1, rows.users):
         for target in targets:
             reader = (rows.sender(target) - step) % rows.users

@@ -68,7 +68,7 @@ def _search(store: Store, rows: Synthetic) -> Operation:
 
 
 def _recent(store: Store, rows: Synthetic) -> Operation:
-    expected = {rows.rooms[number]: set(map(rows.message_id, rows.newest(number, PAGE))) for number in _busy(rows)}
+    expected = {rows.rooms[number]: set(map(rows.message_id, rows.newest(number, PAGE))) for number in rows.read_rooms}
     rooms = list(expected)
 
     async def call(room: str) -> list[Message]:
@@ -83,8 +83,8 @@ def _recent(store: Store, rows: Synthetic) -> Operation:
 
 def _mark_read(store: Store, rows: Synthetic) -> Operation:
     """Each call is a first read: every reader and message are drawn together once."""
-    room = rows.rooms[1 % len(rows.rooms)]
-    targets = rows.newest(1 % len(rows.rooms), _MARKED)
+    number = rows.marked_rooms[0]
+    room, targets = rows.rooms[number], rows.newest(number, _MARKED)
     pairs = _fresh_pairs(rows, targets)
     marked: dict[str, set[str]] = {}
 
@@ -140,11 +140,6 @@ def _send(store: Store, rows: Synthetic) -> Operation:
         return NewMessage(message_id=new_id(), room=SEND_ROOM, who=who, text="sent by the lab", at=_now())
 
     return Operation(draw, call, check, audit)
-
-
-def _busy(rows: Synthetic) -> list[int]:
-    """The ten largest rooms that hold a whole page."""
-    return [number for number in range(min(10, len(rows.rooms))) if rows.room_sizes[number] >= PAGE] or [0]
 
 
 def _now() -> datetime:

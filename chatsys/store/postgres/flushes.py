@@ -23,7 +23,7 @@ from chatsys.model.values import (
 )
 from chatsys.store.postgres import rows
 from chatsys.store.postgres.connections import Connections
-from chatsys.store.postgres.writer import Repeat
+from chatsys.store.postgres.writer import REPEATS, Repeat
 
 InRoom = TypeVar("InRoom", NewMessage, NewSession)
 Outcome = TypeVar("Outcome")
@@ -226,14 +226,18 @@ class Flushes:
         batch: Sequence[InRoom],
         write: Callable[[Sequence[InRoom]], Awaitable[list[Outcome | None]]],
     ) -> list[Any]:
-        """Make rooms and write a batch into them. Its neighbours are stored by now, so it fails alone."""
-        try:
-            await self._write("make_rooms", *_columns(wanted, 3))
-            return await write(batch)
-        except Repeat as repeat:
-            return [repeat.reason] * len(batch)
-        except ChatsysError as error:
-            return [error] * len(batch)
+        """Make rooms and write a batch into them. Its neighbours are stored by now: it is repeated and fails alone."""
+        error: ChatsysError
+        for _ in range(REPEATS):
+            try:
+                await self._write("make_rooms", *_columns(wanted, 3))
+                return await write(batch)
+            except Repeat as repeat:
+                error = repeat.reason
+            except ChatsysError as failure:
+                error = failure
+                break
+        return [error] * len(batch)
 
     async def _stored_before(self, ids: Sequence[str]) -> dict[str, Message]:
         if not ids:

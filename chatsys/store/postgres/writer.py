@@ -21,6 +21,9 @@ Outcome = TypeVar("Outcome")
 BATCH = 512
 """Rows in one flush at most: it bounds the time that a row waits for its neighbours."""
 
+REPEATS = 5
+"""How often a flush is tried that met other servers' writes."""
+
 
 class Repeat(Exception):
     """Raised by a flush that met another server's write halfway: nothing was stored, do it again."""
@@ -103,7 +106,7 @@ class Writer(Generic[Item, Outcome]):
     async def _stored(self, items: Sequence[Item]) -> Sequence[Outcome | BaseException]:
         """The outcomes of a batch, whatever happens; only cancellation of the task itself gets out."""
         error: BaseException
-        for _ in range(5):
+        for _ in range(REPEATS):
             try:
                 return await self._flush(items)
             except Repeat as repeat:
