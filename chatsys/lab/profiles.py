@@ -80,7 +80,7 @@ PROFILES = {
             idle_connections=400,
             stretch=0.3,
             stretches=4,
-            upkeep_messages=10_000,
+            upkeep_messages=20_000,
             upkeep_rounds=3,
         ),
         Profile(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import psycopg
@@ -28,7 +29,7 @@ from chatsys.store.postgres.operations.cleanup import cleanup
 from chatsys.store.postgres.operations.setup import initialise
 
 _SNAPSHOT_USERS = 1_000
-_IMPORTED = ("users", "messages", "message_reads", "message_deliveries")
+_IMPORTED = ("users", "rooms", "messages", "message_deliveries", "message_reads")
 # The reads bring their deliveries along.
 _FILL = """
 INSERT INTO users (username, email, password, display_name, avatar) VALUES ('ann', 'ann@example.org', '', 'Ann', '');
@@ -65,7 +66,7 @@ def adoption(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
 
 
 def importing(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
-    """Bring a snapshot into an empty database; the floor is a COPY of the same rows into bare tables.
+    """Bring a snapshot into an empty database; the floor is a COPY of the same rows into the same empty tables.
 
     The snapshot is that of a memory store with as many messages, each with a receipt. Raises OperatorError if a message
     is missing afterwards.
@@ -78,7 +79,9 @@ def importing(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
                 initialise(url)
                 seconds = _seconds(lambda url: asyncio.run(_take_up(url, file)), url)
                 _expect(_count(url), messages)
-                yield Turn(seconds=seconds, floor_seconds=_copy_seconds(url, _IMPORTED), rows=messages)
+                with scratch_database(server_url) as bare:
+                    initialise(bare)
+                    yield Turn(seconds=seconds, floor_seconds=_copied_seconds(url, bare), rows=messages)
 
 
 def clean_up(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
@@ -126,20 +129,40 @@ def _delete(url: str) -> None:
         connection.execute("VACUUM (ANALYZE) messages, message_reads, message_deliveries")
 
 
-def _copy_seconds(url: str, tables: Sequence[str] = ("messages",)) -> float:
-    with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        rows = {}
-        for table in tables:
-            with cursor.copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
-                rows[table] = b"".join(copy)
-            cursor.execute(f"CREATE TABLE bare_{table} (LIKE {table})")
+def _copy_seconds(url: str) -> float:
+    """Seconds of a COPY of the messages into a table without keys and indexes."""
+    with psycopg.connect(url) as connection:
+        rows = _binary(connection, "messages")
+        connection.execute("CREATE TABLE bare_messages (LIKE messages)")
         connection.commit()
         started = time.monotonic()
-        for table in tables:
-            with cursor.copy(f"COPY bare_{table} FROM STDIN (FORMAT binary)") as copy:
-                copy.write(rows[table])
+        _copy(connection, "bare_messages", rows)
         connection.commit()
         return time.monotonic() - started
+
+
+def _copied_seconds(source: str, target: str) -> float:
+    """Seconds of a COPY of everything that an import brings, as one transaction, into the same tables."""
+    with psycopg.connect(source) as connection:
+        rows = {table: _binary(connection, table) for table in _IMPORTED}
+    with psycopg.connect(target) as connection:
+        connection.execute("DELETE FROM rooms")
+        connection.execute("SET chatsys.bulk = on")  # as in an import: the rows bring their counts along
+        started = time.monotonic()
+        for table, content in rows.items():
+            _copy(connection, table, content)
+        connection.commit()
+        return time.monotonic() - started
+
+
+def _binary(connection: psycopg.Connection[Any], table: str) -> bytes:
+    with connection.cursor().copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
+        return b"".join(copy)
+
+
+def _copy(connection: psycopg.Connection[Any], table: str, content: bytes) -> None:
+    with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
+        copy.write(content)
 
 
 def _run(url: str, text: str) -> None:

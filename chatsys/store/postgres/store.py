@@ -218,7 +218,7 @@ class PostgresStore(Store):
         if not _storable(room):
             return []
         if offset == 0 and limit == _USUAL_PAGE:
-            return rows.messages(await self._connections.fetch("history", room))[::-1]
+            return rows.messages(await self._connections.fetch("history", room))
         return rows.messages(await self._connections.fetch("long_history", room, offset, limit))
 
     async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:

@@ -73,21 +73,31 @@ UNION ALL
 SELECT NULL, NULL, u.user_id::text, u.username, u.display_name, u.avatar FROM users u WHERE u.user_id = ANY ($11::uuid[]);
 
 -- name: history
--- The newest 100 messages, newest first. The page is cut first, along messages_room_id_seq_key, in whose order the rows
--- stay; receipts and senders are looked up for them alone. Receipts of a message come packed in one text, which costs half
--- of what an array does: the ids of those who had it delivered, with a space between them, each after a "!" if it was not
--- read; a guest's id is a tilde and its bytes in hexadecimal. rows.py unpacks them. Nobody is shown what the original backend marked as deleted.
+-- The newest 100 messages, oldest first. The page is cut first, along messages_room_id_seq_key. Then receipts and senders
+-- are looked up for all of it at once: one walk along each index instead of a descent for each message. Receipts of a
+-- message come packed in one text, which costs half of what an array does: the ids of those who had it delivered, with a
+-- space between them, each after a "!" if it was not read; a guest's id is a tilde and its bytes in hexadecimal. rows.py
+-- unpacks them. Nobody is shown what the original backend marked as deleted.
+WITH page AS MATERIALIZED (
+    SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND NOT is_deleted
+    ORDER BY seq DESC LIMIT 100
+)
 SELECT m.message_id::text, m.seq, $1::text, coalesce(m.user_id::text, m.guest_id), coalesce(u.username, m.guest_name),
        coalesce(u.display_name, m.guest_name), u.avatar, m.message_text, m.created_at, m.edited_at,
-       array_to_string(ARRAY(
-           SELECT CASE WHEN d.is_read AND d.user_id IS NOT NULL THEN d.user_id::text ELSE
-                  CASE WHEN d.is_read THEN '' ELSE '!' END
-                  || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END
-           FROM message_deliveries d WHERE d.message_id = m.message_id), ' ')
-FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND NOT is_deleted
-      ORDER BY seq DESC LIMIT 100) m
-LEFT JOIN users u ON u.user_id = m.user_id
-ORDER BY m.seq DESC;
+       coalesce(r.packed, '')
+FROM page m
+LEFT JOIN (
+    SELECT user_id, username, display_name, avatar FROM users WHERE user_id = ANY (ARRAY(SELECT user_id FROM page))
+) u ON u.user_id = m.user_id
+LEFT JOIN (
+    SELECT d.message_id,
+           string_agg(CASE WHEN d.is_read AND d.user_id IS NOT NULL THEN d.user_id::text ELSE
+                      CASE WHEN d.is_read THEN '' ELSE '!' END
+                      || coalesce(d.user_id::text, '~' || encode(convert_to(d.guest_id, 'UTF8'), 'hex')) END, ' ')
+               AS packed
+    FROM message_deliveries d WHERE d.message_id = ANY (ARRAY(SELECT message_id FROM page)) GROUP BY d.message_id
+) r ON r.message_id = m.message_id
+ORDER BY m.seq;
 
 -- name: long_history
 -- plan: custom
