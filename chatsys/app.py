@@ -12,6 +12,7 @@ import gc
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
@@ -348,6 +349,10 @@ def nothing_to_rescue(*_: object) -> None:
 
 @contextlib.contextmanager
 def _on_signal(number: int, handler: Callable[[], None]) -> Iterator[None]:
+    """Within it a signal calls the handler. Only a main thread hears signals; a server in another one goes without."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(number, handler)
     try:

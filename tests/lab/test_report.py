@@ -143,6 +143,15 @@ def test_the_table_has_the_floor_beside_postgresql_and_what_survived(result):
     assert table.rows[-1][:3] == ["Data persistence", "no: 0 of 500 kept", "yes: 500 of 500 kept"]
 
 
+def test_the_index_passes_over_what_a_monitor_recorded(result, samples, tmp_path):
+    record.save(result, samples, tmp_path / "run")
+    (tmp_path / "monitoring").mkdir()
+    (tmp_path / "monitoring" / "result.json").write_text(
+        '{"schema_version": 1, "id": "monitoring-1", "frames": {"wal": {}}}'
+    )
+    assert [found.id for _, found in published(tmp_path)] == [result.id]
+
+
 def test_the_index_lists_every_run_and_draws_only_valid_ones(result, samples, tmp_path):
     for number, valid in enumerate((True, False)):
         result.id = f"01900000-0000-7000-8000-00000000000{number}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from chatsys.lab.record import RESULT, Result, load
 from chatsys.lab.report.page import Page, Part, Table, Text
 from chatsys.lab.report.pictures import Series, lines
@@ -15,6 +17,8 @@ def published(reports: Path) -> list[tuple[Path, Result]]:
     """Every run in a folder below ``reports``, newest first; the same run in two folders appears once."""
     found: dict[str, tuple[Path, Result]] = {}
     for path in sorted(reports.glob(f"*/{RESULT}")):
+        if _is_recording(path):
+            continue
         result = load(path)
         if result.id not in found or path.parent.name != "latest":
             found[result.id] = (path.parent, result)
@@ -33,6 +37,18 @@ def index(reports: Path) -> Page:
     page.add("Runs", Table(header=("Run", "Profile", "Processor", "Commit", "State"), rows=rows, align="lllll"))
     page.add("History of the ratios", *_history([result for _, result in runs if result.valid and not result.partial]))
     return page
+
+
+class _Head(msgspec.Struct):
+    frames: dict[str, msgspec.Raw] = {}
+
+
+def _is_recording(path: Path) -> bool:
+    """Whether the file holds frames of a monitor (see chatsys.analytics) and not a run of the lab."""
+    try:
+        return bool(msgspec.json.decode(path.read_bytes(), type=_Head).frames)
+    except msgspec.DecodeError:  # a damaged run: loading it says so
+        return False
 
 
 def _state(result: Result) -> str:

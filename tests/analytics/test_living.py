@@ -1,0 +1,20 @@
+"""What the notebooks show with LIVE, and what the committed recording of a living chat is made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from chatsys.analytics import Monitor
+from chatsys.analytics.catalogue import QUERIES
+from chatsys.analytics.living import MEMBERS, living_chat
+from chatsys.analytics.recording import record
+
+
+def test_a_living_chat_can_be_watched_and_recorded(tmp_path: Path) -> None:
+    with living_chat() as url, Monitor(url) as monitor:
+        file = record(monitor, tmp_path / "monitoring", seconds=2)
+        assert len(monitor.active_users()) == MEMBERS
+        assert monitor.room_stats()["total_messages"].sum() > 0
+    frames = json.loads(file.read_text())["frames"]
+    assert set(frames) == {*QUERIES, "watch", "diff"}
