@@ -25,6 +25,8 @@ from chatsys.analytics.snapshots import diff
 
 SECONDS = 30.0
 _SAMPLED = {"read_lag": {"messages": 500}, "delivery_lag": {"messages": 500}}
+_PLACES = "file|director|path"
+"""Settings that say where something lies on the machine: nothing for a published file."""
 _LIMITATIONS = (
     "Guests of a simulation talk through the chat's own verbs: there are no sockets, no network and no people.",
     "Chat and database share one machine, and the database is minutes old: it has no bloat and fits in memory.",
@@ -40,6 +42,8 @@ def record(monitor: Monitor, folder: Path, seconds: float = SECONDS) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MonitorWarning)  # kept in attrs
         frames = {name: monitor.frame(name, **_SAMPLED.get(name, {})) for name in QUERIES}
+    settings = frames["settings"]
+    frames["settings"] = settings[~settings["name"].str.contains(_PLACES)]
     created = datetime.now(UTC)
     recorded = {
         "schema_version": SCHEMA_VERSION,
