@@ -47,11 +47,6 @@ class Stage:
         """The rows of the guide's table."""
         return Synthetic(self.profile.users, self.profile.messages, self.seed)
 
-    @property
-    def cpus(self) -> tuple[int | None, int | None]:
-        """Where a server and its client are pinned."""
-        return processors()
-
     def wants(self, *names: str) -> bool:
         """Whether ``--only`` names one of these, or, without it, whether the profile has time for them.
 
@@ -131,7 +126,7 @@ class Stage:
             seed=self.seed,
             url=url,
             synchronous_commit=synchronous_commit,
-            cpu=self.cpus[0],
+            cpu=processors()[0],
         )
         async with contestant(store, opening) as taken:
             yield taken

@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from chatsys.lab.workloads.operation import PAGE
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import NewMessage, Participant, User
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FRESH = 200  # the newest messages of a room that everybody has seen
 READERS = 10
-_PAGE = 100
 _PER_ROOM = 5_000
 _ONE_ROOM = 200  # messages up to which there is but one, so that it holds a page
 _SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwxyz" for vowel in "aeiou"]
@@ -157,7 +157,7 @@ class Synthetic:
     def read_rooms(self) -> list[int]:
         """Large rooms whose pages are read. Nothing is written there: a page has the same receipts all the time."""
         others = [number for number in range(min(12, len(self.rooms))) if number not in self.marked_rooms]
-        return [number for number in others if self.room_sizes[number] >= _PAGE] or [0]
+        return [number for number in others if self.room_sizes[number] >= PAGE] or [0]
 
     def room(self, index: int) -> int:
         """The room of message ``index``: an index into ``rooms``."""

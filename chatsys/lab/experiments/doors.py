@@ -12,6 +12,7 @@ from chatsys.lab import statistics
 from chatsys.lab.contestant import Contestant, contestant
 from chatsys.lab.experiments.table import record_operation
 from chatsys.lab.load import empty_database
+from chatsys.lab.machine import processors
 from chatsys.lab.record import Floor
 from chatsys.lab.runner import closed, interleaved
 from chatsys.lab.servers import ServerProcess, chat_server, start_all, stock_server
@@ -40,7 +41,7 @@ async def perform(stage: Stage) -> None:
     wanted = _wanted(stage)
     if not wanted:
         return
-    server_cpu, client_cpu = stage.cpus
+    server_cpu, client_cpu = processors()
     async with AsyncExitStack() as stack:
         processes = stack.enter_context(ExitStack())
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from chatsys.lab.load import empty_database
-from chatsys.lab.machine import generator_reasons, saturated
+from chatsys.lab.machine import generator_reasons, processors, saturated
 from chatsys.lab.record import Point, Result, Sampled
 from chatsys.lab.scene import Scene, scene
 from chatsys.lab.servers import ServerProcess, chat_server, start_all, stock_server
@@ -44,7 +44,7 @@ class Part(NamedTuple):
 @asynccontextmanager
 async def servers(stage: Stage, *, stock: bool) -> AsyncIterator[Servers]:
     """One server for each store that is wanted, and the stock one."""
-    cpu = stage.cpus[0]
+    cpu = processors()[0]
     starting = {}
     for store in stage.stores:
         url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_realtime")

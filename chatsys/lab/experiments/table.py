@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from chatsys.lab import pgbench, statistics
+from chatsys.lab.machine import processors
 from chatsys.lab.record import Floor, Operation, Ratio
 from chatsys.lab.runner import TakesTurns, closed, interleaved
 from chatsys.lab.stage import Experiment, Stage
@@ -42,7 +43,7 @@ async def perform(stage: Stage) -> None:
             order = closed(profile, name, stage.seed)
             taking: list[TakesTurns] = [*subjects, *floors]
             if "postgresql" in stage.stores and name in pgbench.OPERATIONS:
-                taking.append(pgbench.Pgbench(stage.database(rows), rows, stage.cpus[0]))
+                taking.append(pgbench.Pgbench(stage.database(rows), rows, processors()[0]))
             await interleaved(taking, order, profile.rounds, stage.keep)
         for name in _crowded(stage):
             stage.step(f"{name}, {CROWD} at a time")
