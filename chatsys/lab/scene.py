@@ -13,6 +13,7 @@ import msgspec
 
 from chatsys.errors import OperatorError
 from chatsys.lab.machine import processors
+from chatsys.lab.servers import ServerProcess
 
 _LINE = 256 * 1024 * 1024  # bytes: a turn's raw latencies come on one line
 
@@ -20,14 +21,20 @@ _LINE = 256 * 1024 * 1024  # bytes: a turn's raw latencies come on one line
 class Scene:
     """A crowd that is ready."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, server: ServerProcess) -> None:
         self.name = name
         self.process = process
+        self.server = server
 
     async def turn(self, **order: object) -> dict[str, Any]:
-        """What it measured in its next turn. Raises OperatorError if it failed."""
+        """What it measured in its next turn, and ``server_cpu``: processor seconds of each worker of the server.
+
+        Raises OperatorError if it failed.
+        """
+        before = self.server.cpu_seconds
         await self._say(order)
-        return await self._measurements()
+        found = await self._measurements()
+        return {**found, "server_cpu": (self.server.cpu_seconds - before) / self.server.workers}
 
     async def _say(self, order: dict[str, object]) -> None:
         assert self.process.stdin is not None
@@ -44,8 +51,8 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(name: str, url: str, **parameters: object) -> AsyncIterator[Scene]:
-    """Scene ``name`` of chatsys.lab.crowd against the server at ``url``, ready; its process ends with the block."""
+async def scene(name: str, server: ServerProcess, **parameters: object) -> AsyncIterator[Scene]:
+    """Scene ``name`` of chatsys.lab.crowd against ``server``, ready; its process ends with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -55,12 +62,12 @@ async def scene(name: str, url: str, **parameters: object) -> AsyncIterator[Scen
         limit=_LINE,
         start_new_session=True,
     )
-    crowd = Scene(name, process)
+    crowd = Scene(name, process, server)
     cpu = processors()[1]
     try:
         if cpu is not None:
             os.sched_setaffinity(process.pid, {cpu})
-        await crowd._say({"scene": name, "url": url, **parameters})
+        await crowd._say({"scene": name, "url": server.url, **parameters})
         await crowd._measurements()
         yield crowd
     finally:

@@ -26,11 +26,12 @@ _ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
 
 
 class ServerProcess:
-    """A server that listens at ``url``."""
+    """A server that listens at ``url`` and serves with ``workers`` processes, each of which can fill one processor."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], url: str, workers: int = 1) -> None:
         self.popen = process
         self.url = url
+        self.workers = workers
         self._seen = psutil.Process(process.pid)
 
     @property
@@ -75,7 +76,8 @@ def chat_server(
         Path(folder, "errors").open("w+b") as errors,
         _child(command, known | own | (settings or {}), folder, errors.fileno(), cpu) as process,
     ):
-        yield ServerProcess(process, _announced(process, Path(errors.name)))
+        workers = int((settings or {}).get("CHATSYS_WORKERS", 1))
+        yield ServerProcess(process, _announced(process, Path(errors.name)), workers)
 
 
 @contextmanager

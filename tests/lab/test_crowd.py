@@ -10,6 +10,7 @@ from chatsys.lab.crowd import scenes
 from chatsys.lab.crowd.sending import deliveries
 from chatsys.lab.crowd.sockets import Member, _occurrences, frames
 from chatsys.lab.experiments.playing import believe_latency, believe_rate
+from chatsys.lab.scene import scene
 from chatsys.lab.servers import stock_server
 
 
@@ -60,6 +61,10 @@ def test_an_event_cut_in_two_by_the_network_is_counted_once() -> None:
         member.tail = b""
         counts = [_occurrences(member, piece, b'["receive-message"') for piece in (data[:cut], data[cut:])]
         assert sum(counts) == 2
+    for cut in range(len(data) - 1):
+        member.tail = b""
+        pieces = (data[:cut], data[cut : cut + 1], data[cut + 1 :])
+        assert sum(_occurrences(member, piece, b'["receive-message"') for piece in pieces) == 2
 
 
 def test_deliveries_in_order_are_clean_and_timed_from_their_send() -> None:
@@ -80,15 +85,21 @@ def test_a_lost_a_doubled_and_a_swapped_delivery_are_counted(heard: tuple[int, .
     assert deliveries([member_that_heard(*heard)], [0, 0, 0])[1] == audit
 
 
-EASY = {"generator_cpu": 0.5, "seconds": 1.0, "starts": 100, "late_starts": 0}
+EASY = {"generator_cpu": 0.5, "server_cpu": 0.7, "seconds": 1.0, "starts": 100, "late_starts": 0}
 SATURATED = {**EASY, "generator_cpu": 0.95}
 
 
 @pytest.mark.parametrize(
     ("got", "said"),
-    [(EASY, None), (SATURATED, "was saturated"), ({**EASY, "late_starts": 5}, "missed more than")],
+    [
+        (EASY, None),
+        (SATURATED, "was saturated"),
+        ({**SATURATED, "server_cpu": 0.99}, None),
+        ({**EASY, "late_starts": 5}, "missed more than"),
+    ],
 )
-def test_latencies_of_a_generator_without_processor_to_spare_make_the_run_invalid(result, got, said) -> None:
+def test_latencies_that_the_generator_bounds_make_the_run_invalid(result, got, said) -> None:
+    """A busy generator bounds nothing where the server fills its own processor."""
     believe_latency(result, got, "sends")
     assert result.valid == (said is None)
     assert said is None or said in result.reasons[0]
@@ -121,7 +132,7 @@ def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result
     assert got["lost"] == got["doubled"] == got["swapped"] == 0
     late = [response - service for response, service in zip(got["latency_us"], got["service_us"], strict=True)]
     assert max(late) > 5_000
-    believe_latency(result, got, "arrivals")
+    believe_latency(result, {**got, "server_cpu": 0.0}, "arrivals")
     assert not result.valid
 
 
@@ -134,3 +145,12 @@ def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
     assert all(turn["deliveries"] >= 3 and turn["deliveries"] % 3 == 0 for turn in turns)
     assert all(turn["lost"] == turn["doubled"] == turn["swapped"] == 0 for turn in turns)
     assert msgspec.json.encode(turns)
+
+
+async def test_a_turn_says_what_the_server_used_beside_what_the_generator_used() -> None:
+    with stock_server() as server:
+        async with scene("fanout", server, members=3) as crowd:
+            got = await crowd.turn(seconds=0.3)
+    assert got["deliveries"] > 0
+    assert got["generator_cpu"] > 0
+    assert 0 <= got["server_cpu"] <= 2 * got["seconds"]

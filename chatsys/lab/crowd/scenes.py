@@ -69,7 +69,7 @@ def senders(url: str, *, senders: int, seconds: float, turns: int, text_bytes: i
     with Crowd(url) as crowd:
         rooms = [f"solo-{time.monotonic_ns()}-{number}" for number in range(senders)]
         _join(crowd, rooms)
-        text = {"message": "x" * text_bytes}
+        text = "x" * text_bytes
         total = len(closed_loop(crowd, text, seconds / 5)[0])
         yield {}
         for _ in range(turns):
@@ -100,9 +100,7 @@ def arrivals(url: str, *, senders: int, text_bytes: int = 64) -> Turns:
             forget(crowd.members)
             luck = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
             with effort() as spent:
-                sent, response, service, late = poisson(
-                    crowd, luck, order["rate"], order["seconds"], {"message": "x" * text_bytes}
-                )
+                sent, response, service, late = poisson(crowd, luck, order["rate"], order["seconds"], "x" * text_bytes)
             audit = audited(crowd.members, sent)
             order = yield {
                 "latency_us": response,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import cycle, pairwise
 from typing import Any
 
-from chatsys.lab.crowd.sockets import Crowd, Member
+from chatsys.lab.crowd.sockets import Crowd, Member, event_frame
 
 Result = dict[str, Any]
 Sent = list[tuple[Member, int]]
@@ -45,31 +45,33 @@ def effort() -> Iterator[dict[str, float]]:
 
 def broadcast(crowd: Crowd, sender: Member, text: str, seconds: float, window: int) -> list[int]:
     """Send for ``seconds``, at most ``window`` messages being on their way to somebody; when each left."""
+    frame = _message(text)
     sent: list[int] = []
     got = 0
     everyone = len(crowd.members)
     began = time.monotonic()
     while (at_it := time.monotonic() < began + seconds) or got < len(sent) * everyone:
         while at_it and len(sent) * everyone - got < window * everyone:
-            sent.append(sender.emit("send-message", {"message": text}))
+            sent.append(sender.send(frame))
         got += crowd.pump(0.05, POSTED)
         if time.monotonic() > began + seconds + PATIENCE:
             break
     return sent
 
 
-def closed_loop(crowd: Crowd, text: dict[str, str], seconds: float) -> tuple[Sent, list[float]]:
+def closed_loop(crowd: Crowd, text: str, seconds: float) -> tuple[Sent, list[float]]:
     """Everybody sends as the last echo arrives, for ``seconds``; then the last echoes are waited for.
 
     Every latency counts, so that the slow ones at the end are not left out.
     """
+    frame = _message(text)
     sent: Sent = []
     last: dict[Member, int] = {}
     latencies: list[float] = []
     deadline = time.monotonic_ns() + int(seconds * 1e9)
 
     def send(member: Member) -> None:
-        last[member] = member.emit("send-message", text)
+        last[member] = member.send(frame)
         sent.append((member, last[member]))
 
     def echo(member: Member, _: int) -> None:
@@ -87,9 +89,10 @@ def closed_loop(crowd: Crowd, text: dict[str, str], seconds: float) -> tuple[Sen
 
 
 def poisson(
-    crowd: Crowd, luck: random.Random, rate: float, seconds: float, text: dict[str, str]
+    crowd: Crowd, luck: random.Random, rate: float, seconds: float, text: str
 ) -> tuple[Sent, list[float], list[float], int]:
     """What was sent, response and service times in microseconds, and how many left too late after their moment."""
+    frame = _message(text)
     response: list[float] = []
     service: list[float] = []
     waiting: defaultdict[Member, deque[tuple[float, int]]] = defaultdict(deque)
@@ -110,7 +113,7 @@ def poisson(
         while (early := moment - time.monotonic_ns()) > 0:
             crowd.pump(early / 1e9, POSTED, echo)
         member = next(turn)
-        left = member.emit("send-message", text)
+        left = member.send(frame)
         sent.append((member, left))
         waiting[member].append((moment, left))
         late += left - moment > LATE_NS
@@ -125,7 +128,7 @@ def steady(  # noqa: PLR0917 - all of them say what the traffic is
 ) -> Result:
     """The first of ``room`` sends at intended times; latencies at ``heard``, and how many left too late."""
     forget(crowd.members)
-    text = {"message": "x" * text_bytes}
+    frame = _message("x" * text_bytes)
     start = time.monotonic_ns() + 50_000_000
     intended = [start + int(number * 1e9 / rate) for number in range(int(rate * seconds))]
     late = 0
@@ -133,10 +136,15 @@ def steady(  # noqa: PLR0917 - all of them say what the traffic is
         for moment in intended:
             while (left := moment - time.monotonic_ns()) > 0:
                 crowd.pump(left / 1e9, POSTED)
-            late += room[0].emit("send-message", text) - moment > LATE_NS
+            late += room[0].send(frame) - moment > LATE_NS
         crowd.pump_until(lambda: all(member.count >= len(intended) for member in room), PATIENCE, POSTED)
     latencies, audit = deliveries(heard, intended)
     return {"latency_us": latencies, "starts": len(intended), "late_starts": late, **spent, **audit}
+
+
+def _message(text: str) -> bytes:
+    """The frame of a message: it is the same all the time, and made once."""
+    return event_frame("send-message", {"message": text})
 
 
 def audited(members: Iterable[Member], sent: Sent) -> dict[str, int]:

@@ -40,11 +40,11 @@ async def idle(stage: Stage, taking: Servers) -> None:
     for name, server in taking.items():
         stage.step(f"idle connections on {name}")
         costs = []
-        async with scene("fanout", server.url, members=2):
+        async with scene("fanout", server, members=2):
             pass  # brings the code and the buffers that any traffic needs
-        async with scene("idle", server.url, connections=stage.profile.idle_connections) as first:
+        async with scene("idle", server, connections=stage.profile.idle_connections) as first:
             await first.turn()
-            async with scene("idle", server.url, connections=step) as crowd:
+            async with scene("idle", server, connections=step) as crowd:
                 for number in range(1, stage.profile.stretches + 1):
                     before = server.resident_bytes
                     got = await crowd.turn()
@@ -62,8 +62,8 @@ async def fairness(stage: Stage, taking: Servers) -> None:
     stage.step(f"fairness on {name}")
     tails = defaultdict[int, list[float]](list)
     async with (
-        scene("probe", server.url, rate=_PROBE_RATE) as small,
-        scene("burst", server.url, members=big, rate=_BURST_RATE) as room,
+        scene("probe", server, rate=_PROBE_RATE) as small,
+        scene("burst", server, members=big, rate=_BURST_RATE) as room,
     ):
         for number, members in line(stage, (0, big)):
             noise = asyncio.create_task(room.turn(seconds=seconds + 0.3)) if members else None
@@ -84,7 +84,7 @@ async def slow_reader(stage: Stage, taking: Servers) -> None:
     stage.step(f"a slow reader on {name}")
     tails = defaultdict[int, list[float]](list)
     grown = defaultdict[int, list[float]](list)
-    async with scene("slow_reader", server.url, members=10, rate=1_000_000 / _TEXT, text_bytes=_TEXT) as crowd:
+    async with scene("slow_reader", server, members=10, rate=1_000_000 / _TEXT, text_bytes=_TEXT) as crowd:
         await crowd.turn(stuck=False, seconds=_WARM_UP)
         for number, stuck in line(stage, (0, 1))[: 2 * _SLOW_ROUNDS]:
             async with _highest(server) as peak:
@@ -125,7 +125,7 @@ async def storm(stage: Stage, taking: Servers) -> None:
     for members in (big // 2, big):
         stage.step(f"{members} join on {name}")
         sent, settled = [], []
-        async with scene("storm", server.url, members=members, seconds=_STORM_SECONDS) as crowd:
+        async with scene("storm", server, members=members, seconds=_STORM_SECONDS) as crowd:
             for number in range(_STORMS):
                 if number:
                     await crowd.turn()  # a new crowd connects

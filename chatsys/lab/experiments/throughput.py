@@ -98,7 +98,7 @@ async def arrivals(stage: Stage, taking: Servers) -> None:
 async def _capacity(stage: Stage, name: str, server: ServerProcess) -> float:
     """Messages a second of as many senders in a closed loop: one turn, to size the open one."""
     parameters = {"senders": OPEN_SENDERS, "seconds": stage.profile.stretch, "turns": 1}
-    async with scene("senders", server.url, **parameters) as crowd:
+    async with scene("senders", server, **parameters) as crowd:
         got = await crowd.turn()
         believe_latency(stage.result, got, f"{OPEN_SENDERS} senders on {name}")
         return float(got["throughput_per_second"])
