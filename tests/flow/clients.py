@@ -41,29 +41,49 @@ class Client:
         self.url = url
         self.transports = transports
         connector = aiohttp.TCPConnector(local_addr=(address, 0) if address else None)
-        self._http = aiohttp.ClientSession(connector=connector)  # closed by us, however the connection ends
-        self.sio = socketio.AsyncClient(reconnection=False, http_session=self._http)
+        self._responses: list[aiohttp.ClientResponse] = []
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(self._remember)
+        self._http = aiohttp.ClientSession(connector=connector, trace_configs=[trace])
+        self.sio = socketio.AsyncClient(reconnection=False, http_session=self._http, request_timeout=WAIT)
         self.diary: list[tuple[str, Any]] = []
         self._arrived = asyncio.Event()
         self.sio.on("*", self._write_down)
 
     async def __aenter__(self) -> Self:
-        await self.sio.connect(self.url, transports=self.transports)
+        try:
+            await self.sio.connect(self.url, transports=self.transports, wait_timeout=WAIT)
+        except BaseException:
+            await self._close()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.sio.disconnect()
-        await self.sio.shutdown()
+        try:
+            await self.sio.disconnect()
+            await self.sio.shutdown()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        """Give back what the libraries keep: engineio its tasks, and aiohttp the response of a lost WebSocket.
+
+        A connection that an open response holds is not closed with its session. It complains when it is collected as
+        garbage, which may be in the midst of another test.
+        """
         engine = self.sio.eio
         tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=1)  # one that is cancelled in a request leaks the request's connection
-        for task in tasks:  # the library leaves them when the server closed the connection
+        for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for response in self._responses:
+            response.close()
         await self._http.close()
+
+    async def _remember(self, _session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
+        self._responses.append(end.response)
 
     @property
     def socket_id(self) -> str:

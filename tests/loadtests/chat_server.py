@@ -99,18 +99,21 @@ class Chat:
     async def push_if_last(self, room: str, message: dict[str, Any]) -> None:
         """The last message of a run has no successor that would bring it along."""
         await asyncio.sleep(2)
-        if self.held.get(room) is message:
-            del self.held[room]
-            await self.push(room, message, False)
+        async with self.turn:
+            if self.held.get(room) is message:
+                del self.held[room]
+                await self.push(room, message, False)
 
     async def leave(self, sid: str, _payload: object = None) -> dict[str, Any]:
-        """Leave the room."""
-        self.gone_from(sid)
+        """Leave the room; no push that is under way comes after the acknowledgement."""
+        async with self.turn:
+            self.gone_from(sid)
         return {"success": True}
 
     async def gone(self, sid: str, _reason: object = None) -> None:
-        """The connection ended."""
-        self.gone_from(sid)
+        """The connection ended; a join that is under way is over first."""
+        async with self.turn:
+            self.gone_from(sid)
 
     def gone_from(self, sid: str) -> None:
         """Forget where this socket was."""
