@@ -9,7 +9,7 @@ runner          the turns interleaved, warm-up left out
 workloads       the operations of the guide's table, each checks its own effect
 floors          the same work with nothing of chatsys around it
 experiments     growth, durability, servers killed, fan-out, senders …
-statistics      percentiles, bootstrap intervals, rank test, fitted exponents
+statistics      percentiles, intervals over rounds, rank test, fitted exponents
 machine         what the run ran on, and whether it was quiet enough to be believed
 record          result.json and the samples beside it
 claims          the guide's promises, and the rules that judge them

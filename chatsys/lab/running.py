@@ -31,6 +31,7 @@ LIMITATIONS = (
     "Synthetic rows and uniformly drawn keys: real chats are more skewed, and caches then hit more often.",
     "Everything fits in memory: reads from disk are not part of the latencies.",
     "Calls at store depth have no door before them: a client sees the http and socket depths.",
+    "Intervals count the rounds of this run: what a process draws once (hash seed, place in memory) is not in them.",
     "A closed loop measures whichever of server and load generator fills its processor. A turn counts as the server's"
     " where the generator used at most 90 % of its own, or the server at least 90 %; with one or few senders neither"
     " does, and what the generator takes to answer is part of the rate.",

@@ -1,8 +1,9 @@
 """What the samples say: percentiles, bootstrap intervals, a rank test, fitted exponents. All times in microseconds.
 
-Samples come in rounds. Calls within a round share its luck, so intervals are made by resampling rounds, and the
-median within each chosen round (a two-stage bootstrap; Davison and Hinkley 1997, §3.8). Where a round gives a single
-figure (a rate, a tail), the interval is Student's over the rounds.
+Samples come in rounds. Calls within a round share its luck, so it is rounds that count, not calls: each gives one
+figure (a median, a rate, a tail, the ratio of two that took turns), and the interval is Student's over those figures.
+With so few of them a bootstrap would be too narrow: the widest interval that it can make of 4 rounds covers the truth
+in 87 of 100 runs. Only a single round is resampled.
 """
 
 from __future__ import annotations
@@ -63,33 +64,26 @@ def pooled(rounds: Rounds) -> Samples:
 
 
 def summary(rounds: Rounds, seed: int) -> Summary:
-    """The figures of one distribution; at least one sample."""
+    """The figures of one distribution; at least one sample. The interval stands around the median of all samples."""
     samples = pooled(rounds)
-    p50, p95, p99 = np.quantile(samples, (0.5, 0.95, 0.99))
-    return Summary(
-        n=len(samples),
-        p50_us=float(p50),
-        p95_us=float(p95),
-        p99_us=float(p99),
-        max_us=float(samples.max()),
-        interval=_interval(_resampled_medians(rounds, np.random.default_rng(seed))),
-    )
+    p50, p95, p99 = (float(value) for value in np.quantile(samples, (0.5, 0.95, 0.99)))
+    if len(rounds) == 1:
+        interval = _interval(_resampled_medians(samples, np.random.default_rng(seed)))
+    else:
+        middle, within = of_rounds(_medians(rounds))
+        assert within is not None
+        interval = Interval(within.low * p50 / middle, within.high * p50 / middle)
+    return Summary(n=len(samples), p50_us=p50, p95_us=p95, p99_us=p99, max_us=float(samples.max()), interval=interval)
 
 
 def ratio(numerator: Rounds, denominator: Rounds, seed: int) -> tuple[float, Interval]:
-    """The ratio of two medians over rounds of the medians within them, and its interval.
-
-    Rounds of equal number took turns, so they are resampled in pairs.
-    """
-    generator = np.random.default_rng(seed)
-    middles = [float(np.median([np.median(samples) for samples in rounds])) for rounds in (numerator, denominator)]
-    value = middles[0] / middles[1]
-    chosen = None
-    if len(numerator) == len(denominator):
-        chosen = generator.integers(0, len(numerator), size=(RESAMPLES, len(numerator)))
-    above = _resampled_medians(numerator, generator, chosen)
-    below = _resampled_medians(denominator, generator, chosen)
-    return value, _interval(above / below)
+    """The ratio of the medians of two that took turns, round by round, and its interval as :func:`of_rounds`."""
+    value, interval = ratio_of_rounds(_medians(numerator), _medians(denominator))
+    if interval is None:
+        generator = np.random.default_rng(seed)
+        above, below = (_resampled_medians(pooled(rounds), generator) for rounds in (numerator, denominator))
+        interval = _interval(above / below)
+    return value, interval
 
 
 def of_rounds(values: Sequence[float], *, geometric: bool = True) -> tuple[float, Interval | None]:
@@ -138,25 +132,20 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> Slope:
     return Slope(exponent=exponent, interval=Interval(exponent - reach, exponent + reach))
 
 
-def _resampled_medians(
-    rounds: Rounds, generator: np.random.Generator, chosen: npt.NDArray[np.int64] | None = None
-) -> Samples:
-    """RESAMPLES medians: the median over chosen rounds of each one's median in a resample.
+def _medians(rounds: Rounds) -> list[float]:
+    return [float(np.median(samples)) for samples in rounds]
+
+
+def _resampled_medians(samples: Samples, generator: np.random.Generator) -> Samples:
+    """The medians of RESAMPLES resamples.
 
     The median of n draws with replacement from n sorted values is the value at rank ceil(n * B), where B, the middle
     order statistic of n uniform variates, has a beta distribution: no resample needs to be made.
     """
-    if chosen is None:
-        chosen = generator.integers(0, len(rounds), size=(RESAMPLES, len(rounds)))
-    ordered = [np.sort(samples) for samples in rounds]
-    medians = np.empty(chosen.shape)
-    for number, samples in enumerate(ordered):
-        where = chosen == number
-        n = len(samples)
-        middle = (n + 1) / 2
-        ranks = np.ceil(n * generator.beta(middle, n + 1 - middle, size=int(where.sum()))).astype(int) - 1
-        medians[where] = samples[np.clip(ranks, 0, n - 1)]
-    return np.asarray(np.median(medians, axis=1))
+    n = len(samples)
+    middle = (n + 1) / 2
+    ranks = np.ceil(n * generator.beta(middle, n + 1 - middle, size=RESAMPLES)).astype(int) - 1
+    return np.asarray(np.sort(samples)[np.clip(ranks, 0, n - 1)])
 
 
 def _interval(values: Samples) -> Interval:

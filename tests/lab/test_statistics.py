@@ -17,20 +17,40 @@ def test_percentiles_are_those_of_all_rounds_together():
     assert figures.p99_us == pytest.approx(99.01)
 
 
-def test_the_same_seed_gives_the_same_interval():
-    rounds = [np.random.default_rng(number).lognormal(1, 0.5, 300) for number in range(8)]
-    assert statistics.summary(rounds, seed=3).interval == statistics.summary(rounds, seed=3).interval
+def test_the_same_seed_gives_the_same_interval_of_a_single_round():
+    alone = [np.random.default_rng(1).lognormal(1, 0.5, 300)]
+    assert statistics.summary(alone, seed=3).interval == statistics.summary(alone, seed=3).interval
+    assert statistics.ratio(alone, alone, seed=3) == statistics.ratio(alone, alone, seed=3)
 
 
-def test_the_interval_of_the_median_covers_the_true_median_about_as_often_as_it_says():
-    """With 100 experiments and 95 %, fewer than 85 hits would happen once in 10,000 times."""
+def rounds_with_luck(generator, number, middle):
+    """Rounds of 60 calls: each round has its own luck of 10 %, and within it calls differ by 30 %."""
+    return [generator.lognormal(np.log(middle) + generator.normal(0, 0.1), 0.3, 60) for _ in range(number)]
+
+
+@pytest.mark.parametrize("number", [2, 4, 5, 8, 10])
+def test_intervals_cover_the_truth_as_often_as_they_say_when_rounds_have_a_luck_of_their_own(number):
+    """Of 1,000 experiments at 95 %, fewer than 922 or more than 975 hits would happen once in 10,000 times."""
+    generator = np.random.default_rng(number)
+    of_median = of_ratio = 0
+    for seed in range(1_000):
+        above, below = (rounds_with_luck(generator, number, middle) for middle in (300, 100))
+        interval = statistics.summary(above, seed).interval
+        of_median += interval.low <= 300 <= interval.high
+        _, interval = statistics.ratio(above, below, seed)
+        of_ratio += interval.low <= 3 <= interval.high
+    assert 922 <= of_median <= 975
+    assert 922 <= of_ratio <= 975
+
+
+def test_the_interval_of_a_single_round_covers_its_median_about_as_often_as_it_says():
+    """With 300 experiments and 95 %, fewer than 265 hits would happen once in 10,000 times."""
     generator = np.random.default_rng(5)
     hits = 0
-    for number in range(100):
-        rounds = [generator.normal(100, 10, 80) for _ in range(10)]
-        interval = statistics.summary(rounds, seed=number).interval
+    for number in range(300):
+        interval = statistics.summary([generator.normal(100, 10, 80)], seed=number).interval
         hits += interval.low <= 100 <= interval.high
-    assert hits >= 85
+    assert hits >= 265
 
 
 def test_rounds_that_differ_widen_the_interval():
