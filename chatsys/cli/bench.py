@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from chatsys.errors import OperatorError
 from chatsys.settings import read_settings
 
 app = typer.Typer(help="Measure memory against PostgreSQL, and compare runs.", invoke_without_command=True)
@@ -108,6 +109,9 @@ def list_runs(
         (str(folder), result.created_at, result.profile, "valid" if result.valid else "INVALID", result.id)
         for folder, result in published(reports)
     ]
+    if not rows:
+        typer.echo(f"There are no runs in {reports}: `chatsys bench` makes one, `--reports DIR` looks elsewhere.")
+        return
     Console().print(Table(header=("Folder", "Began", "Profile", "State", "Id"), rows=rows, align="lllll").rich())
 
 
@@ -191,6 +195,8 @@ def index(reports: Annotated[Path, typer.Argument(help="The folder of published 
     """Write the index of the published runs, with the history of their ratios."""
     from chatsys.lab.report.index import index as page
 
+    if not reports.is_dir():
+        raise OperatorError(f"There is no folder {reports}.", hint="`chatsys bench` makes reports/latest.")
     page(reports).write(reports)
     Console().print(f"Index: {reports / 'index.html'}", soft_wrap=True)
 

@@ -18,6 +18,7 @@ from chatsys.store.postgres.admin import connected, create_database, upgrade
 
 Report = Callable[[str], None]
 _CHUNK = 2_000  # rows in one write of COPY
+_BY_FILE = 100_000  # messages from which on copying files and two checkpoints take less than writing all pages as WAL
 _LOADED = "chatsys lab: loaded"
 _RUN_LOCK = 0x636861746C6162  # "chatlab"
 
@@ -50,7 +51,8 @@ def database_with(server_url: str, name: str, rows: Synthetic, report: Report) -
             _load(with_database(server_url, template), rows)
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(template), _LOADED))
         drop_database(connection, name)
-        strategy = sql.SQL(" STRATEGY file_copy" if connection.info.server_version >= 150000 else "")
+        by_file = rows.messages > _BY_FILE and connection.info.server_version >= 150000
+        strategy = sql.SQL(" STRATEGY file_copy" if by_file else "")
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}{}").format(sql.Identifier(name), sql.Identifier(template), strategy)
         )

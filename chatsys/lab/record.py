@@ -217,7 +217,8 @@ def load(path: Path) -> Result:
         content = file.read_bytes()
     except OSError as error:
         raise OperatorError(
-            f"No run at {path}: {error.strerror}.", hint="`chatsys bench list` shows the runs there are."
+            f"No run at {path}: {error.strerror}.",
+            hint="`chatsys bench list` shows the runs there are, and `chatsys bench` makes one.",
         ) from error
     try:
         version = msgspec.json.decode(content, type=_Version).schema_version
@@ -228,7 +229,10 @@ def load(path: Path) -> Result:
             )
         return msgspec.json.decode(content, type=Result)
     except msgspec.DecodeError as error:
-        raise OperatorError(f"{file} is not a record of a run: {error}.", hint="Run `chatsys bench` again.") from error
+        raise OperatorError(
+            f"{file} is not the record of a benchmark run: {error}.",
+            hint="`chatsys bench list` shows the runs there are.",
+        ) from error
 
 
 def load_samples(folder: Path) -> list[Sampled]:

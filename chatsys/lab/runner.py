@@ -14,6 +14,7 @@ from chatsys.lab.turns import Order, Turn
 
 WARM_UP_CALLS, WARM_UP_SECONDS = 100, 0.5
 """The warm-up ends after so many calls or so long: a copied database begins with nothing in its buffers."""
+_CROWDED = 8  # times as many calls in a turn of many at a time, each of which waits for the others
 
 
 class TakesTurns(Protocol):
@@ -65,7 +66,7 @@ def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1) ->
         operation=operation,
         seconds=profile.turn,
         least=max(profile.least_calls, concurrency),
-        most=profile.most_calls * concurrency,
+        most=profile.most_calls * min(concurrency, _CROWDED),
         concurrency=concurrency,
         seed=seed,
     )

@@ -118,7 +118,7 @@ def burst(url: str, *, members: int, rate: float, text_bytes: int = 64) -> Turns
         _join(crowd, [f"burst-{time.monotonic_ns()}"] * members)
         order = yield {}
         while True:
-            order = yield steady(crowd, crowd.members, crowd.members, rate, order["seconds"], text_bytes)
+            order = yield steady(crowd, crowd.members, crowd.members, rate, order["seconds"], "x" * text_bytes)
 
 
 def probe(url: str, *, rate: float, text_bytes: int = 64) -> Turns:
@@ -127,10 +127,10 @@ def probe(url: str, *, rate: float, text_bytes: int = 64) -> Turns:
         _join(crowd, [f"probe-{time.monotonic_ns()}"] * 2)
         order = yield {}
         while True:
-            order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], text_bytes)
+            order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
 
 
-def slow_reader(url: str, *, members: int, rate: float, text_bytes: int) -> Turns:
+def slow_reader(url: str, *, members: int, rate: float, text: str) -> Turns:
     """A room under steady traffic; in a turn that is ``stuck``, one more member joins and stops reading."""
     with Crowd(url) as crowd:
         room = f"slow-{time.monotonic_ns()}"
@@ -143,7 +143,7 @@ def slow_reader(url: str, *, members: int, rate: float, text_bytes: int) -> Turn
                 _ask_to_join(stuck, room, members)
                 crowd.pump_until(lambda: False, _SETTLED)
                 crowd.pause(stuck)
-            got = steady(crowd, reading, reading, rate, order["seconds"], text_bytes)
+            got = steady(crowd, reading, reading, rate, order["seconds"], text)
             if order["stuck"]:
                 got["disconnected"] = _was_cut_off(stuck)
                 crowd.dismiss(stuck)

@@ -124,11 +124,11 @@ def poisson(
 
 
 def steady(  # noqa: PLR0917 - all of them say what the traffic is
-    crowd: Crowd, room: Sequence[Member], heard: Sequence[Member], rate: float, seconds: float, text_bytes: int
+    crowd: Crowd, room: Sequence[Member], heard: Sequence[Member], rate: float, seconds: float, text: str
 ) -> Result:
     """The first of ``room`` sends at intended times; latencies at ``heard``, and how many left too late."""
     forget(crowd.members)
-    frame = _message("x" * text_bytes)
+    frame = _message(text)
     start = time.monotonic_ns() + 50_000_000
     intended = [start + int(number * 1e9 / rate) for number in range(int(rate * seconds))]
     late = 0

@@ -13,7 +13,6 @@ from chatsys.lab.workloads.operation import SEND
 
 NAME = "durability"
 _CALLERS = 64
-_ROUNDS = 4
 _ROWS = 1_000
 ALONE = "one commit a message"
 
@@ -34,7 +33,7 @@ async def perform(stage: Stage) -> None:
             ],
         )
         rates: dict[str, list[float]] = {rung.store: [] for rung in rungs}
-        for number in range(_ROUNDS):
+        for number in range(stage.profile.stretches):
             stage.step(f"durability, round {number + 1}")
             for rung in rungs if number % 2 == 0 else rungs[::-1]:
                 callers = 1 if rung.store == ALONE else _CALLERS
@@ -47,4 +46,4 @@ async def perform(stage: Stage) -> None:
         point(stage, NAME, name, _CALLERS, "messages/s", values, "1/s")
 
 
-EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda _: _ROUNDS, perform=perform)
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda stage: stage.profile.stretches, perform=perform)

@@ -67,11 +67,11 @@ async def crowds(name: str, taking: Servers, **parameters: object) -> AsyncItera
         }
 
 
-def line(stage: Stage, subjects: Sequence[T]) -> list[tuple[int, T]]:
-    """Who takes a turn in which round: A B C, C B A, …"""
+def line(stage: Stage, subjects: Sequence[T], rounds: int | None = None) -> list[tuple[int, T]]:
+    """Who takes a turn in which round: A B C, C B A, …; as many rounds as the profile's stretches, or ``rounds``."""
     return [
         (number, subject)
-        for number in range(stage.profile.stretches)
+        for number in range(rounds or stage.profile.stretches)
         for subject in (subjects if number % 2 == 0 else subjects[::-1])
     ]
 

@@ -21,10 +21,12 @@ from chatsys.settings import Settings
 
 _PROBE_RATE = 200  # messages a second in the small room
 _BURST_RATE = 20
-_TEXT = 10_000  # bytes of a message to slow readers
-_SLOW_SECONDS, _SLOW_ROUNDS = 6.0, 2  # of 1 MB/s: more than the budget and what the kernel keeps for a connection
-_QUIET_SECONDS = 2.0
-_WARM_UP = 1.0  # seconds: buffers of this size are made
+_TEXT = "ж" * 10_000  # to slow readers: the most characters that a message may have, two bytes each
+_SLOW_RATE = 250  # messages a second, 5 MB/s for each member
+_SLOW_SECONDS = 1.2  # 6 MB: more than the budget and what the kernel keeps for a connection
+_SLOW_ROUNDS = 6
+_OTHERS = 6  # members who read
+_WARM_UP = 0.5  # seconds: buffers of this size are made
 _BUDGET = Settings().send_buffer_bytes
 _STORM_SECONDS, _STORMS = 2, 2
 TAIL, OTHERS, CUT_OFF = "p99 of a small room", "p99 of the others", "memory that it costs, in budgets"
@@ -79,16 +81,16 @@ async def fairness(stage: Stage, taking: Servers) -> None:
 
 
 async def slow_reader(stage: Stage, taking: Servers) -> None:
-    """A room under 1 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
+    """A room under 5 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
     name, server = list(taking.items())[-1]
     stage.step(f"a slow reader on {name}")
     tails = defaultdict[int, list[float]](list)
     grown = defaultdict[int, list[float]](list)
-    async with scene("slow_reader", server, members=10, rate=1_000_000 / _TEXT, text_bytes=_TEXT) as crowd:
+    async with scene("slow_reader", server, members=_OTHERS, rate=_SLOW_RATE, text=_TEXT) as crowd:
         await crowd.turn(stuck=False, seconds=_WARM_UP)
-        for number, stuck in line(stage, (0, 1))[: 2 * _SLOW_ROUNDS]:
+        for number, stuck in line(stage, (0, 1), max(_SLOW_ROUNDS, stage.profile.stretches)):
             async with _highest(server) as peak:
-                got = await crowd.turn(stuck=bool(stuck), seconds=_SLOW_SECONDS if stuck else _QUIET_SECONDS)
+                got = await crowd.turn(stuck=bool(stuck), seconds=_SLOW_SECONDS)
             believe_latency(stage.result, got, f"a slow reader on {name}")
             if stuck and not got["disconnected"]:
                 stage.result.limited("The slow reader was not cut off: the kernel's buffers took all that it was sent.")
