@@ -67,7 +67,9 @@ class Accounts:
         if lacking <= 0:
             return
         log.info("Registering %d accounts; the server spends a bcrypt hash on each ...", lacking)
-        for n, account in enumerate(Pool(_AT_ONCE).imap_unordered(self._register, range(lacking)), 1):
+        for n, account in enumerate(Pool(_AT_ONCE).imap_unordered(self._tried, range(lacking)), 1):
+            if isinstance(account, RestError):
+                raise account
             self._accounts.append(account)
             if n % _SAID_EVERY == 0:
                 log.info("%d of %d accounts registered", n, lacking)
@@ -97,9 +99,17 @@ class Accounts:
         verified, _, _ = self._rest.request("GET", "/api/auth/verify", token=last.token)
         return known.accounts if status == verified == 200 else []
 
+    def _tried(self, number: int) -> Account | RestError:
+        """A new account, or the error as a value: a greenlet that raises prints a traceback."""
+        try:
+            return self._register(number)
+        except RestError as error:
+            return error
+
     def _register(self, _number: int) -> Account:
         username = f"load_{secrets.token_hex(8)}"
         status, content, _ = self._rest.request("POST", "/api/auth/register", fields(username))
         if status != 201:
-            raise RestError(f"POST /api/auth/register answered {status} {content[:200].decode('utf-8', 'replace')}")
+            said = " ".join(content[:120].decode("utf-8", "replace").split())
+            raise RestError(f"POST /api/auth/register answered {status} {said}; is {self._host} a chatsys server?")
         return registered(username, content)

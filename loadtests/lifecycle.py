@@ -10,17 +10,16 @@ import gc
 import logging
 import os
 import secrets
+import signal
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gevent
 import msgspec
 import psutil
-from gevent import socket
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -32,6 +31,7 @@ from loadtests.accounts import Accounts
 from loadtests.audit import Audit, audit
 from loadtests.handover import Handover, drain, together, wait_until
 from loadtests.personas import DEFAULT_HOST, ChatUser
+from loadtests.refusals import STARTED_IN, end_with_parent, explain, nobody_listens, page_impossible, unusable
 from loadtests.rest import Rest, RestError
 from loadtests.run import NEVER, RUN
 from loadtests.socketio_user import FIGURES
@@ -56,6 +56,8 @@ READY, STOP, STOPPED, DRAINED, BOOKS = "load_ready", "load_stop", "load_stopped"
 def add_options(parser: LocustArgumentParser) -> None:
     """The options of ``locust -f loadtests/chat.py``, beside Locust's own."""
     parser.set_defaults(spawn_rate=shapes.SPAWN_RATE)
+    sys.excepthook = explain
+    gevent.spawn(end_with_parent)
     group = parser.add_argument_group("Chat load")
     group.add_argument(
         "--scenario", choices=shapes.SCENARIOS, default="steady", help="How many users there are at each moment"
@@ -88,29 +90,17 @@ def add_options(parser: LocustArgumentParser) -> None:
     group.add_argument("--out", default="", help="Folder for samples.jsonl and locust.json")
 
 
-def nobody_listens(host: str) -> str | None:
-    """One sentence if ``host`` is no address or nothing listens there; None if something does."""
-    url = urlsplit(host)
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        return f"{host} is not an address: give --host http://name:port."
-    try:
-        port = url.port or (443 if url.scheme == "https" else 80)
-        socket.create_connection((url.hostname, port), timeout=5).close()
-    except (OSError, ValueError) as error:
-        return f"Nothing listens at {host} ({error}): start the server with `chatsys serve`, or give another --host."
-    return None
-
-
 @events.init.add_listener
-def on_init(environment: Environment, runner: Any, **_: Any) -> None:
-    """Refuse to start against nothing; tie this run to its runner."""
+def on_init(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None:
+    """Refuse to start with what can't work; tie this run to its runner."""
     options = environment.parsed_options
     if not isinstance(runner, WorkerRunner):
-        complaint = nobody_listens(environment.host or DEFAULT_HOST)
-        if complaint and (options.headless or options.autostart):
-            sys.exit(complaint)
-        if complaint:
-            log.warning(complaint)
+        complaint = unusable(options) or (page_impossible(web_ui.host, web_ui.port) if web_ui else None)
+        absent = nobody_listens(environment.host or DEFAULT_HOST)
+        if complaint or (absent and (options.headless or options.autostart)):
+            sys.exit(complaint or absent)
+        if absent:
+            log.warning(absent)
     environment.stop_timeout = environment.stop_timeout or GRACE
     Lifecycle(environment).attach()
 
@@ -131,6 +121,7 @@ class Lifecycle:
         self._silent: list[str] = []
         self._workers: set[str] = set()
         self._concluded = True
+        self._interrupted = False
         self._used = (time.process_time(), time.monotonic())
 
     @property
@@ -159,6 +150,7 @@ class Lifecycle:
         if self.is_worker:
             self.runner.register_message(STOP, self.on_stop_message, concurrent=True)
             self.runner.register_message(DRAINED, self.on_drain_message, concurrent=True)
+            signal.signal(signal.SIGINT, self.on_interrupt)
         if self.is_master:
             self.runner.register_message(READY, self.on_ready_message)
             self.runner.register_message(STOPPED, self.on_stopped_message)
@@ -190,8 +182,19 @@ class Lifecycle:
             self._workers = set(self.runner.clients)
         if not self.is_worker:
             self._spawn(self._keep_sampling, Path(options.out) if options.out else None)
-        if not self.is_master:
+        complaint = unusable(options)  # the page's form may have changed them
+        if complaint and not self.is_worker:
+            self._give_up(complaint)
+        elif not self.is_master:
             self._prepare_users(options)
+
+    def _give_up(self, why: str) -> None:
+        """End a run that can't begin."""
+        log.error(why)
+        self.environment.process_exit_code = 1
+        RUN.hopeless = True
+        if self.is_worker:
+            gevent.spawn(self.runner.quit)
 
     def _prepare_users(self, options: Any) -> None:
         path = Path(options.accounts)
@@ -200,9 +203,7 @@ class Lifecycle:
         try:
             RUN.accounts.prepare(-(-RUN.users // workers))
         except (RestError, msgspec.DecodeError) as error:
-            log.error("No accounts: %s", error)
-            self.environment.process_exit_code = 1
-            gevent.spawn(self.runner.quit)
+            self._give_up(f"No accounts: {error}")
             return
         if RUN.open_loop:
             for user_class in self.environment.user_classes:
@@ -307,10 +308,10 @@ class Lifecycle:
         workers = set(self.runner.clients)
         for client in workers:
             self.runner.send_message(STOP, None, client)
-        wait_until(lambda: self._stopped >= workers, WORKERS_PATIENCE)
+        wait_until(lambda: self._stopped >= workers & set(self.runner.clients), WORKERS_PATIENCE)
         for client in workers:
             self.runner.send_message(DRAINED, None, client)
-        wait_until(lambda: self._parts.keys() >= workers, WORKERS_PATIENCE)
+        wait_until(lambda: self._parts.keys() >= workers & set(self.runner.clients), WORKERS_PATIENCE)
         self._silent = sorted((self._workers | workers) - self._parts.keys())
 
     def on_stop_message(self, **_: Any) -> None:
@@ -324,6 +325,15 @@ class Lifecycle:
         own = drain(self.runner.client_id)
         self.runner._send_stats()
         self.runner.send_message(BOOKS, msgspec.json.encode(own))
+        self._concluded = True
+
+    def on_interrupt(self, signum: int, frame: Any) -> None:
+        """Worker: a terminal's Ctrl-C comes to the master too, which ends the run with an audit; wait for it once."""
+        if self._concluded or self._interrupted:
+            signal.default_int_handler(signum, frame)
+        self._interrupted = True
+        if os.getpid() == STARTED_IN:
+            log.warning("The master ends the run: press Ctrl-C there, or here again to leave it incomplete.")
 
     def on_stopped_message(self, msg: Any, **_: Any) -> None:
         """Master: one worker's users have stopped."""

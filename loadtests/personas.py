@@ -72,6 +72,8 @@ class ChatUser(SocketIOUser):
 
     def on_start(self) -> None:
         """Get an account, connect, join the room."""
+        if RUN.hopeless:
+            raise UserEnded
         try:
             self.account = self.arrive()
         except RestError as error:

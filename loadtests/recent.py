@@ -17,8 +17,8 @@ from locust.stats import RequestStats, StatsEntry, calculate_response_time_perce
 
 KEPT = 20.0
 """Seconds, as in Locust."""
-POINTS = 720
-"""An hour at Locust's pace."""
+POINTS = 120
+"""Ten minutes at Locust's pace."""
 
 _whole_extend = StatsEntry.extend
 _whole_log = StatsEntry._log_response_time

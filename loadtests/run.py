@@ -39,7 +39,10 @@ class Numbers:
 
 
 class Run:
-    """The state of a run in this process. ``measure_from`` is a monotonic time in ns; before it is warm-up."""
+    """The state of a run in this process. ``measure_from`` is a monotonic time in ns; before it is warm-up.
+
+    A ``hopeless`` run can't begin: its users end at once, and so does its shape.
+    """
 
     def __init__(self) -> None:
         self.ledger = Ledger()
@@ -62,6 +65,7 @@ class Run:
         """Forget the run before."""
         self.measure_from = NEVER
         self.ending = False
+        self.hopeless = False
         self.elsewhere = 0
         self.untimed: dict[str, int] = {}
         self.unhandled: dict[bytes, int] = {}

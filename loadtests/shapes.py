@@ -13,6 +13,7 @@ from locust import LoadTestShape
 from locust.runners import STATE_RUNNING
 from locust.stats import StatsEntry, calculate_response_time_percentile, diff_response_time_dicts
 
+from loadtests.run import RUN
 from loadtests.validity import saturated
 
 SETTLE = 5.0
@@ -143,6 +144,8 @@ class ScenarioShape(LoadTestShape):
 
     def tick(self) -> tuple[int, float] | None:
         """Users wanted now and the spawn rate, or None at the end."""
+        if RUN.hopeless:
+            return None
         options = self.runner.environment.parsed_options
         rate = float(options.spawn_rate or SPAWN_RATE)
         users = int(options.num_users or 1)

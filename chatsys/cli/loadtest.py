@@ -39,6 +39,16 @@ class Arrival(StrEnum):
     poisson = "poisson"
 
 
+class Tag(StrEnum):
+    """What users do, by the tags of loadtests/weights.py."""
+
+    send = "send"
+    typing = "typing"
+    read = "read"
+    rooms = "rooms"
+    reconnect = "reconnect"
+
+
 class RoomSizes(StrEnum):
     """How users are spread over rooms."""
 
@@ -63,7 +73,7 @@ def loadtest(
     objective: Annotated[float, typer.Option(min=1, help="Push p99 that a capacity search holds, in ms.")] = 200.0,
     spawn_rate: Annotated[float, typer.Option(min=0.1, help="Users a second while they arrive.")] = 50.0,
     processes: Annotated[int, typer.Option(min=1, help="Generator processes.")] = 1,
-    tags: Annotated[str, typer.Option(help="Only these activities: send,typing,read,rooms,reconnect.")] = "",
+    tags: Annotated[str, typer.Option(help=f"Only these activities: {','.join(Tag)}.")] = "",
     seed: Annotated[int, typer.Option(help="Which user is in which room.")] = 1,
     reports: Annotated[Path, typer.Option(help="Where the run's folder is written.")] = Path("reports/load"),
 ) -> None:
@@ -88,7 +98,7 @@ def loadtest(
         objective=objective,
         spawn_rate=spawn_rate,
         processes=processes,
-        tags=tuple(tag for tag in tags.split(",") if tag),
+        tags=_known(tags),
         seed=seed,
     )
     databases = lab.Databases(settings.database_url, settings.data_dir / "postgres")
@@ -98,3 +108,12 @@ def loadtest(
             typer.echo(f"  turn {turn.number}, {turn.store}: {reason}")
     typer.echo(f"Verdict: {result.verdict}. Report: {folder / 'index.html'}")
     raise typer.Exit(lab.exit_status(result))
+
+
+def _known(tags: str) -> tuple[str, ...]:
+    """The tags between the commas. Raises BadParameter for one that no activity has."""
+    asked = tuple(filter(None, (tag.strip() for tag in tags.split(","))))
+    unknown = sorted(set(asked) - set(Tag))
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)} is not one of {','.join(Tag)}.", param_hint="--tags")
+    return asked

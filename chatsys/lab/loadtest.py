@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -186,10 +187,10 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path, locust
             status = _locust(plan, server.url, locustfile, own, scratch)
     result = _result_of(own)
     verdict, reasons = result.get("verdict", "FAILED"), list(result.get("reasons", ()))
-    if not result:
+    if not result and status != STATUS_INTERRUPTED:
         reasons.append(f"Locust ended with status {status} and left no result; see {own / 'locust.log'}")
     if status == STATUS_INTERRUPTED:
-        verdict, reasons = INTERRUPTED, ["Ctrl-C", *reasons]
+        verdict, reasons = INTERRUPTED, ["Ctrl-C" if result else "Ctrl-C before anything was measured", *reasons]
     disturbed = watch.reasons() + counters.trouble
     if disturbed and verdict == "VALID":
         verdict = "INVALID"
@@ -252,7 +253,7 @@ def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: P
     command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--only-summary"]
     command += [text for name, value in options.items() for text in (name, str(value))]
     command += ["--tags", *plan.tags] if plan.tags else []
-    command += ["--processes", str(plan.processes)] if plan.processes > 1 else []
+    command += _processes(plan.processes) if plan.processes > 1 else []
     with (folder / "locust.log").open("wb") as log:
         child = subprocess.Popen(
             command,
@@ -272,6 +273,15 @@ def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: P
                 child.kill()
                 child.wait()
             return STATUS_INTERRUPTED
+
+
+def _processes(count: int) -> list[str]:
+    """Options for a master and ``count`` workers of its own: a free port, another Locust may have the usual one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    here = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+    return ["--processes", str(count), *here]
 
 
 def _result_of(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import ast
 import functools
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,6 +68,14 @@ def stock_server() -> Iterator[str]:
     """A stock python-socketio server."""
     with serving("stock_server") as address:
         yield address
+
+
+def free_master_port() -> tuple[str, ...]:
+    """Options for a master and workers that no other Locust of this machine is on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return "--master-bind-port", port, "--master-port", port
 
 
 def locust(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:

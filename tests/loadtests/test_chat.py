@@ -18,8 +18,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from chatsys.cli import app
+from chatsys.cli.loadtest import Tag
 from chatsys.lab.loadtest import Plan, order_of, verdict_of
-from tests.loadtests.conftest import ENVIRON, ROOT, locust, serving
+from loadtests.weights import ACTIVITIES
+from tests.loadtests.conftest import ENVIRON, ROOT, free_master_port, locust, serving
 
 DEVIATIONS = ("dropped", "doubled", "swapped", "renumbered", "not_stored", "not_acknowledged")
 
@@ -67,6 +70,7 @@ def test_workers_are_added_up_and_csv_html_and_record_show_the_same_figures(tmp_
     with serving("chat_server", "none") as address:
         done = locust(
             *("--host", address, "--users", "20", "--run-time", "4", "--interval", "1", "--processes", "2"),
+            *free_master_port(),
             *("--spawn-rate", "100", "--out", str(tmp_path), "--accounts", str(tmp_path / "accounts.json")),
             *("--csv", str(tmp_path / "figures"), "--html", str(tmp_path / "report.html")),
         )
@@ -168,18 +172,24 @@ def test_accounts_are_kept_for_the_next_run_and_made_anew_for_another_server(tmp
         assert kept.read_bytes() != first
 
 
-def test_ctrl_c_ends_a_run_with_its_audit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_ctrl_c_ends_a_run_with_its_audit(processes: str, tmp_path: Path) -> None:
     with serving("chat_server", "none") as address:
         command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--headless", "--host", address]
         command += ["--users", "10", "--spawn-rate", "100", "--interval", "1", "--out", str(tmp_path)]
         command += ["--accounts", str(tmp_path / "accounts.json"), "--tags", "send"]
-        child = subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        command += ["--processes", processes, *free_master_port()]
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
         samples, deadline = tmp_path / "samples.jsonl", time.monotonic() + 60
         while '"push":{' not in (samples.read_text() if samples.exists() else "") and time.monotonic() < deadline:
             time.sleep(0.2)
-        child.send_signal(signal.SIGINT)
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does: the workers get it too
         said, _ = child.communicate(timeout=60)
-    assert_nothing_lost(json.loads((tmp_path / "locust.json").read_text()))
+    result = json.loads((tmp_path / "locust.json").read_text())
+    assert_nothing_lost(result)
+    assert len(result["generators"]) == int(processes)
     assert b"Verdict: " in said
     assert b"Traceback" not in said
 
@@ -206,8 +216,10 @@ def test_a_terminal_s_ctrl_c_ends_the_whole_command_with_a_report(tmp_path: Path
     assert (folder / "index.html").exists()
 
 
-def test_against_nothing_it_says_in_one_sentence_how_to_start_the_server() -> None:
-    done = locust("--host", "http://127.0.0.1:9", "--users", "1")
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")])
+def test_against_nothing_it_says_in_one_sentence_how_to_start_the_server(processes: tuple[str, ...]) -> None:
+    port = free_master_port() if processes else ()
+    done = locust("--host", "http://127.0.0.1:9", "--users", "1", *processes, *port, timeout=40)  # workers end too
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     (sentence,) = [line for line in done.stderr.splitlines() if "Nothing listens" in line]
@@ -220,6 +232,43 @@ def test_a_host_without_a_scheme_is_named_in_one_sentence() -> None:
     assert done.returncode == 1
     assert "localhost:3001 is not an address: give --host http://name:port." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_is_no_chatsys_server_is_named_in_one_line(stock_server: str, tmp_path: Path) -> None:
+    done = locust("--host", stock_server, "--users", "2", "--accounts", str(tmp_path / "accounts.json"))
+    assert done.returncode == 1
+    assert f"is {stock_server} a chatsys server?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_value_that_no_run_can_have_is_refused_at_once() -> None:
+    done = locust("--interval", "0")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "--interval 0: a user's messages must be more than 0 seconds apart." in done.stderr
+
+
+def test_a_taken_port_is_told_in_a_sentence_that_helps(stock_server: str) -> None:
+    port = stock_server.rpartition(":")[2]
+    command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--host", stock_server]
+    page = subprocess.run(
+        [*command, "--web-port", port], cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (page.returncode, "Traceback" in page.stderr) == (1, False)
+    assert f"Locust's page can't listen on port {port} " in page.stderr
+    assert "give another --web-port" in page.stderr
+    master = locust(
+        "--processes", "2", "--master-bind-port", port, timeout=60
+    )  # the workers, which hold the pipes, end too
+    assert (master.returncode, "Traceback" in master.stderr) == (1, False)
+    assert "Give another --master-bind-port" in master.stderr
+
+
+def test_the_tags_of_the_command_are_those_of_the_activities(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(Tag) == {activity.tag for activity in ACTIVITIES.values()}
+    with pytest.raises(SystemExit) as ended:
+        app(["loadtest", "--tags", "send,nosuch"])
+    assert ended.value.code == 2
+    assert "nosuch is not one of" in capsys.readouterr().err
 
 
 def test_two_stores_take_turns_and_the_gravest_verdict_is_the_run_s() -> None:

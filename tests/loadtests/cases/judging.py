@@ -6,6 +6,7 @@ import csv
 import io
 import random
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import locust.stats
@@ -22,6 +23,7 @@ from loadtests.handover import Handover, together
 from loadtests.ledger import Books
 from loadtests.personas import PERSONAS, TASK_SCALE, ChatUser
 from loadtests.record import Failure
+from loadtests.refusals import unusable
 from loadtests.validity import LIMITS, Measurements, reasons
 from loadtests.verdict import message_cost, verdict_of
 
@@ -45,9 +47,9 @@ def times_keep_a_hundredth_of_a_millisecond(*_: str) -> None:
     assert rounded(0.014) == 0.01
     assert rounded(1.236) == 1.24
     assert rounded(99.994) == 99.99
-    assert rounded(123.456) == 123.5
-    assert rounded(4567.8) == 4568
-    assert rounded(54321.0) == 54320
+    assert rounded(123.456) == 123
+    assert rounded(4567.8) == 4570
+    assert rounded(54321.0) == 54300
 
 
 def locust_s_table_csv_and_html_show_the_same_figures(*_: str) -> None:
@@ -351,3 +353,23 @@ def what_processes_hand_over_is_added_up(*_: str) -> None:
         2,
     )
     assert set(whole.generators) == {"a", "b"}
+
+
+def options_that_no_run_can_have_are_named_with_what_helps() -> None:
+    usable = {
+        "interval": 20.0,
+        "room_size": 20,
+        "receipts": 0.1,
+        "objective": 200.0,
+        "tags": None,
+        "exclude_tags": None,
+    }
+    assert unusable(SimpleNamespace(**usable)) is None
+    assert unusable(SimpleNamespace(**usable | {"tags": ["send"], "exclude_tags": ["read"]})) is None
+    bad: dict[str, Any] = {"interval": -1.0, "room_size": 0, "receipts": 1.5, "objective": 0.0}
+    for name, value in bad.items():
+        complaint = unusable(SimpleNamespace(**usable | {name: value}))
+        assert complaint is not None
+        assert complaint.startswith(f"--{name.replace('_', '-')} {value:g}: ")
+    complaint = unusable(SimpleNamespace(**usable | {"tags": ["nosuch", "send"]}))
+    assert complaint == "No activity has the tag nosuch: give --tags any of send typing read rooms reconnect."
