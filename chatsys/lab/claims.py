@@ -103,7 +103,7 @@ def _growth(result: Result, names: Sequence[str]) -> Finding | None:
     linear = all(fit.interval.low >= LINEAR for fit in known if fit.store == "memory")
     measured = "Exponents of size: " + "; ".join(
         f"{fit.operation} in {STORE_NAMES[fit.store]} {fit.exponent:.2f}"
-        f" ({fit.interval.low:.2f} to {fit.interval.high:.2f})"
+        f" ({round(fit.interval.low, 2) + 0.0:.2f} to {round(fit.interval.high, 2) + 0.0:.2f})"
         for fit in known
     )
     return (HOLDS if flat and linear else CONDITIONS if flat else FAILS), measured + "."
@@ -207,7 +207,7 @@ def _largest(result: Result, store: str, metric: str) -> float | None:
 
 
 def _time(microseconds: float) -> str:
-    return f"{microseconds / 1000:.3g} ms"
+    return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"
 
 
 _TIME_RULE = (

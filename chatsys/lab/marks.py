@@ -12,7 +12,7 @@ from typing import NamedTuple
 from chatsys.lab.claims import STORE_NAMES
 from chatsys.lab.experiments.playing import CROWD, STOCK
 from chatsys.lab.experiments.strain import CUT_OFF, OTHERS, TAIL
-from chatsys.lab.experiments.upkeep import FLOOR, WORK
+from chatsys.lab.experiments.upkeep import BARE, FLOOR
 from chatsys.lab.record import Mark, Point, Result
 from chatsys.lab.statistics import Interval, of_rounds, ratio_of_rounds
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT
@@ -92,9 +92,9 @@ def _realtime(result: Result) -> Iterator[Mark]:
 
 
 def _upkeep(result: Result) -> Iterator[Mark]:
-    for name in WORK:
+    for name, bare in BARE.items():
         yield from _ratio(
-            _Goal(f"{name.capitalize()}, over a bare {'DELETE' if 'clean' in name else 'COPY'} of the same rows", None),
+            _Goal(f"{name.capitalize()}, over {bare}", None),
             _point(result, "upkeep", name, "seconds"), _point(result, "upkeep", f"{name}: {FLOOR}", "seconds"),
         )  # fmt: skip
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from chatsys.cli.bench import app
 from chatsys.errors import OperatorError
 from chatsys.lab import record
 from chatsys.lab.files import write_atomically
@@ -39,7 +41,7 @@ def test_a_run_that_is_not_there_is_explained(tmp_path):
 def test_a_file_that_is_no_record_is_explained(content, tmp_path):
     path = tmp_path / "result.json"
     path.write_text(content)
-    with pytest.raises(OperatorError, match="not a record"):
+    with pytest.raises(OperatorError, match="not the record of a benchmark run"):
         record.load(path)
 
 
@@ -48,3 +50,18 @@ def test_a_record_of_another_schema_is_refused_with_its_version(tmp_path):
     path.write_text('{"schema_version": 99}')
     with pytest.raises(OperatorError, match="schema_version 99"):
         record.load(path)
+
+
+@pytest.mark.parametrize("command", [["show", "nowhere"], ["claims", "nowhere"], ["compare", "nowhere", "nowhere"]])
+def test_a_wrong_path_is_answered_with_the_command_that_helps(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(app, command).exception
+    assert isinstance(refused, OperatorError)
+    assert "No run at nowhere" in refused.message
+    assert "chatsys bench list" in (refused.hint or "")
+
+
+def test_a_list_without_runs_says_so_in_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["list"]).output
+    assert said == "There are no runs in reports: `chatsys bench` makes one, `--reports DIR` looks elsewhere.\n"

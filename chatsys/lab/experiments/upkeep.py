@@ -1,4 +1,4 @@
-"""What an operator waits for, as ratios to the bare COPY or DELETE of the same rows."""
+"""What an operator waits for, as ratios to the bare statement that moves or deletes the rows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from chatsys.lab.stage import Experiment, Stage
 
 NAME = "upkeep"
 FLOOR = "bare statement"
-WORK = {
-    "import of a snapshot": upkeep.importing,
-    "adoption of the original's database": upkeep.adoption,
-    "clean-up of the older half": upkeep.clean_up,
+IMPORT, ADOPTION, CLEAN_UP = (
+    "import of a snapshot", "adoption of the original's database", "clean-up of the older half",
+)  # fmt: skip
+WORK = {IMPORT: upkeep.importing, ADOPTION: upkeep.adoption, CLEAN_UP: upkeep.clean_up}
+BARE = {
+    IMPORT: "a COPY of the same rows into the same tables",
+    ADOPTION: "a COPY of its messages into a table without keys and indexes",
+    CLEAN_UP: "one DELETE and VACUUM of the same rows",
 }
+"""What each is compared with."""
 
 
 async def perform(stage: Stage) -> None:

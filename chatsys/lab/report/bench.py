@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from chatsys.lab import statistics
 from chatsys.lab.claims import FAILS, STORE_NAMES, VERDICTS
+from chatsys.lab.experiments.upkeep import BARE
 from chatsys.lab.marks import MISSED
 from chatsys.lab.record import Mark, Point, Result, Sampled
 from chatsys.lab.report.page import Page, Part, Table, Text
@@ -18,6 +19,16 @@ _ORIENTATION = (
     "For orientation: the Node.js original on two cores stored 1,200 messages a second from one sender (p50 0.73 ms)"
     " and 3,700 from 64 (p50 17 ms); that was another run, not this one."
 )
+_TOLD = {
+    "senders": "The closed loop in figures: from sending to the sender's own echo.",
+    "arrivals": "The open loop in figures.",
+    "fairness": "A room of two, without and with a big room that gets 20 messages a second.",
+    "slow reader": "A room that gets 5 MB a second, without and with a member that has stopped reading.",
+    "storm": "Everybody joins one room within two seconds, and gets the growing list of its members.",
+    "workers": "The same senders before one worker process and before two.",
+    "buses": "The arrangements of servers in figures.",
+}
+"""What the tables of the experiments show."""
 _BAND = 3  # rounds, from which on an interval over them is narrow enough to be drawn
 
 
@@ -27,7 +38,7 @@ def page(result: Result, samples: Sequence[Sampled]) -> Page:
     drawn.add("The guide's table", *_first(result))
     drawn.add("Verdicts", *_verdicts(result))
     drawn.add("Numbers to reach", *_marks(result))
-    drawn.add("At the doors", *_doors(result))
+    drawn.add("At the doors, and 64 at a time", *_doors(result))
     drawn.add("Latency distributions", *_distributions(samples))
     drawn.add("Floors", *_floors(result))
     drawn.add("Growth", *_growth(result))
@@ -166,8 +177,8 @@ def _growth(result: Result) -> list[Part]:
             caption = f"{TITLES[name]}: p50 with n users and n messages in the store."
             parts.append(lines(f"growth-{name}", caption, series, x="n", y="microseconds", log_x=True, log_y=True))
     rows = [
-        (TITLES[fit.operation], STORE_NAMES[fit.store], f"{fit.exponent:.2f}",
-         f"{fit.interval.low:.2f} to {fit.interval.high:.2f}")
+        (TITLES[fit.operation], STORE_NAMES[fit.store], _signed(fit.exponent),
+         f"{_signed(fit.interval.low)} to {_signed(fit.interval.high)}")
         for fit in result.fits
     ]  # fmt: skip
     if rows:
@@ -231,7 +242,10 @@ def _durability(result: Result) -> list[Part]:
         parts.append(Table(header=("Store", "Killed with SIGKILL", "Acknowledged", "Missing"), rows=rows, align="llrr"))
     ladder = _points(result, "durability", "messages/s")
     if ladder:
-        caption = "Messages stored a second by 64 callers, from nothing durable to each one durable alone."
+        caption = (
+            "Messages stored a second by 64 callers, from nothing durable to each one durable; the last rung is one"
+            " connection without a store around it, which commits each message before it sends the next."
+        )
         parts.append(bars("durability", caption, [(p.subject, p.value) for p in ladder], x="messages a second"))
     return parts
 
@@ -282,7 +296,8 @@ def _upkeep(result: Result) -> list[Part]:
     if not seconds:
         return []
     rows = [(p.subject, f"{p.x:,.0f}", figure(p.value), f"{p.x / p.value:,.0f}", f"{p.n}") for p in seconds]
-    text = "What an operator waits for, and below each the bare COPY or DELETE of the same rows, in turns."
+    against = "; ".join(f"of the {name}, {bare}" for name, bare in BARE.items())
+    text = f"What an operator waits for, and below each the bare statement that took turns with it: {against}."
     header = ("Work", "Messages", "Seconds", "Messages a second", "Rounds")
     return [Text(text), Table(header=header, rows=rows)]
 
@@ -341,8 +356,14 @@ def _curve_table(result: Result, experiment: str, metrics: Sequence[str], header
     for subject, x in keys:
         cells = [known.get((subject, x, metric)) for metric in metrics]
         rows.append((STORE_NAMES.get(subject, subject), f"{x:,.0f}", *(_value(cell) for cell in cells)))
-    caption = f"{experiment.capitalize()}."
-    return Table(header=("Server", header, *metrics), rows=rows, caption=caption, align="lr" + "r" * len(metrics))
+    return Table(
+        header=("Server", header, *metrics), rows=rows, caption=_TOLD[experiment], align="lr" + "r" * len(metrics)
+    )
+
+
+def _signed(number: float) -> str:
+    """Two decimals, and no minus before a zero."""
+    return f"{round(number, 2) + 0.0:.2f}"
 
 
 def _value(point: Point | None) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import Formatter, FuncFormatter, MaxNLocator, NullFormatter
 
 from chatsys.lab.report.page import Figure
 
@@ -34,7 +34,7 @@ _ROLES = {  # role: (the colour it is drawn in, light, dark)
     "s5": ("#01020a", "#5a6470", "#a0aab4"),
 }
 _SERIES = [name for name in _ROLES if name.startswith("s")]
-_SHORT = 22  # letters of a name in a legend of three columns
+_SHORTEST, _SHORT = 13, 22  # letters of a name in a legend of four and of three columns
 _MARKERS = "osD^vX"
 _DASHES: Sequence[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), "-", (0, (5, 2))]
 _STYLE: Any = {
@@ -173,15 +173,23 @@ def _axes(axes: Axes, x: str, y: str, *, log_x: bool, log_y: bool) -> None:
         if y or axis is axes.xaxis:
             axis.set_major_formatter(FuncFormatter(human))
         if logarithmic and axis is axes.yaxis:
-            low, high = axes.get_ylim()
-            narrow = high < 20 * low  # hardly a decade: the marks between its ends are needed
-            axis.set_minor_formatter(FuncFormatter(human) if narrow else NullFormatter())
+            axis.set_minor_formatter(_between(*axes.get_ylim()))
+
+
+def _between(low: float, high: float) -> Formatter:
+    """Names for the marks between powers of ten: of all over half a decade, of 2 and 5 over two, then of none."""
+    if high < 5 * low:
+        return FuncFormatter(human)
+    if high >= 100 * low:
+        return NullFormatter()
+    return FuncFormatter(lambda value, _: human(value) if f"{value:e}"[0] in "25" else "")
 
 
 def _finish(canvas: Canvas, axes: Axes, name: str, caption: str, *, legend: int) -> Figure:
     if legend > 1:
         handles, labels = axes.get_legend_handles_labels()
-        columns = 3 if max(map(len, labels)) <= _SHORT else 2
+        longest = max(map(len, labels))
+        columns = 4 if longest <= _SHORTEST else 3 if longest <= _SHORT and legend != 4 else 2
         canvas.legend(handles, labels, loc="outside upper left", ncols=min(legend, columns))
     buffer = io.StringIO()
     canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
