@@ -17,19 +17,11 @@ import locust.stats
 from locust.env import Environment
 from locust.stats import RequestStats, StatsCSV, StatsEntry, sort_stats
 
+from loadtests.histogram import rounded
 from loadtests.recent import bound_memory
 
 FLUSH_SECONDS = 1.0
 NOT_TIMED = "N/A"
-_KEYS: dict[float, float] = {}
-"""Each histogram's keys are the same floats: some ten thousand, instead of as many for each name."""
-
-
-def rounded(ms: float) -> float:
-    """``ms`` to 0.01 ms below 100 ms, to three significant digits above: the keys of the histograms."""
-    if ms < 100.0:
-        return round(ms, 2)
-    return round(ms, 2 - math.floor(math.log10(ms)))
 
 
 class Timing:
@@ -108,7 +100,7 @@ def _as_entry(stats: RequestStats, name: str, method: str, counts: dict[float, i
     entry.total_response_time = math.fsum(ms * count for ms, count in counts.items())
     entry.min_response_time = min(counts)
     entry.max_response_time = max(counts)
-    entry.response_times = {_KEYS.setdefault(ms, ms): count for ms, count in counts.items()}
+    entry.response_times = counts
     entry.num_reqs_per_sec[int(now)] = n
     entry.start_time = entry.last_request_timestamp = now
     return entry

@@ -2,7 +2,8 @@
 
 For the percentiles of the last ten seconds Locust keeps a copy of each whole histogram for each of the last twenty
 seconds; histograms of 0.01 ms make that tens of megabytes, and more the longer a run lasts. Here the batches of those
-seconds are kept instead, which are what such a difference comes to. Locust also counts the requests of each second
+seconds are kept instead, which are what such a difference comes to; what was timed since the beginning is in a
+:class:`Histogram`. Locust also counts the requests of each second
 for the whole run and reads the last twelve: the rest is dropped. Its charts get one point each five seconds: past
 ``POINTS`` every second one is dropped.
 """
@@ -15,6 +16,8 @@ from collections import deque
 from locust import stats as locust_stats
 from locust.stats import RequestStats, StatsEntry, calculate_response_time_percentile
 
+from loadtests.histogram import SPARSE, Histogram
+
 KEPT = 20.0
 """Seconds, as in Locust."""
 POINTS = 120
@@ -22,6 +25,7 @@ POINTS = 120
 
 _whole_extend = StatsEntry.extend
 _whole_log = StatsEntry._log_response_time
+_whole_serialize = StatsEntry.serialize
 _whole_history = locust_stats.update_stats_history
 
 
@@ -30,6 +34,8 @@ def bound_memory() -> None:
     StatsEntry.extend = _extend
     StatsEntry._log_response_time = _log_response_time
     StatsEntry._cache_response_times = _cache_nothing
+    StatsEntry.serialize = _serialize
+    locust_stats.calculate_response_time_percentile = _percentile
     StatsEntry.get_current_response_time_percentile = _current_percentile
     locust_stats.update_stats_history = _update_history
 
@@ -46,6 +52,7 @@ def times_since(entry: StatsEntry, at: float) -> dict[float, int]:
 
 def _extend(self: StatsEntry, other: StatsEntry) -> None:
     _whole_extend(self, other)
+    _flatten(self)
     _remember(self, other.response_times)
     for counts in (self.num_reqs_per_sec, self.num_fail_per_sec):
         newest = max(counts, default=0)
@@ -55,8 +62,24 @@ def _extend(self: StatsEntry, other: StatsEntry) -> None:
 
 def _log_response_time(self: StatsEntry, response_time: float | None) -> None:
     _whole_log(self, response_time)
+    _flatten(self)
     if response_time is not None:
         _remember(self, {locust_stats.bucket_response_time(response_time): 1})
+
+
+def _flatten(self: StatsEntry) -> None:
+    if isinstance(self.response_times, dict) and len(self.response_times) > SPARSE:
+        self.response_times = Histogram(self.response_times)
+
+
+def _serialize(self: StatsEntry) -> object:
+    return _whole_serialize(self) | {"response_times": dict(self.response_times)}
+
+
+def _percentile(response_times: dict[float, int] | Histogram, total: int, share: float) -> float:
+    if isinstance(response_times, Histogram):
+        return response_times.percentile(total, share)
+    return calculate_response_time_percentile(response_times, total, share)
 
 
 def _remember(self: StatsEntry, batch: dict[float, int]) -> None:

@@ -13,13 +13,14 @@ import locust.stats
 import msgspec
 from locust.env import Environment
 from locust.html import get_html_report
-from locust.stats import StatsCSV, setup_distributed_stats_event_listeners
+from locust.stats import StatsCSV, calculate_response_time_percentile, setup_distributed_stats_event_listeners
 
 from loadtests import figures, recent, shapes, weights
 from loadtests.arrivals import gap
 from loadtests.audit import Audit, Row
-from loadtests.figures import Figures, rounded
+from loadtests.figures import Figures
 from loadtests.handover import Handover, together
+from loadtests.histogram import SPARSE, Histogram, rounded
 from loadtests.ledger import Books
 from loadtests.personas import PERSONAS, TASK_SCALE, ChatUser
 from loadtests.record import Failure
@@ -54,7 +55,7 @@ def times_keep_a_hundredth_of_a_millisecond(*_: str) -> None:
 
 def locust_s_table_csv_and_html_show_the_same_figures(*_: str) -> None:
     environment, figures = _environment()
-    times = [0.25, 1.5, 1.75, 99.75, 250.5]
+    times = [0.25, 1.5, 1.75, 99.75, 251.0]
     for ms in times:
         figures.timing("push", "hello").add(ms)
     figures.flush()
@@ -62,20 +63,20 @@ def locust_s_table_csv_and_html_show_the_same_figures(*_: str) -> None:
     row = _table(environment)["hello"]
     assert float(row["Median Response Time"]) == entry.median_response_time == 1.75
     assert float(row["Min Response Time"]) == 0.25
-    assert float(row["Max Response Time"]) == float(row["100%"]) == 250.5
+    assert float(row["Max Response Time"]) == float(row["100%"]) == 251
     assert float(row["Average Response Time"]) == sum(times) / len(times)
     assert int(row["Request Count"]) == len(times)
     shown = entry.to_dict()
     assert (shown["median_response_time"], shown["max_response_time"], shown["min_response_time"]) == (
         1.75,
-        250.5,
+        251.0,
         0.25,
     )
-    for text in ("0.25", "1.75", "250.50"):
+    for text in ("0.25", "1.75", "251.00"):
         assert text in entry.to_string()
     assert "1.75" in entry.percentile()
     report = get_html_report(environment)
-    for text in ('"median_response_time": 1.75', '"max_response_time": 250.5', '"min_response_time": 0.25'):
+    for text in ('"median_response_time": 1.75', '"max_response_time": 251.0', '"min_response_time": 0.25'):
         assert text in report
 
 
@@ -373,3 +374,40 @@ def options_that_no_run_can_have_are_named_with_what_helps() -> None:
         assert complaint.startswith(f"--{name.replace('_', '-')} {value:g}: ")
     complaint = unusable(SimpleNamespace(**usable | {"tags": ["nosuch", "send"]}))
     assert complaint == "No activity has the tag nosuch: give --tags any of send typing read rooms reconnect."
+
+
+def a_histogram_says_what_a_dictionary_would() -> None:
+    rng = random.Random(3)
+    times = [rounded(rng.lognormvariate(3, 2)) for _ in range(20_000)] + [
+        0.0,
+        99.99,
+        100.0,
+        999.0,
+        1000.0,
+        99_900.0,
+        123_000.0,
+    ]
+    counts: dict[float, int] = {}
+    for ms in times:
+        counts[ms] = counts.get(ms, 0) + 1
+    histogram = Histogram(counts)
+    assert dict(histogram) == counts
+    assert list(histogram) == sorted(counts)
+    assert len(histogram) == len(counts)
+    assert all(ms in histogram for ms in counts)
+    assert 5e6 not in histogram
+    for share in (0.0, 0.5, 0.9, 0.99, 0.999, 1.0):
+        expected = calculate_response_time_percentile(counts, len(times), share)
+        assert histogram.percentile(len(times), share) == expected
+
+
+def locust_keeps_many_different_times_in_the_same_memory() -> None:
+    environment, figures = _environment()
+    for hundredth in range(4 * SPARSE):
+        figures.timing("push", "receive-message").add(hundredth / 100)
+    figures.flush()
+    entry = environment.stats.entries["receive-message", "push"]
+    assert isinstance(entry.response_times, Histogram)
+    assert entry.median_response_time == 2 * SPARSE / 100
+    sent = entry.serialize()["response_times"]
+    assert (type(sent), len(sent)) == (dict, 4 * SPARSE)

@@ -1,0 +1,90 @@
+"""Response times in memory that does not grow, in place of the dictionaries in Locust's entries once they are large.
+
+A dictionary with a key for each hundredth of a millisecond grows as long as a run lasts, and Locust sorts its keys for
+each percentile of each line, each second. Here each key of :func:`rounded` below 100 s has a slot from the beginning.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, MutableMapping
+
+SPARSE = 500
+"""Up to so many keys a dictionary is smaller."""
+_HUNDREDTHS = 10_000
+_DECADE = 900
+_SLOTS = _HUNDREDTHS + 3 * _DECADE
+_MOST = 100_000.0
+
+
+def rounded(ms: float) -> float:
+    """``ms`` to 0.01 ms below 100 ms, to three significant digits above: the keys of the histograms."""
+    if ms < 100.0:
+        return round(ms, 2)
+    return round(ms, 2 - math.floor(math.log10(ms)))
+
+
+class Histogram(MutableMapping[float, int]):
+    """How often each response time (milliseconds, as :func:`rounded` gives it) was seen; what never was counts 0."""
+
+    __slots__ = ("_long", "_slots")
+
+    def __init__(self, counts: MutableMapping[float, int]) -> None:
+        self._slots = array("I", bytes(4 * _SLOTS))
+        self._long: dict[float, int] = {}
+        for ms, count in counts.items():
+            self[ms] = count
+
+    def __getitem__(self, ms: float) -> int:
+        return self._long.get(ms, 0) if ms >= _MOST else self._slots[_slot(ms)]
+
+    def __setitem__(self, ms: float, count: int) -> None:
+        if ms >= _MOST:
+            self._long[ms] = count
+        else:
+            self._slots[_slot(ms)] = count
+
+    def __delitem__(self, ms: float) -> None:
+        self[ms] = 0
+
+    def __contains__(self, ms: object) -> bool:
+        return isinstance(ms, float) and self[ms] > 0
+
+    def __iter__(self) -> Iterator[float]:
+        return (ms for ms, _ in self._pairs())
+
+    def __len__(self) -> int:
+        return sum(map(bool, self._slots)) + len(self._long)
+
+    def _pairs(self) -> Iterator[tuple[float, int]]:
+        yield from ((_key(slot), count) for slot, count in enumerate(self._slots) if count)
+        yield from sorted(self._long.items())
+
+    def percentile(self, total: int, share: float) -> float:
+        """As Locust computes it: the longest time that so many of ``total`` did not exceed; 0 if none was seen."""
+        allowed, seen = total - int(total * share), 0
+        for ms in sorted(self._long, reverse=True):
+            seen += self._long[ms]
+            if seen >= allowed:
+                return ms
+        for left, count in enumerate(reversed(self._slots), 1):
+            if count:
+                seen += count
+                if seen >= allowed:
+                    return _key(_SLOTS - left)
+        return 0.0
+
+
+def _slot(ms: float) -> int:
+    if ms < 100.0:
+        return round(ms * 100)
+    decade = 0 if ms < 1000.0 else 1 if ms < 10_000.0 else 2
+    return _HUNDREDTHS + decade * _DECADE + round(ms / 10**decade) - 100
+
+
+def _key(slot: int) -> float:
+    if slot < _HUNDREDTHS:
+        return slot / 100
+    decade, above = divmod(slot - _HUNDREDTHS, _DECADE)
+    return float((above + 100) * 10**decade)
