@@ -12,15 +12,20 @@ ACCOUNTS = [str(uuid.uuid4()) for _ in range(3)]
 READERS = [(), tuple(ACCOUNTS), ("guest-1",), ("~~", ACCOUNTS[0], "x" * 64), (ACCOUNTS[0], "! 0", ACCOUNTS[1], "é~12")]
 
 
-def packed(readers: tuple[str, ...], unread: tuple[str, ...]) -> str:
+def packed(readers: tuple[str, ...], unread: tuple[str, ...]) -> tuple[str | None, str | None]:
     """What the database packs."""
-    words = [
-        ("!" if each in unread else "") + (each if each in ACCOUNTS else f"~{each.encode().hex()}") for each in readers
+    accounts = [each for each in readers if each in ACCOUNTS]
+    marked = [
+        ("!" if each in unread else "") + (each if each in ACCOUNTS else f"~{each.encode().hex()}")
+        for each in readers
+        if each in unread or each not in ACCOUNTS
     ]
-    return " ".join(words)
+    return " ".join(accounts) or None, " ".join(marked) or None
 
 
 @pytest.mark.parametrize("readers", READERS)
 @pytest.mark.parametrize("unread", [(), (ACCOUNTS[0],), ("~~", "! 0"), (*ACCOUNTS, "guest-1")])
 def test_packed_receipts_come_out_as_they_went_in(readers: tuple[str, ...], unread: tuple[str, ...]) -> None:
-    assert receipts(packed(readers, unread)) == (readers, tuple(each for each in readers if each not in unread))
+    delivered_to, read_by = receipts(*packed(readers, unread))
+    assert sorted(delivered_to) == sorted(readers)
+    assert sorted(read_by) == sorted(each for each in readers if each not in unread)

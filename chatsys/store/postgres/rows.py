@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from asyncpg import Record
 
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import EndedSession, Message, Participant, Session, User
+
+_seq = attrgetter("seq")
 
 
 def user(row: Record) -> User:
@@ -30,10 +33,13 @@ def user(row: Record) -> User:
 
 
 def messages(found: Sequence[Record]) -> list[Message]:
-    """Messages with their receipts, from eleven columns. A guest's avatar is the generated one."""
+    """Messages with their receipts, oldest first, from the twelve columns of the statements in messages.sql.
+
+    A guest's avatar is the generated one.
+    """
     values = []
-    for message_id, seq, room, user_id, username, display_name, avatar, text, at, edited_at, packed in found:
-        delivered_to, read_by = receipts(packed)
+    for room, message_id, seq, user_id, username, display_name, avatar, text, at, edited_at, accounts, marked in found:
+        delivered_to, read_by = receipts(accounts, marked)
         values.append(
             Message(
                 message_id=message_id,
@@ -50,23 +56,23 @@ def messages(found: Sequence[Record]) -> list[Message]:
                 read_by=read_by,
             )
         )
+    values.sort(key=_seq)
     return values
 
 
-def receipts(packed: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Who had a message delivered and who has read it, from its packed receipts (see ``history`` in messages.sql)."""
-    if not packed:
-        return (), ()
-    words = packed.split(" ")
-    if "!" not in packed and "~" not in packed:
-        everybody = tuple(words)
-        return everybody, everybody
-    marked = [(_reader(word.removeprefix("!")), word[0] != "!") for word in words]
-    return tuple([reader for reader, _ in marked]), tuple([reader for reader, has_read in marked if has_read])
+def receipts(accounts: str | None, marked: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who had a message delivered and who has read it, from its packed receipts (see messages.sql)."""
+    delivered_to = () if accounts is None else tuple(accounts.split(" "))
+    if marked is None:
+        return delivered_to, delivered_to
+    words = marked.split(" ")
+    delivered_to += tuple([_guest(word) for word in words if "~" in word])
+    unread = {_guest(word) if "~" in word else word[1:] for word in words if word[0] == "!"}
+    return delivered_to, tuple([reader for reader in delivered_to if reader not in unread])
 
 
-def _reader(word: str) -> str:
-    return bytes.fromhex(word[1:]).decode() if word[0] == "~" else word
+def _guest(word: str) -> str:
+    return bytes.fromhex(word.removeprefix("!")[1:]).decode()
 
 
 def participant(row: Record) -> Participant:

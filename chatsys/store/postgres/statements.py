@@ -1,7 +1,8 @@
 """The named statements of ``sql/*.sql``.
 
 A statement begins with ``-- name: NAME`` and ends with a semicolon. ``-- plan: custom`` below the name has it planned
-at each execution, with its arguments in view; all others are prepared once for each connection.
+at each execution, with its arguments in view; all others are prepared once for each connection. What several statements
+of a file have in common stands in it before them, after ``-- part: NAME``, and goes wherever they say ``{NAME}``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from types import MappingProxyType
 
 import msgspec
 
-_HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_HEADER = re.compile(r"^-- (part|name): (\w+)$", re.MULTILINE)
+_USE = re.compile(r"\{(\w+)\}")
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +32,14 @@ def statements() -> Mapping[str, Statement]:
     """All statements by name."""
     found: dict[str, Statement] = {}
     for path in sorted((Path(__file__).parent / "sql").glob("*.sql")):
-        _, *pairs = _HEADER.split(path.read_text(encoding="utf-8"))
-        for name, text in zip(pairs[::2], pairs[1::2], strict=True):
-            if name in found:
-                raise ValueError(f"two statements are called {name}")
-            found[name] = Statement(
-                name=name, text=text.strip().removesuffix(";"), custom_plan="-- plan: custom\n" in text
-            )
+        parts: dict[str, str] = {}
+        _, *pieces = _HEADER.split(path.read_text(encoding="utf-8"))
+        for kind, name, text in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
+            if name in found or name in parts:
+                raise ValueError(f"two statements or parts are called {name}")
+            whole = _USE.sub(lambda use: parts[use[1]], text).strip().removesuffix(";")  # noqa: B023 - used at once
+            if kind == "part":
+                parts[name] = whole
+            else:
+                found[name] = Statement(name=name, text=whole, custom_plan="-- plan: custom\n" in text)
     return MappingProxyType(found)
