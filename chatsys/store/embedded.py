@@ -350,7 +350,6 @@ def _tuning() -> dict[str, str]:
         "random_page_cost": "1.1",
         "jit": "off",
         "shared_preload_libraries": "pg_stat_statements",
-        "pg_stat_statements.track": "all",
         "track_io_timing": "on",
         "timezone": "UTC",
         "log_timezone": "UTC",
