@@ -36,10 +36,9 @@ class Flushing:
         return [item.upper() for item in batch]
 
 
-async def started(tasks: Sequence[asyncio.Task[str]]) -> None:
-    """Give the tasks the time to queue their writes."""
-    for _ in range(len(tasks) + 2):
-        await asyncio.sleep(0)
+async def started() -> None:
+    """Let the writer take what waits into a flush."""
+    await asyncio.sleep(0)
 
 
 async def test_a_lone_write_is_flushed_alone_and_at_once() -> None:
@@ -51,12 +50,11 @@ async def test_a_lone_write_is_flushed_alone_and_at_once() -> None:
 async def test_writes_that_arrive_during_a_flush_form_the_next_one_in_their_order() -> None:
     flushing = Flushing()
     flushing.go.clear()
-    tasks = [asyncio.create_task(flushing.writer.write("first"))]
-    await started(tasks)
-    tasks += [asyncio.create_task(flushing.writer.write(str(number))) for number in range(5)]
-    await started(tasks)
+    writes = [flushing.writer.write("first")]
+    await started()
+    writes += [flushing.writer.write(str(number)) for number in range(5)]
     flushing.go.set()
-    assert await asyncio.gather(*tasks) == ["FIRST", "0", "1", "2", "3", "4"]
+    assert await asyncio.gather(*writes) == ["FIRST", "0", "1", "2", "3", "4"]
     assert flushing.batches == [["first"], ["0", "1", "2", "3", "4"]]
 
 
@@ -79,11 +77,11 @@ async def test_a_bad_row_fails_alone() -> None:
 async def test_a_cancelled_waiter_changes_nothing_for_the_others_nor_for_its_own_write() -> None:
     flushing = Flushing()
     flushing.go.clear()
-    tasks = [asyncio.create_task(flushing.writer.write(item)) for item in ("a", "b", "c")]
-    await started(tasks)
-    tasks[1].cancel()
+    writes = [flushing.writer.write(item) for item in ("a", "b", "c")]
+    await started()
+    writes[1].cancel()
     flushing.go.set()
-    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
     assert outcomes[0] == "A"
     assert isinstance(outcomes[1], asyncio.CancelledError)
     assert outcomes[2] == "C"
@@ -93,14 +91,13 @@ async def test_a_cancelled_waiter_changes_nothing_for_the_others_nor_for_its_own
 async def test_more_than_may_wait_is_refused_at_once() -> None:
     flushing = Flushing(limit=2)
     flushing.go.clear()
-    tasks = [asyncio.create_task(flushing.writer.write(item)) for item in ("a",)]
-    await started(tasks)
-    tasks += [asyncio.create_task(flushing.writer.write(item)) for item in ("b", "c")]
-    await started(tasks)
+    writes = [flushing.writer.write("a")]
+    await started()
+    writes += [flushing.writer.write(item) for item in ("b", "c")]
     with pytest.raises(WriteQueueFull):
-        await flushing.writer.write("d")
+        flushing.writer.write("d")
     flushing.go.set()
-    assert await asyncio.gather(*tasks) == ["A", "B", "C"]
+    assert await asyncio.gather(*writes) == ["A", "B", "C"]
 
 
 async def test_a_lost_connection_fails_the_batch_and_not_the_next_one() -> None:
@@ -126,8 +123,8 @@ async def test_what_must_not_meet_in_a_flush_waits_for_the_next_one() -> None:
 
 async def test_draining_waits_for_all_that_was_queued() -> None:
     flushing = Flushing()
-    tasks = [asyncio.create_task(flushing.writer.write(item)) for item in "abc"]
-    await started(tasks)
+    writes = [flushing.writer.write(item) for item in "abc"]
+    await started()
     await flushing.writer.drain()
-    assert all(task.done() for task in tasks) or await asyncio.gather(*tasks) == ["A", "B", "C"]
+    assert [write.result() for write in writes] == ["A", "B", "C"]
     assert flushing.batches == [["a", "b", "c"]]

@@ -57,15 +57,16 @@ class Writer(Generic[Item, Outcome]):
         self._queue: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def write(self, item: Item) -> Outcome:
-        """Store one item with the next flush; its outcome. Raises WriteQueueFull, or what its own write met."""
+    def write(self, item: Item) -> asyncio.Future[Outcome]:
+        """Store one item with the next flush; its outcome, or what its own write met. Raises WriteQueueFull."""
         if len(self._queue) >= self._limit:
             raise WriteQueueFull(hint="The database is slower than what is written; look with `chatsys monitor`.")
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Outcome] = loop.create_future()
         self._queue.append((item, outcome))
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
-        return await outcome
+            self._task = loop.create_task(self._run())
+        return outcome
 
     async def drain(self) -> None:
         """Wait until everything that was queued is stored or refused."""
