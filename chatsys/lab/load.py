@@ -18,7 +18,7 @@ from chatsys.store.postgres.admin import connected, create_database, upgrade
 
 Report = Callable[[str], None]
 _CHUNK = 2_000  # rows in one write of COPY
-_BY_FILE = 100_000  # messages from which on copying files and two checkpoints take less than writing all pages as WAL
+_BY_FILE = 50_000  # messages from which on copying files and two checkpoints take less than writing all pages as WAL
 _LOADED = "chatsys lab: loaded"
 _RUN_LOCK = 0x636861746C6162  # "chatlab"
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from chatsys.lab.contestant import Contestant, contestant
 from chatsys.lab.load import database_with
@@ -16,6 +17,8 @@ from chatsys.lab.record import Result, Sampled, Timing
 from chatsys.lab.statistics import Rounds, Samples
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.worker import Opening
+
+T = TypeVar("T")
 
 STORES = ("memory", "postgresql")
 DEPTHS = ("store", "http", "socket")
@@ -93,14 +96,6 @@ class Stage:
             self._urls[name] = database_with(self.server_url, name, rows, lambda text: self.tell(text, False))
         return self._urls[name]
 
-    async def open_all(
-        self, stack: AsyncExitStack, openings: Sequence[AbstractAsyncContextManager[Contestant]]
-    ) -> list[Contestant]:
-        """Open contestants side by side, to be closed with ``stack``."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(stack.enter_async_context(opening)) for opening in openings]
-        return [task.result() for task in tasks]
-
     @asynccontextmanager
     async def opened(
         self,
@@ -130,6 +125,17 @@ class Stage:
         )
         async with contestant(store, opening) as taken:
             yield taken
+
+
+async def enter_all(stack: AsyncExitStack, contexts: Sequence[AbstractAsyncContextManager[T]]) -> list[T]:
+    """Enter contexts side by side, to be left with ``stack``. Raises the first error when all have tried."""
+    found = await asyncio.gather(*map(stack.enter_async_context, contexts), return_exceptions=True)
+    entered: list[T] = []
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+        entered.append(each)
+    return entered
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ a stock Socket.IO echo is the floor of sending.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 
 from chatsys.lab import statistics
 from chatsys.lab.contestant import Contestant, contestant
@@ -16,7 +16,7 @@ from chatsys.lab.machine import processors
 from chatsys.lab.record import Floor
 from chatsys.lab.runner import closed, interleaved
 from chatsys.lab.servers import ServerProcess, chat_server, start_all, stock_server
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.stage import Experiment, Stage, enter_all
 from chatsys.lab.worker import Opening
 from chatsys.lab.workloads.doors import HTTP, SOCKET
 from chatsys.lab.workloads.operation import SEND
@@ -45,9 +45,9 @@ async def perform(stage: Stage) -> None:
     async with AsyncExitStack() as stack:
         processes = stack.enter_context(ExitStack())
 
-        async def client(name: str, kind: str, server: ServerProcess) -> Contestant:
+        def client(name: str, kind: str, server: ServerProcess) -> AbstractAsyncContextManager[Contestant]:
             opening = Opening(kind=kind, users=0, messages=0, seed=stage.seed, url=server.url, cpu=client_cpu)
-            return await stack.enter_async_context(contestant(name, opening))
+            return contestant(name, opening)
 
         urls = [
             "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_doors")
@@ -56,8 +56,8 @@ async def perform(stage: Stage) -> None:
         *ours, theirs = start_all(
             processes, [*(chat_server(url, cpu=server_cpu) for url in urls), stock_server(cpu=server_cpu)]
         )
-        subjects = [await client(store, "door", server) for store, server in zip(stage.stores, ours, strict=True)]
-        stock = await client(_ECHO, "echo", theirs)
+        clients = [client(store, "door", server) for store, server in zip(stage.stores, ours, strict=True)]
+        *subjects, stock = await enter_all(stack, [*clients, client(_ECHO, "echo", theirs)])
         stage.watch.reasons()
         for depth, name in wanted:
             stage.step(f"{depth}: {name}")

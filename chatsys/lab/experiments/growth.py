@@ -13,7 +13,7 @@ from chatsys.lab.contestant import Contestant
 from chatsys.lab.plans import plans
 from chatsys.lab.record import Fit, Point
 from chatsys.lab.runner import interleaved
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.stage import Experiment, Stage, enter_all
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.turns import Order
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH
@@ -32,7 +32,7 @@ async def perform(stage: Stage) -> None:
         for size in profile.growth:
             rows = Synthetic(size, size, stage.seed)
             stage.step(f"growth: filling {size:,}")
-            pair = await stage.open_all(stack, [stage.opened(store, rows) for store in stage.stores])
+            pair = await enter_all(stack, [stage.opened(store, rows) for store in stage.stores])
             for taken in pair:
                 _record_bytes(stage, taken, rows)
             contestants += pair

@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from chatsys.lab.experiments.playing import point
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.stage import Experiment, Stage, enter_all
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.turns import Order
 from chatsys.lab.workloads.operation import SEND
@@ -23,7 +23,7 @@ async def perform(stage: Stage) -> None:
         return
     rows = Synthetic(_ROWS, _ROWS, stage.seed)
     async with AsyncExitStack() as stack:
-        rungs = await stage.open_all(
+        rungs = await enter_all(
             stack,
             [
                 stage.opened("memory", rows),

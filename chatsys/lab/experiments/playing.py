@@ -22,7 +22,7 @@ from chatsys.lab.machine import generator_reasons, processors, saturated
 from chatsys.lab.record import Point, Result, Sampled
 from chatsys.lab.scene import Scene, scene
 from chatsys.lab.servers import ServerProcess, chat_server, start_all, stock_server
-from chatsys.lab.stage import Stage
+from chatsys.lab.stage import Stage, enter_all
 from chatsys.lab.statistics import of_rounds
 
 STOCK = "stock python-socketio"
@@ -61,10 +61,8 @@ async def servers(stage: Stage, *, stock: bool) -> AsyncIterator[Servers]:
 async def crowds(name: str, taking: Servers, **parameters: object) -> AsyncIterator[dict[str, Scene]]:
     """The same crowd before each server, all of them ready."""
     async with AsyncExitStack() as stack:
-        yield {
-            subject: await stack.enter_async_context(scene(name, server, **parameters))
-            for subject, server in taking.items()
-        }
+        ready = await enter_all(stack, [scene(name, server, **parameters) for server in taking.values()])
+        yield dict(zip(taking, ready, strict=True))
 
 
 def line(stage: Stage, subjects: Sequence[T], rounds: int | None = None) -> list[tuple[int, T]]:

@@ -8,7 +8,7 @@ from chatsys.lab import pgbench, statistics
 from chatsys.lab.machine import processors
 from chatsys.lab.record import Floor, Operation, Ratio
 from chatsys.lab.runner import TakesTurns, closed, interleaved
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.stage import Experiment, Stage, enter_all
 from chatsys.lab.workloads.operation import NOOP, SEARCH, TABLE
 
 NAME = "table"
@@ -35,7 +35,7 @@ async def perform(stage: Stage) -> None:
         openings = [stage.opened(store, rows) for store in stage.stores]
         openings += [stage.opened(name, rows, kind=kind) for name, kind in map(FLOORS.__getitem__, stage.stores)]
         with stage.timed("table: rows loaded and stores filled"):
-            everyone = await stage.open_all(stack, openings)
+            everyone = await enter_all(stack, openings)
         subjects, floors = everyone[: len(stage.stores)], everyone[len(stage.stores) :]
         stage.watch.reasons()
         for name in _operations(stage):
