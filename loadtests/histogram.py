@@ -15,6 +15,7 @@ SPARSE = 500
 _HUNDREDTHS = 10_000
 _DECADE = 900
 _SLOTS = _HUNDREDTHS + 3 * _DECADE
+_BLOCK = 100
 _MOST = 100_000.0
 
 
@@ -28,13 +29,13 @@ def rounded(ms: float) -> float:
 class Histogram(MutableMapping[float, int]):
     """How often each response time (milliseconds, as :func:`rounded` gives it) was seen; what never was counts 0."""
 
-    __slots__ = ("_long", "_slots")
+    __slots__ = ("_blocks", "_long", "_slots")
 
     def __init__(self, counts: MutableMapping[float, int]) -> None:
         self._slots = array("I", bytes(4 * _SLOTS))
+        self._blocks = array("Q", bytes(8 * (_SLOTS // _BLOCK)))  # sums, so that a percentile is found in few steps
         self._long: dict[float, int] = {}
-        for ms, count in counts.items():
-            self[ms] = count
+        self.add(counts)
 
     def __getitem__(self, ms: float) -> int:
         return self._long.get(ms, 0) if ms >= _MOST else self._slots[_slot(ms)]
@@ -43,7 +44,9 @@ class Histogram(MutableMapping[float, int]):
         if ms >= _MOST:
             self._long[ms] = count
         else:
-            self._slots[_slot(ms)] = count
+            slot = _slot(ms)
+            self._blocks[slot // _BLOCK] += count - self._slots[slot]
+            self._slots[slot] = count
 
     def __delitem__(self, ms: float) -> None:
         self[ms] = 0
@@ -54,12 +57,26 @@ class Histogram(MutableMapping[float, int]):
     def __iter__(self) -> Iterator[float]:
         return (ms for ms, _ in self._pairs())
 
+    def __bool__(self) -> bool:
+        return any(self._blocks) or bool(self._long)
+
     def __len__(self) -> int:
         return sum(map(bool, self._slots)) + len(self._long)
 
     def _pairs(self) -> Iterator[tuple[float, int]]:
         yield from ((_key(slot), count) for slot, count in enumerate(self._slots) if count)
         yield from sorted(self._long.items())
+
+    def add(self, counts: MutableMapping[float, int]) -> None:
+        """Count these too."""
+        slots, blocks = self._slots, self._blocks
+        for ms, count in counts.items():
+            if ms < _MOST:
+                slot = round(ms * 100) if ms < 100.0 else _slot(ms)
+                slots[slot] += count
+                blocks[slot // _BLOCK] += count
+            else:
+                self._long[ms] = self._long.get(ms, 0) + count
 
     def percentile(self, total: int, share: float) -> float:
         """As Locust computes it: the longest time that so many of ``total`` did not exceed; 0 if none was seen."""
@@ -68,12 +85,18 @@ class Histogram(MutableMapping[float, int]):
             seen += self._long[ms]
             if seen >= allowed:
                 return ms
-        for left, count in enumerate(reversed(self._slots), 1):
-            if count:
-                seen += count
-                if seen >= allowed:
-                    return _key(_SLOTS - left)
+        for block in reversed(range(len(self._blocks))):
+            if self._blocks[block] and seen + self._blocks[block] >= allowed:
+                return self._within(block, allowed - seen)
+            seen += self._blocks[block]
         return 0.0
+
+    def _within(self, block: int, wanted: int) -> float:
+        slot = (block + 1) * _BLOCK
+        while wanted > 0 or slot == (block + 1) * _BLOCK or not self._slots[slot]:
+            slot -= 1
+            wanted -= self._slots[slot]
+        return _key(slot)
 
 
 def _slot(ms: float) -> int:

@@ -51,8 +51,15 @@ def times_since(entry: StatsEntry, at: float) -> dict[float, int]:
 
 
 def _extend(self: StatsEntry, other: StatsEntry) -> None:
-    _whole_extend(self, other)
-    _flatten(self)
+    own = self.response_times
+    if isinstance(own, Histogram):
+        self.response_times = {}
+        _whole_extend(self, other)
+        own.add(other.response_times)
+        self.response_times = own
+    else:
+        _whole_extend(self, other)
+        _flatten(self)
     _remember(self, other.response_times)
     for counts in (self.num_reqs_per_sec, self.num_fail_per_sec):
         newest = max(counts, default=0)
