@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import uuid
 from types import TracebackType
@@ -16,6 +17,14 @@ WAIT = 30.0
 """Seconds until something that must come counts as missing."""
 
 
+get, post = functools.partial(httpx.get, timeout=WAIT), functools.partial(httpx.post, timeout=WAIT)
+
+
+def http_client(url: str, **options: Any) -> httpx.AsyncClient:
+    """Asks a server by REST, with as much patience as for anything else."""
+    return httpx.AsyncClient(base_url=url, timeout=WAIT, **options)
+
+
 def fresh(prefix: str = "user") -> str:
     """A name that nobody has."""
     return f"{prefix}_{uuid.uuid4().hex[:12]}"
@@ -25,7 +34,7 @@ async def register(url: str) -> dict[str, Any]:
     """A new account, as the server's answer describes it."""
     name = fresh()
     fields = {"username": name, "email": f"{name}@example.org", "password": "correct horse"}
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with http_client(url) as http:
         answer = await http.post("/api/auth/register", json=fields)
         assert answer.status_code == 201, answer.text
         return dict(answer.json()) | {"password": fields["password"]}
@@ -34,6 +43,7 @@ async def register(url: str) -> dict[str, Any]:
 class Client:
     """The official python-socketio client; ``diary`` holds each event as (name, payload), in order of arrival.
 
+    ``lost`` is set when the connection has ended.
     It comes from ``address``, one of this machine's.
     """
 
@@ -48,7 +58,9 @@ class Client:
         self.sio = socketio.AsyncClient(reconnection=False, http_session=self._http, request_timeout=WAIT)
         self.diary: list[tuple[str, Any]] = []
         self._arrived = asyncio.Event()
+        self.lost = asyncio.Event()
         self.sio.on("*", self._write_down)
+        self.sio.on("disconnect", lambda _reason: self.lost.set())
 
     async def __aenter__(self) -> Self:
         try:

@@ -6,10 +6,9 @@ import asyncio
 import re
 from typing import Any
 
-import httpx
 import pytest
 
-from .clients import Client, fresh
+from .clients import Client, fresh, http_client
 from .conftest import Connect, Server
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -72,7 +71,7 @@ async def test_a_burst_is_stored_and_broadcast_in_the_order_sent(
         await sender.emit("send-message", {"message": text})
     await listener.want("receive-message", len(texts))
     assert listener.texts() == texts
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server.url) as http:
         page = (await http.get(f"/api/rooms/{room}/messages")).json()["data"]
     assert [message["message"] for message in page] == texts
     assert [message["seq"] for message in page] == list(range(1, 61))
@@ -196,7 +195,7 @@ async def test_a_user_goes_offline_with_the_last_session_only(
     second = await connect(room=room, token=registered["token"])
 
     async def status() -> str:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with http_client(server.url) as http:
             return str((await http.get(f"/api/users/{registered['user']['userId']}")).json()["user"]["status"])
 
     assert await status() == "online"
@@ -275,7 +274,7 @@ async def test_deleting_an_account_ends_its_live_sessions(
     watcher = await connect(room=room, name="Ann")
     doomed = await connect(room=room, token=registered["token"])
     await doomed.send("mine")
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server.url) as http:
         path = f"/api/users/{registered['user']['userId']}"
         answer = await http.delete(path, headers={"Authorization": f"Bearer {registered['token']}"})
         assert answer.status_code == 200

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import free_port
 
-from .clients import Client
+from .clients import Client, get
 from .conftest import Server, running_server
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "REALTIME.md"
@@ -47,7 +47,7 @@ def nginx(folder: Path, servers: list[Server]) -> Iterator[str]:
         while True:
             assert process.poll() is None, (folder / "errors").read_text()
             try:
-                httpx.get(f"http://127.0.0.1:{port}/api/ready")
+                get(f"http://127.0.0.1:{port}/api/ready")
                 break
             except httpx.ConnectError:
                 time.sleep(0.02)
@@ -67,7 +67,7 @@ def servers(postgres_url: str, tmp_path: Path) -> Iterator[list[Server]]:
 
 
 def connections(server: Server) -> int:
-    page = httpx.get(f"{server.url}/metrics").text
+    page = get(f"{server.url}/metrics").text
     return int(float(re.findall(r"^chatsys_connections (\S+)$", page, re.MULTILINE)[0]))
 
 

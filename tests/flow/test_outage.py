@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 
-from .clients import WAIT, Client
+from .clients import WAIT, Client, http_client
 from .conftest import running_server
 
 
@@ -72,7 +71,7 @@ async def test_a_database_that_is_away_and_comes_back(cable: Cable, tmp_path: Pa
         async with (
             Client(server.url, ["websocket"]) as sender,
             Client(server.url, ["websocket"]) as watcher,
-            httpx.AsyncClient(base_url=server.url) as http,
+            http_client(server.url) as http,
         ):
             await sender.join(room, name="Ann", userId="guest-ann")
             await watcher.join(room, name="Ben")

@@ -17,19 +17,19 @@ from chatsys.errors import OperatorError
 from chatsys.settings import Settings
 from chatsys.store.embedded import embedded_server
 
-from .clients import Client
+from .clients import WAIT, Client, get, post
 from .serving import clean_environment
 
 WORD = "word-that-nobody-may-see"
 
 
 def accounts(url: str) -> list[str]:
-    return [user["username"] for user in httpx.get(f"{url}/api/users").json()["users"]]
+    return [user["username"] for user in get(f"{url}/api/users").json()["users"]]
 
 
 def register(url: str, username: str = "alice") -> dict[str, str]:
     sent = {"username": username, "email": f"{username}@example.org", "password": "secret of mine"}
-    answer = httpx.post(f"{url}/api/auth/register", json=sent)
+    answer = post(f"{url}/api/auth/register", json=sent)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
@@ -55,7 +55,7 @@ def test_a_start_names_the_store_and_the_address_once_each(serve, database_url):
         name = re.search(r"/(scratch_\w+)", database_url)[1]
         assert re.match(rf"Connected to PostgreSQL database {name} on \S+ \(PostgreSQL 18", connected)
     assert started == f"Chat Server Started Successfully! Listening on http://127.0.0.1:{server.port}"
-    assert httpx.get(f"{server.url}/api/health").status_code == 200
+    assert get(f"{server.url}/api/health").status_code == 200
 
 
 def test_the_options_of_the_command_win_over_the_environment(serve):
@@ -68,7 +68,7 @@ def test_the_options_of_the_command_win_over_the_environment(serve):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_server_in_time_with_status_0(serve, database_url, number):
     server = serve(DATABASE_URL=database_url)
-    with httpx.Client() as idle:
+    with httpx.Client(timeout=WAIT) as idle:
         idle.get(f"{server.url}/api/health")
         assert server.stop(number) == 0
     assert "Traceback" not in server.stderr
@@ -94,13 +94,13 @@ def test_a_second_signal_stops_at_once(serve):
 def test_a_restart_keeps_accounts_and_tokens(serve, postgres_url):
     before = serve(DATABASE_URL=postgres_url)
     owner = register(before.url)
-    profile = httpx.get(f"{before.url}/api/users/{owner['user']['userId']}").json()
-    rooms = httpx.get(f"{before.url}/api/rooms").json()
+    profile = get(f"{before.url}/api/users/{owner['user']['userId']}").json()
+    rooms = get(f"{before.url}/api/rooms").json()
     assert before.stop() == 0
     after = serve(DATABASE_URL=postgres_url)
-    assert httpx.get(f"{after.url}/api/users/{owner['user']['userId']}").json() == profile
-    assert httpx.get(f"{after.url}/api/rooms").json() == rooms
-    verify = httpx.get(f"{after.url}/api/auth/verify", headers={"x-access-token": owner["token"]})
+    assert get(f"{after.url}/api/users/{owner['user']['userId']}").json() == profile
+    assert get(f"{after.url}/api/rooms").json() == rooms
+    verify = get(f"{after.url}/api/auth/verify", headers={"x-access-token": owner["token"]})
     assert verify.status_code == 200
 
 
@@ -112,11 +112,11 @@ async def test_what_was_acknowledged_survives_a_kill(serve, postgres_url):
         acks = [await client.send(f"message {number}") for number in range(20)]
         before.kill()
     after = serve(DATABASE_URL=postgres_url)
-    page = httpx.get(f"{after.url}/api/rooms/attic/messages").json()["data"]
+    page = get(f"{after.url}/api/rooms/attic/messages").json()["data"]
     assert [(message["id"], message["seq"]) for message in page] == [(ack["id"], ack["seq"]) for ack in acks]
     assert accounts(after.url) == ["alice"]
-    assert httpx.get(f"{after.url}/api/rooms/attic/users").json()["count"] == 0
-    assert httpx.get(f"{after.url}/api/users/{owner['user']['userId']}").json()["user"]["status"] == "offline"
+    assert get(f"{after.url}/api/rooms/attic/users").json()["count"] == 0
+    assert get(f"{after.url}/api/users/{owner['user']['userId']}").json()["user"]["status"] == "offline"
 
 
 def test_the_memory_store_forgets(serve):
@@ -130,13 +130,13 @@ def test_two_servers_share_one_database(serve, postgres_url):
     first, second = serve(DATABASE_URL=postgres_url), serve(DATABASE_URL=postgres_url)
     register(first.url)
     assert accounts(second.url) == ["alice"]
-    assert httpx.get(f"{second.url}/api/rooms").json()["total"] == 3
+    assert get(f"{second.url}/api/rooms").json()["total"] == 3
 
 
 def test_a_start_on_an_empty_database_makes_everything_and_a_second_one_nothing(serve, empty_postgres_url):
     for _ in range(2):
         server = serve(DATABASE_URL=empty_postgres_url)
-        names = [room["name"] for room in httpx.get(f"{server.url}/api/rooms").json()["data"]]
+        names = [room["name"] for room in get(f"{server.url}/api/rooms").json()["data"]]
         assert names == ["general", "random", "tech"]
         assert server.stop() == 0
 
@@ -145,7 +145,7 @@ def test_requests_are_logged_in_development_and_not_in_production(serve):
     quiet = {"CHATSYS_ENV": "production", "JWT_SECRET": "x" * 32, "CHATSYS_LOG_FORMAT": "json"}
     for environ, logged in [({}, True), (quiet, False)]:
         server = serve(DATABASE_URL="memory://", **environ)
-        httpx.get(f"{server.url}/api/users/search/needle")
+        get(f"{server.url}/api/users/search/needle")
         server.stop()
         assert ("needle" in server.stderr) is logged
 
@@ -233,14 +233,14 @@ def test_while_the_database_is_away_requests_are_503_and_the_server_recovers(ser
         server = serve(DATABASE_URL=url)
         register(server.url)
     for path in ("/api/users", "/api/ready", "/api/rooms/general/messages"):
-        answer = httpx.get(f"{server.url}{path}", timeout=30)
+        answer = get(f"{server.url}{path}")
         assert answer.status_code == 503, path
         assert answer.json() == {"success": False, "message": "Service temporarily unavailable"}
         assert int(answer.headers["retry-after"]) > 0
     for path in ("/api/health", "/metrics"):
-        assert httpx.get(f"{server.url}{path}").status_code == 200
+        assert get(f"{server.url}{path}").status_code == 200
     with embedded_server(folder):
-        while httpx.get(f"{server.url}/api/ready").status_code == 503:
+        while get(f"{server.url}/api/ready").status_code == 503:
             assert server.process.poll() is None
         assert accounts(server.url) == ["alice"]
         assert server.stop() == 0

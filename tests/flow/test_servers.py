@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import subprocess
@@ -12,14 +13,13 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 import socketio.exceptions
 
 from tests.conftest import free_port
 
-from .clients import WAIT, Client, fresh
+from .clients import WAIT, Client, fresh, http_client
 from .conftest import Connect, Server, running_server
 
 LEASE = 5
@@ -105,12 +105,20 @@ async def want_users(client: Client, names: list[str]) -> None:
 async def talk(client: Client, count: int, acknowledged: list[int]) -> None:
     """Send messages one after another, noting the sequence numbers of those that were acknowledged."""
     for number in range(count):
-        try:
-            answer = await client.sio.call("send-message", {"message": f"{number}"}, timeout=5)
-        except (socketio.exceptions.SocketIOError, ConnectionError):
-            return
+        answer = await client.call("send-message", {"message": f"{number}"})
         if answer["success"]:
             acknowledged.append(answer["seq"])
+
+
+async def talk_until_lost(client: Client, acknowledged: list[int]) -> None:
+    """Talk for ever; the end of the connection ends it, an acknowledgement under way is not waited for."""
+    talking = asyncio.create_task(talk(client, 10_000, acknowledged))
+    lost = asyncio.create_task(client.lost.wait())
+    await asyncio.wait([talking, lost], return_when=asyncio.FIRST_COMPLETED)
+    assert client.lost.is_set()
+    talking.cancel()
+    with contextlib.suppress(asyncio.CancelledError, socketio.exceptions.SocketIOError):
+        await talking
 
 
 def seqs(client: Client) -> list[int]:
@@ -130,7 +138,7 @@ async def test_two_servers_are_one_room(pair: Pair, client_of: Connect, room: st
     assert (await ann.want("message-read-update"))["readByUsername"] == "Ben"
     await ben.emit("typing", True)
     await ann.want("user-typing")
-    async with httpx.AsyncClient(base_url=one.url) as http:
+    async with http_client(one.url) as http:
         stats = (await http.get(f"/api/rooms/{room}/stats")).json()["data"]
     assert stats["activeUsers"] == 2
     await ben.sio.disconnect()
@@ -154,7 +162,7 @@ async def test_a_deleted_account_is_gone_from_the_rooms_of_all_servers(
 ) -> None:
     one, two = pair.servers
     name = fresh()
-    async with httpx.AsyncClient(base_url=one.url) as http:
+    async with http_client(one.url) as http:
         fields = {"username": name, "email": f"{name}@example.org", "password": "correct horse"}
         account = (await http.post("/api/auth/register", json=fields)).json()
         doomed = await client_of(two, room=room, token=account["token"])
@@ -192,7 +200,7 @@ async def test_a_server_killed_under_load_loses_nothing_that_it_acknowledged(
         doomed = [await stack.enter_async_context(Client(one.url, ["websocket"])) for _ in range(4)]
         for client in doomed:
             await client.join(room)
-        talking = asyncio.gather(*[talk(client, 10_000, acknowledged) for client in doomed])
+        talking = asyncio.gather(*[talk_until_lost(client, acknowledged) for client in doomed])
         own = asyncio.create_task(talk(survivor, 150, acknowledged))
         await survivor.want("receive-message", 200)
         one.process.send_signal(signal.SIGKILL)
@@ -215,7 +223,7 @@ async def test_workers_on_one_port_take_websocket_alone_and_say_so(
     postgres_url: str, tmp_path: Path, room: str, client_of: Connect
 ) -> None:
     with running_server(postgres_url, tmp_path, CHATSYS_WORKERS="2") as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with http_client(server.url) as http:
             refused = await http.get("/socket.io/?EIO=4&transport=polling")
         assert refused.status_code == 400
         assert re.search(r"transports: \['websocket'\]", refused.text)

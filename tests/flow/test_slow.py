@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 
-import httpx
 import websockets
 
-from .clients import event, fresh
+from .clients import event, fresh, http_client
 from .conftest import Connect, Server
 
 
 async def number(server: Server, name: str) -> float:
     """A number of /metrics."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server.url) as http:
         for line in (await http.get("/metrics")).text.splitlines():
             if line.startswith(name + " "):
                 return float(line.split()[1])
@@ -61,7 +60,7 @@ async def test_a_socket_that_does_not_read_is_closed_and_the_others_miss_nothing
 
 async def test_a_polling_client_that_never_polls_is_closed_too(server: Server, connect: Connect, room: str) -> None:
     sender = await connect(room=room)
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server.url) as http:
         params = {"EIO": "4", "transport": "polling"}
         opened = await http.get("/socket.io/", params=params)
         params["sid"] = opened.text.split('"sid":"')[1].split('"')[0]

@@ -6,11 +6,10 @@ import asyncio
 import signal
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 
-from .clients import WAIT, Client
+from .clients import WAIT, Client, get
 from .conftest import running_server, stop
 
 
@@ -47,5 +46,5 @@ def test_sigusr1_does_not_end_a_server_on_postgresql_and_says_why(postgres_url: 
         (log,) = tmp_path.glob("server-*.log")
         while "SIGUSR1 was ignored" not in log.read_text():
             assert server.process.poll() is None
-        assert httpx.get(f"{server.url}/api/ready").status_code == 200
+        assert get(f"{server.url}/api/ready").status_code == 200
         assert stop(server.process) == 0

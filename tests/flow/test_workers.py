@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from .clients import WAIT, get
 from .serving import STOP_SECONDS
 
 
@@ -42,11 +43,11 @@ def test_the_start_is_announced_once_when_all_serve(server):
     assert connected.startswith("Connected to PostgreSQL database")
     assert started.startswith("Chat Server Started Successfully!")
     assert len(workers_of(server)) == 2
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=WAIT) as client:
         sent = {"username": "alice", "email": "a@example.org", "password": "secret"}
         assert client.post("/api/auth/register", json=sent).status_code == 201
     for _ in range(20):
-        assert httpx.get(f"{server.url}/api/users").json()["total"] == 1
+        assert get(f"{server.url}/api/users").json()["total"] == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -62,7 +63,7 @@ def test_a_worker_that_is_killed_is_replaced(server):
     killed.kill()
     until(lambda: killed not in workers_of(server) and len(workers_of(server)) == 2)
     for _ in range(20):
-        assert httpx.get(f"{server.url}/api/ready").status_code == 200
+        assert get(f"{server.url}/api/ready").status_code == 200
 
 
 def test_sigusr1_ends_none_of_them(server):

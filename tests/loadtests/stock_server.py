@@ -10,7 +10,7 @@ import socketio
 from tests.loadtests.chat_server import serve
 
 io = socketio.AsyncServer(async_mode="asgi", ping_interval=0.3, ping_timeout=8, namespaces=["/", "/other"])
-reasons: list[str] = []
+ends: list[tuple[str, str]] = []
 
 
 @io.event
@@ -22,15 +22,15 @@ async def connect(_sid: str, _environ: object, auth: object) -> bool:
 
 
 @io.event
-async def disconnect(_sid: str, reason: str) -> None:
+async def disconnect(sid: str, reason: str) -> None:
     """Remember how a connection ended."""
-    reasons.append(reason)
+    ends.append((sid, reason))
 
 
 @io.event
-async def ended(_sid: str) -> list[str]:
-    """How connections ended so far."""
-    return reasons
+async def ended(_sid: str) -> list[tuple[str, str]]:
+    """Which connections ended so far, and how."""
+    return ends
 
 
 @io.event
@@ -55,7 +55,7 @@ async def many(_sid: str, count: int) -> None:
 @io.event
 async def ask(sid: str) -> object:
     """Ask the client, which must acknowledge."""
-    await io.call("question", {"why": True}, to=sid, timeout=5)
+    await io.call("question", {"why": True}, to=sid, timeout=30)
     return "asked and answered"
 
 

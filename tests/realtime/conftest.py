@@ -160,6 +160,6 @@ async def settle(until: Callable[[], bool] | None = None) -> None:
     for _ in range(50):
         await asyncio.sleep(0)
     if until is not None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not until():
                 await asyncio.sleep(0.01)

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from chatsys.errors import OperatorError
 from chatsys.store import snapshot
 from chatsys.store.keeping import Keeper
 
+from ..flow.clients import get, post
 from ..flow.serving import Served
 
 Start = Callable[..., Served]
@@ -35,11 +35,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 def register(served: Served, name: str) -> None:
     fields = {"username": name, "email": f"{name}@example.org", "password": "password"}
-    assert httpx.post(f"{served.url}/api/auth/register", json=fields).status_code == 201
+    assert post(f"{served.url}/api/auth/register", json=fields).status_code == 201
 
 
 def usernames(served: Served) -> set[str]:
-    return {user["username"] for user in httpx.get(f"{served.url}/api/users").json()["users"]}
+    return {user["username"] for user in get(f"{served.url}/api/users").json()["users"]}
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
@@ -56,7 +56,7 @@ def test_what_was_said_survives_a_stop_and_the_password_still_fits(start):
     assert usernames(second) == {"ann"}
     assert any("Took up 1 users" in line for line in second.stdout)
     login = {"username": "ann", "password": "password"}
-    assert httpx.post(f"{second.url}/api/auth/login", json=login).status_code == 200
+    assert post(f"{second.url}/api/auth/login", json=login).status_code == 200
 
 
 def test_a_snapshot_on_sigusr1_survives_a_hard_kill(start, tmp_path):
