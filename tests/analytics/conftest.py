@@ -95,11 +95,12 @@ def writers() -> Writers:
 
 @contextmanager
 def _writers(url: str, count: int = 2) -> Iterator[Callable[[], int]]:
-    done = threading.Event()
+    done, ready = threading.Event(), threading.Barrier(count + 1, timeout=60)
     stored = [0] * count
 
     def write(number: int) -> None:
         with psycopg.connect(url, autocommit=True, application_name=f"writer {number}") as connection:
+            ready.wait()  # a slow one is there too when the first have stored something
             while not done.is_set():
                 connection.execute(
                     "WITH room AS (UPDATE rooms SET last_seq = last_seq + 1 WHERE room_name = 'random' RETURNING *) "
@@ -112,6 +113,7 @@ def _writers(url: str, count: int = 2) -> Iterator[Callable[[], int]]:
     for thread in threads:
         thread.start()
     try:
+        ready.wait()
         yield lambda: sum(stored)
     finally:
         done.set()

@@ -55,6 +55,20 @@ async def test_a_cancelled_read_leaves_its_connection_fit_for_use(pg, postgres_u
     assert await asyncio.gather(*(pg.list_users(1) for _ in range(6))) == [[]] * 6
 
 
+async def test_a_statement_whose_first_caller_was_cancelled_while_it_was_prepared_can_be_used(pg, monkeypatch):
+    prepare = asyncpg.Connection.prepare
+
+    async def prepare_and_be_cancelled(self, *arguments, **options):
+        await prepare(self, *arguments, **options)
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.Connection, "prepare", prepare_and_be_cancelled)
+        with pytest.raises(asyncio.CancelledError):
+            await pg.list_users(1)
+    assert await pg.list_users(1) == []
+
+
 async def test_more_callers_than_connections_take_turns(pg, observed):
     observed.clear()
     results = await asyncio.gather(*(pg.rooms() for _ in range(50)))
@@ -63,7 +77,7 @@ async def test_more_callers_than_connections_take_turns(pg, observed):
 
 
 async def test_a_statement_that_takes_too_long_is_ended_and_its_connection_is_kept(postgres_url, hands):
-    async with hands.opened(postgres_url, statement_timeout=0.2) as store:
+    async with hands.opened(postgres_url, statement_timeout=2) as store:
         with psycopg.connect(postgres_url) as connection:
             connection.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(StatementTimeout) as ended:

@@ -39,10 +39,11 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_US
 class Link:
     """One connection and the statements that were prepared on it."""
 
-    __slots__ = ("_prepared", "connection")
+    __slots__ = ("_number", "_prepared", "connection")
 
     def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         self.connection = connection
+        self._number = 0
         self._prepared: dict[str, PreparedStatement[asyncpg.Record]] = {}
 
     async def prepared(self, statement: Statement, bouncer: bool) -> PreparedStatement[asyncpg.Record]:
@@ -53,7 +54,9 @@ class Link:
         """
         found = self._prepared.get(statement.name)
         if found is None:
-            name = "" if bouncer or statement.custom_plan else f"chatsys_{statement.name}"
+            # Numbered: when a caller is cancelled while it prepares, the server may have taken the name all the same.
+            self._number += 1
+            name = "" if bouncer or statement.custom_plan else f"chatsys_{self._number}_{statement.name}"
             found = self._prepared[statement.name] = await self.connection.prepare(statement.text, name=name)
         return found
 
