@@ -90,7 +90,9 @@ def pytest_configure(config: pytest.Config) -> None:
     Not pytest's own temporary folder: that one is closed to others anew by each run that starts, and a server that root
     starts runs under another account.
     """
-    hypothesis.settings.register_profile("chatsys", deadline=None, database=None)  # nothing is timed, nothing is kept
+    hypothesis.settings.register_profile(  # nothing is timed, nothing is kept
+        "chatsys", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
     hypothesis.settings.load_profile("chatsys")
     if not hasattr(config, "workerinput"):
         os.environ[_FOLDER] = tempfile.mkdtemp(prefix="chatsys-tests-")

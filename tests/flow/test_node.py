@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from .clients import WAIT
 from .conftest import Server
 
 NODE = Path(__file__).parent / "node"
@@ -27,7 +28,7 @@ async def talk(url: str, room: str, transports: str) -> dict[str, Any]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, errors = await asyncio.wait_for(process.communicate(), 30)
+        out, errors = await asyncio.wait_for(process.communicate(), 4 * WAIT)
     finally:
         if process.returncode is None:
             process.kill()

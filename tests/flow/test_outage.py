@@ -24,6 +24,7 @@ class Cable:
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
         self._port = 0
+        self._pulls = 0
 
     @property
     def url(self) -> str:
@@ -36,13 +37,19 @@ class Cable:
     async def pull(self) -> None:
         assert self._server is not None
         self._server.close()
+        self._pulls += 1
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pulls = self._pulls
         far_reader, far_writer = await asyncio.open_unix_connection(self._path)
         self._writers += [writer, far_writer]
+        if self._pulls != pulls:  # pulled while this connection was being made
+            writer.transport.abort()
+            far_writer.transport.abort()
+            return
         await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
 
 
@@ -91,7 +98,7 @@ async def test_a_database_that_is_away_and_comes_back(cable: Cable, tmp_path: Pa
             await sender.want("user-typing")
             assert watcher.texts() == ["before"]
             await cable.plug()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(WAIT):
                 while not (answer := await sender.call("send-message", message))["success"]:
                     await asyncio.sleep(0.1)
             assert answer["seq"] == 2

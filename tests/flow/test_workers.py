@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from .clients import WAIT, get
-from .serving import STOP_SECONDS
 
 
 def workers_of(server) -> list[psutil.Process]:
@@ -78,7 +77,7 @@ def test_sigusr1_ends_none_of_them(server):
 def test_workers_stop_when_the_first_process_has_vanished(server):
     workers = workers_of(server)
     server.kill()
-    assert psutil.wait_procs(workers, timeout=STOP_SECONDS)[1] == []
+    assert psutil.wait_procs(workers, timeout=WAIT)[1] == []
 
 
 def test_the_memory_store_is_refused_with_what_helps(start):

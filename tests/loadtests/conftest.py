@@ -18,6 +18,8 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ENVIRON = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+PATIENCE = 220
+"""Seconds for a program that must end by itself, below pytest's own limit."""
 
 
 def promises(module: str) -> list[str]:
@@ -32,7 +34,7 @@ def promises(module: str) -> list[str]:
 def _outcomes(module: str, arguments: tuple[str, ...]) -> dict[str, str]:
     """What each case of a module said, run in one interpreter of their own: nothing, or a traceback."""
     command = [sys.executable, "-W", "error", "-m", "tests.loadtests.cases", module, *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     outcomes: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     return outcomes
@@ -54,12 +56,8 @@ def serving(program: str, *arguments: str) -> Iterator[str]:
         assert address.startswith("http://")
         yield address
     finally:
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:  # a stock server waits for the polls of clients that vanished
-            child.kill()
-            child.wait()
+        child.kill()  # asked to stop, a stock server waits for the polls of clients that vanished
+        child.wait()
         child.stdout.close()
 
 
@@ -78,7 +76,7 @@ def free_master_port() -> tuple[str, ...]:
     return "--master-bind-port", port, "--master-port", port
 
 
-def locust(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+def locust(*arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     """``locust -f loadtests/chat.py --headless`` from the checkout's root."""
     command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--headless", *arguments]
     return subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=timeout, check=False)

@@ -22,7 +22,7 @@ from chatsys.cli import app
 from chatsys.cli.loadtest import Tag
 from chatsys.lab.loadtest import Plan, order_of, verdict_of
 from loadtests.weights import ACTIVITIES
-from tests.loadtests.conftest import ENVIRON, ROOT, free_master_port, locust, serving
+from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, free_master_port, locust, serving
 
 DEVIATIONS = ("dropped", "doubled", "swapped", "renumbered", "not_stored", "not_acknowledged")
 
@@ -47,7 +47,7 @@ def test_one_command_starts_a_server_drives_it_and_reports(
         environ["DATABASE_URL"] = request.getfixturevalue("postgres_url")
     command = [sys.executable, "-m", "chatsys", "loadtest", "--store", store, "--users", "20", "--minutes", "0.1"]
     command += ["--interval", "1", "--room-size", "5", "--scenario", "storm", "--reports", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     (folder,) = tmp_path.iterdir()
     run = json.loads((folder / "result.json").read_text())
     (turn,) = run["turns"]
@@ -125,7 +125,7 @@ def test_workers_on_two_hosts_are_audited_together_and_only_time_what_one_clock_
             *("--out", str(tmp_path), "--accounts", str(tmp_path / "unused.json")),
         )
         for worker in workers:
-            worker.wait(30)
+            worker.wait(PATIENCE)
     result = json.loads((tmp_path / "locust.json").read_text())
     assert_nothing_lost(result)
     assert len(result["generators"]) == 2
@@ -186,7 +186,7 @@ def test_ctrl_c_ends_a_run_with_its_audit(processes: str, tmp_path: Path) -> Non
         while '"push":{' not in (samples.read_text() if samples.exists() else "") and time.monotonic() < deadline:
             time.sleep(0.2)
         os.killpg(child.pid, signal.SIGINT)  # as a terminal does: the workers get it too
-        said, _ = child.communicate(timeout=60)
+        said, _ = child.communicate(timeout=PATIENCE)
     result = json.loads((tmp_path / "locust.json").read_text())
     assert_nothing_lost(result)
     assert len(result["generators"]) == int(processes)
@@ -206,7 +206,7 @@ def test_a_terminal_s_ctrl_c_ends_the_whole_command_with_a_report(tmp_path: Path
             break
         time.sleep(0.2)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: everybody in the foreground gets it
-    said, _ = child.communicate(timeout=60)
+    said, _ = child.communicate(timeout=PATIENCE)
     assert child.returncode == 130, said
     assert b"Verdict: INTERRUPTED. Report: " in said
     assert b"Traceback" not in said

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from tests.loadtests.conftest import ENVIRON, ROOT
+from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT
 
 
 def example() -> str:
@@ -31,7 +31,7 @@ def test_the_example_times_calls_and_pushes_of_a_stock_server(stock_server: str,
     locustfile.write_text(example())
     command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host", stock_server]
     command += ["-u", "3", "-r", "10", "-t", "8", "--csv", str(tmp_path / "shop")]
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     with (tmp_path / "shop_stats.csv").open() as file:
         counts = {f"{row['Type']} {row['Name']}": int(row["Request Count"]) for row in csv.DictReader(file)}
