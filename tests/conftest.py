@@ -10,6 +10,7 @@ import itertools
 import os
 import random
 import shutil
+import signal
 import socket
 import tempfile
 import uuid
@@ -96,6 +97,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("chatsys")
     if not hasattr(config, "workerinput"):
         os.environ[_FOLDER] = tempfile.mkdtemp(prefix="chatsys-tests-")
+        # A shell starts what runs in its background deaf to Ctrl-C, and programs that tests start would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

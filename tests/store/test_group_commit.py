@@ -21,6 +21,23 @@ async def test_messages_that_wait_together_cost_one_statement_and_keep_their_ord
     assert [message.text for message in await pg.history("tea", 100)] == [str(number) for number in range(50)]
 
 
+async def test_many_rooms_at_once_keep_each_its_order(pg, hands):
+    """Of 40 rooms, each has the next message on its way when the one before is told, and some have more waiting."""
+    who = hands.guest()
+    rooms = {f"room {number}": 1 + number % 4 for number in range(40)}
+
+    async def talk(room: str, at_once: int) -> None:
+        for turn in range(0, 24, at_once):
+            letters = [hands.letter(who, room=room, text=str(turn + place)) for place in range(at_once)]
+            posted = await asyncio.gather(*map(pg.post_message, letters))
+            assert [each.message.seq for each in posted] == list(range(turn + 1, turn + at_once + 1))
+
+    await asyncio.gather(*(talk(room, at_once) for room, at_once in rooms.items()))
+    for room in rooms:
+        history = await pg.history(room, 100)
+        assert [(message.seq, message.text) for message in history] == [(at + 1, str(at)) for at in range(24)]
+
+
 async def test_a_bad_message_does_not_fail_its_neighbours_and_uses_up_no_number(pg, hands):
     who, gone = hands.guest(), await hands.account(pg)
     await pg.delete_user(gone.user_id, hands.now())
