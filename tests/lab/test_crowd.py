@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -9,7 +11,7 @@ from chatsys.errors import OperatorError
 from chatsys.lab.crowd import scenes
 from chatsys.lab.crowd.sending import deliveries
 from chatsys.lab.crowd.sockets import Member, _occurrences, frames
-from chatsys.lab.experiments.playing import believe_latency, believe_rate
+from chatsys.lab.experiments.playing import believe_latency, believe_rate, believed
 from chatsys.lab.scene import scene
 from chatsys.lab.servers import stock_server
 
@@ -103,6 +105,35 @@ def test_latencies_that_the_generator_bounds_make_the_run_invalid(result, got, s
     believe_latency(result, got, "sends")
     assert result.valid == (said is None)
     assert said is None or said in result.reasons[0]
+
+
+LATE = {**EASY, "late_starts": 5}
+
+
+@pytest.mark.parametrize(
+    ("turns", "valid"),
+    [
+        ([EASY], True),
+        ([LATE, EASY], True),
+        ([LATE, LATE], False),
+        ([{**LATE, "lost": 1}, EASY], False),
+        ([{**EASY, "lost": 1}], False),
+    ],
+)
+async def test_a_turn_whose_generator_was_stopped_is_taken_once_more_but_what_it_lost_counts(
+    result, turns, valid
+) -> None:
+    limitations = len(result.limitations)
+    coming = iter(turns)
+
+    async def turn() -> dict[str, Any]:
+        return next(coming)
+
+    got = await believed(result, "arrivals", turn)
+    assert got is turns[-1]
+    assert next(coming, None) is None
+    assert result.valid == valid
+    assert len(result.limitations) == limitations + len(turns) - 1
 
 
 def test_a_rate_from_a_saturated_generator_is_a_lower_bound_of_ours_and_no_baseline(result) -> None:

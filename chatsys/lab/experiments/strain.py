@@ -10,10 +10,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from chatsys.lab.experiments.playing import CROWD, Part, Servers, believe_latency, crowds, keep, line, point
+from chatsys.lab.experiments.playing import CROWD, Part, Servers, believe_latency, believed, crowds, keep, line, point
 from chatsys.lab.scene import scene
 from chatsys.lab.servers import ServerProcess
 from chatsys.lab.stage import Stage
@@ -67,13 +69,17 @@ async def fairness(stage: Stage, taking: Servers) -> None:
         scene("probe", server, rate=_PROBE_RATE) as small,
         scene("burst", server, members=big, rate=_BURST_RATE) as room,
     ):
-        for number, members in line(stage, (0, big)):
-            noise = asyncio.create_task(room.turn(seconds=seconds + 0.3)) if members else None
-            await asyncio.sleep(0.15 if members else 0)  # the big room is at it before the small one is probed
+
+        async def busy() -> dict[str, Any]:
+            noise = asyncio.create_task(room.turn(seconds=seconds + 0.3))
+            await asyncio.sleep(0.15)  # the big room is at it before the small one is probed
             got = await small.turn(seconds=seconds)
-            believe_latency(stage.result, got, f"a small room on {name}")
-            if noise is not None:
-                believe_latency(stage.result, await noise, f"a burst on {name}")
+            believe_latency(stage.result, await noise, f"a burst on {name}")
+            return got
+
+        for number, members in line(stage, (0, big)):
+            turn = busy if members else partial(small.turn, seconds=seconds)
+            got = await believed(stage.result, f"a small room on {name}", turn)
             keep(stage, "fairness", "delivery", name, size=members, number=number, taken=got["latency_us"])
             tails[members].append(float(np.quantile(got["latency_us"], 0.99)))
     for members, values in tails.items():
@@ -90,8 +96,8 @@ async def slow_reader(stage: Stage, taking: Servers) -> None:
         await crowd.turn(stuck=False, seconds=_WARM_UP)
         for number, stuck in line(stage, (0, 1), max(_SLOW_ROUNDS, stage.profile.stretches)):
             async with _highest(server) as peak:
-                got = await crowd.turn(stuck=bool(stuck), seconds=_SLOW_SECONDS)
-            believe_latency(stage.result, got, f"a slow reader on {name}")
+                turn = partial(crowd.turn, stuck=bool(stuck), seconds=_SLOW_SECONDS)
+                got = await believed(stage.result, f"a slow reader on {name}", turn)
             if stuck and not got["disconnected"]:
                 stage.result.limited("The slow reader was not cut off: the kernel's buffers took all that it was sent.")
             keep(stage, "slow reader", "delivery", name, size=stuck, number=number, taken=got["latency_us"])

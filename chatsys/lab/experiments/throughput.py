@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from chatsys.lab.experiments.playing import (
     Servers,
     believe_latency,
     believe_rate,
+    believed,
     crowds,
     keep,
     line,
@@ -80,13 +82,12 @@ async def arrivals(stage: Stage, taking: Servers) -> None:
         for share in SHARES:
             stage.step(f"arrivals at {share:.0%}")
             figures = defaultdict[tuple[str, str], list[float]](list)
-            for turn, name in line(stage, list(taking)):
-                got = await crowd[name].turn(
-                    rate=share * capacity[name], seconds=stage.profile.stretch, seed=1_000 * stage.seed + turn
-                )
-                believe_latency(stage.result, got, f"arrivals at {share:.0%} on {name}")
+            for number, name in line(stage, list(taking)):
+                order = {"rate": share * capacity[name], "seed": 1_000 * stage.seed + number}
+                turn = partial(crowd[name].turn, seconds=stage.profile.stretch, **order)
+                got = await believed(stage.result, f"arrivals at {share:.0%} on {name}", turn)
                 for kind, taken in (("response", got["latency_us"]), ("service", got["service_us"])):
-                    keep(stage, "arrivals", kind, name, size=round(100 * share), number=turn, taken=taken)
+                    keep(stage, "arrivals", kind, name, size=round(100 * share), number=number, taken=taken)
                     figures[name, f"{kind} p50"].append(float(np.median(taken)))
                     figures[name, f"{kind} p99"].append(float(np.quantile(taken, 0.99)))
                 figures[name, "share"].append(share)
