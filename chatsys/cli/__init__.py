@@ -6,6 +6,7 @@ The modules beside this one import only what parsing needs; each command imports
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -52,7 +53,8 @@ app.command()(transfer.migrate)
 
 
 def main() -> None:
-    """Run the command line. Exit status 1 for an error of chatsys, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command line. Exit status 1 for an error of chatsys, 2 for wrong usage, 130 for Ctrl-C and SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the servers that a command started would outlive it
     try:
         app(prog_name="chatsys")
     except ChatsysError as error:

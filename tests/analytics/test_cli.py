@@ -56,12 +56,13 @@ def test_csv_and_json_carry_the_same_rows(chat: Monitor, url: str) -> None:
     assert objects[0]["created_at"].endswith("Z")
 
 
-def test_watching_writes_until_it_is_stopped(postgres_url: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watching_writes_until_it_is_stopped(postgres_url: str, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "chatsys", "monitor", "pulse", "--watch", "--every", "0.1", "--format", "json"]
     with subprocess.Popen([*command, "--database-url", postgres_url], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         seen = [json.loads(process.stdout.readline()) for _ in range(3)]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.stdout.read()
     assert seen[0]["taken_at"] < seen[1]["taken_at"] < seen[2]["taken_at"]
     assert process.returncode == 130
