@@ -70,7 +70,7 @@ def summary(rounds: Rounds, seed: int) -> Summary:
     if len(rounds) == 1:
         interval = _interval(_resampled_medians(samples, np.random.default_rng(seed)))
     else:
-        middle, within = of_rounds(_medians(rounds))
+        middle, within = of_rounds(medians(rounds))
         assert within is not None
         interval = Interval(within.low * p50 / middle, within.high * p50 / middle)
     return Summary(n=len(samples), p50_us=p50, p95_us=p95, p99_us=p99, max_us=float(samples.max()), interval=interval)
@@ -78,7 +78,7 @@ def summary(rounds: Rounds, seed: int) -> Summary:
 
 def ratio(numerator: Rounds, denominator: Rounds, seed: int) -> tuple[float, Interval]:
     """The ratio of the medians of two that took turns, round by round, and its interval as :func:`of_rounds`."""
-    value, interval = ratio_of_rounds(_medians(numerator), _medians(denominator))
+    value, interval = ratio_of_rounds(medians(numerator), medians(denominator))
     if interval is None:
         generator = np.random.default_rng(seed)
         above, below = (_resampled_medians(pooled(rounds), generator) for rounds in (numerator, denominator))
@@ -121,7 +121,7 @@ def compare(samples: Samples, baseline: Samples) -> tuple[Verdict, float]:
 
 
 def slope(sizes: Sequence[float], values: Sequence[float]) -> Slope:
-    """How ``values`` grow with ``sizes``: at least three points, all positive.
+    """How ``values`` grow with ``sizes``: at least three points, all positive. A size comes once for each round.
 
     The interval is that of least squares with Student's t on n - 2 degrees of freedom.
     """
@@ -132,7 +132,8 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> Slope:
     return Slope(exponent=exponent, interval=Interval(exponent - reach, exponent + reach))
 
 
-def _medians(rounds: Rounds) -> list[float]:
+def medians(rounds: Rounds) -> list[float]:
+    """The median of each round."""
     return [float(np.median(samples)) for samples in rounds]
 
 

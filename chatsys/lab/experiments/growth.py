@@ -56,10 +56,11 @@ async def perform(stage: Stage) -> None:
 
 
 def _record_curve(stage: Stage, store: str, name: str) -> None:
-    medians = []
+    medians: list[tuple[float, float]] = []
     for size in stage.profile.growth:
-        figures = statistics.summary(stage.rounds(NAME, name, store, "store", size), stage.seed)
-        medians.append(figures.p50_us)
+        rounds = stage.rounds(NAME, name, store, "store", size)
+        figures = statistics.summary(rounds, stage.seed)
+        medians += [(size, median) for median in statistics.medians(rounds)]
         stage.result.points.append(
             Point(
                 experiment=f"{NAME}: {name}",
@@ -72,8 +73,8 @@ def _record_curve(stage: Stage, store: str, name: str) -> None:
                 n=figures.n,
             )
         )
-    if len(medians) >= _FEWEST:
-        fitted = statistics.slope(stage.profile.growth, medians)
+    if len(stage.profile.growth) >= _FEWEST:
+        fitted = statistics.slope(*zip(*medians, strict=True))
         stage.result.fits.append(
             Fit(
                 operation=name,
