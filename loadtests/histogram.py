@@ -72,7 +72,7 @@ class Histogram(MutableMapping[float, int]):
         slots, blocks = self._slots, self._blocks
         for ms, count in counts.items():
             if ms < _MOST:
-                slot = round(ms * 100) if ms < 100.0 else _slot(ms)
+                slot = _slot(ms)
                 slots[slot] += count
                 blocks[slot // _BLOCK] += count
             else:

@@ -3,9 +3,8 @@
 For the percentiles of the last ten seconds Locust keeps a copy of each whole histogram for each of the last twenty
 seconds; histograms of 0.01 ms make that tens of megabytes, and more the longer a run lasts. Here the batches of those
 seconds are kept instead, which are what such a difference comes to; what was timed since the beginning is in a
-:class:`Histogram`. Locust also counts the requests of each second
-for the whole run and reads the last twelve: the rest is dropped. Its charts get one point each five seconds: past
-``POINTS`` every second one is dropped.
+:class:`Histogram`. Locust also counts the requests of each second for the whole run and reads the last twelve: the
+rest is dropped. Its charts get one point each five seconds: past ``POINTS`` every second one is dropped.
 """
 
 from __future__ import annotations

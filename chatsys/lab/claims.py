@@ -103,7 +103,7 @@ def _growth(result: Result, names: Sequence[str]) -> Finding | None:
     linear = all(fit.interval.low >= LINEAR for fit in known if fit.store == "memory")
     measured = "Exponents of size: " + "; ".join(
         f"{fit.operation} in {STORE_NAMES[fit.store]} {fit.exponent:.2f}"
-        f" ({round(fit.interval.low, 2) + 0.0:.2f} to {round(fit.interval.high, 2) + 0.0:.2f})"
+        f" ({fit.interval.low:z.2f} to {fit.interval.high:z.2f})"
         for fit in known
     )
     return (HOLDS if flat and linear else CONDITIONS if flat else FAILS), measured + "."

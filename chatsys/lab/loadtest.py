@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from chatsys.lab.files import write_atomically
 from chatsys.lab.load import alone_on, drop_database, empty_database
 from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
-from chatsys.lab.servers import chat_server
+from chatsys.lab.servers import chat_server, free_port
 from chatsys.store.embedded import embedded_server
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
@@ -277,9 +276,7 @@ def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: P
 
 def _processes(count: int) -> list[str]:
     """Options for a master and ``count`` workers of its own: a free port, another Locust may have the usual one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     here = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
     return ["--processes", str(count), *here]
 

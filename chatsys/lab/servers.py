@@ -83,9 +83,7 @@ def chat_server(
 @contextmanager
 def stock_server(*, cpu: int | None = None) -> Iterator[ServerProcess]:
     """The baseline of :mod:`chatsys.lab.stock` on a free port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "chatsys.lab.stock", str(port)]
     with _child(command, dict(os.environ), None, None, cpu) as process:
         deadline = time.monotonic() + START_TIMEOUT
@@ -97,6 +95,14 @@ def stock_server(*, cpu: int | None = None) -> Iterator[ServerProcess]:
         else:
             raise OperatorError("The stock Socket.IO server did not start.")
         yield ServerProcess(process, f"http://127.0.0.1:{port}")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 on which nothing listens now, for programs that can't choose one themselves."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @contextmanager

@@ -139,14 +139,17 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             if isinstance(data, str) and data[:1] == "2" and connection.sid not in self._binary_packet:
                 event = read_event(data)
                 if event is not None:
-                    if connection.socket_id is not None:
-                        events.append(event)
+                    events.append(event)
                     continue
             if events:
-                await self._dispatch(connection, events)
+                await self._events(connection, events)
                 events = []
             await self._protocol_packet(connection, data)
         if events:
+            await self._events(connection, events)
+
+    async def _events(self, connection: Connection, events: list[ClientEvent]) -> None:
+        if connection.socket_id is not None:
             await self._dispatch(connection, events)
 
     async def _protocol_packet(self, connection: Connection, data: Data) -> None:
@@ -166,10 +169,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
         connection = self.eio.sockets.get(eio_sid)
         event = as_event(data, id)
-        if connection is None or connection.socket_id is None or event is None:
-            return
-        if (namespace or _NAMESPACE) == _NAMESPACE:
-            await self._dispatch(connection, [event])
+        if connection is not None and event is not None and (namespace or _NAMESPACE) == _NAMESPACE:
+            await self._events(connection, [event])
 
     async def _left_namespace(self, sid: str, reason: str) -> None:
         connection = self.manager.connections.get(sid)

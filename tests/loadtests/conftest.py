@@ -6,7 +6,6 @@ import ast
 import functools
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -70,9 +71,7 @@ def stock_server() -> Iterator[str]:
 
 def free_master_port() -> tuple[str, ...]:
     """Options for a master and workers that no other Locust of this machine is on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     return "--master-bind-port", port, "--master-port", port
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,7 +13,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 
 from chatsys.lab.load import empty_database
 from chatsys.lab.record import Count, Point
-from chatsys.lab.servers import chat_server, start_all
+from chatsys.lab.servers import chat_server, free_port, start_all
 from chatsys.lab.stage import Experiment, Stage
 from chatsys.lab.workloads.doors import Client, client
 
@@ -93,9 +92,7 @@ def _audit(received: Sequence[Sequence[int]], messages: int) -> dict[str, float]
 @contextmanager
 def _redis() -> Iterator[str]:
     """A redis-server of its own on a free port of 127.0.0.1, which keeps nothing."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="chatsys-redis-") as folder:
         process = subprocess.Popen(
             ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],

@@ -83,8 +83,8 @@ async def arrivals(stage: Stage, taking: Servers) -> None:
             stage.step(f"arrivals at {share:.0%}")
             figures = defaultdict[tuple[str, str], list[float]](list)
             for number, name in line(stage, list(taking)):
-                order = {"rate": share * capacity[name], "seed": 1_000 * stage.seed + number}
-                turn = partial(crowd[name].turn, seconds=stage.profile.stretch, **order)
+                seed = 1_000 * stage.seed + number
+                turn = partial(crowd[name].turn, rate=share * capacity[name], seconds=stage.profile.stretch, seed=seed)
                 got = await believed(stage.result, f"arrivals at {share:.0%} on {name}", turn)
                 for kind, taken in (("response", got["latency_us"]), ("service", got["service_us"])):
                     keep(stage, "arrivals", kind, name, size=round(100 * share), number=number, taken=taken)

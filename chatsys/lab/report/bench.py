@@ -177,8 +177,8 @@ def _growth(result: Result) -> list[Part]:
             caption = f"{TITLES[name]}: p50 with n users and n messages in the store."
             parts.append(lines(f"growth-{name}", caption, series, x="n", y="microseconds", log_x=True, log_y=True))
     rows = [
-        (TITLES[fit.operation], STORE_NAMES[fit.store], _signed(fit.exponent),
-         f"{_signed(fit.interval.low)} to {_signed(fit.interval.high)}")
+        (TITLES[fit.operation], STORE_NAMES[fit.store], f"{fit.exponent:z.2f}",
+         f"{fit.interval.low:z.2f} to {fit.interval.high:z.2f}")
         for fit in result.fits
     ]  # fmt: skip
     if rows:
@@ -359,11 +359,6 @@ def _curve_table(result: Result, experiment: str, metrics: Sequence[str], header
     return Table(
         header=("Server", header, *metrics), rows=rows, caption=_TOLD[experiment], align="lr" + "r" * len(metrics)
     )
-
-
-def _signed(number: float) -> str:
-    """Two decimals, and no minus before a zero."""
-    return f"{round(number, 2) + 0.0:.2f}"
 
 
 def _value(point: Point | None) -> str:
