@@ -1,5 +1,5 @@
 -- The schema of chatsys: the sum of the migrations in database/migrations, kept equal by a test.
--- PostgreSQL 14 to 18. Seven tables of chat, one of servers, three views.
+-- PostgreSQL 14 to 18. Seven tables of chat, one of servers, one of a version, three views.
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
@@ -326,6 +326,31 @@ BEGIN
 END
 $$;
 
+-- The version of all profiles. Whoever changes a profile, a server or an SQL of your own, gives it a new one in the same
+-- transaction. So profiles that were read together with a version are right in every snapshot that shows this version, and
+-- servers keep them instead of looking them up for each page.
+CREATE TABLE profiles_version (
+    version uuid NOT NULL DEFAULT gen_random_uuid(),
+    only_row boolean CONSTRAINT profiles_version_pkey PRIMARY KEY DEFAULT true
+        CONSTRAINT profiles_version_only_row_check CHECK (only_row)
+);
+INSERT INTO profiles_version DEFAULT VALUES;
+
+CREATE FUNCTION change_profiles_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('chatsys.profiles_changed', true) IS DISTINCT FROM 'on' THEN -- once in a transaction
+        UPDATE profiles_version SET version = gen_random_uuid();
+        PERFORM set_config('chatsys.profiles_changed', 'on', true);
+    END IF;
+    RETURN NULL;
+END
+$$;
+-- At the end of the transaction: a change that is not committed yet keeps nobody else from changing profiles.
+CREATE CONSTRAINT TRIGGER users_profile_changed AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW
+    WHEN ((OLD.username, OLD.display_name, OLD.avatar) IS DISTINCT FROM (NEW.username, NEW.display_name, NEW.avatar))
+    EXECUTE FUNCTION change_profiles_version();
+
 -- Each count is a subquery of its own: a join over several children would multiply their rows.
 CREATE VIEW active_users_view AS
 SELECT u.user_id, u.username, u.display_name, u.avatar, u.status, u.last_seen,
@@ -362,4 +387,4 @@ CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version VALUES ('0002');
+INSERT INTO alembic_version VALUES ('0003');

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,6 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chatsys.errors import OperatorError
 from chatsys.settings import read_settings
+
+T = TypeVar("T")
 
 app = typer.Typer(help="Measure memory against PostgreSQL, and compare runs.", invoke_without_command=True)
 
@@ -85,7 +89,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         depths=(depth.value,) if depth else DEPTHS,
     )
     with _progress() as tell:
-        result, samples = asyncio.run(run(request, tell))
+        result, samples = asyncio.run(_cancelled_by_signals(run(request, tell)))
     record.save(result, samples, out)
     page(result, samples).write(out)
     console = Console()
@@ -95,6 +99,28 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         console.print(verdict(result).replace("**", ""), soft_wrap=True)
     console.print(f"Report: {out / 'index.html'}", soft_wrap=True)
     sys.exit(INTERRUPTED if result.partial else 0 if result.valid else INVALID)
+
+
+async def _cancelled_by_signals(work: Awaitable[T]) -> T:
+    """Ctrl-C and SIGTERM cancel the run, so that what was measured is written. Told again later, it ends at once.
+
+    timeout(1) sends its signal twice: what comes within a second is one.
+    """
+    task = asyncio.current_task()
+    told: list[float] = []
+    assert task is not None
+
+    def end(number: int, _: object) -> None:
+        if not told:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+        elif time.monotonic() > told[0] + 1:
+            raise KeyboardInterrupt
+        told.append(time.monotonic())
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as for a command that nohup or a shell's background started
+            signal.signal(number, end)
+    return await work
 
 
 @app.command("list")

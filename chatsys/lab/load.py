@@ -19,7 +19,6 @@ from chatsys.store.postgres.admin import connected, create_database, upgrade
 Report = Callable[[str], None]
 _CHUNK = 2_000  # rows in one write of COPY
 _BY_FILE = 50_000  # messages from which on copying files and two checkpoints take less than writing all pages as WAL
-_LOADED = "chatsys lab: loaded"
 _RUN_LOCK = 0x636861746C6162  # "chatlab"
 
 
@@ -49,7 +48,7 @@ def database_with(server_url: str, name: str, rows: Synthetic, report: Report) -
             report(f"loading {rows.users:,} users and {rows.messages:,} messages by COPY (kept for later runs)")
             drop_database(connection, template)
             _load(with_database(server_url, template), rows)
-            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(template), _LOADED))
+            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(template), _loaded()))
         drop_database(connection, name)
         by_file = rows.messages > _BY_FILE and connection.info.server_version >= 150000
         strategy = sql.SQL(" STRATEGY file_copy" if by_file else "")
@@ -70,12 +69,12 @@ def empty_database(server_url: str, name: str) -> str:
 
 
 def tidy(server_url: str) -> None:
-    """Drop what a run left, all but the loaded templates. Within :func:`alone_on` nobody works on them."""
+    """Drop what runs left, all but the templates of this schema. Within :func:`alone_on` nobody works on them."""
     with connected(server_url, autocommit=True) as connection:
         names = connection.execute(
             "SELECT datname FROM pg_database WHERE starts_with(datname, 'chatsys_lab_')"
             " AND shobj_description(oid, 'pg_database') IS DISTINCT FROM %s",
-            (_LOADED,),
+            (_loaded(),),
         ).fetchall()
         for (name,) in names:
             drop_database(connection, name)
@@ -88,16 +87,21 @@ def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
 
 def _template_name(rows: Synthetic) -> str:
     """A name that changes with the sizes, the seed, the schema and the way the rows are made."""
-    schema = (database_dir() / "schema.sql").read_bytes()
-    known = f"{rows.users} {rows.messages} {rows.seed} {rows.VERSION}".encode()
-    return f"chatsys_lab_{hashlib.sha256(known + schema).hexdigest()[:16]}"
+    known = f"{rows.users} {rows.messages} {rows.seed} {_loaded()}".encode()
+    return f"chatsys_lab_{hashlib.sha256(known).hexdigest()[:16]}"
+
+
+def _loaded() -> str:
+    """The comment on a template whose rows are all there; it changes with the schema and the way the rows are made."""
+    schema = hashlib.sha256((database_dir() / "schema.sql").read_bytes()).hexdigest()[:16]
+    return f"chatsys lab: loaded, rows {Synthetic.VERSION}, schema {schema}"
 
 
 def _is_loaded(connection: psycopg.Connection[Any], name: str) -> bool:
     row = connection.execute(
         "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (name,)
     ).fetchone()
-    return row is not None and row[0] == _LOADED
+    return row is not None and row[0] == _loaded()
 
 
 def _load(url: str, rows: Synthetic) -> None:

@@ -44,7 +44,7 @@ def _arguments(rows: Synthetic) -> dict[str, tuple[Any, ...]]:
         "user_by_id": (rows.user_id(middle),),
         "user_by_name": (rows.username(middle),),
         "search_users": (f"%{rows.search_text(middle)}%", _LIMIT),
-        "history": (rows.rooms[0],),
+        "history": (rows.rooms[0], ""),
         "long_history": (rows.rooms[0], PAGE, PAGE),
         "messages_since": (rows.rooms[0], int(rows.room_sizes[0]) - 5, PAGE),
         "record_receipts": (

@@ -1,9 +1,13 @@
-"""Rounds of turns: things that are compared take turns in one run (A B, B A, …), after a warm-up that is left out."""
+"""Rounds of turns: things that are compared take turns in one run (A B, B A, …), after a warm-up that is left out.
+
+A round has a turn of every operation. So the rounds of each are as far apart as the experiment is long, and its
+interval knows of the minutes in which a machine is slower than usual.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -31,33 +35,54 @@ class TakesTurns(Protocol):
         ...
 
 
+class Match(NamedTuple):
+    """Who is compared with the same order, and at which depth."""
+
+    contestants: Sequence[TakesTurns]
+    order: Order
+    depth: str = "store"
+
+
 async def interleaved(
-    contestants: Sequence[TakesTurns],
-    order: Order,
+    matches: Sequence[Match],
     rounds: int,
     keep: Callable[[Sampled], None],
+    step: Callable[[str], None],
     *,
-    experiment: str = "table",
-    depth: str = "store",
+    experiment: str,
 ) -> None:
-    """Let each contestant take ``rounds`` turns, in turns, and hand on what they took."""
-    for taken in contestants:
-        await taken.turn(_warm_up(order))
+    """Let each contestant of each match take ``rounds`` turns, in turns, and hand on what they took, by whole rounds.
+
+    ``step`` is told when a round begins, and the warm-up before the first.
+    """
+    step("warm-up")
+    for match in matches:
+        for taken in match.contestants:
+            await taken.turn(_warm_up(match.order))
     for number in range(rounds):
-        line = contestants if number % 2 == 0 else tuple(reversed(contestants))
-        for taken in line:
-            turn = await taken.turn(_seeded(order, number + 1))
-            keep(
-                Sampled(
-                    experiment=experiment,
-                    operation=order.operation,
-                    contestant=taken.store,
-                    depth=depth,
-                    size=taken.size,
-                    round=number,
-                    microseconds=np.array(turn.nanoseconds) / 1000,
+        step(f"round {number + 1} of {rounds}")
+        taken_in_round = []
+        for match in matches:
+            for taken in match.contestants if number % 2 == 0 else tuple(reversed(match.contestants)):
+                turn = await taken.turn(_seeded(match.order, number + 1))
+                taken_in_round.append(
+                    Sampled(
+                        experiment=experiment,
+                        operation=match.order.operation,
+                        contestant=taken.store,
+                        depth=match.depth,
+                        size=taken.size,
+                        round=number,
+                        microseconds=np.array(turn.nanoseconds) / 1000,
+                    )
                 )
-            )
+        for sampled in taken_in_round:
+            keep(sampled)
+
+
+def steps(rounds: int) -> int:
+    """How many steps :func:`interleaved` tells."""
+    return 1 + rounds
 
 
 def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1) -> Order:

@@ -30,6 +30,8 @@ LIMITATIONS = (
     "Client, server and database share one machine: no network lies between them, and they compete for its processors.",
     "Synthetic rows and uniformly drawn keys: real chats are more skewed, and caches then hit more often.",
     "Everything fits in memory: reads from disk are not part of the latencies.",
+    "The senders of a page were on pages before, as in a room that is read often, so that the PostgreSQL store has kept"
+    " their profiles; the first page after a profile changed looks them up again.",
     "Calls at store depth have no door before them: a client sees the http and socket depths.",
     "Intervals count the rounds of this run: what a process draws once (hash seed, place in memory) is not in them.",
     "A closed loop measures whichever of server and load generator fills its processor. A turn counts as the server's"

@@ -68,6 +68,10 @@ class Stage:
         """Say that a step begins, the one before it being done."""
         self.tell(text, True)
 
+    def steps_of(self, name: str) -> Callable[[str], None]:
+        """:meth:`step` for one experiment, whose name goes before each text."""
+        return lambda text: self.step(f"{name}: {text}")
+
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
         """Write into the record how long the block takes: a reader sees where the run's time goes."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from chatsys.model.values import UserChanges
+
 
 @pytest.fixture
 async def room(cast):
@@ -83,3 +85,18 @@ async def test_many_receipts_do_not_change_how_many_messages_a_page_has(store, c
 
 async def test_rooms_are_told_apart_by_letter_case(store, room):
     assert await store.history(room.upper(), 10) == []
+
+
+async def test_a_page_shows_profiles_as_they_are_now(store, cast, room):
+    bob = await cast.user("bob")
+    await cast.post(bob, room)
+    ann = (await store.user_by_name("ann")).user_id
+    for name in ("Ann 1", "Ann 2"):
+        assert {message.username for message in await store.history(room, 100)} == {"ann", "gus", "bob"}
+        await store.update_user(ann, UserChanges(display_name=name, avatar=f"https://example.org/{name}"))
+        for page in (await store.history(room, 100), await store.history(room, 99)):
+            shown = {(message.username, message.display_name, message.avatar) for message in page}
+            assert ("ann", name, f"https://example.org/{name}") in shown
+            assert len(shown) == 3
+    await store.delete_user(ann, cast.now())
+    assert [message.username for message in await store.history(room, 100)] == ["gus"] * 5 + ["bob"]

@@ -202,7 +202,7 @@ def history_machine(stores: list[Store], run: Callable[[Awaitable[list[object]]]
 
         # -- what can be seen
 
-        @rule(name=rooms, limit=st.integers(0, 5), offset=st.integers(0, 5))
+        @rule(name=rooms, limit=st.sampled_from([*range(6), 100]), offset=st.integers(0, 5))
         def look_around(self, name: str, limit: int, offset: int) -> None:
             room = self.room(name)
             self.ask("history", room, limit, offset)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import selectors
+import socket
+import threading
 from typing import Any
 
 import msgspec
@@ -10,10 +14,10 @@ import pytest
 from chatsys.errors import OperatorError
 from chatsys.lab.crowd import scenes
 from chatsys.lab.crowd.sending import deliveries
-from chatsys.lab.crowd.sockets import Member, _occurrences, frames
+from chatsys.lab.crowd.sockets import Crowd, Member, _occurrences, frames
 from chatsys.lab.experiments.playing import believe_latency, believe_rate, believed
-from chatsys.lab.scene import scene
-from chatsys.lab.servers import stock_server
+from chatsys.lab.scene import scene as opened_scene
+from chatsys.lab.servers import chat_server, stock_server
 
 
 def server_frame(payload: bytes) -> bytes:
@@ -155,11 +159,10 @@ def test_one_message_that_went_wrong_makes_the_run_invalid(result, fault) -> Non
 
 def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result) -> None:
     """Its messages leave late, and the response times say so though the service times don't."""
-    with stock_server() as server:
-        crowd = scenes.arrivals(server.url, senders=4)
-        next(crowd)
-        got = crowd.send({"rate": 1_000_000, "seconds": 0.005, "seed": 1})
-        crowd.close()
+    with stock_server() as server, Crowd(server.url) as crowd:
+        turns = scenes.arrivals(crowd, senders=4)
+        next(turns)
+        got = turns.send({"rate": 1_000_000, "seconds": 0.005, "seed": 1})
     assert got["lost"] == got["doubled"] == got["swapped"] == 0
     late = [response - service for response, service in zip(got["latency_us"], got["service_us"], strict=True)]
     assert max(late) > 5_000
@@ -168,11 +171,10 @@ def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result
 
 
 def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
-    with stock_server() as server:
-        crowd = scenes.fanout(server.url, members=3)
-        next(crowd)
-        turns = [crowd.send({"seconds": 0.05}) for _ in range(2)]
-        crowd.close()
+    with stock_server() as server, Crowd(server.url) as crowd:
+        scene = scenes.fanout(crowd, members=3)
+        next(scene)
+        turns = [scene.send({"seconds": 0.05}) for _ in range(2)]
     assert all(turn["deliveries"] >= 3 and turn["deliveries"] % 3 == 0 for turn in turns)
     assert all(turn["lost"] == turn["doubled"] == turn["swapped"] == 0 for turn in turns)
     assert msgspec.json.encode(turns)
@@ -180,8 +182,60 @@ def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
 
 async def test_a_turn_says_what_the_server_used_beside_what_the_generator_used() -> None:
     with stock_server() as server:
-        async with scene("fanout", server, members=3) as crowd:
+        async with opened_scene("fanout", server, members=3) as crowd:
             got = await crowd.turn(seconds=0.3)
     assert got["deliveries"] > 0
     assert got["generator_cpu"] > 0
     assert 0 <= got["server_cpu"] <= 2 * got["seconds"]
+
+
+@pytest.fixture
+def pinging():
+    """A crowd of one at a server that pings, and the server's end of its connection."""
+    ours, theirs = socket.socketpair()
+    with Crowd("http://127.0.0.1:1") as crowd:
+        crowd.members.append(Member(ours))
+        crowd._selector.register(ours, selectors.EVENT_READ, crowd.members[0])
+        yield crowd, theirs
+    theirs.close()
+
+
+PING, PONG = server_frame(b"2"), b"\x81\x81\0\0\0\0003"
+TALK = server_frame(b'42["receive-message",{"seq":1}]')
+
+
+@pytest.mark.parametrize(
+    "pieces", [(PING,), (TALK + PING + TALK,), (TALK + PING[:1], PING[1:]), (PING[:2], PING[2:] + TALK)]
+)
+def test_a_ping_is_answered_once_wherever_it_arrives(pinging, pieces) -> None:
+    crowd, server = pinging
+    for piece in (*pieces, TALK):
+        server.send(piece)
+        crowd.pump(1)
+    assert server.recv(100) == PONG
+
+
+def test_a_crowd_that_waits_for_its_turn_answers_pings_and_keeps_nothing(pinging) -> None:
+    crowd, server = pinging
+    reading, writing = os.pipe()
+    waiting = threading.Thread(target=crowd.idle_until, args=(reading,))
+    waiting.start()
+    for _ in range(3):
+        server.send(TALK + PING)
+        assert server.recv(100) == PONG
+    os.write(writing, b"{}\n")
+    waiting.join()
+    os.close(writing)
+    os.close(reading)
+    assert crowd.members[0].arrived == []
+    server.send(TALK)
+    crowd.pump(1)
+    assert len(crowd.members[0].arrived) == 1
+
+
+def test_a_storm_can_be_repeated() -> None:
+    with chat_server("memory://") as server, Crowd(server.url) as crowd:
+        scene = scenes.storm(crowd, members=6, seconds=0.05)
+        next(scene)
+        for _ in range(2):
+            assert scene.send({})["complete"] == 6

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 from typer.testing import CliRunner
 
-from chatsys.cli.bench import app
+from chatsys.cli import bench
 from chatsys.errors import LabBusy, OperatorError
 from chatsys.lab import loadtest, record, running
 from chatsys.lab.experiments.playing import STOCK
@@ -105,17 +107,20 @@ async def test_one_worker_and_two_take_turns(lab_server, tmp_path, quiet):
     assert any("Two workers share" in sentence for sentence in result.limitations)
 
 
-async def test_an_interrupted_run_keeps_what_it_has_and_is_partial(lab_server, tmp_path, quiet):
+async def test_an_interrupted_run_keeps_whole_rounds_and_is_partial(lab_server, tmp_path, quiet):
     def interrupt(text, done, _):
-        if done and text == "recent_messages":
+        if done and text == "table: round 2 of 2":
             task.cancel()
 
-    request = request_for(lab_server, tmp_path, depths=("store",), only=TABLE, stores=("memory",))
+    request = request_for(lab_server, tmp_path, depths=("store",), only=TABLE)
     task = asyncio.create_task(run(request, interrupt))
     result, samples = await task
     assert result.partial
-    assert {turn.operation for turn in samples} >= {"find_user_by_id", "find_user_by_name"}
-    assert {turn.operation for turn in samples} < set(TABLE)
+    assert {turn.round for turn in samples} == {0}
+    assert {(one.operation, one.store) for one in result.operations} >= {
+        (name, store) for name in TABLE for store in ("memory", "postgresql")
+    }
+    assert {floor.operation for floor in result.floors} >= set(TABLE)
 
 
 async def test_a_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkeypatch):
@@ -142,10 +147,38 @@ def test_the_exit_status_says_whether_the_run_may_be_believed(
         return result, samples
 
     monkeypatch.setattr(running, "run", made)
-    done = CliRunner().invoke(app, ["--profile", "quick", "--out", str(tmp_path / "out")])
+    done = CliRunner().invoke(bench.app, ["--profile", "quick", "--out", str(tmp_path / "out")])
     assert done.exit_code == status
     assert record.load(tmp_path / "out").id == result.id
     assert (tmp_path / "out" / "index.html").exists()
+
+
+@pytest.fixture
+def handlers():
+    """What the block does to the handlers of signals is undone."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_twice_at_once_cancels_a_run_once_and_a_later_one_ends_it(handlers, number):
+    async def work(again: bool) -> str:
+        try:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            if again:
+                await asyncio.sleep(1.1)
+                os.kill(os.getpid(), number)
+            await asyncio.sleep(0)
+        return "written"
+
+    assert asyncio.run(bench._cancelled_by_signals(work(again=False))) == "written"
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(bench._cancelled_by_signals(work(again=True)))
 
 
 def test_production_statements_use_their_indexes(lab_server):

@@ -42,179 +42,172 @@ _WARM_UP = 0.1  # seconds
 _SETTLED = 0.35  # seconds without a list of users: one may be held back for 250 ms (contract §10.2)
 
 
-def fanout(url: str, *, members: int, window: int = 4, text_bytes: int = 64) -> Turns:
+def fanout(crowd: Crowd, *, members: int, window: int = 4, text_bytes: int = 64) -> Turns:
     """One member sends for a turn's ``seconds``, all receive; at most ``window`` messages are on their way to somebody.
 
     What is measured runs from the first send of a turn to its last delivery.
     """
-    with Crowd(url) as crowd:
-        _join(crowd, [f"fan-{time.monotonic_ns()}"] * members)
-        sender, text = crowd.members[0], "x" * text_bytes
-        broadcast(crowd, sender, text, _WARM_UP, window)
-        order = yield {}
-        while True:
-            forget(crowd.members)
-            with effort() as spent:
-                sent = broadcast(crowd, sender, text, order["seconds"], window)
-            latencies, audit = deliveries(crowd.members, sent)
-            order = yield {"deliveries": len(latencies), **spent, **audit}
+    _join(crowd, [f"fan-{time.monotonic_ns()}"] * members)
+    sender, text = crowd.members[0], "x" * text_bytes
+    broadcast(crowd, sender, text, _WARM_UP, window)
+    order = yield {}
+    while True:
+        forget(crowd.members)
+        with effort() as spent:
+            sent = broadcast(crowd, sender, text, order["seconds"], window)
+        latencies, audit = deliveries(crowd.members, sent)
+        order = yield {"deliveries": len(latencies), **spent, **audit}
 
 
-def senders(url: str, *, senders: int, seconds: float, turns: int, text_bytes: int = 64) -> Turns:
+def senders(crowd: Crowd, *, senders: int, seconds: float, turns: int, text_bytes: int = 64) -> Turns:
     """Each sender alone in a room, in a closed loop: the next message leaves when the last one's echo is there.
 
     Warm-up: a fifth of ``seconds``. After ``turns`` turns comes what was ``sent`` in all, and what the server's room
     statistics count as ``stored``.
     """
-    with Crowd(url) as crowd:
-        rooms = [f"solo-{time.monotonic_ns()}-{number}" for number in range(senders)]
-        _join(crowd, rooms)
-        text = "x" * text_bytes
-        total = len(closed_loop(crowd, text, seconds / 5)[0])
-        yield {}
-        for _ in range(turns):
-            forget(crowd.members)
-            with effort() as spent:
-                sent, latencies = closed_loop(crowd, text, seconds)
-            total += len(sent)
-            audit = audited(crowd.members, sent)
-            yield {
-                "latency_us": latencies,
-                "throughput_per_second": len(latencies) / spent["seconds"],
-                **spent,
-                **audit,
-            }
-        yield {"sent": total, "stored": sum(_total_messages(url, room) for room in rooms)}
+    rooms = [f"solo-{time.monotonic_ns()}-{number}" for number in range(senders)]
+    _join(crowd, rooms)
+    text = "x" * text_bytes
+    total = len(closed_loop(crowd, text, seconds / 5)[0])
+    yield {}
+    for _ in range(turns):
+        forget(crowd.members)
+        with effort() as spent:
+            sent, latencies = closed_loop(crowd, text, seconds)
+        total += len(sent)
+        audit = audited(crowd.members, sent)
+        yield {
+            "latency_us": latencies,
+            "throughput_per_second": len(latencies) / spent["seconds"],
+            **spent,
+            **audit,
+        }
+    yield {"sent": total, "stored": sum(_total_messages(crowd.url, room) for room in rooms)}
 
 
-def arrivals(url: str, *, senders: int, text_bytes: int = 64) -> Turns:
+def arrivals(crowd: Crowd, *, senders: int, text_bytes: int = 64) -> Turns:
     """An open loop: messages leave at the moments of a Poisson process, however long the earlier ones take.
 
     A turn's ``rate`` is in messages a second over all senders, who take turns, each alone in a room. Its response times
     run from the intended start, its service times from the actual one, both to the sender's own echo.
     """
-    with Crowd(url) as crowd:
-        _join(crowd, [f"open-{time.monotonic_ns()}-{number}" for number in range(senders)])
-        order = yield {}
-        while True:
-            forget(crowd.members)
-            luck = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
-            with effort() as spent:
-                sent, response, service, late = poisson(crowd, luck, order["rate"], order["seconds"], "x" * text_bytes)
-            audit = audited(crowd.members, sent)
-            order = yield {
-                "latency_us": response,
-                "service_us": service,
-                "starts": len(sent),
-                "late_starts": late,
-                **spent,
-                **audit,
-            }
-
-
-def burst(url: str, *, members: int, rate: float, text_bytes: int = 64) -> Turns:
-    """A big room that gets ``rate`` messages a second, at intended times, for as many ``seconds`` as a turn says."""
-    with Crowd(url) as crowd:
-        _join(crowd, [f"burst-{time.monotonic_ns()}"] * members)
-        order = yield {}
-        while True:
-            order = yield steady(crowd, crowd.members, crowd.members, rate, order["seconds"], "x" * text_bytes)
-
-
-def probe(url: str, *, rate: float, text_bytes: int = 64) -> Turns:
-    """A room of two; the latency of each delivery to the one who only listens."""
-    with Crowd(url) as crowd:
-        _join(crowd, [f"probe-{time.monotonic_ns()}"] * 2)
-        order = yield {}
-        while True:
-            order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
-
-
-def slow_reader(url: str, *, members: int, rate: float, text: str) -> Turns:
-    """A room under steady traffic; in a turn that is ``stuck``, one more member joins and stops reading."""
-    with Crowd(url) as crowd:
-        room = f"slow-{time.monotonic_ns()}"
-        _join(crowd, [room] * members)
-        reading = tuple(crowd.members)
-        order = yield {}
-        while True:
-            if order["stuck"]:
-                stuck = crowd.connect()
-                _ask_to_join(stuck, room, members)
-                crowd.pump_until(lambda: False, _SETTLED)
-                crowd.pause(stuck)
-            got = steady(crowd, reading, reading, rate, order["seconds"], text)
-            if order["stuck"]:
-                got["disconnected"] = _was_cut_off(stuck)
-                crowd.dismiss(stuck)
-                crowd.pump_until(lambda: False, _SETTLED)
-            order = yield got
-
-
-def idle(url: str, *, connections: int) -> Turns:
-    """Connections that join nothing: ``connections`` more a turn, none of which is closed before the scene ends."""
-    with Crowd(url) as crowd:
-        yield {}
-        while True:
-            for _ in range(connections):
-                crowd.connect()
-            crowd.pump(0.2)
-            yield {"connections": sum(not member.closed for member in crowd.members)}
-
-
-def storm(url: str, *, members: int, seconds: float) -> Turns:
-    """All join one new room within ``seconds``; what the server sends, and when each has the complete list of users."""
+    _join(crowd, [f"open-{time.monotonic_ns()}-{number}" for number in range(senders)])
+    order = yield {}
     while True:
-        with Crowd(url) as crowd:
-            for _ in range(members):
-                crowd.connect()
-            yield {}
-            room, started = f"storm-{time.monotonic_ns()}", time.monotonic()
-            for number, member in enumerate(crowd.members):
-                _ask_to_join(member, room, number)
-                while (left := started + (number + 1) * seconds / members - time.monotonic()) > 0:
-                    crowd.pump(left, _LIST)
-            crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _LIST)
-            quiet = time.monotonic()
-            while time.monotonic() - quiet < _SETTLED:
-                if crowd.pump(0.05, _LIST):
-                    quiet = time.monotonic()
-            sizes = [_last_list(member) for member in crowd.members]
-            yield {
-                "bytes": sum(len(piece) for member in crowd.members for _, piece in member.arrived),
-                "lists": sum(member.count for member in crowd.members),
-                "complete": sum(size == members for size, _ in sizes),
-                "settled_seconds": max(at for _, at in sizes) / 1e9 - started,
-            }
+        forget(crowd.members)
+        luck = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
+        with effort() as spent:
+            sent, response, service, late = poisson(crowd, luck, order["rate"], order["seconds"], "x" * text_bytes)
+        audit = audited(crowd.members, sent)
+        order = yield {
+            "latency_us": response,
+            "service_us": service,
+            "starts": len(sent),
+            "late_starts": late,
+            **spent,
+            **audit,
+        }
 
 
-def receipts(url: str, *, members: int) -> Turns:
+def burst(crowd: Crowd, *, members: int, rate: float, text_bytes: int = 64) -> Turns:
+    """A big room that gets ``rate`` messages a second, at intended times, for as many ``seconds`` as a turn says."""
+    _join(crowd, [f"burst-{time.monotonic_ns()}"] * members)
+    order = yield {}
+    while True:
+        order = yield steady(crowd, crowd.members, crowd.members, rate, order["seconds"], "x" * text_bytes)
+
+
+def probe(crowd: Crowd, *, rate: float, text_bytes: int = 64) -> Turns:
+    """A room of two; the latency of each delivery to the one who only listens."""
+    _join(crowd, [f"probe-{time.monotonic_ns()}"] * 2)
+    order = yield {}
+    while True:
+        order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
+
+
+def slow_reader(crowd: Crowd, *, members: int, rate: float, text: str) -> Turns:
+    """A room under steady traffic; in a turn that is ``stuck``, one more member joins and stops reading."""
+    room = f"slow-{time.monotonic_ns()}"
+    _join(crowd, [room] * members)
+    reading = tuple(crowd.members)
+    order = yield {}
+    while True:
+        if order["stuck"]:
+            stuck = crowd.connect()
+            _ask_to_join(stuck, room, members)
+            crowd.pump_until(lambda: False, _SETTLED)
+            crowd.pause(stuck)
+        got = steady(crowd, reading, reading, rate, order["seconds"], text)
+        if order["stuck"]:
+            got["disconnected"] = _was_cut_off(stuck)
+            crowd.dismiss(stuck)
+            crowd.pump_until(lambda: False, _SETTLED)
+        order = yield got
+
+
+def idle(crowd: Crowd, *, connections: int) -> Turns:
+    """Connections that join nothing: ``connections`` more a turn, none of which is closed before the scene ends."""
+    yield {}
+    while True:
+        for _ in range(connections):
+            crowd.connect()
+        crowd.pump(0.2)
+        yield {"connections": sum(not member.closed for member in crowd.members)}
+
+
+def storm(crowd: Crowd, *, members: int, seconds: float) -> Turns:
+    """All join one new room within ``seconds``; what the server sends, and when each has the complete list of users."""
+    found: Result = {}
+    while True:
+        yield found
+        for _ in range(members):
+            crowd.connect()
+        room, started = f"storm-{time.monotonic_ns()}", time.monotonic()
+        for number, member in enumerate(crowd.members):
+            _ask_to_join(member, room, number)
+            while (left := started + (number + 1) * seconds / members - time.monotonic()) > 0:
+                crowd.pump(left, _LIST)
+        crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _LIST)
+        quiet = time.monotonic()
+        while time.monotonic() - quiet < _SETTLED:
+            if crowd.pump(0.05, _LIST):
+                quiet = time.monotonic()
+        sizes = [_last_list(member) for member in crowd.members]
+        found = {
+            "bytes": sum(len(piece) for member in crowd.members for _, piece in member.arrived),
+            "lists": sum(member.count for member in crowd.members),
+            "complete": sum(size == members for size, _ in sizes),
+            "settled_seconds": max(at for _, at in sizes) / 1e9 - started,
+        }
+        crowd.empty()
+
+
+def receipts(crowd: Crowd, *, members: int) -> Turns:
     """One message; all other members answer with a read receipt at once; all updates to all are waited for.
 
     Each update names everybody who has read so far, so that n members get n³ names in all: they are counted only.
     """
-    with Crowd(url) as crowd:
-        room = f"receipts-{time.monotonic_ns()}"
-        _join(crowd, [room] * members)
-        sender, *asked = crowd.members
-        yield {}
-        while True:
-            forget(crowd.members)
-            sender.emit("send-message", {"message": "read me"})
-            crowd.pump_until(lambda: all(member.count for member in crowd.members), 30, POSTED)
-            message_id = next(payload["id"] for _, event, payload in sender.events() if event == "receive-message")
-            forget(crowd.members)
-            crowd.keeping = False
-            started = time.monotonic()
-            for member in asked:
-                member.emit("message-read", {"messageId": message_id, "room": room})
-            done = crowd.pump_until(lambda: all(m.count >= members - 1 for m in crowd.members), PATIENCE, _READ)
-            crowd.keeping = True
-            yield {
-                "updates": sum(member.count for member in crowd.members),
-                "complete": done,
-                "seconds": time.monotonic() - started,
-            }
+    room = f"receipts-{time.monotonic_ns()}"
+    _join(crowd, [room] * members)
+    sender, *asked = crowd.members
+    yield {}
+    while True:
+        forget(crowd.members)
+        sender.emit("send-message", {"message": "read me"})
+        crowd.pump_until(lambda: all(member.count for member in crowd.members), 30, POSTED)
+        message_id = next(payload["id"] for _, event, payload in sender.events() if event == "receive-message")
+        forget(crowd.members)
+        crowd.keeping = False
+        started = time.monotonic()
+        for member in asked:
+            member.emit("message-read", {"messageId": message_id, "room": room})
+        done = crowd.pump_until(lambda: all(m.count >= members - 1 for m in crowd.members), PATIENCE, _READ)
+        crowd.keeping = True
+        yield {
+            "updates": sum(member.count for member in crowd.members),
+            "complete": done,
+            "seconds": time.monotonic() - started,
+        }
 
 
 SCENES: dict[str, Callable[..., Turns]] = {

@@ -21,7 +21,6 @@ from chatsys.errors import OperatorError
 
 _RECEIVE = 262_144
 _ENGINE_PING = b"\x81\x012"
-_ENGINE_PONG = b"3"
 _CLOSE = 0x8
 _TEXT = 0x1
 _encode = msgspec.json.Encoder().encode
@@ -30,13 +29,13 @@ _encode = msgspec.json.Encoder().encode
 class Member:
     """One client: its socket, and what arrived as (monotonic nanoseconds, bytes)."""
 
-    __slots__ = ("arrived", "closed", "count", "sid", "sock", "tail")
+    __slots__ = ("arrived", "closed", "count", "end", "sid", "sock", "tail")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.arrived: list[tuple[int, bytes]] = []
         self.count = 0
-        self.tail = b""
+        self.tail = self.end = b""
         self.closed = False
         self.sid = ""
 
@@ -74,6 +73,7 @@ class Crowd:
     """Members of one process, read by one selector. While ``keeping`` is false, what arrives is counted only."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._selector = selectors.DefaultSelector()
@@ -85,9 +85,16 @@ class Crowd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for member in self.members:
-            member.sock.close()
+        self.empty()
         self._selector.close()
+
+    def empty(self) -> None:
+        """Close all connections."""
+        for member in self.members:
+            if not member.closed and member.sock in self._selector.get_map():
+                self._selector.unregister(member.sock)
+            member.sock.close()
+        self.members.clear()
 
     def connect(self) -> Member:
         """A new member, connected to the default namespace. Raises OperatorError if the server refuses it."""
@@ -151,14 +158,28 @@ class Crowd:
                 continue
             if self.keeping:
                 member.arrived.append((time.monotonic_ns(), piece))
-            if piece.endswith(_ENGINE_PING):
-                member.sock.send(text_frame(_ENGINE_PONG))
+            if _ENGINE_PING in member.end + piece:
+                member.sock.send(_PONG_FRAME)
+            member.end = piece[-2:]  # a ping may be cut in two
             if marker and (found := _occurrences(member, piece, marker)):
                 member.count += found
                 total += found
                 if each is not None:
                     each(member, found)
         return total
+
+    def idle_until(self, ready: int) -> None:
+        """Answer pings until there is something to read at the file descriptor ``ready``; what else comes is dropped.
+
+        A server closes the connection of a client that does not answer for 45 seconds.
+        """
+        keeping, self.keeping = self.keeping, False
+        with selectors.DefaultSelector() as either:
+            either.register(ready, selectors.EVENT_READ)
+            either.register(self._selector.fileno(), selectors.EVENT_READ)
+            while all(key.fd != ready for key, _ in either.select()):
+                self.pump(0)
+        self.keeping = keeping
 
     def pump_until(self, done: Callable[[], bool], timeout: float, marker: bytes = b"") -> bool:
         """Read until ``done`` or for ``timeout`` seconds; whether it was done."""
@@ -203,6 +224,9 @@ def text_frame(payload: bytes) -> bytes:
     else:
         head = b"\x81\xff" + size.to_bytes(8, "big")
     return head + b"\0\0\0\0" + payload
+
+
+_PONG_FRAME = text_frame(b"3")
 
 
 def frames(pieces: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

@@ -10,11 +10,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 
 from chatsys.lab import statistics
 from chatsys.lab.contestant import Contestant, contestant
+from chatsys.lab.experiments.table import NAME as TABLE
 from chatsys.lab.experiments.table import record_operation
 from chatsys.lab.load import empty_database
 from chatsys.lab.machine import processors
 from chatsys.lab.record import Floor
-from chatsys.lab.runner import closed, interleaved
+from chatsys.lab.runner import Match, closed, interleaved, steps
 from chatsys.lab.servers import ServerProcess, chat_server, start_all, stock_server
 from chatsys.lab.stage import Experiment, Stage, enter_all
 from chatsys.lab.worker import Opening
@@ -37,7 +38,7 @@ def _wanted(stage: Stage) -> list[tuple[str, str]]:
 
 
 async def perform(stage: Stage) -> None:
-    """Measure, then write operations, ratios and the floor into the record."""
+    """Measure, and write operations, ratios and the floor into the record."""
     wanted = _wanted(stage)
     if not wanted:
         return
@@ -59,22 +60,23 @@ async def perform(stage: Stage) -> None:
         clients = [client(store, "door", server) for store, server in zip(stage.stores, ours, strict=True)]
         *subjects, stock = await enter_all(stack, [*clients, client(_ECHO, "echo", theirs)])
         stage.watch.reasons()
-        for depth, name in wanted:
-            stage.step(f"{depth}: {name}")
-            taking = [*subjects, stock] if name == SEND else subjects
-            order = closed(stage.profile, name, stage.seed)
-            await interleaved(taking, order, stage.profile.rounds, stage.keep, depth=depth)
+        matches = [
+            Match([*subjects, stock] if name == SEND else subjects, closed(stage.profile, name, stage.seed), depth)
+            for depth, name in wanted
+        ]
+        try:
+            await interleaved(matches, stage.profile.rounds, stage.keep, stage.steps_of(NAME), experiment=TABLE)
+        finally:  # also what an interrupted run has
+            for depth, name in wanted:
+                record_operation(stage, name, depth, 0)
+            _record_floor(stage)
         stage.disturbed()
-    for depth, name in wanted:
-        record_operation(stage, name, depth, 0)
-    if ("socket", SEND) in wanted:
-        _record_floor(stage)
 
 
 def _record_floor(stage: Stage) -> None:
-    below = stage.rounds("table", SEND, _ECHO, "socket", 0)
-    for store in stage.stores:
-        value, interval = statistics.ratio(stage.rounds("table", SEND, store, "socket", 0), below, stage.seed)
+    below = stage.rounds(TABLE, SEND, _ECHO, "socket", 0)
+    for store in stage.stores if below else ():
+        value, interval = statistics.ratio(stage.rounds(TABLE, SEND, store, "socket", 0), below, stage.seed)
         p50 = statistics.summary(below, stage.seed).p50_us
         stage.result.floors.append(
             Floor(operation=SEND, store=store, kind=_ECHO, p50_us=p50, ratio=value, interval=interval)
@@ -82,5 +84,8 @@ def _record_floor(stage: Stage) -> None:
 
 
 EXPERIMENT = Experiment(
-    name=NAME, names=(NAME, *HTTP, *SOCKET), steps=lambda stage: len(_wanted(stage)), perform=perform
+    name=NAME,
+    names=(NAME, *HTTP, *SOCKET),
+    steps=lambda stage: steps(stage.profile.rounds) if _wanted(stage) else 0,
+    perform=perform,
 )

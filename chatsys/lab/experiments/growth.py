@@ -12,7 +12,7 @@ from chatsys.lab import statistics
 from chatsys.lab.contestant import Contestant
 from chatsys.lab.plans import plans
 from chatsys.lab.record import Fit, Point
-from chatsys.lab.runner import interleaved
+from chatsys.lab.runner import Match, interleaved, steps
 from chatsys.lab.stage import Experiment, Stage, enter_all
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.turns import Order
@@ -25,7 +25,7 @@ _FEWEST = 3  # sizes, to fit a line with an interval
 
 
 async def perform(stage: Stage) -> None:
-    """Measure all sizes, then write curves, exponents, bytes and plans into the record."""
+    """Measure all sizes, and write curves, exponents, bytes and plans into the record."""
     profile = stage.profile
     async with AsyncExitStack() as stack:
         contestants: list[Contestant] = []
@@ -39,26 +39,34 @@ async def perform(stage: Stage) -> None:
             if "postgresql" in stage.stores:
                 stage.result.plans += await asyncio.to_thread(plans, stage.database(rows), rows)
         stage.watch.reasons()
-        for name in GROWING:
-            stage.step(f"growth: {name}")
-            order = Order(
-                operation=name,
-                seconds=profile.growth_turn,
-                least=profile.least_calls,
-                most=profile.most_calls,
-                seed=stage.seed,
+        matches = [
+            Match(
+                contestants,
+                Order(
+                    operation=name,
+                    seconds=profile.growth_turn,
+                    least=profile.least_calls,
+                    most=profile.most_calls,
+                    seed=stage.seed,
+                ),
             )
-            await interleaved(contestants, order, profile.growth_rounds, stage.keep, experiment=NAME)
+            for name in GROWING
+        ]
+        try:
+            await interleaved(matches, profile.growth_rounds, stage.keep, stage.steps_of(NAME), experiment=NAME)
+        finally:  # also what an interrupted run has
+            for store in stage.stores:
+                for name in GROWING:
+                    _record_curve(stage, store, name)
     stage.disturbed()
-    for store in stage.stores:
-        for name in GROWING:
-            _record_curve(stage, store, name)
 
 
 def _record_curve(stage: Stage, store: str, name: str) -> None:
     medians: list[tuple[float, float]] = []
     for size in stage.profile.growth:
         rounds = stage.rounds(NAME, name, store, "store", size)
+        if not rounds:
+            return
         figures = statistics.summary(rounds, stage.seed)
         medians += [(size, median) for median in statistics.medians(rounds)]
         stage.result.points.append(
@@ -110,5 +118,8 @@ def _sizes_on_disk(url: str) -> tuple[int, int]:
 
 
 EXPERIMENT = Experiment(
-    name=NAME, names=(NAME,), steps=lambda stage: len(stage.profile.growth) + len(GROWING), perform=perform
+    name=NAME,
+    names=(NAME,),
+    steps=lambda stage: len(stage.profile.growth) + steps(stage.profile.growth_rounds),
+    perform=perform,
 )

@@ -134,9 +134,7 @@ async def storm(stage: Stage, taking: Servers) -> None:
         stage.step(f"{members} join on {name}")
         sent, settled = [], []
         async with scene("storm", server, members=members, seconds=_STORM_SECONDS) as crowd:
-            for number in range(_STORMS):
-                if number:
-                    await crowd.turn()  # a new crowd connects
+            for _ in range(_STORMS):
                 got = await crowd.turn()
                 if got["complete"] != members:
                     stage.result.invalid(f"a storm of joins on {name}: not every list of users was complete")

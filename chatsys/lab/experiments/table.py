@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from chatsys.lab import pgbench, statistics
 from chatsys.lab.machine import processors
 from chatsys.lab.record import Floor, Operation, Ratio
-from chatsys.lab.runner import TakesTurns, closed, interleaved
+from chatsys.lab.runner import Match, TakesTurns, closed, interleaved, steps
 from chatsys.lab.stage import Experiment, Stage, enter_all
 from chatsys.lab.workloads.operation import NOOP, SEARCH, TABLE
 
@@ -28,7 +28,7 @@ def _crowded(stage: Stage) -> list[str]:
 
 
 async def perform(stage: Stage) -> None:
-    """Measure, then write operations, ratios and floors into the record."""
+    """Measure, and write operations, ratios and floors into the record."""
     rows, profile = stage.rows, stage.profile
     async with AsyncExitStack() as stack:
         stage.tell("filling the stores", False)
@@ -38,32 +38,33 @@ async def perform(stage: Stage) -> None:
             everyone = await enter_all(stack, openings)
         subjects, floors = everyone[: len(stage.stores)], everyone[len(stage.stores) :]
         stage.watch.reasons()
+        matches = []
         for name in _operations(stage):
-            stage.step(name)
-            order = closed(profile, name, stage.seed)
             taking: list[TakesTurns] = [*subjects, *floors]
             if "postgresql" in stage.stores and name in pgbench.OPERATIONS:
                 taking.append(pgbench.Pgbench(stage.database(rows), rows, processors()[0]))
-            await interleaved(taking, order, profile.rounds, stage.keep)
+            matches.append(Match(taking, closed(profile, name, stage.seed), DEPTH))
         for name in _crowded(stage):
-            stage.step(f"{name}, {CROWD} at a time")
-            order = closed(profile, name, stage.seed, CROWD)
-            await interleaved(subjects, order, profile.rounds, stage.keep, depth=CROWDED)
+            matches.append(Match(subjects, closed(profile, name, stage.seed, CROWD), CROWDED))
+        try:
+            await interleaved(matches, profile.rounds, stage.keep, stage.steps_of(NAME), experiment=NAME)
+        finally:  # also what an interrupted run has
+            for match in matches:
+                _record(stage, match.order.operation, match.depth)
     stage.disturbed()
-    for name in _operations(stage):
-        _record(stage, name, DEPTH)
-        _record_floors(stage, name)
-    for name in _crowded(stage):
-        _record(stage, name, CROWDED)
 
 
 def _record(stage: Stage, name: str, depth: str) -> None:
     record_operation(stage, name, depth, stage.profile.users)
+    if depth == DEPTH:
+        _record_floors(stage, name)
 
 
 def record_operation(stage: Stage, name: str, depth: str, size: int) -> None:
-    """Write what both stores took for an operation at a depth, and their ratio, into the record."""
-    taken = {store: stage.rounds("table", name, store, depth, size) for store in stage.stores}
+    """Write what both stores took for an operation at a depth, and their ratio, into the record if there is a round."""
+    taken = {store: stage.rounds(NAME, name, store, depth, size) for store in stage.stores}
+    if not all(taken.values()):
+        return
     for store, rounds in taken.items():
         figures = statistics.summary(rounds, stage.seed)
         stage.result.operations.append(
@@ -95,10 +96,10 @@ def _record_floors(stage: Stage, name: str) -> None:
     if "postgresql" in stage.stores and name in pgbench.OPERATIONS:
         floors.append(("postgresql", pgbench.NAME, pgbench.NAME))
     for store, floor, kind in floors:
-        below = stage.rounds("table", name, floor, DEPTH, stage.profile.users)
-        value, interval = statistics.ratio(
-            stage.rounds("table", name, store, DEPTH, stage.profile.users), below, stage.seed
-        )
+        taken, below = (stage.rounds(NAME, name, who, DEPTH, stage.profile.users) for who in (store, floor))
+        if not below:
+            return
+        value, interval = statistics.ratio(taken, below, stage.seed)
         stage.result.floors.append(
             Floor(
                 operation=name,
@@ -114,6 +115,6 @@ def _record_floors(stage: Stage, name: str) -> None:
 EXPERIMENT = Experiment(
     name=NAME,
     names=(NAME, NOOP, *TABLE),
-    steps=lambda stage: len(_operations(stage)) + len(_crowded(stage)),
+    steps=lambda stage: steps(stage.profile.rounds) if _operations(stage) else 0,
     perform=perform,
 )

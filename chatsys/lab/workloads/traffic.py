@@ -70,7 +70,7 @@ class Traffic:
     def _send(self, member: Member) -> None:
         try:
             member.emit("send-message", {"message": "will you survive"}, ack=1)
-        except OSError:
+        except OperatorError:  # the server was killed
             member.closed = True
 
 

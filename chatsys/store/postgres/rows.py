@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from asyncpg import Record
 
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import EndedSession, Message, Participant, Session, User
+
+Profile = tuple[str, str, str]
+"""A sender's username, display name and avatar."""
 
 _seq = attrgetter("seq")
 
@@ -32,23 +36,27 @@ def user(row: Record) -> User:
     )
 
 
-def messages(found: Sequence[Record]) -> list[Message]:
+def messages(
+    found: Sequence[Record], room: str | None = None, profiles: Mapping[str, Profile] = MappingProxyType({})
+) -> list[Message]:
     """Messages with their receipts, oldest first, from the twelve columns of the statements in messages.sql.
 
-    A guest's avatar is the generated one.
+    A guest's avatar is the generated one. Without ``room`` the first column is the room's name. An account whose row
+    lacks the profile must be in ``profiles``; raises KeyError if it is not.
     """
     values = []
-    for room, message_id, seq, user_id, username, display_name, avatar, text, at, edited_at, accounts, marked in found:
+    for where, message_id, seq, user_id, username, display_name, avatar, text, at, edited_at, accounts, marked in found:
         delivered_to, read_by = receipts(accounts, marked)
+        profile = (username, display_name, avatar) if username is not None else profiles[user_id]
         values.append(
             Message(
                 message_id=message_id,
                 seq=seq,
-                room=room,
+                room=room or where,
                 user_id=user_id,
-                username=username,
-                display_name=display_name,
-                avatar=default_avatar(username) if avatar is None else avatar,
+                username=profile[0],
+                display_name=profile[1],
+                avatar=default_avatar(username) if profile[2] is None else profile[2],
                 text=text,
                 at=at,
                 edited_at=edited_at,

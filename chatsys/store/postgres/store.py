@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ from chatsys.store.postgres import rows, snapshot
 from chatsys.store.postgres.connections import Connections, Observe
 from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Presence
 from chatsys.store.postgres.leases import Leases
+from chatsys.store.postgres.profiles import Profiles
 from chatsys.store.postgres.writer import Writer
 
 _USUAL_PAGE = 100  # as in sql/messages.sql
@@ -44,6 +46,7 @@ class PostgresStore(Store):
 
     def __init__(self, connections: Connections, *, lease: float, write_queue: int, observe: Observe) -> None:
         self._connections = connections
+        self._profiles = Profiles()
         self._leases = Leases(connections, lease)
         flushes = Flushes(connections, lease)
         self._posts: Writer[NewMessage, Posted] = Writer(
@@ -214,11 +217,11 @@ class PostgresStore(Store):
         return await self._posts.write(new)
 
     async def history(self, room: str, limit: int, offset: int = 0) -> list[Message]:
-        """One statement, of which there is a quicker one for the usual page."""
+        """One statement; the usual page has one of its own, for which senders' profiles are kept."""
         if not _storable(room):
             return []
         if offset == 0 and limit == _USUAL_PAGE:
-            return rows.messages(await self._connections.fetch("history", room))
+            return await self._newest_page(room)
         return rows.messages(await self._connections.fetch("long_history", room, offset, limit))
 
     async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:
@@ -242,6 +245,16 @@ class PostgresStore(Store):
         return [row[0] for row in await self._connections.write(name, room, reader.user_id, at)]
 
     # -- shared
+
+    async def _newest_page(self, room: str) -> list[Message]:
+        kept = self._profiles
+        found = await self._connections.fetch("history", room, kept.version)
+        if found and found[0][0] == kept.version:
+            with suppress(KeyError):  # of a sender who was on no page since a profile changed
+                return rows.messages(found, room, kept)
+            found = await self._connections.fetch("history", room, "")
+        self._profiles = self._profiles.joined(found)
+        return rows.messages(found, room)
 
     async def _acknowledge(
         self, room: str, message_id: str, reader: Participant, at: datetime, *, read: bool

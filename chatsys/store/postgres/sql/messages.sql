@@ -90,18 +90,23 @@ LEFT JOIN LATERAL (SELECT {packed} FROM message_deliveries d WHERE d.message_id 
 -- The newest 100 messages. The page is cut first, along messages_room_id_seq_key. Then receipts and senders are looked up
 -- for all of it at once: one walk along each index instead of a descent for each message. Rows come in no order: sorting is
 -- cheaper where they are decoded. Nobody is shown what the original backend marked as deleted.
+-- $2 is the version of the profiles that the caller keeps (see profiles_version). If it is the one of this snapshot, the
+-- senders' profiles are left out; each row has the snapshot's version in place of the room's name.
 -- Receipts of a message come packed in two texts, which costs half of what arrays do. The first has the ids of the accounts
 -- that had it delivered, with a space between them. The second, mostly NULL, has what differs from "an account has read
 -- it": the id after a "!" if it was not read; a guest's id is a tilde and its bytes in hexadecimal. rows.py unpacks them.
-WITH page AS MATERIALIZED (
+WITH profiles AS MATERIALIZED (
+    SELECT version::text FROM profiles_version
+), page AS MATERIALIZED (
     SELECT message_id, seq, user_id, guest_id, guest_name, message_text, created_at, edited_at
     FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND NOT is_deleted
     ORDER BY seq DESC LIMIT 100
 )
-SELECT $1::text, {message}
+SELECT (SELECT version FROM profiles), {message}
 FROM page m
 LEFT JOIN (
-    SELECT user_id, username, display_name, avatar FROM users WHERE user_id = ANY (ARRAY(SELECT user_id FROM page))
+    SELECT user_id, username, display_name, avatar FROM users
+    WHERE user_id = ANY (ARRAY(SELECT user_id FROM page WHERE (SELECT version FROM profiles) IS DISTINCT FROM $2::text))
 ) u ON u.user_id = m.user_id
 LEFT JOIN (
     SELECT d.message_id, {packed}

@@ -1,0 +1,183 @@
+"""Senders' profiles are kept from page to page, and no page shows one that has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from chatsys.errors import UserNotFound
+from chatsys.model.values import UserChanges
+from chatsys.store.postgres import profiles
+from chatsys.store.postgres.statements import statements
+
+RENAME = "UPDATE users SET display_name = %s WHERE user_id = %s"
+
+
+async def names(store, room: str = "tea") -> list[str]:
+    return [message.display_name for message in await store.history(room, 100)]
+
+
+def version(url: str) -> object:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT version FROM profiles_version").fetchone()
+
+
+@pytest.fixture
+async def ann(pg, hands):
+    """An account that has said something in "tea", of which a page has been read."""
+    ann = await hands.account(pg)
+    await pg.post_message(hands.letter(ann))
+    await pg.post_message(hands.letter(hands.guest()))
+    assert await names(pg) == ["ann", "gus"]
+    return ann
+
+
+async def test_a_second_page_does_not_look_senders_up(pg, ann, postgres_url):
+    page = await pg.history("tea", 100)
+    assert pg._profiles == {ann.user_id: ("ann", "ann", "")}
+    assert page == await pg.history("tea", 99)
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(f"PREPARE page AS {statements()['history'].text}".encode())
+        for known, looked_up in ((pg._profiles.version, False), ("", True)):
+            explained = connection.execute(f"EXPLAIN (ANALYZE) EXECUTE page ('tea', '{known}')").fetchall()
+            (line,) = [line for (line,) in explained if " on users " in line]
+            assert (re.search(r"actual .* rows=0\.?0* ", line) is None) == looked_up
+
+
+async def test_another_servers_change_is_seen_at_once(pg, ann, postgres_url, hands):
+    async with hands.opened(postgres_url) as other:
+        assert await names(other) == ["ann", "gus"]
+        for name in ("Ann 1", "Ann 2"):
+            await other.update_user(ann.user_id, UserChanges(display_name=name))
+            assert await names(pg) == await names(other) == [name, "gus"]
+
+
+@pytest.mark.parametrize("column", ["username", "display_name", "avatar"])
+async def test_a_change_by_sql_is_seen_when_it_is_committed_and_not_before(pg, ann, postgres_url, column):
+    def shown(page):
+        return {"username": page[0].username, "display_name": page[0].display_name, "avatar": page[0].avatar}[column]
+
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(f"UPDATE users SET {column} = 'changed'")
+        assert shown(await pg.history("tea", 100)) == getattr(ann, column)
+        connection.commit()
+        assert shown(await pg.history("tea", 100)) == "changed"
+        connection.execute(f"UPDATE users SET {column} = 'not kept'")
+        connection.rollback()
+    assert shown(await pg.history("tea", 100)) == "changed"
+
+
+async def test_a_change_after_one_that_was_undone_in_the_same_transaction_is_seen(pg, ann, postgres_url):
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("SAVEPOINT here")
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        connection.execute(RENAME, ("undone", ann.user_id))
+        connection.execute("ROLLBACK TO here")
+        connection.execute(RENAME, ("done", ann.user_id))
+    assert await names(pg) == ["done", "gus"]
+
+
+async def test_an_open_transaction_that_changes_a_profile_keeps_no_other_change_waiting(pg, ann, postgres_url, hands):
+    bob = await hands.account(pg, "bob")
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(RENAME, ("later", ann.user_id))
+        await asyncio.wait_for(pg.update_user(bob.user_id, UserChanges(display_name="Bob")), 30)
+        await pg.post_message(hands.letter(bob))
+        assert await names(pg) == ["ann", "gus", "Bob"]
+    assert await names(pg) == ["later", "gus", "Bob"]
+
+
+async def test_what_is_no_profile_leaves_the_version_as_it_is(pg, ann, postgres_url, hands):
+    before = version(postgres_url)
+    await pg.set_online(ann.user_id, True, hands.now())
+    await pg.record_login(ann.user_id, hands.now())
+    await pg.update_user(ann.user_id, UserChanges(bio="tea", password_hash="y", display_name="ann"))
+    await pg.delete_user((await hands.account(pg, "bob")).user_id, hands.now())
+    assert version(postgres_url) == before
+    await pg.update_user(ann.user_id, UserChanges(avatar="https://example.org/a.png"))
+    assert version(postgres_url) != before
+
+
+async def test_a_sender_who_is_new_to_the_page_is_looked_up(pg, ann, hands, observed):
+    bob = await hands.account(pg, "bob")
+    await pg.post_message(hands.letter(bob))
+    for needed in (2, 1):
+        observed.clear()
+        assert await names(pg) == ["ann", "gus", "bob"]
+        assert observed.counts["statement"] == needed
+
+
+async def test_profiles_are_kept_up_to_a_bound(pg, ann, hands, monkeypatch):
+    monkeypatch.setattr(profiles, "MOST_CHARACTERS", 20)
+    for number in range(10):
+        await pg.post_message(hands.letter(await hands.account(pg, f"user{number}"), room=f"room{number}"))
+        for room in ("tea", f"room{number}"):
+            assert (await pg.history(room, 100))[0].display_name in ("ann", f"user{number}")
+            assert sum(len("".join(profile)) for profile in pg._profiles.values()) <= 30
+
+
+async def test_without_a_version_every_page_looks_its_senders_up(pg, ann, postgres_url):
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("DELETE FROM profiles_version")
+    for name in ("one", "two"):
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute(RENAME, (name, ann.user_id))
+        assert await names(pg) == [name, "gus"]
+
+
+async def test_pages_and_changes_at_the_same_time(pg, postgres_url, hands):
+    """A page that is asked for after a change has returned shows that change or a later one, through either server."""
+    async with hands.opened(postgres_url) as other:
+        people = [await hands.account(pg, f"user{number}") for number in range(6)]
+        order = {who.user_id: ["0"] for who in people}
+        for who in people:
+            await pg.update_user(who.user_id, UserChanges(display_name="0"))
+            for room in ("tea", "cake"):
+                await pg.post_message(hands.letter(who, room))
+                await pg.post_message(hands.letter(who, room))
+
+        async def change(number: int) -> None:
+            dice = random.Random(number)
+            who = people[number].user_id
+            for count in range(1, 40):
+                await dice.choice((pg, other)).update_user(who, UserChanges(display_name=str(count)))
+                order[who].append(str(count))
+
+        async def read(number: int) -> int:
+            dice, pages = random.Random(number), 0
+            while len(order[people[0].user_id]) < 40:
+                done = {who: len(names) - 1 for who, names in order.items()}
+                page = await dice.choice((pg, other)).history(dice.choice(("tea", "cake")), 100)
+                shown: dict[str, set[int]] = {}
+                for message in page:
+                    shown.setdefault(message.user_id, set()).add(int(message.display_name))
+                assert all(len(names) == 1 for names in shown.values())
+                assert all(min(names) >= done[who] for who, names in shown.items())
+                pages += 1
+            return pages
+
+        *_, pages = await asyncio.gather(*map(change, range(6)), *map(read, range(6)))
+        assert pages > 0
+
+
+async def test_pages_while_senders_are_deleted(pg, hands):
+    people = [await hands.account(pg, f"user{number}") for number in range(20)]
+    for who in people:
+        await pg.post_message(hands.letter(who))
+
+    async def forget() -> None:
+        for who in people[:-1]:
+            with suppress(UserNotFound):
+                await pg.delete_user(who.user_id, hands.now())
+
+    async def read() -> None:
+        for _ in range(50):
+            assert (await names(pg))[-1] == "user19"
+
+    await asyncio.gather(forget(), read(), read())
+    assert await names(pg) == ["user19"]
