@@ -55,6 +55,7 @@ async def test_another_servers_change_is_seen_at_once(pg, ann, postgres_url, han
         for name in ("Ann 1", "Ann 2"):
             await other.update_user(ann.user_id, UserChanges(display_name=name))
             assert await names(pg) == await names(other) == [name, "gus"]
+            assert pg._profiles == other._profiles == {ann.user_id: ("ann", name, "")}
 
 
 @pytest.mark.parametrize("column", ["username", "display_name", "avatar"])
@@ -90,6 +91,16 @@ async def test_an_open_transaction_that_changes_a_profile_keeps_no_other_change_
         await pg.post_message(hands.letter(bob))
         assert await names(pg) == ["ann", "gus", "Bob"]
     assert await names(pg) == ["later", "gus", "Bob"]
+
+
+async def test_a_change_is_seen_in_a_room_that_was_not_read_since(pg, ann, hands):
+    bob = await hands.account(pg, "bob")
+    for room in ("cake", "pie"):
+        await pg.post_message(hands.letter(bob if room == "pie" else ann, room))
+        await names(pg, room)
+    await pg.update_user(ann.user_id, UserChanges(display_name="Ann"))
+    assert await names(pg, "pie") == ["bob"]
+    assert await names(pg, "cake") == ["Ann"]
 
 
 async def test_what_is_no_profile_leaves_the_version_as_it_is(pg, ann, postgres_url, hands):
