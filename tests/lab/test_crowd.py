@@ -201,18 +201,19 @@ def pinging():
 
 
 PING, PONG = server_frame(b"2"), b"\x81\x81\0\0\0\0003"
+WEBSOCKET_PING, WEBSOCKET_PONG = b"\x89\x04abcd", b"\x8a\x84\0\0\0\0abcd"
 TALK = server_frame(b'42["receive-message",{"seq":1}]')
 
 
-@pytest.mark.parametrize(
-    "pieces", [(PING,), (TALK + PING + TALK,), (TALK + PING[:1], PING[1:]), (PING[:2], PING[2:] + TALK)]
-)
-def test_a_ping_is_answered_once_wherever_it_arrives(pinging, pieces) -> None:
+@pytest.mark.parametrize(("ping", "pong"), [(PING, PONG), (WEBSOCKET_PING, WEBSOCKET_PONG)])
+def test_a_ping_is_answered_once_wherever_it_arrives(pinging, ping, pong) -> None:
     crowd, server = pinging
-    for piece in (*pieces, TALK):
-        server.send(piece)
-        crowd.pump(1)
-    assert server.recv(100) == PONG
+    cuts = [(ping[:cut], ping[cut:] + TALK) for cut in range(1, len(ping))]
+    for pieces in ((ping,), (TALK + ping + TALK,), (TALK + ping,), *cuts):
+        for piece in (*pieces, TALK, TALK[:1], TALK[1:]):
+            server.send(piece)
+            crowd.pump(1)
+        assert server.recv(100) == pong
 
 
 def test_a_crowd_that_waits_for_its_turn_answers_pings_and_keeps_nothing(pinging) -> None:

@@ -21,6 +21,8 @@ from chatsys.errors import OperatorError
 
 _RECEIVE = 262_144
 _ENGINE_PING = b"\x81\x012"
+_PING = b"\x89\x04"  # uvicorn's, with a payload of four bytes
+_PING_SIZE = 6
 _CLOSE = 0x8
 _TEXT = 0x1
 _encode = msgspec.json.Encoder().encode
@@ -158,9 +160,7 @@ class Crowd:
                 continue
             if self.keeping:
                 member.arrived.append((time.monotonic_ns(), piece))
-            if _ENGINE_PING in member.end + piece:
-                member.sock.send(_PONG_FRAME)
-            member.end = piece[-2:]  # a ping may be cut in two
+            _answer_pings(member, piece)
             if marker and (found := _occurrences(member, piece, marker)):
                 member.count += found
                 total += found
@@ -199,6 +199,17 @@ class Crowd:
             if not piece:
                 raise OperatorError("The server closed a connection that was being made.")
             member.arrived.append((time.monotonic_ns(), piece))
+
+
+def _answer_pings(member: Member, piece: bytes) -> None:
+    """Answer what keeps a connection: Engine.IO's pings, and those of the WebSocket. Either may be cut in two."""
+    seen = member.end + piece
+    if _ENGINE_PING in seen[max(0, len(member.end) + 1 - len(_ENGINE_PING)) :]:
+        member.sock.send(_PONG_FRAME)
+    at = seen.find(_PING)
+    if 0 <= at <= len(seen) - _PING_SIZE:
+        member.sock.send(b"\x8a\x84\0\0\0\0" + seen[at + 2 : at + _PING_SIZE])
+    member.end = seen[1 - _PING_SIZE :]
 
 
 def _occurrences(member: Member, piece: bytes, marker: bytes) -> int:
