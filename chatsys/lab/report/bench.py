@@ -68,7 +68,8 @@ def verdict(result: Result) -> str:
     """What a reader must know before the figures; empty for a valid, complete run."""
     blocks = []
     if not result.valid:
-        blocks.append(f"**INVALID: these figures must not be quoted.** Reasons: {'; '.join(reason.removesuffix(".") for reason in result.reasons)}.")
+        reasons = "; ".join(reason.removesuffix(".") for reason in result.reasons)
+        blocks.append(f"**INVALID: these figures must not be quoted.** Reasons: {reasons}.")
     if result.partial:
         blocks.append("**Partial:** the run was interrupted; what it had measured until then is shown.")
     return "\n\n".join(blocks)
