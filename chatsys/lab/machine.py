@@ -125,7 +125,7 @@ def generator_reasons(got: Mapping[str, Any], what: str) -> list[str]:
     found = []
     if saturated(got):
         found.append(f"the load generator of {what} was saturated")
-    if got.get("late_starts", 0) > MISSED_SHARE * max(1, got.get("starts", 0)):
+    if got.get("late_starts", 0) > max(1, MISSED_SHARE * got.get("starts", 0)):  # one of a few tells no share
         found.append(f"the load generator of {what} missed more than {MISSED_SHARE:.0%} of its intended starts")
     return found
 

@@ -32,6 +32,7 @@ LIMITATIONS = (
     "Everything fits in memory: reads from disk are not part of the latencies.",
     "The senders of a page were on pages before, as in a room that is read often, so that the PostgreSQL store has kept"
     " their profiles; the first page after a profile changed looks them up again.",
+    "Garbage collection is on in all that is measured, and off in the load generators.",
     "Calls at store depth have no door before them: a client sees the http and socket depths.",
     "Intervals count the rounds of this run: what a process draws once (hash seed, place in memory) is not in them.",
     "A closed loop measures whichever of server and load generator fills its processor. A turn counts as the server's"

@@ -102,6 +102,8 @@ SATURATED = {**EASY, "generator_cpu": 0.95}
         (SATURATED, "was saturated"),
         ({**SATURATED, "server_cpu": 0.99}, None),
         ({**EASY, "late_starts": 5}, "missed more than"),
+        ({**EASY, "starts": 18, "late_starts": 2}, "missed more than"),
+        ({**EASY, "starts": 18, "late_starts": 1}, None),
     ],
 )
 def test_latencies_that_the_generator_bounds_make_the_run_invalid(result, got, said) -> None:

@@ -22,7 +22,7 @@ def main() -> None:
     with Crowd(order.pop("url")) as crowd:
         scene = SCENES[order.pop("scene")](crowd, **order)
         found = next(scene)
-        gc.freeze()
+        gc.disable()  # reference counting frees all that it makes, and a pause would make a start late
         while True:
             print(msgspec.json.encode(found).decode(), flush=True)
             crowd.idle_until(sys.stdin.fileno())

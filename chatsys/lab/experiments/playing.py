@@ -1,12 +1,12 @@
 """What the experiments of real time share: their servers, their turns, and the rule by which a turn is believed.
 
-The rule was written before any run. Nothing may be lost, doubled or swapped. A load generator is saturated where it
+The rule was written before the run. Nothing may be lost, doubled or swapped. A load generator is saturated where it
 bounds the figure: it used more than 90 % of its processor while no worker of the server used 90 % of its own. Where
 latency counts (fixed rates, and the closed loop of senders), a saturated generator, or one that missed more than 1 %
-of the starts that it intended, makes the run INVALID: it would have measured itself. A turn at a fixed rate may be
-taken once more before that. In fan-out nothing but the rate counts. There a saturated generator gives a lower bound of
-what the server can do: on our side of the ratio that understates the server, which is said beside the figure; on the
-baseline's side it would flatter ours, and makes the run INVALID.
+of the starts that it intended (and more than one), makes the run INVALID: it would have measured itself. A turn at a
+fixed rate may be taken once more before that. In fan-out nothing but the rate counts. There a saturated generator
+gives a lower bound of what the server can do: on our side of the ratio that understates the server, which is said
+beside the figure; on the baseline's side it would flatter ours, and makes the run INVALID.
 """
 
 from __future__ import annotations
