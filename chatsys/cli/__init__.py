@@ -6,8 +6,10 @@ The modules beside this one import only what parsing needs; each command imports
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -52,9 +54,17 @@ app.command("import")(transfer.import_)
 app.command()(transfer.migrate)
 
 
+def _allow_many_connections() -> None:
+    """Each connection is an open file: a shell allows 1,024 of them where the system would allow many more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS calls it infinite and refuses that
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> None:
     """Run the command line. Exit status 1 for an error of chatsys, 2 for wrong usage, 130 for Ctrl-C and SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the servers that a command started would outlive it
+    _allow_many_connections()
     try:
         app(prog_name="chatsys")
     except ChatsysError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -44,6 +46,16 @@ def refused(served, *words: str) -> None:
     assert lines[0].startswith("Error: ")
     for word in words:
         assert word in lines[0]
+
+
+def test_a_server_takes_as_many_connections_as_the_system_allows(serve, database_url):
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 900), most))
+    try:
+        server = serve(DATABASE_URL=database_url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+    assert psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (most, most)
 
 
 def test_a_start_names_the_store_and_the_address_once_each(serve, database_url):

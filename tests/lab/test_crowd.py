@@ -17,7 +17,7 @@ from chatsys.lab.crowd.sending import deliveries
 from chatsys.lab.crowd.sockets import Crowd, Member, _occurrences, frames
 from chatsys.lab.experiments.playing import believe_latency, believe_rate, believed
 from chatsys.lab.scene import scene as opened_scene
-from chatsys.lab.servers import chat_server, stock_server
+from chatsys.lab.servers import chat_server, free_port, stock_server
 
 
 def server_frame(payload: bytes) -> bytes:
@@ -242,3 +242,11 @@ def test_a_storm_can_be_repeated() -> None:
         next(scene)
         for _ in range(2):
             assert scene.send({})["complete"] == 6
+
+
+def test_a_connection_that_a_server_does_not_take_is_one_sentence() -> None:
+    with (
+        Crowd(f"http://127.0.0.1:{free_port()}") as crowd,
+        pytest.raises(OperatorError, match="beyond 0 could be made"),
+    ):
+        crowd.connect()

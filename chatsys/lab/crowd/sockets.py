@@ -100,6 +100,12 @@ class Crowd:
 
     def connect(self) -> Member:
         """A new member, connected to the default namespace. Raises OperatorError if the server refuses it."""
+        try:
+            return self._connect()
+        except OSError as error:
+            raise OperatorError(f"No connection beyond {len(self.members)} could be made: {error}.") from error
+
+    def _connect(self) -> Member:
         sock = socket.create_connection(self._address, timeout=30)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
