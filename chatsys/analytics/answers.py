@@ -89,8 +89,8 @@ def growth(run: Run) -> Answer:
     for operation in [name for name in TITLES if name in set(fitted["operation"])]:
         rows = fitted[fitted["operation"].eq(operation)]
         said = (
-            f"{_store(row.store)} {_kind(row.exponent, row.low, row.high)} (exponent {row.exponent:.2f}, "
-            f"{row.low:.2f} to {row.high:.2f})"
+            f"{_store(row.store)} {_kind(row.exponent, row.low, row.high)} (exponent {row.exponent:z.2f}, "
+            f"{row.low:z.2f} to {row.high:z.2f})"
             for row in _rows(rows)
         )
         sentences.append(f"- **{TITLES[operation]}**: {'; '.join(said)}.")

@@ -102,7 +102,7 @@ def _growth(result: Result, names: Sequence[str]) -> Finding | None:
     flat = all(fit.interval.high <= FLAT for fit in known if fit.store == "postgresql")
     linear = all(fit.interval.low >= LINEAR for fit in known if fit.store == "memory")
     measured = "Exponents of size: " + "; ".join(
-        f"{fit.operation} in {STORE_NAMES[fit.store]} {fit.exponent:.2f}"
+        f"{fit.operation} in {STORE_NAMES[fit.store]} {fit.exponent:z.2f}"
         f" ({fit.interval.low:z.2f} to {fit.interval.high:z.2f})"
         for fit in known
     )
@@ -137,7 +137,7 @@ def _room(kind: str, names: Sequence[str]) -> Callable[[Result], Finding | None]
         measured = (
             f"A {kind} costs {ram:,.0f} bytes of RAM in memory and {disk:,.0f} on disk in PostgreSQL: 1 GiB holds"
             f" {_GIB / max(ram, 1):,.0f} and {_GIB / max(disk, 1):,.0f}. Reads were measured up to {most:,};"
-            f" exponents {', '.join(f'{fit.operation} {fit.exponent:.2f}' for fit in fits)}."
+            f" exponents {', '.join(f'{fit.operation} {fit.exponent:z.2f}' for fit in fits)}."
         )
         if any(fit.interval.high > FLAT for fit in fits):
             return FAILS, measured
