@@ -3,6 +3,8 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+NODE := tests/flow/node
+JAVASCRIPT := $(if $(shell command -v npm),$(NODE)/node_modules/.package-lock.json)
 
 .DEFAULT_GOAL := help
 .PHONY: help bench test docs serve lint format notebooks notebooks-run clean
@@ -13,8 +15,8 @@ help: ## List the targets
 bench: $(STAMP) ## Measure memory against PostgreSQL and write reports/latest
 	$(BIN)/chatsys bench
 
-test: $(STAMP) lint ## Run every test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: $(STAMP) $(JAVASCRIPT) lint ## Run every test
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal
 
 docs: $(STAMP) ## Write docs/SETTINGS.md and the tables of docs/ANALYTICS.md from the source
 	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md
@@ -50,6 +52,10 @@ $(STAMP): pyproject.toml constraints.txt
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
 	fi
 	@touch $(STAMP)
+
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
+	npm --prefix $(NODE) ci --prefer-offline --no-audit --no-fund --loglevel=error
+	@touch $@
 
 clean: ## Remove the environment and the embedded database
 	rm -rf $(VENV) .chatsys
