@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := tests/flow/node
-JAVASCRIPT := $(if $(shell command -v npm),$(NODE)/node_modules/.package-lock.json)
+JAVASCRIPT := $(if $(shell command -v npm 2>/dev/null),$(NODE)/node_modules/.package-lock.json)
 
 .DEFAULT_GOAL := help
 .PHONY: help bench test docs serve lint format notebooks notebooks-run clean
