@@ -210,7 +210,7 @@ class Crowd:
 def _answer_pings(member: Member, piece: bytes) -> None:
     """Answer what keeps a connection: Engine.IO's pings, and those of the WebSocket. Either may be cut in two."""
     seen = member.end + piece
-    if _ENGINE_PING in seen[max(0, len(member.end) + 1 - len(_ENGINE_PING)) :]:
+    if seen.find(_ENGINE_PING, max(0, len(member.end) + 1 - len(_ENGINE_PING))) >= 0:
         member.sock.send(_PONG_FRAME)
     at = seen.find(_PING)
     if 0 <= at <= len(seen) - _PING_SIZE:
