@@ -99,15 +99,18 @@ class Watch:
         return Snapshot(time.monotonic(), sum(times[:8]) - idle - steal, steal, self._own())
 
     def _own(self) -> float:
-        """Processor seconds of the trees; a process that has ended is in its parent's account of children."""
-        total = 0.0
-        for root in filter(None, (os.getpid(), self.postmaster)):
+        return sum(processor_seconds(root) for root in (os.getpid(), self.postmaster) if root is not None)
+
+
+def processor_seconds(root: int) -> float:
+    """What a process and its descendants have used; one that has ended is in its parent's account of children."""
+    total = 0.0
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(root)
+        for member in (process, *process.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
-                process = psutil.Process(root)
-                for member in (process, *process.children(recursive=True)):
-                    with suppress(psutil.NoSuchProcess):
-                        total += sum(member.cpu_times()[:4])  # user, system, and both of ended children
-        return total
+                total += sum(member.cpu_times()[:4])  # user, system, and both of ended children
+    return total
 
 
 def saturated(got: Mapping[str, Any]) -> bool:

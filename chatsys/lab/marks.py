@@ -12,6 +12,7 @@ from typing import NamedTuple
 from chatsys.lab.claims import STORE_NAMES
 from chatsys.lab.experiments.playing import CROWD, STOCK
 from chatsys.lab.experiments.strain import CUT_OFF, OTHERS, TAIL
+from chatsys.lab.experiments.throughput import SERVER_CPU
 from chatsys.lab.experiments.upkeep import BARE, FLOOR
 from chatsys.lab.record import Mark, Point, Result
 from chatsys.lab.statistics import Interval, of_rounds, ratio_of_rounds
@@ -58,6 +59,10 @@ def _realtime(result: Result) -> Iterator[Mark]:
     yield from _ratio(
         _Goal("Durable sends of 64 senders over Socket.IO, PostgreSQL over memory", 0.8, at_least=True),
         *(_point(result, "senders", store, "messages/s", 64) for store in ("postgresql", "memory")),
+    )
+    yield from _ratio(
+        _Goal("The server's processor time of such a send, PostgreSQL over memory", None),
+        *(_point(result, "senders", store, SERVER_CPU, 64) for store in ("postgresql", "memory")),
     )
     yield from _ratio(
         _Goal("Durable sends at store depth, group commit over one commit a message", 10, at_least=True),

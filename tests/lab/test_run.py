@@ -87,6 +87,9 @@ async def test_real_time_is_measured_in_rounds_and_judged_by_its_marks(lab_serve
     assert measured >= {(part, store) for part in parts for store in ("memory", "postgresql")}
     assert {("fanout", STOCK), ("idle", STOCK)} <= measured
     assert all(len(point.rounds) == 2 for point in result.points if point.experiment in ("fanout", "senders"))
+    used = {(p.subject, p.metric): p.value for p in result.points if p.metric.endswith(" CPU")}
+    assert used["postgresql", "database CPU"] > used["memory", "database CPU"] >= 0
+    assert all(used[store, f"{who} CPU"] > 0 for store in ("memory", "postgresql") for who in ("server", "generator"))
     assert {turn.operation for turn in samples if turn.experiment == "arrivals"} == {"response", "service"}
     fan = [mark for mark in result.marks if mark.what.startswith("Fan-out")]
     assert len(fan) == 2

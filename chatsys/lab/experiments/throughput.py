@@ -19,11 +19,18 @@ from chatsys.lab.experiments.playing import (
     line,
     point,
 )
+from chatsys.lab.machine import processor_seconds
 from chatsys.lab.scene import scene
 from chatsys.lab.servers import ServerProcess
 from chatsys.lab.stage import Stage
 
 OPEN_SENDERS = 64
+SERVER_CPU, DATABASE_CPU, GENERATOR_CPU = "server CPU", "database CPU", "generator CPU"
+"""Processor time of a message, by who used it."""
+LIMITATION = (
+    "The load generator uses the processor that PostgreSQL runs on: where the processor times of a message say that the"
+    " two filled it, a machine with one for each would have stored more."
+)
 SHARES = (0.2, 0.4, 0.6)
 """Loads of the open loop, as shares of what the same server took in the closed loop just before."""
 
@@ -47,31 +54,41 @@ async def fanout(stage: Stage, taking: Servers) -> None:
 
 async def senders(stage: Stage, taking: Servers) -> None:
     """Throughput and latency, from sending to the sender's own echo, with a growing number of senders."""
+    if "postgresql" in taking and stage.watch.postmaster is not None:
+        stage.result.limited(LIMITATION)
     for number in stage.profile.senders:
         stage.step(f"{number} senders")
         await closed_loop(stage, taking, "senders", number)
 
 
 async def closed_loop(stage: Stage, taking: Servers, experiment: str, number: int) -> None:
-    """Let ``number`` senders take turns before each server, and write rates and latencies into the record."""
-    rates, middles, tails = (defaultdict[str, list[float]](list) for _ in range(3))
+    """Let ``number`` senders take turns before each server; rates, latencies and processor times go into the record.
+
+    What the database uses is known where its processes are this machine's.
+    """
+    figures = defaultdict[tuple[str, str], list[float]](list)
     seconds, turns = stage.profile.stretch, stage.profile.stretches
+    postmaster = stage.watch.postmaster
     async with crowds("senders", taking, senders=number, seconds=seconds, turns=turns) as crowd:
-        for turn, name in line(stage, list(taking)):
+        for turn, (name, server) in line(stage, list(taking.items())):
+            before = 0.0 if postmaster is None else processor_seconds(postmaster)
             got = await crowd[name].turn()
+            used = {SERVER_CPU: got["server_cpu"] * server.workers, GENERATOR_CPU: got["generator_cpu"]}
+            if postmaster is not None:
+                used[DATABASE_CPU] = processor_seconds(postmaster) - before
             believe_latency(stage.result, got, f"{number} senders on {name}")
             keep(stage, experiment, "echo", name, size=number, number=turn, taken=got["latency_us"])
-            rates[name].append(got["throughput_per_second"])
-            middles[name].append(float(np.median(got["latency_us"])))
-            tails[name].append(float(np.quantile(got["latency_us"], 0.99)))
+            figures[name, "messages/s"].append(got["throughput_per_second"])
+            figures[name, "p50"].append(float(np.median(got["latency_us"])))
+            figures[name, "p99"].append(float(np.quantile(got["latency_us"], 0.99)))
+            for who, cpu in used.items():
+                figures[name, who].append(cpu * 1e6 / len(got["latency_us"]))
         for name in taking:
             total = await crowd[name].turn()
             if total["stored"] != total["sent"]:
                 stage.result.invalid(f"{number} senders on {name}: {total['sent']} sent, {total['stored']} stored")
-    for name in taking:
-        point(stage, experiment, name, number, "messages/s", rates[name], "1/s")
-        point(stage, experiment, name, number, "p50", middles[name], "µs")
-        point(stage, experiment, name, number, "p99", tails[name], "µs")
+    for (name, metric), values in figures.items():
+        point(stage, experiment, name, number, metric, values, "1/s" if metric == "messages/s" else "µs")
 
 
 async def arrivals(stage: Stage, taking: Servers) -> None:

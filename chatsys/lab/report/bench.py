@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from chatsys.lab import statistics
 from chatsys.lab.claims import FAILS, STORE_NAMES, VERDICTS
+from chatsys.lab.experiments.throughput import DATABASE_CPU, GENERATOR_CPU, SERVER_CPU
 from chatsys.lab.experiments.upkeep import BARE
 from chatsys.lab.marks import MISSED
 from chatsys.lab.record import Mark, Point, Result, Sampled
@@ -20,7 +21,7 @@ _ORIENTATION = (
     " and 3,700 from 64 (p50 17 ms); that was another run, not this one."
 )
 _TOLD = {
-    "senders": "The closed loop in figures: from sending to the sender's own echo.",
+    "senders": "The closed loop in figures: from sending to the sender's own echo; processor times are of a message.",
     "arrivals": "The open loop in figures.",
     "fairness": "A room of two, without and with a big room that gets 20 messages a second.",
     "slow reader": "A room that gets 5 MB a second, without and with a member that has stopped reading.",
@@ -211,7 +212,8 @@ def _throughput(result: Result) -> list[Part]:
         f"Closed loop: each point is a number of senders ({counts}), each alone in a room, whose next message follows"
         f" the echo of the last. {_ORIENTATION}"
     )
-    table = _curve_table(result, "senders", ("messages/s", "p50", "p99"), "Senders")
+    metrics = ("messages/s", "p50", "p99", SERVER_CPU, DATABASE_CPU, GENERATOR_CPU)
+    table = _curve_table(result, "senders", metrics, "Senders")
     picture = lines("throughput", caption, series, x="messages a second", y="p50, milliseconds", log_y=True)
     return [picture, table]
 
@@ -351,6 +353,7 @@ def _series(result: Result, experiment: str, metric: str) -> list[Series]:
 
 def _curve_table(result: Result, experiment: str, metrics: Sequence[str], header: str) -> Table:
     points = [p for p in result.points if p.experiment == experiment and p.metric in metrics]
+    metrics = [metric for metric in metrics if any(p.metric == metric for p in points)]
     keys = list(dict.fromkeys((p.subject, p.x) for p in points))
     known = {(p.subject, p.x, p.metric): p for p in points}
     rows = []
