@@ -26,7 +26,7 @@ _TOLD = {
     "fairness": "A room of two, without and with a big room that gets 20 messages a second.",
     "slow reader": "A room that gets 5 MB a second, without and with a member that has stopped reading.",
     "storm": "Everybody joins one room within two seconds, and gets the growing list of its members.",
-    "workers": "The same senders before one worker process and before two.",
+    "workers": "One worker and two in figures; processor times are of a message, over all workers.",
     "buses": "The arrangements of servers in figures.",
 }
 """What the tables of the experiments show."""
@@ -269,6 +269,10 @@ def _realtime(result: Result) -> list[Part]:
     if buses:
         caption = f"One message after another to a room of {buses[0].x:,.0f}, half of it on each server."
         parts.append(bars("buses", caption, [(p.subject, p.value) for p in buses], x="deliveries a second"))
+    workers = _points(result, "workers", "messages/s")
+    if workers:
+        caption = f"{workers[0].x:,.0f} senders, each alone in a room, before one worker process and before two."
+        parts.append(bars("workers", caption, [(p.subject, p.value) for p in workers], x="messages a second"))
     idle = _points(result, "idle", "bytes a connection")
     if idle:
         values = [(STORE_NAMES.get(p.subject, p.subject), p.value / 1024) for p in idle]

@@ -129,9 +129,14 @@ def _frames(origin: str, payloads: Sequence[str]) -> Iterator[str]:
 
 
 def _parts(payload: str) -> Iterator[str]:
-    step = FRAME_BYTES // 4  # a character has at most four bytes
-    for start in range(0, len(payload), step):
-        yield payload[start : start + step]
+    data = payload.encode()
+    start = 0
+    while start < len(data):
+        end = start + FRAME_BYTES
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # not within a character
+            end -= 1
+        yield data[start:end].decode()
+        start = end
 
 
 async def _ended(link: Link) -> None:
