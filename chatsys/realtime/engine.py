@@ -108,7 +108,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
             if self.unread() > self.server.byte_budget + self._exempt:
                 self.server.too_slow(self)
                 return
-        size = len(out.payload)
+        size = len(out.frame)
         if asked:
             self._exempt = max(self._exempt, size)
         self.backlog += size
@@ -168,7 +168,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
             return [packet.Packet(packet.NOOP)]
         waiting, self._waiting = self._waiting[:_POLL_PACKETS], self._waiting[_POLL_PACKETS:]
         metrics.deliveries.inc(len(waiting))
-        self.backlog = sum(len(out.payload) for out in self._waiting)
+        self.backlog = sum(len(out.frame) for out in self._waiting)
         self._exempt = 0
         return [out.packet for out in waiting]
 

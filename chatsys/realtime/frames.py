@@ -2,7 +2,7 @@
 
 A Socket.IO event in the default namespace is the Engine.IO message ``42["name",payload]`` (Engine.IO 4, Socket.IO 5);
 an acknowledgement is ``43<id>[payload]``. The bytes are the same for each recipient, and so is the unmasked frame that
-a server puts round them, so both are made at most once.
+a server puts round them, so it is made once; it is all that is kept while an event waits for a slow reader.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from chatsys.wire.objects import encode
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 _FIN = 0x80
+_HEAD = {126: 4, 127: 10}  # bytes before the payload, by a frame's second byte; 2 where that is the payload's size
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -35,33 +36,23 @@ def close_frame(code: int, reason: str) -> bytes:
 
 
 class Outgoing:
-    """An Engine.IO packet on its way to one or many sockets, encoded when first asked for.
+    """An Engine.IO packet on its way to one or many sockets.
 
-    ``seq`` is the message's sequence number in its room for a ``receive-message``, else 0.
+    ``frame`` is its WebSocket frame, the same object for every recipient. ``seq`` is the message's sequence number in
+    its room for a ``receive-message``, else 0.
     """
 
-    __slots__ = ("_frame", "_packet", "payload", "seq")
+    __slots__ = ("frame", "seq")
 
     def __init__(self, payload: bytes, seq: int = 0) -> None:
-        self.payload = payload
+        self.frame = frame(TEXT, payload)
         self.seq = seq
-        self._frame: bytes | None = None
-        self._packet: packet.Packet | None = None
-
-    @property
-    def frame(self) -> bytes:
-        """The WebSocket frame, the same object for every recipient."""
-        if self._frame is None:
-            self._frame = frame(TEXT, self.payload)
-        return self._frame
 
     @property
     def packet(self) -> packet.Packet:
         """The packet as python-engineio sends it by long-polling."""
-        if self._packet is None:
-            text = self.payload.decode()
-            self._packet = packet.Packet(int(text[0]), data=text[1:])
-        return self._packet
+        text = self.frame[_HEAD.get(self.frame[1], 2) :].decode()
+        return packet.Packet(int(text[0]), data=text[1:])
 
 
 def event(name: str, payload: msgspec.Struct | list[Any], seq: int = 0) -> Outgoing:

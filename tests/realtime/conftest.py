@@ -77,7 +77,7 @@ class Ear:
         self.behind = False
 
     def push(self, out: Outgoing, *, asked: bool = False) -> None:
-        name, payload = json.loads(out.payload[2:])
+        name, payload = json.loads(out.packet.data[1:])
         self.heard.append((name, payload))
 
     def end(self, reason: str) -> None:

@@ -157,7 +157,7 @@ async def test_a_poll_takes_at_most_sixteen_packets_in_order_and_waits_when_ther
     await turn()
     assert not waiting.done()
     connection.push(out("late"))
-    assert [packet.encode() for packet in await waiting] == [out("late").payload.decode()]
+    assert [packet.encode() for packet in await waiting] == ['42["error",{"message":"late"}]']
 
 
 async def test_a_second_poll_ends_the_first(connection: Connection) -> None:
