@@ -36,6 +36,7 @@ _PING_PACKET = Outgoing(b"2")
 _CLOSE_PACKET = Outgoing(b"1")
 _INBOX_FULL = 256
 _UPGRADE_WITHIN = 10.0
+_KEPT = 112  # bytes that an event costs beside its frame while it waits
 _POLL_PACKETS = 16  # python-engineio's client refuses an answer with more
 
 Data = str | bytes
@@ -108,7 +109,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
             if self.unread() > self.server.byte_budget + self._exempt:
                 self.server.too_slow(self)
                 return
-        size = len(out.frame)
+        size = len(out.frame) + _KEPT
         if asked:
             self._exempt = max(self._exempt, size)
         self.backlog += size
@@ -168,7 +169,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
             return [packet.Packet(packet.NOOP)]
         waiting, self._waiting = self._waiting[:_POLL_PACKETS], self._waiting[_POLL_PACKETS:]
         metrics.deliveries.inc(len(waiting))
-        self.backlog = sum(len(out.frame) for out in self._waiting)
+        self.backlog = sum(len(out.frame) + _KEPT for out in self._waiting)
         self._exempt = 0
         return [out.packet for out in waiting]
 

@@ -126,23 +126,31 @@ def probe(crowd: Crowd, *, rate: float, text_bytes: int = 64) -> Turns:
 
 
 def slow_reader(crowd: Crowd, *, members: int, rate: float, text: str) -> Turns:
-    """A room under steady traffic; in a turn that is ``stuck``, one more member joins and stops reading."""
+    """A room under steady traffic, and one more member who reads it, or, in a turn that is ``stuck``, stops reading.
+
+    That member comes in a turn before, which measures nothing: what joining costs is not what reading slowly costs.
+    """
     room = f"slow-{time.monotonic_ns()}"
     _join(crowd, [room] * members)
     reading = tuple(crowd.members)
-    order = yield {}
+    got: Result = {}
+    seen = 0
     while True:
+        yield got
+        last = crowd.connect()
+        _ask_to_join(last, room, members, since=seen)
+        crowd.pump_until(lambda: False, _SETTLED)
+        order = yield {}
         if order["stuck"]:
-            stuck = crowd.connect()
-            _ask_to_join(stuck, room, members)
-            crowd.pump_until(lambda: False, _SETTLED)
-            crowd.pause(stuck)
+            crowd.pause(last)
         got = steady(crowd, reading, reading, rate, order["seconds"], text)
+        seen += got["starts"]
         if order["stuck"]:
-            got["disconnected"] = _was_cut_off(stuck)
-            crowd.dismiss(stuck)
-            crowd.pump_until(lambda: False, _SETTLED)
-        order = yield got
+            got["disconnected"] = _was_cut_off(last)
+        else:
+            crowd.pause(last)
+        crowd.dismiss(last)
+        crowd.pump_until(lambda: False, _SETTLED)
 
 
 def idle(crowd: Crowd, *, connections: int) -> Turns:
@@ -215,8 +223,8 @@ SCENES: dict[str, Callable[..., Turns]] = {
 }
 
 
-def _ask_to_join(member: Member, room: str, number: int) -> None:
-    member.emit("join", {"username": f"member {number}", "userId": f"guest-{member.sid[:20]}", "room": room})
+def _ask_to_join(member: Member, room: str, number: int, **more: int) -> None:
+    member.emit("join", {"username": f"member {number}", "userId": f"guest-{member.sid[:20]}", "room": room, **more})
 
 
 def _join(crowd: Crowd, rooms: Sequence[str]) -> None:

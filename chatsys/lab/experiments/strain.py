@@ -16,21 +16,23 @@ from typing import Any
 import numpy as np
 
 from chatsys.lab.experiments.playing import CROWD, Part, Servers, believe_latency, believed, crowds, keep, line, point
-from chatsys.lab.scene import scene
-from chatsys.lab.servers import ServerProcess
+from chatsys.lab.load import empty_database
+from chatsys.lab.machine import processors
+from chatsys.lab.scene import Scene, scene
+from chatsys.lab.servers import ServerProcess, chat_server
 from chatsys.lab.stage import Stage
-from chatsys.settings import Settings
 
 _PROBE_RATE = 200  # messages a second in the small room
 _BURST_RATE = 20
 _TEXT = "ж" * 10_000  # to slow readers: the most characters that a message may have, two bytes each
-_SLOW_RATE = 250  # messages a second, 5 MB/s for each member
-_SLOW_SECONDS = 1.2  # 6 MB: more than the budget and what the kernel keeps for a connection
+_SLOW_RATE = 500  # messages a second, 10 MB/s for each member
+_SLOW_SECONDS = 1.5  # 15 MB: more than the budget and what the kernel keeps for a connection
 _SLOW_ROUNDS = 5
+_BUDGET = 8 * 2**20  # bytes: well above what a server has in reserve, which would hide the cost of the default budget
 _OTHERS = 6  # members who read
 _WARM_UP = 0.5  # seconds: buffers of this size are made
-_BUDGET = Settings().send_buffer_bytes
 _STORM_SECONDS, _STORMS = 2, 2
+_NOT_CUT_OFF = "The slow reader was not cut off: the kernel's buffers took all that it was sent."
 TAIL, OTHERS, CUT_OFF = "p99 of a small room", "p99 of the others", "memory that it costs, in budgets"
 _LOOK = 0.05  # seconds between two looks at a server's memory
 
@@ -87,26 +89,35 @@ async def fairness(stage: Stage, taking: Servers) -> None:
 
 
 async def slow_reader(stage: Stage, taking: Servers) -> None:
-    """A room under 5 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
-    name, server = list(taking.items())[-1]
+    """A room under 10 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
+    name = list(taking)[-1]
+    url = "memory://" if name == "memory" else empty_database(stage.server_url, "chatsys_lab_slow")
     stage.step(f"a slow reader on {name}")
     tails = defaultdict[int, list[float]](list)
     grown = defaultdict[int, list[float]](list)
-    async with scene("slow_reader", server, members=_OTHERS, rate=_SLOW_RATE, text=_TEXT) as crowd:
-        await crowd.turn(stuck=False, seconds=_WARM_UP)
-        for number, stuck in line(stage, (0, 1), max(_SLOW_ROUNDS, stage.profile.stretches)):
-            async with _highest(server) as peak:
-                turn = partial(crowd.turn, stuck=bool(stuck), seconds=_SLOW_SECONDS)
+    with chat_server(url, settings={"CHATSYS_SEND_BUFFER_BYTES": str(_BUDGET)}, cpu=processors()[0]) as server:
+        async with scene("slow_reader", server, members=_OTHERS, rate=_SLOW_RATE, text=_TEXT) as crowd:
+            await _slow_turn(crowd, stuck=False, seconds=_WARM_UP)
+            for number, stuck in line(stage, (0, 1), max(_SLOW_ROUNDS, stage.profile.stretches)):
+                turn = partial(_slow_turn, crowd, stuck=bool(stuck), seconds=_SLOW_SECONDS)
                 got = await believed(stage.result, f"a slow reader on {name}", turn)
-            if stuck and not got["disconnected"]:
-                stage.result.limited("The slow reader was not cut off: the kernel's buffers took all that it was sent.")
-            keep(stage, "slow reader", "delivery", name, size=stuck, number=number, taken=got["latency_us"])
-            tails[stuck].append(float(np.quantile(got["latency_us"], 0.99)))
-            grown[stuck].append((max(peak) - peak[0]) / _BUDGET)
+                if stuck and not got["disconnected"]:
+                    stage.result.limited(_NOT_CUT_OFF)
+                keep(stage, "slow reader", "delivery", name, size=stuck, number=number, taken=got["latency_us"])
+                tails[stuck].append(float(np.quantile(got["latency_us"], 0.99)))
+                grown[stuck].append(got["grown"] / _BUDGET)
     for stuck, values in tails.items():
         point(stage, "slow reader", name, stuck, OTHERS, values, "µs")
     more = [with_it - without for with_it, without in zip(grown[1], grown[0], strict=True)]
     point(stage, "slow reader", name, 1, CUT_OFF, more, "1")
+
+
+async def _slow_turn(crowd: Scene, *, stuck: bool, seconds: float) -> dict[str, Any]:
+    """What it measured, and how many bytes the server had ``grown`` by at most, once the last member was there."""
+    await crowd.turn()
+    async with _highest(crowd.server) as seen:
+        got = await crowd.turn(stuck=stuck, seconds=seconds)
+    return {**got, "grown": max(seen) - seen[0]}
 
 
 async def receipts(stage: Stage, taking: Servers) -> None:
