@@ -14,10 +14,10 @@ from typing import Protocol
 
 from chatsys import metrics
 
-SLICE = 64
+SLICE = 16
 """How many connections are written to before the event loop does something else."""
 
-SHARE = 32
+SHARE = 4
 """How many of them may belong to one room while other rooms wait."""
 
 

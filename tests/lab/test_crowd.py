@@ -6,6 +6,7 @@ import os
 import selectors
 import socket
 import threading
+import time
 from typing import Any
 
 import msgspec
@@ -216,6 +217,16 @@ def test_a_ping_is_answered_once_wherever_it_arrives(pinging, ping, pong) -> Non
             server.send(piece)
             crowd.pump(1)
         assert server.recv(100) == pong
+
+
+def test_what_arrives_before_a_moment_is_read_and_the_moment_is_waited_for(pinging) -> None:
+    crowd, theirs = pinging
+    theirs.sendall(TALK)
+    heard: list[int] = []
+    moment = time.monotonic_ns() + 1_500_000
+    crowd.pump_before(moment, b'["receive-message"', lambda _, number: heard.append(number))
+    assert heard == [1]
+    assert time.monotonic_ns() >= moment
 
 
 def test_a_crowd_that_waits_for_its_turn_answers_pings_and_keeps_nothing(pinging) -> None:

@@ -110,8 +110,7 @@ def poisson(
     end = moment + seconds * 1e9
     turn = cycle(crowd.members)
     while (moment := moment + luck.expovariate(rate) * 1e9) < end:
-        while (early := moment - time.monotonic_ns()) > 0:
-            crowd.pump(early / 1e9, POSTED, echo)
+        crowd.pump_before(moment, POSTED, echo)
         member = next(turn)
         left = member.send(frame)
         sent.append((member, left))
@@ -134,8 +133,7 @@ def steady(  # noqa: PLR0917 - all of them say what the traffic is
     late = 0
     with effort() as spent:
         for moment in intended:
-            while (left := moment - time.monotonic_ns()) > 0:
-                crowd.pump(left / 1e9, POSTED)
+            crowd.pump_before(moment, POSTED)
             late += room[0].send(frame) - moment > LATE_NS
         crowd.pump_until(lambda: all(member.count >= len(intended) for member in room), PATIENCE, POSTED)
     latencies, audit = deliveries(heard, intended)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import select
 import selectors
 import socket
 import time
@@ -72,6 +73,10 @@ class Member:
             if text.startswith(b"42"):
                 event, *payload = msgspec.json.decode(text[text.index(b"[") :])
                 yield at, event, payload[0] if payload else None
+
+
+Told = Callable[[Member, int], None]
+"""Called with a member and how many markers a piece of it had."""
 
 
 class Crowd:
@@ -148,7 +153,7 @@ class Crowd:
         """
         return bytes(self._received[: sock.recv_into(self._received)])
 
-    def pump(self, seconds: float, marker: bytes = b"", each: Callable[[Member, int], None] | None = None) -> int:
+    def pump(self, seconds: float, marker: bytes = b"", each: Told | None = None) -> int:
         """Read what arrives within ``seconds``, or until something has.
 
         Each piece adds the occurrences of ``marker`` in it to its member's ``count``, and ``each`` is told of the
@@ -181,6 +186,15 @@ class Crowd:
                 if each is not None:
                     each(member, found)
         return total
+
+    def pump_before(self, moment: float, marker: bytes = b"", each: Told | None = None) -> None:
+        """Read what arrives until ``moment``, in monotonic nanoseconds.
+
+        select counts in microseconds; epoll in whole milliseconds, which it rounds up.
+        """
+        while (left := moment - time.monotonic_ns()) > 0:
+            select.select((self._selector.fileno(),), (), (), left / 1e9)
+            self.pump(0, marker, each)
 
     def idle_until(self, ready: int) -> None:
         """Answer pings until there is something to read at the file descriptor ``ready``; what else comes is dropped.
