@@ -2,8 +2,8 @@
 
 An event for a room is only put into each member's list, which costs a fraction of a microsecond; the writing, which
 costs a system call each, happens here, in slices with the rest of the event loop between. So a message to a big room
-delays each step of a small room's (read, stored, written) by no more than one slice, several events for one socket leave
-in one write, and what one socket gets stays in order, since it waits in one list.
+delays each step of a small room's (read, stored, written) by one slice at most, several events for one socket leave in
+one write, and what one socket gets stays in order, since it waits in one list.
 """
 
 from __future__ import annotations

@@ -73,9 +73,10 @@ async def closed_loop(stage: Stage, taking: Servers, experiment: str, number: in
         for turn, (name, server) in line(stage, list(taking.items())):
             before = 0.0 if postmaster is None else processor_seconds(postmaster)
             got = await crowd[name].turn()
-            used = {SERVER_CPU: got["server_cpu"] * server.workers, GENERATOR_CPU: got["generator_cpu"]}
+            used = {SERVER_CPU: got["server_cpu"] * server.workers}
             if postmaster is not None:
                 used[DATABASE_CPU] = processor_seconds(postmaster) - before
+            used[GENERATOR_CPU] = got["generator_cpu"]
             believe_latency(stage.result, got, f"{number} senders on {name}")
             keep(stage, experiment, "echo", name, size=number, number=turn, taken=got["latency_us"])
             figures[name, "messages/s"].append(got["throughput_per_second"])
