@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -158,6 +159,29 @@ async def test_a_poll_takes_at_most_sixteen_packets_in_order_and_waits_when_ther
     assert not waiting.done()
     connection.push(out("late"))
     assert [packet.encode() for packet in await waiting] == ['42["error",{"message":"late"}]']
+
+
+@pytest.mark.parametrize("size", [1, 124, 125, 126, 65_534, 65_535, 65_536])
+def test_a_polling_client_gets_the_payload_without_the_frame_around_it(size: int) -> None:
+    text = "4" + "\u00e9" + "x" * (size - 2) if size > 1 else "2"
+    assert Outgoing(text.encode()).packet.encode() == text
+
+
+@pytest.mark.parametrize("size", [10, 10_000])
+async def test_what_waits_takes_no_more_memory_than_counts_against_the_budget(
+    size: int, connection: Connection, socket: Socket
+) -> None:
+    socket.stalled = True
+    connection.server.byte_budget = 4_000_000
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            connection.push(out(f"{number:0{size}}"))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert not connection.closing
+    assert 200 * size < taken <= connection.backlog
 
 
 async def test_a_second_poll_ends_the_first(connection: Connection) -> None:
