@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from chatsys.lab.contestant import Contestant, contestant
-from chatsys.lab.load import database_with
+from chatsys.lab.load import database_with, empty_database
 from chatsys.lab.machine import Watch, processors
 from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Result, Sampled, Timing
@@ -99,6 +99,10 @@ class Stage:
         if name not in self._urls:
             self._urls[name] = database_with(self.server_url, name, rows, lambda text: self.tell(text, False))
         return self._urls[name]
+
+    def empty(self, store: str, purpose: str) -> str:
+        """The URL of a store with nothing in it; PostgreSQL's is a new database, one a ``purpose``."""
+        return "memory://" if store == "memory" else empty_database(self.server_url, f"chatsys_lab_{purpose}")
 
     @asynccontextmanager
     async def opened(

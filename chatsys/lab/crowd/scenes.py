@@ -147,8 +147,6 @@ def slow_reader(crowd: Crowd, *, members: int, rate: float, text: str) -> Turns:
         seen += got["starts"]
         if order["stuck"]:
             got["disconnected"] = _was_cut_off(last)
-        else:
-            crowd.pause(last)
         crowd.dismiss(last)
         crowd.pump_until(lambda: False, _SETTLED)
 
@@ -173,8 +171,7 @@ def storm(crowd: Crowd, *, members: int, seconds: float) -> Turns:
         room, started = f"storm-{time.monotonic_ns()}", time.monotonic()
         for number, member in enumerate(crowd.members):
             _ask_to_join(member, room, number)
-            while (left := started + (number + 1) * seconds / members - time.monotonic()) > 0:
-                crowd.pump(left, _LIST)
+            crowd.pump_before((started + (number + 1) * seconds / members) * 1e9, _LIST)
         crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _LIST)
         quiet = time.monotonic()
         while time.monotonic() - quiet < _SETTLED:

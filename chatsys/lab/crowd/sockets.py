@@ -101,9 +101,7 @@ class Crowd:
     def empty(self) -> None:
         """Close all connections."""
         for member in self.members:
-            if not member.closed and member.sock in self._selector.get_map():
-                self._selector.unregister(member.sock)
-            member.sock.close()
+            self._close(member)
         self.members.clear()
 
     def connect(self) -> Member:
@@ -141,8 +139,13 @@ class Crowd:
         self._selector.unregister(member.sock)
 
     def dismiss(self, member: Member) -> None:
-        """Close the connection of a member that :meth:`pause` took out."""
+        """Close a member's connection."""
         self.members.remove(member)
+        self._close(member)
+
+    def _close(self, member: Member) -> None:
+        if not member.closed and member.sock in self._selector.get_map():  # :meth:`pause` takes it out
+            self._selector.unregister(member.sock)
         member.sock.close()
 
     def _piece(self, sock: socket.socket) -> bytes:

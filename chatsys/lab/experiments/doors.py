@@ -12,7 +12,6 @@ from chatsys.lab import statistics
 from chatsys.lab.contestant import Contestant, contestant
 from chatsys.lab.experiments.table import NAME as TABLE
 from chatsys.lab.experiments.table import record_operation
-from chatsys.lab.load import empty_database
 from chatsys.lab.machine import processors
 from chatsys.lab.record import Floor
 from chatsys.lab.runner import Match, closed, interleaved, steps
@@ -50,10 +49,7 @@ async def perform(stage: Stage) -> None:
             opening = Opening(kind=kind, users=0, messages=0, seed=stage.seed, url=server.url, cpu=client_cpu)
             return contestant(name, opening)
 
-        urls = [
-            "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_doors")
-            for store in stage.stores
-        ]
+        urls = [stage.empty(store, "doors") for store in stage.stores]
         *ours, theirs = start_all(
             processes, [*(chat_server(url, cpu=server_cpu) for url in urls), stock_server(cpu=server_cpu)]
         )

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import psutil
 
-from chatsys.lab.load import empty_database
 from chatsys.lab.record import Survival
 from chatsys.lab.servers import chat_server
 from chatsys.lab.stage import Experiment, Stage
@@ -31,8 +30,7 @@ async def perform(stage: Stage) -> None:
     stage.step("persistence: kill servers and PostgreSQL")
     kills = []
     for store in stage.stores:
-        url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_persistence")
-        kills.append(asyncio.to_thread(server_killed, store, url))
+        kills.append(asyncio.to_thread(server_killed, store, stage.empty(store, "persistence")))
     if "postgresql" in stage.stores:
         kills.append(asyncio.to_thread(postgresql_killed))
     stage.result.persistence += await asyncio.gather(*kills)

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from chatsys.lab.load import empty_database
 from chatsys.lab.machine import generator_reasons, processors, saturated
 from chatsys.lab.record import Point, Result, Sampled
 from chatsys.lab.scene import Scene, scene
@@ -49,8 +48,7 @@ async def servers(stage: Stage, *, stock: bool) -> AsyncIterator[Servers]:
     cpu = processors()[0]
     starting = {}
     for store in stage.stores:
-        url = "memory://" if store == "memory" else empty_database(stage.server_url, "chatsys_lab_realtime")
-        starting[store] = chat_server(url, cpu=cpu)
+        starting[store] = chat_server(stage.empty(store, "realtime"), cpu=cpu)
     if stock:
         starting[STOCK] = stock_server(cpu=cpu)
     with ExitStack() as stack:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from chatsys.lab.experiments.playing import CROWD, Part, Servers, believe_latency, believed, crowds, keep, line, point
-from chatsys.lab.load import empty_database
 from chatsys.lab.machine import processors
 from chatsys.lab.scene import Scene, scene
 from chatsys.lab.servers import ServerProcess, chat_server
@@ -92,11 +91,11 @@ async def fairness(stage: Stage, taking: Servers) -> None:
 async def slow_reader(stage: Stage, taking: Servers) -> None:
     """A room under 10 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
     name = list(taking)[-1]
-    url = "memory://" if name == "memory" else empty_database(stage.server_url, "chatsys_lab_slow")
+    settings = {"CHATSYS_SEND_BUFFER_BYTES": str(_BUDGET)}
     stage.step(f"a slow reader on {name}")
     tails = defaultdict[int, list[float]](list)
     grown = defaultdict[int, list[float]](list)
-    with chat_server(url, settings={"CHATSYS_SEND_BUFFER_BYTES": str(_BUDGET)}, cpu=processors()[0]) as server:
+    with chat_server(stage.empty(name, "slow"), settings=settings, cpu=processors()[0]) as server:
         async with scene("slow_reader", server, members=_OTHERS, rate=_SLOW_RATE, text=_TEXT) as crowd:
             await _slow_turn(crowd, stuck=False, seconds=_WARM_UP)
             for number, stuck in line(stage, (0, 1), max(_TAIL_ROUNDS, stage.profile.stretches)):

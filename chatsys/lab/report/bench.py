@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from chatsys.lab import statistics
 from chatsys.lab.claims import FAILS, STORE_NAMES, VERDICTS
-from chatsys.lab.experiments.throughput import DATABASE_CPU, GENERATOR_CPU, SERVER_CPU
 from chatsys.lab.experiments.upkeep import BARE
 from chatsys.lab.marks import MISSED
 from chatsys.lab.record import Mark, Point, Result, Sampled
@@ -212,8 +211,7 @@ def _throughput(result: Result) -> list[Part]:
         f"Closed loop: each point is a number of senders ({counts}), each alone in a room, whose next message follows"
         f" the echo of the last. {_ORIENTATION}"
     )
-    metrics = ("messages/s", "p50", "p99", SERVER_CPU, DATABASE_CPU, GENERATOR_CPU)
-    table = _curve_table(result, "senders", metrics, "Senders")
+    table = _curve_table(result, "senders", _metrics(result, "senders"), "Senders")
     picture = lines("throughput", caption, series, x="messages a second", y="p50, milliseconds", log_y=True)
     return [picture, table]
 
@@ -279,8 +277,7 @@ def _realtime(result: Result) -> list[Part]:
         parts.append(bars("idle", "Resident memory of the server for each idle connection.", values, x="KiB"))
     for experiment, header in (("fairness", "Members of the other room"), ("slow reader", "Clients that do not read"),
                                ("storm", "Members"), ("workers", "Senders"), ("buses", "Members")):  # fmt: skip
-        metrics = tuple(dict.fromkeys(p.metric for p in result.points if p.experiment == experiment))
-        if metrics:
+        if metrics := _metrics(result, experiment):
             parts.append(_curve_table(result, experiment, metrics, header))
     return parts
 
@@ -355,9 +352,13 @@ def _series(result: Result, experiment: str, metric: str) -> list[Series]:
     return found
 
 
+def _metrics(result: Result, experiment: str) -> tuple[str, ...]:
+    """What an experiment measured, in its order."""
+    return tuple(dict.fromkeys(p.metric for p in result.points if p.experiment == experiment))
+
+
 def _curve_table(result: Result, experiment: str, metrics: Sequence[str], header: str) -> Table:
     points = [p for p in result.points if p.experiment == experiment and p.metric in metrics]
-    metrics = [metric for metric in metrics if any(p.metric == metric for p in points)]
     keys = list(dict.fromkeys((p.subject, p.x) for p in points))
     known = {(p.subject, p.x, p.metric): p for p in points}
     rows = []
