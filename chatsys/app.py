@@ -49,6 +49,9 @@ LAG_INTERVAL = 0.5
 COLLECT_AFTER = 10_000
 """Objects made and not yet freed after which Python looks for cycles among the youngest."""
 
+UNSENT = 128 * 1024
+"""Bytes for one client that the kernel takes beyond what is under way to it; it would keep up to some megabytes."""
+
 Announce = Callable[[str], None]
 
 
@@ -204,6 +207,8 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
         ) from error
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # what waits for a client waits here, where it is counted
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         with _port_errors(host, port):
             listener.bind(address)
         yield listener

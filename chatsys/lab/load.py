@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -33,7 +33,11 @@ def alone_on(server_url: str) -> Iterator[None]:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_RUN_LOCK,)).fetchone()
         if row is None or not row[0]:
             raise LabBusy(hint="Wait until that `chatsys bench` or `chatsys loadtest` has ended.")
-        yield
+        try:
+            yield
+        finally:  # a session's end alone frees it too, but some time after its connection is closed
+            with suppress(psycopg.Error):
+                connection.execute("SELECT pg_advisory_unlock(%s)", (_RUN_LOCK,))
 
 
 def database_with(server_url: str, name: str, rows: Synthetic, report: Report) -> str:

@@ -98,20 +98,23 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
     # -- outwards
 
     def push(self, out: Outgoing, *, asked: bool = False) -> None:
-        """Send ``out`` after what was pushed before; close the connection if more than its byte budget waits.
+        """Send ``out`` after what was pushed before; close the connection if more than its byte budget would wait.
 
-        What the client ``asked`` for itself (a history) does not count against the budget, once.
+        What the client ``asked`` for itself (a history) does not count against the budget, once, until it has left.
         """
         if self.closing:
             return
-        if self.backlog > self.server.byte_budget or (self.socket is not None and self.socket.stalled):
-            self.flush()
-            if self.unread() > self.server.byte_budget + self._exempt:
-                self.server.too_slow(self)
-                return
+        if self._exempt and not self.backlog and (self.socket is None or not self.socket.waiting()):
+            self._exempt = 0
         size = len(out.frame) + _KEPT
         if asked:
             self._exempt = max(self._exempt, size)
+        if self.backlog + size > self.server.byte_budget or (self.socket is not None and self.socket.stalled):
+            self.flush()
+            waiting = self.unread()
+            if waiting and waiting + size > self.server.byte_budget + self._exempt:
+                self.server.too_slow(self)
+                return
         self.backlog += size
         self._waiting.append(out)
         if not self._queued:
@@ -141,8 +144,6 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
         waiting.clear()
         self.backlog = 0
         socket.write(data)
-        if not socket.stalled:
-            self._exempt = 0
         return count
 
     def drop(self) -> None:
@@ -152,7 +153,6 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
 
     def writable(self) -> None:
         """The WebSocket's peer reads again."""
-        self._exempt = 0
         metrics.deliveries.inc(self.flush())
 
     def _wake(self) -> None:
@@ -170,7 +170,6 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
         waiting, self._waiting = self._waiting[:_POLL_PACKETS], self._waiting[_POLL_PACKETS:]
         metrics.deliveries.inc(len(waiting))
         self.backlog = sum(len(out.frame) + _KEPT for out in self._waiting)
-        self._exempt = 0
         return [out.packet for out in waiting]
 
     async def send(self, pkt: packet.Packet) -> None:

@@ -23,10 +23,10 @@ from chatsys.lab.stage import Stage
 
 _PROBE_RATE = 500  # messages a second in the small room
 _BURST_RATE = 20
-_TAIL_ROUNDS = 6  # at least: tails vary more than medians
+_FAIR_ROUNDS, _SLOW_ROUNDS = 12, 6  # at least: tails vary more than medians
 _TEXT = "ж" * 10_000  # to slow readers: the most characters that a message may have, two bytes each
-_SLOW_RATE = 500  # messages a second, 10 MB/s for each member
-_SLOW_SECONDS = 1.5  # 15 MB: more than the budget and what the kernel keeps for a connection
+_SLOW_RATE = 200  # messages a second, 4 MB/s for each member: at 10 MB/s holes in the heap cost up to as much again
+_SLOW_SECONDS = 2.5  # 10 MB: more than the budget and what the kernel keeps for a connection
 _BUDGET = 8 * 2**20  # bytes: well above what a server has in reserve, which would hide the cost of the default budget
 _OTHERS = 6  # members who read
 _WARM_UP = 0.5  # seconds
@@ -79,7 +79,7 @@ async def fairness(stage: Stage, taking: Servers) -> None:
             return got
 
         await small.turn(seconds=_WARM_UP)
-        for number, members in line(stage, (0, big), max(_TAIL_ROUNDS, stage.profile.stretches)):
+        for number, members in line(stage, (0, big), max(_FAIR_ROUNDS, stage.profile.stretches)):
             turn = busy if members else partial(small.turn, seconds=seconds)
             got = await believed(stage.result, f"a small room on {name}", turn)
             keep(stage, "fairness", "delivery", name, size=members, number=number, taken=got["latency_us"])
@@ -89,7 +89,7 @@ async def fairness(stage: Stage, taking: Servers) -> None:
 
 
 async def slow_reader(stage: Stage, taking: Servers) -> None:
-    """A room under 10 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
+    """A room under 4 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
     name = list(taking)[-1]
     settings = {"CHATSYS_SEND_BUFFER_BYTES": str(_BUDGET)}
     stage.step(f"a slow reader on {name}")
@@ -98,7 +98,7 @@ async def slow_reader(stage: Stage, taking: Servers) -> None:
     with chat_server(stage.empty(name, "slow"), settings=settings, cpu=processors()[0]) as server:
         async with scene("slow_reader", server, members=_OTHERS, rate=_SLOW_RATE, text=_TEXT) as crowd:
             await _slow_turn(crowd, stuck=False, seconds=_WARM_UP)
-            for number, stuck in line(stage, (0, 1), max(_TAIL_ROUNDS, stage.profile.stretches)):
+            for number, stuck in line(stage, (0, 1), max(_SLOW_ROUNDS, stage.profile.stretches)):
                 turn = partial(_slow_turn, crowd, stuck=bool(stuck), seconds=_SLOW_SECONDS)
                 got = await believed(stage.result, f"a slow reader on {name}", turn)
                 if stuck and not got["disconnected"]:
