@@ -183,6 +183,22 @@ def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
     assert msgspec.json.encode(turns)
 
 
+def test_a_big_room_reads_after_the_turn_and_is_checked_all_the_same(monkeypatch) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("it reads while others are measured")
+
+    with stock_server() as server, Crowd(server.url) as crowd:
+        scene = scenes.burst(crowd, members=3, rate=100)
+        next(scene)
+        monkeypatch.setattr(crowd, "pump_before", read)
+        got = scene.send({"seconds": 0.1})
+        monkeypatch.setattr(crowd, "pump_until", lambda *_: False)
+        lost = scene.send({"seconds": 0.1})
+    assert (got["starts"], got["latency_us"]) == (10, [])
+    assert got["lost"] == got["doubled"] == got["swapped"] == 0
+    assert lost["lost"] == 30
+
+
 async def test_a_turn_says_what_the_server_used_beside_what_the_generator_used() -> None:
     with stock_server() as server:
         async with opened_scene("fanout", server, members=3) as crowd:

@@ -110,11 +110,14 @@ def arrivals(crowd: Crowd, *, senders: int, text_bytes: int = 64) -> Turns:
 
 
 def burst(crowd: Crowd, *, members: int, rate: float, text_bytes: int = 64) -> Turns:
-    """A big room that gets ``rate`` messages a second, at intended times, for as many ``seconds`` as a turn says."""
+    """A big room that gets ``rate`` messages a second, at intended times, for as many ``seconds`` as a turn says.
+
+    Its members read afterwards: what hundreds of them take to read would delay others on the generator's processor.
+    """
     _join(crowd, [f"burst-{time.monotonic_ns()}"] * members)
     order = yield {}
     while True:
-        order = yield steady(crowd, crowd.members, crowd.members, rate, order["seconds"], "x" * text_bytes)
+        order = yield steady(crowd, crowd.members, (), rate, order["seconds"], "x" * text_bytes)
 
 
 def probe(crowd: Crowd, *, rate: float, text_bytes: int = 64) -> Turns:
