@@ -188,23 +188,23 @@ class ChatUser(SocketIOUser):
         """Send one message and wait for its acknowledgement; after a lost connection send it again (contract §14.3)."""
         at = now()
         room, token, payload = self._message(at, at)
-        for attempt in range(TRIES):
-            try:
-                answer = self.io.call("send-message", payload)
-            except ConnectionLost as error:
-                FIGURES.failure("ack", "send-message", error)
-                if attempt + 1 < TRIES and self._wait_for_connection():
-                    continue
-            except AckTimeout as error:
-                FIGURES.failure("ack", "send-message", error)
-            except BaseException:
+        answer = None
+        try:
+            for attempt in range(TRIES):
+                try:
+                    answer = self.io.call("send-message", payload)
+                except ConnectionLost as error:
+                    FIGURES.failure("ack", "send-message", error)
+                    if attempt + 1 < TRIES and self._wait_for_connection():
+                        continue
+                except AckTimeout as error:
+                    FIGURES.failure("ack", "send-message", error)
+                break
+        finally:  # also of a user who is killed, in the call or while it waits for a connection
+            if answer is None:
                 room.unconfirmed(token)
-                raise
-            else:
-                self._answered(room, token, at, at, answer)
-                return
-            room.unconfirmed(token)
-            return
+        if answer is not None:
+            self._answered(room, token, at, at, answer)
 
     def send_openly(self, intended: int) -> None:
         """Send one message without waiting; it should have begun at ``intended``."""

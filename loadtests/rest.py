@@ -1,16 +1,24 @@
-"""REST requests on a pool of kept-alive connections that all users of this process share."""
+"""REST requests on kept-alive connections that all users of this process share.
+
+geventhttpclient's own pool loses a place for good when a greenlet is killed while it looks at an idle connection, as
+users are who do not stop in time; the places are therefore counted here.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
 import msgspec
+from gevent.lock import BoundedSemaphore
 from geventhttpclient import HTTPClient
 
 from loadtests.socketio_user import FIGURES
 
-_CONNECTIONS = 50
+PLACES = 50
+"""Connections that are kept at most."""
 _PATIENCE = 30.0
 
 
@@ -23,15 +31,28 @@ class Rest:
 
     def __init__(self, host: str) -> None:
         self._url = urlsplit(host)
-        self._pool = self._client(_CONNECTIONS)
+        self._places = BoundedSemaphore(PLACES)
+        self._idle: list[HTTPClient] = []
 
-    def _client(self, connections: int) -> HTTPClient:
+    @contextmanager
+    def _kept(self) -> Iterator[HTTPClient]:
+        """A connection for one request, kept unless that breaks off: by an error, or because its user is killed."""
+        with self._places:
+            client = self._idle.pop() if self._idle else self._client()
+            try:
+                yield client
+            except BaseException:
+                client.close()
+                raise
+            self._idle.append(client)
+
+    def _client(self) -> HTTPClient:
         secure = self._url.scheme == "https"
         return HTTPClient(
             self._url.hostname,
             self._url.port or (443 if secure else 80),
             ssl=secure,
-            concurrency=connections,
+            concurrency=1,
             connection_timeout=10.0,
             network_timeout=_PATIENCE,
         )
@@ -39,8 +60,8 @@ class Rest:
     def request(self, method: str, path: str, fields: object = None, token: str = "") -> tuple[int, bytes, float]:
         """Send one request: its status, body and milliseconds. Raises RestError without an answer.
 
-        A POST has a connection of its own: the pool's idle ones may just be ended by the server, and what may have
-        been done already must not be sent again (RFC 9110 §9.2.2).
+        A POST has a connection of its own: those that are kept may just be ended by the server, and what may have been
+        done already must not be sent again (RFC 9110 §9.2.2).
         """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         body = b""
@@ -48,15 +69,12 @@ class Rest:
             body = msgspec.json.encode(fields)
             headers["Content-Type"] = "application/json"
         begun = time.perf_counter()
-        client = self._pool if method == "GET" else self._client(1)
         try:
-            response = client.request(method, path, body, headers)
-            content = bytes(response.read())
-        except Exception as error:  # the pool raises its own, gevent's and the socket's errors
+            with self._kept() if method == "GET" else closing(self._client()) as client:
+                response = client.request(method, path, body, headers)
+                content = bytes(response.read())
+        except Exception as error:  # the client raises its own, gevent's and the socket's errors
             raise RestError(f"{type(error).__name__}: {error}") from error
-        finally:
-            if client is not self._pool:
-                client.close()
         return response.status_code, content, (time.perf_counter() - begun) * 1000
 
     def timed(self, method: str, path: str, name: str, fields: object = None, token: str = "") -> bytes | None:
@@ -73,5 +91,6 @@ class Rest:
         return content
 
     def close(self) -> None:
-        """Close the pool."""
-        self._pool.close()
+        """Close what is kept."""
+        while self._idle:
+            self._idle.pop().close()

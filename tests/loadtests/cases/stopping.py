@@ -1,0 +1,75 @@
+"""What a user leaves behind who did not stop in time and is killed, wherever it happens to be."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+from gevent.pool import Group
+from gevent.pywsgi import WSGIServer
+
+from loadtests import rest
+from loadtests.client import ConnectionLost
+from loadtests.ledger import Ledger
+from loadtests.personas import ChatUser
+from loadtests.run import RUN
+
+
+def requests_find_a_connection_after_users_of_a_busy_process_were_killed() -> None:
+    """Busy, so that some are killed while they look whether a connection that they have just got is alive."""
+    server = WSGIServer(("127.0.0.1", 0), _answer, log=None)
+    server.start()
+    rest.PLACES = 10
+    ours = rest.Rest(f"http://127.0.0.1:{server.server_port}")
+    others = [gevent.spawn(_work) for _ in range(3)]
+    users = Group()
+    try:
+        for _ in range(300):
+            users.spawn(_read, ours)
+        gevent.sleep(0.5)
+        users.kill()
+        with gevent.Timeout(20, AssertionError("no connection is left")):
+            assert ours.request("GET", "/")[0] == 200
+    finally:
+        gevent.killall(others)
+        ours.close()
+        server.stop()
+
+
+def _read(ours: rest.Rest) -> None:
+    while True:
+        ours.request("GET", "/")
+
+
+def _work() -> None:
+    while True:
+        until = time.perf_counter() + 0.004
+        while time.perf_counter() < until:
+            pass
+        gevent.sleep(0)
+
+
+def _answer(environ: dict[str, Any], start: Any) -> list[bytes]:
+    start("200 OK", [])
+    return [b"x" * 2_000]
+
+
+def a_message_is_unconfirmed_whose_sender_was_killed_while_its_connection_was_lost() -> None:
+    def lost(*_: object) -> None:
+        raise ConnectionLost("closed by the server")
+
+    RUN.ledger = Ledger()
+    RUN.ledger.open("run")
+    room = RUN.ledger.room("attic")
+    user = SimpleNamespace(
+        member=SimpleNamespace(room=room), io=SimpleNamespace(call=lost, connected=False), timeout=60.0
+    )
+    for name in ("_message", "_wait_for_connection"):
+        setattr(user, name, getattr(ChatUser, name).__get__(user))
+    sending = gevent.spawn(ChatUser.send, user)
+    gevent.sleep(0.05)
+    assert room.account.unconfirmed == []
+    sending.kill()
+    assert (room.account.sent, len(room.account.unconfirmed)) == (1, 1)
