@@ -72,11 +72,7 @@ def history(rest: Rest, room: str, base: int) -> Iterator[Stored]:
     """What the server has stored in a room after ``base``, newest first (contract §6.3). Raises RestError."""
     offset = 0
     while True:
-        path = f"/api/rooms/{quote(room, safe='')}/messages?limit={_PAGE}&offset={offset}"
-        status, content, _ = rest.request("GET", path)
-        if status != 200:
-            raise RestError(f"GET {path} answered {status}")
-        page = msgspec.json.decode(content, type=_Page).data
+        page = _page(rest, room, _PAGE, offset)
         for message in reversed(page):
             if message.seq <= base:
                 return
@@ -84,6 +80,19 @@ def history(rest: Rest, room: str, base: int) -> Iterator[Stored]:
         if len(page) < _PAGE:
             return
         offset += _PAGE
+
+
+def newest(rest: Rest, room: str) -> int:
+    """The sequence number of the last message that the server has stored in a room. Raises RestError."""
+    return max((message.seq for message in _page(rest, room, 1, 0)), default=0)
+
+
+def _page(rest: Rest, room: str, limit: int, offset: int) -> list[Stored]:
+    path = f"/api/rooms/{quote(room, safe='')}/messages?limit={limit}&offset={offset}"
+    status, content, _ = rest.request("GET", path)
+    if status != 200:
+        raise RestError(f"GET {path} answered {status}")
+    return msgspec.json.decode(content, type=_Page).data
 
 
 def audit(books: Books, rest: Rest) -> Audit:
@@ -109,7 +118,6 @@ def _room(run: str, name: str, account: Account, rest: Rest, examples: list[str]
     unsure, ours = set(account.unconfirmed), 0
     seen_last = None
     for message in history(rest, name, account.base):
-        highest = max(highest, message.seq)
         if seen_last is not None and message.seq != seen_last - 1:
             examples.append(f"history: room {name} goes from seq {message.seq} to {seen_last}")
         seen_last = message.seq
@@ -118,9 +126,11 @@ def _room(run: str, name: str, account: Account, rest: Rest, examples: list[str]
             others += 1
         elif stamp.token in unsure:
             unconfirmed += 1
+            continue  # the newest of them may have been stored when nobody listened any more
         else:
             ours += 1
             stored.add(message.seq, fingerprint(stamp.token, message.seq, message.id))
+        highest = max(highest, message.seq)
     tail = max(0, account.waiting * (max(highest, account.newest) + 1) - account.next_sum)
     if tail:
         examples.append(f"dropped: room {name}, {tail} deliveries at the end never came")

@@ -46,7 +46,7 @@ WARM_UP = 2.0
 """Seconds after the first spawning that are not measured."""
 GRACE = 15.0
 """Seconds that users get to end what they are doing."""
-WORKERS_PATIENCE = 60.0
+WORKERS_PATIENCE = 120.0
 ONE_HOST = "the stamp in each message, all on one host"
 ACROSS_HOSTS = "the stamp in each message, on the sender's own host: its own echo and its neighbours there"
 READY, STOP, STOPPED, DRAINED, BOOKS = "load_ready", "load_stop", "load_stopped", "load_drain", "load_books"

@@ -150,7 +150,6 @@ class ChatUser(SocketIOUser):
         if self in RUN.present:
             RUN.present.remove(self)
         if RUN.ending and self.io.connected and self.member is not None:
-            self.io.reconnect = False
             RUN.lingering.append(self)
             return
         self.io.disconnect()

@@ -7,14 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import gevent
+import msgspec
 from gevent.pool import Group
 from gevent.pywsgi import WSGIServer
 
 from loadtests import rest
+from loadtests.audit import audit, newest
 from loadtests.client import ConnectionLost
-from loadtests.ledger import Ledger
+from loadtests.ledger import Ledger, Member
 from loadtests.personas import ChatUser
 from loadtests.run import RUN
+from loadtests.stamps import text_of
 
 
 def requests_find_a_connection_after_users_of_a_busy_process_were_killed() -> None:
@@ -73,3 +76,21 @@ def a_message_is_unconfirmed_whose_sender_was_killed_while_its_connection_was_lo
     assert room.account.unconfirmed == []
     sending.kill()
     assert (room.account.sent, len(room.account.unconfirmed)) == (1, 1)
+
+
+def what_is_stored_when_nobody_listens_any_more_is_not_missed_but_what_was_stored_before_is() -> None:
+    ledger = Ledger()
+    ledger.open("run")
+    room = ledger.room("attic")
+    listener = Member(room)
+    listener.begin(0)
+    texts = [text_of("run", token, 1, 1) for token in ("first", "second")]
+    room.acknowledged("first", 1, "1")
+    listener.receive(1, "1", texts[0])
+    room.unconfirmed("second")
+    books = ledger.close()
+    stored = [{"id": str(seq), "seq": seq, "message": text} for seq, text in enumerate(texts, 1)]
+    server = SimpleNamespace(request=lambda *_: (200, msgspec.json.encode({"data": stored}), 0.0))
+    assert audit(books, server).total.deviations == 0
+    books.rooms["attic"].newest = newest(server, "attic")
+    assert audit(books, server).total.dropped == 1
