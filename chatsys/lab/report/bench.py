@@ -23,7 +23,7 @@ _TOLD = {
     "senders": "The closed loop in figures: from sending to the sender's own echo; processor times are of a message.",
     "arrivals": "The open loop in figures.",
     "fairness": "A room of two, without and with a big room that gets 20 messages a second.",
-    "slow reader": "A room that gets 4 MB a second, without and with a member that reads nothing of it.",
+    "slow reader": "A room that gets 2 MB a second, without and with a member that reads nothing of it.",
     "storm": "Everybody joins one room within two seconds, and gets the growing list of its members.",
     "workers": "One worker and two in figures; processor times are of a message, over all workers.",
     "buses": "The arrangements of servers in figures.",
