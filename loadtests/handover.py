@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import gevent
 import msgspec
@@ -44,9 +45,9 @@ def drain(name: str) -> Handover:
         token, room = RUN.pending.popitem()
         FIGURES.failure("ack", "send-message", f"no acknowledgement {DRAIN:g} s after the last send")
         room.unconfirmed(token)
-    pool = Pool(10)
-    pool.map(_learn_of_the_newest, [room for room, book in RUN.ledger.rooms.items() if book.members])
-    _wait_while_it_comes(RUN.ledger.settled)
+    Pool(10).map(_learn_of_the_newest, [room for room, book in RUN.ledger.rooms.items() if book.members])
+    begun = time.monotonic()
+    wait_until(lambda: RUN.ledger.settled() or _quiet_since(begun) > DRAIN, DRAIN_MOST)
     gevent.sleep(0.5)  # a doubled or unasked-for push that comes last is seen too
     books = RUN.ledger.close()
     for user in RUN.lingering:
@@ -59,20 +60,13 @@ def drain(name: str) -> Handover:
 def _learn_of_the_newest(room: str) -> None:
     """What others have sent last may still be queued in the server, and nobody here has heard of it."""
     account = RUN.ledger.room(room).account
-    try:
+    with suppress(RestError, msgspec.DecodeError):  # the audit reads the same history, and says so
         account.newest = max(account.newest, newest(RUN.rest, room))
-    except (RestError, msgspec.DecodeError):  # the audit reads the same history, and says so
-        return
 
 
-def _wait_while_it_comes(done: Callable[[], bool]) -> None:
-    heard, since = -1, time.monotonic()
-    deadline = since + DRAIN_MOST
-    while not done() and time.monotonic() < min(deadline, since + DRAIN):
-        now_heard = sum(user.io.packets for user in RUN.lingering)
-        if now_heard != heard:
-            heard, since = now_heard, time.monotonic()
-        gevent.sleep(0.1)
+def _quiet_since(begun: float) -> float:
+    """Seconds since a packet came to a user who has stayed, or since ``begun``."""
+    return time.monotonic() - max((begun, *(user.io.last_heard for user in RUN.lingering)))
 
 
 def together(run: str, parts: Iterable[Handover]) -> Handover:
