@@ -14,7 +14,7 @@ class Bus(Protocol):
     """
 
     async def publish(self, payload: bytes) -> None:
-        """Hand ``payload`` on. Raises StoreUnavailable if it could not be."""
+        """Hand ``payload`` on. Raises StoreError if it could not be."""
 
     def subscribe(self, on_payload: Callable[[bytes], None], on_gap: Callable[[], None]) -> None:
         """Call ``on_payload`` for each payload of other servers, and ``on_gap`` after some may have been lost.

@@ -50,6 +50,8 @@ class SocketFanout(Fanout):
             assert self._chat is not None
             assert self._rounds is not None
             hub = self.hubs[room] = Hub(room, Lane(self._rounds), self._chat)
+            if self.link is not None:
+                hub.known = self.link.open(room)
         return hub
 
     def close_if_empty(self, hub: Hub) -> None:
@@ -57,6 +59,8 @@ class SocketFanout(Fanout):
         if not hub.members and not hub.coming and self.hubs.get(hub.room) is hub:
             hub.stop()
             del self.hubs[hub.room]
+            if self.link is not None:
+                self.link.close_room(hub.room)
 
     def stop(self) -> None:
         """End what the hubs have under way, and forget them."""

@@ -71,6 +71,7 @@ class Hub:
         self.chat = chat
         self.members: dict[str, Member] = {}
         self.coming = 0
+        self.known: asyncio.Event | None = None  # set once the other servers know that this one has the room
         self._cursor: int | None = None
         self._early: dict[int, Message] = {}
         self._filling: asyncio.Task[None] | None = None
@@ -86,6 +87,11 @@ class Hub:
         self._told = 0.0
 
     # -- members
+
+    async def announced(self) -> None:
+        """Wait until the other servers tell this one what happens in the room."""
+        if self.known is not None:
+            await self.known.wait()
 
     def add(self, member: Member) -> None:
         """A local socket is in: from now on it gets everything but live messages."""

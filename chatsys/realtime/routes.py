@@ -131,6 +131,7 @@ class Routes:
         hub = self._fanout.hub(request.room)
         hub.coming += 1
         try:
+            await hub.announced()
             joined = await conversation.join(self._chat, request.room, who, socket_id)
             hub.open_at(joined.last_seq)
             member = connection.member

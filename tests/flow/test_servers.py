@@ -17,6 +17,7 @@ import psycopg
 import pytest
 import socketio.exceptions
 
+from chatsys.realtime.link import ANSWER_WITHIN
 from tests.conftest import free_port
 
 from .clients import WAIT, Client, fresh, http_client
@@ -155,6 +156,28 @@ async def test_all_members_see_all_messages_in_one_sequence(pair: Pair, client_o
     for client in clients:
         await client.want("receive-message", 300)
         assert seqs(client) == list(range(1, 301))
+
+
+async def test_one_who_comes_first_to_its_server_misses_nothing(pair: Pair, client_of: Connect, room: str) -> None:
+    one, two = pair.servers
+    ann = await client_of(one, room=f"{room}-", name="Ann")
+    ben = await client_of(two, room=f"{room}-", name="Ben")
+    await asyncio.sleep(ANSWER_WITHIN)  # until then servers tell each other everything
+    for number in range(40):
+        here = f"{room}-{number}"
+        await ann.join(here, name="Ann")
+        before = len(ben.all("message-history"))
+
+        async def speak(after: float = number % 20 / 4000) -> Any:
+            await asyncio.sleep(after)
+            return await ann.send("now")
+
+        sent, _ = await asyncio.gather(speak(), ben.join(here, name="Ben"))
+        async with asyncio.timeout(WAIT):
+            while sent["id"] not in [
+                message["id"] for message in ben.all("message-history")[before] + ben.all("receive-message")
+            ]:
+                await asyncio.sleep(0.005)
 
 
 async def test_a_deleted_account_is_gone_from_the_rooms_of_all_servers(
