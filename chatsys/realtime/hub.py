@@ -71,7 +71,7 @@ class Hub:
         self.chat = chat
         self.members: dict[str, Member] = {}
         self.coming = 0
-        self.known: asyncio.Event | None = None  # set once the other servers know that this one has the room
+        self.known: asyncio.Event | None = None  # set once the other servers know of this hub
         self._cursor: int | None = None
         self._early: dict[int, Message] = {}
         self._filling: asyncio.Task[None] | None = None

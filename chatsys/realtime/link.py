@@ -156,20 +156,22 @@ class Link:
         self._sending: asyncio.Task[None] | None = None
         bus.subscribe(self._received, self._missed)
 
-    def open(self, room: str) -> asyncio.Event:
-        """This server has a room from now on. Set once the others have heard it, or are not waited for any longer."""
-        known = asyncio.Event()
+    def open(self, room: str) -> asyncio.Event | None:
+        """This server has a room from now on.
+
+        Set once the others have heard it, or are not waited for any longer; None if there is nobody to wait for.
+        """
+        self._changed(room, True)
         number = self._number + 1
         waits_for = {server for server, peer in self._peers.items() if not peer.late}
         for peer in self._peers.values():
             if peer.late:
                 peer.late[room] = number
-        if waits_for:
-            timer = asyncio.get_running_loop().call_later(HEARD_WITHIN, self._give_up, room)
-            self._openings[room] = _Opening(number=number, waits_for=waits_for, known=known, timer=timer)
-        else:
-            known.set()
-        self._changed(room, True)
+        if not waits_for:
+            return None
+        known = asyncio.Event()
+        timer = asyncio.get_running_loop().call_later(HEARD_WITHIN, self._give_up, room)
+        self._openings[room] = _Opening(number=number, waits_for=waits_for, known=known, timer=timer)
         return known
 
     def close_room(self, room: str) -> None:
