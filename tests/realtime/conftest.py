@@ -165,6 +165,7 @@ async def make_server(wire: Wire) -> AsyncIterator[Make]:
             return Server(chat, fanout)
 
         yield make
+        wire.held = False
 
 
 async def settle(until: Callable[[], bool] | None = None) -> None:

@@ -285,26 +285,22 @@ async def test_a_server_that_leaves_is_not_waited_for(make_server: Make, wire: W
     wire.held = False
 
 
-async def test_one_who_gives_up_entering_makes_no_server_late(
-    make_server: Make, wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_server_is_late_for_no_room_that_is_known_or_gone(
+    make_server: Make, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, two = await sure(make_server), await sure(make_server)
-    monkeypatch.setattr(link, "HEARD_WITHIN", 0.05)
-    await two.enter("heard in time", "ann")
-    wire.held = True
-    entering = asyncio.create_task(two.enter("r", "ben"))
-    await settle()
-    entering.cancel()
-    await asyncio.wait([entering])
-    await asyncio.sleep(0.1)
     monkeypatch.setattr(link, "HEARD_WITHIN", 3600.0)
-    again = asyncio.create_task(two.enter("r", "ben"))
+    _, two = await sure(make_server), await sure(make_server)
+    wire.held = True
+    staying, going = [asyncio.create_task(two.enter(room, "ben")) for room in ("known", "gone")]
     await settle()
-    assert not again.done()
+    timers = [opening.timer for opening in two.fanout.link._openings.values()]
+    assert [timer.cancelled() for timer in timers] == [False, False]
+    going.cancel()
+    await asyncio.wait([going])
+    assert [timer.cancelled() for timer in timers] == [False, True]
     wire.held = False
-    async with asyncio.timeout(30):
-        await again
-    assert caplog.records == []
+    await staying
+    assert [timer.cancelled() for timer in timers] == [True, True]
 
 
 async def test_rooms_that_were_announced_while_the_bus_was_cut_are_asked_for(make_server: Make, wire: Wire) -> None:
