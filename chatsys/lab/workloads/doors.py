@@ -89,10 +89,9 @@ class Client:
         return await asyncio.wait_for(waiting, _TIMEOUT)
 
     async def close(self) -> None:
-        """Leave."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        """Leave. What still comes is read: with a full queue the server's answer would not be seen."""
         await self._socket.close()
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _listen(self) -> None:
         async for packet in self._socket:

@@ -1,0 +1,28 @@
+"""The lab's Socket.IO client."""
+
+from __future__ import annotations
+
+from websockets.asyncio.server import ServerConnection, serve
+
+from chatsys.lab.workloads.doors import client
+
+UNREAD = 20_000
+"""Packets; more than what is read at once and what a queue takes before reading stops."""
+
+
+async def test_a_client_that_is_sent_much_while_it_leaves_hears_the_answer() -> None:
+    async def chat(socket: ServerConnection) -> None:
+        await socket.send("0{}")
+        await socket.recv()
+        await socket.send("40{}")
+        await socket.recv()
+        await socket.send("431[{}]")
+        for _ in range(UNREAD):
+            await socket.send('42["user-left",{}]')
+        await socket.wait_closed()
+
+    async with serve(chat, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with client(f"http://127.0.0.1:{port}", "room", "ann") as ann:
+            pass
+    assert ann._socket.close_code == 1000
