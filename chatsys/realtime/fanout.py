@@ -51,7 +51,7 @@ class SocketFanout(Fanout):
             assert self._rounds is not None
             hub = self.hubs[room] = Hub(room, Lane(self._rounds), self._chat)
             if self.link is not None:
-                hub.known = self.link.open(room)
+                hub.known = self.link.open_room(room)
         return hub
 
     def close_if_empty(self, hub: Hub) -> None:

@@ -156,7 +156,7 @@ class Link:
         self._sending: asyncio.Task[None] | None = None
         bus.subscribe(self._received, self._missed)
 
-    def open(self, room: str) -> asyncio.Event | None:
+    def open_room(self, room: str) -> asyncio.Event | None:
         """This server has a room from now on.
 
         Set once the others have heard it, or are not waited for any longer; None if there is nobody to wait for.
@@ -182,7 +182,8 @@ class Link:
     def send(self, event: happened.Event) -> None:
         """Hand an event on to the other servers, if one of them has its room. Never waits."""
         room = event.room
-        if not any(peer.rooms is None or room in peer.rooms for peer in self._peers.values()) and not self._unsure():
+        wanted = any(peer.rooms is None or room in peer.rooms for peer in self._peers.values())
+        if not wanted and time.monotonic() > self._unsure_until:
             return
         if len(self._draft.events) >= WAITING_MOST:
             self._draft.events.clear()
@@ -192,10 +193,6 @@ class Link:
         assert isinstance(event, Carried)
         self._draft.events.append(event)
         self._wake()
-
-    def _unsure(self) -> bool:
-        """Whether there may be servers that have not answered yet."""
-        return time.monotonic() <= self._unsure_until
 
     def _changed(self, room: str, has: bool) -> None:
         if self._peers:
