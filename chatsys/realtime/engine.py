@@ -40,7 +40,8 @@ _KEPT = 112  # bytes that an event costs beside its frame while it waits
 _POLL_PACKETS = 16  # python-engineio's client refuses an answer with more
 
 Data = str | bytes
-Handler = Callable[["Connection", list[Data]], Awaitable[None]]
+Handler = Callable[["Connection", deque[Data]], Awaitable[None]]
+"""Handles messages of one connection in order, and takes them out of the batch."""
 
 
 class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
@@ -229,8 +230,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
     async def _work(self) -> None:
         logs.mark(socket=self.sid)
         while self._inbox:
-            batch = list(self._inbox)
-            self._inbox.clear()
+            batch, self._inbox = self._inbox, deque()
             self._inbox_bytes = 0
             try:
                 await self.server.handle_messages(self, batch)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -132,21 +133,31 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
-    async def _messages(self, connection: Connection, batch: list[Data]) -> None:
-        """Handle Socket.IO packets of one socket; runs of plain events go to ``dispatch`` together."""
+    async def _messages(self, connection: Connection, batch: deque[Data]) -> None:
+        """Handle Socket.IO packets of one socket; runs of plain events go to ``dispatch`` together.
+
+        A packet is let go as soon as it is read: the store may take its time, and the allocator would put what is made
+        meanwhile, and waits for slow readers, above it.
+        """
         events: list[ClientEvent] = []
-        for data in batch:
-            if isinstance(data, str) and data[:1] == "2" and connection.sid not in self._binary_packet:
-                event = read_event(data)
-                if event is not None:
-                    events.append(event)
-                    continue
+        while batch:
+            event = self._plain_event(connection, batch[0])
+            if event is not None:
+                del batch[0]
+                events.append(event)
+                continue
             if events:
                 await self._events(connection, events)
                 events = []
-            await self._protocol_packet(connection, data)
+            await self._protocol_packet(connection, batch.popleft())
         if events:
             await self._events(connection, events)
+
+    def _plain_event(self, connection: Connection, data: Data) -> ClientEvent | None:
+        """The event in a packet without attachments that needs nothing of python-socketio."""
+        if isinstance(data, str) and data[:1] == "2" and connection.sid not in self._binary_packet:
+            return read_event(data)
+        return None
 
     async def _events(self, connection: Connection, events: list[ClientEvent]) -> None:
         if connection.socket_id is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import tracemalloc
+from collections import deque
 from typing import Any
 
 import pytest
 
 from chatsys.realtime.engine import Connection, EngineServer
 from chatsys.realtime.frames import Outgoing, event
+from chatsys.realtime.server import ClientEvent, SocketServer
 from chatsys.realtime.websocket import POLICY
 from chatsys.wire.events import Error
 
@@ -51,9 +53,9 @@ class Handled:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def messages(self, connection: Connection, batch: list[str | bytes]) -> None:
+    async def messages(self, connection: Connection, batch: deque[str | bytes]) -> None:
         await self.gate.wait()
-        self.batches.append(batch)
+        self.batches.append(list(batch))
 
     async def end(self, connection: Connection) -> None:
         self.ended += 1
@@ -247,9 +249,32 @@ async def test_messages_are_handled_in_order_and_before_the_end(
     assert (handled.batches, handled.ended) == ([["one"], ["two", "three"]], 1)
 
 
+async def test_a_packet_is_let_go_while_what_it_asks_for_is_under_way(handled: Handled) -> None:
+    texts: list[Any] = []
+
+    async def dispatch(connection: Connection, events: list[ClientEvent]) -> None:
+        texts.extend(event.payload for event in events)
+        await asyncio.Event().wait()
+
+    server = SocketServer(dispatch, handled.end, byte_budget=BUDGET)
+    connection = Connection(server.eio, "sid")
+    connection.socket_id = "socket"
+    text = "\u0436" * 10_000  # two bytes each, in memory too
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            connection.received(f'42["send-message","{text}"]')
+        await turn()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert texts == [text] * 50
+    assert 50 * 20_000 < taken < 50 * 22_000
+
+
 async def test_a_failing_handler_does_not_stop_the_next_messages(connection: Connection, handled: Handled) -> None:
-    async def fails(connection: Connection, batch: list[str | bytes]) -> None:
-        handled.batches.append(batch)
+    async def fails(connection: Connection, batch: deque[str | bytes]) -> None:
+        handled.batches.append(list(batch))
         raise RuntimeError("the handler's own fault")
 
     connection.server.handle_messages = fails
