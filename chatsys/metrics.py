@@ -18,6 +18,9 @@ deliveries = Counter("chatsys_deliveries", "Events handed to connections of this
 flush_size = Histogram("chatsys_flush_size", "Writes committed together by one flush", buckets=_SIZES)
 flush_seconds = Histogram("chatsys_flush_seconds", "Time that one flush took", buckets=_SECONDS)
 pool_wait_seconds = Histogram("chatsys_pool_wait_seconds", "Time spent waiting for a connection", buckets=_SECONDS)
-waiting_bytes = Gauge("chatsys_waiting_bytes", "Bytes that wait for connections that do not read fast enough")
+waiting_bytes = Gauge(
+    "chatsys_waiting_bytes",
+    "Memory for what waits for connections that do not read fast enough, as counted against their budgets",
+)
 slow_disconnects = Counter("chatsys_slow_disconnects", "Connections closed because their byte budget was spent")
 loop_lag = Gauge("chatsys_event_loop_lag_seconds", "How late the event loop woke a timer, last seen")

@@ -221,9 +221,9 @@ class Settings:
     )
     send_buffer_bytes: int = _setting(
         "CHATSYS_SEND_BUFFER_BYTES",
-        1_048_576,
+        2_097_152,
         _whole(65_536, 1_073_741_824),
-        "What may wait for one connection that does not read before it is closed.",
+        "Memory for what waits for one connection that does not read, before it is closed.",
         unit="bytes",
     )
     metrics: bool = _setting("CHATSYS_METRICS", True, _SWITCH, "Serve `/metrics`.", shown="on")

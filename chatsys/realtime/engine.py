@@ -36,7 +36,6 @@ _PING_PACKET = Outgoing(b"2")
 _CLOSE_PACKET = Outgoing(b"1")
 _INBOX_FULL = 256
 _UPGRADE_WITHIN = 10.0
-_KEPT = 112  # bytes that an event costs beside its frame while it waits
 _POLL_PACKETS = 16  # python-engineio's client refuses an answer with more
 
 Data = str | bytes
@@ -107,16 +106,15 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
             return
         if self._exempt and not self.backlog and (self.socket is None or not self.socket.waiting()):
             self._exempt = 0
-        size = len(out.frame) + _KEPT
         if asked:
-            self._exempt = max(self._exempt, size)
-        if self.backlog + size > self.server.byte_budget or (self.socket is not None and self.socket.stalled):
+            self._exempt = max(self._exempt, out.cost)
+        if self.backlog + out.cost > self.server.byte_budget or (self.socket is not None and self.socket.stalled):
             self.flush()
             waiting = self.unread()
-            if waiting and waiting + size > self.server.byte_budget + self._exempt:
+            if waiting and waiting + out.cost > self.server.byte_budget + self._exempt:
                 self.server.too_slow(self)
                 return
-        self.backlog += size
+        self.backlog += out.cost
         self._waiting.append(out)
         if not self._queued:
             self._queued = True
@@ -128,7 +126,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
         return self.socket.stalled if self.socket is not None else self.backlog > 0
 
     def unread(self) -> int:
-        """Bytes that wait for the client: in its list and in the transport's buffer."""
+        """What waits for the client costs, in bytes: in its list and in the transport's buffer."""
         return self.backlog + (self.socket.waiting() if self.socket is not None and self.socket.stalled else 0)
 
     def flush(self) -> int:
@@ -170,7 +168,7 @@ class Connection(async_socket.AsyncSocket):  # type: ignore[misc]
             return [packet.Packet(packet.NOOP)]
         waiting, self._waiting = self._waiting[:_POLL_PACKETS], self._waiting[_POLL_PACKETS:]
         metrics.deliveries.inc(len(waiting))
-        self.backlog = sum(len(out.frame) + _KEPT for out in self._waiting)
+        self.backlog = sum(out.cost for out in self._waiting)
         return [out.packet for out in waiting]
 
     async def send(self, pkt: packet.Packet) -> None:
@@ -349,8 +347,8 @@ class Probe:
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     """python-engineio's server over :class:`Connection`.
 
-    ``byte_budget`` is what may wait for one client, in bytes. ``handle_messages`` gets what clients send in order,
-    ``handle_end`` is called once for each connection after its last message.
+    ``byte_budget`` is for what waits for one client, in bytes of memory. ``handle_messages`` gets what clients send in
+    order, ``handle_end`` is called once for each connection after its last message.
     """
 
     def __init__(self, *, byte_budget: int, handle_messages: Handler, handle_end: Any, **options: Any) -> None:

@@ -17,6 +17,7 @@ from chatsys.wire.objects import encode
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 _FIN = 0x80
+_BESIDE = 160  # bytes that are kept beside an event's frame while it waits
 _HEAD = {126: 4, 127: 10}  # bytes before the payload, by a frame's second byte; 2 where that is the payload's size
 
 
@@ -39,13 +40,15 @@ class Outgoing:
     """An Engine.IO packet on its way to one or many sockets.
 
     ``frame`` is its WebSocket frame, the same object for every recipient. ``seq`` is the message's sequence number in
-    its room for a ``receive-message``, else 0.
+    its room for a ``receive-message``, else 0. ``cost`` is what it counts for while it waits, in bytes: its frame and
+    what is kept beside it, and the frame once more for holes that the allocator can leave between frames that stay.
     """
 
-    __slots__ = ("frame", "seq")
+    __slots__ = ("cost", "frame", "seq")
 
     def __init__(self, payload: bytes, seq: int = 0) -> None:
         self.frame = frame(TEXT, payload)
+        self.cost = 2 * len(self.frame) + _BESIDE
         self.seq = seq
 
     @property

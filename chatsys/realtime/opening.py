@@ -31,13 +31,13 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class RealtimeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the door behaves. Times in seconds, sizes in bytes; ``byte_budget`` is what may wait for one client."""
+    """How the door behaves. Times in seconds, sizes in bytes; ``byte_budget`` is for what waits for one client."""
 
     cors_origin: str = "*"
     ping_interval: float = 25.0
     ping_timeout: float = 20.0
     max_packet: int = 1_000_000
-    byte_budget: int = 1_048_576
+    byte_budget: int = 2_097_152
     polling: bool = True
     """Whether long-polling is served; its requests must all come to this process."""
 

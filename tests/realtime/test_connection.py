@@ -198,7 +198,7 @@ async def test_what_waits_takes_no_more_memory_than_counts_against_the_budget(
     size: int, connection: Connection, socket: Socket
 ) -> None:
     socket.stalled = True
-    connection.server.byte_budget = 4_000_000
+    connection.server.byte_budget = 5_000_000
     tracemalloc.start()
     try:
         for number in range(200):
@@ -207,7 +207,7 @@ async def test_what_waits_takes_no_more_memory_than_counts_against_the_budget(
     finally:
         tracemalloc.stop()
     assert not connection.closing
-    assert 200 * size < taken <= connection.backlog
+    assert 200 * size < taken <= connection.backlog - 200 * size  # where frames count twice, for holes
 
 
 async def test_a_second_poll_ends_the_first(connection: Connection) -> None:
