@@ -153,14 +153,31 @@ def test_the_index_passes_over_what_a_monitor_recorded(result, samples, tmp_path
 
 
 def test_the_index_lists_every_run_and_draws_only_valid_ones(result, samples, tmp_path):
-    for number, valid in enumerate((True, False)):
+    for number, valid in enumerate((True, False, True)):
         result.id = f"01900000-0000-7000-8000-00000000000{number}"
         result.valid = valid
         record.save(result, samples, tmp_path / f"run{number}")
-    assert len(published(tmp_path)) == 2
+    assert len(published(tmp_path)) == 3
     text = index(tmp_path).markdown()
     assert "INVALID" in text
-    assert "history" in text
+    assert "history.svg" in text
+
+
+def test_one_run_has_no_history_to_draw(result, samples, tmp_path):
+    record.save(result, samples, tmp_path / "run")
+    text = index(tmp_path).markdown()
+    assert "history.svg" not in text
+    assert "Find a user by id | " in text
+
+
+def test_a_legend_is_no_wider_than_its_picture():
+    names = ["Find a user by id", "Find a user by name", "Get 100 messages", "Mark a message read", "Send a message"]
+    figure = lines("wide", "", [Series(name, [1, 2], [1, 2]) for name in names], x="run", y="ratio")
+    texts = re.findall(r'<text [^>]*? x="([\d.]+)"[^>]*>([^<]+)<', figure.svg)
+    begins = {name: float(place) for place, name in texts if name in names}
+    letter, width = 8.0, 7.6 * 72  # points: a letter of the legend at most, and the picture
+    assert set(begins) == set(names)
+    assert all(place + letter * len(name) < width for name, place in begins.items())
 
 
 def test_the_readme_has_the_table_of_the_committed_run():

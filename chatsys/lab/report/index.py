@@ -28,7 +28,7 @@ def published(reports: Path) -> list[tuple[Path, Result]]:
 def index(reports: Path) -> Page:
     """The page over all runs; only valid, complete runs are drawn."""
     runs = published(reports)
-    page = Page(title="Benchmark runs of chatsys", subtitle=f"{len(runs)} published runs, newest first.")
+    page = Page(title="Benchmark runs of chatsys", subtitle="The published runs, newest first.")
     rows = [
         (f"[{result.created_at}]({folder.name}/index.html)", result.profile, str(result.environment.get("cpu", "")),
          str(result.environment.get("commit", ""))[:10], _state(result))
@@ -68,6 +68,8 @@ def _history(results: list[Result]) -> list[Part]:
             rows.append((TITLES[name], times(known[-1][1].ratio, known[-1][1].interval)))
     if not series:
         return [Text("No valid run has been published yet.")]
+    newest = Table(header=("Operation", "Newest ratio"), rows=rows)
+    if len(ordered) < 2:
+        return [Text("PostgreSQL / memory at store depth; from the second valid run on with a picture."), newest]
     caption = "PostgreSQL / memory at store depth, run by run; the band is the interval."
-    return [lines("history", caption, series, x="run", y="PostgreSQL / memory", log_y=True),
-            Table(header=("Operation", "Newest ratio"), rows=rows)]  # fmt: skip
+    return [lines("history", caption, series, x="run", y="PostgreSQL / memory", log_y=True), newest]

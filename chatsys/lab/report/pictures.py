@@ -34,7 +34,7 @@ _ROLES = {  # role: (the colour it is drawn in, light, dark)
     "s5": ("#01020a", "#5a6470", "#a0aab4"),
 }
 _SERIES = [name for name in _ROLES if name.startswith("s")]
-_SHORTEST, _SHORT = 13, 22  # letters of a name in a legend of four and of three columns
+_LEGEND = 0.94  # of a picture's width at most: the font of the page may be wider than the one that is measured
 _MARKERS = "osD^vX"
 _DASHES: Sequence[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), "-", (0, (5, 2))]
 _STYLE: Any = {
@@ -75,7 +75,10 @@ def lines(
     log_x: bool = False,
     log_y: bool = False,
 ) -> Figure:
-    """Lines with markers, an interval as a band. ``x`` and ``y`` are the axes' labels with their units."""
+    """Lines with markers, an interval as a band. ``x`` and ``y`` are the axes' labels with their units.
+
+    An axis of ``x`` that is not logarithmic has whole numbers.
+    """
     with _drawing() as (canvas, axes):
         for number, line in enumerate(series):
             colour, marker, dash = _look(number)
@@ -87,6 +90,7 @@ def lines(
             axes.set_xticks(sorted({value for line in series for value in line.x}))
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             axes.set_xlim(left=0)
         if not log_y:
             axes.set_ylim(bottom=0)
@@ -188,9 +192,11 @@ def _between(low: float, high: float) -> Formatter:
 def _finish(canvas: Canvas, axes: Axes, name: str, caption: str, *, legend: int) -> Figure:
     if legend > 1:
         handles, labels = axes.get_legend_handles_labels()
-        longest = max(map(len, labels))
-        columns = 4 if longest <= _SHORTEST else 3 if longest <= _SHORT and legend != 4 else 2
-        canvas.legend(handles, labels, loc="outside upper left", ncols=min(legend, columns))
+        for columns in (4, 3, 2) if legend != 4 else (4, 2):
+            names = canvas.legend(handles, labels, loc="outside upper left", ncols=min(legend, columns))
+            if columns == 2 or names.get_window_extent().width <= _LEGEND * canvas.bbox.width:
+                break
+            names.remove()
     buffer = io.StringIO()
     canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Figure(name=name, caption=caption, svg=_themed(buffer.getvalue(), caption))
