@@ -4,7 +4,7 @@ The order of the wiring: the fan-out comes first since the chat needs it, then t
 
     fanout = SocketFanout()
     async with open_store(url) as store, open_chat(store, secret=secret, fanout=fanout) as chat:
-        async with open_realtime(chat, fanout) as realtime:
+        async with open_realtime(chat, fanout, options) as realtime:
             config = uvicorn.Config(realtime.asgi(web_app), **realtime.uvicorn_options())
             server = uvicorn.Server(config)
             ...                      # on SIGTERM: await realtime.drain(), then server.should_exit = True
@@ -33,12 +33,12 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 class RealtimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How the door behaves. Times in seconds, sizes in bytes; ``byte_budget`` is for what waits for one client."""
 
-    cors_origin: str = "*"
+    cors_origin: str
     ping_interval: float = 25.0
     ping_timeout: float = 20.0
     max_packet: int = 1_000_000
-    byte_budget: int = 2_097_152
-    polling: bool = True
+    byte_budget: int
+    polling: bool
     """Whether long-polling is served; its requests must all come to this process."""
 
 
@@ -97,14 +97,12 @@ class Realtime:
 
 
 @asynccontextmanager
-async def open_realtime(
-    chat: Chat, fanout: SocketFanout, options: RealtimeOptions | None = None
-) -> AsyncIterator[Realtime]:
+async def open_realtime(chat: Chat, fanout: SocketFanout, options: RealtimeOptions) -> AsyncIterator[Realtime]:
     """The Socket.IO door on ``chat``, which was opened with this ``fanout``; at the end all connections are closed.
 
     The caller keeps the server registered with the store, and retires it afterwards, which ends its sessions.
     """
-    realtime = Realtime(chat, fanout, options or RealtimeOptions())
+    realtime = Realtime(chat, fanout, options)
     realtime.server.eio.heartbeat.start()
     try:
         yield realtime

@@ -26,9 +26,7 @@ _BURST_RATE = 20
 _FAIR_ROUNDS, _SLOW_ROUNDS = 10, 6  # at least: tails vary more than medians
 _TEXT = "ж" * 10_000  # to slow readers: the most characters that a message may have, two bytes each
 _SLOW_RATE = 100  # messages a second, 2 MB/s for each member
-_SLOW_SECONDS = (
-    2.5  # 5 MB: more than half the budget, as frames count twice, and what the kernel keeps for a connection
-)
+_SLOW_SECONDS = 2.5  # 5 MB: more than half the budget (frames count twice) and what the kernel keeps
 _BUDGET = 8 * 2**20  # bytes: well above what a server has in reserve, which would hide the cost of the default budget
 _OTHERS = 6  # members who read
 _WARM_UP = 0.5  # seconds
