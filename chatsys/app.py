@@ -20,19 +20,17 @@ from typing import Any
 import uvicorn
 
 from chatsys import logs, metrics, web
+from chatsys.bus.opening import open_bus
 from chatsys.chat import operations
 from chatsys.chat.bundle import Chat, Limits, open_chat
-from chatsys.chat.bus import Bus
 from chatsys.errors import OperatorError, StoreError
 from chatsys.model.values import StoreInfo
 from chatsys.realtime.fanout import SocketFanout
-from chatsys.realtime.link import open_link
 from chatsys.realtime.opening import Realtime, RealtimeOptions, open_realtime
-from chatsys.realtime.redis_bus import open_redis_bus
 from chatsys.settings import Settings, token_secret
 from chatsys.store.contract import Store
 from chatsys.store.keeping import Keeper
-from chatsys.store.opening import StoreOptions, open_bus, open_store
+from chatsys.store.opening import StoreOptions, open_store
 from chatsys.web.protocol import HttpProtocol
 
 log = logging.getLogger(__name__)
@@ -114,7 +112,6 @@ async def open_server(
     async with (
         open_store(settings.database_url, store_options(settings)) as store,
         _kept(store, settings, announce),
-        _open_bus(settings, store) as bus,
         open_chat(
             store,
             secret=token_secret(settings),
@@ -125,7 +122,7 @@ async def open_server(
     ):
         announce(_connected(await operations.ping(chat), settings))
         async with (
-            open_link(fanout, bus, chat.server_id, settings.lease),
+            _peers(fanout, chat, settings),
             _alive(chat, settings.lease / 3),
             _background(_watch_lag()),
         ):
@@ -133,17 +130,22 @@ async def open_server(
 
 
 @contextlib.asynccontextmanager
-async def _open_bus(settings: Settings, store: Store) -> AsyncIterator[Bus | None]:
-    """What ties this server to others on the same database; None for the memory store, which has no others."""
-    info = await store.ping()
-    if info.kind == "memory":
-        yield None
-    elif settings.redis_url is not None:
-        async with open_redis_bus(settings.redis_url, f"chatsys:{info.database}") as redis_bus:
-            yield redis_bus
-    else:
-        async with open_bus(settings.database_url, store_options(settings)) as postgres_bus:
-            yield postgres_bus
+async def _peers(fanout: SocketFanout, chat: Chat, settings: Settings) -> AsyncIterator[None]:
+    """Tie this server to others on the same database; the memory store has no others."""
+    if settings.database_url == "memory://":
+        yield
+        return
+    async with open_bus(
+        settings.bus_url or settings.redis_url,
+        settings.database_url,
+        store_options(settings),
+        key=await chat.store.bus_key(),
+        server=chat.server_id,
+        receiver=fanout.peers,
+        workers=settings.workers,
+    ) as fanout.peers.bus:
+        yield
+    fanout.peers.bus = None
 
 
 def store_options(settings: Settings) -> StoreOptions:

@@ -24,3 +24,9 @@ waiting_bytes = Gauge(
 )
 slow_disconnects = Counter("chatsys_slow_disconnects", "Connections closed because their byte budget was spent")
 loop_lag = Gauge("chatsys_event_loop_lag_seconds", "How late the event loop woke a timer, last seen")
+bus_outages = Counter("chatsys_bus_outages", "Times that the bus between servers was deaf and hears again")
+bus_dropped = Counter(
+    "chatsys_bus_dropped", "What the bus dropped: messages garbage, forged or repeated, events by overflow", ["reason"]
+)
+for _reason in ("garbage", "forged", "repeated", "overflow"):
+    bus_dropped.labels(_reason)

@@ -183,11 +183,20 @@ class Settings:
         Kind(_origin, "one origin such as https://chat.example.org, or *"),
         "The origin whose pages may call the server.",
     )
+    bus_url: str | None = _setting(
+        "CHATSYS_BUS_URL",
+        None,
+        _url("redis://", "rediss://", "unix://", "nats://", "tls://"),
+        "The bus between several servers: Redis, or NATS (`tls://`: with TLS), user and password in the URL; without "
+        "it PostgreSQL's LISTEN/NOTIFY is used.",
+        shown="REDIS_URL",
+        hidden=True,
+    )
     redis_url: str | None = _setting(
         "REDIS_URL",
         None,
         _url("redis://", "rediss://", "unix://"),
-        "The bus between several servers; unset, PostgreSQL's LISTEN/NOTIFY is used.",
+        "What `CHATSYS_BUS_URL` is if unset.",
         shown="unset",
         hidden=True,
     )
@@ -243,10 +252,10 @@ class Settings:
     )
     connect_timeout: float = _setting(
         "CHATSYS_CONNECT_TIMEOUT",
-        10.0,
+        4.0,
         _seconds(0.1, 600),
-        "How long connecting to the database may take.",
-        shown="10",
+        "How long connecting to the database or to the bus may take.",
+        shown="4",
         unit="seconds",
     )
     write_queue: int = _setting(

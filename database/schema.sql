@@ -1,5 +1,5 @@
 -- The schema of chatsys: the sum of the migrations in database/migrations, kept equal by a test.
--- PostgreSQL 14 to 18. Seven tables of chat, one of servers, one of a version, three views.
+-- PostgreSQL 14 to 18. Seven tables of chat, one of servers, one of a version, one of a key, three views.
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
@@ -165,7 +165,7 @@ CREATE TABLE active_sessions (
     place bigint GENERATED ALWAYS AS IDENTITY, -- the order of joining
     CONSTRAINT active_sessions_who_check CHECK (num_nonnulls(user_id, guest_id) = 1)
 );
-CREATE INDEX active_sessions_room_id_idx ON active_sessions (room_id);
+CREATE INDEX active_sessions_room_id_server_id_idx ON active_sessions (room_id, server_id);
 CREATE INDEX active_sessions_user_id_idx ON active_sessions (user_id);
 CREATE INDEX active_sessions_server_id_idx ON active_sessions (server_id);
 CREATE INDEX active_sessions_guest_id_idx ON active_sessions (guest_id) WHERE guest_id IS NOT NULL;
@@ -351,6 +351,30 @@ CREATE CONSTRAINT TRIGGER users_profile_changed AFTER UPDATE ON users DEFERRABLE
     WHEN ((OLD.username, OLD.display_name, OLD.avatar) IS DISTINCT FROM (NEW.username, NEW.display_name, NEW.avatar))
     EXECUTE FUNCTION change_profiles_version();
 
+-- The key of the messages that servers send each other: who can't read this table can't forge one.
+CREATE TABLE bus_key (
+    key bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+    only_row boolean CONSTRAINT bus_key_pkey PRIMARY KEY DEFAULT true
+        CONSTRAINT bus_key_only_row_check CHECK (only_row)
+);
+REVOKE ALL ON bus_key FROM PUBLIC;
+INSERT INTO bus_key DEFAULT VALUES;
+
+-- The servers that have sessions in rooms, as of the call and not of the statement around it: after that statement has
+-- locked the rooms, nothing falls between. Nothing if there are not several servers.
+CREATE FUNCTION servers_of(room_ids uuid[]) RETURNS TABLE (room_id uuid, servers text[]) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    IF (SELECT count(*) FROM chat_servers) > 1 THEN
+        RETURN QUERY
+        SELECT r.room_id, array_agg(c.server_id::text)
+        FROM unnest(room_ids) AS r (room_id) CROSS JOIN chat_servers c
+        WHERE EXISTS (SELECT FROM active_sessions s WHERE s.room_id = r.room_id AND s.server_id = c.server_id)
+        GROUP BY r.room_id;
+    END IF;
+END
+$$;
+
 -- Each count is a subquery of its own: a join over several children would multiply their rows.
 CREATE VIEW active_users_view AS
 SELECT u.user_id, u.username, u.display_name, u.avatar, u.status, u.last_seen,
@@ -387,4 +411,4 @@ CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version VALUES ('0003');
+INSERT INTO alembic_version VALUES ('0004');

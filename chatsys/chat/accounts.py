@@ -145,7 +145,7 @@ async def delete_account(chat: Chat, token: str | None, user_id: str) -> None:
     if ended is None:
         raise UserNotFound
     for session in ended:
-        await chat.fanout.publish(UserLeft(room=session.session.room, ended=session))
+        await chat.fanout.publish(UserLeft(room=session.session.room, ended=session), session.servers)
 
 
 async def _own_account(chat: Chat, token: str | None, user_id: str) -> User:

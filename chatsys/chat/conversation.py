@@ -72,7 +72,7 @@ async def join(chat: Chat, room: str, who: Participant, socket_id: str) -> Joine
     except UserNotFound as error:
         raise JoinRefused from error
     if joined.session.session_id == new.session_id:
-        await chat.fanout.publish(UserJoined(room=room, session=joined.session))
+        await chat.fanout.publish(UserJoined(room=room, session=joined.session), joined.servers)
     return joined
 
 
@@ -80,7 +80,7 @@ async def leave(chat: Chat, session: Session) -> EndedSession | None:
     """End a session and tell those who remain; None (and nobody is told) if it had ended."""
     ended = await chat.store.close_session(session.session_id, chat.clock.now())
     if ended is not None:
-        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
+        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended), ended.servers)
     return ended
 
 
@@ -105,7 +105,7 @@ async def send(chat: Chat, session: Session, text: object, client_message_id: ob
     )
     if not posted.duplicate:
         metrics.messages.inc()
-        await chat.fanout.publish(MessagePosted(room=session.room, message=posted.message))
+        await chat.fanout.publish(MessagePosted(room=session.room, message=posted.message), posted.servers)
     return posted
 
 
@@ -118,7 +118,8 @@ async def delivered(chat: Chat, session: Session, message_id: str) -> bool:
     await chat.fanout.publish(
         MessageDelivered(
             room=session.room, message_id=receipt.message_id, delivered_to=receipt.user_ids, by=session.who, at=at
-        )
+        ),
+        receipt.servers,
     )
     return True
 
@@ -130,7 +131,8 @@ async def read(chat: Chat, session: Session, message_id: str) -> bool:
     if receipt is None:
         return False
     await chat.fanout.publish(
-        MessageRead(room=session.room, message_id=receipt.message_id, read_by=receipt.user_ids, by=session.who, at=at)
+        MessageRead(room=session.room, message_id=receipt.message_id, read_by=receipt.user_ids, by=session.who, at=at),
+        receipt.servers,
     )
     return True
 

@@ -83,12 +83,20 @@ class Fanout(ABC):
     """Carries events to those they concern. Never raises for a recipient's fault, never waits for a slow one."""
 
     @abstractmethod
-    async def publish(self, event: Event) -> None:
-        """Hand ``event`` on. Events published one after another for one room arrive in that order."""
+    async def publish(self, event: Event, servers: Sequence[str] | None = None) -> None:
+        """Hand ``event`` on. Events published one after another for one room arrive in that order.
+
+        ``servers`` are those that have the room, as the store has just told; None: as it told last.
+        """
+
+    @property
+    def deaf(self) -> bool:
+        """Whether what happens on other servers is not told here: then this one should get no new clients."""
+        return False
 
 
 class NullFanout(Fanout):
     """Nobody listens: for a store without a server, as in the command line's verbs."""
 
-    async def publish(self, event: Event) -> None:
+    async def publish(self, event: Event, servers: Sequence[str] | None = None) -> None:
         """Drop the event."""

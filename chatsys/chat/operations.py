@@ -21,12 +21,12 @@ async def heartbeat(chat: Chat) -> None:
     """Say that this server lives; end the sessions of servers that are dead, and tell their rooms."""
     lost = await chat.store.register_server(chat.server_id, chat.clock.now())
     for ended in lost:
-        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
-    for room in dict.fromkeys(ended.session.room for ended in lost):
-        await chat.fanout.publish(ServerLost(room=room))
+        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended), ended.servers)
+    for room, servers in {ended.session.room: ended.servers for ended in lost}.items():
+        await chat.fanout.publish(ServerLost(room=room), servers)
 
 
 async def retire(chat: Chat) -> None:
     """End all sessions of this server, and tell their rooms."""
     for ended in await chat.store.retire_server(chat.server_id, chat.clock.now()):
-        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
+        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended), ended.servers)

@@ -70,10 +70,15 @@ class NewSession(Value, frozen=True, kw_only=True):
 
 
 class Joined(Value, frozen=True, kw_only=True):
-    """The answer of ``Store.open_session``: the session and the room's newest sequence number at that moment."""
+    """The answer of ``Store.open_session``: the session and the room's newest sequence number at that moment.
+
+    ``servers``, here and in other answers: if there are several, the ids of those that had the room at that moment.
+    Whoever of another one joins later reads what this verb has stored.
+    """
 
     session: Session
     last_seq: int
+    servers: tuple[str, ...] = ()
 
 
 class EndedSession(Value, frozen=True, kw_only=True):
@@ -85,6 +90,7 @@ class EndedSession(Value, frozen=True, kw_only=True):
     session: Session
     last: bool
     at: datetime
+    servers: tuple[str, ...] = ()
 
 
 class NewMessage(Value, frozen=True, kw_only=True):
@@ -124,6 +130,7 @@ class Posted(Value, frozen=True, kw_only=True):
 
     message: Message
     duplicate: bool
+    servers: tuple[str, ...] = ()
 
 
 class Receipt(Value, frozen=True, kw_only=True):
@@ -131,6 +138,7 @@ class Receipt(Value, frozen=True, kw_only=True):
 
     message_id: str
     user_ids: tuple[str, ...]
+    servers: tuple[str, ...] = ()
 
 
 class Room(Value, frozen=True, kw_only=True):

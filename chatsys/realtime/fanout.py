@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
@@ -22,7 +23,7 @@ from chatsys.chat.fanout import (
 from chatsys.errors import StoreError
 from chatsys.realtime.frames import event
 from chatsys.realtime.hub import Hub, Member
-from chatsys.realtime.link import Link
+from chatsys.realtime.peers import Peers
 from chatsys.realtime.rounds import Lane, Rounds
 from chatsys.wire import catalogue, events
 
@@ -35,8 +36,8 @@ class SocketFanout(Fanout):
         self._chat: Chat | None = None
         self._rounds: Rounds | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.link: Link | None = None
-        """The way to the other servers, if there may be any."""
+        self.peers = Peers(self)
+        """The other servers, if there may be any."""
 
     def bind(self, chat: Chat, rounds: Rounds) -> None:
         """From now on hubs read what they need from ``chat`` and their members write in ``rounds``."""
@@ -50,8 +51,7 @@ class SocketFanout(Fanout):
             assert self._chat is not None
             assert self._rounds is not None
             hub = self.hubs[room] = Hub(room, Lane(self._rounds), self._chat)
-            if self.link is not None:
-                hub.known = self.link.open_room(room)
+            hub.known = self.peers.enter(room)
         return hub
 
     def close_if_empty(self, hub: Hub) -> None:
@@ -59,20 +59,24 @@ class SocketFanout(Fanout):
         if not hub.members and not hub.coming and self.hubs.get(hub.room) is hub:
             hub.stop()
             del self.hubs[hub.room]
-            if self.link is not None:
-                self.link.close_room(hub.room)
+            self.peers.leave(hub.room)
 
     def stop(self) -> None:
         """End what the hubs have under way, and forget them."""
         for hub in self.hubs.values():
             hub.stop()
+            self.peers.leave(hub.room)
         self.hubs.clear()
 
-    async def publish(self, event: Event) -> None:
+    @property
+    def deaf(self) -> bool:
+        """Whether what happens on other servers is not told here."""
+        return self.peers.deaf
+
+    async def publish(self, event: Event, servers: Sequence[str] | None = None) -> None:
         """Tell the local members of the event's room, and the other servers."""
         self.deliver(event)
-        if self.link is not None:
-            self.link.send(event)
+        self.peers.send(event, servers)
 
     def stored(self, room: str, seq: int) -> None:
         """Another server has stored this message, which it does not carry here."""
@@ -107,8 +111,8 @@ class SocketFanout(Fanout):
     def doubt(self, room: str) -> None:
         """The store failed in a write: it may hold what nobody was told of. Read it, here and on the other servers."""
         hub = self.hubs.get(room)
-        if (hub is None or hub.catch_up()) and self.link is not None:
-            self.link.send(ServerLost(room=room))
+        if hub is None or hub.catch_up():
+            self.peers.send(ServerLost(room=room), None)
 
     def catch_up(self) -> None:
         """Events of other servers may have been lost: every hub reads what it missed."""

@@ -71,7 +71,7 @@ class Hub:
         self.chat = chat
         self.members: dict[str, Member] = {}
         self.coming = 0
-        self.known: asyncio.Event | None = None  # set once the other servers know of this hub
+        self.known: asyncio.Event | None = None  # set once the bus carries the room's events here
         self._cursor: int | None = None
         self._early: dict[int, Message] = {}
         self._filling: asyncio.Task[None] | None = None
@@ -89,7 +89,7 @@ class Hub:
     # -- members
 
     async def announced(self) -> None:
-        """Wait until the other servers tell this one what happens in the room."""
+        """Wait until the bus carries here what happens in the room, half a second at most."""
         if self.known is not None:
             await self.known.wait()
 

@@ -3,7 +3,8 @@
 Both stores obey each sentence here, and one suite (tests/contract) runs on both. A verb takes and gives frozen values;
 ids are strings (an unknown or malformed id is a miss, never an error); times come from the caller, cut to milliseconds.
 Each verb may raise :class:`chatsys.errors.StoreUnavailable`; other errors are named where they occur. When a verb
-raises, nothing of it was stored. When a write returns, it is durable as far as the store can be.
+raises, nothing of it was stored. When a write returns, it is durable as far as the store can be. ``servers`` in an
+answer is empty in a store that one process has for itself.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Store(ABC):
     @abstractmethod
     async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
         """End all sessions of this server, in order of joining, and forget it. Idempotent."""
+
+    @abstractmethod
+    async def bus_key(self) -> bytes:
+        """The random secret, 32 bytes, by which the servers of this store know each other's messages."""
 
     # -- users
 

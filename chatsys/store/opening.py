@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from chatsys.errors import BadDatabaseUrl
 from chatsys.store.contract import Store
 from chatsys.store.options import StoreOptions
 
-if TYPE_CHECKING:
-    from chatsys.store.postgres.bus import PostgresBus
-
-__all__ = ["StoreOptions", "open_bus", "open_store"]
+__all__ = ["StoreOptions", "database_server", "open_store"]
 
 
 @asynccontextmanager
@@ -34,22 +30,12 @@ async def open_store(url: str | None, options: StoreOptions | None = None) -> As
         return
     from chatsys.store.postgres import open_postgres
 
-    async with _server(url, options) as server_url, open_postgres(server_url, options) as store:
+    async with database_server(url, options) as server_url, open_postgres(server_url, options) as store:
         yield store
 
 
 @asynccontextmanager
-async def open_bus(url: str | None, options: StoreOptions | None = None) -> AsyncIterator[PostgresBus]:
-    """The bus between the servers of one PostgreSQL, a :class:`chatsys.chat.bus.Bus`. Raises what open_store raises."""
-    options = options or StoreOptions()
-    from chatsys.store.postgres import open_postgres_bus
-
-    async with _server(url, options) as server_url, open_postgres_bus(server_url, options) as bus:
-        yield bus
-
-
-@asynccontextmanager
-async def _server(url: str | None, options: StoreOptions) -> AsyncIterator[str]:
+async def database_server(url: str | None, options: StoreOptions) -> AsyncIterator[str]:
     """The URL of a PostgreSQL that runs, started here if it is the private one."""
     if url is None or url.startswith("embedded://"):
         from chatsys.store.embedded import embedded_postgres

@@ -17,7 +17,7 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     pool_size: int = 20
     synchronous_commit: str = "on"
     statement_timeout: float = 30.0
-    connect_timeout: float = 10.0
+    connect_timeout: float = 4.0
     write_queue: int = 10_000
     lease: float = 15.0
     ssl: bool = False

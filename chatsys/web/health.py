@@ -70,7 +70,9 @@ async def health(request: Request) -> Response:
 
 @router.get("/api/ready")
 async def ready(request: Request) -> Response:
-    """The store answers too."""
+    """The store answers too, and the server hears itself on the bus."""
+    if chat_of(request).fanout.deaf:
+        return unavailable("The bus between servers is deaf")
     try:
         async with asyncio.timeout(READY_SECONDS):
             await operations.ping(chat_of(request))

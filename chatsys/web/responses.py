@@ -61,9 +61,9 @@ async def failure(request: Request, error: Exception) -> Response:
     return problem(status, error.message)
 
 
-def unavailable() -> Response:
-    """The store is away (contract §14.5)."""
-    return problem(503, "Service temporarily unavailable", {"Retry-After": str(RETRY_SECONDS)})
+def unavailable(message: str = "Service temporarily unavailable") -> Response:
+    """The store is away (contract §14.5), or ``message`` says what is."""
+    return problem(503, message, {"Retry-After": str(RETRY_SECONDS)})
 
 
 async def route_not_found(request: Request, error: Exception) -> Response:

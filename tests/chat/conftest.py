@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +25,7 @@ class Recorder(Fanout):
     events: list[Event] = field(default_factory=list)
     stored: list[tuple[list[Message], list[Session], RoomStats]] = field(default_factory=list)
 
-    async def publish(self, event: Event) -> None:
+    async def publish(self, event: Event, servers: Sequence[str] | None = None) -> None:
         assert self.chat is not None
         store = self.chat.store
         self.events.append(event)

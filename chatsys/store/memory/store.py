@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from bisect import bisect_left, insort
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
@@ -55,6 +56,7 @@ class MemoryStore(Store):
         self._by_server: dict[str, dict[str, NewSession]] = {}
         self._rooms: dict[str, RoomLog] = {}
         self._room_names: list[str] = []  # sorted
+        self._bus_key = secrets.token_bytes(32)
         now = milliseconds(datetime.now(UTC))
         for name, _ in DEFAULT_ROOMS:
             self._room(name, now)
@@ -75,6 +77,10 @@ class MemoryStore(Store):
     async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
         """End all sessions of this server and forget it."""
         return self._end(self._by_server.pop(server_id, {}).values(), at)
+
+    async def bus_key(self) -> bytes:
+        """Made with the store."""
+        return self._bus_key
 
     # -- users
 

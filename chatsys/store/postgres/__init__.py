@@ -2,10 +2,10 @@
 
 ``opening`` makes a store from a URL, ``store`` has the verbs, ``writer`` and ``flushes`` are the group commit,
 ``connections`` the pool, ``sql/`` the statements, ``mapping`` the errors, ``leases`` tells which servers are alive,
-``bus`` carries payloads between them, ``schema`` and ``admin`` care for versions and migrations.
+``schema`` and ``admin`` care for versions and migrations.
 """
 
-from chatsys.store.postgres.opening import open_postgres, open_postgres_bus
+from chatsys.store.postgres.opening import open_postgres
 from chatsys.store.postgres.store import PostgresStore
 
-__all__ = ["PostgresStore", "open_postgres", "open_postgres_bus"]
+__all__ = ["PostgresStore", "open_postgres"]

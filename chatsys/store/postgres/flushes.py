@@ -106,16 +106,16 @@ class Flushes:
             )
         except Repeat:
             return await self._post(batch)
-        before = {row[0]: row[1] for row in found}
-        profiles = {row[2]: row[3:] for row in found}
+        before = {row[0]: (row[1], tuple(row[6] or ())) for row in found}
+        profiles = {row[2]: row[3:6] for row in found}
         outcomes: list[Posted | BaseException | None] = []
         for new, number in zip(batch, numbers, strict=True):
-            last = before.get(places[new.room])
+            last, servers = before.get(places[new.room], (None, ()))
             profile = None if new.who.guest else profiles.get(new.who.user_id.lower())
             if profile is None and not new.who.guest:
                 outcomes.append(UserNotFound())  # and the room is not there, or the statement had failed
             else:
-                outcomes.append(None if last is None else _stored(new, last + number, profile))
+                outcomes.append(None if last is None else _stored(new, last + number, profile, servers))
         return outcomes
 
     async def _post(self, batch: Sequence[NewMessage]) -> list[Posted | BaseException | None]:
@@ -147,13 +147,15 @@ class Flushes:
             sorted({ack.room for ack in batch if ack.read}),
         )
         outcomes: list[Receipt | None] = [None] * len(batch)
-        for places, readers_so_far in found:
+        for places, readers_so_far, servers in found:
             user_ids = tuple(readers_so_far)
             for place in places:
                 ack = batch[place - 1]
                 # The reader's own row may have come from another server after this statement's snapshot.
                 whole = user_ids if ack.reader.user_id in user_ids else (*user_ids, ack.reader.user_id)
-                outcomes[place - 1] = Receipt(message_id=ack.message_id.lower(), user_ids=whole)
+                outcomes[place - 1] = Receipt(
+                    message_id=ack.message_id.lower(), user_ids=whole, servers=tuple(servers or ())
+                )
         return outcomes
 
     async def open(self, batch: Sequence[NewSession]) -> Sequence[Joined | BaseException]:
@@ -174,7 +176,11 @@ class Flushes:
         outcomes: list[Joined | BaseException | None] = [UserNotFound() for _ in batch]
         for row in found:
             opened = row["session_id"] is not None
-            outcomes[row["place"] - 1] = Joined(session=rows.session(row), last_seq=row["last_seq"]) if opened else None
+            outcomes[row["place"] - 1] = (
+                Joined(session=rows.session(row), last_seq=row["last_seq"], servers=rows.servers(row))
+                if opened
+                else None
+            )
         return outcomes
 
     async def close(self, batch: Sequence[Ending]) -> Sequence[EndedSession | None]:
@@ -249,7 +255,7 @@ class Flushes:
 def _posted(new: NewMessage, row: Any, first: dict[str, Message]) -> Posted | BaseException | None:
     if row["seq"] is not None:
         profile = None if new.who.guest else (row["username"], row["display_name"], row["avatar"])
-        return _stored(new, row["seq"], profile)
+        return _stored(new, row["seq"], profile, rows.servers(row))
     if row["first_id"] is not None:
         known = first.get(row["first_id"])
         if known is None:
@@ -264,7 +270,7 @@ def _room_is_gone() -> StoreUnavailable:
     return StoreUnavailable("The room was just removed from the database.", hint="Try again.")
 
 
-def _stored(new: NewMessage, seq: int, profile: Sequence[Any] | None) -> Posted:
+def _stored(new: NewMessage, seq: int, profile: Sequence[Any] | None, servers: tuple[str, ...]) -> Posted:
     """The outcome of a new message; ``profile`` is an account's username, display name and avatar, None a guest's."""
     who = new.who
     name, display_name, avatar = profile or (who.username, who.username, default_avatar(who.username))
@@ -279,7 +285,7 @@ def _stored(new: NewMessage, seq: int, profile: Sequence[Any] | None) -> Posted:
         text=new.text,
         at=new.at,
     )
-    return Posted(message=message, duplicate=False)
+    return Posted(message=message, duplicate=False, servers=servers)
 
 
 def _numbers(values: Iterable[float]) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from chatsys.errors import ReadOnlyDatabase, SchemaMissing, UnsupportedServer
 from chatsys.store.options import StoreOptions
 from chatsys.store.postgres.address import Address, read_url
-from chatsys.store.postgres.bus import PostgresBus
 from chatsys.store.postgres.connections import Connections
 from chatsys.store.postgres.schema import check_version, expected_version, known_versions
 from chatsys.store.postgres.store import PostgresStore
@@ -21,7 +20,7 @@ OLDEST_SERVER = 140_000
 @asynccontextmanager
 async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[PostgresStore]:
     """A store on the server at ``url``. Raises the StoreError that says why it can't be used."""
-    connections = _connections(url, options, options.pool_size)
+    connections = connections_to(url, options, options.pool_size)
     try:
         await _prepare(connections, url, options)
         store = PostgresStore(
@@ -35,24 +34,8 @@ async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[Postgr
         await connections.close()
 
 
-@asynccontextmanager
-async def open_postgres_bus(url: str, options: StoreOptions) -> AsyncIterator[PostgresBus]:
-    """The bus between the servers of the database at ``url``; it listens when this returns."""
-    connections = _connections(url, options, 1)
-    bus = PostgresBus(connections, write_queue=options.write_queue)
-    listening = asyncio.create_task(bus.listen())
-    try:
-        await bus.listening.wait()
-        yield bus
-        await bus.drain()
-    finally:
-        listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening
-        await connections.close()
-
-
-def _connections(url: str, options: StoreOptions, size: int) -> Connections:
+def connections_to(url: str, options: StoreOptions, size: int) -> Connections:
+    """At most ``size`` connections to the server at ``url``, and those that are asked for beyond. None is open yet."""
     address = read_url(url, ssl=options.ssl, ca_file=options.ssl_ca_file)
     settings = {
         "application_name": "chatsys",

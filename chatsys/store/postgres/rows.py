@@ -113,7 +113,12 @@ def session(row: Record) -> Session:
 
 def ended(row: Record, at: datetime) -> EndedSession:
     """A session that ended at ``at``."""
-    return EndedSession(session=session(row), last=row["last"], at=at)
+    return EndedSession(session=session(row), last=row["last"], at=at, servers=servers(row))
+
+
+def servers(row: Record) -> tuple[str, ...]:
+    """The servers that have the row's room, if there are several."""
+    return tuple(row["servers"] or ())
 
 
 def sender_columns(who: Participant) -> tuple[Any, Any, Any]:

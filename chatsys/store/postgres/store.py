@@ -92,6 +92,11 @@ class PostgresStore(Store):
         await self._leases.forget(server_id)
         return ended
 
+    async def bus_key(self) -> bytes:
+        """One row that the migration made."""
+        ((key,),) = await self._connections.fetch("bus_key")
+        return bytes(key)
+
     # -- users
 
     async def create_user(self, user: User) -> User:

@@ -4,6 +4,7 @@
 -- The rooms are locked in order of their ids, so that two servers never wait for each other in a circle; a lock that was
 -- waited for gives the room's newest last_seq. A message that another server stored meanwhile under the same client id is
 -- not seen here: its unique index then fails the statement, no number is used up, and the writer repeats the flush.
+-- Once the rooms are locked, servers tells who has them: whoever joins after that reads what this has stored.
 -- A row without seq was not stored: first_id names the message that was stored before, has_room tells that the room
 -- is there, and otherwise the sender is gone.
 WITH given AS (
@@ -36,9 +37,11 @@ WITH given AS (
     SELECT f.message_id, f.room_id, f.seq, f.user_id, f.guest_id, f.guest_name, f.message_text, f.at, f.client_id
     FROM fresh f ORDER BY f.place
 )
-SELECT f.seq, k.message_id::text AS first_id, r.room_id IS NOT NULL AS has_room, s.username, s.display_name, s.avatar
+SELECT f.seq, k.message_id::text AS first_id, r.room_id IS NOT NULL AS has_room, s.username, s.display_name, s.avatar,
+       h.servers
 FROM given g
 LEFT JOIN room r ON r.room_name = g.room_name
+LEFT JOIN servers_of(ARRAY(SELECT room_id FROM room)) h ON h.room_id = r.room_id
 LEFT JOIN fresh f ON f.place = g.place
 LEFT JOIN known k ON k.place = g.place
 LEFT JOIN sender s ON s.user_id = g.user_id
@@ -50,8 +53,8 @@ ORDER BY g.place;
 -- these are. A sender who is gone fails the foreign key and with it the statement; then post_messages tells who it was.
 -- Numbers, and times in seconds since 1970, come as the text of an array, and a column that is NULL in all rows as an empty
 -- one: the driver takes longer over each element of a list than PostgreSQL over all the rest.
--- One row for each room that is there: its place, and the number after which its messages were counted; then the
--- senders' profiles.
+-- One row for each room that is there: its place, the number after which its messages were counted, and the servers that
+-- have it; then the senders' profiles.
 WITH room AS MATERIALIZED (
     SELECT r.room_id, g.place, r.last_seq, g.messages
     FROM unnest($8::text[], $9::text::int[]) WITH ORDINALITY AS g (room_name, messages, place)
@@ -68,9 +71,11 @@ WITH room AS MATERIALIZED (
         AS g (message_id, place, number, user_id, guest_id, guest_name, message_text, at)
     JOIN room l ON l.place = g.place
 )
-SELECT l.place, l.last_seq, NULL, NULL, NULL, NULL FROM room l
+SELECT l.place, l.last_seq, NULL, NULL, NULL, NULL, h.servers
+FROM room l LEFT JOIN servers_of(ARRAY(SELECT room_id FROM room)) h ON h.room_id = l.room_id
 UNION ALL
-SELECT NULL, NULL, u.user_id::text, u.username, u.display_name, u.avatar FROM users u WHERE u.user_id = ANY ($11::uuid[]);
+SELECT NULL, NULL, u.user_id::text, u.username, u.display_name, u.avatar, NULL
+FROM users u WHERE u.user_id = ANY ($11::uuid[]);
 
 -- part: packed
 string_agg(d.user_id::text, ' ') AS accounts,

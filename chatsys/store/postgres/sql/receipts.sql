@@ -2,14 +2,14 @@
 -- One flush: many receipts, deliveries and reads (which bring the delivery along). The rooms of reads ($7) are locked in
 -- order, because the first read of a message changes its room's counters. A delivery that was there already gets its
 -- is_read from the trigger on message_reads. One row for each message and kind: the places
--- that asked for it and the complete set of readers.
+-- that asked for it, the complete set of readers, and the servers that have the room.
 WITH given AS (
     SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[])
         WITH ORDINALITY AS g (room_name, message_id, user_id, guest_id, at, is_read, place)
 ), locked AS MATERIALIZED (
     SELECT r.room_id FROM rooms r WHERE r.room_name = ANY ($7::text[]) ORDER BY r.room_id FOR NO KEY UPDATE
 ), target AS MATERIALIZED (
-    SELECT g.* FROM given g
+    SELECT g.*, m.room_id FROM given g
     JOIN messages m ON m.message_id = g.message_id AND NOT m.is_deleted
     JOIN rooms r ON r.room_id = m.room_id AND r.room_name = g.room_name
     CROSS JOIN (SELECT count(*) FROM locked) AS waited
@@ -37,9 +37,11 @@ SELECT asked.places,
            ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d
                  WHERE d.message_id = asked.message_id
                  UNION ALL SELECT n.reader FROM delivered n WHERE n.message_id = asked.message_id)
-       END AS readers
-FROM (SELECT t.message_id, t.is_read, array_agg(t.place) AS places FROM target t
-      GROUP BY t.message_id, t.is_read) asked;
+       END AS readers,
+       h.servers
+FROM (SELECT t.message_id, t.room_id, t.is_read, array_agg(t.place) AS places FROM target t
+      GROUP BY t.message_id, t.room_id, t.is_read) asked
+LEFT JOIN servers_of(ARRAY(SELECT DISTINCT room_id FROM target)) h ON h.room_id = asked.room_id;
 
 -- name: mark_all_read
 -- plan: custom

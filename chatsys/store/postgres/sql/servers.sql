@@ -41,5 +41,12 @@ SELECT session_id::text FROM active_sessions WHERE server_id = ANY ($1::uuid[]);
 DELETE FROM chat_servers WHERE server_id = ANY ($1::uuid[]);
 
 -- name: notify
--- Payloads for other servers, in order, as one transaction.
-SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload;
+-- Each payload to its channel, in order, as one transaction.
+SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload);
+
+-- name: bus_key
+SELECT key FROM bus_key;
+
+-- name: living_servers
+-- Others than $1, and until when they live.
+SELECT server_id::text, lease_until FROM chat_servers WHERE server_id <> $1 AND lease_until > now();

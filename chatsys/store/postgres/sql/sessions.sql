@@ -1,14 +1,22 @@
 -- name: open_sessions
 -- One flush: many sessions; no participant and no socket is in it twice. A socket that has a session keeps it. A row is
 -- missing where the account is gone; session_id is NULL where the room is.
+-- If there are other servers, nobody else writes in the rooms from the lock to the commit: what was written before is in
+-- last_seq and in what is read after this, and what is written later finds this server among those that have the room.
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
                          $8::uuid[])
         WITH ORDINALITY AS g (session_id, socket_id, room_name, user_id, guest_id, guest_name, at, server_id, place)
+), locked AS MATERIALIZED (
+    SELECT r.room_id, r.last_seq FROM rooms r
+    WHERE r.room_name = ANY ($3::text[]) AND (SELECT count(*) > 1 FROM chat_servers)
+    ORDER BY r.room_id FOR UPDATE
 ), account AS MATERIALIZED (
-    SELECT u.user_id FROM users u WHERE u.user_id = ANY ($4::uuid[]) ORDER BY u.user_id FOR NO KEY UPDATE
+    SELECT u.user_id FROM users u WHERE u.user_id = ANY ($4::uuid[]) AND (SELECT count(*) FROM locked) >= 0
+    ORDER BY u.user_id FOR NO KEY UPDATE
 ), valid AS MATERIALIZED (
-    SELECT g.*, r.room_id, r.last_seq FROM given g LEFT JOIN rooms r ON r.room_name = g.room_name
+    SELECT g.*, r.room_id, coalesce(l.last_seq, r.last_seq) AS last_seq
+    FROM given g LEFT JOIN rooms r ON r.room_name = g.room_name LEFT JOIN locked l ON l.room_id = r.room_id
     WHERE g.user_id IS NULL OR g.user_id IN (SELECT a.user_id FROM account a)
 ), server AS (
     INSERT INTO chat_servers (server_id, started_at, lease_until)
@@ -36,17 +44,32 @@ SELECT v.place, v.last_seq,
        CASE WHEN s.session_id IS NULL THEN v.guest_name ELSE s.guest_name END AS guest_name,
        u.username, u.display_name, u.avatar,
        CASE WHEN u.user_id IS NULL OR u.user_id = v.user_id THEN true ELSE u.status = 'online' END AS online,
-       CASE WHEN u.user_id = v.user_id THEN v.at ELSE u.last_seen END AS last_seen
+       CASE WHEN u.user_id = v.user_id THEN v.at ELSE u.last_seen END AS last_seen,
+       h.servers
 FROM valid v
+LEFT JOIN servers_of(ARRAY(SELECT DISTINCT room_id FROM valid)) h ON h.room_id = v.room_id
 LEFT JOIN active_sessions s ON s.socket_id = v.socket_id
 LEFT JOIN rooms sr ON sr.room_id = s.room_id
 LEFT JOIN users u ON u.user_id = CASE WHEN s.session_id IS NULL THEN v.user_id ELSE s.user_id END;
 
 -- name: close_sessions
--- End these sessions, each at its own time, in order of joining.
-SELECT session_id::text, socket_id, room_name, connected_at, user_id::text, guest_id, guest_name, username, display_name,
-       avatar, online, last_seen, last
-FROM end_sessions($1, $2);
+-- End these sessions, each at its own time, in order of joining; and the servers that have the rooms. Rooms are locked
+-- against those that join from other servers, before the users, as every statement does.
+WITH locked AS MATERIALIZED (
+    SELECT r.room_id, r.room_name FROM rooms r
+    WHERE r.room_id IN (SELECT s.room_id FROM active_sessions s WHERE s.session_id = ANY ($1::uuid[]))
+      AND (SELECT count(*) > 1 FROM chat_servers)
+    ORDER BY r.room_id FOR KEY SHARE
+), ended AS MATERIALIZED (
+    SELECT e.* FROM end_sessions($1, $2) WITH ORDINALITY AS e WHERE (SELECT count(*) FROM locked) >= 0
+)
+SELECT e.session_id::text, e.socket_id, e.room_name, e.connected_at, e.user_id::text, e.guest_id, e.guest_name, e.username,
+       e.display_name, e.avatar, e.online, e.last_seen, e.last, h.servers
+FROM ended e
+LEFT JOIN locked l ON l.room_name = e.room_name
+LEFT JOIN servers_of(ARRAY(SELECT l.room_id FROM locked l WHERE (SELECT count(*) FROM ended) >= 0)) h
+    ON h.room_id = l.room_id
+ORDER BY e.ordinality;
 
 -- name: sessions
 SELECT s.session_id::text, s.socket_id, r.room_name, s.connected_at, s.user_id::text, s.guest_id, s.guest_name,

@@ -57,12 +57,14 @@ RETURNING u.user_id::text, u.username, u.email, u.password, u.display_name, u.av
     u.created_at, u.last_login;
 
 -- name: lock_rooms_of_user
--- The rooms whose counts change with the user's deletion, in the order in which every statement locks rooms.
+-- The rooms whose counts change with the user's deletion, and those that it ends sessions in, in the order in which every statement locks rooms.
 SELECT r.room_id::text FROM rooms r
 WHERE r.room_id IN (
     SELECT m.room_id FROM messages m WHERE m.user_id = $1
     UNION
     SELECT m.room_id FROM message_reads d JOIN messages m ON m.message_id = d.message_id WHERE d.user_id = $1
+    UNION
+    SELECT s.room_id FROM active_sessions s WHERE s.user_id = $1
 )
 ORDER BY r.room_id FOR NO KEY UPDATE;
 

@@ -1,0 +1,92 @@
+"""No bus: behind PgBouncer in transaction mode nobody can listen. One server can do without, and a second one must not
+start: half of a room would not see the other half.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from chatsys.bus.contract import Bus, BusUnavailable
+from chatsys.bus.notify import NotifyBroker
+from chatsys.errors import StoreError
+
+logger = logging.getLogger("chatsys.bus")
+
+REMEDY = "Set CHATSYS_BUS_URL to a Redis or NATS server, or let DATABASE_URL lead to PostgreSQL without PgBouncer."
+
+
+class Alone(Bus):
+    """The bus of the only server. Made by :func:`open_alone`."""
+
+    def __init__(self, broker: NotifyBroker, server: str) -> None:
+        self._broker = broker
+        self._server = server
+        self._accompanied = False
+
+    @property
+    def deaf(self) -> bool:
+        """Whether another server has been seen."""
+        return self._accompanied
+
+    def enter(self, room: str) -> None:
+        """There is nobody to tell."""
+
+    def leave(self, room: str) -> None:
+        """There is nobody to tell."""
+
+    def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
+        """Nobody."""
+        return ()
+
+    def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
+        """There is nobody to tell."""
+
+    async def refuse_company(self, lease: float) -> None:
+        """Raise BusUnavailable if another server lives: it renews its lease, unlike one that was killed."""
+        before = await self._broker.living_servers(self._server)
+        if before:
+            await asyncio.sleep(0.4 * lease)
+            after = await self._broker.living_servers(self._server)
+            if any(server not in before or until > before[server] for server, until in after.items()):
+                raise BusUnavailable(
+                    "Another server uses this database; behind PgBouncer in transaction mode neither hears the other.",
+                    hint=REMEDY,
+                )
+        logger.warning("PgBouncer in transaction mode: a second server or worker could not hear this one. %s", REMEDY)
+
+    async def look_out(self, lease: float) -> None:
+        """Notice, for ever, whether another server has come all the same."""
+        while True:
+            await asyncio.sleep(lease / 3)
+            try:
+                accompanied = bool(await self._broker.living_servers(self._server))
+            except StoreError as error:
+                logger.info("Whether there are other servers could not be read: %s", error)
+                continue
+            if accompanied and not self._accompanied:
+                logger.error("Another server uses this database, and this one can't hear it. %s", REMEDY)
+            self._accompanied = accompanied
+
+
+@asynccontextmanager
+async def open_alone(broker: NotifyBroker, server: str, *, lease: float, workers: int) -> AsyncIterator[Alone]:
+    """The bus of the only server. Raises BusUnavailable if there are others, on this machine or elsewhere."""
+    if workers > 1:
+        raise BusUnavailable(
+            f"{workers} workers can't hear each other behind PgBouncer in transaction mode.",
+            hint=f"{REMEDY} Or use --workers 1.",
+        )
+    bus = Alone(broker, server)
+    try:
+        await bus.refuse_company(lease)
+        looking = asyncio.create_task(bus.look_out(lease))
+        try:
+            yield bus
+        finally:
+            looking.cancel()
+            await asyncio.wait([looking])
+    finally:
+        await broker.close()

@@ -1,0 +1,94 @@
+"""What comes from the broker: verified, in order, once; and what is missing is noticed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from chatsys import metrics
+from chatsys.bus.contract import Receiver
+from chatsys.bus.messages import Body, Envelope, NewerVersion, Refused
+
+logger = logging.getLogger("chatsys.bus")
+
+SENDERS_MOST = 10_000
+"""Servers on one channel whose newest number is kept."""
+
+COMPLAIN_EVERY = 60.0
+"""Seconds between two log lines on messages that were refused."""
+
+
+class Inbox:
+    """Opens what comes on this server's channel and on those of its rooms.
+
+    ``room_of`` tells a channel's room. ``on_token`` is told the token of a message that this server has sent to itself,
+    ``on_sender`` the server and the room of each event.
+    """
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        server: str,
+        receiver: Receiver,
+        *,
+        room_of: Callable[[str], str | None],
+        on_token: Callable[[str], None],
+        on_sender: Callable[[str, str], None],
+    ) -> None:
+        self._envelope = envelope
+        self._server = server
+        self._receiver = receiver
+        self._room_of = room_of
+        self._on_token = on_token
+        self._on_sender = on_sender
+        self._newest: dict[str, dict[str, int]] = {}
+        self._complained = -COMPLAIN_EVERY
+
+    def heard(self, channel: str, data: bytes) -> None:
+        """Take one message, whatever it is."""
+        own = channel == self._server
+        if not own and self._envelope.sent_by(self._server, data):
+            return
+        try:
+            body = self._envelope.open(channel, data)
+        except Refused as refused:
+            self._refuse(refused.reason)
+        except NewerVersion:
+            self._receiver.missed(None if own else self._room_of(channel))
+        else:
+            if body.server != self._server:
+                self._take(channel, own, body)
+            elif own and body.token:
+                self._on_token(body.token)
+
+    def forget(self, channel: str) -> None:
+        """The room of this channel is of no interest any longer."""
+        self._newest.pop(channel, None)
+
+    def _take(self, channel: str, own: bool, body: Body) -> None:
+        of_channel = self._newest.setdefault(channel, {})
+        newest = of_channel.get(body.server)
+        if newest is not None and body.number <= newest:
+            metrics.bus_dropped.labels("repeated").inc()
+            return
+        if newest is None and len(of_channel) >= SENDERS_MOST:
+            del of_channel[next(iter(of_channel))]
+        of_channel[body.server] = body.number
+        lost = not body.first and (own if newest is None else body.number != newest + 1)
+        if lost:
+            self._receiver.missed(None if own else self._room_of(channel))
+        for room in body.missed:
+            self._receiver.missed(room)
+        for room, event in body.events:
+            self._on_sender(body.server, room)
+            self._receiver.received(room, bytes(event))
+
+    def _refuse(self, reason: str) -> None:
+        metrics.bus_dropped.labels(reason).inc()
+        now = time.monotonic()
+        if now - self._complained >= COMPLAIN_EVERY:
+            self._complained = now
+            logger.warning(
+                "A message on the bus was dropped: %s. Somebody else may send on it; /metrics counts them.", reason
+            )

@@ -1,0 +1,245 @@
+"""The bus of one server: a connection to the broker that is opened again whenever it is lost, or silent.
+
+Silence is noticed by a random token that the server sends to itself every third of a lease. When it does not come back,
+the connection is given up, another one is opened, and the server is told to look into the store for what it missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from chatsys import metrics
+from chatsys.bus.contract import Broker, Bus, BusUnavailable, Line, Receiver
+from chatsys.bus.inbox import Inbox
+from chatsys.bus.interest import Interest, channel_of
+from chatsys.bus.messages import Envelope
+from chatsys.bus.outbox import Outbox
+
+logger = logging.getLogger("chatsys.bus")
+
+RETRY = (0.1, 0.2, 0.5, 1.0)
+"""Seconds before the first, second, ... try to connect again."""
+
+CLOSE_WITHIN = 1.0
+"""Seconds that a server that stops gives the broker to take what waits, and then the connection to end."""
+
+
+class BrokerBus(Bus):
+    """A bus over any broker. Made by :func:`open_broker_bus`. ``lease`` and ``connect_timeout`` in seconds."""
+
+    def __init__(
+        self, broker: Broker, key: bytes, server: str, receiver: Receiver, *, lease: float, connect_timeout: float
+    ) -> None:
+        self._broker = broker
+        self._server = server
+        self._receiver = receiver
+        self._lease = lease
+        self._connect_timeout = connect_timeout
+        self._patience = min(connect_timeout, lease / 3)
+        envelope = Envelope(key)
+        self._outbox = Outbox(envelope, server, broker.message_bytes)
+        self._interest = Interest(receiver.missed)
+        self._inbox = Inbox(
+            envelope,
+            server,
+            receiver,
+            room_of=self._interest.room_of,
+            on_token=self._hear_token,
+            on_sender=self._learn,
+        )
+        self._others: dict[str, tuple[str, ...]] = {}
+        self._token = ""
+        self._token_came = asyncio.Event()
+        self._heard_at = time.monotonic()
+        self._failures = 0
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # -- for the server
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the last token came more than a lease ago; a bus that works stays below half of one."""
+        return time.monotonic() - self._heard_at > self._lease
+
+    def enter(self, room: str) -> asyncio.Event | None:
+        """Subscribe, where rooms have channels."""
+        self._others.setdefault(room, ())
+        return self._interest.enter(room) if self._broker.rooms else None
+
+    def leave(self, room: str) -> None:
+        """Unsubscribe, where rooms have channels."""
+        self._others.pop(room, None)
+        if self._broker.rooms:
+            self._interest.leave(room)
+            self._inbox.forget(channel_of(room))
+
+    def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
+        """Keep what the store tells, for rooms that this server has."""
+        if servers is None:
+            return self._others.get(room, ())
+        others = tuple([server for server in servers if server != self._server])
+        if room in self._others:
+            self._others[room] = others
+        return others
+
+    def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
+        """Let it wait for its turn."""
+        for channel in [channel_of(room)] if self._broker.rooms else others:
+            self._outbox.add(channel, room, event)
+
+    # -- its life
+
+    async def started(self) -> None:
+        """Wait until this server has heard itself. Raises BusUnavailable if it could not at the first try."""
+        await self._started
+
+    async def live(self) -> None:
+        """Keep a connection until cancelled, or until the first one fails."""
+        while True:
+            try:
+                reason = await self._connection()
+            except Exception as error:
+                logger.exception("The bus between servers failed and is started again")
+                reason = error
+            if not self._started.done():
+                self._started.set_exception(self._explained(reason))
+                return
+            if not self._failures:
+                said = str(reason) or type(reason).__name__
+                logger.warning("The bus between servers (%s) is deaf, trying again: %s", self._broker.name, said)
+            await asyncio.sleep(RETRY[min(self._failures, len(RETRY) - 1)])
+            self._failures += 1
+
+    async def drained(self) -> None:
+        """Wait until the broker has everything."""
+        await self._outbox.emptied()
+
+    async def _connection(self) -> BaseException:
+        """One connection from its beginning to its end; why it ended."""
+        deadline = asyncio.get_running_loop().time() + self._connect_timeout
+        line = await self._opened()
+        if isinstance(line, BaseException):
+            return line
+        tasks = [asyncio.create_task(work) for work in (line.run(), self._speak(line), self._converse(line, deadline))]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return next(_reason(task) for task in tasks if task in done)
+        finally:
+            self._interest.down()
+            line.abort()
+            await _ended(tasks)
+            await _ended([asyncio.create_task(line.close())])
+
+    async def _opened(self) -> Line | BaseException:
+        """A line, or why there is none. In a task of its own: a library may cancel whoever waits for it."""
+        opening = asyncio.create_task(self._broker.open(self._inbox.heard, self._patience))
+        try:
+            await asyncio.wait([opening], timeout=self._connect_timeout)
+        finally:
+            if not opening.done():
+                await _ended([opening])
+        if opening.cancelled() or opening.exception() is not None:
+            return _reason(opening)
+        return opening.result()
+
+    async def _converse(self, line: Line, deadline: float) -> None:
+        async with asyncio.timeout_at(deadline):
+            await line.subscribe([self._server])
+            await self._interest.up(line)
+        await self._hear_itself(deadline - asyncio.get_running_loop().time())
+        self._up()
+        follow = asyncio.create_task(self._interest.follow(line))
+        try:
+            while not follow.done():
+                await asyncio.wait([follow], timeout=self._lease / 3)
+                await self._hear_itself(self._patience)
+            raise _reason(follow)
+        finally:
+            follow.cancel()
+
+    async def _speak(self, line: Line) -> None:
+        while True:
+            await self._outbox.filled()
+            await asyncio.sleep(0)  # events of the same turn of the loop leave together
+            await line.publish(self._outbox.take())
+            self._outbox.taken()
+
+    async def _hear_itself(self, within: float) -> None:
+        self._token = secrets.token_hex(16)
+        self._token_came.clear()
+        self._outbox.add_token(self._server, self._token)
+        try:
+            async with asyncio.timeout(within):
+                await self._token_came.wait()
+        except TimeoutError as error:
+            raise TimeoutError("what is sent to it does not come back") from error
+
+    def _hear_token(self, token: str) -> None:
+        if token == self._token:
+            self._heard_at = time.monotonic()
+            self._token_came.set()
+
+    def _learn(self, server: str, room: str) -> None:
+        known = self._others.get(room)
+        if known is not None and server not in known:
+            self._others[room] = (*known, server)
+
+    def _up(self) -> None:
+        if not self._started.done():
+            self._started.set_result(None)
+            return
+        self._failures = 0
+        metrics.bus_outages.inc()
+        logger.info("The bus between servers (%s) hears again; every room is read once more", self._broker.name)
+        self._receiver.missed(None)
+
+    def _explained(self, reason: BaseException) -> BusUnavailable:
+        if isinstance(reason, BusUnavailable):
+            return reason
+        said = str(reason) or f"it did not answer within {self._connect_timeout:g} seconds"
+        return BusUnavailable(
+            f"The bus between servers ({self._broker.name}) can't be used: {said}.", hint=self._broker.remedy
+        )
+
+
+def _reason(task: asyncio.Task[Any]) -> BaseException:
+    """Why a task ended that should not have."""
+    if task.cancelled():
+        return ConnectionError("it was cancelled by its library")
+    return task.exception() or ConnectionError("it ended")
+
+
+async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Let tasks end by themselves, or else cancel them; what they raise has been told already."""
+    for _ in range(5):  # what an aborted connection fails needs a few turns of the loop
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=CLOSE_WITHIN)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()
+
+
+@asynccontextmanager
+async def open_broker_bus(
+    broker: Broker, key: bytes, server: str, receiver: Receiver, *, lease: float, connect_timeout: float
+) -> AsyncIterator[BrokerBus]:
+    """The bus of ``server`` over ``broker``; it hears when this returns. Raises BusUnavailable if it can't."""
+    bus = BrokerBus(broker, key, server, receiver, lease=lease, connect_timeout=connect_timeout)
+    life = asyncio.create_task(bus.live())
+    try:
+        await bus.started()
+        yield bus
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await bus.drained()
+    finally:
+        life.cancel()
+        await asyncio.wait([life])

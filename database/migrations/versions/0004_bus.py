@@ -1,0 +1,13 @@
+"""What the bus between servers needs: its key, and which servers have a room."""
+
+from __future__ import annotations
+
+from chatsys.store.postgres.admin import run_script
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Add a table with one row, a function, and the index that it reads."""
+    run_script("versions/0004_bus.sql")

@@ -1,0 +1,265 @@
+"""Three brokers, each behind a proxy that can fail in every way, and servers that note what they hear."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from chatsys.bus.contract import Broker
+from chatsys.bus.interest import channel_of
+from chatsys.bus.messages import Envelope
+from chatsys.bus.nats import NatsBroker
+from chatsys.bus.notify import NotifyBroker
+from chatsys.bus.peers import BrokerBus, open_broker_bus
+from chatsys.bus.redis import RedisBroker
+from chatsys.store.opening import StoreOptions
+from tests.conftest import free_port
+
+KEY = b"k" * 32
+PREFIX = "chatsys.test."
+LEASE = 1.5
+"""Seconds; a token every half second, which may take half a second."""
+CONNECT = 2.0
+
+
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+class Proxy:
+    """A TCP proxy in front of a broker.
+
+    While ``silent`` it reads and answers nothing, while ``stalled`` it does not even read: what TCP sees of packets
+    that are dropped. :meth:`refuse` resets all connections and takes none.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self.port = free_port()
+        self.silent = False
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._clients: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+
+    def stall(self) -> None:
+        self._flowing.clear()
+
+    def heal(self) -> None:
+        self.silent = False
+        self._flowing.set()
+
+    async def accept(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def refuse(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for writer in self._clients:
+            writer.transport.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._clients.clear()
+
+    def inject(self, data: bytes) -> None:
+        """Write into every connection, as if the broker had said it."""
+        for writer in self._clients:
+            if not writer.is_closing():
+                writer.write(data)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.append(writer)
+        try:
+            there = await self._connect()
+        except OSError:
+            writer.transport.abort()
+            return
+        pumps = [self._pump(reader, there[1]), self._pump(there[0], writer)]
+        tasks = [asyncio.create_task(pump) for pump in pumps]
+        self._tasks.update(tasks)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            self._tasks.difference_update(tasks)
+            writer.transport.abort()
+            there[1].transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                await self._flowing.wait()
+                if not self.silent:
+                    writer.write(data)
+                    await writer.drain()
+        except OSError:
+            return
+
+
+class Site:
+    """One kind of broker. ``broker()`` reaches it by the proxy; ``say`` publishes as somebody else would."""
+
+    def __init__(self, kind: str, proxy: Proxy, broker: Callable[[], Broker], garbage: bytes) -> None:
+        self.kind = kind
+        self.proxy = proxy
+        self.broker = broker
+        self.garbage = garbage
+        self.process: Process | None = None
+
+    async def say(self, channel: str, data: bytes) -> None:
+        """Publish on a channel over a connection of its own."""
+        line = await self.broker().open(lambda channel, data: None, CONNECT)
+        running = asyncio.create_task(line.run())
+        try:
+            await line.publish([(channel, data)])
+        finally:
+            line.abort()
+            running.cancel()
+            await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()
+            await line.close()
+
+
+class Process:
+    """A broker's process, which can be ended and started again on its port."""
+
+    def __init__(self, command: list[str], ready: str) -> None:
+        self._command = command
+        self._ready = ready
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if self._ready in line:
+                return
+        raise AssertionError(f"{self._command[0]} did not start")
+
+    def stop(self, *, kill: bool = False) -> None:
+        (self.process.kill if kill else self.process.terminate)()
+        self.process.communicate()
+
+
+def redis_server(port: int, folder: Path, *more: str) -> Process:
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *more]
+    return Process(command, "Ready to accept connections")
+
+
+def nats_server(port: int, *more: str) -> Process:
+    return Process(["nats-server", "-a", "127.0.0.1", "-p", str(port), *more], "Server is ready")
+
+
+class Node:
+    """A server: its bus, and what that told it."""
+
+    def __init__(self) -> None:
+        self.server = str(uuid.uuid4())
+        self.bus: BrokerBus
+        self.events: list[tuple[str, bytes]] = []
+        self.gaps: list[str | None] = []
+        self._changed = asyncio.Event()
+
+    def received(self, room: str, event: bytes) -> None:
+        self.events.append((room, event))
+        self._changed.set()
+
+    def missed(self, room: str | None) -> None:
+        self.gaps.append(room)
+        self._changed.set()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait for what the bus tells."""
+        async with asyncio.timeout(30):
+            while not true():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def enter(self, room: str) -> None:
+        known = self.bus.enter(room)
+        if known is not None:
+            await known.wait()
+
+    def send(self, room: str, text: str, *others: Node) -> None:
+        """Tell other servers an event."""
+        self.bus.send(room, b'"%s"' % text.encode(), [other.server for other in others])
+
+
+def texts(node: Node, room: str = "r") -> list[str]:
+    return [event.decode().strip('"') for where, event in node.events if where == room]
+
+
+@asynccontextmanager
+async def running(broker: Broker, key: bytes = KEY, lease: float = LEASE) -> AsyncIterator[Node]:
+    """A server on the broker."""
+    node = Node()
+    async with open_broker_bus(broker, key, node.server, node, lease=lease, connect_timeout=CONNECT) as node.bus:
+        yield node
+
+
+@pytest.fixture(params=["notify", "redis", "nats"])
+async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    """Each broker in turn."""
+    process: Process | None = None
+    if request.param == "notify":
+        url = request.getfixturevalue("postgres_url")
+        proxy = Proxy(partial(asyncio.open_unix_connection, socket_of(url)))
+        through = f"postgresql://chatsys@127.0.0.1:{proxy.port}{urlsplit(url).path}?sslmode=disable"
+        options = StoreOptions(connect_timeout=CONNECT)
+        site = Site("notify", proxy, lambda: NotifyBroker(through, options), b"\xff" * 64)
+    else:
+        port = free_port()
+        process = redis_server(port, tmp_path) if request.param == "redis" else nats_server(port)
+        proxy = Proxy(partial(asyncio.open_connection, "127.0.0.1", port))
+        if request.param == "redis":
+            redis = f"redis://127.0.0.1:{proxy.port}/0"
+            site = Site("redis", proxy, lambda: RedisBroker(redis, PREFIX), b"*3x\r\n")
+        else:
+            nats = f"nats://127.0.0.1:{proxy.port}"
+            site = Site("nats", proxy, lambda: NatsBroker(nats, PREFIX), b"NONSENSE 3x\r\n")
+    site.process = process
+    await proxy.accept()
+    try:
+        yield site
+    finally:
+        await proxy.refuse()
+        if process is not None:
+            process.stop(kill=True)
+
+
+@pytest.fixture
+async def pair(site: Site) -> AsyncIterator[tuple[Node, Node]]:
+    """Two servers that have the room "r"."""
+    async with AsyncExitStack() as stack:
+        one, two = [await stack.enter_async_context(running(site.broker())) for _ in range(2)]
+        await one.enter("r")
+        await two.enter("r")
+        yield one, two
+
+
+def sealed(site: Site, node: Node, body: bytes, *, key: bytes = KEY, version: str = "1", room: str = "r") -> bytes:
+    """A message as another server would send it to ``node``."""
+    return Envelope(key).sealed(version, channel(site, node, room), body)
+
+
+def channel(site: Site, node: Node, room: str = "r") -> str:
+    """Where events of a room reach a server."""
+    return channel_of(room) if site.broker().rooms else node.server
+
+
+def socket_of(url: str) -> str:
+    """The Unix socket of the PostgreSQL that the tests share."""
+    query = parse_qs(urlsplit(url).query)
+    return f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
