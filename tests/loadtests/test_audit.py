@@ -7,26 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.audit import history
 from tests.loadtests.conftest import locust, serving
 
 FAULTS = {"dropped": "dropped", "doubled": "doubled", "swapped": "swapped", "unstored": "not_stored"}
 ALL = ("dropped", "doubled", "swapped", "renumbered", "not_stored", "not_acknowledged")
-
-
-class CutPages:
-    """A server whose pages hold three messages of ten, however many are asked for."""
-
-    def request(self, method: str, path: str) -> tuple[int, bytes, float]:
-        offset = int(path.rpartition("offset=")[2])
-        newest = 10 - offset
-        data = [{"id": f"{seq}", "seq": seq, "message": "x"} for seq in range(max(1, newest - 2), newest + 1)]
-        more = {"truncated": True, "nextOffset": offset + 3} if newest > 3 else {}
-        return 200, json.dumps({"success": True, "data": data, **more}).encode(), 1.0
-
-
-def test_the_audit_goes_on_where_a_page_was_cut() -> None:
-    assert [message.seq for message in history(CutPages(), "tea", 2)] == [10, 9, 8, 7, 6, 5, 4, 3]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
