@@ -80,13 +80,10 @@ async def open_alone(broker: NotifyBroker, server: str, *, lease: float, workers
             hint=f"{REMEDY} Or use --workers 1.",
         )
     bus = Alone(broker, server)
+    await bus.refuse_company(lease)
+    looking = asyncio.create_task(bus.look_out(lease))
     try:
-        await bus.refuse_company(lease)
-        looking = asyncio.create_task(bus.look_out(lease))
-        try:
-            yield bus
-        finally:
-            looking.cancel()
-            await asyncio.wait([looking])
+        yield bus
     finally:
-        await broker.close()
+        looking.cancel()
+        await asyncio.wait([looking])

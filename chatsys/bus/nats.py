@@ -113,8 +113,13 @@ class NatsLine(Line):
         """Nothing that could not be cancelled."""
 
     async def close(self) -> None:
-        """Close it."""
-        await self._client.close()
+        """Close it. nats-py first waits for the server to take the rest, and leaves the socket open when cancelled."""
+        transport = self._client._transport  # no public way
+        try:
+            await self._client.close()
+        finally:
+            if transport is not None:
+                transport.close()  # type: ignore[no-untyped-call]
 
     async def _take(self, message: Msg) -> None:
         self._heard(message.subject.removeprefix(self._prefix), message.data)

@@ -14,13 +14,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from chatsys.bus.contract import Broker, BusUnavailable, Heard, Line
 from chatsys.errors import StoreError, TooManyConnections
 from chatsys.store.options import StoreOptions
-from chatsys.store.postgres.connections import DRIVER_ERRORS, Connections, Link, explained
-from chatsys.store.postgres.opening import connections_to
+from chatsys.store.postgres.address import Address
+from chatsys.store.postgres.links import DRIVER_ERRORS, Link, explained
+from chatsys.store.postgres.opening import pools_to
 from chatsys.store.postgres.statements import statements
 
 PAYLOAD_BYTES = 7_900
@@ -44,26 +43,26 @@ class NotifyBroker(Broker):
     remedy = "Let DATABASE_URL lead to PostgreSQL without PgBouncer in transaction mode, or set CHATSYS_BUS_URL."
 
     def __init__(self, url: str, options: StoreOptions) -> None:
-        options = msgspec.structs.replace(options, synchronous_commit="off")
-        self._connections = connections_to(url, options, 1)
+        self._pools = pools_to(url, options)
 
     @property
     def bouncer(self) -> bool:
         """Whether the URL says that PgBouncer in transaction mode answers: nobody can listen through it."""
-        return self._connections.address.bouncer
+        return self._pools.address.bouncer
 
     async def living_servers(self, server: str) -> dict[str, datetime]:
         """The servers of this database other than ``server``, and until when they are taken to live."""
-        return {row[0]: row[1] for row in await self._connections.fetch("living_servers", server)}
-
-    async def close(self) -> None:
-        """Close what ``living_servers`` has opened."""
-        await self._connections.close()
+        pool = self._pools.pool(1)
+        try:
+            return {row[0]: row[1] for row in await pool.fetch("living_servers", server)}
+        finally:
+            await pool.close()
+            self._pools.members.remove(pool)
 
     async def open(self, heard: Heard, patience: float) -> Line:
         """A connection beyond the store's pool."""
         try:
-            link = await self._connections.dedicated()
+            link = await self._pools.connector.connect({"synchronous_commit": "off"})
         except TooManyConnections as error:
             raise BusUnavailable(
                 f"PostgreSQL has no connection left for the bus between servers: {error.message}",
@@ -72,14 +71,14 @@ class NotifyBroker(Broker):
             ) from error
         except StoreError as error:
             raise BusUnavailable(error.message, hint=error.hint) from error
-        return NotifyLine(self._connections, link, heard, patience)
+        return NotifyLine(self._pools.address, link, heard, patience)
 
 
 class NotifyLine(Line):
     """The connection of one :class:`NotifyBroker`. All waits are ended by ending the connection."""
 
-    def __init__(self, connections: Connections, link: Link, heard: Heard, patience: float) -> None:
-        self._connections = connections
+    def __init__(self, address: Address, link: Link, heard: Heard, patience: float) -> None:
+        self._address = address
         self._link = link
         self._heard = heard
         self._patience = patience
@@ -122,11 +121,11 @@ class NotifyLine(Line):
     async def _within_patience(self, work: Callable[[], Awaitable[object]]) -> None:
         """Cancelling would have asyncpg ask for the statement's end over yet another connection."""
         async with self._turn:
-            limit = asyncio.get_running_loop().call_later(self._patience, self._link.connection.terminate)
+            limit = asyncio.get_running_loop().call_later(self._patience, self._link.expire)
             try:
                 await work()
             except DRIVER_ERRORS as error:
-                raise explained(self._link, error, self._connections.address) from error
+                raise explained(self._link, error, self._address) from error
             finally:
                 limit.cancel()
 

@@ -72,12 +72,13 @@ class NewSession(Value, frozen=True, kw_only=True):
 class Joined(Value, frozen=True, kw_only=True):
     """The answer of ``Store.open_session``: the session and the room's newest sequence number at that moment.
 
-    ``servers``, here and in other answers: if there are several, the ids of those that had the room at that moment.
-    Whoever of another one joins later reads what this verb has stored.
+    ``epoch`` names the life of the store's sequence numbers. ``servers``, here and in other answers: if there are
+    several, the ids of those that had the room at that moment; whoever of another joins later reads what was stored.
     """
 
     session: Session
     last_seq: int
+    epoch: str
     servers: tuple[str, ...] = ()
 
 

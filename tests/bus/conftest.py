@@ -58,7 +58,7 @@ class Proxy:
         self._flowing.set()
 
     async def accept(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", self.port)
 
     async def refuse(self) -> None:
         if self._server is not None:
@@ -76,8 +76,13 @@ class Proxy:
             if not writer.is_closing():
                 writer.write(data)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients.append(writer)
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there = await self._connect()
         except OSError:
@@ -85,14 +90,12 @@ class Proxy:
             return
         pumps = [self._pump(reader, there[1]), self._pump(there[0], writer)]
         tasks = [asyncio.create_task(pump) for pump in pumps]
-        self._tasks.update(tasks)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            self._tasks.difference_update(tasks)
             writer.transport.abort()
             there[1].transport.abort()
 
@@ -235,6 +238,7 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield site
     finally:
         await proxy.refuse()
+        await asyncio.sleep(0.05)  # what a closed connection could not send is given up now
         if process is not None:
             process.stop(kill=True)
 

@@ -220,6 +220,7 @@ async def test_bus_does_not_wait_when_a_room_is_entered_while_it_is_deaf(
     async with asyncio.timeout(1):
         await two.enter("q")
         await two.enter("p")
+    await asyncio.sleep(LEASE)
     site.proxy.heal()
     await hears_again(one, two)
     one.send("p", "here", two)

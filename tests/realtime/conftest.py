@@ -1,24 +1,23 @@
-"""Hubs and links without sockets: servers that share one memory store and a bus that can lose what it carries."""
+"""Hubs and peers without sockets: servers that share one memory store and a bus that can lose what it carries."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
+from chatsys.bus.contract import Bus, Receiver
 from chatsys.chat import operations
 from chatsys.chat.bundle import Chat, open_chat
-from chatsys.errors import ReadOnlyDatabase
 from chatsys.model.values import Message, NewMessage, Session
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import Outgoing
 from chatsys.realtime.hub import Member
-from chatsys.realtime.link import open_link
 from chatsys.realtime.rounds import Lane, Rounds
 from chatsys.realtime.routes import Routes
 from chatsys.realtime.server import ClientEvent
@@ -27,61 +26,58 @@ from chatsys.wire import catalogue
 
 
 class Wire:
-    """A bus in this process. ``cut`` loses everything silently, ``held`` delays."""
+    """A bus in this process, with rooms as channels. ``cut`` loses everything silently."""
 
     def __init__(self) -> None:
         self.ends: list[End] = []
         self.cut = False
-        self.held = False
-        self.payloads: list[dict[str, Any]] = []
+        self.carried: list[dict[str, Any]] = []
 
-    def end(self) -> End:
-        end = End(self)
+    def end(self, receiver: Receiver) -> End:
+        end = End(self, receiver)
         self.ends.append(end)
         return end
 
-    def carried(self, room: str) -> list[str]:
+    def kinds(self, room: str) -> list[str]:
         """The kinds of events of a room that were carried so far."""
-        return [
-            event["type"] for payload in self.payloads for event in payload.get("events", []) if event["room"] == room
-        ]
+        return [event["type"] for event in self.carried if event["room"] == room]
 
     def report_gap(self) -> None:
         for end in self.ends:
-            end.report_gap()
+            end.receiver.missed(None)
 
 
-class End:
-    """One server's end of the bus. While ``deaf`` it hears nothing; while it ``refuses``, publishing fails."""
+class End(Bus):
+    """One server's end of the bus. ``known`` is what those who enter a room wait for."""
 
-    def __init__(self, wire: Wire) -> None:
+    deaf = False
+
+    def __init__(self, wire: Wire, receiver: Receiver) -> None:
         self.wire = wire
-        self.subscribers: list[tuple[Callable[[bytes], None], Callable[[], None]]] = []
-        self.deaf = False
-        self.refuses = False
-        self.refused = 0
+        self.receiver = receiver
+        self.rooms: set[str] = set()
+        self.known: asyncio.Event | None = None
+        self.told: list[tuple[str, Sequence[str] | None]] = []
 
-    async def publish(self, payload: bytes) -> None:
-        await asyncio.sleep(0)
-        while self.wire.held:
-            await asyncio.sleep(0.001)
-        if self.refuses:
-            self.refused += 1
-            raise ReadOnlyDatabase
-        self.wire.payloads.append(json.loads(payload))
-        if self.wire.cut:
-            return
-        for other in self.wire.ends:
-            if other is not self and not other.deaf:
-                for on_payload, _ in other.subscribers:
-                    on_payload(payload)
+    def enter(self, room: str) -> asyncio.Event | None:
+        self.rooms.add(room)
+        return self.known
 
-    def report_gap(self) -> None:
-        for _, on_gap in self.subscribers:
-            on_gap()
+    def leave(self, room: str) -> None:
+        self.rooms.discard(room)
 
-    def subscribe(self, on_payload: Callable[[bytes], None], on_gap: Callable[[], None]) -> None:
-        self.subscribers.append((on_payload, on_gap))
+    def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
+        self.told.append((room, servers))
+        return ["others"] if any(room in end.rooms for end in self.wire.ends if end is not self) else []
+
+    def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
+        self.wire.carried.append(json.loads(event))
+        asyncio.get_running_loop().call_soon(self._arrive, room, event, self.wire.cut)
+
+    def _arrive(self, room: str, event: bytes, lost: bool) -> None:
+        for end in self.wire.ends:
+            if end is not self and not lost and room in end.rooms:
+                end.receiver.received(room, event)
 
 
 class Ear:
@@ -154,18 +150,17 @@ async def make_server(wire: Wire) -> AsyncIterator[Make]:
     store = MemoryStore()
     async with AsyncExitStack() as stack:
 
-        async def make(lease: float = 60.0) -> Server:
+        async def make() -> Server:
             fanout = SocketFanout()
             chat = await stack.enter_async_context(open_chat(store, secret="s" * 32, fanout=fanout))
             await operations.heartbeat(chat)
             stack.callback(fanout.stop)
             fanout.bind(chat, Rounds())
-            await stack.enter_async_context(open_link(fanout, wire.end(), chat.server_id, lease))
+            fanout.peers.bus = wire.end(fanout.peers)
             await settle()
             return Server(chat, fanout)
 
         yield make
-        wire.held = False
 
 
 async def settle(until: Callable[[], bool] | None = None) -> None:

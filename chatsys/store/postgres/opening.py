@@ -8,34 +8,51 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from chatsys.errors import ReadOnlyDatabase, SchemaMissing, UnsupportedServer
-from chatsys.store.options import StoreOptions
+from chatsys.store.options import StoreOptions, shares
 from chatsys.store.postgres.address import Address, read_url
-from chatsys.store.postgres.connections import Connections
+from chatsys.store.postgres.connections import Connections, Pools
+from chatsys.store.postgres.links import Connector
 from chatsys.store.postgres.schema import check_version, expected_version, known_versions
 from chatsys.store.postgres.store import PostgresStore
 
 OLDEST_SERVER = 140_000
 
+SENDS_LOCK = "100ms"
+"""A message or receipt whose room is locked for longer waits apart from the others."""
+LOCKED_LOCK = "500ms"
+"""Those that wait apart take turns with the connections for them."""
+HOUSEKEEPING_LOCK = "250ms"
+READS_LOCK = "2s"
+"""Some of the other verbs write too; one that waits for longer is refused."""
+
 
 @asynccontextmanager
 async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[PostgresStore]:
     """A store on the server at ``url``. Raises the StoreError that says why it can't be used."""
-    connections = connections_to(url, options, options.pool_size)
+    share = shares(options.pool_size)
+    pools = pools_to(url, options)
     try:
-        await _prepare(connections, url, options)
         store = PostgresStore(
-            connections, lease=options.lease, write_queue=options.write_queue, observe=options.observe
+            pools,
+            sends=pools.pool(share.sends, lock_timeout=SENDS_LOCK),
+            locked=pools.pool(share.locked, lock_timeout=LOCKED_LOCK),
+            housekeeping=pools.pool(share.housekeeping, lock_timeout=HOUSEKEEPING_LOCK),
+            reads=(reads := pools.pool(share.reads, lock_timeout=READS_LOCK)),
+            lease=options.lease,
+            write_queue=options.write_queue,
         )
+        await _prepare(reads, url, options)
+        await pools.warm()
         try:
             yield store
         finally:
             await store._end()
     finally:
-        await connections.close()
+        await pools.close()
 
 
-def connections_to(url: str, options: StoreOptions, size: int) -> Connections:
-    """At most ``size`` connections to the server at ``url``, and those that are asked for beyond. None is open yet."""
+def pools_to(url: str, options: StoreOptions) -> Pools:
+    """What makes connections to the server at ``url``. None is open yet."""
     address = read_url(url, ssl=options.ssl, ca_file=options.ssl_ca_file)
     settings = {
         "application_name": "chatsys",
@@ -44,7 +61,8 @@ def connections_to(url: str, options: StoreOptions, size: int) -> Connections:
         "jit": "off",
         "enable_seqscan": "off",  # a plan is kept, and often made while a table is still small
     }
-    return Connections(address, size=size, settings=settings, timeout=options.connect_timeout, observe=options.observe)
+    connector = Connector(address, settings, options.connect_timeout)
+    return Pools(connector, statement=options.statement_timeout, observe=options.observe)
 
 
 async def _prepare(connections: Connections, url: str, options: StoreOptions) -> None:
