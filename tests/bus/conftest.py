@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +20,7 @@ from chatsys.bus.notify import NotifyBroker
 from chatsys.bus.peers import BrokerBus, open_broker_bus
 from chatsys.bus.redis import RedisBroker
 from chatsys.store.opening import StoreOptions
+from tests.brokers import Process, nats_server, redis_server
 from tests.conftest import free_port
 
 KEY = b"k" * 32
@@ -133,36 +133,6 @@ class Site:
             if not running.cancelled():
                 running.exception()
             await line.close()
-
-
-class Process:
-    """A broker's process, which can be ended and started again on its port."""
-
-    def __init__(self, command: list[str], ready: str) -> None:
-        self._command = command
-        self._ready = ready
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if self._ready in line:
-                return
-        raise AssertionError(f"{self._command[0]} did not start")
-
-    def stop(self, *, kill: bool = False) -> None:
-        (self.process.kill if kill else self.process.terminate)()
-        self.process.communicate()
-
-
-def redis_server(port: int, folder: Path, *more: str) -> Process:
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *more]
-    return Process(command, "Ready to accept connections")
-
-
-def nats_server(port: int, *more: str) -> Process:
-    return Process(["nats-server", "-a", "127.0.0.1", "-p", str(port), *more], "Server is ready")
 
 
 class Node:

@@ -1,4 +1,4 @@
-"""Several servers on one PostgreSQL, tied by LISTEN/NOTIFY or by a real Redis: one chat, whatever dies (§14.2)."""
+"""Several servers on one PostgreSQL, tied by LISTEN/NOTIFY, by Redis or by NATS: one chat, whatever dies (§14.2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -17,6 +16,7 @@ import psycopg
 import pytest
 import socketio.exceptions
 
+from tests.brokers import nats_server, redis_server
 from tests.conftest import free_port
 
 from .clients import WAIT, Client, fresh, http_client
@@ -24,28 +24,6 @@ from .conftest import Connect, Server, running_server
 
 LEASE = 5
 """Seconds; a busy machine must not make a living server miss it."""
-
-
-class Redis:
-    """A redis-server that can be stopped and started again on the same port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.folder = folder
-        self.start()
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if "Ready to accept connections" in line:
-                return
-        raise AssertionError("redis-server did not start")
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 class Pair:
@@ -56,25 +34,27 @@ class Pair:
         self.break_bus = break_bus
 
 
-@pytest.fixture(params=["postgresql", "redis"])
+@pytest.fixture(params=["postgresql", "redis", "nats"])
 def pair(request: pytest.FixtureRequest, postgres_url: str, tmp_path: Path) -> Iterator[Pair]:
     settings = {"CHATSYS_LEASE": str(LEASE), "JWT_SECRET": "s" * 40}
     with ExitStack() as stack:
-        if request.param == "redis":
-            redis = Redis(tmp_path)
-            stack.callback(redis.stop)
-            settings["REDIS_URL"] = f"redis://127.0.0.1:{redis.port}/0"
+        if request.param != "postgresql":
+            port = free_port()
+            broker = redis_server(port, tmp_path) if request.param == "redis" else nats_server(port)
+            stack.callback(broker.stop)
+            name = "REDIS_URL" if request.param == "redis" else "CHATSYS_BUS_URL"
+            settings[name] = f"{request.param}://127.0.0.1:{port}"
 
             def break_bus() -> None:
-                redis.stop()
-                redis.start()
+                broker.stop(kill=True)
+                broker.start()
         else:
 
             def break_bus() -> None:
                 with psycopg.connect(postgres_url, autocommit=True) as admin:
                     ended = admin.execute(
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                        "AND query ILIKE 'LISTEN%' AND pid <> pg_backend_pid()"
+                        "AND query ~ '^LISTEN|pg_notify' AND pid <> pg_backend_pid()"
                     ).fetchall()
                     assert len(ended) == 2
 

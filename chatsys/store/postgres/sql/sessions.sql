@@ -54,22 +54,22 @@ LEFT JOIN rooms sr ON sr.room_id = s.room_id
 LEFT JOIN users u ON u.user_id = CASE WHEN s.session_id IS NULL THEN v.user_id ELSE s.user_id END;
 
 -- name: close_sessions
--- End these sessions, each at its own time, in order of joining; and the servers that have the rooms. Rooms are locked
--- against those that join from other servers, before the users, as every statement does.
+-- End these sessions, each at its own time, in order of joining; and the servers that had the rooms before, for a session
+-- may be another server's. Rooms are locked against those that join from other servers, before the users, as every
+-- statement does.
 WITH locked AS MATERIALIZED (
     SELECT r.room_id, r.room_name FROM rooms r
     WHERE r.room_id IN (SELECT s.room_id FROM active_sessions s WHERE s.session_id = ANY ($1::uuid[]))
       AND (SELECT count(*) > 1 FROM chat_servers)
     ORDER BY r.room_id FOR KEY SHARE
+), told AS MATERIALIZED (
+    SELECT h.room_id, h.servers FROM servers_of(ARRAY(SELECT room_id FROM locked)) h
 ), ended AS MATERIALIZED (
-    SELECT e.* FROM end_sessions($1, $2) WITH ORDINALITY AS e WHERE (SELECT count(*) FROM locked) >= 0
+    SELECT e.* FROM end_sessions($1, $2) WITH ORDINALITY AS e WHERE (SELECT count(*) FROM told) >= 0
 )
 SELECT e.session_id::text, e.socket_id, e.room_name, e.connected_at, e.user_id::text, e.guest_id, e.guest_name, e.username,
-       e.display_name, e.avatar, e.online, e.last_seen, e.last, h.servers
-FROM ended e
-LEFT JOIN locked l ON l.room_name = e.room_name
-LEFT JOIN servers_of(ARRAY(SELECT l.room_id FROM locked l WHERE (SELECT count(*) FROM ended) >= 0)) h
-    ON h.room_id = l.room_id
+       e.display_name, e.avatar, e.online, e.last_seen, e.last, t.servers
+FROM ended e LEFT JOIN locked l ON l.room_name = e.room_name LEFT JOIN told t ON t.room_id = l.room_id
 ORDER BY e.ordinality;
 
 -- name: sessions
