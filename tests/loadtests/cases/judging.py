@@ -15,13 +15,13 @@ from locust.env import Environment
 from locust.html import get_html_report
 from locust.stats import StatsCSV, calculate_response_time_percentile, setup_distributed_stats_event_listeners
 
+from chatsys.results.audit import Audit, Row
+from chatsys.results.ledger import Books
 from loadtests import figures, recent, shapes, weights
 from loadtests.arrivals import gap
-from loadtests.audit import Audit, Row
 from loadtests.figures import Figures
 from loadtests.handover import Handover, together
 from loadtests.histogram import SPARSE, Histogram, rounded
-from loadtests.ledger import Books
 from loadtests.personas import PERSONAS, TASK_SCALE, ChatUser
 from loadtests.record import Failure
 from loadtests.refusals import unusable
