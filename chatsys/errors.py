@@ -46,6 +46,7 @@ The tree::
     │   └── EmbeddedFailed       embedded_failed
     ├── SettingsError            bad_setting            name, value, allowed
     └── OperatorError            operator_error         hint
+        ├── BusUnavailable       bus_unavailable
         ├── SnapshotDamaged      snapshot_damaged
         └── LabBusy              lab_busy
 
@@ -361,6 +362,12 @@ class OperatorError(ChatsysError):
     def __init__(self, message: str | None = None, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class BusUnavailable(OperatorError):
+    """The bus between servers can't be used"""
+
+    code = "bus_unavailable"
 
 
 class SnapshotDamaged(OperatorError):

@@ -9,9 +9,9 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from chatsys.bus.contract import Bus, BusUnavailable
+from chatsys.bus.contract import Bus
 from chatsys.bus.notify import NotifyBroker
-from chatsys.errors import StoreError
+from chatsys.errors import BusUnavailable, StoreError
 
 logger = logging.getLogger("chatsys.bus")
 

@@ -12,16 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
-from chatsys.errors import OperatorError
-
 Heard = Callable[[str, bytes], None]
 """Told a channel and a message that came on it. Never blocks, never raises."""
-
-
-class BusUnavailable(OperatorError):
-    """The bus between servers can't be used"""
-
-    code = "bus_unavailable"
 
 
 class Line(ABC):

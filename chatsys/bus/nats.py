@@ -16,7 +16,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from chatsys.bus.contract import Broker, BusUnavailable, Heard, Line
+from chatsys.bus.contract import Broker, Heard, Line
+from chatsys.errors import BusUnavailable
 
 logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it logs with a traceback the bus says in one line
 

@@ -14,8 +14,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from chatsys.bus.contract import Broker, BusUnavailable, Heard, Line
-from chatsys.errors import StoreError, TooManyConnections
+from chatsys.bus.contract import Broker, Heard, Line
+from chatsys.errors import BusUnavailable, StoreError, TooManyConnections
 from chatsys.store.options import StoreOptions
 from chatsys.store.postgres.address import Address
 from chatsys.store.postgres.links import DRIVER_ERRORS, Link, explained

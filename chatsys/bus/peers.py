@@ -15,11 +15,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from chatsys import metrics
-from chatsys.bus.contract import Broker, Bus, BusUnavailable, Line, Receiver
+from chatsys.bus.contract import Broker, Bus, Line, Receiver
 from chatsys.bus.inbox import Inbox
 from chatsys.bus.interest import Interest, channel_of
 from chatsys.bus.messages import Envelope
 from chatsys.bus.outbox import Outbox
+from chatsys.errors import BusUnavailable
 
 logger = logging.getLogger("chatsys.bus")
 

@@ -13,7 +13,8 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio import Connection, ConnectionPool
 
-from chatsys.bus.contract import Broker, BusUnavailable, Heard, Line
+from chatsys.bus.contract import Broker, Heard, Line
+from chatsys.errors import BusUnavailable
 
 _RIGHTS = "Give its user the channels: ACL SETUSER name &chatsys.*, and +publish +subscribe +unsubscribe +ping."
 

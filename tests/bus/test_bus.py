@@ -10,8 +10,8 @@ import pytest
 
 from chatsys import metrics
 from chatsys.bus import interest, outbox
-from chatsys.bus.contract import BusUnavailable
 from chatsys.bus.outbox import EVENT_MOST
+from chatsys.errors import BusUnavailable
 
 from .conftest import LEASE, Node, Site, channel, running, sealed, texts
 
