@@ -16,7 +16,7 @@ from redis.asyncio import Connection, ConnectionPool
 from chatsys.bus.contract import Broker, Heard, Line
 from chatsys.errors import BusUnavailable
 
-_RIGHTS = "Give its user the channels: ACL SETUSER name &chatsys.*, and +publish +subscribe +unsubscribe +ping."
+_RIGHTS = "Give its user the channels: ACL SETUSER name &chatsys.*, and +publish +subscribe +unsubscribe."
 
 
 class RedisBroker(Broker):

@@ -1,0 +1,149 @@
+"""What keeps a server from its bus is said at the start, with what helps."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from chatsys.bus.nats import NatsBroker
+from chatsys.bus.opening import open_bus
+from chatsys.bus.redis import RedisBroker
+from chatsys.errors import BusUnavailable
+from chatsys.store.opening import StoreOptions
+from tests.brokers import nats_server, redis_server
+from tests.conftest import free_port
+
+from .conftest import CONNECT, KEY, PREFIX, Node, running, texts
+
+OPTIONS = StoreOptions(connect_timeout=CONNECT, lease=1.5)
+
+
+def bus(database_url: str, node: Node, workers: int = 1):
+    return open_bus(None, database_url, OPTIONS, key=KEY, server=node.server, receiver=node, workers=workers)
+
+
+@pytest.fixture
+def redis_port(tmp_path: Path) -> Iterator[int]:
+    port = free_port()
+    process = redis_server(port, tmp_path)
+    yield port
+    process.stop(kill=True)
+
+
+def acl(port: int, *rules: str) -> None:
+    """Make the user "chat" of a Redis."""
+    command = ["redis-cli", "-p", str(port), "ACL", "SETUSER", "chat", "reset", "on", ">secret", *rules]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "OK", done.stdout
+
+
+async def test_start_with_a_user_of_redis_that_has_the_rights(redis_port: int) -> None:
+    acl(redis_port, "&chatsys.*", "+publish", "+subscribe", "+unsubscribe")
+    url = f"redis://chat:secret@127.0.0.1:{redis_port}/0?socket_timeout=0.01"
+    async with running(RedisBroker(url, PREFIX)) as one, running(RedisBroker(url, PREFIX)) as two:
+        await one.enter("r")
+        await two.enter("r")
+        one.send("r", "hello", two)
+        await two.until(lambda: texts(two) == ["hello"])
+        assert two.gaps == []
+
+
+@pytest.mark.parametrize(
+    ("password", "rules", "hint"),
+    [
+        ("secret", ["resetchannels", "+@all"], "ACL SETUSER"),
+        ("secret", ["&chatsys.*", "+subscribe"], "ACL SETUSER"),
+        ("wrong", ["&*", "+@all"], "CHATSYS_BUS_URL"),
+    ],
+    ids=["no channels", "may not publish", "wrong password"],
+)
+async def test_start_with_a_user_of_redis_that_lacks_a_right(
+    redis_port: int, password: str, rules: list[str], hint: str
+) -> None:
+    acl(redis_port, *rules)
+    with pytest.raises(BusUnavailable) as caught:
+        async with running(RedisBroker(f"redis://chat:{password}@127.0.0.1:{redis_port}", PREFIX)):
+            pass
+    assert hint in caught.value.hint
+    assert "secret" not in caught.value.message
+
+
+async def test_start_with_user_and_password_of_nats() -> None:
+    port = free_port()
+    process = nats_server(port, "--user", "chat", "--pass", "secret")
+    try:
+        async with running(NatsBroker(f"nats://chat:secret@127.0.0.1:{port}", PREFIX)):
+            pass
+        with pytest.raises(BusUnavailable) as caught:
+            async with running(NatsBroker(f"nats://chat:wrong@127.0.0.1:{port}", PREFIX)):
+                pass
+    finally:
+        process.stop(kill=True)
+    assert "CHATSYS_BUS_URL" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["nats://", "nats://h:x", "tls://h?ca=/no/such/file"])
+async def test_start_with_a_url_of_nats_that_can_not_be_used(url: str) -> None:
+    with pytest.raises(BusUnavailable, match="The URL of NATS"):
+        async with running(NatsBroker(url, PREFIX)):
+            pass
+
+
+async def test_start_where_the_role_has_no_connection_left(postgres_server, postgres_url: str) -> None:
+    role = f"role_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1")
+        try:
+            url = postgres_url.replace("//chatsys@", f"//{role}@")
+            with psycopg.connect(url), pytest.raises(BusUnavailable) as caught:
+                async with bus(url, Node()):
+                    pass
+        finally:
+            admin.execute(f"DROP ROLE {role}")
+    assert "CONNECTION LIMIT" in caught.value.hint
+
+
+async def test_start_of_workers_behind_a_bouncer_is_refused(postgres_url: str) -> None:
+    with pytest.raises(BusUnavailable) as caught:
+        async with bus(f"{postgres_url}&pgbouncer=true", Node(), workers=2):
+            pass
+    assert "CHATSYS_BUS_URL" in caught.value.hint
+
+
+async def test_start_of_one_server_behind_a_bouncer_warns(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    node = Node()
+    async with bus(f"{postgres_url}&pgbouncer=true", node) as alone:
+        assert alone.others("r", ["x"]) == ()
+        assert not alone.deaf
+    assert "CHATSYS_BUS_URL" in caplog.text
+
+
+async def test_start_of_a_second_server_behind_a_bouncer_is_refused(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute(
+            "INSERT INTO chat_servers (server_id, started_at, lease_until) "
+            "VALUES (gen_random_uuid(), now(), now() + interval '1 min')"
+        )
+        async with bus(f"{postgres_url}&pgbouncer=true", Node()):
+            pass  # it was killed: its lease is not renewed
+        node = Node()
+
+        async def renew() -> None:
+            while True:
+                other.execute("UPDATE chat_servers SET lease_until = lease_until + interval '1 s'")
+                await asyncio.sleep(0.1)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            with pytest.raises(BusUnavailable) as caught:
+                async with bus(f"{postgres_url}&pgbouncer=true", node):
+                    pass
+        finally:
+            renewing.cancel()
+    assert "CHATSYS_BUS_URL" in caught.value.hint
