@@ -72,7 +72,8 @@ class _Link:
     def answer(self, data: bytes) -> bytes | None:
         """Hold back the answer that shall be lost until its transaction has ended; then lose it."""
         messages, self._told = _messages(self._told + data)
-        if not self._armed:
+        done = any(kind in {b"C", b"Z"} for kind, _ in messages)
+        if not self._armed or not (done or self._held):  # a statement that is only prepared ends with no state
             return data
         self._held += data
         states = [body for kind, body in messages if kind == b"Z"]

@@ -55,16 +55,17 @@ async def _throw_away(reader: asyncio.StreamReader) -> None:
             pass
 
 
-def _flood(name: str, piece: bytes, *, first: bytes = b"", short: bool = False) -> None:
+def _flood(name: str, piece: bytes, *, first: bytes = b"") -> None:
     """Enter a flood that repeats one piece."""
 
-    @fault(f"flood: {name}", Concern.CLIENT, UNNOTICED, seconds=SECONDS, short=short)
+    @fault(f"flood: {name}", Concern.CLIENT, UNNOTICED, seconds=SECONDS)
     async def inject(hit: Hit) -> None:
+        """As fast as one socket writes."""
         await flood(hit.rng.choice(hit.site.servers), cycle([piece]), first=first)
 
 
 _START = b"\x01\x80\0\0\0\0"
-_flood("empty continuations", _EMPTY * 2_000, first=_START, short=True)
+_flood("empty continuations", _EMPTY * 2_000, first=_START)
 _flood("one-byte continuations", _ONE_BYTE * 2_000, first=_START)
 _flood("WebSocket pings", _PING * 2_000)
 _flood("Engine.IO pongs", text_frame(b"3") * 2_000)

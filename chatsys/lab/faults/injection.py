@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ async def inject(site: Site, fault: Fault, seed: int, load: Load = Load()) -> In
     """Inject ``fault`` once and judge it."""
     rng = random.Random(seed)  # noqa: S311 - draws of an experiment
     addresses = [server.address for server in site.servers]
-    broken = ""
+    broken, machine = "", os.getloadavg()[0]
     traffic = Traffic(addresses, rooms=load.rooms, size=load.size, every=load.every, seed=seed)
     async with traffic:
         begun = clock()
@@ -57,13 +58,14 @@ async def inject(site: Site, fault: Fault, seed: int, load: Load = Load()) -> In
         if not await traffic.finish(DRAIN_MOST) and recovery is not None:
             broken = broken or "not everything was acknowledged and delivered after the fault"
         found = await _judged(site, traffic)
-    others = _others(fault, traffic)
+    others, theirs = _others(fault, traffic), _theirs(site, traffic)
     return Injection(
         seed=seed,
         seconds=healed - hit,
+        load=round(machine, 1),
         messages=len(traffic.history.sendings),
         acknowledged=len(traffic.acknowledged),
-        thrown_out=sum(len(moments) for number, moments in lost.items() if number not in _theirs(site, traffic, fault)),
+        thrown_out=sum(len(moments) for number, moments in lost.items() if number not in theirs),
         recovery=recovery,
         slowest_answer=max(person.slowest_answer for person in traffic.people),
         others_calm_ms=_latencies(traffic, others, begun, hit),
@@ -81,7 +83,7 @@ def _others(fault: Fault, traffic: Traffic) -> set[int]:
     return {person.number for person in traffic.people}
 
 
-def _theirs(site: Site, traffic: Traffic, fault: Fault) -> set[int]:
+def _theirs(site: Site, traffic: Traffic) -> set[int]:
     """Those whose server was ended by the fault itself: they may lose their connection."""
     ended = {server.number for server in site.servers if server.restarts != server.restarts_seen}
     for server in site.servers:

@@ -22,7 +22,7 @@ within {limit:g} s of the end of a fault, nobody may be thrown out of a living s
 client or one room, the others' p99 may be at most {factor:g} times what it was in calm (a p99 under {floor:g} ms counts
 as unmoved).
 
-Run: {created}, profile {profile}, seed {seed}; {machine}.
+Run: {created}, profile {profile}, seed {seed}; {machine}. Before the injections the machine's load was {load}
 """
 
 
@@ -39,6 +39,7 @@ def markdown(result: Result) -> str:
             created=result.created_at,
             profile=result.profile,
             seed=result.seed,
+            load=_load(result),
             machine=f"{environment.get('cpus', '?')} cores, commit `{str(environment.get('commit', '?'))[:12]}`",
         )
     ]
@@ -69,6 +70,15 @@ def markdown(result: Result) -> str:
         ]
         parts.append("## Nonsense\n\n" + _table(columns, lines))
     return "\n".join(parts)
+
+
+def _load(result: Result) -> str:
+    loads = [each.load for kind in result.kinds for each in kind.injections]
+    if not loads:
+        return "not measured."
+    cpus = int(result.environment.get("cpus") or 1)
+    said = f"{np.median(loads):.1f} in the median and {max(loads):.1f} at most."
+    return said if np.median(loads) <= 1.5 * cpus else said + " **Others used it: times say little.**"
 
 
 def fell_short(result: Result) -> bool:

@@ -22,7 +22,7 @@ NOTICE_FLOOR_MS = 10.0
 
 
 class Injection(msgspec.Struct, kw_only=True):
-    """One injection. Times in seconds, latencies of acknowledgements in milliseconds.
+    """One injection. Times in seconds, latencies of acknowledgements in milliseconds, ``load`` the machine's.
 
     ``others_calm_ms`` and ``others_ms`` belong to those whom the fault does not concern, before and during it, and to
     everybody for a fault of the server, the database or the bus. ``recovery`` is None if service did not come back.
@@ -30,6 +30,7 @@ class Injection(msgspec.Struct, kw_only=True):
 
     seed: int
     seconds: float
+    load: float
     messages: int
     acknowledged: int
     thrown_out: int

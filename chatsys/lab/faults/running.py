@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from chatsys.lab.faults import fuzzing, mutations
 from chatsys.lab.faults.fault import Fault
 from chatsys.lab.faults.injection import Load, inject
 from chatsys.lab.faults.record import Injection, Kind, Result, load, save
@@ -53,12 +54,16 @@ async def run(profile: Profile, faults: Sequence[Fault], seed: int, folder: Path
     )
     for bus in sorted({fault.bus for fault in faults}):
         await _on_bus(result, profile, [fault for fault in faults if fault.bus == bus], folder, say)
+    if profile.mutations:
+        await mutations.perform(result, folder, say)
+    if profile.cases:
+        await fuzzing.perform(result, profile.cases, folder, say)
     return result
 
 
 async def _on_bus(result: Result, profile: Profile, faults: Sequence[Fault], folder: Path, say: Say) -> None:
     """All that needs this bus."""
-    todo = [(fault, number) for fault in faults for number in _missing(result, profile, fault)]
+    todo = [(fault, number) for fault in faults for number in missing(result, profile, fault)]
     random.Random(result.seed).shuffle(todo)  # noqa: S311 - a minute in which the machine is slow hits all alike
     for start in range(0, len(todo), PER_SITE):
         async with AsyncExitStack() as stack:
@@ -77,7 +82,7 @@ async def _on_bus(result: Result, profile: Profile, faults: Sequence[Fault], fol
                     site = None
 
 
-def _missing(result: Result, profile: Profile, fault: Fault) -> range:
+def missing(result: Result, profile: Profile, fault: Fault) -> range:
     """The numbers of the injections that the result lacks; what can't run here is noted."""
     kind = result.kind(fault.name)
     if kind is None:
