@@ -11,8 +11,6 @@ from pathlib import Path
 from chatsys.lab.proxy import Filter, Proxy
 from chatsys.lab.servers import free_port
 
-REDIS = "redis"
-
 
 class Redis:
     """A broker on a port of its own, and the proxy through which the servers reach it."""

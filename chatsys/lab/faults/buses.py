@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 
-from chatsys.lab.faults.broker import REDIS, Redis
+from chatsys.lab.faults.broker import Redis
 from chatsys.lab.faults.fault import Concern, Hit, Need, fault
+from chatsys.lab.faults.site import Place
 
 DELIVERED = "Every message reaches every member, at once or after the outage."
 _NEEDS = (Need.REDIS,)
@@ -18,7 +19,7 @@ def _redis(hit: Hit) -> Redis:
     return broker
 
 
-@fault("Redis killed and started again", Concern.BUS, DELIVERED, needs=_NEEDS, bus=REDIS, seconds=2)
+@fault("Redis killed and started again", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS, seconds=2)
 async def killed(hit: Hit) -> None:
     """Away for a second."""
     broker = _redis(hit)
@@ -27,7 +28,7 @@ async def killed(hit: Hit) -> None:
     await broker.start()
 
 
-@fault("Redis hangs for 5 s", Concern.BUS, DELIVERED, needs=_NEEDS, bus=REDIS, seconds=5)
+@fault("Redis hangs for 5 s", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS, seconds=5)
 async def hangs(hit: Hit) -> None:
     """SIGSTOP and SIGCONT."""
     broker = _redis(hit)
@@ -36,20 +37,20 @@ async def hangs(hit: Hit) -> None:
     broker.process.send_signal(signal.SIGCONT)
 
 
-@fault("connections to Redis half open", Concern.BUS, DELIVERED, needs=_NEEDS, bus=REDIS, seconds=8)
+@fault("connections to Redis half open", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS, seconds=8)
 async def half_open(hit: Hit) -> None:
     """What is sent is acknowledged by TCP and goes nowhere; new connections work. A lease and more passes."""
     _redis(hit).proxy.hush()
     await asyncio.sleep(8)
 
 
-@fault("connections to Redis reset", Concern.BUS, DELIVERED, needs=_NEEDS, bus=REDIS)
+@fault("connections to Redis reset", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS)
 async def reset(hit: Hit) -> None:
     """TCP resets, and new connections are taken."""
     _redis(hit).proxy.reset()
 
 
-@fault("Redis sends garbage", Concern.BUS, DELIVERED, needs=_NEEDS, bus=REDIS, seconds=3)
+@fault("Redis sends garbage", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS, seconds=3)
 async def garbage(hit: Hit) -> None:
     """A broken RESP stream, once for each connection."""
     proxy = _redis(hit).proxy

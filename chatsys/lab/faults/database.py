@@ -6,11 +6,14 @@ import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
 import psycopg
 
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, Need, fault
+from chatsys.lab.faults.lost import register
+from chatsys.lab.faults.site import Place
+from chatsys.lab.faults.socket import Socket
 
 _OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 _UNIQUE = "SELECT indexrelid::regclass::text FROM pg_index WHERE indisunique AND indrelid = 'messages'::regclass"
@@ -185,3 +188,31 @@ async def column(hit: Hit) -> None:
     await hit.site.sql("ALTER TABLE messages ADD COLUMN fault_probe int")
     await asyncio.sleep(0.5)
     await hit.site.sql("ALTER TABLE messages DROP COLUMN fault_probe")
+
+
+@fault("disk full for 3 s", Concern.DATABASE, needs=(Need.ROOT,), place=Place.SMALL_DISK, seconds=4)
+async def disk_full(hit: Hit) -> None:
+    """A file takes what is left, and goes; PostgreSQL may have ended itself, and is then started again."""
+    assert hit.site.disk is not None
+    ballast = hit.site.disk / "ballast"
+    with ballast.open("wb") as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * 65_536)
+            file.flush()
+    await asyncio.sleep(3)
+    ballast.unlink()
+    await hit.site.start_database()
+
+
+@fault("an account locked for 5 s", Concern.CLIENT, UNNOTICED, seconds=5)
+async def account_locked(hit: Hit) -> None:
+    """Its owner tries to send meanwhile."""
+    server = hit.rng.choice(hit.site.servers)
+    account = await asyncio.to_thread(register, server.address())
+    socket = await Socket.open(server.address(), lambda _event, _payload: None)
+    await socket.call("join", {"room": f"own {account['user']['userId']}", "token": account["token"]})
+    async with _locked(hit, "SELECT FROM users WHERE user_id::text = %s FOR UPDATE", account["user"]["userId"]):
+        for number in range(10):
+            await socket.emit("send-message", {"message": f"number {number}"})
+        await asyncio.sleep(5)
+    await socket.close()

@@ -7,10 +7,9 @@ import os
 import random
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from chatsys.lab.faults.site import Site
+from chatsys.lab.faults.site import Place, Site, faketime
 from chatsys.lab.faults.traffic import Person, Traffic
 
 
@@ -30,7 +29,6 @@ class Need(enum.StrEnum):
     ROOT = "root"
     IPTABLES = "iptables"
     REDIS = "redis-server"
-    STANDBY = "a standby server"
     LIBFAKETIME = "libfaketime"
 
 
@@ -58,7 +56,7 @@ Inject = Callable[[Hit], Awaitable[None]]
 class Fault(NamedTuple):
     """A fault: ``inject`` begins it, and returns when its cause has ended. ``promise`` is what users are told.
 
-    ``bus`` names the bus of the site that it needs, ``seconds`` is about how long it takes.
+    ``place`` names the kind of site that it needs, ``seconds`` is about how long it takes.
     """
 
     name: str
@@ -66,7 +64,7 @@ class Fault(NamedTuple):
     promise: str
     inject: Inject
     needs: tuple[Need, ...] = ()
-    bus: str = ""
+    place: Place = Place.PLAIN
     seconds: float = 1.0
     short: bool = False
 
@@ -86,14 +84,14 @@ def fault(
     promise: str = STAYS,
     *,
     needs: Sequence[Need] = (),
-    bus: str = "",
+    place: Place = Place.PLAIN,
     seconds: float = 1.0,
     short: bool = False,
 ) -> Callable[[Inject], Inject]:
     """Enter the function below as a fault; ``short``: it is part of the short form."""
 
     def enter(inject: Inject) -> Inject:
-        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), bus, seconds, short)
+        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), place, seconds, short)
         return inject
 
     return enter
@@ -103,7 +101,5 @@ def _there(need: Need) -> bool:
     if need is Need.ROOT:
         return os.geteuid() == 0
     if need is Need.LIBFAKETIME:
-        return any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if need is Need.STANDBY:
-        return bool(list(Path("/usr/lib/postgresql").glob("*/bin/pg_basebackup")))
+        return faketime() is not None
     return shutil.which(need.value, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None

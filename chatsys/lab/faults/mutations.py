@@ -72,7 +72,7 @@ async def _fell_short(mutation: Mutation, seed: int, *, taken: bool) -> list[str
     fault = FAULTS[mutation.fault]
     settings = dict(mutation.settings) | ({VARIABLE: mutation.patch} if mutation.patch else {})
     async with Site(
-        bus=fault.bus, settings=settings if taken else {}, first=(FOLDER,) if taken and mutation.patch else ()
+        place=fault.place, settings=settings if taken else {}, first=(FOLDER,) if taken and mutation.patch else ()
     ) as site:
         injection = await inject(site, fault, seed, Load())
     return shortcomings(Kind(name=fault.name, concerns=fault.concerns, promise=fault.promise, injections=[injection]))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 
+import psutil
+
 from chatsys.errors import OperatorError
-from chatsys.lab.faults.fault import Concern, Hit, fault
+from chatsys.lab.faults.fault import Concern, Hit, Need, fault
+from chatsys.lab.faults.site import Place
 
 
 @fault("server killed and started again", Concern.SERVER, seconds=3, short=True)
@@ -34,6 +37,35 @@ async def rolling_restart(hit: Hit) -> None:
     for server in hit.site.servers:
         await server.stop(signal.SIGTERM, 10)
         await server.start()
+
+
+@fault("a worker killed", Concern.SERVER, place=Place.WORKERS, seconds=2)
+async def worker_killed(hit: Hit) -> None:
+    """SIGKILL to one of two workers; the server starts another."""
+    server = hit.rng.choice(hit.site.servers)
+    workers = psutil.Process(server.process.popen.pid).children()
+    server.restarts += 1
+    hit.rng.choice(workers).kill()
+
+
+@fault("servers' clock an hour forward", Concern.SERVER, needs=(Need.LIBFAKETIME,), place=Place.FAKED_CLOCK, seconds=4)
+async def clock_forward(hit: Hit) -> None:
+    """For four seconds, then back."""
+    await _shifted(hit, "+3600")
+
+
+@fault("servers' clock an hour back", Concern.SERVER, needs=(Need.LIBFAKETIME,), place=Place.FAKED_CLOCK, seconds=4)
+async def clock_back(hit: Hit) -> None:
+    """For four seconds, then forward again."""
+    await _shifted(hit, "-3600")
+
+
+async def _shifted(hit: Hit, offset: str) -> None:
+    hit.site.set_clock(offset)
+    try:
+        await asyncio.sleep(4)
+    finally:
+        hit.site.set_clock("+0")
 
 
 async def _restart(hit: Hit, number: signal.Signals) -> None:

@@ -13,7 +13,7 @@ from chatsys.lab.faults import fuzzing, mutations
 from chatsys.lab.faults.fault import Fault
 from chatsys.lab.faults.injection import Load, inject
 from chatsys.lab.faults.record import Injection, Kind, Result, load, save
-from chatsys.lab.faults.site import Site
+from chatsys.lab.faults.site import Place, Site
 from chatsys.lab.machine import describe
 
 LONG_SECONDS = 15.0
@@ -52,8 +52,8 @@ async def run(profile: Profile, faults: Sequence[Fault], seed: int, folder: Path
         seed=seed,
         environment=describe(None, "private"),
     )
-    for bus in sorted({fault.bus for fault in faults}):
-        await _on_bus(result, profile, [fault for fault in faults if fault.bus == bus], folder, say)
+    for place in Place:
+        await _at(result, profile, [fault for fault in faults if fault.place is place], folder, say)
     if profile.mutations:
         await mutations.perform(result, folder, say)
     if profile.cases:
@@ -61,8 +61,8 @@ async def run(profile: Profile, faults: Sequence[Fault], seed: int, folder: Path
     return result
 
 
-async def _on_bus(result: Result, profile: Profile, faults: Sequence[Fault], folder: Path, say: Say) -> None:
-    """All that needs this bus."""
+async def _at(result: Result, profile: Profile, faults: Sequence[Fault], folder: Path, say: Say) -> None:
+    """All that needs this kind of site."""
     todo = [(fault, number) for fault in faults for number in missing(result, profile, fault)]
     random.Random(result.seed).shuffle(todo)  # noqa: S311 - a minute in which the machine is slow hits all alike
     for start in range(0, len(todo), PER_SITE):
@@ -70,7 +70,7 @@ async def _on_bus(result: Result, profile: Profile, faults: Sequence[Fault], fol
             site: Site | None = None
             for fault, number in todo[start : start + PER_SITE]:
                 if site is None:
-                    site = await stack.enter_async_context(Site(bus=fault.bus))
+                    site = await stack.enter_async_context(Site(place=fault.place))
                 injection = await inject(site, fault, result.seed * 1_000 + number, profile.load)
                 kind = result.kind(fault.name)
                 assert kind is not None

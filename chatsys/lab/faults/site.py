@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import secrets
 import shutil
 import signal
+import subprocess
 import tempfile
 from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
@@ -17,7 +19,7 @@ import psutil
 import psycopg
 
 from chatsys.lab.faults.answers import AnswerProxy
-from chatsys.lab.faults.broker import REDIS, Redis
+from chatsys.lab.faults.broker import Redis
 from chatsys.lab.servers import ServerProcess, chat_server
 from chatsys.resources import database_dir
 from chatsys.store.embedded import embedded_server
@@ -25,6 +27,22 @@ from chatsys.store.embedded import embedded_server
 _TUNING = {"max_connections": "100", "log_min_messages": "panic", "hot_standby": "on"}
 POOL = "12"
 LEASE = "6"
+DISK_MIB = 700
+
+
+class Place(enum.StrEnum):
+    """Kinds of sites: what some faults need."""
+
+    PLAIN = "plain"
+    REDIS = "Redis as the bus"
+    WORKERS = "two workers"
+    FAKED_CLOCK = "a clock that can be put forward"
+    SMALL_DISK = "a small disk"
+
+
+def faketime() -> Path | None:
+    """The library that fakes a clock, where it is installed."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 
 
 class Server:
@@ -80,7 +98,7 @@ class Site:
         self,
         servers: int = 2,
         *,
-        bus: str = "",
+        place: Place = Place.PLAIN,
         settings: dict[str, str] | None = None,
         first: tuple[Path, ...] = (),
     ) -> None:
@@ -88,7 +106,9 @@ class Site:
         self.settings |= settings or {}
         self.first = first
         self.servers: list[Server] = []
-        self.broker = Redis() if bus == REDIS else None
+        self.broker = Redis() if place is Place.REDIS else None
+        self.disk: Path | None = None
+        self._place = place
         self._count = servers
         self._folder = Path(tempfile.mkdtemp(prefix="chatsys-faults-"))
         self._database = ExitStack()
@@ -97,10 +117,13 @@ class Site:
 
     async def __aenter__(self) -> Site:
         try:
+            if self._place is Place.SMALL_DISK:
+                self._mount()
             await self.start_database()
             if self.broker is not None:
                 await self._stack.enter_async_context(self.broker)
                 self.settings["REDIS_URL"] = self.broker.url
+            self._furnish()
             for number in range(self._count):
                 proxy = AnswerProxy(self._socket())
                 await self._stack.enter_async_context(proxy)
@@ -115,9 +138,37 @@ class Site:
     async def __aexit__(self, *_: object) -> None:
         for server in self.servers:
             await server.close()
-        await self._stack.aclose()
         await asyncio.to_thread(self._database.close)
+        await self._stack.aclose()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _furnish(self) -> None:
+        """What the servers of this kind of site are started with."""
+        if self._place is Place.WORKERS:
+            self.settings["CHATSYS_WORKERS"] = "2"
+        elif self._place is Place.FAKED_CLOCK:
+            self.set_clock("+0")
+            self.settings |= {
+                "LD_PRELOAD": str(faketime()),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+
+    def set_clock(self, offset: str) -> None:
+        """Put the servers' clock forward or back: ``+3600``; only where it is faked."""
+        self._clock.write_text(offset + "\n")
+
+    @property
+    def _clock(self) -> Path:
+        return self._folder / "clock"
+
+    def _mount(self) -> None:
+        """A disk of its own for PostgreSQL, small enough to be filled."""
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0755", "tmpfs", str(self._folder)]
+        subprocess.run(mount, check=True)
+        self._stack.callback(subprocess.run, ["umount", "-l", str(self._folder)], check=False)
+        self.disk = self._folder
 
     # -- the database
 
