@@ -154,6 +154,10 @@ def limits(settings: Settings) -> Limits:
         login_window=settings.login_window,
         join_bytes=settings.join_bytes,
         page_bytes=settings.page_bytes,
+        waiting=settings.page_queue,
+        passwords=settings.password_queue,
+        patience=settings.queue_timeout,
+        new_rooms=settings.new_rooms if settings.production else None,
     )
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import secrets
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 from itertools import islice
 
 import msgspec
 
-from chatsys.errors import SnapshotConflict, UserExists, UserNotFound
+from chatsys.errors import SnapshotConflict, TooManyRooms, UserExists, UserNotFound
 from chatsys.model.rules import DEFAULT_ROOMS, SEQ_MAX, fold, is_uuid, milliseconds
 from chatsys.model.snapshot import Batch, MessageRecord, RoomRecord, UserRecord
 from chatsys.model.values import (
     EndedSession,
     Joined,
+    LoginAttempt,
+    Marked,
     Message,
     NewMessage,
     NewSession,
@@ -34,6 +37,12 @@ from chatsys.store.memory.records import Account, ClientKey, RoomLog, StoredMess
 
 BATCH = 1000
 """Records in a batch of a snapshot."""
+
+FAILURES_KEPT = 10_000
+"""Pairs of what was typed and an address whose failed logins are remembered."""
+
+PART_MARKED, PART_LOOKED_AT = 500, 5000
+"""Messages that are marked as read, and looked at, before others have their turn."""
 
 
 class MemoryStore(Store):
@@ -58,6 +67,7 @@ class MemoryStore(Store):
         self._rooms: dict[str, RoomLog] = {}
         self._room_names: list[str] = []  # sorted
         self._epoch = secrets.token_hex(16)
+        self._failures: OrderedDict[tuple[str, str], tuple[datetime, ...]] = OrderedDict()
         now = milliseconds(datetime.now(UTC))
         for name, _ in DEFAULT_ROOMS:
             self._room(name, now)
@@ -126,8 +136,26 @@ class MemoryStore(Store):
         named = {field: value for field, value in msgspec.structs.asdict(changes).items() if value is not None}
         return self._change(user_id, **named)
 
-    async def record_login(self, user_id: str, at: datetime) -> User | None:
+    async def find_login(self, attempt: LoginAttempt) -> tuple[User | None, tuple[datetime, ...]]:
+        """Two look-ups."""
+        found = self._by_name.get(attempt.typed) or self._by_email.get(attempt.typed.lower())
+        return _user(found), tuple(self._failures.get(_pair(attempt), ()))
+
+    async def record_failure(self, attempt: LoginAttempt, at: datetime) -> tuple[datetime, ...]:
+        """The pairs that failed last are remembered."""
+        failures = self._failures.pop(_pair(attempt), ())
+        newest = self._failures[_pair(attempt)] = (*failures, at)[-attempt.limit - 1 :]
+        if len(self._failures) > FAILURES_KEPT:
+            self._failures.popitem(last=False)
+        return newest
+
+    async def record_login(self, user_id: str, at: datetime, attempt: LoginAttempt | None = None) -> User | None:
         """Set ``last_login``."""
+        if attempt is not None:
+            until = attempt.refused_until(self._failures.get(_pair(attempt), ()))
+            if until is not None and until > at:
+                return None
+            self._failures.pop(_pair(attempt), None)
         return self._change(user_id, last_login=at)
 
     async def set_online(self, user_id: str, online: bool, at: datetime) -> User | None:
@@ -173,8 +201,13 @@ class MemoryStore(Store):
 
     async def open_session(self, new: NewSession) -> Joined:
         """Let a participant into a room."""
-        if not new.who.guest and self._change(new.who.user_id, online=True, last_seen=new.at) is None:
+        if not new.who.guest and new.who.user_id not in self._accounts:
             raise UserNotFound
+        made = new.room not in self._rooms
+        if made and not new.may_make_room:
+            raise TooManyRooms
+        if not new.who.guest:
+            self._change(new.who.user_id, online=True, last_seen=new.at)
         room = self._room(new.room, new.at)
         session = self._by_socket.get(new.socket_id)
         if session is None:
@@ -183,7 +216,7 @@ class MemoryStore(Store):
             self._sessions[session.session_id] = self._by_socket[session.socket_id] = session
             self._by_user.setdefault(session.who.user_id, {})[session.session_id] = session
             self._by_server.setdefault(session.server_id, {})[session.session_id] = session
-        return Joined(session=self._view(session), last_seq=room.last_seq, epoch=self._epoch)
+        return Joined(session=self._view(session), last_seq=room.last_seq, epoch=self._epoch, made_room=made)
 
     async def close_session(self, session_id: str, at: datetime) -> EndedSession | None:
         """End one session."""
@@ -247,8 +280,8 @@ class MemoryStore(Store):
         stored = self._readable(room, message_id, reader)
         if stored is None:
             return None
-        self._deliver(stored, reader, at)
-        return stored.receipt(stored.deliveries)
+        new = self._deliver(stored, reader, at)
+        return stored.receipt(stored.deliveries, new=new)
 
     async def mark_read(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
         """Record a read and the delivery."""
@@ -256,21 +289,27 @@ class MemoryStore(Store):
         if stored is None:
             return None
         self._deliver(stored, reader, at)
-        stored.read_by(reader.user_id, at)
-        return stored.receipt(stored.reads)
+        new = stored.read_by(reader.user_id, at)
+        return stored.receipt(stored.reads, new=new)
 
-    async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
+    async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int = 0) -> Marked:
         """Look only at what came after the last time."""
         log = self._rooms.get(room)
         if log is None or not self._known(reader):
-            return []
-        marked = []
-        for stored in log.after(log.read_to.get(reader.user_id, 0)):
+            return Marked(message_ids=(), reached=None)
+        marked: list[str] = []
+        reached = max(after, log.read_to.get(reader.user_id, 0))
+        for stored in islice(log.after(reached), PART_LOOKED_AT):
             if stored.user_id != reader.user_id and stored.read_by(reader.user_id, at):
                 self._deliver(stored, reader, at)
                 marked.append(stored.message_id)
-        log.read_to[reader.user_id] = log.last_seq
-        return marked
+            reached = stored.seq
+            if len(marked) == PART_MARKED:
+                break
+        end = not log.messages or reached >= log.messages[-1].seq
+        if after <= log.read_to.get(reader.user_id, 0):
+            log.read_to[reader.user_id] = log.last_seq if end else reached
+        return Marked(message_ids=tuple(marked), reached=None if end else reached)
 
     # -- moving house
 
@@ -387,9 +426,11 @@ class MemoryStore(Store):
             return None
         return stored
 
-    def _deliver(self, stored: StoredMessage, reader: Participant, at: datetime) -> None:
-        if stored.delivered_to(reader.user_id, at) and not reader.guest:
+    def _deliver(self, stored: StoredMessage, reader: Participant, at: datetime) -> bool:
+        new = stored.delivered_to(reader.user_id, at)
+        if new and not reader.guest:
             self._accounts[reader.user_id].acknowledge(stored)
+        return new
 
     def _end(self, sessions: Iterable[NewSession], at: datetime) -> list[EndedSession]:
         """End sessions together: a participant's are the last if none is left after all of them have ended."""
@@ -411,6 +452,10 @@ class MemoryStore(Store):
         del of_user[session.session_id]
         if not of_user:
             del self._by_user[session.who.user_id]
+
+
+def _pair(attempt: LoginAttempt) -> tuple[str, str]:
+    return attempt.typed.lower(), attempt.address
 
 
 def _user(account: Account | None) -> User | None:

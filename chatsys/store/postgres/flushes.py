@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from chatsys.errors import ChatsysError, StoreUnavailable, UserNotFound
+from chatsys.errors import ChatsysError, StoreUnavailable, TooManyRooms, UserNotFound
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import (
     EndedSession,
     Joined,
+    Marked,
     Message,
     NewMessage,
     NewSession,
@@ -38,6 +39,9 @@ _OVERTAKEN = {
     "message_deliveries_user_id_fkey",
 }
 """Constraints that fail when another server stored or deleted something since the statement's snapshot."""
+
+PART_MARKED, PART_LOOKED_AT = 200, 5000
+"""Messages that one statement marks as read, and looks at: the room is locked while it runs."""
 
 _TRANSIENT = {"40001", "40P01"}  # serialization failure, deadlock
 
@@ -147,14 +151,32 @@ class Flushes:
             sorted({ack.room for ack in batch if ack.read}),
         )
         outcomes: list[Receipt | None] = [None] * len(batch)
-        for places, readers_so_far in found:
-            user_ids = tuple(readers_so_far)
+        for places, before, came in found:
+            user_ids = tuple({*before, *came})
+            new = set(came)
             for place in places:
                 ack = batch[place - 1]
+                who = ack.reader.user_id
                 # The reader's own row may have come from another server after this statement's snapshot.
-                whole = user_ids if ack.reader.user_id in user_ids else (*user_ids, ack.reader.user_id)
-                outcomes[place - 1] = Receipt(message_id=ack.message_id.lower(), user_ids=whole)
+                whole = user_ids if who in user_ids else (*user_ids, who)
+                outcomes[place - 1] = Receipt(message_id=ack.message_id.lower(), user_ids=whole, new=who in new)
+                new.discard(who)
         return outcomes
+
+    async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int) -> Marked:
+        """Mark a part of a room as read."""
+        name = "mark_some_read_by_guest" if reader.guest else "mark_some_read"
+        for repeat in range(REPEATS):
+            try:
+                found = await self._write(name, room, reader.user_id, at, after, PART_MARKED, PART_LOOKED_AT)
+                break
+            except Repeat as error:  # some of it was deleted meanwhile
+                if repeat == REPEATS - 1:
+                    raise error.reason from error
+        if not found:
+            return Marked(message_ids=(), reached=None)
+        ((ids, reached, more),) = found
+        return Marked(message_ids=tuple(ids), reached=reached if more else None)
 
     async def open(self, batch: Sequence[NewSession]) -> Sequence[Joined | BaseException]:
         """Open sessions."""
@@ -215,11 +237,17 @@ class Flushes:
         """
         outcomes = await write(batch)
         lacking = [place for place, outcome in enumerate(outcomes) if outcome is None]
+        for place in lacking:
+            new = batch[place]
+            if isinstance(new, NewSession) and not new.may_make_room:
+                outcomes[place] = TooManyRooms()  # type: ignore[assignment]
+        lacking = [place for place in lacking if outcomes[place] is None]
         if lacking:
             again = [batch[place] for place in lacking]
             wanted = [(new.room, None if new.who.guest else new.who.user_id, new.at) for new in again]
             for place, outcome in zip(lacking, await self._in_new_rooms(wanted, again, write), strict=True):
-                outcomes[place] = outcome
+                made = isinstance(outcome, Joined)
+                outcomes[place] = msgspec.structs.replace(outcome, made_room=True) if made else outcome
         return [outcome if outcome is not None else _room_is_gone() for outcome in outcomes]  # type: ignore[misc]
 
     async def _in_new_rooms(

@@ -13,6 +13,8 @@ from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
     EndedSession,
     Joined,
+    LoginAttempt,
+    Marked,
     Message,
     NewMessage,
     NewSession,
@@ -35,6 +37,7 @@ from chatsys.store.postgres.profiles import Profiles
 from chatsys.store.postgres.writer import Writer
 
 _USUAL_PAGE = 100  # as in sql/messages.sql
+_TYPED_MAX = 255  # characters, as in login_failures
 _WILDCARDS = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
@@ -48,7 +51,7 @@ class PostgresStore(Store):
         self._connections = connections
         self._profiles = Profiles()
         self._leases = Leases(connections, lease)
-        flushes = Flushes(connections, lease)
+        self._flushes = flushes = Flushes(connections, lease)
         self._posts: Writer[NewMessage, Posted] = Writer(
             flushes.post, keys=_client_key, limit=write_queue, observe=observe
         )
@@ -155,9 +158,22 @@ class PostgresStore(Store):
             "update_user", user_id, changes.display_name, changes.avatar, changes.bio, changes.password_hash
         )
 
-    async def record_login(self, user_id: str, at: datetime) -> User | None:
-        """One UPDATE."""
-        return await self._changed("record_login", user_id, at)
+    async def find_login(self, attempt: LoginAttempt) -> tuple[User | None, tuple[datetime, ...]]:
+        """One statement."""
+        ((failures, *row),) = await self._connections.fetch("find_login", attempt.typed, *_pair(attempt))
+        return rows.user(row) if row[0] is not None else None, tuple(failures or ())
+
+    async def record_failure(self, attempt: LoginAttempt, at: datetime) -> tuple[datetime, ...]:
+        """One statement."""
+        ((failures,),) = await self._connections.write(
+            "record_failure", *_pair(attempt), at, attempt.limit + 1, attempt.window
+        )
+        return tuple(failures)
+
+    async def record_login(self, user_id: str, at: datetime, attempt: LoginAttempt | None = None) -> User | None:
+        """One statement."""
+        pair = (None, None, None, None) if attempt is None else (*_pair(attempt), attempt.limit, attempt.window)
+        return await self._changed("record_login", user_id, at, *pair)
 
     async def set_online(self, user_id: str, online: bool, at: datetime) -> User | None:
         """With the next flush of statuses."""
@@ -252,12 +268,11 @@ class PostgresStore(Store):
         """With the next flush of receipts."""
         return await self._acknowledge(room, message_id, reader, at, read=True)
 
-    async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
+    async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int = 0) -> Marked:
         """One statement."""
         if not _storable(room) or not (reader.guest or is_uuid(reader.user_id)):
-            return []
-        name = "mark_all_read_by_guest" if reader.guest else "mark_all_read"
-        return [row[0] for row in await self._connections.write(name, room, reader.user_id, at)]
+            return Marked(message_ids=(), reached=None)
+        return await self._flushes.mark_some_read(room, reader, at, after)
 
     # -- shared
 
@@ -308,6 +323,10 @@ def _storable(text: str) -> bool:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
+
+
+def _pair(attempt: LoginAttempt) -> tuple[str, str]:
+    return attempt.typed.lower()[:_TYPED_MAX], attempt.address[:_TYPED_MAX]
 
 
 def _refuse_malformed(who: Participant) -> None:

@@ -38,8 +38,40 @@ UPDATE users SET
 WHERE user_id = $1
 RETURNING user_id::text, username, email, password, display_name, avatar, bio, status, last_seen, created_at, last_login;
 
+-- name: find_login
+-- $1 as it was typed, which is a username or an email; $2 in lower case, which failures are counted by. One row: the
+-- failures, and the account or NULL.
+SELECT f.failed_at, u.user_id::text, u.username, u.email, u.password, u.display_name, u.avatar, u.bio, u.status,
+       u.last_seen, u.created_at, u.last_login
+FROM (SELECT) one
+LEFT JOIN login_failures f ON f.typed = $2 AND f.address = $3
+LEFT JOIN users u ON u.user_id = coalesce((SELECT user_id FROM users WHERE username = $1),
+                                          (SELECT user_id FROM users WHERE email = $2));
+
+-- name: record_failure
+-- The newest $4 failures are kept. A few rows of others that are older than $5 go.
+WITH old AS (
+    DELETE FROM login_failures WHERE (typed, address) IN (
+        SELECT typed, address FROM login_failures WHERE last_at < $3::timestamptz - $5::interval
+        ORDER BY last_at LIMIT 10 FOR UPDATE SKIP LOCKED
+    ) AND NOT (typed = $1 AND address = $2)
+)
+INSERT INTO login_failures AS f (typed, address, failed_at, last_at) VALUES ($1, $2, ARRAY[$3::timestamptz], $3)
+ON CONFLICT (typed, address) DO UPDATE SET
+    failed_at = (f.failed_at || excluded.failed_at)[greatest(1, cardinality(f.failed_at) + 2 - $4::int):],
+    last_at = excluded.last_at
+RETURNING failed_at;
+
 -- name: record_login
-UPDATE users SET last_login = $2 WHERE user_id = $1
+-- Unless the attempt ($3 and $4) is refused by now, after $5 failures within $6.
+WITH refused AS MATERIALIZED (
+    SELECT FROM login_failures f
+    WHERE f.typed = $3 AND f.address = $4 AND cardinality(f.failed_at) >= $5::int AND f.last_at + $6::interval > $2
+      AND f.last_at - f.failed_at[cardinality(f.failed_at) + 1 - $5::int] < $6::interval
+), forgotten AS (
+    DELETE FROM login_failures WHERE typed = $3 AND address = $4 AND NOT EXISTS (SELECT FROM refused)
+)
+UPDATE users SET last_login = $2 WHERE user_id = $1 AND NOT EXISTS (SELECT FROM refused)
 RETURNING user_id::text, username, email, password, display_name, avatar, bio, status, last_seen, created_at, last_login;
 
 -- name: set_online
