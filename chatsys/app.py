@@ -43,6 +43,9 @@ DRAIN_SECONDS = 4
 ANNOUNCEMENTS = 2
 """Lines that a start announces: the store, then the address."""
 
+BUS_CONNECTIONS = 2
+"""Of DB_POOL_SIZE: one that listens, one that notifies."""
+
 LAG_INTERVAL = 0.5
 """Seconds between two looks at the event loop's lag."""
 
@@ -164,7 +167,7 @@ def limits(settings: Settings) -> Limits:
 def store_options(settings: Settings) -> StoreOptions:
     """How the settings want a PostgreSQL store to behave."""
     return StoreOptions(
-        pool_size=settings.db_pool_size,
+        pool_size=settings.db_pool_size - BUS_CONNECTIONS,
         synchronous_commit=settings.synchronous_commit,
         statement_timeout=settings.statement_timeout,
         connect_timeout=settings.connect_timeout,
