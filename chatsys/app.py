@@ -20,7 +20,7 @@ from typing import Any
 import uvicorn
 
 from chatsys import logs, metrics, web
-from chatsys.chat import operations
+from chatsys.chat import accounts, operations
 from chatsys.chat.bundle import Chat, Limits, open_chat
 from chatsys.chat.bus import Bus
 from chatsys.errors import OperatorError, StoreError
@@ -132,6 +132,7 @@ async def open_server(
             open_link(fanout, bus, chat.server_id, settings.lease),
             _alive(chat, settings.lease / 3),
             _background(_watch_lag()),
+            _background(_finish_deletions(chat)),
         ):
             yield chat
 
@@ -330,6 +331,16 @@ async def _beat(chat: Chat, interval: float) -> None:
             await operations.heartbeat(chat)
         except StoreError as error:
             log.warning("The store did not take the heartbeat (%s); trying again", error.code)
+
+
+async def _finish_deletions(chat: Chat) -> None:
+    """Take up, every minute, what servers that died in the midst of a deletion have left."""
+    while True:
+        try:
+            await accounts.finish_deletions(chat)
+        except StoreError as error:
+            log.warning("Deletions that were begun are not finished yet (%s); trying again", error.code)
+        await asyncio.sleep(accounts.DELETION_AGE.total_seconds())
 
 
 async def _watch_lag() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from chatsys.chat.bundle import Chat, new_id
+from chatsys.chat.bundle import PAUSE, Chat, new_id
 from chatsys.chat.fanout import UserLeft
 from chatsys.errors import (
     Forbidden,
@@ -22,6 +24,9 @@ from chatsys.model import rules
 from chatsys.model.values import LoginAttempt, User, UserChanges
 
 Fields = Mapping[str, Any]
+
+DELETION_AGE = timedelta(seconds=60)
+"""After so long a deletion that is not at its end is taken up by any server."""
 
 
 def claims_of(chat: Chat, token: str | None) -> dict[str, Any]:
@@ -160,11 +165,28 @@ async def delete_account(chat: Chat, token: str | None, user_id: str) -> None:
     """
     if claims_of(chat, token)["userId"] != user_id:
         raise Forbidden
-    ended = await chat.store.delete_user(user_id, chat.clock.now())
+    ended = await chat.store.retire_user(user_id, chat.clock.now())
     if ended is None:
         raise UserNotFound
     for session in ended:
         await chat.fanout.publish(UserLeft(room=session.session.room, ended=session))
+    await purge(chat, user_id)
+
+
+async def purge(chat: Chat, user_id: str) -> None:
+    """Delete what a retired account left, part by part. Between two parts others have as long as the last one took."""
+    more = True
+    while more:
+        started = time.monotonic()
+        more = await chat.store.purge_user(user_id)
+        if more:
+            await asyncio.sleep(min(PAUSE, time.monotonic() - started))
+
+
+async def finish_deletions(chat: Chat) -> None:
+    """Go on with deletions that a server began and did not finish within ``DELETION_AGE``."""
+    for user_id in await chat.store.removed_users(chat.clock.now() - DELETION_AGE):
+        await purge(chat, user_id)
 
 
 async def _own_account(chat: Chat, token: str | None, user_id: str) -> User:

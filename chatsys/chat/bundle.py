@@ -16,6 +16,9 @@ from chatsys.chat.turns import Turns
 from chatsys.model.rules import milliseconds
 from chatsys.store.contract import Store
 
+PAUSE = 0.1
+"""Seconds between two parts of a long work, at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

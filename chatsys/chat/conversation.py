@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from chatsys import metrics
-from chatsys.chat.bundle import Chat, new_id
+from chatsys.chat.bundle import PAUSE, Chat, new_id
 from chatsys.chat.fanout import (
     MessageDelivered,
     MessagePosted,
@@ -32,9 +32,6 @@ from chatsys.model.values import (
     Session,
     User,
 )
-
-PAUSE = 0.1
-"""Seconds between two parts of a long work, at most."""
 
 
 async def identify(chat: Chat, *, token: object, username: object, user_id: object, socket_id: str) -> Participant:

@@ -120,12 +120,31 @@ class Store(ABC):
         """Set status and ``last_seen``; the account after it, or None if there is none."""
 
     @abstractmethod
-    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """Delete the account, its messages, its receipts and its sessions everywhere.
+    async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """Begin to delete an account: its sessions end, nobody sees it any more, its name and email are free.
 
-        The ended sessions in order of joining; None if there is no such account. Sequence numbers of other
-        messages stay, and those of deleted ones are not given out again.
+        The ended sessions in order of joining; None if there is no such account. For one that was retired before,
+        nothing is left to end.
         """
+
+    @abstractmethod
+    async def purge_user(self, user_id: str) -> bool:
+        """Delete a part of what a retired account left: its messages, then its receipts, at last the account itself.
+
+        True while there may be more. Sequence numbers of other messages stay, and those of deleted ones are not given
+        out again.
+        """
+
+    @abstractmethod
+    async def removed_users(self, before: datetime) -> list[str]:
+        """Some of the accounts that were retired before this moment and are not deleted yet, the oldest first."""
+
+    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """:meth:`retire_user`, then :meth:`purge_user` to the end."""
+        ended = await self.retire_user(user_id, at)
+        while ended is not None and await self.purge_user(user_id):
+            pass
+        return ended
 
     # -- rooms
 

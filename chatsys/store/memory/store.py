@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
@@ -41,6 +42,9 @@ BATCH = 1000
 FAILURES_KEPT = 10_000
 """Pairs of what was typed and an address whose failed logins are remembered."""
 
+PURGED = 5000
+"""Receipts that are deleted at once."""
+
 PART_MARKED, PART_LOOKED_AT = 500, 5000
 """Messages that are marked as read, and looked at, before others have their turn."""
 
@@ -67,6 +71,8 @@ class MemoryStore(Store):
         self._rooms: dict[str, RoomLog] = {}
         self._room_names: list[str] = []  # sorted
         self._epoch = secrets.token_hex(16)
+        self._removed: dict[str, Account] = {}
+        self._removed_at: dict[str, datetime] = {}
         self._failures: OrderedDict[tuple[str, str], tuple[datetime, ...]] = OrderedDict()
         now = milliseconds(datetime.now(UTC))
         for name, _ in DEFAULT_ROOMS:
@@ -162,25 +168,47 @@ class MemoryStore(Store):
         """Set status and ``last_seen``."""
         return self._change(user_id, online=online, last_seen=at)
 
-    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """Visit the rooms where the user left something, and there only what the user left."""
+    async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """Take the account out of every index; what it left keeps its profile until it goes."""
         account = self._accounts.get(user_id.lower())
         if account is None:
-            return None
+            return [] if user_id.lower() in self._removed else None
         user = account.user
         ended = self._end(self._by_user.get(user.user_id, {}).values(), at)
-        for room, seqs in account.receipts.items():
-            room.read_to.pop(user.user_id, None)
-            for stored in filter(None, map(room.find, seqs)):
-                stored.forget_reader(user.user_id)
-        for room in account.posted:
-            for stored in room.remove_sender(user.user_id):
-                del self._messages[stored.message_id]
-                self._by_client_id.pop(stored.client_key, None)
         del self._accounts[user.user_id], self._by_name[user.username], self._by_email[user.email.lower()]
         del self._names[bisect_left(self._names, user.username)]
         del self._ages[bisect_left(self._ages, (user.created_at, user.user_id))]
+        self._removed[user.user_id] = account
+        self._removed_at[user.user_id] = at
         return ended
+
+    async def purge_user(self, user_id: str) -> bool:
+        """What the user wrote in one room, or some receipts; others have their turn after each."""
+        account = self._removed.get(user_id.lower())
+        if account is None:
+            return False
+        await asyncio.sleep(0)
+        user_id = account.user.user_id
+        if account.posted:
+            room = account.posted.pop()
+            for stored in room.remove_sender(user_id):
+                del self._messages[stored.message_id]
+                self._by_client_id.pop(stored.client_key, None)
+        elif account.receipts:
+            room, seqs = account.receipts.popitem()
+            room.read_to.pop(user_id, None)
+            for stored in filter(None, map(room.find, seqs[-PURGED:])):
+                stored.forget_reader(user_id)
+            if seqs[:-PURGED]:
+                account.receipts[room] = seqs[:-PURGED]
+        else:
+            self._removed.pop(user_id, None)
+            self._removed_at.pop(user_id, None)
+        return user_id in self._removed
+
+    async def removed_users(self, before: datetime) -> list[str]:
+        """In the order of their retirement."""
+        return [user_id for user_id, at in self._removed_at.items() if at < before][:10]
 
     # -- rooms
 
@@ -316,7 +344,7 @@ class MemoryStore(Store):
     async def snapshot(self) -> AsyncGenerator[Batch, None]:
         """Accounts are frozen and each room's messages are listed at the first step; texts are not copied."""
         users = [UserRecord.of(self._accounts[user_id].user) for user_id in sorted(self._accounts)]
-        rooms = [(log.record(), log.messages[:]) for log in map(self._rooms.__getitem__, self._room_names)]
+        rooms = [(log.record(), self._kept(log)) for log in map(self._rooms.__getitem__, self._room_names)]
         readers = {user.user_id for user in users}
         for start in range(0, len(users), BATCH):
             yield users[start : start + BATCH]
@@ -324,6 +352,12 @@ class MemoryStore(Store):
         for _, messages in rooms:
             for start in range(0, len(messages), BATCH):
                 yield [stored.record(readers) for stored in messages[start : start + BATCH]]
+
+    def _kept(self, log: RoomLog) -> list[StoredMessage]:
+        """The room's messages without those of accounts that are being deleted."""
+        if not self._removed:
+            return log.messages[:]
+        return [stored for stored in log.messages if stored.user_id not in self._removed]
 
     async def restore(self, batch: Batch) -> int:
         """Look first whether every record has its place, then put them there."""
@@ -400,7 +434,7 @@ class MemoryStore(Store):
         return who.guest or who.user_id in self._accounts
 
     def _message(self, stored: StoredMessage) -> Message:
-        return stored.view(stored.guest or self._accounts[stored.user_id].user)
+        return stored.view(stored.guest or (self._accounts.get(stored.user_id) or self._removed[stored.user_id]).user)
 
     def _view(self, session: NewSession) -> Session:
         who, online, last_seen = session.who, True, None

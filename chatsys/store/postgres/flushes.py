@@ -44,6 +44,9 @@ _OVERTAKEN = {
 PART_MARKED, PART_LOOKED_AT = 200, 5000
 """Messages that one statement marks as read, and looks at: the room is locked while it runs."""
 
+PURGES = {"purge_messages": 100, "purge_reads": 500, "purge_deliveries": 1000}
+"""The statements that delete what an account left, in order, with the rows that each takes at once."""
+
 _TRANSIENT = {"40001", "40P01"}  # serialization failure, deadlock
 _LOCKED = "55P03"
 
@@ -120,14 +123,13 @@ class Flushes:
             return await self._post(batch)
         before = {row[0]: row[1] for row in found}
         profiles = {row[2]: row[3:] for row in found}
+        if accounts - profiles.keys():
+            return await self._post(batch)
         outcomes: list[Posted | BaseException | None] = []
         for new, number in zip(batch, numbers, strict=True):
             last = before.get(places[new.room])
             profile = None if new.who.guest else profiles.get(new.who.user_id.lower())
-            if profile is None and not new.who.guest:
-                outcomes.append(UserNotFound())  # and the room is not there, or the statement had failed
-            else:
-                outcomes.append(None if last is None else _stored(new, last + number, profile))
+            outcomes.append(None if last is None else _stored(new, last + number, profile))
         return outcomes
 
     async def _post(self, batch: Sequence[NewMessage]) -> list[Posted | BaseException | None]:
@@ -174,17 +176,29 @@ class Flushes:
     async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int) -> Marked:
         """Mark a part of a room as read."""
         name = "mark_some_read_by_guest" if reader.guest else "mark_some_read"
-        for repeat in range(REPEATS):
-            try:
-                found = await self._write(name, room, reader.user_id, at, after, PART_MARKED, PART_LOOKED_AT)
-                break
-            except Repeat as error:  # some of it was deleted meanwhile
-                if repeat == REPEATS - 1:
-                    raise error.reason from error
+        found = await self.repeated(name, room, reader.user_id, at, after, PART_MARKED, PART_LOOKED_AT)
         if not found:
             return Marked(message_ids=(), reached=None)
         ((ids, reached, more),) = found
         return Marked(message_ids=tuple(ids), reached=reached if more else None)
+
+    async def purge(self, user_id: str) -> bool:
+        """Delete a part of what a retired account left; false if there was none any more."""
+        for name, size in PURGES.items():
+            ((count,),) = await self.repeated(name, user_id, size)
+            if count:
+                return True
+        return False
+
+    async def repeated(self, name: str, *arguments: Any) -> list[Any]:
+        """The rows of a statement, done again if it met another server's write halfway."""
+        for repeat in range(REPEATS):
+            try:
+                return await self._write(name, *arguments)
+            except Repeat as error:
+                if repeat == REPEATS - 1:
+                    raise error.reason from error
+        raise AssertionError
 
     async def open(self, batch: Sequence[NewSession]) -> Sequence[Joined | BaseException]:
         """Open sessions."""

@@ -201,18 +201,34 @@ class PostgresStore(Store):
             return None
         return await self._presence.write(Presence(user_id=user_id, online=online, at=at))
 
-    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """One transaction: rooms are locked first, as every statement does, then the user, then all of it goes."""
+    async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """One transaction: the user is locked, then its sessions end."""
         if not is_uuid(user_id):
             return None
         async with self._connections.transaction(DELETION_SECONDS) as execute:
-            await execute("lock_rooms_of_user", user_id)
-            if not await execute("lock_user", user_id):
+            found = await execute("lock_user", user_id)
+            if not found:
                 return None
             ids = [row[0] for row in await execute("sessions_of_user", user_id)]
             ended = await execute("close_sessions", ids, [at] * len(ids))
-            await execute("delete_user", user_id)
+            if not found[0][0]:
+                await execute("retire_user", user_id, at)
         return [rows.ended(row, at) for row in ended]
+
+    async def purge_user(self, user_id: str) -> bool:
+        """One part; after the last one, what was under way when the account was retired goes with it by cascade."""
+        if not is_uuid(user_id):
+            return False
+        if await self._marks.purge(user_id):
+            return True
+        async with self._connections.transaction(DELETION_SECONDS) as execute:
+            await execute("lock_rooms_of_user", user_id)
+            await execute("delete_user", user_id)
+        return False
+
+    async def removed_users(self, before: datetime) -> list[str]:
+        """One statement, along an index that is nearly always empty."""
+        return [row[0] for row in await self._connections.fetch("removed_users", before)]
 
     # -- rooms
 

@@ -14,7 +14,7 @@ WITH given AS (
     JOIN rooms r ON r.room_id = m.room_id AND r.room_name = g.room_name
     CROSS JOIN (SELECT count(*) FROM locked) AS waited
     WHERE coalesce(m.user_id::text, m.guest_id) <> coalesce(g.user_id::text, g.guest_id)
-      AND (g.user_id IS NULL OR EXISTS (SELECT FROM users u WHERE u.user_id = g.user_id))
+      AND (g.user_id IS NULL OR EXISTS (SELECT FROM users u WHERE u.user_id = g.user_id AND u.removed_at IS NULL))
 ), delivered AS (
     INSERT INTO message_deliveries (message_id, user_id, guest_id, delivered_at, is_read)
     SELECT t.message_id, t.user_id, t.guest_id, min(t.at), bool_or(t.is_read) FROM target t
@@ -49,7 +49,7 @@ FROM (SELECT t.message_id, t.is_read, array_agg(t.place) AS places FROM target t
 -- unread. One row: the newly marked, the number that was reached, and whether there are more after it.
 WITH room AS MATERIALIZED (
     SELECT r.room_id, r.last_seq, greatest($4::bigint, rm.read_to) AS start
-    FROM rooms r JOIN users u ON u.user_id = $2
+    FROM rooms r JOIN users u ON u.user_id = $2 AND u.removed_at IS NULL
     LEFT JOIN room_members rm ON rm.room_id = r.room_id AND rm.user_id = $2
     WHERE r.room_name = $1
 ), part AS MATERIALIZED (
