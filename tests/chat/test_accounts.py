@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from chatsys.chat import accounts
+from chatsys.chat import accounts, conversation
 from chatsys.chat.fanout import UserLeft
 from chatsys.errors import (
     Forbidden,
     InvalidCredentials,
     InvalidInput,
+    StoreUnavailable,
     TokenInvalid,
     TokenMissing,
     TooManyAttempts,
@@ -342,3 +344,26 @@ async def test_searching_finds_users_literally_and_null_characters_find_nobody(c
     assert [user.username for user in await accounts.search(chat, "0%")] == ["ann"]
     assert await accounts.search(chat, "a\0") == []
     assert await accounts.search(chat, "\ud800") == []
+
+
+async def test_a_deletion_whose_server_died_is_finished_by_another(chat, people, monkeypatch):
+    user, token = await people.register("ann")
+    session = await people.seat("tea", token=token)
+    await conversation.send(chat, session, "hello")
+    with monkeypatch.context() as broken:
+
+        async def die(*_: object) -> bool:
+            raise StoreUnavailable
+
+        broken.setattr(chat.store, "purge_user", die)
+        with pytest.raises(StoreUnavailable):
+            await accounts.delete_account(chat, token, user.user_id)
+    with pytest.raises(UserNotFound):
+        await accounts.profile(chat, user.user_id)
+    await accounts.finish_deletions(chat)
+    assert len(await chat.store.history("tea", 10)) == 1  # it may still be under way elsewhere
+    monkeypatch.setattr(accounts, "DELETION_AGE", timedelta(seconds=-60))
+    await accounts.finish_deletions(chat)
+    assert await chat.store.history("tea", 10) == []
+    with pytest.raises(UserNotFound):
+        await accounts.delete_account(chat, token, user.user_id)
