@@ -12,7 +12,8 @@ WITH given AS (
     WHERE r.room_name = ANY ($3::text[]) AND (SELECT count(*) > 1 FROM chat_servers)
     ORDER BY r.room_id FOR UPDATE
 ), account AS MATERIALIZED (
-    SELECT u.user_id FROM users u WHERE u.user_id = ANY ($4::uuid[]) AND (SELECT count(*) FROM locked) >= 0
+    SELECT u.user_id FROM users u
+    WHERE u.user_id = ANY ($4::uuid[]) AND u.removed_at IS NULL AND (SELECT count(*) FROM locked) >= 0
     ORDER BY u.user_id FOR NO KEY UPDATE
 ), valid AS MATERIALIZED (
     SELECT g.*, r.room_id, coalesce(l.last_seq, r.last_seq) AS last_seq
