@@ -226,10 +226,11 @@ class PostgresStore(Store):
         return await self._presence.write(Presence(user_id=user_id, online=online, at=at))
 
     async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """One transaction: the user is locked, then its sessions end."""
+        """One transaction: its rooms are locked, then the user, then its sessions end."""
         if not is_uuid(user_id):
             return None
         async with self._connections.transaction(DELETION_SECONDS) as execute:
+            await execute("lock_rooms_of_sessions", user_id)
             found = await execute("lock_user", user_id)
             if not found:
                 return None
