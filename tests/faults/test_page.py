@@ -79,6 +79,15 @@ def test_what_fell_short_comes_first_and_what_did_not_run_was_not_kept() -> None
     assert not page.fell_short(result(kind("away", not_run="needs root")))
 
 
+def test_nonsense_that_was_not_withstood_is_said() -> None:
+    made = result()
+    made.fuzzing = [record.Fuzzed(kind="HTTP", cases=9, errors=0, tracebacks=0, growth_mib=1.0, sentinel_ms=20.0)]
+    assert not page.fell_short(made)
+    made.fuzzing[0].tracebacks = 1
+    assert page.fell_short(made)
+    assert "**fell short**" in page.markdown(made)
+
+
 def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
     (first,) = catalogue.chosen("all connections to the database reset")
     profile = running.PROFILES["quick"]

@@ -7,10 +7,23 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from chatsys.lab.faults.record import ANSWER_LIMIT, NOTICE_FACTOR, NOTICE_FLOOR_MS, RECOVERY_LIMIT, Kind, Result, p99
+from chatsys.lab.faults.record import (
+    ANSWER_LIMIT,
+    NOTICE_FACTOR,
+    NOTICE_FLOOR_MS,
+    RECOVERY_LIMIT,
+    Fuzzed,
+    Kind,
+    Result,
+    p99,
+)
 
 CONTAINED = {"one client", "one room"}
 DATABASE = "the database"
+GROWTH_LIMIT_MIB = 64
+"""Memory that nonsense may leave a server with."""
+SENTINEL_LIMIT_MS = 250
+"""How long a client beside it may wait for an acknowledgement."""
 
 _HEAD = """# Reliability
 
@@ -58,7 +71,7 @@ def markdown(result: Result) -> str:
         head = "## Mechanisms taken away\n\nEach was disabled in the server; the fault must notice.\n\n"
         parts.append(head + _table(("Mechanism", "Fault", "What was noticed"), taken))
     if result.fuzzing:
-        columns = ("Nonsense", "Cases", "500s", "Tracebacks", "Growth", "Sentinel, slowest")
+        columns = ("Nonsense", "Cases", "500s", "Tracebacks", "Growth", "Sentinel, slowest", "")
         lines = [
             (
                 f.kind,
@@ -85,7 +98,17 @@ def _load(result: Result) -> str:
 
 def fell_short(result: Result) -> bool:
     """Whether anything that was promised was not seen."""
-    return any(shortcomings(kind) for kind in result.kinds) or any(not each.noticed for each in result.mutations)
+    return (
+        any(shortcomings(kind) for kind in result.kinds)
+        or any(not each.noticed for each in result.mutations)
+        or any(not withstood(each) for each in result.fuzzing)
+    )
+
+
+def withstood(fuzzed: Fuzzed) -> bool:
+    """Whether nonsense caused no 500 and no traceback, no more memory than allowed, and no wait for the sentinel."""
+    quiet = not fuzzed.errors and not fuzzed.tracebacks
+    return quiet and fuzzed.growth_mib <= GROWTH_LIMIT_MIB and fuzzed.sentinel_ms <= SENTINEL_LIMIT_MS
 
 
 def shortcomings(kind: Kind) -> list[str]:
