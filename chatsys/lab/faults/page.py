@@ -74,14 +74,15 @@ def markdown(result: Result) -> str:
         columns = ("Nonsense", "Cases", "500s", "Tracebacks", "Growth", "Sentinel, slowest", "")
         lines = [
             (
-                f.kind,
-                f"{f.cases:,}",
-                str(f.errors),
-                str(f.tracebacks),
-                f"{f.growth_mib:.0f} MiB",
-                f"{f.sentinel_ms:.0f} ms",
+                each.kind,
+                f"{each.cases:,}",
+                str(each.errors),
+                str(each.tracebacks),
+                f"{each.growth_mib:.0f} MiB",
+                f"{each.sentinel_ms:.0f} ms",
+                "withstood" if withstood(each) else "**fell short**",
             )
-            for f in result.fuzzing
+            for each in result.fuzzing
         ]
         parts.append("## Nonsense\n\n" + _table(columns, lines))
     return "\n".join(parts)
