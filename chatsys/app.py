@@ -30,7 +30,7 @@ from chatsys.realtime.link import open_link
 from chatsys.realtime.opening import Realtime, RealtimeOptions, open_realtime
 from chatsys.realtime.redis_bus import open_redis_bus
 from chatsys.settings import Settings, token_secret
-from chatsys.store.contract import Store
+from chatsys.store.contract import HEARTBEATS, Store
 from chatsys.store.keeping import Keeper
 from chatsys.store.opening import StoreOptions, open_bus, open_store
 from chatsys.web.protocol import HttpProtocol
@@ -42,6 +42,9 @@ DRAIN_SECONDS = 4
 
 ANNOUNCEMENTS = 2
 """Lines that a start announces: the store, then the address."""
+
+RETRY_HEARTBEAT = 1.0
+"""Seconds until a heartbeat that failed is tried again."""
 
 LAG_INTERVAL = 0.5
 """Seconds between two looks at the event loop's lag."""
@@ -126,7 +129,7 @@ async def open_server(
         announce(_connected(await operations.ping(chat), settings))
         async with (
             open_link(fanout, bus, chat.server_id, settings.lease),
-            _alive(chat, settings.lease / 3),
+            _alive(chat, settings.lease / HEARTBEATS),
             _background(_watch_lag()),
         ):
             yield chat
@@ -306,12 +309,19 @@ async def _alive(chat: Chat, interval: float) -> AsyncIterator[None]:
 
 
 async def _beat(chat: Chat, interval: float) -> None:
+    missed = 0
     while True:
-        await asyncio.sleep(interval)
+        await asyncio.sleep(min(interval, RETRY_HEARTBEAT) if missed else interval)
         try:
             await operations.heartbeat(chat)
         except StoreError as error:
-            log.warning("The store did not take the heartbeat (%s); trying again", error.code)
+            if not missed:
+                log.warning("The store did not take the heartbeat (%s); trying again", error.code)
+            missed += 1
+        else:
+            if missed:
+                log.warning("The store takes the heartbeat again, after %d that it did not take", missed)
+            missed = 0
 
 
 async def _watch_lag() -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import uuid_utils
 
 from chatsys.chat.attempts import LoginAttempts
+from chatsys.chat.clock import Clock
+from chatsys.chat.endings import Endings
 from chatsys.chat.fanout import Fanout, NullFanout
 from chatsys.chat.passwords import Passwords
 from chatsys.chat.tokens import Tokens
-from chatsys.model.rules import milliseconds
 from chatsys.store.contract import Store
 
 
@@ -30,14 +31,6 @@ class Limits:
     login_window: float = 900.0
 
 
-class Clock:
-    """The time in UTC, cut to milliseconds."""
-
-    def now(self) -> datetime:
-        """This moment."""
-        return milliseconds(datetime.now(UTC))
-
-
 def new_id() -> str:
     """A new UUID, version 7: increasing within one process."""
     return str(uuid_utils.uuid7())
@@ -51,6 +44,7 @@ class Chat:
     tokens: Tokens
     passwords: Passwords
     attempts: LoginAttempts
+    endings: Endings
     fanout: Fanout = field(default_factory=NullFanout)
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
@@ -68,12 +62,20 @@ async def open_chat(
 ) -> AsyncIterator[Chat]:
     """A chat over an open store. ``secret`` signs the tokens; without a ``fanout`` nobody is told."""
     limits = limits or Limits()
+    fanout = fanout or NullFanout()
+    clock = Clock()
+    endings = Endings(store, fanout, clock)
     with Passwords() as passwords:
-        yield Chat(
-            store=store,
-            tokens=Tokens(secret, token_lifetime),
-            passwords=passwords,
-            attempts=LoginAttempts(limits.login_attempts, limits.login_window),
-            fanout=fanout or NullFanout(),
-            limits=limits,
-        )
+        try:
+            yield Chat(
+                store=store,
+                tokens=Tokens(secret, token_lifetime),
+                passwords=passwords,
+                attempts=LoginAttempts(limits.login_attempts, limits.login_window),
+                endings=endings,
+                fanout=fanout,
+                clock=clock,
+                limits=limits,
+            )
+        finally:
+            await endings.stop()

@@ -14,7 +14,7 @@ from chatsys.chat.fanout import (
     UserJoined,
     UserLeft,
 )
-from chatsys.errors import InvalidInput, JoinRefused, TokenInvalid, UserNotFound
+from chatsys.errors import InvalidInput, JoinRefused, StoreError, TokenInvalid, UserNotFound
 from chatsys.model import rules
 from chatsys.model.values import (
     EndedSession,
@@ -57,8 +57,9 @@ def participant(user: User) -> Participant:
 async def join(chat: Chat, room: str, who: Participant, socket_id: str) -> Joined:
     """Let ``who`` into ``room``; the others are told. The caller has left any other room before.
 
-    Raises JoinRefused if the account is gone by now.
+    Raises JoinRefused if the account is gone by now. A session that the store opened without saying so is closed.
     """
+    await chat.endings.settle(socket_id)
     new = NewSession(
         session_id=new_id(),
         socket_id=socket_id,
@@ -71,14 +72,24 @@ async def join(chat: Chat, room: str, who: Participant, socket_id: str) -> Joine
         joined = await chat.store.open_session(new)
     except UserNotFound as error:
         raise JoinRefused from error
+    except StoreError:
+        chat.endings.unanswered(new)
+        raise
     if joined.session.session_id == new.session_id:
         await chat.fanout.publish(UserJoined(room=room, session=joined.session))
     return joined
 
 
 async def leave(chat: Chat, session: Session) -> EndedSession | None:
-    """End a session and tell those who remain; None (and nobody is told) if it had ended."""
-    ended = await chat.store.close_session(session.session_id, chat.clock.now())
+    """End a session and tell those who remain; None (and nobody is told) if it had ended.
+
+    A session that the store could not close is closed later.
+    """
+    try:
+        ended = await chat.store.close_session(session.session_id, chat.clock.now())
+    except StoreError:
+        chat.endings.end(session, tried=True)
+        raise
     if ended is not None:
         await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
     return ended

@@ -12,6 +12,7 @@ from chatsys.store.options import StoreOptions
 from chatsys.store.postgres.address import Address, read_url
 from chatsys.store.postgres.bus import PostgresBus
 from chatsys.store.postgres.connections import Connections
+from chatsys.store.postgres.leases import Leases
 from chatsys.store.postgres.schema import check_version, expected_version, known_versions
 from chatsys.store.postgres.store import PostgresStore
 
@@ -25,7 +26,11 @@ async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[Postgr
     try:
         await _prepare(connections, url, options)
         store = PostgresStore(
-            connections, lease=options.lease, write_queue=options.write_queue, observe=options.observe
+            connections,
+            Leases(connections, options.lease),
+            lease=options.lease,
+            write_queue=options.write_queue,
+            observe=options.observe,
         )
         try:
             yield store

@@ -44,10 +44,12 @@ class PostgresStore(Store):
     Each kind of write has a queue of its own, so that a burst of receipts does not delay messages.
     """
 
-    def __init__(self, connections: Connections, *, lease: float, write_queue: int, observe: Observe) -> None:
+    def __init__(
+        self, connections: Connections, leases: Leases, *, lease: float, write_queue: int, observe: Observe
+    ) -> None:
         self._connections = connections
         self._profiles = Profiles()
-        self._leases = Leases(connections, lease)
+        self._leases = leases
         flushes = Flushes(connections, lease)
         self._posts: Writer[NewMessage, Posted] = Writer(
             flushes.post, keys=_client_key, limit=write_queue, observe=observe
@@ -83,14 +85,11 @@ class PostgresStore(Store):
 
     async def register_server(self, server_id: str, at: datetime) -> list[EndedSession]:
         """Renew the lease, and end the sessions of dead servers."""
-        dead = await self._leases.renew(server_id)
-        return await self._end_servers(dead, at) if dead else []
+        return await self._leases.renew(server_id, at)
 
     async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
         """End the server's sessions and give its lock back."""
-        ended = await self._end_servers([server_id], at)
-        await self._leases.forget(server_id)
-        return ended
+        return await self._leases.retire(server_id, at)
 
     # -- users
 
@@ -199,6 +198,17 @@ class PostgresStore(Store):
             return None
         return await self._closes.write(Ending(session_id=session_id, at=at))
 
+    async def close_sessions(self, session_ids: Sequence[str], at: datetime) -> list[EndedSession]:
+        """One statement."""
+        ids = [session_id for session_id in session_ids if is_uuid(session_id)]
+        found = await self._connections.write("close_sessions", ids, [at] * len(ids)) if ids else []
+        return [rows.ended(row, at) for row in found]
+
+    async def user_sessions(self, user_id: str) -> list[Session]:
+        """One statement."""
+        found = await self._connections.fetch("user_sessions", user_id) if is_uuid(user_id) else []
+        return [rows.session(row) for row in found]
+
     async def sessions(self, room: str) -> list[Session]:
         """One statement."""
         found = await self._connections.fetch("sessions", room) if _storable(room) else []
@@ -268,13 +278,6 @@ class PostgresStore(Store):
             return None
         found = await self._connections.write(name, user_id, *arguments)
         return rows.user(found[0]) if found else None
-
-    async def _end_servers(self, server_ids: Sequence[str], at: datetime) -> list[EndedSession]:
-        async with self._connections.transaction() as execute:
-            ids = [row[0] for row in await execute("sessions_of_servers", server_ids)]
-            ended = await execute("close_sessions", ids, [at] * len(ids))
-            await execute("forget_servers", server_ids)
-        return [rows.ended(row, at) for row in ended]
 
     # -- moving house
 
