@@ -123,7 +123,11 @@ async def open_server(
             secret=token_secret(settings),
             token_lifetime=settings.jwt_lifetime,
             fanout=fanout,
-            limits=Limits(login_attempts=settings.login_attempts, login_window=settings.login_window),
+            limits=Limits(
+                login_attempts=settings.login_attempts,
+                login_window=settings.login_window,
+                large_room=settings.large_room,
+            ),
         ) as chat,
     ):
         announce(_connected(await operations.ping(chat), settings))

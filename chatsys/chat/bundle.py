@@ -20,13 +20,17 @@ from chatsys.store.contract import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a client may ask for. Counts, and ``login_window`` in seconds."""
+    """What a client may ask for. Counts, and ``login_window`` in seconds.
+
+    A room with more sessions than ``large_room`` is told less of single ones (contract §10.3).
+    """
 
     history: int = 100
     replay: int = 1000
     page: int = 1000
     users: int = 100
     search: int = 50
+    large_room: int = 1000
     login_attempts: int = 10
     login_window: float = 900.0
 

@@ -203,10 +203,12 @@ async def exists(chat: Chat, who: Participant) -> bool:
     return who.guest or await chat.store.user_by_id(who.user_id) is not None
 
 
-async def is_online(chat: Chat, who: Participant) -> bool:
-    """Whether a participant's account is online; a guest, or one whose account is gone, is not."""
-    user = None if who.guest else await chat.store.user_by_id(who.user_id)
-    return user is not None and user.online
+async def standing(chat: Chat, who: Participant) -> tuple[bool, bool]:
+    """Whether a participant may still be in a room, and whether its account is online; a guest is not."""
+    if who.guest:
+        return True, False
+    user = await chat.store.user_by_id(who.user_id)
+    return user is not None, user is not None and user.online
 
 
 async def _account_of(chat: Chat, token: str) -> User | None:

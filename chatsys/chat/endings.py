@@ -1,8 +1,8 @@
 """Sessions that must not stay: those whose sockets have gone, and those of which the store gave no answer.
 
 A join, a leave or a deletion of an account may have been committed although its answer was lost. Each such session is
-kept here by socket and session until the store has said that it is closed. What waits is closed in batches, at once and,
-where the store is away, as soon as it answers.
+kept here by socket and session until the store has said that it is closed. What waits is closed in batches, at once,
+and where the store is away as soon as it answers.
 """
 
 from __future__ import annotations

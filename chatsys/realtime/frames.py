@@ -58,7 +58,7 @@ class Outgoing:
         return packet.Packet(int(text[0]), data=text[1:])
 
 
-def event(name: str, payload: msgspec.Struct | list[Any], seq: int = 0) -> Outgoing:
+def event(name: str, payload: msgspec.Struct | msgspec.Raw | list[Any], seq: int = 0) -> Outgoing:
     """The Socket.IO event ``name`` with its one argument."""
     return Outgoing(b'42["' + name.encode() + b'",' + encode(payload) + b"]", seq)
 

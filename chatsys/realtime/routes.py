@@ -17,7 +17,7 @@ from chatsys.model.values import Participant, Session
 from chatsys.realtime.engine import Connection
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import acknowledgement, event
-from chatsys.realtime.hub import Member
+from chatsys.realtime.member import Member
 from chatsys.realtime.server import ClientEvent
 from chatsys.wire import catalogue, events, inbound, objects
 
@@ -123,7 +123,7 @@ class Routes:
         room = member.session.room
         hub = self._fanout.hub(room)
         try:
-            await hub.tell_list(member)
+            await hub.lists.tell(member)
             if since is None:
                 messages, complete = await conversation.history(self._chat, room), True
             else:

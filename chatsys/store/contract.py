@@ -30,7 +30,6 @@ from chatsys.model.values import (
     UserChanges,
 )
 
-
 HEARTBEATS = 4
 """How often a server calls ``register_server`` within a lease."""
 

@@ -1,4 +1,4 @@
-"""Who is in a room is there, and who is there is in it: whatever becomes of the database and of servers (§3.3, §9.9)."""
+"""Who is in a room is there, whatever becomes of the database and of servers (§3.3, §9.9, §12.1)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ class Proxy(Cable):
         self._writers += [writer, far_writer]
         await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer, answers=True))
 
-    async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
-    ) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
         try:
             while data := await reader.read(65536):
                 if answers and self.swallows:

@@ -21,7 +21,7 @@ class Watch:
         self._liveness = Liveness(LEASE, lambda process: running)
 
     def beat(self, after: float = BEAT, *, renews: bool = False) -> str:
-        """A heartbeat ``after`` seconds; what becomes of the other, which ``renews`` its lease before it or does not."""
+        """A heartbeat ``after`` seconds; what becomes of the other, which ``renews`` its lease first or does not."""
         self.now += after
         self.lease_until += timedelta(seconds=renews)
         self._liveness.renewed(self.now)
