@@ -121,13 +121,10 @@ async def open_server(
         open_chat(
             store,
             secret=token_secret(settings),
+            previous_secret=settings.jwt_previous_secret,
             token_lifetime=settings.jwt_lifetime,
             fanout=fanout,
-            limits=Limits(
-                login_attempts=settings.login_attempts,
-                login_window=settings.login_window,
-                large_room=settings.large_room,
-            ),
+            limits=limits(settings),
         ) as chat,
     ):
         announce(_connected(await operations.ping(chat), settings))
@@ -151,6 +148,17 @@ async def _open_bus(settings: Settings, store: Store) -> AsyncIterator[Bus | Non
     else:
         async with open_bus(settings.database_url, store_options(settings)) as postgres_bus:
             yield postgres_bus
+
+
+def limits(settings: Settings) -> Limits:
+    """What the settings let a client ask for."""
+    return Limits(
+        login_attempts=settings.login_attempts,
+        login_window=settings.login_window,
+        join_bytes=settings.join_bytes,
+        page_bytes=settings.page_bytes,
+        large_room=settings.large_room,
+    )
 
 
 def store_options(settings: Settings) -> StoreOptions:

@@ -170,6 +170,15 @@ class Settings:
         shown="unset",
         hidden=True,
     )
+    jwt_previous_secret: str | None = _setting(
+        "JWT_SECRET_PREVIOUS",
+        None,
+        Kind(_secret, f"at least {SECRET_BYTES} bytes"),
+        "The secret before `JWT_SECRET`: tokens that it signed are still accepted, and none are signed with it. Set it "
+        "for one token lifetime when the secret changes.",
+        shown="unset",
+        hidden=True,
+    )
     jwt_lifetime: timedelta = _setting(
         "JWT_EXPIRES_IN",
         timedelta(days=7),
@@ -233,6 +242,20 @@ class Settings:
         "Sessions in a room above which joins, leaves, statuses and typing are not told one by one, and receipts of "
         "one message are told together.",
         unit="sessions",
+    )
+    join_bytes: int = _setting(
+        "CHATSYS_JOIN_BYTES",
+        2_097_152,
+        _whole(1024, 1_073_741_824),
+        "The history that a join is sent; of more the newest messages come, and at least one.",
+        unit="bytes",
+    )
+    page_bytes: int = _setting(
+        "CHATSYS_PAGE_BYTES",
+        8_388_608,
+        _whole(1024, 1_073_741_824),
+        "A page of `GET /api/rooms/:room/messages`; of more the newest messages come, and at least one.",
+        unit="bytes",
     )
     metrics: bool = _setting("CHATSYS_METRICS", True, _SWITCH, "Serve `/metrics`.", shown="on")
     synchronous_commit: str = _setting(

@@ -11,13 +11,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
 from chatsys.errors import StoreError
 from chatsys.model.values import Session
-from chatsys.realtime.frames import Outgoing, event
+from chatsys.realtime.frames import Outgoing, encoded_event
 from chatsys.realtime.member import Member
 from chatsys.realtime.roster import Roster
 from chatsys.wire import catalogue
@@ -119,7 +117,7 @@ class Lists:
         """The list for one member: the same frame for all whom it lists anyway."""
         json = self._roster.json(member.session.session_id)
         if self._shared is None or self._shared[0] is not json:
-            out = event(catalogue.ROOM_USERS, msgspec.Raw(json))
+            out = encoded_event(catalogue.ROOM_USERS, json)
             if not self._roster.is_listed(member.session.session_id):
                 return out
             self._shared = json, out

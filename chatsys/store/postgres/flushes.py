@@ -174,7 +174,9 @@ class Flushes:
         outcomes: list[Joined | BaseException | None] = [UserNotFound() for _ in batch]
         for row in found:
             opened = row["session_id"] is not None
-            outcomes[row["place"] - 1] = Joined(session=rows.session(row), last_seq=row["last_seq"]) if opened else None
+            outcomes[row["place"] - 1] = (
+                Joined(session=rows.session(row), last_seq=row["last_seq"], epoch=row["epoch"]) if opened else None
+            )
         return outcomes
 
     async def close(self, batch: Sequence[Ending]) -> Sequence[EndedSession | None]:

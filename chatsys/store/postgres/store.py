@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from chatsys.errors import UserNotFound
-from chatsys.model.rules import fold, is_uuid
+from chatsys.model.rules import SEQ_MAX, fold, is_uuid
 from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
     EndedSession,
@@ -80,6 +80,11 @@ class PostgresStore(Store):
         """Ask the server for its version."""
         ((version, database),) = await self._connections.fetch("ping")
         return StoreInfo(kind="postgresql", version=version, host=self._connections.address.host, database=database)
+
+    async def epoch(self) -> str:
+        """One look-up."""
+        ((epoch,),) = await self._connections.fetch("epoch")
+        return str(epoch)
 
     # -- servers
 
@@ -174,9 +179,9 @@ class PostgresStore(Store):
 
     # -- rooms
 
-    async def rooms(self) -> list[Room]:
+    async def rooms(self, limit: int = 1000, after: str = "") -> list[Room]:
         """One statement; each room's newest message is the end of an index."""
-        found = await self._connections.fetch("rooms")
+        found = await self._connections.fetch("rooms", limit, after) if _storable(after) else []
         return [Room(name=name, user_count=count, last_activity=last) for name, count, last in found]
 
     async def room_stats(self, room: str) -> RoomStats:
@@ -214,6 +219,11 @@ class PostgresStore(Store):
         found = await self._connections.fetch("sessions", room) if _storable(room) else []
         return [rows.session(row) for row in found]
 
+    async def newest_sessions(self, room: str, limit: int) -> tuple[list[Session], int]:
+        """One statement."""
+        found = await self._connections.fetch("newest_sessions", room, limit) if _storable(room) else []
+        return [rows.session(row) for row in found], found[0]["all_sessions"] if found else 0
+
     async def activity(self) -> tuple[int, int]:
         """One count over the sessions."""
         ((sessions, rooms),) = await self._connections.fetch("activity")
@@ -226,17 +236,22 @@ class PostgresStore(Store):
         _refuse_malformed(new.who)
         return await self._posts.write(new)
 
-    async def history(self, room: str, limit: int, offset: int = 0) -> list[Message]:
+    async def history(
+        self,
+        room: str,
+        limit: int,
+        offset: int = 0,
+        *,
+        after: int = 0,
+        before: int = SEQ_MAX,
+        max_bytes: int = SEQ_MAX,
+    ) -> list[Message]:
         """One statement; the usual page has one of its own, for which senders' profiles are kept."""
         if not _storable(room):
             return []
-        if offset == 0 and limit == _USUAL_PAGE:
-            return await self._newest_page(room)
-        return rows.messages(await self._connections.fetch("long_history", room, offset, limit))
-
-    async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:
-        """One statement."""
-        found = await self._connections.fetch("messages_since", room, seq, limit) if _storable(room) else []
+        if (limit, offset, after, before) == (_USUAL_PAGE, 0, 0, SEQ_MAX):
+            return await self._newest_page(room, max_bytes)
+        found = await self._connections.fetch("long_history", room, offset, limit, after, before, max_bytes)
         return rows.messages(found)
 
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
@@ -256,13 +271,13 @@ class PostgresStore(Store):
 
     # -- shared
 
-    async def _newest_page(self, room: str) -> list[Message]:
+    async def _newest_page(self, room: str, max_bytes: int) -> list[Message]:
         kept = self._profiles
-        found = await self._connections.fetch("history", room, kept.version)
+        found = await self._connections.fetch("history", room, kept.version, max_bytes)
         if found and found[0][0] == kept.version:
             with suppress(KeyError):  # of a sender who was on no page since a profile changed
                 return rows.messages(found, room, kept)
-            found = await self._connections.fetch("history", room, "")
+            found = await self._connections.fetch("history", room, "", max_bytes)
         self._profiles = self._profiles.joined(found)
         return rows.messages(found, room)
 

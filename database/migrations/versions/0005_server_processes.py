@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatsys.store.postgres.admin import run_script
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 
 def upgrade() -> None:
