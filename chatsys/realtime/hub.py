@@ -19,7 +19,7 @@ from chatsys.realtime.frames import Outgoing, event
 from chatsys.realtime.lists import Lists
 from chatsys.realtime.member import Member
 from chatsys.realtime.receipts import MergedReceipts
-from chatsys.realtime.roster import Roster
+from chatsys.realtime.roster import LISTED, Roster
 from chatsys.realtime.rounds import Lane
 from chatsys.wire import catalogue, events, objects
 
@@ -30,6 +30,9 @@ GAP_WAIT = 0.05
 
 RETRY = 1.0
 """Seconds until what the store could not answer is asked again."""
+
+GONE_AT_ONCE = 25
+"""Sessions that are told to have gone before the event loop does something else."""
 
 GAP_MOST = 10_000
 """Missed messages that are read at once; members of a room that missed more are sent away, to come back by replay."""
@@ -52,7 +55,7 @@ class Hub:
         self._catching: asyncio.Task[None] | None = None
         self._catch_again = False
         self._left_meanwhile: set[str] = set()
-        self.roster = Roster()
+        self.roster = Roster(LISTED)
         self.lists = Lists(room, chat, self.roster, self.members)
         self.receipts = MergedReceipts(self.broadcast)
 
@@ -206,7 +209,7 @@ class Hub:
 
     async def _look_who_is_here(self) -> None:
         """Tell of the joins and leaves that no event has told of."""
-        before = self.roster.ids()
+        before = dict.fromkeys(self.roster.ids())
         self._left_meanwhile.clear()
         try:
             sessions = await conversation.members(self.chat, self.room)
@@ -216,10 +219,12 @@ class Hub:
                 if self.roster.whole and not known:
                     self.joined(session)
             self.lists.read(sessions)
-            for session_id in before - here:
+            for number, session_id in enumerate(session_id for session_id in before if session_id not in here):
                 gone = self.roster.find(session_id)
                 if gone is not None:
                     await self._gone(gone)
+                if not number % GONE_AT_ONCE:
+                    await asyncio.sleep(0)
         except StoreError as error:
             logger.warning("room %r: who is here could not be read: %s", self.room, error)
             asyncio.get_running_loop().call_later(RETRY, self.catch_up)

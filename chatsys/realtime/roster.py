@@ -34,7 +34,7 @@ class Roster:
     store the roster is not ``whole``: it has only noted what events told.
     """
 
-    def __init__(self, listed: int = LISTED) -> None:
+    def __init__(self, listed: int) -> None:
         self.version = 0
         self._listed = listed
         self._sessions: dict[str, Session] | None = None
@@ -56,9 +56,9 @@ class Roster:
         """Whether a list leaves some out."""
         return len(self) > self._listed
 
-    def ids(self) -> set[str]:
-        """The ids of the sessions."""
-        return set(self._sessions or ())
+    def ids(self) -> list[str]:
+        """The ids of the sessions in order of joining."""
+        return list(self._sessions or ())
 
     def find(self, session_id: str) -> Session | None:
         """A session, if it is known."""

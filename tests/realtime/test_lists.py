@@ -9,7 +9,7 @@ import pytest
 
 from chatsys.chat import conversation
 from chatsys.chat.fanout import MessageDelivered, MessageRead, Typing
-from chatsys.realtime import lists, receipts, roster
+from chatsys.realtime import hub, lists, receipts, roster
 from chatsys.realtime.lists import HOLD, HOLD_MOST, hold
 
 from .conftest import Ear, Make, Server, settle
@@ -21,7 +21,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "HOLD", 0.0)
     monkeypatch.setattr(lists, "RATE", 1e9)
     monkeypatch.setattr(receipts, "HOLD", 0.0)
-    monkeypatch.setattr(roster.Roster.__init__, "__defaults__", (5,))
+    monkeypatch.setattr(hub, "LISTED", 5)
 
 
 async def crowd(server: Server, count: int, room: str = "r") -> list[Ear]:

@@ -30,7 +30,7 @@ def listed(roster: Roster, session_id: str = "") -> list[str]:
 
 
 def test_what_events_told_before_the_first_read_is_in_the_roster() -> None:
-    roster = Roster()
+    roster = Roster(1000)
     roster.began(session(3))
     roster.ended(session(1))
     assert not roster.whole
@@ -57,7 +57,7 @@ def test_a_repeated_event_changes_nothing() -> None:
 
 
 def test_profiles_are_those_of_the_last_comparison_and_statuses_those_of_events() -> None:
-    roster = Roster()
+    roster = Roster(1000)
     ann = session(1, guest=False)
     roster.compare([ann, session(2)], 0.0)
     renamed = msgspec.structs.replace(ann, who=msgspec.structs.replace(ann.who, display_name="Ann"))
@@ -97,7 +97,7 @@ def test_an_empty_room_has_an_empty_list() -> None:
 
 
 def test_the_store_is_read_the_less_often_the_longer_the_list() -> None:
-    assert Roster().stale(0.0), "nothing is known yet"
+    assert Roster(1000).stale(0.0), "nothing is known yet"
     assert whole(ALWAYS_READ).stale(0.0), "short enough to be read each time"
     long = whole(ALWAYS_READ + 1000)
     assert not long.stale(999 * READ_AGAIN)

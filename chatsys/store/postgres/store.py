@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -34,6 +35,7 @@ from chatsys.store.postgres.leases import Leases
 from chatsys.store.postgres.profiles import Profiles
 from chatsys.store.postgres.writer import Writer
 
+_AT_ONCE = 500  # rows that become values before the event loop does something else
 _USUAL_PAGE = 100  # as in sql/messages.sql
 _WILDCARDS = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
@@ -217,7 +219,12 @@ class PostgresStore(Store):
     async def sessions(self, room: str) -> list[Session]:
         """One statement."""
         found = await self._connections.fetch("sessions", room) if _storable(room) else []
-        return [rows.session(row) for row in found]
+        sessions: list[Session] = []
+        for start in range(0, len(found), _AT_ONCE):
+            sessions += [rows.session(row) for row in found[start : start + _AT_ONCE]]
+            if len(found) > _AT_ONCE:
+                await asyncio.sleep(0)
+        return sessions
 
     async def newest_sessions(self, room: str, limit: int) -> tuple[list[Session], int]:
         """One statement."""
