@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import threading
@@ -40,11 +41,20 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 4
 """How long requests under way may take once the server stops."""
 
+RETIRE_SECONDS = 1.5
+"""How long the store may take to end the sessions of a server that stops."""
+
+STOP_SECONDS = 9.5
+"""After a first signal to stop; what has not ended by then is left behind."""
+
 ANNOUNCEMENTS = 2
 """Lines that a start announces: the store, then the address."""
 
 RETRY_HEARTBEAT = 1.0
 """Seconds until a heartbeat that failed is tried again."""
+
+BUS_CONNECTIONS = 2
+"""Of DB_POOL_SIZE: one that listens, one that notifies."""
 
 LAG_INTERVAL = 0.5
 """Seconds between two looks at the event loop's lag."""
@@ -70,16 +80,19 @@ def run(settings: Settings, announce: Announce = say, listener: socket.socket | 
     """
     logs.configure(settings.log_format)
     with (
+        _LastResort() as last_resort,
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
         contextlib.suppress(asyncio.CancelledError),
         listener or bound_socket(settings.host, settings.port) as bound,
     ):
-        runner.run(serve(settings, announce, bound))
+        runner.run(serve(settings, announce, bound, last_resort))
 
 
-async def serve(settings: Settings, announce: Announce, listener: socket.socket) -> None:
+async def serve(
+    settings: Settings, announce: Announce, listener: socket.socket, last_resort: _LastResort | None = None
+) -> None:
     """Serve on the settings' store and on ``listener``."""
-    with _stop_signals() as stop:
+    with _stop_signals(last_resort or _LastResort()) as stop:
         fanout = SocketFanout()
         async with (
             open_server(settings, announce, fanout) as chat,
@@ -164,7 +177,7 @@ def limits(settings: Settings) -> Limits:
 def store_options(settings: Settings) -> StoreOptions:
     """How the settings want a PostgreSQL store to behave."""
     return StoreOptions(
-        pool_size=settings.db_pool_size,
+        pool_size=settings.db_pool_size - BUS_CONNECTIONS,
         synchronous_commit=settings.synchronous_commit,
         statement_timeout=settings.statement_timeout,
         connect_timeout=settings.connect_timeout,
@@ -282,20 +295,47 @@ def _uvicorn_config(application: Callable[..., Any], settings: Settings, realtim
 class _Stop:
     """What a signal does: cancels a start under way, later asks the server to stop, at once if asked again."""
 
-    def __init__(self, task: asyncio.Task[None] | None) -> None:
+    def __init__(self, task: asyncio.Task[None] | None, last_resort: _LastResort) -> None:
         self._task = task
+        self._last_resort = last_resort
         self.server: uvicorn.Server | None = None
 
     def __call__(self, number: int) -> None:
+        self._last_resort.arm()
         if self.server is not None:
             self.server.handle_exit(number, None)
         elif self._task is not None:
             self._task.cancel()
 
 
+class _LastResort:
+    """Ends the process if it has not ended in time after :meth:`arm`: whatever hangs then, hangs for good."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def arm(self) -> None:
+        """The time begins; once."""
+        if self._timer is None:
+            self._timer = threading.Timer(STOP_SECONDS, self._leave)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def __enter__(self) -> _LastResort:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _leave(self) -> None:
+        log.error("The server did not stop within %.1f s: it leaves now", STOP_SECONDS)
+        os._exit(0)
+
+
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    stop = _Stop(asyncio.current_task())
+def _stop_signals(last_resort: _LastResort) -> Iterator[_Stop]:
+    stop = _Stop(asyncio.current_task(), last_resort)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
@@ -315,25 +355,24 @@ async def _alive(chat: Chat, interval: float) -> AsyncIterator[None]:
             yield
     finally:
         try:
-            await operations.retire(chat)
-        except StoreError as error:
-            log.warning("The store was away when the server stopped (%s); sessions end with the lease", error.code)
+            async with asyncio.timeout(RETIRE_SECONDS):
+                await operations.retire(chat)
+        except (StoreError, TimeoutError) as error:
+            code = getattr(error, "code", "no answer in time")
+            log.warning("The store was away when the server stopped (%s); sessions end with the lease", code)
 
 
 async def _beat(chat: Chat, interval: float) -> None:
-    missed = 0
+    wait = interval
     while True:
-        await asyncio.sleep(min(interval, RETRY_HEARTBEAT) if missed else interval)
+        await asyncio.sleep(wait)
         try:
             await operations.heartbeat(chat)
         except StoreError as error:
-            if not missed:
-                log.warning("The store did not take the heartbeat (%s); trying again", error.code)
-            missed += 1
+            log.debug("The store did not take the heartbeat (%s); trying again", error.code)
+            wait = min(interval, RETRY_HEARTBEAT)
         else:
-            if missed:
-                log.warning("The store takes the heartbeat again, after %d that it did not take", missed)
-            missed = 0
+            wait = interval
 
 
 async def _watch_lag() -> None:

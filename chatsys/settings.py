@@ -23,6 +23,8 @@ from dotenv import dotenv_values
 from chatsys.errors import OperatorError, SettingsError
 
 SECRET_BYTES = 32
+SMALLEST_DB_POOL = 7
+"""Connections: two for the bus, and the smallest pool of the store."""
 _PREFIX = "CHATSYS_"
 _LIFETIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LIFETIME_MAX = 100 * 365 * 86_400
@@ -146,7 +148,12 @@ class Settings:
         hidden=True,
     )
     db_pool_size: int = _setting(
-        "DB_POOL_SIZE", 20, _whole(2, 1000), "Upper bound on connections to the database.", unit="connections"
+        "DB_POOL_SIZE",
+        20,
+        _whole(SMALLEST_DB_POOL, 1000),
+        "All connections of one server process to the database: two for the bus, one for its lock, and shares for "
+        "sends, for those that wait for a locked room, for housekeeping and for reads.",
+        unit="connections",
     )
     db_ssl: bool = _setting(
         "DB_SSL",
@@ -266,18 +273,19 @@ class Settings:
     )
     statement_timeout: float = _setting(
         "CHATSYS_STATEMENT_TIMEOUT",
-        30.0,
+        3.0,
         _seconds(0.1, 3600),
-        "How long one statement may run in the database.",
-        shown="30",
+        "How long one statement may run in the database; its connection is closed soon after. Commands that work on "
+        "the whole database have limits of their own.",
+        shown="3",
         unit="seconds",
     )
     connect_timeout: float = _setting(
         "CHATSYS_CONNECT_TIMEOUT",
-        10.0,
+        4.0,
         _seconds(0.1, 600),
         "How long connecting to the database may take.",
-        shown="10",
+        shown="4",
         unit="seconds",
     )
     write_queue: int = _setting(

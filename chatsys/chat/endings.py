@@ -103,20 +103,18 @@ class Endings:
             self._task = None
 
     async def _close_all(self) -> None:
-        failed = 0
+        size = BATCH
         while self._waiting or self._deletions:
+            batch = list(islice(self._waiting.values(), size))
             try:
-                await self._close(list(islice(self._waiting.values(), BATCH)))
+                await self._close(batch)
                 await self._look_for_deleted()
+                size = min(2 * size, BATCH)
             except StoreError as error:
-                if not failed:
-                    logger.warning("Sessions that have ended can't be closed (%s); trying again", error.code)
-                failed += 1
+                logger.debug("%d sessions that have ended are closed later (%s)", len(self._waiting), error.code)
+                self._put_last(batch)
+                size = max(size // 2, 1)
                 await asyncio.sleep(RETRY)
-            else:
-                if failed:
-                    logger.warning("Sessions that have ended are closed again; %d more wait", len(self._waiting))
-                failed = 0
 
     async def _close(self, endings: Sequence[_Ending]) -> None:
         """Close sessions, and tell their rooms. One that was closed before without a word has its room looked at."""
@@ -142,6 +140,12 @@ class Endings:
         for room in sorted(rooms):
             await self._fanout.publish(ServerLost(room=room))
             await asyncio.sleep(0)
+
+    def _put_last(self, endings: Iterable[_Ending]) -> None:
+        """Let the others go first: one session whose row somebody else has locked holds up a whole batch."""
+        for each in endings:
+            if self._waiting.pop(each.session_id, None) is not None:
+                self._waiting[each.session_id] = each
 
     def _forget(self, ending: _Ending) -> None:
         if self._waiting.pop(ending.session_id, None) is not None:

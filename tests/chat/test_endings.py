@@ -142,14 +142,14 @@ async def seated(chat: Chat, count: int) -> list[Session]:
     return [(await conversation.join(chat, "tea", guest(f"g{n}"), f"s{n}")).session for n in range(count)]
 
 
-async def test_sessions_whose_sockets_closed_in_an_outage_end_in_batches_and_are_logged_once(
+async def test_sessions_whose_sockets_closed_in_an_outage_end_in_batches(
     chat: Chat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, breaks: Break, fanout: Recorder
 ) -> None:
     monkeypatch.setattr("chatsys.chat.endings.RETRY", 0.0)
-    monkeypatch.setattr("chatsys.chat.endings.BATCH", 25)
+    monkeypatch.setattr("chatsys.chat.endings.BATCH", 24)
     sessions = await seated(chat, 100)
     fanout.take()
-    breaks("close_sessions", answer_lost=False, times=5)
+    breaks("close_sessions", answer_lost=False, times=2)
     whole, calls = chat.store.close_sessions, []
 
     async def counted(session_ids: list[str], at: Any) -> Any:
@@ -162,9 +162,30 @@ async def test_sessions_whose_sockets_closed_in_an_outage_end_in_batches_and_are
             chat.endings.end(session)
         await settled(chat)
     assert await chat.store.activity() == (0, 0)
-    assert calls == [25] * 9
+    assert calls == [24, 12, 6, 12, 24, 24, 24, 10]
     assert len(fanout.take()) == 100
-    assert len(caplog.records) == 2
+    assert caplog.records == []
+
+
+async def test_a_session_that_can_not_be_closed_holds_up_no_other(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, fanout: Recorder
+) -> None:
+    monkeypatch.setattr("chatsys.chat.endings.RETRY", 0.0)
+    sessions = await seated(chat, 50)
+    whole, locked = chat.store.close_sessions, sessions[7].session_id
+
+    async def with_a_lock(session_ids: list[str], at: Any) -> Any:
+        if locked in session_ids:
+            raise StoreUnavailable
+        return await whole(session_ids, at)
+
+    monkeypatch.setattr(chat.store, "close_sessions", with_a_lock)
+    for session in sessions:
+        chat.endings.end(session)
+    async with asyncio.timeout(10):
+        while len(await chat.store.sessions("tea")) > 1:
+            await asyncio.sleep(0)
+    assert [each.session_id for each in await chat.store.sessions("tea")] == [locked]
 
 
 async def test_the_event_loop_goes_on_while_sessions_end(chat: Chat) -> None:

@@ -15,7 +15,8 @@ import psycopg
 import pytest
 
 from chatsys.store.embedded import embedded_server
-from chatsys.store.postgres import leases, opening
+from chatsys.store.postgres import leases
+from chatsys.store.postgres import store as store_module
 
 LEASE = 8.0
 
@@ -61,7 +62,7 @@ class Elsewhere:
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     clock = Elsewhere()
     made = functools.partial(leases.Leases, clock=clock, is_running=lambda process: None)
-    monkeypatch.setattr(opening, "Leases", made)
+    monkeypatch.setattr(store_module, "Leases", made)
     return clock
 
 

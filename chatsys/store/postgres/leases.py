@@ -15,12 +15,14 @@ from chatsys.store.postgres import rows
 from chatsys.store.postgres.connections import DRIVER_ERRORS, Connections, Link
 from chatsys.store.postgres.liveness import Dead, Liveness, Other
 from chatsys.store.postgres.processes import is_running, this_process
-from chatsys.store.postgres.statements import statements
 
 log = logging.getLogger(__name__)
 
 PIECE = 500
 """Sessions that end in one transaction."""
+
+ENDING_SECONDS = 3.0
+"""How long one such transaction may take."""
 
 RETRY = 0.5
 """Seconds until a lock that could not be taken is tried again."""
@@ -105,7 +107,7 @@ class Leases:
         more = True
         while more:
             try:
-                async with self._connections.transaction() as execute:
+                async with self._connections.transaction(ENDING_SECONDS) as execute:
                     servers = [row[0] for row in await execute("claim_dead_servers", gone, silent, leases)]
                     ids = [row[0] for row in await execute("sessions_of_servers", servers, PIECE)] if servers else []
                     found = await execute("close_sessions", ids, [at] * len(ids)) if ids else []
@@ -153,10 +155,9 @@ class Leases:
             await _end_connection(link)
 
     async def _ask(self, link: Link, name: str, *arguments: object) -> object:
-        """The first value that a statement gives. A connection that gives none in time is of no use."""
-        async with asyncio.timeout(self._lease / HEARTBEATS):
-            statement = await link.prepared(statements()[name], bouncer=False)
-            return await statement.fetchval(*arguments)
+        """The first value that a statement gives. A connection that gives none in time is closed."""
+        ((value, *_),) = await self._connections.run(link, name, arguments)
+        return value
 
 
 async def _end_connection(link: Link) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from chatsys.errors import UserNotFound
+from chatsys.errors import PermissionDenied, StoreUnavailable, UserNotFound
 from chatsys.model.rules import SEQ_MAX, fold, is_uuid
 from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
@@ -29,11 +29,17 @@ from chatsys.model.values import (
 )
 from chatsys.store.contract import Store
 from chatsys.store.postgres import rows, snapshot
-from chatsys.store.postgres.connections import Connections, Observe
-from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Presence
+from chatsys.store.postgres.connections import Connections, Pools
+from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Lock, Presence
 from chatsys.store.postgres.leases import Leases
 from chatsys.store.postgres.profiles import Profiles
-from chatsys.store.postgres.writer import Writer
+from chatsys.store.postgres.writer import Locks, Writer
+
+DRAIN_SECONDS = 1.0
+"""How long a store that is closed waits for what is queued, and for its lock to be given back."""
+
+DELETION_SECONDS = 30.0
+"""How long the deletion of an account may take."""
 
 _AT_ONCE = 500  # rows that become values before the event loop does something else
 _USUAL_PAGE = 100  # as in sql/messages.sql
@@ -47,46 +53,72 @@ class PostgresStore(Store):
     """
 
     def __init__(
-        self, connections: Connections, leases: Leases, *, lease: float, write_queue: int, observe: Observe
+        self,
+        pools: Pools,
+        *,
+        sends: Connections,
+        locked: Connections,
+        housekeeping: Connections,
+        reads: Connections,
+        lease: float,
+        write_queue: int,
     ) -> None:
-        self._connections = connections
+        self._pools = pools
+        self._connections = reads
+        self._housekeeping = housekeeping
         self._profiles = Profiles()
-        self._leases = leases
-        flushes = Flushes(connections, lease)
-        self._posts: Writer[NewMessage, Posted] = Writer(
-            flushes.post, keys=_client_key, limit=write_queue, observe=observe
-        )
-        self._acks: Writer[Ack, Receipt | None] = Writer(
-            flushes.acknowledge, keys=_nothing, limit=write_queue, observe=observe
-        )
-        self._opens: Writer[NewSession, Joined] = Writer(
-            flushes.open, keys=_who_and_socket, limit=write_queue, observe=observe
-        )
-        self._closes: Writer[Ending, EndedSession | None] = Writer(
-            flushes.close, keys=_session_id, limit=write_queue, observe=observe
-        )
-        self._presence: Writer[Presence, User | None] = Writer(
-            flushes.set_online, keys=_user_id, limit=write_queue, observe=observe
-        )
+        self._leases = Leases(housekeeping, lease)
+        flushes, house = Flushes(sends, lease), Flushes(housekeeping, lease)
+
+        def writer(of: Flushes, name: str, keys: Callable[[Any], Any], locks: Callable[[Any], Any]) -> Writer[Any, Any]:
+            return Writer(
+                getattr(of, name),
+                keys=keys,
+                limit=write_queue,
+                observe=pools.observe,
+                locks=Locks(locks, of.blocked, Flushes(locked, lease).wait),
+                patience=pools.whole,
+            )
+
+        self._posts: Writer[NewMessage, Posted] = writer(flushes, "post", _client_key, _sender_and_room)
+        self._acks: Writer[Ack, Receipt | None] = writer(flushes, "acknowledge", _nothing, _message_and_reader)
+        self._opens: Writer[NewSession, Joined] = writer(house, "open", _who_and_socket, _sender_and_room)
+        self._closes: Writer[Ending, EndedSession | None] = writer(house, "close", _session_id, _session)
+        self._presence: Writer[Presence, User | None] = writer(house, "set_online", _user_id, _user)
 
     async def _end(self) -> None:
-        """Store what is queued, then close every connection."""
-        for writer in (self._posts, self._acks, self._opens, self._closes, self._presence):
-            await writer.drain()
-        await self._leases.close()
-        await self._connections.close()
+        """Store what is queued, as far as the database takes it in time; then close every connection."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                for writer in (self._posts, self._acks, self._opens, self._closes, self._presence):
+                    await writer.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._leases.close()
+        await self._pools.close()
 
     # -- the store itself
 
     async def ping(self) -> StoreInfo:
         """Ask the server for its version."""
-        ((version, database),) = await self._connections.fetch("ping")
+        ((version, database),) = await self._housekeeping.fetch("ping")
         return StoreInfo(kind="postgresql", version=version, host=self._connections.address.host, database=database)
 
     async def epoch(self) -> str:
         """One look-up."""
         ((epoch,),) = await self._connections.fetch("epoch")
         return str(epoch)
+
+    async def check_writing(self, server_id: str) -> None:
+        """Touch the server's row."""
+        refused = self._pools.outages.failing("post_new_messages", "post_messages", "make_rooms")
+        if refused is not None:
+            raise refused
+        ((touched, allowed),) = await self._housekeeping.write("check_writing", server_id)
+        if not allowed:
+            raise PermissionDenied("The role may not store messages.", hint="GRANT INSERT ON messages TO the role.")
+        if not touched:
+            raise StoreUnavailable("This server is not registered at the moment.", hint="Wait for its next heartbeat.")
 
     # -- servers
 
@@ -170,7 +202,7 @@ class PostgresStore(Store):
         """One transaction: rooms are locked first, as every statement does, then the user, then all of it goes."""
         if not is_uuid(user_id):
             return None
-        async with self._connections.transaction() as execute:
+        async with self._connections.transaction(DELETION_SECONDS) as execute:
             await execute("lock_rooms_of_user", user_id)
             if not await execute("lock_user", user_id):
                 return None
@@ -208,7 +240,7 @@ class PostgresStore(Store):
     async def close_sessions(self, session_ids: Sequence[str], at: datetime) -> list[EndedSession]:
         """One statement."""
         ids = [session_id for session_id in session_ids if is_uuid(session_id)]
-        found = await self._connections.write("close_sessions", ids, [at] * len(ids)) if ids else []
+        found = await self._housekeeping.write("close_sessions", ids, [at] * len(ids)) if ids else []
         return [rows.ended(row, at) for row in found]
 
     async def user_sessions(self, user_id: str) -> list[Session]:
@@ -348,3 +380,26 @@ def _session_id(ending: Ending) -> Sequence[Any]:
 
 def _user_id(presence: Presence) -> Sequence[Any]:
     return (presence.user_id.lower(),)
+
+
+# -- the rows that a write needs
+
+
+def _sender_and_room(new: NewMessage | NewSession) -> Sequence[Lock]:
+    return _user_and_room(new.who, new.room)
+
+
+def _message_and_reader(ack: Ack) -> Sequence[Lock]:
+    return ("message", ack.message_id.lower()), *_user_and_room(ack.reader, ack.room)
+
+
+def _user_and_room(who: Participant, room: str) -> Sequence[Lock]:
+    return (("room", room),) if who.guest else (("user", who.user_id.lower()), ("room", room))
+
+
+def _session(ending: Ending) -> Sequence[Lock]:
+    return (("session", ending.session_id.lower()),)
+
+
+def _user(presence: Presence) -> Sequence[Lock]:
+    return (("user", presence.user_id.lower()),)
