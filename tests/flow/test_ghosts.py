@@ -3,49 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import pytest
+from tests.proxies import proxied, socket_of
 
 from .clients import WAIT, Client, get, http_client, register
 from .conftest import Serve, running_server
-from .test_outage import Cable
 
 LEASE = 1.0
 
 
-class Proxy(Cable):
-    """A cable that can swallow one answer of the database, and the connection with it."""
+class Swallower:
+    """A port before a PostgreSQL that ends a connection instead of giving the answer to what was executed there."""
 
-    swallows = False
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.executed = b""
+        self.swallowed = asyncio.Event()
+        """Set once the answer to ``executed``, a statement's name or COMMIT, has been swallowed."""
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._joined, "127.0.0.1")
+        parts = urlsplit(self._url)
+        port = self._server.sockets[0].getsockname()[1]
+        return f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}?sslmode=disable"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    def swallow(self, executed: bytes) -> None:
+        """Swallow the next answer to this."""
+        self.executed = executed
+        self.swallowed.clear()
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_unix_connection(self._path)
-        self._writers += [writer, far_writer]
-        await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer, answers=True))
+        far_reader, far_writer = await asyncio.open_unix_connection(socket_of(self._url))
+        hit = asyncio.Event()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
-        try:
+        async def ask() -> None:
             while data := await reader.read(65536):
-                if answers and self.swallows:
-                    self.swallows = False
-                    break
+                if self.executed and data[:1] in b"BQ" and self.executed in data:  # Bind or Query, not Parse
+                    self.executed = b""
+                    hit.set()
+                far_writer.write(data)
+
+        async def answer() -> None:
+            while (data := await far_reader.read(65536)) and not hit.is_set():
                 writer.write(data)
-                await writer.drain()
-        except OSError:
-            return
-        finally:
-            writer.close()
+            if hit.is_set():
+                self.swallowed.set()
 
-
-@pytest.fixture
-async def proxy(postgres_url: str) -> AsyncIterator[Proxy]:
-    proxy = Proxy(postgres_url)
-    await proxy.plug()
-    yield proxy
-    await proxy.pull()
+        tasks = [asyncio.create_task(ask()), asyncio.create_task(answer())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        writer.transport.abort()
+        far_writer.transport.abort()
 
 
 async def users(url: str, room: str) -> list[str]:
@@ -59,47 +75,48 @@ async def until_users(url: str, room: str, names: list[str]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_answers_that_are_swallowed_leave_no_ghost(proxy: Proxy, tmp_path: Path, room: str) -> None:
-    server = await asyncio.to_thread((running := running_server(proxy.url, tmp_path, CHATSYS_LEASE="600")).__enter__)
-    try:
-        async with (
-            Client(server.url, ["websocket"]) as watcher,
-            Client(server.url, ["websocket"]) as guest,
-            Client(server.url, ["websocket"]) as member,
-        ):
-            account = await register(server.url)
-            await watcher.join(room, name="Ann")
-            await member.join(room, token=account["token"])
-            proxy.swallows = True
-            assert not (await guest.call("join", {"room": room, "username": "Gus"}))["success"]
-            await until_users(server.url, room, ["Ann", account["user"]["username"]])
-            await guest.join(room, name="Gus")
-            left = len(watcher.all("user-left"))
-            proxy.swallows = True
-            await guest.call("leave-room")
-            await watcher.want("user-left", left + 1)
-            proxy.swallows = True
-            headers = {"Authorization": f"Bearer {account['token']}"}
-            async with http_client(server.url) as http:
-                await http.delete(f"/api/users/{account['user']['userId']}", headers=headers)
-                proxy.swallows = True
-                await http.delete(f"/api/users/{account['user']['userId']}", headers=headers)
-            await watcher.want("user-left", left + 2)
-            await until_users(server.url, room, ["Ann"])
-            async with asyncio.timeout(WAIT):
-                while [user["username"] for user in watcher.all("room-users")[-1]] != ["Ann"]:
-                    await asyncio.sleep(0.02)
-    finally:
-        await asyncio.to_thread(running.__exit__, None, None, None)
+async def test_answers_that_are_swallowed_leave_no_ghost(postgres_url: str, tmp_path: Path, room: str) -> None:
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(proxy := Swallower(postgres_url))
+        running = running_server(url, tmp_path, CHATSYS_LEASE="600")
+        server = await asyncio.to_thread(running.__enter__)
+        stack.push_async_callback(asyncio.to_thread, running.__exit__, None, None, None)
+        watcher, guest, member = [await stack.enter_async_context(Client(server.url, ["websocket"])) for _ in range(3)]
+        account = await register(server.url)
+        name = account["user"]["username"]
+        await watcher.join(room, name="Ann")
+        await member.join(room, token=account["token"])
+        proxy.swallow(b"open_sessions")
+        assert not (await guest.call("join", {"room": room, "username": "Gus"}))["success"]
+        assert proxy.swallowed.is_set()
+        await until_users(server.url, room, ["Ann", name])
+        await guest.join(room, name="Gus")
+        left = len(watcher.all("user-left"))
+        proxy.swallow(b"close_sessions")
+        await guest.call("leave-room")
+        assert proxy.swallowed.is_set()
+        await watcher.want("user-left", left + 1)
+        proxy.swallow(b"COMMIT")
+        headers = {"Authorization": f"Bearer {account['token']}"}
+        async with http_client(server.url) as http:
+            answer = await http.delete(f"/api/users/{account['user']['userId']}", headers=headers)
+        assert answer.status_code == 503
+        assert proxy.swallowed.is_set()
+        await watcher.want("user-left", left + 2)
+        await until_users(server.url, room, ["Ann"])
+        async with asyncio.timeout(WAIT):
+            while [user["username"] for user in watcher.all("room-users")[-1]] != ["Ann"]:
+                await asyncio.sleep(0.02)
 
 
 async def test_a_cut_of_several_leases_disconnects_nobody_and_ends_those_who_left(
-    proxy: Proxy, tmp_path: Path, room: str
+    postgres_url: str, tmp_path: Path, room: str
 ) -> None:
     async with AsyncExitStack() as stack:
+        proxy, url = await stack.enter_async_context(proxied(postgres_url))
         servers = []
         for _ in range(2):
-            running = running_server(proxy.url, tmp_path, CHATSYS_LEASE=str(LEASE), JWT_SECRET="s" * 40)
+            running = running_server(url, tmp_path, CHATSYS_LEASE=str(LEASE), JWT_SECRET="s" * 40)
             servers.append(await asyncio.to_thread(running.__enter__))
             stack.push_async_callback(asyncio.to_thread, running.__exit__, None, None, None)
         stay = [await stack.enter_async_context(Client(server.url, ["websocket"])) for server in servers]
@@ -109,10 +126,10 @@ async def test_a_cut_of_several_leases_disconnects_nobody_and_ends_those_who_lef
         for client in go:
             await client.__aenter__()
             await client.join(room)
-        await proxy.pull()
+        proxy.cut()
         await asyncio.gather(*[client.__aexit__(None, None, None) for client in go])
         await asyncio.sleep(3 * LEASE)
-        await proxy.plug()
+        await proxy.listen()
         async with asyncio.timeout(WAIT):
             while not (await stay[0].call("send-message", {"message": "back"}))["success"]:
                 await asyncio.sleep(0.1)
