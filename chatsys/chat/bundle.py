@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import uuid_utils
 
-from chatsys.chat.attempts import LoginAttempts
 from chatsys.chat.clock import Clock
 from chatsys.chat.endings import Endings
 from chatsys.chat.fanout import Fanout, NullFanout
@@ -18,12 +17,16 @@ from chatsys.chat.tokens import Tokens
 from chatsys.chat.turns import Turns
 from chatsys.store.contract import Store
 
+PAUSE = 0.1
+"""Seconds between two parts of a long work, at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a client may ask for. Counts, bytes as sent, and ``login_window`` and ``patience`` in seconds.
 
-    ``reads`` pages are made at once, and ``waiting`` more may wait, each for at most ``patience``. A room with more
+    ``reads`` pages are made at once, and ``waiting`` more may wait (``passwords`` for a processor), each for at most
+    ``patience``. ``new_rooms`` is how many rooms a socket may make in a minute; None is any number. A room with more
     sessions than ``large_room`` is told less of single ones (contract §10.3).
     """
 
@@ -36,12 +39,14 @@ class Limits:
     members: int = 1000
     reads: int = 4
     waiting: int = 200
+    passwords: int = 200
     patience: float = 10.0
     users: int = 100
     search: int = 50
     large_room: int = 1000
     login_attempts: int = 10
     login_window: float = 900.0
+    new_rooms: int | None = None
 
 
 def new_id() -> str:
@@ -56,7 +61,6 @@ class Chat:
     store: Store
     tokens: Tokens
     passwords: Passwords
-    attempts: LoginAttempts
     endings: Endings
     reads: Turns
     fanout: Fanout = field(default_factory=NullFanout)
@@ -83,13 +87,12 @@ async def open_chat(
     fanout = fanout or NullFanout()
     clock = Clock()
     endings = Endings(store, fanout, clock)
-    with Passwords() as passwords:
+    with Passwords(limits.passwords, limits.patience) as passwords:
         try:
             yield Chat(
                 store=store,
                 tokens=Tokens(secret, token_lifetime, previous_secret),
                 passwords=passwords,
-                attempts=LoginAttempts(limits.login_attempts, limits.login_window),
                 endings=endings,
                 reads=Turns(limits.reads, limits.waiting, limits.patience),
                 fanout=fanout,

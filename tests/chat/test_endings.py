@@ -117,7 +117,7 @@ async def test_a_deletion_whose_answer_was_lost_has_its_rooms_looked_at(
     for room in ("tea", "cake"):
         await conversation.join(chat, room, conversation.participant(user), f"in {room}")
     fanout.take()
-    breaks("delete_user")
+    breaks("retire_user")
     with pytest.raises(StoreUnavailable):
         await accounts.delete_account(chat, token, user.user_id)
     await settled(chat)
@@ -130,7 +130,7 @@ async def test_a_deletion_that_the_store_did_not_take_changes_nothing(
     user, token = await people.register("ann")
     joined = await conversation.join(chat, "tea", conversation.participant(user), "socket")
     fanout.take()
-    breaks("delete_user", answer_lost=False)
+    breaks("retire_user", answer_lost=False)
     with pytest.raises(StoreUnavailable):
         await accounts.delete_account(chat, token, user.user_id)
     await settled(chat)
