@@ -97,12 +97,13 @@ def chat_server(
     Raises OperatorError with the server's own words if it does not start.
     """
     program = program or this_program()
-    command = program.command("serve", "--host", "127.0.0.1", "--port", "0", "--database-url", database_url)
-    own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32), **(settings or {})}
+    command = program.command("serve", "--host", "127.0.0.1", "--port", "0")
+    own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32)}
+    own["DATABASE_URL"] = database_url  # not an argument: it may have a password, and the process list shows those
     with (
         tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder,
         Path(folder, "errors").open("w+b") as errors,
-        _child(command, program.environment(**own), folder, errors.fileno(), cpu) as process,
+        _child(command, program.environment(**own, **(settings or {})), folder, errors.fileno(), cpu) as process,
     ):
         workers = int((settings or {}).get("CHATSYS_WORKERS", 1))
         yield ServerProcess(process, _announced(process, Path(errors.name)), workers)

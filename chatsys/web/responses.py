@@ -24,6 +24,7 @@ STATUS: dict[type[errors.ChatsysError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 400,
     errors.TooManyAttempts: 429,
+    errors.Overloaded: 503,
     errors.StoreError: 503,
 }
 """The status of each error and of those below it in the tree; any other is a fault of the server, 500."""
@@ -51,8 +52,11 @@ async def failure(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if isinstance(error, errors.TooManyAttempts):
         return problem(status, error.message, {"Retry-After": str(error.retry_after)})
+    if isinstance(error, errors.Overloaded):
+        return unavailable()
     if isinstance(error, errors.StoreError):
-        log.warning("%s: %s", error.code, error.message)
+        # An outage is logged where it is seen, once; any other error of the store is a fault.
+        log.log(logging.WARNING if type(error) is errors.StoreError else logging.DEBUG, "%s: %s", error.code, error)
         return unavailable()
     if isinstance(error, errors.InvalidInput) and error.errors:
         return problem(status, error.message, errors=error.errors)
@@ -62,7 +66,7 @@ async def failure(request: Request, error: Exception) -> Response:
 
 
 def unavailable() -> Response:
-    """The store is away (contract §14.5)."""
+    """The store is away, or too much work is waiting (contract §1.12 and §14.5)."""
     return problem(503, "Service temporarily unavailable", {"Retry-After": str(RETRY_SECONDS)})
 
 

@@ -107,10 +107,15 @@ class Side:
         """Make the database that each round copies, by this side's own commands, with rows if it can."""
         url = self.database("rows")
         self.copied("rows", None)
-        command = self.program.command("db", "init", "--database-url", url)
+        command = self.program.command("db", "init")
         with tempfile.TemporaryDirectory(prefix="chatsys-side-") as folder:
             done = subprocess.run(
-                command, env=self.program.environment(), cwd=folder, capture_output=True, text=True, check=False
+                command,
+                env=self.program.environment(DATABASE_URL=url),
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
             )
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
