@@ -84,8 +84,7 @@ def compare(request: Request, tell: Tell) -> Comparison:
         url = stack.enter_context(_server(request))
         result.environment = machine.describe(url, without_password(url))
         stack.callback(tidy, url)
-        # each side compiles its modules once, wherever they lie and whatever the environment says of it
-        compiled = {"PYTHONPYCACHEPREFIX": str(folder / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
+        compiled = {"PYTHONDONTWRITEBYTECODE": ""}  # each side compiles its modules once, not in each process
         before = Program(str(earlier.python), str(earlier.tree), compiled)
         path = os.pathsep.join(map(str, filter(None, (request.planted, root))))
         after = Program(sys.executable, path, compiled | request.variables)
