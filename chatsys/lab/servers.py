@@ -45,18 +45,19 @@ class Program(NamedTuple):
         return known | own | dict(self.variables) | more
 
 
-def this_program() -> Program:
-    """The chatsys that runs now."""
-    return Program(sys.executable, os.pathsep.join(filter(None, sys.path)))
+def this_program(first: Sequence[Path] = ()) -> Program:
+    """The chatsys that runs now; it looks for modules in the folders ``first`` before any other."""
+    return Program(sys.executable, os.pathsep.join(filter(None, (*map(str, first), *sys.path))))
 
 
 class ServerProcess:
     """A server that listens at ``url`` and serves with ``workers`` processes, each of which can fill one processor."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, workers: int = 1) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], url: str, workers: int = 1, log: Path | None = None) -> None:
         self.popen = process
         self.url = url
         self.workers = workers
+        self.log = log
         self._seen = psutil.Process(process.pid)
 
     @property
@@ -103,10 +104,10 @@ def chat_server(
     with (
         tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder,
         Path(folder, "errors").open("w+b") as errors,
-        _child(command, program.environment(**own, **(settings or {})), folder, errors.fileno(), cpu) as process,
+        _child(command, program.environment(**(own | (settings or {}))), folder, errors.fileno(), cpu) as process,
     ):
         workers = int((settings or {}).get("CHATSYS_WORKERS", 1))
-        yield ServerProcess(process, _announced(process, Path(errors.name)), workers)
+        yield ServerProcess(process, _announced(process, Path(errors.name)), workers, Path(errors.name))
 
 
 @contextmanager
