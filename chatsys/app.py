@@ -29,7 +29,7 @@ from chatsys.model.values import StoreInfo
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.opening import Realtime, RealtimeOptions, open_realtime
 from chatsys.settings import Settings, token_secret
-from chatsys.store.contract import Store
+from chatsys.store.contract import HEARTBEATS, Store
 from chatsys.store.keeping import Keeper
 from chatsys.store.opening import StoreOptions, open_store
 from chatsys.web.protocol import HttpProtocol
@@ -47,6 +47,9 @@ STOP_SECONDS = 9.5
 
 ANNOUNCEMENTS = 2
 """Lines that a start announces: the store, then the address."""
+
+RETRY_HEARTBEAT = 1.0
+"""Seconds until a heartbeat that failed is tried again."""
 
 BUS_CONNECTIONS = 2
 """Of DB_POOL_SIZE: one, and another while the server has not noticed that the first one is lost."""
@@ -137,7 +140,7 @@ async def open_server(
         announce(_connected(await operations.ping(chat), settings))
         async with (
             _peers(fanout, chat, settings),
-            _alive(chat, settings.lease / 3),
+            _alive(chat, settings.lease / HEARTBEATS),
             _background(_watch_lag()),
             _background(_finish_deletions(chat)),
         ):
@@ -170,6 +173,7 @@ def limits(settings: Settings) -> Limits:
         login_window=settings.login_window,
         join_bytes=settings.join_bytes,
         page_bytes=settings.page_bytes,
+        large_room=settings.large_room,
         waiting=settings.page_queue,
         passwords=settings.password_queue,
         patience=settings.queue_timeout,
@@ -366,12 +370,16 @@ async def _alive(chat: Chat, interval: float) -> AsyncIterator[None]:
 
 
 async def _beat(chat: Chat, interval: float) -> None:
+    wait = interval
     while True:
-        await asyncio.sleep(interval)
+        await asyncio.sleep(wait)
         try:
             await operations.heartbeat(chat)
         except StoreError as error:
             log.debug("The store did not take the heartbeat (%s); trying again", error.code)
+            wait = min(interval, RETRY_HEARTBEAT)
+        else:
+            wait = interval
 
 
 async def _finish_deletions(chat: Chat) -> None:

@@ -17,7 +17,7 @@ from chatsys.chat.bundle import Chat, open_chat
 from chatsys.model.values import Message, NewMessage, Session
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import Outgoing
-from chatsys.realtime.hub import Member
+from chatsys.realtime.member import Member
 from chatsys.realtime.rounds import Lane, Rounds
 from chatsys.realtime.routes import Routes
 from chatsys.realtime.server import ClientEvent

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from chatsys.store.postgres.admin import run_script
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 
 def upgrade() -> None:
     """Add a table with one row, a function, and the index that it reads."""
-    run_script("versions/0005_bus.sql")
+    run_script("versions/0006_bus.sql")
