@@ -304,18 +304,21 @@ def read_settings(
     overrides: Mapping[str, str | None] | None = None,
     environ: Mapping[str, str] | None = None,
     folder: Path = Path(),
+    *,
+    serving: bool = True,
 ) -> Settings:
     """The settings: ``overrides`` (by variable name; None is not given) before the environment before ``.env``.
 
     An empty text means unset. Raises SettingsError for a value that is not allowed, for a ``CHATSYS_`` variable that
-    does not exist, and in production for a missing JWT_SECRET.
+    does not exist, and in production for a missing JWT_SECRET, unless ``serving`` is false: a command that signs no
+    token needs no secret.
     """
     given = {**_dotenv(folder / ".env"), **(os.environ if environ is None else environ)}
     given.update({name: value for name, value in (overrides or {}).items() if value is not None})
     _refuse_unknown(given)
     values = {row.field: _read(row, given[row.name]) for row in rows() if given.get(row.name)}
     settings = Settings(**values)
-    if settings.production and settings.jwt_secret is None:
+    if serving and settings.production and settings.jwt_secret is None:
         raise SettingsError(
             "JWT_SECRET", "", f"production needs a secret of at least {SECRET_BYTES} bytes (openssl rand -hex 32)"
         )

@@ -61,7 +61,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     ] = "",
     store: Annotated[StoreName | None, typer.Option(help="One store alone.", show_default="both")] = None,
     depth: Annotated[Depth | None, typer.Option(help="One depth alone.", show_default="all")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the rows, the draws and the intervals.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the rows, the draws and the intervals.")] = 1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = LATEST,
 ) -> None:
     """Measure both stores and write a report.
@@ -71,7 +71,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     """
     if context.invoked_subcommand is not None:
         return
-    settings = read_settings({})
+    settings = read_settings({}, serving=False)
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
     from chatsys.lab.report.bench import page, verdict

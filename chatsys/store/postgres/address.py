@@ -33,6 +33,14 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     tls: bool
     bouncer: bool
+    port: int = 5432
+
+    @property
+    def where(self) -> str:
+        """Host and port as messages name them; a socket's folder is told from its port by a comma."""
+        if self.host.startswith("/"):
+            return f"{self.host}, port {self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def server_settings(self) -> bool:
@@ -69,7 +77,13 @@ def read_url(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Add
         user=unquote(parts.username or "") or query.get("user") or os.environ.get("PGUSER", ""),
         tls=query.get("sslmode", "prefer") in _SSL_MODES[3:],
         bouncer=bouncer,
+        port=_port(parts.port, query),
     )
+
+
+def _port(given: int | None, query: dict[str, str]) -> int:
+    text = str(given or query.get("port") or os.environ.get("PGPORT") or "5432")
+    return int(text) if text.isascii() and text.isdigit() else 5432
 
 
 def with_database(url: str, database: str) -> str:

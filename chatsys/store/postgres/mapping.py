@@ -98,7 +98,12 @@ def translated(error: BaseException, address: Address) -> ChatsysError:
         kind = StoreUnavailable if sqlstate[:2] in _CLASSES else StoreError
         return kind(f"The database failed: {said}.", hint="See the database's log.")
     kind, message, hint = row
-    fields = {"said": said.rstrip("."), "host": address.host, "database": address.database, "user": address.user or "?"}
+    fields = {
+        "said": said.rstrip("."),
+        "host": address.where,
+        "database": address.database,
+        "user": address.user or "?",
+    }
     return kind(message.format(**fields), hint=hint)
 
 
@@ -109,7 +114,7 @@ def _by_words(said: str) -> str | None:
 def _connection_failure(error: BaseException, said: str, address: Address) -> StoreError:
     if isinstance(error, ssl.SSLError) or re.search(r"SSL|certificate", said):
         return errors.TlsFailed(
-            f"TLS to the database on {address.host} failed: {said.rstrip('.')}.",
+            f"TLS to the database on {address.where} failed: {said.rstrip('.')}.",
             hint="Check DB_SSL, DB_SSL_CA_CERT_PATH and sslmode in DATABASE_URL.",
         )
     if isinstance(error, socket.gaierror) or re.search(r"resolve host|translate host|Name or service", said):
@@ -118,17 +123,17 @@ def _connection_failure(error: BaseException, said: str, address: Address) -> St
         )
     if isinstance(error, asyncio.TimeoutError):
         return StoreUnavailable(
-            f"The database on {address.host} did not answer in time.", hint="Check the host, port and firewall."
+            f"The database on {address.where} did not answer in time.", hint="Check the host, port and firewall."
         )
     if isinstance(error, ConnectionRefusedError | FileNotFoundError) or re.search(
         r"refused|No such file", said, re.IGNORECASE
     ):
         return errors.ConnectionRefused(
-            f"Nothing answers at the database's address {address.host}.",
+            f"Nothing answers at the database's address {address.where}.",
             hint="Start PostgreSQL, or leave DATABASE_URL unset for a private one.",
         )
     if isinstance(error, PermissionError):
         return errors.PermissionDenied(
             f"No permission to use the socket in {address.host}.", hint="Run as the user that owns it."
         )
-    return StoreUnavailable(f"The connection to the database on {address.host} was lost.", hint="Try again.")
+    return StoreUnavailable(f"The connection to the database on {address.where} was lost.", hint="Try again.")
