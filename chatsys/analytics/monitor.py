@@ -8,7 +8,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -64,7 +64,7 @@ class Monitor:
         if isinstance(source, AsyncpgConnection):
             self._asyncpg = source
         else:
-            self.engine, self._address = open_source(source, stack)
+            self.engine, self.address = open_source(source, stack)
         self._close = weakref.finalize(self, stack.close)
 
     def close(self) -> None:
@@ -80,10 +80,17 @@ class Monitor:
     def sql(self, name: str, version: int | None = None) -> str:
         """The text of a query's file, for this server or for another major version of PostgreSQL."""
         known(name)
-        if version is None:
-            with self._connected() as connection:
-                version = int(connection.execute(text(_FACTS)).one()[3])
-        return sql.sql_file(name, version).read_text(encoding="utf-8")
+        return sql.sql_file(name, version or self.version()).read_text(encoding="utf-8")
+
+    def version(self) -> int:
+        """The server's major version. Raises UnsupportedServer for one that is too old."""
+        with self._connected() as connection:
+            release, version = connection.execute(text(_FACTS)).one()[2:4]
+        return _supported(release, version)
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A read-only transaction for questions of your own, cut off after ``timeout`` seconds."""
+        return self._connected()
 
     def frame(self, name: str, **parameters: int) -> pd.DataFrame:
         """The frame of any query in the catalogue, by its name.
@@ -124,7 +131,7 @@ class Monitor:
                 "This monitor has a connection of asyncpg, which its event loop alone can use.",
                 hint="Write `await monitor.frame_async('pulse')`, or give the monitor a URL.",
             )
-        return _Reading(self.engine, self._address, self.timeout)
+        return _Reading(self.engine, self.address, self.timeout)
 
     def _rows(self, connection: Connection, query: Query, look: _Look) -> tuple[list[Any], str]:
         """The rows, or none and the SQLSTATE of what a note explains."""
@@ -300,7 +307,7 @@ class Monitor:
         return Watch(self._asked, seconds=seconds, every=every)
 
 
-class _Reading:
+class _Reading(AbstractContextManager[Connection]):
     """A read-only transaction with a time limit, its errors told in chatsys's own."""
 
     def __init__(self, engine: Engine, address: Address, timeout: float) -> None:
@@ -338,10 +345,7 @@ class _Look:
 
     def statement(self) -> str:
         """The SQL for the server. Raises UnsupportedServer."""
-        release, version = self.facts[2:4]
-        if version < sql.OLDEST:
-            raise UnsupportedServer(f"PostgreSQL {release} is too old: the monitor needs {sql.OLDEST} or newer.")
-        return sql.statement(self.name, version)
+        return sql.statement(self.name, _supported(*self.facts[2:4]))
 
     def frame(self, query: Query, rows: Sequence[Sequence[Any]], notes: list[str]) -> pd.DataFrame:
         """The rows as declared, and where they came from."""
@@ -363,6 +367,12 @@ class _Look:
             "warnings": notes,
         }
         return frame
+
+
+def _supported(release: str, version: int) -> int:
+    if version < sql.OLDEST:
+        raise UnsupportedServer(f"PostgreSQL {release} is too old: the monitor needs {sql.OLDEST} or newer.")
+    return version
 
 
 def _warned(frame: pd.DataFrame) -> pd.DataFrame:

@@ -85,6 +85,7 @@ def translated(error: BaseException, address: Address) -> ChatsysError:
         return CONSTRAINTS[constraint]()
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     said = re.sub(r"^connection failed: .*?(FATAL|ERROR):\s*", "", said)  # what libpq puts before the server's words
+    said = re.sub(r"^connection failed: (connection to server .*? failed: )?", "", said)
     sqlstate = getattr(error, "sqlstate", None) or _by_words(said)
     if sqlstate == "42501" and "extension" in said:
         return errors.ExtensionNotAllowed(
