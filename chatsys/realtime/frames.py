@@ -60,7 +60,12 @@ class Outgoing:
 
 def event(name: str, payload: msgspec.Struct | list[Any], seq: int = 0) -> Outgoing:
     """The Socket.IO event ``name`` with its one argument."""
-    return Outgoing(b'42["' + name.encode() + b'",' + encode(payload) + b"]", seq)
+    return encoded_event(name, encode(payload), seq)
+
+
+def encoded_event(name: str, payload: bytes, seq: int = 0) -> Outgoing:
+    """The same for an argument that is JSON already."""
+    return Outgoing(b'42["' + name.encode() + b'",' + payload + b"]", seq)
 
 
 def acknowledgement(ack_id: int, answer: msgspec.Struct) -> Outgoing:
