@@ -276,6 +276,10 @@ class Monitor:
         """Time from a message to each acknowledged delivery, for the newest ``messages`` of the last ``minutes``."""
         return self.frame("delivery_lag", minutes=minutes, messages=messages)
 
+    def lags(self, *, minutes: int = 1, messages: int = 200) -> pd.DataFrame:
+        """How long deliveries and readers take, in one row, for the newest ``messages`` of the last ``minutes``."""
+        return self.frame("lags", minutes=minutes, messages=messages)
+
     def growth(self, *, days: int = 30) -> pd.DataFrame:
         """Messages and accounts by UTC day for the last ``days``, with running totals."""
         return self.frame("growth", days=days)
@@ -293,6 +297,10 @@ class Monitor:
         return self.frame("orphans")
 
     # -- change over time
+
+    def quiet(self, name: str, **parameters: int) -> pd.DataFrame:
+        """The frame without a MonitorWarning, which is in ``attrs``: for threads, since filters are the process's."""
+        return self._asked(name, **parameters)
 
     def snapshot(self) -> Snapshot:
         """Every counter that this role may read, at one moment; see :func:`chatsys.analytics.diff`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
 from typing import Any
@@ -98,6 +99,19 @@ class Shown:
         if name == order[0]:
             return _NAMED
         return _LISTED if name in PRIORITIES.get(self._query, ()) else _OTHER
+
+
+def rows_in(frame: pd.DataFrame, width: int, height: int) -> list[Text]:
+    """The first rows of a frame with their heading, as at most ``height`` lines that fit into ``width``."""
+    query = str(frame.attrs.get("query", ""))
+    order = ordered(query, [str(name) for name in frame.columns])
+    cells = [_Cells(frame.head(height), str(name), _LISTED) for name in frame.columns]
+    chosen = _fitting(cells, order, width)
+    _widen(chosen, width)
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with console.capture() as drawn:
+        console.print(_table(chosen))
+    return [Text(line) for line in drawn.get().splitlines()[:height]]
 
 
 class _Cells:

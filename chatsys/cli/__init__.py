@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 import chatsys
-from chatsys.cli import bench, db, doctor, loadtest, monitor, serve, transfer, verify
+from chatsys.cli import bench, db, doctor, loadtest, monitor, serve, top, transfer, verify
 from chatsys.cli.errors import explain, explain_usage
 from chatsys.cli.help import with_examples
 from chatsys.errors import ChatsysError
@@ -49,6 +49,7 @@ def _options(
 
 app.command()(serve.serve)
 app.command()(monitor.monitor)
+app.command()(top.top)
 app.command()(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 app.add_typer(db.app, name="db")

@@ -15,6 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "chatsys monitor slow_queries --explain",
         "chatsys monitor sessions --format csv > sessions.csv",
     ),
+    "top": ("chatsys top", f"chatsys top {_DATABASE} --server http://chat.example.org:3001"),
     "doctor": ("chatsys doctor", f"chatsys doctor {_DATABASE}", "chatsys doctor --format json"),
     "verify": ("chatsys verify", f"chatsys verify --database-url {_DATABASE}"),
     "loadtest": (
