@@ -18,6 +18,7 @@ import chatsys
 from chatsys.cli import bench, db, doctor, loadtest, monitor, serve, top, transfer, verify
 from chatsys.cli.errors import explain, explain_usage
 from chatsys.cli.help import with_examples
+from chatsys.cli.masking import mask_passwords
 from chatsys.errors import ChatsysError
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # what the parser raises for a command line it can't read
@@ -72,6 +73,7 @@ def main() -> None:
     command = typer.main.get_command(app)
     with_examples(command)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the servers that a command started would outlive it
+    mask_passwords()
     _allow_many_connections()
     try:
         sys.exit(command.main(prog_name="chatsys", standalone_mode=False))
