@@ -356,6 +356,46 @@ def read_settings(
     return settings
 
 
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A setting as it is in effect: its text with secrets hidden, its unit, and where it comes from."""
+
+    name: str
+    value: str
+    unit: str
+    origin: str
+
+
+def explained(environ: Mapping[str, str] | None = None, folder: Path = Path()) -> list[Explained]:
+    """Every setting with its value and its origin, in the order of the documentation.
+
+    Raises SettingsError for what a server would refuse.
+    """
+    read_settings(None, environ, folder)
+    given = os.environ if environ is None else environ
+    written = _dotenv(folder / ".env")
+    found = []
+    for row in rows():
+        origin = "environment" if given.get(row.name) else ".env" if written.get(row.name) else "default"
+        text = given.get(row.name) or written.get(row.name) or row.default
+        found.append(Explained(row.name, _shown(row, text) if origin != "default" else text, row.unit, origin))
+    return found
+
+
+def _shown(row: Row, text: str) -> str:
+    """The value without its secret: of an address the password, of anything else that is hidden all of it."""
+    if not row.hidden:
+        return text
+    parts = urllib.parse.urlsplit(text)
+    if not parts.scheme or "://" not in text:
+        return "(hidden)"
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    query = re.sub(r"(?i)((?:^|&)[^=&]*pass[^=&]*=)[^&]*", r"\1(hidden)", parts.query)
+    netloc = f"{name}{':(hidden)' if colon else ''}{at}{host}"
+    return urllib.parse.urlunsplit(parts._replace(netloc=netloc, query=query))
+
+
 def token_secret(settings: Settings) -> str:
     """``jwt_secret``, or the random one kept in the data folder, made at the first call with mode 0600."""
     if settings.jwt_secret is not None:

@@ -23,7 +23,7 @@ from chatsys.analytics.catalogue import QUERIES, Query
 from chatsys.analytics.frames import frame_of
 from chatsys.analytics.remedies import answers_with_note, remedy
 from chatsys.analytics.snapshots import SOURCES, Snapshot
-from chatsys.analytics.source import Source, explained, explained_driver, open_source, sqlstate
+from chatsys.analytics.source import UNKNOWN, Source, explained, explained_driver, open_source, sqlstate
 from chatsys.analytics.watching import Watch
 from chatsys.errors import OperatorError, UnsupportedServer
 from chatsys.store.postgres.address import Address
@@ -63,6 +63,7 @@ class Monitor:
         self._asyncpg: AsyncpgConnection | None = None
         if isinstance(source, AsyncpgConnection):
             self._asyncpg = source
+            self.address = UNKNOWN
         else:
             self.engine, self.address = open_source(source, stack)
         self._close = weakref.finalize(self, stack.close)
@@ -113,6 +114,34 @@ class Monitor:
                 raise
             raise explained_driver(error) from error
         return _warned(look.frame(query, rows, []))
+
+    def arrow(self, name: str, **parameters: int) -> Any:
+        """The frame as a pyarrow.Table, for whatever reads Arrow; its metadata says where it came from."""
+        import pyarrow
+
+        return pyarrow.Table.from_pandas(self.frame(name, **parameters), preserve_index=False)
+
+    def polars(self, name: str, **parameters: int) -> Any:
+        """The frame as a polars.DataFrame. Raises OperatorError where Polars is not installed."""
+        try:
+            import polars
+        except ImportError as error:
+            raise OperatorError(
+                "Polars is not installed.", hint="Install it with `pip install chatsys[polars]`."
+            ) from error
+        return polars.from_arrow(self.arrow(name, **parameters))
+
+    def dashboard(self) -> Any:
+        """How the database and its chat are, as one matplotlib Figure."""
+        from chatsys.analytics.dashboard import dashboard
+
+        return dashboard(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of the monitor: where it looks, and how that is now."""
+        from chatsys.analytics.dashboard import summary
+
+        return summary(self)
 
     def _asked(self, name: str, **parameters: int) -> pd.DataFrame:
         """The frame, without a warning: to suppress one is not for a thread, since filters are the whole process's."""

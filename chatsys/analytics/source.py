@@ -121,6 +121,10 @@ def _address_of(url: URL) -> Address:
     )
 
 
+UNKNOWN = _address_of(URL.create("postgresql"))
+"""Where a connection leads that does not tell."""
+
+
 def sqlstate(error: DBAPIError) -> str:
     """PostgreSQL's five characters for what went wrong, or an empty string."""
     found = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
@@ -129,7 +133,7 @@ def sqlstate(error: DBAPIError) -> str:
 
 def explained_driver(error: BaseException) -> ChatsysError:
     """The same for an error of a driver of the caller's, whose address is not known."""
-    return translated(error, _address_of(URL.create("postgresql")))
+    return translated(error, UNKNOWN)
 
 
 def explained(error: DBAPIError, address: Address) -> ChatsysError:

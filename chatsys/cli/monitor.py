@@ -9,7 +9,9 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +19,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from chatsys.cli.database import DatabaseUrl
+from chatsys.cli.database import DatabaseUrl, confirm, read_age, working
 from chatsys.errors import OperatorError
 from chatsys.resources import database_dir
 from chatsys.settings import Settings, read_settings
@@ -49,10 +51,14 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
         str | None,
         typer.Argument(
             metavar="QUERY",
-            help=f"One of {', '.join(_names())}. Left out: {' and '.join(_OVERVIEW)}.",
+            help=f"One of {', '.join(_names())}. Left out: {' and '.join(_OVERVIEW)}. Or `record DIR`: watch for a "
+            "while, and write what was seen into that folder.",
             autocompletion=_names,
             show_default=False,
         ),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="The folder of `record`.", show_default=False)
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Ask again until Ctrl-C; counters become rates.")] = False,
     every: Annotated[
@@ -68,6 +74,11 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Show the first N rows, and no summary of a long answer.")
     ] = None,
+    duration: Annotated[
+        timedelta | None,
+        typer.Option("--for", parser=read_age, metavar="AGE", help="How long `record` watches: 30s, 5m (default), 1h."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Let `record` replace an older recording.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Show every column, whatever the terminal's width.")] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show the decision that the query serves, its columns and its SQL.")
@@ -80,6 +91,13 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
     Connections, sizes, locks, slow queries, rooms, read lag and more. A terminal shows the columns that matter most in
     its width, and of more than 40 rows a summary. docs/ANALYTICS.md explains every query and its columns.
     """
+    if query == "record":
+        _record(folder, duration or timedelta(minutes=5), every, yes=yes, database_url=database_url)
+        return
+    if folder is not None or duration is not None:
+        raise OperatorError(
+            "A folder and --for belong to record.", hint="chatsys monitor record reports/today --for 5m"
+        )
     given = {"minutes": minutes, "days": days, "messages": messages, "limit": limit}
     from chatsys.analytics.monitor import known
 
@@ -104,6 +122,26 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
             for frame in frames:
                 screen.write(frame, header=number == 0)
             sys.stdout.flush()
+
+
+def _record(folder: Path | None, duration: timedelta, every: float, *, yes: bool, database_url: str | None) -> None:
+    """Watch somebody else's traffic, and keep what was seen; Ctrl-C ends it early and keeps it all the same."""
+    if folder is None or not timedelta(seconds=1) <= duration <= timedelta(days=1):
+        raise OperatorError(
+            "record needs a folder and between 1s and 1d.",
+            hint="Example: chatsys monitor record reports/today --for 5m",
+        )
+    if (folder / "result.json").exists():
+        confirm(f"{folder} holds a run already. Replace it?", yes=yes)
+    settings = read_settings({"DATABASE_URL": database_url}, serving=False)
+    from chatsys.analytics import Monitor
+    from chatsys.analytics.recording import record
+
+    with Monitor(address_of(settings)) as source, working(f"Watching for {duration.total_seconds():,.0f} s"):
+        path = record(source, folder, duration.total_seconds(), every=every)
+    typer.echo(
+        f"Recorded {path}. Next: runs.load_run({str(folder)!r}) in Python reads it; runs.beside_locust joins it."
+    )
 
 
 def address_of(settings: Settings) -> str:

@@ -133,6 +133,9 @@ def test_percentiles_are_those_of_what_happened_in_between() -> None:
     before = {bucket("0.001"): 100.0, bucket("0.01"): 100.0, bucket("+Inf"): 100.0}
     after = {bucket("0.001"): 100.0, bucket("0.01"): 200.0, bucket("+Inf"): 200.0}
     assert quantile(before, after, "chatsys_flush_seconds", 0.5) == pytest.approx(0.0055)
+    labelled = {name.replace("_bucket", "_bucket/send-message"): value for name, value in after.items()}
+    assert quantile({}, labelled, "chatsys_flush_seconds", 0.5, "send-message") == pytest.approx(0.001)
+    assert quantile({}, labelled, "chatsys_flush_seconds", 0.5) is None
     assert quantile(after, after, "chatsys_flush_seconds", 0.5) is None
     assert quantile({}, {bucket("0.01"): 0.0, bucket("+Inf"): 5.0}, "chatsys_flush_seconds", 0.99) == 0.01
 

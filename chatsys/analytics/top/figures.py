@@ -69,11 +69,11 @@ def _served_rate(name: str) -> Get:
     return get
 
 
-def _flush(share: float) -> Get:
+def _timed(histogram: str, share: float, label: str = "") -> Get:
     def get(before: Look, after: Look) -> Value:
         if before.server is None or after.server is None:
             return None
-        seconds = quantile(before.server, after.server, "chatsys_flush_seconds", share)
+        seconds = quantile(before.server, after.server, histogram, share, label)
         return None if seconds is None else seconds * 1000
 
     return get
@@ -116,9 +116,13 @@ FIGURES: tuple[Figure, ...] = (
     Figure("lag", "reader p50", "_ms", _now("lags.read_p50_ms")),
     Figure("lag", "reader p99", "_ms", _now("lags.read_p99_ms")),
     Figure("server", "connections", "", _served("chatsys_connections")),
-    Figure("server", "flush p50", "_ms", _flush(0.5), warn=20, bad=100,
+    Figure("server", "ack p50", "_ms", _timed("chatsys_ack_seconds", 0.5, "send-message"), warn=50, bad=500,
+           means="senders wait: look at flushes and CPU"),
+    Figure("server", "ack p99", "_ms", _timed("chatsys_ack_seconds", 0.99, "send-message"), warn=250, bad=2_000,
+           means="some senders wait: locks, checkpoints"),
+    Figure("server", "flush p50", "_ms", _timed("chatsys_flush_seconds", 0.5), warn=20, bad=100,
            means="slow commits: the disk, or locks"),
-    Figure("server", "flush p99", "_ms", _flush(0.99), warn=100, bad=1_000,
+    Figure("server", "flush p99", "_ms", _timed("chatsys_flush_seconds", 0.99), warn=100, bad=1_000,
            means="slow commits: checkpoints, or locks"),
     Figure("server", "cpu", "_ratio", _served_rate("process_cpu_seconds_total"), warn=0.7, bad=0.9,
            means="one core is all: CHATSYS_WORKERS"),

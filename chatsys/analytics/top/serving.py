@@ -12,7 +12,7 @@ SECONDS = 1.0
 """How long the server may take to answer; the screen waits no longer."""
 
 Samples = Mapping[str, float]
-"""Value by the sample's name, for the bucket of a histogram ``name{le}``."""
+"""Value by the sample's name and its labels' values, ``name/value``; a bucket of a histogram ``name/value{le}``."""
 
 
 def metrics(url: str) -> Samples | None:
@@ -26,16 +26,18 @@ def metrics(url: str) -> Samples | None:
     found = {}
     for family in families:
         for sample in family.samples:
-            found[f"{sample.name}{{{sample.labels['le']}}}" if "le" in sample.labels else sample.name] = sample.value
+            others = "".join(f"/{value}" for label, value in sample.labels.items() if label != "le")
+            bucket = f"{{{sample.labels['le']}}}" if "le" in sample.labels else ""
+            found[f"{sample.name}{others}{bucket}"] = sample.value
     return found
 
 
-def quantile(before: Samples, after: Samples, histogram: str, share: float) -> float | None:
+def quantile(before: Samples, after: Samples, histogram: str, share: float, label: str = "") -> float | None:
     """The value below which ``share`` of what happened in between lies, within its bucket taken as evenly spread.
 
     None if nothing happened. As Prometheus' histogram_quantile: the highest bucket counts as its lower bound.
     """
-    prefix = f"{histogram}_bucket{{"
+    prefix = f"{histogram}_bucket{f'/{label}' if label else ''}{{"
     bounds = sorted(
         (float(name[len(prefix) : -1].replace("+Inf", "inf")), value - before.get(name, 0.0))
         for name, value in after.items()
