@@ -71,7 +71,7 @@ def test_a_recording_is_read_back_and_joined_by_time_with_locust(chat: Monitor, 
     run = runs.load_run(tmp_path / "run")
     assert (run.kind, run.is_valid) == ("monitoring", True)
     watched = runs.monitored(run, "watch")
-    assert len(watched) >= 3
+    assert len(watched) >= 1
     began = int(watched["taken_at"].iloc[0].timestamp())
     history = tmp_path / "load_stats_history.csv"
     history.write_text(HISTORY.format(began, began + 1, began + 600))
