@@ -21,6 +21,7 @@ from chatsys.realtime.engine import Connection
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import Outgoing, acknowledgement, encoded_event, event
 from chatsys.realtime.hub import Member
+from chatsys.realtime.rates import Allowance, Rates
 from chatsys.realtime.server import ClientEvent
 from chatsys.wire import catalogue, events, inbound, objects
 
@@ -42,6 +43,8 @@ class Routes:
         self._chat = chat
         self._fanout = fanout
         self._reads: SharedReads[tuple[str, int | None], tuple[Outgoing, Replay]] = SharedReads()
+        self._rates = Rates()
+        self._allowances: dict[str, Allowance] = {}
         self._unfinished: list[Session] = []
         self._finishing: asyncio.Task[None] | None = None
         self._table: dict[str, Callable[[Connection, Session, Any], Awaitable[msgspec.Struct]]] = {
@@ -74,6 +77,7 @@ class Routes:
 
     async def ended(self, connection: Connection) -> None:
         """The socket is gone: end its session."""
+        self._allowances.pop(connection.socket_id or "", None)
         member: Member | None = connection.member
         if member is None:
             return
@@ -138,7 +142,7 @@ class Routes:
         hub.coming += 1
         try:
             await hub.announced()
-            joined = await conversation.join(self._chat, request.room, who, socket_id)
+            joined = await self._enter(connection, request.room, who, socket_id)
             hub.open_at(joined.last_seq)
             member = connection.member
             if member is None:
@@ -153,6 +157,15 @@ class Routes:
         finally:
             hub.coming -= 1
             self._fanout.close_if_empty(hub)
+
+    async def _enter(self, connection: Connection, room: str, who: Participant, socket_id: str) -> Joined:
+        """Join, if need be by making the room, which a socket may do so many times in a minute."""
+        made, now = self._allowance(connection).rooms, asyncio.get_running_loop().time()
+        may_make = made.may_make(self._chat.limits.new_rooms, now)
+        joined = await conversation.join(self._chat, room, who, socket_id, may_make_room=may_make)
+        if joined.made_room:
+            made.made(now)
+        return joined
 
     async def _welcome(
         self, member: Member, joined: Joined, request: inbound.JoinRequest, reason: str | None
@@ -215,15 +228,28 @@ class Routes:
         return DONE
 
     async def _typing(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
-        await conversation.typing(self._chat, session, inbound.typing(payload))
+        await self._rates.offer(
+            self._allowance(connection).typing,
+            inbound.typing(payload),
+            lambda value: conversation.typing(self._chat, session, value),
+            lambda: _in_session(connection, session),
+        )
         return DONE
 
     async def _status(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         online = inbound.online_status(payload)
         if online is None:
             raise InvalidInput(message="online must be true or false")
-        await conversation.set_online(self._chat, session, online)
+        await self._rates.offer(
+            self._allowance(connection).status,
+            online,
+            lambda value: conversation.set_online(self._chat, session, value),
+            lambda: _in_session(connection, session),
+        )
         return DONE
+
+    def _allowance(self, connection: Connection) -> Allowance:
+        return self._allowances.setdefault(connection.socket_id or "", Allowance())
 
     async def _leave(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         member: Member | None = connection.member
@@ -241,6 +267,11 @@ class Routes:
             self._fanout.close_if_empty(hub)
         if member.connection.member is member:
             member.connection.member = None
+
+
+def _in_session(connection: Connection, session: Session) -> bool:
+    member: Member | None = connection.member
+    return member is not None and member.session.session_id == session.session_id
 
 
 def _same_place(session: Session, room: str, who: Participant) -> bool:
