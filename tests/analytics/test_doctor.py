@@ -104,7 +104,10 @@ def configured(name: str, value: str) -> Plant:
         try:
             yield
         finally:
-            run(url, f"ALTER SYSTEM RESET {name}", "SELECT pg_reload_conf()")
+            undone = (
+                f"ALTER SYSTEM SET {name} = '{SETTINGS[name]}'" if name in SETTINGS else f"ALTER SYSTEM RESET {name}"
+            )
+            run(url, undone, "SELECT pg_reload_conf()")
 
     return plant
 

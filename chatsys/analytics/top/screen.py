@@ -132,7 +132,8 @@ def _pane(frame: pd.DataFrame, state: State, width: int, height: int) -> list[Te
 
 
 def _help(width: int) -> list[Text]:
-    lines = [Text(f"{keys:<8}{what}"[:width]) for keys, what in KEYS]
+    keys = ";  ".join(f"{key}  {what}" for key, what in KEYS)
+    lines = [Text(part) for part in textwrap.wrap(f"Keys: {keys}.", width)]
     lines.append(Text("! from the first number on, !! from the second:"))
     for figure in FIGURES:
         if figure.means:
