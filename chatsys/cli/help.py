@@ -19,7 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "top": ("chatsys top", f"chatsys top {_DATABASE} --server http://chat.example.org:3001"),
     "doctor": ("chatsys doctor", f"chatsys doctor {_DATABASE}", "chatsys doctor --format json"),
     "verify": ("chatsys verify", f"chatsys verify --database-url {_DATABASE}"),
-    "config": ("chatsys config", "DB_POOL_SIZE=40 chatsys config --format json"),
+    "config": ("chatsys config", "chatsys config --format json"),
     "loadtest": (
         "chatsys loadtest --users 500 --minutes 2",
         "chatsys loadtest --scenario capacity --store postgres",
