@@ -11,10 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -25,13 +26,38 @@ _OWN_SETTINGS = ("CHATSYS_", "DB_", "JWT_", "DATABASE_URL", "REDIS_URL", "CORS_O
 _ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
 
 
+class Program(NamedTuple):
+    """Which chatsys is started: an interpreter, where it finds its modules (as PYTHONPATH), and what is in its
+    environment besides."""
+
+    python: str
+    path: str
+    variables: Mapping[str, str] = {}
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of one of its sub-commands."""
+        return [self.python, "-m", "chatsys", *arguments]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """This process's environment without settings of chatsys, and ``more``."""
+        known = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
+        own = {"PYTHONPATH": self.path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+        return known | own | dict(self.variables) | more
+
+
+def this_program(first: Sequence[Path] = ()) -> Program:
+    """The chatsys that runs now; it looks for modules in the folders ``first`` before any other."""
+    return Program(sys.executable, os.pathsep.join(filter(None, (*map(str, first), *sys.path))))
+
+
 class ServerProcess:
     """A server that listens at ``url`` and serves with ``workers`` processes, each of which can fill one processor."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, workers: int = 1) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], url: str, workers: int = 1, log: Path | None = None) -> None:
         self.popen = process
         self.url = url
         self.workers = workers
+        self.log = log
         self._seen = psutil.Process(process.pid)
 
     @property
@@ -61,23 +87,27 @@ def start_all(stack: ExitStack, servers: Sequence[AbstractContextManager[ServerP
 
 @contextmanager
 def chat_server(
-    database_url: str, *, settings: dict[str, str] | None = None, cpu: int | None = None
+    database_url: str,
+    *,
+    settings: dict[str, str] | None = None,
+    cpu: int | None = None,
+    program: Program | None = None,
 ) -> Iterator[ServerProcess]:
     """``chatsys serve`` on a free port of 127.0.0.1, with nothing in its environment but ``settings``.
 
     Raises OperatorError with the server's own words if it does not start.
     """
-    known = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
-    own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "chatsys", "serve", "--host", "127.0.0.1", "--port", "0"]
+    program = program or this_program()
+    command = program.command("serve", "--host", "127.0.0.1", "--port", "0")
+    own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32)}
     own["DATABASE_URL"] = database_url  # not an argument: it may have a password, and the process list shows those
     with (
         tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder,
         Path(folder, "errors").open("w+b") as errors,
-        _child(command, known | own | (settings or {}), folder, errors.fileno(), cpu) as process,
+        _child(command, program.environment(**(own | (settings or {}))), folder, errors.fileno(), cpu) as process,
     ):
         workers = int((settings or {}).get("CHATSYS_WORKERS", 1))
-        yield ServerProcess(process, _announced(process, Path(errors.name)), workers)
+        yield ServerProcess(process, _announced(process, Path(errors.name)), workers, Path(errors.name))
 
 
 @contextmanager
@@ -85,7 +115,7 @@ def stock_server(*, cpu: int | None = None) -> Iterator[ServerProcess]:
     """The baseline of :mod:`chatsys.lab.stock` on a free port of 127.0.0.1."""
     port = free_port()
     command = [sys.executable, "-m", "chatsys.lab.stock", str(port)]
-    with _child(command, dict(os.environ), None, None, cpu) as process:
+    with _child(command, os.environ | {"PYTHONPATH": this_program().path}, None, None, cpu) as process:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and process.poll() is None:
             with socket.socket() as trial:
@@ -112,7 +142,7 @@ def _child(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=errors,
         start_new_session=True,  # Ctrl-C is for the laboratory, which then stops its servers
