@@ -172,6 +172,11 @@ async def missed(chat: Chat, room: str, since: int, limit: int | None = None) ->
     return messages[-limit:], len(messages) <= limit
 
 
+async def following(chat: Chat, room: str, since: int, limit: int) -> list[Message]:
+    """The next ``limit`` messages after ``since``, oldest first."""
+    return await chat.store.messages_after(room, since, limit)
+
+
 async def rooms(chat: Chat) -> list[Room]:
     """All rooms by name."""
     return await chat.store.rooms()

@@ -11,13 +11,13 @@ import msgspec
 
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
+from chatsys.engine.connection import Connection
 from chatsys.errors import ChatsysError, InvalidInput, JoinRefused, NoSession, NotFound, StoreError, StoreUnavailable
 from chatsys.model.values import Participant, Session
-from chatsys.realtime.engine import Connection
+from chatsys.protocol.events import ClientEvent
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import acknowledgement, event
 from chatsys.realtime.hub import Member
-from chatsys.realtime.server import ClientEvent
 from chatsys.wire import catalogue, events, inbound, objects
 
 logger = logging.getLogger("chatsys.realtime")
@@ -138,8 +138,8 @@ class Routes:
             if member is None:
                 member = Member(connection, joined.session)
                 hub.add(member)
-            elif member.held is None:
-                member.held = []
+            else:
+                hub.sequence.hold(member)
             return await self._welcome(member, joined.last_seq, request.since)
         except StoreError:  # a join is whole or it is none
             await self.ended(connection)
@@ -160,7 +160,7 @@ class Routes:
                 messages, complete = await conversation.missed(self._chat, room, since)
             last_seq = max(last_seq, messages[-1].seq if messages else 0)
             history = [objects.message(message) for message in messages]
-            member.connection.push(event(catalogue.MESSAGE_HISTORY, history), asked=True)
+            member.connection.send(event(catalogue.MESSAGE_HISTORY, history), asked=True)
         finally:
             hub.release(member, last_seq)
         return events.join_answer(member.session, last_seq, messages, complete)
@@ -228,7 +228,7 @@ def _same_place(session: Session, room: str, who: Participant) -> bool:
 
 def _acknowledge(connection: Connection, one: ClientEvent, answer: msgspec.Struct | None) -> None:
     if one.ack_id is not None and answer is not None:
-        connection.push(acknowledgement(one.ack_id, answer))
+        connection.send(acknowledgement(one.ack_id, answer))
 
 
 def _found(recorded: bool) -> msgspec.Struct:
@@ -249,4 +249,4 @@ def _refusal(connection: Connection, name: str, error: ChatsysError) -> msgspec.
 
 
 def _tell_error(connection: Connection, message: str) -> None:
-    connection.push(event(catalogue.ERROR, events.Error(message=message)))
+    connection.send(event(catalogue.ERROR, events.Error(message=message)))

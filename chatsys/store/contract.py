@@ -157,6 +157,10 @@ class Store(ABC):
         """The newest ``limit`` messages with a greater sequence number than ``seq``, oldest first."""
 
     @abstractmethod
+    async def messages_after(self, room: str, seq: int, limit: int) -> list[Message]:
+        """The oldest ``limit`` messages with a greater sequence number than ``seq``, oldest first."""
+
+    @abstractmethod
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
         """Record a delivery. Idempotent.
 

@@ -59,6 +59,23 @@ async def test_what_came_after_a_number_is_the_newest_of_it_oldest_first(store, 
     assert texts(await store.messages_since(room, seq, limit)) == list(expected)
 
 
+@pytest.mark.parametrize(
+    ("seq", "limit", "expected"),
+    [
+        (0, 1000, range(1, 11)),
+        (0, 3, range(1, 4)),
+        (7, 2, range(8, 10)),
+        (9, 1000, range(10, 11)),
+        (10, 1000, ()),
+        (2**62, 1000, ()),
+        (0, 0, ()),
+    ],
+)
+async def test_what_came_right_after_a_number_is_oldest_first(store, room, seq, limit, expected):
+    assert texts(await store.messages_after(room, seq, limit)) == list(expected)
+    assert await store.messages_after("nowhere", seq, limit) == []
+
+
 async def test_pages_put_together_are_the_whole_room(store, room):
     pages = [await store.history(room, 3, offset) for offset in (9, 6, 3, 0)]
     assert [message.seq for page in pages for message in page] == list(range(1, 11))

@@ -207,6 +207,7 @@ def history_machine(stores: list[Store], run: Callable[[Awaitable[list[object]]]
             room = self.room(name)
             self.ask("history", room, limit, offset)
             self.ask("messages_since", room, offset, limit)
+            self.ask("messages_after", room, offset, limit)
             self.ask("room_stats", room)
             self.ask("sessions", room)
             self.ask("activity")

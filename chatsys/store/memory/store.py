@@ -224,6 +224,14 @@ class MemoryStore(Store):
         start = max(log.position_after(seq), len(log.messages) - limit)
         return [self._message(stored) for stored in log.messages[start:]]
 
+    async def messages_after(self, room: str, seq: int, limit: int) -> list[Message]:
+        """A slice that begins by bisection."""
+        log = self._rooms.get(room)
+        if log is None:
+            return []
+        start = log.position_after(seq)
+        return [self._message(stored) for stored in log.messages[start : start + limit]]
+
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
         """Record a delivery."""
         stored = self._readable(room, message_id, reader)

@@ -229,6 +229,11 @@ class PostgresStore(Store):
         found = await self._connections.fetch("messages_since", room, seq, limit) if _storable(room) else []
         return rows.messages(found)
 
+    async def messages_after(self, room: str, seq: int, limit: int) -> list[Message]:
+        """One statement."""
+        found = await self._connections.fetch("messages_after", room, seq, limit) if _storable(room) else []
+        return rows.messages(found)
+
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
         """With the next flush of receipts."""
         return await self._acknowledge(room, message_id, reader, at, read=False)

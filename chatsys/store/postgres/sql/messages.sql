@@ -129,6 +129,14 @@ FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE ro
       ORDER BY seq DESC LIMIT $3) m
 {senders_and_receipts};
 
+-- name: messages_after
+-- plan: custom
+SELECT $1::text, {message}
+FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND seq > $2
+            AND NOT is_deleted
+      ORDER BY seq LIMIT $3) m
+{senders_and_receipts};
+
 -- name: messages_by_id
 -- What was stored before under a client id.
 SELECT o.room_name, {message}
