@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 ANNOUNCEMENTS = 2
 """Lines that a start announces: the store, then the address."""
 
+BUS_CONNECTIONS = 2
+"""Of DB_POOL_SIZE: one that listens, one that notifies."""
+
 LAG_INTERVAL = 0.5
 """Seconds between two looks at the event loop's lag."""
 
@@ -118,9 +121,10 @@ async def open_server(
         open_chat(
             store,
             secret=token_secret(settings),
+            previous_secret=settings.jwt_previous_secret,
             token_lifetime=settings.jwt_lifetime,
             fanout=fanout,
-            limits=Limits(login_attempts=settings.login_attempts, login_window=settings.login_window),
+            limits=limits(settings),
         ) as chat,
     ):
         announce(_connected(await operations.ping(chat), settings))
@@ -146,10 +150,20 @@ async def _open_bus(settings: Settings, store: Store) -> AsyncIterator[Bus | Non
             yield postgres_bus
 
 
+def limits(settings: Settings) -> Limits:
+    """What the settings let a client ask for."""
+    return Limits(
+        login_attempts=settings.login_attempts,
+        login_window=settings.login_window,
+        join_bytes=settings.join_bytes,
+        page_bytes=settings.page_bytes,
+    )
+
+
 def store_options(settings: Settings) -> StoreOptions:
     """How the settings want a PostgreSQL store to behave."""
     return StoreOptions(
-        pool_size=settings.db_pool_size,
+        pool_size=settings.db_pool_size - BUS_CONNECTIONS,
         synchronous_commit=settings.synchronous_commit,
         statement_timeout=settings.statement_timeout,
         connect_timeout=settings.connect_timeout,

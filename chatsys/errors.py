@@ -9,6 +9,7 @@ The tree::
     ├── Unauthorized             unauthorized
     │   ├── TokenMissing         no_token
     │   ├── TokenInvalid         invalid_token
+    │   │   └── TokenExpired         expired_token
     │   ├── InvalidCredentials   invalid_credentials
     │   └── WrongPassword        wrong_password
     ├── Forbidden                access_denied
@@ -17,7 +18,9 @@ The tree::
     ├── Conflict                 conflict
     │   └── UserExists           user_exists
     ├── TooManyAttempts          too_many_attempts      retry_after
+    ├── Overloaded               overloaded             (passing: worth trying again)
     ├── JoinRefused              join_refused
+    │   └── TooManyRooms         too_many_rooms
     ├── NoSession                no_session
     ├── StoreError               store_error            hint: the command or action that helps
     │   ├── StoreUnavailable     store_unavailable      (passing: worth trying again)
@@ -104,6 +107,12 @@ class TokenInvalid(Unauthorized):
     code = "invalid_token"
 
 
+class TokenExpired(TokenInvalid):
+    """Invalid or expired token"""
+
+    code = "expired_token"
+
+
 class InvalidCredentials(Unauthorized):
     """Invalid credentials"""
 
@@ -156,10 +165,22 @@ class TooManyAttempts(ChatsysError):
         self.retry_after = retry_after
 
 
+class Overloaded(ChatsysError):
+    """Service temporarily unavailable"""
+
+    code = "overloaded"
+
+
 class JoinRefused(ChatsysError):
     """Failed to join room"""
 
     code = "join_refused"
+
+
+class TooManyRooms(JoinRefused):
+    """Too many new rooms in a minute"""
+
+    code = "too_many_rooms"
 
 
 class NoSession(ChatsysError):

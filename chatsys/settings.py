@@ -23,6 +23,8 @@ from dotenv import dotenv_values
 from chatsys.errors import OperatorError, SettingsError
 
 SECRET_BYTES = 32
+SMALLEST_DB_POOL = 7
+"""Connections: two for the bus, and the smallest pool of the store."""
 _PREFIX = "CHATSYS_"
 _LIFETIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LIFETIME_MAX = 100 * 365 * 86_400
@@ -146,7 +148,12 @@ class Settings:
         hidden=True,
     )
     db_pool_size: int = _setting(
-        "DB_POOL_SIZE", 20, _whole(2, 1000), "Upper bound on connections to the database.", unit="connections"
+        "DB_POOL_SIZE",
+        20,
+        _whole(SMALLEST_DB_POOL, 1000),
+        "All connections of one server process to the database: two for the bus, one for its lock, and shares for "
+        "sends, for those that wait for a locked room, for housekeeping and for reads.",
+        unit="connections",
     )
     db_ssl: bool = _setting(
         "DB_SSL",
@@ -167,6 +174,15 @@ class Settings:
         None,
         Kind(_secret, f"at least {SECRET_BYTES} bytes"),
         "Signs the tokens. Unset: a random one, made once and kept in `.chatsys/jwt_secret`; production needs its own.",
+        shown="unset",
+        hidden=True,
+    )
+    jwt_previous_secret: str | None = _setting(
+        "JWT_SECRET_PREVIOUS",
+        None,
+        Kind(_secret, f"at least {SECRET_BYTES} bytes"),
+        "The secret before `JWT_SECRET`: tokens that it signed are still accepted, and none are signed with it. Set it "
+        "for one token lifetime when the secret changes.",
         shown="unset",
         hidden=True,
     )
@@ -280,6 +296,20 @@ class Settings:
         "Binary attachments that one event may have, before the connection is closed.",
         unit="attachments",
     )
+    join_bytes: int = _setting(
+        "CHATSYS_JOIN_BYTES",
+        2_097_152,
+        _whole(1024, 1_073_741_824),
+        "The history that a join is sent; of more the newest messages come, and at least one.",
+        unit="bytes",
+    )
+    page_bytes: int = _setting(
+        "CHATSYS_PAGE_BYTES",
+        8_388_608,
+        _whole(1024, 1_073_741_824),
+        "A page of `GET /api/rooms/:room/messages`; of more the newest messages come, and at least one.",
+        unit="bytes",
+    )
     metrics: bool = _setting("CHATSYS_METRICS", True, _SWITCH, "Serve `/metrics`.", shown="on")
     synchronous_commit: str = _setting(
         "CHATSYS_SYNCHRONOUS_COMMIT",
@@ -289,18 +319,19 @@ class Settings:
     )
     statement_timeout: float = _setting(
         "CHATSYS_STATEMENT_TIMEOUT",
-        30.0,
+        3.0,
         _seconds(0.1, 3600),
-        "How long one statement may run in the database.",
-        shown="30",
+        "How long one statement may run in the database; its connection is closed soon after. Commands that work on "
+        "the whole database have limits of their own.",
+        shown="3",
         unit="seconds",
     )
     connect_timeout: float = _setting(
         "CHATSYS_CONNECT_TIMEOUT",
-        10.0,
+        4.0,
         _seconds(0.1, 600),
         "How long connecting to the database may take.",
-        shown="10",
+        shown="4",
         unit="seconds",
     )
     write_queue: int = _setting(

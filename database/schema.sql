@@ -1,5 +1,5 @@
 -- The schema of chatsys: the sum of the migrations in database/migrations, kept equal by a test.
--- PostgreSQL 14 to 18. Seven tables of chat, one of servers, one of a version, three views.
+-- PostgreSQL 14 to 18. Seven tables of chat, one of servers, one of failed logins, two of versions, three views.
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
@@ -62,8 +62,10 @@ CREATE TABLE users (
     last_seen timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     last_login timestamptz,
-    updated_at timestamptz NOT NULL DEFAULT now()
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    removed_at timestamptz -- its deletion has begun: nobody sees it, and what it left goes in pieces
 );
+CREATE INDEX users_removed_at_idx ON users (removed_at) WHERE removed_at IS NOT NULL;
 CREATE INDEX users_created_at_idx ON users (created_at DESC, user_id DESC);
 CREATE INDEX users_username_trgm_idx ON users USING gin (fold_case(username) gin_trgm_ops);
 CREATE INDEX users_display_name_trgm_idx ON users USING gin (fold_case(display_name) gin_trgm_ops);
@@ -82,6 +84,7 @@ CREATE TABLE rooms (
     removed_count bigint NOT NULL DEFAULT 0, -- messages that were deleted or are marked so
     read_count bigint NOT NULL DEFAULT 0 -- messages that somebody has read
 ) WITH (fillfactor = 50); -- last_seq changes with each flush, in place
+CREATE INDEX rooms_room_name_order_idx ON rooms (room_name COLLATE "C"); -- code-point order, for pages of the list
 
 CREATE TABLE messages (
     message_id uuid CONSTRAINT messages_pkey PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -351,6 +354,33 @@ CREATE CONSTRAINT TRIGGER users_profile_changed AFTER UPDATE ON users DEFERRABLE
     WHEN ((OLD.username, OLD.display_name, OLD.avatar) IS DISTINCT FROM (NEW.username, NEW.display_name, NEW.avatar))
     EXECUTE FUNCTION change_profiles_version();
 
+-- The life of the room numbers. An import gives it another one: numbers may then be given out a second time.
+CREATE TABLE chat_epoch (
+    epoch uuid NOT NULL DEFAULT gen_random_uuid(),
+    only_row boolean CONSTRAINT chat_epoch_pkey PRIMARY KEY DEFAULT true
+        CONSTRAINT chat_epoch_only_row_check CHECK (only_row)
+);
+INSERT INTO chat_epoch DEFAULT VALUES;
+
+-- What clients are told. It also changes when a restore has made the table anew (another oid, or another server) and with
+-- the timeline: a standby was promoted, or a point in time was recovered.
+CREATE FUNCTION current_epoch() RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT left(encode(sha256(convert_to(
+        concat_ws(' ', e.epoch, e.tableoid, s.system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8)), 'UTF8'
+    )), 'hex'), 32)
+    FROM chat_epoch e, pg_control_system() s
+$$;
+
+-- Failed logins by what was typed (in lower case) and the client's address: the times of the newest ones.
+CREATE TABLE login_failures (
+    typed varchar(255) NOT NULL,
+    address varchar(255) NOT NULL,
+    failed_at timestamptz[] NOT NULL,
+    last_at timestamptz NOT NULL,
+    CONSTRAINT login_failures_pkey PRIMARY KEY (typed, address)
+);
+CREATE INDEX login_failures_last_at_idx ON login_failures (last_at);
+
 -- Each count is a subquery of its own: a join over several children would multiply their rows.
 CREATE VIEW active_users_view AS
 SELECT u.user_id, u.username, u.display_name, u.avatar, u.status, u.last_seen,
@@ -387,4 +417,4 @@ CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version VALUES ('0003');
+INSERT INTO alembic_version VALUES ('0004');

@@ -22,8 +22,9 @@ class Stored(msgspec.Struct):
     message: str
 
 
-class _Page(msgspec.Struct):
+class _Page(msgspec.Struct, rename="camel"):
     data: list[Stored]
+    next_offset: int | None = None
 
 
 class Row(msgspec.Struct):
@@ -73,26 +74,26 @@ def history(rest: Rest, room: str, base: int) -> Iterator[Stored]:
     offset = 0
     while True:
         page = _page(rest, room, _PAGE, offset)
-        for message in reversed(page):
+        for message in reversed(page.data):
             if message.seq <= base:
                 return
             yield message
-        if len(page) < _PAGE:
+        if page.next_offset is None and len(page.data) < _PAGE:
             return
-        offset += _PAGE
+        offset = page.next_offset or offset + _PAGE
 
 
 def newest(rest: Rest, room: str) -> int:
     """The sequence number of the last message that the server has stored in a room. Raises RestError."""
-    return max((message.seq for message in _page(rest, room, 1, 0)), default=0)
+    return max((message.seq for message in _page(rest, room, 1, 0).data), default=0)
 
 
-def _page(rest: Rest, room: str, limit: int, offset: int) -> list[Stored]:
+def _page(rest: Rest, room: str, limit: int, offset: int) -> _Page:
     path = f"/api/rooms/{quote(room, safe='')}/messages?limit={limit}&offset={offset}"
     status, content, _ = rest.request("GET", path)
     if status != 200:
         raise RestError(f"GET {path} answered {status}")
-    return msgspec.json.decode(content, type=_Page).data
+    return msgspec.json.decode(content, type=_Page)
 
 
 def audit(books: Books, rest: Rest) -> Audit:

@@ -193,5 +193,5 @@ def postgres15_url(postgres15_server: ScratchServer) -> Iterator[str]:
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """An empty store with the default rooms, once of each kind."""
     url = "memory://" if request.param == "memory" else request.getfixturevalue("postgres_url")
-    async with open_store(url, StoreOptions(pool_size=4)) as opened:
+    async with open_store(url, StoreOptions(pool_size=6)) as opened:
         yield opened

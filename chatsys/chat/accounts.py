@@ -100,7 +100,7 @@ async def newest_users(chat: Chat) -> list[User]:
 
 async def search(chat: Chat, text: str) -> list[User]:
     """Accounts whose username or display name contains ``text``; none for a text that no name can contain."""
-    if "\0" in text:
+    if "\0" in text or len(text) > rules.DISPLAY_NAME_MAX:
         return []
     return await chat.store.search_users(rules.clean_surrogates(text), chat.limits.search)
 
@@ -156,7 +156,7 @@ async def _own_account(chat: Chat, token: str | None, user_id: str) -> User:
 
 def _profile_errors(fields: Fields) -> tuple[str | None, ...]:
     return (
-        rules.optional_text_error("Display name", fields.get("displayName"), 100),
+        rules.optional_text_error("Display name", fields.get("displayName"), rules.DISPLAY_NAME_MAX),
         rules.optional_text_error("Avatar", fields.get("avatar")),
         rules.optional_text_error("Bio", fields.get("bio")),
     )

@@ -13,17 +13,28 @@ from chatsys.chat.attempts import LoginAttempts
 from chatsys.chat.fanout import Fanout, NullFanout
 from chatsys.chat.passwords import Passwords
 from chatsys.chat.tokens import Tokens
+from chatsys.chat.turns import Turns
 from chatsys.model.rules import milliseconds
 from chatsys.store.contract import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a client may ask for. Counts, and ``login_window`` in seconds."""
+    """What a client may ask for. Counts, bytes as sent, and ``login_window`` and ``patience`` in seconds.
+
+    ``reads`` pages are made at once, and ``waiting`` more may wait, each for at most ``patience``.
+    """
 
     history: int = 100
     replay: int = 1000
     page: int = 1000
+    join_bytes: int = 2_097_152
+    page_bytes: int = 8_388_608
+    rooms: int = 1000
+    members: int = 1000
+    reads: int = 4
+    waiting: int = 200
+    patience: float = 10.0
     users: int = 100
     search: int = 50
     login_attempts: int = 10
@@ -51,6 +62,7 @@ class Chat:
     tokens: Tokens
     passwords: Passwords
     attempts: LoginAttempts
+    reads: Turns
     fanout: Fanout = field(default_factory=NullFanout)
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
@@ -62,18 +74,23 @@ async def open_chat(
     store: Store,
     *,
     secret: str,
+    previous_secret: str | None = None,
     token_lifetime: timedelta = timedelta(days=7),
     fanout: Fanout | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[Chat]:
-    """A chat over an open store. ``secret`` signs the tokens; without a ``fanout`` nobody is told."""
+    """A chat over an open store; without a ``fanout`` nobody is told.
+
+    ``secret`` signs the tokens and verifies them, ``previous_secret`` only verifies.
+    """
     limits = limits or Limits()
     with Passwords() as passwords:
         yield Chat(
             store=store,
-            tokens=Tokens(secret, token_lifetime),
+            tokens=Tokens(secret, token_lifetime, previous_secret),
             passwords=passwords,
             attempts=LoginAttempts(limits.login_attempts, limits.login_window),
+            reads=Turns(limits.reads, limits.waiting, limits.patience),
             fanout=fanout or NullFanout(),
             limits=limits,
         )

@@ -14,7 +14,7 @@ from chatsys.chat.fanout import (
     UserJoined,
     UserLeft,
 )
-from chatsys.errors import InvalidInput, JoinRefused, TokenInvalid, UserNotFound
+from chatsys.errors import InvalidInput, JoinRefused, TokenExpired, TokenInvalid, UserNotFound
 from chatsys.model import rules
 from chatsys.model.values import (
     EndedSession,
@@ -33,20 +33,34 @@ from chatsys.model.values import (
 
 async def identify(chat: Chat, *, token: object, username: object, user_id: object, socket_id: str) -> Participant:
     """Who joins (contract §8.3): the token's account, else a guest. Raises JoinRefused for a guest without a name."""
-    if isinstance(token, str) and token:
-        user = await _account_of(chat, token)
+    who, _ = await recognise(chat, token=token, username=username, user_id=user_id, socket_id=socket_id)
+    return who
+
+
+async def recognise(
+    chat: Chat, *, token: object, username: object, user_id: object, socket_id: str
+) -> tuple[Participant, str | None]:
+    """As :func:`identify`, and why a token that was sent was not accepted: ``expired``, ``invalid`` or ``unknown``."""
+    reason = None
+    if token is not None and token != "":
+        try:
+            user = await chat.store.user_by_id(chat.tokens.verify(token)["userId"]) if isinstance(token, str) else None
+            reason = "unknown" if isinstance(token, str) else "invalid"
+        except TokenInvalid as error:
+            user, reason = None, "expired" if isinstance(error, TokenExpired) else "invalid"
         if user is not None:
-            return participant(user)
+            return participant(user), None
     name = rules.guest_name(username)
     if name is None:
         raise JoinRefused
-    return Participant(
+    guest = Participant(
         user_id=rules.guest_id(user_id, socket_id),
         username=name,
         display_name=name,
         avatar=rules.default_avatar(name),
         guest=True,
     )
+    return guest, reason
 
 
 def participant(user: User) -> Participant:
@@ -159,27 +173,26 @@ async def set_online(chat: Chat, session: Session, online: bool) -> None:
     await chat.fanout.publish(PresenceChanged(room=session.room, who=session.who, online=online, last_seen=at))
 
 
-async def history(chat: Chat, room: str, limit: int | None = None, offset: int = 0) -> list[Message]:
-    """A page of the room, oldest first, ``offset`` counted from the newest; at most ``limits.page``."""
-    limit = chat.limits.history if limit is None else min(limit, chat.limits.page)
-    return await chat.store.history(room, limit, offset) if limit else []
+async def missed(chat: Chat, room: str, since: int, limit: int) -> tuple[list[Message], bool]:
+    """What came after ``since``, oldest first: the newest ``limit`` of it, and whether that is all.
+
+    Of more than ``limits.page_bytes`` bytes the newest are given.
+    """
+    messages = await chat.store.messages_since(room, since, limit + 1, chat.limits.page_bytes)
+    whole = not messages or messages[0].seq == since + 1 or sum(map(_size, messages)) < chat.limits.page_bytes
+    return messages[-limit:], whole and len(messages) <= limit
 
 
-async def missed(chat: Chat, room: str, since: int, limit: int | None = None) -> tuple[list[Message], bool]:
-    """What came after ``since``, oldest first: the newest ``limit`` (``limits.replay``), and whether that is all."""
-    limit = limit or chat.limits.replay
-    messages = await chat.store.messages_since(room, since, limit + 1)
-    return messages[-limit:], len(messages) <= limit
+async def following(chat: Chat, room: str, since: int, span: int) -> list[Message]:
+    """What came after ``since`` within the next ``span`` sequence numbers, oldest first."""
+    return await chat.store.history(room, span, after=since, before=since + span + 1)
 
 
-async def following(chat: Chat, room: str, since: int, limit: int) -> list[Message]:
-    """The next ``limit`` messages after ``since``, oldest first."""
-    return await chat.store.messages_after(room, since, limit)
-
-
-async def rooms(chat: Chat) -> list[Room]:
-    """All rooms by name."""
-    return await chat.store.rooms()
+async def rooms(chat: Chat, limit: int, after: str) -> tuple[list[Room], str | None]:
+    """A page of the rooms by name, at most ``limits.rooms``, and the name to go on after if there are more."""
+    limit = min(limit, chat.limits.rooms)
+    found = await chat.store.rooms(limit + 1, after) if limit else []
+    return found[:limit], found[limit - 1].name if len(found) > limit else None
 
 
 async def stats(chat: Chat, room: str) -> RoomStats:
@@ -190,6 +203,11 @@ async def stats(chat: Chat, room: str) -> RoomStats:
 async def members(chat: Chat, room: str) -> list[Session]:
     """The room's sessions in order of joining."""
     return await chat.store.sessions(room)
+
+
+async def newest_members(chat: Chat, room: str) -> tuple[list[Session], int]:
+    """The room's newest sessions, at most ``limits.members``, in order of joining, and how many there are."""
+    return await chat.store.newest_sessions(room, chat.limits.members)
 
 
 async def exists(chat: Chat, who: Participant) -> bool:
@@ -203,12 +221,8 @@ async def is_online(chat: Chat, who: Participant) -> bool:
     return user is not None and user.online
 
 
-async def _account_of(chat: Chat, token: str) -> User | None:
-    try:
-        claims = chat.tokens.verify(token)
-    except TokenInvalid:
-        return None
-    return await chat.store.user_by_id(claims["userId"])
+def _size(message: Message) -> int:
+    return len(message.text.encode())
 
 
 def _client_message_id(value: object) -> str | None:

@@ -14,6 +14,7 @@ from psycopg import sql
 from chatsys.lab.record import Plan
 from chatsys.lab.synthetic import EPOCH, Synthetic
 from chatsys.lab.workloads.operation import PAGE
+from chatsys.model.rules import SEQ_MAX
 from chatsys.store.postgres.admin import connected
 from chatsys.store.postgres.statements import statements
 
@@ -44,9 +45,8 @@ def _arguments(rows: Synthetic) -> dict[str, tuple[Any, ...]]:
         "user_by_id": (rows.user_id(middle),),
         "user_by_name": (rows.username(middle),),
         "search_users": (f"%{rows.search_text(middle)}%", _LIMIT),
-        "history": (rows.rooms[0], ""),
-        "long_history": (rows.rooms[0], PAGE, PAGE),
-        "messages_since": (rows.rooms[0], int(rows.room_sizes[0]) - 5, PAGE),
+        "history": (rows.rooms[0], "", SEQ_MAX),
+        "long_history": (rows.rooms[0], PAGE, PAGE, 0, SEQ_MAX, SEQ_MAX),
         "record_receipts": (
             [rows.rooms[0]],
             [rows.message_id(target)],

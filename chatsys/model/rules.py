@@ -20,6 +20,11 @@ ROOM_NAME_MAX = 100
 GUEST_NAME_MAX = 50
 GUEST_ID_MAX = 64
 CLIENT_MESSAGE_ID_MAX = 64
+DISPLAY_NAME_MAX = 100
+"""Characters of the longest name that a search can find."""
+
+SEQ_MAX = 2**63 - 1
+"""The greatest sequence number there can be."""
 
 _USERNAME = re.compile(r"[A-Za-z0-9_]+")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")

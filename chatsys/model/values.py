@@ -70,10 +70,14 @@ class NewSession(Value, frozen=True, kw_only=True):
 
 
 class Joined(Value, frozen=True, kw_only=True):
-    """The answer of ``Store.open_session``: the session and the room's newest sequence number at that moment."""
+    """The answer of ``Store.open_session``: the session and the room's newest sequence number at that moment.
+
+    ``epoch`` names the life of the store's sequence numbers.
+    """
 
     session: Session
     last_seq: int
+    epoch: str
 
 
 class EndedSession(Value, frozen=True, kw_only=True):

@@ -16,7 +16,12 @@ from chatsys.wire.objects import encode
 
 def event(name: str, payload: msgspec.Struct | list[Any]) -> Outgoing:
     """The Socket.IO event ``name`` with its one argument."""
-    return Outgoing(b'42["' + name.encode() + b'",' + encode(payload) + b"]")
+    return encoded_event(name, encode(payload))
+
+
+def encoded_event(name: str, payload: bytes) -> Outgoing:
+    """The same for an argument that is JSON already."""
+    return Outgoing(b'42["' + name.encode() + b'",' + payload + b"]")
 
 
 def acknowledgement(ack_id: int, answer: msgspec.Struct) -> Outgoing:

@@ -11,12 +11,15 @@ import msgspec
 
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
+from chatsys.chat.history import Replay, replay
+from chatsys.chat.shared import SharedReads
 from chatsys.engine.connection import Connection
 from chatsys.errors import ChatsysError, InvalidInput, JoinRefused, NoSession, NotFound, StoreError, StoreUnavailable
-from chatsys.model.values import Participant, Session
+from chatsys.model.values import Joined, Participant, Session
 from chatsys.protocol.events import ClientEvent
+from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.fanout import SocketFanout
-from chatsys.realtime.frames import acknowledgement, event
+from chatsys.realtime.frames import acknowledgement, encoded_event, event
 from chatsys.realtime.hub import Member
 from chatsys.wire import catalogue, events, inbound, objects
 
@@ -37,6 +40,7 @@ class Routes:
     def __init__(self, chat: Chat, fanout: SocketFanout) -> None:
         self._chat = chat
         self._fanout = fanout
+        self._reads: SharedReads[tuple[str, int | None], tuple[Outgoing, Replay]] = SharedReads()
         self._unfinished: list[Session] = []
         self._finishing: asyncio.Task[None] | None = None
         self._table: dict[str, Callable[[Connection, Session, Any], Awaitable[msgspec.Struct]]] = {
@@ -122,7 +126,7 @@ class Routes:
         request = inbound.join(payload)
         socket_id = connection.socket_id
         assert socket_id is not None
-        who = await conversation.identify(
+        who, reason = await conversation.recognise(
             self._chat, token=request.token, username=request.username, user_id=request.user_id, socket_id=socket_id
         )
         member: Member | None = connection.member
@@ -140,7 +144,7 @@ class Routes:
                 hub.add(member)
             else:
                 hub.sequence.hold(member)
-            return await self._welcome(member, joined.last_seq, request.since)
+            return await self._welcome(member, joined, request, reason)
         except StoreError:  # a join is whole or it is none
             await self.ended(connection)
             raise
@@ -148,22 +152,38 @@ class Routes:
             hub.coming -= 1
             self._fanout.close_if_empty(hub)
 
-    async def _welcome(self, member: Member, last_seq: int, since: int | None) -> msgspec.Struct:
+    async def _welcome(
+        self, member: Member, joined: Joined, request: inbound.JoinRequest, reason: str | None
+    ) -> msgspec.Struct:
         """The list, the history or the replay, then what came meanwhile."""
-        room = member.session.room
-        hub = self._fanout.hub(room)
+        hub = self._fanout.hub(member.session.room)
+        last_seq, since = joined.last_seq, request.since
+        lost = since is not None and (since > last_seq or request.epoch not in (None, joined.epoch))
         try:
             await hub.tell_list(member)
-            if since is None:
-                messages, complete = await conversation.history(self._chat, room), True
-            else:
-                messages, complete = await conversation.missed(self._chat, room, since)
-            last_seq = max(last_seq, messages[-1].seq if messages else 0)
-            history = [objects.message(message) for message in messages]
-            member.connection.send(event(catalogue.MESSAGE_HISTORY, history), asked=True)
+            out, found = await self._history(member.session.room, None if lost else since)
+            last_seq = max(last_seq, found.last)
+            member.connection.send(out, asked=True)
         finally:
             hub.release(member, last_seq)
-        return events.join_answer(member.session, last_seq, messages, complete)
+        complete = found.complete and not lost
+        return events.join_answer(
+            member.session,
+            epoch=joined.epoch,
+            last_seq=last_seq,
+            replayed=found.count,
+            complete=complete,
+            reason=reason,
+        )
+
+    async def _history(self, room: str, since: int | None) -> tuple[Outgoing, Replay]:
+        """The newest messages, or those after ``since``: encoded once for all who come at the same time."""
+
+        async def read() -> tuple[Outgoing, Replay]:
+            found = await replay(self._chat, room, objects.encoded_message, since)
+            return encoded_event(catalogue.MESSAGE_HISTORY, found.data), found
+
+        return await self._reads.read((room, since), read)
 
     async def _send(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         text, client_message_id = inbound.send_message(payload)
@@ -239,8 +259,9 @@ def _found(recorded: bool) -> msgspec.Struct:
 
 def _refusal(connection: Connection, name: str, error: ChatsysError) -> msgspec.Struct:
     """The failed acknowledgement, and the ``error`` event where the contract has one (§9.1, §9.2, §14.5)."""
-    if isinstance(error, StoreUnavailable):
-        error = StoreUnavailable()
+    if isinstance(error, StoreError):
+        logger.warning("%s: %s was not done: %s: %s", connection.socket_id, name, error.code, error.message)
+        error = StoreUnavailable()  # what the store says about itself stays in the log
     if name == catalogue.JOIN:
         _tell_error(connection, JoinRefused().message)
     elif name == catalogue.SEND_MESSAGE and not isinstance(error, NoSession | NotFound):

@@ -43,8 +43,8 @@ CHUNK = 65_536
 KEPT_MOST = 2_097_152
 """Bytes of messages that a room keeps for members who are behind."""
 
-PAGE = 32
-"""Messages that are read from the store for a member who is further behind."""
+PAGE = 16
+"""Sequence numbers that are read from the store for a member who is further behind."""
 
 _PURGE_EVERY = 64  # messages
 
@@ -225,7 +225,7 @@ class Sequence:
                 member.connection.send(out, asked=True)
                 member.position = message.seq
             if not messages:
-                member.position = max(member.position, self._cursor or 0)
+                member.position = min(member.position + PAGE, self._cursor or 0)
         except StoreError as error:
             logger.warning("room %r: what a member missed could not be read: %s", self.room, error)
             asyncio.get_running_loop().call_later(RETRY, self.resume, member)

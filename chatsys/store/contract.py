@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 
+from chatsys.model.rules import SEQ_MAX
 from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
     EndedSession,
@@ -39,6 +40,14 @@ class Store(ABC):
     @abstractmethod
     async def ping(self) -> StoreInfo:
         """Say who answers. Raises StoreUnavailable if nobody does."""
+
+    @abstractmethod
+    async def epoch(self) -> str:
+        """The name of this life of the store's sequence numbers.
+
+        It changes whenever numbers may be given out a second time: when a memory store starts, when a restore stores
+        something, and when a database is restored, recovered or led by what was a standby.
+        """
 
     # -- servers: whose sessions are alive
 
@@ -108,8 +117,8 @@ class Store(ABC):
     # -- rooms
 
     @abstractmethod
-    async def rooms(self) -> list[Room]:
-        """All rooms by name in code-point order."""
+    async def rooms(self, limit: int = 1000, after: str = "") -> list[Room]:
+        """The first ``limit`` rooms whose names are greater than ``after``, by name in code-point order."""
 
     @abstractmethod
     async def room_stats(self, room: str) -> RoomStats:
@@ -134,6 +143,10 @@ class Store(ABC):
         """The room's sessions in order of joining, with current profiles and presence; empty for an unknown room."""
 
     @abstractmethod
+    async def newest_sessions(self, room: str, limit: int) -> tuple[list[Session], int]:
+        """The room's newest ``limit`` sessions as :meth:`sessions` gives them, and how many there are."""
+
+    @abstractmethod
     async def activity(self) -> tuple[int, int]:
         """How many sessions there are, and in how many rooms."""
 
@@ -149,16 +162,25 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def history(self, room: str, limit: int, offset: int = 0) -> list[Message]:
-        """``limit`` messages after skipping the ``offset`` newest, oldest first; empty for an unknown room."""
+    async def history(
+        self,
+        room: str,
+        limit: int,
+        offset: int = 0,
+        *,
+        after: int = 0,
+        before: int = SEQ_MAX,
+        max_bytes: int = SEQ_MAX,
+    ) -> list[Message]:
+        """``limit`` messages after skipping the ``offset`` newest, oldest first; empty for an unknown room.
 
-    @abstractmethod
-    async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:
+        Only messages whose sequence number is greater than ``after`` and less than ``before`` are looked at. Of those
+        to be given, older ones are left out once the texts of the newer ones have ``max_bytes`` bytes together.
+        """
+
+    async def messages_since(self, room: str, seq: int, limit: int, max_bytes: int = SEQ_MAX) -> list[Message]:
         """The newest ``limit`` messages with a greater sequence number than ``seq``, oldest first."""
-
-    @abstractmethod
-    async def messages_after(self, room: str, seq: int, limit: int) -> list[Message]:
-        """The oldest ``limit`` messages with a greater sequence number than ``seq``, oldest first."""
+        return await self.history(room, limit, after=seq, max_bytes=max_bytes)
 
     @abstractmethod
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
@@ -194,7 +216,8 @@ class Store(ABC):
         """Store the records of a batch that are not there yet, in one transaction; how many these were. Idempotent.
 
         Records are known by user id, room name and message id; what is there stays as it is, but a room takes the
-        record's creation time and the greater sequence number. Batches come in the order of ``snapshot``.
+        record's creation time and the greater sequence number. A batch of which something was stored changes the epoch.
+        Batches come in the order of ``snapshot``.
         Raises SnapshotConflict if something else is in the place of a record: another account of that name or
         email, another message of that number.
         """

@@ -39,11 +39,12 @@ Progress = Callable[[int], None]
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
-    """The first line."""
+    """The first line. ``epoch`` names the life of the sequence numbers that the snapshot was taken from."""
 
     format: str
     version: int
     created_at: datetime
+    epoch: str | None = None
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ async def write(store: Store, path: Path, now: datetime, progress: Progress = la
     """Write what the store remembers to ``path``, readable by its owner alone. Raises OperatorError for a bad path."""
     ledger = Ledger()
     with _complete_or_absent(path) as file:
-        header = Header(format=FORMAT, version=VERSION, created_at=now)
+        header = Header(format=FORMAT, version=VERSION, created_at=now, epoch=await store.epoch())
         await asyncio.to_thread(file.write, _encoder.encode(header) + b"\n")
         async with aclosing(store.snapshot()) as batches:
             async for batch in batches:

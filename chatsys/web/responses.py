@@ -24,6 +24,7 @@ STATUS: dict[type[errors.ChatsysError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 400,
     errors.TooManyAttempts: 429,
+    errors.Overloaded: 503,
     errors.StoreError: 503,
 }
 """The status of each error and of those below it in the tree; any other is a fault of the server, 500."""
@@ -51,6 +52,8 @@ async def failure(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if isinstance(error, errors.TooManyAttempts):
         return problem(status, error.message, {"Retry-After": str(error.retry_after)})
+    if isinstance(error, errors.Overloaded):
+        return unavailable()
     if isinstance(error, errors.StoreError):
         log.warning("%s: %s", error.code, error.message)
         return unavailable()
@@ -62,7 +65,7 @@ async def failure(request: Request, error: Exception) -> Response:
 
 
 def unavailable() -> Response:
-    """The store is away (contract §14.5)."""
+    """The store is away, or too much work is waiting (contract §1.12 and §14.5)."""
     return problem(503, "Service temporarily unavailable", {"Retry-After": str(RETRY_SECONDS)})
 
 

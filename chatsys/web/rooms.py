@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from chatsys.chat import conversation
-from chatsys.web.requests import chat_of, count, parameter
+from chatsys.chat.history import excerpt
+from chatsys.chat.shared import SharedReads
+from chatsys.model.rules import SEQ_MAX
+from chatsys.web.requests import address_of, chat_of, count, parameter
 from chatsys.web.responses import ok
 from chatsys.wire import objects
 
@@ -16,19 +21,28 @@ router = APIRouter(prefix="/api/rooms")
 
 @router.get("")
 async def rooms(request: Request) -> Response:
-    """All rooms."""
-    entries = [objects.room_entry(room) for room in await conversation.rooms(chat_of(request))]
-    return ok(data=entries, total=len(entries))
+    """A page of the rooms by name."""
+    chat = chat_of(request)
+    limit, after = count(request, "limit", chat.limits.rooms), request.query_params.get("after", "")
+
+    async def read() -> Response:
+        async with chat.reads.turn(address_of(request)):
+            found, more = await conversation.rooms(chat, limit, after)
+        entries = [objects.room_entry(room) for room in found]
+        rest: dict[str, Any] = {} if more is None else {"next": more}
+        return ok(data=entries, total=len(entries), **rest)
+
+    return await _shared(request).read(("rooms", limit, after), read)
 
 
 @router.get("/{room}/users")
 async def members(request: Request) -> Response:
     """Each session in the room, as the running original has it (``data``) and as its documentation does (``users``)."""
     room = parameter(request, "room")
-    sessions = await conversation.members(chat_of(request), room)
+    sessions, number = await conversation.newest_members(chat_of(request), room)
     return ok(
         room=room,
-        count=len(sessions),
+        count=number,
         data=[objects.room_member(session) for session in sessions],
         users=[objects.room_member_presence(session) for session in sessions],
     )
@@ -36,12 +50,26 @@ async def members(request: Request) -> Response:
 
 @router.get("/{room}/messages")
 async def messages(request: Request) -> Response:
-    """A page of the room's messages, counted from the newest, itself oldest first."""
+    """A page of the room's messages, counted from the newest or from ``before``, itself oldest first."""
     chat, room = chat_of(request), parameter(request, "room")
     limit = min(count(request, "limit", chat.limits.history), chat.limits.page)
-    offset = count(request, "offset", 0)
-    page = [objects.message(message) for message in await conversation.history(chat, room, limit, offset)]
-    return ok(room=room, data=page, total=len(page), limit=limit, offset=offset)
+    offset, before = count(request, "offset", 0), count(request, "before", SEQ_MAX)
+
+    async def read() -> Response:
+        async with chat.reads.turn(address_of(request)):
+            page = await excerpt(
+                chat,
+                room,
+                objects.encoded_message,
+                limit=limit,
+                offset=offset,
+                before=before,
+                max_bytes=chat.limits.page_bytes,
+            )
+        rest: dict[str, Any] = {"truncated": True, "nextOffset": offset + page.count} if page.truncated else {}
+        return ok(room=room, data=objects.Encoded(page.data), total=page.count, limit=limit, offset=offset, **rest)
+
+    return await _shared(request).read((room, limit, offset, before), read)
 
 
 @router.get("/{room}/stats")
@@ -49,3 +77,9 @@ async def stats(request: Request) -> Response:
     """Counts of the room."""
     room = parameter(request, "room")
     return ok(room=room, data=objects.room_counts(await conversation.stats(chat_of(request), room)))
+
+
+def _shared(request: Request) -> SharedReads[object, Response]:
+    """The pages that are made for all who ask for the same one at the same time."""
+    reads: SharedReads[object, Response] = request.app.state.reads
+    return reads

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chatsys.chat import accounts
-from chatsys.web.requests import chat_of, fields, parameter, token_of
+from chatsys.web.requests import address_of, chat_of, fields, parameter, token_of
 from chatsys.web.responses import ok
 from chatsys.wire import objects
 
@@ -25,7 +25,9 @@ async def newest(request: Request) -> Response:
 async def search(request: Request) -> Response:
     """Accounts by a part of their name."""
     query = parameter(request, "query")
-    profiles = [objects.public_profile(user) for user in await accounts.search(chat_of(request), query)]
+    chat = chat_of(request)
+    async with chat.reads.turn(address_of(request)):
+        profiles = [objects.public_profile(user) for user in await accounts.search(chat, query)]
     return ok(query=query, results=profiles, count=len(profiles))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+
 from chatsys.errors import ChatsysError
-from chatsys.model.values import EndedSession, Message, Participant, Posted, Session
+from chatsys.model.values import EndedSession, Participant, Posted, Session
 from chatsys.wire.objects import Wire, timestamp
 
 
@@ -101,7 +103,10 @@ class Failed(Wire, frozen=True, kw_only=True):
 
 
 class JoinAnswer(Wire, frozen=True, kw_only=True):
-    """The acknowledgement of ``join``; ``complete`` is false if the replay left out older messages."""
+    """The acknowledgement of ``join``; ``complete`` is false if the history left out messages that were asked for.
+
+    ``guest`` and ``reason`` are there where a token was sent and not accepted.
+    """
 
     success: bool = True
     room: str
@@ -110,6 +115,9 @@ class JoinAnswer(Wire, frozen=True, kw_only=True):
     last_seq: int
     replayed: int
     complete: bool
+    epoch: str
+    guest: bool | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class SendAnswer(Wire, frozen=True, kw_only=True):
@@ -200,15 +208,23 @@ def failed(error: ChatsysError) -> Failed:
     return Failed(code=error.code, message=error.message)
 
 
-def join_answer(session: Session, last_seq: int, replayed: Sequence[Message], complete: bool) -> JoinAnswer:
-    """The acknowledgement of a join; ``last_seq`` is the newest sequence number that the history covers."""
+def join_answer(
+    session: Session, *, epoch: str, last_seq: int, replayed: int, complete: bool, reason: str | None = None
+) -> JoinAnswer:
+    """The acknowledgement of a join; ``last_seq`` is the newest sequence number that the history covers.
+
+    ``reason`` says why the token that was sent was not accepted.
+    """
     return JoinAnswer(
         room=session.room,
         user_id=session.who.user_id,
         session_id=session.session_id,
         last_seq=last_seq,
-        replayed=len(replayed),
+        replayed=replayed,
         complete=complete,
+        epoch=epoch,
+        guest=msgspec.UNSET if reason is None else True,
+        reason=msgspec.UNSET if reason is None else reason,
     )
 
 

@@ -14,8 +14,6 @@ import msgspec
 from chatsys.errors import JoinRefused
 from chatsys.model import rules
 
-SEQ_MAX = 2**63 - 1
-
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -27,6 +25,7 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     username: object = None
     user_id: object = None
     since: int | None = None
+    epoch: object = None
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +47,7 @@ def join(payload: object) -> JoinRequest:
         username=fields.get("username"),
         user_id=fields.get("userId"),
         since=_since(fields.get("since")),
+        epoch=fields.get("epoch"),
     )
 
 
@@ -92,4 +92,4 @@ def _since(value: object) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise JoinRefused("since must be a whole number of at least 0")
-    return min(value, SEQ_MAX)
+    return min(value, rules.SEQ_MAX)

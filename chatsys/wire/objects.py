@@ -118,6 +118,9 @@ class RoomCounts(Wire, frozen=True, kw_only=True):
     active_users: int
 
 
+Encoded = msgspec.Raw
+"""A value that is JSON already, inside one that is not yet."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -191,6 +194,11 @@ def message(stored: values.Message) -> MessageObject:
         read_by=stored.read_by,
         edited_at=optional_timestamp(stored.edited_at),
     )
+
+
+def encoded_message(stored: values.Message) -> bytes:
+    """A stored message as JSON."""
+    return encode(message(stored))
 
 
 def presence(session: values.Session) -> Presence:

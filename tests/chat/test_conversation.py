@@ -17,7 +17,9 @@ from chatsys.chat.fanout import (
     UserJoined,
     UserLeft,
 )
+from chatsys.chat.tokens import Tokens
 from chatsys.errors import InvalidInput, JoinRefused, StoreUnavailable, UserNotFound
+from tests.chat.conftest import SECRET
 
 SOCKET = "Ab_socket-1"
 USER_ID = "018f0000-0000-7000-8000-000000000000"
@@ -162,7 +164,7 @@ async def test_what_is_not_a_text_is_refused_and_neither_stored_nor_published(ch
     with pytest.raises(InvalidInput):
         await conversation.send(chat, session, text)
     assert fanout.take() == []
-    assert await conversation.history(chat, "tea") == []
+    assert await chat.store.history("tea", 10) == []
 
 
 async def test_lone_surrogates_in_a_text_become_the_replacement_character(chat, people):
@@ -176,7 +178,7 @@ async def test_a_bad_client_message_id_is_refused_and_nothing_is_stored(chat, pe
     session = await people.seat("tea")
     with pytest.raises(InvalidInput):
         await conversation.send(chat, session, "hello", client_id)
-    assert await conversation.history(chat, "tea") == []
+    assert await chat.store.history("tea", 10) == []
 
 
 async def test_a_deleted_user_sends_nothing(chat, people, fanout):
@@ -277,18 +279,31 @@ async def test_a_users_status_is_stored_and_told_and_a_guests_only_told(chat, pe
     assert stored.last_seen is not None
 
 
+async def test_why_a_token_was_not_accepted_is_told(chat, people):
+    user, token = await people.register("ann")
+    expired = Tokens(SECRET, timedelta(seconds=-1)).issue(user, chat.clock.now())
+    foreign = Tokens("x" * 32, timedelta(days=1)).issue(user, chat.clock.now())
+
+    async def told(sent: object) -> tuple[bool, str | None]:
+        who, reason = await conversation.recognise(chat, token=sent, username="Gus", user_id=None, socket_id=SOCKET)
+        return who.guest, reason
+
+    assert await told(token) == (False, None)
+    assert [await told(sent) for sent in (None, "")] == [(True, None)] * 2
+    assert await told(expired) == (True, "expired")
+    assert [await told(sent) for sent in (foreign, "garbage", 7, ["x"])] == [(True, "invalid")] * 4
+    await chat.store.delete_user(user.user_id, chat.clock.now())
+    assert await told(token) == (True, "unknown")
+
+
 # -- looking
 
 
-async def test_pages_and_replays_are_held_to_the_limits(chat, people):
+async def test_what_was_missed_is_the_newest_of_it(chat, people):
     session = await people.seat("tea")
     for number in range(1, 8):
         await conversation.send(chat, session, str(number))
-    assert [message.text for message in await conversation.history(chat, "tea")] == ["5", "6", "7"]
-    assert len(await conversation.history(chat, "tea", 1000)) == 5
-    assert await conversation.history(chat, "tea", 0) == []
-    assert [message.text for message in await conversation.history(chat, "tea", 2, 1)] == ["5", "6"]
-    cut, complete = await conversation.missed(chat, "tea", 1)
+    cut, complete = await conversation.missed(chat, "tea", 1, 4)
     assert ([message.seq for message in cut], complete) == ([4, 5, 6, 7], False)
-    rest, complete = await conversation.missed(chat, "tea", 3)
+    rest, complete = await conversation.missed(chat, "tea", 3, 4)
     assert ([message.seq for message in rest], complete) == ([4, 5, 6, 7], True)

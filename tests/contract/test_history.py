@@ -60,20 +60,47 @@ async def test_what_came_after_a_number_is_the_newest_of_it_oldest_first(store, 
 
 
 @pytest.mark.parametrize(
-    ("seq", "limit", "expected"),
+    ("after", "before", "limit", "offset", "expected"),
     [
-        (0, 1000, range(1, 11)),
-        (0, 3, range(1, 4)),
-        (7, 2, range(8, 10)),
-        (9, 1000, range(10, 11)),
-        (10, 1000, ()),
-        (2**62, 1000, ()),
-        (0, 0, ()),
+        (0, 8, 3, 0, range(5, 8)),
+        (0, 8, 3, 2, range(3, 6)),
+        (0, 1, 3, 0, ()),
+        (0, 0, 3, 0, ()),
+        (4, 8, 100, 0, range(5, 8)),
+        (4, 8, 100, 1, range(5, 7)),
+        (7, 8, 100, 0, ()),
+        (0, 2**63 - 1, 2, 0, range(9, 11)),
+        (0, 11, 100, 2**63 - 1, ()),
     ],
 )
-async def test_what_came_right_after_a_number_is_oldest_first(store, room, seq, limit, expected):
-    assert texts(await store.messages_after(room, seq, limit)) == list(expected)
-    assert await store.messages_after("nowhere", seq, limit) == []
+async def test_a_page_can_be_taken_between_two_numbers(store, room, after, before, limit, offset, expected):
+    assert texts(await store.history(room, limit, offset, after=after, before=before)) == list(expected)
+
+
+async def test_a_page_between_two_numbers_counts_what_is_there(store, cast, room):
+    bob = await cast.user("bob")
+    for number in range(11, 16):
+        await cast.post(bob, room, str(number))
+    await store.delete_user((await store.user_by_name("ann")).user_id, cast.now())
+    left = [2, 4, 6, 8, 10, 11, 12, 13, 14, 15]
+    for offset in range(12):
+        assert texts(await store.history(room, 3, offset)) == left[: max(0, 10 - offset)][-3:]
+        assert texts(await store.history(room, 3, offset, before=11)) == left[: max(0, 5 - offset)][-3:]
+
+
+@pytest.mark.parametrize("limit", [99, 100])
+async def test_older_messages_are_left_out_once_the_newer_have_enough_bytes(store, cast, limit):
+    gus = cast.guest("gus")
+    for text in ("a", "b" * 10, "\u00e4" * 5, "d" * 10):
+        await cast.post(gus, "tea", text)
+
+    async def found(max_bytes: int) -> list[int]:
+        return [message.seq for message in await store.history("tea", limit, max_bytes=max_bytes)]
+
+    assert [await found(size) for size in (1, 10, 11, 20)] == [[4], [4], [3, 4], [3, 4]]
+    assert await found(21) == [2, 3, 4]
+    assert await found(31) == await found(10_000) == [1, 2, 3, 4]
+    assert [message.seq for message in await store.messages_since("tea", 2, limit, 5)] == [4]
 
 
 async def test_pages_put_together_are_the_whole_room(store, room):

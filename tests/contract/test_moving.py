@@ -174,6 +174,20 @@ async def test_a_store_that_is_in_use_takes_a_snapshot_over_as_well(lived_in, el
         ]
 
 
+async def test_the_epoch_stays_while_nothing_is_restored_and_changes_with_what_is(lived_in, elsewhere, cast):
+    epoch = await lived_in.epoch()
+    assert (await lived_in.open_session(cast.entry(cast.guest("gus"), "room 0"))).epoch == epoch
+    assert sum([await lived_in.restore(batch) for batch in await batches(lived_in)]) == 0
+    assert await lived_in.epoch() == epoch
+    seen = {epoch}
+    for target in elsewhere:
+        seen.add(await target.epoch())
+        for batch in await batches(lived_in):
+            await target.restore(batch)
+        seen.add(await target.epoch())
+    assert len(seen) == 1 + 2 * len(elsewhere)
+
+
 async def test_nobody_is_online_after_a_move(lived_in, elsewhere):
     for target in elsewhere:
         for batch in await batches(lived_in):

@@ -26,6 +26,20 @@ async def test_rooms_are_in_code_point_order(store, cast):
     assert len(names) == 12
 
 
+async def test_the_rooms_come_in_pages(store, cast):
+    for name in ("b", "a", "Z", "\u00e4"):
+        await cast.post(cast.guest("gus"), name)
+
+    async def page(*arguments) -> list[str]:
+        return [room.name for room in await store.rooms(*arguments)]
+
+    assert await page(3) == ["Z", "a", "b"]
+    assert await page(3, "b") == ["general", "random", "tech"]
+    assert await page(3, "tech") == ["\u00e4"]
+    assert await page(3, "no such room") == ["random", "tech", "\u00e4"]
+    assert await page(3, "\U0001f600") == await page(0) == []
+
+
 async def test_joining_or_posting_makes_a_room_and_asking_does_not(store, cast):
     guest = cast.guest("gus")
     assert await store.room_stats("nowhere") == NOTHING

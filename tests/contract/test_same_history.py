@@ -39,6 +39,7 @@ def plain(answer: object) -> object:
         return [plain(each) for each in answer]
     if isinstance(answer, msgspec.Struct):
         fields = {name: plain(value) for name, value in msgspec.structs.asdict(answer).items()}
+        fields.pop("epoch", None)  # each store has a life of its own
         for name in {"delivered_to", "read_by", "user_ids"} & fields.keys():
             assert len(fields[name]) == len(set(fields[name])), f"{name} names somebody twice"
             fields[name] = frozenset(fields[name])
@@ -207,7 +208,6 @@ def history_machine(stores: list[Store], run: Callable[[Awaitable[list[object]]]
             room = self.room(name)
             self.ask("history", room, limit, offset)
             self.ask("messages_since", room, offset, limit)
-            self.ask("messages_after", room, offset, limit)
             self.ask("room_stats", room)
             self.ask("sessions", room)
             self.ask("activity")

@@ -156,3 +156,13 @@ async def test_socket_ids_are_free_text_up_to_the_servers_choice(store, cast):
         session = await cast.join(cast.guest("gus"), "tea", socket_id=socket_id)
         assert session.socket_id == socket_id
     assert len(await store.sessions("tea")) == 3
+
+
+async def test_the_newest_sessions_come_in_order_of_joining_with_the_count_of_all(store, cast):
+    ann = await cast.user("ann")
+    opened = [await cast.join(who, "tea") for who in (ann, cast.guest("gus"), cast.guest("eve"), ann)]
+    await cast.join(ann, "cake")
+    sessions, count = await store.newest_sessions("tea", 3)
+    assert ([each.session_id for each in sessions], count) == ([each.session_id for each in opened[1:]], 4)
+    assert (await store.newest_sessions("tea", 10))[0] == await store.sessions("tea")
+    assert await store.newest_sessions("nowhere", 3) == ([], 0)

@@ -210,7 +210,7 @@ def messages_of(url: str) -> list[tuple[object, ...]]:
 async def test_users_log_in_with_their_old_passwords(original: Fill, username: str, password: str) -> None:
     url = original(10)
     initialise(url)
-    async with open_store(url, StoreOptions(pool_size=2)) as store:
+    async with open_store(url, StoreOptions(pool_size=5)) as store:
         for name in (username, f"{username.replace('_', '')}@EXAMPLE.org"):
             user = await (store.user_by_email(name) if "@" in name else store.user_by_name(name))
             assert user is not None
@@ -222,7 +222,7 @@ async def test_users_log_in_with_their_old_passwords(original: Fill, username: s
 async def test_the_history_is_served_in_order_and_goes_on(original: Fill) -> None:
     url = original(3_000)
     initialise(url)
-    async with open_store(url, StoreOptions(pool_size=2)) as store:
+    async with open_store(url, StoreOptions(pool_size=5)) as store:
         cast = Cast(store)
         found = await store.messages_since("general", 0, 1_000)
         shown = rows(url, "SELECT m.seq FROM messages m JOIN rooms r USING (room_id)"

@@ -29,7 +29,7 @@ from tests.db.conftest import Server, as_role, chatsys, role, rows, run
 async def refusal(url: str, command: tuple[str, ...] = ("db", "status"), **options: object) -> StoreError:
     """The error that opening a store raises; a chatsys command must say the same in its words."""
     with pytest.raises(StoreError) as refused:
-        async with open_store(url, StoreOptions(pool_size=2, connect_timeout=5, create=False, **options)):  # type: ignore[arg-type]
+        async with open_store(url, StoreOptions(pool_size=5, connect_timeout=5, create=False, **options)):  # type: ignore[arg-type]
             pass
     said = chatsys(*command, "--database-url", url)
     assert said.returncode == 1

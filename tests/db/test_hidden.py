@@ -18,7 +18,7 @@ SHOW = "UPDATE messages SET is_deleted = false"
 
 @pytest.fixture
 async def store(fresh: str) -> AsyncIterator[Store]:
-    async with open_store(fresh, StoreOptions(pool_size=2)) as opened:
+    async with open_store(fresh, StoreOptions(pool_size=5)) as opened:
         yield opened
 
 

@@ -96,7 +96,7 @@ async def test_twenty_clients_chat_over_two_server_connections(bouncer: str) -> 
 
 
 async def test_the_schema_is_set_up_through_it(bouncer: str) -> None:
-    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=2)) as store:
+    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=5)) as store:
         assert len(await store.rooms()) == 3
     assert chatsys("db", "migrate", "--database-url", f"{bouncer}?pgbouncer=true").returncode == 0
     assert chatsys("db", "status", "--database-url", f"{bouncer}?pgbouncer=true").returncode == 0

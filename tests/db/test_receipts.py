@@ -105,7 +105,7 @@ def test_what_goes_with_a_message_or_an_account_leaves_the_rest_right(chat: str,
 async def test_a_page_shows_what_was_written_by_sql(chat: str) -> None:
     run(chat, DELIVERED_TO_ALL + READ_BY_BOB)
     ids = dict(rows(chat, "SELECT username, user_id::text FROM users"))
-    async with open_store(chat, StoreOptions(pool_size=2)) as store:
+    async with open_store(chat, StoreOptions(pool_size=5)) as store:
         for message in await store.history("general", 3):
             assert set(message.delivered_to) == {ids["bob"], ids["cy"], "gus"}
             assert message.read_by == (ids["bob"],)

@@ -71,7 +71,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
 
 async def talk(url: str, **options: object) -> None:
     """Open the store through asyncpg, and show the database's status through libpq."""
-    async with open_store(url, StoreOptions(pool_size=2, create=False, **options)) as store:  # type: ignore[arg-type]
+    async with open_store(url, StoreOptions(pool_size=5, create=False, **options)) as store:  # type: ignore[arg-type]
         assert [room.name for room in await store.rooms()] == ["general", "random", "tech"]
     environment = {"DB_SSL": "true"} if options.get("ssl") else {}
     if options.get("ssl_ca_file"):

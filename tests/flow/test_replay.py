@@ -23,6 +23,53 @@ async def test_a_replay_begins_right_after_the_sequence_number_asked_for(connect
     assert client.all("message-history")[1] == []
 
 
+@pytest.mark.parametrize("since", [8, 99, 2**63, 10**30])
+async def test_a_number_beyond_the_newest_gives_the_newest_and_says_so(connect: Connect, room: str, since: int) -> None:
+    sender = await connect(room=room)
+    for number in range(1, 8):
+        await sender.send(f"{number}")
+    client = await connect()
+    answer = await client.join(room, since=since)
+    assert (answer["lastSeq"], answer["replayed"], answer["complete"]) == (7, 7, False)
+    assert [message["seq"] for message in client.all("message-history")[0]] == list(range(1, 8))
+
+
+async def test_a_number_of_another_life_gives_the_newest_and_says_so(connect: Connect, room: str) -> None:
+    sender = await connect(room=room)
+    for number in range(1, 8):
+        await sender.send(f"{number}")
+    client = await connect()
+    epoch = (await client.join(room))["epoch"]
+    answer = await client.join(room, since=3, epoch=epoch)
+    assert (answer["epoch"], answer["replayed"], answer["complete"]) == (epoch, 4, True)
+    answer = await client.join(room, since=3, epoch="another life")
+    assert (answer["epoch"], answer["replayed"], answer["complete"]) == (epoch, 7, False)
+    answer = await client.join(room, since=3, epoch=7)
+    assert (answer["replayed"], answer["complete"]) == (7, False)
+
+
+async def test_a_token_that_is_not_accepted_is_told_to_who_joins(connect: Connect, room: str) -> None:
+    client = await connect()
+    answer = await client.join(room, token="garbage", username="Gus")
+    assert (answer["success"], answer["guest"], answer["reason"]) == (True, True, "invalid")
+    assert not {"guest", "reason"} & (await client.join(room)).keys()
+
+
+async def test_a_history_is_bounded_in_bytes_and_shared_by_those_who_come_together(connect: Connect, room: str) -> None:
+    sender = await connect(room=room)
+    for letter in "abcdef":
+        await sender.send(letter * 600_000)
+    client = await connect()
+    answer = await client.join(room)
+    assert (answer["replayed"], answer["complete"], answer["lastSeq"]) == (3, False, 6)
+    (history,) = client.all("message-history")
+    assert [message["message"][0] for message in history] == ["d", "e", "f"]
+    answer = await client.join(room, since=1)
+    assert (answer["replayed"], answer["complete"]) == (3, False)
+    answer = await client.join(room, since=4)
+    assert (answer["replayed"], answer["complete"]) == (2, True)
+
+
 async def test_more_than_a_thousand_missed_messages_give_the_newest_thousand(connect: Connect, room: str) -> None:
     sender = await connect(room=room)
     await asyncio.gather(*[sender.emit("send-message", {"message": "x"}) for _ in range(1003)])

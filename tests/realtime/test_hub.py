@@ -56,7 +56,7 @@ async def test_a_history_and_live_messages_join_without_gap_or_double(make_serve
     first = await server.store_only(session)
     second = await server.store_only(session)
     await server.fanout.publish(MessagePosted(room="r", message=first))
-    history = [message.seq for message in await conversation.history(server.chat, "r")]
+    history = [message.seq for message in await server.chat.store.history("r", 100)]
     hub.release(member, history[-1])
     await server.fanout.publish(MessagePosted(room="r", message=second))
     await conversation.send(server.chat, session, "third")

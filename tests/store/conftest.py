@@ -98,7 +98,7 @@ class Hands:
     @asynccontextmanager
     async def opened(self, url: str, **options: object) -> AsyncIterator[PostgresStore]:
         """A store with few connections and these options."""
-        async with open_postgres(url, msgspec.structs.replace(StoreOptions(pool_size=4), **options)) as store:
+        async with open_postgres(url, msgspec.structs.replace(StoreOptions(pool_size=8), **options)) as store:
             yield store
 
 

@@ -22,7 +22,7 @@ NOWHERE = "00000000-0000-4000-8000-000000000000"
 async def refusal(url: str, **options: object) -> StoreError:
     """What opening a store at ``url`` raises."""
     with pytest.raises(StoreError) as refused:
-        async with open_store(url, StoreOptions(pool_size=2, **options)):
+        async with open_store(url, StoreOptions(pool_size=5, **options)):
             pass
     assert refused.value.hint, "it says what to do"
     assert "secret" not in refused.value.message + refused.value.hint

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
+import httpx
 import pytest
 
 from chatsys.chat import conversation
+from chatsys.chat.bundle import new_id
+from chatsys.model.values import NewMessage, Participant
+from chatsys.web import make_app
 from tests.web.conftest import bearer, without_store
 
 STRANGE = ["a/b", "100%", " x ", "\U0001f600", "a?b#c", "..", "x" * 100, "'; --", "\\", "+"]
@@ -20,6 +27,44 @@ async def test_the_list_has_the_default_rooms_by_name(client):
     assert [room["name"] for room in body["data"]] == ["general", "random", "tech"]
     assert body["total"] == 3
     assert all(set(room) == {"name", "userCount", "lastActivity"} for room in body["data"])
+
+
+async def test_the_list_comes_in_pages_of_at_most_a_thousand(chat, client):
+    gus = Participant(user_id="gus", username="Gus", display_name="Gus", avatar="", guest=True)
+    for number in range(1, 1001):
+        await chat.store.post_message(
+            NewMessage(message_id=new_id(), room=f"attic {number:04}", who=gus, text="x", at=chat.clock.now())
+        )
+    names = [f"attic {number:04}" for number in range(1, 1001)] + ["general", "random", "tech"]
+    for query, page, more in [
+        ("", names[:1000], names[999]),
+        ("?limit=5000", names[:1000], names[999]),
+        ("?limit=2", names[:2], names[1]),
+        ("?limit=2&after=attic%200999", names[999:1001], names[1000]),
+        ("?after=attic%201000", names[1000:], None),
+        ("?after=general&limit=2", names[1001:], None),
+        ("?after=zzz", [], None),
+        ("?limit=0", [], None),
+    ]:
+        body = (await client.get(f"/api/rooms{query}")).json()
+        assert [room["name"] for room in body["data"]] == page
+        assert (body["total"], body.get("next")) == (len(page), more)
+        assert set(body) == {"success", "data", "total"} | ({"next"} if more else set())
+
+
+async def test_those_who_ask_for_a_page_at_once_share_it(chat, client, monkeypatch):
+    reads = 0
+    read = type(chat.store).rooms
+
+    async def counted(store, *arguments):
+        nonlocal reads
+        reads += 1
+        return await read(store, *arguments)
+
+    monkeypatch.setattr(type(chat.store), "rooms", counted)
+    answers = await asyncio.gather(*[client.get("/api/rooms") for _ in range(20)])
+    assert {answer.content for answer in answers} == {answers[0].content}
+    assert reads <= 2
 
 
 async def test_a_room_counts_different_users_and_knows_its_newest_message(chat, client, account, enter):
@@ -112,8 +157,57 @@ async def test_pages_count_from_the_newest_and_are_oldest_first(chat, client, en
     assert await page("?limit=9223372036854775807&offset=9223372036854775807") == ([], 1000, 2**63 - 1)
 
 
+async def test_a_page_that_is_cut_says_where_to_go_on(chat, client, enter):
+    session = await enter("attic", socket_id="s1")
+    for number in range(10):
+        await conversation.send(chat, session, f"{number}" * 1000)
+    small = make_app(replace(chat, limits=replace(chat.limits, page_bytes=3500)))
+    transport = httpx.ASGITransport(small)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://chat.test") as frugal:
+        for start in ("", "&before=9"):
+            seqs: list[int] = []
+            offset, truncated = 0, True
+            while truncated:
+                answer = await frugal.get(f"/api/rooms/attic/messages?limit=1000&offset={offset}{start}")
+                body = answer.json()
+                assert len(answer.content) <= 3700
+                assert body["total"] == len(body["data"]) in (1, 2)
+                seqs = [message["seq"] for message in body["data"]] + seqs
+                truncated, offset = body.get("truncated", False), body.get("nextOffset")
+                assert (offset is None) is not truncated
+            assert seqs == list(range(1, 9 if start else 11))
+        body = (await frugal.get("/api/rooms/attic/messages?limit=1")).json()
+        assert set(body) == {"success", "room", "data", "total", "limit", "offset"}
+
+
+async def test_a_page_can_begin_below_a_number(chat, client, enter):
+    session = await enter("attic", socket_id="s1")
+    for number in range(1, 8):
+        await conversation.send(chat, session, str(number))
+
+    async def page(query):
+        body = (await client.get(f"/api/rooms/attic/messages?{query}")).json()
+        return [message["seq"] for message in body["data"]]
+
+    assert await page("before=5") == [1, 2, 3, 4]
+    assert await page("before=5&limit=2") == [3, 4]
+    assert await page("before=5&limit=2&offset=1") == [2, 3]
+    assert await page("before=1") == await page("before=0") == []
+    assert await page("before=9223372036854775807&limit=1") == [7]
+
+
+async def test_more_than_a_thousand_sessions_are_counted_and_the_newest_listed(chat, client, enter):
+    few = make_app(replace(chat, limits=replace(chat.limits, members=2)))
+    for number in range(4):
+        await enter("attic", socket_id=f"s{number}")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(few), base_url="http://chat.test") as frugal:  # type: ignore[arg-type]
+        body = (await frugal.get("/api/rooms/attic/users")).json()
+    assert body["count"] == 4
+    assert [user["userId"] for user in body["data"]] == [user["userId"] for user in body["users"]] == ["s2", "s3"]
+
+
 @without_store
-@pytest.mark.parametrize("name", ["limit", "offset"])
+@pytest.mark.parametrize("name", ["limit", "offset", "before"])
 @pytest.mark.parametrize(
     "value", ["abc", "-1", "", "1.5", "1e3", "%201", "+1", "0x10", "%D9%A3", "9223372036854775808", "9" * 5000, "1_0"]
 )

@@ -82,7 +82,10 @@ EVENTS: dict[str, Any] = {
 }
 
 ANSWERS: dict[str, Any] = {
-    catalogue.JOIN: events.join_answer(SESSION, 8, [MESSAGE, READ_MESSAGE], True),
+    catalogue.JOIN: events.join_answer(SESSION, epoch="5f3a", last_seq=8, replayed=2, complete=True),
+    "join-as-guest": events.join_answer(
+        SESSION, epoch="5f3a", last_seq=8, replayed=2, complete=False, reason="expired"
+    ),
     catalogue.SEND_MESSAGE: events.send_answer(Posted(message=MESSAGE, duplicate=False)),
     "done": events.Done(),
     "failed": events.failed(JoinRefused()),

@@ -65,7 +65,7 @@ def test_a_golden_client_event_is_read(row: catalogue.Incoming) -> None:
     sample = golden("in", row.name)
     expected = {
         catalogue.JOIN: inbound.JoinRequest(
-            room="general", token="a.b.c", username="Bob", user_id="guest-k3j2h1g0f", since=7
+            room="general", token="a.b.c", username="Bob", user_id="guest-k3j2h1g0f", since=7, epoch="5f3a"
         ),
         catalogue.SEND_MESSAGE: ("hello", "c-1"),
         catalogue.MESSAGE_DELIVERED: inbound.Receipt(message_id=samples.MESSAGE_ID, room="general"),

@@ -225,10 +225,19 @@ class RoomLog:
         self.last_seq = max(self.last_seq, stored.seq)
         self.unread += stored.reads is None
 
-    def page(self, limit: int, offset: int) -> list[StoredMessage]:
-        """``limit`` messages after skipping the ``offset`` newest, oldest first."""
-        end = max(0, len(self.messages) - offset)
-        return self.messages[max(0, end - limit) : end]
+    def page(self, limit: int, offset: int, after: int, before: int, max_bytes: int) -> list[StoredMessage]:
+        """``limit`` messages between two numbers after skipping the ``offset`` newest, oldest first.
+
+        Older ones are left out once the newer ones have ``max_bytes`` bytes of text.
+        """
+        end = max(0, self.position_after(before - 1) - offset)
+        page = self.messages[max(self.position_after(after), end - limit, 0) : end]
+        size = 0
+        for place in range(len(page) - 1, -1, -1):
+            if size >= max_bytes:
+                return page[place + 1 :]
+            size += len(page[place].text.encode())
+        return page
 
     def after(self, seq: int) -> Iterator[StoredMessage]:
         """The messages with a greater sequence number, oldest first."""

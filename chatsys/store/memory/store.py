@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+import secrets
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 import msgspec
 
 from chatsys.errors import SnapshotConflict, UserExists, UserNotFound
-from chatsys.model.rules import DEFAULT_ROOMS, fold, is_uuid, milliseconds
+from chatsys.model.rules import DEFAULT_ROOMS, SEQ_MAX, fold, is_uuid, milliseconds
 from chatsys.model.snapshot import Batch, MessageRecord, RoomRecord, UserRecord
 from chatsys.model.values import (
     EndedSession,
@@ -55,6 +57,7 @@ class MemoryStore(Store):
         self._by_server: dict[str, dict[str, NewSession]] = {}
         self._rooms: dict[str, RoomLog] = {}
         self._room_names: list[str] = []  # sorted
+        self._epoch = secrets.token_hex(16)
         now = milliseconds(datetime.now(UTC))
         for name, _ in DEFAULT_ROOMS:
             self._room(name, now)
@@ -64,6 +67,10 @@ class MemoryStore(Store):
     async def ping(self) -> StoreInfo:
         """Always there."""
         return StoreInfo(kind="memory", version="", host="", database="")
+
+    async def epoch(self) -> str:
+        """Another one for each store, and after each restore."""
+        return self._epoch
 
     # -- servers
 
@@ -149,9 +156,10 @@ class MemoryStore(Store):
 
     # -- rooms
 
-    async def rooms(self) -> list[Room]:
-        """All rooms, from the sorted list of their names."""
-        logs = (self._rooms[name] for name in self._room_names)
+    async def rooms(self, limit: int = 1000, after: str = "") -> list[Room]:
+        """A slice of the sorted list of names."""
+        start = bisect_right(self._room_names, after)
+        logs = [self._rooms[name] for name in self._room_names[start : start + limit]]
         return [Room(name=log.name, user_count=len(log.present), last_activity=log.last_activity) for log in logs]
 
     async def room_stats(self, room: str) -> RoomStats:
@@ -175,7 +183,7 @@ class MemoryStore(Store):
             self._sessions[session.session_id] = self._by_socket[session.socket_id] = session
             self._by_user.setdefault(session.who.user_id, {})[session.session_id] = session
             self._by_server.setdefault(session.server_id, {})[session.session_id] = session
-        return Joined(session=self._view(session), last_seq=room.last_seq)
+        return Joined(session=self._view(session), last_seq=room.last_seq, epoch=self._epoch)
 
     async def close_session(self, session_id: str, at: datetime) -> EndedSession | None:
         """End one session."""
@@ -186,6 +194,14 @@ class MemoryStore(Store):
         """The room's sessions; a dictionary keeps the order of joining."""
         log = self._rooms.get(room)
         return [] if log is None else [self._view(session) for session in log.sessions.values()]
+
+    async def newest_sessions(self, room: str, limit: int) -> tuple[list[Session], int]:
+        """The end of that dictionary."""
+        log = self._rooms.get(room)
+        if log is None:
+            return [], 0
+        newest = list(islice(reversed(log.sessions.values()), limit))
+        return [self._view(session) for session in reversed(newest)], len(log.sessions)
 
     async def activity(self) -> tuple[int, int]:
         """Sessions, and rooms that have one."""
@@ -211,26 +227,20 @@ class MemoryStore(Store):
             account.posted.add(room)
         return Posted(message=self._message(stored), duplicate=False)
 
-    async def history(self, room: str, limit: int, offset: int = 0) -> list[Message]:
+    async def history(
+        self,
+        room: str,
+        limit: int,
+        offset: int = 0,
+        *,
+        after: int = 0,
+        before: int = SEQ_MAX,
+        max_bytes: int = SEQ_MAX,
+    ) -> list[Message]:
         """A slice."""
         log = self._rooms.get(room)
-        return [] if log is None else [self._message(stored) for stored in log.page(limit, offset)]
-
-    async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:
-        """A slice that begins by bisection."""
-        log = self._rooms.get(room)
-        if log is None:
-            return []
-        start = max(log.position_after(seq), len(log.messages) - limit)
-        return [self._message(stored) for stored in log.messages[start:]]
-
-    async def messages_after(self, room: str, seq: int, limit: int) -> list[Message]:
-        """A slice that begins by bisection."""
-        log = self._rooms.get(room)
-        if log is None:
-            return []
-        start = log.position_after(seq)
-        return [self._message(stored) for stored in log.messages[start : start + limit]]
+        found = [] if log is None else log.page(limit, offset, after, before, max_bytes)
+        return [self._message(stored) for stored in found]
 
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
         """Record a delivery."""
@@ -281,7 +291,10 @@ class MemoryStore(Store):
         users = [record for record in batch if isinstance(record, UserRecord)]
         rooms = [record for record in batch if isinstance(record, RoomRecord)]
         messages = [record for record in batch if isinstance(record, MessageRecord)]
-        return self._restore_users(users) + self._restore_rooms(rooms) + self._restore_messages(messages)
+        added = self._restore_users(users) + self._restore_rooms(rooms) + self._restore_messages(messages)
+        if added:
+            self._epoch = secrets.token_hex(16)
+        return added
 
     def _restore_users(self, records: list[UserRecord]) -> int:
         fresh = [record for record in records if record.user_id not in self._accounts]

@@ -23,8 +23,19 @@ _LIBPQ_ONLY = {"channel_binding", "connect_timeout", "gssencmode", "keepalives",
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
+class Place(msgspec.Struct, frozen=True):
+    """One host of an address; a host that begins with a slash is the folder of a Unix socket."""
+
+    host: str
+    port: int
+
+
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a database is. ``libpq`` and ``asyncpg`` are URLs with the password; the other fields have none."""
+    """Where a database is. ``libpq`` and ``asyncpg`` are URLs with the password; the other fields have none.
+
+    ``places`` are tried in turn until one takes writes; ``host`` names all of them. The place None is the only one
+    of its URL, or the driver's default.
+    """
 
     libpq: str
     asyncpg: str
@@ -33,6 +44,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     tls: bool
     bouncer: bool
+    places: tuple[Place | None, ...] = (None,)
 
     @property
     def server_settings(self) -> bool:
@@ -44,11 +56,14 @@ def read_url(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Add
     """Read a ``postgresql://`` or ``postgres://`` URL. Raises BadDatabaseUrl.
 
     ``sslmode`` and ``sslrootcert`` in the URL win over ``ssl`` (DB_SSL) and ``ca_file`` (DB_SSL_CA_CERT_PATH).
-    ``pgbouncer=true`` in the URL says that PgBouncer in transaction mode answers there.
+    ``pgbouncer=true`` in the URL says that PgBouncer in transaction mode answers there. Of several hosts
+    (``HOST:PORT,HOST:PORT``) the first that takes writes is used, as with ``target_session_attrs=read-write``.
     """
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        places = _places(parts.netloc.rpartition("@")[2])
+        if len(places) == 1:
+            _ = parts.port
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as error:
         raise _bad(f"The database URL can't be read: {_without_password(str(error), url)}.") from error
@@ -57,13 +72,19 @@ def read_url(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Add
     if parts.fragment or "/" in parts.path[1:] or "@" in parts.path:
         raise _bad("The database URL has a #, / or @ in its user name, password or database name.")
     bouncer = query.pop("pgbouncer", "false").lower() in ("true", "1", "yes", "on")
-    host = parts.hostname or query.get("host") or os.environ.get("PGHOST") or "localhost"
-    host = unquote(host)
+    places = places if len(places) > 1 else _places(query.get("host", ""), query.get("port", ""))
+    if len(places) > 1:
+        host = ", ".join(place.host for place in places)
+    else:
+        host = unquote(parts.hostname or query.get("host") or os.environ.get("PGHOST") or "localhost")
+    _refuse_standbys(query, several=len(places) > 1)
     _tls(query, ssl and not host.startswith("/"), ca_file)
     asyncpg_query = {name: value for name, value in query.items() if name not in _LIBPQ_ONLY}
+    asyncpg_query.pop("target_session_attrs", None)  # each new connection is looked at here
     return Address(
         libpq=urlunsplit(("postgresql", parts.netloc, parts.path, _encoded(query), "")),
         asyncpg=urlunsplit(("postgresql", parts.netloc, parts.path, _encoded(asyncpg_query), "")),
+        places=places if len(places) > 1 else (None,),
         host=host,
         database=unquote(parts.path[1:]) or query.get("dbname") or unquote(parts.username or "") or "",
         user=unquote(parts.username or "") or query.get("user") or os.environ.get("PGUSER", ""),
@@ -75,6 +96,29 @@ def read_url(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Add
 def with_database(url: str, database: str) -> str:
     """``url`` with another database's name."""
     return urlunsplit(urlsplit(url)._replace(path="/" + quote(database, safe="")))
+
+
+def _places(hosts: str, ports: str = "") -> tuple[Place, ...]:
+    """The hosts of ``HOST:PORT,HOST:PORT``, or of ``host=`` and ``port=`` of a query. Raises ValueError."""
+    names = hosts.split(",")
+    given = ports.split(",") if ports else [""]
+    given = given * len(names) if len(given) == 1 else given
+    found = []
+    for name, port in zip(names, given, strict=True):
+        host, colon, own = (name, "", "") if name.startswith(("/", "[")) else name.partition(":")
+        number = int(own if colon else port or "5432") if len(names) > 1 else 0
+        if not 0 <= number <= 65_535:
+            raise ValueError("port out of range")
+        found.append(Place(unquote(host), number))
+    return tuple(found)
+
+
+def _refuse_standbys(query: dict[str, str], *, several: bool) -> None:
+    wanted = query.get("target_session_attrs", "read-write")
+    if wanted not in ("any", "primary", "read-write"):
+        raise _bad(f"target_session_attrs={wanted} in the database URL: chatsys needs a server that takes writes.")
+    if several:
+        query["target_session_attrs"] = "read-write"
 
 
 def _tls(query: dict[str, str], ssl: bool, ca_file: Path | None) -> None:
@@ -109,10 +153,14 @@ def _without_password(text: str, url: str) -> str:
     return "its port is not a number from 0 to 65535" if "ort" in text else "bad query or host" if url else text
 
 
-def connect_arguments(address: Address, settings: dict[str, str], timeout: float) -> dict[str, Any]:
+def connect_arguments(
+    address: Address, place: Place | None, settings: dict[str, str], timeout: float
+) -> dict[str, Any]:
     """What ``asyncpg.connect`` takes. The statement cache is off: the pool keeps its own statements."""
     return {
         "dsn": address.asyncpg,
+        "host": place.host if place is not None else None,
+        "port": place.port if place is not None else None,
         "timeout": timeout,
         "statement_cache_size": 0,
         "server_settings": settings if address.server_settings else None,

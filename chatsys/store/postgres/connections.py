@@ -1,256 +1,401 @@
-"""A lean pool of asyncpg connections, each with its own prepared statements.
+"""A lean pool of asyncpg connections, each with its own prepared statements, and a deadline for each wait.
 
 asyncpg's own pool sends a reset query at each release, a second round trip for a verb that should cost one, and wraps
-each call in a proxy. Nothing here changes a session's state, so there is nothing to reset. Read: asyncpg 0.32.
+each call in a proxy. Nothing here changes a session's state, so there is nothing to reset. asyncpg's own timeouts make
+a timer and a cancellation for each statement; here one timer looks at all connections of a pool ten times a second.
+Verified against asyncpg 0.32.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
-from asyncpg.prepared_stmt import PreparedStatement
 
-from chatsys.errors import ChatsysError, StoreUnavailable
-from chatsys.store.postgres.address import Address, connect_arguments
-from chatsys.store.postgres.mapping import translated
-from chatsys.store.postgres.statements import Statement, statements
+from chatsys.errors import ChatsysError, ReadOnlyDatabase, StoreError, StoreUnavailable, TooManyConnections
+from chatsys.store.postgres.address import Address
+from chatsys.store.postgres.deadlines import DEADLINE
+from chatsys.store.postgres.links import DRIVER_ERRORS, Connector, Link, explained, lost
+from chatsys.store.postgres.outage import Outages
+from chatsys.store.postgres.statements import statements
 
-DRIVER_ERRORS = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-    asyncio.TimeoutError,
-)
+__all__ = ["DRIVER_ERRORS", "Connections", "Link", "Observe", "Pools", "explained"]
+
 Observe = Callable[[str, float], None]
 """Told a measure's name and value: ``statement`` 1, ``pool_wait`` seconds, ``flush_rows`` rows, ``flush`` seconds."""
 
+GRACE = 0.5
+"""Seconds that a statement gets beyond its limit in the server, which ends it more gently."""
+
+LOOK = 0.1
+"""Seconds between two looks at what is due."""
+
+PROBE = 1.0
+"""Seconds that an idle connection has to show that it lives, once another one has missed its deadline."""
+
+FULL = 1.0
+"""Seconds without a new connection after the server had no slot for one."""
+
 _STALE_PLAN = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
 
-class Link:
-    """One connection and the statements that were prepared on it."""
+class Pools:
+    """What the pools of one store have in common: where they connect, their limits, and what becomes of them together.
 
-    __slots__ = ("_number", "_prepared", "connection")
+    ``statement`` is the limit of a statement in the server. Here it gets GRACE more; a call waits for a connection for
+    ``wait``, and takes ``whole`` at most. All in seconds.
+    """
 
-    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        self.connection = connection
-        self._number = 0
-        self._prepared: dict[str, PreparedStatement[asyncpg.Record]] = {}
+    def __init__(self, connector: Connector, *, statement: float, observe: Observe) -> None:
+        self.connector = connector
+        self.statement = statement + GRACE
+        self.wait = max(statement, connector.timeout) + LOOK
+        self.whole = self.wait + GRACE
+        self.observe = observe
+        self.outages = Outages()
+        self.generation = 0
+        self.members: list[Connections] = []
+        self._probed = 0.0
 
-    async def prepared(self, statement: Statement, bouncer: bool) -> PreparedStatement[asyncpg.Record]:
-        """The statement on this connection.
+    @property
+    def address(self) -> Address:
+        """Where the database is."""
+        return self.connector.address
 
-        One without a name is parsed, bound and executed in a single round trip each time: for PgBouncer, where the
-        next transaction may run on another server connection, and for plans made with the arguments in view.
-        """
-        found = self._prepared.get(statement.name)
-        if found is None:
-            # Numbered: when a caller is cancelled while it prepares, the server may have taken the name all the same.
-            self._number += 1
-            name = "" if bouncer or statement.custom_plan else f"chatsys_{self._number}_{statement.name}"
-            found = self._prepared[statement.name] = await self.connection.prepare(statement.text, name=name)
-        return found
+    def pool(self, size: int, **settings: str) -> Connections:
+        """A pool of its own, of at most ``size`` connections with these further session settings."""
+        pool = Connections(self, size, settings)
+        self.members.append(pool)
+        return pool
+
+    async def warm(self) -> None:
+        """Open a connection in each pool, so that each has one when the server has no slot left."""
+        await asyncio.gather(*(pool.warm() for pool in self.members))
+
+    def suspect(self) -> None:
+        """A connection missed its deadline: see whether the idle ones still live."""
+        now = time.monotonic()
+        if now - self._probed >= PROBE:
+            self._probed = now
+            for pool in self.members:
+                pool.probe()
+
+    def renounce(self) -> None:
+        """The server takes no writes any more: leave all connections to it."""
+        self.generation += 1
+        for pool in self.members:
+            pool.drop_idle()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for pool in self.members:
+            await pool.close()
 
 
 class Connections:
     """At most ``size`` connections, made when they are needed; the one that was used last is used first."""
 
-    def __init__(
-        self, address: Address, *, size: int, settings: dict[str, str], timeout: float, observe: Observe
-    ) -> None:
-        self.address = address
+    def __init__(self, pools: Pools, size: int, settings: dict[str, str]) -> None:
+        self.pools = pools
+        self.address = pools.address
+        self._loop = asyncio.get_running_loop()
         self._size = size
-        self._arguments = connect_arguments(address, settings, timeout)
-        self._timeout = timeout
-        self._observe = observe
+        self._settings = settings
         self._open = 0
+        self._connecting = 0
+        self._full_until = 0.0
+        self._links: set[Link] = set()
+        self._apart: set[Link] = set()
         self._idle: list[Link] = []
-        self._waiting: deque[asyncio.Future[Link | None]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Link], float]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._look: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a statement that reads. A connection that turns out to be dead is replaced once."""
+        limit = self._limit()
         try:
-            return await self.write(name, *arguments)
+            return await self._once(name, arguments, limit, reads=True)
         except StoreUnavailable as error:
-            if not isinstance(error.__cause__, _LOST):
+            if not lost(error):
                 raise
-        self._drop_idle()  # what ended one connection has most likely ended the others
-        return await self.write(name, *arguments)
+            self.drop_idle()  # what ended one connection has most likely ended the others
+        except ReadOnlyDatabase:
+            pass
+        return await self._once(name, arguments, limit, reads=True)
 
     async def write(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows of a statement that is executed at most once."""
-        link = await self._checkout() if not self._idle or self._idle[-1].connection.is_closed() else self._idle.pop()
+        """The rows of a statement that is executed at most once. A server that takes no writes has executed nothing."""
+        limit = self._limit()
         try:
-            return await self._run(link, name, arguments)
-        finally:
-            self._checkin(link)
+            return await self._once(name, arguments, limit)
+        except ReadOnlyDatabase:
+            return await self._once(name, arguments, limit)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Callable[..., Any]]:
-        """Several statements as one transaction: yields a function like :meth:`write`."""
-        link = await self._checkout() if not self._idle or self._idle[-1].connection.is_closed() else self._idle.pop()
+    async def transaction(self, seconds: float) -> AsyncIterator[Callable[..., Any]]:
+        """Several statements as one transaction that may take ``seconds``: yields a function like :meth:`write`."""
+        limit = self._loop.time() + seconds
+        link = await self._checkout(limit)
         try:
-            async with self._explained(link), link.connection.transaction():
-                yield lambda name, *arguments: self._run(link, name, arguments)
+            async with self._explained(link, limit), link.connection.transaction():
+                await self.run(link, "set_limits", (f"{seconds}s",), limit)
+                yield lambda name, *arguments: self.run(link, name, arguments, limit)
+                self._start(link, limit)
         finally:
             self._checkin(link)
 
-    async def dedicated(self) -> Link:
+    async def warm(self) -> None:
+        """Have a connection."""
+        self._checkin(await self._checkout(self._limit()))
+
+    async def dedicated(self, **settings: str) -> Link:
         """A connection beyond the pool, for what lasts as long as a session: locks and LISTEN. The caller closes it."""
-        return await self._connect()
+        link = await self.pools.connector.connect(settings)
+        self._apart.add(link)
+        return link
 
     async def close(self) -> None:
         """Close the idle connections; one that is in use is closed when it comes back."""
         self._closed = True
-        while self._idle:
-            await self._discard(self._idle.pop())
+        for task in self._tasks:
+            task.cancel()
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*map(self._discard, idle))
+        while self._waiting:
+            waiter, _ = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(StoreUnavailable("The store was closed.", hint="Try again."))
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
-    def _drop_idle(self) -> None:
+    def drop_idle(self) -> None:
+        """End the idle connections."""
         while self._idle:
-            self._idle.pop().connection.terminate()
-            self._open -= 1
+            link = self._idle.pop()
+            link.connection.terminate()
+            self._forget(link)
 
-    async def _run(self, link: Link, name: str, arguments: tuple[Any, ...]) -> list[asyncpg.Record]:
-        self._observe("statement", 1)
+    def probe(self) -> None:
+        """Ask the idle connections for an answer; those that give none in time are closed."""
+        idle, self._idle = self._idle, []
+        for link in idle:
+            self._start(link, self._loop.time() + PROBE)
+            self._spawn(self._probed(link))
+
+    # -- one statement
+
+    async def run(
+        self, link: Link, name: str, arguments: tuple[Any, ...], limit: float | None = None, *, reads: bool = False
+    ) -> list[asyncpg.Record]:
+        """The rows of a statement on a connection that the caller holds, be it one beyond the pool."""
+        pools = self.pools
+        pools.observe("statement", 1)
+        self._start(link, self._limit() if limit is None else limit)
         statement = statements()[name]
         try:
             prepared = await link.prepared(statement, self.address.bouncer)
-            return await prepared.fetch(*arguments)
+            rows = await prepared.fetch(*arguments)
         except _STALE_PLAN as error:
             link.connection.terminate()  # a migration changed a table: the next connection plans anew
             raise StoreUnavailable("The database's schema changed just now.", hint="Try again.") from error
         except DRIVER_ERRORS as error:
-            raise explained(link, error, self.address) from error
+            raise self._failed(link, name, error) from error
+        link.due = 0.0
+        if pools.outages:
+            pools.outages.succeeded(name)
+        if link.read_only:
+            pools.renounce()
+            link.connection.terminate()
+            if reads:
+                raise ReadOnlyDatabase
+        return rows
 
-    async def _checkout(self) -> Link:
+    async def _once(
+        self, name: str, arguments: tuple[Any, ...], limit: float, *, reads: bool = False
+    ) -> list[asyncpg.Record]:
+        idle = self._idle
+        link = idle.pop() if idle and not idle[-1].connection.is_closed() else await self._checkout(limit)
+        try:
+            return await self.run(link, name, arguments, limit, reads=reads)
+        finally:
+            self._checkin(link)
+
+    def _failed(self, link: Link, name: str, error: BaseException) -> ChatsysError:
+        """What the failure of a statement means to its caller; and what follows from it for the others."""
+        meaning = explained(link, error, self.address)
+        if isinstance(meaning, ReadOnlyDatabase):
+            self.pools.renounce()
+            link.connection.terminate()
+        if isinstance(meaning, StoreError) and type(meaning) is not StoreError and not _own_fault(error):
+            whole = isinstance(meaning, ReadOnlyDatabase | StoreUnavailable)
+            self.pools.outages.failed("" if whole else name, meaning)
+        return meaning
+
+    def _limit(self) -> float:
+        """Until when a call may take."""
+        given = DEADLINE.get()
+        return given if given is not None else self._loop.time() + self.pools.whole
+
+    def _start(self, link: Link, limit: float) -> None:
+        """A statement begins: it has its usual time, up to the call's limit or, where that is a late one, all of it."""
+        now = self._loop.time()
+        usual = now + self.pools.statement
+        link.due = limit if limit < usual or limit > now + self.pools.whole else usual
+        if self._look is None:
+            self._look = self._loop.call_later(LOOK, self._look_at_all)
+
+    def _look_at_all(self) -> None:
+        """End the statements and the waiting that are overdue."""
+        now = self._loop.time()
+        busy = overdue = False
+        self._apart = {link for link in self._apart if not link.connection.is_closed()}
+        for link in self._links | self._apart:
+            if link.due:
+                busy = True
+                if link.due <= now and not link.overdue:
+                    overdue = True
+                    link.expire()
+        for waiter, limit in self._waiting:
+            if limit <= now and not waiter.done():
+                waiter.set_exception(self._too_late())
+        while self._waiting and self._waiting[0][0].done():
+            self._waiting.popleft()
+        self._look = self._loop.call_later(LOOK, self._look_at_all) if busy or self._waiting else None
+        if overdue:
+            self.pools.suspect()
+
+    def _too_late(self) -> StoreUnavailable:
+        error = StoreUnavailable(
+            f"No connection to the database on {self.address.host} was free in time.",
+            hint="The database is slow or away, or DB_POOL_SIZE is too small.",
+        )
+        if not self._links:
+            self.pools.outages.failed("", error)
+        return error
+
+    # -- who has which connection
+
+    async def _checkout(self, limit: float) -> Link:
         """An open connection, a new one, or the next that is given back."""
-        started = time.perf_counter()
-        while True:
-            while self._idle:
-                link = self._idle.pop()
-                if not link.connection.is_closed():
-                    return link
-                self._open -= 1
-            if self._open < self._size:
-                self._open += 1
-                try:
-                    return await self._connect()
-                except BaseException:
-                    self._open -= 1
-                    self._wake(None)
-                    raise
-            waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            try:
-                given = await waiter
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    self._pass_on(waiter.result())
-                raise
-            finally:
-                self._observe("pool_wait", time.perf_counter() - started)
-            if given is not None:
-                return given
+        while self._idle:
+            link = self._idle.pop()
+            if not link.connection.is_closed():
+                return link
+            self._forget(link)
+        started = self._loop.time()
+        waiter: asyncio.Future[Link] = self._loop.create_future()
+        self._waiting.append((waiter, min(limit, started + self.pools.wait)))
+        self._grow()
+        if self._look is None:
+            self._look = self._loop.call_later(LOOK, self._look_at_all)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._checkin(waiter.result())
+            raise
+        finally:
+            self.pools.observe("pool_wait", self._loop.time() - started)
 
     def _checkin(self, link: Link) -> None:
-        if self._closed:
+        link.due = 0.0
+        if self._closed or link.generation != self.pools.generation:
             link.connection.terminate()
         if link.connection.is_closed():
-            self._open -= 1
-            self._wake(None)
-        else:
-            self._pass_on(link)
-
-    def _pass_on(self, link: Link | None) -> None:
-        if not self._wake(link) and link is not None:
+            self._forget(link)
+            self._grow()
+        elif not self._hand_over(link):
             self._idle.append(link)
 
-    def _wake(self, link: Link | None) -> bool:
+    def _hand_over(self, link: Link) -> bool:
         while self._waiting:
-            waiter = self._waiting.popleft()
+            waiter, _ = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(link)
                 return True
         return False
 
-    async def _connect(self) -> Link:
+    def _forget(self, link: Link) -> None:
+        self._links.discard(link)
+        self._open -= 1
+
+    def _grow(self) -> None:
+        """Begin to make a connection for each who waits, as far as there may be more."""
+        while self._open < self._size and self._connecting < len(self._waiting) and not self._closed:
+            if self._links and self._loop.time() < self._full_until:
+                return  # the server has no slot left: those who wait get ours when they come back
+            self._open += 1
+            self._connecting += 1
+            self._spawn(self._add())
+
+    async def _add(self) -> None:
+        """Make a connection and give it to who waits longest; a failure is told to one of them."""
+        generation = self.pools.generation
         try:
-            connection = await asyncpg.connect(**self._arguments, connection_class=_KeptAlive)
-        except asyncpg.ProtocolViolationError as error:
-            if "unsupported startup parameter" not in str(error):
-                raise translated(error, self.address) from error
-            raise _behind_a_bouncer() from error
-        except DRIVER_ERRORS as error:
-            raise translated(error, self.address) from error
-        except ValueError as error:
-            raise translated(asyncpg.InterfaceError(str(error)), self.address) from error
-        return Link(connection)
+            link = await self.pools.connector.connect(self._settings)
+        except asyncio.CancelledError:
+            self._connecting -= 1
+            self._open -= 1
+            raise
+        except Exception as error:
+            self._connecting -= 1
+            self._open -= 1
+            self._refused(error)
+            return
+        self._connecting -= 1
+        link.generation = generation
+        self._links.add(link)
+        self._checkin(link)
+
+    def _refused(self, error: Exception) -> None:
+        if isinstance(error, StoreError):
+            self.pools.outages.failed("", error)
+        if self._links and isinstance(error, TooManyConnections):
+            self._full_until = self._loop.time() + FULL
+            return
+        while self._waiting:
+            waiter, _ = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(error)
+                break
+        self._grow()
+
+    async def _probed(self, link: Link) -> None:
+        try:
+            with suppress(*DRIVER_ERRORS):
+                await link.connection.execute("SELECT 1")
+        finally:
+            self._checkin(link)
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _discard(self, link: Link) -> None:
         try:
-            await link.connection.close(timeout=self._timeout)
+            await link.connection.close(timeout=PROBE)
         except DRIVER_ERRORS:
             link.connection.terminate()
+        self._forget(link)
 
     @asynccontextmanager
-    async def _explained(self, link: Link) -> AsyncIterator[None]:
+    async def _explained(self, link: Link, limit: float) -> AsyncIterator[None]:
+        self._start(link, limit)
         try:
             yield
         except DRIVER_ERRORS as error:
-            raise explained(link, error, self.address) from error
+            raise self._failed(link, "transaction", error) from error
 
 
-_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.AdminShutdownError,
-    OSError,
-)
-
-
-def explained(link: Link, error: BaseException, address: Address) -> ChatsysError:
-    """What a driver's error on ``link`` means; a connection whose state the driver has lost is ended.
-
-    That happens when the server ends a connection and asyncpg, which has not seen it yet, begins something on it.
-    """
-    if isinstance(error, asyncpg.InternalClientError):
-        link.connection.terminate()
-    return translated(error, address)
-
-
-def _behind_a_bouncer() -> ChatsysError:
-    return StoreUnavailable(
-        "PgBouncer answers at the database's address and refuses session settings.",
-        hint="Add pgbouncer=true to DATABASE_URL.",
-    )
-
-
-class _KeptAlive(asyncpg.Connection):  # type: ignore[type-arg]  # generic in its stubs alone
-    """Notices a peer that vanished without a word; asyncpg leaves this to the operating system's two hours."""
-
-    __slots__ = ()
-
-    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
-        super().__init__(protocol, transport, *rest)
-        _keep_alive(transport)
-
-
-def _keep_alive(transport: asyncio.Transport) -> None:
-    peer = transport.get_extra_info("socket")
-    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _KEEPALIVE.items():
-        if hasattr(socket, option):  # Linux has all of them
-            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+def _own_fault(error: BaseException) -> bool:
+    """True where a statement and not the database is to blame: it met a lock, or ran for too long."""
+    return getattr(error, "sqlstate", None) in ("55P03", "57014", "40001", "40P01")

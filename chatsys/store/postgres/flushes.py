@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -23,7 +23,8 @@ from chatsys.model.values import (
 )
 from chatsys.store.postgres import rows
 from chatsys.store.postgres.connections import Connections
-from chatsys.store.postgres.writer import REPEATS, Repeat
+from chatsys.store.postgres.mapping import constraint_of
+from chatsys.store.postgres.writer import REPEATS, Locked, Repeat
 
 InRoom = TypeVar("InRoom", NewMessage, NewSession)
 Outcome = TypeVar("Outcome")
@@ -40,6 +41,11 @@ _OVERTAKEN = {
 """Constraints that fail when another server stored or deleted something since the statement's snapshot."""
 
 _TRANSIENT = {"40001", "40P01"}  # serialization failure, deadlock
+_LOCKED = "55P03"
+
+LOCK_KINDS = ("room", "user", "message", "session")
+Lock = tuple[str, str]
+"""A row that a write needs: ``room``, ``user``, ``message`` or ``session``, and its name or id."""
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +110,8 @@ class Flushes:
                 _numbers(new.at.timestamp() for new in batch),
                 list(accounts),
             )
+        except Locked:
+            raise
         except Repeat:
             return await self._post(batch)
         before = {row[0]: row[1] for row in found}
@@ -174,7 +182,9 @@ class Flushes:
         outcomes: list[Joined | BaseException | None] = [UserNotFound() for _ in batch]
         for row in found:
             opened = row["session_id"] is not None
-            outcomes[row["place"] - 1] = Joined(session=rows.session(row), last_seq=row["last_seq"]) if opened else None
+            outcomes[row["place"] - 1] = (
+                Joined(session=rows.session(row), last_seq=row["last_seq"], epoch=row["epoch"]) if opened else None
+            )
         return outcomes
 
     async def close(self, batch: Sequence[Ending]) -> Sequence[EndedSession | None]:
@@ -200,9 +210,23 @@ class Flushes:
             return await self._connections.write(name, *arguments)
         except ChatsysError as error:
             cause = error.__cause__
-            if getattr(cause, "sqlstate", None) in _TRANSIENT or getattr(cause, "constraint_name", None) in _OVERTAKEN:
+            sqlstate = getattr(cause, "sqlstate", None)
+            if sqlstate == _LOCKED:
+                raise Locked(error) from error
+            constraint, rebuilt = constraint_of(cause)
+            if sqlstate in _TRANSIENT or constraint in _OVERTAKEN or rebuilt:
                 raise Repeat(error) from error
             raise
+
+    async def blocked(self, needed: Collection[Lock]) -> Collection[Lock]:
+        """Which of these rows somebody else has locked."""
+        of_kind = {kind: [name for each, name in needed if each == kind] for kind in LOCK_KINDS}
+        found = await self._write("locked_rows", *(of_kind[kind] for kind in LOCK_KINDS))
+        return [(row[0], row[1]) for row in found]
+
+    async def wait(self, lock: Lock) -> None:
+        """Return when nobody else has this row locked. Raises Locked."""
+        await self._write(f"wait_for_{lock[0]}", lock[1])
 
     async def _with_rooms(
         self, batch: Sequence[InRoom], write: Callable[[Sequence[InRoom]], Awaitable[list[Outcome | None]]]

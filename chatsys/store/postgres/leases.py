@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from chatsys.errors import StoreUnavailable
-from chatsys.store.postgres.connections import DRIVER_ERRORS, Connections, Link, explained
-from chatsys.store.postgres.statements import statements
+from chatsys.store.postgres.connections import DRIVER_ERRORS, Connections, Link
 
 
 class Leases:
@@ -61,10 +60,7 @@ class Leases:
 
     async def _execute(self, link: Link, name: str, server_id: str) -> None:
         try:
-            statement = await link.prepared(statements()[name], bouncer=False)
-            await statement.fetch(server_id)
-        except DRIVER_ERRORS as error:
-            raise explained(link, error, self._connections.address) from error
+            await self._connections.run(link, name, (server_id,))
         except StoreUnavailable:
             self._held.clear()
             raise

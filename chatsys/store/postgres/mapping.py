@@ -76,13 +76,28 @@ _WORDS: tuple[tuple[str, str], ...] = (
 )
 
 
+_REBUILT = re.compile(r"(_cc(new|old)[0-9]*)+$")
+
+
+def constraint_of(error: BaseException | None) -> tuple[str | None, bool]:
+    """The constraint that ``error`` is about, and whether a copy of its index reported it.
+
+    While ``REINDEX CONCURRENTLY`` works, an index has a copy called ``NAME_ccnew``, later ``NAME_ccold``.
+    """
+    name = getattr(error, "constraint_name", None) or getattr(getattr(error, "diag", None), "constraint_name", None)
+    if name is None:
+        return None, False
+    plain = _REBUILT.sub("", name)
+    return plain, plain != name
+
+
 def translated(error: BaseException, address: Address) -> ChatsysError:
     """The error of chatsys that says what ``error`` means and what to do."""
-    constraint: str | None = getattr(error, "constraint_name", None) or getattr(
-        getattr(error, "diag", None), "constraint_name", None
-    )
+    constraint, rebuilt = constraint_of(error)
     if constraint is not None and constraint in CONSTRAINTS:
         return CONSTRAINTS[constraint]()
+    if rebuilt:  # ON CONFLICT does not see the copy
+        return StoreUnavailable("An index of the database is being rebuilt.", hint="Try again.")
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     said = re.sub(r"^connection failed: .*?(FATAL|ERROR):\s*", "", said)  # what libpq puts before the server's words
     sqlstate = getattr(error, "sqlstate", None) or _by_words(said)

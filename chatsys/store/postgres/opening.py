@@ -8,37 +8,54 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from chatsys.errors import ReadOnlyDatabase, SchemaMissing, UnsupportedServer
-from chatsys.store.options import StoreOptions
+from chatsys.store.options import StoreOptions, shares
 from chatsys.store.postgres.address import Address, read_url
 from chatsys.store.postgres.bus import PostgresBus
-from chatsys.store.postgres.connections import Connections
+from chatsys.store.postgres.connections import Connections, Pools
+from chatsys.store.postgres.links import Connector
 from chatsys.store.postgres.schema import check_version, expected_version, known_versions
 from chatsys.store.postgres.store import PostgresStore
 
 OLDEST_SERVER = 140_000
 
+SENDS_LOCK = "100ms"
+"""A message or receipt whose room is locked for longer waits apart from the others."""
+LOCKED_LOCK = "500ms"
+"""Those that wait apart take turns with the connections for them."""
+HOUSEKEEPING_LOCK = "250ms"
+READS_LOCK = "2s"
+"""Some of the other verbs write too; one that waits for longer is refused."""
+
 
 @asynccontextmanager
 async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[PostgresStore]:
     """A store on the server at ``url``. Raises the StoreError that says why it can't be used."""
-    connections = _connections(url, options, options.pool_size)
+    share = shares(options.pool_size)
+    pools = _pools(url, options)
     try:
-        await _prepare(connections, url, options)
         store = PostgresStore(
-            connections, lease=options.lease, write_queue=options.write_queue, observe=options.observe
+            pools,
+            sends=pools.pool(share.sends, lock_timeout=SENDS_LOCK),
+            locked=pools.pool(share.locked, lock_timeout=LOCKED_LOCK),
+            housekeeping=pools.pool(share.housekeeping, lock_timeout=HOUSEKEEPING_LOCK),
+            reads=(reads := pools.pool(share.reads, lock_timeout=READS_LOCK)),
+            lease=options.lease,
+            write_queue=options.write_queue,
         )
+        await _prepare(reads, url, options)
+        await pools.warm()
         try:
             yield store
         finally:
             await store._end()
     finally:
-        await connections.close()
+        await pools.close()
 
 
 @asynccontextmanager
 async def open_postgres_bus(url: str, options: StoreOptions) -> AsyncIterator[PostgresBus]:
     """The bus between the servers of the database at ``url``; it listens when this returns."""
-    connections = _connections(url, options, 1)
+    connections = _pools(url, options).pool(1)
     bus = PostgresBus(connections, write_queue=options.write_queue)
     listening = asyncio.create_task(bus.listen())
     try:
@@ -52,7 +69,7 @@ async def open_postgres_bus(url: str, options: StoreOptions) -> AsyncIterator[Po
         await connections.close()
 
 
-def _connections(url: str, options: StoreOptions, size: int) -> Connections:
+def _pools(url: str, options: StoreOptions) -> Pools:
     address = read_url(url, ssl=options.ssl, ca_file=options.ssl_ca_file)
     settings = {
         "application_name": "chatsys",
@@ -61,7 +78,8 @@ def _connections(url: str, options: StoreOptions, size: int) -> Connections:
         "jit": "off",
         "enable_seqscan": "off",  # a plan is kept, and often made while a table is still small
     }
-    return Connections(address, size=size, settings=settings, timeout=options.connect_timeout, observe=options.observe)
+    connector = Connector(address, settings, options.connect_timeout)
+    return Pools(connector, statement=options.statement_timeout, observe=options.observe)
 
 
 async def _prepare(connections: Connections, url: str, options: StoreOptions) -> None:

@@ -113,11 +113,14 @@ async def write_batch(connections: Connections, batch: Batch) -> int:
     messages = [record for record in batch if isinstance(record, MessageRecord)]
     async with _dedicated(connections) as connection, connection.transaction():
         await connection.execute("SET LOCAL chatsys.bulk = on")  # marks and counts are kept here, not by triggers
-        return (
+        added = (
             await _write_users(connection, users)
             + await _write_rooms(connection, rooms)
             + await _write_messages(connection, messages)
         )
+        if added:
+            await connection.execute(_sql("change_epoch"))
+        return added
 
 
 async def _write_users(connection: Connection, records: list[UserRecord]) -> int:

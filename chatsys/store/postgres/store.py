@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from chatsys.errors import UserNotFound
-from chatsys.model.rules import fold, is_uuid
+from chatsys.model.rules import SEQ_MAX, fold, is_uuid
 from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
     EndedSession,
@@ -28,11 +28,17 @@ from chatsys.model.values import (
 )
 from chatsys.store.contract import Store
 from chatsys.store.postgres import rows, snapshot
-from chatsys.store.postgres.connections import Connections, Observe
-from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Presence
+from chatsys.store.postgres.connections import Connections, Pools
+from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Lock, Presence
 from chatsys.store.postgres.leases import Leases
 from chatsys.store.postgres.profiles import Profiles
-from chatsys.store.postgres.writer import Writer
+from chatsys.store.postgres.writer import Locks, Writer
+
+DELETION_SECONDS = 30.0
+"""How long the deletion of an account may take."""
+
+ENDING_SECONDS = 10.0
+"""How long it may take to end the sessions of dead servers."""
 
 _USUAL_PAGE = 100  # as in sql/messages.sql
 _WILDCARDS = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
@@ -44,40 +50,58 @@ class PostgresStore(Store):
     Each kind of write has a queue of its own, so that a burst of receipts does not delay messages.
     """
 
-    def __init__(self, connections: Connections, *, lease: float, write_queue: int, observe: Observe) -> None:
-        self._connections = connections
+    def __init__(
+        self,
+        pools: Pools,
+        *,
+        sends: Connections,
+        locked: Connections,
+        housekeeping: Connections,
+        reads: Connections,
+        lease: float,
+        write_queue: int,
+    ) -> None:
+        self._pools = pools
+        self._connections = reads
+        self._housekeeping = housekeeping
         self._profiles = Profiles()
-        self._leases = Leases(connections, lease)
-        flushes = Flushes(connections, lease)
-        self._posts: Writer[NewMessage, Posted] = Writer(
-            flushes.post, keys=_client_key, limit=write_queue, observe=observe
-        )
-        self._acks: Writer[Ack, Receipt | None] = Writer(
-            flushes.acknowledge, keys=_nothing, limit=write_queue, observe=observe
-        )
-        self._opens: Writer[NewSession, Joined] = Writer(
-            flushes.open, keys=_who_and_socket, limit=write_queue, observe=observe
-        )
-        self._closes: Writer[Ending, EndedSession | None] = Writer(
-            flushes.close, keys=_session_id, limit=write_queue, observe=observe
-        )
-        self._presence: Writer[Presence, User | None] = Writer(
-            flushes.set_online, keys=_user_id, limit=write_queue, observe=observe
-        )
+        self._leases = Leases(housekeeping, lease)
+        flushes, house = Flushes(sends, lease), Flushes(housekeeping, lease)
+
+        def writer(of: Flushes, name: str, keys: Callable[[Any], Any], locks: Callable[[Any], Any]) -> Writer[Any, Any]:
+            return Writer(
+                getattr(of, name),
+                keys=keys,
+                limit=write_queue,
+                observe=pools.observe,
+                locks=Locks(locks, of.blocked, Flushes(locked, lease).wait),
+                patience=pools.whole,
+            )
+
+        self._posts: Writer[NewMessage, Posted] = writer(flushes, "post", _client_key, _sender_and_room)
+        self._acks: Writer[Ack, Receipt | None] = writer(flushes, "acknowledge", _nothing, _message_and_reader)
+        self._opens: Writer[NewSession, Joined] = writer(house, "open", _who_and_socket, _sender_and_room)
+        self._closes: Writer[Ending, EndedSession | None] = writer(house, "close", _session_id, _session)
+        self._presence: Writer[Presence, User | None] = writer(house, "set_online", _user_id, _user)
 
     async def _end(self) -> None:
         """Store what is queued, then close every connection."""
         for writer in (self._posts, self._acks, self._opens, self._closes, self._presence):
             await writer.drain()
         await self._leases.close()
-        await self._connections.close()
+        await self._pools.close()
 
     # -- the store itself
 
     async def ping(self) -> StoreInfo:
         """Ask the server for its version."""
-        ((version, database),) = await self._connections.fetch("ping")
+        ((version, database),) = await self._housekeeping.fetch("ping")
         return StoreInfo(kind="postgresql", version=version, host=self._connections.address.host, database=database)
+
+    async def epoch(self) -> str:
+        """One look-up."""
+        ((epoch,),) = await self._connections.fetch("epoch")
+        return str(epoch)
 
     # -- servers
 
@@ -164,7 +188,7 @@ class PostgresStore(Store):
         """One transaction: rooms are locked first, as every statement does, then the user, then all of it goes."""
         if not is_uuid(user_id):
             return None
-        async with self._connections.transaction() as execute:
+        async with self._connections.transaction(DELETION_SECONDS) as execute:
             await execute("lock_rooms_of_user", user_id)
             if not await execute("lock_user", user_id):
                 return None
@@ -175,9 +199,9 @@ class PostgresStore(Store):
 
     # -- rooms
 
-    async def rooms(self) -> list[Room]:
+    async def rooms(self, limit: int = 1000, after: str = "") -> list[Room]:
         """One statement; each room's newest message is the end of an index."""
-        found = await self._connections.fetch("rooms")
+        found = await self._connections.fetch("rooms", limit, after) if _storable(after) else []
         return [Room(name=name, user_count=count, last_activity=last) for name, count, last in found]
 
     async def room_stats(self, room: str) -> RoomStats:
@@ -204,6 +228,11 @@ class PostgresStore(Store):
         found = await self._connections.fetch("sessions", room) if _storable(room) else []
         return [rows.session(row) for row in found]
 
+    async def newest_sessions(self, room: str, limit: int) -> tuple[list[Session], int]:
+        """One statement."""
+        found = await self._connections.fetch("newest_sessions", room, limit) if _storable(room) else []
+        return [rows.session(row) for row in found], found[0]["all_sessions"] if found else 0
+
     async def activity(self) -> tuple[int, int]:
         """One count over the sessions."""
         ((sessions, rooms),) = await self._connections.fetch("activity")
@@ -216,22 +245,22 @@ class PostgresStore(Store):
         _refuse_malformed(new.who)
         return await self._posts.write(new)
 
-    async def history(self, room: str, limit: int, offset: int = 0) -> list[Message]:
+    async def history(
+        self,
+        room: str,
+        limit: int,
+        offset: int = 0,
+        *,
+        after: int = 0,
+        before: int = SEQ_MAX,
+        max_bytes: int = SEQ_MAX,
+    ) -> list[Message]:
         """One statement; the usual page has one of its own, for which senders' profiles are kept."""
         if not _storable(room):
             return []
-        if offset == 0 and limit == _USUAL_PAGE:
-            return await self._newest_page(room)
-        return rows.messages(await self._connections.fetch("long_history", room, offset, limit))
-
-    async def messages_since(self, room: str, seq: int, limit: int) -> list[Message]:
-        """One statement."""
-        found = await self._connections.fetch("messages_since", room, seq, limit) if _storable(room) else []
-        return rows.messages(found)
-
-    async def messages_after(self, room: str, seq: int, limit: int) -> list[Message]:
-        """One statement."""
-        found = await self._connections.fetch("messages_after", room, seq, limit) if _storable(room) else []
+        if (limit, offset, after, before) == (_USUAL_PAGE, 0, 0, SEQ_MAX):
+            return await self._newest_page(room, max_bytes)
+        found = await self._connections.fetch("long_history", room, offset, limit, after, before, max_bytes)
         return rows.messages(found)
 
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
@@ -251,13 +280,13 @@ class PostgresStore(Store):
 
     # -- shared
 
-    async def _newest_page(self, room: str) -> list[Message]:
+    async def _newest_page(self, room: str, max_bytes: int) -> list[Message]:
         kept = self._profiles
-        found = await self._connections.fetch("history", room, kept.version)
+        found = await self._connections.fetch("history", room, kept.version, max_bytes)
         if found and found[0][0] == kept.version:
             with suppress(KeyError):  # of a sender who was on no page since a profile changed
                 return rows.messages(found, room, kept)
-            found = await self._connections.fetch("history", room, "")
+            found = await self._connections.fetch("history", room, "", max_bytes)
         self._profiles = self._profiles.joined(found)
         return rows.messages(found, room)
 
@@ -275,7 +304,7 @@ class PostgresStore(Store):
         return rows.user(found[0]) if found else None
 
     async def _end_servers(self, server_ids: Sequence[str], at: datetime) -> list[EndedSession]:
-        async with self._connections.transaction() as execute:
+        async with self._housekeeping.transaction(ENDING_SECONDS) as execute:
             ids = [row[0] for row in await execute("sessions_of_servers", server_ids)]
             ended = await execute("close_sessions", ids, [at] * len(ids))
             await execute("forget_servers", server_ids)
@@ -328,3 +357,26 @@ def _session_id(ending: Ending) -> Sequence[Any]:
 
 def _user_id(presence: Presence) -> Sequence[Any]:
     return (presence.user_id.lower(),)
+
+
+# -- the rows that a write needs
+
+
+def _sender_and_room(new: NewMessage | NewSession) -> Sequence[Lock]:
+    return _user_and_room(new.who, new.room)
+
+
+def _message_and_reader(ack: Ack) -> Sequence[Lock]:
+    return ("message", ack.message_id.lower()), *_user_and_room(ack.reader, ack.room)
+
+
+def _user_and_room(who: Participant, room: str) -> Sequence[Lock]:
+    return (("room", room),) if who.guest else (("user", who.user_id.lower()), ("room", room))
+
+
+def _session(ending: Ending) -> Sequence[Lock]:
+    return (("session", ending.session_id.lower()),)
+
+
+def _user(presence: Presence) -> Sequence[Lock]:
+    return (("user", presence.user_id.lower()),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import random
 import time
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from locust.stats import StatsCSV, calculate_response_time_percentile, setup_dis
 
 from loadtests import figures, recent, shapes, weights
 from loadtests.arrivals import gap
-from loadtests.audit import Audit, Row
+from loadtests.audit import Audit, Row, history
 from loadtests.figures import Figures
 from loadtests.handover import Handover, together
 from loadtests.histogram import SPARSE, Histogram, rounded
@@ -29,6 +30,21 @@ from loadtests.validity import LIMITS, Measurements, reasons
 from loadtests.verdict import message_cost, verdict_of
 
 PERCENTILES = [0.5, 0.95, 0.99, 1.0]
+
+
+class _CutPages:
+    """A server whose pages hold three messages of ten, however many are asked for."""
+
+    def request(self, method: str, path: str) -> tuple[int, bytes, float]:
+        offset = int(path.rpartition("offset=")[2])
+        newest = 10 - offset
+        data = [{"id": f"{seq}", "seq": seq, "message": "x"} for seq in range(max(1, newest - 2), newest + 1)]
+        more = {"truncated": True, "nextOffset": offset + 3} if newest > 3 else {}
+        return 200, json.dumps({"success": True, "data": data, **more}).encode(), 1.0
+
+
+def the_audit_goes_on_where_a_page_was_cut() -> None:
+    assert [message.seq for message in history(_CutPages(), "tea", 2)] == [10, 9, 8, 7, 6, 5, 4, 3]  # type: ignore[arg-type]
 
 
 def _environment() -> tuple[Environment, Figures]:

@@ -92,6 +92,7 @@ LEFT JOIN LATERAL (SELECT {packed} FROM message_deliveries d WHERE d.message_id 
 -- cheaper where they are decoded. Nobody is shown what the original backend marked as deleted.
 -- $2 is the version of the profiles that the caller keeps (see profiles_version). If it is the one of this snapshot, the
 -- senders' profiles are left out; each row has the snapshot's version in place of the room's name.
+-- Of texts that have more than $3 bytes together the newest come, up to and with the one that goes beyond it.
 -- Receipts of a message come packed in two texts, which costs half of what arrays do. The first has the ids of the accounts
 -- that had it delivered, with a space between them. The second, mostly NULL, has what differs from "an account has read
 -- it": the id after a "!" if it was not read; a guest's id is a tilde and its bytes in hexadecimal. rows.py unpacks them.
@@ -101,9 +102,18 @@ WITH profiles AS MATERIALIZED (
     SELECT message_id, seq, user_id, guest_id, guest_name, message_text, created_at, edited_at
     FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND NOT is_deleted
     ORDER BY seq DESC LIMIT 100
+), size AS MATERIALIZED (
+    SELECT sum(octet_length(message_text)) AS bytes FROM page
+), fitting AS (
+    SELECT * FROM page WHERE (SELECT bytes FROM size) <= $3
+    UNION ALL
+    SELECT message_id, seq, user_id, guest_id, guest_name, message_text, created_at, edited_at
+    FROM (SELECT *, sum(octet_length(message_text)) OVER (ORDER BY seq DESC) - octet_length(message_text) AS newer
+          FROM page WHERE (SELECT bytes FROM size) > $3) p
+    WHERE newer < $3
 )
 SELECT (SELECT version FROM profiles), {message}
-FROM page m
+FROM fitting m
 LEFT JOIN (
     SELECT user_id, username, display_name, avatar FROM users
     WHERE user_id = ANY (ARRAY(SELECT user_id FROM page WHERE (SELECT version FROM profiles) IS DISTINCT FROM $2::text))
@@ -115,27 +125,24 @@ LEFT JOIN (
 
 -- name: long_history
 -- plan: custom
--- The same for any number of messages, also after skipping some; planned in half the time, which counts for a few.
+-- $3 messages with numbers between $4 and $5, after skipping $2, with texts of $6 bytes; planned in half the time, which
+-- counts for a few. Where no number is missing, skipping is arithmetic; elsewhere rows are counted off, but not those of
+-- a whole room.
+WITH room AS MATERIALIZED (
+    SELECT room_id, removed_count = 0 AS whole, least(last_seq, $5::bigint - 1) AS top, last_seq - removed_count AS stored
+    FROM rooms WHERE room_name = $1::text
+), page AS MATERIALIZED (
+    SELECT message_id, seq, user_id, guest_id, guest_name, message_text, created_at, edited_at
+    FROM messages
+    WHERE room_id = (SELECT room_id FROM room) AND NOT is_deleted AND seq > $4::bigint
+      AND seq <= (SELECT CASE WHEN whole THEN top - $2::bigint WHEN $2::bigint >= stored THEN 0 ELSE top END FROM room)
+    ORDER BY seq DESC OFFSET (SELECT CASE WHEN whole THEN 0 ELSE $2::bigint END FROM room) LIMIT $3
+)
 SELECT $1::text, {message}
-FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND NOT is_deleted
-      ORDER BY seq DESC OFFSET $2 LIMIT $3) m
-{senders_and_receipts};
-
--- name: messages_since
--- plan: custom
-SELECT $1::text, {message}
-FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND seq > $2
-            AND NOT is_deleted
-      ORDER BY seq DESC LIMIT $3) m
-{senders_and_receipts};
-
--- name: messages_after
--- plan: custom
-SELECT $1::text, {message}
-FROM (SELECT * FROM messages WHERE room_id = (SELECT room_id FROM rooms WHERE room_name = $1::text) AND seq > $2
-            AND NOT is_deleted
-      ORDER BY seq LIMIT $3) m
-{senders_and_receipts};
+FROM (SELECT *, sum(octet_length(message_text)) OVER (ORDER BY seq DESC) - octet_length(message_text) AS newer
+      FROM page) m
+{senders_and_receipts}
+WHERE m.newer < $6::bigint;
 
 -- name: messages_by_id
 -- What was stored before under a client id.

@@ -8,13 +8,14 @@ GROUP BY g.room_name ORDER BY g.room_name COLLATE "C"
 ON CONFLICT (room_name) DO NOTHING;
 
 -- name: rooms
+-- A page of the list, along rooms_room_name_order_idx.
 SELECT r.room_name,
        (SELECT count(DISTINCT coalesce(s.user_id::text, s.guest_id))
           FROM active_sessions s WHERE s.room_id = r.room_id) AS user_count,
        coalesce((SELECT m.created_at FROM messages m WHERE m.room_id = r.room_id AND NOT m.is_deleted
                  ORDER BY m.seq DESC LIMIT 1),
                 date_trunc('milliseconds', r.created_at)) AS last_activity
-FROM rooms r ORDER BY r.room_name COLLATE "C";
+FROM rooms r WHERE r.room_name COLLATE "C" > $2 ORDER BY r.room_name COLLATE "C" LIMIT $1;
 
 -- name: room_stats
 -- The counters of the room, kept by triggers: the same cost for ten messages and for ten million.

@@ -8,6 +8,57 @@ SELECT current_setting('server_version_num')::int AS version_number, current_set
        current_setting('transaction_read_only') = 'on' AS read_only,
        to_regclass('alembic_version') IS NOT NULL AS has_version, to_regclass('users') IS NOT NULL AS has_users;
 
+-- name: set_limits
+-- Within a transaction: how long its statements may run and wait for locks.
+SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true);
+
+-- name: locked_rows
+-- Which of these rows somebody else has locked: rooms by name, users, messages and sessions (or their users) by id.
+-- A row that is not there is not locked.
+WITH free_room AS MATERIALIZED (
+    SELECT room_name FROM rooms WHERE room_name = ANY ($1::text[]) FOR NO KEY UPDATE SKIP LOCKED
+), session_user_id AS MATERIALIZED (
+    SELECT session_id, user_id FROM active_sessions WHERE session_id = ANY ($4::uuid[])
+), free_user AS MATERIALIZED (
+    SELECT user_id FROM users
+    WHERE user_id = ANY ($2::uuid[] || ARRAY(SELECT user_id FROM session_user_id WHERE user_id IS NOT NULL))
+    FOR NO KEY UPDATE SKIP LOCKED
+), free_message AS MATERIALIZED (
+    SELECT message_id FROM messages WHERE message_id = ANY ($3::uuid[]) FOR KEY SHARE SKIP LOCKED
+), free_session AS MATERIALIZED (
+    SELECT session_id FROM active_sessions WHERE session_id = ANY ($4::uuid[]) FOR UPDATE SKIP LOCKED
+)
+SELECT 'room', room_name::text FROM rooms
+WHERE room_name = ANY ($1::text[]) AND room_name NOT IN (SELECT room_name FROM free_room)
+UNION ALL
+SELECT 'user', user_id::text FROM users
+WHERE user_id = ANY ($2::uuid[]) AND user_id NOT IN (SELECT user_id FROM free_user)
+UNION ALL
+SELECT 'message', message_id::text FROM messages
+WHERE message_id = ANY ($3::uuid[]) AND message_id NOT IN (SELECT message_id FROM free_message)
+UNION ALL
+SELECT 'session', session_id::text FROM session_user_id
+WHERE session_id NOT IN (SELECT session_id FROM free_session)
+   OR user_id IS NOT NULL AND user_id NOT IN (SELECT user_id FROM free_user);
+
+-- name: wait_for_room
+-- Returns when nobody else has the row locked; the like for the others.
+SELECT FROM rooms WHERE room_name = $1 FOR NO KEY UPDATE;
+
+-- name: wait_for_user
+SELECT FROM users WHERE user_id = $1 FOR NO KEY UPDATE;
+
+-- name: wait_for_message
+SELECT FROM messages WHERE message_id = $1 FOR KEY SHARE;
+
+-- name: wait_for_session
+-- The session's user comes first, as in end_sessions.
+WITH account AS MATERIALIZED (
+    SELECT u.user_id FROM users u WHERE u.user_id = (SELECT s.user_id FROM active_sessions s WHERE s.session_id = $1)
+    FOR NO KEY UPDATE
+)
+SELECT FROM active_sessions s, (SELECT count(*) FROM account) a WHERE s.session_id = $1 FOR UPDATE OF s;
+
 -- name: schema_version
 SELECT version_num FROM alembic_version;
 

@@ -36,7 +36,8 @@ SELECT v.place, v.last_seq,
        CASE WHEN s.session_id IS NULL THEN v.guest_name ELSE s.guest_name END AS guest_name,
        u.username, u.display_name, u.avatar,
        CASE WHEN u.user_id IS NULL OR u.user_id = v.user_id THEN true ELSE u.status = 'online' END AS online,
-       CASE WHEN u.user_id = v.user_id THEN v.at ELSE u.last_seen END AS last_seen
+       CASE WHEN u.user_id = v.user_id THEN v.at ELSE u.last_seen END AS last_seen,
+       (SELECT current_epoch()) AS epoch
 FROM valid v
 LEFT JOIN active_sessions s ON s.socket_id = v.socket_id
 LEFT JOIN rooms sr ON sr.room_id = s.room_id
@@ -52,4 +53,13 @@ FROM end_sessions($1, $2);
 SELECT s.session_id::text, s.socket_id, r.room_name, s.connected_at, s.user_id::text, s.guest_id, s.guest_name,
        u.username, u.display_name, u.avatar, coalesce(u.status = 'online', true) AS online, u.last_seen
 FROM rooms r JOIN active_sessions s ON s.room_id = r.room_id LEFT JOIN users u ON u.user_id = s.user_id
+WHERE r.room_name = $1 ORDER BY s.place;
+
+-- name: newest_sessions
+SELECT s.session_id::text, s.socket_id, r.room_name, s.connected_at, s.user_id::text, s.guest_id, s.guest_name,
+       u.username, u.display_name, u.avatar, coalesce(u.status = 'online', true) AS online, u.last_seen, s.all_sessions
+FROM rooms r
+JOIN LATERAL (SELECT a.*, count(*) OVER () AS all_sessions FROM active_sessions a WHERE a.room_id = r.room_id
+              ORDER BY a.place DESC LIMIT $2) s ON true
+LEFT JOIN users u ON u.user_id = s.user_id
 WHERE r.room_name = $1 ORDER BY s.place;

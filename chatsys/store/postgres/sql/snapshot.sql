@@ -53,3 +53,10 @@ WHERE room_id = $1;
 -- name: unread_restored
 -- Members of room $1 who had read it all have not read what came in, of which $2 is the lowest number.
 UPDATE room_members SET read_to = $2::bigint - 1 WHERE room_id = $1 AND read_to >= $2::bigint;
+
+-- name: epoch
+SELECT current_epoch();
+
+-- name: change_epoch
+-- What is restored may give numbers out a second time.
+UPDATE chat_epoch SET epoch = gen_random_uuid();

@@ -1,0 +1,173 @@
+"""One connection to the database: how it is made, and the statements that were prepared on it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
+
+from chatsys.errors import ChatsysError, StatementTimeout, StoreUnavailable
+from chatsys.store.postgres.address import Address, Place, connect_arguments
+from chatsys.store.postgres.mapping import translated
+from chatsys.store.postgres.statements import Statement
+
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    asyncio.TimeoutError,
+)
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+
+
+class Link:
+    """One connection. ``due`` is the moment at which its statement must have ended, 0 while there is none."""
+
+    __slots__ = ("_number", "_prepared", "_settings", "connection", "due", "generation", "overdue")
+
+    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        self.connection = connection
+        self.due = 0.0
+        self.overdue = False
+        self.generation = 0
+        self._settings = connection.get_settings()
+        self._number = 0
+        self._prepared: dict[str, PreparedStatement[asyncpg.Record]] = {}
+
+    @property
+    def read_only(self) -> bool:
+        """True once the server has said that it takes no writes; servers tell so unasked, with any answer."""
+        settings = self._settings
+        return (
+            getattr(settings, "default_transaction_read_only", "off") == "on"
+            or getattr(settings, "in_hot_standby", "off") == "on"
+        )
+
+    async def prepared(self, statement: Statement, bouncer: bool) -> PreparedStatement[asyncpg.Record]:
+        """The statement on this connection.
+
+        One without a name is parsed, bound and executed in a single round trip each time: for PgBouncer, where the
+        next transaction may run on another server connection, and for plans made with the arguments in view.
+        """
+        found = self._prepared.get(statement.name)
+        if found is None:
+            # Numbered: when a caller is cancelled while it prepares, the server may have taken the name all the same.
+            self._number += 1
+            name = "" if bouncer or statement.custom_plan else f"chatsys_{self._number}_{statement.name}"
+            found = self._prepared[statement.name] = await self.connection.prepare(statement.text, name=name)
+        return found
+
+    def expire(self) -> None:
+        """Give up the statement under way: who waits for it gets an error now, whatever the server does."""
+        self.overdue = True
+        self.connection.terminate()
+
+
+class Connector:
+    """Makes connections to the first place of an address that takes writes, beginning with the last one that did.
+
+    ``timeout`` in seconds is for all places together.
+    """
+
+    def __init__(self, address: Address, settings: dict[str, str], timeout: float) -> None:
+        self.address = address
+        self.timeout = timeout
+        self._settings = settings
+        self._first = 0
+
+    async def connect(self, settings: dict[str, str] | None = None) -> Link:
+        """A new connection, with further session settings. Raises the StoreError that says why there is none."""
+        places = self.address.places
+        error: ChatsysError | None = None
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.timeout
+        for turn in range(len(places)):
+            number = (self._first + turn) % len(places)
+            seconds = (deadline - loop.time()) / (len(places) - turn)
+            try:
+                link = await self._connect(places[number], {**self._settings, **(settings or {})}, seconds)
+            except ChatsysError as failure:
+                error = failure
+                continue
+            if not link.read_only:
+                self._first = number
+                return link
+            link.connection.terminate()
+            error = translated(asyncpg.ReadOnlySQLTransactionError("read-only"), self.address)
+        assert error is not None
+        raise error
+
+    async def _connect(self, place: Place | None, settings: dict[str, str], seconds: float) -> Link:
+        try:
+            connection = await asyncpg.connect(
+                **connect_arguments(self.address, place, settings, seconds), connection_class=_KeptAlive
+            )
+        except asyncpg.ProtocolViolationError as error:
+            if "unsupported startup parameter" not in str(error):
+                raise translated(error, self.address) from error
+            raise _behind_a_bouncer() from error
+        except DRIVER_ERRORS as error:
+            raise translated(error, self.address) from error
+        except ValueError as error:
+            raise translated(asyncpg.InterfaceError(str(error)), self.address) from error
+        return Link(connection)
+
+
+def explained(link: Link, error: BaseException, address: Address) -> ChatsysError:
+    """What a driver's error on ``link`` means; a connection whose state the driver has lost is ended.
+
+    That happens when the server ends a connection and asyncpg, which has not seen it yet, begins something on it.
+    """
+    if link.overdue:
+        return StatementTimeout(
+            f"The database on {address.host} did not answer in time.",
+            hint="Check the server and the network; CHATSYS_STATEMENT_TIMEOUT raises the limit.",
+        )
+    if isinstance(error, asyncpg.InternalClientError):
+        link.connection.terminate()
+    return translated(error, address)
+
+
+def lost(error: ChatsysError) -> bool:
+    """True if it says that a connection was ended, and not that the database is too slow or too busy."""
+    return isinstance(error.__cause__, _LOST) and not isinstance(error, StatementTimeout)
+
+
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    OSError,
+)
+
+
+def _behind_a_bouncer() -> ChatsysError:
+    return StoreUnavailable(
+        "PgBouncer answers at the database's address and refuses session settings.",
+        hint="Add pgbouncer=true to DATABASE_URL.",
+    )
+
+
+class _KeptAlive(asyncpg.Connection):
+    """Notices a peer that vanished without a word; asyncpg leaves this to the operating system's two hours."""
+
+    __slots__ = ()
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        _keep_alive(transport)
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    peer: Any = transport.get_extra_info("socket")
+    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        if hasattr(socket, option):  # Linux has all of them
+            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -1,0 +1,53 @@
+"""An outage in the log: one line when it begins, and one with a count when it is over."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from chatsys.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 2.0
+"""How long nothing may have failed before a success ends an outage: one that flickers is one."""
+
+
+class _Outage:
+    """One kind of failure that goes on."""
+
+    def __init__(self, now: float) -> None:
+        self.began = self.last = now
+        self.count = 1
+
+
+class Outages:
+    """What fails now: ``""`` stands for the database as a whole, else the name of the statement that fails."""
+
+    def __init__(self) -> None:
+        self._going_on: dict[str, _Outage] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._going_on)
+
+    def failed(self, name: str, error: StoreError) -> None:
+        """Count a failure; the first one is logged."""
+        now = time.monotonic()
+        outage = self._going_on.get(name)
+        if outage is None:
+            self._going_on[name] = _Outage(now)
+            log.error("The database fails (%s): %s %s", error.code, error.message, error.hint)
+        else:
+            outage.last = now
+            outage.count += 1
+
+    def succeeded(self, name: str) -> None:
+        """A statement of that name worked."""
+        now = time.monotonic()
+        for key in ("", name):
+            outage = self._going_on.get(key)
+            if outage is not None and now - outage.last >= QUIET_SECONDS:
+                del self._going_on[key]
+                what = f"for {key} " if key else ""
+                log.warning("The database works again %safter %.1f s; %d statements failed", what,
+                            now - outage.began, outage.count)  # fmt: skip

@@ -1,0 +1,13 @@
+"""What one client may cost: the epoch of the room numbers, failed logins, accounts under deletion, rooms by name."""
+
+from __future__ import annotations
+
+from chatsys.store.postgres.admin import run_script
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Add two small tables, one column and two indexes."""
+    run_script("versions/0004_limits.sql")

@@ -1,0 +1,71 @@
+"""A shared read is made once for all who asked before it began, and is never older than a question."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chatsys.chat.shared import SharedReads
+
+
+class Source:
+    """Counts its reads, each of which waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.go_on = asyncio.Semaphore(0)
+
+    async def read(self) -> int:
+        self.reads += 1
+        number = self.reads
+        await self.go_on.acquire()
+        return number
+
+
+async def test_those_who_ask_together_share_a_read_and_later_ones_the_next() -> None:
+    shared: SharedReads[str, int] = SharedReads()
+    source = Source()
+    first = [asyncio.create_task(shared.read("a", source.read)) for _ in range(3)]
+    await asyncio.sleep(0.001)
+    later = [asyncio.create_task(shared.read("a", source.read)) for _ in range(3)]
+    await asyncio.sleep(0.001)
+    assert source.reads == 1
+    source.go_on.release()
+    source.go_on.release()
+    assert await asyncio.gather(*first, *later) == [1, 1, 1, 2, 2, 2]
+    assert source.reads == 2
+
+
+async def test_other_keys_have_reads_of_their_own() -> None:
+    shared: SharedReads[str, int] = SharedReads()
+    source = Source()
+    both = [asyncio.create_task(shared.read(key, source.read)) for key in "ab"]
+    for _ in both:
+        source.go_on.release()
+    assert sorted(await asyncio.gather(*both)) == [1, 2]
+
+
+async def test_an_error_goes_to_all_who_asked_and_the_next_read_is_made() -> None:
+    shared: SharedReads[str, int] = SharedReads()
+
+    async def fail() -> int:
+        raise ValueError
+
+    both = [asyncio.create_task(shared.read("a", fail)) for _ in range(2)]
+    assert [type(each) for each in await asyncio.gather(*both, return_exceptions=True)] == [ValueError, ValueError]
+    source = Source()
+    source.go_on.release()
+    assert await shared.read("a", source.read) == 1
+
+
+async def test_who_gives_up_takes_nothing_from_the_others() -> None:
+    shared: SharedReads[str, int] = SharedReads()
+    source = Source()
+    gone, waiting = [asyncio.create_task(shared.read("a", source.read)) for _ in range(2)]
+    await asyncio.sleep(0.001)
+    gone.cancel()
+    source.go_on.release()
+    assert await waiting == 1
+    with pytest.raises(asyncio.CancelledError):
+        await gone

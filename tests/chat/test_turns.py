@@ -1,0 +1,84 @@
+"""Turns are few, fair between clients, and refused rather than waited for without end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chatsys.chat.turns import Turns
+from chatsys.errors import Overloaded
+
+
+class Workers:
+    """Work that lasts until it is told to end; remembers who had a turn, in order."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self.begun: list[str] = []
+        self.go_on = asyncio.Semaphore(0)
+
+    async def work(self, client: str) -> None:
+        async with self._turns.turn(client):
+            self.begun.append(client)
+            await self.go_on.acquire()
+
+    async def start(self, *clients: str) -> list[asyncio.Task[None]]:
+        tasks = [asyncio.create_task(self.work(client)) for client in clients]
+        await asyncio.sleep(0)
+        return tasks
+
+    async def finish(self, tasks: list[asyncio.Task[None]]) -> list[str]:
+        for _ in tasks:
+            self.go_on.release()
+        return [type(each).__name__ for each in await asyncio.gather(*tasks, return_exceptions=True)]
+
+
+async def test_clients_take_turns_whatever_each_has_waiting() -> None:
+    workers = Workers(Turns(1, 100, 10.0))
+    tasks = await workers.start("a", "a", "a", "a", "b", "c", "b")
+    await workers.finish(tasks)
+    assert workers.begun == ["a", "a", "b", "c", "a", "b", "a"]
+
+
+async def test_no_more_have_a_turn_than_there_are_places() -> None:
+    workers = Workers(Turns(2, 100, 10.0))
+    tasks = await workers.start(*"abcd")
+    assert workers.begun == ["a", "b"]
+    await workers.finish(tasks)
+    assert workers.begun == ["a", "b", "c", "d"]
+
+
+async def test_a_full_queue_refuses_those_who_fill_it_and_lets_others_in() -> None:
+    workers = Workers(Turns(1, 3, 10.0))
+    tasks = await workers.start("a", "a", "a", "a", "a", "b", "c")
+    outcomes = await workers.finish(tasks)
+    assert outcomes == ["NoneType", "NoneType", "Overloaded", "Overloaded", "Overloaded", "NoneType", "NoneType"]
+    assert workers.begun == ["a", "a", "b", "c"]
+
+
+async def test_who_waits_too_long_is_refused_and_leaves_the_queue() -> None:
+    workers = Workers(Turns(1, 1, 0.01))
+    (first,) = await workers.start("a")
+    for _ in range(3):
+        with pytest.raises(Overloaded):
+            await workers.work("b")
+    await workers.finish([first])
+    await workers.finish(await workers.start("b"))
+    assert workers.begun == ["a", "b"]
+
+
+async def test_work_that_is_cancelled_leaves_the_queue_or_passes_its_turn_on() -> None:
+    workers = Workers(Turns(1, 2, 10.0))
+    first, second, third = await workers.start("a", "b", "c")
+    second.cancel()
+    first.cancel()
+    await asyncio.wait([first, second])
+    await workers.finish([third])
+    assert workers.begun == ["a", "c"]
+    let_in, holder = (await workers.start("d"))[0], await workers.start("e")
+    workers.go_on.release()
+    holder[0].cancel()  # it has just been let in, or is about to be
+    await asyncio.wait([let_in, *holder])
+    await workers.finish(await workers.start("f"))
+    assert workers.begun[-1] == "f"
