@@ -21,6 +21,7 @@ from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import acknowledgement, encoded_event, event
 from chatsys.realtime.hub import Member
+from chatsys.realtime.pace import Pace, Tell
 from chatsys.wire import catalogue, events, inbound, objects
 
 logger = logging.getLogger("chatsys.realtime")
@@ -213,15 +214,36 @@ class Routes:
         return DONE
 
     async def _typing(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
-        await conversation.typing(self._chat, session, inbound.typing(payload))
+        async def tell(value: bool) -> None:
+            await conversation.typing(self._chat, session, value)
+
+        await self._pace(connection.member, catalogue.TYPING, tell).offer(inbound.typing(payload))
         return DONE
 
     async def _status(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         online = inbound.online_status(payload)
         if online is None:
             raise InvalidInput(message="online must be true or false")
-        await conversation.set_online(self._chat, session, online)
+
+        async def tell(value: bool) -> None:
+            await conversation.set_online(self._chat, session, value)
+
+        await self._pace(connection.member, catalogue.UPDATE_ONLINE_STATUS, tell).offer(online)
         return DONE
+
+    def _pace(self, member: Member, name: str, tell: Tell) -> Pace:
+        pace = member.paces.get(name)
+        if pace is None:
+
+            async def tell_if_here(value: bool) -> None:
+                if member.connection.member is member:
+                    await tell(value)
+
+            def failed(error: Exception) -> None:
+                logger.warning("%s: %s was not told: %s", member.session.socket_id, name, error)
+
+            pace = member.paces[name] = Pace(tell_if_here, failed)
+        return pace
 
     async def _leave(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         member: Member | None = connection.member
@@ -232,6 +254,8 @@ class Routes:
 
     def _out(self, member: Member) -> None:
         """The socket is in no room. The event of its leaving has said so already, unless the store did not take it."""
+        for pace in member.paces.values():
+            pace.stop()
         hub = self._fanout.hubs.get(member.session.room)
         if hub is not None:
             if hub.members.get(member.session.socket_id) is member:

@@ -140,6 +140,10 @@ class Server:
         assert ear.member is not None
         return ear, ear.member.session
 
+    async def send(self, ear: Ear, name: str, payload: Any = None) -> None:
+        """Let a client send an event."""
+        await self.routes.dispatch(ear, [ClientEvent(name=name, payload=payload, ack_id=None)])  # type: ignore[arg-type]
+
     async def store_only(self, session: Session, text: str = "x") -> Message:
         """Store a message as a server that dies before it tells anybody."""
         new = NewMessage(
