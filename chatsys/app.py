@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import threading
@@ -34,6 +35,12 @@ from chatsys.store.keeping import Keeper
 from chatsys.store.opening import StoreOptions, open_bus, open_store
 
 log = logging.getLogger(__name__)
+
+RETIRE_SECONDS = 1.5
+"""How long the store may take to end the sessions of a server that stops."""
+
+STOP_SECONDS = 9.5
+"""After a first signal to stop; what has not ended by then is left behind."""
 
 ANNOUNCEMENTS = 2
 """Lines that a start announces: the store, then the address."""
@@ -65,16 +72,19 @@ def run(settings: Settings, announce: Announce = say, listener: socket.socket | 
     """
     logs.configure(settings.log_format)
     with (
+        _LastResort() as last_resort,
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
         contextlib.suppress(asyncio.CancelledError),
         listener or bound_socket(settings.host, settings.port) as bound,
     ):
-        runner.run(serve(settings, announce, bound))
+        runner.run(serve(settings, announce, bound, last_resort))
 
 
-async def serve(settings: Settings, announce: Announce, listener: socket.socket) -> None:
+async def serve(
+    settings: Settings, announce: Announce, listener: socket.socket, last_resort: _LastResort | None = None
+) -> None:
     """Serve on the settings' store and on ``listener``."""
-    with _stop_signals() as stop:
+    with _stop_signals(last_resort or _LastResort()) as stop:
         fanout = SocketFanout()
         async with (
             open_server(settings, announce, fanout) as chat,
@@ -253,20 +263,47 @@ def _port_errors(host: str, port: int) -> Iterator[None]:
 class _Stop:
     """What a signal does: cancels a start under way, later asks the server to stop, at once if asked again."""
 
-    def __init__(self, task: asyncio.Task[None] | None) -> None:
+    def __init__(self, task: asyncio.Task[None] | None, last_resort: _LastResort) -> None:
         self._task = task
+        self._last_resort = last_resort
         self.server: Server | None = None
 
     def __call__(self, number: int) -> None:
+        self._last_resort.arm()
         if self.server is not None:
             self.server.handle_exit(number, None)
         elif self._task is not None:
             self._task.cancel()
 
 
+class _LastResort:
+    """Ends the process if it has not ended in time after :meth:`arm`: whatever hangs then, hangs for good."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def arm(self) -> None:
+        """The time begins; once."""
+        if self._timer is None:
+            self._timer = threading.Timer(STOP_SECONDS, self._leave)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def __enter__(self) -> _LastResort:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _leave(self) -> None:
+        log.error("The server did not stop within %.1f s: it leaves now", STOP_SECONDS)
+        os._exit(0)
+
+
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    stop = _Stop(asyncio.current_task())
+def _stop_signals(last_resort: _LastResort) -> Iterator[_Stop]:
+    stop = _Stop(asyncio.current_task(), last_resort)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
@@ -286,9 +323,11 @@ async def _alive(chat: Chat, interval: float) -> AsyncIterator[None]:
             yield
     finally:
         try:
-            await operations.retire(chat)
-        except StoreError as error:
-            log.warning("The store was away when the server stopped (%s); sessions end with the lease", error.code)
+            async with asyncio.timeout(RETIRE_SECONDS):
+                await operations.retire(chat)
+        except (StoreError, TimeoutError) as error:
+            code = getattr(error, "code", "no answer in time")
+            log.warning("The store was away when the server stopped (%s); sessions end with the lease", code)
 
 
 async def _beat(chat: Chat, interval: float) -> None:
@@ -297,7 +336,7 @@ async def _beat(chat: Chat, interval: float) -> None:
         try:
             await operations.heartbeat(chat)
         except StoreError as error:
-            log.warning("The store did not take the heartbeat (%s); trying again", error.code)
+            log.debug("The store did not take the heartbeat (%s); trying again", error.code)
 
 
 async def _watch_lag() -> None:

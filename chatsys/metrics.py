@@ -5,10 +5,46 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 _SIZES = tuple(2**power for power in range(15))
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class Durations(Collector):
+    """A histogram of seconds by labels that costs a tenth of the library's: for what happens with each event."""
+
+    def __init__(self, name: str, about: str, labels: tuple[str, ...]) -> None:
+        self._name, self._about, self._labels = name, about, labels
+        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
+        REGISTRY.register(self)
+
+    def observe(self, labels: tuple[str, ...], seconds: float) -> None:
+        """Count one."""
+        counts = self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = [0] * (len(_SECONDS) + 1)
+            self._sums[labels] = 0.0
+        counts[bisect_left(_SECONDS, seconds)] += 1
+        self._sums[labels] += seconds
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What the page shows."""
+        family = HistogramMetricFamily(self._name, self._about, labels=self._labels)
+        for labels, counts in self._counts.items():
+            buckets, total = [], 0
+            for bound, count in zip((*map(str, _SECONDS), "+Inf"), counts, strict=True):
+                total += count
+                buckets.append((bound, float(total)))
+            family.add_metric(labels, buckets, self._sums[labels])
+        yield family
+
 
 connections = Gauge("chatsys_connections", "Open Socket.IO connections of this process")
 sessions = Gauge("chatsys_sessions", "Sessions in all rooms, of all servers")
@@ -24,3 +60,5 @@ waiting_bytes = Gauge(
 )
 slow_disconnects = Counter("chatsys_slow_disconnects", "Connections closed because their byte budget was spent")
 loop_lag = Gauge("chatsys_event_loop_lag_seconds", "How late the event loop woke a timer, last seen")
+http_seconds = Durations("chatsys_http_seconds", "Time that one HTTP request took", ("method", "status"))
+ack_seconds = Durations("chatsys_ack_seconds", "Time from an event to its acknowledgement", ("event",))

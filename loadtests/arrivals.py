@@ -12,8 +12,8 @@ import time
 
 import gevent
 
+from chatsys.results.stamps import now
 from loadtests.run import RUN
-from loadtests.stamps import now
 
 IDLE = 0.1
 

@@ -113,7 +113,7 @@ def serve() -> None:
 
 
 async def _broadcast(io: Any, count: int) -> None:
-    from loadtests.stamps import now, text_of
+    from chatsys.results.stamps import now, text_of
 
     for seq in range(1, count + 1):
         at = now()
@@ -179,10 +179,10 @@ def receive(kind: str, host: str, users: int, pushes: int) -> Cost:
 def _lean(pushes: int) -> tuple[Any, list[Any]]:
     from locust import task
 
-    from loadtests.ledger import Ledger, Member
+    from chatsys.results.ledger import Ledger, Member
+    from chatsys.results.stamps import now
     from loadtests.personas import Push
     from loadtests.socketio_user import FIGURES, SocketIOUser
-    from loadtests.stamps import now
 
     room, got = Ledger().room("load-0"), []
 
@@ -222,7 +222,7 @@ def _own() -> tuple[Any, list[Any]]:
     from locust import task
     from locust.contrib.socketio import SocketIOUser
 
-    from loadtests.stamps import now, stamp_of
+    from chatsys.results.stamps import now, stamp_of
 
     got: list[Any] = []
 

@@ -11,9 +11,8 @@ import gevent
 import msgspec
 from gevent.pool import Pool
 
-from loadtests.audit import newest
-from loadtests.ledger import Books
-from loadtests.rest import RestError
+from chatsys.results.audit import Unreadable, newest
+from chatsys.results.ledger import Books
 from loadtests.run import RUN
 from loadtests.socketio_user import FIGURES
 from loadtests.validity import Measurements
@@ -60,8 +59,8 @@ def drain(name: str) -> Handover:
 def _learn_of_the_newest(room: str) -> None:
     """What others have sent last may still be queued in the server, and nobody here has heard of it."""
     account = RUN.ledger.room(room).account
-    with suppress(RestError, msgspec.DecodeError):  # the audit reads the same history, and says so
-        account.newest = max(account.newest, newest(RUN.rest, room))
+    with suppress(Unreadable):  # the audit reads the same history, and says so
+        account.newest = max(account.newest, newest(RUN.rest.read, room))
 
 
 def _quiet_since(begun: float) -> float:

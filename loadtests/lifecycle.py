@@ -26,16 +26,16 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
+from chatsys.results.audit import Audit, audit
+from chatsys.results.stamps import now
 from loadtests import arrivals, record, shapes
 from loadtests.accounts import Accounts
-from loadtests.audit import Audit, audit
 from loadtests.handover import Handover, drain, together, wait_until
 from loadtests.personas import DEFAULT_HOST, ChatUser
 from loadtests.refusals import STARTED_IN, end_with_parent, explain, nobody_listens, page_impossible, unusable
 from loadtests.rest import Rest, RestError
 from loadtests.run import NEVER, RUN
 from loadtests.socketio_user import FIGURES
-from loadtests.stamps import now
 from loadtests.transport import TRANSPORTS
 from loadtests.validity import reasons
 from loadtests.verdict import print_verdict, verdict_of
@@ -346,7 +346,7 @@ class Lifecycle:
     def _conclude(self) -> None:
         FIGURES.flush()
         whole = together(RUN.ledger.run, self._parts.values())
-        checked = audit(whole.books, RUN.rest)
+        checked = audit(whole.books, RUN.rest.read)
         checked.incomplete += [f"worker {client} did not hand over its books" for client in self._silent]
         result = self._result(checked, whole)
         RUN.rest.close()

@@ -15,13 +15,13 @@ from gevent.event import Event
 from locust import tag
 from locust.env import Environment
 
+from chatsys.results.ledger import Member
+from chatsys.results.stamps import HOST, now, text_of
 from loadtests import accounts, weights
 from loadtests.client import Acknowledged, AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
-from loadtests.ledger import Member
 from loadtests.rest import RestError
 from loadtests.run import RUN
 from loadtests.socketio_user import FIGURES, SocketIOUser, UserEnded
-from loadtests.stamps import HOST, now, text_of
 
 DEFAULT_HOST = "http://127.0.0.1:3001"
 TASK_SCALE = 1000
@@ -203,7 +203,7 @@ class ChatUser(SocketIOUser):
             if answer is None:
                 room.unconfirmed(token)
         if answer is not None:
-            self._answered(room, token, at, at, answer)
+            self._answered(room, payload["message"], at, at, answer)
 
     def send_openly(self, intended: int) -> None:
         """Send one message without waiting; it should have begun at ``intended``."""
@@ -216,7 +216,7 @@ class ChatUser(SocketIOUser):
             if RUN.pending.pop(token, None) is None:  # given up at the end of the run
                 return
             if isinstance(answer, Acknowledged):
-                self._answered(room, token, intended, sent, answer)
+                self._answered(room, payload["message"], intended, sent, answer)
             else:
                 FIGURES.failure("ack", "send-message", answer)
                 room.unconfirmed(token)
@@ -232,7 +232,7 @@ class ChatUser(SocketIOUser):
         text = text_of(RUN.ledger.run, token, intended, sent)
         return room, token, {"message": text, "clientMessageId": token}
 
-    def _answered(self, room: Any, token: str, intended: int, sent: int, answer: Acknowledged) -> None:
+    def _answered(self, room: Any, text: str, intended: int, sent: int, answer: Acknowledged) -> None:
         if intended >= RUN.measure_from:
             waited = (now() - intended) / 1e6 if sent != intended else answer.ms
             FIGURES.timing("ack", "send-message").add(waited)
@@ -240,7 +240,7 @@ class ChatUser(SocketIOUser):
                 FIGURES.timing("ack", "send-message (service)").add(answer.ms)
         (content,) = answer.args
         if content.get("success"):
-            room.acknowledged(token, content["seq"], content["id"])
+            room.acknowledged(text, content["seq"], content["id"])
         else:
             room.account.refused += 1
             FIGURES.only_failure("ack", "send-message", f"refused: {content.get('code')} {content.get('message')}")

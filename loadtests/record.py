@@ -12,7 +12,7 @@ import msgspec
 from locust.env import Environment
 from locust.stats import calculate_response_time_percentile
 
-from loadtests.audit import Audit
+from chatsys.results.audit import Audit
 from loadtests.recent import times_since
 from loadtests.shapes import Step, is_push
 from loadtests.validity import Measurements

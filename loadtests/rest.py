@@ -15,6 +15,7 @@ import msgspec
 from gevent.lock import BoundedSemaphore
 from geventhttpclient import HTTPClient
 
+from chatsys.results.audit import Unreadable
 from loadtests.socketio_user import FIGURES
 
 PLACES = 50
@@ -22,7 +23,7 @@ PLACES = 50
 _PATIENCE = 30.0
 
 
-class RestError(Exception):
+class RestError(Unreadable):
     """A request without a usable answer; the text is the cause."""
 
 
@@ -76,6 +77,13 @@ class Rest:
         except Exception as error:  # the client raises its own, gevent's and the socket's errors
             raise RestError(f"{type(error).__name__}: {error}") from error
         return response.status_code, content, (time.perf_counter() - begun) * 1000
+
+    def read(self, path: str) -> bytes:
+        """The body of a GET that must succeed. Raises RestError."""
+        status, content, _ = self.request("GET", path)
+        if status != 200:
+            raise RestError(f"GET {path} answered {status}")
+        return content
 
     def timed(self, method: str, path: str, name: str, fields: object = None, token: str = "") -> bytes | None:
         """A request of a user: timed under ``name``; None and a Locust failure if it fails."""

@@ -6,13 +6,13 @@ import heapq
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from loadtests.ledger import Ledger
+from chatsys.results.ledger import Ledger
 from loadtests.validity import Watch
 from loadtests.weights import seat
 
 if TYPE_CHECKING:
+    from chatsys.results.ledger import Room
     from loadtests.accounts import Accounts
-    from loadtests.ledger import Room
     from loadtests.personas import ChatUser
     from loadtests.rest import Rest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from loadtests.audit import DEVIATIONS, Audit, Row
+from chatsys.results.audit import DEVIATIONS, Audit, Row
 from loadtests.shapes import capacity
 
 if TYPE_CHECKING:

@@ -12,6 +12,11 @@ async def ping(chat: Chat) -> StoreInfo:
     return await chat.store.ping()
 
 
+async def check_writing(chat: Chat) -> None:
+    """Commit something tiny. Raises the StoreError that says why the store takes no messages."""
+    await chat.store.check_writing(chat.server_id)
+
+
 async def activity(chat: Chat) -> tuple[int, int]:
     """How many sessions there are, and in how many rooms."""
     return await chat.store.activity()

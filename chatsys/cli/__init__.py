@@ -17,6 +17,7 @@ import typer
 import chatsys
 from chatsys.cli import bench, db, loadtest, monitor, serve, transfer, verify
 from chatsys.cli.errors import explain
+from chatsys.cli.masking import mask_passwords
 from chatsys.errors import ChatsysError
 
 app = typer.Typer(
@@ -64,6 +65,7 @@ def _allow_many_connections() -> None:
 def main() -> None:
     """Run the command line. Exit status 1 for an error of chatsys, 2 for wrong usage, 130 for Ctrl-C and SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the servers that a command started would outlive it
+    mask_passwords()
     _allow_many_connections()
     try:
         app(prog_name="chatsys")

@@ -70,7 +70,7 @@ def chat_server(
     known = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
     own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
     command = [sys.executable, "-m", "chatsys", "serve", "--host", "127.0.0.1", "--port", "0"]
-    command += ["--database-url", database_url]
+    own["DATABASE_URL"] = database_url  # not an argument: it may have a password, and the process list shows those
     with (
         tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder,
         Path(folder, "errors").open("w+b") as errors,

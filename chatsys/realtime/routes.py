@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
+from chatsys import metrics
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
 from chatsys.chat.history import Replay, replay
@@ -57,6 +59,7 @@ class Routes:
     async def dispatch(self, connection: Connection, batch: list[ClientEvent]) -> None:
         """Handle one socket's events in order; a run of messages goes to the store together, acknowledged in order."""
         start = 0
+        began = time.perf_counter()
         while start < len(batch):
             end = start
             while end < len(batch) and batch[end].name == catalogue.SEND_MESSAGE and end - start < PIPELINE:
@@ -65,10 +68,10 @@ class Routes:
                 run = batch[start:end]
                 answers = await asyncio.gather(*[self._answer(connection, one) for one in run])
                 for one, answer in zip(run, answers, strict=True):
-                    _acknowledge(connection, one, answer)
+                    _acknowledge(connection, one, answer, began)
                 start = end
             else:
-                _acknowledge(connection, batch[start], await self._answer(connection, batch[start]))
+                _acknowledge(connection, batch[start], await self._answer(connection, batch[start]), began)
                 start += 1
 
     async def ended(self, connection: Connection) -> None:
@@ -270,9 +273,10 @@ def _same_place(session: Session, room: str, who: Participant) -> bool:
     return session.room == room and (session.who.user_id, session.who.username) == (who.user_id, who.username)
 
 
-def _acknowledge(connection: Connection, one: ClientEvent, answer: msgspec.Struct | None) -> None:
+def _acknowledge(connection: Connection, one: ClientEvent, answer: msgspec.Struct | None, began: float) -> None:
     if one.ack_id is not None and answer is not None:
         connection.send(acknowledgement(one.ack_id, answer))
+        metrics.ack_seconds.observe((one.name,), time.perf_counter() - began)  # it has a row: no client makes up labels
 
 
 def _found(recorded: bool) -> msgspec.Struct:
@@ -284,7 +288,9 @@ def _found(recorded: bool) -> msgspec.Struct:
 def _refusal(connection: Connection, name: str, error: ChatsysError) -> msgspec.Struct:
     """The failed acknowledgement, and the ``error`` event where the contract has one (§9.1, §9.2, §14.5)."""
     if isinstance(error, StoreError):
-        logger.warning("%s: %s was not done: %s: %s", connection.socket_id, name, error.code, error.message)
+        # An outage is logged where it is seen, once; any other error of the store is a fault.
+        level = logging.WARNING if type(error) is StoreError else logging.DEBUG
+        logger.log(level, "%s: %s was not done: %s: %s", connection.socket_id, name, error.code, error.message)
         error = StoreUnavailable()  # what the store says about itself stays in the log
     if name == catalogue.JOIN:
         _tell_error(connection, JoinRefused().message)

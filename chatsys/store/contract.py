@@ -49,6 +49,13 @@ class Store(ABC):
         something, and when a database is restored, recovered or led by what was a standby.
         """
 
+    @abstractmethod
+    async def check_writing(self, server_id: str) -> None:
+        """Commit something tiny for this server, which must be registered.
+
+        Raises the StoreError that keeps messages from being stored, as far as one can tell without storing one.
+        """
+
     # -- servers: whose sessions are alive
 
     @abstractmethod

@@ -22,6 +22,7 @@ def make_app(chat: Chat, *, cors_origin: str = "*", metrics: bool = True, access
     """The REST application over ``chat``, an ASGI callable. ``access_log`` writes a line for each request."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.chat = chat
+    app.state.questions = health.questions(chat)
     app.state.reads = SharedReads()
     for noun in (auth, users, rooms, health):
         app.include_router(noun.router)

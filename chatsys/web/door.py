@@ -7,20 +7,22 @@ inside becomes a JSON answer without internals (contract §1.7 to §1.11).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chatsys import logs
+from chatsys import logs, metrics
 from chatsys.web.requests import BODY_LIMIT
-from chatsys.web.responses import problem
+from chatsys.web.responses import problem, unavailable
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("chatsys.access")
 
 METHODS = b"GET,HEAD,PUT,PATCH,POST,DELETE"
+_KNOWN = frozenset(METHODS.decode().split(",")) | {"OPTIONS"}
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -45,10 +47,16 @@ class Door:
             started = time.perf_counter()
             try:
                 await self._answer(_routed(scope), receive, exchange)
+            except asyncio.CancelledError:  # the server stops and waits no longer; nobody else cancels a request
+                if not exchange.status:
+                    await unavailable()(scope, receive, exchange.send)
             except Exception:
                 log.exception("A fault while answering %s %r", scope["method"], _target(scope))
+            seconds = time.perf_counter() - started
+            method = scope["method"] if scope["method"] in _KNOWN else "other"
+            metrics.http_seconds.observe((method, f"{exchange.status // 100}xx"), seconds)
             if self._access_log:
-                milliseconds = (time.perf_counter() - started) * 1000
+                milliseconds = seconds * 1000
                 access.info("%s %r %d %.1f ms", scope["method"], _target(scope), exchange.status, milliseconds)
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import logging
 import math
+from dataclasses import dataclass
 
 import prometheus_client
 from fastapi import APIRouter
@@ -14,13 +15,42 @@ from starlette.responses import Response
 import chatsys
 from chatsys import metrics as numbers
 from chatsys.chat import operations
+from chatsys.chat.bundle import Chat
+from chatsys.chat.newest import Newest
 from chatsys.errors import StoreError
 from chatsys.web.requests import chat_of
 from chatsys.web.responses import ok, unavailable
 from chatsys.wire import objects
 
-READY_SECONDS = 5.0
-"""How long the store may take to answer before the server is not ready."""
+log = logging.getLogger(__name__)
+
+READY_SECONDS = 0.8
+"""How long the store may take to commit something before the server is not ready."""
+
+READY_EVERY = 1.0
+"""Seconds between two such commits; all who ask meanwhile get the answer of the last one."""
+
+COUNT_SECONDS = 0.2
+"""How long a page waits for the counts of sessions and rooms; after that it does without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What these endpoints ask the store, shared by all requests; ``known`` are the counts that were told last."""
+
+    ready: Newest[None]
+    activity: Newest[tuple[int, int]]
+    known: list[tuple[int, int]]
+
+
+def questions(chat: Chat) -> Questions:
+    """Those of one application."""
+    return Questions(
+        Newest(lambda: operations.check_writing(chat), patience=READY_SECONDS, every=READY_EVERY),
+        Newest(lambda: operations.activity(chat), patience=COUNT_SECONDS),
+        [(0, 0)],
+    )
+
 
 ENDPOINTS = {
     "auth": [
@@ -52,7 +82,10 @@ metrics_router = APIRouter()
 @router.get("/")
 async def root(request: Request) -> Response:
     """What this server is and which endpoints it has."""
-    sessions, rooms = await operations.activity(chat_of(request))
+    asked: Questions = request.app.state.questions
+    with contextlib.suppress(StoreError):
+        asked.known[:] = [await asked.activity.get()]
+    sessions, rooms = asked.known[0]
     return ok(
         message="chatsys, a chat server",
         version=chatsys.__version__,
@@ -70,11 +103,12 @@ async def health(request: Request) -> Response:
 
 @router.get("/api/ready")
 async def ready(request: Request) -> Response:
-    """The store answers too."""
+    """The store has just committed something."""
+    asked: Questions = request.app.state.questions
     try:
-        async with asyncio.timeout(READY_SECONDS):
-            await operations.ping(chat_of(request))
-    except TimeoutError:
+        await asked.ready.get()
+    except StoreError as error:
+        log.debug("Not ready: %s: %s", error.code, error.message)
         return unavailable()
     return ok(message="Server is ready")
 
@@ -84,7 +118,7 @@ async def metrics(request: Request) -> Response:
     """Every number of this process as Prometheus text; sessions and rooms are NaN while the store is away."""
     counts: tuple[float, float] = math.nan, math.nan
     with contextlib.suppress(StoreError):
-        counts = await operations.activity(chat_of(request))
+        counts = await request.app.state.questions.activity.get()
     numbers.sessions.set(counts[0])
     numbers.rooms.set(counts[1])
     return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)

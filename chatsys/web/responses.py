@@ -55,7 +55,8 @@ async def failure(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.Overloaded):
         return unavailable()
     if isinstance(error, errors.StoreError):
-        log.warning("%s: %s", error.code, error.message)
+        # An outage is logged where it is seen, once; any other error of the store is a fault.
+        log.log(logging.WARNING if type(error) is errors.StoreError else logging.DEBUG, "%s: %s", error.code, error)
         return unavailable()
     if isinstance(error, errors.InvalidInput) and error.errors:
         return problem(status, error.message, errors=error.errors)

@@ -110,3 +110,13 @@ async def test_a_bouncer_without_tls_says_so_to_a_client_that_wants_it(bouncer: 
             pass
     said = chatsys("db", "status", "--database-url", f"{bouncer}?sslmode=require")
     assert "TLS to the database on 127.0.0.1 failed" in said.stderr
+
+
+def test_exports_and_imports_follow_each_other_through_it(bouncer: str, tmp_path: Path) -> None:
+    url = f"{bouncer}?pgbouncer=true"
+    for turn in range(3):
+        done = chatsys("export", str(tmp_path / f"{turn}.snapshot"), "--from", url)
+        assert done.returncode == 0, done.stderr
+    for turn in range(3):
+        done = chatsys("import", str(tmp_path / f"{turn}.snapshot"), "--to", url)
+        assert done.returncode == 0, done.stderr

@@ -3,77 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
+
+from chatsys.lab.proxy import Proxy
+from tests.proxies import proxied
 
 from .clients import WAIT, Client, http_client
 from .conftest import running_server
 
-
-class Cable:
-    """A TCP port before a PostgreSQL that listens on a Unix socket; it can be pulled out and put back."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._path = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.{parts.port or 5432}"
-        self._database = parts.path
-        self._user = parts.username
-        self._server: asyncio.Server | None = None
-        self._writers: list[asyncio.StreamWriter] = []
-        self._port = 0
-        self._pulls = 0
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://{self._user}@127.0.0.1:{self._port}{self._database}"
-
-    async def plug(self) -> None:
-        self._server = await asyncio.start_server(self._joined, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def pull(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        self._pulls += 1
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pulls = self._pulls
-        far_reader, far_writer = await asyncio.open_unix_connection(self._path)
-        self._writers += [writer, far_writer]
-        if self._pulls != pulls:  # pulled while this connection was being made
-            writer.transport.abort()
-            far_writer.transport.abort()
-            return
-        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+FULL = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE 'could not extend file "base/16384/16401": No space left on device' USING ERRCODE = '53100';
+END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON messages EXECUTE FUNCTION full_disk()
+"""
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        return  # the cable was pulled
-    finally:
-        writer.close()
+async def test_a_database_that_is_away_and_comes_back(postgres_url: str, tmp_path: Path, room: str) -> None:
+    async with proxied(postgres_url) as (cable, url):
+        await away_and_back(cable, url, tmp_path, room)
 
 
-@pytest.fixture
-async def cable(postgres_url: str) -> AsyncIterator[Cable]:
-    cable = Cable(postgres_url)
-    await cable.plug()
-    yield cable
-    await cable.pull()
-
-
-async def test_a_database_that_is_away_and_comes_back(cable: Cable, tmp_path: Path, room: str) -> None:
-    server = await asyncio.to_thread((running := running_server(cable.url, tmp_path, CHATSYS_LEASE="60")).__enter__)
+async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> None:
+    server = await asyncio.to_thread((running := running_server(url, tmp_path, CHATSYS_LEASE="60")).__enter__)
     try:
         async with (
             Client(server.url, ["websocket"]) as sender,
@@ -87,7 +42,7 @@ async def test_a_database_that_is_away_and_comes_back(cable: Cable, tmp_path: Pa
             await leaver.join(room, name="Cleo")
             await sender.send("before")
             await watcher.want("receive-message")
-            await cable.pull()
+            cable.cut()
             message = {"message": "during", "clientMessageId": "c-1"}
             refused = await sender.call("send-message", message)
             assert (refused["success"], refused["code"]) == (False, "store_unavailable")
@@ -97,7 +52,7 @@ async def test_a_database_that_is_away_and_comes_back(cable: Cable, tmp_path: Pa
             await watcher.emit("typing", True)
             await sender.want("user-typing")
             assert watcher.texts() == ["before"]
-            await cable.plug()
+            await cable.listen()
             async with asyncio.timeout(WAIT):
                 while not (answer := await sender.call("send-message", message))["success"]:
                     await asyncio.sleep(0.1)
@@ -110,3 +65,42 @@ async def test_a_database_that_is_away_and_comes_back(cable: Cable, tmp_path: Pa
                     await asyncio.sleep(0.02)
     finally:
         await asyncio.to_thread(running.__exit__, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cure"),
+    [
+        ("REVOKE INSERT ON messages FROM {role}", "GRANT INSERT ON messages TO {role}"),
+        (FULL, "DROP TRIGGER full_disk ON messages"),
+    ],
+    ids=["no right", "disk full"],
+)
+async def test_a_database_that_takes_no_messages_is_told_without_its_words(
+    postgres_url: str, tmp_path: Path, room: str, fault: str, cure: str
+) -> None:
+    role = f"role_{room.replace('-', '_')}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f'CREATE ROLE "{role}" LOGIN')
+        admin.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{role}"')
+        url = postgres_url.replace("//chatsys@", f"//{role}@")
+        running = running_server(url, tmp_path)
+        server = await asyncio.to_thread(running.__enter__)
+        try:
+            async with Client(server.url, ["websocket"]) as sender, http_client(server.url) as http:
+                await sender.join(room, name="Ann")
+                admin.execute(fault.format(role=f'"{role}"'))
+                for _ in range(3):
+                    answer = await sender.call("send-message", {"message": "hello"})
+                    assert (answer["success"], answer["code"]) == (False, "store_unavailable")
+                    assert answer["message"] == "Service temporarily unavailable"
+                    assert (await sender.want("error"))["message"] == "Service temporarily unavailable"
+                assert (await http.get("/api/ready")).status_code == 503
+                assert (await http.get(f"/api/rooms/{room}/messages")).status_code == 200
+                admin.execute(cure.format(role=f'"{role}"'))
+                assert (await sender.call("send-message", {"message": "hello"}))["success"]
+        finally:
+            await asyncio.to_thread(running.__exit__, None, None, None)
+            admin.execute(f'DROP OWNED BY "{role}"')
+            admin.execute(f'DROP ROLE "{role}"')
+    (log,) = tmp_path.glob("server-*.log")
+    assert log.read_text().count("The database fails") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from pathlib import Path
 
 import psycopg
@@ -48,3 +49,33 @@ def test_sigusr1_does_not_end_a_server_on_postgresql_and_says_why(postgres_url: 
             assert server.process.poll() is None
         assert get(f"{server.url}/api/ready").status_code == 200
         assert stop(server.process) == 0
+
+
+def login_of(number: int) -> bytes:
+    body = f'{{"username":"nobody{number}","password":"wrong password"}}'.encode()
+    head = (
+        f"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    )
+    return head.encode() + b"\r\n" + body
+
+
+async def test_a_stop_with_logins_waiting_and_requests_half_sent_is_quick_and_quiet(tmp_path: Path) -> None:
+    with running_server("memory://", tmp_path, CHATSYS_LOGIN_ATTEMPTS="1000000") as server:
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        requests = [login_of(number) for number in range(400)]
+        requests += [request[: len(request) - cut] for request in requests[:50] for cut in (5, 100)]
+        writers = []
+        for request in requests:
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(request)
+            writers.append(writer)
+        began = time.monotonic()
+        assert await asyncio.to_thread(stop, server.process) == 0
+        assert time.monotonic() - began < 10
+        for writer in writers:
+            writer.transport.abort()
+    (log,) = tmp_path.glob("server-*.log")
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert "did not stop within" not in said
+    assert len(said) < 1_000_000

@@ -41,6 +41,19 @@ def test_the_version_is_the_package_s(tmp_path):
     assert (found.returncode, found.stdout) == (0, f"chatsys {chatsys.__version__}\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system has no /proc to look at")
+def test_a_password_in_an_argument_does_not_stay_in_the_process_list():
+    shown = "import sys; from chatsys.cli.masking import mask_passwords; mask_passwords()"
+    shown += "; print(open('/proc/self/cmdline').read(), sys.argv)"
+    url = "postgresql://ann:s3cr%20et@host/db"
+    command = [sys.executable, "-c", shown, "--database-url", url]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    listed, _, read = found.stdout.partition("[")
+    assert "s3cr" not in listed
+    assert "ann:xxxxxxxxx@host" in listed
+    assert url in read
+
+
 def test_help_loads_none_of_the_heavy_libraries(tmp_path):
     probe = f"import sys, chatsys.cli; print([name for name in {HEAVY} if name in sys.modules])"
     found = subprocess.run(

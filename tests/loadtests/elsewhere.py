@@ -1,6 +1,6 @@
 """The chat load test as a process on another host runs it: its stamps name another clock."""
 
-from loadtests import stamps
+from chatsys.results import stamps
 
 stamps.HOST = "0dd0e5"  # before the personas take it over
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.ledger import WINDOWS, Account, Books, Ledger, Member, Room, Windows, fingerprint
-from loadtests.stamps import stamp_of, text_of
+from chatsys.results.ledger import WINDOWS, Account, Books, Ledger, Member, Room, Windows, fingerprint
+from chatsys.results.stamps import stamp_of, text_of
 
 
 def member(room: Room, last_seq: int = 0) -> Member:

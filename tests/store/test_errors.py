@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -171,6 +172,44 @@ def test_every_constraint_of_the_schema_ends_as_an_error_of_chatsys(postgres_url
             except psycopg.Error as error:
                 met = translated(error, address)
         assert type(met) is CONSTRAINTS.get(name, StoreError), name
+
+
+@pytest.mark.parametrize("copy", ["_ccnew", "_ccold", "_ccnew1", "_ccnew_ccold2"])
+def test_an_index_that_is_rebuilt_changes_no_answer(postgres_url, copy):
+    def met(constraint: str) -> errors.ChatsysError:
+        raising = f"BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = '23505', CONSTRAINT = '{constraint}'; END"
+        with psycopg.connect(postgres_url) as connection:
+            try:
+                connection.execute(f"DO $$ {raising} $$")
+            except psycopg.Error as error:
+                return translated(error, read_url(postgres_url))
+        raise AssertionError
+
+    assert type(met("users_email_key" + copy)) is errors.UserExists
+    assert isinstance(met("messages_user_client_key" + copy), StoreUnavailable)
+
+
+async def test_writes_go_on_while_every_unique_index_is_rebuilt(pg, postgres_url, hands):
+    ann = await hands.account(pg, "ann")
+
+    async def write(number: int) -> None:
+        for turn in range(10):
+            who = ann if number % 2 else hands.guest(f"g{number}")
+            room, client_id = f"room{number}-{turn % 3}", f"{number}-{turn // 2}"
+            await pg.open_session(hands.entry(who, room=room))
+            message = (await pg.post_message(hands.letter(who, room, client_id=client_id))).message
+            await pg.mark_read(message.room, message.message_id, hands.guest(f"reader{turn}"), hands.now())
+
+    def rebuild() -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class c ON c.oid = indrelid"
+                " WHERE indisunique AND c.relnamespace = 'public'::regnamespace"
+            )
+            for (name,) in found.fetchall():
+                connection.execute(f"REINDEX INDEX CONCURRENTLY {name}")
+
+    await asyncio.gather(asyncio.to_thread(rebuild), *(write(number) for number in range(16)))
 
 
 async def test_taken_names_and_missing_accounts_are_told_by_their_constraints(pg, hands):

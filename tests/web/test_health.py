@@ -57,18 +57,58 @@ async def test_ready_asks_the_store(client):
 
 
 @pytest.mark.parametrize("fault", ["raises", "hangs"])
-async def test_not_ready_while_the_store_does_not_answer(chat, client, monkeypatch, fault):
-    async def away():
+async def test_not_ready_while_the_store_does_not_answer(chat, monkeypatch, fault):
+    async def away(server_id):
         if fault == "hangs":
             await asyncio.sleep(3600)
         raise StoreUnavailable
 
     monkeypatch.setattr(health, "READY_SECONDS", 0.01)
-    monkeypatch.setattr(chat.store, "ping", away)
-    answer = await client.get("/api/ready")
+    monkeypatch.setattr(chat.store, "check_writing", away)
+    async with client_of(chat) as client:
+        answer = await client.get("/api/ready")
     assert answer.status_code == 503
     assert answer.json() == {"success": False, "message": "Service temporarily unavailable"}
     assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_those_who_ask_within_a_second_share_one_commit_and_its_answer(chat, client, monkeypatch):
+    commits = []
+    whole = chat.store.check_writing
+
+    async def counted(server_id):
+        commits.append(server_id)
+        await whole(server_id)
+
+    monkeypatch.setattr(chat.store, "check_writing", counted)
+    answers = await asyncio.gather(*(client.get("/api/ready") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert commits == [chat.server_id]
+
+
+async def test_root_and_metrics_answer_while_the_store_hangs_with_what_was_known(chat, client, enter, monkeypatch):
+    await enter("attic", socket_id="s1")
+    await client.get("/")
+
+    async def hangs():
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(chat.store, "activity", hangs)
+    async with asyncio.timeout(5):
+        assert (await client.get("/")).json()["stats"] == {"activeUsers": 1, "totalRooms": 1}
+        page = (await client.get("/metrics")).text
+    assert math.isnan(number(page, "chatsys_sessions"))
+
+
+async def test_metrics_have_a_histogram_of_requests_by_method_and_status(client):
+    await client.get("/api/health")
+    await client.get("/nowhere")
+    page = (await client.get("/metrics")).text
+    for status in ("2xx", "4xx"):
+        labels = f'method="GET",status="{status}"'
+        assert number(page, f"chatsys_http_seconds_count{{{labels}}}") >= 1
+        assert number(page, f'chatsys_http_seconds_bucket{{le="+Inf",{labels}}}') >= 1
+        assert number(page, f"chatsys_http_seconds_sum{{{labels}}}") > 0
 
 
 NUMBERS = [

@@ -72,6 +72,9 @@ class MemoryStore(Store):
         """Another one for each store, and after each restore."""
         return self._epoch
 
+    async def check_writing(self, server_id: str) -> None:
+        """Nothing keeps it from writing."""
+
     # -- servers
 
     async def register_server(self, server_id: str, at: datetime) -> list[EndedSession]:

@@ -12,6 +12,7 @@ import psycopg
 from alembic import command, op
 from alembic.config import Config
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -45,6 +46,10 @@ TABLES = (
     "active_sessions",
     "chat_servers",
 )
+_NETWORK = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+            "tcp_user_timeout": 30_000}  # fmt: skip
+"""What ends the waiting for a server that has vanished, unless the URL says otherwise; tcp_user_timeout in ms."""
+
 _MIGRATION_LOCK = 0x63686174737973  # "chatsys"
 
 
@@ -67,7 +72,7 @@ def connected(
 ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A connection for the block; all database errors in it become errors of chatsys."""
     address = read_url(url, ssl=ssl, ca_file=ca_file)
-    with _explained(address), psycopg.connect(address.libpq, autocommit=autocommit) as connection:
+    with _explained(address), _connect(address, autocommit=autocommit) as connection:
         yield connection
 
 
@@ -92,7 +97,7 @@ def upgrade(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> tupl
     Each migration is one transaction; two processes that upgrade at once take turns. Raises SchemaTooNew.
     """
     address = read_url(url, ssl=ssl, ca_file=ca_file)
-    with _explained(address), psycopg.connect(address.libpq) as guard:
+    with _explained(address), _connect(address) as guard:
         guard.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         before = _version(guard)
         if before is not None and before not in known_versions():
@@ -160,10 +165,16 @@ def _driver() -> psycopg.Connection[tuple[Any, ...]]:
     return connection
 
 
+def _connect(address: Address, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
+    named = conninfo_to_dict(address.libpq)
+    options: dict[str, Any] = {name: value for name, value in _NETWORK.items() if name not in named}
+    return psycopg.connect(address.libpq, autocommit=autocommit, **options)
+
+
 def _migrate(address: Address) -> None:
     config = Config()
     config.set_main_option("script_location", str(database_dir() / "migrations").replace("%", "%%"))
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(address.libpq), poolclass=NullPool)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: _connect(address), poolclass=NullPool)
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

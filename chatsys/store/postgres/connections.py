@@ -93,8 +93,7 @@ class Pools:
 
     async def close(self) -> None:
         """Close every connection."""
-        for pool in self.members:
-            await pool.close()
+        await asyncio.gather(*(pool.close() for pool in self.members))
 
 
 class Connections:
@@ -162,8 +161,10 @@ class Connections:
         return link
 
     async def close(self) -> None:
-        """Close the idle connections; one that is in use is closed when it comes back."""
+        """Close the idle connections, and end those that are in use."""
         self._closed = True
+        for link in self._links.difference(self._idle):
+            link.connection.terminate()
         for task in self._tasks:
             task.cancel()
         idle, self._idle = self._idle, []

@@ -13,11 +13,16 @@ QUIET_SECONDS = 2.0
 """How long nothing may have failed before a success ends an outage: one that flickers is one."""
 
 
+RECENT_SECONDS = 10.0
+"""How long a failure counts as the present state. Then the statement may be tried again to see."""
+
+
 class _Outage:
     """One kind of failure that goes on."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, error: StoreError) -> None:
         self.began = self.last = now
+        self.error = error
         self.count = 1
 
 
@@ -35,11 +40,21 @@ class Outages:
         now = time.monotonic()
         outage = self._going_on.get(name)
         if outage is None:
-            self._going_on[name] = _Outage(now)
+            self._going_on[name] = _Outage(now, error)
             log.error("The database fails (%s): %s %s", error.code, error.message, error.hint)
         else:
             outage.last = now
+            outage.error = error
             outage.count += 1
+
+    def failing(self, *names: str) -> StoreError | None:
+        """Why one of these statements fails, if one failed in the last seconds and has not worked since."""
+        now = time.monotonic()
+        for name in names:
+            outage = self._going_on.get(name)
+            if outage is not None and now - outage.last < RECENT_SECONDS:
+                return type(outage.error)(outage.error.message, hint=outage.error.hint)
+        return None
 
     def succeeded(self, name: str) -> None:
         """A statement of that name worked."""

@@ -22,6 +22,9 @@ from chatsys.store.postgres.connections import DRIVER_ERRORS, Connections
 from chatsys.store.postgres.mapping import translated
 from chatsys.store.postgres.statements import statements
 
+STATEMENT_TIMEOUT = "10min"
+"""A batch may be large and the database slow."""
+
 BATCH = 500
 """Records in a batch that is read: texts may have a megabyte each."""
 
@@ -72,7 +75,8 @@ async def read_all(connections: Connections) -> AsyncGenerator[Batch, None]:
 
 
 async def _pages(connection: Connection, sql: str, *arguments: object) -> AsyncGenerator[list[asyncpg.Record], None]:
-    cursor = await connection.cursor(sql, *arguments)
+    statement = await connection.prepare(sql, name="")  # a name would stay with a PgBouncer's server connection
+    cursor = await statement.cursor(*arguments)
     while rows := await cursor.fetch(BATCH):
         yield rows
 
@@ -213,7 +217,7 @@ async def _copy(connection: Connection, table: str, columns: list[str], rows: It
 @asynccontextmanager
 async def _dedicated(connections: Connections) -> AsyncIterator[Connection]:
     """A connection beyond the pool: COPY and cursors are not a verb's one statement."""
-    link = await connections.dedicated()
+    link = await connections.dedicated(statement_timeout=STATEMENT_TIMEOUT, lock_timeout=STATEMENT_TIMEOUT)
     try:
         yield link.connection
     except asyncpg.IntegrityConstraintViolationError as error:

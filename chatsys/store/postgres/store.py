@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from chatsys.errors import UserNotFound
+from chatsys.errors import PermissionDenied, StoreUnavailable, UserNotFound
 from chatsys.model.rules import SEQ_MAX, fold, is_uuid
 from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
@@ -33,6 +34,9 @@ from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Lock, Presence
 from chatsys.store.postgres.leases import Leases
 from chatsys.store.postgres.profiles import Profiles
 from chatsys.store.postgres.writer import Locks, Writer
+
+DRAIN_SECONDS = 1.0
+"""How long a store that is closed waits for what is queued, and for its lock to be given back."""
 
 DELETION_SECONDS = 30.0
 """How long the deletion of an account may take."""
@@ -85,10 +89,14 @@ class PostgresStore(Store):
         self._presence: Writer[Presence, User | None] = writer(house, "set_online", _user_id, _user)
 
     async def _end(self) -> None:
-        """Store what is queued, then close every connection."""
-        for writer in (self._posts, self._acks, self._opens, self._closes, self._presence):
-            await writer.drain()
-        await self._leases.close()
+        """Store what is queued, as far as the database takes it in time; then close every connection."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                for writer in (self._posts, self._acks, self._opens, self._closes, self._presence):
+                    await writer.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._leases.close()
         await self._pools.close()
 
     # -- the store itself
@@ -102,6 +110,17 @@ class PostgresStore(Store):
         """One look-up."""
         ((epoch,),) = await self._connections.fetch("epoch")
         return str(epoch)
+
+    async def check_writing(self, server_id: str) -> None:
+        """Touch the server's row."""
+        refused = self._pools.outages.failing("post_new_messages", "post_messages", "make_rooms")
+        if refused is not None:
+            raise refused
+        ((touched, allowed),) = await self._housekeeping.write("check_writing", server_id)
+        if not allowed:
+            raise PermissionDenied("The role may not store messages.", hint="GRANT INSERT ON messages TO the role.")
+        if not touched:
+            raise StoreUnavailable("This server is not registered at the moment.", hint="Wait for its next heartbeat.")
 
     # -- servers
 

@@ -16,13 +16,13 @@ from locust.env import Environment
 from locust.html import get_html_report
 from locust.stats import StatsCSV, calculate_response_time_percentile, setup_distributed_stats_event_listeners
 
+from chatsys.results.audit import Audit, Row, history
+from chatsys.results.ledger import Books
 from loadtests import figures, recent, shapes, weights
 from loadtests.arrivals import gap
-from loadtests.audit import Audit, Row, history
 from loadtests.figures import Figures
 from loadtests.handover import Handover, together
 from loadtests.histogram import SPARSE, Histogram, rounded
-from loadtests.ledger import Books
 from loadtests.personas import PERSONAS, TASK_SCALE, ChatUser
 from loadtests.record import Failure
 from loadtests.refusals import unusable
@@ -32,19 +32,17 @@ from loadtests.verdict import message_cost, verdict_of
 PERCENTILES = [0.5, 0.95, 0.99, 1.0]
 
 
-class _CutPages:
-    """A server whose pages hold three messages of ten, however many are asked for."""
-
-    def request(self, method: str, path: str) -> tuple[int, bytes, float]:
-        offset = int(path.rpartition("offset=")[2])
-        newest = 10 - offset
-        data = [{"id": f"{seq}", "seq": seq, "message": "x"} for seq in range(max(1, newest - 2), newest + 1)]
-        more = {"truncated": True, "nextOffset": offset + 3} if newest > 3 else {}
-        return 200, json.dumps({"success": True, "data": data, **more}).encode(), 1.0
+def _cut_page(path: str) -> bytes:
+    """What a server answers whose pages hold three messages of ten, however many are asked for."""
+    offset = int(path.rpartition("offset=")[2])
+    newest = 10 - offset
+    data = [{"id": f"{seq}", "seq": seq, "message": "x"} for seq in range(max(1, newest - 2), newest + 1)]
+    more = {"truncated": True, "nextOffset": offset + 3} if newest > 3 else {}
+    return json.dumps({"success": True, "data": data, **more}).encode()
 
 
 def the_audit_goes_on_where_a_page_was_cut() -> None:
-    assert [message.seq for message in history(_CutPages(), "tea", 2)] == [10, 9, 8, 7, 6, 5, 4, 3]  # type: ignore[arg-type]
+    assert [message.seq for message in history(_cut_page, "tea", 2)] == [10, 9, 8, 7, 6, 5, 4, 3]
 
 
 def _environment() -> tuple[Environment, Figures]:

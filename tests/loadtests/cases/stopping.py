@@ -11,13 +11,13 @@ import msgspec
 from gevent.pool import Group
 from gevent.pywsgi import WSGIServer
 
+from chatsys.results.audit import audit, newest
+from chatsys.results.ledger import Ledger, Member
+from chatsys.results.stamps import text_of
 from loadtests import rest
-from loadtests.audit import audit, newest
 from loadtests.client import ConnectionLost
-from loadtests.ledger import Ledger, Member
 from loadtests.personas import ChatUser
 from loadtests.run import RUN
-from loadtests.stamps import text_of
 
 
 def requests_find_a_connection_after_users_of_a_busy_process_were_killed() -> None:
@@ -85,12 +85,12 @@ def what_is_stored_when_nobody_listens_any_more_is_not_missed_but_what_was_store
     listener = Member(room)
     listener.begin(0)
     texts = [text_of("run", token, 1, 1) for token in ("first", "second")]
-    room.acknowledged("first", 1, "1")
+    room.acknowledged(texts[0], 1, "1")
     listener.receive(1, "1", texts[0])
     room.unconfirmed("second")
     books = ledger.close()
     stored = [{"id": str(seq), "seq": seq, "message": text} for seq, text in enumerate(texts, 1)]
-    server = SimpleNamespace(request=lambda *_: (200, msgspec.json.encode({"data": stored}), 0.0))
-    assert audit(books, server).total.deviations == 0
-    books.rooms["attic"].newest = newest(server, "attic")
-    assert audit(books, server).total.dropped == 1
+    read = lambda _: msgspec.json.encode({"data": stored})  # noqa: E731
+    assert audit(books, read).total.deviations == 0
+    books.rooms["attic"].newest = newest(read, "attic")
+    assert audit(books, read).total.dropped == 1

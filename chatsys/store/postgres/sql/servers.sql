@@ -8,6 +8,11 @@ SELECT current_setting('server_version_num')::int AS version_number, current_set
        current_setting('transaction_read_only') = 'on' AS read_only,
        to_regclass('alembic_version') IS NOT NULL AS has_version, to_regclass('users') IS NOT NULL AS has_users;
 
+-- name: check_writing
+-- A commit of one row that changes nothing; and whether the role may store messages.
+WITH touched AS (UPDATE chat_servers SET started_at = started_at WHERE server_id = $1 RETURNING 1)
+SELECT (SELECT count(*) FROM touched), has_table_privilege('messages', 'INSERT');
+
 -- name: set_limits
 -- Within a transaction: how long its statements may run and wait for locks.
 SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true);

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import sys
 
 import msgspec
 
-from loadtests.stamps import Stamp, stamp_of
+from chatsys.results.stamps import Stamp, stamp_of
 
 RECENT = 64
 WINDOWS = 64
@@ -23,23 +24,27 @@ UNCONFIRMED_KEPT = 10_000
 FAULTS = ("dropped", "doubled", "swapped", "renumbered")
 
 
-def fingerprint(token: str, seq: int, message_id: str) -> int:
-    """64 bits of a stored message's identity."""
-    return int.from_bytes(hashlib.blake2b(f"{token} {seq} {message_id}".encode(), digest_size=8).digest(), "big")
+def fingerprint(text: str, seq: int, message_id: str) -> int:
+    """64 bits of a stored message's identity: its text, stamp included, its number and its id."""
+    return int.from_bytes(hashlib.blake2b(f"{seq} {message_id} {text}".encode(), digest_size=8).digest(), "big")
 
 
 class Windows(msgspec.Struct):
-    """How many messages, and the sum of their fingerprints (modulo 2**64), for each ``width`` sequence numbers."""
+    """How many messages, and the sum of their fingerprints (modulo 2**64), for each ``width`` sequence numbers.
+
+    Of more than ``most`` windows, neighbours are joined. A width of 1 that is never joined tells each message apart.
+    """
 
     width: int = FIRST_WIDTH
     sums: dict[int, tuple[int, int]] = {}
+    most: int = WINDOWS
 
     def add(self, seq: int, mark: int, count: int = 1) -> None:
         """Enter one message, or with ``count=-1`` take it out again."""
         window = seq // self.width
         known, total = self.sums.get(window, (0, 0))
         self.sums[window] = (known + count, (total + count * mark) % 2**64)
-        while len(self.sums) > WINDOWS:
+        while len(self.sums) > self.most:
             self.widen(self.width * 2)
 
     def widen(self, width: int) -> None:
@@ -58,7 +63,7 @@ class Windows(msgspec.Struct):
         for window, (count, total) in other.sums.items():
             known, so_far = self.sums.get(window, (0, 0))
             self.sums[window] = (known + count, (so_far + total) % 2**64)
-        while len(self.sums) > WINDOWS:
+        while len(self.sums) > self.most:
             self.widen(self.width * 2)
 
 
@@ -122,10 +127,10 @@ class Room:
 
     __slots__ = ("account", "ledger", "members", "name", "recent")
 
-    def __init__(self, ledger: Ledger, name: str) -> None:
+    def __init__(self, ledger: Ledger, name: str, account: Account) -> None:
         self.ledger = ledger
         self.name = name
-        self.account = Account()
+        self.account = account
         self.members: set[Member] = set()
         self.recent: list[Stamp | None] = [None] * RECENT
 
@@ -144,11 +149,11 @@ class Room:
         if len(examples) < EXAMPLES and example not in examples:
             examples.append(example)
 
-    def acknowledged(self, token: str, seq: int, message_id: str) -> None:
+    def acknowledged(self, text: str, seq: int, message_id: str) -> None:
         """The server has acknowledged a message of ours."""
         account = self.account
         account.newest = max(account.newest, seq)
-        account.acknowledged.add(seq, fingerprint(token, seq, message_id))
+        account.acknowledged.add(seq, fingerprint(text, seq, message_id))
         known = self.recent[seq % RECENT]
         if known is not None and known.seq == seq and known.message_id != message_id:
             self.fault("renumbered", seq)
@@ -238,9 +243,10 @@ class Member:
 
 
 class Ledger:
-    """The books of this process."""
+    """The books of this process; with ``exact`` they name each message, in memory that grows with their number."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, exact: bool = False) -> None:
+        self._exact = exact
         self.open("")
 
     def open(self, run: str) -> None:
@@ -254,7 +260,8 @@ class Ledger:
     def room(self, name: str) -> Room:
         """The room of that name."""
         if name not in self.rooms:
-            self.rooms[name] = Room(self, name)
+            windows = Windows(1, most=sys.maxsize) if self._exact else Windows()
+            self.rooms[name] = Room(self, name, Account(acknowledged=windows))
         return self.rooms[name]
 
     def token(self) -> str:

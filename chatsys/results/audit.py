@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote
 
 import msgspec
 
-from loadtests.ledger import FAULTS, Account, Books, Windows, fingerprint
-from loadtests.rest import Rest, RestError
-from loadtests.stamps import stamp_of
+from chatsys.results.ledger import FAULTS, Account, Books, Windows, fingerprint
+from chatsys.results.stamps import stamp_of
 
 _PAGE = 1000
+
+Read = Callable[[str], bytes]
+"""Gets a path of the server's REST interface: the body of a 200. Raises Unreadable for anything else."""
+
+
+class Unreadable(Exception):
+    """What the server has stored can't be read; the text is the cause."""
 
 
 class Stored(msgspec.Struct):
@@ -28,7 +35,12 @@ class _Page(msgspec.Struct, rename="camel"):
 
 
 class Row(msgspec.Struct):
-    """One room's line in the audit's table; the last six columns must be 0."""
+    """One room's line in the audit's table; the last eight columns must be 0.
+
+    ``dropped``, ``doubled`` and ``swapped`` are deliveries to one member; ``renumbered`` is a number with two messages.
+    ``stored_twice`` counts messages that were sent again, with their own id, and stored again; ``gaps`` counts numbers
+    that no stored message has.
+    """
 
     room: str
     sent: int
@@ -45,6 +57,8 @@ class Row(msgspec.Struct):
     renumbered: int
     not_stored: int
     not_acknowledged: int
+    stored_twice: int = 0
+    gaps: int = 0
 
     @property
     def deviations(self) -> int:
@@ -52,7 +66,7 @@ class Row(msgspec.Struct):
         return sum(getattr(self, column) for column in DEVIATIONS)
 
 
-DEVIATIONS = (*FAULTS, "not_stored", "not_acknowledged")
+DEVIATIONS = (*FAULTS, "not_stored", "not_acknowledged", "stored_twice", "gaps")
 
 
 class Audit(msgspec.Struct):
@@ -69,11 +83,11 @@ class Audit(msgspec.Struct):
         return not self.incomplete and not self.total.deviations
 
 
-def history(rest: Rest, room: str, base: int) -> Iterator[Stored]:
-    """What the server has stored in a room after ``base``, newest first (contract §6.3). Raises RestError."""
+def history(read: Read, room: str, base: int) -> Iterator[Stored]:
+    """What the server has stored in a room after ``base``, newest first (contract §6.3). Raises Unreadable."""
     offset = 0
     while True:
-        page = _page(rest, room, _PAGE, offset)
+        page = _page(read, room, _PAGE, offset)
         for message in reversed(page.data):
             if message.seq <= base:
                 return
@@ -83,21 +97,26 @@ def history(rest: Rest, room: str, base: int) -> Iterator[Stored]:
         offset = page.next_offset or offset + _PAGE
 
 
-def newest(rest: Rest, room: str) -> int:
-    """The sequence number of the last message that the server has stored in a room. Raises RestError."""
-    return max((message.seq for message in _page(rest, room, 1, 0).data), default=0)
+def newest(read: Read, room: str) -> int:
+    """The sequence number of the last message that the server has stored in a room. Raises Unreadable."""
+    return max((message.seq for message in _page(read, room, 1, 0).data), default=0)
 
 
-def _page(rest: Rest, room: str, limit: int, offset: int) -> _Page:
-    path = f"/api/rooms/{quote(room, safe='')}/messages?limit={limit}&offset={offset}"
-    status, content, _ = rest.request("GET", path)
-    if status != 200:
-        raise RestError(f"GET {path} answered {status}")
-    return msgspec.json.decode(content, type=_Page)
+def _page(read: Read, room: str, limit: int, offset: int) -> _Page:
+    content = read(f"/api/rooms/{quote(room, safe='')}/messages?limit={limit}&offset={offset}")
+    try:
+        return msgspec.json.decode(content, type=_Page)
+    except msgspec.DecodeError as error:
+        raise Unreadable(str(error)) from error
 
 
-def audit(books: Books, rest: Rest) -> Audit:
+def audit(books: Books, read: Read) -> Audit:
     """Compare the books of all processes with what the server has stored."""
+    return judged(books, lambda room, base: history(read, room, base))
+
+
+def judged(books: Books, stored: Callable[[str, int], Iterable[Stored]]) -> Audit:
+    """Compare the books with ``stored``: a room's messages after a number, newest first. It may raise Unreadable."""
     rows, incomplete, examples = [], [], list(books.examples)
     for name in sorted(books.rooms):
         account = books.rooms[name]
@@ -106,43 +125,50 @@ def audit(books: Books, rest: Rest) -> Audit:
         if account.unconfirmed_lost:
             incomplete.append(f"room {name}: too many messages without acknowledgement to check each")
         try:
-            rows.append(_room(books.run, name, account, rest, examples))
-        except (RestError, msgspec.DecodeError) as error:
+            rows.append(_room(books.run, name, account, stored(name, account.base), examples))
+        except Unreadable as error:
             incomplete.append(f"room {name}: its history can't be read: {error}")
     columns = Row.__struct_fields__[1:]
     total = Row("all rooms", *(sum(getattr(row, column) for row in rows) for column in columns))
     return Audit(rows, total, examples, incomplete)
 
 
-def _room(run: str, name: str, account: Account, rest: Rest, examples: list[str]) -> Row:
-    stored, others, unconfirmed, highest = Windows(), 0, 0, account.base
-    unsure, ours = set(account.unconfirmed), 0
-    seen_last = None
-    for message in history(rest, name, account.base):
-        if seen_last is not None and message.seq != seen_last - 1:
-            examples.append(f"history: room {name} goes from seq {message.seq} to {seen_last}")
-        seen_last = message.seq
+def _room(run: str, name: str, account: Account, messages: Iterable[Stored], examples: list[str]) -> Row:
+    stored = Windows(account.acknowledged.width, most=account.acknowledged.most)
+    others = ours = gaps = 0
+    highest = base = account.base or 0
+    unconfirmed: Counter[str] = Counter(dict.fromkeys(account.unconfirmed, 0))
+    later: int | None = None
+    for message in messages:
+        if later is not None and message.seq != later - 1:
+            gaps += abs(later - 1 - message.seq)
+            examples.append(f"gaps: room {name} goes from seq {message.seq} to {later}")
+        later = message.seq
         stamp = stamp_of(message.message)
         if stamp is None or stamp.run != run:
             others += 1
-        elif stamp.token in unsure:
-            unconfirmed += 1
+        elif stamp.token in unconfirmed:
+            unconfirmed[stamp.token] += 1
             continue  # the newest of them may have been stored when nobody listened any more
         else:
             ours += 1
-            stored.add(message.seq, fingerprint(stamp.token, message.seq, message.id))
+            stored.add(message.seq, fingerprint(message.message, message.seq, message.id))
         highest = max(highest, message.seq)
+    if later is not None and later != base + 1:
+        gaps += later - base - 1
+        examples.append(f"gaps: room {name} goes from seq {base} to {later}")
     tail = max(0, account.waiting * (max(highest, account.newest) + 1) - account.next_sum)
     if tail:
         examples.append(f"dropped: room {name}, {tail} deliveries at the end never came")
     not_stored, not_acknowledged = _compare(account.acknowledged, stored, name, examples)
-    expected = account.expected + tail
-    dropped = account.dropped + tail
+    twice = {token: count - 1 for token, count in unconfirmed.items() if count > 1}
+    examples += [f"stored_twice: room {name}, message {token}" for token in twice]
+    expected, dropped = account.expected + tail, account.dropped + tail
     return Row(
         room=name,
         sent=account.sent,
         acknowledged=account.acked,
-        stored=ours + unconfirmed,
+        stored=ours + unconfirmed.total(),
         expected=expected,
         delivered=expected - dropped,
         replayed=account.replayed,
@@ -154,6 +180,8 @@ def _room(run: str, name: str, account: Account, rest: Rest, examples: list[str]
         renumbered=account.renumbered,
         not_stored=not_stored,
         not_acknowledged=not_acknowledged,
+        stored_twice=sum(twice.values()),
+        gaps=gaps,
     )
 
 
@@ -168,7 +196,8 @@ def _compare(acknowledged: Windows, stored: Windows, room: str, examples: list[s
         if ours == theirs:
             continue
         first = window * width
-        examples.append(f"room {room}, seq {first} to {first + width - 1}: acknowledged {ours[0]}, stored {theirs[0]}")
+        which = f"seq {first}" if width == 1 else f"seq {first} to {first + width - 1}"
+        examples.append(f"room {room}, {which}: acknowledged {ours[0]}, stored {theirs[0]}")
         if ours[0] == theirs[0]:  # as many, but not the same ones
             not_stored, not_acknowledged = not_stored + 1, not_acknowledged + 1
         not_stored += max(0, ours[0] - theirs[0])

@@ -68,7 +68,7 @@ class Stamp(msgspec.Struct, gc=False):
 
 def text_of(run: str, token: str, intended: int, sent: int) -> str:
     """A message's text: the stamp and 3 to 15 words."""
-    words = " ".join(random.choices(WORDS, k=random.randint(3, 15)))
+    words = " ".join(random.choices(WORDS, k=random.randint(3, 15)))  # noqa: S311
     return f"{run}.{HOST}.{token}.{intended}.{sent} {words}"
 
 

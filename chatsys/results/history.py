@@ -1,0 +1,204 @@
+"""The complete record of a short run: what each client did and saw, what was stored in the end, and what is wrong.
+
+The rules of ``ledger`` and ``audit`` judge it, and three more that need the whole record: what clients got is what is
+stored, a message that was acknowledged before another was sent has the smaller number, and the lists of members name
+those who are there. Times are seconds of one monotonic clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from chatsys.results.audit import DEVIATIONS, Stored, judged
+from chatsys.results.ledger import Ledger, Member
+
+EXAMPLES = 10
+KINDS = (*DEVIATIONS, "altered", "answers_differ", "reordered", "ghosts", "absent", "incomplete")
+"""Every kind of finding; the first are those of the audit."""
+
+
+class Sending(msgspec.Struct):
+    """One message as its sender knows it: ``sent_at`` the first time, ``answers`` its acknowledgements as (seq, id)."""
+
+    token: str
+    room: str
+    text: str
+    sent_at: float
+    acked_at: float = math.inf
+    answers: list[tuple[int, str]] = []
+
+
+class Joined(msgspec.Struct, tag=True):
+    """A join: the room's newest number, and if it was ``again`` the replay and whether it was called complete."""
+
+    last_seq: int
+    again: bool = False
+    replay: list[Stored] = []
+    complete: bool = True
+
+
+class Pushed(msgspec.Struct, tag=True):
+    """A message came."""
+
+    message: Stored
+
+
+class Listed(msgspec.Struct, tag=True):
+    """A list of members came: their user ids."""
+
+    users: list[str]
+
+
+Entry = Joined | Pushed | Listed
+
+
+class Client(msgspec.Struct):
+    """One client in one room: its user id, its diary, and whether it is still ``present`` at the end."""
+
+    user: str
+    room: str
+    present: bool = True
+    diary: list[Entry] = []
+
+
+class History(msgspec.Struct):
+    """A run. ``stored``: the history of each room at the end, oldest first; ``listed``: the lists of its members."""
+
+    run: str
+    sendings: list[Sending] = []
+    clients: list[Client] = []
+    stored: dict[str, list[Stored]] = {}
+    listed: dict[str, list[list[str]]] = {}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One kind of deviation (see ``KINDS``), how often it was seen, and examples."""
+
+    kind: str
+    count: int
+    examples: list[str]
+
+
+def findings(history: History) -> list[Finding]:
+    """What is wrong; empty if nothing is."""
+    found = [*_audited(history)]
+    rules = {
+        "altered": _altered(history),
+        "answers_differ": _answers_differ(history),
+        "reordered": _reordered(history),
+        "ghosts": _ghosts(history),
+        "absent": _absent(history),
+    }
+    for kind, examples in rules.items():
+        if seen := list(examples):
+            found.append(Finding(kind, len(seen), seen[:EXAMPLES]))
+    return found
+
+
+def _audited(history: History) -> Iterator[Finding]:
+    """What the audit of the load tests finds."""
+    ledger = Ledger(exact=True)
+    ledger.open(history.run)
+    for sending in history.sendings:
+        room = ledger.room(sending.room)
+        room.account.sent += 1
+        if sending.answers:
+            room.acknowledged(sending.text, *sending.answers[0])
+        else:
+            room.unconfirmed(sending.token)
+    for client in history.clients:
+        _replayed(client, Member(ledger.room(client.room)))
+    result = judged(ledger.close(), lambda room, base: _after(history.stored.get(room, []), base))
+    for kind in DEVIATIONS:
+        if count := getattr(result.total, kind):
+            yield Finding(kind, count, [example for example in result.examples if _about(kind, example)][:EXAMPLES])
+    if result.incomplete:
+        yield Finding("incomplete", len(result.incomplete), result.incomplete[:EXAMPLES])
+
+
+def _about(kind: str, example: str) -> bool:
+    """Whether an example of the audit is about a kind; what is stored and what is not stand in one example."""
+    return example.startswith("room ") if kind in {"not_stored", "not_acknowledged"} else example.startswith(kind)
+
+
+def _replayed(client: Client, member: Member) -> None:
+    """The client's diary, told to the ledger as it was told to the client."""
+    for entry in client.diary:
+        if isinstance(entry, Pushed):
+            member.receive(entry.message.seq, entry.message.id, entry.message.message)
+        elif isinstance(entry, Joined) and entry.again:
+            member.replay([(message.seq, message.id, message.message) for message in entry.replay])
+            member.rejoined(entry.complete)
+        elif isinstance(entry, Joined):
+            member.begin(entry.last_seq)
+    if not client.present:
+        member.leave()
+
+
+def _after(stored: list[Stored], base: int) -> Iterator[Stored]:
+    return (message for message in reversed(stored) if message.seq > base)
+
+
+def _altered(history: History) -> Iterator[str]:
+    """What a client got under a number is not what is stored under it."""
+    for client in history.clients:
+        stored = {message.seq: message for message in history.stored.get(client.room, [])}
+        for entry in client.diary:
+            got = [entry.message] if isinstance(entry, Pushed) else entry.replay if isinstance(entry, Joined) else []
+            for message in got:
+                if message != stored.get(message.seq):
+                    yield f"{client.user} in {client.room} got another message {message.seq} than is stored"
+
+
+def _answers_differ(history: History) -> Iterator[str]:
+    """One message was acknowledged with two numbers or ids."""
+    for sending in history.sendings:
+        if len(set(sending.answers)) > 1:
+            yield f"message {sending.token} in {sending.room} was acknowledged as {sorted(set(sending.answers))}"
+
+
+def _reordered(history: History) -> Iterator[str]:
+    """A was acknowledged before B was sent, and has the greater number."""
+    known = {sending.text: sending for sending in history.sendings}
+    for room, stored in history.stored.items():
+        earliest, later = math.inf, 0  # the earliest acknowledgement among the messages with greater numbers
+        for message in reversed(stored):
+            sending = known.get(message.message)
+            if sending is None:
+                continue
+            if earliest < sending.sent_at:
+                yield f"in {room} message {later} was acknowledged before message {message.seq} was sent"
+            if sending.acked_at < earliest:
+                earliest, later = sending.acked_at, message.seq
+
+
+def _members(history: History) -> Iterator[tuple[str, Counter[str], Counter[str]]]:
+    """Each list that should name the members of a room now: whose it is, what it names, who is there."""
+    present: dict[str, Counter[str]] = {client.room: Counter() for client in history.clients}
+    for client in history.clients:
+        present[client.room][client.user] += client.present
+    for room, lists in history.listed.items():
+        for users in lists:
+            yield f"a server's list of {room}", Counter(users), +present.get(room, Counter())
+    for client in history.clients:
+        lists = [entry.users for entry in client.diary if isinstance(entry, Listed)]
+        if client.present and lists:
+            yield f"the list that {client.user} has of {client.room}", Counter(lists[-1]), +present[client.room]
+
+
+def _ghosts(history: History) -> Iterator[str]:
+    """Somebody is listed who is not there, or twice."""
+    for whose, named, there in _members(history):
+        for user in sorted((named - there).elements()):
+            yield f"{whose} names {user}, who is not there"
+
+
+def _absent(history: History) -> Iterator[str]:
+    """Somebody is there and is not listed."""
+    for whose, named, there in _members(history):
+        for user in sorted((there - named).elements()):
+            yield f"{whose} does not name {user}, who is there"
