@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import heapq
 import itertools
 from collections import deque
@@ -44,9 +45,11 @@ class FakeLoop:
         return timer
 
     def create_task(self, coro: Coroutine[Any, Any, None], /) -> None:
+        context = contextvars.copy_context()
+
         def step() -> None:
             try:
-                waits_for = coro.send(None)
+                waits_for = context.run(coro.send, None)
             except StopIteration:
                 return
             if waits_for is None:  # asyncio.sleep(0)

@@ -24,11 +24,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LIBRARIES = {"engineio", "socketio", "asyncpg", "websockets", "uvicorn", "starlette", "redis", "psycopg"}
 
 
-NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}  # documented, and with an underscore
+DOCUMENTED = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of named tuples and os
 
 
 def private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__") and name not in NAMED_TUPLE
+    return name.startswith("_") and not name.startswith("__") and name not in DOCUMENTED
 
 
 def own_names(tree: ast.AST) -> set[str]:
