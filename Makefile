@@ -7,13 +7,16 @@ NODE := tests/flow/node
 JAVASCRIPT := $(if $(shell command -v npm 2>/dev/null),$(NODE)/node_modules/.package-lock.json)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test docs serve lint format notebooks notebooks-run clean
+.PHONY: help bench faults test docs serve lint format notebooks notebooks-run clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-zA-Z.]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bench: $(STAMP) ## Measure memory against PostgreSQL and write reports/latest
 	$(BIN)/chatsys bench
+
+faults: $(STAMP) ## Inject faults under traffic and write docs/RELIABILITY.md; goes on where it was ended
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m chatsys.lab.faults --profile long --page docs/RELIABILITY.md
 
 test: $(STAMP) $(JAVASCRIPT) lint ## Run every test
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 from chatsys import logs, metrics, web
-from chatsys.chat import operations
+from chatsys.chat import accounts, operations
 from chatsys.chat.bundle import Chat, Limits, open_chat
 from chatsys.chat.bus import Bus
 from chatsys.engine.engine import Limits as ConnectionLimits
@@ -142,6 +142,7 @@ async def open_server(
             open_link(fanout, bus, chat.server_id, settings.lease),
             _alive(chat, settings.lease / 3),
             _background(_watch_lag()),
+            _background(_finish_deletions(chat)),
         ):
             yield chat
 
@@ -167,6 +168,10 @@ def limits(settings: Settings) -> Limits:
         login_window=settings.login_window,
         join_bytes=settings.join_bytes,
         page_bytes=settings.page_bytes,
+        waiting=settings.page_queue,
+        passwords=settings.password_queue,
+        patience=settings.queue_timeout,
+        new_rooms=settings.new_rooms if settings.production else None,
     )
 
 
@@ -337,6 +342,16 @@ async def _beat(chat: Chat, interval: float) -> None:
             await operations.heartbeat(chat)
         except StoreError as error:
             log.debug("The store did not take the heartbeat (%s); trying again", error.code)
+
+
+async def _finish_deletions(chat: Chat) -> None:
+    """Take up, every minute, what servers that died in the midst of a deletion have left."""
+    while True:
+        try:
+            await accounts.finish_deletions(chat)
+        except StoreError as error:
+            log.warning("Deletions that were begun are not finished yet (%s); trying again", error.code)
+        await asyncio.sleep(accounts.DELETION_AGE.total_seconds())
 
 
 async def _watch_lag() -> None:

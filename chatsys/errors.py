@@ -19,6 +19,7 @@ The tree::
     │   └── UserExists           user_exists
     ├── TooManyAttempts          too_many_attempts      retry_after
     ├── Overloaded               overloaded             (passing: worth trying again)
+    ├── ClientGone               client_gone
     ├── JoinRefused              join_refused
     │   └── TooManyRooms         too_many_rooms
     ├── NoSession                no_session
@@ -169,6 +170,12 @@ class Overloaded(ChatsysError):
     """Service temporarily unavailable"""
 
     code = "overloaded"
+
+
+class ClientGone(ChatsysError):
+    """The client closed its connection before it was answered"""
+
+    code = "client_gone"
 
 
 class JoinRefused(ChatsysError):

@@ -235,6 +235,37 @@ class Settings:
         shown="900",
         unit="seconds",
     )
+    password_queue: int = _setting(
+        "CHATSYS_PASSWORD_QUEUE",
+        200,
+        _whole(1, 100_000),
+        "Logins, registrations and password changes that may wait for a processor before more are answered with 503. "
+        "Addresses take turns.",
+        unit="requests",
+    )
+    page_queue: int = _setting(
+        "CHATSYS_PAGE_QUEUE",
+        200,
+        _whole(1, 100_000),
+        "Requests for messages, rooms and searches that may wait before more are answered with 503; four are worked on "
+        "at once. Addresses take turns.",
+        unit="requests",
+    )
+    queue_timeout: float = _setting(
+        "CHATSYS_QUEUE_TIMEOUT",
+        10.0,
+        _seconds(0.1, 600),
+        "How long a request may wait in either queue before it is answered with 503.",
+        shown="10",
+        unit="seconds",
+    )
+    new_rooms: int = _setting(
+        "CHATSYS_NEW_ROOMS",
+        30,
+        _whole(0, 1_000_000),
+        "In production: rooms that one socket may make in a minute by joining them.",
+        unit="rooms",
+    )
     send_buffer_bytes: int = _setting(
         "CHATSYS_SEND_BUFFER_BYTES",
         2_097_152,

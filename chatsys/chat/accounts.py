@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from chatsys.chat.bundle import Chat, new_id
+from chatsys.chat.bundle import PAUSE, Chat, new_id
 from chatsys.chat.fanout import UserLeft
 from chatsys.errors import (
     Forbidden,
     InvalidCredentials,
     InvalidInput,
     TokenMissing,
+    TooManyAttempts,
     UserNotFound,
     WrongPassword,
 )
 from chatsys.model import rules
-from chatsys.model.values import User, UserChanges
+from chatsys.model.values import LoginAttempt, User, UserChanges
 
 Fields = Mapping[str, Any]
+
+DELETION_AGE = timedelta(seconds=60)
+"""After so long a deletion that is not at its end is taken up by any server."""
 
 
 def claims_of(chat: Chat, token: str | None) -> dict[str, Any]:
@@ -28,10 +36,11 @@ def claims_of(chat: Chat, token: str | None) -> dict[str, Any]:
     return chat.tokens.verify(token)
 
 
-async def register(chat: Chat, fields: Fields) -> tuple[User, str]:
+async def register(chat: Chat, fields: Fields, address: str = "") -> tuple[User, str]:
     """Make an account from ``username``, ``email``, ``password`` and optional profile texts; the user and a token.
 
-    Raises InvalidInput with all that is wrong, or UserExists.
+    ``address`` is the client's: addresses take turns. Raises InvalidInput with all that is wrong, UserExists, or
+    Overloaded.
     """
     _refuse(
         rules.username_error(fields.get("username")),
@@ -40,7 +49,8 @@ async def register(chat: Chat, fields: Fields) -> tuple[User, str]:
         *_profile_errors(fields),
     )
     username: str = fields["username"]
-    password_hash = await chat.passwords.hash(fields["password"])
+    async with chat.passwords.turn(address):
+        password_hash = await chat.passwords.hash(fields["password"])
     now = chat.clock.now()
     user = User(
         user_id=new_id(),
@@ -62,8 +72,8 @@ async def register(chat: Chat, fields: Fields) -> tuple[User, str]:
 async def login(chat: Chat, fields: Fields, address: str) -> tuple[User, str]:
     """Log in by username or email; the user with its new ``last_login`` and a token.
 
-    ``address`` is the client's, against which failures are counted. Raises InvalidInput, InvalidCredentials
-    or TooManyAttempts.
+    ``address`` is the client's, against which failures are counted. Raises InvalidInput, InvalidCredentials,
+    TooManyAttempts or Overloaded.
     """
     name: Any = fields.get("username")
     password: Any = fields.get("password")
@@ -71,21 +81,34 @@ async def login(chat: Chat, fields: Fields, address: str) -> tuple[User, str]:
         _login_error("Username", name, "Username or email is required"),
         _login_error("Password", password, "Password is required"),
     )
-    name = rules.clean_surrogates(name.strip())
-    user = await (chat.store.user_by_email(name) if "@" in name else chat.store.user_by_name(name))
-    account = user.user_id if user else name[:255].lower()
-    chat.attempts.check(account, address)
-    known = await chat.passwords.matches(password, user.password_hash if user else None)
-    chat.attempts.check(account, address)  # guesses sent side by side have all passed the first check
-    if user is None or not known:
-        chat.attempts.failed(account, address)
-        raise InvalidCredentials
-    chat.attempts.succeeded(account, address)
+    attempt = LoginAttempt(
+        typed=rules.clean_surrogates(name.strip()),
+        address=address,
+        limit=chat.limits.login_attempts,
+        window=timedelta(seconds=chat.limits.login_window),
+    )
+    async with chat.passwords.turn(address):
+        user, failures = await chat.store.find_login(attempt)
+        _refuse_attempt(chat, attempt, failures)
+        known = await chat.passwords.matches(password, user.password_hash if user else None)
     now = chat.clock.now()
-    user = await chat.store.record_login(user.user_id, now)
-    if user is None:
+    if user is None or not known:
+        failures = await chat.store.record_failure(attempt, now)
+        _refuse_attempt(chat, attempt, failures[:-1])  # guesses sent side by side have all passed the first check
         raise InvalidCredentials
-    return user, chat.tokens.issue(user, now)
+    entered = await chat.store.record_login(user.user_id, now, attempt)
+    if entered is None:
+        _, failures = await chat.store.find_login(attempt)
+        _refuse_attempt(chat, attempt, failures)
+        raise InvalidCredentials
+    return entered, chat.tokens.issue(entered, now)
+
+
+def _refuse_attempt(chat: Chat, attempt: LoginAttempt, failures: Sequence[datetime]) -> None:
+    until = attempt.refused_until(failures)
+    left = (until - chat.clock.now()).total_seconds() if until is not None else 0
+    if left > 0:
+        raise TooManyAttempts(math.ceil(left))
 
 
 async def profile(chat: Chat, user_id: str) -> User:
@@ -105,11 +128,11 @@ async def search(chat: Chat, text: str) -> list[User]:
     return await chat.store.search_users(rules.clean_surrogates(text), chat.limits.search)
 
 
-async def change_profile(chat: Chat, token: str | None, user_id: str, fields: Fields) -> User:
+async def change_profile(chat: Chat, token: str | None, user_id: str, fields: Fields, address: str = "") -> User:
     """Change the token's own account; the account after it.
 
     Raises TokenMissing, TokenInvalid, Forbidden, UserNotFound, InvalidInput or WrongPassword, looked for in this
-    order; whichever it is, nothing was changed.
+    order, or Overloaded; whichever it is, nothing was changed.
     """
     user = await _own_account(chat, token, user_id)
     current, new = fields.get("currentPassword"), fields.get("newPassword")
@@ -122,9 +145,10 @@ async def change_profile(chat: Chat, token: str | None, user_id: str, fields: Fi
     )
     password_hash = None
     if isinstance(current, str) and isinstance(new, str):
-        if not await chat.passwords.matches(current, user.password_hash):
-            raise WrongPassword
-        password_hash = await chat.passwords.hash(new)
+        async with chat.passwords.turn(address):
+            if not await chat.passwords.matches(current, user.password_hash):
+                raise WrongPassword
+            password_hash = await chat.passwords.hash(new)
     changes = UserChanges(
         display_name=_changed(fields.get("displayName"), user.username),
         avatar=_changed(fields.get("avatar"), rules.default_avatar(user.username)),
@@ -141,11 +165,28 @@ async def delete_account(chat: Chat, token: str | None, user_id: str) -> None:
     """
     if claims_of(chat, token)["userId"] != user_id:
         raise Forbidden
-    ended = await chat.store.delete_user(user_id, chat.clock.now())
+    ended = await chat.store.retire_user(user_id, chat.clock.now())
     if ended is None:
         raise UserNotFound
     for session in ended:
         await chat.fanout.publish(UserLeft(room=session.session.room, ended=session))
+    await purge(chat, user_id)
+
+
+async def purge(chat: Chat, user_id: str) -> None:
+    """Delete what a retired account left, part by part. Between two parts others have as long as the last one took."""
+    more = True
+    while more:
+        started = time.monotonic()
+        more = await chat.store.purge_user(user_id)
+        if more:
+            await asyncio.sleep(min(PAUSE, time.monotonic() - started))
+
+
+async def finish_deletions(chat: Chat) -> None:
+    """Go on with deletions that a server began and did not finish within ``DELETION_AGE``."""
+    for user_id in await chat.store.removed_users(chat.clock.now() - DELETION_AGE):
+        await purge(chat, user_id)
 
 
 async def _own_account(chat: Chat, token: str | None, user_id: str) -> User:

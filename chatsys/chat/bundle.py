@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import uuid_utils
 
-from chatsys.chat.attempts import LoginAttempts
 from chatsys.chat.fanout import Fanout, NullFanout
 from chatsys.chat.passwords import Passwords
 from chatsys.chat.tokens import Tokens
@@ -17,12 +16,16 @@ from chatsys.chat.turns import Turns
 from chatsys.model.rules import milliseconds
 from chatsys.store.contract import Store
 
+PAUSE = 0.1
+"""Seconds between two parts of a long work, at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a client may ask for. Counts, bytes as sent, and ``login_window`` and ``patience`` in seconds.
 
-    ``reads`` pages are made at once, and ``waiting`` more may wait, each for at most ``patience``.
+    ``reads`` pages are made at once, and ``waiting`` more may wait (``passwords`` for a processor), each for at most
+    ``patience``. ``new_rooms`` is how many rooms a socket may make in a minute; None is any number.
     """
 
     history: int = 100
@@ -34,11 +37,13 @@ class Limits:
     members: int = 1000
     reads: int = 4
     waiting: int = 200
+    passwords: int = 200
     patience: float = 10.0
     users: int = 100
     search: int = 50
     login_attempts: int = 10
     login_window: float = 900.0
+    new_rooms: int | None = None
 
 
 class Clock:
@@ -61,7 +66,6 @@ class Chat:
     store: Store
     tokens: Tokens
     passwords: Passwords
-    attempts: LoginAttempts
     reads: Turns
     fanout: Fanout = field(default_factory=NullFanout)
     clock: Clock = field(default_factory=Clock)
@@ -84,12 +88,11 @@ async def open_chat(
     ``secret`` signs the tokens and verifies them, ``previous_secret`` only verifies.
     """
     limits = limits or Limits()
-    with Passwords() as passwords:
+    with Passwords(limits.passwords, limits.patience) as passwords:
         yield Chat(
             store=store,
             tokens=Tokens(secret, token_lifetime, previous_secret),
             passwords=passwords,
-            attempts=LoginAttempts(limits.login_attempts, limits.login_window),
             reads=Turns(limits.reads, limits.waiting, limits.patience),
             fanout=fanout or NullFanout(),
             limits=limits,

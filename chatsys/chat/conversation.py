@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from chatsys import metrics
-from chatsys.chat.bundle import Chat, new_id
+from chatsys.chat.bundle import PAUSE, Chat, new_id
 from chatsys.chat.fanout import (
     MessageDelivered,
     MessagePosted,
@@ -68,10 +71,10 @@ def participant(user: User) -> Participant:
     return Participant(user_id=user.user_id, username=user.username, display_name=user.display_name, avatar=user.avatar)
 
 
-async def join(chat: Chat, room: str, who: Participant, socket_id: str) -> Joined:
+async def join(chat: Chat, room: str, who: Participant, socket_id: str, *, may_make_room: bool = True) -> Joined:
     """Let ``who`` into ``room``; the others are told. The caller has left any other room before.
 
-    Raises JoinRefused if the account is gone by now.
+    Raises JoinRefused if the account is gone by now, TooManyRooms if the room is not there and may not be made.
     """
     new = NewSession(
         session_id=new_id(),
@@ -80,6 +83,7 @@ async def join(chat: Chat, room: str, who: Participant, socket_id: str) -> Joine
         who=who,
         at=chat.clock.now(),
         server_id=chat.server_id,
+        may_make_room=may_make_room,
     )
     try:
         joined = await chat.store.open_session(new)
@@ -124,38 +128,53 @@ async def send(chat: Chat, session: Session, text: object, client_message_id: ob
 
 
 async def delivered(chat: Chat, session: Session, message_id: str) -> bool:
-    """Record that the session's user got a message; false if there is nothing to record."""
+    """Record that the session's user got a message; false if there is nothing to record. A repetition is not told."""
     at = chat.clock.now()
     receipt = await chat.store.mark_delivered(session.room, message_id, session.who, at)
     if receipt is None:
         return False
-    await chat.fanout.publish(
-        MessageDelivered(
-            room=session.room, message_id=receipt.message_id, delivered_to=receipt.user_ids, by=session.who, at=at
+    if receipt.new:
+        await chat.fanout.publish(
+            MessageDelivered(
+                room=session.room, message_id=receipt.message_id, delivered_to=receipt.user_ids, by=session.who, at=at
+            )
         )
-    )
     return True
 
 
 async def read(chat: Chat, session: Session, message_id: str) -> bool:
-    """Record that the session's user read a message; false if there is nothing to record."""
+    """Record that the session's user read a message; false if there is nothing to record. A repetition is not told."""
     at = chat.clock.now()
     receipt = await chat.store.mark_read(session.room, message_id, session.who, at)
     if receipt is None:
         return False
-    await chat.fanout.publish(
-        MessageRead(room=session.room, message_id=receipt.message_id, read_by=receipt.user_ids, by=session.who, at=at)
-    )
+    if receipt.new:
+        await chat.fanout.publish(
+            MessageRead(
+                room=session.room, message_id=receipt.message_id, read_by=receipt.user_ids, by=session.who, at=at
+            )
+        )
     return True
 
 
-async def read_all(chat: Chat, session: Session) -> list[str]:
-    """Mark all that others wrote in the session's room as read; the ids of the newly marked."""
-    at = chat.clock.now()
-    ids = list(await chat.store.mark_all_read(session.room, session.who, at))
-    if ids:
-        await chat.fanout.publish(MessagesRead(room=session.room, message_ids=ids, by=session.who, at=at))
-    return ids
+async def read_all(chat: Chat, session: Session) -> int:
+    """Mark all that others wrote in the session's room as read, part by part; how many were newly marked.
+
+    The room is told of each part when it is stored. Between two parts others have as long as the last one took.
+    """
+    at, count = chat.clock.now(), 0
+    reached: int | None = 0
+    while reached is not None:
+        started = time.monotonic()
+        part = await chat.store.mark_some_read(session.room, session.who, at, reached)
+        reached, count = part.reached, count + len(part.message_ids)
+        if part.message_ids:
+            await chat.fanout.publish(
+                MessagesRead(room=session.room, message_ids=part.message_ids, by=session.who, at=at)
+            )
+        if reached is not None:
+            await asyncio.sleep(min(PAUSE, time.monotonic() - started))
+    return count
 
 
 async def typing(chat: Chat, session: Session, is_typing: bool) -> None:

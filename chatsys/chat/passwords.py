@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TypeVar
 
 import bcrypt
 
+from chatsys.chat.turns import Turns
 from chatsys.model.rules import clean_surrogates
 
 T = TypeVar("T")
 
 COST = 10
+NICE = 10
+"""The priority of the threads, as ``nice`` has it."""
+
 _DECOY = b"$2b$10$3apEXWe3h9nE4EvyJ61y/Oy8/hQHi030AuWlu4LiHymnvnOXQalrK"  # of a password nobody knows
 _USED_BYTES = 72  # bcrypt reads no more; longer passwords are cut here, as the original's library does
 
 
 class Passwords:
-    """Hash and check passwords off the event loop. A context manager: leaving it ends its threads."""
+    """Hash and check passwords off the event loop. A context manager: leaving it ends its threads.
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="bcrypt")
+    Who has several to do waits for a turn first: ``waiting`` may, each for at most ``patience`` seconds.
+    """
+
+    def __init__(self, waiting: int = 200, patience: float = 10.0) -> None:
+        threads = max(2, os.cpu_count() or 2)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt", initializer=_give_way)
+        self._turns = Turns(threads + 1, waiting, patience)  # one looks its account up while the others compute
 
     def __enter__(self) -> Passwords:
         return self
@@ -33,6 +45,10 @@ class Passwords:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def turn(self, client: str) -> AbstractAsyncContextManager[None]:
+        """A turn of ``client`` (its address). Raises Overloaded where it would wait too long."""
+        return self._turns.turn(client)
 
     async def hash(self, password: str) -> str:
         """The bcrypt hash (cost 10) of the first 72 bytes."""
@@ -51,6 +67,12 @@ class Passwords:
 
     async def _run(self, function: Callable[[bytes, bytes], T], password: bytes, salt: bytes) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, password, salt)
+
+
+def _give_way() -> None:
+    """Let the event loop's thread go before this one. On Linux each thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _prepared(password: str) -> bytes:

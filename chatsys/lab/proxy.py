@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeAlias
 
 Target: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a Unix socket."""
+Filter: TypeAlias = Callable[[bytes], bytes | None]
+"""What is passed on of the bytes that came; None resets the connection."""
 
 
 class Silence(enum.Flag):
@@ -85,6 +88,10 @@ class Proxy:
         if old:
             self.hush(Silence.NONE)
 
+    def filters(self) -> tuple[Filter, Filter]:
+        """What the requests and the answers of a new connection go through."""
+        return _unchanged, _unchanged
+
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -93,6 +100,7 @@ class Proxy:
         connection = _Connection(self.silence)
         connection.writers.append(writer)
         self._connections.add(connection)
+        requests, answers = self.filters()
         try:
             with suppress(OSError):
                 far_reader, far_writer = await _connected(self.target)
@@ -100,8 +108,8 @@ class Proxy:
                 if self._server is None:
                     return
                 await asyncio.gather(
-                    _copy(reader, far_writer, connection, Silence.REQUESTS),
-                    _copy(far_reader, writer, connection, Silence.ANSWERS),
+                    _copy(reader, far_writer, connection, Silence.REQUESTS, requests),
+                    _copy(far_reader, writer, connection, Silence.ANSWERS, answers),
                 )
         finally:
             self._connections.discard(connection)
@@ -114,13 +122,25 @@ async def _connected(target: Target) -> tuple[asyncio.StreamReader, asyncio.Stre
     return await asyncio.open_connection(*target)
 
 
+def _unchanged(data: bytes) -> bytes:
+    return data
+
+
 async def _copy(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection, direction: Silence
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    connection: _Connection,
+    direction: Silence,
+    through: Filter,
 ) -> None:
     with suppress(OSError):
         while data := await reader.read(65_536):
             if direction not in connection.silence:
-                writer.write(data)
+                passed = through(data)
+                if passed is None:
+                    connection.abort()
+                    return
+                writer.write(passed)
                 await writer.drain()
     if not connection.silence:  # an end is not told either while silent
         with suppress(OSError, RuntimeError):

@@ -28,10 +28,11 @@ _ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
 class ServerProcess:
     """A server that listens at ``url`` and serves with ``workers`` processes, each of which can fill one processor."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, workers: int = 1) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], url: str, workers: int = 1, log: Path | None = None) -> None:
         self.popen = process
         self.url = url
         self.workers = workers
+        self.log = log
         self._seen = psutil.Process(process.pid)
 
     @property
@@ -61,11 +62,16 @@ def start_all(stack: ExitStack, servers: Sequence[AbstractContextManager[ServerP
 
 @contextmanager
 def chat_server(
-    database_url: str, *, settings: dict[str, str] | None = None, cpu: int | None = None
+    database_url: str,
+    *,
+    settings: dict[str, str] | None = None,
+    cpu: int | None = None,
+    first: Sequence[Path] = (),
 ) -> Iterator[ServerProcess]:
     """``chatsys serve`` on a free port of 127.0.0.1, with nothing in its environment but ``settings``.
 
-    Raises OperatorError with the server's own words if it does not start.
+    It looks for modules in the folders ``first`` before any other. Raises OperatorError with the server's own words if
+    it does not start.
     """
     known = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
     own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
@@ -74,10 +80,10 @@ def chat_server(
     with (
         tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder,
         Path(folder, "errors").open("w+b") as errors,
-        _child(command, known | own | (settings or {}), folder, errors.fileno(), cpu) as process,
+        _child(command, known | own | (settings or {}), folder, errors.fileno(), cpu, first=first) as process,
     ):
         workers = int((settings or {}).get("CHATSYS_WORKERS", 1))
-        yield ServerProcess(process, _announced(process, Path(errors.name)), workers)
+        yield ServerProcess(process, _announced(process, Path(errors.name)), workers, Path(errors.name))
 
 
 @contextmanager
@@ -107,12 +113,18 @@ def free_port() -> int:
 
 @contextmanager
 def _child(
-    command: list[str], environment: dict[str, str], folder: str | None, errors: int | None, cpu: int | None
+    command: list[str],
+    environment: dict[str, str],
+    folder: str | None,
+    errors: int | None,
+    cpu: int | None,
+    *,
+    first: Sequence[Path] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, (*map(str, first), *sys.path)))},
         stdout=subprocess.PIPE,
         stderr=errors,
         start_new_session=True,  # Ctrl-C is for the laboratory, which then stops its servers

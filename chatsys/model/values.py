@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -36,6 +37,24 @@ class UserChanges(Value, frozen=True, kw_only=True):
     password_hash: str | None = None
 
 
+class LoginAttempt(Value, frozen=True, kw_only=True):
+    """A login as failures are counted: what was typed, in lower case, and the client's address.
+
+    After ``limit`` failures within ``window`` more are refused until ``window`` after the last one.
+    """
+
+    typed: str
+    address: str
+    limit: int
+    window: timedelta
+
+    def refused_until(self, failures: Sequence[datetime]) -> datetime | None:
+        """When the refusal ends that these failures, in order, have brought about; None if there is none."""
+        if len(failures) < self.limit or failures[-1] - failures[-self.limit] >= self.window:
+            return None
+        return failures[-1] + self.window
+
+
 class Participant(Value, frozen=True, kw_only=True):
     """Who speaks in a room: a registered user, or a guest (whose ``user_id`` is never shaped like a UUID)."""
 
@@ -59,7 +78,10 @@ class Session(Value, frozen=True, kw_only=True):
 
 
 class NewSession(Value, frozen=True, kw_only=True):
-    """What ``Store.open_session`` remembers. ``server_id`` is the server process that holds the socket."""
+    """What ``Store.open_session`` remembers. ``server_id`` is the server process that holds the socket.
+
+    Without ``may_make_room`` the room must be there.
+    """
 
     session_id: str
     socket_id: str
@@ -67,17 +89,19 @@ class NewSession(Value, frozen=True, kw_only=True):
     who: Participant
     at: datetime
     server_id: str
+    may_make_room: bool = True
 
 
 class Joined(Value, frozen=True, kw_only=True):
     """The answer of ``Store.open_session``: the session and the room's newest sequence number at that moment.
 
-    ``epoch`` names the life of the store's sequence numbers.
+    ``epoch`` names the life of the store's sequence numbers; ``made_room`` tells that the room was not there before.
     """
 
     session: Session
     last_seq: int
     epoch: str
+    made_room: bool = False
 
 
 class EndedSession(Value, frozen=True, kw_only=True):
@@ -131,10 +155,18 @@ class Posted(Value, frozen=True, kw_only=True):
 
 
 class Receipt(Value, frozen=True, kw_only=True):
-    """The answer of recording one receipt: the complete set of user ids so far."""
+    """The answer of recording one receipt: the complete set of user ids so far, and whether it was not known before."""
 
     message_id: str
     user_ids: tuple[str, ...]
+    new: bool
+
+
+class Marked(Value, frozen=True, kw_only=True):
+    """The answer of marking a part of a room as read: the newly marked, and the number to go on after (None: done)."""
+
+    message_ids: tuple[str, ...]
+    reached: int | None
 
 
 class Room(Value, frozen=True, kw_only=True):

@@ -18,7 +18,6 @@ from chatsys.errors import StoreError
 from chatsys.model.values import EndedSession, Message, Session
 from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.frames import event
-from chatsys.realtime.pace import Pace
 from chatsys.realtime.sequence import Sequence
 from chatsys.wire import catalogue, events, objects
 
@@ -38,11 +37,10 @@ class Member:
     """A local socket in a room.
 
     ``live`` is true once its history is sent, ``current`` while no message is missing in its list; ``position`` is the
-    newest that it surely has. ``listed`` is the version of the list that was sent, ``paces`` how often its typing and
-    its status are told.
+    newest that it surely has. ``listed`` is the version of the list that was sent.
     """
 
-    __slots__ = ("connection", "current", "listed", "live", "paces", "position", "session")
+    __slots__ = ("connection", "current", "listed", "live", "position", "session")
 
     def __init__(self, connection: Connection, session: Session) -> None:
         self.connection = connection
@@ -50,7 +48,6 @@ class Member:
         self.live = self.current = False
         self.position = 0
         self.listed = -1
-        self.paces: dict[str, Pace] = {}
 
 
 class Hub:

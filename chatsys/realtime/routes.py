@@ -23,7 +23,7 @@ from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import acknowledgement, encoded_event, event
 from chatsys.realtime.hub import Member
-from chatsys.realtime.pace import Pace, Tell
+from chatsys.realtime.rates import Allowance, Rates
 from chatsys.wire import catalogue, events, inbound, objects
 
 logger = logging.getLogger("chatsys.realtime")
@@ -44,6 +44,8 @@ class Routes:
         self._chat = chat
         self._fanout = fanout
         self._reads: SharedReads[tuple[str, int | None], tuple[Outgoing, Replay]] = SharedReads()
+        self._rates = Rates()
+        self._allowances: dict[str, Allowance] = {}
         self._unfinished: list[Session] = []
         self._finishing: asyncio.Task[None] | None = None
         self._table: dict[str, Callable[[Connection, Session, Any], Awaitable[msgspec.Struct]]] = {
@@ -76,6 +78,7 @@ class Routes:
 
     async def ended(self, connection: Connection) -> None:
         """The socket is gone: end its session."""
+        self._allowances.pop(connection.socket_id or "", None)
         member: Member | None = connection.member
         if member is None:
             return
@@ -140,7 +143,7 @@ class Routes:
         hub.coming += 1
         try:
             await hub.announced()
-            joined = await conversation.join(self._chat, request.room, who, socket_id)
+            joined = await self._enter(connection, request.room, who, socket_id)
             hub.open_at(joined.last_seq)
             member = connection.member
             if member is None:
@@ -155,6 +158,15 @@ class Routes:
         finally:
             hub.coming -= 1
             self._fanout.close_if_empty(hub)
+
+    async def _enter(self, connection: Connection, room: str, who: Participant, socket_id: str) -> Joined:
+        """Join, if need be by making the room, which a socket may do so many times in a minute."""
+        made, now = self._allowance(connection).rooms, asyncio.get_running_loop().time()
+        may_make = made.may_make(self._chat.limits.new_rooms, now)
+        joined = await conversation.join(self._chat, room, who, socket_id, may_make_room=may_make)
+        if joined.made_room:
+            made.made(now)
+        return joined
 
     async def _welcome(
         self, member: Member, joined: Joined, request: inbound.JoinRequest, reason: str | None
@@ -217,36 +229,28 @@ class Routes:
         return DONE
 
     async def _typing(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
-        async def tell(value: bool) -> None:
-            await conversation.typing(self._chat, session, value)
-
-        await self._pace(connection.member, catalogue.TYPING, tell).offer(inbound.typing(payload))
+        await self._rates.offer(
+            self._allowance(connection).typing,
+            inbound.typing(payload),
+            lambda value: conversation.typing(self._chat, session, value),
+            lambda: _in_session(connection, session),
+        )
         return DONE
 
     async def _status(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         online = inbound.online_status(payload)
         if online is None:
             raise InvalidInput(message="online must be true or false")
-
-        async def tell(value: bool) -> None:
-            await conversation.set_online(self._chat, session, value)
-
-        await self._pace(connection.member, catalogue.UPDATE_ONLINE_STATUS, tell).offer(online)
+        await self._rates.offer(
+            self._allowance(connection).status,
+            online,
+            lambda value: conversation.set_online(self._chat, session, value),
+            lambda: _in_session(connection, session),
+        )
         return DONE
 
-    def _pace(self, member: Member, name: str, tell: Tell) -> Pace:
-        pace = member.paces.get(name)
-        if pace is None:
-
-            async def tell_if_here(value: bool) -> None:
-                if member.connection.member is member:
-                    await tell(value)
-
-            def failed(error: Exception) -> None:
-                logger.warning("%s: %s was not told: %s", member.session.socket_id, name, error)
-
-            pace = member.paces[name] = Pace(tell_if_here, failed)
-        return pace
+    def _allowance(self, connection: Connection) -> Allowance:
+        return self._allowances.setdefault(connection.socket_id or "", Allowance())
 
     async def _leave(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         member: Member | None = connection.member
@@ -257,8 +261,6 @@ class Routes:
 
     def _out(self, member: Member) -> None:
         """The socket is in no room. The event of its leaving has said so already, unless the store did not take it."""
-        for pace in member.paces.values():
-            pace.stop()
         hub = self._fanout.hubs.get(member.session.room)
         if hub is not None:
             if hub.members.get(member.session.socket_id) is member:
@@ -266,6 +268,11 @@ class Routes:
             self._fanout.close_if_empty(hub)
         if member.connection.member is member:
             member.connection.member = None
+
+
+def _in_session(connection: Connection, session: Session) -> bool:
+    member: Member | None = connection.member
+    return member is not None and member.session.session_id == session.session_id
 
 
 def _same_place(session: Session, room: str, who: Participant) -> bool:

@@ -17,6 +17,8 @@ from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
     EndedSession,
     Joined,
+    LoginAttempt,
+    Marked,
     Message,
     NewMessage,
     NewSession,
@@ -106,20 +108,50 @@ class Store(ABC):
         """Set what ``changes`` names; the account after it, or None if there is none."""
 
     @abstractmethod
-    async def record_login(self, user_id: str, at: datetime) -> User | None:
-        """Set ``last_login``; the account after it, or None if there is none."""
+    async def find_login(self, attempt: LoginAttempt) -> tuple[User | None, tuple[datetime, ...]]:
+        """The account whose username (exactly) or email was typed, and the failures so far, oldest first."""
+
+    @abstractmethod
+    async def record_failure(self, attempt: LoginAttempt, at: datetime) -> tuple[datetime, ...]:
+        """Count a failed login; the newest ``limit`` failures before it, and this one. Old ones are forgotten."""
+
+    @abstractmethod
+    async def record_login(self, user_id: str, at: datetime, attempt: LoginAttempt | None = None) -> User | None:
+        """Set ``last_login`` and forget the attempt's failures; the account after it.
+
+        None, and nothing is changed, if there is no such account, or if the attempt is refused by now.
+        """
 
     @abstractmethod
     async def set_online(self, user_id: str, online: bool, at: datetime) -> User | None:
         """Set status and ``last_seen``; the account after it, or None if there is none."""
 
     @abstractmethod
-    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """Delete the account, its messages, its receipts and its sessions everywhere.
+    async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """Begin to delete an account: its sessions end, nobody sees it any more, its name and email are free.
 
-        The ended sessions in order of joining; None if there is no such account. Sequence numbers of other
-        messages stay, and those of deleted ones are not given out again.
+        The ended sessions in order of joining; None if there is no such account. For one that was retired before,
+        nothing is left to end.
         """
+
+    @abstractmethod
+    async def purge_user(self, user_id: str) -> bool:
+        """Delete a part of what a retired account left: its messages, then its receipts, at last the account itself.
+
+        True while there may be more. Sequence numbers of other messages stay, and those of deleted ones are not given
+        out again.
+        """
+
+    @abstractmethod
+    async def removed_users(self, before: datetime) -> list[str]:
+        """Some of the accounts that were retired before this moment and are not deleted yet, the oldest first."""
+
+    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """:meth:`retire_user`, then :meth:`purge_user` to the end."""
+        ended = await self.retire_user(user_id, at)
+        while ended is not None and await self.purge_user(user_id):
+            pass
+        return ended
 
     # -- rooms
 
@@ -138,7 +170,8 @@ class Store(ABC):
         """Let a participant into a room, made if need be. A registered one becomes online, last seen now.
 
         A socket has one session: one in the same room is kept (same session id and place), one in another
-        room must have been ended by the caller. Raises UserNotFound if a registered participant's account is gone.
+        room must have been ended by the caller. Raises UserNotFound if a registered participant's account is gone,
+        TooManyRooms if the room is not there and may not be made.
         """
 
     @abstractmethod
@@ -191,7 +224,7 @@ class Store(ABC):
 
     @abstractmethod
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
-        """Record a delivery. Idempotent.
+        """Record a delivery. Idempotent: of several that are the same, at most one is ``new``.
 
         None if the message is not in this room, the reader sent it, or the reader's account is gone.
         """
@@ -201,12 +234,22 @@ class Store(ABC):
         """Record a read, and the delivery with it. Idempotent, and None where ``mark_delivered`` gives None."""
 
     @abstractmethod
-    async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
-        """Record a read (and delivery) of every message of others that the reader has not read.
+    async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int = 0) -> Marked:
+        """Record a read (and delivery) of the oldest messages of others after number ``after`` that were not read.
 
-        The ids of exactly the newly marked ones, in order of their sequence numbers; none if the reader's account
-        is gone.
+        A few hundred at most, so that nobody else waits for long. Exactly the newly marked ones are given, in order of
+        their numbers; none if the reader's account is gone. Idempotent.
         """
+
+    async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
+        """:meth:`mark_some_read` until the end: the ids of all that were newly marked."""
+        marked: list[str] = []
+        reached: int | None = 0
+        while reached is not None:
+            part = await self.mark_some_read(room, reader, at, reached)
+            marked += part.message_ids
+            reached = part.reached
+        return marked
 
     # -- moving house
 

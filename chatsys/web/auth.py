@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chatsys.chat import accounts
-from chatsys.web.requests import address_of, chat_of, fields, token_of
+from chatsys.web.requests import address_of, chat_of, fields, token_of, while_connected
 from chatsys.web.responses import ok
 from chatsys.wire import objects
 
@@ -17,7 +17,9 @@ router = APIRouter(prefix="/api/auth")
 @router.post("/register")
 async def register(request: Request) -> Response:
     """Make an account."""
-    user, token = await accounts.register(chat_of(request), await fields(request))
+    sent = await fields(request)
+    work = accounts.register(chat_of(request), sent, address_of(request))
+    user, token = await while_connected(request, work)
     profile = objects.own_profile(user, with_login=False)
     return ok(201, message="User registered successfully", user=profile, token=token)
 
@@ -25,7 +27,9 @@ async def register(request: Request) -> Response:
 @router.post("/login")
 async def login(request: Request) -> Response:
     """Log in by username or email."""
-    user, token = await accounts.login(chat_of(request), await fields(request), address_of(request))
+    sent = await fields(request)
+    work = accounts.login(chat_of(request), sent, address_of(request))
+    user, token = await while_connected(request, work)
     return ok(message="Login successful", user=objects.own_profile(user, with_login=True), token=token)
 
 

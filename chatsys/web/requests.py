@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import urllib.parse
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from chatsys.chat.bundle import Chat
-from chatsys.errors import MalformedRequest, RequestTooLarge
+from chatsys.errors import ClientGone, MalformedRequest, RequestTooLarge
 
 BODY_LIMIT = 102_400
 """Bytes of a request body."""
+
+T = TypeVar("T")
 
 _BIGGEST = 2**63 - 1
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -75,6 +79,25 @@ async def fields(request: Request) -> dict[str, Any]:
     if media_type == "application/x-www-form-urlencoded":
         return _form_fields(body)
     return {}
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do ``work`` for a request whose body has been read; drop it when the client goes. Raises ClientGone then."""
+    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and gone.exception() is None:
+            raise ClientGone
+        return await task
+    finally:
+        gone.cancel()
+        task.cancel()
+        await asyncio.wait((task, gone))
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _body(request: Request) -> bytes:

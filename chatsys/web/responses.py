@@ -25,6 +25,7 @@ STATUS: dict[type[errors.ChatsysError], int] = {
     errors.Conflict: 400,
     errors.TooManyAttempts: 429,
     errors.Overloaded: 503,
+    errors.ClientGone: 499,
     errors.StoreError: 503,
 }
 """The status of each error and of those below it in the tree; any other is a fault of the server, 500."""

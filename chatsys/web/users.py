@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chatsys.chat import accounts
-from chatsys.web.requests import address_of, chat_of, fields, parameter, token_of
+from chatsys.web.requests import address_of, chat_of, fields, parameter, token_of, while_connected
 from chatsys.web.responses import ok
 from chatsys.wire import objects
 
@@ -43,7 +43,8 @@ async def change(request: Request) -> Response:
     """Change one's own profile or password."""
     sent = await fields(request)
     user_id = parameter(request, "user_id")
-    user = await accounts.change_profile(chat_of(request), token_of(request), user_id, sent)
+    work = accounts.change_profile(chat_of(request), token_of(request), user_id, sent, address_of(request))
+    user = await while_connected(request, work)
     return ok(message="Profile updated successfully", user=objects.public_profile(user))
 
 

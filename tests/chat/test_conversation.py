@@ -199,7 +199,7 @@ async def test_nothing_is_published_when_the_store_fails(chat, people, fanout, m
     async def away(*_: object) -> None:
         raise StoreUnavailable
 
-    for verb in ("post_message", "mark_delivered", "mark_read", "mark_all_read", "close_session"):
+    for verb in ("post_message", "mark_delivered", "mark_read", "mark_some_read", "close_session"):
         monkeypatch.setattr(chat.store, verb, away)
     for attempt in (
         conversation.send(chat, session, "lost"),
@@ -248,11 +248,34 @@ async def test_reading_all_names_exactly_the_newly_read_and_is_silent_without_an
     sent = [(await conversation.send(chat, writer, str(number))).message.message_id for number in range(3)]
     await conversation.read(chat, reader, sent[1])
     fanout.take()
-    assert await conversation.read_all(chat, reader) == [sent[0], sent[2]]
+    assert await conversation.read_all(chat, reader) == 2
     (event,) = fanout.take()
     assert isinstance(event, MessagesRead)
-    assert (event.message_ids, event.by) == ([sent[0], sent[2]], reader.who)
-    assert await conversation.read_all(chat, reader) == []
+    assert (event.message_ids, event.by) == ((sent[0], sent[2]), reader.who)
+    assert await conversation.read_all(chat, reader) == 0
+    assert fanout.take() == []
+
+
+async def test_reading_many_is_told_part_by_part_each_after_it_was_stored(chat, people, fanout, monkeypatch):
+    writer, reader = await people.seat("tea", name="Ann"), await people.seat("tea", name="Bob")
+    sent = [(await conversation.send(chat, writer, str(number))).message.message_id for number in range(5)]
+    monkeypatch.setattr("chatsys.store.memory.store.PART_MARKED", 2)
+    fanout.take()
+    fanout.stored.clear()
+    assert await conversation.read_all(chat, reader) == 5
+    parts = [event.message_ids for event in fanout.take()]
+    assert parts == [tuple(sent[:2]), tuple(sent[2:4]), tuple(sent[4:])]
+    assert [counts.unread_count for _, _, counts in fanout.stored] == [3, 1, 0]
+
+
+async def test_a_repeated_receipt_is_acknowledged_and_not_told_again(chat, people, fanout):
+    writer, reader = await people.seat("tea", name="Ann"), await people.seat("tea", name="Bob")
+    message_id = (await conversation.send(chat, writer, "hello")).message.message_id
+    fanout.take()
+    for verb, kind in ((conversation.delivered, MessageDelivered), (conversation.read, MessageRead)):
+        assert [await verb(chat, reader, message_id) for _ in range(3)] == [True] * 3
+        assert [type(event) for event in fanout.take()] == [kind]
+    assert await conversation.delivered(chat, reader, message_id)
     assert fanout.take() == []
 
 

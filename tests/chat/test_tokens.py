@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from chatsys.chat.tokens import Tokens
-from chatsys.errors import TokenInvalid
+from chatsys.errors import TokenExpired, TokenInvalid
 from chatsys.model.values import User
 
 SECRET = "s" * 32
@@ -101,3 +101,27 @@ def test_a_token_with_another_payload_under_the_same_signature_is_refused(tokens
     header, _, signature = signed(CLAIMS).split(".")
     with pytest.raises(TokenInvalid):
         tokens.verify(f"{header}.{encoded(CLAIMS | {'userId': 'other'})}.{signature}")
+
+
+def test_a_token_of_the_previous_secret_is_accepted_and_none_is_signed_with_it():
+    old, new = Tokens(SECRET, timedelta(days=7)), "n" * 32
+    rotating = Tokens(new, timedelta(days=7), SECRET)
+    now = datetime.now(UTC)
+    assert rotating.verify(old.issue(USER, now))["userId"] == USER.user_id
+    token = rotating.issue(USER, now)
+    assert rotating.verify(token)["userId"] == USER.user_id
+    with pytest.raises(TokenInvalid):
+        old.verify(token)
+    with pytest.raises(TokenInvalid):
+        rotating.verify(Tokens("x" * 32, timedelta(days=7)).issue(USER, now))
+
+
+@pytest.mark.parametrize("secret", [SECRET, "n" * 32])
+def test_an_expired_token_is_told_from_an_invalid_one(secret):
+    rotating = Tokens("n" * 32, timedelta(days=7), SECRET)
+    expired = Tokens(secret, timedelta(seconds=-5)).issue(USER, datetime.now(UTC))
+    with pytest.raises(TokenExpired):
+        rotating.verify(expired)
+    with pytest.raises(TokenInvalid) as refused:
+        rotating.verify(expired + "x")
+    assert not isinstance(refused.value, TokenExpired)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from chatsys.model.values import RoomStats
+from chatsys.errors import UserNotFound
+from chatsys.model.snapshot import MessageRecord, UserRecord
+from chatsys.model.values import RoomStats, UserChanges
 
 
 @pytest.fixture
@@ -133,3 +137,72 @@ async def test_a_room_whose_only_writer_is_gone_stays_without_messages(store, ca
     assert (room.user_count, room.last_activity) == (0, opened.joined_at)
     assert await store.history("tea", 10) == []
     assert await store.room_stats("tea") == RoomStats(total_messages=0, unread_count=0, active_users=0)
+
+
+async def test_a_retired_account_is_invisible_while_what_it_left_goes_in_parts(store, cast, people):
+    ann, bob, _ = people
+    await asyncio.gather(*[store.post_message(cast.letter(ann, "tea")) for _ in range(250)])
+    by_bob = await cast.post(bob, "tea")
+    await store.mark_read("tea", by_bob.message_id, ann, cast.now())
+    session = await cast.join(ann, "tea")
+    ended = await store.retire_user(ann.user_id, cast.now())
+    assert [each.session.session_id for each in ended] == [session.session_id]
+    assert await store.user_by_id(ann.user_id) is None
+    assert [user.user_id for user in await store.list_users(10)] == [bob.user_id]
+    assert await store.search_users("ann", 10) == await store.search_users("removed", 10) == []
+    for verb in (store.open_session(cast.entry(ann, "tea")), store.post_message(cast.letter(ann, "tea"))):
+        with pytest.raises(UserNotFound):
+            await verb
+    assert await store.mark_read("tea", by_bob.message_id, ann, cast.now()) is None
+    assert await store.update_user(ann.user_id, UserChanges(bio="x")) is None
+    assert await store.record_login(ann.user_id, cast.now()) is None
+    assert await store.set_online(ann.user_id, True, cast.now()) is None
+    successor = await cast.user("ann")
+    parts = 1
+    while await store.purge_user(ann.user_id):
+        assert (await cast.post(bob, "tea")).seq == 251 + parts
+        parts += 1
+    assert parts > 1
+    left = await store.history("tea", 1000)
+    assert {message.user_id for message in left} == {bob.user_id}
+    assert left[0].read_by == ()
+    assert await store.room_stats("tea") == RoomStats(total_messages=parts, unread_count=parts, active_users=0)
+    assert (await store.user_by_name("ann")).user_id == successor.user_id
+    assert await store.retire_user(ann.user_id, cast.now()) is None
+    assert not await store.purge_user(ann.user_id)
+
+
+async def test_a_mixed_batch_stores_nothing_of_a_retired_account(store, cast, people):
+    ann, bob, gus = people
+    await cast.post(bob, "tea")
+    await store.retire_user(ann.user_id, cast.now())
+    posts = [store.post_message(cast.letter(who, "tea")) for who in (bob, ann, gus, ann, bob)]
+    outcomes = await asyncio.gather(*posts, return_exceptions=True)
+    assert [type(each).__name__ for each in outcomes] == ["Posted", "UserNotFound", "Posted", "UserNotFound", "Posted"]
+    assert [message.seq for message in await store.history("tea", 10)] == [1, 2, 3, 4]
+
+
+async def test_a_deletion_that_was_broken_off_is_found_and_finished(store, cast, people):
+    ann, bob, _ = people
+    for who in (ann, bob):
+        await cast.post(who, "tea")
+    moment = cast.now()
+    await store.retire_user(ann.user_id, moment)
+    assert await store.retire_user(ann.user_id, cast.now()) == []
+    assert await store.removed_users(moment) == []
+    assert await store.removed_users(cast.now()) == [ann.user_id]
+    assert await store.delete_user(ann.user_id, cast.now()) == []
+    assert await store.removed_users(cast.now()) == []
+    assert [message.user_id for message in await store.history("tea", 10)] == [bob.user_id]
+
+
+async def test_a_snapshot_leaves_out_what_is_being_deleted(store, cast, people):
+    ann, bob, _ = people
+    for who in (ann, bob):
+        message = await cast.post(who, "tea")
+    await store.mark_read("tea", message.message_id, ann, cast.now())
+    await store.retire_user(ann.user_id, cast.now())
+    found = [record async for batch in store.snapshot() for record in batch]
+    assert [record.user_id for record in found if isinstance(record, UserRecord)] == [bob.user_id]
+    (kept,) = [record for record in found if isinstance(record, MessageRecord)]
+    assert (kept.user_id, kept.deliveries, kept.reads) == (bob.user_id, {}, {})

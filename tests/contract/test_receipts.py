@@ -140,3 +140,46 @@ async def test_ids_marked_by_simultaneous_calls_are_given_once(store, cast, peop
     sent = [await cast.post(ann, "tea") for _ in range(10)]
     answers = await asyncio.gather(*(store.mark_all_read("tea", bob, cast.now()) for _ in range(5)))
     assert sorted(each for answer in answers for each in answer) == sorted(message.message_id for message in sent)
+
+
+@pytest.mark.parametrize("place", [1, 2])
+async def test_a_room_is_marked_in_parts_that_are_whole_together(store, cast, people, place):
+    ann, reader = people[0], people[place]
+    sent = await asyncio.gather(*[store.post_message(cast.letter(ann, "tea")) for _ in range(1201)])
+    expected = [posted.message.message_id for posted in sorted(sent, key=lambda posted: posted.message.seq)]
+    parts, reached = [], 0
+    while reached is not None:
+        part = await store.mark_some_read("tea", reader, cast.now(), reached)
+        parts.append(list(part.message_ids))
+        reached = part.reached
+        if len(parts) == 1:
+            late = await cast.post(ann, "tea")
+    assert [each for part in parts for each in part] == [*expected, late.message_id]
+    assert len(parts) > 1
+    assert max(map(len, parts)) <= 1000
+    again = await store.mark_some_read("tea", reader, cast.now())
+    assert (again.message_ids, again.reached) == ((), None)
+    assert (await store.room_stats("tea")).unread_count == 0
+
+
+async def test_simultaneous_markings_of_a_large_room_mark_each_message_once(store, cast, people):
+    ann, bob, gus = people
+    await asyncio.gather(*[store.post_message(cast.letter(ann, "tea")) for _ in range(450)])
+    for reader in (bob, gus):
+        answers = await asyncio.gather(*(store.mark_all_read("tea", reader, cast.now()) for _ in range(4)))
+        marked = [each for answer in answers for each in answer]
+        assert len(marked) == len(set(marked)) == 450
+
+
+async def test_only_the_first_of_equal_receipts_is_new(store, cast, people):
+    ann, bob, gus = people
+    message = await cast.post(ann, "tea")
+    for reader in (bob, gus):
+        for mark, new in ((store.mark_delivered, 1), (store.mark_read, 1), (store.mark_delivered, 0)):
+            receipts = await asyncio.gather(*(mark("tea", message.message_id, reader, cast.now()) for _ in range(4)))
+            assert sum(receipt.new for receipt in receipts) == new
+    late = await cast.post(ann, "tea")
+    await store.mark_all_read("tea", bob, cast.now())
+    receipt = await store.mark_read("tea", late.message_id, bob, cast.now())
+    assert receipt is not None
+    assert not receipt.new

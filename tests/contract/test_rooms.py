@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
+from chatsys.errors import TooManyRooms
 from chatsys.model.values import RoomStats
 
 NOTHING = RoomStats(total_messages=0, unread_count=0, active_users=0)
@@ -109,3 +113,15 @@ async def test_activity_counts_sessions_and_the_rooms_that_have_one(store, cast)
     for session in sessions[1:]:
         await store.close_session(session.session_id, cast.now())
     assert await store.activity() == (1, 1)
+
+
+async def test_who_may_make_no_room_enters_those_that_are_there(store, cast):
+    gus = cast.guest("gus")
+    made = await store.open_session(cast.entry(gus, "tea"))
+    assert made.made_room
+    barred = msgspec.structs.replace(cast.entry(gus, "cake"), may_make_room=False)
+    with pytest.raises(TooManyRooms):
+        await store.open_session(barred)
+    assert [room.name for room in await store.rooms(9, "random")] == ["tea", "tech"]
+    entered = await store.open_session(msgspec.structs.replace(barred, room="tea"))
+    assert (entered.session.room, entered.made_room) == ("tea", False)

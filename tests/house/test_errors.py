@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
 from chatsys import errors
 from chatsys.errors import ChatsysError
+from chatsys.web.responses import status_of
 
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, ChatsysError)]
 
@@ -57,3 +59,30 @@ def test_each_class_has_a_docstring_that_is_its_message(kind):
 def test_the_errors_import_nothing_of_chatsys():
     assert "import chatsys" not in inspect.getsource(errors)
     assert "from chatsys" not in inspect.getsource(errors)
+
+
+def documented() -> dict[str, list[str]]:
+    """The rows of docs/ERRORS.md by code: HTTP, acknowledgement, client, log, operator."""
+    page = (Path(__file__).parents[2] / "docs" / "ERRORS.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in re.findall(r"^\| `.*\|$", page, re.M)]
+    assert len({row[0] for row in rows}) == len(rows)
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_the_page_of_errors_has_a_line_for_each_and_no_other():
+    assert set(documented()) == {kind.code for kind in CLASSES}
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_the_line_of_an_error_says_what_a_client_sees(kind):
+    status, ack, client, log, operator = documented()[kind.code]
+    assert log
+    if status == ack == "–":
+        assert not client
+        assert operator
+        return
+    error = kind.__new__(kind)
+    assert int(status) == status_of(error)
+    assert ack == f"`{'store_unavailable' if issubclass(kind, errors.StoreError) else kind.code}`"
+    assert client
+    assert operator or status not in {"500", "503"} or issubclass(kind, errors.JoinRefused | errors.NoSession)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -26,14 +27,18 @@ async def ask(
     parts = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     parts.append({"type": "http.request", "body": b"", "more_body": False})
     sent: list[dict[str, Any]] = []
+    answered = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
-        return parts.pop(0)
+        if not parts:
+            await answered.wait()
+        return parts.pop(0) if parts else {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     await app(scope, receive, send)
+    answered.set()
     body = b"".join(message.get("body", b"") for message in sent[1:])
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], found, msgspec.json.decode(body) if body else None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 
 import pytest
 
-from tests.web.conftest import bearer, client_of, without_store
+from chatsys.chat.bundle import Limits, open_chat
+from chatsys.web import make_app
+from tests.web.conftest import SECRET, bearer, client_of, without_store
 
 PUBLIC = {"userId", "username", "displayName", "avatar", "bio", "status", "lastSeen", "createdAt"}
 GOOD = {"username": "alice_1", "email": "Alice@Example.ORG", "password": "secret"}
@@ -213,6 +217,60 @@ async def test_failed_logins_from_one_address_do_not_lock_out_another(chat, clie
         answer = await other.post("/api/auth/login", json={"username": "alice_1", "password": "secret"})
         assert answer.status_code == 200
     assert await fail(client, 1, "somebody_else") == [401]
+
+
+async def test_right_guesses_sent_beside_too_many_wrong_ones_are_refused(client):
+    await client.post("/api/auth/register", json=GOOD)
+    wrong = [client.post("/api/auth/login", json={"username": "alice_1", "password": "wrong"}) for _ in range(6)]
+    statuses = [answer.status_code for answer in await asyncio.gather(*wrong)]
+    assert (statuses.count(401), statuses.count(429)) == (3, 3)
+
+
+async def test_the_count_does_not_tell_whose_email_was_typed(client):
+    await client.post("/api/auth/register", json=GOOD)
+    assert await fail(client, 3) == [401] * 3
+    assert await fail(client, 3, GOOD["email"]) == [401] * 3
+    assert await fail(client, 1, GOOD["email"]) == [429]
+    assert await fail(client, 4, "nobody_here") == [401, 401, 401, 429]
+
+
+@without_store
+async def test_logins_beyond_the_queue_are_503_and_another_address_has_its_turn(store):
+    limits = Limits(passwords=2, login_attempts=100)
+    async with open_chat(store, secret=SECRET, limits=limits) as chat, client_of(chat) as client:
+        flood = [client.post("/api/auth/login", json={"username": "x", "password": "y"}) for _ in range(20)]
+        flooding = asyncio.gather(*flood)
+        await asyncio.sleep(0.01)
+        async with client_of(chat) as other:
+            other._transport.client = ("192.0.2.2", 1)
+            assert (await other.post("/api/auth/register", json=GOOD)).status_code == 201
+        answers = await flooding
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert 0 < len(refused) < 20
+    assert refused[0].json() == {"success": False, "message": "Service temporarily unavailable"}
+    assert int(refused[0].headers["retry-after"]) > 0
+
+
+@without_store
+async def test_the_login_of_a_client_that_has_gone_is_dropped(chat):
+    body = b'{"username":"x","password":"y"}'
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "raw_path": b"/api/auth/login", "query_string": b"", "headers": headers}
+    sent = []
+
+    async def receive() -> dict[str, object]:
+        await asyncio.sleep(0)
+        return parts.pop(0)
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    async with contextlib.AsyncExitStack() as busy:
+        for _ in range(max(2, os.cpu_count() or 2) + 1):  # no turn is free
+            await busy.enter_async_context(chat.passwords.turn("192.0.2.9"))
+        parts = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+        await make_app(chat)({**scope, "client": ("192.0.2.1", 1)}, receive, send)
+    assert sent[0]["status"] == 499
 
 
 async def test_a_successful_login_resets_the_count(client):

@@ -264,7 +264,7 @@ async def test_while_the_store_is_away_the_answer_is_503_with_retry_after(chat, 
     async def away(*_):
         raise error
 
-    for verb in ("list_users", "user_by_name"):
+    for verb in ("list_users", "find_login"):
         monkeypatch.setattr(chat.store, verb, away)
     for answer in (
         await client.get("/api/users"),

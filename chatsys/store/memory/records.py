@@ -176,9 +176,9 @@ class StoredMessage:
             self.reads = None
             self.room.unread += 1
 
-    def receipt(self, receipts: Receipts | None) -> Receipt:
+    def receipt(self, receipts: Receipts | None, *, new: bool) -> Receipt:
         """The complete set of user ids in ``receipts``."""
-        return Receipt(message_id=self.message_id, user_ids=tuple(receipts or ()))
+        return Receipt(message_id=self.message_id, user_ids=tuple(receipts or ()), new=new)
 
 
 class RoomLog:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 from itertools import islice
 
 import msgspec
 
-from chatsys.errors import SnapshotConflict, UserExists, UserNotFound
+from chatsys.errors import SnapshotConflict, TooManyRooms, UserExists, UserNotFound
 from chatsys.model.rules import DEFAULT_ROOMS, SEQ_MAX, fold, is_uuid, milliseconds
 from chatsys.model.snapshot import Batch, MessageRecord, RoomRecord, UserRecord
 from chatsys.model.values import (
     EndedSession,
     Joined,
+    LoginAttempt,
+    Marked,
     Message,
     NewMessage,
     NewSession,
@@ -34,6 +38,15 @@ from chatsys.store.memory.records import Account, ClientKey, RoomLog, StoredMess
 
 BATCH = 1000
 """Records in a batch of a snapshot."""
+
+FAILURES_KEPT = 10_000
+"""Pairs of what was typed and an address whose failed logins are remembered."""
+
+PURGED = 5000
+"""Receipts that are deleted at once."""
+
+PART_MARKED, PART_LOOKED_AT = 500, 5000
+"""Messages that are marked as read, and looked at, before others have their turn."""
 
 
 class MemoryStore(Store):
@@ -58,6 +71,9 @@ class MemoryStore(Store):
         self._rooms: dict[str, RoomLog] = {}
         self._room_names: list[str] = []  # sorted
         self._epoch = secrets.token_hex(16)
+        self._removed: dict[str, Account] = {}
+        self._removed_at: dict[str, datetime] = {}
+        self._failures: OrderedDict[tuple[str, str], tuple[datetime, ...]] = OrderedDict()
         now = milliseconds(datetime.now(UTC))
         for name, _ in DEFAULT_ROOMS:
             self._room(name, now)
@@ -129,33 +145,73 @@ class MemoryStore(Store):
         named = {field: value for field, value in msgspec.structs.asdict(changes).items() if value is not None}
         return self._change(user_id, **named)
 
-    async def record_login(self, user_id: str, at: datetime) -> User | None:
+    async def find_login(self, attempt: LoginAttempt) -> tuple[User | None, tuple[datetime, ...]]:
+        """Two look-ups."""
+        found = self._by_name.get(attempt.typed) or self._by_email.get(attempt.typed.lower())
+        return _user(found), tuple(self._failures.get(_pair(attempt), ()))
+
+    async def record_failure(self, attempt: LoginAttempt, at: datetime) -> tuple[datetime, ...]:
+        """The pairs that failed last are remembered."""
+        failures = self._failures.pop(_pair(attempt), ())
+        newest = self._failures[_pair(attempt)] = (*failures, at)[-attempt.limit - 1 :]
+        if len(self._failures) > FAILURES_KEPT:
+            self._failures.popitem(last=False)
+        return newest
+
+    async def record_login(self, user_id: str, at: datetime, attempt: LoginAttempt | None = None) -> User | None:
         """Set ``last_login``."""
+        if attempt is not None:
+            until = attempt.refused_until(self._failures.get(_pair(attempt), ()))
+            if until is not None and until > at:
+                return None
+            self._failures.pop(_pair(attempt), None)
         return self._change(user_id, last_login=at)
 
     async def set_online(self, user_id: str, online: bool, at: datetime) -> User | None:
         """Set status and ``last_seen``."""
         return self._change(user_id, online=online, last_seen=at)
 
-    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """Visit the rooms where the user left something, and there only what the user left."""
+    async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """Take the account out of every index; what it left keeps its profile until it goes."""
         account = self._accounts.get(user_id.lower())
         if account is None:
-            return None
+            return [] if user_id.lower() in self._removed else None
         user = account.user
         ended = self._end(self._by_user.get(user.user_id, {}).values(), at)
-        for room, seqs in account.receipts.items():
-            room.read_to.pop(user.user_id, None)
-            for stored in filter(None, map(room.find, seqs)):
-                stored.forget_reader(user.user_id)
-        for room in account.posted:
-            for stored in room.remove_sender(user.user_id):
-                del self._messages[stored.message_id]
-                self._by_client_id.pop(stored.client_key, None)
         del self._accounts[user.user_id], self._by_name[user.username], self._by_email[user.email.lower()]
         del self._names[bisect_left(self._names, user.username)]
         del self._ages[bisect_left(self._ages, (user.created_at, user.user_id))]
+        self._removed[user.user_id] = account
+        self._removed_at[user.user_id] = at
         return ended
+
+    async def purge_user(self, user_id: str) -> bool:
+        """What the user wrote in one room, or some receipts; others have their turn after each."""
+        account = self._removed.get(user_id.lower())
+        if account is None:
+            return False
+        await asyncio.sleep(0)
+        user_id = account.user.user_id
+        if account.posted:
+            room = account.posted.pop()
+            for stored in room.remove_sender(user_id):
+                del self._messages[stored.message_id]
+                self._by_client_id.pop(stored.client_key, None)
+        elif account.receipts:
+            room, seqs = account.receipts.popitem()
+            room.read_to.pop(user_id, None)
+            for stored in filter(None, map(room.find, seqs[-PURGED:])):
+                stored.forget_reader(user_id)
+            if seqs[:-PURGED]:
+                account.receipts[room] = seqs[:-PURGED]
+        else:
+            self._removed.pop(user_id, None)
+            self._removed_at.pop(user_id, None)
+        return user_id in self._removed
+
+    async def removed_users(self, before: datetime) -> list[str]:
+        """In the order of their retirement."""
+        return [user_id for user_id, at in self._removed_at.items() if at < before][:10]
 
     # -- rooms
 
@@ -176,8 +232,13 @@ class MemoryStore(Store):
 
     async def open_session(self, new: NewSession) -> Joined:
         """Let a participant into a room."""
-        if not new.who.guest and self._change(new.who.user_id, online=True, last_seen=new.at) is None:
+        if not new.who.guest and new.who.user_id not in self._accounts:
             raise UserNotFound
+        made = new.room not in self._rooms
+        if made and not new.may_make_room:
+            raise TooManyRooms
+        if not new.who.guest:
+            self._change(new.who.user_id, online=True, last_seen=new.at)
         room = self._room(new.room, new.at)
         session = self._by_socket.get(new.socket_id)
         if session is None:
@@ -186,7 +247,7 @@ class MemoryStore(Store):
             self._sessions[session.session_id] = self._by_socket[session.socket_id] = session
             self._by_user.setdefault(session.who.user_id, {})[session.session_id] = session
             self._by_server.setdefault(session.server_id, {})[session.session_id] = session
-        return Joined(session=self._view(session), last_seq=room.last_seq, epoch=self._epoch)
+        return Joined(session=self._view(session), last_seq=room.last_seq, epoch=self._epoch, made_room=made)
 
     async def close_session(self, session_id: str, at: datetime) -> EndedSession | None:
         """End one session."""
@@ -250,8 +311,8 @@ class MemoryStore(Store):
         stored = self._readable(room, message_id, reader)
         if stored is None:
             return None
-        self._deliver(stored, reader, at)
-        return stored.receipt(stored.deliveries)
+        new = self._deliver(stored, reader, at)
+        return stored.receipt(stored.deliveries, new=new)
 
     async def mark_read(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
         """Record a read and the delivery."""
@@ -259,28 +320,34 @@ class MemoryStore(Store):
         if stored is None:
             return None
         self._deliver(stored, reader, at)
-        stored.read_by(reader.user_id, at)
-        return stored.receipt(stored.reads)
+        new = stored.read_by(reader.user_id, at)
+        return stored.receipt(stored.reads, new=new)
 
-    async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
+    async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int = 0) -> Marked:
         """Look only at what came after the last time."""
         log = self._rooms.get(room)
         if log is None or not self._known(reader):
-            return []
-        marked = []
-        for stored in log.after(log.read_to.get(reader.user_id, 0)):
+            return Marked(message_ids=(), reached=None)
+        marked: list[str] = []
+        reached = max(after, log.read_to.get(reader.user_id, 0))
+        for stored in islice(log.after(reached), PART_LOOKED_AT):
             if stored.user_id != reader.user_id and stored.read_by(reader.user_id, at):
                 self._deliver(stored, reader, at)
                 marked.append(stored.message_id)
-        log.read_to[reader.user_id] = log.last_seq
-        return marked
+            reached = stored.seq
+            if len(marked) == PART_MARKED:
+                break
+        end = not log.messages or reached >= log.messages[-1].seq
+        if after <= log.read_to.get(reader.user_id, 0):
+            log.read_to[reader.user_id] = log.last_seq if end else reached
+        return Marked(message_ids=tuple(marked), reached=None if end else reached)
 
     # -- moving house
 
     async def snapshot(self) -> AsyncGenerator[Batch, None]:
         """Accounts are frozen and each room's messages are listed at the first step; texts are not copied."""
         users = [UserRecord.of(self._accounts[user_id].user) for user_id in sorted(self._accounts)]
-        rooms = [(log.record(), log.messages[:]) for log in map(self._rooms.__getitem__, self._room_names)]
+        rooms = [(log.record(), self._kept(log)) for log in map(self._rooms.__getitem__, self._room_names)]
         readers = {user.user_id for user in users}
         for start in range(0, len(users), BATCH):
             yield users[start : start + BATCH]
@@ -288,6 +355,12 @@ class MemoryStore(Store):
         for _, messages in rooms:
             for start in range(0, len(messages), BATCH):
                 yield [stored.record(readers) for stored in messages[start : start + BATCH]]
+
+    def _kept(self, log: RoomLog) -> list[StoredMessage]:
+        """The room's messages without those of accounts that are being deleted."""
+        if not self._removed:
+            return log.messages[:]
+        return [stored for stored in log.messages if stored.user_id not in self._removed]
 
     async def restore(self, batch: Batch) -> int:
         """Look first whether every record has its place, then put them there."""
@@ -364,7 +437,7 @@ class MemoryStore(Store):
         return who.guest or who.user_id in self._accounts
 
     def _message(self, stored: StoredMessage) -> Message:
-        return stored.view(stored.guest or self._accounts[stored.user_id].user)
+        return stored.view(stored.guest or (self._accounts.get(stored.user_id) or self._removed[stored.user_id]).user)
 
     def _view(self, session: NewSession) -> Session:
         who, online, last_seen = session.who, True, None
@@ -390,9 +463,11 @@ class MemoryStore(Store):
             return None
         return stored
 
-    def _deliver(self, stored: StoredMessage, reader: Participant, at: datetime) -> None:
-        if stored.delivered_to(reader.user_id, at) and not reader.guest:
+    def _deliver(self, stored: StoredMessage, reader: Participant, at: datetime) -> bool:
+        new = stored.delivered_to(reader.user_id, at)
+        if new and not reader.guest:
             self._accounts[reader.user_id].acknowledge(stored)
+        return new
 
     def _end(self, sessions: Iterable[NewSession], at: datetime) -> list[EndedSession]:
         """End sessions together: a participant's are the last if none is left after all of them have ended."""
@@ -414,6 +489,10 @@ class MemoryStore(Store):
         del of_user[session.session_id]
         if not of_user:
             del self._by_user[session.who.user_id]
+
+
+def _pair(attempt: LoginAttempt) -> tuple[str, str]:
+    return attempt.typed.lower(), attempt.address
 
 
 def _user(account: Account | None) -> User | None:

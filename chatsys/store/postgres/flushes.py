@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from chatsys.errors import ChatsysError, StoreUnavailable, UserNotFound
+from chatsys.errors import ChatsysError, StoreUnavailable, TooManyRooms, UserNotFound
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import (
     EndedSession,
     Joined,
+    Marked,
     Message,
     NewMessage,
     NewSession,
@@ -39,6 +40,12 @@ _OVERTAKEN = {
     "message_deliveries_user_id_fkey",
 }
 """Constraints that fail when another server stored or deleted something since the statement's snapshot."""
+
+PART_MARKED, PART_LOOKED_AT = 200, 5000
+"""Messages that one statement marks as read, and looks at: the room is locked while it runs."""
+
+PURGES = {"purge_messages": 100, "purge_reads": 500, "purge_deliveries": 1000}
+"""The statements that delete what an account left, in order, with the rows that each takes at once."""
 
 _TRANSIENT = {"40001", "40P01"}  # serialization failure, deadlock
 _LOCKED = "55P03"
@@ -116,14 +123,13 @@ class Flushes:
             return await self._post(batch)
         before = {row[0]: row[1] for row in found}
         profiles = {row[2]: row[3:] for row in found}
+        if accounts - profiles.keys():
+            return await self._post(batch)
         outcomes: list[Posted | BaseException | None] = []
         for new, number in zip(batch, numbers, strict=True):
             last = before.get(places[new.room])
             profile = None if new.who.guest else profiles.get(new.who.user_id.lower())
-            if profile is None and not new.who.guest:
-                outcomes.append(UserNotFound())  # and the room is not there, or the statement had failed
-            else:
-                outcomes.append(None if last is None else _stored(new, last + number, profile))
+            outcomes.append(None if last is None else _stored(new, last + number, profile))
         return outcomes
 
     async def _post(self, batch: Sequence[NewMessage]) -> list[Posted | BaseException | None]:
@@ -155,14 +161,44 @@ class Flushes:
             sorted({ack.room for ack in batch if ack.read}),
         )
         outcomes: list[Receipt | None] = [None] * len(batch)
-        for places, readers_so_far in found:
-            user_ids = tuple(readers_so_far)
+        for places, before, came in found:
+            user_ids = tuple({*before, *came})
+            new = set(came)
             for place in places:
                 ack = batch[place - 1]
+                who = ack.reader.user_id
                 # The reader's own row may have come from another server after this statement's snapshot.
-                whole = user_ids if ack.reader.user_id in user_ids else (*user_ids, ack.reader.user_id)
-                outcomes[place - 1] = Receipt(message_id=ack.message_id.lower(), user_ids=whole)
+                whole = user_ids if who in user_ids else (*user_ids, who)
+                outcomes[place - 1] = Receipt(message_id=ack.message_id.lower(), user_ids=whole, new=who in new)
+                new.discard(who)
         return outcomes
+
+    async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int) -> Marked:
+        """Mark a part of a room as read."""
+        name = "mark_some_read_by_guest" if reader.guest else "mark_some_read"
+        found = await self.repeated(name, room, reader.user_id, at, after, PART_MARKED, PART_LOOKED_AT)
+        if not found:
+            return Marked(message_ids=(), reached=None)
+        ((ids, reached, more),) = found
+        return Marked(message_ids=tuple(ids), reached=reached if more else None)
+
+    async def purge(self, user_id: str) -> bool:
+        """Delete a part of what a retired account left; false if there was none any more."""
+        for name, size in PURGES.items():
+            ((count,),) = await self.repeated(name, user_id, size)
+            if count:
+                return True
+        return False
+
+    async def repeated(self, name: str, *arguments: Any) -> list[Any]:
+        """The rows of a statement, done again if it met another server's write halfway."""
+        for repeat in range(REPEATS):
+            try:
+                return await self._write(name, *arguments)
+            except Repeat as error:
+                if repeat == REPEATS - 1:
+                    raise error.reason from error
+        raise AssertionError
 
     async def open(self, batch: Sequence[NewSession]) -> Sequence[Joined | BaseException]:
         """Open sessions."""
@@ -237,11 +273,17 @@ class Flushes:
         """
         outcomes = await write(batch)
         lacking = [place for place, outcome in enumerate(outcomes) if outcome is None]
+        for place in lacking:
+            new = batch[place]
+            if isinstance(new, NewSession) and not new.may_make_room:
+                outcomes[place] = TooManyRooms()  # type: ignore[assignment]
+        lacking = [place for place in lacking if outcomes[place] is None]
         if lacking:
             again = [batch[place] for place in lacking]
             wanted = [(new.room, None if new.who.guest else new.who.user_id, new.at) for new in again]
             for place, outcome in zip(lacking, await self._in_new_rooms(wanted, again, write), strict=True):
-                outcomes[place] = outcome
+                made = isinstance(outcome, Joined)
+                outcomes[place] = msgspec.structs.replace(outcome, made_room=True) if made else outcome
         return [outcome if outcome is not None else _room_is_gone() for outcome in outcomes]  # type: ignore[misc]
 
     async def _in_new_rooms(

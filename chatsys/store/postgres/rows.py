@@ -19,7 +19,7 @@ Profile = tuple[str, str, str]
 _seq = attrgetter("seq")
 
 
-def user(row: Record) -> User:
+def user(row: Record | Sequence[Any]) -> User:
     """An account, from the eleven columns that every statement on users gives."""
     return User(
         user_id=row[0],

@@ -14,6 +14,8 @@ from chatsys.model.snapshot import Batch
 from chatsys.model.values import (
     EndedSession,
     Joined,
+    LoginAttempt,
+    Marked,
     Message,
     NewMessage,
     NewSession,
@@ -45,6 +47,7 @@ ENDING_SECONDS = 10.0
 """How long it may take to end the sessions of dead servers."""
 
 _USUAL_PAGE = 100  # as in sql/messages.sql
+_TYPED_MAX = 255  # characters, as in login_failures
 _WILDCARDS = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
@@ -71,6 +74,7 @@ class PostgresStore(Store):
         self._profiles = Profiles()
         self._leases = Leases(housekeeping, lease)
         flushes, house = Flushes(sends, lease), Flushes(housekeeping, lease)
+        self._marks = Flushes(reads, lease)
 
         def writer(of: Flushes, name: str, keys: Callable[[Any], Any], locks: Callable[[Any], Any]) -> Writer[Any, Any]:
             return Writer(
@@ -193,9 +197,22 @@ class PostgresStore(Store):
             "update_user", user_id, changes.display_name, changes.avatar, changes.bio, changes.password_hash
         )
 
-    async def record_login(self, user_id: str, at: datetime) -> User | None:
-        """One UPDATE."""
-        return await self._changed("record_login", user_id, at)
+    async def find_login(self, attempt: LoginAttempt) -> tuple[User | None, tuple[datetime, ...]]:
+        """One statement."""
+        ((failures, *row),) = await self._connections.fetch("find_login", attempt.typed, *_pair(attempt))
+        return rows.user(row) if row[0] is not None else None, tuple(failures or ())
+
+    async def record_failure(self, attempt: LoginAttempt, at: datetime) -> tuple[datetime, ...]:
+        """One statement."""
+        ((failures,),) = await self._connections.write(
+            "record_failure", *_pair(attempt), at, attempt.limit + 1, attempt.window
+        )
+        return tuple(failures)
+
+    async def record_login(self, user_id: str, at: datetime, attempt: LoginAttempt | None = None) -> User | None:
+        """One statement."""
+        pair = (None, None, None, None) if attempt is None else (*_pair(attempt), attempt.limit, attempt.window)
+        return await self._changed("record_login", user_id, at, *pair)
 
     async def set_online(self, user_id: str, online: bool, at: datetime) -> User | None:
         """With the next flush of statuses."""
@@ -203,18 +220,34 @@ class PostgresStore(Store):
             return None
         return await self._presence.write(Presence(user_id=user_id, online=online, at=at))
 
-    async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """One transaction: rooms are locked first, as every statement does, then the user, then all of it goes."""
+    async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
+        """One transaction: the user is locked, then its sessions end."""
         if not is_uuid(user_id):
             return None
         async with self._connections.transaction(DELETION_SECONDS) as execute:
-            await execute("lock_rooms_of_user", user_id)
-            if not await execute("lock_user", user_id):
+            found = await execute("lock_user", user_id)
+            if not found:
                 return None
             ids = [row[0] for row in await execute("sessions_of_user", user_id)]
             ended = await execute("close_sessions", ids, [at] * len(ids))
-            await execute("delete_user", user_id)
+            if not found[0][0]:
+                await execute("retire_user", user_id, at)
         return [rows.ended(row, at) for row in ended]
+
+    async def purge_user(self, user_id: str) -> bool:
+        """One part; after the last one, what was under way when the account was retired goes with it by cascade."""
+        if not is_uuid(user_id):
+            return False
+        if await self._marks.purge(user_id):
+            return True
+        async with self._connections.transaction(DELETION_SECONDS) as execute:
+            await execute("lock_rooms_of_user", user_id)
+            await execute("delete_user", user_id)
+        return False
+
+    async def removed_users(self, before: datetime) -> list[str]:
+        """One statement, along an index that is nearly always empty."""
+        return [row[0] for row in await self._connections.fetch("removed_users", before)]
 
     # -- rooms
 
@@ -290,12 +323,11 @@ class PostgresStore(Store):
         """With the next flush of receipts."""
         return await self._acknowledge(room, message_id, reader, at, read=True)
 
-    async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
+    async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int = 0) -> Marked:
         """One statement."""
         if not _storable(room) or not (reader.guest or is_uuid(reader.user_id)):
-            return []
-        name = "mark_all_read_by_guest" if reader.guest else "mark_all_read"
-        return [row[0] for row in await self._connections.write(name, room, reader.user_id, at)]
+            return Marked(message_ids=(), reached=None)
+        return await self._marks.mark_some_read(room, reader, at, after)
 
     # -- shared
 
@@ -346,6 +378,10 @@ def _storable(text: str) -> bool:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
+
+
+def _pair(attempt: LoginAttempt) -> tuple[str, str]:
+    return attempt.typed.lower()[:_TYPED_MAX], attempt.address[:_TYPED_MAX]
 
 
 def _refuse_malformed(who: Participant) -> None:

@@ -14,7 +14,8 @@ WITH given AS (
     SELECT r.room_id, r.room_name, r.last_seq FROM rooms r WHERE r.room_name = ANY ($9::text[])
     ORDER BY r.room_id FOR NO KEY UPDATE
 ), sender AS MATERIALIZED (
-    SELECT u.user_id, u.username, u.display_name, u.avatar FROM users u WHERE u.user_id = ANY ($10::uuid[])
+    SELECT u.user_id, u.username, u.display_name, u.avatar FROM users u
+    WHERE u.user_id = ANY ($10::uuid[]) AND u.removed_at IS NULL
 ), known AS MATERIALIZED (
     SELECT g.place, m.message_id FROM given g
     JOIN messages m ON m.user_id = g.user_id AND m.client_message_id = g.client_id
@@ -47,7 +48,8 @@ ORDER BY g.place;
 -- name: post_new_messages
 -- The same for a flush in which nobody gave a client id, so that nothing can have been stored before: at half the cost. The
 -- caller counts: $2 is each message's room as a place in $8, $3 its number among the messages of that room, $9 how many
--- these are. A sender who is gone fails the foreign key and with it the statement; then post_messages tells who it was.
+-- these are. A sender who is gone fails the foreign key and with it the statement; then post_messages tells who it
+-- was, as it does where a sender is missing among the profiles: then nothing was stored.
 -- Numbers, and times in seconds since 1970, come as the text of an array, and a column that is NULL in all rows as an empty
 -- one: the driver takes longer over each element of a list than PostgreSQL over all the rest.
 -- One row for each room that is there: its place, and the number after which its messages were counted; then the
@@ -57,8 +59,14 @@ WITH room AS MATERIALIZED (
     FROM unnest($8::text[], $9::text::int[]) WITH ORDINALITY AS g (room_name, messages, place)
     JOIN rooms r ON r.room_name = g.room_name
     ORDER BY r.room_id FOR NO KEY UPDATE OF r
+), sender AS MATERIALIZED (
+    SELECT u.user_id, u.username, u.display_name, u.avatar FROM users u
+    WHERE u.user_id = ANY ($11::uuid[]) AND u.removed_at IS NULL
+), complete AS MATERIALIZED (
+    SELECT count(*) = cardinality($11::uuid[]) AS yes FROM sender
 ), numbered AS (
-    UPDATE rooms r SET last_seq = l.last_seq + l.messages FROM room l WHERE r.room_id = l.room_id
+    UPDATE rooms r SET last_seq = l.last_seq + l.messages FROM room l
+    WHERE r.room_id = l.room_id AND (SELECT yes FROM complete)
 ), stored AS (
     INSERT INTO messages (message_id, room_id, seq, user_id, guest_id, guest_name, message_text, created_at)
     SELECT g.message_id, l.room_id, l.last_seq + g.number, g.user_id, g.guest_id, g.guest_name, g.message_text,
@@ -67,10 +75,11 @@ WITH room AS MATERIALIZED (
                 $10::text::float8[])
         AS g (message_id, place, number, user_id, guest_id, guest_name, message_text, at)
     JOIN room l ON l.place = g.place
+    WHERE (SELECT yes FROM complete)
 )
 SELECT l.place, l.last_seq, NULL, NULL, NULL, NULL FROM room l
 UNION ALL
-SELECT NULL, NULL, u.user_id::text, u.username, u.display_name, u.avatar FROM users u WHERE u.user_id = ANY ($11::uuid[]);
+SELECT NULL, NULL, s.user_id::text, s.username, s.display_name, s.avatar FROM sender s;
 
 -- part: packed
 string_agg(d.user_id::text, ' ') AS accounts,

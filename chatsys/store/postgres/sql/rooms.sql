@@ -3,7 +3,7 @@
 INSERT INTO rooms (room_name, created_at, updated_at)
 SELECT g.room_name, min(g.at), min(g.at)
 FROM unnest($1::text[], $2::uuid[], $3::timestamptz[]) AS g (room_name, user_id, at)
-WHERE g.user_id IS NULL OR EXISTS (SELECT FROM users u WHERE u.user_id = g.user_id)
+WHERE g.user_id IS NULL OR EXISTS (SELECT FROM users u WHERE u.user_id = g.user_id AND u.removed_at IS NULL)
 GROUP BY g.room_name ORDER BY g.room_name COLLATE "C"
 ON CONFLICT (room_name) DO NOTHING;
 

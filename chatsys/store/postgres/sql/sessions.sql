@@ -6,7 +6,8 @@ WITH given AS (
                          $8::uuid[])
         WITH ORDINALITY AS g (session_id, socket_id, room_name, user_id, guest_id, guest_name, at, server_id, place)
 ), account AS MATERIALIZED (
-    SELECT u.user_id FROM users u WHERE u.user_id = ANY ($4::uuid[]) ORDER BY u.user_id FOR NO KEY UPDATE
+    SELECT u.user_id FROM users u WHERE u.user_id = ANY ($4::uuid[]) AND u.removed_at IS NULL
+    ORDER BY u.user_id FOR NO KEY UPDATE
 ), valid AS MATERIALIZED (
     SELECT g.*, r.room_id, r.last_seq FROM given g LEFT JOIN rooms r ON r.room_name = g.room_name
     WHERE g.user_id IS NULL OR g.user_id IN (SELECT a.user_id FROM account a)

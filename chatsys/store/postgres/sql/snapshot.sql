@@ -1,8 +1,8 @@
 -- name: snapshot_users
--- All accounts by id, along their primary key.
+-- All accounts by id, along their primary key, without what is being deleted: an account, what it wrote, its receipts.
 SELECT user_id::text, username, email, password AS password_hash, display_name, avatar, bio, last_seen, created_at,
        last_login
-FROM users ORDER BY user_id;
+FROM users WHERE removed_at IS NULL ORDER BY user_id;
 
 -- name: snapshot_rooms
 SELECT room_id, room_name AS name, created_at, last_seq FROM rooms ORDER BY room_name COLLATE "C";
@@ -11,15 +11,21 @@ SELECT room_id, room_name AS name, created_at, last_seq FROM rooms ORDER BY room
 -- One room in order of its numbers, along messages_room_id_seq_key, without what is marked as deleted.
 SELECT message_id::text, seq, coalesce(user_id::text, guest_id), guest_name, message_text, created_at, edited_at,
        client_message_id
-FROM messages WHERE room_id = $1 AND NOT is_deleted ORDER BY seq;
+FROM messages m WHERE room_id = $1 AND NOT is_deleted
+  AND NOT EXISTS (SELECT FROM users u WHERE u.user_id = m.user_id AND u.removed_at IS NOT NULL)
+ORDER BY seq;
 
 -- name: snapshot_deliveries
 SELECT message_id::text, coalesce(user_id::text, guest_id), delivered_at
-FROM message_deliveries WHERE message_id = ANY ($1::uuid[]) ORDER BY coalesce(user_id::text, guest_id) COLLATE "C";
+FROM message_deliveries d WHERE message_id = ANY ($1::uuid[])
+  AND NOT EXISTS (SELECT FROM users u WHERE u.user_id = d.user_id AND u.removed_at IS NOT NULL)
+ORDER BY coalesce(user_id::text, guest_id) COLLATE "C";
 
 -- name: snapshot_reads
 SELECT message_id::text, coalesce(user_id::text, guest_id), read_at
-FROM message_reads WHERE message_id = ANY ($1::uuid[]) ORDER BY coalesce(user_id::text, guest_id) COLLATE "C";
+FROM message_reads d WHERE message_id = ANY ($1::uuid[])
+  AND NOT EXISTS (SELECT FROM users u WHERE u.user_id = d.user_id AND u.removed_at IS NOT NULL)
+ORDER BY coalesce(user_id::text, guest_id) COLLATE "C";
 
 -- name: present_users
 SELECT user_id::text FROM users WHERE user_id = ANY ($1::uuid[]);

@@ -1,0 +1,58 @@
+"""``python -m chatsys.lab.faults``: inject faults, write the result, and the page about it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from chatsys.errors import ChatsysError
+from chatsys.lab.faults import catalogue, page
+from chatsys.lab.faults.record import load
+from chatsys.lab.faults.running import PROFILES, run
+
+OUT = Path("reports/faults")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def main() -> int:
+    """Exit status 0 if all that was promised was seen, 1 if something fell short, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m chatsys.lab.faults", description="Inject faults under traffic.")
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="quick", help="how often (default quick: 3 of each kind)"
+    )
+    parser.add_argument("--only", default="", help="faults whose names contain one of these: a,b")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the moments and the choices (default 1)")
+    parser.add_argument(
+        "--out", type=Path, default=OUT, help=f"folder of the result; a run goes on there (default {OUT})"
+    )
+    parser.add_argument("--page", type=Path, help="write the page about the result to this file")
+    parser.add_argument("--show", action="store_true", help="inject nothing, only make the pages")
+    options = parser.parse_args()
+    try:
+        if not options.show:
+            faults = catalogue.chosen(options.only)
+            asyncio.run(
+                run(PROFILES[options.profile], faults, options.seed, options.out, lambda text: print(text, flush=True))
+            )
+        result = load(options.out)
+        if result is None:
+            raise ChatsysError(f"There is no result in {options.out}.")
+    except ChatsysError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    text = page.markdown(result)
+    (options.out / "report.md").write_text(text, encoding="utf-8")
+    if options.page is not None:
+        options.page.write_text(text, encoding="utf-8")
+    return 1 if page.fell_short(result) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

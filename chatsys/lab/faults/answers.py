@@ -1,0 +1,101 @@
+"""A proxy that knows PostgreSQL's protocol as far as it must to lose the answer of a commit.
+
+Messages: https://www.postgresql.org/docs/current/protocol-message-formats.html. Without TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+
+from chatsys.lab.proxy import Filter, Proxy, Target
+
+_IDLE = b"I"
+
+
+class AnswerProxy(Proxy):
+    """A proxy that can lose one answer: of the next transaction with a statement that :meth:`lose` names."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self.wanted: re.Pattern[str] | None = None
+        self.lost = asyncio.Event()
+
+    def lose(self, statement: str) -> asyncio.Event:
+        """Lose the answer of the next transaction whose text matches; the event is set once it has committed."""
+        self.wanted = re.compile(statement, re.IGNORECASE | re.DOTALL)
+        self.lost = asyncio.Event()
+        return self.lost
+
+    def filters(self) -> tuple[Filter, Filter]:
+        """Both directions of a new connection know of each other."""
+        link = _Link(self)
+        return link.request, link.answer
+
+
+class _Link:
+    """One connection: its prepared statements, and whether the answer that it waits for shall be lost."""
+
+    def __init__(self, proxy: AnswerProxy) -> None:
+        self._proxy = proxy
+        self._statements: dict[bytes, str] = {}
+        self._started = False
+        self._asked = self._told = b""
+        self._armed = False
+        self._held = b""
+
+    def request(self, data: bytes) -> bytes:
+        """Note what is asked."""
+        self._asked += data
+        if not self._started and len(self._asked) >= 4:
+            size = int.from_bytes(self._asked[:4], "big")
+            if len(self._asked) < size:
+                return data
+            self._started, self._asked = True, self._asked[size:]
+        if self._started:
+            messages, self._asked = _messages(self._asked)
+            for kind, body in messages:
+                self._note(kind, body)
+        return data
+
+    def _note(self, kind: bytes, body: bytes) -> None:
+        if kind == b"P":
+            name, text, *_ = body.split(b"\0", 2)
+            self._statements[name] = text.decode("utf-8", "replace")
+        elif kind in {b"B", b"Q"}:
+            first, second, *_ = [*body.split(b"\0", 2), b""]
+            asked = self._statements.get(second, "") if kind == b"B" else first.decode("utf-8", "replace")
+            if self._proxy.wanted is not None and self._proxy.wanted.search(asked):
+                self._proxy.wanted, self._armed = None, True
+
+    def answer(self, data: bytes) -> bytes | None:
+        """Hold back the answer that shall be lost until its transaction has ended; then lose it."""
+        messages, self._told = _messages(self._told + data)
+        done = any(kind in {b"C", b"Z"} for kind, _ in messages)
+        if not self._armed or not (done or self._held):  # a statement that is only prepared ends with no state
+            return data
+        self._held += data
+        states = [body for kind, body in messages if kind == b"Z"]
+        if states and states[-1] == _IDLE:
+            self._proxy.lost.set()
+            return None
+        held, self._held = (self._held, b"") if states else (b"", self._held)
+        return held
+
+
+def _messages(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The whole messages in ``data``, as (type, body), and what is left."""
+    found = list(_split(data))
+    used = sum(len(body) + 5 for _, body in found)
+    return found, data[used:]
+
+
+def _split(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while len(data) >= at + 5:
+        size = int.from_bytes(data[at + 1 : at + 5], "big")
+        if len(data) < at + 1 + size:
+            return
+        yield data[at : at + 1], data[at + 5 : at + 1 + size]
+        at += 1 + size

@@ -1,0 +1,218 @@
+"""The database and the way to it: connections cut, silent, dropped; locks; read-only; slots; changes by an operator."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+
+import psycopg
+
+from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, Need, fault
+from chatsys.lab.faults.lost import register
+from chatsys.lab.faults.site import Place
+from chatsys.lab.faults.socket import Socket
+
+_OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+_UNIQUE = "SELECT indexrelid::regclass::text FROM pg_index WHERE indisunique AND indrelid = 'messages'::regclass"
+
+
+@fault("all connections terminated by PostgreSQL", Concern.DATABASE, short=True)
+async def terminated(hit: Hit) -> None:
+    """pg_terminate_backend for each."""
+    await hit.site.sql(f"SELECT pg_terminate_backend(pid) {_OTHERS}")
+
+
+@fault("all connections to the database reset", Concern.DATABASE, short=True)
+async def reset(hit: Hit) -> None:
+    """TCP resets, and new connections are taken."""
+    for server in hit.site.servers:
+        server.proxy.reset()
+
+
+async def _cut(hit: Hit, servers: int, seconds: float) -> None:
+    chosen = hit.rng.sample(hit.site.servers, servers)
+    for server in chosen:
+        server.proxy.cut()
+    await asyncio.sleep(seconds)
+    for server in chosen:
+        await server.proxy.listen()
+
+
+@fault("every server cut from the database for 1 s", Concern.DATABASE, "Nobody is thrown out.", short=True)
+async def cut_all(hit: Hit) -> None:
+    """Connections reset, new ones refused."""
+    await _cut(hit, len(hit.site.servers), 1)
+
+
+@fault("one server cut from the database for 1 s", Concern.SERVER, "Nobody is thrown out.")
+async def cut_one(hit: Hit) -> None:
+    """Connections reset, new ones refused."""
+    await _cut(hit, 1, 1)
+
+
+@fault("every server cut from the database for 8 s", Concern.DATABASE, "Nobody is thrown out.", seconds=8)
+async def cut_long(hit: Hit) -> None:
+    """Longer than a lease."""
+    await _cut(hit, len(hit.site.servers), 8)
+
+
+async def _silence(hit: Hit, seconds: float, *, new: bool, old: bool) -> None:
+    for server in hit.site.servers:
+        server.proxy.hush(new=new)
+    await asyncio.sleep(seconds)
+    for server in hit.site.servers:
+        server.proxy.heal(old=old)
+
+
+@fault("black hole for 8 s", Concern.DATABASE, seconds=8)
+async def black_hole(hit: Hit) -> None:
+    """All is acknowledged by TCP and goes nowhere; what was sent meanwhile is lost."""
+    await _silence(hit, 8, new=True, old=True)
+
+
+@fault("black hole for 40 s", Concern.DATABASE, seconds=40)
+async def black_hole_long(hit: Hit) -> None:
+    """As above."""
+    await _silence(hit, 40, new=True, old=True)
+
+
+@fault("old connections silent for ever", Concern.DATABASE, seconds=1)
+async def old_connections(hit: Hit) -> None:
+    """A failover that leaves TCP connections open: only new ones lead anywhere."""
+    await _silence(hit, 0, new=False, old=False)
+
+
+@fault("packets dropped for 5 s", Concern.DATABASE, needs=(Need.ROOT, Need.IPTABLES), seconds=5)
+async def dropped(hit: Hit) -> None:
+    """In both directions, by the kernel."""
+    with _dropping([server.proxy.port for server in hit.site.servers]):
+        await asyncio.sleep(5)
+
+
+@fault("packets dropped for 20 s", Concern.DATABASE, needs=(Need.ROOT, Need.IPTABLES), seconds=20)
+async def dropped_long(hit: Hit) -> None:
+    """In both directions, by the kernel."""
+    with _dropping([server.proxy.port for server in hit.site.servers]):
+        await asyncio.sleep(20)
+
+
+@contextmanager
+def _dropping(ports: list[int]) -> Iterator[None]:
+    rules = [
+        ["INPUT", "-i", "lo", "-p", "tcp", way, str(port), "-j", "DROP"]
+        for port in ports
+        for way in ("--dport", "--sport")
+    ]
+    with ExitStack() as stack:
+        for rule in rules:
+            _iptables("-I", rule)
+            stack.callback(_iptables, "-D", rule)
+        yield
+
+
+def _iptables(action: str, rule: list[str]) -> None:
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    subprocess.run(["iptables", "-w", action, *rule], check=True, env={**os.environ, "PATH": path})
+
+
+@asynccontextmanager
+async def _locked(hit: Hit, statement: str, *parameters: str) -> AsyncIterator[None]:
+    connection = await psycopg.AsyncConnection.connect(hit.site.url)
+    async with connection:
+        await connection.execute(statement.encode(), parameters or None)
+        yield
+        await connection.rollback()
+
+
+@fault("a room locked for 6 s", Concern.ROOM, UNNOTICED, seconds=6, short=True)
+async def room_locked(hit: Hit) -> None:
+    """SELECT ... FOR UPDATE."""
+    async with _locked(hit, "SELECT FROM rooms WHERE room_name = %s FOR UPDATE", hit.room):
+        await asyncio.sleep(6)
+
+
+@fault("a table locked for 2 s", Concern.DATABASE, seconds=2)
+async def table_locked(hit: Hit) -> None:
+    """Longer would be an outage that no deadline of a client can help."""
+    async with _locked(hit, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
+        await asyncio.sleep(2)
+
+
+@fault("the row of profiles_version locked for 5 s", Concern.ROOM, UNNOTICED, seconds=5)
+async def profiles_version_locked(hit: Hit) -> None:
+    """Whoever changes a profile waits."""
+    async with _locked(hit, "SELECT FROM profiles_version FOR UPDATE"):
+        await asyncio.sleep(5)
+
+
+@fault("read-only for 3 s", Concern.DATABASE, seconds=3)
+async def read_only(hit: Hit) -> None:
+    """As a failover leaves the old primary: existing connections turn read-only."""
+    await _set(hit, "ALTER SYSTEM SET default_transaction_read_only = on")
+    await asyncio.sleep(3)
+    await _set(hit, "ALTER SYSTEM RESET default_transaction_read_only")
+
+
+async def _set(hit: Hit, statement: str) -> None:
+    await hit.site.sql(statement)
+    await hit.site.sql("SELECT pg_reload_conf()")
+
+
+@fault("connection slots used up for 5 s", Concern.DATABASE, "The servers' own connections suffice.", seconds=5)
+async def slots(hit: Hit) -> None:
+    """Others take what is left, then the servers lose one connection each way."""
+    taken: list[psycopg.AsyncConnection[tuple[object, ...]]] = []
+    try:
+        while True:
+            taken.append(await psycopg.AsyncConnection.connect(hit.site.url))
+    except psycopg.OperationalError:
+        await asyncio.sleep(5)
+    finally:
+        for connection in taken:
+            await connection.close()
+
+
+@fault("unique indexes rebuilt", Concern.DATABASE, "Nobody notices.", seconds=2)
+async def reindexed(hit: Hit) -> None:
+    """REINDEX INDEX CONCURRENTLY of each unique index of the messages."""
+    for (name,) in await hit.site.sql(_UNIQUE):
+        await hit.site.sql(f"REINDEX INDEX CONCURRENTLY {name}")
+
+
+@fault("a column added and dropped", Concern.DATABASE, "Nobody notices.", seconds=1)
+async def column(hit: Hit) -> None:
+    """Prepared statements must survive it."""
+    await hit.site.sql("ALTER TABLE messages ADD COLUMN fault_probe int")
+    await asyncio.sleep(0.5)
+    await hit.site.sql("ALTER TABLE messages DROP COLUMN fault_probe")
+
+
+@fault("disk full for 3 s", Concern.DATABASE, needs=(Need.ROOT,), place=Place.SMALL_DISK, seconds=4)
+async def disk_full(hit: Hit) -> None:
+    """A file takes what is left, and goes; PostgreSQL may have ended itself, and is then started again."""
+    assert hit.site.disk is not None
+    ballast = hit.site.disk / "ballast"
+    with ballast.open("wb") as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * 65_536)
+            file.flush()
+    await asyncio.sleep(3)
+    ballast.unlink()
+    await hit.site.start_database()
+
+
+@fault("an account locked for 5 s", Concern.CLIENT, UNNOTICED, seconds=5)
+async def account_locked(hit: Hit) -> None:
+    """Its owner tries to send meanwhile."""
+    server = hit.rng.choice(hit.site.servers)
+    account = await asyncio.to_thread(register, server.address())
+    socket = await Socket.open(server.address(), lambda _event, _payload: None)
+    await socket.call("join", {"room": f"own {account['user']['userId']}", "token": account["token"]})
+    async with _locked(hit, "SELECT FROM users WHERE user_id::text = %s FOR UPDATE", account["user"]["userId"]):
+        for number in range(10):
+            await socket.emit("send-message", {"message": f"number {number}"})
+        await asyncio.sleep(5)
+    await socket.close()

@@ -1,0 +1,105 @@
+"""What a fault is, and the table that faults enter themselves into."""
+
+from __future__ import annotations
+
+import enum
+import os
+import random
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from chatsys.lab.faults.site import Place, Site, faketime
+from chatsys.lab.faults.traffic import Person, Traffic
+
+
+class Concern(enum.StrEnum):
+    """Whom a fault concerns. All others must not notice a fault of a client or of a room."""
+
+    CLIENT = "one client"
+    ROOM = "one room"
+    SERVER = "one server"
+    DATABASE = "the database"
+    BUS = "the bus"
+
+
+class Need(enum.StrEnum):
+    """What a fault needs from the machine."""
+
+    ROOT = "root"
+    IPTABLES = "iptables"
+    REDIS = "redis-server"
+    LIBFAKETIME = "libfaketime"
+
+
+class Hit(NamedTuple):
+    """What one injection happens to: the site, the traffic on it, and random numbers of its own."""
+
+    site: Site
+    traffic: Traffic
+    rng: random.Random
+
+    @property
+    def room(self) -> str:
+        """The room that a fault of one room concerns."""
+        return self.traffic.rooms[0]
+
+    @property
+    def victim(self) -> Person:
+        """The client that a fault of one client may use."""
+        return self.traffic.people[0]
+
+
+Inject = Callable[[Hit], Awaitable[None]]
+
+
+class Fault(NamedTuple):
+    """A fault: ``inject`` begins it, and returns when its cause has ended. ``promise`` is what users are told.
+
+    ``place`` names the kind of site that it needs, ``seconds`` is about how long it takes.
+    """
+
+    name: str
+    concerns: Concern
+    promise: str
+    inject: Inject
+    needs: tuple[Need, ...] = ()
+    place: Place = Place.PLAIN
+    seconds: float = 1.0
+    short: bool = False
+
+    def lacking(self) -> list[Need]:
+        """What it needs and this machine does not have."""
+        return [need for need in self.needs if not _there(need)]
+
+
+FAULTS: dict[str, Fault] = {}
+STAYS = "Nothing acknowledged is lost, and service is back within 5 s."
+UNNOTICED = "Nobody else notices."
+
+
+def fault(
+    name: str,
+    concerns: Concern,
+    promise: str = STAYS,
+    *,
+    needs: Sequence[Need] = (),
+    place: Place = Place.PLAIN,
+    seconds: float = 1.0,
+    short: bool = False,
+) -> Callable[[Inject], Inject]:
+    """Enter the function below as a fault; ``short``: it is part of the short form."""
+
+    def enter(inject: Inject) -> Inject:
+        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), place, seconds, short)
+        return inject
+
+    return enter
+
+
+def _there(need: Need) -> bool:
+    if need is Need.ROOT:
+        return os.geteuid() == 0
+    if need is Need.LIBFAKETIME:
+        return faketime() is not None
+    return shutil.which(need.value, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None

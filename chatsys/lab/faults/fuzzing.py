@@ -1,0 +1,167 @@
+"""Nonsense on raw sockets: HTTP, Engine.IO frames and Socket.IO packets, beside a sentinel who chats on.
+
+Each case is a valid input that was cut, repeated, or had bytes changed, so that it gets past the first look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from chatsys.lab.crowd.sockets import text_frame
+from chatsys.lab.faults.record import Fuzzed, Result, save
+from chatsys.lab.faults.site import Server, Site
+from chatsys.lab.faults.socket import Socket
+from chatsys.lab.faults.traffic import clock
+
+AT_ONCE = 8
+_MIB = 1024 * 1024
+_ANSWER = 0.05
+Case = bytes
+
+_HTTP = (
+    b"GET /api/rooms/general/messages?limit=10&offset=0 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 39\r\n\r\n"
+    b'{"username":"nobody","password":"none"}',
+    b"GET /api/users/search/%C3%A9 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a.b.c\r\n\r\n",
+    b"PUT /api/users/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    b"OPTIONS /api/rooms HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nAccess-Control-Request-Method: GET\r\n\r\n",
+    b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n",
+)
+_UPGRADE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+_PACKETS = (
+    b'42["join",{"room":"fuzz","username":"fuzz"}]',
+    b'421["send-message",{"message":"hello","clientMessageId":"a"}]',
+    b'42["typing",true]',
+    b'42["message-read",{"messageId":"0198d5a0-0000-7000-8000-000000000001","room":"fuzz"}]',
+    b'451-["send-message",{"message":{"_placeholder":true,"num":0}}]',
+    b'42["mark-all-read",{"room":"fuzz"}]',
+    b'42["leave-room"]',
+    b"40",
+    b"41",
+    b"3",
+    b"2probe",
+)
+_INSERTED = (b"\0", b"\xff\xfe", b"9" * 30, b"[[[[[[", b'"', b"\r\n", b"%00", b"\xed\xa0\x80")
+
+
+def changed(rng: random.Random, valid: bytes) -> bytes:
+    """A case: ``valid`` with some bytes changed, cut, doubled or put in."""
+    data = bytearray(valid)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(data) + 1)
+        match rng.randrange(5):
+            case 0:
+                data[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del data[at : at + rng.randint(1, 8)]
+            case 2:
+                data[at:at] = data[: rng.randint(1, 16)]
+            case 3:
+                data[at:at] = rng.choice(
+                    [b"\0", b"\xff\xfe", b"9" * 30, b"[[[[[[", b'"', b"\r\n", b"%00", b"\xed\xa0\x80"]
+                )
+            case _:
+                del data[at:]
+    return bytes(data)
+
+
+def http_case(rng: random.Random) -> Case:
+    """One request, on a connection of its own."""
+    return changed(rng, rng.choice(_HTTP))
+
+
+def frame_case(rng: random.Random) -> Case:
+    """Frames of a WebSocket whose heads are damaged too."""
+    return _UPGRADE + text_frame(b"40") + b"".join(changed(rng, text_frame(rng.choice(_PACKETS))) for _ in range(3))
+
+
+def packet_case(rng: random.Random) -> Case:
+    """Whole frames with damaged packets."""
+    return _UPGRADE + text_frame(b"40") + b"".join(text_frame(changed(rng, rng.choice(_PACKETS))) for _ in range(3))
+
+
+KINDS: dict[str, Callable[[random.Random], Case]] = {
+    "HTTP": http_case,
+    "WebSocket frames": frame_case,
+    "packets": packet_case,
+}
+
+
+async def perform(result: Result, cases: int, folder: Path, say: Callable[[str], None]) -> None:
+    """Send what the result lacks."""
+    for kind in KINDS:
+        if all(each.kind != kind for each in result.fuzzing):
+            async with Site(servers=1) as site:
+                fuzzed = await fuzz(site.servers[0], kind, cases, result.seed)
+            result.fuzzing.append(fuzzed)
+            save(result, folder)
+            say(f"nonsense, {kind}: {fuzzed.errors} answers of 500, {fuzzed.tracebacks} tracebacks")
+
+
+async def fuzz(server: Server, kind: str, cases: int, seed: int) -> Fuzzed:
+    """Send ``cases`` of one kind, with a sentinel who sends a message every 20 ms."""
+    rng = random.Random(seed)  # noqa: S311 - draws of an experiment
+    before = server.process.resident_bytes
+    left = iter(range(cases))
+    errors = 0
+    make = KINDS[kind]
+
+    async def send() -> None:
+        nonlocal errors
+        for _ in left:
+            errors += b" 500 " in (await _asked(server, make(rng)))[:20]
+
+    answers: list[float] = []
+    watching = asyncio.create_task(_sentinel(server, answers))
+    await asyncio.gather(*(send() for _ in range(AT_ONCE)))
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
+    return Fuzzed(
+        kind=kind,
+        cases=cases,
+        errors=errors,
+        tracebacks=server.log().count("Traceback"),
+        growth_mib=(server.process.resident_bytes - before) / _MIB,
+        sentinel_ms=max(answers, default=0.0) * 1000,
+    )
+
+
+async def _sentinel(server: Server, answers: list[float]) -> None:
+    """Send, and note the seconds until each acknowledgement; raises Lost if it is thrown out."""
+    socket = await Socket.open(server.address(), lambda _event, _payload: None)
+    try:
+        await socket.call("join", {"room": "sentinel", "username": "sentinel"})
+        while True:
+            begun = clock()
+            await socket.call("send-message", {"message": "still here"}, timeout=30)
+            answers.append(clock() - begun)
+            await asyncio.sleep(0.02)
+    finally:
+        await socket.close()
+
+
+async def _asked(server: Server, case: Case) -> bytes:
+    """Send one case and half-close; the first piece of the answer, if any comes soon."""
+    parts = urlsplit(server.address())
+    try:
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    except OSError:
+        return b""
+    try:
+        writer.write(case)
+        await writer.drain()
+        async with asyncio.timeout(_ANSWER):
+            return await reader.read(4096)
+    except (OSError, TimeoutError):
+        return b""
+    finally:
+        writer.transport.abort()

@@ -1,0 +1,162 @@
+"""One fault under traffic, and what became of everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from chatsys.errors import ChatsysError
+from chatsys.lab.faults.asking import read
+from chatsys.lab.faults.fault import Concern, Fault, Hit
+from chatsys.lab.faults.record import Injection
+from chatsys.lab.faults.site import LEASE, Site
+from chatsys.lab.faults.traffic import Traffic, clock
+from chatsys.results.audit import Unreadable, history
+from chatsys.results.history import Finding, findings
+
+RECOVERY_MOST = 30.0
+"""Seconds after which service is not expected back any more."""
+DRAIN_MOST = 20.0
+SETTLE_MOST = float(LEASE) * 2 + 8
+"""Seconds that the lists of members get to become true: two leases and a little more."""
+
+
+class Load(NamedTuple):
+    """The traffic: rooms, people in each, seconds between two messages of one person, seconds of calm beforehand."""
+
+    rooms: int = 3
+    size: int = 4
+    every: float = 0.1
+    calm: float = 2.0
+
+
+async def inject(site: Site, fault: Fault, seed: int, load: Load = Load()) -> Injection:  # noqa: B008 - immutable
+    """Inject ``fault`` once and judge it."""
+    rng = random.Random(seed)  # noqa: S311 - draws of an experiment
+    addresses = [server.address for server in site.servers]
+    broken, machine = "", os.getloadavg()[0]
+    traffic = Traffic(addresses, rooms=load.rooms, size=load.size, every=load.every, seed=seed)
+    async with traffic:
+        begun = clock()
+        if not all(person.there for person in traffic.people):
+            broken = "not everybody could join before the fault"
+        await asyncio.sleep(load.calm + rng.random())
+        hit = clock()
+        try:
+            await fault.inject(Hit(site, traffic, rng))
+        except ChatsysError as error:
+            broken = str(error)
+        healed = clock()
+        recovery = await _recovery(traffic, healed)
+        lost = {person.number: [at for at in person.thrown_out if at >= begun] for person in traffic.people}
+        if not await traffic.finish(DRAIN_MOST) and recovery is not None:
+            broken = broken or "not everything was acknowledged and delivered after the fault"
+        found = await _judged(site, traffic)
+    others, theirs = _others(fault, traffic), _theirs(site, traffic)
+    return Injection(
+        seed=seed,
+        seconds=healed - hit,
+        load=round(machine, 1),
+        messages=len(traffic.history.sendings),
+        acknowledged=len(traffic.acknowledged),
+        thrown_out=sum(len(moments) for number, moments in lost.items() if number not in theirs),
+        recovery=recovery,
+        slowest_answer=max(person.slowest_answer for person in traffic.people),
+        others_calm_ms=_latencies(traffic, others, begun, hit),
+        others_ms=_latencies(traffic, others, hit, max(healed, hit + 0.5)),
+        refusals=traffic.refusals,
+        findings=found,
+        broken=broken,
+    )
+
+
+def _others(fault: Fault, traffic: Traffic) -> set[int]:
+    """Those whom the fault does not concern; everybody where it concerns all."""
+    if fault.concerns is Concern.ROOM:
+        return {person.number for person in traffic.people if person.room != traffic.rooms[0]}
+    return {person.number for person in traffic.people}
+
+
+def _theirs(site: Site, traffic: Traffic) -> set[int]:
+    """Those whose server was ended by the fault itself: they may lose their connection."""
+    ended = {server.number for server in site.servers if server.restarts != server.restarts_seen}
+    for server in site.servers:
+        server.restarts_seen = server.restarts
+    return {
+        person.number for person in traffic.people if person.number // len(traffic.rooms) % len(site.servers) in ended
+    }
+
+
+def _latencies(traffic: Traffic, whose: set[int], begin: float, end: float) -> list[float]:
+    """Milliseconds from when a message was due until its acknowledgement, of those due in the time."""
+    return [
+        round(each.seconds * 1000, 2)
+        for each in traffic.acknowledged
+        if each.person in whose and begin <= each.due < end
+    ]
+
+
+async def _recovery(traffic: Traffic, healed: float) -> float | None:
+    """Seconds after the fault until each had a message acknowledged that was due after it; None: it was not to be."""
+
+    def served() -> dict[int, float]:
+        first: dict[int, float] = {}
+        for each in traffic.acknowledged:
+            if each.due >= healed:
+                first.setdefault(each.person, each.due + each.seconds)
+        return first
+
+    def back() -> bool:
+        return len(served()) == len(traffic.people)
+
+    if not await traffic.until(back, RECOVERY_MOST):
+        return None
+    return max(0.0, max(served().values()) - healed)
+
+
+async def _judged(site: Site, traffic: Traffic) -> list[Finding]:
+    """The findings once the lists of members have had time to become true; those that then still stand."""
+    record = traffic.history
+    for person in traffic.people:
+        person.record.present = person.there
+    deadline = clock() + SETTLE_MOST
+    while True:
+        try:
+            await asyncio.to_thread(_read, site, traffic)
+        except Unreadable as error:
+            found = [Finding("incomplete", 1, [str(error)])]
+        else:
+            found = findings(record)
+        if violated := await site.violated():
+            found.append(Finding("invariants", len(violated), violated))
+        if clock() > deadline or not _may_pass(found):
+            return found
+        await asyncio.sleep(0.25)
+
+
+def _may_pass(found: Iterable[Finding]) -> bool:
+    """Whether there is a finding that time may heal: a list that is not true yet, a status with it."""
+    return any(finding.kind in {"ghosts", "absent", "invariants", "incomplete"} for finding in found)
+
+
+def _read(site: Site, traffic: Traffic) -> None:
+    """What the servers have stored and whom they list. Raises Unreadable."""
+    url = site.servers[0].address()
+    for room in traffic.rooms:
+        traffic.history.stored[room] = [*history(lambda path: read(url, path), room, 0)][::-1]
+        traffic.history.listed[room] = [_listed(server.address(), room) for server in site.servers]
+
+
+class _Users(msgspec.Struct):
+    data: list[dict[str, Any]]
+
+
+def _listed(url: str, room: str) -> list[str]:
+    answer = msgspec.json.decode(read(url, f"/api/rooms/{quote(room, safe='')}/users"), type=_Users)
+    return [each["userId"] for each in answer.data]

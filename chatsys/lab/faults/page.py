@@ -1,0 +1,138 @@
+"""docs/RELIABILITY.md: promise, fault, number of injections, what was seen; what fell short first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from chatsys.lab.faults.record import NOTICE_FACTOR, NOTICE_FLOOR_MS, RECOVERY_LIMIT, Kind, Result
+
+CONTAINED = {"one client", "one room"}
+
+_HEAD = """# Reliability
+
+*Generated from {source} by `make faults`; do not edit.*
+
+Real servers, a real PostgreSQL and real Socket.IO clients: {people}. Each fault is injected at a random moment; what
+every client saw is written down and checked afterwards. Nothing acknowledged may be lost, doubled, altered or out of
+order, the lists of members must be true at the end, and the database must hold its own rules. Service must be back
+within {limit:g} s of the end of a fault, nobody may be thrown out of a living server, and where a fault concerns one
+client or one room, the others' p99 may be at most {factor:g} times what it was in calm (a p99 under {floor:g} ms counts
+as unmoved).
+
+Run: {created}, profile {profile}, seed {seed}; {machine}. Before the injections the machine's load was {load}
+"""
+
+
+def markdown(result: Result) -> str:
+    """The page."""
+    environment = result.environment
+    parts = [
+        _HEAD.format(
+            source="`reports/faults/faults.json`",
+            people="two servers, three rooms of four people, each of whom sends ten messages a second",
+            limit=RECOVERY_LIMIT,
+            factor=NOTICE_FACTOR,
+            floor=NOTICE_FLOOR_MS,
+            created=result.created_at,
+            profile=result.profile,
+            seed=result.seed,
+            load=_load(result),
+            machine=f"{environment.get('cpus', '?')} cores, commit `{str(environment.get('commit', '?'))[:12]}`",
+        )
+    ]
+    short = [kind for kind in result.kinds if shortcomings(kind)]
+    kept = [kind for kind in result.kinds if kind.injections and not shortcomings(kind)]
+    away = [kind for kind in result.kinds if not kind.injections]
+    parts.append(_section("What fell short", short) if short else "## What fell short\n\nNothing.\n")
+    parts.append(_section("What was kept", kept))
+    if away:
+        rows = [(kind.name, kind.not_run or "not run in this profile") for kind in away]
+        parts.append("## Not run\n\n" + _table(("Fault", "Why"), rows))
+    if result.mutations:
+        taken = [(each.mechanism, each.fault, each.noticed or "**nothing noticed it**") for each in result.mutations]
+        head = "## Mechanisms taken away\n\nEach was disabled in the server; the fault must notice.\n\n"
+        parts.append(head + _table(("Mechanism", "Fault", "What was noticed"), taken))
+    if result.fuzzing:
+        columns = ("Nonsense", "Cases", "500s", "Tracebacks", "Growth", "Sentinel, slowest")
+        lines = [
+            (
+                f.kind,
+                f"{f.cases:,}",
+                str(f.errors),
+                str(f.tracebacks),
+                f"{f.growth_mib:.0f} MiB",
+                f"{f.sentinel_ms:.0f} ms",
+            )
+            for f in result.fuzzing
+        ]
+        parts.append("## Nonsense\n\n" + _table(columns, lines))
+    return "\n".join(parts)
+
+
+def _load(result: Result) -> str:
+    loads = [each.load for kind in result.kinds for each in kind.injections]
+    if not loads:
+        return "not measured."
+    cpus = int(result.environment.get("cpus") or 1)
+    said = f"{np.median(loads):.1f} in the median and {max(loads):.1f} at most."
+    return said if np.median(loads) <= 1.5 * cpus else said + " **Others used it: times say little.**"
+
+
+def fell_short(result: Result) -> bool:
+    """Whether anything that was promised was not seen."""
+    return any(shortcomings(kind) for kind in result.kinds) or any(not each.noticed for each in result.mutations)
+
+
+def shortcomings(kind: Kind) -> list[str]:
+    """Where a kind's injections are not what is promised."""
+    found: Counter[str] = Counter()
+    for injection in kind.injections:
+        for finding in injection.findings:
+            found[finding.kind.replace("_", " ")] += finding.count
+    said = [f"{count} {what}" for what, count in found.items()]
+    if thrown := sum(injection.thrown_out for injection in kind.injections):
+        said.append(f"{thrown} thrown out of a living server")
+    if never := sum(injection.recovery is None for injection in kind.injections):
+        said.append(f"service did not come back in {never}")
+    slow = [each.recovery for each in kind.injections if each.recovery is not None and each.recovery > RECOVERY_LIMIT]
+    if slow:
+        said.append(f"{len(slow)} times back only after up to {max(slow):.1f} s")
+    calm, during = _p99s(kind)
+    if kind.concerns in CONTAINED and during > max(NOTICE_FACTOR * calm, NOTICE_FLOOR_MS):
+        said.append(f"others' p99 {during:.0f} ms against {calm:.0f} ms")
+    said += sorted({injection.broken for injection in kind.injections if injection.broken})
+    return said
+
+
+def _section(title: str, kinds: Iterable[Kind]) -> str:
+    columns = ("Fault", "Promise", "Injections", "Acknowledged", "Back after", "p99 calm, during", "What was seen")
+    return f"## {title}\n\n" + _table(columns, [_row(kind) for kind in kinds])
+
+
+def _row(kind: Kind) -> tuple[str, ...]:
+    calm, during = _p99s(kind)
+    back = [each.recovery for each in kind.injections if each.recovery is not None]
+    return (
+        kind.name,
+        kind.promise,
+        str(len(kind.injections)),
+        f"{sum(each.acknowledged for each in kind.injections):,}",
+        f"{np.median(back):.1f} s, at most {max(back):.1f} s" if back else "-",
+        f"{calm:.0f}, {during:.0f} ms",
+        "; ".join(shortcomings(kind)) or "nothing lost, nobody thrown out",
+    )
+
+
+def _p99s(kind: Kind) -> tuple[float, float]:
+    """The others' p99 in calm and during the fault, over all injections together, in milliseconds."""
+    calm = [ms for each in kind.injections for ms in each.others_calm_ms]
+    during = [ms for each in kind.injections for ms in each.others_ms]
+    return tuple(float(np.percentile(values, 99)) if values else 0.0 for values in (calm, during))  # type: ignore[return-value]
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines) + "\n"

@@ -1,0 +1,108 @@
+"""The result file of a run of faults: versioned, and written after each injection, so that a run can go on later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chatsys.errors import OperatorError
+from chatsys.lab.files import write_atomically
+from chatsys.results.history import Finding
+
+SCHEMA_VERSION = 1
+RESULT = "faults.json"
+RECOVERY_LIMIT = 5.0
+"""Seconds within which service must be back."""
+NOTICE_FACTOR = 1.5
+"""How many times their calm p99 the others' may be while a fault concerns one client or one room."""
+NOTICE_FLOOR_MS = 10.0
+"""A p99 below this is never called a deviation: the samples of one injection are few."""
+
+
+class Injection(msgspec.Struct, kw_only=True):
+    """One injection. Times in seconds, latencies of acknowledgements in milliseconds, ``load`` the machine's.
+
+    ``others_calm_ms`` and ``others_ms`` belong to those whom the fault does not concern, before and during it, and to
+    everybody for a fault of the server, the database or the bus. ``recovery`` is None if service did not come back.
+    """
+
+    seed: int
+    seconds: float
+    load: float
+    messages: int
+    acknowledged: int
+    thrown_out: int
+    recovery: float | None
+    slowest_answer: float
+    others_calm_ms: list[float]
+    others_ms: list[float]
+    refusals: dict[str, int] = {}
+    findings: list[Finding] = []
+    broken: str = ""
+
+
+class Kind(msgspec.Struct, kw_only=True):
+    """All injections of one fault, or why it was ``not_run``."""
+
+    name: str
+    concerns: str
+    promise: str
+    not_run: str = ""
+    injections: list[Injection] = []
+
+
+class Caught(msgspec.Struct, kw_only=True):
+    """A mechanism that was taken away, the fault that should notice, and what it noticed; empty if nothing."""
+
+    mechanism: str
+    fault: str
+    noticed: str
+
+
+class Fuzzed(msgspec.Struct, kw_only=True):
+    """Nonsense of one kind: cases, answers of 500, tracebacks, growth in MiB, and the sentinel's slowest answer."""
+
+    kind: str
+    cases: int
+    errors: int
+    tracebacks: int
+    growth_mib: float
+    sentinel_ms: float
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """One run."""
+
+    created_at: str
+    profile: str
+    seed: int
+    environment: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
+    kinds: list[Kind] = []
+    mutations: list[Caught] = []
+    fuzzing: list[Fuzzed] = []
+
+    def kind(self, name: str) -> Kind | None:
+        """The kind of that name."""
+        return next((kind for kind in self.kinds if kind.name == name), None)
+
+
+def save(result: Result, folder: Path) -> None:
+    """Write the result into ``folder``, whole or not at all."""
+    write_atomically(folder / RESULT, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+
+
+def load(folder: Path) -> Result | None:
+    """The result in ``folder``; None if there is none. Raises OperatorError if it is another version's, or damaged."""
+    file = folder / RESULT
+    if not file.exists():
+        return None
+    try:
+        result = msgspec.json.decode(file.read_bytes(), type=Result)
+    except msgspec.DecodeError as error:
+        raise OperatorError(f"{file} is not the record of a run of faults: {error}.", hint="Move it away.") from error
+    if result.schema_version != SCHEMA_VERSION:
+        raise OperatorError(f"{file} has schema_version {result.schema_version}; this is {SCHEMA_VERSION}.")
+    return result

@@ -1,0 +1,224 @@
+"""What faults happen to: a PostgreSQL of its own, a proxy before it for each server, servers, and perhaps a broker."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import AsyncExitStack, ExitStack, suppress
+from pathlib import Path
+from subprocess import TimeoutExpired
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import psutil
+import psycopg
+
+from chatsys.lab.faults.answers import AnswerProxy
+from chatsys.lab.faults.broker import Redis
+from chatsys.lab.servers import ServerProcess, chat_server
+from chatsys.resources import database_dir
+from chatsys.store.embedded import embedded_server
+
+_TUNING = {"max_connections": "100", "log_min_messages": "panic", "hot_standby": "on"}
+POOL = "12"
+LEASE = "6"
+DISK_MIB = 700
+
+
+class Place(enum.StrEnum):
+    """Kinds of sites: what some faults need."""
+
+    PLAIN = "plain"
+    REDIS = "Redis as the bus"
+    WORKERS = "two workers"
+    FAKED_CLOCK = "a clock that can be put forward"
+    SMALL_DISK = "a small disk"
+
+
+def faketime() -> Path | None:
+    """The library that fakes a clock, where it is installed."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+class Server:
+    """One chat server behind its own proxy. ``restarts`` counts how often it was ended on purpose."""
+
+    def __init__(self, site: Site, number: int, proxy: AnswerProxy) -> None:
+        self.number = number
+        self.proxy = proxy
+        self.restarts = self.restarts_seen = 0
+        self.status: int | None = None
+        self._site = site
+        self._stack = ExitStack()
+        self._process: ServerProcess | None = None
+
+    @property
+    def process(self) -> ServerProcess:
+        """The running process."""
+        assert self._process is not None
+        return self._process
+
+    def address(self) -> str:
+        """Where it is, or was."""
+        return self.process.url
+
+    async def start(self) -> None:
+        """Start it, on a port of its own choice."""
+        url = self._site.url_through(self.proxy)
+        made = chat_server(url, settings=self._site.settings, first=self._site.first)
+        self._process = await asyncio.to_thread(self._stack.enter_context, made)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 15) -> None:
+        """Send it a signal, and wait until it has ended; ``status`` is then its exit status, None if it did not end."""
+        self.restarts += 1
+        self.process.popen.send_signal(number)
+        with suppress(TimeoutExpired):
+            await asyncio.to_thread(self.process.popen.wait, seconds)
+        self.status = self.process.popen.poll()
+        await self.close()
+
+    async def close(self) -> None:
+        """End it, however."""
+        await asyncio.to_thread(self._stack.close)
+
+    def log(self) -> str:
+        """What it has logged since it started."""
+        return "" if self.process.log is None else self.process.log.read_text("utf-8", "replace")
+
+
+class Site:
+    """An async context manager. ``settings`` are the servers' own; ``first``: where they look for modules first."""
+
+    def __init__(
+        self,
+        servers: int = 2,
+        *,
+        place: Place = Place.PLAIN,
+        settings: dict[str, str] | None = None,
+        first: tuple[Path, ...] = (),
+    ) -> None:
+        self.settings = {"DB_POOL_SIZE": POOL, "CHATSYS_LEASE": LEASE, "JWT_SECRET": secrets.token_hex(32)}
+        self.settings |= settings or {}
+        self.first = first
+        self.servers: list[Server] = []
+        self.broker = Redis() if place is Place.REDIS else None
+        self.disk: Path | None = None
+        self._place = place
+        self._count = servers
+        self._folder = Path(tempfile.mkdtemp(prefix="chatsys-faults-"))
+        self._database = ExitStack()
+        self._stack = AsyncExitStack()
+        self.url = ""
+
+    async def __aenter__(self) -> Site:
+        try:
+            if self._place is Place.SMALL_DISK:
+                self._mount()
+            await self.start_database()
+            if self.broker is not None:
+                await self._stack.enter_async_context(self.broker)
+                self.settings["REDIS_URL"] = self.broker.url
+            self._furnish()
+            for number in range(self._count):
+                proxy = AnswerProxy(self._socket())
+                await self._stack.enter_async_context(proxy)
+                self.servers.append(Server(self, number, proxy))
+            await self.servers[0].start()  # it makes the tables
+            await asyncio.gather(*(server.start() for server in self.servers[1:]))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for server in self.servers:
+            await server.close()
+        await asyncio.to_thread(self._database.close)
+        await self._stack.aclose()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _furnish(self) -> None:
+        """What the servers of this kind of site are started with."""
+        if self._place is Place.WORKERS:
+            self.settings["CHATSYS_WORKERS"] = "2"
+        elif self._place is Place.FAKED_CLOCK:
+            self.set_clock("+0")
+            self.settings |= {
+                "LD_PRELOAD": str(faketime()),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+
+    def set_clock(self, offset: str) -> None:
+        """Put the servers' clock forward or back: ``+3600``; only where it is faked."""
+        self._clock.write_text(offset + "\n")
+
+    @property
+    def _clock(self) -> Path:
+        return self._folder / "clock"
+
+    def _mount(self) -> None:
+        """A disk of its own for PostgreSQL, small enough to be filled."""
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0755", "tmpfs", str(self._folder)]
+        subprocess.run(mount, check=True)
+        self._stack.callback(subprocess.run, ["umount", "-l", str(self._folder)], check=False)
+        self.disk = self._folder
+
+    # -- the database
+
+    async def start_database(self) -> None:
+        """Start PostgreSQL, also after it was killed."""
+        made = embedded_server(self._folder, settings=_TUNING)
+        self.url = await asyncio.to_thread(self._database.enter_context, made)
+
+    def postmaster(self) -> psutil.Process:
+        """PostgreSQL's first process."""
+        return psutil.Process(int((self._folder / "data" / "postmaster.pid").read_text().split()[0]))
+
+    def postgres(self) -> list[psutil.Process]:
+        """All of PostgreSQL's processes."""
+        first = self.postmaster()
+        return [first, *first.children(recursive=True)]
+
+    def signal_database(self, number: signal.Signals) -> None:
+        """Send a signal to each of its processes."""
+        for process in self.postgres():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    async def ended_database(self, seconds: float = 30) -> None:
+        """Wait until the postmaster has ended."""
+        with suppress(FileNotFoundError, psutil.NoSuchProcess):
+            await asyncio.to_thread(self.postmaster().wait, seconds)
+
+    async def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement as the superuser, past the proxies; its rows."""
+        return await asyncio.to_thread(self._sql, text, parameters)
+
+    def _sql(self, text: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=10) as connection:
+            cursor = connection.execute(text.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    async def violated(self) -> list[str]:
+        """The invariants of ``database/invariants`` that do not hold, with their first row."""
+        found = []
+        for file in sorted((database_dir() / "invariants").glob("*.sql")):
+            if rows := await self.sql(file.read_text(encoding="utf-8")):
+                found.append(f"{file.stem}: {len(rows)} rows, such as {rows[0]}")
+        return found
+
+    def url_through(self, proxy: AnswerProxy) -> str:
+        """The database's URL through a proxy."""
+        parts = urlsplit(self.url)
+        return f"postgresql://{parts.username}@127.0.0.1:{proxy.port}{parts.path}?sslmode=disable"
+
+    def _socket(self) -> str:
+        query = parse_qs(urlsplit(self.url).query)
+        return f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"

@@ -1,0 +1,244 @@
+"""Steady traffic: people in rooms who send at a steady rate, come back when they are thrown out, and write all down."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from chatsys.lab.faults.socket import Answer, Lost, Socket
+from chatsys.results.audit import Stored
+from chatsys.results.history import Client, History, Joined, Listed, Pushed, Sending
+from chatsys.results.stamps import now, text_of
+
+AGAIN = 0.25
+"""Seconds after which a refused message or join is tried again."""
+SILENT = 8.0
+"""Seconds without an answer after which a message is sent again."""
+OUTSTANDING = 64
+"""Messages of one person that may wait for their acknowledgement at once."""
+clock = time.monotonic
+
+
+class Acknowledged(NamedTuple):
+    """One acknowledged message: who sent it, when it was due, and the seconds until its acknowledgement."""
+
+    person: int
+    due: float
+    seconds: float
+
+
+class Person:
+    """One client. ``server`` is asked for its address each time; ``thrown_out`` are the moments of lost connections."""
+
+    def __init__(self, traffic: Traffic, number: int, room: str, server: Callable[[], str]) -> None:
+        self.number = number
+        self.room = room
+        self.server = server
+        self.thrown_out: list[float] = []
+        self.slowest_answer = 0.0
+        self.last_seq = 0
+        self.record = Client(f"guest-{traffic.run}-{number}", room)
+        self.socket: Socket | None = None
+        self._traffic = traffic
+        self._outstanding: dict[str, Sending] = {}
+        self._due: dict[str, float] = {}
+        self._in_room = False
+
+    @property
+    def there(self) -> bool:
+        """Whether this person is in the room now."""
+        return self._in_room
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for their acknowledgement."""
+        return len(self._outstanding)
+
+    async def stay(self) -> None:
+        """Be in the room until cancelled, whatever happens to the connection."""
+        while True:
+            try:
+                await self._visit()
+            except (Lost, TimeoutError):
+                pass
+            finally:
+                self._in_room = False
+                if self.socket is not None:
+                    socket, self.socket = self.socket, None
+                    await socket.close()
+            await asyncio.sleep(AGAIN)
+
+    async def _visit(self) -> None:
+        self.socket = socket = await Socket.open(self.server(), self._heard)
+        while not await self._join(socket):  # noqa: ASYNC110 - it is tried again, not waited for
+            await asyncio.sleep(AGAIN)
+        for token in list(self._outstanding):
+            await self._transmit(socket, token)
+        await socket.ended.wait()
+        self.thrown_out.append(clock())
+
+    async def _join(self, socket: Socket) -> bool:
+        payload: dict[str, Any] = {"room": self.room, "username": f"p{self.number}", "userId": self.record.user}
+        if self.record.diary:
+            payload["since"] = self.last_seq
+        answer = await socket.call("join", payload)
+        if not answer.get("success"):
+            return False
+        joined = next(entry for entry in reversed(self.record.diary) if isinstance(entry, Joined))
+        joined.complete = bool(answer.get("complete", True))
+        self._in_room = True
+        return True
+
+    # -- sending
+
+    async def say(self, due: float) -> None:
+        """Send one message that was due at ``due``; it is kept until it is acknowledged."""
+        if len(self._outstanding) >= OUTSTANDING:
+            return
+        at = now()
+        token = self._traffic.token()
+        text = text_of(self._traffic.run, token, at, at)
+        sending = Sending(token, self.room, text, clock())
+        self._outstanding[token], self._due[token] = sending, due
+        self._traffic.history.sendings.append(sending)
+        if self.socket is not None and self._in_room:
+            with suppress(Lost):
+                await self._transmit(self.socket, token)
+
+    async def _transmit(self, socket: Socket, token: str) -> None:
+        sending = self._outstanding.get(token)
+        if sending is None or socket is not self.socket:
+            return
+        left = clock()
+
+        def answered(answer: Answer) -> None:
+            silent.cancel()
+            self.slowest_answer = max(self.slowest_answer, clock() - left)
+            if answer.get("success"):
+                self._acknowledged(sending, answer)
+            else:
+                self._traffic.refusals[str(answer.get("code"))] = self._traffic.refusals.get(str(answer["code"]), 0) + 1
+                self._later(AGAIN, socket, token)
+
+        silent = self._later(SILENT, socket, token)
+        try:
+            await socket.emit("send-message", {"message": sending.text, "clientMessageId": token}, answered)
+        except Lost:
+            silent.cancel()
+            raise
+
+    def _acknowledged(self, sending: Sending, answer: Answer) -> None:
+        sending.answers.append((answer["seq"], answer["id"]))
+        if self._outstanding.pop(sending.token, None) is not None:
+            sending.acked_at = clock()
+            due = self._due.pop(sending.token)
+            self._traffic.acknowledged.append(Acknowledged(self.number, due, sending.acked_at - due))
+
+    def _later(self, seconds: float, socket: Socket, token: str) -> asyncio.TimerHandle:
+        def again() -> None:
+            self._traffic.spawn(self._quietly(socket, token))
+
+        return asyncio.get_running_loop().call_later(seconds, again)
+
+    async def _quietly(self, socket: Socket, token: str) -> None:
+        with suppress(Lost):
+            await self._transmit(socket, token)
+
+    # -- what comes
+
+    def _heard(self, event: str, payload: Any) -> None:
+        diary = self.record.diary
+        if event == "receive-message":
+            message = Stored(payload["id"], payload["seq"], payload["message"])
+            diary.append(Pushed(message))
+            self.last_seq = max(self.last_seq, message.seq)
+        elif event == "message-history":
+            history = [Stored(each["id"], each["seq"], each["message"]) for each in payload]
+            again = any(isinstance(entry, Joined) for entry in diary)
+            if history:
+                self.last_seq = max(self.last_seq, history[-1].seq)
+            diary.append(Joined(history[-1].seq if history else 0, again, history if again else []))
+        elif event == "room-users":
+            diary.append(Listed([each["userId"] for each in payload]))
+
+
+class Traffic:
+    """Rooms full of people. An async context manager: they come at the beginning and go at the end."""
+
+    def __init__(self, servers: Sequence[Callable[[], str]], *, rooms: int, size: int, every: float, seed: int) -> None:
+        self.run = secrets.token_hex(4)
+        self.history = History(self.run)
+        self.acknowledged: list[Acknowledged] = []
+        self.refusals: dict[str, int] = {}
+        self.rooms = [f"fault {self.run} {number}" for number in range(rooms)]
+        self._every = every
+        self._rng = random.Random(seed)  # noqa: S311 - draws of an experiment
+        self._tokens = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sending = True
+        self.people = [
+            Person(self, number, self.rooms[number % rooms], servers[number // rooms % len(servers)])
+            for number in range(rooms * size)
+        ]
+        self.history.clients = [person.record for person in self.people]
+
+    async def __aenter__(self) -> Traffic:
+        for person in self.people:
+            self.spawn(person.stay())
+        await self.until(lambda: all(person.there for person in self.people), 20)
+        for person in self.people:
+            self.spawn(self._keep_sending(person))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def token(self) -> str:
+        """A new message's own id."""
+        self._tokens += 1
+        return f"{self.run}-{self._tokens:x}"
+
+    def spawn(self, work: Any) -> None:
+        """Run ``work`` until it ends or the traffic does."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def in_room(self, room: str) -> list[Person]:
+        """Its people."""
+        return [person for person in self.people if person.room == room]
+
+    async def finish(self, seconds: float) -> bool:
+        """Stop sending, and wait until all is acknowledged and delivered; False if that takes over ``seconds``."""
+        self._sending = False
+        return await self.until(self._settled, seconds)
+
+    def _settled(self) -> bool:
+        newest = {room: max((person.last_seq for person in self.in_room(room)), default=0) for room in self.rooms}
+        return all(
+            person.there and not person.waiting and person.last_seq >= newest[person.room] for person in self.people
+        )
+
+    async def until(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Wait until ``done``, at most ``seconds``; whether it was."""
+        deadline = clock() + seconds
+        while not done():
+            if clock() > deadline:
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
+    async def _keep_sending(self, person: Person) -> None:
+        due = clock() + self._rng.random() * self._every
+        while self._sending:
+            await asyncio.sleep(max(0.0, due - clock()))
+            if self._sending:
+                await person.say(due)
+            due += self._every

@@ -1,0 +1,117 @@
+"""How often a socket's typing and status reach its room (contract §9.6 and §9.8), and how many rooms it makes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from chatsys.errors import StoreError
+
+logger = logging.getLogger("chatsys.realtime")
+
+MOST = 10
+"""Events of one kind that one socket may send in a period."""
+
+PERIOD = 1.0
+"""Seconds."""
+
+ROOMS_PERIOD = 60.0
+"""Seconds in which a socket may make so many rooms."""
+
+Send = Callable[[bool], Awaitable[None]]
+
+
+class Rate:
+    """The values of one kind that one socket sends. Times are in seconds, of any clock."""
+
+    __slots__ = ("_newest", "_sent", "_value")
+
+    def __init__(self) -> None:
+        self._sent: deque[float] = deque(maxlen=MOST)
+        self._value: bool | None = None
+        self._newest: bool | None = None
+
+    def offer(self, value: bool, now: float) -> float | None:
+        """After how many seconds to call :meth:`due` for this value; None if not at all, or if that is to come."""
+        if self._newest is not None:
+            self._newest = value
+            return None
+        if value == self._value and now - self._sent[-1] < PERIOD:
+            return None
+        self._newest = value
+        return max(0.0, self._sent[0] + PERIOD - now) if len(self._sent) == MOST else 0.0
+
+    def due(self, now: float) -> bool | None:
+        """The newest value, which is sent now; None if it was sent before and nothing has changed since."""
+        value, self._newest = self._newest, None
+        if value is None or (value == self._value and now - self._sent[-1] < PERIOD):
+            return None
+        self._value = value
+        self._sent.append(now)
+        return value
+
+
+class Allowance:
+    """What one socket has used."""
+
+    __slots__ = ("rooms", "status", "typing")
+
+    def __init__(self) -> None:
+        self.typing = Rate()
+        self.status = Rate()
+        self.rooms = RoomCount()
+
+
+class Rates:
+    """The rates of all sockets of a server. What is kept goes with the object that it is kept for."""
+
+    def __init__(self) -> None:
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def offer(self, rate: Rate, value: bool, send: Send, wanted: Callable[[], bool]) -> None:
+        """``send`` the value now, or the newest one as soon as the rate allows if it is still ``wanted`` then."""
+        loop = asyncio.get_running_loop()
+        wait = rate.offer(value, loop.time())
+        if wait is None:
+            return
+        if wait:
+            loop.call_later(wait, self._send_late, rate, send, wanted)
+            return
+        due = rate.due(loop.time())
+        if due is not None:
+            await send(due)
+
+    def _send_late(self, rate: Rate, send: Send, wanted: Callable[[], bool]) -> None:
+        value = rate.due(asyncio.get_running_loop().time())
+        if value is not None and wanted():
+            task = asyncio.create_task(_send(send, value))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+
+async def _send(send: Send, value: bool) -> None:
+    try:
+        await send(value)
+    except StoreError as error:
+        logger.warning("a status was not stored: %s: %s", error.code, error.message)
+
+
+class RoomCount:
+    """The rooms that one socket has made lately. Times are in seconds, of any clock."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: deque[float] = deque()
+
+    def may_make(self, limit: int | None, now: float) -> bool:
+        """Whether the socket may make another one."""
+        while self._made and self._made[0] <= now - ROOMS_PERIOD:
+            self._made.popleft()
+        return limit is None or len(self._made) < limit
+
+    def made(self, now: float) -> None:
+        """The socket has made one."""
+        self._made.append(now)

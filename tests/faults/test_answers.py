@@ -1,0 +1,56 @@
+"""The proxy that loses the answer of one commit: what it loses is committed, and nothing else is touched."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from chatsys.lab.faults.answers import AnswerProxy
+from tests.proxies import socket_of
+
+
+async def connected(proxy: AnswerProxy, url: str) -> asyncpg.Connection[asyncpg.Record]:
+    database = urlsplit(url).path.lstrip("/")
+    return await asyncpg.connect(host="127.0.0.1", port=proxy.port, user="chatsys", database=database, ssl=False)
+
+
+async def test_the_answer_of_a_commit_is_lost_and_its_work_is_there(postgres_url: str) -> None:
+    async with AnswerProxy(socket_of(postgres_url)) as proxy:
+        first = await connected(proxy, postgres_url)
+        await first.execute("CREATE TABLE probe (n int)")
+        insert = "INSERT INTO probe VALUES ($1)"
+        await first.execute(insert, 1)
+        lost = proxy.lose("INSERT INTO probe")
+        with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):
+            await first.execute(insert, 2)
+        assert lost.is_set()
+        second = await connected(proxy, postgres_url)
+        assert [row[0] for row in await second.fetch("SELECT n FROM probe ORDER BY n")] == [1, 2]
+        await second.close()
+
+
+async def test_the_answers_within_a_transaction_come_and_that_of_its_commit_does_not(postgres_url: str) -> None:
+    async with AnswerProxy(socket_of(postgres_url)) as proxy:
+        first = await connected(proxy, postgres_url)
+        await first.execute("CREATE TABLE probe (n int)")
+        lost = proxy.lose("INSERT INTO probe")
+        done = 0
+        with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):  # noqa: PT012 - its end raises
+            async with first.transaction():
+                done += len(await first.fetch("INSERT INTO probe VALUES (1) RETURNING n"))
+                done += len(await first.fetch("INSERT INTO probe VALUES (2) RETURNING n"))
+        assert (done, lost.is_set()) == (2, True)
+        second = await connected(proxy, postgres_url)
+        assert await second.fetchval("SELECT count(*) FROM probe") == 2
+        await second.close()
+
+
+async def test_what_nobody_asked_to_lose_is_passed_on(postgres_url: str) -> None:
+    async with AnswerProxy(socket_of(postgres_url)) as proxy:
+        connection = await connected(proxy, postgres_url)
+        lost = proxy.lose("INSERT INTO another")
+        assert len(await connection.fetch("SELECT * FROM generate_series(1, 20000)")) == 20_000
+        assert not lost.is_set()
+        await connection.close()

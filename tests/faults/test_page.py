@@ -1,0 +1,101 @@
+"""The result of a run and the page made from it: what fell short stands first, and what did not run is never passed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chatsys.errors import OperatorError
+from chatsys.lab.faults import catalogue, fault, page, record, running
+from chatsys.lab.faults.record import Injection, Kind, Result
+from chatsys.results.history import Finding
+
+
+def injection(**changed: object) -> Injection:
+    """One at which all that was promised was seen."""
+    usual = {
+        "seed": 1,
+        "seconds": 1.0,
+        "load": 0.5,
+        "messages": 100,
+        "acknowledged": 100,
+        "thrown_out": 0,
+        "recovery": 0.5,
+        "slowest_answer": 0.1,
+        "others_calm_ms": [2.0] * 100,
+        "others_ms": [3.0] * 100,
+    }
+    return Injection(**(usual | changed))  # type: ignore[arg-type]
+
+
+def kind(name: str, *injections: Injection, concerns: str = "one room", not_run: str = "") -> Kind:
+    return Kind(name=name, concerns=concerns, promise="All is well.", injections=list(injections), not_run=not_run)
+
+
+def result(*kinds: Kind) -> Result:
+    return Result(created_at="2026-01-01", profile="quick", seed=1, environment={"cpus": 2}, kinds=list(kinds))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"findings": [Finding("not_stored", 2, [])]}, "2 not stored"),
+        ({"thrown_out": 3}, "3 thrown out of a living server"),
+        ({"recovery": None}, "service did not come back in 1"),
+        ({"recovery": 6.0}, "1 times back only after up to 6.0 s"),
+        ({"others_ms": [40.0] * 100}, "others' p99 40 ms against 2 ms"),
+        ({"broken": "nothing could be lost"}, "nothing could be lost"),
+    ],
+)
+def test_each_shortcoming_is_said(changed: dict[str, object], said: str) -> None:
+    assert page.shortcomings(kind("a fault", injection())) == []
+    assert page.shortcomings(kind("a fault", injection(), injection(**changed))) == [said]
+
+
+def test_a_slow_p99_of_those_whom_a_fault_concerns_is_no_shortcoming() -> None:
+    assert page.shortcomings(kind("a fault", injection(others_ms=[40.0] * 100), concerns="the database")) == []
+
+
+def test_what_fell_short_comes_first_and_what_did_not_run_was_not_kept() -> None:
+    text = page.markdown(
+        result(kind("good", injection()), kind("bad", injection(thrown_out=1)), kind("away", not_run="needs root"))
+    )
+    short, kept, away = (text.index(title) for title in ("## What fell short", "## What was kept", "## Not run"))
+    assert short < text.index("| bad |") < kept < text.index("| good |") < away < text.index("| away | needs root |")
+    assert page.fell_short(result(kind("bad", injection(thrown_out=1))))
+    assert not page.fell_short(result(kind("away", not_run="needs root")))
+
+
+def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    (first,) = catalogue.chosen("all connections to the database reset")
+    profile = running.PROFILES["quick"]
+    made = result(kind(first.name, injection()))
+    record.save(made, tmp_path)
+    again = record.load(tmp_path)
+    assert again == made
+    assert list(running.missing(made, profile, first)) == [1, 2]
+
+
+def test_a_fault_that_lacks_what_it_needs_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fault, "_there", lambda _need: False)
+    (dropped,) = catalogue.chosen("packets dropped for 5 s")
+    made = result()
+    assert list(running.missing(made, running.PROFILES["quick"], dropped)) == []
+    assert made.kinds[0].not_run == "needs root, iptables"
+
+
+def test_another_version_s_result_is_refused(tmp_path: Path) -> None:
+    made = result()
+    made.schema_version = 99
+    record.save(made, tmp_path)
+    with pytest.raises(OperatorError, match="schema_version 99"):
+        record.load(tmp_path)
+
+
+def test_faults_have_names_promises_and_places_in_the_table() -> None:
+    faults = catalogue.chosen()
+    assert len(faults) > 40
+    assert all(each.promise.endswith(".") and each.inject.__doc__ for each in faults)
+    with pytest.raises(OperatorError, match="nothing like this"):
+        catalogue.chosen("nothing like this")

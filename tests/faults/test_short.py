@@ -1,0 +1,33 @@
+"""The short form: the most important faults, each injected once under traffic. Nothing is timed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from chatsys.lab.faults.catalogue import chosen
+from chatsys.lab.faults.injection import Load, inject
+from chatsys.lab.faults.site import Site
+
+LOAD = Load(rooms=2, size=4, every=0.2, calm=0.3)
+SHORT = {fault.name: fault for fault in chosen(short=True)}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site() -> AsyncIterator[Site]:
+    """Two servers on a PostgreSQL, for all injections of this process."""
+    async with Site() as made:
+        yield made
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", SHORT)
+async def test_nothing_acknowledged_is_lost_and_nobody_is_thrown_out(site: Site, name: str) -> None:
+    injection = await inject(site, SHORT[name], seed=1, load=LOAD)
+    assert not injection.broken
+    assert injection.findings == []
+    assert injection.recovery is not None
+    assert injection.thrown_out == 0
+    assert injection.acknowledged == injection.messages > 0

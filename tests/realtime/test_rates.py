@@ -1,0 +1,105 @@
+"""Rates of typing and status: a change at once, then ten a second, and the last value always."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from chatsys.realtime import rates
+from chatsys.realtime.rates import Rate, Rates, RoomCount
+
+
+class Player:
+    """Plays values against a rate at given times, with the timers that it asks for."""
+
+    def __init__(self) -> None:
+        self.rate = Rate()
+        self.sent: list[tuple[float, bool]] = []
+        self._timers: list[float] = []
+
+    def offer(self, now: float, value: bool) -> None:
+        self.advance(now)
+        wait = self.rate.offer(value, now)
+        if wait == 0:
+            self._due(now)
+        elif wait is not None:
+            self._timers.append(now + wait)
+
+    def advance(self, now: float) -> None:
+        while self._timers and self._timers[0] <= now:
+            self._due(self._timers.pop(0))
+
+    def _due(self, now: float) -> None:
+        value = self.rate.due(now)
+        if value is not None:
+            self.sent.append((now, value))
+
+
+def test_a_change_is_sent_at_once_until_ten_were_sent_in_a_second() -> None:
+    player = Player()
+    for number in range(12):
+        player.offer(number / 100, number % 2 == 0)
+    assert player.sent == [(number / 100, number % 2 == 0) for number in range(10)]
+    player.advance(0.99)
+    assert len(player.sent) == 10
+    player.advance(5)
+    assert player.sent[10:] == []  # the last of the twelve is the value that was sent last
+
+
+def test_the_newest_value_follows_when_the_second_is_over() -> None:
+    player = Player()
+    for number in range(13):
+        player.offer(number / 100, number % 2 == 0)
+    player.advance(5)
+    assert player.sent[10:] == [(1.0, True)]
+
+
+def test_a_repetition_is_sent_at_most_once_a_second() -> None:
+    player = Player()
+    for number in range(250):
+        player.offer(number / 100, True)
+    assert [now for now, _ in player.sent] == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_last_value_arrives_and_no_second_has_more_than_ten(seed: int) -> None:
+    dice, player, now = random.Random(seed), Player(), 0.0
+    for _ in range(400):
+        now += dice.choice((0.001, 0.02, 0.3))
+        last = dice.random() < 0.5
+        player.offer(now, last)
+    player.advance(now + 2)
+    assert player.sent[-1][1] is last
+    times = [sent for sent, _ in player.sent]
+    assert all(later - earlier >= 1 - 1e-9 for earlier, later in zip(times, times[10:], strict=False))
+
+
+async def test_a_late_value_is_not_sent_for_who_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "PERIOD", 0.01)
+    sent: list[bool] = []
+    here = [True]
+
+    async def send(value: bool) -> None:
+        sent.append(value)
+
+    for stays in (True, False):
+        sent.clear()
+        rate, many = Rate(), Rates()
+        for number in range(13):
+            await many.offer(rate, number % 2 == 0, send, lambda: here[0])
+        here[0] = stays
+        await asyncio.sleep(0.03)
+        assert len(sent) == (11 if stays else 10)
+
+
+def test_rooms_are_counted_for_a_minute() -> None:
+    count = RoomCount()
+    for number in range(3):
+        assert count.may_make(3, float(number))
+        count.made(float(number))
+    assert count.may_make(None, 3.0)
+    assert not count.may_make(3, 59.9)
+    assert count.may_make(3, 60.0)
+    assert not RoomCount().may_make(0, 0.0)

@@ -1,0 +1,39 @@
+"""What a client is told when something fails never has the store's own words."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatsys import errors
+from chatsys.realtime.routes import _refusal
+from chatsys.wire import catalogue
+from chatsys.wire.objects import encode
+
+SECRET = "role chat on db.internal lacks INSERT, constraint users_email_key"
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.StoreError) and "__init__" not in vars(kind)
+]
+
+
+class Ear:
+    """A connection that remembers what was pushed to it."""
+
+    socket_id = "ear"
+
+    def __init__(self) -> None:
+        self.pushed: list[bytes] = []
+
+    def push(self, out, **_: object) -> None:
+        self.pushed.append(out.frame)
+
+
+@pytest.mark.parametrize("event", [row.name for row in catalogue.INCOMING])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_no_answer_and_no_error_event_has_the_stores_words(kind: type[errors.StoreError], event: str) -> None:
+    ear = Ear()
+    answer = _refusal(ear, event, kind(SECRET, hint=SECRET))  # type: ignore[arg-type]
+    said = encode(answer) + b"".join(ear.pushed)
+    assert b"store_unavailable" in said
+    assert not [word for word in SECRET.encode().split() if len(word) > 3 and word in said]
