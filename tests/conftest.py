@@ -85,6 +85,12 @@ def _scrub() -> None:
 _scrub()  # here, for a conftest below may already take a copy when it is read
 
 
+def passable(folder: str) -> Path:
+    """The folder, through which the account passes under which a server runs that root starts."""
+    Path(folder).chmod(0o711)
+    return Path(folder)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all test processes of this run share.
 
@@ -96,7 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     hypothesis.settings.load_profile("chatsys")
     if not hasattr(config, "workerinput"):
-        os.environ[_FOLDER] = tempfile.mkdtemp(prefix="chatsys-tests-")
+        os.environ[_FOLDER] = str(passable(tempfile.mkdtemp(prefix="chatsys-tests-")))
         # A shell starts what runs in its background deaf to Ctrl-C, and programs that tests start would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -116,7 +122,7 @@ def shared_folder() -> Path:
 @pytest.fixture
 def server_folder(shared_folder: Path) -> Iterator[Path]:
     """A folder for one test's own server."""
-    folder = Path(tempfile.mkdtemp(dir=shared_folder))
+    folder = passable(tempfile.mkdtemp(dir=shared_folder))
     yield folder
     shutil.rmtree(folder)
 

@@ -8,11 +8,15 @@ A folder holds one server::
 
     data/         the cluster                   run/          its Unix socket (nobody else may enter)
     start.lock    held while starting, stopping users.lock    held shared by each process that uses the server
-    started       pid and start time of the server that chatsys started         log   what it says
+    started       pid and start time of the server that chatsys started
+    log           what it says, without values of rows, for the owner alone; log.old is what was cut off it
 
 The first process starts the server, others share it, and the last one to leave stops it. A process that is killed
 leaves the server running and its lock is gone; the next one finds the server and takes it over. A server in this
-folder that somebody else started is used and never stopped.
+folder that somebody else started is used and never stopped. While it is used, a server that dies is started again.
+
+Root lets the server run under an account of its own and opens no folder above the server's for it. Where the account
+can't pass, the server finds its data as its working folder (Linux), and its programs in a copy.
 """
 
 from __future__ import annotations
@@ -20,13 +24,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import hashlib
 import importlib.util
+import logging
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -38,6 +45,8 @@ import psutil
 
 from chatsys.errors import EmbeddedFailed
 
+log = logging.getLogger(__name__)
+
 ROLE = DATABASE = "chatsys"
 ACCOUNT = "embedded_postgres"  # the operating system's user for a server that root starts: PostgreSQL refuses root
 START_TIMEOUT = 300.0  # seconds; crash recovery of a large database takes its time
@@ -46,6 +55,21 @@ _POLL = 0.02
 _DETACH = '"$@" >&2 & echo $!'  # the shell ends and init adopts the server, so that it never is a zombie of ours
 _SOCKET_PATH_MAX = 103  # sun_path of macOS, the shortest
 _MIB = 1024 * 1024
+_HERE = "/proc/self/cwd"  # each process of PostgreSQL works in its data folder
+_COPIES = Path("/var/lib")
+
+LOOK_SECONDS = 0.5
+"""Between two looks at the server and its log."""
+
+LOG_BYTES = 8 * _MIB
+"""A longer log is cut; its last eighth is kept."""
+
+_PRIVATE = {
+    # Neither statements nor the rows that they failed for: both have names and e-mail addresses in them.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length_on_error": "0",
+}
 
 LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
@@ -88,9 +112,14 @@ def embedded_server(
     server = _Server(path.expanduser().absolute(), programs or wheel_programs())
     with _explained(server.home):
         users = server.join(locale, settings or {})
+    ended = threading.Event()
+    watcher = threading.Thread(target=server.watch, args=(ended, settings or {}), daemon=True)
+    watcher.start()
     try:
         yield server.url()
     finally:
+        ended.set()
+        watcher.join()
         with _explained(server.home):
             server.leave(users)
 
@@ -104,6 +133,8 @@ class _Server:
         self.data = home / "data"
         self.log = home / "log"
         self._account: pwd.struct_passwd | None = None
+        self._hidden = False
+        """Whether the account can't pass through the folders above."""
 
     def join(self, locale: Sequence[str], settings: Mapping[str, str]) -> IO[bytes]:
         """Make sure that the server runs, and hold the users' lock. Returns its open file."""
@@ -122,6 +153,41 @@ class _Server:
                 raise
         return users
 
+    def watch(self, ended: threading.Event, settings: Mapping[str, str]) -> None:
+        """Start the server again when it dies, and keep its log short, until ``ended``."""
+        pause = LOOK_SECONDS
+        while not ended.wait(pause):
+            pause = LOOK_SECONDS
+            try:
+                self._shorten_log()
+                if self._pid_file() and self._postmaster() is None:  # one that was stopped leaves no such file
+                    self._revive(settings, ended)
+            except (OSError, EmbeddedFailed) as error:
+                log.error("The embedded PostgreSQL in %s can't be started again yet: %s", self.home, error)
+                pause = 5.0
+
+    def _revive(self, settings: Mapping[str, str], ended: threading.Event) -> None:
+        with (self.home / "start.lock").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # somebody else does it
+            if not ended.is_set() and self._pid_file() and self._postmaster() is None:
+                log.error("The embedded PostgreSQL in %s died: starting it again", self.home)
+                self._start(settings)
+                log.warning("The embedded PostgreSQL in %s runs again", self.home)
+
+    def _shorten_log(self) -> None:
+        if not self.log.exists() or self.log.stat().st_size <= LOG_BYTES:
+            return
+        with self.log.open("rb+") as file:
+            file.seek(-LOG_BYTES // 8, os.SEEK_END)
+            tail = file.read(LOG_BYTES // 8)
+            file.truncate(0)  # the server appends
+        old = self.home / "log.old"
+        old.touch(mode=0o600)
+        old.write_bytes(tail)
+
     def leave(self, users: IO[bytes]) -> None:
         """Let go of the users' lock; the last one stops the server if chatsys started it."""
         with _locked(self.home / "start.lock"), users:
@@ -134,6 +200,7 @@ class _Server:
     def url(self) -> str:
         """How a client reaches the server: over its Unix socket."""
         _, _, _, port, run, *_ = self._pid_file()
+        run = str(self._folder_of(run))
         place = f"host={quote(run, safe='/')}" + (f"&port={port}" if port != "5432" else "")
         return f"postgresql://{ROLE}@/{DATABASE}?{place}"
 
@@ -147,14 +214,15 @@ class _Server:
         partial = self.home / "data.partial"
         shutil.rmtree(partial, ignore_errors=True)
         self._make_folder(partial)
-        options = ["--auth=trust", "--encoding=UTF8", f"--username={ROLE}", *locale, f"--pgdata={partial}"]
-        self._run("initdb", *options)
+        place = _HERE if self._hidden else str(partial)
+        options = ["--auth=trust", "--encoding=UTF8", f"--username={ROLE}", *locale, f"--pgdata={place}"]
+        self._run("initdb", *options, folder=partial)
         with (partial / "postgresql.conf").open("a", encoding="utf-8") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in _tuning().items())
         # What single-user mode makes counts as the server's own: pg_dump leaves the extension out, so that a backup
         # restores on a server that has not loaded it.
         prepared = f"CREATE EXTENSION pg_stat_statements\nCREATE DATABASE {DATABASE}\n"
-        self._run("postgres", "--single", "-D", str(partial), "template1", stdin=prepared)
+        self._run("postgres", "--single", "-D", place, "template1", stdin=prepared, folder=partial)
         partial.rename(self.data)
 
     def _check_version(self) -> None:
@@ -178,8 +246,11 @@ class _Server:
     def _start(self, settings: Mapping[str, str]) -> None:
         self._drop_stale_pid_file()
         run = self._socket_folder()
-        arguments = ["-D", str(self.data), "-k", '"' + str(run).replace('"', '""') + '"']
-        for name, value in settings.items():
+        if self._hidden:
+            run = Path(str(run).replace(str(self.data), _HERE))
+        data = _HERE if self._hidden else str(self.data)
+        arguments = ["-D", data, "-k", '"' + str(run).replace('"', '""') + '"']
+        for name, value in {**_PRIVATE, **settings}.items():
             arguments += ["-c", f"{name}={value}"]
         deadline = time.monotonic() + START_TIMEOUT
         while not self._start_once(arguments, deadline):
@@ -189,6 +260,8 @@ class _Server:
 
     def _start_once(self, arguments: list[str], deadline: float) -> bool:
         """Start and wait until it takes connections; False if processes of a killed one are still ending."""
+        self.log.touch(mode=0o600)
+        self.log.chmod(0o600)
         with self.log.open("ab") as log:
             before = log.tell()
             started = subprocess.run(
@@ -196,7 +269,7 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                cwd="/",
+                cwd=self.data if self._hidden else "/",
                 start_new_session=True,  # a Ctrl-C in the terminal is for us, not for the server
                 check=True,
                 **self._identity(),  # type: ignore[call-overload]
@@ -227,7 +300,7 @@ class _Server:
             return
         if marker != [pid, started]:
             return
-        run = Path(self._pid_file()[4])
+        run = self._folder_of(self._pid_file()[4])
         os.kill(int(pid), signal.SIGINT)  # "fast": sessions are ended, the data is written
         deadline = time.monotonic() + STOP_TIMEOUT
         while _alive(int(pid)):
@@ -237,7 +310,7 @@ class _Server:
                     hint=f"See {self.log}.",
                 )
             time.sleep(_POLL)
-        if run.parent != self.home:
+        if run.parent not in (self.home, self.data):
             shutil.rmtree(run, ignore_errors=True)
 
     def _running(self) -> bool:
@@ -282,13 +355,25 @@ class _Server:
     # -- who may enter
 
     def _socket_folder(self) -> Path:
-        """``run/`` without what a killed server left, or a temporary folder where its path is too long."""
-        run = self.home / "run"
+        """``run/`` without what a killed server left, or a temporary folder where its path is too long.
+
+        A killed server's temporary folder is used again: its users know it.
+        """
+        lines = self._pid_file()
+        run = (self.data if self._hidden else self.home) / "run"
+        if len(lines) > 4 and (before := self._folder_of(lines[4])).parent == Path("/tmp") and before.is_dir():  # noqa: S108
+            for left in before.iterdir():
+                left.unlink()
+            return before
         shutil.rmtree(run, ignore_errors=True)
         if len(os.fsencode(run / ".s.PGSQL.5432")) > _SOCKET_PATH_MAX:
             run = Path(tempfile.mkdtemp(prefix="chatsys-", dir="/tmp"))
         self._make_folder(run)
         return run
+
+    def _folder_of(self, shown: str) -> Path:
+        """A folder as the server's pid file shows it."""
+        return self.data / shown.removeprefix(_HERE).strip("/") if shown.startswith(_HERE) else Path(shown)
 
     def _make_folder(self, folder: Path) -> None:
         """A folder that the server's user alone may enter."""
@@ -298,14 +383,17 @@ class _Server:
             os.chown(folder, self._account.pw_uid, self._account.pw_gid)
 
     def _open_paths(self) -> None:
-        """Let root's server account pass through (not read) the folders above its data and its programs."""
+        """Let root's server account reach its data and its programs. Folders above them stay as they are."""
         if self._account is None:
             return
+        _grant(self.home, 0o001)
+        self._hidden = not _passable(self.home, self._account)
+        if self._hidden and not Path(_HERE).exists():
+            raise _not_allowed(self.home)
+        if not _passable(self.programs, self._account):
+            self.programs = _copied(self.programs)
         install = self.programs.parent
-        for folder in (*reversed(self.home.resolve().parents), self.home, *reversed(install.resolve().parents)):
-            _grant(folder, 0o001)
-        libraries = install.parent.with_name(install.parent.name + ".libs")
-        for top in (install, libraries):
+        for top in (install, _libraries(install)):
             for where, _, files in os.walk(top):
                 _grant(Path(where), 0o005)
                 for name in files:
@@ -316,14 +404,14 @@ class _Server:
             return {}
         return {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
 
-    def _run(self, program: str, *arguments: str, stdin: str = "") -> str:
+    def _run(self, program: str, *arguments: str, stdin: str = "", folder: Path | None = None) -> str:
         """Run one of the programs to its end; its output."""
         done = subprocess.run(
             [self.programs / program, *arguments],
             input=stdin.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd="/",
+            cwd=folder if folder is not None and self._hidden else "/",
             check=False,
             **self._identity(),  # type: ignore[call-overload]
         )
@@ -384,6 +472,39 @@ def _alive(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def _passable(path: Path, account: pwd.struct_passwd) -> bool:
+    """Whether the account may pass through all folders above ``path``."""
+    for folder in path.resolve().parents:
+        found = folder.stat()
+        bit = 0o100 if found.st_uid == account.pw_uid else 0o010 if found.st_gid == account.pw_gid else 0o001
+        if not found.st_mode & bit:
+            return False
+    return True
+
+
+def _libraries(install: Path) -> Path:
+    """Where the wheel of the programs in ``install`` keeps their libraries."""
+    return install.parent.with_name(install.parent.name + ".libs")
+
+
+def _copied(programs: Path) -> Path:
+    """The programs in a copy that everybody reaches, made once for each installation and version."""
+    install = programs.parent
+    mark = f"{install} {programs.stat().st_mtime_ns} {os.stat(programs / 'postgres').st_mtime_ns}"
+    home = _COPIES / f"chatsys-postgres-{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
+    if not home.exists():
+        partial = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=_COPIES))
+        shutil.copytree(install, partial / install.parent.name / install.name, symlinks=True)
+        if _libraries(install).is_dir():
+            shutil.copytree(_libraries(install), partial / _libraries(install).name, symlinks=True)
+        partial.chmod(0o755)
+        (partial / install.parent.name).chmod(0o755)
+        with suppress(OSError):  # another process was faster
+            partial.rename(home)
+        shutil.rmtree(partial, ignore_errors=True)
+    return home / install.parent.name / install.name / programs.name
 
 
 def _grant(path: Path, bits: int) -> None:

@@ -103,14 +103,14 @@ class Machine:
 
 
 @pytest.fixture(params=["embedded", "system"])
-def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
+def machine(request: pytest.FixtureRequest, tmp_path: Path, server_folder: Path) -> Iterator[Machine]:
     """A fresh PostgreSQL of either version, in a folder without anything."""
     embedded = request.param == "embedded"
     programs = wheel_programs() if embedded else system_programs()
     port = free_port()
     settings = {"listen_addresses": "127.0.0.1", "port": str(port), "fsync": "off"}
     locale = {} if embedded else {"locale": ("--locale=C.UTF-8",)}
-    with embedded_server(tmp_path / "pg", programs=programs, settings=settings, **locale):  # type: ignore[arg-type]
+    with embedded_server(server_folder / "pg", programs=programs, settings=settings, **locale):  # type: ignore[arg-type]
         work = tmp_path / "work"
         work.mkdir()
         yield Machine(work, programs, port)

