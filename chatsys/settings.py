@@ -327,6 +327,14 @@ class Settings:
         "Binary attachments that one event may have, before the connection is closed.",
         unit="attachments",
     )
+    large_room: int = _setting(
+        "CHATSYS_LARGE_ROOM",
+        1000,
+        _whole(100, 1_000_000),
+        "Sessions in a room above which joins, leaves, statuses and typing are not told one by one, and receipts of "
+        "one message are told together.",
+        unit="sessions",
+    )
     join_bytes: int = _setting(
         "CHATSYS_JOIN_BYTES",
         2_097_152,

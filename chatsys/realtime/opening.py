@@ -26,7 +26,7 @@ from chatsys.engine.polling import Endpoint
 from chatsys.engine.sockets import SocketLayer
 from chatsys.protocol.events import DEFAULT, ClientEvent
 from chatsys.realtime.fanout import SocketFanout
-from chatsys.realtime.hub import Member
+from chatsys.realtime.member import Member
 from chatsys.realtime.routes import Routes
 
 PATH = "/socket.io"
@@ -93,7 +93,7 @@ class Realtime:
     async def left(self, connection: Connection, namespace: str) -> None:
         """A client is gone."""
         if not self._draining:  # else the server's sessions end all at once
-            await self.routes.ended(connection)
+            self.routes.ended(connection)
 
     def drained(self, connection: Connection) -> None:
         """A client that was behind reads again: it gets the messages that it missed."""
@@ -115,6 +115,5 @@ async def open_realtime(chat: Chat, fanout: SocketFanout, options: RealtimeOptio
         yield realtime
     finally:
         await realtime.drain()
-        await realtime.routes.stop()
         realtime.engine.wheel.stop()
         fanout.stop()

@@ -24,7 +24,7 @@ from chatsys.realtime.frames import event
 from chatsys.wire import catalogue, objects
 
 if TYPE_CHECKING:
-    from chatsys.realtime.hub import Member
+    from chatsys.realtime.member import Member
 
 logger = logging.getLogger("chatsys.realtime")
 

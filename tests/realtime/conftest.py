@@ -20,8 +20,8 @@ from chatsys.model.values import Message, NewMessage, Session
 from chatsys.protocol.events import ClientEvent
 from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.fanout import SocketFanout
-from chatsys.realtime.hub import Member
 from chatsys.realtime.link import open_link
+from chatsys.realtime.member import Member
 from chatsys.realtime.routes import Routes
 from chatsys.store.memory import MemoryStore
 from chatsys.wire import catalogue

@@ -9,7 +9,7 @@ import pytest
 from chatsys.chat import conversation
 from chatsys.errors import StoreUnavailable
 from chatsys.realtime import sequence
-from chatsys.realtime.hub import Member
+from chatsys.realtime.member import Member
 
 from .conftest import Ear, Make, Server, settle
 
