@@ -270,8 +270,62 @@ class Settings:
         "CHATSYS_SEND_BUFFER_BYTES",
         2_097_152,
         _whole(65_536, 1_073_741_824),
-        "Memory for what waits for one connection that does not read, before it is closed.",
+        "Memory for what waits for one connection alone (answers, histories), before it is closed.",
         unit="bytes",
+    )
+    client_memory: int = _setting(
+        "CHATSYS_CLIENT_MEMORY",
+        536_870_912,
+        _whole(16_777_216, 1_099_511_627_776),
+        "Memory that the process holds for all clients together, unfinished requests included; above it, one that "
+        "wants more than an equal share is closed.",
+        unit="bytes",
+    )
+    connect_within: float = _setting(
+        "CHATSYS_CONNECT_WITHIN",
+        45.0,
+        _seconds(1, 3600),
+        "How long a connection may take to send its Socket.IO CONNECT, before it is closed.",
+        shown="45",
+        unit="seconds",
+    )
+    unfinished_within: float = _setting(
+        "CHATSYS_UNFINISHED_WITHIN",
+        30.0,
+        _seconds(1, 3600),
+        "How long a client may take for what it has begun: a request, a message in fragments, the attachments of an "
+        "event; then a request gets 408, and the connection is closed.",
+        shown="30",
+        unit="seconds",
+    )
+    stalled_within: float = _setting(
+        "CHATSYS_STALLED_WITHIN",
+        30.0,
+        _seconds(0.1, 3600),
+        "How long a connection for which something waits may read nothing, before it is closed.",
+        shown="30",
+        unit="seconds",
+    )
+    frames_per_turn: int = _setting(
+        "CHATSYS_FRAMES_PER_TURN",
+        128,
+        _whole(1, 100_000),
+        "Frames of one connection that are handled in one turn of the event loop.",
+        unit="frames",
+    )
+    fragments: int = _setting(
+        "CHATSYS_FRAGMENTS",
+        4096,
+        _whole(1, 1_000_000),
+        "Frames that one message may be split into, before the connection is closed.",
+        unit="frames",
+    )
+    attachments: int = _setting(
+        "CHATSYS_ATTACHMENTS",
+        10,
+        _whole(0, 1000),
+        "Binary attachments that one event may have, before the connection is closed.",
+        unit="attachments",
     )
     large_room: int = _setting(
         "CHATSYS_LARGE_ROOM",

@@ -1,10 +1,10 @@
-"""Rooms take turns at writing: order for each socket, one write for many events, no room waits for a whole other."""
+"""Send queues take turns at writing: none waits for a whole other, and the event loop has its turns between."""
 
 from __future__ import annotations
 
 import asyncio
 
-from chatsys.realtime.rounds import SHARE, SLICE, Lane, Rounds
+from chatsys.engine.scheduler import SHARE, SLICE, FairScheduler, SendQueue
 
 
 class Pen:
@@ -21,8 +21,8 @@ class Pen:
 
 async def test_a_small_room_waits_for_one_share_of_a_big_room_and_not_for_all_of_it() -> None:
     log: list[str] = []
-    rounds = Rounds()
-    big, small = Lane(rounds), Lane(rounds)
+    scheduler = FairScheduler(asyncio.get_running_loop())
+    big, small = SendQueue(scheduler), SendQueue(scheduler)
     for _ in range(10 * SLICE):
         big.add(Pen("big", log))
     small.add(Pen("small", log))
@@ -33,9 +33,9 @@ async def test_a_small_room_waits_for_one_share_of_a_big_room_and_not_for_all_of
 
 async def test_the_event_loop_gets_its_turn_after_every_slice() -> None:
     log: list[str] = []
-    lane = Lane(Rounds())
+    queue = SendQueue(FairScheduler(asyncio.get_running_loop()))
     for _ in range(3 * SLICE):
-        lane.add(Pen("x", log))
+        queue.add(Pen("x", log))
     written = []
     while len(log) < 3 * SLICE:
         await asyncio.sleep(0)
@@ -45,10 +45,10 @@ async def test_the_event_loop_gets_its_turn_after_every_slice() -> None:
 
 async def test_many_rooms_share_one_slice_in_order_of_their_first_event() -> None:
     log: list[str] = []
-    rounds = Rounds()
+    scheduler = FairScheduler(asyncio.get_running_loop())
     for room in ("a", "b", "c"):
-        lane = Lane(rounds)
-        lane.add(Pen(room + "1", log))
-        lane.add(Pen(room + "2", log))
+        queue = SendQueue(scheduler)
+        queue.add(Pen(room + "1", log))
+        queue.add(Pen(room + "2", log))
     await asyncio.sleep(0)
     assert log == ["a1", "a2", "b1", "b2", "c1", "c2"]
