@@ -31,7 +31,7 @@ from chatsys.realtime.link import open_link
 from chatsys.realtime.opening import Realtime, RealtimeOptions, open_realtime
 from chatsys.realtime.redis_bus import open_redis_bus
 from chatsys.settings import Settings, token_secret
-from chatsys.store.contract import Store
+from chatsys.store.contract import HEARTBEATS, Store
 from chatsys.store.keeping import Keeper
 from chatsys.store.opening import StoreOptions, open_bus, open_store
 from chatsys.web.protocol import HttpProtocol
@@ -49,6 +49,9 @@ STOP_SECONDS = 9.5
 
 ANNOUNCEMENTS = 2
 """Lines that a start announces: the store, then the address."""
+
+RETRY_HEARTBEAT = 1.0
+"""Seconds until a heartbeat that failed is tried again."""
 
 BUS_CONNECTIONS = 2
 """Of DB_POOL_SIZE: one that listens, one that notifies."""
@@ -140,7 +143,7 @@ async def open_server(
         announce(_connected(await operations.ping(chat), settings))
         async with (
             open_link(fanout, bus, chat.server_id, settings.lease),
-            _alive(chat, settings.lease / 3),
+            _alive(chat, settings.lease / HEARTBEATS),
             _background(_watch_lag()),
             _background(_finish_deletions(chat)),
         ):
@@ -168,6 +171,7 @@ def limits(settings: Settings) -> Limits:
         login_window=settings.login_window,
         join_bytes=settings.join_bytes,
         page_bytes=settings.page_bytes,
+        large_room=settings.large_room,
         waiting=settings.page_queue,
         passwords=settings.password_queue,
         patience=settings.queue_timeout,
@@ -364,12 +368,16 @@ async def _alive(chat: Chat, interval: float) -> AsyncIterator[None]:
 
 
 async def _beat(chat: Chat, interval: float) -> None:
+    wait = interval
     while True:
-        await asyncio.sleep(interval)
+        await asyncio.sleep(wait)
         try:
             await operations.heartbeat(chat)
         except StoreError as error:
             log.debug("The store did not take the heartbeat (%s); trying again", error.code)
+            wait = min(interval, RETRY_HEARTBEAT)
+        else:
+            wait = interval
 
 
 async def _finish_deletions(chat: Chat) -> None:

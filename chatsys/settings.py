@@ -273,6 +273,14 @@ class Settings:
         "Memory for what waits for one connection that does not read, before it is closed.",
         unit="bytes",
     )
+    large_room: int = _setting(
+        "CHATSYS_LARGE_ROOM",
+        1000,
+        _whole(100, 1_000_000),
+        "Sessions in a room above which joins, leaves, statuses and typing are not told one by one, and receipts of "
+        "one message are told together.",
+        unit="sessions",
+    )
     join_bytes: int = _setting(
         "CHATSYS_JOIN_BYTES",
         2_097_152,

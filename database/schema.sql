@@ -152,7 +152,7 @@ CREATE TABLE chat_servers ( -- server processes that are alive; their sessions e
     server_id uuid CONSTRAINT chat_servers_pkey PRIMARY KEY,
     started_at timestamptz NOT NULL,
     lease_until timestamptz NOT NULL,
-    locked_at timestamptz -- since when the process holds its advisory lock
+    process text -- boot id, PID namespace, pid and start of the process, if they are known
 );
 
 CREATE TABLE active_sessions (
@@ -417,4 +417,4 @@ CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version VALUES ('0004');
+INSERT INTO alembic_version VALUES ('0005');

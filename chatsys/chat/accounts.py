@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chatsys.chat.bundle import PAUSE, Chat, new_id
-from chatsys.chat.fanout import UserLeft
+from chatsys.chat.endings import tell_ended
 from chatsys.errors import (
     Forbidden,
     InvalidCredentials,
     InvalidInput,
+    StoreError,
     TokenMissing,
     TooManyAttempts,
     UserNotFound,
@@ -165,11 +166,15 @@ async def delete_account(chat: Chat, token: str | None, user_id: str) -> None:
     """
     if claims_of(chat, token)["userId"] != user_id:
         raise Forbidden
-    ended = await chat.store.retire_user(user_id, chat.clock.now())
+    sessions = await chat.store.user_sessions(user_id)
+    try:
+        ended = await chat.store.retire_user(user_id, chat.clock.now())
+    except StoreError:
+        chat.endings.deletion(user_id, sessions)
+        raise
     if ended is None:
         raise UserNotFound
-    for session in ended:
-        await chat.fanout.publish(UserLeft(room=session.session.room, ended=session))
+    await tell_ended(chat.fanout, ended)
     await purge(chat, user_id)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import uuid_utils
 
+from chatsys.chat.clock import Clock
+from chatsys.chat.endings import Endings
 from chatsys.chat.fanout import Fanout, NullFanout
 from chatsys.chat.passwords import Passwords
 from chatsys.chat.tokens import Tokens
 from chatsys.chat.turns import Turns
-from chatsys.model.rules import milliseconds
 from chatsys.store.contract import Store
 
 PAUSE = 0.1
@@ -25,7 +26,8 @@ class Limits:
     """What a client may ask for. Counts, bytes as sent, and ``login_window`` and ``patience`` in seconds.
 
     ``reads`` pages are made at once, and ``waiting`` more may wait (``passwords`` for a processor), each for at most
-    ``patience``. ``new_rooms`` is how many rooms a socket may make in a minute; None is any number.
+    ``patience``. ``new_rooms`` is how many rooms a socket may make in a minute; None is any number. A room with more
+    sessions than ``large_room`` is told less of single ones (contract §10.3).
     """
 
     history: int = 100
@@ -41,17 +43,10 @@ class Limits:
     patience: float = 10.0
     users: int = 100
     search: int = 50
+    large_room: int = 1000
     login_attempts: int = 10
     login_window: float = 900.0
     new_rooms: int | None = None
-
-
-class Clock:
-    """The time in UTC, cut to milliseconds."""
-
-    def now(self) -> datetime:
-        """This moment."""
-        return milliseconds(datetime.now(UTC))
 
 
 def new_id() -> str:
@@ -66,6 +61,7 @@ class Chat:
     store: Store
     tokens: Tokens
     passwords: Passwords
+    endings: Endings
     reads: Turns
     fanout: Fanout = field(default_factory=NullFanout)
     clock: Clock = field(default_factory=Clock)
@@ -88,12 +84,20 @@ async def open_chat(
     ``secret`` signs the tokens and verifies them, ``previous_secret`` only verifies.
     """
     limits = limits or Limits()
+    fanout = fanout or NullFanout()
+    clock = Clock()
+    endings = Endings(store, fanout, clock)
     with Passwords(limits.passwords, limits.patience) as passwords:
-        yield Chat(
-            store=store,
-            tokens=Tokens(secret, token_lifetime, previous_secret),
-            passwords=passwords,
-            reads=Turns(limits.reads, limits.waiting, limits.patience),
-            fanout=fanout or NullFanout(),
-            limits=limits,
-        )
+        try:
+            yield Chat(
+                store=store,
+                tokens=Tokens(secret, token_lifetime, previous_secret),
+                passwords=passwords,
+                endings=endings,
+                reads=Turns(limits.reads, limits.waiting, limits.patience),
+                fanout=fanout,
+                clock=clock,
+                limits=limits,
+            )
+        finally:
+            await endings.stop()

@@ -17,7 +17,7 @@ from chatsys.chat.fanout import (
     UserJoined,
     UserLeft,
 )
-from chatsys.errors import InvalidInput, JoinRefused, TokenExpired, TokenInvalid, UserNotFound
+from chatsys.errors import InvalidInput, JoinRefused, StoreError, TokenExpired, TokenInvalid, UserNotFound
 from chatsys.model import rules
 from chatsys.model.values import (
     EndedSession,
@@ -74,8 +74,10 @@ def participant(user: User) -> Participant:
 async def join(chat: Chat, room: str, who: Participant, socket_id: str, *, may_make_room: bool = True) -> Joined:
     """Let ``who`` into ``room``; the others are told. The caller has left any other room before.
 
-    Raises JoinRefused if the account is gone by now, TooManyRooms if the room is not there and may not be made.
+    Raises JoinRefused if the account is gone by now, TooManyRooms if the room is not there and may not be made. A
+    session that the store opened without saying so is closed.
     """
+    await chat.endings.settle(socket_id)
     new = NewSession(
         session_id=new_id(),
         socket_id=socket_id,
@@ -89,14 +91,24 @@ async def join(chat: Chat, room: str, who: Participant, socket_id: str, *, may_m
         joined = await chat.store.open_session(new)
     except UserNotFound as error:
         raise JoinRefused from error
+    except StoreError:
+        chat.endings.unanswered(new)
+        raise
     if joined.session.session_id == new.session_id:
         await chat.fanout.publish(UserJoined(room=room, session=joined.session))
     return joined
 
 
 async def leave(chat: Chat, session: Session) -> EndedSession | None:
-    """End a session and tell those who remain; None (and nobody is told) if it had ended."""
-    ended = await chat.store.close_session(session.session_id, chat.clock.now())
+    """End a session and tell those who remain; None (and nobody is told) if it had ended.
+
+    A session that the store could not close is closed later.
+    """
+    try:
+        ended = await chat.store.close_session(session.session_id, chat.clock.now())
+    except StoreError:
+        chat.endings.end(session, tried=True)
+        raise
     if ended is not None:
         await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
     return ended
@@ -229,10 +241,12 @@ async def exists(chat: Chat, who: Participant) -> bool:
     return who.guest or await chat.store.user_by_id(who.user_id) is not None
 
 
-async def is_online(chat: Chat, who: Participant) -> bool:
-    """Whether a participant's account is online; a guest, or one whose account is gone, is not."""
-    user = None if who.guest else await chat.store.user_by_id(who.user_id)
-    return user is not None and user.online
+async def standing(chat: Chat, who: Participant) -> tuple[bool, bool]:
+    """Whether a participant may still be in a room, and whether its account is online; a guest is not."""
+    if who.guest:
+        return True, False
+    user = await chat.store.user_by_id(who.user_id)
+    return user is not None, user is not None and user.online
 
 
 def _size(message: Message) -> int:

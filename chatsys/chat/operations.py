@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chatsys.chat.bundle import Chat
-from chatsys.chat.fanout import ServerLost, UserLeft
+from chatsys.chat.endings import tell_ended
+from chatsys.chat.fanout import ServerLost
 from chatsys.model.values import StoreInfo
 
 
@@ -25,13 +26,11 @@ async def activity(chat: Chat) -> tuple[int, int]:
 async def heartbeat(chat: Chat) -> None:
     """Say that this server lives; end the sessions of servers that are dead, and tell their rooms."""
     lost = await chat.store.register_server(chat.server_id, chat.clock.now())
-    for ended in lost:
-        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
+    await tell_ended(chat.fanout, lost)
     for room in dict.fromkeys(ended.session.room for ended in lost):
         await chat.fanout.publish(ServerLost(room=room))
 
 
 async def retire(chat: Chat) -> None:
     """End all sessions of this server, and tell their rooms."""
-    for ended in await chat.store.retire_server(chat.server_id, chat.clock.now()):
-        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended))
+    await tell_ended(chat.fanout, await chat.store.retire_server(chat.server_id, chat.clock.now()))

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from chatsys.errors import OperatorError
+from chatsys.cli.errors import explain
+from chatsys.errors import ChatsysError, OperatorError
 from chatsys.settings import read_settings
 
 T = TypeVar("T")
@@ -62,16 +63,37 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     store: Annotated[StoreName | None, typer.Option(help="One store alone.", show_default="both")] = None,
     depth: Annotated[Depth | None, typer.Option(help="One depth alone.", show_default="all")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the rows, the draws and the intervals.")] = 1,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = LATEST,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the report goes; a comparison's record goes to .chatsys/against.",
+            show_default=str(LATEST),
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REV",
+            help="Compare this Git revision with the working tree instead, in turns, and say what differs.",
+        ),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="With --against: print Markdown.")] = False,
 ) -> None:
     """Measure both stores and write a report.
 
     Exit status 0 for a valid run, 2 for an INVALID one (the report says why), 130 after Ctrl-C (what was measured is
     written, marked partial). PostgreSQL is the one of DATABASE_URL, else the private one.
+
+    With --against REV: 0 if nothing is slower than REV, 1 if something is, 2 if the comparison is INVALID or REV can't
+    be run.
     """
     if context.invoked_subcommand is not None:
         return
+    if against is not None:
+        _against(against, profile, seed, out, markdown)
     settings = read_settings({})
+    out = out or LATEST
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
     from chatsys.lab.report.bench import page, verdict
@@ -99,6 +121,47 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         console.print(verdict(result).replace("**", ""), soft_wrap=True)
     console.print(f"Report: {out / 'index.html'}", soft_wrap=True)
     sys.exit(INTERRUPTED if result.partial else 0 if result.valid else INVALID)
+
+
+def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, markdown: bool) -> NoReturn:
+    """Compare, print, and end with the status that says what was found."""
+    from chatsys.lab.against import record, table
+    from chatsys.lab.against.comparison import Request, compare
+    from chatsys.lab.against.plan import PLANS
+
+    settings = read_settings({})
+    try:
+        if profile.value not in PLANS:
+            raise OperatorError("A comparison has no full profile.", hint="Name quick or standard.")
+        request = Request(
+            revision=revision,
+            plan=PLANS[profile.value],
+            database_url=settings.database_url,
+            data_dir=settings.data_dir,
+            seed=seed,
+        )
+        with Console(stderr=True).status("starting") as shown:
+            result = compare(request, shown.update)
+    except ChatsysError as error:
+        explain(error)
+        sys.exit(INVALID)
+    file = record.save(result, out or settings.data_dir / "against")
+    typer.echo(table.markdown(result) if markdown else table.text(result))
+    typer.echo(f"Record: {file}")
+    sys.exit(INVALID if not result.valid else 1 if result.slower() else 0)
+
+
+@app.command()
+def subject() -> None:
+    """Perform operations of a store on request: JSON lines, for a comparison of two commits.
+
+    docs/BENCHMARKS.md describes the protocol.
+    """
+    import uvloop
+
+    from chatsys.lab.against.subject import serve
+
+    uvloop.run(serve(sys.stdin.buffer, sys.stdout.buffer))
 
 
 async def _cancelled_by_signals(work: Awaitable[T]) -> T:
@@ -182,13 +245,13 @@ def claims(run: Annotated[Path, typer.Argument(help="A result.json or its folder
 def compare(
     before: Annotated[Path, typer.Argument(help="The older run: a result.json or its folder.")],
     after: Annotated[Path, typer.Argument(help="The newer run.")],
-    gate: Annotated[bool, typer.Option("--gate", help="Fail if a ratio within a run or a count is worse.")] = False,
+    gate: Annotated[bool, typer.Option("--gate", help="Fail if a count is worse.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
-    """Show what changed between two runs, by how much, and how certain that is.
+    """Show what changed between two stored runs. Counts are judged; for times and ratios use `chatsys bench --against`.
 
-    With --gate the exit status is 1 if a ratio or a count is worse, and 2 if the newer run is INVALID. Absolute times
-    never fail it.
+    With --gate the exit status is 1 if a count is worse, and 2 if the runs differ in validity, profile, data size or
+    machine.
     """
     from chatsys.lab import compare as comparing
     from chatsys.lab.record import load
@@ -196,23 +259,22 @@ def compare(
     from chatsys.lab.report.tables import figure
 
     old, new = load(before), load(after)
-    changes = comparing.compare(old, new)
-    rows = [
-        (each.what, figure(each.before), figure(each.after), each.unit, each.verdict, each.certainty)
-        for each in changes
-    ]
-    table = Table(header=("What", "Before", "After", "Unit", "Verdict", "Certainty"), rows=rows, align="lrrlll")
+    changes, differ = comparing.compare(old, new), comparing.differences(old, new)
+    worse = comparing.failures(changes)
+    if differ:
+        typer.echo(f"NOT COMPARABLE: the two runs differ in {', in '.join(differ)}.\n")
+    else:
+        said = f"WORSE: {'; '.join(each.what for each in worse)}" if worse else "No count is worse"
+        typer.echo(f"{said}. Times and ratios of two runs are not judged: use `chatsys bench --against REV`.\n")
+    rows = [(each.what, figure(each.before), figure(each.after), each.unit, each.verdict) for each in changes]
+    table = Table(header=("What", "Before", "After", "Unit", "Verdict"), rows=rows, align="lrrll")
     if markdown:
         typer.echo(table.markdown())
     else:
         Console().print(table.rich())
-    ratios = [each for each in changes if each.unit == "×"]
-    apart = [each.what for each in ratios if "do not" in each.certainty]
-    said = f"{len(ratios) - len(apart)} of {len(ratios)} ratios have intervals that overlap"
-    typer.echo(f"\n{said}; not those of {'; '.join(apart)}." if apart else f"\n{said}.")
-    if gate and not new.valid:
+    if gate and differ:
         raise typer.Exit(INVALID)
-    if gate and comparing.failures(changes):
+    if gate and worse:
         raise typer.Exit(1)
 
 

@@ -13,7 +13,8 @@ statistics      percentiles, intervals over rounds, rank test, fitted exponents
 machine         what the run ran on, and whether it was quiet enough to be believed
 record          result.json and the samples beside it
 claims          the guide's promises, and the rules that judge them
-compare         what changed between two runs
+against         two commits compared in one run, and how often that is wrong
+compare         what changed between two stored runs
 loadtest        a server, Locust against it, counters beside it, and a verdict (chatsys loadtest)
 loadcounters    what the server and PostgreSQL did meanwhile, each second
 report          pages, tables and pictures

@@ -76,17 +76,21 @@ class Watch:
 
     def reasons(self) -> list[str]:
         """Why what was measured since the last call can't be believed; empty if it can."""
-        before, after = self._before, self._snapshot()
-        self._before = after
-        capacity = max(after.at - before.at, 1e-9) * (os.cpu_count() or 1)
-        foreign = (after.busy - before.busy - (after.own - before.own)) / capacity
-        steal = (after.steal - before.steal) / capacity
+        foreign, steal = self.shares()
         found = []
         if foreign > FOREIGN_SHARE:
             found.append(f"other programs used more than {FOREIGN_SHARE:.0%} of the processors")
         if steal > STEAL_SHARE:
             found.append(f"the hypervisor took more than {STEAL_SHARE:.0%} of the processors away")
         return found
+
+    def shares(self) -> tuple[float, float]:
+        """Which share of all processors other programs have used since the last call, and the hypervisor taken away."""
+        before, after = self._before, self._snapshot()
+        self._before = after
+        capacity = max(after.at - before.at, 1e-9) * (os.cpu_count() or 1)
+        foreign = (after.busy - before.busy - (after.own - before.own)) / capacity
+        return foreign, (after.steal - before.steal) / capacity
 
     def look(self) -> None:
         """Note what own processes have used so far: of one that ends before the next look, no more is counted."""

@@ -83,7 +83,7 @@ async def run(request: Request, tell: Tell) -> tuple[Result, list[Sampled]]:
 
 
 def _stage(request: Request, chosen: Sequence[Experiment], url: str, result: Result, *, tell: Tell) -> Stage:
-    result.environment = machine.describe(url, _without_password(url))
+    result.environment = machine.describe(url, without_password(url))
     stage = Stage(
         profile=request.profile,
         server_url=url,
@@ -137,7 +137,8 @@ def _timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """A URL that may be shown."""
     parts = urlsplit(url)
     if parts.password is None:
         return urlunsplit(parts._replace(query=""))

@@ -11,10 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -23,6 +24,30 @@ from chatsys.errors import OperatorError
 START_TIMEOUT = 60.0
 _OWN_SETTINGS = ("CHATSYS_", "DB_", "JWT_", "DATABASE_URL", "REDIS_URL", "CORS_ORIGIN", "PORT")
 _ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
+
+
+class Program(NamedTuple):
+    """Which chatsys is started: an interpreter, where it finds its modules (as PYTHONPATH), and what is in its
+    environment besides."""
+
+    python: str
+    path: str
+    variables: Mapping[str, str] = {}
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of one of its sub-commands."""
+        return [self.python, "-m", "chatsys", *arguments]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """This process's environment without settings of chatsys, and ``more``."""
+        known = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
+        own = {"PYTHONPATH": self.path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+        return known | own | dict(self.variables) | more
+
+
+def this_program(first: Sequence[Path] = ()) -> Program:
+    """The chatsys that runs now; it looks for modules in the folders ``first`` before any other."""
+    return Program(sys.executable, os.pathsep.join(filter(None, (*map(str, first), *sys.path))))
 
 
 class ServerProcess:
@@ -66,21 +91,20 @@ def chat_server(
     *,
     settings: dict[str, str] | None = None,
     cpu: int | None = None,
-    first: Sequence[Path] = (),
+    program: Program | None = None,
 ) -> Iterator[ServerProcess]:
     """``chatsys serve`` on a free port of 127.0.0.1, with nothing in its environment but ``settings``.
 
-    It looks for modules in the folders ``first`` before any other. Raises OperatorError with the server's own words if
-    it does not start.
+    Raises OperatorError with the server's own words if it does not start.
     """
-    known = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
-    own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "chatsys", "serve", "--host", "127.0.0.1", "--port", "0"]
+    program = program or this_program()
+    command = program.command("serve", "--host", "127.0.0.1", "--port", "0")
+    own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32)}
     own["DATABASE_URL"] = database_url  # not an argument: it may have a password, and the process list shows those
     with (
         tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder,
         Path(folder, "errors").open("w+b") as errors,
-        _child(command, known | own | (settings or {}), folder, errors.fileno(), cpu, first=first) as process,
+        _child(command, program.environment(**(own | (settings or {}))), folder, errors.fileno(), cpu) as process,
     ):
         workers = int((settings or {}).get("CHATSYS_WORKERS", 1))
         yield ServerProcess(process, _announced(process, Path(errors.name)), workers, Path(errors.name))
@@ -91,7 +115,7 @@ def stock_server(*, cpu: int | None = None) -> Iterator[ServerProcess]:
     """The baseline of :mod:`chatsys.lab.stock` on a free port of 127.0.0.1."""
     port = free_port()
     command = [sys.executable, "-m", "chatsys.lab.stock", str(port)]
-    with _child(command, dict(os.environ), None, None, cpu) as process:
+    with _child(command, os.environ | {"PYTHONPATH": this_program().path}, None, None, cpu) as process:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and process.poll() is None:
             with socket.socket() as trial:
@@ -113,18 +137,12 @@ def free_port() -> int:
 
 @contextmanager
 def _child(
-    command: list[str],
-    environment: dict[str, str],
-    folder: str | None,
-    errors: int | None,
-    cpu: int | None,
-    *,
-    first: Sequence[Path] = (),
+    command: list[str], environment: dict[str, str], folder: str | None, errors: int | None, cpu: int | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, (*map(str, first), *sys.path)))},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=errors,
         start_new_session=True,  # Ctrl-C is for the laboratory, which then stops its servers

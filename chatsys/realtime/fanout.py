@@ -21,8 +21,9 @@ from chatsys.chat.fanout import (
 )
 from chatsys.errors import StoreError
 from chatsys.realtime.frames import event
-from chatsys.realtime.hub import Hub, Member
+from chatsys.realtime.hub import Hub
 from chatsys.realtime.link import Link
+from chatsys.realtime.member import Member
 from chatsys.realtime.rounds import Lane, Rounds
 from chatsys.wire import catalogue, events
 
@@ -124,22 +125,19 @@ class SocketFanout(Fanout):
             case MessagePosted():
                 hub.post(happened.message)
             case Typing():
-                typing = events.user_typing(happened.who, happened.is_typing)
-                hub.broadcast(event(catalogue.USER_TYPING, typing), skip=happened.socket_id)
-            case MessageDelivered():
-                status = events.message_status_update(
-                    happened.message_id, happened.delivered_to, happened.by, happened.at
-                )
-                hub.broadcast(event(catalogue.MESSAGE_STATUS_UPDATE, status))
-            case MessageRead():
-                update = events.message_read_update(happened.message_id, happened.read_by, happened.by, happened.at)
-                hub.broadcast(event(catalogue.MESSAGE_READ_UPDATE, update))
+                if not hub.large:
+                    typing = events.user_typing(happened.who, happened.is_typing)
+                    hub.broadcast(event(catalogue.USER_TYPING, typing), skip=happened.socket_id)
+            case MessageDelivered() | MessageRead():
+                hub.receipts.tell(happened, merge=hub.large)
             case MessagesRead():
                 marked = events.messages_marked_read(happened.message_ids, happened.by, happened.at)
                 hub.broadcast(event(catalogue.MESSAGES_MARKED_READ, marked))
             case PresenceChanged():
-                presence = events.user_status_update(happened.who, happened.online, happened.last_seen)
-                hub.broadcast(event(catalogue.USER_STATUS_UPDATE, presence))
+                hub.roster.status(happened.who.user_id, happened.online, happened.last_seen)
+                if not hub.large:
+                    presence = events.user_status_update(happened.who, happened.online, happened.last_seen)
+                    hub.broadcast(event(catalogue.USER_STATUS_UPDATE, presence))
             case UserJoined():
                 hub.joined(happened.session)
             case UserLeft():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,16 +16,14 @@ from chatsys.chat.bundle import Chat
 from chatsys.errors import StoreError
 from chatsys.model.values import EndedSession, Message, Session
 from chatsys.realtime.frames import Outgoing, event
+from chatsys.realtime.lists import Lists
+from chatsys.realtime.member import Member
+from chatsys.realtime.receipts import MergedReceipts
+from chatsys.realtime.roster import LISTED, Roster
 from chatsys.realtime.rounds import Lane
 from chatsys.wire import catalogue, events, objects
 
-if TYPE_CHECKING:
-    from chatsys.realtime.engine import Connection
-
 logger = logging.getLogger("chatsys.realtime")
-
-LIST_HOLD = 0.2
-"""Seconds between two lists of users to those who did not just join; contract §10.2 allows 0.25."""
 
 GAP_WAIT = 0.05
 """Seconds that a message out of sequence waits for the one before it, until the store is asked."""
@@ -34,32 +31,11 @@ GAP_WAIT = 0.05
 RETRY = 1.0
 """Seconds until what the store could not answer is asked again."""
 
+GONE_AT_ONCE = 25
+"""Sessions that are told to have gone before the event loop does something else."""
+
 GAP_MOST = 10_000
 """Missed messages that are read at once; members of a room that missed more are sent away, to come back by replay."""
-
-
-class Member:
-    """A local socket in a room. ``held`` keeps live messages back until the history is sent, else it is None.
-
-    ``floor`` is the sequence number that the history came to, ``listed`` the version of the list that was sent.
-    """
-
-    __slots__ = ("connection", "floor", "held", "listed", "session")
-
-    def __init__(self, connection: Connection, session: Session) -> None:
-        self.connection = connection
-        self.session = session
-        self.held: list[Outgoing] | None = []
-        self.floor = 0
-        self.listed = -1
-
-    def release(self, last: int) -> None:
-        """The history up to sequence number ``last`` is sent: send what came meanwhile and go live."""
-        self.floor = last
-        held, self.held = self.held or [], None
-        for out in held:
-            if out.seq > last:
-                self.connection.push(out)
 
 
 class Hub:
@@ -77,14 +53,11 @@ class Hub:
         self._filling: asyncio.Task[None] | None = None
         self._again = False
         self._catching: asyncio.Task[None] | None = None
-        self._known: dict[str, Session] | None = None
-        self._before_known: list[tuple[bool, Session]] = []
+        self._catch_again = False
         self._left_meanwhile: set[str] = set()
-        self._version = 0
-        self._reading: asyncio.Task[tuple[Outgoing, int]] | None = None
-        self._queued: asyncio.Task[tuple[Outgoing, int]] | None = None
-        self._telling: asyncio.Task[None] | None = None
-        self._told = 0.0
+        self.roster = Roster(LISTED)
+        self.lists = Lists(room, chat, self.roster, self.members)
+        self.receipts = MergedReceipts(self.broadcast)
 
     # -- members
 
@@ -107,9 +80,16 @@ class Hub:
 
     def stop(self) -> None:
         """End what this hub has under way."""
-        for task in (self._filling, self._catching, self._reading, self._queued, self._telling):
+        self.lists.stop()
+        self.receipts.stop()
+        for task in (self._filling, self._catching):
             if task is not None:
                 task.cancel()
+
+    @property
+    def large(self) -> bool:
+        """Whether so many are in the room that events about single ones are left out (contract §10.3)."""
+        return len(self.roster) > self.chat.limits.large_room
 
     # -- messages, in sequence
 
@@ -158,6 +138,7 @@ class Hub:
         """
         self._read_soon(0.0)
         if self._catching is not None:
+            self._catch_again = True
             return False
         self._catching = asyncio.create_task(self._look_who_is_here())
         return True
@@ -201,14 +182,10 @@ class Hub:
 
     def joined(self, session: Session) -> None:
         """A session began: ``user-joined`` to the others, the list to all."""
-        if self._known is None:
-            self._before_known.append((True, session))
-        elif session.session_id in self._known:
-            return
-        else:
-            self._known[session.session_id] = session
-        self.broadcast(event(catalogue.USER_JOINED, events.user_joined(session)), skip=session.socket_id)
-        self._changed()
+        if self.roster.began(session):
+            if not self.large:
+                self.broadcast(event(catalogue.USER_JOINED, events.user_joined(session)), skip=session.socket_id)
+            self.lists.changed()
 
     def left(self, ended: EndedSession) -> None:
         """A session ended: its socket is out, then ``user-left``, the status if it was the last, and the list."""
@@ -219,121 +196,53 @@ class Hub:
             member.connection.member = None
         if self._catching is not None:
             self._left_meanwhile.add(session.session_id)
-        if self._known is None:
-            self._before_known.append((False, session))
-        elif self._known.pop(session.session_id, None) is None:
-            return
+        if self.roster.ended(session):
+            if not self.large:
+                self._tell_of_leaving(ended)
+            self.lists.changed()
+
+    def _tell_of_leaving(self, ended: EndedSession) -> None:
         self.broadcast(event(catalogue.USER_LEFT, events.user_left(ended)))
         if ended.last:
-            status = events.user_status_update(session.who, False, ended.at)
+            status = events.user_status_update(ended.session.who, False, ended.at)
             self.broadcast(event(catalogue.USER_STATUS_UPDATE, status))
-        self._changed()
 
     async def _look_who_is_here(self) -> None:
         """Tell of the joins and leaves that no event has told of."""
-        before = dict(self._known or {})
+        before = dict.fromkeys(self.roster.ids())
         self._left_meanwhile.clear()
         try:
-            sessions = {session.session_id: session for session in await conversation.members(self.chat, self.room)}
-            for session_id, session in sessions.items():
-                if self._known is not None and session_id not in before and session_id not in self._left_meanwhile:
+            sessions = await conversation.members(self.chat, self.room)
+            here = {session.session_id for session in sessions}
+            for session in sessions:
+                known = session.session_id in before or session.session_id in self._left_meanwhile
+                if self.roster.whole and not known:
                     self.joined(session)
-            for session_id, session in before.items():
-                if session_id not in sessions and session_id in (self._known or {}):
-                    await self._gone(session)
+            self.lists.read(sessions)
+            for number, session_id in enumerate(session_id for session_id in before if session_id not in here):
+                gone = self.roster.find(session_id)
+                if gone is not None:
+                    await self._gone(gone)
+                if not number % GONE_AT_ONCE:
+                    await asyncio.sleep(0)
         except StoreError as error:
             logger.warning("room %r: who is here could not be read: %s", self.room, error)
             asyncio.get_running_loop().call_later(RETRY, self.catch_up)
         finally:
             self._catching = None
+            if self._catch_again:
+                self._catch_again = False
+                self.catch_up()
 
     async def _gone(self, session: Session) -> None:
         """A session is no longer in the store. If its socket is here, this server was taken for dead: send it away."""
-        last = not await conversation.is_online(self.chat, session.who)
-        exists = await conversation.exists(self.chat, session.who)
+        exists, online = await conversation.standing(self.chat, session.who)
         member = self.members.get(session.socket_id)
-        self.left(EndedSession(session=session, last=last, at=self.chat.clock.now()))
+        self.left(EndedSession(session=session, last=not online, at=self.chat.clock.now()))
         if member is not None and member.connection.member is None and exists:
             member.connection.end("session lost")
 
     def release(self, member: Member, last: int) -> None:
         """The member has its history up to ``last``: it goes live, and gets a newer list if there is one."""
         member.release(last)
-        self._tell_soon()
-
-    async def tell_list(self, member: Member) -> None:
-        """Send the current list to one member, now."""
-        out, version = await self._list()
-        if version >= member.listed:
-            member.connection.push(out, asked=True)
-            member.listed = version
-
-    def _changed(self) -> None:
-        self._version += 1
-        self._tell_soon()
-
-    def _tell_soon(self) -> None:
-        if self._telling is None and self.members:
-            self._telling = asyncio.create_task(self._tell())
-
-    async def _tell(self) -> None:
-        """Send the list to all who have an older one, at most once in ``LIST_HOLD`` seconds.
-
-        One who has not yet taken what was sent before gets the list that is current when it has.
-        """
-        loop = asyncio.get_running_loop()
-        out, version = None, -1
-        try:
-            while any(member.listed < self._version for member in self.members.values() if member.held is None):
-                await asyncio.sleep(max(0.0, self._told + LIST_HOLD - loop.time()))
-                if out is None or version < self._version:
-                    out, version = await self._list()
-                self._told = loop.time()
-                for member in self.members.values():
-                    if member.listed < version and member.held is None and not member.connection.behind:
-                        member.connection.push(out)
-                        member.listed = version
-        except StoreError as error:
-            logger.warning("room %r: the list of users could not be read: %s", self.room, error)
-            loop.call_later(RETRY, self._changed)
-        finally:
-            self._telling = None
-
-    async def _list(self) -> tuple[Outgoing, int]:
-        """The list and its version, read after this call; askers at the same time share one read."""
-        if self._queued is None:
-            self._queued = asyncio.create_task(self._read_list(self._reading))
-        return await asyncio.shield(self._queued)
-
-    async def _read_list(self, before: asyncio.Task[tuple[Outgoing, int]] | None) -> tuple[Outgoing, int]:
-        if before is not None:
-            await asyncio.wait([before])
-        self._reading, self._queued = self._queued, None
-        sessions = await conversation.members(self.chat, self.room)
-        if self._known is None:
-            self._learn(sessions)
-        return event(
-            catalogue.ROOM_USERS, [objects.room_user(session) for session in self._merge(sessions)]
-        ), self._version
-
-    def _learn(self, sessions: list[Session]) -> None:
-        self._known = {session.session_id: session for session in sessions}
-        for began, session in self._before_known:
-            if began:
-                self._known.setdefault(session.session_id, session)
-            else:
-                self._known.pop(session.session_id, None)
-        self._before_known = []
-
-    def _merge(self, sessions: list[Session]) -> list[Session]:
-        """What the store says of the sessions that events have told of, in order of joining.
-
-        One that the store no longer has stays until its ``user-left``, which is on its way.
-        """
-        known = dict(self._known or {})
-        fresh = [session for session in sessions if known.pop(session.session_id, None) is not None]
-        return sorted(fresh + list(known.values()), key=_order) if known else fresh
-
-
-def _order(session: Session) -> tuple[object, str]:
-    return session.joined_at, session.session_id
+        self.lists.changed()

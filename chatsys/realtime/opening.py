@@ -93,7 +93,7 @@ class Realtime:
 
     async def _ended(self, connection: Any) -> None:
         if not self._draining:  # else the server's sessions end all at once
-            await self.routes.ended(connection)
+            self.routes.ended(connection)
 
 
 @asynccontextmanager
@@ -108,6 +108,5 @@ async def open_realtime(chat: Chat, fanout: SocketFanout, options: RealtimeOptio
         yield realtime
     finally:
         await realtime.drain()
-        await realtime.routes.stop()
         realtime.server.eio.heartbeat.stop()
         fanout.stop()

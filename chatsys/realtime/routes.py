@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from chatsys.model.values import Joined, Participant, Session
 from chatsys.realtime.engine import Connection
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import Outgoing, acknowledgement, encoded_event, event
-from chatsys.realtime.hub import Member
+from chatsys.realtime.member import Member
 from chatsys.realtime.rates import Allowance, Rates
 from chatsys.realtime.server import ClientEvent
 from chatsys.wire import catalogue, events, inbound, objects
@@ -28,9 +29,6 @@ from chatsys.wire import catalogue, events, inbound, objects
 logger = logging.getLogger("chatsys.realtime")
 
 DONE = events.Done()
-
-RETRY = 1.0
-"""Seconds between two tries to end a session that the store could not end."""
 
 PIPELINE = 64
 """How many messages of one socket may be on their way to the store at once."""
@@ -45,8 +43,6 @@ class Routes:
         self._reads: SharedReads[tuple[str, int | None], tuple[Outgoing, Replay]] = SharedReads()
         self._rates = Rates()
         self._allowances: dict[str, Allowance] = {}
-        self._unfinished: list[Session] = []
-        self._finishing: asyncio.Task[None] | None = None
         self._table: dict[str, Callable[[Connection, Session, Any], Awaitable[msgspec.Struct]]] = {
             catalogue.SEND_MESSAGE: self._send,
             catalogue.MESSAGE_DELIVERED: self._delivered,
@@ -75,39 +71,13 @@ class Routes:
                 _acknowledge(connection, batch[start], await self._answer(connection, batch[start]), began)
                 start += 1
 
-    async def ended(self, connection: Connection) -> None:
-        """The socket is gone: end its session."""
+    def ended(self, connection: Connection) -> None:
+        """The socket is gone: its session ends soon."""
         self._allowances.pop(connection.socket_id or "", None)
         member: Member | None = connection.member
-        if member is None:
-            return
-        try:
-            await conversation.leave(self._chat, member.session)
-        except StoreError as error:
-            logger.warning("%s: its session ends later: %s", connection.socket_id, error)
-            self._unfinished.append(member.session)
-            if self._finishing is None:
-                self._finishing = asyncio.create_task(self._finish())
-        finally:
+        if member is not None:
             self._out(member)
-
-    async def stop(self) -> None:
-        """Give up sessions that the store could not end: they end with the server."""
-        if self._finishing is not None:
-            self._finishing.cancel()
-            await asyncio.wait([self._finishing])
-
-    async def _finish(self) -> None:
-        """End the sessions whose end the store could not take when their sockets went."""
-        while self._unfinished:
-            await asyncio.sleep(RETRY)
-            try:
-                if await conversation.leave(self._chat, self._unfinished[-1]) is None:
-                    self._fanout.doubt(self._unfinished[-1].room)
-                self._unfinished.pop()
-            except StoreError as error:
-                logger.info("%d sessions end later: %s", len(self._unfinished), error)
-        self._finishing = None
+            self._chat.endings.end(member.session)
 
     async def _answer(self, connection: Connection, one: ClientEvent) -> msgspec.Struct | None:
         """The acknowledgement of an event; None for one that nobody knows."""
@@ -152,7 +122,7 @@ class Routes:
                 member.held = []
             return await self._welcome(member, joined, request, reason)
         except StoreError:  # a join is whole or it is none
-            await self.ended(connection)
+            self.ended(connection)
             raise
         finally:
             hub.coming -= 1
@@ -175,7 +145,7 @@ class Routes:
         last_seq, since = joined.last_seq, request.since
         lost = since is not None and (since > last_seq or request.epoch not in (None, joined.epoch))
         try:
-            await hub.tell_list(member)
+            await hub.lists.tell(member)
             out, found = await self._history(member.session.room, None if lost else since)
             last_seq = max(last_seq, found.last)
             member.connection.push(out, asked=True)
@@ -253,13 +223,14 @@ class Routes:
 
     async def _leave(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         member: Member | None = connection.member
-        await conversation.leave(self._chat, session)
+        with suppress(StoreError):  # then its session ends as soon as the store answers
+            await conversation.leave(self._chat, session)
         if member is not None:
             self._out(member)
         return DONE
 
     def _out(self, member: Member) -> None:
-        """The socket is in no room. The event of its leaving has said so already, unless the store did not take it."""
+        """The socket is in no room: it gets nothing more from this one."""
         hub = self._fanout.hubs.get(member.session.room)
         if hub is not None:
             if hub.members.get(member.session.socket_id) is member:

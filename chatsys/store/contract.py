@@ -33,6 +33,9 @@ from chatsys.model.values import (
     UserChanges,
 )
 
+HEARTBEATS = 4
+"""How often a server calls ``register_server`` within a lease."""
+
 
 class Store(ABC):
     """Everything a chat remembers: users, rooms, messages with receipts, and who is where."""
@@ -64,9 +67,12 @@ class Store(ABC):
     async def register_server(self, server_id: str, at: datetime) -> list[EndedSession]:
         """Announce a server process, and end the sessions of all servers that are dead.
 
-        A server is dead once its process or its lease is gone. Called at the start and then as a heartbeat
-        (a third of the lease apart); idempotent. The list is in order of joining; users without a session left
-        are offline from ``at`` on.
+        A server is dead once its process is known to be gone (which others on its machine see). Elsewhere it is dead
+        once its lock is free and it has been silent for a lease, as seen by a server that has itself missed no
+        heartbeat in that time. Called at the start and then as a heartbeat, ``HEARTBEATS`` times in a lease;
+        idempotent. The list is in order of joining; users without a session left are offline from ``at`` on. Sessions
+        of one server may end in several transactions: where the store fails in between, the list holds the ended, and
+        the next heartbeat goes on.
         """
 
     @abstractmethod
@@ -177,6 +183,14 @@ class Store(ABC):
     @abstractmethod
     async def close_session(self, session_id: str, at: datetime) -> EndedSession | None:
         """End a session; None if it is not open. A registered participant's last one makes the user offline."""
+
+    @abstractmethod
+    async def close_sessions(self, session_ids: Sequence[str], at: datetime) -> list[EndedSession]:
+        """End those of these sessions that are open, together, as ``close_session`` does; in order of joining."""
+
+    @abstractmethod
+    async def user_sessions(self, user_id: str) -> list[Session]:
+        """An account's sessions in all rooms, in order of joining."""
 
     @abstractmethod
     async def sessions(self, room: str) -> list[Session]:

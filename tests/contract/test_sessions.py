@@ -94,6 +94,53 @@ async def test_closing_an_unknown_or_malformed_session_is_a_miss(store, cast, se
     assert await store.close_session(session_id, cast.now()) is None
 
 
+async def test_sessions_that_are_closed_together_are_given_in_order_of_joining(store, cast):
+    ann, bob, gus = await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
+    opened = [await cast.join(who, room) for who, room in ((ann, "tea"), (bob, "cake"), (gus, "tea"), (ann, "cake"))]
+    ids = [session.session_id for session in opened]
+    moment = cast.now()
+    ended = await store.close_sessions([ids[2], *ABSENT, ids[0], ids[1].upper()], moment)
+    assert [each.session.session_id for each in ended] == ids[:3]
+    assert [each.last for each in ended] == [False, True, True]
+    assert all(each.at == moment for each in ended)
+    assert (await user(store, ann)).online
+    assert ((await user(store, bob)).online, (await user(store, bob)).last_seen) == (False, moment)
+    assert [each.session_id for each in await store.sessions("cake")] == [ids[3]]
+    assert await store.close_sessions(ids[:3], cast.now()) == []
+    assert await store.close_sessions([], cast.now()) == []
+
+
+async def test_all_sessions_of_a_user_that_are_closed_together_are_the_last(store, cast):
+    ann = await cast.user("ann")
+    ids = [(await cast.join(ann, room)).session_id for room in ("tea", "cake")]
+    assert [each.last for each in await store.close_sessions(ids, cast.now())] == [True, True]
+    assert not (await user(store, ann)).online
+
+
+async def test_sessions_of_thousands_of_sockets_are_closed_together(store, cast):
+    ids = [(await cast.join(cast.guest(f"g{number}"), "tea")).session_id for number in range(1500)]
+    ended = await store.close_sessions(ids, cast.now())
+    assert [each.session.session_id for each in ended] == ids
+    assert await store.activity() == (0, 0)
+
+
+async def test_the_sessions_of_an_account_are_given_in_order_of_joining(store, cast):
+    ann, bob = await cast.user("ann"), await cast.user("bob")
+    opened = [await cast.join(who, room) for who, room in ((ann, "tea"), (bob, "tea"), (ann, "cake"))]
+    assert [each.session_id for each in await store.user_sessions(ann.user_id)] == [
+        opened[0].session_id,
+        opened[2].session_id,
+    ]
+    assert (await store.user_sessions(bob.user_id))[0].who == bob
+    assert await store.user_sessions((await cast.user("cleo")).user_id) == []
+
+
+@pytest.mark.parametrize("user_id", [*ABSENT, "guest-gus"])
+async def test_an_unknown_account_has_no_sessions(store, cast, user_id):
+    await cast.join(cast.guest("gus"), "tea")
+    assert await store.user_sessions(user_id) == []
+
+
 async def test_a_socket_may_join_again_after_leaving(store, cast):
     ann = await cast.user("ann")
     first = await cast.join(ann, "tea", socket_id="socket-1")

@@ -17,8 +17,8 @@ from chatsys.errors import ReadOnlyDatabase
 from chatsys.model.values import Message, NewMessage, Session
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import Outgoing
-from chatsys.realtime.hub import Member
 from chatsys.realtime.link import open_link
+from chatsys.realtime.member import Member
 from chatsys.realtime.rounds import Lane, Rounds
 from chatsys.realtime.routes import Routes
 from chatsys.realtime.server import ClientEvent

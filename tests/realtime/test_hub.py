@@ -8,7 +8,7 @@ import pytest
 from chatsys.chat import accounts, conversation
 from chatsys.chat.fanout import MessagePosted
 from chatsys.realtime import hub as hub_module
-from chatsys.realtime.hub import Member
+from chatsys.realtime.member import Member
 
 from .conftest import Ear, Make, settle
 
@@ -107,9 +107,9 @@ async def test_a_member_that_joined_during_a_change_gets_the_current_list_once_i
     joined = await conversation.join(server.chat, "r", session.who, "late")
     member = Member(ear, joined.session)  # type: ignore[arg-type]
     hub.add(member)
-    await hub.tell_list(member)
+    await hub.lists.tell(member)
     other, _ = await server.enter("r", "ben")
-    await settle(lambda: hub._telling is None)
+    await settle(lambda: hub.lists._telling is None)
     hub.release(member, 0)
     await settle(lambda: ear.users() == other.users())
 

@@ -228,13 +228,18 @@ def _ask_to_join(member: Member, room: str, number: int, **more: int) -> None:
 
 
 def _join(crowd: Crowd, rooms: Sequence[str]) -> None:
-    """Connect one member for each room name, let all join at once, and wait until nothing more is sent about it.
+    """Connect one member for each room name, and let it join."""
+    for _ in rooms:
+        crowd.connect()
+    join_all(crowd, rooms)
+
+
+def join_all(crowd: Crowd, rooms: Sequence[str]) -> None:
+    """Let all members join at once, each its room, and wait until nothing more is sent about it.
 
     At once, since a big room that fills slowly sends its growing list of users to everybody again and again. Those
     lists are not kept: of 2,000 members they are a gigabyte.
     """
-    for _ in rooms:
-        crowd.connect()
     crowd.keeping = False
     for number, (member, room) in enumerate(zip(crowd.members, rooms, strict=True)):
         _ask_to_join(member, room, number)

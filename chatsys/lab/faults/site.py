@@ -20,7 +20,7 @@ import psycopg
 
 from chatsys.lab.faults.answers import AnswerProxy
 from chatsys.lab.faults.broker import Redis
-from chatsys.lab.servers import ServerProcess, chat_server
+from chatsys.lab.servers import ServerProcess, chat_server, this_program
 from chatsys.resources import database_dir
 from chatsys.store.embedded import embedded_server
 
@@ -70,7 +70,7 @@ class Server:
     async def start(self) -> None:
         """Start it, on a port of its own choice."""
         url = self._site.url_through(self.proxy)
-        made = chat_server(url, settings=self._site.settings, first=self._site.first)
+        made = chat_server(url, settings=self._site.settings, program=this_program(self._site.first))
         self._process = await asyncio.to_thread(self._stack.enter_context, made)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 15) -> None:

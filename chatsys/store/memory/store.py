@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -253,6 +253,18 @@ class MemoryStore(Store):
         """End one session."""
         session = self._sessions.get(session_id.lower())
         return None if session is None else self._end((session,), at)[0]
+
+    async def close_sessions(self, session_ids: Sequence[str], at: datetime) -> list[EndedSession]:
+        """End several sessions; the dictionary keeps the order of joining."""
+        found = {session_id.lower() for session_id in session_ids} & self._sessions.keys()
+        in_order = self._sessions if len(found) > 1 else found
+        return self._end([self._sessions[session_id] for session_id in in_order if session_id in found], at)
+
+    async def user_sessions(self, user_id: str) -> list[Session]:
+        """An account's sessions; a guest has none here, whatever its id."""
+        account = self._accounts.get(user_id.lower())
+        mine = self._by_user.get(account.user.user_id, {}) if account is not None else {}
+        return [self._view(session) for session in mine.values()]
 
     async def sessions(self, room: str) -> list[Session]:
         """The room's sessions; a dictionary keeps the order of joining."""

@@ -2,65 +2,166 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
-from chatsys.errors import StoreUnavailable
+from chatsys.errors import ChatsysError
+from chatsys.model.values import EndedSession
+from chatsys.store.contract import HEARTBEATS
+from chatsys.store.postgres import rows
 from chatsys.store.postgres.connections import DRIVER_ERRORS, Connections, Link
+from chatsys.store.postgres.liveness import Dead, Liveness, Other
+from chatsys.store.postgres.processes import is_running, this_process
+
+log = logging.getLogger(__name__)
+
+PIECE = 500
+"""Sessions that end in one transaction."""
+
+ENDING_SECONDS = 3.0
+"""How long one such transaction may take."""
+
+RETRY = 0.5
+"""Seconds until a lock that could not be taken is tried again."""
 
 
 class Leases:
     """The servers of this process. Their locks are held on a connection of their own, beyond the pool.
 
-    Behind PgBouncer in transaction mode a session can't hold a lock; there the lease alone tells. ``lease`` in seconds.
+    Behind PgBouncer in transaction mode a session can't hold a lock; there the lease alone tells. ``lease`` in seconds,
+    as those of ``clock``. ``process`` and ``is_running`` are what the system knows of processes.
     """
 
-    def __init__(self, connections: Connections, lease: float) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        lease: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        process: Callable[[], str | None] = this_process,
+        is_running: Callable[[str | None], bool | None] = is_running,
+    ) -> None:
         self._connections = connections
-        self._lease = timedelta(seconds=lease)
-        self._held: set[str] = set()
+        self._lease = lease
+        self._clock = clock
+        self._process = process
+        self._liveness = Liveness(lease, is_running)
         self._own: set[str] = set()
-        self._link: Link | None = None
+        self._changed = asyncio.Event()
+        self._holding: asyncio.Task[None] | None = None
 
-    async def renew(self, server_id: str) -> list[str]:
-        """Announce a server of this process; the ids of those that are dead."""
+    async def renew(self, server_id: str, at: datetime) -> list[EndedSession]:
+        """Announce a server of this process, and end those that are dead."""
         self._own.add(server_id)
-        locked_now = await self._lock(server_id)
-        await self._connections.fetch("renew_lease", server_id, self._lease, locked_now)
-        return [row[0] for row in await self._connections.fetch("dead_servers", sorted(self._own))]
+        self._changed.set()
+        if self._holding is None and not self._connections.address.bouncer:
+            self._holding = asyncio.create_task(self._hold())
+        try:
+            await self._connections.fetch("renew_lease", server_id, timedelta(seconds=self._lease), self._process())
+            found = await self._connections.fetch("other_servers", sorted(self._own))
+        except ChatsysError:
+            self._liveness.missed()
+            raise
+        now = self._clock()
+        self._liveness.renewed(now)
+        dead = self._liveness.judge([Other(*row) for row in found], now)
+        return await self._end(dead, at) if dead.gone or dead.silent else []
 
-    async def forget(self, server_id: str) -> None:
-        """Give the server's lock back."""
+    async def retire(self, server_id: str, at: datetime) -> list[EndedSession]:
+        """End a server of this process, and give its lock back."""
         self._own.discard(server_id)
-        if server_id in self._held and self._link is not None and not self._link.connection.is_closed():
-            self._held.discard(server_id)
-            await self._execute(self._link, "unlock_server", server_id)
+        self._changed.set()
+        ended, _ = await self._end_in_pieces([server_id], [], [], at)
+        return ended
 
     async def close(self) -> None:
         """Close the connection that holds the locks."""
-        link, self._link = self._link, None
-        self._held.clear()
-        if link is not None:
+        if self._holding is not None:
+            self._holding.cancel()
+            await asyncio.wait([self._holding])
+
+    # -- the dead
+
+    async def _end(self, dead: Dead, at: datetime) -> list[EndedSession]:
+        gone = [other.server_id for other in dead.gone]
+        silent = [other.server_id for other in dead.silent]
+        leases = [other.lease_until for other in dead.silent]
+        ended, claimed = await self._end_in_pieces(gone, silent, leases, at)
+        for server_id in sorted(claimed):
+            why = "its process is gone" if server_id in gone else f"silent for {self._lease:g} s, its lock free"
+            log.warning("Server %s is dead (%s); %d sessions of dead servers ended", server_id, why, len(ended))
+        return ended
+
+    async def _end_in_pieces(
+        self, gone: list[str], silent: list[str], leases: list[datetime], at: datetime
+    ) -> tuple[list[EndedSession], set[str]]:
+        """End the sessions of servers and forget them: the ended sessions in order of joining, and whose they were.
+
+        When the database fails halfway, what has ended until then is told, and the next heartbeat goes on.
+        """
+        ended: list[EndedSession] = []
+        claimed: set[str] = set()
+        more = True
+        while more:
             try:
-                await link.connection.close(timeout=5)
-            except DRIVER_ERRORS:
-                link.connection.terminate()
+                async with self._connections.transaction(ENDING_SECONDS) as execute:
+                    servers = [row[0] for row in await execute("claim_dead_servers", gone, silent, leases)]
+                    ids = [row[0] for row in await execute("sessions_of_servers", servers, PIECE)] if servers else []
+                    found = await execute("close_sessions", ids, [at] * len(ids)) if ids else []
+                    more = len(ids) == PIECE
+                    if servers and not more:
+                        await execute("forget_servers", servers)
+            except ChatsysError:
+                if not ended:
+                    raise
+                break
+            claimed.update(servers)
+            ended += [rows.ended(row, at) for row in found]
+        return ended, claimed
 
-    async def _lock(self, server_id: str) -> bool:
-        """Take the lock unless it is held; true if it was taken now."""
-        if self._connections.address.bouncer:
-            return False
-        if self._link is None or self._link.connection.is_closed():
-            self._held.clear()
-            self._link = await self._connections.dedicated()
-        if server_id in self._held:
-            return False
-        await self._execute(self._link, "lock_server", server_id)
-        self._held.add(server_id)
-        return True
+    # -- the locks
 
-    async def _execute(self, link: Link, name: str, server_id: str) -> None:
+    async def _hold(self) -> None:
+        """Hold the locks of this process's servers: when their connection ends, take them on a new one at once."""
+        while True:
+            try:
+                await self._hold_on(await self._connections.dedicated())
+            except (ChatsysError, *DRIVER_ERRORS):
+                await asyncio.sleep(RETRY)
+
+    async def _hold_on(self, link: Link) -> None:
+        """Hold the locks on one connection for as long as it lives. It is asked for a sign of life now and then."""
+        link.connection.add_termination_listener(lambda _: self._changed.set())
+        held: set[str] = set()
         try:
-            await self._connections.run(link, name, (server_id,))
-        except StoreUnavailable:
-            self._held.clear()
-            raise
+            await self._ask(link, "prepare_lock_connection", max(1, round(self._lease)))
+            while not link.connection.is_closed():
+                self._changed.clear()
+                for server_id in self._own - held:
+                    if await self._ask(link, "lock_server", server_id):
+                        held.add(server_id)
+                for server_id in held - self._own:
+                    await self._ask(link, "unlock_server", server_id)
+                held &= self._own
+                try:
+                    async with asyncio.timeout(RETRY if held != self._own else self._lease / HEARTBEATS):
+                        await self._changed.wait()
+                except TimeoutError:
+                    await self._ask(link, "ping")
+        finally:
+            await _end_connection(link)
+
+    async def _ask(self, link: Link, name: str, *arguments: object) -> object:
+        """The first value that a statement gives. A connection that gives none in time is closed."""
+        ((value, *_),) = await self._connections.run(link, name, arguments)
+        return value
+
+
+async def _end_connection(link: Link) -> None:
+    try:
+        await link.connection.close(timeout=1)
+    except DRIVER_ERRORS:
+        link.connection.terminate()

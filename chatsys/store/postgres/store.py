@@ -43,9 +43,7 @@ DRAIN_SECONDS = 1.0
 DELETION_SECONDS = 30.0
 """How long the deletion of an account may take."""
 
-ENDING_SECONDS = 10.0
-"""How long it may take to end the sessions of dead servers."""
-
+_AT_ONCE = 500  # rows that become values before the event loop does something else
 _USUAL_PAGE = 100  # as in sql/messages.sql
 _TYPED_MAX = 255  # characters, as in login_failures
 _WILDCARDS = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
@@ -130,14 +128,11 @@ class PostgresStore(Store):
 
     async def register_server(self, server_id: str, at: datetime) -> list[EndedSession]:
         """Renew the lease, and end the sessions of dead servers."""
-        dead = await self._leases.renew(server_id)
-        return await self._end_servers(dead, at) if dead else []
+        return await self._leases.renew(server_id, at)
 
     async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
         """End the server's sessions and give its lock back."""
-        ended = await self._end_servers([server_id], at)
-        await self._leases.forget(server_id)
-        return ended
+        return await self._leases.retire(server_id, at)
 
     # -- users
 
@@ -275,10 +270,26 @@ class PostgresStore(Store):
             return None
         return await self._closes.write(Ending(session_id=session_id, at=at))
 
+    async def close_sessions(self, session_ids: Sequence[str], at: datetime) -> list[EndedSession]:
+        """One statement."""
+        ids = [session_id for session_id in session_ids if is_uuid(session_id)]
+        found = await self._housekeeping.write("close_sessions", ids, [at] * len(ids)) if ids else []
+        return [rows.ended(row, at) for row in found]
+
+    async def user_sessions(self, user_id: str) -> list[Session]:
+        """One statement."""
+        found = await self._connections.fetch("user_sessions", user_id) if is_uuid(user_id) else []
+        return [rows.session(row) for row in found]
+
     async def sessions(self, room: str) -> list[Session]:
         """One statement."""
         found = await self._connections.fetch("sessions", room) if _storable(room) else []
-        return [rows.session(row) for row in found]
+        sessions: list[Session] = []
+        for start in range(0, len(found), _AT_ONCE):
+            sessions += [rows.session(row) for row in found[start : start + _AT_ONCE]]
+            if len(found) > _AT_ONCE:
+                await asyncio.sleep(0)
+        return sessions
 
     async def newest_sessions(self, room: str, limit: int) -> tuple[list[Session], int]:
         """One statement."""
@@ -353,13 +364,6 @@ class PostgresStore(Store):
             return None
         found = await self._connections.write(name, user_id, *arguments)
         return rows.user(found[0]) if found else None
-
-    async def _end_servers(self, server_ids: Sequence[str], at: datetime) -> list[EndedSession]:
-        async with self._housekeeping.transaction(ENDING_SECONDS) as execute:
-            ids = [row[0] for row in await execute("sessions_of_servers", server_ids)]
-            ended = await execute("close_sessions", ids, [at] * len(ids))
-            await execute("forget_servers", server_ids)
-        return [rows.ended(row, at) for row in ended]
 
     # -- moving house
 

@@ -68,30 +68,40 @@ SELECT FROM active_sessions s, (SELECT count(*) FROM account) a WHERE s.session_
 SELECT version_num FROM alembic_version;
 
 -- name: renew_lease
--- Announce a server. $3: it has taken its advisory lock just now; NULL: it holds it since before, or can't.
-INSERT INTO chat_servers (server_id, started_at, lease_until, locked_at)
-VALUES ($1, now(), now() + $2, CASE WHEN $3 THEN clock_timestamp() END)
-ON CONFLICT (server_id) DO UPDATE SET
-    lease_until = excluded.lease_until, locked_at = coalesce(excluded.locked_at, chat_servers.locked_at);
+-- Announce a server. $3 tells its process, if that is known.
+INSERT INTO chat_servers (server_id, started_at, lease_until, process)
+VALUES ($1, now(), clock_timestamp() + $2, $3)
+ON CONFLICT (server_id) DO UPDATE SET lease_until = excluded.lease_until, process = excluded.process;
 
--- name: dead_servers
--- Servers other than $1 whose lease is over, or whose advisory lock is free though they took it since PostgreSQL's own
--- start: the process that held it is gone.
+-- name: other_servers
+SELECT server_id::text, lease_until, process FROM chat_servers WHERE server_id <> ALL ($1::uuid[]);
+
+-- name: claim_dead_servers
+-- Of the servers $1, and of those of $2 that have not renewed their lease $3 and do not hold their lock, the ones that
+-- nobody else has ended. They can neither renew their lease nor take their lock until this transaction is over.
 SELECT c.server_id::text FROM chat_servers c
-WHERE c.server_id <> ALL ($1::uuid[])
-  AND CASE WHEN c.lease_until < now() THEN true
-           WHEN c.locked_at > pg_postmaster_start_time() THEN
-               pg_try_advisory_xact_lock(hashtextextended(c.server_id::text, 0))
-           ELSE false END;
+WHERE c.server_id = ANY ($1::uuid[])
+   OR ((c.server_id, c.lease_until) IN (SELECT * FROM unnest($2::uuid[], $3::timestamptz[]))
+       AND pg_try_advisory_xact_lock(hashtextextended(c.server_id::text, 0)))
+ORDER BY c.server_id FOR UPDATE;
+
+-- name: prepare_lock_connection
+-- It is idle for as long as the server lives. When the server's machine vanishes, PostgreSQL notices within $1 seconds.
+SELECT set_config('idle_session_timeout', '0', false),
+       set_config('tcp_keepalives_idle', ceil($1 / 4.0)::int::text, false),
+       set_config('tcp_keepalives_interval', ceil($1 / 4.0)::int::text, false),
+       set_config('tcp_keepalives_count', '2', false);
 
 -- name: lock_server
-SELECT pg_advisory_lock(hashtextextended($1::text, 0));
+-- False while an older connection of the server, which PostgreSQL takes for alive, still holds the lock.
+SELECT pg_try_advisory_lock(hashtextextended($1::text, 0));
 
 -- name: unlock_server
 SELECT pg_advisory_unlock(hashtextextended($1::text, 0));
 
 -- name: sessions_of_servers
-SELECT session_id::text FROM active_sessions WHERE server_id = ANY ($1::uuid[]);
+-- The first $2 of their sessions, in order of joining.
+SELECT session_id::text FROM active_sessions WHERE server_id = ANY ($1::uuid[]) ORDER BY place LIMIT $2;
 
 -- name: forget_servers
 DELETE FROM chat_servers WHERE server_id = ANY ($1::uuid[]);

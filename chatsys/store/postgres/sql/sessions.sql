@@ -56,6 +56,12 @@ SELECT s.session_id::text, s.socket_id, r.room_name, s.connected_at, s.user_id::
 FROM rooms r JOIN active_sessions s ON s.room_id = r.room_id LEFT JOIN users u ON u.user_id = s.user_id
 WHERE r.room_name = $1 ORDER BY s.place;
 
+-- name: user_sessions
+SELECT s.session_id::text, s.socket_id, r.room_name, s.connected_at, s.user_id::text, s.guest_id, s.guest_name,
+       u.username, u.display_name, u.avatar, u.status = 'online' AS online, u.last_seen
+FROM active_sessions s JOIN rooms r ON r.room_id = s.room_id JOIN users u ON u.user_id = s.user_id
+WHERE s.user_id = $1 ORDER BY s.place;
+
 -- name: newest_sessions
 SELECT s.session_id::text, s.socket_id, r.room_name, s.connected_at, s.user_id::text, s.guest_id, s.guest_name,
        u.username, u.display_name, u.avatar, coalesce(u.status = 'online', true) AS online, u.last_seen, s.all_sessions

@@ -1,0 +1,149 @@
+"""An older revision in a Git worktree of its own, and the environment that it asks for.
+
+Both lie under the data folder: ``against/tree`` while a run lasts, ``against/environments/<digest>`` from then on. The
+digest is that of the Python version and of all that the revision requires, so that most revisions share one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from chatsys.errors import LabBusy, OperatorError
+
+_READY = "ready"
+
+
+class Checkout(msgspec.Struct, frozen=True, kw_only=True):
+    """A revision that can be run: ``python -m chatsys`` with ``tree`` on PYTHONPATH."""
+
+    revision: str
+    commit: str
+    tree: Path
+    python: Path
+
+
+def project() -> Path:
+    """The folder of the working tree that this program was started from. Raises OperatorError outside of one."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / "pyproject.toml").exists():
+        raise OperatorError(
+            "This chatsys was installed from a package, so that there are no revisions to compare.",
+            hint="Clone the repository, `make .venv`, and run .venv/bin/chatsys there.",
+        )
+    return root
+
+
+@contextmanager
+def checked_out(revision: str, root: Path, folder: Path) -> Iterator[Checkout]:
+    """``revision`` of the repository at ``root``; its worktree lies in ``folder`` and is gone after the block.
+
+    Raises OperatorError if there is no such revision or if it can't be built, LabBusy if another run holds ``folder``.
+    """
+    commit = _commit(root, revision)
+    folder.mkdir(parents=True, exist_ok=True)
+    tree = folder / "tree"
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabBusy(hint="Wait until that `chatsys bench --against` has ended.") from None
+        _remove(root, tree)  # of a run that was killed
+        try:
+            _git(root, "worktree", "add", "--quiet", "--detach", "--force", str(tree), commit)
+            python = environment(tree, folder / "environments", revision)
+            yield Checkout(revision=revision, commit=commit, tree=tree, python=python)
+        finally:
+            _remove(root, tree)
+
+
+def environment(tree: Path, folder: Path, revision: str) -> Path:
+    """The Python of an environment with what the project in ``tree`` requires, made unless ``folder`` has it.
+
+    Raises OperatorError with the last words of whoever failed to make it.
+    """
+    wanted = _requirements(tree, revision)
+    constraints = tree / "constraints.txt"
+    limits = constraints.read_text() if constraints.exists() else ""
+    known = "\n".join((sys.version, platform.machine(), *wanted, limits))
+    home = folder / hashlib.sha256(known.encode()).hexdigest()[:16]
+    python = home / "bin" / "python"
+    if (home / _READY).exists() and python.exists():
+        return python
+    shutil.rmtree(home, ignore_errors=True)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    limited = ["-c", str(constraints)] if limits else []
+    base = str(Path(getattr(sys, "_base_executable", sys.executable)))
+    if (uv := shutil.which("uv")) is not None:
+        commands = [
+            [uv, "venv", "--quiet", "--python", base, str(home)],
+            [uv, "pip", "install", "--quiet", "--python", str(python), *limited, *wanted],
+        ]
+    else:
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        commands = [[base, "-m", "venv", str(home)], [*install, *limited, *wanted]]
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tree)
+        if done.returncode:
+            raise _cannot_build(revision, _last_line(done.stderr or done.stdout))
+    (home / _READY).touch()
+    return python
+
+
+def _requirements(tree: Path, revision: str) -> list[str]:
+    """What the project needs to run."""
+    try:
+        found = tomllib.loads((tree / "pyproject.toml").read_text())["project"]["dependencies"]
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        raise _cannot_build(revision, f"pyproject.toml: {error}") from error
+    return sorted(map(str, found))
+
+
+def _cannot_build(revision: str, why: str) -> OperatorError:
+    return OperatorError(
+        f"{revision} can't be built: {why.rstrip('.')}.",
+        hint=f"Name another revision, or see whether it installs by itself in a checkout of {revision}.",
+    )
+
+
+def _commit(root: Path, revision: str) -> str:
+    try:
+        return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    except OperatorError:
+        raise OperatorError(
+            f"There is no revision {revision} in {root}.",
+            hint="`git log --oneline` lists those there are; a shallow clone gets the others by"
+            " `git fetch --unshallow`.",
+        ) from None
+
+
+def _remove(root: Path, tree: Path) -> None:
+    shutil.rmtree(tree, ignore_errors=True)
+    _git(root, "worktree", "prune")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise OperatorError("Git is not installed.", hint="A comparison needs it to check the revision out.") from error
+    if done.returncode:
+        raise OperatorError(f"git {arguments[0]} failed: {_last_line(done.stderr)}")
+    return done.stdout.strip()
+
+
+def _last_line(said: str) -> str:
+    """The last words of a program; pip's after its notices."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("error", "fatal"))]
+    return (errors or lines or ["it said nothing"])[-1]

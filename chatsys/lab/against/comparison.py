@@ -1,0 +1,229 @@
+"""A comparison from its first line to its record."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from chatsys.chat.bundle import new_id
+from chatsys.errors import ChatsysError
+from chatsys.lab import machine
+from chatsys.lab.against import plan as plans
+from chatsys.lab.against.checkout import checked_out, project
+from chatsys.lab.against.plan import Plan, works
+from chatsys.lab.against.record import Commit, Comparison, Row
+from chatsys.lab.against.rounds import Observed, perform
+from chatsys.lab.against.sides import Side
+from chatsys.lab.against.subject import Open
+from chatsys.lab.against.verdicts import BLUNT, LEAST, RUN_ERROR, Judged, Verdict, finds, judge
+from chatsys.lab.load import alone_on, tidy
+from chatsys.lab.running import without_password
+from chatsys.lab.servers import Program
+from chatsys.lab.statistics import Interval
+from chatsys.store.embedded import embedded_server
+
+Tell = Callable[[str], None]
+METHOD = 1
+"""Changes with what is measured and how it is judged: a study's counts hold for one method."""
+_LIMITATIONS = (
+    "Client, server and database share one machine, and everything fits in memory.",
+    "CPU is the processor time of the process under test and of its part of the database; waiting is not in it, and is"
+    " in time.",
+    "Calls on the stores have nothing of the server before them.",
+)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to compare: ``revision`` and the working tree. ``planted`` goes before the working tree's PYTHONPATH, and
+    ``variables`` into its environment: the study slows one side by them."""
+
+    revision: str
+    plan: Plan
+    database_url: str | None
+    data_dir: Path
+    seed: int = 1
+    planted: Path | None = None
+    variables: dict[str, str] = {}
+
+
+def compare(request: Request, tell: Tell) -> Comparison:
+    """Compare a revision with the working tree. Raises OperatorError if the revision can't be run."""
+    began = time.monotonic()
+    root = project()
+    environment = machine.describe(None, "")
+    result = Comparison(
+        id=new_id(),
+        created_at=_timestamp(),
+        before=Commit(revision=request.revision, commit="", dirty=False),
+        after=Commit(revision="working tree", commit=environment["commit"], dirty=environment["dirty"]),
+        profile=request.plan.name,
+        seed=request.seed,
+        environment=environment,
+        parameters={
+            **msgspec.to_builtins(request.plan),
+            "method": METHOD,
+            "run_error": RUN_ERROR,
+            "least": LEAST,
+            "blunt": BLUNT,
+        },
+        limitations=list(_LIMITATIONS),
+    )
+    with ExitStack() as stack:
+        tell(f"checking {request.revision} out")
+        folder = request.data_dir.absolute() / "against"
+        earlier = stack.enter_context(checked_out(request.revision, root, folder))
+        url = stack.enter_context(_server(request))
+        result.environment = machine.describe(url, without_password(url))
+        stack.callback(tidy, url)
+        compiled = {"PYTHONDONTWRITEBYTECODE": ""}  # each side compiles its modules once, not in each process
+        before = Program(str(earlier.python), str(earlier.tree), compiled)
+        path = os.pathsep.join(map(str, filter(None, (request.planted, root))))
+        after = Program(sys.executable, path, compiled | request.variables)
+        sides = (
+            Side(name="before", label=f"{request.revision} ({earlier.commit[:9]})", program=before, server_url=url),
+            Side(name="after", label="The working tree", program=after, server_url=url),
+        )
+        result.before = Commit(revision=request.revision, commit=earlier.commit, dirty=False)
+        _set_up(sides, request, tell)
+        result.before = msgspec.structs.replace(result.before, unmeasured=sides[0].unmeasured)
+        result.after = msgspec.structs.replace(result.after, unmeasured=sides[1].unmeasured)
+        try:
+            observed = _rounds(sides, request, machine.Watch(machine.postmaster_of(url)), result, tell)
+            result.rows = rows_of(observed)
+            _believe(result)
+        except ChatsysError as error:
+            result.invalid(error.message)
+    result.finished_at = _timestamp()
+    result.seconds = round(time.monotonic() - began, 1)
+    return result
+
+
+def _believe(result: Comparison) -> None:
+    """Call a comparison invalid that is too blunt to be a gate, and say what may have made it so.
+
+    The two sides take turns, so that whatever else uses the machine slows both. That makes rounds scatter and a
+    comparison blunt, not wrong: what it would have found is the measure of it.
+    """
+    blunt = [row.operation for row in result.finest() if row.finds > BLUNT]
+    if not blunt:
+        return
+    busy = f"other programs used {max(result.foreign):.0%} of the processors in a round"
+    stolen = f"the hypervisor took {max(result.steal):.0%} of them away"
+    result.invalid(f"a slowdown of {BLUNT}× could have been missed in {', '.join(blunt)} ({busy}, {stolen})")
+
+
+def rows_of(observed: Sequence[Observed]) -> list[Row]:
+    """The verdicts, from the figures of all rounds; what a round lacks is left out."""
+    keys = _complete(observed)
+    tested = [key for key in keys if key[1] not in plans.COUNTED]
+    judged = dict(zip(tested, judge([_logarithms(observed, key) for key in tested]), strict=True)) if tested else {}
+    return [_row(key, observed, judged.get(key)) for key in keys]
+
+
+def _row(key: tuple[str, str], observed: Sequence[Observed], judged: Judged | None) -> Row:
+    pairs = [each[key] for each in observed]
+    before, after = (float(np.median([pair[place] for pair in pairs])) for place in (0, 1))
+    ratios = tuple(pair[1] / pair[0] for pair in pairs)
+    found = judged or _counted([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    return Row(
+        operation=key[0],
+        measure=key[1],
+        unit=plans.UNITS[key[1]],
+        before=before,
+        after=after,
+        ratio=found.ratio,
+        interval=found.interval,
+        p=found.p,
+        finds=found.finds,
+        verdict=found.verdict,
+        counted=judged is None,
+        rounds=ratios,
+    )
+
+
+def _counted(before: Sequence[float], after: Sequence[float]) -> Judged:
+    """Counts differ where the rounds of the two sides do not overlap, and their medians by LEAST."""
+    ratio = float(np.median(after) / np.median(before))
+    verdict: Verdict = "no difference found"
+    if min(after) > max(before) and ratio >= LEAST:
+        verdict = "slower"
+    elif max(after) < min(before) and ratio <= 1 / LEAST:
+        verdict = "faster"
+    bounds = Interval(min(after) / max(before), max(after) / min(before))
+    return Judged(ratio=ratio, interval=bounds, p=1.0 if verdict == "no difference found" else 0.0,
+                  finds=max(LEAST, max(before) / min(before)), verdict=verdict)  # fmt: skip
+
+
+def _rounds(
+    sides: Sequence[Side], request: Request, watch: machine.Watch, result: Comparison, tell: Tell
+) -> list[Observed]:
+    """Perform rounds until there are enough; how many is decided by how they scatter, never by what they show."""
+    plan = request.plan
+    both = all(not side.unmeasured for side in sides)
+    todo = [work for work in works(plan) if both or not work.store]
+    observed: list[Observed] = []
+    began = time.monotonic()
+    while len(observed) < plan.rounds or (
+        len(observed) < plan.most and time.monotonic() - began < plan.seconds and _coarse(observed, plan.wanted)
+    ):
+        tell(f"round {len(observed) + 1} of {plan.rounds}")
+        done = perform(sides, plan, todo, watch, number=len(observed), seed=request.seed)
+        observed.append(done.observed)
+        result.foreign.append(round(done.foreign, 3))
+        result.steal.append(round(done.steal, 3))
+    return observed
+
+
+def _coarse(observed: Sequence[Observed], wanted: float) -> bool:
+    """Whether some operation has no measure yet that would find a difference of ``wanted``."""
+    tested = [key for key in _complete(observed) if key[1] not in plans.COUNTED]
+    best: dict[str, float] = {}
+    for key, found in zip(tested, finds([_logarithms(observed, key) for key in tested]), strict=True):
+        best[key[0]] = min(found, best.get(key[0], found))
+    return any(found > wanted for found in best.values())
+
+
+def _complete(observed: Sequence[Observed]) -> list[tuple[str, str]]:
+    """What all rounds have, and more of it than nothing."""
+    return [key for key in observed[0] if all(key in each and min(each[key]) > 0 for each in observed)]
+
+
+def _logarithms(observed: Sequence[Observed], key: tuple[str, str]) -> list[float]:
+    return [float(np.log(each[key][1] / each[key][0])) for each in observed]
+
+
+def _set_up(sides: Sequence[Side], request: Request, tell: Tell) -> None:
+    tell("filling both databases")
+    plan = request.plan
+    order = Open(url="", users=plan.users, messages=plan.messages, seed=request.seed, fill=True)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(side.set_up, order) for side in sides]:
+            done.result()
+
+
+@contextmanager
+def _server(request: Request) -> Iterator[str]:
+    """A PostgreSQL on which no other run measures: the set one, or the private one, kept to a processor."""
+    if request.database_url and request.database_url.startswith(("postgresql://", "postgres://")):
+        with alone_on(request.database_url):
+            yield request.database_url
+        return
+    with (
+        embedded_server(request.data_dir / "postgres") as url,
+        alone_on(url),
+        machine.kept_to(machine.postmaster_of(url), machine.processors()[1]),
+    ):
+        yield url
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

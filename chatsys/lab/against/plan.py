@@ -1,0 +1,143 @@
+"""The operations that are compared, and how much of each a turn does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from chatsys.lab.against import requests
+from chatsys.lab.against.requests import Clients, Figures
+from chatsys.lab.against.sides import Running, Subject
+from chatsys.lab.against.subject import Run
+from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND, TABLE
+
+TIME, CPU, MEMORY, STATEMENTS, WAL = "time", "CPU", "memory", "statements", "WAL bytes"
+UNITS = {TIME: "µs", CPU: "µs", MEMORY: "bytes", STATEMENTS: "", WAL: "bytes"}
+COUNTED = (STATEMENTS, WAL)
+"""Measures that no noise touches: rounds that do not overlap are a difference."""
+CONNECTION = "Connection"
+COUNTED_CALLS = (16, 64)
+"""Costs are the difference between turns of so many calls: what a turn does besides its calls then drops out."""
+_NAMES = {FIND_BY_ID: "find by id", FIND_BY_NAME: "find by name", RECENT: "100 messages", MARK_READ: "mark read",
+          SEARCH: "search users", SEND: "send"}  # fmt: skip
+_MEMORY, _POSTGRESQL = "memory", "postgresql"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a comparison does.
+
+    There are ``rounds`` rounds, and up to ``most`` while some operation would need a larger difference than
+    ``wanted`` to be called different and ``seconds`` have not passed. Each round has ``turns`` turns on each side,
+    ``scale`` times as long as in the quick profile. ``names`` are beginnings of operations; empty means all.
+    """
+
+    name: str
+    users: int
+    messages: int
+    rounds: int
+    most: int
+    seconds: float
+    turns: int
+    scale: int
+    senders: int
+    members: int
+    wanted: float = 1.2
+    names: tuple[str, ...] = ()
+
+
+PLANS = {
+    plan.name: plan
+    for plan in (
+        Plan(
+            name="quick",
+            users=400,
+            messages=400,
+            rounds=8,
+            most=12,
+            seconds=150,
+            turns=4,
+            scale=1,
+            senders=32,
+            members=200,
+        ),
+        Plan(
+            name="standard",
+            users=10_000,
+            messages=20_000,
+            rounds=16,
+            most=24,
+            seconds=1_200,
+            turns=8,
+            scale=2,
+            senders=32,
+            members=500,
+        ),
+    )
+}
+
+
+class Work(NamedTuple):
+    """An operation: its name in the record, and what a turn does on one side."""
+
+    name: str
+    turn: Callable[[Clients, int], Figures]
+    store: str = ""
+    """The store that a subject must have open."""
+
+
+def works(plan: Plan) -> list[Work]:
+    """Everything that the plan compares, in the order in which it is done and shown."""
+    found = [_store(_MEMORY, name, calls * plan.scale, batch) for name, (calls, batch) in _IN_MEMORY.items()]
+    found += [_store(_POSTGRESQL, name, calls * plan.scale, batch) for name, (calls, batch) in _IN_POSTGRESQL.items()]
+    found.append(_store(_POSTGRESQL, SEND, 256 * plan.scale, 64, together=True))
+    for name, take, calls, batch in _ASKED:
+        found.append(_asked(name, take, calls * plan.scale, batch))
+    return [work for work in found if work.name.startswith(plan.names or "")]
+
+
+_IN_MEMORY = {FIND_BY_ID: (1024, 64), FIND_BY_NAME: (1024, 64), RECENT: (64, 8), SEARCH: (64, 8),
+              MARK_READ: (512, 64), SEND: (512, 64)}  # fmt: skip
+_IN_POSTGRESQL = {FIND_BY_ID: (64, 4), FIND_BY_NAME: (64, 4), RECENT: (24, 2), SEARCH: (48, 4),
+                  MARK_READ: (48, 4), SEND: (48, 4)}  # fmt: skip
+"""Calls in a turn and in a batch."""
+_ASKED: tuple[tuple[str, Callable[[Clients, int, int, int], Figures], int, int], ...] = (
+    ("HTTP: health", requests.health, 48, 4),
+    ("HTTP: find by id", requests.find_user, 40, 4),
+    ("HTTP: 100 messages", requests.page, 16, 2),
+    ("HTTP: search users", requests.search, 40, 4),
+    ("Socket.IO: acknowledgement", requests.acknowledged, 96, 8),
+    ("Socket.IO: send and echo", requests.echo, 40, 4),
+    ("Socket.IO: many senders", requests.senders, 256, 256),
+    ("Socket.IO: fan-out", requests.fan_out, 24, 24),
+)
+
+
+def _store(store: str, operation: str, calls: int, batch: int, *, together: bool = False) -> Work:
+    def turn(clients: Clients, seed: int) -> Figures:
+        order = Run(operation=operation, calls=calls, batch=batch, seed=seed, together=together)
+        ran = clients.running.subjects[store].run(order)
+        return {TIME: _median(ran.wall) / batch / 1e3, CPU: _median(ran.cpu) / batch / 1e3}
+
+    title = "PostgreSQL" if store == _POSTGRESQL else store
+    return Work(f"{title}: {_NAMES[operation]}{f' x{batch}' if together else ''}", turn, store)
+
+
+def _asked(name: str, take: Callable[[Clients, int, int, int], Figures], calls: int, batch: int) -> Work:
+    return Work(name, lambda clients, seed: take(clients, calls, batch, seed))
+
+
+def _median(values: list[int]) -> float:
+    return float(np.median(values))
+
+
+def counted_operations() -> dict[str, str]:
+    """The store's operations whose statements and WAL are counted, with their names in the record."""
+    return {name: f"PostgreSQL: {_NAMES[name]}" for name in TABLE}
+
+
+def subject_of(running: Running) -> Subject | None:
+    """The subject whose database is counted."""
+    return running.subjects.get(_POSTGRESQL)

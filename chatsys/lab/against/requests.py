@@ -1,0 +1,262 @@
+"""What is asked of a server of either side, over HTTP and Socket.IO, and how long that takes.
+
+Each function performs one turn and gives ``time`` and ``CPU`` in microseconds for each request, message or delivery:
+the median over the turn's batches. Processor time is that of the server and its part of the database.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import numpy as np
+
+from chatsys.errors import OperatorError
+from chatsys.lab.against.sides import Running
+from chatsys.lab.crowd.scenes import join_all
+from chatsys.lab.crowd.sending import POSTED, audited, deliveries, forget
+from chatsys.lab.crowd.sockets import Crowd, Member, event_frame
+from chatsys.lab.machine import BUSY_SHARE
+from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.workloads.operation import PAGE, demand
+
+Figures = dict[str, float]
+"""A figure for each measure."""
+_PATIENCE = 30.0
+_MESSAGE = event_frame("send-message", {"message": "x" * 64})
+_WINDOW = 4
+
+
+@dataclass(kw_only=True)
+class Clients:
+    """Everybody who is connected to one server: one guest alone, many each alone in a room, many in one.
+
+    ``connection_bytes`` is what the server's resident memory grew by for each connection.
+    """
+
+    running: Running
+    rows: Synthetic
+    crowd: Crowd
+    alone: Member
+    senders: list[Member]
+    audience: list[Member]
+    connection_bytes: float
+
+
+@contextmanager
+def connected_clients(running: Running, rows: Synthetic, *, senders: int, members: int) -> Iterator[Clients]:
+    """All clients of one side in one round; their connections are closed after the block."""
+    rooms = [f"alone {number}" for number in range(1 + senders)] + ["audience"] * members
+    with Crowd(running.server.url) as crowd:
+        crowd.connect()  # what the first one costs once is not what each costs
+        before = running.server.resident_bytes
+        for _ in rooms[1:]:
+            crowd.connect()
+        grown = running.server.resident_bytes - before
+        join_all(crowd, rooms)
+        yield Clients(
+            running=running,
+            rows=rows,
+            crowd=crowd,
+            alone=crowd.members[0],
+            senders=crowd.members[1 : 1 + senders],
+            audience=crowd.members[1 + senders :],
+            connection_bytes=grown / len(rooms[1:]),
+        )
+
+
+def health(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
+    """A request that needs no store."""
+
+    def ask(http: socket.socket) -> None:
+        demand(bool(_get(http, "/api/health")["success"]), "a healthy server")
+
+    return _requested(clients, calls, batch, ask)
+
+
+def find_user(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
+    """An account by its id."""
+    rows, rng = clients.rows, _rng(seed)
+
+    def ask(http: socket.socket) -> None:
+        index = rng.randrange(rows.users)
+        found = _get(http, f"/api/users/{rows.user_id(index)}")
+        demand(found["user"]["username"] == rows.username(index), "the user that was asked for")
+
+    return _requested(clients, calls, batch, ask)
+
+
+def page(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
+    """A hundred messages."""
+    room = clients.rows.rooms[clients.rows.read_rooms[0]]
+
+    def ask(http: socket.socket) -> None:
+        found = _get(http, f"/api/rooms/{quote(room)}/messages?limit={PAGE}")
+        demand(len(found["data"]) == PAGE, f"{PAGE} messages")
+
+    return _requested(clients, calls, batch, ask)
+
+
+def search(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
+    """Accounts by a part of their name."""
+    rows, rng = clients.rows, _rng(seed)
+
+    def ask(http: socket.socket) -> None:
+        text = rows.search_text(rng.randrange(rows.users))
+        demand(bool(_get(http, f"/api/users/search/{text}")["results"]), f"users with {text}")
+
+    return _requested(clients, calls, batch, ask)
+
+
+def acknowledged(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
+    """An event that nobody else gets and that needs no store, to its acknowledgement."""
+    frame = event_frame("typing", False, 1)
+
+    def ask() -> None:
+        clients.alone.send(frame)
+        demand(_heard(clients.crowd, b"431["), "an acknowledgement")
+
+    return _timed(clients, calls, batch, ask)
+
+
+def echo(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
+    """A message, to the sender's own copy."""
+
+    def ask() -> None:
+        clients.alone.send(_MESSAGE)
+        demand(_heard(clients.crowd, POSTED), "the sender's own copy")
+
+    return _timed(clients, calls, batch, ask)
+
+
+def fan_out(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
+    """``calls`` messages to everybody in a room, at most a few on their way; figures are those of a delivery."""
+    audience, sent, got = clients.audience, list[int](), 0
+    everyone = len(audience)
+    forget(audience)
+    spent = _Spent(clients)
+    deadline = time.monotonic() + _PATIENCE
+    while got < calls * everyone and time.monotonic() < deadline:
+        while len(sent) < calls and len(sent) * everyone - got < _WINDOW * everyone:
+            sent.append(audience[0].send(_MESSAGE))
+        got += clients.crowd.pump(0.05, POSTED)
+    figures = spent.each(got)
+    _audit(deliveries(audience, sent)[1])
+    return figures
+
+
+def senders(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
+    """Many send at once, each alone in a room, the next message when the last one's copy is there."""
+    each = max(1, calls // len(clients.senders))
+    sent: list[tuple[Member, int]] = []
+    left = dict.fromkeys(clients.senders, each)
+    done = 0
+
+    def send(member: Member) -> None:
+        left[member] -= 1
+        sent.append((member, member.send(_MESSAGE)))
+
+    def heard(member: Member, _: int) -> None:
+        nonlocal done
+        done += 1
+        if left[member]:
+            send(member)
+
+    forget(clients.senders)
+    spent = _Spent(clients)
+    deadline = time.monotonic() + _PATIENCE
+    for member in clients.senders:
+        send(member)
+    while done < each * len(clients.senders) and time.monotonic() < deadline:
+        clients.crowd.pump(0.05, POSTED, heard)
+    figures = spent.each(done)
+    _audit(audited(clients.senders, sent))
+    return figures
+
+
+def _requested(clients: Clients, calls: int, batch: int, ask: Callable[[socket.socket], None]) -> Figures:
+    """One turn over a new connection: a server closes one that was idle between two turns."""
+    address = urlsplit(clients.running.server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=_PATIENCE) as http:
+        http.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        ask(http)
+        return _timed(clients, calls, batch, lambda: ask(http))
+
+
+def _timed(clients: Clients, calls: int, batch: int, ask: Callable[[], None]) -> Figures:
+    wall, used = [], []
+    for _ in range(0, calls, batch):
+        cpu, began = clients.running.cpu(), time.perf_counter_ns()
+        for _ in range(batch):
+            ask()
+        wall.append(time.perf_counter_ns() - began)
+        used.append(clients.running.cpu() - cpu)
+    return {"time": float(np.median(wall)) / batch / 1e3, "CPU": float(np.median(used)) / batch / 1e3}
+
+
+def _get(http: socket.socket, path: str) -> dict[str, Any]:
+    """The decoded answer to a request over the kept connection."""
+    http.sendall(f"GET {path} HTTP/1.1\r\nHost: lab\r\n\r\n".encode())
+    got = b""
+    while (end := got.find(b"\r\n\r\n")) < 0:
+        got += _piece(http)
+    lines = got[:end].lower().split(b"\r\n")
+    length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), None)
+    if length is None:
+        raise OperatorError(f"The answer to {path} has no Content-Length.")
+    while len(got) < end + 4 + length:
+        got += _piece(http)
+    answer: dict[str, Any] = msgspec.json.decode(got[end + 4 :])
+    return answer
+
+
+def _piece(http: socket.socket) -> bytes:
+    piece = http.recv(262_144)
+    if not piece:
+        raise OperatorError("The server closed a connection that was in use.")
+    return piece
+
+
+def _heard(crowd: Crowd, marker: bytes) -> bool:
+    """Read until a packet with ``marker`` has come; False if it does not come in time."""
+    crowd.keeping, heard = False, 0
+    deadline = time.monotonic() + _PATIENCE
+    while not heard and time.monotonic() < deadline:
+        heard = crowd.pump(0.05, marker)
+    crowd.keeping = True
+    return heard > 0
+
+
+class _Spent:
+    """What a turn with many clients has spent since this was made."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._running = clients.running
+        self._before = self._now()
+
+    def each(self, count: int) -> Figures:
+        """Figures of each of ``count`` messages. A generator that had no processor to spare measured itself: then
+        processor time alone counts."""
+        wall, cpu, own = (after - before for before, after in zip(self._before, self._now(), strict=True))
+        found = {"CPU": cpu / 1e3 / count}
+        if own <= BUSY_SHARE * wall:
+            found["time"] = wall / 1e3 / count
+        return found
+
+    def _now(self) -> tuple[int, int, int]:
+        return time.perf_counter_ns(), self._running.cpu(), time.process_time_ns()
+
+
+def _audit(faults: dict[str, int]) -> None:
+    demand(not any(faults.values()), f"each message once and in sequence, but there were {faults}")
+
+
+def _rng(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - draws of a benchmark, to be repeated by seed

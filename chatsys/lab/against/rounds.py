@@ -1,0 +1,155 @@
+"""A round: fresh processes of both sides, a warm-up in which costs are counted, then short turns A B B A."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import psycopg
+
+from chatsys.lab.against.plan import (
+    CONNECTION,
+    COUNTED_CALLS,
+    MEMORY,
+    STATEMENTS,
+    WAL,
+    Plan,
+    Work,
+    counted_operations,
+    subject_of,
+)
+from chatsys.lab.against.requests import Clients, connected_clients
+from chatsys.lab.against.sides import Side, running
+from chatsys.lab.against.subject import Open, Run
+from chatsys.lab.machine import Watch, processors
+from chatsys.lab.synthetic import Synthetic
+from chatsys.store.postgres.address import with_database
+from chatsys.store.postgres.admin import connected
+
+Observed = dict[tuple[str, str], tuple[float, float]]
+"""By operation and measure: the figures of the earlier and of the later side."""
+
+
+class Round(NamedTuple):
+    """What a round gave, and the shares of the processors that others used, and that the hypervisor took away."""
+
+    observed: Observed
+    foreign: float
+    steal: float
+
+
+_COUNTERS = """
+SELECT coalesce(sum(calls), 0)::float, coalesce(sum(wal_bytes), 0)::float FROM pg_stat_statements s
+JOIN pg_database d ON d.oid = s.dbid WHERE s.toplevel AND d.datname = %s
+"""
+
+
+def perform(sides: Sequence[Side], plan: Plan, todo: Sequence[Work], watch: Watch, *, number: int, seed: int) -> Round:
+    """Round ``number``; ``watch`` is asked before what is measured begins."""
+    figures: defaultdict[tuple[str, str], list[list[float]]] = defaultdict(lambda: [[], []])
+    order = Open(url="", users=plan.users, messages=plan.messages, seed=seed, fill=False)
+    with (
+        connected(with_database(sides[0].server_url, "postgres"), autocommit=True) as admin,
+        _both(sides, plan, order, {work.store for work in todo} - {""}, number) as both,
+        _kept_to(processors()[1]),
+    ):
+        watch.shares()
+        for place, clients in enumerate(both):
+            figures[CONNECTION, MEMORY][place].append(clients.connection_bytes)
+            _warm_up(clients, todo, number)
+            for (name, measure), value in _costs(clients, admin, todo).items():
+                figures[name, measure][place].append(value)
+            clients.running.find_backends(admin, watch.postmaster is not None)
+        for turn in range(plan.turns):
+            for work in todo:
+                for place in (0, 1) if turn % 2 == 0 else (1, 0):
+                    found = work.turn(both[place], number * 1_000 + turn + 1)
+                    for measure, value in found.items():
+                        figures[work.name, measure][place].append(value)
+        foreign, steal = watch.shares()
+    observed = {key: (_middle(before), _middle(after)) for key, (before, after) in figures.items() if before and after}
+    return Round(observed=observed, foreign=foreign, steal=steal)
+
+
+@contextmanager
+def _both(
+    sides: Sequence[Side], plan: Plan, order: Open, stores: Iterable[str], number: int
+) -> Iterator[list[Clients]]:
+    """The clients of both sides. Processes start side by side; which side's clients come first changes by round."""
+    rows = Synthetic(plan.users, plan.messages, order.seed)
+    with ExitStack() as stack:
+        with ThreadPoolExecutor(2) as pool:
+            started = [
+                pool.submit(stack.enter_context, running(side, order, stores, processors()[0])) for side in sides
+            ]
+        found: dict[int, Clients] = {}
+        for place in (0, 1) if number % 2 == 0 else (1, 0):
+            found[place] = stack.enter_context(
+                connected_clients(started[place].result(), rows, senders=plan.senders, members=plan.members)
+            )
+        yield [found[0], found[1]]
+
+
+@contextmanager
+def _kept_to(cpu: int | None) -> Iterator[None]:
+    """Within it this thread, which is the load generator, stays on one processor, beside the database's."""
+    if cpu is None:
+        yield
+        return
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, everywhere)
+
+
+def _warm_up(clients: Clients, todo: Sequence[Work], number: int) -> None:
+    for work in todo:
+        work.turn(clients, number * 1_000)
+
+
+def _costs(clients: Clients, admin: psycopg.Connection[Any], todo: Sequence[Work]) -> Mapping[tuple[str, str], float]:
+    """Statements and bytes of WAL for each call of the store on PostgreSQL; nothing where the server can't count."""
+    subject = subject_of(clients.running)
+    wanted = {work.name for work in todo}
+    found: dict[tuple[str, str], float] = {}
+    if subject is None or not _can_count(admin):
+        return found
+    database = clients.running.side.name_of("store")
+    for operation, name in counted_operations().items():
+        if name not in wanted:
+            continue
+        spent = []
+        for calls in COUNTED_CALLS:
+            before = _counters(admin, database)
+            subject.run(Run(operation=operation, calls=calls, batch=calls, seed=calls))
+            spent.append(np.subtract(_counters(admin, database), before))
+        statements, wal = (spent[1] - spent[0]) / (COUNTED_CALLS[1] - COUNTED_CALLS[0])
+        found[name, STATEMENTS] = round(float(statements), 2)
+        if wal > 1:
+            found[name, WAL] = float(wal)
+    return found
+
+
+def _can_count(admin: psycopg.Connection[Any]) -> bool:
+    try:
+        admin.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        admin.execute("SELECT 1 FROM pg_stat_statements LIMIT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _counters(admin: psycopg.Connection[Any], database: str) -> list[float]:
+    row = admin.execute(_COUNTERS, (database,)).fetchone()
+    return [float(value) for value in row or ()]
+
+
+def _middle(values: Sequence[float]) -> float:
+    return float(np.median(values))

@@ -1,0 +1,242 @@
+"""One of the two sides: its commands, its databases, and its processes of a round."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from chatsys.errors import OperatorError
+from chatsys.lab.against.clock import cpu_nanoseconds
+from chatsys.lab.against.subject import PROTOCOL, Hello, Open, Opened, Ran, Run
+from chatsys.lab.load import drop_database
+from chatsys.lab.servers import Program, ServerProcess, chat_server
+from chatsys.store.postgres.address import with_database
+from chatsys.store.postgres.admin import connected
+
+_PATIENCE = 120.0
+"""Seconds that any answer of a process may take."""
+_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+
+
+class NoSubject(OperatorError):
+    """A side's commit has no ``chatsys bench subject``, or one of another protocol."""
+
+
+class Subject:
+    """A ``chatsys bench subject`` process with an open store. ``backends`` work for it in the database."""
+
+    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes], label: str) -> None:
+        self.process = process
+        self.backends: tuple[int, ...] = ()
+        self._errors = errors
+        self._label = label
+
+    def hello(self) -> None:
+        """Read its first line. Raises NoSubject if this commit can't say it."""
+        try:
+            found = msgspec.json.decode(self._line(), type=Hello)
+        except OperatorError:
+            if self.process.wait(_PATIENCE) == 2:  # wrong usage: there is no such sub-command
+                raise NoSubject(f"{self._label} has no `chatsys bench subject`.") from None
+            raise
+        if found.protocol != PROTOCOL:
+            raise NoSubject(f"{self._label} speaks protocol {found.protocol} of `chatsys bench subject`.")
+
+    def open(self, order: Open) -> None:
+        """Let it open a store."""
+        msgspec.convert(self._ask(order), Opened)
+
+    def run(self, order: Run) -> Ran:
+        """Let it perform an operation."""
+        return msgspec.convert(self._ask(msgspec.structs.replace(order, watch=self.backends)), Ran)
+
+    def _ask(self, order: Open | Run) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended, and its last words are read below
+            self.process.stdin.write(msgspec.json.encode(order) + b"\n")
+            self.process.stdin.flush()
+        answer: dict[str, Any] = msgspec.json.decode(self._line())
+        if "error" in answer:
+            raise OperatorError(f"{self._label}: {answer['error']}")
+        return answer
+
+    def _line(self) -> bytes:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], _PATIENCE)
+        line: bytes = self.process.stdout.readline() if ready else b""
+        if not line:
+            said = Path(self._errors.name).read_text("utf-8", "replace").strip().splitlines()
+            raise OperatorError(f"{self._label} did not start its store: {said[-1] if said else 'it said nothing'}")
+        return line
+
+
+@dataclass(kw_only=True)
+class Side:
+    """A commit under comparison. ``name`` is ``before`` or ``after``, ``label`` what people call it.
+
+    ``unmeasured`` says why its store can't be asked, if it can't.
+    """
+
+    name: str
+    label: str
+    program: Program
+    server_url: str
+    unmeasured: str = ""
+
+    def name_of(self, purpose: str) -> str:
+        """The name of this side's database for a purpose."""
+        return f"chatsys_lab_against_{self.name}_{purpose}"
+
+    def database(self, purpose: str) -> str:
+        """The URL of this side's database for a purpose."""
+        return with_database(self.server_url, self.name_of(purpose))
+
+    def set_up(self, order: Open) -> None:
+        """Make the database that each round copies, by this side's own commands, with rows if it can."""
+        url = self.database("rows")
+        self.copied("rows", None)
+        command = self.program.command("db", "init")
+        with tempfile.TemporaryDirectory(prefix="chatsys-side-") as folder:
+            done = subprocess.run(
+                command,
+                env=self.program.environment(DATABASE_URL=url),
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+            raise OperatorError(
+                f"{self.label} does not start: {said[-1].removeprefix('Error: ')}",
+                hint=f"Try `chatsys db init` in a checkout of {self.label}.",
+            )
+        try:
+            with self.subject(msgspec.structs.replace(order, url=url, fill=True)):
+                pass
+        except NoSubject as error:
+            self.unmeasured = error.message
+        with connected(url, autocommit=True) as connection:
+            connection.execute("VACUUM (ANALYZE)")
+
+    @contextmanager
+    def subject(self, order: Open) -> Iterator[Subject]:
+        """A subject with the store of ``order`` open; its process ends with the block."""
+        with (
+            tempfile.TemporaryDirectory(prefix="chatsys-subject-") as folder,
+            Path(folder, "errors").open("w+b") as errors,
+        ):
+            process = subprocess.Popen(
+                self.program.command("bench", "subject"),
+                env=self.program.environment(),
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C is for the laboratory, which then ends its processes
+            )
+            try:
+                found = Subject(process, errors, self.label)
+                found.hello()
+                found.open(order)
+                yield found
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                _end(process)
+
+    def copied(self, purpose: str, template: str | None) -> str:
+        """The URL of a new copy of one of this side's databases; None only drops what is there."""
+        name = self.name_of(purpose)
+        with connected(with_database(self.server_url, "postgres"), autocommit=True) as connection:
+            drop_database(connection, name)
+            if template is not None:
+                source = sql.Identifier(self.name_of(template))
+                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), source))
+        return self.database(purpose)
+
+
+@dataclass(kw_only=True)
+class Running:
+    """The processes of one side in one round: a server, and a subject for each store if the side has them."""
+
+    side: Side
+    server: ServerProcess
+    subjects: dict[str, Subject] = field(default_factory=dict)
+    backends: tuple[int, ...] = ()
+    """The database's processes that work for the server."""
+
+    def cpu(self) -> int:
+        """Nanoseconds of processor time that the server and its part of the database have used."""
+        return cpu_nanoseconds((self.server.popen.pid, *self.backends))
+
+    def find_backends(self, admin: psycopg.Connection[Any], local: bool) -> None:
+        """Look who works for whom, after a warm-up: pools have then opened their connections."""
+        if not local:
+            return
+        self.backends = _backends(admin, self.side, "server")
+        if "postgresql" in self.subjects:
+            self.subjects["postgresql"].backends = _backends(admin, self.side, "store")
+
+
+@contextmanager
+def running(side: Side, order: Open, stores: Iterable[str], cpu: int | None) -> Iterator[Running]:
+    """Fresh processes on fresh copies of the side's database, kept to one processor once they have started.
+
+    A server, and a subject for each of ``stores``.
+    """
+    with ExitStack() as stack:
+        served = side.copied("server", "rows")
+        urls = {store: "memory://" if store == "memory" else side.copied("store", "rows") for store in stores}
+        with ThreadPoolExecutor(3) as pool:
+            server = pool.submit(stack.enter_context, chat_server(served, program=side.program))
+            subjects = {
+                store: pool.submit(
+                    stack.enter_context,
+                    side.subject(msgspec.structs.replace(order, url=urls[store], fill=store == "memory")),
+                )
+                for store in urls
+            }
+        found = Running(side=side, server=server.result())
+        found.subjects = {store: subject.result() for store, subject in subjects.items()}
+        for pid in (found.server.popen.pid, *(subject.process.pid for subject in found.subjects.values())):
+            keep_to(pid, cpu)
+        yield found
+
+
+def keep_to(pid: int, cpu: int | None) -> None:
+    """Keep all threads that a process has now, and so those that they start, to one processor."""
+    if cpu is not None:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread), {cpu})
+
+
+def _backends(admin: psycopg.Connection[Any], side: Side, purpose: str) -> tuple[int, ...]:
+    return tuple(pid for (pid,) in admin.execute(_BACKENDS, (side.name_of(purpose),)))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()

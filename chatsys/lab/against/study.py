@@ -1,0 +1,176 @@
+"""How often the comparison is wrong: ``python -m chatsys.lab.against.study FOLDER --same 10 --planted 4``.
+
+Each run compares HEAD with the working tree, which has to be clean: with nothing changed, or with a slowdown planted in
+one of three places of the working tree's side (see ``planted/sitecustomize.py``). Outcomes are appended to
+``FOLDER/study.jsonl`` as they come, so that a study can be interrupted, resumed and extended: the counts on the command
+line are those that the file shall hold. ``--runs 1`` makes at most one run now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from scipy import stats
+
+from chatsys.errors import ChatsysError, OperatorError
+from chatsys.lab.against import planted
+from chatsys.lab.against.comparison import Request, compare
+from chatsys.lab.against.plan import PLANS
+from chatsys.lab.against.record import Comparison
+from chatsys.lab.against.table import answer
+from chatsys.lab.files import write_atomically
+from chatsys.lab.report.page import Table
+from chatsys.settings import read_settings
+
+FILE = "study.jsonl"
+SAME = "nothing"
+FACTOR = 1.3
+WANTED = {
+    "store read": ("memory: 100 messages", "PostgreSQL: 100 messages"),
+    "store write": ("memory: send", "PostgreSQL: send"),
+    "fan-out": ("Socket.IO: fan-out",),
+}
+"""For each place the operations that must be called slower, all of them, for the slowdown to count as found."""
+BLOCK = ("<!-- study: begin -->", "<!-- study: end -->")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the study: where a slowdown was planted, and what was reported: names of operations."""
+
+    planted: str
+    factor: float
+    created_at: str
+    commit: str
+    method: int
+    profile: str
+    valid: bool
+    reasons: list[str]
+    rounds: int
+    seconds: float
+    slower: list[str]
+    faster: list[str]
+    largest_finds: float
+    """The smallest difference that the run would have found, of the operation for which that is the largest."""
+    foreign: float
+    """The share of the processors that other programs used in the round in which that was the largest."""
+
+    def found(self) -> bool:
+        """Whether the planted slowdown was reported, for every operation that it slows."""
+        return set(WANTED.get(self.planted, ())) <= set(self.slower)
+
+
+def read(folder: Path) -> list[Outcome]:
+    """The runs so far."""
+    file = folder / FILE
+    if not file.exists():
+        return []
+    return [msgspec.json.decode(line, type=Outcome) for line in file.read_bytes().splitlines() if line]
+
+
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """The counts, with exact (Clopper and Pearson's) 95 % intervals."""
+    rows = []
+    for place in (SAME, *WANTED):
+        valid = [each for each in outcomes if each.planted == place and each.valid]
+        hits = sum(bool(each.slower or each.faster) if place == SAME else each.found() for each in valid)
+        invalid = sum(each.planted == place and not each.valid for each in outcomes)
+        promise = "reported a difference" if place == SAME else "found"
+        rows.append((place, str(len(valid)), f"{promise}: {hits}", _interval(hits, len(valid)), str(invalid)))
+    return Table(header=("Planted", "Runs", "Of these", "95 % interval", "Invalid"), rows=rows, align="lrlrr")
+
+
+def _interval(hits: int, runs: int) -> str:
+    if not runs:
+        return ""
+    bounds = stats.binomtest(hits, runs).proportion_ci(0.95, method="exact")
+    return f"{bounds.low:.0%} to {bounds.high:.0%}"
+
+
+def next_place(outcomes: Sequence[Outcome], same: int, each: int) -> str | None:
+    """Where the next run plants: the place that lacks the largest share of its runs; None if none lacks any."""
+    wanted = {SAME: same, **dict.fromkeys(WANTED, each)}
+    done = {place: sum(one.planted == place and one.valid for one in outcomes) for place in wanted}
+    lacking = {place: done[place] / wanted[place] for place in wanted if done[place] < wanted[place]}
+    return min(lacking, key=lambda place: lacking[place]) if lacking else None
+
+
+def outcome(place: str, result: Comparison) -> Outcome:
+    """What a run of the study says."""
+    return Outcome(
+        planted=place,
+        factor=1.0 if place == SAME else FACTOR,
+        created_at=result.created_at,
+        commit=result.after.commit,
+        method=result.parameters["method"],
+        profile=result.profile,
+        valid=result.valid,
+        reasons=result.reasons,
+        rounds=max((len(row.rounds) for row in result.rows), default=0),
+        seconds=result.seconds,
+        slower=sorted({row.operation for row in result.rows if row.verdict == "slower"}),
+        faster=sorted({row.operation for row in result.rows if row.verdict == "faster"}),
+        largest_finds=max((row.finds for row in result.finest()), default=0.0),
+        foreign=max(result.foreign, default=0.0),
+    )
+
+
+def run_one(folder: Path, place: str) -> Outcome:
+    """Make a run, and append what came of it. Raises OperatorError if the working tree has changes."""
+    settings = read_settings({})
+    slowed = place != SAME
+    request = Request(
+        revision="HEAD",
+        plan=PLANS["quick"],
+        database_url=settings.database_url,
+        data_dir=settings.data_dir,
+        planted=Path(planted.__file__).parent if slowed else None,
+        variables={"PLANTED_SLOWDOWN": f"{place}:{FACTOR}"} if slowed else {},
+    )
+    result = compare(request, lambda _: None)
+    if result.after.dirty:
+        raise OperatorError("The working tree has changes, so that its two sides are not equal.", hint="Commit them.")
+    done = outcome(place, result)
+    print(f"{place}: {answer(result)}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / FILE, b"".join(msgspec.json.encode(each) + b"\n" for each in [*read(folder), done]))
+    return done
+
+
+def publish(page: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write the counts between the marks of a page. Raises OperatorError if it has none."""
+    text = page.read_text()
+    if not all(mark in text for mark in BLOCK):
+        raise OperatorError(f"{page} has no place for the study.", hint=f"Add the lines {BLOCK[0]} and {BLOCK[1]}.")
+    head, rest = text.split(BLOCK[0])
+    tail = rest.split(BLOCK[1])[1]
+    write_atomically(page, f"{head}{BLOCK[0]}\n{table(outcomes).markdown()}\n{BLOCK[1]}{tail}".encode())
+
+
+def main() -> None:
+    """Make the runs that are lacking, and print the counts."""
+    options = argparse.ArgumentParser(description="How often the comparison of two commits is wrong.")
+    options.add_argument("folder", type=Path)
+    options.add_argument("--same", type=int, default=10, help="runs with nothing planted (default 10)")
+    options.add_argument("--planted", type=int, default=4, help="runs for each planted place (default 4)")
+    options.add_argument("--runs", type=int, default=10_000, help="at most so many runs now")
+    options.add_argument("--page", type=Path, help="write the counts into this page as well")
+    chosen = options.parse_args()
+    try:
+        for _ in range(chosen.runs):
+            place = next_place(read(chosen.folder), chosen.same, chosen.planted)
+            if place is None:
+                break
+            run_one(chosen.folder, place)
+        print(table(read(chosen.folder)).markdown())
+        if chosen.page is not None:
+            publish(chosen.page, read(chosen.folder))
+    except ChatsysError as error:
+        sys.exit(f"Error: {error.message} {getattr(error, 'hint', '')}".rstrip())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""A comparison as text: 80 columns for a terminal, Markdown for a summary. The first line is the answer."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from chatsys.lab.against.record import Comparison, Row
+from chatsys.lab.report.page import Table
+from chatsys.lab.report.tables import figure, microseconds
+
+_ORDER = ("slower", "faster", "no difference found")
+_WIDTH = 80
+_LINE = "  {:<26} {:<10} {:>8} {:>8} {:>16} {:>5}"
+
+
+def answer(result: Comparison) -> str:
+    """The first line."""
+    revision, commit = result.before.revision, result.before.commit[:9]
+    than = commit if len(revision) > 30 else f"{revision} ({commit})"
+    if not result.valid:
+        return f"INVALID: {'; '.join(result.reasons)}."
+    slower = {row.operation for row in result.slower()}
+    if not slower:
+        return f"Nothing is slower than {than}."
+    return f"SLOWER than {than}: {len(slower)} of {_operations(result)} operations."
+
+
+def shown(result: Comparison) -> list[Row]:
+    """The rows that decide, by verdict: all differences, and of what has none the measure that would find the least."""
+    found: list[Row] = []
+    for verdict in _ORDER[:2]:
+        found += [row for row in result.rows if row.verdict == verdict]
+    different = {row.operation for row in found}
+    return found + [row for row in result.finest() if row.operation not in different]
+
+
+def text(result: Comparison) -> str:
+    """For a terminal of 80 columns."""
+    lines = textwrap.wrap(answer(result), _WIDTH)
+    if result.rows:
+        lines += ["", _LINE.format("Operation", "decided by", "before", "after", "after / before", "finds").rstrip()]
+        for verdict in _ORDER:
+            rows = [row for row in shown(result) if row.verdict == verdict]
+            lines += [verdict, *map(_line, rows)] if rows else []
+    for note in _notes(result):
+        lines += ["", *textwrap.wrap(note, _WIDTH)]
+    return "\n".join(lines)
+
+
+def markdown(result: Comparison) -> str:
+    """For the summary of a workflow."""
+    rows = [
+        (row.operation, row.measure, _value(row, row.before), _value(row, row.after), _ratio(row), _finds(row.finds),
+         f"**{row.verdict}**" if row.verdict == "slower" else row.verdict)
+        for row in shown(result)
+    ]  # fmt: skip
+    header = ("Operation", "Decided by", "Before", "After", "After / before", "Finds", "Verdict")
+    table = Table(header=header, rows=rows, align="llrrrrl").markdown()
+    return "\n\n".join([f"**{answer(result)}**", *([table] if rows else []), *_notes(result)])
+
+
+def _line(row: Row) -> str:
+    values = (_value(row, row.before), _value(row, row.after), _ratio(row), _finds(row.finds))
+    return _LINE.format(row.operation, row.measure, *values)
+
+
+def _notes(result: Comparison) -> Iterator[str]:
+    if result.rows:
+        yield (
+            f"{_operations(result)} operations in {_rounds(result.rows)} rounds, each with fresh processes. Smaller is"
+            " better. Intervals and verdicts hold for all operations together: of runs of two equal sides,"
+            f" {result.parameters['run_error']:.0%} would report a difference. finds: the smallest ratio that this run"
+            " would find in 9 of 10 cases."
+        )
+    for side in (result.before, result.after):
+        if side.unmeasured:
+            yield f"Not measured: calls on the stores. {side.unmeasured}"
+
+
+def _operations(result: Comparison) -> int:
+    return len({row.operation for row in result.rows})
+
+
+def _rounds(rows: Sequence[Row]) -> int:
+    return max((len(row.rounds) for row in rows), default=0)
+
+
+def _value(row: Row, value: float) -> str:
+    if row.unit == "µs":
+        return microseconds(value)
+    return f"{value / 1024:.1f} KiB" if row.unit == "bytes" else figure(value)
+
+
+def _ratio(row: Row) -> str:
+    if row.counted:
+        return f"{_finds(row.ratio)} (counted)"
+    return f"{_finds(row.ratio)} ({_finds(row.interval.low)}-{_finds(row.interval.high)})"
+
+
+def _finds(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"

@@ -1,0 +1,177 @@
+"""Who is in a room, as this server was told: kept from events, and compared with the store only so often.
+
+A session is listed from the event of its joining to that of its leaving, whatever the store says meanwhile, so that a
+list never shows a session before its ``user-joined``. Profiles and statuses are those of the last comparison, and of
+what events have told since.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+
+import msgspec
+
+from chatsys.model.values import Session
+from chatsys.wire import objects
+
+LISTED = 1000
+"""Sessions that a list holds: the newest, and the receiver's own. Contract §10.2."""
+
+ALWAYS_READ = 100
+"""Sessions up to which a room is compared with the store for each list."""
+
+READ_AGAIN = 0.003
+"""Seconds for each further session until it is compared again: reading one takes some microseconds."""
+
+
+class Roster:
+    """The sessions of one room in order of joining, and the list of them as JSON.
+
+    ``version`` changes with who is in the room, and not with profiles and statuses. Until the first comparison with the
+    store the roster is not ``whole``: it has only noted what events told.
+    """
+
+    def __init__(self, listed: int) -> None:
+        self.version = 0
+        self._listed = listed
+        self._sessions: dict[str, Session] | None = None
+        self._noted: list[tuple[bool, Session]] = []
+        self._json: dict[str, bytes] = {}
+        self._newest: tuple[bytes, dict[str, None]] | None = None
+        self._read_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._sessions or ())
+
+    @property
+    def whole(self) -> bool:
+        """Whether everybody in the room is known."""
+        return self._sessions is not None
+
+    @property
+    def cut(self) -> bool:
+        """Whether a list leaves some out."""
+        return len(self) > self._listed
+
+    def ids(self) -> list[str]:
+        """The ids of the sessions in order of joining."""
+        return list(self._sessions or ())
+
+    def find(self, session_id: str) -> Session | None:
+        """A session, if it is known."""
+        return (self._sessions or {}).get(session_id)
+
+    def began(self, session: Session) -> bool:
+        """A session began; false if that was known."""
+        if self._sessions is None:
+            self._noted.append((True, session))
+        elif session.session_id in self._sessions:
+            return False
+        else:
+            self._sessions[session.session_id] = session
+        self._changed()
+        return True
+
+    def ended(self, session: Session) -> bool:
+        """A session ended; false if it was not known."""
+        if self._sessions is None:
+            self._noted.append((False, session))
+        elif self._sessions.pop(session.session_id, None) is None:
+            return False
+        self._json.pop(session.session_id, None)
+        self._changed()
+        return True
+
+    def status(self, user_id: str, online: bool, last_seen: datetime) -> None:
+        """A user set its status."""
+        for session in list((self._sessions or {}).values()):
+            if session.who.user_id == user_id and not session.who.guest:
+                self._put(msgspec.structs.replace(session, online=online, last_seen=last_seen))
+
+    def stale(self, now: float) -> bool:
+        """Whether the store should be read before the next list. ``now`` in seconds of any clock."""
+        return not self.whole or now >= self._read_at + max(0, len(self) - ALWAYS_READ) * READ_AGAIN
+
+    def compare(self, sessions: Sequence[Session], now: float) -> None:
+        """Take over what the store says, in its order, of the sessions that events have told of."""
+        if self._sessions is None:
+            self._sessions = _noted_since(sessions, self._noted)
+            self._noted = []
+        else:
+            before, self._sessions = self._sessions, _in_order(sessions, self._sessions)
+            for session_id, session in self._sessions.items():
+                if before[session_id] is not session and before[session_id] != session:
+                    self._json.pop(session_id, None)
+        self._newest = None
+        self._read_at = now
+
+    def json(self, session_id: str) -> bytes:
+        """The list as this session's socket gets it: the newest sessions, and before them its own."""
+        newest, listed = self._newest_json()
+        own = None if session_id in listed else self.find(session_id)
+        if own is None:
+            return newest
+        return b"[" + self._json_of(own) + (b"," if listed else b"") + newest[1:]
+
+    def is_listed(self, session_id: str) -> bool:
+        """Whether the session is among the newest, so that its socket's list is everybody's."""
+        return session_id in self._newest_json()[1]
+
+    def size(self) -> int:
+        """The bytes of a list of all."""
+        newest, listed = self._newest_json()
+        return len(newest) * len(self) // max(1, len(listed))
+
+    def _newest_json(self) -> tuple[bytes, dict[str, None]]:
+        if self._newest is None:
+            sessions = self._sessions or {}
+            ids = list(islice(reversed(sessions), self._listed))
+            ids.reverse()
+            known = self._json
+            parts = [known.get(session_id) or self._json_of(sessions[session_id]) for session_id in ids]
+            self._newest = b"[" + b",".join(parts) + b"]", dict.fromkeys(ids)
+        return self._newest
+
+    def _json_of(self, session: Session) -> bytes:
+        found = self._json.get(session.session_id)
+        if found is None:
+            found = self._json[session.session_id] = objects.encode(objects.room_user(session))
+        return found
+
+    def _put(self, session: Session) -> None:
+        assert self._sessions is not None
+        self._sessions[session.session_id] = session
+        self._json.pop(session.session_id, None)
+        self._newest = None
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._newest = None
+
+
+def _noted_since(sessions: Iterable[Session], noted: Iterable[tuple[bool, Session]]) -> dict[str, Session]:
+    """What was read, and what events told before it was."""
+    known = {session.session_id: session for session in sessions}
+    for began, session in noted:
+        if began:
+            known.setdefault(session.session_id, session)
+        else:
+            known.pop(session.session_id, None)
+    return known
+
+
+def _in_order(sessions: Iterable[Session], known: dict[str, Session]) -> dict[str, Session]:
+    """Of what was read, the known ones; those that the store no longer has stay in their places."""
+    merged = [session for session in sessions if session.session_id in known]
+    read = {session.session_id for session in merged}
+    for session_id, session in known.items():
+        if session_id not in read:
+            insort(merged, session, key=_order)
+    return {session.session_id: session for session in merged}
+
+
+def _order(session: Session) -> tuple[datetime, str]:
+    return session.joined_at, session.session_id

@@ -1,0 +1,286 @@
+"""A comparison of two commits, with real processes; and what may be wrong with the older one."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from chatsys.cli import bench
+from chatsys.errors import LabBusy, OperatorError
+from chatsys.lab.against import checkout, comparison, planted, record, subject, table
+from chatsys.lab.against.checkout import checked_out
+from chatsys.lab.against.comparison import Request, compare, rows_of
+from chatsys.lab.against.plan import CPU, STATEMENTS, TIME, Plan
+from chatsys.lab.against.record import Commit, Comparison
+from chatsys.lab.against.sides import NoSubject, Side
+from chatsys.lab.against.subject import Open
+from chatsys.lab.servers import Program
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = Plan(
+    name="tiny",
+    users=40,
+    messages=120,
+    rounds=5,
+    most=5,
+    seconds=60,
+    turns=2,
+    scale=1,
+    senders=2,
+    members=4,
+    names=("memory: send", "PostgreSQL: send", "HTTP: health", "Socket.IO: fan-out"),
+)
+ROWS = Open(url="memory://", users=20, messages=120, seed=1, fill=True)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=lab", "-c", "user.email=lab@example.org"]
+    done = subprocess.run(
+        ["git", "-C", folder, *identity, *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout
+
+
+def repository(folder: Path, **files: str) -> Path:
+    """A repository with one commit of these files; ``_`` stands for a dot in a name."""
+    folder.mkdir(exist_ok=True)
+    git(folder, "init", "--quiet")
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "first")
+    return folder
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """A machine on which nobody else works, and an environment that is there already."""
+    monkeypatch.setattr(comparison, "BLUNT", 1e9)
+    monkeypatch.setattr(checkout, "environment", lambda *_: Path(sys.executable))
+
+
+@pytest.fixture
+def renamed(tmp_path, monkeypatch):
+    """A checkout of this project; in its last commit an internal module of the lab has another name."""
+    folder = tmp_path / "project"
+    for name in ("chatsys", "database"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    lab = folder / "chatsys" / "lab"
+    for path in (folder / "chatsys").rglob("*.py"):
+        path.write_text(path.read_text().replace("chatsys.lab.synthetic", "chatsys.lab.made_up"))
+    (lab / "synthetic.py").rename(lab / "made_up.py")
+    repository(folder)
+    shutil.rmtree(folder / "chatsys")
+    shutil.copytree(ROOT / "chatsys", folder / "chatsys", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(comparison, "project", lambda: folder)
+    return folder
+
+
+@pytest.mark.timeout(600)  # some thirty processes start one after another
+def test_a_planted_slowdown_is_found_though_a_module_of_one_side_was_renamed(renamed, lab_server, tmp_path, quiet):
+    request = Request(
+        revision="HEAD",
+        plan=TINY,
+        database_url=lab_server,
+        data_dir=tmp_path / "data",
+        planted=Path(planted.__file__).parent,
+        variables={"PLANTED_SLOWDOWN": "store write:2"},
+    )
+    result = compare(request, lambda _: None)
+    assert result.valid, result.reasons
+    assert not result.before.unmeasured
+    assert "memory: send" in {row.operation for row in result.slower()}
+    measured = {(row.operation, row.measure) for row in result.rows}
+    assert {("HTTP: health", TIME), ("HTTP: health", CPU), ("PostgreSQL: send", STATEMENTS)} <= measured
+    assert ("Socket.IO: fan-out", CPU) in measured
+    assert all(row.before > 0 and row.after > 0 and len(row.rounds) == TINY.rounds for row in result.rows)
+    assert table.answer(result).startswith("SLOWER than HEAD (")
+    assert record.load(record.save(result, tmp_path)).rows == result.rows
+    assert git(renamed, "worktree", "list").count("\n") == 1
+
+
+@pytest.fixture
+def told(monkeypatch, tmp_path):
+    """What the command says of the last commit of a repository."""
+
+    def run(folder: Path, revision: str = "HEAD") -> str:
+        monkeypatch.setattr(comparison, "project", lambda: folder)
+        monkeypatch.setenv("CHATSYS_DATA_DIR", str(tmp_path / "data"))
+        done = CliRunner().invoke(bench.app, ["--against", revision, "--profile", "quick"])
+        assert done.exit_code == 2
+        assert done.stdout == ""
+        assert git(folder, "worktree", "list").count("\n") == 1
+        return done.stderr
+
+    return run
+
+
+def one_sentence(said: str) -> bool:
+    """Whether it is one line: a sentence, and what helps."""
+    return said.startswith("Error: ") and said.count("\n") == 1 and "Traceback" not in said
+
+
+def test_a_revision_that_is_not_there_is_one_sentence(told, tmp_path):
+    said = told(repository(tmp_path / "bare", pyproject_toml="[project]\n"), "no-such-branch")
+    assert one_sentence(said)
+    assert "There is no revision no-such-branch" in said
+    assert "git fetch --unshallow" in said
+
+
+@pytest.mark.parametrize("text", ["[project\n", "[project]\nname = 'chatsys'\n"])
+def test_a_revision_whose_project_file_is_broken_is_one_sentence(told, tmp_path, text):
+    said = told(repository(tmp_path / "broken", pyproject_toml=text))
+    assert one_sentence(said)
+    assert "HEAD can't be built: pyproject.toml" in said
+
+
+def test_a_revision_whose_requirements_do_not_install_is_one_sentence(told, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    text = "[project]\nname = 'chatsys'\ndependencies = ['a-package-that-nobody-made==9']\n"
+    said = told(repository(tmp_path / "lacking", pyproject_toml=text))
+    assert one_sentence(said)
+    assert "a-package-that-nobody-made" in said
+    environments = tmp_path / "data" / "against" / "environments"
+    assert not list(environments.glob("*/ready"))
+
+
+def test_a_revision_that_does_not_start_says_its_last_words(tmp_path, lab_server):
+    package = tmp_path / "chatsys"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("import sys\nsys.exit('Error: this one is broken')\n")
+    side = Side(name="before", label="HEAD", program=Program(sys.executable, str(tmp_path)), server_url=lab_server)
+    with pytest.raises(OperatorError, match="HEAD does not start: this one is broken"):
+        side.set_up(ROWS)
+
+
+def test_a_revision_without_the_store_command_is_known_by_it(tmp_path, lab_server):
+    package = tmp_path / "chatsys"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("import sys\nsys.exit(2)\n")
+    side = Side(name="before", label="HEAD", program=Program(sys.executable, str(tmp_path)), server_url=lab_server)
+    with pytest.raises(NoSubject, match="has no `chatsys bench subject`"), side.subject(ROWS):
+        pass
+
+
+def test_what_a_killed_run_left_is_replaced_and_two_at_a_time_are_refused(tmp_path, quiet):
+    folder = repository(tmp_path / "project", pyproject_toml="[project]\n")
+    place = tmp_path / "against"
+    git(folder, "worktree", "add", "--quiet", "--detach", str(place / "tree"))
+    (place / "tree" / "left.txt").touch()
+    with checked_out("HEAD", folder, place) as found:
+        assert not (found.tree / "left.txt").exists()
+        assert found.commit == git(folder, "rev-parse", "HEAD").strip()
+        with pytest.raises(LabBusy), checked_out("HEAD", folder, place):
+            pass
+        assert found.tree.exists()
+    assert git(folder, "worktree", "list").count("\n") == 1
+
+
+async def test_the_subject_answers_each_line_in_its_protocol():
+    asked = [
+        {"do": "open", "url": "memory://", "users": 20, "messages": 120, "seed": 1, "fill": True},
+        {"do": "run", "operation": "find_user_by_id", "calls": 10, "batch": 4, "seed": 1, "watch": [os.getpid()]},
+        {"do": "run", "operation": "send_message", "calls": 8, "batch": 8, "seed": 1, "together": True},
+        {"do": "run", "operation": "nothing_of_the_kind", "calls": 1, "batch": 1, "seed": 1},
+        {"do": "dance"},
+    ]
+    answers = io.BytesIO()
+    await subject.serve(io.BytesIO(b"".join(msgspec.json.encode(each) + b"\n" for each in asked)), answers)
+    hello, opened, found, sent, unknown, bad = map(msgspec.json.decode, answers.getvalue().splitlines())
+    assert hello["protocol"] == 1
+    assert {"find_user_by_id", "send_message"} <= set(opened["operations"])
+    assert (len(found["wall"]), len(found["cpu"]), len(sent["wall"])) == (3, 3, 1)
+    assert all(value > 0 for value in found["wall"])
+    assert "nothing_of_the_kind" in unknown["error"]
+    assert "error" in bad
+
+
+def result_of(observed, **more) -> Comparison:
+    made = Comparison(
+        id="01900000-0000-7000-8000-000000000001",
+        created_at="2026-01-01T00:00:00.000Z",
+        before=Commit(revision="a-branch-with-a-long-name", commit="0" * 40, dirty=False),
+        after=Commit(revision="working tree", commit="1" * 40, dirty=True),
+        profile="quick",
+        seed=1,
+        environment={},
+        parameters={"run_error": 0.02},
+        **more,
+    )
+    made.rows = rows_of(observed)
+    return made
+
+
+def rounds_of(**factors: float):
+    """Eight rounds of a few operations; those named are slower on the later side by a factor."""
+    keys = {
+        "send": ("PostgreSQL: send x64", TIME),
+        "cpu": ("PostgreSQL: send x64", CPU),
+        "echo": ("Socket.IO: acknowledgement", TIME),
+        "count": ("PostgreSQL: 100 messages", STATEMENTS),
+    }
+    return [
+        {
+            key: (before, before * factors.get(name, 1.0) * (1 if name == "count" else 1 + 0.002 * (-1) ** number))
+            for name, key in keys.items()
+            for before in [12_345.678 if name != "count" else 2.0]
+        }
+        for number in range(8)
+    ]
+
+
+@pytest.mark.parametrize("factors", [{}, {"send": 1.5}, {"echo": 0.5, "count": 1.5}])
+def test_the_table_fits_80_columns_and_its_first_line_is_the_answer(factors):
+    result = result_of(rounds_of(**factors))
+    lines = table.text(result).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("SLOWER than" if any(each > 1 for each in factors.values()) else "Nothing is slower")
+    assert table.markdown(result).startswith(f"**{lines[0]}")
+
+
+def test_a_count_that_differs_in_every_round_needs_no_statistics():
+    row = next(each for each in result_of(rounds_of(count=1.5)).rows if each.measure == STATEMENTS)
+    assert (row.verdict, row.counted, round(row.ratio, 2)) == ("slower", True, 1.5)
+
+
+def test_an_operation_without_a_difference_shows_the_measure_that_finds_the_least():
+    observed = rounds_of()
+    noisy = [{**each, ("PostgreSQL: send x64", CPU): (1.0, 1.3 if number % 2 else 0.8)}
+             for number, each in enumerate(observed)]  # fmt: skip
+    rows = table.shown(result_of(noisy))
+    assert [row.measure for row in rows if row.operation == "PostgreSQL: send x64"] == [TIME]
+
+
+def test_a_measure_that_a_round_lacks_is_left_out():
+    observed = rounds_of()
+    del observed[3]["Socket.IO: acknowledgement", TIME]
+    assert "Socket.IO: acknowledgement" not in {row.operation for row in result_of(observed).rows}
+
+
+def test_an_invalid_comparison_says_so_first():
+    result = result_of(rounds_of(send=3))
+    result.invalid("other programs used more than 15% of the processors")
+    assert table.text(result).splitlines()[0].startswith("INVALID: other programs")
+
+
+@pytest.mark.parametrize(("factor", "valid", "status"), [(1.0, True, 0), (2.0, True, 1), (2.0, False, 2)])
+def test_the_exit_status_says_what_was_found(monkeypatch, tmp_path, factor, valid, status):
+    made = result_of(rounds_of(send=factor), valid=valid, reasons=[] if valid else ["the machine was busy"])
+    monkeypatch.setattr(comparison, "compare", lambda *_: made)
+    done = CliRunner().invoke(bench.app, ["--against", "HEAD", "--out", str(tmp_path), "--markdown"])
+    assert done.exit_code == status
+    assert record.load(tmp_path / record.COMPARISON) == made
+    assert done.stdout.startswith("**")

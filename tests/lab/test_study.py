@@ -1,0 +1,121 @@
+"""The study of how often a comparison is wrong: what it runs next, what it counts, where it publishes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatsys.errors import OperatorError
+from chatsys.lab.against import planted, study
+from chatsys.lab.against.study import SAME, WANTED, Outcome, next_place, publish, read, run_one, table
+from tests.lab.test_against import result_of, rounds_of
+
+
+def made(place: str = SAME, slower: tuple[str, ...] = (), **more) -> Outcome:
+    known = {
+        "planted": place,
+        "factor": 1.3,
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "commit": "0" * 40,
+        "method": 1,
+        "profile": "quick",
+        "valid": True,
+        "reasons": [],
+        "rounds": 8,
+        "seconds": 100.0,
+        "slower": list(slower),
+        "faster": [],
+        "largest_finds": 1.1,
+        "foreign": 0.0,
+    }
+    return Outcome(**(known | more))
+
+
+def test_the_place_that_lacks_most_is_next_until_none_does():
+    outcomes: list[Outcome] = []
+    places = []
+    while (place := next_place(outcomes, same=4, each=2)) is not None:
+        places.append(place)
+        outcomes.append(made(place))
+    assert sorted(places) == sorted([SAME] * 4 + [*WANTED] * 2)
+    assert set(places[:4]) == {SAME, *WANTED}
+
+
+def test_an_invalid_run_is_made_again_and_counted_apart():
+    assert next_place([made(valid=False)], same=1, each=0) == SAME
+    assert table([made(valid=False), made()]).rows[0] == (SAME, "1", "reported a difference: 0", "0% to 98%", "1")
+
+
+def test_a_slowdown_counts_as_found_only_for_the_right_operations():
+    assert made("store read", WANTED["store read"]).found()
+    assert not made("store read", WANTED["store read"][:1]).found()
+    assert not made("fan-out", WANTED["store read"]).found()
+
+
+def test_a_difference_between_equal_sides_is_counted_whichever_way_it_goes():
+    rows = table([made(), made(slower=("memory: send",)), made(faster=["memory: send"])]).rows
+    assert rows[0][:3] == (SAME, "3", "reported a difference: 2")
+
+
+def test_the_counts_are_written_between_the_marks_of_a_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{study.BLOCK[0]}\nold\n{study.BLOCK[1]}\nafter\n")
+    publish(page, [made()])
+    assert "old" not in page.read_text()
+    assert page.read_text().startswith(f"before\n{study.BLOCK[0]}\n| Planted")
+    assert page.read_text().endswith(f"{study.BLOCK[1]}\nafter\n")
+    page.write_text("nothing")
+    with pytest.raises(OperatorError, match="no place"):
+        publish(page, [])
+
+
+@pytest.mark.parametrize(("place", "variables"), [(SAME, {}), ("fan-out", {"PLANTED_SLOWDOWN": "fan-out:1.3"})])
+def test_a_run_is_appended_to_those_before_it(monkeypatch, tmp_path, place, variables):
+    asked = []
+
+    def compare(request, _):
+        asked.append(request)
+        result = result_of(rounds_of(send=2))
+        result.after = result.before
+        result.parameters["method"] = 1
+        return result
+
+    monkeypatch.setattr(study, "compare", compare)
+    run_one(tmp_path, place)
+    run_one(tmp_path, place)
+    assert [each.slower for each in read(tmp_path)] == [["PostgreSQL: send x64"]] * 2
+    assert asked[0].variables == variables
+    assert (asked[0].planted is None) == (place == SAME)
+
+
+PROBE = """
+import asyncio, time
+class Rounds:
+    def _turn(self):
+        until = time.perf_counter() + 0.02
+        while time.perf_counter() < until: pass
+class MemoryStore:
+    async def history(self):
+        await asyncio.sleep(0.05)
+async def many():
+    await asyncio.gather(*(MemoryStore().history() for _ in range(20)))
+began = time.perf_counter(); Rounds()._turn(); print(time.perf_counter() - began)
+began = time.perf_counter(); asyncio.run(many()); print(time.perf_counter() - began)
+"""
+
+
+@pytest.mark.parametrize(
+    ("planted_at", "least"), [("", (0.02, 0.05)), ("fan-out:3", (0.06, 0.05)), ("store read:3", (0.02, 0.14))]
+)
+def test_the_planted_slowdown_takes_its_share_once_for_calls_together(planted_at, least):
+    path = str(Path(planted.__file__).parent)
+    environment = {"PYTHONPATH": path, "PLANTED_SLOWDOWN": planted_at}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    took = [float(line) for line in done.stdout.split()]
+    assert all(found >= wanted for found, wanted in zip(took, least, strict=True))
+    assert took[1] < 5  # each of twenty for itself would add two seconds, and for what the others spun, years

@@ -1,0 +1,45 @@
+"""What this machine knows of a process by its name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from chatsys.store.postgres.processes import is_running, this_process
+
+TELL = "from chatsys.store.postgres.processes import this_process; print(this_process(), flush=True); input()"
+
+
+def renamed(place: int, word: str) -> str:
+    """The name of this process with one word replaced."""
+    words = (this_process() or "").split(" ")
+    words[place] = word
+    return " ".join(words)
+
+
+def test_this_process_runs() -> None:
+    assert is_running(this_process()) is True
+
+
+def test_a_killed_process_is_gone_before_and_after_its_parent_collects_it() -> None:
+    child = subprocess.Popen([sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    name = child.stdout.readline().strip()
+    assert is_running(name) is True
+    child.kill()
+    child.stdout.read()  # its end closes the pipe; until communicate() it is a zombie
+    while is_running(name):
+        pass
+    assert is_running(name) is False
+    child.communicate()
+    assert is_running(name) is False
+
+
+def test_another_process_with_the_same_pid_is_not_the_one() -> None:
+    assert is_running(renamed(3, "1")) is False
+
+
+def test_nothing_is_known_of_other_machines_containers_and_names() -> None:
+    for name in (renamed(0, "another-boot"), renamed(1, "pid:[1]"), None, "", "x", "a b c d"):
+        assert is_running(name) is None
