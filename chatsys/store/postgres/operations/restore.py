@@ -81,7 +81,7 @@ def restore(url: str, file: Path) -> Restored:
     Raises OperatorError if the file is no complete backup or a statement fails; nothing has changed then.
     """
     started = time.monotonic()
-    plain = _check(file)
+    plain = check(file)
     with connected(url):
         runner = running_tools(read_url(url))
     with _script(file, plain=plain) as lines:
@@ -89,7 +89,7 @@ def restore(url: str, file: Path) -> Restored:
     return Restored(size=size, seconds=time.monotonic() - started)
 
 
-def _check(file: Path) -> bool:
+def check(file: Path) -> bool:
     """True for a plain file, false for a custom one. Raises OperatorError for anything else."""
     try:
         with file.open("rb") as content:
