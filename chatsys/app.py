@@ -16,30 +16,25 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any
-
-import uvicorn
 
 from chatsys import logs, metrics, web
 from chatsys.chat import accounts, operations
 from chatsys.chat.bundle import Chat, Limits, open_chat
 from chatsys.chat.bus import Bus
+from chatsys.engine.engine import Limits as ConnectionLimits
 from chatsys.errors import OperatorError, StoreError
 from chatsys.model.values import StoreInfo
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.link import open_link
-from chatsys.realtime.opening import Realtime, RealtimeOptions, open_realtime
+from chatsys.realtime.opening import PATH, RealtimeOptions, open_realtime
 from chatsys.realtime.redis_bus import open_redis_bus
+from chatsys.server.serving import Server, uvicorn_config
 from chatsys.settings import Settings, token_secret
 from chatsys.store.contract import HEARTBEATS, Store
 from chatsys.store.keeping import Keeper
 from chatsys.store.opening import StoreOptions, open_bus, open_store
-from chatsys.web.protocol import HttpProtocol
 
 log = logging.getLogger(__name__)
-
-DRAIN_SECONDS = 4
-"""How long requests under way may take once the server stops."""
 
 RETIRE_SECONDS = 1.5
 """How long the store may take to end the sessions of a server that stops."""
@@ -104,9 +99,14 @@ async def serve(
                 metrics=settings.metrics,
                 access_log=not settings.production,
             )
-            server = _Server(_uvicorn_config(realtime.asgi(rest), settings, realtime), realtime)
+            config = uvicorn_config(
+                realtime.asgi(rest), realtime.endpoint, PATH, forwarded_allow_ips=settings.forwarded_allow_ips
+            )
+            server = Server(config, realtime.drain)
             stop.server = server
             _spare_the_collector()
+            with _port_errors(*listener.getsockname()[:2]):
+                listener.listen(config.backlog)
             await server.serve_on(listener, lambda: announce(_started(settings.host, listener)))
 
 
@@ -209,9 +209,20 @@ def _observe(name: str, value: float) -> None:
 
 
 def realtime_options(settings: Settings) -> RealtimeOptions:
-    """How the settings want the Socket.IO door to behave."""
+    """How the settings want Socket.IO to be served."""
     return RealtimeOptions(
-        cors_origin=settings.cors_origin, byte_budget=settings.send_buffer_bytes, polling=settings.workers == 1
+        cors_origin=settings.cors_origin,
+        polling=settings.workers == 1,
+        limits=ConnectionLimits(
+            connect_within=settings.connect_within,
+            unfinished_within=settings.unfinished_within,
+            stalled_within=settings.stalled_within,
+            frames_per_turn=settings.frames_per_turn,
+            fragments=settings.fragments,
+            attachments=settings.attachments,
+            byte_budget=settings.send_buffer_bytes,
+            memory=settings.client_memory,
+        ),
     )
 
 
@@ -258,52 +269,13 @@ def _port_errors(host: str, port: int) -> Iterator[None]:
         ) from error
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server on a socket of ours, with signals handled by :func:`_stop_signals`."""
-
-    def __init__(self, config: uvicorn.Config, realtime: Realtime) -> None:
-        super().__init__(config)
-        self._realtime = realtime
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the open polls first, which uvicorn would wait for."""
-        await self._realtime.drain()
-        await super().shutdown(sockets)
-
-    async def serve_on(self, listener: socket.socket, started: Callable[[], None]) -> None:
-        """Listen, say so, serve until told to stop, drain. Raises OperatorError if somebody else listens by now."""
-        self._say_started = started
-        with _port_errors(*listener.getsockname()[:2]):
-            listener.listen(self.config.backlog)
-        await self._serve([listener])
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen on ``sockets``."""
-        await super().startup(sockets)
-        self._say_started()
-
-
-def _uvicorn_config(application: Callable[..., Any], settings: Settings, realtime: Realtime) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        http=HttpProtocol,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        **realtime.uvicorn_options(),
-    )
-
-
 class _Stop:
     """What a signal does: cancels a start under way, later asks the server to stop, at once if asked again."""
 
     def __init__(self, task: asyncio.Task[None] | None, last_resort: _LastResort) -> None:
         self._task = task
         self._last_resort = last_resort
-        self.server: uvicorn.Server | None = None
+        self.server: Server | None = None
 
     def __call__(self, number: int) -> None:
         self._last_resort.arm()

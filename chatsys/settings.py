@@ -270,8 +270,62 @@ class Settings:
         "CHATSYS_SEND_BUFFER_BYTES",
         2_097_152,
         _whole(65_536, 1_073_741_824),
-        "Memory for what waits for one connection that does not read, before it is closed.",
+        "Memory for what waits for one connection alone (answers, histories), before it is closed.",
         unit="bytes",
+    )
+    client_memory: int = _setting(
+        "CHATSYS_CLIENT_MEMORY",
+        536_870_912,
+        _whole(16_777_216, 1_099_511_627_776),
+        "Memory that the process holds for all clients together, unfinished requests included; above it, one that "
+        "wants more than an equal share is closed.",
+        unit="bytes",
+    )
+    connect_within: float = _setting(
+        "CHATSYS_CONNECT_WITHIN",
+        45.0,
+        _seconds(1, 3600),
+        "How long a connection may take to send its Socket.IO CONNECT, before it is closed.",
+        shown="45",
+        unit="seconds",
+    )
+    unfinished_within: float = _setting(
+        "CHATSYS_UNFINISHED_WITHIN",
+        30.0,
+        _seconds(1, 3600),
+        "How long a client may take for what it has begun: a request, a message in fragments, the attachments of an "
+        "event; then a request gets 408, and the connection is closed.",
+        shown="30",
+        unit="seconds",
+    )
+    stalled_within: float = _setting(
+        "CHATSYS_STALLED_WITHIN",
+        30.0,
+        _seconds(0.1, 3600),
+        "How long a connection for which something waits may read nothing, before it is closed.",
+        shown="30",
+        unit="seconds",
+    )
+    frames_per_turn: int = _setting(
+        "CHATSYS_FRAMES_PER_TURN",
+        128,
+        _whole(1, 100_000),
+        "Frames of one connection that are handled in one turn of the event loop.",
+        unit="frames",
+    )
+    fragments: int = _setting(
+        "CHATSYS_FRAGMENTS",
+        4096,
+        _whole(1, 1_000_000),
+        "Frames that one message may be split into, before the connection is closed.",
+        unit="frames",
+    )
+    attachments: int = _setting(
+        "CHATSYS_ATTACHMENTS",
+        10,
+        _whole(0, 1000),
+        "Binary attachments that one event may have, before the connection is closed.",
+        unit="attachments",
     )
     large_room: int = _setting(
         "CHATSYS_LARGE_ROOM",
@@ -374,22 +428,65 @@ def read_settings(
     overrides: Mapping[str, str | None] | None = None,
     environ: Mapping[str, str] | None = None,
     folder: Path = Path(),
+    *,
+    serving: bool = True,
 ) -> Settings:
     """The settings: ``overrides`` (by variable name; None is not given) before the environment before ``.env``.
 
     An empty text means unset. Raises SettingsError for a value that is not allowed, for a ``CHATSYS_`` variable that
-    does not exist, and in production for a missing JWT_SECRET.
+    does not exist, and in production for a missing JWT_SECRET, unless ``serving`` is false: a command that signs no
+    token needs no secret.
     """
     given = {**_dotenv(folder / ".env"), **(os.environ if environ is None else environ)}
     given.update({name: value for name, value in (overrides or {}).items() if value is not None})
     _refuse_unknown(given)
     values = {row.field: _read(row, given[row.name]) for row in rows() if given.get(row.name)}
     settings = Settings(**values)
-    if settings.production and settings.jwt_secret is None:
+    if serving and settings.production and settings.jwt_secret is None:
         raise SettingsError(
             "JWT_SECRET", "", f"production needs a secret of at least {SECRET_BYTES} bytes (openssl rand -hex 32)"
         )
     return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A setting as it is in effect: its text with secrets hidden, its unit, and where it comes from."""
+
+    name: str
+    value: str
+    unit: str
+    origin: str
+
+
+def explained(environ: Mapping[str, str] | None = None, folder: Path = Path()) -> list[Explained]:
+    """Every setting with its value and its origin, in the order of the documentation.
+
+    Raises SettingsError for what a server would refuse.
+    """
+    read_settings(None, environ, folder)
+    given = os.environ if environ is None else environ
+    written = _dotenv(folder / ".env")
+    found = []
+    for row in rows():
+        origin = "environment" if given.get(row.name) else ".env" if written.get(row.name) else "default"
+        text = given.get(row.name) or written.get(row.name) or row.default
+        found.append(Explained(row.name, _shown(row, text) if origin != "default" else text, row.unit, origin))
+    return found
+
+
+def _shown(row: Row, text: str) -> str:
+    """The value without its secret: of an address the password, of anything else that is hidden all of it."""
+    if not row.hidden:
+        return text
+    parts = urllib.parse.urlsplit(text)
+    if not parts.scheme or "://" not in text:
+        return "(hidden)"
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    query = re.sub(r"(?i)((?:^|&)[^=&]*pass[^=&]*=)[^&]*", r"\1(hidden)", parts.query)
+    netloc = f"{name}{':(hidden)' if colon else ''}{at}{host}"
+    return urllib.parse.urlunsplit(parts._replace(netloc=netloc, query=query))
 
 
 def token_secret(settings: Settings) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import difflib
 import time
 import warnings
 import weakref
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -15,20 +18,21 @@ from sqlalchemy.exc import DBAPIError
 
 from chatsys import __version__
 from chatsys.analytics import sql
+from chatsys.analytics.awaiting import AsyncpgConnection, ask, rows_of
 from chatsys.analytics.catalogue import QUERIES, Query
 from chatsys.analytics.frames import frame_of
+from chatsys.analytics.remedies import answers_with_note, remedy
 from chatsys.analytics.snapshots import SOURCES, Snapshot
-from chatsys.analytics.source import address_of, explained, open_engine, sqlstate
+from chatsys.analytics.source import UNKNOWN, Source, explained, explained_driver, open_source, sqlstate
 from chatsys.analytics.watching import Watch
 from chatsys.errors import OperatorError, UnsupportedServer
 from chatsys.store.postgres.address import Address
 
-_FACTS = text("""
+_FACTS = """
     SELECT current_database()::text, current_user::text, current_setting('server_version'),
            current_setting('server_version_num')::int / 10000, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
            pg_postmaster_start_time()
-""")
-_REFUSALS = frozenset({"42501", "42P01", "55000"})  # insufficient privilege, undefined table, not in prerequisite state
+"""
 
 
 class MonitorWarning(UserWarning):
@@ -47,17 +51,21 @@ class Monitor:
     monitor may be used by several threads. The asking connection is left out of what it reports.
     """
 
-    def __init__(self, url_or_engine: str | Engine, *, timeout: float = 30.0) -> None:
-        """Connect lazily to any URL that the server takes, or use an engine, which stays the caller's.
+    def __init__(self, source: Source | AsyncpgConnection, *, timeout: float = 30.0) -> None:
+        """Connect lazily to any URL that the server or SQLAlchemy takes, to where an AsyncEngine or a connection of
+        psycopg leads, or use an Engine, which stays the caller's. A connection of asyncpg can be used by its own event
+        loop alone: there ``await monitor.frame_async(name)``.
 
         Raises BadDatabaseUrl, EmbeddedFailed.
         """
         stack = ExitStack()
         self.timeout = timeout
-        if isinstance(url_or_engine, str):
-            self.engine, self._address = open_engine(url_or_engine, stack)
+        self._asyncpg: AsyncpgConnection | None = None
+        if isinstance(source, AsyncpgConnection):
+            self._asyncpg = source
+            self.address = UNKNOWN
         else:
-            self.engine, self._address = url_or_engine, address_of(url_or_engine)
+            self.engine, self.address = open_source(source, stack)
         self._close = weakref.finalize(self, stack.close)
 
     def close(self) -> None:
@@ -73,10 +81,17 @@ class Monitor:
     def sql(self, name: str, version: int | None = None) -> str:
         """The text of a query's file, for this server or for another major version of PostgreSQL."""
         known(name)
-        if version is None:
-            with self._connected() as connection:
-                version = int(connection.execute(_FACTS).one()[3])
-        return sql.sql_file(name, version).read_text(encoding="utf-8")
+        return sql.sql_file(name, version or self.version()).read_text(encoding="utf-8")
+
+    def version(self) -> int:
+        """The server's major version. Raises UnsupportedServer for one that is too old."""
+        with self._connected() as connection:
+            release, version = connection.execute(text(_FACTS)).one()[2:4]
+        return _supported(release, version)
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A read-only transaction for questions of your own, cut off after ``timeout`` seconds."""
+        return self._connected()
 
     def frame(self, name: str, **parameters: int) -> pd.DataFrame:
         """The frame of any query in the catalogue, by its name.
@@ -84,51 +99,77 @@ class Monitor:
         Raises OperatorError for an unknown query or parameter, and the StoreError that says why the database did not
         answer. A missing extension or right is no error: the frame is empty, and a MonitorWarning says what to do.
         """
-        frame = self._asked(name, **parameters)
-        for note in frame.attrs["warnings"]:
-            warnings.warn(f"{name}: {note}", MonitorWarning, stacklevel=3)
-        return frame
+        return _warned(self._asked(name, **parameters))
+
+    async def frame_async(self, name: str, **parameters: int) -> pd.DataFrame:
+        """The same for a coroutine: over a connection of asyncpg's, else in a thread."""
+        if self._asyncpg is None:
+            return _warned(await asyncio.to_thread(self._asked, name, **parameters))
+        query, look = known(name), _Look(name, checked(name, parameters))
+        try:
+            look.facts = await ask(self._asyncpg, _FACTS, self.timeout)
+            rows = await rows_of(self._asyncpg, look.statement(), look.values, self.timeout)
+        except Exception as error:
+            if getattr(error, "sqlstate", None) is None:
+                raise
+            raise explained_driver(error) from error
+        return _warned(look.frame(query, rows, []))
+
+    def arrow(self, name: str, **parameters: int) -> Any:
+        """The frame as a pyarrow.Table, for whatever reads Arrow; its metadata says where it came from."""
+        import pyarrow
+
+        return pyarrow.Table.from_pandas(self.frame(name, **parameters), preserve_index=False)
+
+    def polars(self, name: str, **parameters: int) -> Any:
+        """The frame as a polars.DataFrame. Raises OperatorError where Polars is not installed."""
+        try:
+            import polars
+        except ImportError as error:
+            raise OperatorError(
+                "Polars is not installed.", hint="Install it with `pip install chatsys[polars]`."
+            ) from error
+        return polars.from_arrow(self.arrow(name, **parameters))
+
+    def dashboard(self) -> Any:
+        """How the database and its chat are, as one matplotlib Figure."""
+        from chatsys.analytics.dashboard import dashboard
+
+        return dashboard(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of the monitor: where it looks, and how that is now."""
+        from chatsys.analytics.dashboard import summary
+
+        return summary(self)
 
     def _asked(self, name: str, **parameters: int) -> pd.DataFrame:
         """The frame, without a warning: to suppress one is not for a thread, since filters are the whole process's."""
-        query = known(name)
-        values = checked(name, parameters)
-        started, began = datetime.now(UTC), time.perf_counter()
+        query, look = known(name), _Look(name, checked(name, parameters))
         with self._connected() as connection:
-            database, role, release, version, sees_all, server_started = connection.execute(_FACTS).one()
-            if version < sql.OLDEST:
-                raise UnsupportedServer(f"PostgreSQL {release} is too old: the monitor needs {sql.OLDEST} or newer.")
-            rows, notes = self._rows(connection, query, version, role, values)
-        if "activity" in query.needs and not sees_all and not notes:
-            notes.append(f"Other users' activity is hidden from {role}: GRANT pg_read_all_stats TO {role};")
-        frame = frame_of(query, rows)
-        frame.attrs = {
-            "query": name,
-            "parameters": values,
-            "sql_file": f"monitoring/{sql.sql_file(name, version).name}",
-            "database": database,
-            "role": role,
-            "server": f"PostgreSQL {release}",
-            "server_started_at": server_started.astimezone(UTC).isoformat(),
-            "taken_at": started.isoformat(),
-            "took_ms": round((time.perf_counter() - began) * 1000, 3),
-            "chatsys": __version__,
-            "warnings": notes,
-        }
-        return frame
+            look.facts = tuple(connection.execute(text(_FACTS)).one())
+            rows, state = self._rows(connection, query, look)
+        if not state:
+            return look.frame(query, rows, [])
+        with self._connected() as connection:  # the error has ended the other transaction
+            return look.frame(query, [], [remedy(connection, query, state, look.facts[1])])
 
     def _connected(self) -> _Reading:
-        return _Reading(self.engine, self._address, self.timeout)
+        if self._asyncpg is not None:
+            raise OperatorError(
+                "This monitor has a connection of asyncpg, which its event loop alone can use.",
+                hint="Write `await monitor.frame_async('pulse')`, or give the monitor a URL.",
+            )
+        return _Reading(self.engine, self.address, self.timeout)
 
-    def _rows(
-        self, connection: Connection, query: Query, version: int, role: str, values: dict[str, int]
-    ) -> tuple[list[Any], list[str]]:
+    def _rows(self, connection: Connection, query: Query, look: _Look) -> tuple[list[Any], str]:
+        """The rows, or none and the SQLSTATE of what a note explains."""
         try:
-            return list(connection.execute(text(sql.statement(query.name, version)), values)), []
+            return list(connection.execute(text(look.statement()), look.values)), ""
         except DBAPIError as error:
-            if sqlstate(error) not in _REFUSALS:
+            if not answers_with_note(query, sqlstate(error)):
                 raise
-            return [], [_remedy(query, sqlstate(error), role)]
+            return [], sqlstate(error)
 
     # -- the guide's three
 
@@ -264,6 +305,10 @@ class Monitor:
         """Time from a message to each acknowledged delivery, for the newest ``messages`` of the last ``minutes``."""
         return self.frame("delivery_lag", minutes=minutes, messages=messages)
 
+    def lags(self, *, minutes: int = 1, messages: int = 200) -> pd.DataFrame:
+        """How long deliveries and readers take, in one row, for the newest ``messages`` of the last ``minutes``."""
+        return self.frame("lags", minutes=minutes, messages=messages)
+
     def growth(self, *, days: int = 30) -> pd.DataFrame:
         """Messages and accounts by UTC day for the last ``days``, with running totals."""
         return self.frame("growth", days=days)
@@ -282,6 +327,10 @@ class Monitor:
 
     # -- change over time
 
+    def quiet(self, name: str, **parameters: int) -> pd.DataFrame:
+        """The frame without a MonitorWarning, which is in ``attrs``: for threads, since filters are the process's."""
+        return self._asked(name, **parameters)
+
     def snapshot(self) -> Snapshot:
         """Every counter that this role may read, at one moment; see :func:`chatsys.analytics.diff`."""
         taken_at = datetime.now(UTC)
@@ -295,7 +344,7 @@ class Monitor:
         return Watch(self._asked, seconds=seconds, every=every)
 
 
-class _Reading:
+class _Reading(AbstractContextManager[Connection]):
     """A read-only transaction with a time limit, its errors told in chatsys's own."""
 
     def __init__(self, engine: Engine, address: Address, timeout: float) -> None:
@@ -322,13 +371,63 @@ class _Reading:
             raise explained(error, self._address) from error
 
 
+class _Look:
+    """One question: when it was asked, of which server, and the frame that its rows become."""
+
+    facts: tuple[Any, ...]
+
+    def __init__(self, name: str, values: dict[str, int]) -> None:
+        self.name, self.values = name, values
+        self._started, self._began = datetime.now(UTC), time.perf_counter()
+
+    def statement(self) -> str:
+        """The SQL for the server. Raises UnsupportedServer."""
+        return sql.statement(self.name, _supported(*self.facts[2:4]))
+
+    def frame(self, query: Query, rows: Sequence[Sequence[Any]], notes: list[str]) -> pd.DataFrame:
+        """The rows as declared, and where they came from."""
+        database, role, release, version, sees_all, server_started = self.facts
+        if "activity" in query.needs and not sees_all and not notes:
+            notes = [f"Other users' activity is hidden from {role}: GRANT pg_read_all_stats TO {role};"]
+        frame = frame_of(query, rows)
+        frame.attrs = {
+            "query": self.name,
+            "parameters": self.values,
+            "sql_file": f"monitoring/{sql.sql_file(self.name, version).name}",
+            "database": database,
+            "role": role,
+            "server": f"PostgreSQL {release}",
+            "server_started_at": server_started.astimezone(UTC).isoformat(),
+            "taken_at": self._started.isoformat(),
+            "took_ms": round((time.perf_counter() - self._began) * 1000, 3),
+            "chatsys": __version__,
+            "warnings": notes,
+        }
+        return frame
+
+
+def _supported(release: str, version: int) -> int:
+    if version < sql.OLDEST:
+        raise UnsupportedServer(f"PostgreSQL {release} is too old: the monitor needs {sql.OLDEST} or newer.")
+    return version
+
+
+def _warned(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame, once its notes have become warnings at the line that called the monitor."""
+    for note in frame.attrs["warnings"]:
+        warnings.warn(f"{frame.attrs['query']}: {note}", MonitorWarning, stacklevel=4)
+    return frame
+
+
 def known(name: str) -> Query:
-    """The query of that name; OperatorError lists the names there are."""
+    """The query of that name. Raises OperatorError with the nearest name there is."""
     try:
         return QUERIES[name]
     except KeyError:
+        near = difflib.get_close_matches(name, QUERIES, n=3, cutoff=0.4)
+        means = f"Did you mean {' or '.join(near)}? " if near else ""
         raise OperatorError(
-            f"There is no monitoring query {name!r}.", hint=f"There are: {', '.join(sorted(QUERIES))}."
+            f"There is no monitoring query {name!r}.", hint=f"{means}`chatsys monitor -h` lists them all."
         ) from None
 
 
@@ -342,20 +441,3 @@ def checked(name: str, given: dict[str, int]) -> dict[str, int]:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**31:
             raise OperatorError(f"{key}={value!r} is not allowed for {name}.", hint="Give a whole number above 0.")
     return defaults | given
-
-
-def _remedy(query: Query, state: str, role: str) -> str:
-    if "pg_stat_statements" in query.needs:
-        if state == "55000":
-            return "add pg_stat_statements to shared_preload_libraries in postgresql.conf and restart PostgreSQL."
-        if state == "42P01":
-            return (
-                "pg_stat_statements is not in this database: CREATE EXTENSION pg_stat_statements; (as a superuser, "
-                "with shared_preload_libraries = 'pg_stat_statements')."
-            )
-        return f"{role} may not read pg_stat_statements: GRANT pg_monitor TO {role};"
-    if "chat" in query.needs:
-        if state == "42P01":
-            return "this database has no chat tables: run `chatsys db init`."
-        return f"{role} may not read the chat's tables: GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};"
-    return f"{role} may not read what this needs: GRANT pg_monitor TO {role};"

@@ -9,7 +9,9 @@ import argparse
 import json
 import os
 import platform
+import time
 import warnings
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,12 +34,25 @@ _LIMITATIONS = (
     "Chat and database share one machine, and the database is minutes old: it has no bloat and fits in memory.",
 )
 
+_OF_OTHERS = ("The traffic was somebody else's: this shows what the database did, and not what its clients felt.",)
 
-def record(monitor: Monitor, folder: Path, seconds: float = SECONDS) -> Path:
-    """Watch for ``seconds``, ask every query at the end, and write ``folder/result.json``."""
-    before = monitor.snapshot()
-    with monitor.watch(seconds=seconds, every=1.0) as watch:
+
+def record(
+    monitor: Monitor,
+    folder: Path,
+    seconds: float = SECONDS,
+    *,
+    every: float = 1.0,
+    limitations: tuple[str, ...] = _OF_OTHERS,
+) -> Path:
+    """Watch for ``seconds``, ask every query at the end, and write ``folder/result.json``.
+
+    Ctrl-C ends it early, and what was seen until then is written. Read it with ``runs.load_run(folder)``.
+    """
+    before, began = monitor.snapshot(), time.monotonic()
+    with suppress(KeyboardInterrupt), monitor.watch(seconds=seconds, every=every) as watch:
         watch.wait()
+    seconds = min(seconds, time.monotonic() - began)
     change = diff(before, monitor.snapshot())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MonitorWarning)  # kept in attrs
@@ -58,7 +73,7 @@ def record(monitor: Monitor, folder: Path, seconds: float = SECONDS) -> Path:
             "postgresql": frames["settings"].attrs["server"],
         },
         "seconds": seconds,
-        "limitations": _LIMITATIONS,
+        "limitations": limitations,
         "frames": {name: packed(frame) for name, frame in {**frames, "watch": watch.frame(), "diff": change}.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +109,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long to watch")
     given = parser.parse_args()
     with living_chat() as url, Monitor(url) as monitor:
-        print(record(monitor, given.folder, given.seconds))
+        print(record(monitor, given.folder, given.seconds, limitations=_LIMITATIONS))
 
 
 if __name__ == "__main__":

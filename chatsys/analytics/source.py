@@ -1,16 +1,22 @@
-"""A PostgreSQL to look at: the server's own URLs -> an SQLAlchemy engine that only reads."""
+"""A PostgreSQL to look at: whatever a caller has of it -> an SQLAlchemy engine that only reads."""
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
-from sqlalchemy import Engine, create_engine
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chatsys.errors import BadDatabaseUrl, ChatsysError, StatementTimeout
-from chatsys.store.embedded import embedded_server
+from chatsys.store.embedded import embedded_server, require_cluster
 from chatsys.store.postgres.address import Address, read_url
 from chatsys.store.postgres.mapping import translated
 
@@ -18,32 +24,91 @@ APPLICATION = "chatsys monitor"
 EMBEDDED_DIR = Path(".chatsys/postgres")
 CONNECT_SECONDS = 10
 
+Source = str | URL | Engine | AsyncEngine | psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+"""What the monitor can look at with connections of its own; an Engine is used itself."""
 
-def open_engine(url: str, stack: ExitStack) -> tuple[Engine, Address]:
-    """An engine for ``url``, closed by ``stack``; an embedded server is started, or shared if it runs.
 
-    Statements are not prepared by name, so that PgBouncer may stand between. Raises BadDatabaseUrl, EmbeddedFailed.
+def open_source(source: Source, stack: ExitStack) -> tuple[Engine, Address]:
+    """An engine for ``source`` and where it leads; what is opened here is closed by ``stack``.
+
+    A caller's Engine is used and stays open. Of an AsyncEngine and of a psycopg connection only the address is taken: a
+    loop of the caller's, or a transaction of theirs, is left alone. Raises BadDatabaseUrl, EmbeddedFailed.
     """
+    if isinstance(source, Engine):
+        return source, _address_of(source.url)
+    if isinstance(source, psycopg.Connection | psycopg.AsyncConnection):
+        return _of_connection(source.info, stack)
+    if isinstance(source, AsyncEngine):
+        if not (source.url.host or source.url.query or source.url.database):
+            raise BadDatabaseUrl(
+                "This AsyncEngine does not say where it leads: it was made with a creator.",
+                hint="Give the monitor the URL of the database.",
+            )
+        source = source.url
+    if isinstance(source, URL):
+        source = source.render_as_string(hide_password=False)
+    if not isinstance(source, str):
+        raise BadDatabaseUrl(
+            f"A {type(source).__name__} is nothing that a monitor can look at.",
+            hint="Give a URL, an SQLAlchemy engine, or a connection of psycopg or asyncpg.",
+        )
+    return _of_url(source, stack)
+
+
+def _of_url(url: str, stack: ExitStack) -> tuple[Engine, Address]:
+    """An engine for a URL of chatsys's or of SQLAlchemy's; an embedded server is started, or shared if it runs."""
     if url == "memory://":
         raise BadDatabaseUrl("The memory store has no database to monitor.", hint="Its /metrics tell what it does.")
     if url.startswith("embedded://"):
         path = Path(url.removeprefix("embedded://") or EMBEDDED_DIR)
+        require_cluster(path)
         url = stack.enter_context(embedded_server(path))
-    address = read_url(url)
+    address = read_url(_without_driver(url))
+    return _engine(address.libpq, stack), address
+
+
+def _without_driver(url: str) -> str:
+    """``postgresql+asyncpg://...?ssl=require`` as libpq writes it; what only SQLAlchemy understands is left out."""
+    plain = re.sub(r"^postgres(?:ql)?\+\w+://", "postgresql://", url)
+    if plain == url:
+        return url
+    parts = urlsplit(plain)
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | {"pgbouncer"}
+    renamed = [("sslmode" if name == "ssl" else name, text) for name, text in parse_qsl(parts.query)]
+    query = urlencode([(name, text) for name, text in renamed if name in known], safe="/")
+    return urlunsplit(parts._replace(query=query))
+
+
+def _of_connection(info: psycopg.ConnectionInfo, stack: ExitStack) -> tuple[Engine, Address]:
+    given = info.get_parameters()
+    address = Address(
+        libpq=make_conninfo(**{**given, "application_name": APPLICATION}, password=info.password or None),
+        asyncpg="",
+        host=info.host or "localhost",
+        database=info.dbname,
+        user=info.user,
+        tls=info.pgconn.ssl_in_use,
+        bouncer=False,
+        port=info.port,
+    )
+    return _engine(address.libpq, stack), address
+
+
+def _engine(libpq: str, stack: ExitStack) -> Engine:
+    """Statements are not prepared by name, so that PgBouncer may stand between."""
 
     def connect() -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
-            address.libpq, application_name=APPLICATION, connect_timeout=CONNECT_SECONDS, prepare_threshold=None
+            libpq, application_name=APPLICATION, connect_timeout=CONNECT_SECONDS, prepare_threshold=None
         )
 
     engine = create_engine("postgresql+psycopg://", creator=connect, pool_size=2, pool_pre_ping=True)
     stack.callback(engine.dispose)
-    return engine, address
+    return engine
 
 
-def address_of(engine: Engine) -> Address:
+def _address_of(url: URL) -> Address:
     """Where an engine of the caller's leads, for messages."""
-    url = engine.url
     return Address(
         libpq="",
         asyncpg="",
@@ -52,12 +117,23 @@ def address_of(engine: Engine) -> Address:
         user=url.username or "",
         tls=False,
         bouncer=False,
+        port=url.port or 5432,
     )
+
+
+UNKNOWN = _address_of(URL.create("postgresql"))
+"""Where a connection leads that does not tell."""
 
 
 def sqlstate(error: DBAPIError) -> str:
     """PostgreSQL's five characters for what went wrong, or an empty string."""
-    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
+    found = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    return str(found or "")
+
+
+def explained_driver(error: BaseException) -> ChatsysError:
+    """The same for an error of a driver of the caller's, whose address is not known."""
+    return translated(error, UNKNOWN)
 
 
 def explained(error: DBAPIError, address: Address) -> ChatsysError:

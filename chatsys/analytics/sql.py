@@ -1,4 +1,4 @@
-"""The files of ``database/monitoring``: which one fits a server's version, and their parameters.
+"""The files of ``database/monitoring`` and ``database/doctor``: which fits a server's version, and their parameters.
 
 ``<name>.sql`` is for PostgreSQL 14 on, ``<name>.from17.sql`` takes over at 17. A line
 ``\\if :{?days} \\else \\set days 30 \\endif`` gives a parameter its default in psql and here alike.
@@ -19,25 +19,28 @@ _DEFAULT = re.compile(r"^\\if :\{\?(\w+)\} \\else \\set \1 (\d+) \\endif$\n?", r
 _FROM = re.compile(r"\.from(\d+)\.sql$")
 
 
-def folder() -> Path:
-    """Where the monitoring queries lie."""
-    return database_dir() / "monitoring"
+MONITORING, DOCTOR = "monitoring", "doctor"
+
+
+def folder(name: str = MONITORING) -> Path:
+    """Where the queries lie: the monitor's, or the doctor's."""
+    return database_dir() / name
 
 
 @cache
-def sql_file(name: str, version: int) -> Path:
+def sql_file(name: str, version: int, within: str = MONITORING) -> Path:
     """The file of query ``name`` for a server of this major version."""
-    since = {OLDEST: folder() / f"{name}.sql"}
-    for path in folder().glob(f"{name}.from*.sql"):
+    since = {OLDEST: folder(within) / f"{name}.sql"}
+    for path in folder(within).glob(f"{name}.from*.sql"):
         if found := _FROM.search(path.name):
             since[int(found.group(1))] = path
     return since[max(first for first in since if first <= max(version, OLDEST))]
 
 
 @cache
-def statement(name: str, version: int) -> str:
+def statement(name: str, version: int, within: str = MONITORING) -> str:
     """The statement alone, its parameters written ``:days``; what is sent to the server."""
-    return _DEFAULT.sub("", sql_file(name, version).read_text(encoding="utf-8")).strip().removesuffix(";")
+    return _DEFAULT.sub("", sql_file(name, version, within).read_text(encoding="utf-8")).strip().removesuffix(";")
 
 
 @cache

@@ -214,6 +214,11 @@ async def missed(chat: Chat, room: str, since: int, limit: int) -> tuple[list[Me
     return messages[-limit:], whole and len(messages) <= limit
 
 
+async def following(chat: Chat, room: str, since: int, span: int) -> list[Message]:
+    """What came after ``since`` within the next ``span`` sequence numbers, oldest first."""
+    return await chat.store.history(room, span, after=since, before=since + span + 1)
+
+
 async def rooms(chat: Chat, limit: int, after: str) -> tuple[list[Room], str | None]:
     """A page of the rooms by name, at most ``limits.rooms``, and the name to go on after if there are more."""
     limit = min(limit, chat.limits.rooms)

@@ -15,17 +15,21 @@ from typing import Annotated
 import typer
 
 import chatsys
-from chatsys.cli import bench, db, loadtest, monitor, serve, transfer, verify
-from chatsys.cli.errors import explain
+from chatsys.cli import bench, config, db, doctor, loadtest, monitor, serve, top, transfer, verify
+from chatsys.cli.errors import explain, explain_usage
+from chatsys.cli.help import with_examples
 from chatsys.cli.masking import mask_passwords
 from chatsys.errors import ChatsysError
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # what the parser raises for a command line it can't read
+
 app = typer.Typer(
     name="chatsys",
-    help="A chat server on memory and PostgreSQL, and the laboratory that compares them.",
+    help="A chat server on memory and PostgreSQL, and the lab that compares them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # plain text: it keeps brackets and folds at any width
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -46,10 +50,13 @@ def _options(
 
 app.command()(serve.serve)
 app.command()(monitor.monitor)
+app.command()(top.top)
+app.command()(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 app.add_typer(db.app, name="db")
 app.command()(verify.verify)
 app.command()(loadtest.loadtest)
+app.command()(config.config)
 app.command()(transfer.export)
 app.command("import")(transfer.import_)
 app.command()(transfer.migrate)
@@ -64,13 +71,21 @@ def _allow_many_connections() -> None:
 
 def main() -> None:
     """Run the command line. Exit status 1 for an error of chatsys, 2 for wrong usage, 130 for Ctrl-C and SIGTERM."""
+    command = typer.main.get_command(app)
+    with_examples(command)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the servers that a command started would outlive it
     mask_passwords()
     _allow_many_connections()
     try:
-        app(prog_name="chatsys")
+        sys.exit(command.main(prog_name="chatsys", standalone_mode=False))
     except ChatsysError as error:
         explain(error)
+        sys.exit(1)
+    except UsageError as error:
+        explain_usage(error)
+        sys.exit(2)
+    except typer.Abort:  # a question was answered with no, or not at all
+        typer.echo("Stopped: nothing was changed.", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -62,7 +62,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     ] = "",
     store: Annotated[StoreName | None, typer.Option(help="One store alone.", show_default="both")] = None,
     depth: Annotated[Depth | None, typer.Option(help="One depth alone.", show_default="all")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the rows, the draws and the intervals.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the rows, the draws and the intervals.")] = 1,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -92,7 +92,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         return
     if against is not None:
         _against(against, profile, seed, out, markdown)
-    settings = read_settings({})
+    settings = read_settings({}, serving=False)
     out = out or LATEST
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
@@ -129,7 +129,7 @@ def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, m
     from chatsys.lab.against.comparison import Request, compare
     from chatsys.lab.against.plan import PLANS
 
-    settings = read_settings({})
+    settings = read_settings({}, serving=False)
     try:
         if profile.value not in PLANS:
             raise OperatorError("A comparison has no full profile.", hint="Name quick or standard.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated
@@ -21,12 +22,16 @@ DatabaseUrl = Annotated[
         help="postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL.",
     ),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @contextmanager
-def opened_database(url: str | None) -> Iterator[tuple[str, Settings]]:
-    """The URL that libpq takes, TLS settings included, and the settings. A private PostgreSQL runs for the block."""
-    settings = read_settings({"DATABASE_URL": url})
+def opened_database(url: str | None, *, create: bool = False) -> Iterator[tuple[str, Settings]]:
+    """The URL that libpq takes, TLS settings included, and the settings. A private PostgreSQL runs for the block.
+
+    With ``create`` a private one that is missing is made; else EmbeddedFailed is raised.
+    """
+    settings = read_settings({"DATABASE_URL": url}, serving=False)
     chosen = settings.database_url or "embedded://"
     if chosen.startswith("memory://"):
         raise OperatorError(
@@ -37,13 +42,42 @@ def opened_database(url: str | None) -> Iterator[tuple[str, Settings]]:
     if chosen.startswith("embedded://"):
         from pathlib import Path
 
-        from chatsys.store.embedded import embedded_server
+        from chatsys.store.embedded import embedded_server, require_cluster
 
         folder = chosen.removeprefix("embedded://")
-        with embedded_server(Path(folder) if folder else settings.data_dir / "postgres") as server:
+        path = Path(folder) if folder else settings.data_dir / "postgres"
+        if not create:
+            require_cluster(path)
+        with embedded_server(path) as server:
             yield server, settings
     else:
         yield read_url(chosen, ssl=settings.db_ssl, ca_file=settings.db_ssl_ca_file).libpq, settings
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless ``yes``. Raises typer.Abort for a no, and OperatorError if nobody is there to answer."""
+    if yes:
+        return
+    try:
+        typer.confirm(question, abort=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise OperatorError(
+            f"This has to be confirmed, and nothing was changed: {question}", hint="Confirm it with --yes."
+        ) from None
+
+
+@contextmanager
+def working(title: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done and since when, until the block ends; gives what changes the words."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
+        task = shown.add_task(title)
+        yield lambda words: shown.update(task, description=words)
 
 
 def shown_size(size: float) -> str:

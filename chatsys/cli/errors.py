@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from rich.console import Console
 from rich.text import Text
 
@@ -18,6 +21,19 @@ def explain(error: ChatsysError) -> None:
     """Write the error to standard error, in colour on a terminal unless NO_COLOR is set."""
     line = Text.assemble(("Error:", "bold red"), " ", sentences(error))
     Console(stderr=True).print(line, soft_wrap=True)
+
+
+def explain_usage(error: Any) -> None:
+    """Write what is wrong with the command line to standard error, and how to get help."""
+    message = re.sub(r"Value error, |Got ", "", error.format_message())
+    context = error.ctx
+    if context is None or message.startswith("Usage:"):  # a group without a command shows its help
+        Console(stderr=True).print(Text(message), soft_wrap=True)
+        return
+    line = Text.assemble(("Error:", "bold red"), " ", _sentence(message[:1].upper() + message[1:]))
+    console = Console(stderr=True)
+    console.print(line, soft_wrap=True)
+    console.print(Text(f"{context.get_usage()}\nHelp: {context.command_path} -h"), soft_wrap=True)
 
 
 def _sentence(text: str) -> str:

@@ -59,30 +59,46 @@ class RoomSizes(StrEnum):
 def loadtest(
     *,
     scenario: Annotated[Scenario, typer.Option(help="How many users there are at each moment.")] = Scenario.steady,
-    users: Annotated[int, typer.Option(min=1, help="Connected users; for capacity the most to try.")] = 200,
+    users: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Connected users; for capacity the most to try.")
+    ] = 200,
     store: Annotated[StoreChoice, typer.Option(help="What the server remembers in.")] = StoreChoice.both,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.05, help="How long each store is driven; default 1, for soak 31, for capacity at most 3."),
+        typer.Option(
+            metavar="MINUTES",
+            min=0.05,
+            help="How long each store is driven; default 1, for soak 31, for capacity at most 3.",
+        ),
     ] = None,
-    interval: Annotated[float, typer.Option(min=0.01, help="Mean seconds between two messages of a user.")] = 20.0,
-    room_size: Annotated[int, typer.Option(min=1, help="Mean number of users in a room.")] = 20,
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.01, help="Mean seconds between two messages of a user.")
+    ] = 20.0,
+    room_size: Annotated[int, typer.Option(metavar="N", min=1, help="Mean number of users in a room.")] = 20,
     room_sizes: Annotated[RoomSizes, typer.Option(help="Rooms by a power law, or all alike.")] = RoomSizes.zipf,
-    receipts: Annotated[float, typer.Option(min=0, max=1, help="Share of users who acknowledge each message.")] = 0.1,
+    receipts: Annotated[
+        float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of users who acknowledge each message.")
+    ] = 0.1,
     arrival: Annotated[Arrival, typer.Option(help="closed loop, or open loop at that arrival.")] = Arrival.closed,
-    objective: Annotated[float, typer.Option(min=1, help="Push p99 that a capacity search holds, in ms.")] = 200.0,
-    spawn_rate: Annotated[float, typer.Option(min=0.1, help="Users a second while they arrive.")] = 50.0,
-    processes: Annotated[int, typer.Option(min=1, help="Generator processes.")] = 1,
-    tags: Annotated[str, typer.Option(help=f"Only these activities: {','.join(Tag)}.")] = "",
-    seed: Annotated[int, typer.Option(help="Which user is in which room.")] = 1,
-    reports: Annotated[Path, typer.Option(help="Where the run's folder is written.")] = Path("reports/load"),
+    objective: Annotated[
+        float, typer.Option(metavar="MS", min=1, help="Push p99 that a capacity search holds, in ms.")
+    ] = 200.0,
+    spawn_rate: Annotated[
+        float, typer.Option(metavar="RATE", min=0.1, help="Users a second while they arrive.")
+    ] = 50.0,
+    processes: Annotated[int, typer.Option(metavar="N", min=1, help="Generator processes.")] = 1,
+    tags: Annotated[str, typer.Option(metavar="TAGS", help=f"Only these activities: {','.join(Tag)}.")] = "",
+    seed: Annotated[int, typer.Option(metavar="N", help="Which user is in which room.")] = 1,
+    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where the run's folder is written.")] = Path(
+        "reports/load"
+    ),
 ) -> None:
-    """Start a server, drive it with simulated users, and write a report.
+    """Drive a server with simulated users.
 
-    Exit status 0 for VALID, 1 for FAILED, 2 for INVALID (the report says why), 130 after Ctrl-C. PostgreSQL is the one
-    of DATABASE_URL, where scratch databases are made, else the private one.
+    Starts it, and writes a report. Exit status 0 for VALID, 1 for FAILED, 2 for INVALID (the report says why), 130
+    after Ctrl-C. PostgreSQL is the one of DATABASE_URL, where scratch databases are made, else the private one.
     """
-    settings = read_settings({})
+    settings = read_settings({}, serving=False)
     from chatsys.lab import loadtest as lab
 
     plan = lab.Plan(

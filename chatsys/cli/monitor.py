@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 import time
 import warnings
 from collections.abc import Iterator
+from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +19,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from chatsys.cli.database import DatabaseUrl, confirm, read_age, working
+from chatsys.errors import OperatorError
 from chatsys.resources import database_dir
 from chatsys.settings import Settings, read_settings
 
@@ -24,62 +30,125 @@ if TYPE_CHECKING:
     from chatsys.analytics import Monitor
 
 _OVERVIEW = ("pulse", "chat_totals")
+_UNLIMITED = 100_000  # columns of a terminal that cuts nothing
 
 
 class Format(StrEnum):
-    """How a frame is written: for people, as one JSON object a row, or as CSV."""
+    """How a frame is written: for people, as one JSON object a row, as CSV, or as a Parquet file."""
 
     table = "table"
     json = "json"
     csv = "csv"
+    parquet = "parquet"
 
 
 def _names() -> list[str]:
     return sorted({path.name.partition(".")[0] for path in (database_dir() / "monitoring").glob("*.sql")})
 
 
-def monitor(
+def monitor(  # noqa: PLR0917 - each is an option, given by name
     query: Annotated[
         str | None,
         typer.Argument(
-            help=f"One of {', '.join(_names())}. Left out: {' and '.join(_OVERVIEW)}.",
+            metavar="QUERY",
+            help=f"One of {', '.join(_names())}. Left out: {' and '.join(_OVERVIEW)}. Or `record DIR`: watch for a "
+            "while, and write what was seen into that folder.",
             autocompletion=_names,
             show_default=False,
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Ask again until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")] = 2.0,
-    form: Annotated[Format, typer.Option("--format", help="How to write the rows.")] = Format.table,
-    database_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL.",
-        ),
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="The folder of `record`.", show_default=False)
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Ask again until Ctrl-C; counters become rates.")] = False,
+    every: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Seconds between two looks of --watch.")
+    ] = 2.0,
+    minutes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many minutes the query looks back.")
+    ] = None,
+    days: Annotated[int | None, typer.Option(metavar="N", min=1, help="How many days the query looks back.")] = None,
+    messages: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many of the newest messages a lag is taken of.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Show the first N rows, and no summary of a long answer.")
+    ] = None,
+    duration: Annotated[
+        timedelta | None,
+        typer.Option("--for", parser=read_age, metavar="AGE", help="How long `record` watches: 30s, 5m (default), 1h."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Let `record` replace an older recording.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Show every column, whatever the terminal's width.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the decision that the query serves, its columns and its SQL.")
+    ] = False,
+    form: Annotated[Format, typer.Option("--format", help="How to write the rows.")] = Format.table,
+    database_url: DatabaseUrl = None,
 ) -> None:
-    """Show what a database is doing: connections, sizes, locks, slow queries, rooms, read lag and more.
+    """Show what a database is doing.
 
-    docs/ANALYTICS.md explains every query and its columns.
+    Connections, sizes, locks, slow queries, rooms, read lag and more. A terminal shows the columns that matter most in
+    its width, and of more than 40 rows a summary. docs/ANALYTICS.md explains every query and its columns.
     """
-    settings = read_settings({"DATABASE_URL": database_url})
+    if query == "record":
+        _record(folder, duration or timedelta(minutes=5), every, yes=yes, database_url=database_url)
+        return
+    if folder is not None or duration is not None:
+        raise OperatorError(
+            "A folder and --for belong to record.", hint="chatsys monitor record reports/today --for 5m"
+        )
+    given = {"minutes": minutes, "days": days, "messages": messages, "limit": limit}
+    from chatsys.analytics.monitor import known
+
+    if query is not None:
+        known(query)
+    if explain:
+        _explain(query)
+        return
+    if form is Format.parquet:
+        _check_parquet(query, watch=watch)
+    settings = read_settings({"DATABASE_URL": database_url}, serving=False)
+    parameters = _parameters(query, given)
+    screen = _Screen(form, wide=wide, limit=limit, watching=watch)
     from chatsys.analytics import Monitor
 
-    names = (query,) if query else _OVERVIEW
-    with Monitor(_address(settings)) as source:
-        looks = _looks(source, names, every if watch else None)
+    with Monitor(address_of(settings)) as source:
+        looks = _looks(source, (query,) if query else _OVERVIEW, parameters, every if watch else None)
         if form is Format.table and watch and sys.stdout.isatty():
-            _live(looks)
+            screen.live(looks)
             return
         for number, frames in enumerate(looks):
             for frame in frames:
-                _write(frame, form, header=number == 0)
+                screen.write(frame, header=number == 0)
             sys.stdout.flush()
 
 
-def _address(settings: Settings) -> str:
+def _record(folder: Path | None, duration: timedelta, every: float, *, yes: bool, database_url: str | None) -> None:
+    """Watch somebody else's traffic, and keep what was seen; Ctrl-C ends it early and keeps it all the same."""
+    if folder is None or not timedelta(seconds=1) <= duration <= timedelta(days=1):
+        raise OperatorError(
+            "record needs a folder and between 1s and 1d.",
+            hint="Example: chatsys monitor record reports/today --for 5m",
+        )
+    if (folder / "result.json").exists():
+        confirm(f"{folder} holds a run already. Replace it?", yes=yes)
+    settings = read_settings({"DATABASE_URL": database_url}, serving=False)
+    from chatsys.analytics import Monitor
+    from chatsys.analytics.recording import record
+
+    with Monitor(address_of(settings)) as source, working(f"Watching for {duration.total_seconds():,.0f} s"):
+        path = record(source, folder, duration.total_seconds(), every=every)
+    typer.echo(
+        f"Recorded {path}. Next: runs.load_run({str(folder)!r}) in Python reads it; runs.beside_locust joins it."
+    )
+
+
+def address_of(settings: Settings) -> str:
     """The server's own database, with the TLS that DB_SSL asks for."""
-    url = settings.database_url or f"embedded://{settings.data_dir / 'postgres'}"
+    url = settings.database_url or "embedded://"
+    if url == "embedded://":
+        url = f"embedded://{settings.data_dir / 'postgres'}"
     if not url.startswith(("postgresql://", "postgres://")):
         return url
     from chatsys.store.postgres.address import read_url
@@ -87,42 +156,112 @@ def _address(settings: Settings) -> str:
     return read_url(url, ssl=settings.db_ssl, ca_file=settings.db_ssl_ca_file).libpq
 
 
-def _looks(source: Monitor, names: tuple[str, ...], every: float | None) -> Iterator[list[pd.DataFrame]]:
+def _parameters(query: str | None, given: dict[str, int | None]) -> dict[str, int]:
+    """What the query takes of the options. Raises OperatorError for one that it does not take."""
+    from chatsys.analytics.monitor import checked
+    from chatsys.analytics.sql import defaults
+
+    wanted = {name: value for name, value in given.items() if value is not None}
+    takes = defaults(query) if query else {}
+    if "limit" not in takes:
+        wanted.pop("limit", None)  # cuts what is shown
+    if query is None and wanted:
+        raise OperatorError(f"--{next(iter(wanted))} needs a query.", hint="Example: chatsys monitor growth --days 7")
+    return checked(query, wanted) if query else {}
+
+
+def _check_parquet(query: str | None, *, watch: bool) -> None:
+    if query is None or watch or sys.stdout.isatty():
+        raise OperatorError(
+            "Parquet is one file of one query.",
+            hint="Example: chatsys monitor sessions --format parquet > sessions.parquet",
+        )
+
+
+def _looks(
+    source: Monitor, names: tuple[str, ...], parameters: dict[str, int], every: float | None
+) -> Iterator[list[pd.DataFrame]]:
     """The frames of ``names`` once, or again and again."""
     while True:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a MonitorWarning is shown with the rows, from attrs
-            yield [source.frame(name) for name in names]
+            yield [source.frame(name, **parameters) for name in names]
         if every is None:
             return
         time.sleep(every)
 
 
-def _live(looks: Iterator[list[pd.DataFrame]]) -> None:
-    from chatsys.analytics.formatting import Shown
+class _Screen:
+    """Writes frames as asked; while watching it remembers the last one of each query, for rates."""
 
-    with Live(console=Console(), auto_refresh=False) as screen:
-        for frames in looks:
-            parts: list[Any] = []
-            for frame in frames:
-                parts += [Shown(frame, frame.attrs["query"]), *_notes(frame)]
-            screen.update(Group(*parts), refresh=True)
+    def __init__(self, form: Format, *, wide: bool, limit: int | None, watching: bool) -> None:
+        self._form = form
+        self._wide = wide
+        self._limit = limit
+        self._watching = watching
+        self._last: dict[str, pd.DataFrame] = {}
+
+    def live(self, looks: Iterator[list[pd.DataFrame]]) -> None:
+        """Show the newest look in the place of the one before."""
+        with Live(console=self._console(), auto_refresh=False) as screen:
+            for frames in looks:
+                parts: list[Any] = []
+                for frame in frames:
+                    parts += [self._shown(self._rated(frame)), *_notes(frame)]
+                screen.update(Group(*parts), refresh=True)
+
+    def write(self, frame: pd.DataFrame, *, header: bool) -> None:
+        """Write one frame to standard output, its notes to standard error."""
+        frame = self._rated(frame)
+        if self._form is Format.table:
+            self._console().print(self._shown(frame))
+        else:
+            rows = frame if self._limit is None else frame.head(self._limit)
+            self._written(rows, header=header)
+        for note in _notes(frame):
+            Console(stderr=True).print(note, soft_wrap=True)
+
+    def _written(self, rows: pd.DataFrame, *, header: bool) -> None:
+        if self._form is Format.csv:
+            rows.to_csv(sys.stdout, index=False, header=header, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
+        elif self._form is Format.parquet:
+            file = io.BytesIO()
+            rows.to_parquet(file, index=False)
+            sys.stdout.buffer.write(file.getvalue())
+        else:
+            looked = {"query": rows.attrs["query"], "taken_at": rows.attrs["taken_at"]}
+            for row in json.loads(rows.to_json(orient="records", date_format="iso", date_unit="us")):
+                typer.echo(json.dumps({**looked, **row}, ensure_ascii=False))
+
+    def _rated(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """While watching: counters as rates for people, and rates beside the counters for programs."""
+        if not self._watching:
+            return frame
+        from chatsys.analytics.rates import rates
+
+        before = self._last.get(frame.attrs["query"])
+        self._last[frame.attrs["query"]] = frame
+        return rates(before, frame, keep_totals=self._form is not Format.table)
+
+    def _shown(self, frame: pd.DataFrame) -> Any:
+        from chatsys.analytics.screen import Shown
+
+        return Shown(frame, wide=self._uncut(), limit=self._limit)
+
+    def _uncut(self) -> bool:
+        """What goes to a file or a pipe is not cut, unless COLUMNS says how wide it may be."""
+        return self._wide or not (sys.stdout.isatty() or "COLUMNS" in os.environ)
+
+    def _console(self) -> Console:
+        return Console(width=_UNLIMITED) if self._uncut() else Console()
 
 
-def _write(frame: pd.DataFrame, form: Format, *, header: bool) -> None:
-    if form is Format.table:
-        from chatsys.analytics.formatting import Shown
+def _explain(query: str | None) -> None:
+    from chatsys.analytics.explaining import explanation
 
-        Console().print(Shown(frame, frame.attrs["query"]))
-    elif form is Format.csv:
-        frame.to_csv(sys.stdout, index=False, header=header, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
-    else:
-        rows = json.loads(frame.to_json(orient="records", date_format="iso", date_unit="us"))
-        for row in rows:
-            looked = {"query": frame.attrs["query"], "taken_at": frame.attrs["taken_at"]}
-            typer.echo(json.dumps({**looked, **row}, ensure_ascii=False))
-    for note in _notes(frame):
-        Console(stderr=True).print(note, soft_wrap=True)
+    if query is None:
+        raise OperatorError("--explain needs a query.", hint="Example: chatsys monitor growth --explain")
+    Console().print(explanation(query))
 
 
 def _notes(frame: pd.DataFrame) -> list[Text]:

@@ -17,7 +17,9 @@ def serve(
             help="postgresql://…, memory:// or embedded://[path]; default DATABASE_URL, else a private PostgreSQL.",
         ),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; default CHATSYS_HOST, else 0.0.0.0.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address to listen on; default CHATSYS_HOST, else 0.0.0.0.")
+    ] = None,
     port: Annotated[
         str | None, typer.Option(metavar="PORT", help="Port, 0 for a free one; default PORT, else 3001.")
     ] = None,
@@ -32,9 +34,9 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Start the chat server; SIGTERM or Ctrl-C stops it within 10 seconds.
+    """Start the chat server.
 
-    All other settings are environment variables: see docs/SETTINGS.md.
+    SIGTERM or Ctrl-C stops it within 10 seconds. All other settings are environment variables: see docs/SETTINGS.md.
     """
     settings = read_settings(
         {

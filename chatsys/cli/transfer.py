@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from chatsys.cli.database import confirm
 from chatsys.errors import OperatorError
 from chatsys.settings import read_settings
 
@@ -31,20 +32,32 @@ Target = Annotated[
 ]
 
 
-def export(file: File, source: Source = None) -> None:
-    """Write all accounts, rooms and messages with their receipts to a snapshot file.
+def export(
+    file: File,
+    source: Source = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing file without asking.")] = False,
+) -> None:
+    """Write accounts, rooms and messages to a snapshot file.
 
-    It holds password hashes, so only its owner can read it. A memory store lives inside its server: send that one
-    SIGUSR1, and it writes its own.
+    Receipts go with their messages. The file holds password hashes, so only its owner can read it. A memory store lives
+    inside its server: send that one SIGUSR1, and it writes its own.
     """
-    _refuse_memory(source, "A server on memory:// writes its own snapshot: kill -USR1 its process id.")
+    url = _refuse_memory(source, "A server on memory:// writes its own snapshot: kill -USR1 its process id.")
+    if url is None or url.startswith("embedded://"):
+        from chatsys.store.embedded import require_cluster
+
+        folder = (url or "").removeprefix("embedded://")
+        require_cluster(Path(folder) if folder else read_settings({}, serving=False).data_dir / "postgres")
+    if file.exists():
+        confirm(f"{file} exists. Replace it?", yes=yes)
     asyncio.run(_export(file, source))
 
 
 def import_(file: File, target: Target = None) -> None:
-    """Bring a snapshot file into a database. Run again after an interruption, it goes on where it stopped.
+    """Bring a snapshot file into a database.
 
-    What is there already stays as it is, so that importing twice is importing once.
+    Run again after an interruption, it goes on where it stopped. What is there already stays as it is, so that
+    importing twice is importing once.
     """
     _refuse_memory(target, "A server on memory:// takes a snapshot up itself: chatsys serve --snapshot FILE.")
     asyncio.run(_import(file, target, verify=False))
@@ -57,14 +70,20 @@ def migrate(
         bool, typer.Option("--verify", help="Then compare both sides record by record and print the proof.")
     ] = False,
 ) -> None:
-    """Move a memory server's snapshot into a database, and with --verify prove that nothing is lost or doubled."""
+    """Move a memory server's snapshot into a database.
+
+    With --verify it proves that nothing is lost or doubled.
+    """
     _refuse_memory(target, "Give a database: --to postgresql://…")
     asyncio.run(_import(snapshot, target, verify=verify))
 
 
-def _refuse_memory(url: str | None, hint: str) -> None:
-    if (read_settings({"DATABASE_URL": url}).database_url or "") == "memory://":
+def _refuse_memory(url: str | None, hint: str) -> str | None:
+    """The address that ``url`` and the settings give. Raises OperatorError if it is the memory store's."""
+    chosen = read_settings({"DATABASE_URL": url}, serving=False).database_url
+    if chosen == "memory://":
         raise OperatorError("A memory store is empty outside its server.", hint=hint)
+    return chosen
 
 
 async def _export(file: Path, url: str | None) -> None:
@@ -102,7 +121,7 @@ async def _store(url: str | None) -> AsyncIterator[Store]:
     from chatsys import app
     from chatsys.store.opening import open_store
 
-    settings = read_settings({"DATABASE_URL": url})
+    settings = read_settings({"DATABASE_URL": url}, serving=False)
     async with open_store(settings.database_url, app.store_options(settings)) as store:
         yield store
 

@@ -9,9 +9,10 @@ from chatsys.cli.database import DatabaseUrl, opened_database
 
 
 def verify(database_url: DatabaseUrl = None) -> None:
-    """Check that everything works, on a scratch database and a server of its own; nothing else is touched.
+    """Check that everything works.
 
-    Exit status 1 at the first step that fails, with what helps.
+    On a scratch database and a server of its own; nothing else is touched. Exit status 1 at the first step that fails,
+    with what helps.
     """
     from rich.console import Console
     from rich.table import Table
@@ -23,7 +24,11 @@ def verify(database_url: DatabaseUrl = None) -> None:
         table.add_column(heading, justify="right" if heading == "seconds" else "left")
     console = Console()
     try:
-        with opened_database(database_url) as (url, _), ExitStack() as resources, console.status("") as shown:
+        with (
+            opened_database(database_url, create=True) as (url, _),
+            ExitStack() as resources,
+            console.status("") as shown,
+        ):
             state = Checked(url=url, resources=resources)
             for name, step, helps in STEPS:
                 shown.update(name)

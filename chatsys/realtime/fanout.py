@@ -19,13 +19,17 @@ from chatsys.chat.fanout import (
     UserJoined,
     UserLeft,
 )
+from chatsys.engine.memory import Memory
+from chatsys.engine.scheduler import FairScheduler, SendQueue
 from chatsys.errors import StoreError
 from chatsys.realtime.frames import event
 from chatsys.realtime.hub import Hub
 from chatsys.realtime.link import Link
 from chatsys.realtime.member import Member
-from chatsys.realtime.rounds import Lane, Rounds
 from chatsys.wire import catalogue, events
+
+READS = 4
+"""How many members that are far behind may read the store at once."""
 
 
 class SocketFanout(Fanout):
@@ -34,23 +38,28 @@ class SocketFanout(Fanout):
     def __init__(self) -> None:
         self.hubs: dict[str, Hub] = {}
         self._chat: Chat | None = None
-        self._rounds: Rounds | None = None
+        self._scheduler: FairScheduler | None = None
+        self._memory: Memory | None = None
+        self._reads = asyncio.Semaphore(READS)
         self._tasks: set[asyncio.Task[None]] = set()
         self.link: Link | None = None
         """The way to the other servers, if there may be any."""
 
-    def bind(self, chat: Chat, rounds: Rounds) -> None:
-        """From now on hubs read what they need from ``chat`` and their members write in ``rounds``."""
+    def bind(self, chat: Chat, scheduler: FairScheduler, memory: Memory) -> None:
+        """From now on hubs read what they need from ``chat``, and their members write when ``scheduler`` says."""
         self._chat = chat
-        self._rounds = rounds
+        self._scheduler = scheduler
+        self._memory = memory
 
     def hub(self, room: str) -> Hub:
         """The room's hub, made if need be. The caller raises its ``coming`` before it waits for anything."""
         hub = self.hubs.get(room)
         if hub is None:
             assert self._chat is not None
-            assert self._rounds is not None
-            hub = self.hubs[room] = Hub(room, Lane(self._rounds), self._chat)
+            assert self._scheduler is not None
+            assert self._memory is not None
+            hub = Hub(room, SendQueue(self._scheduler), self._chat, self._reads, self._memory)
+            self.hubs[room] = hub
             if self.link is not None:
                 hub.known = self.link.open_room(room)
         return hub

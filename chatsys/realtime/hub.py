@@ -9,24 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import msgspec
-
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
+from chatsys.engine.memory import Memory
+from chatsys.engine.scheduler import SendQueue
 from chatsys.errors import StoreError
 from chatsys.model.values import EndedSession, Message, Session
-from chatsys.realtime.frames import Outgoing, event
+from chatsys.protocol.packets import Outgoing
+from chatsys.realtime.frames import event
 from chatsys.realtime.lists import Lists
 from chatsys.realtime.member import Member
 from chatsys.realtime.receipts import MergedReceipts
 from chatsys.realtime.roster import LISTED, Roster
-from chatsys.realtime.rounds import Lane
-from chatsys.wire import catalogue, events, objects
+from chatsys.realtime.sequence import Sequence
+from chatsys.wire import catalogue, events
 
 logger = logging.getLogger("chatsys.realtime")
-
-GAP_WAIT = 0.05
-"""Seconds that a message out of sequence waits for the one before it, until the store is asked."""
 
 RETRY = 1.0
 """Seconds until what the store could not answer is asked again."""
@@ -34,24 +32,18 @@ RETRY = 1.0
 GONE_AT_ONCE = 25
 """Sessions that are told to have gone before the event loop does something else."""
 
-GAP_MOST = 10_000
-"""Missed messages that are read at once; members of a room that missed more are sent away, to come back by replay."""
-
 
 class Hub:
     """One room on this server. ``coming`` counts sockets on their way in."""
 
-    def __init__(self, room: str, lane: Lane, chat: Chat) -> None:
+    def __init__(self, room: str, send_queue: SendQueue, chat: Chat, reads: asyncio.Semaphore, memory: Memory) -> None:
         self.room = room
-        self.lane = lane
+        self.send_queue = send_queue
         self.chat = chat
         self.members: dict[str, Member] = {}
+        self.sequence = Sequence(room, chat, self.members, reads, memory)
         self.coming = 0
         self.known: asyncio.Event | None = None  # set once the other servers know of this hub
-        self._cursor: int | None = None
-        self._early: dict[int, Message] = {}
-        self._filling: asyncio.Task[None] | None = None
-        self._again = False
         self._catching: asyncio.Task[None] | None = None
         self._catch_again = False
         self._left_meanwhile: set[str] = set()
@@ -69,8 +61,9 @@ class Hub:
     def add(self, member: Member) -> None:
         """A local socket is in: from now on it gets everything but live messages."""
         self.members[member.session.socket_id] = member
-        member.connection.lane = self.lane
+        member.connection.send_queue = self.send_queue
         member.connection.member = member
+        self.sequence.hold(member)
 
     def broadcast(self, out: Outgoing, skip: str | None = None) -> None:
         """Send to all local members but the socket ``skip``."""
@@ -80,11 +73,11 @@ class Hub:
 
     def stop(self) -> None:
         """End what this hub has under way."""
+        self.sequence.stop()
         self.lists.stop()
         self.receipts.stop()
-        for task in (self._filling, self._catching):
-            if task is not None:
-                task.cancel()
+        if self._catching is not None:
+            self._catching.cancel()
 
     @property
     def large(self) -> bool:
@@ -95,88 +88,27 @@ class Hub:
 
     def open_at(self, last_seq: int) -> None:
         """The room stood at ``last_seq`` when the first member came: live messages begin after it."""
-        if self._cursor is None:
-            self._cursor = last_seq
-            self._early = {seq: message for seq, message in self._early.items() if seq > last_seq}
-            self._advance()
+        self.sequence.open_at(last_seq)
 
     def post(self, message: Message) -> None:
         """A message was stored: deliver it once and in sequence."""
-        if self._cursor is not None and message.seq <= self._cursor:
-            return
-        self._early[message.seq] = message
-        self._advance()
-
-    def _advance(self) -> None:
-        if self._cursor is None:
-            return
-        while (message := self._early.pop(self._cursor + 1, None)) is not None:
-            self._deliver(message)
-        if self._early:
-            self._read_soon(GAP_WAIT)
-
-    def _deliver(self, message: Message) -> None:
-        self._cursor = message.seq
-        if message.delivered_to:  # read from the store after somebody had got it
-            message = msgspec.structs.replace(message, delivered_to=(), read_by=())
-        out = event(catalogue.RECEIVE_MESSAGE, objects.message(message), message.seq)
-        for member in self.members.values():
-            if member.held is not None:
-                member.held.append(out)
-            elif message.seq > member.floor:
-                member.connection.push(out)
+        self.sequence.post(message)
 
     def stored(self, seq: int) -> None:
         """Another server has stored a message that is too long to be carried between servers."""
-        if self._cursor is not None and seq > self._cursor:
-            self._read_soon(0.0)
+        self.sequence.stored(seq)
 
     def catch_up(self) -> bool:
         """Something may have been missed: read the messages after the cursor, and who is here.
 
         False if that was under way.
         """
-        self._read_soon(0.0)
+        self.sequence.read_soon(0.0)
         if self._catching is not None:
             self._catch_again = True
             return False
         self._catching = asyncio.create_task(self._look_who_is_here())
         return True
-
-    def _read_soon(self, wait: float) -> None:
-        if self._filling is None:
-            self._filling = asyncio.create_task(self._fill(wait))
-        else:
-            self._again = True
-
-    async def _fill(self, wait: float) -> None:
-        """Read what is missing. What the store does not have before an early message was deleted, and is skipped."""
-        try:
-            await asyncio.sleep(wait)
-            self._again = self._again or bool(self._early) or not wait
-            while self._again:
-                self._again = False
-                await self._read_missed()
-        except StoreError as error:
-            logger.warning("room %r: missing messages could not be read: %s", self.room, error)
-            asyncio.get_running_loop().call_later(RETRY, self._read_soon, 0.0)
-        finally:
-            self._filling = None
-
-    async def _read_missed(self) -> None:
-        if self._cursor is None:
-            return
-        early = set(self._early)
-        missed, complete = await conversation.missed(self.chat, self.room, self._cursor, GAP_MOST)
-        if not complete:
-            for member in self.members.values():
-                member.connection.end("missed too much")
-        for message in missed:
-            if message.seq > self._cursor:
-                self._deliver(message)
-        self._cursor = max(self._cursor, max(early, default=0))  # deleted since: nobody misses it
-        self._early = {seq: message for seq, message in self._early.items() if seq > self._cursor}
-        self._advance()
 
     # -- who is here
 
@@ -244,5 +176,5 @@ class Hub:
 
     def release(self, member: Member, last: int) -> None:
         """The member has its history up to ``last``: it goes live, and gets a newer list if there is one."""
-        member.release(last)
+        self.sequence.release(member, last)
         self.lists.changed()

@@ -15,7 +15,8 @@ from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
 from chatsys.errors import StoreError
 from chatsys.model.values import Session
-from chatsys.realtime.frames import Outgoing, encoded_event
+from chatsys.protocol.packets import Outgoing
+from chatsys.realtime.frames import encoded_event
 from chatsys.realtime.member import Member
 from chatsys.realtime.roster import Roster
 from chatsys.wire import catalogue
@@ -68,7 +69,7 @@ class Lists:
     async def tell(self, member: Member) -> None:
         """Send the current list to one member, now. Raises StoreError if nothing is known of the room yet."""
         await self._compare()
-        member.connection.push(self._list_of(member), asked=True)
+        member.connection.send(self._list_of(member), asked=True)
         member.listed = self._roster.version
 
     def changed(self) -> None:
@@ -111,7 +112,7 @@ class Lists:
             await asyncio.sleep(seconds * SLICE / len(waiting))
 
     def _waits(self, member: Member) -> bool:
-        return member.held is None and member.listed < self._roster.version
+        return member.live and member.listed < self._roster.version
 
     def _list_of(self, member: Member) -> Outgoing:
         """The list for one member: the same frame for all whom it lists anyway."""

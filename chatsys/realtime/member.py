@@ -5,31 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatsys.model.values import Session
-from chatsys.realtime.frames import Outgoing
 
 if TYPE_CHECKING:
-    from chatsys.realtime.engine import Connection
+    from chatsys.engine.connection import Connection
 
 
 class Member:
-    """A local socket in a room. ``held`` keeps live messages back until the history is sent, else it is None.
+    """A local socket in a room.
 
-    ``floor`` is the sequence number that the history came to, ``listed`` the version of the list that was sent.
+    ``live`` is true once its history is sent, ``current`` while no message is missing in its list; ``position`` is the
+    newest that it surely has. ``listed`` is the version of the list that was sent.
     """
 
-    __slots__ = ("connection", "floor", "held", "listed", "session")
+    __slots__ = ("connection", "current", "listed", "live", "position", "session")
 
     def __init__(self, connection: Connection, session: Session) -> None:
         self.connection = connection
         self.session = session
-        self.held: list[Outgoing] | None = []
-        self.floor = 0
+        self.live = self.current = False
+        self.position = 0
         self.listed = -1
-
-    def release(self, last: int) -> None:
-        """The history up to sequence number ``last`` is sent: send what came meanwhile and go live."""
-        self.floor = last
-        held, self.held = self.held or [], None
-        for out in held:
-            if out.seq > last:
-                self.connection.push(out)

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from chatsys.chat.fanout import MessageDelivered, MessageRead
-from chatsys.realtime.frames import Outgoing, event
+from chatsys.protocol.packets import Outgoing
+from chatsys.realtime.frames import event
 from chatsys.wire import catalogue, events
 
 HOLD = 0.2

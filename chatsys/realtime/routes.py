@@ -16,14 +16,15 @@ from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
 from chatsys.chat.history import Replay, replay
 from chatsys.chat.shared import SharedReads
+from chatsys.engine.connection import Connection
 from chatsys.errors import ChatsysError, InvalidInput, JoinRefused, NoSession, NotFound, StoreError, StoreUnavailable
 from chatsys.model.values import Joined, Participant, Session
-from chatsys.realtime.engine import Connection
+from chatsys.protocol.events import ClientEvent
+from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.fanout import SocketFanout
-from chatsys.realtime.frames import Outgoing, acknowledgement, encoded_event, event
+from chatsys.realtime.frames import acknowledgement, encoded_event, event
 from chatsys.realtime.member import Member
 from chatsys.realtime.rates import Allowance, Rates
-from chatsys.realtime.server import ClientEvent
 from chatsys.wire import catalogue, events, inbound, objects
 
 logger = logging.getLogger("chatsys.realtime")
@@ -118,8 +119,8 @@ class Routes:
             if member is None:
                 member = Member(connection, joined.session)
                 hub.add(member)
-            elif member.held is None:
-                member.held = []
+            else:
+                hub.sequence.hold(member)
             return await self._welcome(member, joined, request, reason)
         except StoreError:  # a join is whole or it is none
             self.ended(connection)
@@ -148,7 +149,7 @@ class Routes:
             await hub.lists.tell(member)
             out, found = await self._history(member.session.room, None if lost else since)
             last_seq = max(last_seq, found.last)
-            member.connection.push(out, asked=True)
+            member.connection.send(out, asked=True)
         finally:
             hub.release(member, last_seq)
         complete = found.complete and not lost
@@ -252,7 +253,7 @@ def _same_place(session: Session, room: str, who: Participant) -> bool:
 
 def _acknowledge(connection: Connection, one: ClientEvent, answer: msgspec.Struct | None, began: float) -> None:
     if one.ack_id is not None and answer is not None:
-        connection.push(acknowledgement(one.ack_id, answer))
+        connection.send(acknowledgement(one.ack_id, answer))
         metrics.ack_seconds.observe((one.name,), time.perf_counter() - began)  # it has a row: no client makes up labels
 
 
@@ -277,4 +278,4 @@ def _refusal(connection: Connection, name: str, error: ChatsysError) -> msgspec.
 
 
 def _tell_error(connection: Connection, message: str) -> None:
-    connection.push(event(catalogue.ERROR, events.Error(message=message)))
+    connection.send(event(catalogue.ERROR, events.Error(message=message)))

@@ -85,6 +85,15 @@ def wheel_programs() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
+def require_cluster(path: Path) -> None:
+    """Raise EmbeddedFailed unless a private server's data lie in ``path``: what only reads makes no server."""
+    if not (path.expanduser() / "data").exists():
+        raise EmbeddedFailed(
+            f"There is no database yet in {path}.",
+            hint="`chatsys serve` or `chatsys db init` makes one; --database-url or DATABASE_URL names another.",
+        )
+
+
 @asynccontextmanager
 async def embedded_postgres(path: Path) -> AsyncIterator[str]:
     """The URL of the private server whose data lie in ``path``; see :func:`embedded_server`."""
@@ -459,7 +468,12 @@ def _account(data: Path) -> pwd.struct_passwd | None:
         nologin = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
         subprocess.run([useradd, *nologin, ACCOUNT], check=False, capture_output=True)
     try:
-        return pwd.getpwnam(ACCOUNT)
+        made = pwd.getpwnam(ACCOUNT)
+        log.warning(
+            "PostgreSQL does not run as root: made the system user %s, who has no home and no shell, to run the "
+            "private one. `userdel %s` removes it.", ACCOUNT, ACCOUNT,
+        )  # fmt: skip
+        return made
     except KeyError:
         raise EmbeddedFailed(
             f"PostgreSQL does not run as root, and the account {ACCOUNT} could not be made.",

@@ -9,7 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from chatsys.analytics import Monitor
@@ -29,12 +31,37 @@ def test_a_table_is_for_people(chat: Monitor, url: str) -> None:
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.parametrize("query", ["room_stats", "settings"])
-def test_a_narrow_terminal_gets_every_column_whole(chat: Monitor, url: str, query: str) -> None:
-    shown = run(url, query, columns=60).stdout
-    assert max(len(line) for line in shown.splitlines()) <= 60
-    for column in QUERIES[query].columns:
-        assert f" {column.name} " in shown
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_terminal_of_any_width_gets_a_line_a_row(chat: Monitor, url: str, columns: int) -> None:
+    shown = run(url, "room_stats", columns=columns).stdout.splitlines()
+    assert max(len(line) for line in shown) <= columns
+    assert len(shown) <= 10
+    assert "general" in shown[-4] + shown[-3] + shown[-5]
+
+
+def test_the_parameters_of_a_query_are_options(chat: Monitor, url: str) -> None:
+    rows = run(url, "growth", "--days", "7", "--format", "csv").stdout.splitlines()
+    assert len(rows) == 1 + 7
+    assert len(run(url, "delivery_lag", "--messages", "7", "--limit", "3", "--format", "csv").stdout.splitlines()) == 4
+    refused = run(url, "growth", "--minutes", "7")
+    assert refused.returncode == 1
+    assert "growth has no parameter 'minutes'. It takes days." in refused.stderr
+
+
+def test_parquet_holds_the_frame_with_its_types(chat: Monitor, url: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chatsys", "monitor", "room_stats", "--format", "parquet", "--database-url", url]
+    (tmp_path / "rooms.parquet").write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
+    found = pd.read_parquet(tmp_path / "rooms.parquet")
+    assert found["messages"].to_list() == [90, 10, 0]
+    assert str(found["created_at"].dtype) == "datetime64[us, UTC]"
+    assert "one file of one query" in run(url, "--format", "parquet").stderr
+
+
+def test_an_explanation_needs_no_database() -> None:
+    done = run("postgresql://127.0.0.1:1/x", "read_lag", "--explain", columns=80)
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in ("Decision: How long until people read?", "lag_ms", "--minutes (default 60)", "FROM newest m"):
+        assert words in done.stdout
 
 
 def test_no_rows_are_said_in_words(monitor: Monitor, url: str) -> None:
@@ -66,6 +93,8 @@ def test_watching_writes_until_it_is_stopped(postgres_url: str, number: signal.S
         process.stdout.read()
     assert seen[0]["taken_at"] < seen[1]["taken_at"] < seen[2]["taken_at"]
     assert process.returncode == 130
+    assert seen[0]["commits_per_second"] is None
+    assert seen[2]["commits_per_second"] >= 0
 
 
 def test_what_is_missing_is_said_on_standard_error(stranger_url: str) -> None:

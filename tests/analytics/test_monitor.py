@@ -8,28 +8,35 @@ import re
 import subprocess
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
+import numpy as np
 import psycopg
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from chatsys.analytics import Monitor, sql
+from chatsys.analytics import Monitor, MonitorWarning, sql
 from chatsys.analytics.catalogue import QUERIES
+from chatsys.analytics.formatting import human
+from chatsys.analytics.monitor import known
 from chatsys.analytics.reference import PAGE, page
 from chatsys.errors import (
     BadDatabaseUrl,
     ConnectionRefused,
     DatabaseMissing,
+    EmbeddedFailed,
     HostNotFound,
     OperatorError,
     PermissionDenied,
     StatementTimeout,
     StoreError,
 )
-from chatsys.store.embedded import wheel_programs
+from chatsys.store.embedded import embedded_server, wheel_programs
 
 ROOT = Path(__file__).parents[2]
 
@@ -223,6 +230,11 @@ def test_an_engine_stays_the_callers(postgres_url: str) -> None:
 
 
 def test_an_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedFailed, match="There is no database yet"):
+        Monitor(f"embedded://{tmp_path / 'pg'}")
+    assert list(tmp_path.iterdir()) == []
+    with embedded_server(tmp_path / "pg"):
+        pass
     with Monitor(f"embedded://{tmp_path / 'pg'}") as monitor:
         assert monitor.database_size()["size_bytes"].iloc[0] > 0
         assert len(monitor.slow_queries()) > 0
@@ -231,10 +243,113 @@ def test_an_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
     assert not (tmp_path / "pg" / "data" / "postmaster.pid").exists()
 
 
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+@pytest.mark.parametrize(
+    "scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg", "postgresql+psycopg2"]
+)
 def test_every_spelling_of_a_url_works(postgres_url: str, scheme: str) -> None:
-    with Monitor(re.sub("^postgresql", scheme, postgres_url)) as monitor:
+    url = re.sub("^postgresql", scheme, postgres_url)
+    if "+" in scheme:
+        url += "&prepared_statement_cache_size=0"  # which SQLAlchemy alone understands
+    with Monitor(url) as monitor:
         assert len(monitor.room_stats()) == 3
+    with Monitor(make_url(url)) as monitor:
+        assert len(monitor.room_stats()) == 3
+
+
+def test_an_engine_for_asyncio_leads_the_monitor_to_its_database(postgres_url: str) -> None:
+    engine = create_async_engine(postgres_url.replace("postgresql:", "postgresql+asyncpg:"))
+    with Monitor(engine) as monitor:
+        assert len(monitor.room_stats()) == 3
+        assert asyncio.run(monitor.frame_async("room_stats")).equals(monitor.room_stats())
+    with pytest.raises(BadDatabaseUrl, match="was made with a creator"):
+        Monitor(create_async_engine("postgresql+asyncpg://", async_creator=lambda: None))
+
+
+def test_a_connection_of_psycopg_leads_the_monitor_and_its_transaction_is_left_alone(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("DELETE FROM rooms")
+        with Monitor(connection) as monitor:
+            assert len(monitor.room_stats()) == 3
+            assert monitor.connections()["state"].to_list() == ["idle in transaction"]
+        assert connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+        connection.rollback()
+
+
+async def test_a_connection_of_asyncpg_is_asked_in_its_own_loop(postgres_url: str) -> None:
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        monitor = Monitor(connection)
+        with Monitor(postgres_url) as other:
+            for name in QUERIES:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", MonitorWarning)
+                    if name in {"slow_queries", "query_calls", "statements"}:
+                        continue  # the extension is not in this database: an error here, a note there
+                    expected = other.frame(name)
+                    found = await monitor.frame_async(name)
+                assert (found.dtypes == expected.dtypes).all(), name
+                assert found.attrs["database"] == expected.attrs["database"]
+        assert len(await monitor.frame_async("growth", days=7)) == 7
+        with pytest.raises(OperatorError, match="its event loop alone"):
+            monitor.pulse()
+        await connection.execute("DROP TABLE rooms CASCADE")
+        with pytest.raises(StoreError):
+            await monitor.frame_async("room_stats")
+    finally:
+        await connection.close()
+
+
+def test_what_is_no_database_is_refused() -> None:
+    with pytest.raises(BadDatabaseUrl, match="A int is nothing that a monitor can look at"):
+        Monitor(7)  # type: ignore[arg-type]
+
+
+def test_an_extension_that_an_upgrade_left_behind_is_to_be_updated(url: str, monitor: Monitor) -> None:
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("CREATE EXTENSION pg_stat_statements VERSION '1.7'")
+        for name in ("statements", "slow_queries", "query_calls"):
+            with pytest.warns(MonitorWarning, match=r"at version 1\.7.*ALTER EXTENSION pg_stat_statements UPDATE;"):
+                assert monitor.frame(name).empty
+        admin.execute("ALTER EXTENSION pg_stat_statements UPDATE")
+        assert len(monitor.statements()) == 1
+
+
+def test_an_extension_in_a_schema_off_the_path_is_to_be_looked_for(url: str, monitor: Monitor) -> None:
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA tools; CREATE EXTENSION pg_stat_statements SCHEMA tools")
+    with pytest.warns(MonitorWarning, match=r"lies in the schema tools.*SET search_path"):
+        assert monitor.statements().empty
+
+
+def test_tables_of_others_are_no_chat(empty_postgres_url: str) -> None:
+    with psycopg.connect(empty_postgres_url) as connection:
+        connection.execute("CREATE TABLE messages (id int); CREATE TABLE rooms (id int); CREATE TABLE users (id int)")
+    with Monitor(empty_postgres_url) as monitor, pytest.warns(MonitorWarning, match="no chat tables"):
+        assert monitor.growth().empty
+
+
+def test_a_frame_becomes_markdown(monitor: Monitor) -> None:
+    assert monitor.room_stats()[["room_name"]].to_markdown(index=False).splitlines()[0] == "| room_name   |"
+
+
+def test_a_name_that_is_near_is_offered() -> None:
+    with pytest.raises(OperatorError) as raised:
+        known("slow_querys")
+    assert raised.value.hint.startswith("Did you mean slow_queries")
+    assert len(raised.value.hint) < 150
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "shown"),
+    [
+        (np.int64(17_692_351), "size_bytes", "16.9 MiB"),
+        (np.float64(0.5), "hit_ratio", "50.0 %"),
+        (np.bool_(True), "is_due", "yes"),
+        (np.float64("nan"), "lag_ms", "-"),
+    ],
+)
+def test_a_number_of_numpy_is_shown_as_any_other(value: Any, column: str, shown: str) -> None:
+    assert human(value, column) == shown
 
 
 def test_nothing_is_written_and_nothing_is_rolled_back(chat: Monitor, url: str) -> None:

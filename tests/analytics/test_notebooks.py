@@ -63,6 +63,19 @@ def test_a_stale_output_is_seen(tmp_path: Path) -> None:
     assert "+42" in notebooks.staleness(path)
 
 
+def test_a_picture_that_changed_is_named_with_its_cell(tmp_path: Path) -> None:
+    path = tmp_path / "drawn.ipynb"
+    source = "import matplotlib.pyplot as plt\nplt.figure(figsize=(2, 1)); plt.plot([1, {}]); plt.show()"
+    cells = [nbformat.v4.new_code_cell(text) for text in ("%matplotlib inline", source.format(2))]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    nbformat.write(notebooks.execute(path), path)
+    assert notebooks.staleness(path) == ""
+    committed = read(path)
+    committed.cells[1].source = source.format(-2)
+    nbformat.write(committed, path)
+    assert notebooks.staleness(path).startswith("drawn.ipynb, cell 2: the picture differs in ")
+
+
 def test_parameters_are_set_from_outside_and_an_executed_copy_becomes_a_page(tmp_path: Path) -> None:
     path = tmp_path / "small.ipynb"
     parameters = nbformat.v4.new_code_cell("RUN = 1", metadata={"tags": ["parameters"]})

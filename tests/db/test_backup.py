@@ -14,7 +14,7 @@ from chatsys.store.postgres.operations.backup import backup, scratch_database
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences
 from chatsys.store.postgres.operations.restore import restore
 from chatsys.store.postgres.operations.tools import dumping_tools, environment, reading_tools
-from tests.db.conftest import Server, as_role, content, fill_chat, role, rows, run
+from tests.db.conftest import Server, as_role, chatsys, content, fill_chat, role, rows, run
 
 FORMATS = pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])
 
@@ -106,6 +106,56 @@ def test_a_failed_backup_leaves_the_older_file(server: Server, fresh: str, tmp_p
         backup(as_role(fresh, name), tmp_path / "chat.dump")
     assert [path.name for path in tmp_path.iterdir()] == ["chat.dump"]
     assert (tmp_path / "chat.dump").read_text() == "the older one"
+
+
+@pytest.mark.parametrize("command", [["db", "backup"], ["export"]], ids=" ".join)
+def test_an_existing_file_is_replaced_only_when_told_so(fresh: str, tmp_path: Path, command: list[str]) -> None:
+    file = tmp_path / "chat.dump"
+    file.write_text("the older one")
+    address = ["--database-url" if command[0] == "db" else "--from", fresh]
+    refused = chatsys(*command, str(file), *address)
+    assert refused.returncode == 1
+    assert f"{file} exists. Replace it? Confirm it with --yes." in refused.stderr
+    assert file.read_text() == "the older one"
+    assert chatsys(*command, str(file), *address, "--yes").returncode == 0
+    assert file.read_bytes()[:9] != b"the older"
+
+
+LIVING = (
+    "INSERT INTO chat_servers VALUES ('00000000-0000-0000-0000-000000000001', now(), now() + interval '15 s');"
+    "INSERT INTO active_sessions (guest_id, guest_name, socket_id, room_id, server_id) SELECT 'g', 'G', 's', room_id, "
+    "'00000000-0000-0000-0000-000000000001' FROM rooms WHERE room_name = 'general'"
+)
+
+
+def test_a_restore_under_a_living_server_is_refused_unless_forced(fresh: str, tmp_path: Path) -> None:
+    file = backup(fresh, tmp_path / "chat.dump").file
+    run(fresh, LIVING)
+    before = content(fresh)
+    command = ("db", "restore", str(file), "--yes", "--database-url", fresh)
+    refused = chatsys(*command)
+    assert refused.returncode == 1
+    assert "1 chat server with 1 session work on" in refused.stderr
+    assert "so nothing was changed. Stop them first" in refused.stderr
+    assert "--force restores all the same: their clients lose their sessions" in refused.stderr
+    assert content(fresh) == before
+    forced = chatsys(*command, "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert "restart the servers" in forced.stdout
+    assert rows(fresh, "SELECT count(*) FROM active_sessions") == [(0,)]
+
+
+def test_a_restore_over_servers_that_are_gone_goes_ahead(fresh: str, tmp_path: Path) -> None:
+    file = backup(fresh, tmp_path / "chat.dump").file
+    run(fresh, LIVING.replace("+ interval", "- interval"))
+    assert chatsys("db", "restore", str(file), "--yes", "--database-url", fresh).returncode == 0
+
+
+def test_a_dry_run_of_a_restore_changes_nothing(fresh: str, empty: str, tmp_path: Path) -> None:
+    file = backup(fresh, tmp_path / "chat.dump").file
+    said = chatsys("db", "restore", str(file), "--dry-run", "--database-url", empty)
+    assert said.stdout.startswith("Would replace the 0 tables of ")
+    assert content(empty) == ()
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.95, 0.999])

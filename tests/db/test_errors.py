@@ -157,7 +157,7 @@ def test_a_standby_says_so(tmp_path: Path) -> None:
     _copy_owner(primary / "data", standby / "data")
     (standby / "data" / "standby.signal").touch()
     with embedded_server(standby) as url:
-        said = refused_command("db", "init", "--database-url", url)
+        said = refused_command("db", "init", "--yes", "--database-url", url)
     assert "is read-only or a standby" in said
 
 
@@ -196,7 +196,7 @@ def test_disk_full(server: Server, empty: str, server_folder: Path, tmp_path: Pa
         if may_mount():
             run(url, "CREATE TABLE filler (text text)")
             _fill(url)
-        said = refused_command("db", "init", "--database-url", url)
+        said = refused_command("db", "init", "--yes", "--database-url", url)
     assert "The disk of the database" in said
     assert "chatsys db cleanup" in said
 

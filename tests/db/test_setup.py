@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 
 from chatsys.resources import database_dir
 from chatsys.store.postgres.address import with_database
+from chatsys.store.postgres.operations.setup import _RELATIONS, OWN
 from tests.db.conftest import Server, as_role, chatsys, content, fill_chat, role, rows, run
 
 DEFAULT_ROOMS = [("general",), ("random",), ("tech",)]
@@ -68,6 +70,46 @@ def test_init_of_a_role_without_rights_on_the_schema_says_what_to_grant(server: 
     assert "GRANT" in said
 
 
+ORDERS = "CREATE TABLE orders (n int); CREATE TABLE customers (n int); INSERT INTO orders VALUES (7)"
+
+
+def test_init_refuses_where_others_have_tables_of_the_same_names(empty: str) -> None:
+    run(empty, "CREATE TABLE users (id int, email text); INSERT INTO users VALUES (1, 'a@b.c')")
+    before = content(empty)
+    for command in ("init", "migrate"):
+        said = fails("db", command, *(["--yes"] if command == "init" else []), "--database-url", empty)
+        assert "chatsys needs the names of 1 of them: users. Nothing was changed. Give chatsys a database of" in said
+        assert "createdb --owner=" in said
+    assert content(empty) == before
+
+
+def test_init_refuses_where_others_keep_versions_with_alembic(empty: str) -> None:
+    run(empty, "CREATE TABLE alembic_version (version_num varchar(32)); INSERT INTO alembic_version VALUES ('5d3bc1f')")
+    said = fails("db", "init", "--yes", "--database-url", empty)
+    assert "chatsys needs the names of 1 of them: alembic_version." in said
+
+
+@pytest.mark.parametrize("said", ["", "n\n"])
+def test_init_asks_before_it_makes_tables_beside_those_of_others(empty: str, said: str) -> None:
+    run(empty, ORDERS)
+    before = content(empty)
+    told = fails("db", "init", "--database-url", empty, said=said)
+    assert "has 2 tables and views of somebody else (customers, orders). Make the 13 of chatsys beside them?" in told
+    assert "--yes" in told
+    assert content(empty) == before
+
+
+def test_init_that_was_told_yes_leaves_the_tables_of_others_alone(empty: str) -> None:
+    run(empty, ORDERS)
+    succeeds("db", "init", "--database-url", empty, said="y\n")
+    assert succeeds("db", "init", "--database-url", empty).endswith("; nothing to do.\n")
+    assert rows(empty, "SELECT n, (SELECT count(*) FROM rooms) FROM orders") == [(7, 3)]
+
+
+def test_the_names_that_chatsys_needs_are_those_of_its_schema(fresh: str) -> None:
+    assert {name for (name,) in rows(fresh, _RELATIONS)} == OWN
+
+
 def test_migrate_upgrades_an_older_schema_and_keeps_its_rows(server: Server) -> None:
     with server.database("template0") as url:
         run(url, (database_dir() / "migrations" / "versions" / "0001_tables.sql").read_text(encoding="utf-8"))
@@ -102,6 +144,22 @@ def test_status_of_an_empty_database_names_what_is_pending(empty: str) -> None:
     said = succeeds("db", "status", "--database-url", empty)
     assert "none: run `chatsys db init`" in said
     assert "0001" in said
+
+
+def test_status_can_be_read_by_a_script(fresh: str) -> None:
+    fill_chat(fresh, 7)
+    found = json.loads(succeeds("db", "status", "--format", "json", "--database-url", fresh))
+    assert (found["version"], found["pending"], found["rows"]["messages"]) == (found["expected"], [], 7)
+    assert found["size_bytes"] > 0
+
+
+@pytest.mark.parametrize("command", [["reset"], ["migrate"]])
+def test_a_dry_run_changes_nothing(fresh: str, command: list[str]) -> None:
+    fill_chat(fresh, 7)
+    before = content(fresh)
+    said = succeeds("db", *command, "--dry-run", "--database-url", fresh)
+    assert "Would delete all" in said or "is up to date" in said
+    assert content(fresh) == before
 
 
 def test_reset_deletes_everything(fresh: str) -> None:

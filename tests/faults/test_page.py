@@ -23,8 +23,8 @@ def injection(**changed: object) -> Injection:
         "thrown_out": 0,
         "recovery": 0.5,
         "slowest_answer": 0.1,
-        "others_calm_ms": [2.0] * 100,
-        "others_ms": [3.0] * 100,
+        "others_calm": record.histogram([2.0] * 100),
+        "others": record.histogram([3.0] * 100),
     }
     return Injection(**(usual | changed))  # type: ignore[arg-type]
 
@@ -44,7 +44,7 @@ def result(*kinds: Kind) -> Result:
         ({"thrown_out": 3}, "3 thrown out of a living server"),
         ({"recovery": None}, "service did not come back in 1"),
         ({"recovery": 6.0}, "1 times back only after up to 6.0 s"),
-        ({"others_ms": [40.0] * 100}, "others' p99 40 ms against 2 ms"),
+        ({"others": record.histogram([40.0] * 200)}, "others' p99 41 ms against 2 ms"),
         ({"broken": "nothing could be lost"}, "nothing could be lost"),
     ],
 )
@@ -54,7 +54,19 @@ def test_each_shortcoming_is_said(changed: dict[str, object], said: str) -> None
 
 
 def test_a_slow_p99_of_those_whom_a_fault_concerns_is_no_shortcoming() -> None:
-    assert page.shortcomings(kind("a fault", injection(others_ms=[40.0] * 100), concerns="the database")) == []
+    slow = injection(others=record.histogram([40.0] * 100), slowest_answer=4.9)
+    assert page.shortcomings(kind("a fault", slow, concerns="the database")) == []
+
+
+def test_the_p99_of_several_histograms_is_that_of_all_their_values() -> None:
+    parts = [record.histogram(range(1, 500)), record.histogram(range(500, 1001))]
+    assert record.p99(parts) == pytest.approx(990, rel=0.05)
+    assert record.p99([]) == 0
+
+
+def test_an_answer_that_waits_too_long_for_the_database_is_said() -> None:
+    late = kind("a fault", injection(slowest_answer=9.0), concerns="the database")
+    assert page.shortcomings(late) == ["a message was answered only after 9.0 s"]
 
 
 def test_what_fell_short_comes_first_and_what_did_not_run_was_not_kept() -> None:
@@ -65,6 +77,15 @@ def test_what_fell_short_comes_first_and_what_did_not_run_was_not_kept() -> None
     assert short < text.index("| bad |") < kept < text.index("| good |") < away < text.index("| away | needs root |")
     assert page.fell_short(result(kind("bad", injection(thrown_out=1))))
     assert not page.fell_short(result(kind("away", not_run="needs root")))
+
+
+def test_nonsense_that_was_not_withstood_is_said() -> None:
+    made = result()
+    made.fuzzing = [record.Fuzzed(kind="HTTP", cases=9, errors=0, tracebacks=0, growth_mib=1.0, sentinel_ms=20.0)]
+    assert not page.fell_short(made)
+    made.fuzzing[0].tracebacks = 1
+    assert page.fell_short(made)
+    assert "**fell short**" in page.markdown(made)
 
 
 def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:

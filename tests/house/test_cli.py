@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import chatsys
 from chatsys import errors
+from chatsys.cli import app
 from chatsys.cli.errors import sentences
+from chatsys.cli.help import EXAMPLES
+from tests.db.conftest import chatsys as in_process
 
 HEAVY = ["asyncpg", "fastapi", "uvicorn", "socketio", "pandas", "matplotlib", "sqlalchemy", "alembic", "scipy", "numpy"]
 
@@ -34,6 +38,89 @@ def test_help_lists_the_sub_commands(tmp_path):
     assert found.returncode == 0
     assert "serve" in found.stdout
     assert "--install-completion" in found.stdout
+
+
+def every_command(command: object = None, words: str = "") -> dict[str, object]:
+    """Each command and group by its words."""
+    command = command or typer.main.get_command(app)
+    below = [every_command(each, f"{words} {name}".strip()) for name, each in getattr(command, "commands", {}).items()]
+    return {words: command} | {name: each for part in below for name, each in part.items()}
+
+
+@pytest.mark.parametrize("words", every_command())
+def test_help_of_each_command_is_short_to_ask_for_and_has_examples(words):
+    for columns in ("60", "80", "120"):
+        shown = in_process(*words.split(), "-h", COLUMNS=columns)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert "\n  Examples:\n    chatsys" in shown.stdout
+    assert shown.stdout == in_process(*words.split(), "--help", COLUMNS="120").stdout
+
+
+@pytest.mark.parametrize("words", every_command())
+def test_help_shows_brackets_and_no_words_of_a_library(words):
+    shown = in_process(*words.split(), "-h", COLUMNS="80").stdout
+    assert shown.count("embedded://") == shown.count("embedded://[path]")
+    options = "\n".join(line for line in shown.splitlines() if line.startswith("  -"))
+    assert [leak for leak in ("<str>", "<int", "<float", "<bool>", "\x1b") if leak in options] == []
+
+
+def test_examples_name_commands_and_options_that_exist():
+    known = every_command()
+    assert EXAMPLES.keys() <= known.keys()
+    for words, lines in EXAMPLES.items():
+        for line in lines:
+            for part in line.split("&&"):
+                _, *rest = part.split()
+                named = max((name for name in known if rest[: len(name.split())] == name.split()), key=len)
+                options = {option for each in known[named].params for option in each.opts}
+                assert {word for word in rest if word.startswith("--")} <= options, f"{words}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["srve"], "Did you mean 'serve'?"),
+        (["db", "bakup"], "Did you mean 'backup'?"),
+        (["monitor", "pulse", "--format", "xml"], "'xml' is not one of 'table', 'json'"),
+        (["db", "restore"], "Missing argument 'FILE'."),
+    ],
+)
+def test_wrong_usage_is_told_in_plain_words_with_the_way_to_help(arguments, said):
+    found = in_process(*arguments)
+    assert found.returncode == 2
+    assert found.stderr.startswith("Error: ")
+    assert said in found.stderr
+    assert "Value error" not in found.stderr
+    assert found.stderr.rstrip().endswith(" -h")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["monitor"], ["db", "status"], ["db", "backup", "x.dump"], ["db", "migrate"], ["db", "reset"],
+     ["db", "cleanup", "--messages-older-than", "1d"], ["export", "x.snapshot"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_only_reads_creates_nothing_in_an_empty_folder(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    found = in_process(*arguments)
+    assert found.returncode == 1
+    assert "There is no database yet in .chatsys/postgres. `chatsys serve` or `chatsys db init` makes" in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["db", "backup", "x.dump"], ["db", "status"], ["monitor"], ["export", "x"]])
+def test_an_operator_needs_no_token_secret_in_production(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    said = in_process(*arguments, CHATSYS_ENV="production").stderr
+    assert "JWT_SECRET" not in said
+    assert "There is no database yet" in said
+
+
+def test_a_database_that_does_not_answer_is_named_with_its_port():
+    for arguments in (["monitor", "pulse"], ["db", "status"], ["verify"]):
+        found = in_process(*arguments, "--database-url", "postgresql://ann@127.0.0.1:9/chat")
+        assert found.returncode == 1
+        assert "Nothing answers at the database's address 127.0.0.1:9." in found.stderr
 
 
 def test_the_version_is_the_package_s(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from chatsys.errors import OperatorError, SettingsError
-from chatsys.settings import Settings, markdown, read_settings, rows, token_secret
+from chatsys.settings import Settings, explained, markdown, read_settings, rows, token_secret
+from tests.db.conftest import chatsys
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "x" * 32
@@ -176,6 +178,33 @@ def test_a_secret_file_that_is_damaged_or_cannot_be_made_is_named(tmp_path):
         token_secret(Settings(data_dir=tmp_path))
     with pytest.raises(OperatorError, match="jwt_secret"):
         token_secret(Settings(data_dir=tmp_path / "jwt_secret"))
+
+
+def test_each_setting_tells_its_value_and_its_origin(tmp_path):
+    (tmp_path / ".env").write_text("PORT=4000\nDB_POOL_SIZE=30\n")
+    given = {"PORT": "5000", "DATABASE_URL": "postgresql://me:word@h/x?sslpassword=word", "JWT_SECRET": SECRET}
+    found = {each.name: each for each in explained(given, tmp_path)}
+    assert list(found) == [row.name for row in rows()]
+    assert (found["PORT"].value, found["PORT"].origin) == ("5000", "environment")
+    assert (found["DB_POOL_SIZE"].value, found["DB_POOL_SIZE"].origin) == ("30", ".env")
+    assert (found["CHATSYS_ENV"].value, found["CHATSYS_ENV"].origin) == ("development", "default")
+    assert found["DATABASE_URL"].value == "postgresql://me:(hidden)@h/x?sslpassword=(hidden)"
+    assert found["JWT_SECRET"].value == "(hidden)"
+    with pytest.raises(SettingsError, match="PORT"):
+        explained({"PORT": "80x"}, tmp_path)
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_config_shows_no_secret(tmp_path, monkeypatch, columns):
+    monkeypatch.chdir(tmp_path)
+    given = {"DATABASE_URL": "postgresql://me:word@h/x", "JWT_SECRET": SECRET, "COLUMNS": columns}
+    done = chatsys("config", **given)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(len(line) for line in done.stdout.splitlines()[:-1]) <= int(columns)
+    assert "word" not in done.stdout
+    assert SECRET not in done.stdout
+    objects = [json.loads(line) for line in chatsys("config", "--format", "json", **given).stdout.splitlines()]
+    assert [each["name"] for each in objects] == [row.name for row in rows()]
 
 
 def test_importing_the_settings_opens_and_reads_nothing():

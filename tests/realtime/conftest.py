@@ -13,15 +13,16 @@ import pytest
 
 from chatsys.chat import operations
 from chatsys.chat.bundle import Chat, open_chat
+from chatsys.engine.memory import Memory
+from chatsys.engine.scheduler import FairScheduler, SendQueue
 from chatsys.errors import ReadOnlyDatabase
 from chatsys.model.values import Message, NewMessage, Session
+from chatsys.protocol.events import ClientEvent
+from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.fanout import SocketFanout
-from chatsys.realtime.frames import Outgoing
 from chatsys.realtime.link import open_link
 from chatsys.realtime.member import Member
-from chatsys.realtime.rounds import Lane, Rounds
 from chatsys.realtime.routes import Routes
-from chatsys.realtime.server import ClientEvent
 from chatsys.store.memory import MemoryStore
 from chatsys.wire import catalogue
 
@@ -85,17 +86,24 @@ class End:
 
 
 class Ear:
-    """Stands for a connection: notes what is pushed to it."""
+    """Stands for a connection: notes what is sent to it. ``behind`` until the test says that it reads."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, Any]] = []
-        self.lane: Lane | None = None
+        self.send_queue: SendQueue | None = None
         self.member: Member | None = None
         self.ended = ""
         self.behind = False
         self.socket_id = uuid.uuid4().hex
 
-    def push(self, out: Outgoing, *, asked: bool = False) -> None:
+    def push(self, out: Outgoing) -> None:
+        assert not self.behind or b"receive-message" not in out.frame
+        self.send(out)
+
+    def hold_back(self) -> None:
+        self.behind = True
+
+    def send(self, out: Outgoing, *, asked: bool = False) -> None:
         if out.packet.data.startswith("2"):  # an event, not an acknowledgement
             name, payload = json.loads(out.packet.data[1:])
             self.heard.append((name, payload))
@@ -132,6 +140,10 @@ class Server:
         assert ear.member is not None
         return ear, ear.member.session
 
+    async def send(self, ear: Ear, name: str, payload: Any = None) -> None:
+        """Let a client send an event."""
+        await self.routes.dispatch(ear, [ClientEvent(name=name, payload=payload, ack_id=None)])  # type: ignore[arg-type]
+
     async def store_only(self, session: Session, text: str = "x") -> Message:
         """Store a message as a server that dies before it tells anybody."""
         new = NewMessage(
@@ -159,7 +171,7 @@ async def make_server(wire: Wire) -> AsyncIterator[Make]:
             chat = await stack.enter_async_context(open_chat(store, secret="s" * 32, fanout=fanout))
             await operations.heartbeat(chat)
             stack.callback(fanout.stop)
-            fanout.bind(chat, Rounds())
+            fanout.bind(chat, FairScheduler(asyncio.get_running_loop()), Memory(10_000_000, lambda: 1))
             await stack.enter_async_context(open_link(fanout, wire.end(), chat.server_id, lease))
             await settle()
             return Server(chat, fanout)

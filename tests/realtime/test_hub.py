@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-import pytest
 
 from chatsys.chat import accounts, conversation
 from chatsys.chat.fanout import MessagePosted
-from chatsys.realtime import hub as hub_module
 from chatsys.realtime.member import Member
 
 from .conftest import Ear, Make, settle
@@ -59,25 +57,12 @@ async def test_a_history_and_live_messages_join_without_gap_or_double(make_serve
     second = await server.store_only(session)
     await server.fanout.publish(MessagePosted(room="r", message=first))
     history = [message.seq for message in await server.chat.store.history("r", 100)]
-    member.release(history[-1])
+    hub.release(member, history[-1])
     await server.fanout.publish(MessagePosted(room="r", message=second))
     await conversation.send(server.chat, session, "third")
     assert history == [1, 2]
     assert late.seqs() == [3]
     assert ear.seqs() == [1, 2, 3]
-
-
-async def test_those_who_missed_too_much_are_sent_away_to_come_back_by_replay(
-    make_server: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub_module, "GAP_MOST", 3)
-    server = await make_server()
-    ear, session = await server.enter("r", "ann")
-    for _ in range(5):
-        await server.store_only(session)
-    server.fanout.catch_up()
-    await settle(lambda: ear.ended != "")
-    assert ear.ended == "missed too much"
 
 
 async def test_receipts_of_a_message_read_late_are_not_in_its_live_event(make_server: Make) -> None:

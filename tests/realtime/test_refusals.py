@@ -18,14 +18,14 @@ KINDS = [
 
 
 class Ear:
-    """A connection that remembers what was pushed to it."""
+    """A connection that remembers what was sent to it."""
 
     socket_id = "ear"
 
     def __init__(self) -> None:
         self.pushed: list[bytes] = []
 
-    def push(self, out, **_: object) -> None:
+    def send(self, out, **_: object) -> None:
         self.pushed.append(out.frame)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -193,6 +194,29 @@ def test_a_broken_configuration_is_quoted(server_folder: Path) -> None:
         conf.write("no_such_setting = 1\n")
     with pytest.raises(EmbeddedFailed, match=r"did not start: .*contains errors"):
         embedded_server(home).__enter__()
+
+
+def test_the_system_user_that_root_needs_is_announced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[list[str]] = []
+    nobody = pwd.getpwnam("nobody")
+
+    def account(name: str) -> pwd.struct_passwd:
+        if not made:
+            raise KeyError(name)
+        return nobody
+
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("pwd.getpwnam", account)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/sbin/useradd")
+    monkeypatch.setattr("subprocess.run", lambda command, **_: made.append(command))
+    assert embedded._account(tmp_path / "missing") == nobody
+    assert embedded._account(tmp_path / "missing") == nobody
+    assert len(made) == 1
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "made the system user embedded_postgres" in line
+    assert "userdel embedded_postgres" in line
 
 
 def test_a_server_that_is_killed_while_it_is_used_runs_again(server_folder: Path) -> None:

@@ -111,6 +111,21 @@ QUERIES = (
         "when this recipient acknowledged it",
     ),
     Query(
+        "lags",
+        "Do deliveries and readers keep up? One row, cheap enough to ask each second; `chatsys top` does.",
+        (
+            integer("messages", "messages looked at"),
+            integer("deliveries", "acknowledged deliveries of these"),
+            number("delivery_p50_ms", "median time from a message to an acknowledged delivery"),
+            number("delivery_p99_ms", "99th percentile of it"),
+            integer("reads", "receipts of reading of these"),
+            number("read_p50_ms", "median time from a message to a reader's receipt"),
+            number("read_p99_ms", "99th percentile of it"),
+        ),
+        ("chat",),
+        "Takes the newest `messages` of the last `minutes` and their receipts alone.",
+    ),
+    Query(
         "growth",
         "How fast does the chat grow, and when will the disk be full?",
         (

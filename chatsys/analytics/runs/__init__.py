@@ -24,11 +24,12 @@ from chatsys.analytics.runs.comparing import compare_runs
 from chatsys.analytics.runs.files import Run, find_run, load_run
 from chatsys.analytics.runs.loadtest import audit, capacity, distribution, latency, timeline, turns
 from chatsys.analytics.runs.making import show_run
-from chatsys.analytics.runs.monitoring import monitored
+from chatsys.analytics.runs.monitoring import beside_locust, monitored
 
 __all__ = [
     "Run",
     "audit",
+    "beside_locust",
     "capacity",
     "claims",
     "compare_runs",

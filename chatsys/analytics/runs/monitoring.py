@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from chatsys.analytics.runs.files import Run, needs
 from chatsys.errors import OperatorError
+
+_LOCUST = {
+    "Timestamp": "taken_at", "User Count": "users", "Requests/s": "requests_per_second",
+    "Failures/s": "failures_per_second", "50%": "p50_ms", "95%": "p95_ms", "99%": "p99_ms",
+}  # fmt: skip
 
 
 def monitored(run: Run, name: str) -> pd.DataFrame:
@@ -17,6 +23,36 @@ def monitored(run: Run, name: str) -> pd.DataFrame:
     if name not in frames:
         raise OperatorError(f"{run.id} holds no {name!r}.", hint=f"There are {', '.join(frames)}.")
     return _unpacked(frames[name])
+
+
+def beside_locust(run: Run, history: str | Path) -> pd.DataFrame:
+    """A recording joined by time with what Locust wrote beside it (``--csv NAME`` gives ``NAME_stats_history.csv``).
+
+    A row each second of Locust's: taken_at, users, requests_per_second, failures_per_second, p50_ms, p95_ms, p99_ms
+    (of all requests), then the columns of ``monitored(run, "watch")`` of the nearest look within two seconds; missing
+    where there was none. Both clocks must agree. Raises OperatorError for a file that is none of Locust's.
+    """
+    try:
+        written = pd.read_csv(history, na_values=["N/A"])
+        whole = written.loc[written["Name"].eq("Aggregated"), list(_LOCUST)].rename(columns=_LOCUST)
+    except (OSError, ValueError, KeyError) as error:
+        raise OperatorError(
+            f"{history} is no history of Locust's: {error}.",
+            hint="Run Locust with --csv NAME; take NAME_stats_history.csv.",
+        ) from error
+    taken: pd.Series[pd.Timestamp] = pd.to_datetime(whole.pop("taken_at"), unit="s", utc=True).dt.as_unit("us")
+    whole = whole.astype("float64")
+    whole.insert(0, "taken_at", taken)
+    watched = monitored(run, "watch")
+    joined = pd.merge_asof(
+        whole.sort_values("taken_at"),
+        watched.sort_values("taken_at"),
+        on="taken_at",
+        direction="nearest",
+        tolerance=pd.Timedelta(seconds=2),
+    )
+    joined.attrs = {"run": run.id, "history": str(history)}
+    return joined
 
 
 def _unpacked(frame: dict[str, Any]) -> pd.DataFrame:

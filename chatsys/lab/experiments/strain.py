@@ -91,7 +91,7 @@ async def fairness(stage: Stage, taking: Servers) -> None:
 async def slow_reader(stage: Stage, taking: Servers) -> None:
     """A room under 2 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
     name = list(taking)[-1]
-    settings = {"CHATSYS_SEND_BUFFER_BYTES": str(_BUDGET)}
+    settings = {"CHATSYS_SEND_BUFFER_BYTES": str(_BUDGET), "CHATSYS_STALLED_WITHIN": "1"}
     stage.step(f"a slow reader on {name}")
     tails = defaultdict[int, list[float]](list)
     grown = defaultdict[int, list[float]](list)

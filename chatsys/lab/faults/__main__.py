@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from chatsys.errors import ChatsysError
 from chatsys.lab.faults import catalogue, page
-from chatsys.lab.faults.record import load
+from chatsys.lab.faults.record import Result, load
 from chatsys.lab.faults.running import PROFILES, run
 
 OUT = Path("reports/faults")
@@ -17,6 +20,14 @@ OUT = Path("reports/faults")
 
 def _say(text: str) -> None:
     print(text, flush=True)
+
+
+async def _ended_by_signals(work: Coroutine[Any, Any, Result]) -> None:
+    """SIGTERM cancels the run, as Ctrl-C does: its servers, mounts and rules must not outlive it."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await work
 
 
 def main() -> int:
@@ -36,16 +47,15 @@ def main() -> int:
     try:
         if not options.show:
             faults = catalogue.chosen(options.only)
-            asyncio.run(
-                run(PROFILES[options.profile], faults, options.seed, options.out, lambda text: print(text, flush=True))
-            )
+            work = run(PROFILES[options.profile], faults, options.seed, options.out, _say)
+            asyncio.run(_ended_by_signals(work))
         result = load(options.out)
         if result is None:
             raise ChatsysError(f"There is no result in {options.out}.")
     except ChatsysError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
     text = page.markdown(result)
     (options.out / "report.md").write_text(text, encoding="utf-8")

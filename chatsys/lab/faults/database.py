@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
 import psycopg
 
@@ -195,13 +196,16 @@ async def disk_full(hit: Hit) -> None:
     """A file takes what is left, and goes; PostgreSQL may have ended itself, and is then started again."""
     assert hit.site.disk is not None
     ballast = hit.site.disk / "ballast"
-    with ballast.open("wb") as file, suppress(OSError):
-        while True:
-            file.write(b"\0" * 65_536)
-            file.flush()
+    await asyncio.to_thread(_fill, ballast)
     await asyncio.sleep(3)
     ballast.unlink()
     await hit.site.start_database()
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1024 * 1024))
 
 
 @fault("an account locked for 5 s", Concern.CLIENT, UNNOTICED, seconds=5)

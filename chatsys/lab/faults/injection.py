@@ -14,7 +14,7 @@ import msgspec
 from chatsys.errors import ChatsysError
 from chatsys.lab.faults.asking import read
 from chatsys.lab.faults.fault import Concern, Fault, Hit
-from chatsys.lab.faults.record import Injection
+from chatsys.lab.faults.record import Injection, histogram
 from chatsys.lab.faults.site import LEASE, Site
 from chatsys.lab.faults.traffic import Traffic, clock
 from chatsys.results.audit import Unreadable, history
@@ -68,8 +68,8 @@ async def inject(site: Site, fault: Fault, seed: int, load: Load = Load()) -> In
         thrown_out=sum(len(moments) for number, moments in lost.items() if number not in theirs),
         recovery=recovery,
         slowest_answer=max(person.slowest_answer for person in traffic.people),
-        others_calm_ms=_latencies(traffic, others, begun, hit),
-        others_ms=_latencies(traffic, others, hit, max(healed, hit + 0.5)),
+        others_calm=_latencies(traffic, others, begun, hit),
+        others=_latencies(traffic, others, hit, max(healed, hit + 0.5)),
         refusals=traffic.refusals,
         findings=found,
         broken=broken,
@@ -93,13 +93,11 @@ def _theirs(site: Site, traffic: Traffic) -> set[int]:
     }
 
 
-def _latencies(traffic: Traffic, whose: set[int], begin: float, end: float) -> list[float]:
-    """Milliseconds from when a message was due until its acknowledgement, of those due in the time."""
-    return [
-        round(each.seconds * 1000, 2)
-        for each in traffic.acknowledged
-        if each.person in whose and begin <= each.due < end
-    ]
+def _latencies(traffic: Traffic, whose: set[int], begin: float, end: float) -> dict[int, int]:
+    """From when a message was due until its acknowledgement, of those due in the time."""
+    return histogram(
+        each.seconds * 1000 for each in traffic.acknowledged if each.person in whose and begin <= each.due < end
+    )
 
 
 async def _recovery(traffic: Traffic, healed: float) -> float | None:

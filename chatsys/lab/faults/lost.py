@@ -37,7 +37,7 @@ async def send(hit: Hit) -> None:
     await _lose(hit.rng.choice(hit.site.servers), r"INSERT INTO messages")
 
 
-@fault("answer of a commit lost: join", Concern.CLIENT, ONCE)
+@fault("answer of a commit lost: join", Concern.CLIENT, ONCE, short=True)
 async def join(hit: Hit) -> None:
     """A guest joins, and goes when that fails."""
     server = hit.rng.choice(hit.site.servers)
@@ -52,7 +52,7 @@ async def join(hit: Hit) -> None:
     await socket.close()
 
 
-@fault("answer of a commit lost: leave", Concern.CLIENT, ONCE)
+@fault("answer of a commit lost: leave", Concern.CLIENT, ONCE, short=True)
 async def leave(hit: Hit) -> None:
     """A guest is in the room and leaves."""
     server = hit.rng.choice(hit.site.servers)

@@ -34,7 +34,7 @@ MUTATIONS = (
     Mutation(
         "nothing is shown before it is stored", "every server cut from the database for 1 s", "publish after commit"
     ),
-    Mutation("a gap in the numbers is read from the store", "all connections terminated by PostgreSQL", "gaps"),
+    Mutation("a gap in the numbers is read from the store", "one server cut from the database for 1 s", "gaps"),
     Mutation("what waits for a locked row waits alone", "a room locked for 6 s", "locked rows"),
     Mutation(
         "statements have a deadline on the client's side", "old connections silent for ever", "client-side deadline"

@@ -7,9 +7,23 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from chatsys.lab.faults.record import NOTICE_FACTOR, NOTICE_FLOOR_MS, RECOVERY_LIMIT, Kind, Result
+from chatsys.lab.faults.record import (
+    ANSWER_LIMIT,
+    NOTICE_FACTOR,
+    NOTICE_FLOOR_MS,
+    RECOVERY_LIMIT,
+    Fuzzed,
+    Kind,
+    Result,
+    p99,
+)
 
 CONTAINED = {"one client", "one room"}
+DATABASE = "the database"
+GROWTH_LIMIT_MIB = 64
+"""Memory that nonsense may leave a server with."""
+SENTINEL_LIMIT_MS = 250
+"""How long a client beside it may wait for an acknowledgement."""
 
 _HEAD = """# Reliability
 
@@ -18,9 +32,9 @@ _HEAD = """# Reliability
 Real servers, a real PostgreSQL and real Socket.IO clients: {people}. Each fault is injected at a random moment; what
 every client saw is written down and checked afterwards. Nothing acknowledged may be lost, doubled, altered or out of
 order, the lists of members must be true at the end, and the database must hold its own rules. Service must be back
-within {limit:g} s of the end of a fault, nobody may be thrown out of a living server, and where a fault concerns one
-client or one room, the others' p99 may be at most {factor:g} times what it was in calm (a p99 under {floor:g} ms counts
-as unmoved).
+within {limit:g} s of the end of a fault, a message must be answered within {answer:g} s whatever the database does,
+nobody may be thrown out of a living server, and where a fault concerns one client or one room, the others' p99 may be
+at most {factor:g} times what it was in calm (a p99 under {floor:g} ms counts as unmoved).
 
 Run: {created}, profile {profile}, seed {seed}; {machine}. Before the injections the machine's load was {load}
 """
@@ -34,6 +48,7 @@ def markdown(result: Result) -> str:
             source="`reports/faults/faults.json`",
             people="two servers, three rooms of four people, each of whom sends ten messages a second",
             limit=RECOVERY_LIMIT,
+            answer=ANSWER_LIMIT,
             factor=NOTICE_FACTOR,
             floor=NOTICE_FLOOR_MS,
             created=result.created_at,
@@ -56,17 +71,18 @@ def markdown(result: Result) -> str:
         head = "## Mechanisms taken away\n\nEach was disabled in the server; the fault must notice.\n\n"
         parts.append(head + _table(("Mechanism", "Fault", "What was noticed"), taken))
     if result.fuzzing:
-        columns = ("Nonsense", "Cases", "500s", "Tracebacks", "Growth", "Sentinel, slowest")
+        columns = ("Nonsense", "Cases", "500s", "Tracebacks", "Growth", "Sentinel, slowest", "")
         lines = [
             (
-                f.kind,
-                f"{f.cases:,}",
-                str(f.errors),
-                str(f.tracebacks),
-                f"{f.growth_mib:.0f} MiB",
-                f"{f.sentinel_ms:.0f} ms",
+                each.kind,
+                f"{each.cases:,}",
+                str(each.errors),
+                str(each.tracebacks),
+                f"{each.growth_mib:.0f} MiB",
+                f"{each.sentinel_ms:.0f} ms",
+                "withstood" if withstood(each) else "**fell short**",
             )
-            for f in result.fuzzing
+            for each in result.fuzzing
         ]
         parts.append("## Nonsense\n\n" + _table(columns, lines))
     return "\n".join(parts)
@@ -83,7 +99,17 @@ def _load(result: Result) -> str:
 
 def fell_short(result: Result) -> bool:
     """Whether anything that was promised was not seen."""
-    return any(shortcomings(kind) for kind in result.kinds) or any(not each.noticed for each in result.mutations)
+    return (
+        any(shortcomings(kind) for kind in result.kinds)
+        or any(not each.noticed for each in result.mutations)
+        or any(not withstood(each) for each in result.fuzzing)
+    )
+
+
+def withstood(fuzzed: Fuzzed) -> bool:
+    """Whether nonsense caused no 500 and no traceback, no more memory than allowed, and no wait for the sentinel."""
+    quiet = not fuzzed.errors and not fuzzed.tracebacks
+    return quiet and fuzzed.growth_mib <= GROWTH_LIMIT_MIB and fuzzed.sentinel_ms <= SENTINEL_LIMIT_MS
 
 
 def shortcomings(kind: Kind) -> list[str]:
@@ -100,6 +126,9 @@ def shortcomings(kind: Kind) -> list[str]:
     slow = [each.recovery for each in kind.injections if each.recovery is not None and each.recovery > RECOVERY_LIMIT]
     if slow:
         said.append(f"{len(slow)} times back only after up to {max(slow):.1f} s")
+    late = [each.slowest_answer for each in kind.injections if each.slowest_answer > ANSWER_LIMIT]
+    if late and kind.concerns == DATABASE:
+        said.append(f"a message was answered only after {max(late):.1f} s")
     calm, during = _p99s(kind)
     if kind.concerns in CONTAINED and during > max(NOTICE_FACTOR * calm, NOTICE_FLOOR_MS):
         said.append(f"others' p99 {during:.0f} ms against {calm:.0f} ms")
@@ -128,9 +157,9 @@ def _row(kind: Kind) -> tuple[str, ...]:
 
 def _p99s(kind: Kind) -> tuple[float, float]:
     """The others' p99 in calm and during the fault, over all injections together, in milliseconds."""
-    calm = [ms for each in kind.injections for ms in each.others_calm_ms]
-    during = [ms for each in kind.injections for ms in each.others_ms]
-    return tuple(float(np.percentile(values, 99)) if values else 0.0 for values in (calm, during))  # type: ignore[return-value]
+    calm = p99([each.others_calm for each in kind.injections])
+    during = p99([each.others for each in kind.injections])
+    return calm, during
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -73,7 +73,7 @@ def _whole_batch(_original: Function) -> Function:
 PATCHES = {
     "repeated sends": Patch("chatsys.chat.conversation:send", _without_client_id),
     "publish after commit": Patch("chatsys.chat.conversation:send", _published_if_not_stored),
-    "gaps": Patch("chatsys.realtime.hub:Hub._read_soon", _nothing),
+    "gaps": Patch("chatsys.realtime.sequence:Sequence.read_soon", _nothing),
     "locked rows": Patch("chatsys.store.postgres.writer:Writer._without_locked", _whole_batch),
     "client-side deadline": Patch("chatsys.store.postgres.links:Link.expire", _nothing),
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,12 @@ SCHEMA_VERSION = 1
 RESULT = "faults.json"
 RECOVERY_LIMIT = 5.0
 """Seconds within which service must be back."""
+ANSWER_LIMIT = 5.0
+"""Seconds within which a message is answered, one way or the other, whatever the database does."""
 NOTICE_FACTOR = 1.5
 """How many times their calm p99 the others' may be while a fault concerns one client or one room."""
+STEP = 1.05
+"""The ratio of two neighbours in a histogram of latencies."""
 NOTICE_FLOOR_MS = 10.0
 """A p99 below this is never called a deviation: the samples of one injection are few."""
 
@@ -24,8 +31,9 @@ NOTICE_FLOOR_MS = 10.0
 class Injection(msgspec.Struct, kw_only=True):
     """One injection. Times in seconds, latencies of acknowledgements in milliseconds, ``load`` the machine's.
 
-    ``others_calm_ms`` and ``others_ms`` belong to those whom the fault does not concern, before and during it, and to
-    everybody for a fault of the server, the database or the bus. ``recovery`` is None if service did not come back.
+    ``others_calm`` and ``others`` (see :func:`histogram`) belong to those whom the fault does not concern, before and
+    during it, and to everybody for a fault of the server, the database or the bus. ``recovery`` is None if service did
+    not come back.
     """
 
     seed: int
@@ -36,8 +44,8 @@ class Injection(msgspec.Struct, kw_only=True):
     thrown_out: int
     recovery: float | None
     slowest_answer: float
-    others_calm_ms: list[float]
-    others_ms: list[float]
+    others_calm: dict[int, int]
+    others: dict[int, int]
     refusals: dict[str, int] = {}
     findings: list[Finding] = []
     broken: str = ""
@@ -87,6 +95,24 @@ class Result(msgspec.Struct, kw_only=True):
     def kind(self, name: str) -> Kind | None:
         """The kind of that name."""
         return next((kind for kind in self.kinds if kind.name == name), None)
+
+
+def histogram(milliseconds: Iterable[float]) -> dict[int, int]:
+    """How many latencies there are of about ``STEP`` ** key milliseconds, by key."""
+    return dict(sorted(Counter(round(math.log(max(each, 0.01), STEP)) for each in milliseconds).items()))
+
+
+def p99(histograms: Iterable[dict[int, int]]) -> float:
+    """The 99th percentile of several histograms together, in milliseconds; 0 for none."""
+    together: Counter[int] = Counter()
+    for counts in histograms:
+        together.update(counts)
+    left = together.total() * 0.99
+    for key in sorted(together):
+        left -= together[key]
+        if left <= 0:
+            return float(STEP**key)
+    return 0.0
 
 
 def save(result: Result, folder: Path) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from chatsys.errors import OperatorError
 from chatsys.lab.faults import fuzzing, mutations
 from chatsys.lab.faults.fault import Fault
 from chatsys.lab.faults.injection import Load, inject
@@ -46,12 +47,18 @@ PROFILES = {
 
 async def run(profile: Profile, faults: Sequence[Fault], seed: int, folder: Path, say: Say) -> Result:
     """Inject what is still missing from the result in ``folder``, and write it after each injection."""
+    environment = describe(None, "private")
     result = load(folder) or Result(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         profile=profile.name,
         seed=seed,
-        environment=describe(None, "private"),
+        environment=environment,
     )
+    if result.environment.get("commit") != environment.get("commit"):
+        raise OperatorError(
+            f"The result in {folder} was made with commit {result.environment.get('commit')}.",
+            hint="Move it away, or name another folder with --out.",
+        )
     for place in Place:
         await _at(result, profile, [fault for fault in faults if fault.place is place], folder, say)
     if profile.mutations:

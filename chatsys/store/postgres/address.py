@@ -45,6 +45,12 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     tls: bool
     bouncer: bool
     places: tuple[Place | None, ...] = (None,)
+    port: int = 5432
+
+    @property
+    def where(self) -> str:
+        """Host and port as messages name them."""
+        return ", ".join(_named(each or Place(self.host, self.port)) for each in self.places)
 
     @property
     def server_settings(self) -> bool:
@@ -90,7 +96,20 @@ def read_url(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Add
         user=unquote(parts.username or "") or query.get("user") or os.environ.get("PGUSER", ""),
         tls=query.get("sslmode", "prefer") in _SSL_MODES[3:],
         bouncer=bouncer,
+        port=_port(parts.port if len(places) == 1 else None, query),
     )
+
+
+def _port(given: int | None, query: dict[str, str]) -> int:
+    text = str(given or query.get("port") or os.environ.get("PGPORT") or "5432")
+    return int(text) if text.isascii() and text.isdigit() else 5432
+
+
+def _named(place: Place) -> str:
+    """A socket's folder is told from its port by a comma."""
+    if place.host.startswith("/"):
+        return f"{place.host}, port {place.port}"
+    return f"[{place.host}]:{place.port}" if ":" in place.host else f"{place.host}:{place.port}"
 
 
 def with_database(url: str, database: str) -> str:

@@ -103,7 +103,9 @@ class Connector:
 
     async def _connect(self, place: Place | None, settings: dict[str, str], seconds: float) -> Link:
         try:
-            connection = await asyncpg.connect(**connect_arguments(self.address, place, settings, seconds))
+            connection = await asyncpg.connect(
+                **connect_arguments(self.address, place, settings, seconds), connection_class=_KeptAlive
+            )
         except asyncpg.ProtocolViolationError as error:
             if "unsupported startup parameter" not in str(error):
                 raise translated(error, self.address) from error
@@ -112,7 +114,6 @@ class Connector:
             raise translated(error, self.address) from error
         except ValueError as error:
             raise translated(asyncpg.InterfaceError(str(error)), self.address) from error
-        _keep_alive(connection)
         return Link(connection)
 
 
@@ -152,9 +153,18 @@ def _behind_a_bouncer() -> ChatsysError:
     )
 
 
-def _keep_alive(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Notice a peer that vanished without a word; asyncpg leaves this to the operating system's two hours."""
-    peer: Any = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # no public way
+class _KeptAlive(asyncpg.Connection):
+    """Notices a peer that vanished without a word; asyncpg leaves this to the operating system's two hours."""
+
+    __slots__ = ()
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        _keep_alive(transport)
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    peer: Any = transport.get_extra_info("socket")
     if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
         return
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

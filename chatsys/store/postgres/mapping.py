@@ -100,6 +100,7 @@ def translated(error: BaseException, address: Address) -> ChatsysError:
         return StoreUnavailable("An index of the database is being rebuilt.", hint="Try again.")
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     said = re.sub(r"^connection failed: .*?(FATAL|ERROR):\s*", "", said)  # what libpq puts before the server's words
+    said = re.sub(r"^connection failed: (connection to server .*? failed: )?", "", said)
     sqlstate = getattr(error, "sqlstate", None) or _by_words(said)
     if sqlstate == "42501" and "extension" in said:
         return errors.ExtensionNotAllowed(
@@ -113,7 +114,12 @@ def translated(error: BaseException, address: Address) -> ChatsysError:
         kind = StoreUnavailable if sqlstate[:2] in _CLASSES else StoreError
         return kind(f"The database failed: {said}.", hint="See the database's log.")
     kind, message, hint = row
-    fields = {"said": said.rstrip("."), "host": address.host, "database": address.database, "user": address.user or "?"}
+    fields = {
+        "said": said.rstrip("."),
+        "host": address.where,
+        "database": address.database,
+        "user": address.user or "?",
+    }
     return kind(message.format(**fields), hint=hint)
 
 
@@ -124,7 +130,7 @@ def _by_words(said: str) -> str | None:
 def _connection_failure(error: BaseException, said: str, address: Address) -> StoreError:
     if isinstance(error, ssl.SSLError) or re.search(r"SSL|certificate", said):
         return errors.TlsFailed(
-            f"TLS to the database on {address.host} failed: {said.rstrip('.')}.",
+            f"TLS to the database on {address.where} failed: {said.rstrip('.')}.",
             hint="Check DB_SSL, DB_SSL_CA_CERT_PATH and sslmode in DATABASE_URL.",
         )
     if isinstance(error, socket.gaierror) or re.search(r"resolve host|translate host|Name or service", said):
@@ -133,17 +139,17 @@ def _connection_failure(error: BaseException, said: str, address: Address) -> St
         )
     if isinstance(error, asyncio.TimeoutError):
         return StoreUnavailable(
-            f"The database on {address.host} did not answer in time.", hint="Check the host, port and firewall."
+            f"The database on {address.where} did not answer in time.", hint="Check the host, port and firewall."
         )
     if isinstance(error, ConnectionRefusedError | FileNotFoundError) or re.search(
         r"refused|No such file", said, re.IGNORECASE
     ):
         return errors.ConnectionRefused(
-            f"Nothing answers at the database's address {address.host}.",
+            f"Nothing answers at the database's address {address.where}.",
             hint="Start PostgreSQL, or leave DATABASE_URL unset for a private one.",
         )
     if isinstance(error, PermissionError):
         return errors.PermissionDenied(
             f"No permission to use the socket in {address.host}.", hint="Run as the user that owns it."
         )
-    return StoreUnavailable(f"The connection to the database on {address.host} was lost.", hint="Try again.")
+    return StoreUnavailable(f"The connection to the database on {address.where} was lost.", hint="Try again.")

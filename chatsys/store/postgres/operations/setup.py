@@ -5,9 +5,16 @@ from __future__ import annotations
 import msgspec
 from psycopg import sql
 
-from chatsys.errors import DatabaseMissing, PermissionDenied, SchemaMissing
+from chatsys.errors import DatabaseMissing, OperatorError, PermissionDenied, SchemaMissing
 from chatsys.store.postgres.address import read_url
-from chatsys.store.postgres.admin import connected, create_database, current_version, upgrade
+from chatsys.store.postgres.admin import (
+    TABLES,
+    connected,
+    create_database,
+    current_version,
+    expected_version,
+    upgrade,
+)
 from chatsys.store.postgres.operations.restore import EMPTY_PUBLIC
 
 _IS_ORIGINAL = """
@@ -16,6 +23,19 @@ WHERE table_schema = current_schema()
   AND (table_name, column_name) IN (('users', 'password'), ('messages', 'message_text'))
 """
 _ADOPTED = ("users", "rooms", "messages")
+
+# What is in the schema where chatsys makes its own, views included, but for what belongs to an extension.
+_RELATIONS = """
+SELECT c.relname FROM pg_class c
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND NOT EXISTS (SELECT FROM pg_depend d
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+OWN = frozenset(
+    (*TABLES, "profiles_version", "alembic_version", "active_users_view", "room_stats_view", "messages_with_user_view")
+)
+"""The names of all tables and views of chatsys."""
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,11 +47,38 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     after: str
 
 
+def foreign_relations(url: str) -> tuple[str, ...]:
+    """Tables and views of others beside which :func:`initialise` would make chatsys's; empty where it needs no asking.
+
+    Raises OperatorError if one of them has a name that chatsys needs for its own.
+    """
+    try:
+        found = current_version(url)
+    except DatabaseMissing:
+        return ()
+    if (found is not None and _is_own(found)) or _is_original(url):
+        return ()
+    with connected(url) as connection:
+        names = [row[0] for row in connection.execute(_RELATIONS).fetchall()]
+    taken = [name for name in names if name in OWN]
+    if not taken:
+        return tuple(names)
+    address = read_url(url)
+    raise OperatorError(
+        f"The database {address.database} has tables of somebody else, and chatsys needs the names of "
+        f"{len(taken)} of them: {', '.join(taken)}. Nothing was changed",
+        hint=f"Give chatsys a database of its own: createdb --owner={address.user or 'ROLE'} chatdb, and name it in "
+        "DATABASE_URL.",
+    )
+
+
 def initialise(url: str) -> Prepared:
     """Create the database if it is missing and bring its schema up to date. Running it again changes nothing.
 
-    Raises PermissionDenied with the command for a superuser if the role may not create the database.
+    Raises PermissionDenied with the command for a superuser if the role may not create the database, and OperatorError
+    where tables of others stand in the way.
     """
+    foreign_relations(url)
     try:
         current_version(url)
     except DatabaseMissing:
@@ -42,7 +89,9 @@ def initialise(url: str) -> Prepared:
 
 def migrate(url: str) -> Prepared:
     """Bring an existing schema up to date. Raises SchemaMissing if there is neither one of chatsys nor the original."""
-    if current_version(url) is None and not _is_original(url):
+    found = current_version(url)
+    if (found is None or not _is_own(found)) and not _is_original(url):
+        foreign_relations(url)
         raise SchemaMissing(
             f"The database {read_url(url).database} has no chatsys schema.", hint="Create it with `chatsys db init`."
         )
@@ -74,6 +123,11 @@ def create(url: str) -> None:
             f"The database {address.database} does not exist, and the role {address.user or '?'} may not create it.",
             hint=f"As a superuser: createdb --owner={address.user or 'ROLE'} {address.database}",
         ) from error
+
+
+def _is_own(version: str) -> bool:
+    """Whether a version is one of chatsys, known or newer: others use Alembic too, with versions of another form."""
+    return len(version) == len(expected_version()) and version.isdigit()
 
 
 def _upgraded(url: str, *, created: bool) -> Prepared:

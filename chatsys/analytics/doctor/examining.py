@@ -1,0 +1,108 @@
+"""Ask a database every rule; what it answers, and which rules could not be asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import psutil
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from chatsys.analytics import sql
+from chatsys.analytics.doctor.rules import LIMITS, RULES, Harm, Rule
+from chatsys.analytics.monitor import Monitor
+from chatsys.analytics.source import sqlstate
+from chatsys.store.postgres.address import Address
+from chatsys.store.postgres.schema import expected_version
+
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
+_CHAT = text("SELECT to_regclass('chat_servers') IS NOT NULL AND to_regclass('alembic_version') IS NOT NULL")
+_SEES_ALL = text("SELECT pg_has_role(current_user, 'pg_monitor', 'USAGE'), current_user::text")
+_PATIENCE = text("SET LOCAL lock_timeout = '1s'")  # a doctor does not join the queue
+_NOT_ASKED = frozenset({"42P01", "42703", "42883", "55000", "42501", "55P03"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem: the rule, the object that has it, what was seen, and the command that helps."""
+
+    rule: Rule
+    object: str
+    evidence: str
+    command: str
+
+
+@dataclass
+class Diagnosis:
+    """The findings, the worst first; rules that could not be asked, with the reason; and how many were."""
+
+    database: str
+    findings: list[Finding] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    asked: int = 0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+RIGHTS = Rule(
+    "rights", Harm.care, "Other people's sessions, statements and settings are hidden, and so are their problems.",
+    "https://www.postgresql.org/docs/current/predefined-roles.html",
+)  # fmt: skip
+"""What is said of a role that may not look, besides the rules of the table."""
+
+
+def examine(monitor: Monitor, limits: Mapping[str, float] | None = None) -> Diagnosis:
+    """Every rule that fits this database, each in a read-only transaction of its own. ``limits`` go before LIMITS.
+
+    Raises the StoreError that says why the database did not answer, and UnsupportedServer.
+    """
+    values = {
+        **LIMITS,
+        "memory_bytes": memory_of(monitor.address),
+        "version": int(expected_version()),
+        **(limits or {}),
+    }
+    version = monitor.version()
+    with monitor.reading() as connection:
+        is_chat = bool(connection.execute(_CHAT).scalar())
+        sees_all, role = connection.execute(_SEES_ALL).one()
+    found = Diagnosis(f"{monitor.address.database} on {monitor.address.where}")
+    if not sees_all:
+        found.findings.append(
+            Finding(RIGHTS, role, f"{role} is no member of pg_monitor", f"GRANT pg_monitor TO {role};")
+        )
+    for rule in RULES:
+        if rule.needs_chat and not is_chat:
+            continue
+        found.asked += 1
+        statement = _written(sql.statement(rule.code, version, sql.DOCTOR), values)
+        with monitor.reading() as connection:
+            try:
+                found.findings += _asked(connection, rule, statement)
+            except DBAPIError as error:
+                if sqlstate(error) not in _NOT_ASKED:
+                    raise
+                found.skipped[rule.code] = str(error.orig).strip().splitlines()[0]
+    found.findings.sort(key=lambda each: each.rule.harm)
+    return found
+
+
+def memory_of(address: Address) -> int:
+    """The memory of the server's machine in bytes, where that is this one; else 0: it is not known."""
+    local = address.host.startswith("/") or address.host in {"localhost", "127.0.0.1", "::1"}
+    return psutil.virtual_memory().total if local else 0
+
+
+def _asked(connection: Connection, rule: Rule, statement: str) -> list[Finding]:
+    connection.execute(_PATIENCE)
+    return [Finding(rule, str(row[0]), str(row[1]), str(row[2])) for row in connection.execute(text(statement))]
+
+
+def _written(statement: str, values: Mapping[str, float]) -> str:
+    """The statement with its numbers in it."""
+    return _PARAMETER.sub(lambda found: repr(values[found[1]]), statement)

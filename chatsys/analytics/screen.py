@@ -1,0 +1,181 @@
+"""Frames for a terminal of any width: columns by importance, long frames by what stands out."""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Column, Table
+from rich.text import Text
+
+from chatsys.analytics.catalogue.priorities import PRIORITIES, WORST, ordered
+from chatsys.analytics.formatting import human
+
+LONG = 40
+"""Rows that are still shown one by one; a longer frame is summarised."""
+STANDING_OUT = 10
+_GAP = 2
+_NAMED, _LISTED, _OTHER = 28, 20, 12
+"""What a text keeps at least before it is cut: the most important column, those of the list, and the others."""
+_COMMENT = re.compile(r"--[^\n]*\n|/\*.*?\*/", re.DOTALL)
+
+
+class Shown:
+    """A frame as a terminal shows it. ``wide`` shows every column whole; ``limit`` shows that many rows and no summary.
+
+    A single row stands upright, a column a line.
+    """
+
+    def __init__(self, frame: pd.DataFrame, title: str = "", *, wide: bool = False, limit: int | None = None) -> None:
+        self._frame = frame
+        self._title = title or str(frame.attrs.get("query", "frame"))
+        self._query = str(frame.attrs.get("query", ""))
+        self._wide = wide
+        self._limit = limit
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table, in the terminal's width."""
+        count = len(self._frame)
+        if not count:
+            yield Text(f"{self._title}: no rows")
+        elif count == 1:
+            yield self._upright()
+        elif self._limit is None and count > LONG:
+            yield from self._summarised(options.max_width)
+        else:
+            shown = self._frame.head(self._limit or count)
+            cut = f", {len(shown):,} shown" if len(shown) < count else ""
+            yield from self._lines(shown, f"{self._title}: {count:,} rows{cut}", options.max_width)
+
+    def _upright(self) -> Table:
+        upright = Table(
+            Column("column", no_wrap=True), Column("value", overflow="fold"), title=self._title, title_justify="left",
+            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
+        )  # fmt: skip
+        for name, cell in self._frame.iloc[0].items():
+            upright.add_row(str(name), _text(cell, str(name)))
+        return upright
+
+    def _summarised(self, width: int) -> RenderResult:
+        """Count, median, 95th percentile and maximum of each measure, then the rows that stand out."""
+        yield Text(f"{self._title}: {len(self._frame):,} rows, summarised (--limit shows rows, --format csv all)")
+        measures = [name for name in self._frame.columns if _is_measure(self._frame, str(name))]
+        if measures:
+            table = Table("", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+            for heading in ("count", "p50", "p95", "max"):
+                table.add_column(heading, justify="right", no_wrap=True)
+            for name in measures:
+                column = self._frame[name].dropna().astype("float64")
+                figures = (column.quantile(0.5), column.quantile(0.95), column.max())
+                table.add_row(_heading(str(name)), f"{len(column):,}", *(_text(value, str(name)) for value in figures))
+            yield table
+        by = WORST.get(self._query)
+        standing = self._frame.nlargest(STANDING_OUT, by) if by else self._frame.head(STANDING_OUT)
+        what = f"largest by {_heading(by)}" if by else "first, in the query's order"
+        yield Text("")
+        yield from self._lines(standing, f"The {len(standing)} {what}", width)
+
+    def _lines(self, frame: pd.DataFrame, title: str, width: int) -> RenderResult:
+        """A row a line; columns that do not fit are named below."""
+        order = ordered(self._query, [str(name) for name in frame.columns])
+        columns = [_Cells(frame, str(name), self._least(order, str(name))) for name in frame.columns]
+        chosen = columns if self._wide else _fitting(columns, order, width)
+        room = width if not self._wide else sum(each.most + _GAP for each in columns)
+        _widen(chosen, room)
+        yield Text(title)
+        yield _table(chosen)
+        left = [each.name for each in columns if each not in chosen]
+        if left:
+            more = f"{len(left)} more: {', '.join(left)} (--wide shows all)"
+            yield Text(textwrap.fill(more, width), style="dim")
+
+    def _least(self, order: list[str], name: str) -> int:
+        if name == order[0]:
+            return _NAMED
+        return _LISTED if name in PRIORITIES.get(self._query, ()) else _OTHER
+
+
+def rows_in(frame: pd.DataFrame, width: int, height: int) -> list[Text]:
+    """The first rows of a frame with their heading, as at most ``height`` lines that fit into ``width``."""
+    query = str(frame.attrs.get("query", ""))
+    order = ordered(query, [str(name) for name in frame.columns])
+    cells = [_Cells(frame.head(height), str(name), _LISTED) for name in frame.columns]
+    chosen = _fitting(cells, order, width)
+    _widen(chosen, width)
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with console.capture() as drawn:
+        console.print(_table(chosen))
+    return [Text(line) for line in drawn.get().splitlines()[:height]]
+
+
+class _Cells:
+    """One column as text, and the widths it can take."""
+
+    def __init__(self, frame: pd.DataFrame, name: str, least: int) -> None:
+        self.name = name
+        self.is_number = pd.api.types.is_numeric_dtype(frame[name].dtype)
+        self.cells = [" ".join(_text(cell, name).split()) for cell in frame[name]]
+        self.heading = _heading(name)
+        longest = max((cell_len(cell) for cell in self.cells), default=0)
+        word = max(len(part) for part in self.heading.split())
+        self.most = max(longest, word)
+        text = not self.is_number and not pd.api.types.is_datetime64_any_dtype(frame[name].dtype)
+        self.least = max(min(longest, least) if text else longest, word)
+        self.width = self.least
+
+
+def _fitting(columns: list[_Cells], order: list[str], width: int) -> list[_Cells]:
+    """The most important columns that fit side by side; the first in any case. In their declared order."""
+    by_name = {each.name: each for each in columns}
+    chosen, used = {order[0]}, by_name[order[0]].least
+    for name in order[1:]:
+        needed = by_name[name].least + _GAP
+        if used + needed <= width:
+            chosen.add(name)
+            used += needed
+    return [each for each in columns if each.name in chosen]
+
+
+def _widen(columns: list[_Cells], width: int) -> None:
+    """Give what is left of the width to texts that are cut, the shortest first."""
+    spare = width - sum(each.width for each in columns) - _GAP * (len(columns) - 1)
+    for each in sorted(columns, key=lambda each: each.most - each.width):
+        more = max(0, min(spare, each.most - each.width))
+        each.width += more
+        spare -= more
+
+
+def _table(columns: list[_Cells]) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for each in columns:
+        justify: Any = "right" if each.is_number else "left"
+        heading = textwrap.fill(each.heading, each.width, break_long_words=False)
+        table.add_column(Text(heading), justify=justify, no_wrap=True, overflow="ellipsis", width=each.width)
+    for row in zip(*(each.cells for each in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _heading(name: str) -> str:
+    """A column's name for a table: its unit stands beside each value."""
+    stem = name.removesuffix("_total")
+    for unit in ("_bytes", "_ms", "_ratio"):
+        stem = stem.removesuffix(unit)
+    return stem.replace("_per_second", "/s").replace("_", " ")
+
+
+def _is_measure(frame: pd.DataFrame, name: str) -> bool:
+    numeric = pd.api.types.is_numeric_dtype(frame[name].dtype) and not pd.api.types.is_bool_dtype(frame[name].dtype)
+    return numeric and not name.endswith(("pid", "_id")) and name != "seq"
+
+
+def _text(cell: Any, name: str) -> str:
+    """The value for people; a statement without the comments that its author began it with."""
+    shown = human(cell, name)
+    return (_COMMENT.sub(" ", shown).strip() or shown) if name.endswith("query") else shown

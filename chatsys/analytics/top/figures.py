@@ -1,0 +1,153 @@
+"""The figures of the screen as one table: where each comes from, its unit, and from where on it is bad, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from chatsys.analytics.top.looking import Look
+from chatsys.analytics.top.serving import quantile
+
+Value = float | None
+Get = Callable[[Look, Look], Value]
+
+
+class Level(Enum):
+    """How a value is judged: the mark stands for the colour where there is none."""
+
+    good = ("", "")
+    warn = ("yellow", "!")
+    bad = ("bold red", "!!")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure. ``unit`` is the ending that the formatting knows; ``warn`` and ``bad`` are in the same unit.
+
+    With ``low`` small values are the bad ones. ``means`` says what to do about it.
+    """
+
+    group: str
+    name: str
+    unit: str
+    get: Get
+    warn: float | None = None
+    bad: float | None = None
+    low: bool = False
+    means: str = ""
+
+    def level(self, value: Value) -> Level:
+        """How this value is judged."""
+        for bound, level in ((self.bad, Level.bad), (self.warn, Level.warn)):
+            if value is not None and bound is not None and (value < bound if self.low else value > bound):
+                return level
+        return Level.good
+
+
+def _now(name: str) -> Get:
+    return lambda before, after: after.database.get(name)
+
+
+def _rate(name: str) -> Get:
+    def get(before: Look, after: Look) -> Value:
+        return _grown(before.database.get(name), after.database.get(name), after.at - before.at)
+
+    return get
+
+
+def _served(name: str) -> Get:
+    return lambda before, after: None if after.server is None else after.server.get(name)
+
+
+def _served_rate(name: str) -> Get:
+    def get(before: Look, after: Look) -> Value:
+        if before.server is None or after.server is None:
+            return None
+        return _grown(before.server.get(name), after.server.get(name), after.at - before.at)
+
+    return get
+
+
+def _timed(histogram: str, share: float, label: str = "") -> Get:
+    def get(before: Look, after: Look) -> Value:
+        if before.server is None or after.server is None:
+            return None
+        seconds = quantile(before.server, after.server, histogram, share, label)
+        return None if seconds is None else seconds * 1000
+
+    return get
+
+
+def _grown(before: Value, after: Value, seconds: float) -> Value:
+    """The rate; missing for the first look and where a counter began anew."""
+    if before is None or after is None or seconds <= 0 or after < before:
+        return None
+    return (after - before) / seconds
+
+
+def _cache(before: Look, after: Look) -> Value:
+    hits = _rate("pulse.buffer_hits_total")(before, after)
+    reads = _rate("pulse.buffer_reads_total")(before, after)
+    return None if hits is None or reads is None or not hits + reads else hits / (hits + reads)
+
+
+def _database_cpu(before: Look, after: Look) -> Value:
+    return _grown(before.database_cpu, after.database_cpu, after.at - before.at)
+
+
+def _used(before: Look, after: Look) -> Value:
+    used, allowed = after.database.get("pulse.connections"), after.database.get("max_connections")
+    return None if used is None or not allowed else used / allowed
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure("chat", "messages", "_per_second", _rate("chat_totals.messages_total")),
+    Figure("chat", "deliveries", "_per_second", _rate("message_deliveries.rows_inserted_total")),
+    Figure("chat", "reads", "_per_second", _rate("message_reads.rows_inserted_total")),
+    Figure("chat", "sessions", "", _now("chat_totals.sessions")),
+    Figure("chat", "people", "", _now("chat_totals.active_users")),
+    Figure("chat", "servers", "", _now("chat_totals.servers"), warn=1, bad=1, low=True,
+           means="no server keeps its lease: nobody can chat"),
+    Figure("lag", "delivery p50", "_ms", _now("lags.delivery_p50_ms"), warn=100, bad=1_000,
+           means="late: look at the servers' CPU, and flushes"),
+    Figure("lag", "delivery p99", "_ms", _now("lags.delivery_p99_ms"), warn=1_000, bad=10_000,
+           means="slow clients, or reconnects"),
+    Figure("lag", "reader p50", "_ms", _now("lags.read_p50_ms")),
+    Figure("lag", "reader p99", "_ms", _now("lags.read_p99_ms")),
+    Figure("server", "connections", "", _served("chatsys_connections")),
+    Figure("server", "ack p50", "_ms", _timed("chatsys_ack_seconds", 0.5, "send-message"), warn=50, bad=500,
+           means="senders wait: look at flushes and CPU"),
+    Figure("server", "ack p99", "_ms", _timed("chatsys_ack_seconds", 0.99, "send-message"), warn=250, bad=2_000,
+           means="some senders wait: locks, checkpoints"),
+    Figure("server", "flush p50", "_ms", _timed("chatsys_flush_seconds", 0.5), warn=20, bad=100,
+           means="slow commits: the disk, or locks"),
+    Figure("server", "flush p99", "_ms", _timed("chatsys_flush_seconds", 0.99), warn=100, bad=1_000,
+           means="slow commits: checkpoints, or locks"),
+    Figure("server", "cpu", "_ratio", _served_rate("process_cpu_seconds_total"), warn=0.7, bad=0.9,
+           means="one core is all: CHATSYS_WORKERS"),
+    Figure("server", "pushed", "_per_second", _served_rate("chatsys_deliveries_total")),
+    Figure("server", "waiting", "_bytes", _served("chatsys_waiting_bytes"), warn=32 << 20, bad=256 << 20,
+           means="clients that do not read"),
+    Figure("database", "commits", "_per_second", _rate("pulse.commits_total")),
+    Figure("database", "rollbacks", "_per_second", _rate("pulse.rollbacks_total"), warn=10, bad=100,
+           means="look at the servers' logs"),
+    Figure("database", "WAL", "_bytes_per_second", _rate("pulse.wal_bytes_total"), warn=32 << 20, bad=128 << 20,
+           means="the disk and the standbys must keep up"),
+    Figure("database", "cache", "_ratio", _cache, warn=0.95, bad=0.8, low=True,
+           means="raise shared_buffers"),
+    Figure("database", "cpu", "_ratio", _database_cpu),
+    Figure("database", "temp", "_bytes_per_second", _rate("pulse.temporary_bytes_total"), warn=1 << 20, bad=64 << 20,
+           means="sorts do not fit into work_mem"),
+    Figure("backends", "connections", "", _now("pulse.connections")),
+    Figure("backends", "of allowed", "_ratio", _used, warn=0.7, bad=0.9,
+           means="lower DB_POOL_SIZE"),
+    Figure("backends", "active", "", _now("pulse.active")),
+    Figure("backends", "idle in tx", "", _now("pulse.idle_in_transaction"), warn=5, bad=20,
+           means="who forgets to commit?"),
+    Figure("backends", "lock waits", "", _now("pulse.lock_waits"), warn=2, bad=10,
+           means="pane 3 shows who waits for whom"),
+    Figure("backends", "longest tx", "_ms", _now("pulse.longest_transaction_ms"), warn=10_000, bad=300_000,
+           means="it holds locks, and VACUUM: pane 2"),
+)  # fmt: skip
+"""In the order of the screen: a group a line."""

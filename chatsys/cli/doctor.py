@@ -1,0 +1,88 @@
+"""``chatsys doctor``: what is wrong with a database, in order of harm, and what to do."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatsys.settings import read_settings
+
+if TYPE_CHECKING:
+    from chatsys.analytics.doctor import Diagnosis, Finding
+
+
+class Format(StrEnum):
+    """How it is written: for people, or as one JSON object a finding."""
+
+    table = "table"
+    json = "json"
+
+
+def doctor(
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="URL",
+            help="postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL.",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.table,
+) -> None:
+    """Say what is wrong with a database, and what to do.
+
+    Any PostgreSQL from 14 to 18, with or without a chat in it. The worst comes first, each with what was seen, the
+    command that helps and where to read more. Only looks. Exit status 0 and one line when all is well, else 1.
+    """
+    settings = read_settings({"DATABASE_URL": url}, serving=False)
+    from chatsys.analytics import Monitor
+    from chatsys.analytics.doctor import examine
+    from chatsys.cli.monitor import address_of
+
+    with Monitor(address_of(settings)) as monitor:
+        found = examine(monitor)
+    if form is Format.json:
+        for each in found.findings:
+            typer.echo(json.dumps(_plain(each), ensure_ascii=False))
+    else:
+        _show(found)
+    raise typer.Exit(0 if found.is_well else 1)
+
+
+def _plain(each: Finding) -> dict[str, Any]:
+    return {
+        "harm": each.rule.harm.name,
+        "rule": each.rule.code,
+        "object": each.object,
+        "evidence": each.evidence,
+        "why": each.rule.why,
+        "command": each.command,
+        "source": each.rule.source,
+    }
+
+
+def _show(found: Diagnosis) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console()
+    styles = {1: "bold red", 2: "red", 3: "yellow", 4: "cyan"}
+    last = None
+    for number, each in enumerate(found.findings, start=1):
+        harm = each.rule.harm
+        if harm is not last:
+            console.print(Text(harm.words, style=styles[int(harm)]))
+            last = harm
+        console.print(Text.assemble(f"{number}. ", (f"{each.object}", "bold"), f"  [{each.rule.code}]"))
+        for name, words in (("Seen", each.evidence), ("Harm", each.rule.why)):
+            console.print(Padding(Text(f"{name}: {words}"), (0, 0, 0, 3)))
+        for name, words in (("Do", each.command), ("Read", each.rule.source)):  # to be copied: not folded
+            console.print(Text(f"   {name + ':':<5} {words}"), soft_wrap=True)
+        console.print()
+    skipped = f"; not asked: {', '.join(found.skipped)}" if found.skipped else ""
+    said = "nothing to say" if found.is_well else f"{len(found.findings)} findings"
+    console.print(Text(f"{found.database}: {found.asked} rules, {said}{skipped}."), soft_wrap=True)

@@ -1,0 +1,214 @@
+"""Socket.IO 5 over the engine: namespaces, events in the order in which they came, attachments.
+
+What one connection sends waits in its inbox for one task, which lives as long as there is anything: so it is handled
+in order, and an idle connection has no task. A client that sends faster than it is served is not read meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from chatsys import logs
+from chatsys.engine.connection import Connection, State
+from chatsys.protocol.events import (
+    DEFAULT,
+    ClientEvent,
+    Connect,
+    Disconnect,
+    Ignored,
+    Incoming,
+    Partial,
+    read_packet,
+    refused,
+)
+from chatsys.protocol.events import connected as accepted
+from chatsys.protocol.packets import Data, Malformed
+
+logger = logging.getLogger("chatsys.engine")
+
+BATCH = 64
+"""How many events of one connection are handled before others have their turn."""
+
+INBOX_MOST = 256
+"""How many may wait for their turn before the connection is not read."""
+
+
+class Application(Protocol):
+    """What is served over Socket.IO. The calls about one connection follow one another."""
+
+    namespaces: Collection[str]
+
+    def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
+        """A client has connected to a namespace, and has been told."""
+
+    async def events(self, connection: Connection, batch: list[ClientEvent]) -> None:
+        """Events of one client in order, of namespaces that it is connected to."""
+
+    async def left(self, connection: Connection, namespace: str) -> None:
+        """A client has left a namespace or is gone, after its last event. ``socket_id`` is still there."""
+
+    def drained(self, connection: Connection) -> None:
+        """A client that was behind has taken all that waited."""
+
+
+class SocketLayer:
+    """Socket.IO packets to events of an application."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def message(self, connection: Connection, data: Data) -> None:
+        """A packet, or an attachment of the packet before."""
+        partial = connection.partial
+        if partial is not None:
+            self._attachment(connection, partial, data)
+        elif isinstance(data, bytes):
+            raise Malformed("an attachment of nothing")
+        else:
+            engine = connection.engine
+            read = read_packet(data, engine.loop.time(), engine.limits.attachments)
+            if isinstance(read, Partial):
+                connection.partial = read
+                engine.wheel.watch(connection)
+            else:
+                self._incoming(connection, read, len(data))
+
+    def _attachment(self, connection: Connection, partial: Partial, data: Data) -> None:
+        if isinstance(data, str):
+            raise Malformed("a text instead of an attachment")
+        engine = connection.engine
+        engine.memory.take(len(data))
+        whole = partial.add(data)
+        if partial.size > engine.limits.byte_budget:
+            raise Malformed("the attachments are too large")
+        if whole is not None:
+            connection.forget_partial()
+            self._incoming(connection, whole, partial.size)
+        elif engine.memory.refuses(partial.size):
+            connection.overflowed()
+
+    def _incoming(self, connection: Connection, read: Incoming, size: int) -> None:
+        inbox = connection.inbox
+        if isinstance(read, ClientEvent):
+            if inbox is None and self._socket_id(connection, read.namespace) is None:
+                return
+        elif isinstance(read, Connect):
+            if inbox is None:
+                self._connect(connection, read)
+                return
+        elif isinstance(read, Ignored):
+            return
+        if inbox is None:
+            connection.inbox = deque((read,))
+            connection.engine.loop.create_task(self._work(connection))
+        else:
+            inbox.append(read)
+        connection.inbox_bytes += size
+        connection.engine.memory.take(size)
+        if not connection.paused and inbox is not None and self._full(connection, inbox):
+            connection.pause()
+
+    def _full(self, connection: Connection, inbox: deque[Any]) -> bool:
+        return len(inbox) > INBOX_MOST or connection.inbox_bytes > connection.engine.limits.max_packet
+
+    async def _work(self, connection: Connection) -> None:
+        """Handle what a connection has sent, until there is nothing more; then its end, if it has ended."""
+        logs.mark(socket=connection.sid)
+        while connection.inbox:
+            batch, connection.inbox = connection.inbox, deque()
+            size = connection.inbox_bytes
+            while batch:
+                try:
+                    await self._some(connection, batch)
+                except Exception:
+                    logger.exception("%s: an event was not handled", connection.sid)
+                if batch:
+                    await asyncio.sleep(0)
+            connection.inbox_bytes -= size
+            connection.engine.memory.take(-size)
+            if connection.paused and not self._full(connection, connection.inbox):
+                connection.resume()
+            if connection.inbox:
+                await asyncio.sleep(0)
+        connection.inbox = None
+        if connection.closing:
+            await self._end(connection)
+
+    async def _some(self, connection: Connection, batch: deque[Any]) -> None:
+        """Take the next of a connection's packets and handle them: a run of events, or one of another kind."""
+        events: list[ClientEvent] = []
+        while batch and len(events) < BATCH and isinstance(batch[0], ClientEvent):
+            event = batch.popleft()
+            if self._socket_id(connection, event.namespace) is not None:
+                events.append(event)
+        if events:
+            await self._application.events(connection, events)
+        elif batch:
+            packet = batch.popleft()
+            if isinstance(packet, Connect):
+                self._connect(connection, packet)
+            elif isinstance(packet, Disconnect):
+                await self._leave(connection, packet.namespace)
+
+    # -- namespaces
+
+    def _socket_id(self, connection: Connection, namespace: str) -> str | None:
+        if namespace == DEFAULT:
+            return connection.socket_id
+        return (connection.namespaces or {}).get(namespace)
+
+    def _connect(self, connection: Connection, packet: Connect) -> None:
+        namespace = packet.namespace.partition("?")[0]
+        if connection.closing or self._socket_id(connection, namespace) is not None:
+            return
+        if namespace not in self._application.namespaces:
+            connection.send(refused(namespace, "Invalid namespace"))
+            return
+        socket_id = connection.engine.new_id()
+        if namespace == DEFAULT:
+            connection.socket_id = socket_id
+        else:
+            connection.namespaces = {**(connection.namespaces or {}), namespace: socket_id}
+        connection.send(accepted(namespace, socket_id))
+        self._application.connected(connection, namespace, packet.auth)
+
+    async def _leave(self, connection: Connection, namespace: str) -> None:
+        if self._socket_id(connection, namespace) is None:
+            return
+        try:
+            await self._application.left(connection, namespace)
+        finally:
+            if namespace == DEFAULT:
+                connection.socket_id = None
+            elif connection.namespaces:
+                connection.namespaces.pop(namespace, None)
+                connection.namespaces = connection.namespaces or None
+            connection.opened = connection.engine.loop.time()
+            connection.engine.wheel.watch(connection)
+
+    # -- the end
+
+    def ended(self, connection: Connection) -> None:
+        """Handle what is left, then the end."""
+        if connection.inbox is None:
+            if connection.socket_id is None and connection.namespaces is None:
+                connection.state = State.CLOSED
+            else:
+                connection.inbox = deque()
+                connection.engine.loop.create_task(self._work(connection))
+
+    async def _end(self, connection: Connection) -> None:
+        for namespace in [*(connection.namespaces or ()), DEFAULT]:
+            try:
+                await self._leave(connection, namespace)
+            except Exception:
+                logger.exception("%s: the end was not handled", connection.sid)
+        connection.state = State.CLOSED
+
+    def drained(self, connection: Connection) -> None:
+        """A client that was behind has taken all that waited."""
+        self._application.drained(connection)

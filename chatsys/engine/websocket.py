@@ -1,0 +1,230 @@
+"""An open WebSocket that costs little when idle: frames by callbacks alone, no task, no queue and no timer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from chatsys.protocol.frames import (
+    CLOSE,
+    NORMAL,
+    PING,
+    POLICY,
+    PONG,
+    RESTART,
+    Control,
+    FrameReader,
+    Item,
+    Violation,
+    close_frame,
+    frame,
+)
+
+if TYPE_CHECKING:
+    from chatsys.engine.engine import Engine
+
+try:
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
+except ImportError:  # Windows does not tell what a peer has acknowledged
+    ioctl = None  # type: ignore[assignment]
+
+logger = logging.getLogger("chatsys.engine")
+
+_ABORT_AFTER = 5.0
+_MORE, _FULL = 1, 2  # why it does not read: whole frames are left over; its owner takes no more
+
+
+class Receiver(Protocol):
+    """What a WebSocket tells its owner, always from the event loop and never concurrently."""
+
+    def received(self, data: str | bytes) -> None:
+        """A whole message: a text or a binary one."""
+
+    def stalled(self) -> None:
+        """The peer does not take what was written."""
+
+    def writable(self) -> None:
+        """The peer takes again."""
+
+    def overflowed(self) -> None:
+        """The process holds too much for its clients, and this one more than its share."""
+
+    def lost(self) -> None:
+        """The connection is gone; nothing follows."""
+
+
+class WebSocket(FrameReader, asyncio.Protocol):
+    """The server's side of one open WebSocket: whole messages in, frames out.
+
+    ``stalled`` is true while the transport's buffer is above its high-water mark; its owner must not write then. It
+    handles as many frames in one turn of the event loop as its engine's limits say, and reads nothing until then.
+    ``registry`` is the web server's set of connections, which are told when it stops.
+    """
+
+    __slots__ = ("_engine", "_held", "_pauses", "_registry", "_since", "_wire", "closing", "receiver", "stalled")
+
+    def __init__(self, wire: asyncio.Transport, receiver: Receiver, engine: Engine, registry: set[Any]) -> None:
+        super().__init__(engine.limits.max_packet, engine.limits.fragments)
+        self.receiver = receiver
+        self.stalled = False
+        self.closing = False
+        self._wire = wire
+        self._engine = engine
+        self._registry = registry
+        self._pauses = 0
+        self._held = 0
+        self._since = 0.0
+        registry.add(self)
+
+    # -- outwards
+
+    def write(self, data: bytes) -> None:
+        """Write whole frames."""
+        if not self.closing:
+            self._wire.write(data)
+
+    def unsent(self) -> int:
+        """Bytes that the peer's machine has not acknowledged: the transport's, and the kernel's where it tells."""
+        size = self._wire.get_write_buffer_size()
+        pipe = self._wire.get_extra_info("socket")
+        if ioctl is not None and pipe is not None and not self._wire.is_closing():
+            size += int.from_bytes(ioctl(pipe.fileno(), TIOCOUTQ, bytes(4)), "little")
+        return size
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Send a close frame behind what is written and close; a peer that reads nothing is cut off after 5 s."""
+        if self.closing:
+            return
+        self._wire.write(close_frame(code, reason))
+        self._stop()
+        self._wire.close()
+        if self._wire.get_write_buffer_size():
+            self._engine.loop.call_later(_ABORT_AFTER, self._wire.abort)
+
+    def _refuse(self, code: int, reason: str) -> None:
+        """Close, and drop what the peer still sends until it closes too, for 5 s at most.
+
+        The system resets a connection that is closed with unread bytes, and the peer would not be told why.
+        """
+        logger.debug("closed a WebSocket with code %d: %s", code, reason)
+        self._wire.write(close_frame(code, reason))
+        self._stop()
+        if self._pauses:
+            self._pauses = 0
+            self._wire.resume_reading()
+        self._wire.write_eof()
+        self._engine.loop.call_later(_ABORT_AFTER, self._wire.abort)
+
+    def _stop(self) -> None:
+        self.closing = True
+        self._buffer = self._partial = None
+        self._account(finished=True)
+
+    def shutdown(self) -> None:
+        """The web server stops: tell the peer to come back."""
+        self.close(RESTART, "server restart")
+
+    # -- inwards
+
+    def pause(self) -> None:
+        """Read nothing more until :meth:`resume`."""
+        self._pause(_FULL)
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._pauses & _FULL:
+            self._resume(_FULL)
+
+    def _pause(self, why: int) -> None:
+        if not self._pauses and not self.closing:
+            self._wire.pause_reading()
+        self._pauses |= why
+
+    def _resume(self, why: int) -> None:
+        self._pauses &= ~why
+        if not self._pauses and not self.closing:
+            self._wire.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """What the peer sent."""
+        if not self.closing:
+            self._take(self.read(data, self._engine.limits.frames_per_turn))
+
+    def _read_on(self) -> None:
+        """The next turn of the event loop: handle the frames that were left over."""
+        if self.closing or not self._pauses & _MORE:
+            return
+        if self._pauses & _FULL:
+            self._engine.loop.call_soon(self._read_on)
+            return
+        self._take(self.read(b"", self._engine.limits.frames_per_turn))
+        if not self.more:
+            self._resume(_MORE)
+
+    def _take(self, items: list[Item]) -> None:
+        ping: bytes | None = None
+        whole = False
+        for item in items:
+            if isinstance(item, str | bytes):
+                whole = True
+                self.receiver.received(item)
+            elif isinstance(item, Control):
+                if item.opcode == PING:
+                    ping = item.payload
+                elif item.opcode == CLOSE:
+                    self.close(item.code)
+            else:
+                self._violated(item)
+            if self.closing:
+                return
+        if ping is not None and not self.stalled:  # one pong for the newest of several pings (RFC 6455 §5.5.3)
+            self.write(frame(PONG, ping))
+        if self.more:
+            self._pause(_MORE)
+            self._engine.loop.call_soon(self._read_on)
+        if self._buffer is not None or self._partial is not None or self._held:
+            self._account(finished=whole)
+
+    def _violated(self, violation: Violation) -> None:
+        self._refuse(violation.code, violation.reason)
+
+    # -- what is not finished
+
+    def _account(self, *, finished: bool) -> None:
+        """Count what waits for the rest of its frame or message; its time begins anew when a message is whole."""
+        size = self.unfinished
+        self._engine.memory.take(size - self._held)
+        grown, self._held = size > self._held, size
+        if not size:
+            self._since = 0.0
+        elif finished or not self._since:
+            self._since = self._engine.loop.time()
+            self._engine.wheel.watch(self)
+        if grown and self._engine.memory.refuses(size):
+            self.receiver.overflowed()
+
+    def check(self, now: float) -> bool:
+        """Refuse a peer that does not finish what it has begun in time; whether it still has begun something."""
+        if self._since and now - self._since > self._engine.limits.unfinished_within and not self.closing:
+            self._refuse(POLICY, "a message did not end in time")
+        return bool(self._since)
+
+    # -- asyncio.Protocol
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        self._stop()
+        self._registry.discard(self)
+        self.receiver.lost()
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is above its high-water mark."""
+        self.stalled = True
+        self.receiver.stalled()
+
+    def resume_writing(self) -> None:
+        """The transport's buffer is low again."""
+        self.stalled = False
+        self.receiver.writable()

@@ -1,0 +1,6 @@
+"""What a Socket.IO server and its client share, without I/O: WebSocket frames, Engine.IO and Socket.IO packets.
+
+frames      RFC 6455: frames made and read
+packets     Engine.IO 4: packets and polling payloads; a packet that is encoded and framed once for all its recipients
+events      Socket.IO 5: events, acknowledgements and what else a client may send
+"""

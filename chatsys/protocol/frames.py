@@ -1,0 +1,184 @@
+"""Frames of RFC 6455, made and read without I/O: bytes go in, whole messages come out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # the wheel for this platform has no compiled part
+    from websockets.utils import apply_mask
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+NORMAL, GOING_AWAY, PROTOCOL_ERROR, NOT_UTF8, POLICY, TOO_BIG = 1000, 1001, 1002, 1007, 1008, 1009
+RESTART, TRY_LATER = 1012, 1013
+
+_FIN = 0x80
+_MASKED = 0x80
+_RESERVED_CODES = (1004, 1005, 1006, 1015)
+
+
+def frame(opcode: int, payload: bytes, mask: bytes = b"", *, final: bool = True) -> bytes:
+    """One frame (§5.2): a server's, or with a ``mask`` of 4 bytes a client's."""
+    first, bit, size = (_FIN if final else 0) | opcode, _MASKED if mask else 0, len(payload)
+    if size < 126:
+        head = bytes((first, bit | size))
+    elif size < 65536:
+        head = bytes((first, bit | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((first, bit | 127)) + size.to_bytes(8, "big")
+    return head + mask + apply_mask(payload, mask) if mask else head + payload
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A server's close frame with a code (§7.4) and a reason of at most 123 bytes in UTF-8."""
+    return frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
+
+
+class Control(NamedTuple):
+    """A control frame: ``CLOSE``, ``PING`` or ``PONG``."""
+
+    opcode: int
+    payload: bytes
+
+    @property
+    def code(self) -> int:
+        """The code of a close frame that may be sent back."""
+        code = int.from_bytes(self.payload[:2], "big") if len(self.payload) >= 2 else NORMAL
+        return code if 1000 <= code < 5000 and code not in _RESERVED_CODES else PROTOCOL_ERROR
+
+
+class Violation(NamedTuple):
+    """The peer broke the protocol or a limit; the code and the reason are the close frame's."""
+
+    code: int
+    reason: str
+
+
+class _Broken(Exception):
+    """Ends the reading of a stream, with the violation."""
+
+
+Item = str | bytes | Control | Violation
+"""What a stream holds: a text, a binary message, a control frame; after a violation nothing follows."""
+
+
+class FrameReader:
+    """Cuts a client's stream into messages.
+
+    A message has at most ``max_size`` bytes and ``max_fragments`` frames. ``more`` is true if whole frames may be left
+    over from the last call of :meth:`read`, whose number of frames was limited.
+    """
+
+    __slots__ = ("_buffer", "_fragments", "_opcode", "_partial", "max_fragments", "max_size", "more")
+
+    def __init__(self, max_size: int, max_fragments: int) -> None:
+        self.max_size = max_size
+        self.max_fragments = max_fragments
+        self.more = False
+        self._buffer: bytearray | None = None
+        self._partial: bytearray | None = None
+        self._opcode = self._fragments = 0
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes that wait for the rest of their frame or message."""
+        return (len(self._buffer) if self._buffer is not None else 0) + (
+            len(self._partial) if self._partial is not None else 0
+        )
+
+    def read(self, data: bytes, most: int) -> list[Item]:
+        """What ``data`` brings to its end, of the next ``most`` frames; the rest is kept."""
+        buffer, items = self._buffer, list[Item]()
+        try:
+            if buffer is None:
+                used = self._frames(data, most, items)
+                if used < len(data):
+                    self._buffer = bytearray(data[used:])
+            else:
+                buffer += data
+                used = self._frames(buffer, most, items)
+                if used == len(buffer):
+                    self._buffer = None
+                elif used:
+                    del buffer[:used]
+        except _Broken as broken:
+            self._buffer = self._partial = None
+            self.more = False
+            items.append(broken.args[0])
+        return items
+
+    def _frames(self, data: bytes | bytearray, most: int, items: list[Item]) -> int:
+        """Read frames into ``items``; how many bytes they took."""
+        start, size = 0, len(data)
+        while size - start >= 2:
+            second = data[start + 1]
+            length, head = second & 0x7F, start + 2
+            if length >= 126:
+                head += 2 if length == 126 else 8
+                if size < head:
+                    break
+                length = int.from_bytes(data[start + 2 : head], "big")
+            if not second & _MASKED:
+                raise _broken(PROTOCOL_ERROR, "a client's frame must be masked")
+            if length > self.max_size:
+                raise self._too_big()
+            end = head + 4 + length
+            if size < end:
+                break
+            if not most:
+                self.more = True
+                return start
+            most -= 1
+            payload = apply_mask(bytes(data[head + 4 : end]), bytes(data[head : head + 4])) if length else b""
+            self._frame(data[start], payload, items)
+            start = end
+        self.more = False
+        return start
+
+    def _frame(self, first: int, payload: bytes, items: list[Item]) -> None:
+        opcode, final = first & 0x0F, first & _FIN
+        if first & 0x70:
+            raise _broken(PROTOCOL_ERROR, "no extension was agreed on")
+        if opcode >= CLOSE:
+            if not final or len(payload) > 125 or opcode not in (CLOSE, PING, PONG):
+                raise _broken(PROTOCOL_ERROR, "unexpected control frame")
+            items.append(Control(opcode, payload))
+        elif opcode == CONTINUATION:
+            self._continue(payload, bool(final), items)
+        elif opcode not in (TEXT, BINARY) or self._partial is not None:
+            raise _broken(PROTOCOL_ERROR, "unexpected frame")
+        elif final:
+            items.append(_message(opcode, payload))
+        else:
+            self._opcode, self._partial, self._fragments = opcode, bytearray(payload), 1
+
+    def _continue(self, payload: bytes, final: bool, items: list[Item]) -> None:
+        if self._partial is None:
+            raise _broken(PROTOCOL_ERROR, "nothing to continue")
+        self._partial += payload
+        self._fragments += 1
+        if len(self._partial) > self.max_size:
+            raise self._too_big()
+        if self._fragments > self.max_fragments:
+            raise _broken(POLICY, f"a message may have {self.max_fragments} fragments")
+        if final:
+            payload, self._partial = bytes(self._partial), None
+            items.append(_message(self._opcode, payload))
+
+    def _too_big(self) -> _Broken:
+        return _broken(TOO_BIG, f"a packet may have {self.max_size} bytes")
+
+
+def _broken(code: int, reason: str) -> _Broken:
+    return _Broken(Violation(code, reason))
+
+
+def _message(opcode: int, payload: bytes) -> str | bytes:
+    if opcode == BINARY:
+        return payload
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        raise _broken(NOT_UTF8, "a text must be UTF-8") from None

@@ -1,0 +1,273 @@
+"""A room's messages on this server: each member gets each once and in order, however slowly it reads.
+
+A member is *current* while all messages up to the room's cursor are sent to it or wait in its list. One that is behind
+is left where it is; once it has taken all that waited, it gets what it missed: from the messages that the room keeps
+while somebody is behind, or from the store, read from its position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from chatsys.chat import conversation
+from chatsys.chat.bundle import Chat
+from chatsys.engine.memory import Memory
+from chatsys.errors import StoreError
+from chatsys.model.values import Message
+from chatsys.protocol.packets import Outgoing
+from chatsys.realtime.frames import event
+from chatsys.wire import catalogue, objects
+
+if TYPE_CHECKING:
+    from chatsys.realtime.member import Member
+
+logger = logging.getLogger("chatsys.realtime")
+
+GAP_WAIT = 0.05
+"""Seconds that a message out of sequence waits for the one before it, until the store is asked."""
+
+RETRY = 1.0
+"""Seconds until what the store could not answer is asked again."""
+
+GAP_MOST = 10_000
+"""Missed messages that are read at once for all; members who missed more read for themselves."""
+
+CHUNK = 65_536
+"""Bytes that a member who catches up gets before it must have taken them."""
+
+KEPT_MOST = 2_097_152
+"""Bytes of messages that a room keeps for members who are behind."""
+
+PAGE = 16
+"""Sequence numbers that are read from the store for a member who is further behind."""
+
+_PURGE_EVERY = 64  # messages
+
+
+class Sequence:
+    """The messages of one room for ``members``, which belongs to somebody else.
+
+    ``reads`` limits how many members read the store at once, over all rooms; ``memory`` is what the process holds.
+    """
+
+    def __init__(
+        self, room: str, chat: Chat, members: dict[str, Member], reads: asyncio.Semaphore, memory: Memory
+    ) -> None:
+        self.room = room
+        self._chat = chat
+        self._members = members
+        self._reads = reads
+        self._memory = memory
+        self._cursor: int | None = None
+        self._early: dict[int, Message] = {}
+        self._filling: asyncio.Task[None] | None = None
+        self._again = False
+        self._behind: set[Member] = set()
+        self._reading: dict[Member, asyncio.Task[None]] = {}
+        # the messages kept, oldest first: those after _kept_from
+        self._kept_from = 0
+        self._kept_seqs: list[int] = []
+        self._kept: list[Outgoing] = []
+        self._kept_bytes = 0
+
+    def stop(self) -> None:
+        """End what is under way."""
+        self._drop_kept()
+        for task in (self._filling, *self._reading.values()):
+            if task is not None:
+                task.cancel()
+
+    # -- in order
+
+    def open_at(self, last_seq: int) -> None:
+        """The room stood at ``last_seq`` when the first member came: live messages begin after it."""
+        if self._cursor is None:
+            self._cursor = last_seq
+            self._early = {seq: message for seq, message in self._early.items() if seq > last_seq}
+            self._advance()
+
+    def post(self, message: Message) -> None:
+        """A message was stored: deliver it once and in sequence."""
+        if self._cursor is not None and message.seq <= self._cursor:
+            return
+        self._early[message.seq] = message
+        self._advance()
+
+    def stored(self, seq: int) -> None:
+        """Another server has stored a message that is too long to be carried between servers."""
+        if self._cursor is not None and seq > self._cursor:
+            self.read_soon(0.0)
+
+    def _advance(self) -> None:
+        if self._cursor is None:
+            return
+        while (message := self._early.pop(self._cursor + 1, None)) is not None:
+            self._deliver(message)
+        if self._early:
+            self.read_soon(GAP_WAIT)
+
+    def _deliver(self, message: Message) -> None:
+        before, self._cursor = self._cursor or 0, message.seq
+        out = _event(message)
+        for member in self._members.values():
+            if member.current and message.seq > member.position:
+                if member.connection.behind:
+                    self._fall_behind(member, before)
+                else:
+                    member.connection.push(out)
+        if self._behind:
+            self._keep(before, message.seq, out)
+
+    # -- gaps
+
+    def read_soon(self, wait: float) -> None:
+        """Read what is missing, ``wait`` seconds from now."""
+        if self._filling is None:
+            self._filling = asyncio.create_task(self._fill(wait))
+        else:
+            self._again = True
+
+    async def _fill(self, wait: float) -> None:
+        """Read what is missing. What the store does not have before an early message was deleted, and is skipped."""
+        try:
+            await asyncio.sleep(wait)
+            self._again = self._again or bool(self._early) or not wait
+            while self._again:
+                self._again = False
+                await self._read_missed()
+        except StoreError as error:
+            logger.warning("room %r: missing messages could not be read: %s", self.room, error)
+            asyncio.get_running_loop().call_later(RETRY, self.read_soon, 0.0)
+        finally:
+            self._filling = None
+
+    async def _read_missed(self) -> None:
+        if self._cursor is None:
+            return
+        early = set(self._early)
+        missed, complete = await conversation.missed(self._chat, self.room, self._cursor, GAP_MOST)
+        if not complete and missed[0].seq > self._cursor:
+            self._leap(missed[0].seq - 1)
+        for message in missed:
+            if message.seq > self._cursor:
+                self._deliver(message)
+        self._cursor = max(self._cursor, max(early, default=0))  # deleted since: nobody misses it
+        self._early = {seq: message for seq, message in self._early.items() if seq > self._cursor}
+        self._advance()
+        for member in list(self._behind):
+            self.resume(member)
+
+    def _leap(self, to: int) -> None:
+        """Too much was missed to be read for all at once: each member reads it for itself."""
+        for member in self._members.values():
+            if member.current:
+                self._fall_behind(member, self._cursor or 0)
+        self._drop_kept()
+        self._cursor = to
+
+    # -- members
+
+    def hold(self, member: Member) -> None:
+        """Deliver nothing to a member until :meth:`release`."""
+        member.live = member.current = False
+        self._behind.add(member)
+
+    def release(self, member: Member, last: int) -> None:
+        """The history up to ``last`` is sent to a member: send what came meanwhile, and go on."""
+        member.live = True
+        member.position = last
+        self.resume(member)
+
+    def _fall_behind(self, member: Member, position: int) -> None:
+        member.current = False
+        member.position = max(member.position, position)
+        self._behind.add(member)
+
+    def resume(self, member: Member) -> None:
+        """Send a member the next of what it missed, if it has taken all that waited."""
+        connection = member.connection
+        if member.current or not member.live or connection.behind or member in self._reading:
+            return
+        if self._cursor is not None and member.position < self._cursor:
+            if not self._kept or self._kept_from > member.position:
+                self._reading[member] = asyncio.create_task(self._read_for(member))
+                return
+            size, index = 0, bisect_right(self._kept_seqs, member.position)
+            while index < len(self._kept) and size < CHUNK:
+                connection.push(self._kept[index])
+                size += len(self._kept[index].frame)
+                member.position = self._kept_seqs[index]
+                index += 1
+            if index < len(self._kept):
+                connection.hold_back()
+                return
+        member.current = True
+        self._behind.discard(member)
+        if not self._behind:
+            self._drop_kept()
+
+    async def _read_for(self, member: Member) -> None:
+        """Send a member the next messages after its position, as the store has them."""
+        sent = 0
+        try:
+            async with self._reads:
+                messages = await conversation.following(self._chat, self.room, member.position, PAGE)
+            for message in messages:
+                if sent >= CHUNK:
+                    break
+                out = _event(message)
+                sent += len(out.frame)
+                member.connection.send(out, asked=True)
+                member.position = message.seq
+            if not messages:
+                member.position = min(member.position + PAGE, self._cursor or 0)
+        except StoreError as error:
+            logger.warning("room %r: what a member missed could not be read: %s", self.room, error)
+            asyncio.get_running_loop().call_later(RETRY, self.resume, member)
+            return
+        finally:
+            del self._reading[member]
+        if sent:
+            member.connection.hold_back()
+        else:
+            self.resume(member)
+
+    # -- what is kept
+
+    def _keep(self, before: int, seq: int, out: Outgoing) -> None:
+        if len(self._kept) % _PURGE_EVERY == 0:
+            self._behind = {each for each in self._behind if self._members.get(each.session.socket_id) is each}
+            if not self._behind:
+                self._drop_kept()
+                return
+        if not self._kept:
+            self._kept_from = before
+        self._kept.append(out)
+        self._kept_seqs.append(seq)
+        size = len(out.frame)
+        self._kept_bytes += size
+        self._memory.take(size)
+        if self._kept_bytes > KEPT_MOST or self._memory.held > self._memory.limit:
+            self._drop_kept((len(self._kept) + 1) // 2)
+
+    def _drop_kept(self, count: int | None = None) -> None:
+        """Keep the ``count`` oldest no longer, or none."""
+        gone = self._kept[:count]
+        if gone:
+            self._kept_from = self._kept_seqs[len(gone) - 1]
+        size = sum(len(out.frame) for out in gone)
+        self._kept_bytes -= size
+        self._memory.take(-size)
+        del self._kept[:count]
+        del self._kept_seqs[:count]
+
+
+def _event(message: Message) -> Outgoing:
+    if message.delivered_to:  # read from the store after somebody had got it
+        message = msgspec.structs.replace(message, delivered_to=(), read_by=())
+    return event(catalogue.RECEIVE_MESSAGE, objects.message(message))

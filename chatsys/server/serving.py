@@ -1,0 +1,64 @@
+"""uvicorn's server on a socket of ours, with signals that somebody else handles."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from chatsys.engine.polling import Endpoint
+from chatsys.server.http import Handshake, HttpProtocol
+
+DRAIN_SECONDS = 4
+"""How long requests under way may take once the server stops."""
+
+
+def uvicorn_config(
+    application: Callable[..., Any], endpoint: Endpoint, path: str, *, forwarded_allow_ips: str
+) -> uvicorn.Config:
+    """How uvicorn serves ``application``, and under ``path`` the WebSockets of ``endpoint``."""
+    http: Any = partial(HttpProtocol, endpoint)
+    websocket: Any = partial(Handshake, endpoint, path)
+    return uvicorn.Config(
+        application,
+        http=http,
+        ws=websocket,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=forwarded_allow_ips,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+
+
+class Server(uvicorn.Server):
+    """``before_stop`` is awaited before uvicorn waits for what is open."""
+
+    def __init__(self, config: uvicorn.Config, before_stop: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._before_stop = before_stop
+
+    async def serve_on(self, listener: socket.socket, started: Callable[[], None]) -> None:
+        """Serve on a listening socket until told to stop; ``started`` is called once."""
+        self._started = started
+        await self.serve([listener])
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on ``sockets``, and say so."""
+        await super().startup(sockets)
+        self._started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the open polls first, which uvicorn would wait for."""
+        await self._before_stop()
+        await super().shutdown(sockets)

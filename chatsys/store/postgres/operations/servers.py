@@ -1,0 +1,39 @@
+"""The chat servers that work on a database at this moment: who would be hurt if it were replaced."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chatsys.store.postgres.admin import connected
+
+_ALIVE = """
+SELECT count(*), (SELECT count(*) FROM active_sessions s JOIN chat_servers c USING (server_id)
+                  WHERE c.lease_until > now())
+FROM chat_servers WHERE lease_until > now()
+"""
+
+
+class Alive(msgspec.Struct, frozen=True, kw_only=True):
+    """Servers that keep their lease, and the sessions of their clients."""
+
+    servers: int
+    sessions: int
+
+    def __str__(self) -> str:
+        """Both in words."""
+        return f"{_counted(self.servers, 'chat server')} with {_counted(self.sessions, 'session')}"
+
+
+def alive(url: str) -> Alive:
+    """Who is at work on the database; nobody where there is no schema of chatsys."""
+    with connected(url) as connection:
+        known = connection.execute("SELECT to_regclass('chat_servers'), to_regclass('active_sessions')").fetchone()
+        if known is None or None in known:
+            return Alive(servers=0, sessions=0)
+        row = connection.execute(_ALIVE).fetchone()
+        assert row is not None
+        return Alive(servers=row[0], sessions=row[1])
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

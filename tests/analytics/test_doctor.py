@@ -1,0 +1,320 @@
+"""The doctor finds what was planted, on the oldest and the newest PostgreSQL, and is silent about a healthy one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from chatsys.analytics import Monitor, sql
+from chatsys.analytics.doctor import LIMITS, RULES, Diagnosis, examine
+from chatsys.store.embedded import embedded_server, wheel_programs
+from chatsys.store.postgres.schema import expected_version
+from tests.analytics.conftest import as_role
+from tests.conftest import ScratchServer, system_programs
+from tests.db.conftest import chatsys
+
+SETTINGS = {
+    "max_connections": "30",
+    "max_prepared_transactions": "2",
+    "autovacuum_freeze_max_age": "100000",
+    "shared_buffers": "128MB",
+    "shared_preload_libraries": "pg_stat_statements",
+    "autovacuum_naptime": "3600",
+}
+TABLE = "CREATE TABLE t (n int PRIMARY KEY, m int); INSERT INTO t SELECT n, n FROM generate_series(1, 3000) n;"
+
+
+@pytest.fixture(scope="module", params=["18", "15"])
+def patients(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_folder: Path
+) -> Iterator[ScratchServer]:
+    """A server of this module's own, with the settings of a real one."""
+    folder = Path(shared_folder) / f"patients-{request.param}-{time.monotonic_ns()}"
+    system = {"programs": system_programs(), "locale": ("--locale=C.UTF-8",)} if request.param == "15" else {}
+    with embedded_server(folder, **system) as url:  # type: ignore[arg-type]
+        run(url, *(f"ALTER SYSTEM SET {name} = '{value}'" for name, value in SETTINGS.items()))
+    with embedded_server(folder, **system) as url:  # type: ignore[arg-type]
+        yield ScratchServer(url)
+
+
+CLEAN = (
+    "DROP TABLE IF EXISTS t, child, wal, written CASCADE; DELETE FROM active_sessions; DELETE FROM chat_servers;"
+    "DELETE FROM messages; UPDATE rooms SET last_seq = 0, removed_count = 0, read_count = 0;"
+    f"UPDATE alembic_version SET version_num = '{expected_version()}';"
+    "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"
+)
+
+
+@pytest.fixture(scope="module")
+def chat_url(patients: ScratchServer) -> Iterator[str]:
+    """A chat's database for the whole module: making one for each test would be the most of its time."""
+    with patients.database() as url:
+        yield url
+
+
+@pytest.fixture
+def url(chat_url: str) -> Iterator[str]:
+    """The chat's database, healthy."""
+    run(chat_url, CLEAN)
+    yield chat_url
+    run(chat_url, CLEAN)
+
+
+def run(url: str, *statements: str) -> None:
+    """Run statements, each in a transaction of its own; the statistics are there when this returns."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def diagnosis(url: str, limits: Mapping[str, float]) -> Diagnosis:
+    with Monitor(url) as monitor:
+        return examine(monitor, limits)
+
+
+Plant = Callable[[str], AbstractContextManager[None]]
+
+
+def planted(*statements: str) -> Plant:
+    """Something that goes with its database."""
+
+    @contextmanager
+    def plant(url: str) -> Iterator[None]:
+        run(url, *statements)
+        yield
+
+    return plant
+
+
+def configured(name: str, value: str) -> Plant:
+    """A setting of the whole server, taken back at the end."""
+
+    @contextmanager
+    def plant(url: str) -> Iterator[None]:
+        run(url, f"ALTER SYSTEM SET {name} = '{value}'", "SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            undone = (
+                f"ALTER SYSTEM SET {name} = '{SETTINGS[name]}'" if name in SETTINGS else f"ALTER SYSTEM RESET {name}"
+            )
+            run(url, undone, "SELECT pg_reload_conf()")
+
+    return plant
+
+
+@contextmanager
+def many_connections(url: str) -> Iterator[None]:
+    with ExitStack() as opened:
+        for _ in range(23):
+            opened.enter_context(psycopg.connect(url, application_name="the crowd"))
+        yield
+
+
+@contextmanager
+def a_queue(url: str) -> Iterator[None]:
+    with psycopg.connect(url, application_name="holder") as holder, psycopg.connect(url) as waiter:
+        holder.execute("LOCK TABLE rooms")
+        thread = threading.Thread(target=waiter.execute, args=("SELECT count(*) FROM rooms",))
+        thread.start()
+        try:
+            yield
+        finally:
+            holder.rollback()
+            thread.join()
+
+
+@contextmanager
+def an_open_transaction(url: str) -> Iterator[None]:
+    with psycopg.connect(url, application_name="forgetful") as connection:
+        connection.execute("SELECT 1")
+        yield
+
+
+@contextmanager
+def a_prepared_transaction(url: str) -> Iterator[None]:
+    run(url, "BEGIN; CREATE TABLE half (n int); PREPARE TRANSACTION 'left behind'")
+    try:
+        yield
+    finally:
+        run(url, "ROLLBACK PREPARED 'left behind'")
+
+
+@contextmanager
+def a_slot(url: str) -> Iterator[None]:
+    run(url, "SELECT pg_create_physical_replication_slot('nobody', true)", "CREATE TABLE wal AS SELECT 1")
+    try:
+        yield
+    finally:
+        run(url, "SELECT pg_drop_replication_slot('nobody')")
+
+
+@contextmanager
+def a_receiver(url: str) -> Iterator[None]:
+    """What receives the WAL as a standby does."""
+    with psycopg.connect(url) as connection:
+        programs = wheel_programs() if connection.info.server_version >= 180_000 else system_programs()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [programs / "pg_receivewal", "-d", url, "-D", folder, "--no-loop"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as receiver:
+            try:
+                yield
+            finally:
+                receiver.kill()
+
+
+@contextmanager
+def requested_checkpoints(url: str) -> Iterator[None]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        target = "checkpointer" if connection.info.server_version >= 170_000 else "bgwriter"
+        connection.execute(f"SELECT pg_stat_reset_shared('{target}')")
+        connection.execute("CREATE TABLE written AS SELECT 1")
+        connection.execute("CHECKPOINT")
+    yield
+
+
+MANY = [f"SELECT sum(m) FROM t WHERE m > {n}" for n in range(5)]
+SESSION = (
+    "INSERT INTO chat_servers VALUES ('00000000-0000-0000-0000-000000000001', now(), now() - interval '1 hour');"
+    "INSERT INTO active_sessions (guest_id, guest_name, socket_id, room_id, server_id) SELECT 'g', 'G', 's', room_id, "
+    "'00000000-0000-0000-0000-000000000001' FROM rooms WHERE room_name = 'general'"
+)
+OLD = (
+    "INSERT INTO messages (guest_id, guest_name, room_id, message_text, created_at, seq) SELECT 'g', 'G', room_id, 'x',"
+    " now() - interval '2 years', n FROM rooms, generate_series(1, 5) n WHERE room_name = 'tech'"
+)
+UNVACUUMED = TABLE.replace("(n int PRIMARY KEY, m int)", "(n int, m int) WITH (autovacuum_enabled = off)")
+
+PLANTS: dict[str, tuple[Plant, dict[str, float], str]] = {
+    "durability": (configured("fsync", "off"), {}, "fsync is off"),
+    "asynchronous_commit": (configured("synchronous_commit", "off"), {}, "synchronous_commit is off"),
+    "wraparound": (planted("SELECT 1"), {"wraparound_factor": 0.0001}, "autovacuum should freeze it at 100,000"),
+    "connections": (many_connections, {}, "most of them by the crowd"),
+    "blocked": (a_queue, {"blocked_seconds": 0.05}, "for a lock of pid"),
+    "long_transactions": (an_open_transaction, {"transaction_seconds": 0}, "forgetful (local) has had a transaction"),
+    "prepared_transactions": (a_prepared_transaction, {"transaction_seconds": 0}, "prepared by chatsys"),
+    "replication_slots": (a_slot, {"slot_bytes": 0}, "nobody reads this physical slot"),
+    "replication_lag": (a_receiver, {"lag_bytes": -1}, "behind (state streaming"),
+    "work_memory": (configured("work_mem", "1TB"), {}, "1TB for each sort of up to 30 connections"),
+    "autovacuum_off": (configured("autovacuum", "off"), {}, "autovacuum is off"),
+    "bloat": (planted(UNVACUUMED, "DELETE FROM t WHERE n % 2 = 0"), {"dead_rows": 1_000}, "autovacuum is switched off"),
+    "missing_indexes": (planted(TABLE, *MANY), {"scans": 5, "scanned_rows": 1_000}, "scans from end to end read"),
+    "unindexed_foreign_keys": (
+        planted(TABLE, "CREATE TABLE child (n int REFERENCES t)", "INSERT INTO child SELECT n FROM t", "ANALYZE child"),
+        {"scanned_rows": 1_000},
+        "3,000 rows (estimated) are read for each deleted",
+    ),
+    "slow_statements": (
+        planted(*["SELECT pg_sleep(0.03)"] * 2), {"slow_calls": 2, "slow_ms": 20, "slow_share": 0.0}, "2 executions of"
+    ),
+    "buffers": (planted("SELECT 1"), {"large_database_bytes": 1}, "it is 128 MB; the databases hold"),
+    "cache": (planted(TABLE), {"read_blocks": 1, "hit_ratio": 0.999999}, "block reads were found in shared buffers"),
+    "checkpoints": (requested_checkpoints, {"requested_checkpoints": 1}, "were requested before checkpoint_timeout"),
+    "stale_statistics": (planted(UNVACUUMED), {"scanned_rows": 1_000}, "3,000 rows, and never analyzed"),
+    "invalid_indexes": (
+        planted(TABLE, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_pkey'::regclass"),
+        {},
+        "marked invalid",
+    ),
+    "duplicate_indexes": (planted(TABLE, "CREATE INDEX a ON t (m); CREATE INDEX b ON t (m)"), {}, "the same as b on t"),
+    "unused_indexes": (
+        planted(TABLE, "CREATE INDEX a ON t (m)"), {"unused_seconds": 0, "index_bytes": 1}, "and no scan since"
+    ),
+    "statement_statistics": (planted("DROP EXTENSION pg_stat_statements"), {}, "the extension is not in this database"),
+    "pending_restart": (configured("max_connections", "40"), {}, "something else than 30, which runs"),
+    "schema_version": (planted("UPDATE alembic_version SET version_num = '0001'"), {}, "the schema is at 0001"),
+    "large_rooms": (
+        planted("UPDATE rooms SET last_seq = 2000000 WHERE room_name = 'tech'"), {}, "0 sessions and 2,000,000 messages"
+    ),
+    "orphans": (planted(SESSION), {}, "1 sessions belong to no living server"),
+    "retention": (planted(OLD), {"old_messages": 5}, "at least 5 messages are older than a year"),
+}  # fmt: skip
+
+
+def test_each_rule_has_a_plant_a_file_and_known_limits() -> None:
+    codes = [rule.code for rule in RULES]
+    assert sorted(PLANTS) == sorted(codes)
+    assert {path.name.partition(".")[0] for path in sql.folder(sql.DOCTOR).glob("*.sql")} == set(codes)
+    assert all(limits.keys() <= LIMITS.keys() for _, limits, _ in PLANTS.values())
+    assert all(rule.why.endswith(".") and rule.source for rule in RULES)
+
+
+@pytest.mark.parametrize("code", PLANTS)
+def test_doctor_finds_what_was_planted(url: str, code: str) -> None:
+    plant, limits, evidence = PLANTS[code]
+    with plant(url):
+        while True:  # until the server has told it to new connections; the test's own time limit ends a wait for ever
+            found = [each for each in diagnosis(url, limits).findings if each.rule.code == code]
+            if found:
+                break
+            time.sleep(0.05)
+    assert evidence in " ".join(each.evidence for each in found)
+    assert all(each.command for each in found)
+
+
+def test_doctor_says_nothing_about_a_healthy_database(url: str, patients: ScratchServer) -> None:
+    for _ in range(600):  # a setting that a test took back may still be on its way
+        found = diagnosis(url, {})
+        if found.is_well:
+            break
+        time.sleep(0.05)
+    assert found.findings == []
+    assert found.skipped == {}
+    assert found.asked == len(RULES)
+    done = chatsys("doctor", url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    assert done.stdout.endswith(f": {len(RULES)} rules, nothing to say.\n")
+    with patients.database("template0") as other:
+        run(other, "CREATE EXTENSION pg_stat_statements")
+        without = diagnosis(other, {})
+    assert without.findings == []
+    assert without.asked == sum(not rule.needs_chat for rule in RULES)
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_doctor_tells_the_worst_first_with_what_helps(url: str, columns: str) -> None:
+    run(url, "DROP EXTENSION pg_stat_statements", "UPDATE alembic_version SET version_num = '0001'")
+    done = chatsys("doctor", url, COLUMNS=columns)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Outage ahead"
+    assert lines[1] == "1. alembic_version  [schema_version]"
+    assert "   Do:   chatsys db backup before.dump && chatsys db migrate" in lines
+    assert "To take care of" in lines
+    assert "   Do:   CREATE EXTENSION pg_stat_statements;" in lines
+    assert " rules, 2 findings; not asked: slow_statements." in lines[-1]
+    objects = [json.loads(line) for line in chatsys("doctor", url, "--format", "json").stdout.splitlines()]
+    assert [each["rule"] for each in objects] == ["schema_version", "statement_statistics"]
+
+
+def test_doctor_does_not_wait_behind_a_lock(url: str) -> None:
+    with psycopg.connect(url) as holder:
+        holder.execute("LOCK TABLE rooms")
+        assert diagnosis(url, {}).skipped.keys() == {"large_rooms"}
+
+
+def test_doctor_of_a_role_that_may_not_look_says_so(url: str) -> None:
+    run(url, "CREATE ROLE stranger LOGIN")
+    try:
+        found = diagnosis(as_role(url, "stranger"), {})
+    finally:
+        run(url, "DROP ROLE stranger")
+    assert [each.rule.code for each in found.findings] == ["rights"]
+    assert found.findings[0].command == "GRANT pg_monitor TO stranger;"
+    assert "orphans" in found.skipped
+
+
+def test_doctor_of_a_database_that_does_not_answer_says_where() -> None:
+    done = chatsys("doctor", "postgresql://ann@127.0.0.1:9/chat")
+    assert done.returncode == 1
+    assert "127.0.0.1:9" in done.stderr

@@ -1,0 +1,97 @@
+"""What leaves the monitor: Arrow, Polars, HTML, one figure, and a recording beside somebody else's load test."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import psycopg
+import pytest
+from matplotlib.figure import Figure
+
+from chatsys.analytics import Monitor, runs
+from chatsys.analytics.recording import record
+from chatsys.errors import OperatorError
+from tests.db.conftest import chatsys
+
+mpl.use("agg")
+
+
+def test_arrow_and_polars_hold_the_same_rows(chat: Monitor) -> None:
+    frame = chat.room_stats()
+    table = chat.arrow("room_stats")
+    assert table.column("messages").to_pylist() == frame["messages"].to_list()
+    assert str(table.schema.field("created_at").type) == "timestamp[us, tz=UTC]"
+    found = chat.polars("room_stats")
+    assert found["room_name"].to_list() == frame["room_name"].to_list()
+    assert chat.arrow("growth", days=7).num_rows == 7
+
+
+def test_without_polars_it_says_how_to_install_it(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(OperatorError) as raised:
+        monitor.polars("pulse")
+    assert raised.value.hint == "Install it with `pip install chatsys[polars]`."
+
+
+def test_a_notebook_shows_where_the_monitor_looks_and_how_that_is(chat: Monitor, url: str) -> None:
+    html = chat._repr_html_()
+    assert "<td>messages</td><td style='text-align:right'>100</td>" in html
+    assert chat.address.database in html
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("DROP TABLE rooms CASCADE")
+    assert "run `chatsys db init`" in chat._repr_html_()
+    away = Monitor("postgresql://ann@127.0.0.1:9/x?options=%3Cb%3E")
+    assert "Nothing answers at the database&#x27;s address 127.0.0.1:9." in away._repr_html_()
+
+
+def test_the_dashboard_is_one_figure_that_also_an_empty_database_has(chat: Monitor, empty_postgres_url: str) -> None:
+    figure = chat.dashboard()
+    assert isinstance(figure, Figure)
+    titles = {axes.get_title(loc="left") for axes in figure.axes}
+    assert {"Messages a minute", "Connections by state", "Time of statements"} <= titles
+    figure.savefig(io.BytesIO())
+    with Monitor(empty_postgres_url) as monitor:
+        monitor.dashboard().savefig(io.BytesIO())
+
+
+HISTORY = """Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,95%,99%,100%,Total Request Count
+{0},10,,Aggregated,5.0,0.0,12,13,20,30,40,5
+{0},10,GET,/api/rooms,5.0,0.0,12,13,20,30,40,5
+{1},20,,Aggregated,9.5,0.5,N/A,N/A,N/A,N/A,40,15
+{2},20,,Aggregated,9.5,0.5,12,13,20,30,40,15
+"""
+
+
+def test_a_recording_is_read_back_and_joined_by_time_with_locust(chat: Monitor, tmp_path: Path) -> None:
+    record(chat, tmp_path / "run", 0.5, every=0.1)
+    run = runs.load_run(tmp_path / "run")
+    assert (run.kind, run.is_valid) == ("monitoring", True)
+    watched = runs.monitored(run, "watch")
+    assert len(watched) >= 1
+    began = int(watched["taken_at"].iloc[0].timestamp())
+    history = tmp_path / "load_stats_history.csv"
+    history.write_text(HISTORY.format(began, began + 1, began + 600))
+    joined = runs.beside_locust(run, history)
+    assert joined["users"].to_list() == [10, 20, 20]
+    assert joined["p99_ms"].iloc[0] == 30
+    assert pd.isna(joined["p99_ms"].iloc[1])
+    assert joined["commits_total"].notna().to_list() == [True, True, False]
+    history.write_text("a,b\n1,2\n")
+    with pytest.raises(OperatorError, match="no history of Locust's"):
+        runs.beside_locust(run, history)
+
+
+def test_record_is_a_command_that_keeps_an_older_run(postgres_url: str, tmp_path: Path) -> None:
+    command = ("monitor", "record", str(tmp_path), "--for", "1s", "--every", "0.2", "--database-url", postgres_url)
+    done = chatsys(*command)
+    assert done.returncode == 0, done.stderr
+    assert f"Recorded {tmp_path / 'result.json'}." in done.stdout
+    before = (tmp_path / "result.json").read_bytes()
+    assert "holds a run already. Replace it? Confirm it with --yes." in chatsys(*command).stderr
+    assert (tmp_path / "result.json").read_bytes() == before
+    assert "record needs a folder" in chatsys("monitor", "record").stderr
+    assert "belong to record" in chatsys("monitor", "pulse", "--for", "5m").stderr

@@ -1,0 +1,216 @@
+"""The live screen: rates between two looks, thresholds that are told, keys, and a size that is kept."""
+
+from __future__ import annotations
+
+import fcntl
+import http.server
+import io
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from chatsys.analytics import Monitor
+from chatsys.analytics.catalogue import QUERIES
+from chatsys.analytics.frames import frame_of
+from chatsys.analytics.top import FIGURES, Level, Look, Looker, State, screen
+from chatsys.analytics.top.looking import PANE_QUERIES
+from chatsys.analytics.top.running import pressed
+from chatsys.analytics.top.serving import metrics, quantile
+
+NOW = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - only shown
+
+
+def look(at: float, pane: str = "rooms", server: dict[str, float] | None = None, **database: float) -> Look:
+    query = QUERIES[PANE_QUERIES[pane][0]]
+    cell = {"text": "a name", "integer": 7, "number": 0.5, "boolean": True, "time": pd.Timestamp(0, tz="UTC")}
+    frame = frame_of(query, [[cell[c.kind] for c in query.columns]] * 60)
+    frame.attrs = {"query": query.name}
+    return Look(at, {name.replace("__", "."): value for name, value in database.items()}, server, at / 10, frame)
+
+
+def drawn(before: Look, after: Look, state: State, width: int = 80, height: int = 24) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+    console.print(screen(before, after, state, title="chatsys top  chatdb", now=NOW, width=width, height=height))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 24), (120, 50)])
+@pytest.mark.parametrize("state", [State(), State(pane="queries"), State(pane="blocking"), State(help=True)])
+def test_the_screen_keeps_its_size(width: int, height: int, state: State) -> None:
+    lines = drawn(look(0, state.pane), look(2, state.pane), state, width, height)
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width
+    if not state.help:
+        assert lines[-1].startswith("q quit")
+        assert sum("a name" in line or "0.5" in line or " 7 " in line for line in lines) >= 2
+
+
+def test_counters_are_shown_as_rates() -> None:
+    before = look(10, pulse__commits_total=1_000, chat_totals__messages_total=50, message_reads__rows_inserted_total=0)
+    after = look(12, pulse__commits_total=1_300, chat_totals__messages_total=57, message_reads__rows_inserted_total=80)
+    shown = " ".join(drawn(before, after, State()))
+    for words in ("commits 150/s", "messages 3.5/s", "reads 40/s", "cpu 10.0 %"):
+        assert words in shown
+    assert "commits -" in " ".join(drawn(after, before, State()))  # a counter that went back
+
+
+def test_what_is_past_its_threshold_is_marked_and_explained() -> None:
+    after = look(2, pulse__lock_waits=12, pulse__longest_transaction_ms=11_000, chat_totals__servers=0)
+    lines = drawn(look(0), after, State())
+    assert "lock waits 12!!" in " ".join(lines)
+    told = [line for line in lines if re.match("!", line)]
+    assert told == [
+        "!! chat servers 0: no server keeps its lease: nobody can chat",
+        "!! backends lock waits 12: pane 3 shows who waits for whom",
+        "!  backends longest tx 11 s: it holds locks, and VACUUM: pane 2",
+    ]
+
+
+def test_every_threshold_is_in_the_help_and_fits() -> None:
+    lines = drawn(look(0), look(2), State(help=True))
+    judged = [figure for figure in FIGURES if figure.warn is not None]
+    assert all(figure.means and figure.bad is not None for figure in judged)
+    for figure in judged:
+        (line,) = [line for line in lines if line.startswith(f"{figure.group} {figure.name} ")]
+        assert line.rstrip().endswith(figure.means)
+    assert FIGURES[0].level(10.0**9) is Level.good
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("q", State(done=True)),
+        (" ", State(paused=True)),
+        ("  ", State()),
+        ("2s", State(pane="queries", sort=1)),
+        ("sr", State(sort=1, reverse=True)),
+        ("h1", State()),
+        ("+", State(every=4.0)),
+        ("-----", State(every=0.5)),
+        ("x", State()),
+    ],
+)
+def test_keys_change_what_they_say(keys: str, expected: State) -> None:
+    state = State()
+    for key in keys:
+        state = pressed(state, key)
+    assert state == expected
+
+
+def test_a_pane_that_is_not_there_yet_is_awaited() -> None:
+    assert "Asking." in drawn(look(0), look(2), State(pane="queries"))
+
+
+def test_a_pane_is_sorted_by_the_chosen_column() -> None:
+    after = look(2)
+    after.pane["senders"] = range(60)
+    lines = drawn(look(0), after, State(sort=1), 120)
+    (title,) = [number for number, line in enumerate(lines) if line.startswith("rooms, 60, by senders")]
+    rows = [line for line in lines[title:] if "a name" in line]
+    assert [int(re.search(r" (\d\d) ", row)[1]) for row in rows] == list(range(59, 59 - len(rows), -1))  # type: ignore[index]
+
+
+def bucket(bound: str) -> str:
+    return f"chatsys_flush_seconds_bucket{{{bound}}}"
+
+
+def test_percentiles_are_those_of_what_happened_in_between() -> None:
+    before = {bucket("0.001"): 100.0, bucket("0.01"): 100.0, bucket("+Inf"): 100.0}
+    after = {bucket("0.001"): 100.0, bucket("0.01"): 200.0, bucket("+Inf"): 200.0}
+    assert quantile(before, after, "chatsys_flush_seconds", 0.5) == pytest.approx(0.0055)
+    labelled = {name.replace("_bucket", "_bucket/send-message"): value for name, value in after.items()}
+    assert quantile({}, labelled, "chatsys_flush_seconds", 0.5, "send-message") == pytest.approx(0.001)
+    assert quantile({}, labelled, "chatsys_flush_seconds", 0.5) is None
+    assert quantile(after, after, "chatsys_flush_seconds", 0.5) is None
+    assert quantile({}, {bucket("0.01"): 0.0, bucket("+Inf"): 5.0}, "chatsys_flush_seconds", 0.99) == 0.01
+
+
+@contextmanager
+def serving(page: str) -> Iterator[str]:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+
+
+def test_the_server_is_asked_at_its_metrics() -> None:
+    page = '# TYPE chatsys_flush_seconds histogram\nchatsys_flush_seconds_bucket{le="+Inf"} 3\nchatsys_connections 7\n'
+    with serving(page) as url:
+        assert metrics(url) == {bucket("+Inf"): 3.0, "chatsys_connections": 7.0}
+    assert metrics("http://127.0.0.1:9") is None
+    with serving("no metrics {") as url:
+        assert metrics(url) is None
+
+
+def test_a_look_holds_every_figure_of_the_database(chat: Monitor) -> None:
+    looker = Looker(chat, "http://127.0.0.1:9")
+    before, after = looker.look("rooms"), looker.look("rooms")
+    values = {f"{figure.group} {figure.name}": figure.get(before, after) for figure in FIGURES}
+    missing = {name for name, value in values.items() if value is None}
+    assert {name for name in missing if not name.startswith("server ")} <= {
+        "backends longest tx", "lag delivery p50", "lag delivery p99", "lag reader p50", "lag reader p99",
+        "database cache",
+    }  # fmt: skip
+    assert values["chat sessions"] == 3
+    assert values["database cpu"] is not None
+
+
+def test_without_a_terminal_one_screen_is_written(chat: Monitor, url: str) -> None:
+    command = [sys.executable, "-m", "chatsys", "top", url, "--every", "0.5"]
+    environ = {**os.environ, "COLUMNS": "60"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(len(line) for line in done.stdout.splitlines()) <= 60
+    assert "sessions 3" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("key", [b"q", b"\x03"])
+def test_in_a_terminal_it_runs_until_a_key_and_leaves_the_terminal_as_it_was(postgres_url: str, key: bytes) -> None:
+    terminal, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    kept = termios.tcgetattr(inside)
+    command = [sys.executable, "-m", "chatsys", "top", postgres_url, "--every", "0.5"]
+    environ = {**os.environ, "NO_COLOR": "1", "TERM": "xterm"}
+    with subprocess.Popen(command, stdin=inside, stdout=inside, stderr=subprocess.STDOUT, env=environ) as process:
+        seen = b""
+        while b"q quit" not in seen:
+            seen += os.read(terminal, 65_536)
+        if key == b"q":
+            os.write(terminal, key)
+        else:
+            process.send_signal(signal.SIGINT)
+        while process.poll() is None:
+            seen += os.read(terminal, 65_536) if select.select([terminal], [], [], 0.05)[0] else b""
+    assert process.returncode == (0 if key == b"q" else 130)
+    assert b"commits" in seen
+    assert re.search(rb"\x1b\[3\d", seen) is None  # NO_COLOR
+    assert termios.tcgetattr(inside) == kept
+    os.close(inside)
+    os.close(terminal)
