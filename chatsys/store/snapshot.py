@@ -32,6 +32,9 @@ BATCH_RECORDS = 10_000
 BATCH_BYTES = 8_000_000
 """A batch that is read ends at whichever comes first."""
 
+LINE_BYTES = 32_000_000
+"""A longer record is refused: a small file may unpack to any size."""
+
 T = TypeVar("T")
 
 Progress = Callable[[int], None]
@@ -202,7 +205,10 @@ def _lines(path: Path) -> Iterator[bytes]:
             reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
             lines = io.BufferedReader(reader, 1 << 20)
             _refuse_unknown(path, lines.readline(1000))
-            yield from lines
+            while line := lines.readline(LINE_BYTES):
+                if len(line) == LINE_BYTES:
+                    raise SnapshotDamaged(f"{path} has a record of more than {LINE_BYTES:,} bytes. Export it again.")
+                yield line
     except zstandard.ZstdError as error:
         raise SnapshotDamaged(f"{path} is not a snapshot, or a damaged one. Copy or export it again.") from error
     except OSError as error:

@@ -41,10 +41,10 @@ _OVERTAKEN = {
 }
 """Constraints that fail when another server stored or deleted something since the statement's snapshot."""
 
-PART_MARKED, PART_LOOKED_AT = 200, 5000
+PART_MARKED, PART_LOOKED_AT = 100, 1000
 """Messages that one statement marks as read, and looks at: the room is locked while it runs."""
 
-PURGES = {"purge_messages": 100, "purge_reads": 500, "purge_deliveries": 1000}
+PURGES = {"purge_messages": 50, "purge_reads": 200, "purge_deliveries": 500}
 """The statements that delete what an account left, in order, with the rows that each takes at once."""
 
 _TRANSIENT = {"40001", "40P01"}  # serialization failure, deadlock

@@ -6,6 +6,7 @@ has been read without an error, so a killed process or a cut file leaves the dat
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 import time
@@ -24,6 +25,7 @@ from chatsys.store.postgres.operations.tools import Tools, environment, failure,
 _CUSTOM_MAGIC = b"PGDMP"
 _PLAIN_END = b"-- PostgreSQL database dump complete"
 _TAIL = 4096
+_PIECE = 1 << 20
 
 # Drops everything in the schema public but what belongs to an extension, which a dump creates only if it is missing,
 # and what goes with its table.
@@ -111,7 +113,7 @@ def _script(file: Path, *, plain: bool) -> Iterator[Iterable[bytes]]:
     """The backup as lines of SQL. Raises OperatorError at the end if the custom file could not be read whole."""
     if plain:
         with file.open("rb") as lines:
-            yield lines
+            yield _pieces(lines)
         return
     with tempfile.TemporaryFile() as errors:
         command = reading_tools().command("pg_restore", "--no-owner", "--no-privileges", "--file=-", str(file))
@@ -121,7 +123,7 @@ def _script(file: Path, *, plain: bool) -> Iterator[Iterable[bytes]]:
 
 def _checked(process: subprocess.Popen[bytes], errors: IO[bytes], file: Path) -> Iterator[bytes]:
     assert process.stdout is not None
-    yield from process.stdout
+    yield from _pieces(process.stdout)
     if process.wait():
         errors.seek(0)
         raise OperatorError(
@@ -129,6 +131,11 @@ def _checked(process: subprocess.Popen[bytes], errors: IO[bytes], file: Path) ->
             "Nothing was changed.",
             hint="Take another copy of the backup, or install the client programs that made it.",
         )
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines, long ones in pieces: a small archive may unpack to any size."""
+    return iter(lambda: file.readline(_PIECE), b"")
 
 
 def _run(tools: Tools, url: str, lines: Iterable[bytes]) -> int:
@@ -141,13 +148,14 @@ def _run(tools: Tools, url: str, lines: Iterable[bytes]) -> int:
         ) as psql,
     ):
         assert psql.stdin is not None
-        size = 0
+        size, complete = 0, False
         try:
             with suppress(BrokenPipeError):  # psql stopped at an error; what it wrote says which
                 psql.stdin.write(b"BEGIN;\nSET LOCAL statement_timeout = 0;\n" + EMPTY_PUBLIC)
                 for line in _portable(lines):
                     size += psql.stdin.write(line)
                 psql.stdin.write(b"COMMIT;\n")
+                complete = True
         except BaseException:
             psql.kill()  # before its input ends, which it could take for the end of the script
             raise
@@ -156,21 +164,122 @@ def _run(tools: Tools, url: str, lines: Iterable[bytes]) -> int:
                 psql.stdin.close()
         if psql.wait():
             errors.seek(0)
+            said = errors.read().decode(errors="replace")
+            if complete and "ERROR" not in said:  # the connection ended after COMMIT was sent
+                raise OperatorError(
+                    f"It is not known whether the restore was done: {failure(said)}.",
+                    hint="See what is there with `chatsys db status`, then restore again.",
+                )
             raise OperatorError(
-                f"The restore failed and nothing was changed: {failure(errors.read().decode(errors='replace'))}.",
+                f"The restore failed and nothing was changed: {failure(said)}.",
                 hint="The role must own the tables that are replaced.",
             )
     return size
 
 
 def _portable(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The script without the lines that not every server takes. Rows of COPY pass untouched."""
-    copying = False
+    """The script without the lines that not every server takes. Rows of COPY pass untouched.
+
+    Raises OperatorError for what no dump of a database has and psql would obey: its own commands, which reach the
+    machine's shell, programs run by COPY, and statements that end the transaction.
+    """
+    copying, begins, state = False, True, _Plain()
     for line in lines:
+        ready = begins and state.between_statements
         if copying:
-            copying = line.rstrip(b"\r\n") != b"\\."
-        elif line.startswith(_SKIPPED):
+            copying = not begins or line.rstrip(b"\r\n") != b"\\."
+        elif ready and (line.startswith(_SKIPPED) or _GUARD.match(line)):
             continue
+        elif ready and _COPY.match(line):
+            copying = True
+        elif len(line) == _PIECE:
+            raise _forbidden("a line that is too long")
         else:
-            copying = line.startswith(b"COPY ") and line.rstrip().endswith(b"FROM stdin;")
+            state.read(line)
+        begins = line.endswith(b"\n")
         yield line
+
+
+_COPY = re.compile(rb"COPY [^;'$]* FROM stdin;\s*$")
+_GUARD = re.compile(rb"\\(un)?restrict \w+\s*$")
+"""What newer dumps say to psql about themselves: that no other command of psql follows, which is seen to here."""
+
+_TOKEN = re.compile(
+    rb"""(?P<word>[A-Za-z_\x80-\xff][\w\x80-\xff$]*'?)|(?P<dollar>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)"""
+    rb"""|(?P<quote>['"])|(?P<comment>--[^\n]*)|(?P<block>/\*)|(?P<end>;)|(?P<command>\\)|(?P<number>\d[\w]*)|(?P<other>[^\s])"""
+)
+_CLOSING = {b"E'": re.compile(rb"(?:[^'\\]|\\.|'')*'(?!')", re.DOTALL)}
+_ENDS_TRANSACTION = (b"COMMIT", b"END", b"ROLLBACK", b"ABORT", b"BEGIN", b"START", b"PREPARE", b"SAVEPOINT", b"RELEASE")
+
+
+class _Plain:
+    """Where psql is in a script that has no COPY rows: within which quotes, if any."""
+
+    def __init__(self) -> None:
+        self.between_statements = True
+        self._within: bytes | None = None
+        self._nested = 0
+        self._statement: list[bytes] = []
+
+    def read(self, text: bytes) -> None:
+        """Go on by a line, or a part of a long one."""
+        position = 0
+        while position < len(text):
+            position = self._inside(text, position) if self._within is not None else self._outside(text, position)
+
+    def _inside(self, text: bytes, position: int) -> int:
+        within = self._within
+        assert within is not None
+        if within == b"/*":
+            found = re.compile(rb"/\*|\*/").search(text, position)
+            if found is None:
+                return len(text)
+            self._nested += 1 if found[0] == b"/*" else -1
+            if not self._nested:
+                self._within = None
+            return found.end()
+        found = _CLOSING.get(within, re.compile(b".*?" + re.escape(within), re.DOTALL)).match(text, position)
+        if within == b"'" and b"\\'" in (found[0] if found is not None else text[position:]):
+            raise _forbidden("a backslash before a quote")  # what it means depends on a setting
+        if found is None:
+            return len(text)
+        self._within = None
+        return found.end()
+
+    def _outside(self, text: bytes, position: int) -> int:
+        found = _TOKEN.search(text, position)
+        if found is None:
+            return len(text)
+        kind, said = found.lastgroup, found[0]
+        if kind == "command":
+            raise _forbidden("a command of psql")
+        if kind == "end":
+            self._statement, self.between_statements = [], True
+            return found.end()
+        if kind == "comment":
+            return found.end()
+        self.between_statements = False
+        if kind == "word" and said.endswith(b"'"):
+            self._within = b"E'" if said.upper() == b"E'" else b"'"
+        elif kind in ("dollar", "quote"):
+            self._within = said
+        elif kind == "block":
+            self._within, self._nested = said, 1
+        if kind == "word" and len(self._statement) < 100:
+            self._statement.append(said.upper())
+            self._judge()
+        return found.end()
+
+    def _judge(self) -> None:
+        words = self._statement
+        if len(words) == 1 and words[0] in _ENDS_TRANSACTION:
+            raise _forbidden(f"{words[0].decode()}, which would end the transaction")
+        if words[0] == b"COPY" and words[-1] == b"PROGRAM":
+            raise _forbidden("a program to run")
+
+
+def _forbidden(what: str) -> OperatorError:
+    return OperatorError(
+        f"The backup has {what} in it, which no backup of a database has. Nothing was changed.",
+        hint="Do not trust this file.",
+    )
