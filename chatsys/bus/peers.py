@@ -143,8 +143,11 @@ class BrokerBus(Bus):
         try:
             await asyncio.wait([opening], timeout=self._connect_timeout)
         finally:
-            if not opening.done():
+            late = not opening.done()
+            if late:
                 await _ended([opening])
+        if late:
+            return TimeoutError(f"it did not answer within {self._connect_timeout:g} seconds")
         if opening.cancelled() or opening.exception() is not None:
             return _reason(opening)
         return opening.result()

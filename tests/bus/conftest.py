@@ -93,11 +93,11 @@ class Proxy:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            writer.transport.abort()
+            there[1].transport.abort()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            writer.transport.abort()
-            there[1].transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
