@@ -47,4 +47,4 @@ def top(
             run(looker, title, every)
         else:
             for line in once(looker, title, every, int(os.environ.get("COLUMNS", "80"))):
-                typer.echo(line.plain)
+                typer.echo(line.plain.rstrip())

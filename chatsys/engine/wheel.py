@@ -75,6 +75,10 @@ class TimerWheel:
         """Ask it at each tick, until it has no deadline."""
         self._watched.add(watched)
 
+    def unwatch(self, watched: Watched) -> None:
+        """Ask it no more, and keep it no longer."""
+        self._watched.discard(watched)
+
     def _put(self, wheel: list[list[Pinged]], connection: Pinged, ticks: int) -> None:
         wheel[(self._now + ticks) % len(wheel)].append(connection)
 
@@ -96,5 +100,6 @@ class TimerWheel:
                 self._put(self._pongs, connection, self._timeout)
         if self._watched:
             now = self._loop.time()
-            for watched in [each for each in self._watched if not each.check(now)]:
-                self._watched.discard(watched)
+            for watched in list(self._watched):
+                if not watched.check(now):
+                    self._watched.discard(watched)

@@ -98,6 +98,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _finish(self) -> None:
         self._since = 0.0
         self._hold(-self._held)
+        self._engine.wheel.unwatch(self)
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer, unless another answer is due or under way, and close."""

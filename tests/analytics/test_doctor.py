@@ -203,7 +203,7 @@ PLANTS: dict[str, tuple[Plant, dict[str, float], str]] = {
     "long_transactions": (an_open_transaction, {"transaction_seconds": 0}, "forgetful (local) has had a transaction"),
     "prepared_transactions": (a_prepared_transaction, {"transaction_seconds": 0}, "prepared by chatsys"),
     "replication_slots": (a_slot, {"slot_bytes": 0}, "nobody reads this physical slot"),
-    "replication_lag": (a_receiver, {"lag_bytes": -1}, "behind (state streaming"),
+    "replication_lag": (a_receiver, {"lag_bytes": -1}, "behind (state "),
     "work_memory": (configured("work_mem", "1TB"), {}, "1TB for each sort of up to 30 connections"),
     "autovacuum_off": (configured("autovacuum", "off"), {}, "autovacuum is off"),
     "bloat": (planted(UNVACUUMED, "DELETE FROM t WHERE n % 2 = 0"), {"dead_rows": 1_000}, "autovacuum is switched off"),

@@ -27,8 +27,8 @@ VALUES: dict[str, Any] = {
 def frame(name: str, rows: int, **values: list[Any]) -> pd.DataFrame:
     """A frame of a query with that many rows; ``values`` fills a column."""
     query = QUERIES[name]
-    cells = [[values.get(c.name, [VALUES[c.kind]] * rows)[n] for c in query.columns] for n in range(rows)]
-    made = frame_of(query, cells)
+    columns = [values.get(column.name) or [VALUES[column.kind]] * rows for column in query.columns]
+    made = frame_of(query, list(zip(*columns, strict=True)))
     made.attrs = {"query": name, "taken_at": "2026-01-01T00:00:00+00:00"}
     return made
 

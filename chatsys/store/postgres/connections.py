@@ -212,11 +212,10 @@ class Connections:
         link.due = 0.0
         if pools.outages:
             pools.outages.succeeded(name)
-        if link.read_only:
+        if reads and link.read_only:  # a write would have been refused
             pools.renounce()
             link.connection.terminate()
-            if reads:
-                raise ReadOnlyDatabase
+            raise ReadOnlyDatabase
         return rows
 
     async def _once(

@@ -39,13 +39,17 @@ class Link:
         self._prepared: dict[str, PreparedStatement[asyncpg.Record]] = {}
 
     @property
+    def standby(self) -> bool:
+        """True if the server was a standby when it let this connection in."""
+        return getattr(self._settings, "in_hot_standby", "off") == "on"
+
+    @property
     def read_only(self) -> bool:
         """True once the server has said that it takes no writes; servers tell so unasked, with any answer."""
-        settings = self._settings
-        return (
-            getattr(settings, "default_transaction_read_only", "off") == "on"
-            or getattr(settings, "in_hot_standby", "off") == "on"
-        )
+        try:
+            return bool(self._settings.default_transaction_read_only == "on")
+        except AttributeError:
+            return False
 
     async def prepared(self, statement: Statement, bouncer: bool) -> PreparedStatement[asyncpg.Record]:
         """The statement on this connection.
@@ -93,7 +97,7 @@ class Connector:
             except ChatsysError as failure:
                 error = failure
                 continue
-            if not link.read_only:
+            if not (link.standby or link.read_only):
                 self._first = number
                 return link
             link.connection.terminate()
