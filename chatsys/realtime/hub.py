@@ -59,7 +59,12 @@ class Hub:
             await self.known.wait()
 
     def add(self, member: Member) -> None:
-        """A local socket is in: from now on it gets everything but live messages."""
+        """A local socket is in: from now on it gets everything but live messages.
+
+        Others tell this server of a room once it has a session there, so what was read before the first is too old.
+        """
+        if not self.members:
+            self.roster.begin()
         self.members[member.session.socket_id] = member
         member.connection.send_queue = self.send_queue
         member.connection.member = member
@@ -142,6 +147,7 @@ class Hub:
     async def _look_who_is_here(self) -> None:
         """Tell of the joins and leaves that no event has told of."""
         before = dict.fromkeys(self.roster.ids())
+        beginnings = self.roster.beginnings
         self._left_meanwhile.clear()
         try:
             sessions = await conversation.members(self.chat, self.room)
@@ -150,7 +156,7 @@ class Hub:
                 known = session.session_id in before or session.session_id in self._left_meanwhile
                 if self.roster.whole and not known:
                     self.joined(session)
-            self.lists.read(sessions)
+            self.lists.read(sessions, beginnings)
             for number, session_id in enumerate(session_id for session_id in before if session_id not in here):
                 gone = self.roster.find(session_id)
                 if gone is not None:

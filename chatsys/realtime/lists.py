@@ -145,8 +145,10 @@ class Lists:
         if before is not None:
             await asyncio.wait([before])
         self._reading, self._queued = self._queued, None
-        self.read(await conversation.members(self._chat, self._room))
+        beginnings = self._roster.beginnings
+        self.read(await conversation.members(self._chat, self._room), beginnings)
 
-    def read(self, sessions: list[Session]) -> None:
-        """The store was read."""
-        self._roster.compare(sessions, self._clock())
+    def read(self, sessions: list[Session], beginnings: int) -> None:
+        """The store was read since the roster had begun so often; if it has begun anew since then, that is too old."""
+        if beginnings == self._roster.beginnings:
+            self._roster.compare(sessions, self._clock())

@@ -31,11 +31,12 @@ class Roster:
     """The sessions of one room in order of joining, and the list of them as JSON.
 
     ``version`` changes with who is in the room, and not with profiles and statuses. Until the first comparison with the
-    store the roster is not ``whole``: it has only noted what events told.
+    store the roster is not ``whole``: it has only noted what events told. ``beginnings`` counts how often it has begun.
     """
 
     def __init__(self, listed: int) -> None:
         self.version = 0
+        self.beginnings = 0
         self._listed = listed
         self._sessions: dict[str, Session] | None = None
         self._noted: list[tuple[bool, Session]] = []
@@ -63,6 +64,14 @@ class Roster:
     def find(self, session_id: str) -> Session | None:
         """A session, if it is known."""
         return (self._sessions or {}).get(session_id)
+
+    def begin(self) -> None:
+        """Forget what is known: events of others come only from now on, so the store must be read after this."""
+        self.beginnings += 1
+        self._sessions = None
+        self._noted = []
+        self._json.clear()
+        self._changed()
 
     def began(self, session: Session) -> bool:
         """A session began; false if that was known."""

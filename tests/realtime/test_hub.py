@@ -8,7 +8,7 @@ from chatsys.chat import accounts, conversation
 from chatsys.chat.fanout import MessagePosted
 from chatsys.realtime.member import Member
 
-from .conftest import Ear, Make, settle
+from .conftest import Ear, Make, Wire, settle
 
 
 async def test_messages_that_become_known_out_of_order_are_delivered_in_sequence(make_server: Make) -> None:
@@ -119,3 +119,19 @@ async def test_those_who_come_and_go_while_the_room_is_read_are_told_of_once(mak
     assert ear.names().count("user-joined") == 2
     assert ear.names().count("user-left") == 1
     assert comer.ended == ""
+
+
+async def test_the_first_member_is_shown_those_who_came_before_others_told_this_server(
+    make_server: Make, wire: Wire
+) -> None:
+    here, there = await make_server(), await make_server()
+    hub = here.fanout.hub("r")
+    hub.coming += 1
+    hub.catch_up()
+    await settle(lambda: hub._catching is None)
+    wire.cut = True  # a server that has nobody in a room is told nothing of it
+    await there.enter("r", "ben")
+    await settle()
+    wire.cut = False
+    ear, _ = await here.enter("r", "ann")
+    assert ear.users() == ["ben", "ann"]
