@@ -34,7 +34,9 @@ async def test_a_snapshot_is_json_lines_between_a_header_and_a_trailer(snapshot_
         "format": "chatsys-snapshot",
         "version": 1,
         "created_at": "2031-05-06T07:08:09.123000Z",
+        "epoch": header["epoch"],
     }
+    assert header["epoch"]
     assert [record["kind"] for record in records] == ["user"] * 10 + ["room"] * 8 + ["message"] * 500
     assert trailer["counts"] == {"users": 10, "rooms": 8, "messages": 500, "deliveries": 100, "reads": 50}
 

@@ -43,6 +43,7 @@ async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[Postgr
         )
         await _prepare(reads, url, options)
         await pools.warm()
+        pools.outages.watching = True
         try:
             yield store
         finally:

@@ -27,9 +27,13 @@ class _Outage:
 
 
 class Outages:
-    """What fails now: ``""`` stands for the database as a whole, else the name of the statement that fails."""
+    """What fails now: ``""`` stands for the database as a whole, else the name of the statement that fails.
+
+    ``watching`` is true once the store is open: whoever opens it is told of what fails before that.
+    """
 
     def __init__(self) -> None:
+        self.watching = False
         self._going_on: dict[str, _Outage] = {}
 
     def __bool__(self) -> bool:
@@ -37,6 +41,8 @@ class Outages:
 
     def failed(self, name: str, error: StoreError) -> None:
         """Count a failure; the first one is logged."""
+        if not self.watching:
+            return
         now = time.monotonic()
         outage = self._going_on.get(name)
         if outage is None:
