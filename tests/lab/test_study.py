@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from chatsys.engine.scheduler import FairScheduler
 from chatsys.errors import OperatorError
 from chatsys.lab.against import planted, study
 from chatsys.lab.against.study import SAME, WANTED, Outcome, next_place, publish, read, run_one, table
+from chatsys.realtime.sequence import Sequence
+from chatsys.store.memory import MemoryStore
+from chatsys.store.postgres.store import PostgresStore
 from tests.lab.test_against import result_of, rounds_of
 
 
@@ -32,6 +37,16 @@ def made(place: str = SAME, slower: tuple[str, ...] = (), **more) -> Outcome:
         "foreign": 0.0,
     }
     return Outcome(**(known | more))
+
+
+def test_the_functions_that_are_slowed_exist(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("PLANTED_SLOWDOWN", raising=False)
+    places = runpy.run_path(str(Path(planted.__file__).with_name("sitecustomize.py")))["PLACES"]
+    classes = [MemoryStore, PostgresStore, FairScheduler, Sequence]
+    assert {name for methods in places.values() for name in methods} == {each.__name__ for each in classes}
+    for methods in places.values():
+        for each in classes:
+            assert all(name in vars(each) for name in methods.get(each.__name__, ()))
 
 
 def test_the_place_that_lacks_most_is_next_until_none_does():
@@ -93,7 +108,7 @@ def test_a_run_is_appended_to_those_before_it(monkeypatch, tmp_path, place, vari
 
 PROBE = """
 import asyncio, time
-class Rounds:
+class FairScheduler:
     def _turn(self):
         until = time.perf_counter() + 0.02
         while time.perf_counter() < until: pass
@@ -102,7 +117,7 @@ class MemoryStore:
         await asyncio.sleep(0.05)
 async def many():
     await asyncio.gather(*(MemoryStore().history() for _ in range(20)))
-began = time.perf_counter(); Rounds()._turn(); print(time.perf_counter() - began)
+began = time.perf_counter(); FairScheduler()._turn(); print(time.perf_counter() - began)
 began = time.perf_counter(); asyncio.run(many()); print(time.perf_counter() - began)
 """
 

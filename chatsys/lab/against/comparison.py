@@ -32,7 +32,7 @@ from chatsys.lab.statistics import Interval
 from chatsys.store.embedded import embedded_server
 
 Tell = Callable[[str], None]
-METHOD = 1
+METHOD = 2
 """Changes with what is measured and how it is judged: a study's counts hold for one method."""
 _LIMITATIONS = (
     "Client, server and database share one machine, and everything fits in memory.",

@@ -18,9 +18,9 @@ from typing import Any
 PLACES: dict[str, dict[str, tuple[str, ...]]] = {
     "store read": {"MemoryStore": ("history",), "PostgresStore": ("history",)},
     "store write": {"MemoryStore": ("post_message",), "PostgresStore": ("post_message",)},
-    "fan-out": {"Rounds": ("_turn",), "Hub": ("_deliver",)},
+    "fan-out": {"FairScheduler": ("_turn",), "Sequence": ("_deliver",)},
 }
-"""For each place the classes and their methods."""
+"""For each place the classes and their methods. A test looks whether the present code has them."""
 
 
 class _Spins:
