@@ -14,6 +14,7 @@ from chatsys.analytics import runs
 from chatsys.analytics.formatting import human
 from chatsys.analytics.runs import Run
 from chatsys.analytics.runs.bench import TITLES
+from chatsys.results.audit import DEVIATIONS
 
 HARDLY, LINEAR = 0.25, 0.75
 """Exponents: below the first a median hardly grows with size; above the second it grows about as the size does."""
@@ -131,16 +132,13 @@ def load(run: Run) -> Answer:
         )
     found = runs.audit(run)
     if len(found):
-        wrong = {name: int(found[name].sum()) for name in _FAULTS if name in found}
+        wrong = {name: int(found[name].sum()) for name in DEVIATIONS if name in found}  # an older run has fewer
         deviations = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in wrong.items() if count)
         sentences.append(
             f"Audit of {int(found['expected'].sum()):,} expected deliveries in {_number(len(found), 'room')}: "
             f"{deviations or 'none lost, none doubled, none out of order'}."
         )
     return _answer(run, sentences)
-
-
-_FAULTS = ("lost", "doubled", "swapped", "renumbered", "not_stored", "not_acknowledged")
 
 
 def monitoring(run: Run) -> Answer:

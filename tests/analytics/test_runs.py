@@ -15,6 +15,7 @@ from chatsys.analytics.recording import record
 from chatsys.errors import OperatorError
 from chatsys.lab import record as lab
 from chatsys.lab.statistics import Interval
+from chatsys.results.audit import DEVIATIONS
 
 STORES = {"memory": 10.0, "postgresql": 400.0}
 
@@ -70,7 +71,7 @@ def load(folder: Path, verdict: str = "VALID") -> runs.Run:
             "figures": [{"method": "push", "name": "receive-message talker", "count": 4, "failures": 0,
                          "histogram": [[1.0, 2], [2.0, 1], [8.0, 1]]},
                         {"method": "event", "name": "typing", "count": 5, "failures": 0, "histogram": []}],
-            "audit": {"rows": [{"room": "load-0", "expected": 4, "lost": 0, "doubled": 0}]},
+            "audit": {"rows": [{"room": "load-0", "expected": 4, "dropped": 0, "doubled": 0}]},
             "steps": [{"users": 10, "pushes": 4, "push_p99": 8.0, "failures": 0, "deviations": 0, "holds": True}],
         },
     }  # fmt: skip
@@ -143,7 +144,7 @@ def test_a_load_test_gives_its_distribution_its_audit_and_one_time_axis(tmp_path
     assert latency.loc["receive-message talker", ["p50_ms", "p95_ms", "max_ms"]].to_list() == [1.0, 8.0, 8.0]
     assert pd.isna(latency.loc["typing", "p50_ms"])
     assert runs.distribution(run)["samples"].sum() == 4
-    assert runs.audit(run)["lost"].sum() == 0
+    assert runs.audit(run)["dropped"].sum() == 0
     assert runs.capacity(run)["holds"].to_list() == [True]
     line = runs.timeline(run)
     assert line["elapsed_ms"].to_list() == [0, 1000, 2000]
@@ -204,3 +205,11 @@ def test_a_recording_gives_back_the_frames_it_was_made_of(chat: Monitor, tmp_pat
         pd.testing.assert_frame_equal(kept[still], live[still], check_exact=False)
     assert len(runs.monitored(run, "watch")) >= 1
     assert "messages" in answers.monitoring(run)
+
+
+@pytest.mark.parametrize("column", DEVIATIONS)
+def test_a_load_test_says_each_kind_of_deviation(tmp_path: Path, column: str) -> None:
+    run = load(tmp_path / "load")
+    assert "none lost, none doubled, none out of order" in answers.load(run)
+    run.record["turns"][0]["locust"]["audit"]["rows"][0][column] = 2
+    assert f"2 {column.replace('_', ' ')}" in answers.load(run)
