@@ -41,7 +41,7 @@ async def test_a_second_page_does_not_look_senders_up(pg, ann, postgres_url):
     with psycopg.connect(postgres_url) as connection:
         connection.execute(f"PREPARE page AS {statements()['history'].text}".encode())
         for known, names_of_accounts in ((pg._profiles.version, {None}), ("", {"ann"})):
-            found = connection.execute(f"EXECUTE page ('tea', '{known}')").fetchall()
+            found = connection.execute(f"EXECUTE page ('tea', '{known}', 1000000)").fetchall()
             assert {row[4] for row in found if row[3] == ann.user_id} == names_of_accounts
 
 
@@ -104,9 +104,15 @@ async def test_what_is_no_profile_leaves_the_version_as_it_is(pg, ann, postgres_
     await pg.set_online(ann.user_id, True, hands.now())
     await pg.record_login(ann.user_id, hands.now())
     await pg.update_user(ann.user_id, UserChanges(bio="tea", password_hash="y", display_name="ann"))
-    await pg.delete_user((await hands.account(pg, "bob")).user_id, hands.now())
     assert version(postgres_url) == before
     await pg.update_user(ann.user_id, UserChanges(avatar="https://example.org/a.png"))
+    assert version(postgres_url) != before
+
+
+async def test_an_account_that_goes_changes_the_version_as_its_messages_show_it(pg, postgres_url, hands):
+    bob = await hands.account(pg, "bob")
+    before = version(postgres_url)
+    await pg.delete_user(bob.user_id, hands.now())
     assert version(postgres_url) != before
 
 
