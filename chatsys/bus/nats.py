@@ -25,6 +25,9 @@ _RIGHTS = "Let its user publish and subscribe to chatsys.> on the NATS server."
 _REFUSED = ("permissions violation", "authorization violation", "authentication")
 
 
+_closing: set[asyncio.Task[None]] = set()
+
+
 class NatsBroker(Broker):
     """The NATS servers at ``url``, ``nats://`` or ``tls://``, several of one cluster with commas between them.
 
@@ -114,13 +117,11 @@ class NatsLine(Line):
         """Nothing that could not be cancelled."""
 
     async def close(self) -> None:
-        """Close it. nats-py first waits for the server to take the rest, and leaves the socket open when cancelled."""
-        transport = self._client._transport  # no public way
-        try:
-            await self._client.close()
-        finally:
-            if transport is not None:
-                transport.close()  # type: ignore[no-untyped-call]
+        """Close it. nats-py first waits for the server to take the rest, for as long as TCP does; nobody else need."""
+        closing = asyncio.create_task(self._client.close())
+        _closing.add(closing)
+        closing.add_done_callback(_closed)
+        await asyncio.wait([closing], timeout=self._patience)
 
     async def _take(self, message: Msg) -> None:
         self._heard(message.subject.removeprefix(self._prefix), message.data)
@@ -137,6 +138,12 @@ class NatsLine(Line):
     def _end(self, error: BaseException) -> None:
         if not self._lost.done():
             self._lost.set_result(error)
+
+
+def _closed(closing: asyncio.Task[None]) -> None:
+    _closing.discard(closing)
+    if not closing.cancelled():
+        closing.exception()
 
 
 def _servers(url: str) -> tuple[list[str], ssl.SSLContext | None]:

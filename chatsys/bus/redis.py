@@ -1,6 +1,6 @@
 """Redis: one channel for each room and each server, on two connections, one to speak and one to hear.
 
-Verified against redis-py 5.2 to 8.1: from 8.0 on a client has timeouts of its own, so each one is given here.
+Verified against redis-py 8.1: from 8.0 on a client has timeouts of its own, so each one is given here.
 """
 
 from __future__ import annotations

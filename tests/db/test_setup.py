@@ -94,7 +94,7 @@ def test_init_asks_before_it_makes_tables_beside_those_of_others(empty: str, sai
     run(empty, ORDERS)
     before = content(empty)
     told = fails("db", "init", "--database-url", empty, said=said)
-    assert "has 2 tables and views of somebody else (customers, orders). Make the 13 of chatsys beside them?" in told
+    assert "has 2 tables and views of somebody else (customers, orders). Make the 16 of chatsys beside them?" in told
     assert "--yes" in told
     assert content(empty) == before
 

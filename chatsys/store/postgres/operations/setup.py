@@ -33,7 +33,17 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p'
 ORDER BY 1
 """
 OWN = frozenset(
-    (*TABLES, "profiles_version", "alembic_version", "active_users_view", "room_stats_view", "messages_with_user_view")
+    {
+        *TABLES,
+        "login_failures",
+        "bus_key",
+        "chat_epoch",
+        "profiles_version",
+        "alembic_version",
+        "active_users_view",
+        "room_stats_view",
+        "messages_with_user_view",
+    }
 )
 """The names of all tables and views of chatsys."""
 
