@@ -24,8 +24,8 @@ logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it logs with a trac
 _RIGHTS = "Let its user publish and subscribe to chatsys.> on the NATS server."
 _REFUSED = ("permissions violation", "authorization violation", "authentication")
 
-
 _closing: set[asyncio.Task[None]] = set()
+"""Kept until they are done: the event loop alone would let the collector take them."""
 
 
 class NatsBroker(Broker):
@@ -120,7 +120,7 @@ class NatsLine(Line):
         """Close it. nats-py first waits for the server to take the rest, for as long as TCP does; nobody else need."""
         closing = asyncio.create_task(self._client.close())
         _closing.add(closing)
-        closing.add_done_callback(_closed)
+        closing.add_done_callback(_forget)
         await asyncio.wait([closing], timeout=self._patience)
 
     async def _take(self, message: Msg) -> None:
@@ -140,7 +140,7 @@ class NatsLine(Line):
             self._lost.set_result(error)
 
 
-def _closed(closing: asyncio.Task[None]) -> None:
+def _forget(closing: asyncio.Task[None]) -> None:
     _closing.discard(closing)
     if not closing.cancelled():
         closing.exception()
