@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from chatsys.bus.contract import Broker, Heard, Line
+from chatsys.bus.contract import Broker, Line, OnMessage
 from chatsys.errors import BusUnavailable
 
 logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it logs with a traceback the bus says in one line
@@ -44,9 +44,9 @@ class NatsBroker(Broker):
         self._url = url
         self._prefix = prefix
 
-    async def open(self, heard: Heard, patience: float) -> Line:
+    async def open(self, on_message: OnMessage, patience: float) -> Line:
         """One connection."""
-        line = NatsLine(self._prefix, heard, patience)
+        line = NatsLine(self._prefix, on_message, patience)
         try:
             servers, tls = _servers(self._url)
         except (OSError, ValueError) as error:
@@ -62,9 +62,9 @@ class NatsBroker(Broker):
 class NatsLine(Line):
     """The connection of one :class:`NatsBroker`."""
 
-    def __init__(self, prefix: str, heard: Heard, patience: float) -> None:
+    def __init__(self, prefix: str, on_message: OnMessage, patience: float) -> None:
         self._prefix = prefix
-        self._heard = heard
+        self._on_message = on_message
         self._patience = patience
         self._client = Client()
         self._subscriptions: dict[str, Subscription] = {}
@@ -124,7 +124,7 @@ class NatsLine(Line):
         await asyncio.wait([closing], timeout=self._patience)
 
     async def _take(self, message: Msg) -> None:
-        self._heard(message.subject.removeprefix(self._prefix), message.data)
+        self._on_message(message.subject.removeprefix(self._prefix), message.data)
 
     async def _failed(self, error: Exception) -> None:
         """What nats-py reports beside the calls: a slow consumer has lost messages, a right is missing."""

@@ -61,7 +61,8 @@ PROFILES = {
                 "slow_reader",
                 "receipts",
                 "storm",
-                "buses",
+                "buses_of_two",
+                "buses_of_four",
                 "workers",
                 "upkeep",
             ),
@@ -82,6 +83,7 @@ PROFILES = {
             stretches=4,
             upkeep_messages=10_000,
             upkeep_rounds=3,
+            leave_out=("buses_of_four",),
         ),
         Profile(
             name="full",
