@@ -27,6 +27,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from chatsys.results.audit import Audit, audit
+from chatsys.results.capacity import HELD
 from chatsys.results.stamps import now
 from loadtests import arrivals, record, shapes
 from loadtests.accounts import Accounts
@@ -367,7 +368,9 @@ class Lifecycle:
         failures = record.failures_of(self.environment)
         search = getattr(self.environment.shape_class, "search", None)
         steps = search.steps if search is not None else []
-        if any(step.holds for step in steps):  # each step was judged by itself; past the capacity all is strained
+        if any(
+            step.outcome == HELD for step in steps
+        ):  # each step was judged by itself; past the capacity all is strained
             invalid = []
         else:
             invalid = [reason for name, seen in sorted(whole.generators.items()) for reason in reasons(name, seen)]
