@@ -13,23 +13,13 @@ from chatsys.bus import interest, outbox
 from chatsys.bus.outbox import EVENT_MOST
 from chatsys.errors import BusUnavailable
 
-from .conftest import LEASE, Node, Site, channel, running, sealed, texts
+from .conftest import LEASE, Node, Site, channel, running, sealed, texts, works_again
 
 Pair = tuple[Node, Node]
 
 
 def dropped(reason: str) -> float:
     return metrics.bus_dropped.labels(reason)._value.get()
-
-
-async def works_again(one: Node, two: Node) -> None:
-    """Wait until both were told to read their rooms, then see that an event arrives both ways."""
-    for node in (one, two):
-        await node.until(lambda node=node: None in node.gaps)
-    one.send("r", "there", two)
-    two.send("r", "back", one)
-    await two.until(lambda: "there" in texts(two))
-    await one.until(lambda: "back" in texts(one))
 
 
 async def test_bus_carries_events_in_order_to_others_only(pair: Pair) -> None:
