@@ -84,7 +84,7 @@ async def refused(encrypted: Encrypted, url: str) -> BusUnavailable:
 
 async def test_bus_over_tls_carries_events(encrypted: Encrypted) -> None:
     url = encrypted.url("s3cr%3Ft", encrypted.ca)
-    async with running(encrypted.broker(url)) as one, running(encrypted.broker(url)) as two:
+    async with running(encrypted.broker(url), lease=15) as one, running(encrypted.broker(url), lease=15) as two:
         await one.enter("r")
         await two.enter("r")
         one.send("r", "hello", two)
