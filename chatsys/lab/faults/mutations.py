@@ -74,8 +74,8 @@ async def _fell_short(mutation: Mutation, seed: int, *, taken: bool) -> list[str
     async with Site(
         place=fault.place, settings=settings if taken else {}, first=(FOLDER,) if taken and mutation.patch else ()
     ) as site:
-        injection = await inject(site, fault, seed, Load())
-    return shortcomings(Kind(name=fault.name, concerns=fault.concerns, promise=fault.promise, injections=[injection]))
+        run = await inject(site, fault, [seed], Load())
+    return shortcomings(Kind(name=fault.name, concerns=fault.concerns, promise=fault.promise, runs=[run]))
 
 
 def _sort(said: str) -> str:

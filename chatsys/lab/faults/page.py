@@ -115,9 +115,8 @@ def withstood(fuzzed: Fuzzed) -> bool:
 def shortcomings(kind: Kind) -> list[str]:
     """Where a kind's injections are not what is promised."""
     found: Counter[str] = Counter()
-    for injection in kind.injections:
-        for finding in injection.findings:
-            found[finding.kind.replace("_", " ")] += finding.count
+    for finding in (finding for run in kind.runs for finding in run.findings):
+        found[finding.kind.replace("_", " ")] += finding.count
     said = [f"{count} {what}" for what, count in found.items()]
     if thrown := sum(injection.thrown_out for injection in kind.injections):
         said.append(f"{thrown} thrown out of a living server")
@@ -132,7 +131,7 @@ def shortcomings(kind: Kind) -> list[str]:
     calm, during = _p99s(kind)
     if kind.concerns in CONTAINED and during > max(NOTICE_FACTOR * calm, NOTICE_FLOOR_MS):
         said.append(f"others' p99 {during:.0f} ms against {calm:.0f} ms")
-    said += sorted({injection.broken for injection in kind.injections if injection.broken})
+    said += sorted({*(run.broken for run in kind.runs), *(each.broken for each in kind.injections)} - {""})
     return said
 
 
@@ -148,7 +147,7 @@ def _row(kind: Kind) -> tuple[str, ...]:
         kind.name,
         kind.promise,
         str(len(kind.injections)),
-        f"{sum(each.acknowledged for each in kind.injections):,}",
+        f"{sum(run.acknowledged for run in kind.runs):,}",
         f"{np.median(back):.1f} s, at most {max(back):.1f} s" if back else "-",
         f"{calm:.0f}, {during:.0f} ms",
         "; ".join(shortcomings(kind)) or "nothing lost, nobody thrown out",
