@@ -6,10 +6,12 @@ import asyncio
 import os
 import random
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
+import psutil
 
 from chatsys.errors import ChatsysError
 from chatsys.lab.faults.asking import read
@@ -20,6 +22,7 @@ from chatsys.lab.faults.traffic import Traffic, clock
 from chatsys.results.audit import Unreadable, history
 from chatsys.results.history import Finding, findings
 
+MIB = 1024 * 1024
 RECOVERY_MOST = 30.0
 """Seconds after which service is not expected back any more."""
 DRAIN_MOST = 20.0
@@ -75,12 +78,12 @@ async def _once(site: Site, traffic: Traffic, fault: Fault, seed: int, calm: flo
         person.slowest_answer = 0.0
     begun = clock()
     await asyncio.sleep(calm + rng.random())
-    hit = clock()
+    hit, before = clock(), _memory(site)
     try:
         await fault.inject(Hit(site, traffic, rng))
     except ChatsysError as error:
         broken = str(error)
-    healed = clock()
+    healed, after = clock(), _memory(site)
     recovery = await _recovery(traffic, healed)
     others, theirs = _others(fault, traffic), _theirs(site, traffic)
     thrown_out = [
@@ -99,8 +102,18 @@ async def _once(site: Site, traffic: Traffic, fault: Fault, seed: int, calm: flo
         slowest_answer=max(person.slowest_answer for person in traffic.people),
         others_calm=_latencies(traffic, others, begun, hit),
         others=_latencies(traffic, others, hit, max(healed, hit + 0.5)),
+        growth_mib=max((after[pid] - before[pid] for pid in after.keys() & before.keys()), default=0) / MIB,
         broken=broken,
     )
+
+
+def _memory(site: Site) -> dict[int, int]:
+    """Resident bytes of each server process that there is now."""
+    found = {}
+    for server in site.servers:
+        with suppress(psutil.NoSuchProcess):
+            found[server.process.popen.pid] = server.process.resident_bytes
+    return found
 
 
 def _others(fault: Fault, traffic: Traffic) -> set[int]:

@@ -18,10 +18,11 @@ from chatsys.lab.faults.record import (
     p99,
 )
 
-CONTAINED = {"one client", "one room"}
+CLIENT = "one client"
+CONTAINED = {CLIENT, "one room"}
 DATABASE = "the database"
 GROWTH_LIMIT_MIB = 64
-"""Memory that nonsense may leave a server with."""
+"""Memory that one client, or nonsense, may cost a server."""
 SENTINEL_LIMIT_MS = 250
 """How long a client beside it may wait for an acknowledgement."""
 
@@ -131,6 +132,9 @@ def shortcomings(kind: Kind) -> list[str]:
     calm, during = _p99s(kind)
     if kind.concerns in CONTAINED and during > max(NOTICE_FACTOR * calm, NOTICE_FLOOR_MS):
         said.append(f"others' p99 {during:.0f} ms against {calm:.0f} ms")
+    growth = max((each.growth_mib for each in kind.injections), default=0.0)
+    if kind.concerns == CLIENT and growth > GROWTH_LIMIT_MIB:
+        said.append(f"{growth:.0f} MiB taken by one client")
     said += sorted({*(run.broken for run in kind.runs), *(each.broken for each in kind.injections)} - {""})
     return said
 

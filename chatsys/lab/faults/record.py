@@ -33,7 +33,8 @@ class Injection(msgspec.Struct, kw_only=True):
 
     ``others_calm`` and ``others`` (see :func:`histogram`) belong to those whom the fault does not concern, before and
     during it, and to everybody for a fault of the server, the database or the bus. ``recovery`` is None if service did
-    not come back. ``broken`` says why the fault itself could not be injected as it was meant.
+    not come back. ``growth_mib`` is by how much a server's resident memory grew from a fault's beginning to its end,
+    at most. ``broken`` says why the fault itself could not be injected as it was meant.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class Injection(msgspec.Struct, kw_only=True):
     slowest_answer: float
     others_calm: dict[int, int]
     others: dict[int, int]
+    growth_mib: float = 0.0
     broken: str = ""
 
 

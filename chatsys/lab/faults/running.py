@@ -106,7 +106,8 @@ def missing(result: Result, profile: Profile, fault: Fault) -> list[range]:
     kind.not_run = f"needs {', '.join(lacking)}" if lacking else ""
     wanted = profile.injections_of_long if fault.seconds > LONG_SECONDS else profile.injections
     numbers = range(len(kind.injections), 0 if lacking else wanted)
-    return [numbers[start : start + PER_RUN] for start in range(0, len(numbers), PER_RUN)]
+    size = 1 if fault.spends else PER_RUN
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
 def line(run: Run) -> str:
