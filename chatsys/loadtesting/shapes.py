@@ -13,8 +13,8 @@ from locust import LoadTestShape
 from locust.runners import STATE_RUNNING
 from locust.stats import StatsEntry, calculate_response_time_percentile, diff_response_time_dicts
 
-from loadtests.run import RUN
-from loadtests.validity import saturated
+from chatsys.loadtesting.run import RUN
+from chatsys.loadtesting.validity import saturated
 
 SETTLE = 5.0
 """Seconds after a step before its dwell is measured."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from chatsys.loadtesting.shapes import capacity
 from chatsys.results.audit import DEVIATIONS, Audit, Row
-from loadtests.shapes import capacity
 
 if TYPE_CHECKING:
-    from loadtests.record import Failure, Result
+    from chatsys.loadtesting.record import Failure, Result
 
 _SHOWN = 10
 RECEIPT_UPDATES = ("message-status-update", "message-read-update")
