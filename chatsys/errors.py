@@ -28,6 +28,7 @@ The tree::
     │   │   ├── ConnectionRefused    connection_refused
     │   │   ├── TooManyConnections   too_many_connections
     │   │   ├── StatementTimeout     statement_timeout
+    │   │   ├── DatabaseSilent       database_silent
     │   │   ├── ServerShuttingDown   server_shutting_down
     │   │   └── WriteQueueFull       write_queue_full
     │   ├── HostNotFound         host_not_found
@@ -231,6 +232,12 @@ class StatementTimeout(StoreUnavailable):
     """The database took longer than the statement timeout"""
 
     code = "statement_timeout"
+
+
+class DatabaseSilent(StoreUnavailable):
+    """The database did not answer in time"""
+
+    code = "database_silent"
 
 
 class ServerShuttingDown(StoreUnavailable):

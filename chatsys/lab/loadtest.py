@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,12 +22,12 @@ from typing import Any
 import msgspec
 
 import chatsys
-from chatsys.lab import loadaccounts, loadmemory, machine
-from chatsys.lab.files import write_atomically
+from chatsys.lab import loadaccounts, loadlimits, loadmemory, machine
 from chatsys.lab.load import alone_on, drop_database, empty_database
 from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
 from chatsys.lab.servers import chat_server, free_port
+from chatsys.results.files import write_atomically
 from chatsys.store.embedded import embedded_server
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
@@ -72,7 +73,8 @@ class Databases(msgspec.Struct, frozen=True):
 
 
 class Turn(msgspec.Struct, kw_only=True):
-    """One server and one Locust. ``locust`` is the generator's own result (chatsys.loadtesting.record)."""
+    """One server and one Locust of so many ``processes``. ``locust`` is the generator's own result
+    (chatsys.loadtesting.record)."""
 
     number: int
     store: str
@@ -80,6 +82,7 @@ class Turn(msgspec.Struct, kw_only=True):
     verdict: str
     reasons: list[str]
     locust: dict[str, Any]
+    processes: int = 1
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -105,8 +108,17 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
         environment = machine.describe(server_url, "memory://" if server_url is None else _shown(server_url))
         for number, store in enumerate(order, 1):
             say(f"Turn {number} of {len(order)}: {plan.scenario} on {store}, {plan.users} users")
-            with _store(store, server_url, name, number) as url:
-                turns.append(_turn(plan, number, store, url, folder=folder))
+            processes = plan.processes
+            while True:
+                again = msgspec.structs.replace(plan, processes=processes)
+                with _store(store, server_url, name, number) as url:
+                    turn = _turn(again, number, store, url, folder=folder)
+                if not loadlimits.more_generators_help(turn.locust.get("steps", ()), processes):
+                    break
+                processes *= 2
+                say(f"Turn {number}: the load generator was the limit; again with {processes} generator processes")
+                shutil.rmtree(folder / turn.folder)
+            turns.append(turn)
             say(f"Turn {number}: {turns[-1].verdict}")
             if turns[-1].verdict == INTERRUPTED:
                 break
@@ -174,6 +186,7 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Tur
             loadaccounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
             status = _locust(plan, server.url, own, scratch)
     result = _result_of(own)
+    loadlimits.name_limits(result.get("steps", ()), own)
     verdict, reasons = result.get("verdict", "FAILED"), list(result.get("reasons", ()))
     if not result and status != STATUS_INTERRUPTED:
         reasons.append(f"Locust ended with status {status} and left no result; see {own / 'locust.log'}")
@@ -186,7 +199,15 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Tur
     if grown and verdict == "VALID":  # where the machine was saturated, what waited was kept, and proves nothing
         verdict = "FAILED"
     reasons += disturbed + grown
-    return Turn(number=number, store=store, folder=own.name, verdict=verdict, reasons=reasons, locust=result)
+    return Turn(
+        number=number,
+        store=store,
+        folder=own.name,
+        verdict=verdict,
+        reasons=reasons,
+        locust=result,
+        processes=plan.processes,
+    )
 
 
 @contextmanager

@@ -38,6 +38,7 @@ from chatsys.loadtesting.transport import TRANSPORTS
 from chatsys.loadtesting.validity import reasons
 from chatsys.loadtesting.verdict import print_verdict, verdict_of
 from chatsys.results.audit import Audit, audit
+from chatsys.results.capacity import HELD
 from chatsys.results.stamps import now
 
 log = logging.getLogger("loadtest")
@@ -369,7 +370,9 @@ class Lifecycle:
         failures = record.failures_of(self.environment)
         search = getattr(self.environment.shape_class, "search", None)
         steps = search.steps if search is not None else []
-        if any(step.holds for step in steps):  # each step was judged by itself; past the capacity all is strained
+        if any(
+            step.outcome == HELD for step in steps
+        ):  # each step was judged by itself; past the capacity all is strained
             invalid = []
         else:
             invalid = [reason for name, seen in sorted(whole.generators.items()) for reason in reasons(name, seen)]
