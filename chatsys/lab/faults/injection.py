@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -78,12 +78,14 @@ async def _once(site: Site, traffic: Traffic, fault: Fault, seed: int, calm: flo
         person.slowest_answer = 0.0
     begun = clock()
     await asyncio.sleep(calm + rng.random())
-    hit, before = clock(), _memory(site)
-    try:
-        await fault.inject(Hit(site, traffic, rng))
-    except ChatsysError as error:
-        broken = str(error)
-    healed, after = clock(), _memory(site)
+    memory = Memory(site)
+    hit = clock()
+    async with memory.watched():
+        try:
+            await fault.inject(Hit(site, traffic, rng))
+        except ChatsysError as error:
+            broken = str(error)
+        healed = clock()
     recovery = await _recovery(traffic, healed)
     others, theirs = _others(fault, traffic), _theirs(site, traffic)
     thrown_out = [
@@ -102,18 +104,41 @@ async def _once(site: Site, traffic: Traffic, fault: Fault, seed: int, calm: flo
         slowest_answer=max(person.slowest_answer for person in traffic.people),
         others_calm=_latencies(traffic, others, begun, hit),
         others=_latencies(traffic, others, hit, max(healed, hit + 0.5)),
-        growth_mib=max((after[pid] - before[pid] for pid in after.keys() & before.keys()), default=0) / MIB,
+        growth_mib=memory.growth / MIB,
         broken=broken,
     )
 
 
-def _memory(site: Site) -> dict[int, int]:
-    """Resident bytes of each server process that there is now."""
-    found = {}
-    for server in site.servers:
-        with suppress(psutil.NoSuchProcess):
-            found[server.process.popen.pid] = server.process.resident_bytes
-    return found
+class Memory:
+    """By how many bytes the resident memory of a server grew at most while it was ``watched``."""
+
+    def __init__(self, site: Site) -> None:
+        self.growth = 0
+        self._site = site
+        self._before = self._now()
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Look every half second."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            now = self._now()
+            grown = [size - self._before[pid] for pid, size in now.items() if pid in self._before]
+            self.growth = max(self.growth, *grown, 0)
+
+    def _now(self) -> dict[int, int]:
+        found = {}
+        for server in self._site.servers:
+            with suppress(psutil.NoSuchProcess):
+                found[server.process.popen.pid] = server.process.resident_bytes
+        return found
 
 
 def _others(fault: Fault, traffic: Traffic) -> set[int]:

@@ -44,6 +44,20 @@ MUTATIONS = (
         "PostgreSQL killed and started again",
         settings=(("CHATSYS_SYNCHRONOUS_COMMIT", "off"),),
     ),
+    Mutation(
+        "what a connection has begun and not finished counts against its byte budget",
+        "20 sockets with nine of ten attachments",
+        settings=(("CHATSYS_SEND_BUFFER_BYTES", "1073741824"),),
+    ),
+    Mutation(
+        "a connection has a number of frames in each turn of the event loop",
+        "flood: unknown events",
+        settings=(("CHATSYS_FRAMES_PER_TURN", "100000"),),
+    ),
+    Mutation("a server sends itself a token over the bus", "connections to Redis half open", "bus token"),
+    Mutation("a session that may have been opened is closed", "answer of a commit lost: join", "uncertain sessions"),
+    Mutation("a dead server's sessions are ended", "server killed and started again", "dead servers"),
+    Mutation("the embedded PostgreSQL is started again", "the embedded postmaster killed", "embedded"),
 )
 
 

@@ -255,7 +255,11 @@ class Site:
         """The invariants of ``database/invariants`` that do not hold, with their first row."""
         found = []
         for file in sorted((database_dir() / "invariants").glob("*.sql")):
-            if rows := await self.sql(file.read_text(encoding="utf-8")):
+            try:
+                rows = await self.sql(file.read_text(encoding="utf-8"))
+            except psycopg.OperationalError:
+                return ["the database does not answer"]
+            if rows:
                 found.append(f"{file.stem}: {len(rows)} rows, such as {rows[0]}")
         return found
 
