@@ -54,7 +54,7 @@ MUTATIONS = (
         "flood: unknown events",
         settings=(("CHATSYS_FRAMES_PER_TURN", "100000"),),
     ),
-    Mutation("a server sends itself a token over the bus", "connections to Redis half open", "bus token"),
+    Mutation("a server sends itself a token over the bus", "connections to NATS half open", "bus token"),
     Mutation("a session that may have been opened is closed", "answer of a commit lost: join", "uncertain sessions"),
     Mutation("a dead server's sessions are ended", "server killed and started again", "dead servers"),
     Mutation("the embedded PostgreSQL is started again", "the embedded postmaster killed", "embedded"),
