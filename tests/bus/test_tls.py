@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,6 +67,13 @@ def encrypted(request: pytest.FixtureRequest, folder: Path) -> Iterator[Encrypte
         made = Encrypted(url, lambda url: NatsBroker(url, PREFIX), ca, other_ca)
     yield made
     process.stop(kill=True)
+
+
+@pytest.fixture(autouse=True)
+async def _time_to_close() -> AsyncIterator[None]:
+    """TLS ends a connection with an exchange, for which nobody waits."""
+    yield
+    await asyncio.sleep(0.3)
 
 
 async def refused(encrypted: Encrypted, url: str) -> BusUnavailable:
