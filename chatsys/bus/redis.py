@@ -35,7 +35,8 @@ class RedisBroker(Broker):
         """Two connections."""
         try:
             options = _options(self._url, patience)
-            pool = ConnectionPool.from_url(self._url, **options)
+            named = {"ssl_check_hostname": True} if self._url.startswith("rediss:") else {}  # before 6.0 it was not
+            pool = ConnectionPool.from_url(self._url, **named, **options)
             pool.connection_kwargs.update(options)  # over what the URL says
         except ValueError as error:
             raise BusUnavailable(f"The URL of Redis can't be read: {error}.", hint=self.remedy) from error
