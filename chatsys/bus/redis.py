@@ -125,7 +125,7 @@ def _made(pool: ConnectionPool) -> Connection:
 
 
 def _options(url: str, patience: float) -> dict[str, Any]:
-    """How redis-py connects. ``socket_timeout`` None: reading waits for ever, and whoever asks sets its own limit."""
+    """How redis-py connects. ``socket_timeout`` None: reading waits for ever, and each wait has a limit of its own."""
     options: dict[str, Any] = {
         "socket_timeout": None,
         "socket_connect_timeout": patience,

@@ -1,4 +1,4 @@
-"""``chatsys serve`` where the bus can't be used: it ends within five seconds and says what helps; and PgBouncer."""
+"""``chatsys serve`` where the bus can't be used: it ends within five seconds and names what helps; and PgBouncer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def refused(tmp_path: Path, interpreter_seconds: float) -> Refused:
-    """What a server says that does not start."""
+    """The log of a server that does not start."""
 
     def go(*arguments: str, **environ: str) -> str:
         began = time.monotonic()
@@ -65,10 +65,10 @@ def test_serve_names_the_limit_of_a_role_that_has_one_connection(refused: Refuse
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1 IN ROLE chatsys")
         try:
-            said = refused(DATABASE_URL=postgres_url.replace("//chatsys@", f"//{role}@"))
+            text = refused(DATABASE_URL=postgres_url.replace("//chatsys@", f"//{role}@"))
         finally:
             admin.execute(f"DROP ROLE {role}")
-    assert "CONNECTION LIMIT" in said
+    assert "CONNECTION LIMIT" in text
 
 
 @pytest.mark.parametrize(
@@ -85,28 +85,28 @@ def test_serve_names_what_a_user_of_redis_lacks(
         command = ["redis-cli", "-p", str(port), "ACL", "SETUSER", "chat", "reset", "on", ">secret", *rules]
         subprocess.run(command, check=True, capture_output=True)
         bus = f"redis://chat:{password}@127.0.0.1:{port}"
-        said = refused(DATABASE_URL=postgres_url, CHATSYS_BUS_URL=bus)
+        text = refused(DATABASE_URL=postgres_url, CHATSYS_BUS_URL=bus)
     finally:
         process.stop(kill=True)
-    assert hint in said
-    assert f":{password}@" not in said
+    assert hint in text
+    assert f":{password}@" not in text
 
 
 def test_serve_names_a_user_that_nats_refuses(refused: Refused, postgres_url: str) -> None:
     port = free_port()
     process = nats_server(port, "--user", "chat", "--pass", "secret")
     try:
-        said = refused(DATABASE_URL=postgres_url, CHATSYS_BUS_URL=f"nats://chat:wrong@127.0.0.1:{port}")
+        text = refused(DATABASE_URL=postgres_url, CHATSYS_BUS_URL=f"nats://chat:wrong@127.0.0.1:{port}")
     finally:
         process.stop(kill=True)
-    assert "NATS refuses" in said
-    assert "CHATSYS_BUS_URL" in said
+    assert "NATS refuses" in text
+    assert "CHATSYS_BUS_URL" in text
 
 
 @pytest.mark.parametrize("scheme", ["redis", "nats"])
 def test_serve_names_a_broker_that_is_not_there(refused: Refused, postgres_url: str, scheme: str) -> None:
-    said = refused(DATABASE_URL=postgres_url, CHATSYS_BUS_URL=f"{scheme}://127.0.0.1:{free_port()}")
-    assert "CHATSYS_BUS_URL" in said
+    text = refused(DATABASE_URL=postgres_url, CHATSYS_BUS_URL=f"{scheme}://127.0.0.1:{free_port()}")
+    assert "CHATSYS_BUS_URL" in text
 
 
 @pytest.mark.parametrize("scheme", ["redis", "nats"])
@@ -117,10 +117,10 @@ def test_serve_gives_a_broker_up_that_does_not_answer(
     process = redis_server(port, tmp_path) if scheme == "redis" else nats_server(port)
     process.suspend()
     try:
-        said = refused(DATABASE_URL=postgres_url, CHATSYS_BUS_URL=f"{scheme}://127.0.0.1:{port}")
+        text = refused(DATABASE_URL=postgres_url, CHATSYS_BUS_URL=f"{scheme}://127.0.0.1:{port}")
     finally:
         process.stop(kill=True)
-    assert "CHATSYS_BUS_URL" in said
+    assert "CHATSYS_BUS_URL" in text
 
 
 @pytest.fixture
@@ -130,10 +130,10 @@ def bouncer(postgres_url: str) -> Iterator[str]:
 
 
 def test_serve_refuses_workers_behind_a_bouncer(refused: Refused, bouncer: str) -> None:
-    said = refused("--workers", "2", DATABASE_URL=f"{bouncer}?pgbouncer=true")
-    assert "2 workers" in said
-    assert "CHATSYS_BUS_URL" in said
-    assert "--workers 1" in said
+    text = refused("--workers", "2", DATABASE_URL=f"{bouncer}?pgbouncer=true")
+    assert "2 workers" in text
+    assert "CHATSYS_BUS_URL" in text
+    assert "--workers 1" in text
 
 
 def test_serve_starts_one_server_behind_a_bouncer_and_refuses_a_second(
@@ -143,9 +143,9 @@ def test_serve_starts_one_server_behind_a_bouncer_and_refuses_a_second(
     with serving(tmp_path, DATABASE_URL=url) as first:
         assert first.url, first.stderr
         assert "CHATSYS_BUS_URL" in first.stderr
-        said = refused(DATABASE_URL=url)
-        assert "Another server uses this database" in said
-        assert "CHATSYS_BUS_URL" in said
+        text = refused(DATABASE_URL=url)
+        assert "Another server uses this database" in text
+        assert "CHATSYS_BUS_URL" in text
         assert get(f"{first.url}/api/ready").status_code == 200
         assert first.stop() == 0
 

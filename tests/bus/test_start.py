@@ -1,4 +1,4 @@
-"""What keeps a server from its bus is said at the start, with what helps."""
+"""What keeps a server from its bus is named at the start, with what helps."""
 
 from __future__ import annotations
 

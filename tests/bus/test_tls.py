@@ -79,7 +79,7 @@ async def _time_to_close() -> AsyncIterator[None]:
 
 
 async def refused(encrypted: Encrypted, url: str) -> BusUnavailable:
-    """What the start says, which comes within five seconds, helps, and shows no password."""
+    """The error of the start, which comes within five seconds, helps, and shows no password."""
     began = time.monotonic()
     with pytest.raises(BusUnavailable) as caught:
         async with running(encrypted.broker(url), lease=LEASE):
