@@ -99,6 +99,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     settings = read_settings({}, serving=False)
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
+    from chatsys.lab.report import buses
     from chatsys.lab.running import Request, run
     from chatsys.lab.stage import DEPTHS, STORES
     from chatsys.reports.bench import page
@@ -117,7 +118,8 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         result, samples = asyncio.run(_cancelled_by_signals(run(request, tell)))
     folder = out or run_folder(REPORTS, result)
     record.save(result, samples, folder)
-    page(result, record.summed(samples)).write(folder)
+    distributions = record.summed(samples)
+    page(result, distributions, buses.parts(result, distributions)).write(folder)
     if out is None:
         _write_index(REPORTS)
     _show(result)
@@ -127,6 +129,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
 
 def _show(result: Result) -> None:
     """The decision for a terminal: what must be known first, two sentences, what a client waits, the promises."""
+    from chatsys.lab.report import buses
     from chatsys.reports import floods
     from chatsys.reports.tables import decision_table, promises_table
     from chatsys.results.decision import decide
@@ -138,6 +141,8 @@ def _show(result: Result) -> None:
     for table in (decision_table(result), promises_table(decision)):
         if table.rows:
             console.print(table.rich())
+    for sentence in buses.answers(result):
+        console.print(sentence, soft_wrap=True)
     if measured := floods.rows(result):
         console.print(floods.short_table(result).rich())
         console.print(floods.answer(measured).replace("**", ""), soft_wrap=True)
@@ -347,11 +352,13 @@ def page(
     run: Annotated[Path, typer.Argument(help="The run's folder, with its distributions.")],
 ) -> None:
     """Write the pages of a stored benchmark anew: index.html, report.md and the pictures."""
+    from chatsys.lab.report import buses
     from chatsys.reports.bench import page as drawn
     from chatsys.reports.records import load
     from chatsys.results.distributions import read
 
-    drawn(load(run), read(run)).write(run)
+    result, distributions = load(run), read(run)
+    drawn(result, distributions, buses.parts(result, distributions)).write(run)
     Console().print(f"Report: {run / 'index.html'}", soft_wrap=True)
 
 

@@ -66,7 +66,8 @@ PROFILES = {
                 "slow_reader",
                 "receipts",
                 "storm",
-                "buses",
+                "buses_of_two",
+                "buses_of_four",
                 "workers",
                 "upkeep",
             ),
@@ -87,7 +88,7 @@ PROFILES = {
             stretches=4,
             upkeep_messages=10_000,
             upkeep_rounds=3,
-            leave_out=("fairness_floods",),
+            leave_out=("fairness_floods", "buses_of_four"),
         ),
         Profile(
             name="full",

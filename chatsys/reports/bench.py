@@ -29,7 +29,6 @@ _CAPTIONS = {
     "slow reader": "A room that gets 2 MB a second, without and with a member that reads nothing of it.",
     "storm": "Everybody joins one room within two seconds, and gets the growing list of its members.",
     "workers": "One worker and two in figures; processor times are of a message, over all workers.",
-    "buses": "The arrangements of servers in figures.",
 }
 """What the tables of the experiments show."""
 _OTHERS = {
@@ -38,14 +37,13 @@ _OTHERS = {
     "slow reader": "Clients that do not read",
     "storm": "Members",
     "workers": "Senders",
-    "buses": "Members",
 }
 """Experiments of many users that have a table and no picture, and what their x is."""
 _BAND = 3  # rounds, from which on an interval over them is narrow enough to be drawn
 
 
-def page(result: Result, distributions: Sequence[Distribution]) -> Page:
-    """Everything the run has to say."""
+def page(result: Result, distributions: Sequence[Distribution], between: Sequence[Part] = ()) -> Page:
+    """Everything the run has to say; ``between`` is what it found of the buses between servers."""
     drawn = Page(title="Memory against PostgreSQL", subtitle=subtitle(result), lead=fragment(decide(result)))
     for heading, parts in (
         ("Verdicts in full", _verdicts(result)),
@@ -53,6 +51,7 @@ def page(result: Result, distributions: Sequence[Distribution]) -> Page:
         ("Distance to the database", _distance(result)),
         ("Throughput against latency", [*_throughput(result), *_arrivals(result)]),
         ("Many users", _realtime(result)),
+        ("Between servers", between),
         ("One client against all others", floods.parts(result)),
         ("Durability", _durability(result)),
         ("Growth", _growth(result)),
@@ -291,10 +290,6 @@ def _realtime(result: Result) -> list[Part]:
         series = _series(result, experiment, metric)
         if series:
             parts.append(lines(experiment, caption, series, x=x, y=y, log_x=True, log_y=log_y))
-    buses = points(result, "buses", "deliveries/s")
-    if buses:
-        caption = f"One message after another to a room of {buses[0].x:,.0f}, half of it on each server."
-        parts.append(bars("buses", caption, [(p.subject, p.value) for p in buses], x="deliveries a second"))
     workers = points(result, "workers", "messages/s")
     if workers:
         caption = f"{workers[0].x:,.0f} senders, each alone in a room, before one worker process and before two."

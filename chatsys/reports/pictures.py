@@ -122,14 +122,19 @@ def panels(name: str, caption: str, stacked: Sequence[tuple[str, Sequence[Series
 
 
 def ecdf(
-    name: str, caption: str, drawn: Sequence[tuple[str, npt.NDArray[np.floating], Sequence[float]]], *, x: str
+    name: str,
+    caption: str,
+    drawn: Sequence[tuple[str, npt.NDArray[np.floating], Sequence[float]]],
+    *,
+    x: str,
+    y: str = "cumulative share",
 ) -> Figure:
     """The cumulative share of what is at most ``x``, on a logarithmic axis: label, values, and the share at each."""
     with _drawing() as (canvas, axes):
         for number, (label, values, shares) in enumerate(drawn):
             colour, _, dash = _look(number)
             axes.plot(values, shares, color=colour, linestyle=dash, linewidth=2, label=label)
-        _axes(axes, x, "cumulative share", log_x=True, log_y=False)
+        _axes(axes, x, y, log_x=True, log_y=False)
         axes.set_ylim(0, 1.01)
         return _finish(canvas, axes, name, caption, legend=len(drawn))
 

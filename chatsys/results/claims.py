@@ -198,7 +198,7 @@ def _servers(result: Result) -> Finding | None:
     if not found:
         return None
     faults = _faults(found)
-    measured = f"Two servers on one database, each with half of the room: {_counted(found)}"
+    measured = f"Two servers on one database, each with members of the room: {_counted(found)}"
     mark = next((mark for mark in result.marks if "two workers" in mark.what), None)
     if mark is not None:
         bounds = f" ({figure(mark.interval.low)} to {figure(mark.interval.high)})" if mark.interval else ""
