@@ -207,6 +207,8 @@ def _data(result: Result) -> str:
         said.append(f"What a client waits was measured with {held(result, client)} in each store")
     if inside is not None:
         said.append(f"calls inside the process with {held(result, inside)}")
+    if points(result, "push", "p50"):
+        said.append("a push in empty stores, with as many guests in rooms of 20 as are named")
     return _sentence("; ".join(said))
 
 
