@@ -108,13 +108,12 @@ class Person:
         return self.page.locator(".msg", has=self.page.get_by_text(text, exact=True))
 
     async def texts(self) -> list[str]:
-        """The messages on the page, in order, without marks and times."""
-        script = "rows => rows.map(p => p.firstChild.nodeType === 3 ? p.firstChild.data : p.textContent)"
-        return list(await self.at(".msg p").evaluate_all(script))
+        """The messages on the page, in order."""
+        return await self.at(".msg .said").all_text_contents()
 
     async def sees(self, *texts: str) -> None:
         """Wait until these are the messages, each once, in this order, none still on its way."""
-        await expect(self.at(".msg")).to_have_count(len(texts))
+        await expect(self.at(".msg .said")).to_have_text(list(texts))
         await expect(self.at(".wait, .fail")).to_have_count(0)
         assert await self.texts() == list(texts)
 
@@ -166,6 +165,12 @@ async def meet(browser: Browser) -> AsyncIterator[Meet]:
 
 
 @pytest.fixture
-def served(serve: Callable[..., Served], database_url: str) -> Served:
-    """A server on an empty store, once for each kind."""
+def served(serve: Callable[..., Served]) -> Served:
+    """A server on an empty memory store."""
+    return serve("--database-url", "memory://")
+
+
+@pytest.fixture
+def served_on_each(serve: Callable[..., Served], database_url: str) -> Served:
+    """A server on an empty store, once for each kind: for what a store may answer in its own way."""
     return serve("--database-url", database_url)

@@ -81,13 +81,15 @@ async def test_an_account_that_the_server_no_longer_knows_is_sent_to_the_start(s
     await alice.join_as_guest("alice")
 
 
-async def test_a_large_room_is_there_at_once_and_scrolls_back_to_its_beginning(served: Served, meet: Meet) -> None:
-    async with Client(served.url, ["websocket"]) as writer:
+async def test_a_large_room_is_there_at_once_and_scrolls_back_to_its_beginning(
+    served_on_each: Served, meet: Meet
+) -> None:
+    async with Client(served_on_each.url, ["websocket"]) as writer:
         await writer.join("large")
         for number in range(MANY - 1):
             await writer.emit("send-message", {"message": f"message {number}"})
         await writer.send(f"message {MANY - 1}")
-    bob = await meet(served.url)
+    bob = await meet(served_on_each.url)
     await bob.join_as_guest("bob")
     await bob.page.evaluate(WATCH, f"message {MANY - 1}")
     await bob.go("large")
@@ -110,7 +112,7 @@ WATCH = """text => {
   addEventListener('hashchange', () => {
     const began = performance.now();
     const look = () => {
-      const shown = [...document.querySelectorAll('.msg p')].some(p => p.textContent === text);
+      const shown = [...document.querySelectorAll('.msg .said')].some(p => p.textContent === text);
       if (shown) window.firstSeen = performance.now() - began;
       else requestAnimationFrame(look);
     };

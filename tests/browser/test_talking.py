@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 
 import pytest
 from playwright.async_api import expect
 
 from tests.flow.serving import Served
 
-from .conftest import Meet
+from .conftest import Meet, Person
 
 MARKUP = "<img src=x onerror=alert(1)> <b>bold</b> 👩‍👩‍👧 \u202eabc"
 
 
-async def test_two_people_talk(served: Served, meet: Meet) -> None:
-    alice, bob = await meet(served.url), await meet(served.url)
+async def test_two_people_talk(served_on_each: Served, meet: Meet) -> None:
+    alice, bob = await meet(served_on_each.url), await meet(served_on_each.url)
     await alice.register("alice")
     await expect(alice.at(".empty")).to_contain_text("Nothing was said")
     await bob.join_as_guest("Bob Ö.")
@@ -61,8 +62,8 @@ async def test_a_mark_goes_from_sent_by_delivered_to_read(served: Served, meet: 
     await expect(bob.at("#pill")).to_be_hidden()
 
 
-async def test_other_rooms_count_what_is_new_and_the_divider_stays(served: Served, meet: Meet) -> None:
-    alice, bob = await meet(served.url), await meet(served.url, room="random")
+async def test_other_rooms_count_what_is_new_and_the_divider_stays(served_on_each: Served, meet: Meet) -> None:
+    alice, bob = await meet(served_on_each.url), await meet(served_on_each.url, room="random")
     await alice.register("alice")
     await bob.join_as_guest("bob")
     await bob.say("known")
@@ -80,7 +81,7 @@ async def test_other_rooms_count_what_is_new_and_the_divider_stays(served: Serve
     await alice.sees("known", "new 0", "new 1", "new 2")
     await bob.say("live")
     await expect(alice.message("live")).to_be_visible()
-    shows = "row => row.className === 'new' ? '--' : row.querySelector('p')?.firstChild.data"
+    shows = "row => row.className === 'new' ? '--' : row.querySelector('.said')?.textContent"
     rows = f"log => [...log.children].map({shows})"
     shown = [row for row in await alice.at("#log").evaluate(rows) if row]
     assert shown == ["known", "--", "new 0", "new 1", "new 2", "live"]
@@ -104,8 +105,8 @@ async def test_people_are_found_and_have_a_card(served: Served, meet: Meet) -> N
     await expect(alice.at("#found")).to_contain_text("People, 0")
 
 
-async def test_the_profile_and_the_password_change(served: Served, meet: Meet) -> None:
-    alice, bob = await meet(served.url), await meet(served.url)
+async def test_the_profile_and_the_password_change(served_on_each: Served, meet: Meet) -> None:
+    alice, bob = await meet(served_on_each.url), await meet(served_on_each.url)
     await alice.register("alice")
     await bob.join_as_guest("bob")
     await alice.at("#me").click()
@@ -132,7 +133,7 @@ async def test_the_profile_and_the_password_change(served: Served, meet: Meet) -
     await expect(alice.at("#me")).to_contain_text("Alice in Chains")
 
 
-async def _fails(action, person, words: str) -> None:
+async def _fails(action: Awaitable[None], person: Person, words: str) -> None:
     """An answer with an error status, which Chromium itself notes on the console."""
     person.faults.clear()
     await action

@@ -5,7 +5,7 @@ import { answer, FakeConnection, ME, message, messages, settled, storage } from 
 import { Chat } from "../../../chatsys/web/client/js/chat.js";
 import { NoAnswer } from "../../../chatsys/web/client/js/errors.js";
 
-/** A server with one room: `stored` holds its messages, `fails` what the next asks are answered with instead. */
+/** A server with one room: `stored` holds its messages, `fails` the answers to the next requests instead. */
 function server(stored = []) {
   const state = { stored, fails: [], lost: false };
   state.answers = (name, payload, connection) => {
@@ -94,7 +94,7 @@ test("a message whose answer is lost goes out again under its id and is shown on
   assert.deepEqual(connection.of("join")[1].epoch, "one");
 });
 
-test("a message that the server refuses says why, and goes out again when asked to", async () => {
+test("a message that the server refuses says why, and goes out again on request", async () => {
   const state = server();
   const { chat } = await opened(state);
   state.fails.push({ success: false, code: "validation_failed", message: "no" });
@@ -140,14 +140,23 @@ test("a join that the store can't take now is tried again", async (context) => {
 test("a token that is not accepted ends the session and never chats as a guest", async () => {
   const state = server();
   const { chat, connection } = await opened(state);
-  let reason;
-  chat.addEventListener("expired", ({ detail }) => (reason = detail));
+  let expired = 0;
+  chat.addEventListener("expired", () => (expired += 1));
   connection.down();
-  state.fails.push(answer(0, { guest: true, reason: "expired" }));
+  state.fails.push({ success: false, code: "join_refused", message: "Failed to join room" });
   connection.up();
   await settled();
-  assert.equal(reason, "expired");
-  assert.equal(chat.room.live, false);
+  assert.deepEqual([expired, chat.room.live], [1, false]);
+  assert.deepEqual(Object.keys(connection.of("join")[0]), ["room", "token"]);
+});
+
+test("a room that can't be joined says so", async () => {
+  const state = server();
+  const { chat } = await opened(state);
+  state.fails.push({ success: false, code: "join_refused", message: "Failed to join room" });
+  chat.open("x".repeat(101));
+  await settled();
+  assert.deepEqual([chat.state, chat.problem], ["refused", "This room can't be joined: Failed to join room."]);
 });
 
 test("a guest joins under a name and an id, an account with its token", async () => {
@@ -187,6 +196,15 @@ test("a room that is opened while another's join is on its way is the one that s
   assert.deepEqual(connection.of("join").map((sent) => sent.room), ["general", "random", "tech"]);
 });
 
+test("who is away stays so after an outage", async () => {
+  const { chat, connection } = await opened(server());
+  chat.appear(true);
+  connection.down();
+  connection.up();
+  await settled();
+  assert.deepEqual(connection.of("update-online-status"), [{ online: false }, { online: false }]);
+});
+
 test("texts that no packet can carry are refused in words", async () => {
   const { chat } = await opened(server());
   assert.match(chat.send("a\0b"), /U\+0000/);
@@ -194,7 +212,7 @@ test("texts that no packet can carry are refused in words", async () => {
   assert.equal(chat.outbox.waiting(), 0);
 });
 
-test("older pages are asked for before the oldest message", async () => {
+test("older pages are requested before the oldest message", async () => {
   const { chat } = await opened(server(messages(1, 150)));
   assert.equal(chat.room.messages[0].seq, 51);
   await chat.older();

@@ -57,7 +57,7 @@ export function storage() {
 
 /** A connection whose server is the function `answers(name, payload)`; NoAnswer is what it may throw. */
 export class FakeConnection {
-  asked = [];
+  requests = [];
   connected = false;
 
   constructor(answers) {
@@ -82,9 +82,9 @@ export class FakeConnection {
     this.handlers.event(name, payload);
   }
 
-  async ask(name, payload) {
+  async request(name, payload) {
     if (!this.connected) throw new NoAnswer("not connected");
-    this.asked.push([name, payload]);
+    this.requests.push([name, payload]);
     await settled(1);
     return this.answers(name, payload, this);
   }
@@ -92,7 +92,7 @@ export class FakeConnection {
   close() {}
 
   of(name) {
-    return this.asked.filter(([asked]) => asked === name).map(([, payload]) => payload);
+    return this.requests.filter(([sent]) => sent === name).map(([, payload]) => payload);
   }
 }
 

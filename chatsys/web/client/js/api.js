@@ -16,23 +16,23 @@ export class Api {
     this.#fetch = fetch;
   }
 
-  register = (fields) => this.#ask("POST", "auth/register", fields);
-  login = (fields) => this.#ask("POST", "auth/login", fields);
-  user = (userId) => this.#ask("GET", `users/${encodeURIComponent(userId)}`);
-  search = (text) => this.#ask("GET", `users/search/${encodeURIComponent(text)}`);
-  update = (userId, fields) => this.#ask("PUT", `users/${encodeURIComponent(userId)}`, fields);
-  stats = (room) => this.#ask("GET", `rooms/${encodeURIComponent(room)}/stats`);
+  register = (fields) => this.#request("POST", "auth/register", fields);
+  login = (fields) => this.#request("POST", "auth/login", fields);
+  user = (userId) => this.#request("GET", `users/${encodeURIComponent(userId)}`);
+  search = (text) => this.#request("GET", `users/search/${encodeURIComponent(text)}`);
+  update = (userId, fields) => this.#request("PUT", `users/${encodeURIComponent(userId)}`, fields);
+  stats = (room) => this.#request("GET", `rooms/${encodeURIComponent(room)}/stats`);
 
   /** A page of the rooms by name; `next` in the answer is the `after` of the page that follows. */
-  rooms = (after = "") => this.#ask("GET", after ? `rooms?after=${encodeURIComponent(after)}` : "rooms");
+  rooms = (after = "") => this.#request("GET", after ? `rooms?after=${encodeURIComponent(after)}` : "rooms");
 
   /** At most `limit` messages before the number `before`, or the newest. */
   messages(room, { limit, before }) {
     const query = new URLSearchParams({ limit, ...(before === undefined ? {} : { before }) });
-    return this.#ask("GET", `rooms/${encodeURIComponent(room)}/messages?${query}`);
+    return this.#request("GET", `rooms/${encodeURIComponent(room)}/messages?${query}`);
   }
 
-  async #ask(method, path, fields) {
+  async #request(method, path, fields) {
     const headers = {};
     const token = this.#token();
     if (fields !== undefined) headers["Content-Type"] = "application/json";

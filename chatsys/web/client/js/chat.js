@@ -3,7 +3,7 @@
 import { NoAnswer } from "./errors.js";
 import { Marks } from "./marks.js";
 import { Outbox } from "./outbox.js";
-import { Room } from "./room.js";
+import { isRoomName, Room } from "./room.js";
 
 export const PAGE = 100;
 const ROOM_PAGES = 5;
@@ -33,6 +33,7 @@ export class Chat extends EventTarget {
     this.state = "connecting";
     this.rooms = [];
     this.problem = "";
+    this.away = false;
     const owner = `chatsys:${place}:${session.user.userId}`;
     this.marks = new Marks(stores.local, `${owner}:marks`);
     this.outbox = new Outbox(stores.session, `${owner}:outbox`);
@@ -64,7 +65,7 @@ export class Chat extends EventTarget {
     if (this.room?.name === name) return;
     this.room = new Room(name, this.session.user.userId, this.marks.of(name));
     this.#seen = false;
-    this.#tell("opened");
+    this.#emit("opened");
     if (this.#connection.connected) this.#join();
     else this.#changed();
   }
@@ -96,9 +97,10 @@ export class Chat extends EventTarget {
     if (this.room?.live) this.#quietly("typing", value);
   }
 
-  /** Show oneself as online or away in the room. */
-  appear(online) {
-    if (this.room?.live) this.#quietly("update-online-status", { online });
+  /** Show oneself as away, or as online again, in this room and in those that are opened later. */
+  appear(away) {
+    this.away = away;
+    if (this.room?.live) this.#quietly("update-online-status", { online: !away });
   }
 
   /** Whether the newest message is on the screen; then what came is read. */
@@ -152,7 +154,7 @@ export class Chat extends EventTarget {
   /** One's own profile has changed. */
   profile(user) {
     Object.assign(this.session.user, user);
-    this.#tell("profile");
+    this.#emit("profile");
     this.#changed();
   }
 
@@ -177,36 +179,36 @@ export class Chat extends EventTarget {
     if (!room) return;
     clearTimeout(this.#again);
     this.#joins += 1;
-    const turn = this.#joins;
+    const join = this.#joins;
     const { user, token } = this.session;
-    const asked = room.epoch !== undefined;
-    const from = asked ? { since: room.through, epoch: room.epoch } : {};
+    const replay = room.epoch !== undefined;
+    const from = replay ? { since: room.through, epoch: room.epoch } : {};
     const who = token ? { token } : { username: user.username, userId: user.userId };
     room.joining();
     this.#set("joining");
     let answer;
     try {
-      answer = await this.#connection.ask("join", { room: room.name, ...who, ...from });
+      answer = await this.#connection.request("join", { room: room.name, ...who, ...from });
     } catch (error) {
       if (!(error instanceof NoAnswer)) throw error;
-      if (turn === this.#joins && this.#connection.connected) this.#joinLater();
+      if (join === this.#joins && this.#connection.connected) this.#joinLater();
       return;
     }
-    if (turn !== this.#joins) return;
-    if (answer.success && answer.guest && token) this.#tell("expired", answer.reason);
-    else if (answer.success) this.#joined(room, answer, asked);
+    if (join !== this.#joins) return;
+    if (answer.success) this.#joined(room, answer, replay);
     else if (LATER.has(answer.code)) this.#joinLater();
     else this.#refused(answer);
   }
 
-  #joined(room, answer, asked) {
-    room.joined(answer, asked);
+  #joined(room, answer, replay) {
+    room.joined(answer, replay);
     this.problem = "";
     for (const message of room.messages) if (message.userId === room.me) this.outbox.arrived(message);
     this.#set("live");
     this.#deliver(room.unread());
-    this.#tell("joined");
-    if (this.#seen) this.#markRead(asked);
+    if (this.away) this.appear(true);
+    this.#emit("joined");
+    if (this.#seen) this.#markRead(replay);
     this.#pump();
     this.#count(room);
     this.refresh();
@@ -219,8 +221,13 @@ export class Chat extends EventTarget {
     this.#again = setTimeout(() => this.#connection.connected && this.#join(), REST);
   }
 
+  /** A token comes without a name, so nobody chats as a guest by mistake: with a bad one the join is refused. */
   #refused(answer) {
     this.room.left();
+    if (answer.code === "join_refused" && this.session.token && isRoomName(this.room.name)) {
+      this.#emit("expired");
+      return;
+    }
     this.problem = `This room can't be joined: ${answer.message}.`;
     this.#set("refused");
   }
@@ -247,7 +254,7 @@ export class Chat extends EventTarget {
     if (message.userId === room.me) {
       this.outbox.arrived(message);
     } else {
-      this.#tell("message", message);
+      this.#emit("message", message);
       if (this.#seen) this.#markRead();
       else this.#deliver([message]);
     }
@@ -285,7 +292,7 @@ export class Chat extends EventTarget {
     this.#changed();
     let rest = 0;
     try {
-      const answer = await this.#connection.ask("send-message", { message: item.text, clientMessageId: item.id });
+      const answer = await this.#connection.request("send-message", { message: item.text, clientMessageId: item.id });
       if (answer.success) this.#stored(room, item, answer);
       else if (LATER.has(answer.code)) rest = REST;
       else this.outbox.set(item, "failed", answer.message);
@@ -322,22 +329,22 @@ export class Chat extends EventTarget {
 
   /** An event whose loss does no harm. */
   #quietly(name, payload) {
-    this.#connection.ask(name, payload).catch((error) => {
+    this.#connection.request(name, payload).catch((error) => {
       if (!(error instanceof NoAnswer)) throw error;
     });
   }
 
   #set(state) {
     this.state = state;
-    this.#tell("state", state);
+    this.#emit("state", state);
     this.#changed();
   }
 
   #changed() {
-    this.#tell("changed");
+    this.#emit("changed");
   }
 
-  #tell(name, detail) {
+  #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }

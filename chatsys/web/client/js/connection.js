@@ -21,7 +21,7 @@ export class Connection {
     });
   }
 
-  /** Connect, and tell from now on: `up()`, `down()`, and `event(name, payload)`. */
+  /** Connect, and call from now on: `up()`, `down()`, and `event(name, payload)`. */
   open({ up, down, event }) {
     this.#socket.on("connect", up);
     this.#socket.on("disconnect", (reason) => {
@@ -45,7 +45,7 @@ export class Connection {
   }
 
   /** Send an event; the acknowledgement. Raises NoAnswer. */
-  async ask(name, payload, patience = 10_000) {
+  async request(name, payload, patience = 10_000) {
     if (!this.#socket.connected) throw new NoAnswer("not connected");
     this.#passing("out", name, payload);
     let answer;

@@ -6,6 +6,9 @@ export const KEPT_READING = 10_000;
 
 const NOTICES = 100;
 
+/** Whether the server takes this as the name of a room. */
+export const isRoomName = (name) => name.trim() !== "" && [...name].length <= 100 && !name.includes("\0");
+
 export class Room {
   /** `mark` is the number of the last message that was read before, undefined for a room that was never open. */
   constructor(name, me, mark) {
@@ -52,17 +55,17 @@ export class Room {
     this.#stash = null;
   }
 
-  /** The answer to the join; `asked` says whether only the messages after `through` were asked for. */
-  joined(answer, asked) {
+  /** The answer to the join; `replay` says whether only the messages after `through` were requested. */
+  joined(answer, replay) {
     const stash = this.#stash ?? [];
     const at = stash.findLastIndex(([name]) => name === "message-history");
     const users = stash.findLast(([name]) => name === "room-users");
     this.#stash = null;
     this.me = answer.userId;
     if (this.epoch === undefined) this.#judgeMark(answer);
-    if (!asked || !answer.complete) this.#restart(answer);
+    if (!replay || !answer.complete) this.#restart(answer);
     this.epoch = answer.epoch;
-    if (at >= 0) this.#history(stash[at][1], asked && answer.complete);
+    if (at >= 0) this.#history(stash[at][1], replay && answer.complete);
     this.through = Math.max(this.through, answer.lastSeq);
     this.live = true;
     if (users) this.apply(...users);

@@ -16,7 +16,7 @@ export function rowsOf(room, pending) {
   const flush = (seq) => {
     const here = notices.splice(0, notices.findLastIndex((notice) => notice.after <= seq) + 1);
     if (here.length === 0) return;
-    rows.push({ kind: "notice", key: `notice-${here[0].after}`, text: told(here) });
+    rows.push({ kind: "notice", key: `notice-${here[0].after}`, text: summary(here) });
     before = null;
   };
   for (const message of room.messages) {
@@ -55,8 +55,8 @@ function follows(before, message) {
   return new Date(message.timestamp) - new Date(before.timestamp) < TOGETHER;
 }
 
-/** "Carol and 2 others joined; Dave left". Who came and went again is not told. */
-function told(notices) {
+/** "Carol and 2 others joined; Dave left". Of somebody who came and went, the last counts. */
+function summary(notices) {
   const last = new Map();
   for (const notice of notices) last.set(notice.userId, notice);
   const of = (kind) => [...last.values()].filter((notice) => notice.kind === kind).map((notice) => notice.name);

@@ -14,7 +14,7 @@ export class Composer {
   #problem = byId("composer-problem");
   #drafts = new Map();
   #room;
-  #told = 0;
+  #announced = 0;
   #timer;
 
   /** `sent()` is called after each message. */
@@ -39,7 +39,6 @@ export class Composer {
     this.#text.value = this.#drafts.get(this.#room) ?? "";
     this.#text.placeholder = `Message ${this.#room}`;
     this.#text.setAttribute("aria-label", `Message to ${this.#room}`);
-    this.#text.maxLength = 900_000;
     this.#quiet();
     this.#fit();
     this.#say("");
@@ -72,8 +71,8 @@ export class Composer {
     this.#fit();
     this.#say("");
     if (!this.#text.value.trim()) return this.#quiet();
-    if (Date.now() - this.#told > REPEAT) {
-      this.#told = Date.now();
+    if (Date.now() - this.#announced > REPEAT) {
+      this.#announced = Date.now();
       this.#chat.typing(true);
     }
     clearTimeout(this.#timer);
@@ -83,8 +82,8 @@ export class Composer {
 
   #quiet() {
     clearTimeout(this.#timer);
-    if (this.#told) this.#chat.typing(false);
-    this.#told = 0;
+    if (this.#announced) this.#chat.typing(false);
+    this.#announced = 0;
   }
 
   #fit() {

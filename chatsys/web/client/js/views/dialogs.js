@@ -7,7 +7,6 @@ export class Dialogs {
   #chat;
   #api;
   #profile = byId("profile");
-  #away = false;
 
   constructor({ logOut, open }) {
     for (const button of document.querySelectorAll("dialog .close")) {
@@ -30,7 +29,6 @@ export class Dialogs {
   use(chat, api) {
     this.#chat = chat;
     this.#api = api;
-    this.#away = false;
   }
 
   async #showProfile() {
@@ -43,7 +41,7 @@ export class Dialogs {
     form.reset();
     const fields = form.elements;
     for (const name of ["displayName", "bio", "avatar"]) fields[name].value = user[name] ?? "";
-    fields.away.checked = this.#away;
+    fields.away.checked = this.#chat.away;
     fields.away.disabled = !this.#chat.room?.live;
     this.#profile.showModal();
   }
@@ -59,8 +57,7 @@ export class Dialogs {
     if (newPassword) Object.assign(changes, { currentPassword, newPassword });
     if (token && Object.keys(changes).length) this.#chat.profile((await this.#api.update(user.userId, changes)).user);
     const away = form.elements.away.checked;
-    if (away !== this.#away) this.#chat.appear(!away);
-    this.#away = away;
+    if (away !== this.#chat.away) this.#chat.appear(away);
     this.#profile.close();
   }
 

@@ -133,13 +133,15 @@ export class Log {
   }
 
   #text(id, text) {
-    if (text.length <= SHOWN || this.#whole.has(id)) return h("p", { dir: "auto" }, text);
+    const whole = text.length <= SHOWN || this.#whole.has(id);
+    const shown = whole ? text : `${text.slice(0, SHOWN).replace(/[\ud800-\udbff]$/, "")}…`;
+    const row = h("p", { dir: "auto" }, h("span", { className: "said" }, shown));
     const show = () => {
       this.#whole.add(id);
       this.render();
     };
-    const more = button("show", { className: "link", onclick: show }, `Show all ${count(text.length, "character")}`);
-    return h("p", { dir: "auto" }, `${text.slice(0, SHOWN).replace(/[\ud800-\udbff]$/, "")}… `, more);
+    if (!whole) row.append(" ", button("show", { className: "link", onclick: show }, `Show all ${count(text.length, "character")}`));
+    return row;
   }
 
   #receipt(message, newest) {

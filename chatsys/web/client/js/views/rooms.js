@@ -13,7 +13,7 @@ export class Rooms {
   #showPerson;
   #search = byId("search");
   #found = byId("found");
-  #asked = 0;
+  #searches = 0;
   #timer;
   #me = new Keyed(byId("me"));
   #yours = new Keyed(byId("your-rooms"));
@@ -98,8 +98,8 @@ export class Rooms {
   }
 
   async #find(text) {
-    this.#asked += 1;
-    const turn = this.#asked;
+    this.#searches += 1;
+    const search = this.#searches;
     this.#found.hidden = !text;
     byId("all-rooms").hidden = Boolean(text);
     if (!text) return this.#found.replaceChildren();
@@ -111,7 +111,7 @@ export class Rooms {
       people = [];
       trouble = error.message;
     }
-    if (turn !== this.#asked) return undefined;
+    if (search !== this.#searches) return undefined;
     const rooms = this.#chat.rooms.filter((room) => room.name.toLocaleLowerCase().includes(text.toLocaleLowerCase()));
     return this.#found.replaceChildren(
       h("h2", {}, `People, ${people.length}`),
