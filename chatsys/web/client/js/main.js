@@ -90,8 +90,13 @@ class Page {
     byId("app").hidden = false;
     this.chat.open(roomOfAddress());
     this.chat.start();
-    this.composer.focus();
+    this.focus();
     this.draw();
+  }
+
+  /** Ready to write, but for touch screens, where a keyboard would cover the messages. */
+  focus() {
+    if (matchMedia("(pointer: fine)").matches) this.composer.focus();
   }
 
   draw() {
@@ -133,7 +138,7 @@ function leave(note = "") {
 
 addEventListener("hashchange", () => {
   shown?.chat.open(roomOfAddress());
-  shown?.composer.focus();
+  shown?.focus();
 });
 addEventListener("online", () => shown?.connection.hurry());
 addEventListener("keydown", (event) => {

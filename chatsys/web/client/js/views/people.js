@@ -20,13 +20,13 @@ export class People {
     const { room } = this.#chat;
     const people = room.people();
     const typing = new Set(room.typists());
-    byId("people-title").textContent = `Here now, ${people.length}`;
+    byId("people-title").textContent = `${room.live ? "Here now" : "Here before"}, ${people.length}`;
     byId("people-rest").textContent = people.length > SHOWN ? `and ${people.length - SHOWN} more` : "";
     this.#list.arrange(people.slice(0, SHOWN).map((person) => this.#item(person, typing.has(person.displayName))));
   }
 
   #item(person, typing) {
-    const { online } = person.status;
+    const online = person.status.online && this.#chat.room.live;
     const facts = this.#facts(person, typing);
     return {
       key: person.userId,
@@ -42,7 +42,7 @@ export class People {
     if (windows > 1) facts.push(`${windows} windows`);
     if (isGuest(userId)) facts.push("guest");
     if (!online) facts.push(lastSeen ? `away since ${moment(lastSeen)}` : "away");
-    return facts.join(", ") || "online";
+    return facts.join(", ") || (this.#chat.room.live ? "online" : "was online");
   }
 
   #button(person, facts, online) {
@@ -52,7 +52,7 @@ export class People {
       options,
       avatar(person.userId, person.displayName),
       h("span", { className: "who" }, nameText(person.displayName), h("small", {}, facts)),
-      h("span", { className: `dot${online ? "" : " away"}`, role: "img", "aria-label": online ? "online" : "away" }),
+      h("span", { className: `dot${online ? "" : " away"}`, role: "img", "aria-label": online ? "online" : "not online" }),
     );
   }
 
