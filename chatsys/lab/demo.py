@@ -237,8 +237,7 @@ def _follow(folder: Path, say: Say, ended: threading.Event) -> None:
 def _second(sample: dict[str, Any]) -> str:
     """One second of the load in words."""
     wrong = sample["failures"] + sum(generator["deviations"] for generator in sample["generators"].values())
-    push = sample["push"]
-    timed = (
-        f"{push['count']:5,} pushes, p50 {push['p50']:6.1f} ms, p99 {push['p99']:6.1f} ms" if push else "nothing yet"
-    )
-    return f"  {sample['users']:4,} users: {timed}; {'nothing wrong' if not wrong else f'{wrong} WRONG'}"
+    push, timed = sample["push"], "nothing was pushed yet"
+    if push:
+        timed = f"{push['count']:5,} pushes, p50 {push['p50']:5.1f} ms, p99 {push['p99']:6.1f} ms"
+    return f"  {sample['users']:4,} users: {timed}; {f'{wrong} WENT WRONG' if wrong else 'nothing lost'}"
