@@ -104,7 +104,7 @@ def environment(tree: Path, folder: Path, revision: str) -> Path:
 
 
 def _requirements(tree: Path, revision: str) -> list[str]:
-    """What the project needs to run its laboratory: its requirements, and those of its extra ``bench`` if it has one."""
+    """What its laboratory needs: the requirements of the project, and those of the extra ``bench`` if it has one."""
     try:
         project = tomllib.loads((tree / "pyproject.toml").read_text())["project"]
         return sorted({*project["dependencies"], *_of_extra(project, EXTRA)})
