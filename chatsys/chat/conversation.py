@@ -34,6 +34,10 @@ from chatsys.model.values import (
 )
 
 
+READ_TOGETHER = 1000
+"""Messages that one event tells to be read; contract §9.5 has one event for as many."""
+
+
 async def identify(chat: Chat, *, token: object, username: object, user_id: object, socket_id: str) -> Participant:
     """Who joins (contract §8.3): the token's account, else a guest. Raises JoinRefused for a guest without a name."""
     who, _ = await recognise(chat, token=token, username=username, user_id=user_id, socket_id=socket_id)
@@ -174,20 +178,31 @@ async def read(chat: Chat, session: Session, message_id: str) -> bool:
 async def read_all(chat: Chat, session: Session) -> int:
     """Mark all that others wrote in the session's room as read, part by part; how many were newly marked.
 
-    The room is told of each part when it is stored. Between two parts others have as long as the last one took.
+    The room is told of ``READ_TOGETHER`` at once, or of fewer where there are no more, when they are stored. Between two
+    parts others have as long as the last one took.
     """
     at, count = chat.clock.now(), 0
+    marked: list[str] = []
     reached: int | None = 0
-    while reached is not None:
-        started = time.monotonic()
-        part = await chat.store.mark_some_read(session.room, session.who, at, reached)
-        reached, count = part.reached, count + len(part.message_ids)
-        if part.message_ids:
-            await chat.fanout.publish(
-                MessagesRead(room=session.room, message_ids=part.message_ids, by=session.who, at=at)
-            )
-        if reached is not None:
-            await asyncio.sleep(min(PAUSE, time.monotonic() - started))
+
+    async def tell() -> None:
+        if marked:
+            ids = tuple(marked)
+            marked.clear()
+            await chat.fanout.publish(MessagesRead(room=session.room, message_ids=ids, by=session.who, at=at))
+
+    try:
+        while reached is not None:
+            started = time.monotonic()
+            part = await chat.store.mark_some_read(session.room, session.who, at, reached)
+            reached, count = part.reached, count + len(part.message_ids)
+            if len(marked) + len(part.message_ids) > READ_TOGETHER:
+                await tell()
+            marked += part.message_ids
+            if reached is not None:
+                await asyncio.sleep(min(PAUSE, time.monotonic() - started))
+    finally:
+        await tell()
     return count
 
 

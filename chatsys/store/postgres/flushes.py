@@ -25,6 +25,7 @@ from chatsys.model.values import (
 from chatsys.store.postgres import rows
 from chatsys.store.postgres.connections import Connections
 from chatsys.store.postgres.mapping import constraint_of
+from chatsys.store.postgres.parts import PartSize
 from chatsys.store.postgres.writer import REPEATS, Locked, Repeat
 
 InRoom = TypeVar("InRoom", NewMessage, NewSession)
@@ -41,11 +42,20 @@ _OVERTAKEN = {
 }
 """Constraints that fail when another server stored or deleted something since the statement's snapshot."""
 
-PART_MARKED, PART_LOOKED_AT = 100, 1000
-"""Messages that one statement marks as read, and looks at: the room is locked while it runs."""
+LOOKED_AT = 10
+"""For each message that a statement may mark as read it looks at so many, without locking anything."""
 
-PURGES = {"purge_messages": 50, "purge_reads": 200, "purge_deliveries": 500}
-"""The statements that delete what an account left, in order, with the rows that each takes at once."""
+PURGES = ("purge_messages", "purge_reads", "purge_deliveries")
+"""The statements that delete what an account left, in order."""
+
+_SIZES = {
+    "mark_some_read": (10, 50, 500),
+    "mark_some_read_by_guest": (10, 50, 500),
+    "purge_messages": (5, 25, 500),
+    "purge_reads": (10, 50, 1000),
+    "purge_deliveries": (10, 50, 1000),
+}
+"""The statements that do a part of a long work: how many rows one takes at least, at first and at most."""
 
 _TRANSIENT = {"40001", "40P01"}  # serialization failure, deadlock
 _LOCKED = "55P03"
@@ -86,6 +96,7 @@ class Flushes:
     def __init__(self, connections: Connections, lease: float) -> None:
         self._connections = connections
         self._lease = timedelta(seconds=lease)
+        self._parts = {name: PartSize(*sizes) for name, sizes in _SIZES.items()}
 
     async def post(self, batch: Sequence[NewMessage]) -> Sequence[Posted | BaseException]:
         """Store messages; a repetition of a client's id gives what was stored first."""
@@ -179,7 +190,7 @@ class Flushes:
     async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int) -> Marked:
         """Mark a part of a room as read."""
         name = "mark_some_read_by_guest" if reader.guest else "mark_some_read"
-        found = await self.repeated(name, room, reader.user_id, at, after, PART_MARKED, PART_LOOKED_AT)
+        found = await self._part(name, lambda size: (room, reader.user_id, at, after, size, size * LOOKED_AT))
         if not found:
             return Marked(message_ids=(), reached=None)
         ((ids, reached, more),) = found
@@ -187,17 +198,18 @@ class Flushes:
 
     async def purge(self, user_id: str) -> bool:
         """Delete a part of what a retired account left; false if there was none any more."""
-        for name, size in PURGES.items():
-            ((count,),) = await self.repeated(name, user_id, size)
+        for name in PURGES:
+            ((count,),) = await self._part(name, lambda size: (user_id, size))
             if count:
                 return True
         return False
 
-    async def repeated(self, name: str, *arguments: Any) -> list[Any]:
-        """The rows of a statement, done again if it met another server's write halfway."""
+    async def _part(self, name: str, arguments: Callable[[int], tuple[Any, ...]]) -> list[Any]:
+        """The rows of a statement that does a part, done again if it met another server's write halfway."""
         for repeat in range(REPEATS):
             try:
-                return await self._write(name, *arguments)
+                with self._parts[name].timed() as size:
+                    return await self._write(name, *arguments(size))
             except Repeat as error:
                 if repeat == REPEATS - 1:
                     raise error.reason from error
