@@ -33,7 +33,6 @@ from chatsys.model.values import (
     User,
 )
 
-
 READ_TOGETHER = 1000
 """Messages that one event tells to be read; contract §9.5 has one event for as many."""
 
@@ -178,8 +177,8 @@ async def read(chat: Chat, session: Session, message_id: str) -> bool:
 async def read_all(chat: Chat, session: Session) -> int:
     """Mark all that others wrote in the session's room as read, part by part; how many were newly marked.
 
-    The room is told of ``READ_TOGETHER`` at once, or of fewer where there are no more, when they are stored. Between two
-    parts others have as long as the last one took.
+    The room is told of ``READ_TOGETHER`` at once, or of fewer where there are no more, when they are stored. Between
+    two parts others have as long as the last one took.
     """
     at, count = chat.clock.now(), 0
     marked: list[str] = []

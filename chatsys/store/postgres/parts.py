@@ -1,7 +1,7 @@
-"""How much of a long work one statement does: as much as takes a few hundredths of a second on this database.
+"""How much of a long work one statement does: as much as takes about ten milliseconds on this database.
 
-Rows are locked while such a statement runs, and others wait for them. How long a row takes differs a hundredfold between
-machines, disks and tables, so the size follows from how long the last parts took.
+Rows are locked while such a statement runs, and others wait for them. How long a row takes differs a hundredfold
+between machines, disks and tables, so the size follows from how long the last parts took.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TARGET = 0.01
-"""Seconds that a part should take. Others wait for it: 0.05 is promised, and on a busy machine a part takes a few times what it should."""
+"""Seconds that a part should take. 0.05 is promised; on a busy machine one takes a few times what it should."""
 
 GROWTH = 1.5
 """How much more than the last one a part takes at most."""
