@@ -49,6 +49,7 @@ The tree::
     ├── SettingsError            bad_setting            name, value, allowed
     └── OperatorError            operator_error         hint
         ├── BusUnavailable       bus_unavailable
+        ├── MissingExtra         missing_extra          extra (an ImportError too)
         ├── SnapshotDamaged      snapshot_damaged
         └── LabBusy              lab_busy
 
@@ -57,6 +58,7 @@ The docstring of a class is its default message. Nothing here imports anything o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -382,6 +384,17 @@ class BusUnavailable(OperatorError):
     """The bus between servers can't be used"""
 
     code = "bus_unavailable"
+
+
+class MissingExtra(OperatorError, ImportError):
+    """An extra of chatsys is not installed"""
+
+    code = "missing_extra"
+
+    def __init__(self, extra: str = "all", missing: Sequence[str] = ()) -> None:
+        names = f" needs {', '.join(missing)}:" if missing else " is missing:"
+        super().__init__(f"The extra {extra!r} of chatsys{names} install it with `pip install 'chatsys[{extra}]'`.")
+        self.extra = extra
 
 
 class SnapshotDamaged(OperatorError):

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chatsys.cli.errors import explain
 from chatsys.errors import ChatsysError, OperatorError
+from chatsys.extras import require
 from chatsys.settings import read_settings
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     With --against REV: 0 if nothing is slower than REV, 1 if something is, 2 if the comparison is INVALID or REV can't
     be run.
     """
+    require("bench")
     if context.invoked_subcommand is not None:
         return
     if against is not None:
@@ -96,6 +98,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     out = out or LATEST
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
+    from chatsys.lab.report import floods
     from chatsys.lab.report.bench import page, verdict
     from chatsys.lab.report.tables import guide_table
     from chatsys.lab.running import Request, run
@@ -117,6 +120,9 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     console = Console()
     if result.operations:
         console.print(guide_table(result).rich())
+    if measured := floods.rows(result):
+        console.print(floods.short_table(result).rich())
+        console.print(floods.answer(measured).replace("**", ""), soft_wrap=True)
     if verdict(result):
         console.print(verdict(result).replace("**", ""), soft_wrap=True)
     console.print(f"Report: {out / 'index.html'}", soft_wrap=True)

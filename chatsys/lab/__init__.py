@@ -10,6 +10,7 @@ workloads       the operations of the guide's table, each checks its own effect
 floors          the same work with nothing of chatsys around it
 experiments     growth, durability, servers killed, fan-out, senders …
 statistics      percentiles, intervals over rounds, rank test, fitted exponents
+provenance      which program was measured, and how it was started
 machine         what the run ran on, and whether it was quiet enough to be believed
 record          result.json and the samples beside it
 claims          the guide's promises, and the rules that judge them

@@ -16,19 +16,19 @@ from locust.env import Environment
 from locust.html import get_html_report
 from locust.stats import StatsCSV, calculate_response_time_percentile, setup_distributed_stats_event_listeners
 
+from chatsys.loadtesting import figures, recent, shapes, weights
+from chatsys.loadtesting.arrivals import gap
+from chatsys.loadtesting.figures import Figures
+from chatsys.loadtesting.handover import Handover, together
+from chatsys.loadtesting.histogram import SPARSE, Histogram, rounded
+from chatsys.loadtesting.personas import PERSONAS, TASK_SCALE, ChatUser
+from chatsys.loadtesting.record import Failure
+from chatsys.loadtesting.refusals import unusable
+from chatsys.loadtesting.validity import LIMITS, Measurements, reasons
+from chatsys.loadtesting.verdict import message_cost, verdict_of
 from chatsys.results.audit import Audit, Row, history
 from chatsys.results.capacity import FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE, answer
 from chatsys.results.ledger import Books
-from loadtests import figures, recent, shapes, weights
-from loadtests.arrivals import gap
-from loadtests.figures import Figures
-from loadtests.handover import Handover, together
-from loadtests.histogram import SPARSE, Histogram, rounded
-from loadtests.personas import PERSONAS, TASK_SCALE, ChatUser
-from loadtests.record import Failure
-from loadtests.refusals import unusable
-from loadtests.validity import LIMITS, Measurements, reasons
-from loadtests.verdict import message_cost, verdict_of
 
 PERCENTILES = [0.5, 0.95, 0.99, 1.0]
 

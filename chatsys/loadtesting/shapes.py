@@ -13,9 +13,9 @@ from locust import LoadTestShape
 from locust.runners import STATE_RUNNING
 from locust.stats import StatsEntry, calculate_response_time_percentile, diff_response_time_dicts
 
+from chatsys.loadtesting.run import RUN
+from chatsys.loadtesting.validity import saturated
 from chatsys.results.capacity import ERRORS, FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE
-from loadtests.run import RUN
-from loadtests.validity import saturated
 
 SETTLE = 5.0
 """Seconds after a step before its dwell is measured."""

@@ -11,7 +11,7 @@ from chatsys.results import capacity
 from chatsys.results.audit import DEVIATIONS, Audit, Row
 
 if TYPE_CHECKING:
-    from loadtests.record import Failure, Result
+    from chatsys.loadtesting.record import Failure, Result
 
 _SHOWN = 10
 RECEIPT_UPDATES = ("message-status-update", "message-read-update")
