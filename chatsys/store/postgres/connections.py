@@ -211,7 +211,7 @@ class Connections:
         except DRIVER_ERRORS as error:
             raise self._failed(link, name, error) from error
         link.due = 0.0
-        if pools.outages:
+        if pools.outages.going_on:
             pools.outages.succeeded(name)
         if reads and link.read_only:  # a write would have been refused
             pools.renounce()

@@ -116,17 +116,17 @@ class Flushes:
         try:
             found = await self._write(
                 "post_new_messages",
-                [new.message_id for new in batch],
-                _numbers(places[new.room] for new in batch),
-                _numbers(numbers),
-                [None if new.who.guest else new.who.user_id for new in batch] if accounts else [],
+                _plain(new.message_id for new in batch),
+                _plain(places[new.room] for new in batch),
+                _plain(numbers),
+                _plain("NULL" if new.who.guest else new.who.user_id for new in batch) if accounts else "{}",
                 [new.who.user_id if new.who.guest else None for new in batch] if guests else [],
                 [new.who.username if new.who.guest else None for new in batch] if guests else [],
                 [new.text for new in batch],
                 list(places),
-                _numbers(counts.values()),
-                _numbers(new.at.timestamp() for new in batch),
-                list(accounts),
+                _plain(counts.values()),
+                _plain(new.at.timestamp() for new in batch),
+                _plain(accounts),
             )
         except Locked:
             raise
@@ -161,14 +161,15 @@ class Flushes:
 
     async def acknowledge(self, batch: Sequence[Ack]) -> Sequence[Receipt | None]:
         """Record receipts; each gets the complete set of its message and kind."""
-        readers = [rows.sender_columns(ack.reader) for ack in batch]
+        guests = any(ack.reader.guest for ack in batch)
         found = await self._write(
             "record_receipts",
             [ack.room for ack in batch],
-            [ack.message_id for ack in batch],
-            *_columns(readers, 3)[:2],
-            [ack.at for ack in batch],
-            [ack.read for ack in batch],
+            _plain(ack.message_id for ack in batch),
+            _plain("NULL" if ack.reader.guest else ack.reader.user_id for ack in batch),
+            [ack.reader.user_id if ack.reader.guest else None for ack in batch] if guests else [],
+            _plain(ack.at.timestamp() for ack in batch),
+            _plain(ack.read for ack in batch),
             sorted({ack.room for ack in batch if ack.read}),
         )
         outcomes: list[Receipt | None] = [None] * len(batch)
@@ -367,8 +368,8 @@ def _stored(new: NewMessage, seq: int, profile: Sequence[Any] | None, servers: t
     return Posted(message=message, duplicate=False, servers=servers)
 
 
-def _numbers(values: Iterable[float]) -> str:
-    """An array of numbers as PostgreSQL writes it."""
+def _plain(values: Iterable[float | str]) -> str:
+    """An array of numbers, ids or booleans as PostgreSQL writes it: nothing in it needs quoting."""
     return f"{{{','.join(map(str, values))}}}"
 
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 from chatsys.errors import ChatsysError, StoreError, StoreUnavailable, WriteQueueFull
-from chatsys.store.postgres.deadlines import until
+from chatsys.store.postgres.deadlines import DEADLINE, until
 from chatsys.store.postgres.outage import Outages
 
 Item = TypeVar("Item")
@@ -152,13 +152,15 @@ class Writer(Generic[Item, Outcome]):
                 await self._settle(queue, batch)
                 self._observe("flush", time.perf_counter() - started)
                 self._observe("flush_rows", len(batch))
-                if self._outages:
+                if self._outages is not None and self._outages.going_on:
                     self._outages.succeeded(QUEUE)
         finally:
             queue.task = None
-            self._aside = {key: each for key, each in self._aside.items() if each is not queue}
-            _refuse(queue.entries)
-            queue.entries.clear()
+            if self._aside:
+                self._aside = {key: each for key, each in self._aside.items() if each is not queue}
+            if queue.entries:
+                _refuse(queue.entries)
+                queue.entries.clear()
 
     def _next_batch(self, queue: _Queue[Item, Outcome]) -> list[tuple[Item, asyncio.Future[Outcome], float]]:
         batch: list[tuple[Item, asyncio.Future[Outcome], float]] = []
@@ -192,8 +194,11 @@ class Writer(Generic[Item, Outcome]):
         try:
             if queue.rows and not await self._freed(queue.rows, batch, deadline):
                 return
-            with until(deadline):
+            token = DEADLINE.set(deadline)  # as ``until``, for what each message costs
+            try:
                 await self._store(queue, batch, deadline)
+            finally:
+                DEADLINE.reset(token)
         except asyncio.CancelledError:
             _refuse(batch)
             raise
