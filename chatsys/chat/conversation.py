@@ -37,16 +37,13 @@ READ_TOGETHER = 1000
 """Messages that one event tells to be read; contract §9.5 has one event for as many."""
 
 
-async def identify(chat: Chat, *, token: object, username: object, user_id: object, socket_id: str) -> Participant:
-    """Who joins (contract §8.3): the token's account, else a guest. Raises JoinRefused for a guest without a name."""
-    who, _ = await recognise(chat, token=token, username=username, user_id=user_id, socket_id=socket_id)
-    return who
-
-
-async def recognise(
+async def identify(
     chat: Chat, *, token: object, username: object, user_id: object, socket_id: str
 ) -> tuple[Participant, str | None]:
-    """As :func:`identify`, and why a token that was sent was not accepted: ``expired``, ``invalid`` or ``unknown``."""
+    """Who joins (contract §8.3): the token's account, else a guest. Raises JoinRefused for a guest without a name.
+
+    With it, why a token that was sent was not accepted: ``expired``, ``invalid``, ``unknown``, or None.
+    """
     reason = None
     if token is not None and token != "":
         try:
@@ -255,11 +252,6 @@ async def members(chat: Chat, room: str) -> list[Session]:
 async def newest_members(chat: Chat, room: str) -> tuple[list[Session], int]:
     """The room's newest sessions, at most ``limits.members``, in order of joining, and how many there are."""
     return await chat.store.newest_sessions(room, chat.limits.members)
-
-
-async def exists(chat: Chat, who: Participant) -> bool:
-    """Whether a participant may still be in a room: a guest may, and one whose account is there."""
-    return who.guest or await chat.store.user_by_id(who.user_id) is not None
 
 
 async def standing(chat: Chat, who: Participant) -> tuple[bool, bool]:

@@ -26,7 +26,8 @@ USER_ID = "018f0000-0000-7000-8000-000000000000"
 
 
 async def identify(chat, token=None, username="Gus", user_id=None):
-    return await conversation.identify(chat, token=token, username=username, user_id=user_id, socket_id=SOCKET)
+    who, _ = await conversation.identify(chat, token=token, username=username, user_id=user_id, socket_id=SOCKET)
+    return who
 
 
 # -- identity
@@ -332,7 +333,7 @@ async def test_why_a_token_was_not_accepted_is_told(chat, people):
     foreign = Tokens("x" * 32, timedelta(days=1)).issue(user, chat.clock.now())
 
     async def told(sent: object) -> tuple[bool, str | None]:
-        who, reason = await conversation.recognise(chat, token=sent, username="Gus", user_id=None, socket_id=SOCKET)
+        who, reason = await conversation.identify(chat, token=sent, username="Gus", user_id=None, socket_id=SOCKET)
         return who.guest, reason
 
     assert await told(token) == (False, None)
