@@ -194,6 +194,7 @@ async def test_two_servers_that_find_the_same_dead_one_end_each_session_once(
     assert sorted(ended) == sorted(session.session_id for session in opened)
 
 
+@pytest.mark.process
 async def test_a_restart_of_postgresql_makes_nobody_dead(server_folder, hands, elsewhere):
     with embedded_server(server_folder) as url:
         async with hands.opened(url, lease=LEASE) as one, hands.opened(url, lease=LEASE) as two:
