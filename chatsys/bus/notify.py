@@ -71,7 +71,9 @@ class NotifyBroker(Broker):
             ) from error
         except StoreError as error:
             raise BusUnavailable(error.message, hint=error.hint) from error
-        return NotifyLine(self._pools.address, link, heard, patience)
+        line = NotifyLine(self._pools.address, link, heard, patience)
+        await line.free_queue()
+        return line
 
 
 class NotifyLine(Line):
@@ -91,6 +93,11 @@ class NotifyLine(Line):
         """asyncpg reads by itself; wait until the connection ends."""
         await self._lost.wait()
         raise ConnectionError("PostgreSQL ended the connection, or did not answer in time")
+
+    async def free_queue(self) -> None:
+        """Let PostgreSQL drop what every session has read: a queue that was full once stays so otherwise."""
+        statement = await self._link.prepared(statements()["free_notify_queue"], bouncer=False)
+        await self._within_patience(statement.fetch)
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """One statement."""

@@ -98,6 +98,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     out = out or LATEST
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
+    from chatsys.lab.report import floods
     from chatsys.lab.report.bench import page, verdict
     from chatsys.lab.report.tables import guide_table
     from chatsys.lab.running import Request, run
@@ -119,6 +120,9 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     console = Console()
     if result.operations:
         console.print(guide_table(result).rich())
+    if measured := floods.rows(result):
+        console.print(floods.short_table(result).rich())
+        console.print(floods.answer(measured).replace("**", ""), soft_wrap=True)
     if verdict(result):
         console.print(verdict(result).replace("**", ""), soft_wrap=True)
     console.print(f"Report: {out / 'index.html'}", soft_wrap=True)

@@ -6,6 +6,7 @@ A turn gives plain data: counts, seconds, and raw latencies in microseconds.
 from __future__ import annotations
 
 import http.client
+import os
 import random
 import socket
 import time
@@ -30,6 +31,7 @@ from chatsys.lab.crowd.sending import (
     steady,
 )
 from chatsys.lab.crowd.sockets import Crowd, Member
+from chatsys.lab.floods import FLOODS, HALF_POSTS, hold_half_posts, write_flood
 
 Turns = Generator[Result, dict[str, Any], None]
 """A scene: nothing when its crowd is ready, then the measurements of a turn each time it is told to take one."""
@@ -128,6 +130,35 @@ def probe(crowd: Crowd, *, rate: float, text_bytes: int = 64) -> Turns:
         order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
 
 
+def beside(crowd: Crowd, *, room: str, others: int, rate: float, text_bytes: int = 64) -> Turns:
+    """A member alone in a room of its own, whose messages come back to it, and ``others`` in ``room``, who read.
+
+    A turn gives the latencies of the first, and how many of all have been ``disconnected`` since the start.
+    """
+    _join(crowd, [f"beside-{time.monotonic_ns()}", *[room] * others])
+    alone = crowd.members[:1]
+    order = yield {}
+    while True:
+        got = steady(crowd, alone, alone, rate, order["seconds"], "x" * text_bytes)
+        order = yield {**got, "disconnected": sum(member.closed for member in crowd.members)}
+
+
+def flood(crowd: Crowd, *, kind: str, room: str) -> Turns:
+    """One client that does what it can for a turn's ``seconds``: the bytes it ``sent``, over how many connections.
+
+    It gets a processor only when nobody else on this one wants it: whoever measures beside it is not to wait for it.
+    """
+    os.nice(19)
+    order = yield {}
+    while True:
+        with effort() as spent:
+            if kind == HALF_POSTS:
+                done = hold_half_posts(crowd.url, order["seconds"])
+            else:
+                done = write_flood(crowd.url, FLOODS[kind], room, order["seconds"])
+        order = yield {"sent": done.sent, "connections": done.connections, **spent}
+
+
 def slow_reader(crowd: Crowd, *, members: int, rate: float, text: str) -> Turns:
     """A room under steady traffic, and one more member who reads it, or, in a turn that is ``stuck``, stops reading.
 
@@ -219,7 +250,8 @@ def receipts(crowd: Crowd, *, members: int) -> Turns:
 
 
 SCENES: dict[str, Callable[..., Turns]] = {
-    scene.__name__: scene for scene in (fanout, senders, arrivals, burst, probe, slow_reader, idle, storm, receipts)
+    scene.__name__: scene
+    for scene in (fanout, senders, arrivals, burst, probe, beside, flood, slow_reader, idle, storm, receipts)
 }
 
 

@@ -9,6 +9,7 @@ from chatsys.lab.claims import FAILS, STORE_NAMES, VERDICTS
 from chatsys.lab.experiments.upkeep import BARE
 from chatsys.lab.marks import MISSED
 from chatsys.lab.record import Mark, Point, Result, Sampled
+from chatsys.lab.report import floods
 from chatsys.lab.report.page import Page, Part, Table, Text
 from chatsys.lab.report.pictures import Series, bars, ecdf, lines
 from chatsys.lab.report.tables import TITLES, figure, guide_table, microseconds, times
@@ -45,6 +46,7 @@ def page(result: Result, samples: Sequence[Sampled]) -> Page:
     drawn.add("Throughput against latency", *_throughput(result), *_arrivals(result))
     drawn.add("Durability", *_durability(result))
     drawn.add("Real time", *_realtime(result))
+    drawn.add("One client against all others", *floods.parts(result))
     drawn.add("Upkeep", *_upkeep(result))
     drawn.add("What each operation costs PostgreSQL", *_costs(result))
     drawn.add("Limitations", Text("\n".join(f"- {sentence}" for sentence in result.limitations)))
