@@ -25,7 +25,7 @@ import pytest
 from chatsys.chat import passwords
 from chatsys.settings import rows
 from chatsys.store.contract import Store
-from chatsys.store.embedded import embedded_server
+from chatsys.store.embedded import LOCALE, embedded_server
 from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres import admin as database_admin
 from chatsys.store.postgres.address import with_database
@@ -164,8 +164,11 @@ def server_folder(shared_folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_server(shared_folder: Path) -> Iterator[ScratchServer]:
-    """The embedded PostgreSQL 18."""
-    with embedded_server(shared_folder / "pg18", settings=_FAST) as url:
+    """The embedded PostgreSQL 18, or with ``TEST_POSTGRESQL`` that version of the system's."""
+    programs, locale = None, LOCALE
+    if os.environ.get("TEST_POSTGRESQL"):
+        programs, locale = system_programs(), ("--locale=C.UTF-8",)  # known to all of them
+    with embedded_server(shared_folder / "pg18", programs=programs, locale=locale, settings=_FAST) as url:
         yield ScratchServer(url)
 
 
@@ -192,10 +195,11 @@ def free_port() -> int:
 
 
 def system_programs() -> Path:
-    """Where the system's PostgreSQL lies: 15 if it is there, else another one that is older than the embedded one."""
+    """Where the system's PostgreSQL lies: ``TEST_POSTGRESQL``, else 15 if it is there, else another one."""
+    wanted = os.environ.get("TEST_POSTGRESQL", "15")
     found = sorted(
         (folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if (folder / "initdb").exists()),
-        key=lambda folder: (folder.parent.name != "15", folder.parent.name),
+        key=lambda folder: (folder.parent.name != wanted, folder.parent.name),
     )
     assert found, "these tests need a PostgreSQL of the system: apt-get install postgresql"
     return found[0]
@@ -204,8 +208,11 @@ def system_programs() -> Path:
 @pytest.fixture(scope="session")
 def postgres15_server(shared_folder: Path) -> Iterator[ScratchServer]:
     """The system's PostgreSQL (Debian 12: 15), with a locale in which neither order nor letter case is that of C."""
-    locale = ("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=tr-TR")
-    with embedded_server(shared_folder / "pg15", programs=system_programs(), locale=locale, settings=_FAST) as url:
+    programs = system_programs()
+    locale = ["--locale=C.UTF-8"]
+    if programs.parent.name != "14":  # which has no such provider
+        locale += ["--locale-provider=icu", "--icu-locale=tr-TR"]
+    with embedded_server(shared_folder / "pg15", programs=programs, locale=locale, settings=_FAST) as url:
         yield ScratchServer(url)
 
 

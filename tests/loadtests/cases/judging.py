@@ -273,10 +273,8 @@ def _count(user: type[ChatUser], name: str) -> int:
 
 
 def each_weight_and_persona_names_its_source(*_: str) -> None:
-    for source in [row.source for row in weights.ACTIVITIES.values()] + [
-        row.source for row in weights.PERSONAS.values()
-    ]:
-        assert source
+    assert all(activity.source for activity in weights.ACTIVITIES.values())
+    assert all(persona.source for persona in weights.PERSONAS.values())
 
 
 def each_activity_is_a_task_with_its_tag(*_: str) -> None:
