@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from chatsys.lab.experiments.fairness import CONNECTIONS, DISCONNECTED, FLOOD, GROWTH, NAMES, SENT, SERVER_SHARE
-from chatsys.lab.faults.catalogue import FAULTS
+from chatsys.lab.faults.fault import FAULTS
 from chatsys.lab.floods import FLOODS, HALF_POSTS, hold_open, write_flood
 from chatsys.lab.record import Point
 from chatsys.lab.report import floods
