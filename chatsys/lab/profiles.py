@@ -64,7 +64,8 @@ PROFILES = {
                 "slow_reader",
                 "receipts",
                 "storm",
-                "buses",
+                "buses_of_two",
+                "buses_of_four",
                 "workers",
                 "upkeep",
             ),
@@ -85,7 +86,7 @@ PROFILES = {
             stretches=4,
             upkeep_messages=10_000,
             upkeep_rounds=3,
-            leave_out=("fairness_floods",),
+            leave_out=("fairness_floods", "buses_of_four"),
         ),
         Profile(
             name="full",

@@ -11,6 +11,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Generator, Sequence
+from itertools import cycle
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -128,6 +129,23 @@ def probe(crowd: Crowd, *, rate: float, text_bytes: int = 64) -> Turns:
     order = yield {}
     while True:
         order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
+
+
+def relay(crowd: Crowd, *, others: Sequence[str], rate: float, text_bytes: int = 64) -> Turns:
+    """A room of two on the crowd's server, and of one more on each of the servers at the URLs ``others``.
+
+    ``latency_us`` are those of the one who only listens on the sender's server; ``between_us`` how much later each of
+    the others got the same message, and ``elsewhere_us`` their latencies.
+    """
+    for url in ("", "", *others):
+        crowd.connect(url)
+    join_all(crowd, [f"relay-{time.monotonic_ns()}"] * len(crowd.members))
+    order = yield {}
+    while True:
+        got = steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
+        here, elsewhere = got["latency_us"][: got["starts"]], got["latency_us"][got["starts"] :]
+        between = [there - near for there, near in zip(elsewhere, cycle(here), strict=False)]
+        order = yield {**got, "latency_us": here, "elsewhere_us": elsewhere, "between_us": between}
 
 
 def beside(crowd: Crowd, *, room: str, others: int, rate: float, text_bytes: int = 64) -> Turns:
@@ -251,7 +269,7 @@ def receipts(crowd: Crowd, *, members: int) -> Turns:
 
 SCENES: dict[str, Callable[..., Turns]] = {
     scene.__name__: scene
-    for scene in (fanout, senders, arrivals, burst, probe, beside, flood, slow_reader, idle, storm, receipts)
+    for scene in (fanout, senders, arrivals, burst, probe, beside, relay, flood, slow_reader, idle, storm, receipts)
 }
 
 

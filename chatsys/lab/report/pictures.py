@@ -114,14 +114,21 @@ def panels(name: str, caption: str, stacked: Sequence[tuple[str, Sequence[Series
         return _finish(canvas, drawn[0], name, caption, legend=0)
 
 
-def ecdf(name: str, caption: str, samples: Sequence[tuple[str, npt.NDArray[np.floating]]], *, x: str) -> Figure:
+def ecdf(
+    name: str,
+    caption: str,
+    samples: Sequence[tuple[str, npt.NDArray[np.floating]]],
+    *,
+    x: str,
+    y: str = "share of calls",
+) -> Figure:
     """The share of samples at most ``x``, on a logarithmic axis; at most 400 points a line are drawn."""
     with _drawing() as (canvas, axes):
         share = np.concatenate([np.linspace(0, 0.98, 300), np.linspace(0.98, 1, 100)])
         for number, (label, values) in enumerate(samples):
             colour, _, dash = _look(number)
             axes.plot(np.quantile(values, share), share, color=colour, linestyle=dash, linewidth=2, label=label)
-        _axes(axes, x, "share of calls", log_x=True, log_y=False)
+        _axes(axes, x, y, log_x=True, log_y=False)
         axes.set_ylim(0, 1.01)
         return _finish(canvas, axes, name, caption, legend=len(samples))
 
