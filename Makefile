@@ -40,7 +40,7 @@ serve: $(STAMP) ## Start the chat server on an embedded PostgreSQL
 lint: $(STAMP) ## Check style, types and import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --num-workers 2
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(STAMP) ## Put the source into the house's format
