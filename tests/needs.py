@@ -1,8 +1,8 @@
 """What a test needs beside this process, as markers; and the guard that keeps the others from using it.
 
 ``database`` is a PostgreSQL server, ``process`` another program: a broker, a browser, chatsys itself. A test has the
-marker of each fixture that ``DATABASES`` or ``PROCESSES`` names and it uses, and those of a fixture's parameter. All of
-``tests/flow`` talks to a server process. A test that starts a program itself is marked by hand. ``make check`` runs the
+marker of each fixture that ``DATABASES`` or ``PROCESSES`` names and it uses, and those of a fixture's parameter. All in ``FOLDERS``
+talk to a server process. A test that starts a program itself is marked by hand. ``make check`` runs the
 tests that have neither marker.
 """
 
@@ -18,7 +18,7 @@ import pytest
 
 DATABASES = {"postgres_server", "postgres15_server", "lab_server", "tls"}
 PROCESSES = {"wheel", "scratch", "stock_server"}
-FOLDER = "flow"
+FOLDERS = {"browser", "conformance", "flow"}
 
 _STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system", "pty.spawn"}
 _running: pytest.Item | None = None
@@ -40,7 +40,7 @@ def declare(item: pytest.Item) -> None:
     used = set(getattr(item, "fixturenames", ()))
     if used & DATABASES:
         item.add_marker(pytest.mark.database)
-    if used & PROCESSES or item.path.parent.name == FOLDER:
+    if used & PROCESSES or item.path.parent.name in FOLDERS:
         item.add_marker(pytest.mark.process)
 
 
