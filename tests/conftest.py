@@ -105,8 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "chatsys", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.load_profile("chatsys")
-    needs.markers(config)
-    needs.install()
+    needs.configure(config)
     if not hasattr(config, "workerinput"):
         os.environ[_FOLDER] = str(passable(tempfile.mkdtemp(prefix="chatsys-tests-")))
         # A shell starts what runs in its background deaf to Ctrl-C, and programs that tests start would inherit that.

@@ -1,9 +1,9 @@
 """What a test needs beside this process, as markers; and the guard that keeps the others from using it.
 
 ``database`` is a PostgreSQL server, ``process`` another program: a broker, a browser, chatsys itself. A test has the
-marker of each fixture that ``DATABASES`` or ``PROCESSES`` names and it uses, and those of a fixture's parameter. All in ``FOLDERS``
-talk to a server process. A test that starts a program itself is marked by hand. ``make check`` runs the
-tests that have neither marker.
+marker of each fixture that ``DATABASES`` or ``PROCESSES`` names and it uses, and those of a fixture's parameter. All in
+``FOLDERS`` talk to a server process. A test that starts a program itself is marked by hand. ``make check`` runs the
+tests that have neither marker, and there one that starts a program or opens a database fails.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ PROCESSES = {"wheel", "scratch", "stock_server"}
 FOLDERS = {"browser", "conformance", "flow"}
 
 _STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system", "pty.spawn"}
+QUICK = "not database and not process"
+strict = False
 _running: pytest.Item | None = None
 _broken: list[str] = []
 
@@ -29,10 +31,16 @@ class Undeclared(Exception):
     """A test uses what its markers do not declare"""
 
 
-def markers(config: pytest.Config) -> None:
-    """Make the markers known."""
+def configure(config: pytest.Config) -> None:
+    """Make the markers known, and watch what starts programs, and the drivers of PostgreSQL."""
+    global strict  # noqa: PLW0603 - as are the audit hook and the drivers
+    strict = config.getoption("markexpr") == QUICK
     config.addinivalue_line("markers", "database: needs a PostgreSQL server")
     config.addinivalue_line("markers", "process: needs another program, as a broker, a browser or chatsys itself")
+    sys.addaudithook(_audit)
+    for kind in (psycopg, psycopg.Connection, psycopg.AsyncConnection, asyncpg):
+        _watch(kind, "connect")
+    _watch(asyncpg, "create_pool")
 
 
 def declare(item: pytest.Item) -> None:
@@ -65,7 +73,7 @@ def taken() -> list[str]:
 
 
 def _refuse(what: str, *needed: str) -> None:
-    if _running is not None and not any(_running.get_closest_marker(name) for name in needed):
+    if strict and _running is not None and not any(_running.get_closest_marker(name) for name in needed):
         _broken.append(what)
         raise Undeclared(what)
 
@@ -75,7 +83,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _refuse(f"{event} {arguments[:2]}", "process", "database")
 
 
-def _watched(kind: Any, name: str) -> None:
+def _watch(kind: Any, name: str) -> None:
     original = getattr(kind, name)
 
     def connect(*arguments: Any, **options: Any) -> Any:
@@ -83,11 +91,3 @@ def _watched(kind: Any, name: str) -> None:
         return original(*arguments, **options)
 
     setattr(kind, name, connect)
-
-
-def install() -> None:
-    """Watch what starts programs, and the drivers of PostgreSQL."""
-    sys.addaudithook(_audit)
-    for kind in (psycopg, psycopg.Connection, psycopg.AsyncConnection, asyncpg):
-        _watched(kind, "connect")
-    _watched(asyncpg, "create_pool")

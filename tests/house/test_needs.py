@@ -12,6 +12,13 @@ import pytest
 
 from tests import needs
 
+
+@pytest.fixture(autouse=True)
+def strict(monkeypatch):
+    """As in `make check`."""
+    monkeypatch.setattr(needs, "strict", True)
+
+
 NOWHERE = "postgresql://127.0.0.1:1/nothing"
 
 
