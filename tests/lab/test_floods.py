@@ -8,13 +8,14 @@ from contextlib import suppress
 
 import pytest
 
-from chatsys.lab.experiments.fairness import CONNECTIONS, DISCONNECTED, FLOOD, GROWTH, NAMES, SENT, SERVER_SHARE
+from chatsys.lab.experiments.fairness import NAMES
 from chatsys.lab.faults.fault import FAULTS
 from chatsys.lab.floods import FLOODS, HALF_POSTS, hold_open, write_flood
 from chatsys.lab.record import Point
 from chatsys.protocol.frames import FrameReader
 from chatsys.reports import floods
 from chatsys.reports.bench import page
+from chatsys.results.names import CONNECTIONS, DISCONNECTED, FLOOD, GROWTH, SENT, SERVER_SHARE
 
 
 def measured(flood: str, p50: float, p99: float, *, disconnected: int = 0, growth: float = 1e6) -> list[Point]:
