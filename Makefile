@@ -12,7 +12,7 @@ JAVASCRIPT := $(if $(shell command -v npm 2>/dev/null),$(NODE)/node_modules/.pac
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-zA-Z.]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-bench: $(STAMP) ## Measure memory against PostgreSQL and write reports/latest
+bench: $(STAMP) ## Measure memory against PostgreSQL and write a run into reports/runs
 	$(BIN)/chatsys bench
 
 faults: $(STAMP) ## Inject faults under traffic and write docs/RELIABILITY.md; goes on where it was ended

@@ -19,8 +19,25 @@ def read(path: Path) -> Any:
     return nbformat.read(path, as_version=4)
 
 
-def test_there_are_the_six() -> None:
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+def test_there_are_the_seven() -> None:
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06", "07"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_picture_has_an_alternative_text(path: Path) -> None:
+    outputs = [output for cell in read(path).cells for output in cell.get("outputs", ())]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert all(output.metadata["image/png"]["alt"] for output in pictures)
+    page = notebooks.page(read(path))
+    assert page.count("No description has been provided") == 0
+
+
+def test_the_first_opens_with_the_decision_and_no_limitation_is_repeated() -> None:
+    first = read(NOTEBOOKS[0])
+    (shown,) = [o.data["text/html"] for o in first.cells[2].outputs if "data" in o and "text/html" in o.data]
+    assert 'class="ds-line"' in shown
+    for path in NOTEBOOKS:
+        assert "compete for its processors" not in "".join(notebooks.texts(read(path))[1:][-1:]), path.name
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -59,8 +76,10 @@ def test_a_stale_output_is_seen(tmp_path: Path) -> None:
     nbformat.write(notebooks.execute(path), path)
     assert notebooks.staleness(path) == ""
     path.write_text(path.read_text().replace('"42"', '"41"'))
-    assert "-41" in notebooks.staleness(path)
-    assert "+42" in notebooks.staleness(path)
+    found = notebooks.staleness(path)
+    assert "-41" in found
+    assert "+42" in found
+    assert "small.ipynb, cell 1, committed" in found
 
 
 def test_a_picture_that_changed_is_named_with_its_cell(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from chatsys.lab.experiments.fairness import CONNECTIONS, DISCONNECTED, FLOOD, G
 from chatsys.lab.faults.catalogue import FAULTS
 from chatsys.lab.floods import FLOODS, HALF_POSTS, hold_open, write_flood
 from chatsys.lab.record import Point
-from chatsys.lab.report import floods
-from chatsys.lab.report.bench import page
 from chatsys.protocol.frames import FrameReader
+from chatsys.reports import floods
+from chatsys.reports.bench import page
 
 
 def measured(flood: str, p50: float, p99: float, *, disconnected: int = 0, growth: float = 1e6) -> list[Point]:
@@ -49,17 +49,17 @@ def test_a_flood_beyond_a_bound_and_one_that_disconnects_come_first(result, p50,
     assert "No flood disconnected" not in said
 
 
-def test_every_flood_has_a_row_in_report_and_terminal_and_a_picture(result, samples):
+def test_every_flood_has_a_row_in_report_and_terminal_and_a_picture(result):
     for name in NAMES:
         result.points += measured(name, 1_000, 3_000)
-    text = page(result, samples).markdown()
+    text = page(result, []).markdown()
     assert all(f"| {name} | 0.9 / 1.5 ms | 1 / 3 ms | yes | 0 | 1.0 MB |" in text for name in NAMES)
     assert "floods.svg" in text
     assert [row[0] for row in floods.short_table(result).rows] == list(NAMES)
 
 
-def test_a_run_without_floods_says_nothing_of_them(result, samples):
-    assert "One client against all others" not in page(result, samples).markdown()
+def test_a_run_without_floods_says_nothing_of_them(result):
+    assert "One client against all others" not in page(result, []).markdown()
 
 
 def test_a_flood_that_was_interrupted_has_no_row(result):
