@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from pathlib import Path
 
 import asyncpg
 import psycopg
@@ -76,7 +77,6 @@ def test_an_attempt_fails_the_test_even_if_it_is_swallowed(request):
 
 
 @pytest.mark.parametrize("fixture", sorted(needs.DATABASES | needs.PROCESSES))
-def test_each_fixture_that_the_table_names_exists(fixture, request):
-    known = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    if fixture not in known and len({item.path.parent for item in request.session.items}) > 10:
-        pytest.fail(f"no test uses the fixture {fixture}")
+def test_each_fixture_that_the_table_names_exists(fixture):
+    tests = Path(needs.__file__).parent
+    assert any(f"\ndef {fixture}(" in path.read_text() for path in tests.rglob("*.py"))
