@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from chatsys import metrics
 from chatsys.chat.bundle import PAUSE, Chat, new_id
@@ -179,13 +180,15 @@ async def read_all(chat: Chat, session: Session) -> int:
     """
     at, count = chat.clock.now(), 0
     marked: list[str] = []
+    servers: Sequence[str] = ()
     reached: int | None = 0
 
     async def tell() -> None:
         if marked:
             ids = tuple(marked)
             marked.clear()
-            await chat.fanout.publish(MessagesRead(room=session.room, message_ids=ids, by=session.who, at=at))
+            happened = MessagesRead(room=session.room, message_ids=ids, by=session.who, at=at)
+            await chat.fanout.publish(happened, servers)
 
     try:
         while reached is not None:
@@ -195,6 +198,7 @@ async def read_all(chat: Chat, session: Session) -> int:
             if len(marked) + len(part.message_ids) > READ_TOGETHER:
                 await tell()
             marked += part.message_ids
+            servers = part.servers
             if reached is not None:
                 await asyncio.sleep(min(PAUSE, time.monotonic() - started))
     finally:

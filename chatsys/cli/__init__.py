@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import chatsys
-from chatsys.cli import bench, config, db, doctor, loadtest, monitor, notebooks, serve, top, transfer, verify
+from chatsys.cli import bench, config, db, demo, doctor, loadtest, monitor, notebooks, serve, top, transfer, verify
 from chatsys.cli.errors import explain, explain_usage
 from chatsys.cli.help import with_examples
 from chatsys.cli.masking import mask_passwords
@@ -48,6 +48,7 @@ def _options(
 
 
 app.command()(serve.serve)
+app.command()(demo.demo)
 app.command()(monitor.monitor)
 app.command()(top.top)
 app.command()(doctor.doctor)

@@ -5,8 +5,9 @@ from __future__ import annotations
 _DATABASE = "postgresql://chatuser@localhost/chatdb"
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "": ("chatsys serve", "chatsys db status", "chatsys monitor connections"),
+    "": ("chatsys demo", "chatsys serve", "chatsys db status", "chatsys monitor connections"),
     "serve": ("chatsys serve", f"chatsys serve --database-url {_DATABASE} --port 8080"),
+    "demo": ("chatsys demo",),
     "monitor": (
         "chatsys monitor",
         "chatsys monitor table_sizes",
@@ -49,8 +50,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "bench subject": ("chatsys bench subject",),
     "bench show": ("chatsys bench show reports/latest",),
     "bench claims": ("chatsys bench claims reports/latest",),
-    "bench compare": ("chatsys bench compare reports/latest out/run",),
+    "bench compare": ("chatsys bench compare reports/latest reports/runs/RUN",),
     "bench index": ("chatsys bench index",),
+    "bench page": ("chatsys bench page reports/latest",),
+    "bench publish": ("chatsys bench publish", "chatsys bench publish reports/runs/RUN"),
 }
 """Command (its words after ``chatsys``) -> examples, the most useful first."""
 

@@ -11,6 +11,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Generator, Sequence
+from itertools import cycle
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -28,6 +29,7 @@ from chatsys.lab.crowd.sending import (
     effort,
     forget,
     poisson,
+    spread,
     steady,
 )
 from chatsys.lab.crowd.sockets import Crowd, Member
@@ -111,6 +113,20 @@ def arrivals(crowd: Crowd, *, senders: int, text_bytes: int = 64) -> Turns:
         }
 
 
+def push(crowd: Crowd, *, members: int, room_size: int, text_bytes: int = 64) -> Turns:
+    """Many users in rooms of ``room_size``; a turn's ``rate`` is in messages a second over all rooms.
+
+    The latencies are those of every delivery to every member.
+    """
+    names = [f"push-{time.monotonic_ns()}-{number}" for number in range(-(-members // room_size))]
+    _join(crowd, [names[number // room_size] for number in range(members)])
+    rooms = [crowd.members[start : start + room_size] for start in range(0, members, room_size)]
+    order = yield {}
+    while True:
+        rng = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
+        order = yield spread(crowd, rooms, rng, order["rate"], order["seconds"], "x" * text_bytes)
+
+
 def burst(crowd: Crowd, *, members: int, rate: float, text_bytes: int = 64) -> Turns:
     """A big room that gets ``rate`` messages a second, at intended times, for as many ``seconds`` as a turn says.
 
@@ -128,6 +144,23 @@ def probe(crowd: Crowd, *, rate: float, text_bytes: int = 64) -> Turns:
     order = yield {}
     while True:
         order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
+
+
+def relay(crowd: Crowd, *, others: Sequence[str], rate: float, text_bytes: int = 64) -> Turns:
+    """A room of two on the crowd's server, and of one more on each of the servers at the URLs ``others``.
+
+    ``latency_us`` are those of the one who only listens on the sender's server; ``between_us`` how much later each of
+    the others got the same message, and ``elsewhere_us`` their latencies.
+    """
+    for url in ("", "", *others):
+        crowd.connect(url)
+    join_all(crowd, [f"relay-{time.monotonic_ns()}"] * len(crowd.members))
+    order = yield {}
+    while True:
+        got = steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
+        here, elsewhere = got["latency_us"][: got["starts"]], got["latency_us"][got["starts"] :]
+        between = [there - near for there, near in zip(elsewhere, cycle(here), strict=False)]
+        order = yield {**got, "latency_us": here, "elsewhere_us": elsewhere, "between_us": between}
 
 
 def beside(crowd: Crowd, *, room: str, others: int, rate: float, text_bytes: int = 64) -> Turns:
@@ -251,7 +284,21 @@ def receipts(crowd: Crowd, *, members: int) -> Turns:
 
 SCENES: dict[str, Callable[..., Turns]] = {
     scene.__name__: scene
-    for scene in (fanout, senders, arrivals, burst, probe, beside, flood, slow_reader, idle, storm, receipts)
+    for scene in (
+        fanout,
+        senders,
+        arrivals,
+        push,
+        burst,
+        probe,
+        beside,
+        relay,
+        flood,
+        slow_reader,
+        idle,
+        storm,
+        receipts,
+    )
 }
 
 

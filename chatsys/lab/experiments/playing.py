@@ -143,9 +143,10 @@ def point(  # noqa: PLR0917 - one figure of a curve
     unit: str,
     *,
     lower_bound: bool = False,
+    difference: bool = False,
 ) -> None:
-    """Write one figure, measured once a round, into the record."""
-    value, interval = of_rounds(values)
+    """Write one figure, measured once a round, into the record; a ``difference`` may be negative."""
+    value, interval = of_rounds(values, geometric=not difference)
     stage.result.points.append(
         Point(
             experiment=experiment,

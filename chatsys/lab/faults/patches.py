@@ -94,7 +94,7 @@ PATCHES = {
     "gaps": Patch("chatsys.realtime.sequence:Sequence.read_soon", _nothing),
     "locked rows": Patch("chatsys.store.postgres.writer:Writer._without_locked", _whole_batch),
     "client-side deadline": Patch("chatsys.store.postgres.links:Link.expire", _nothing),
-    "bus token": Patch("chatsys.bus.peers:BrokerBus._hear_itself", _nothing_awaited),
+    "bus token": Patch("chatsys.bus.peers:BrokerBus._prove_life", _nothing_awaited),
     "uncertain sessions": Patch("chatsys.chat.endings:Endings.unanswered", _nothing),
     "dead servers": Patch("chatsys.store.postgres.leases:Leases._end", _nobody_ended),
     "embedded": Patch("chatsys.store.embedded:_Server._revive", _nothing),

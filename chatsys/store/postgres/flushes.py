@@ -194,8 +194,8 @@ class Flushes:
         found = await self._part(name, lambda size: (room, reader.user_id, at, after, size, size * LOOKED_AT))
         if not found:
             return Marked(message_ids=(), reached=None)
-        ((ids, reached, more),) = found
-        return Marked(message_ids=tuple(ids), reached=reached if more else None)
+        ((ids, reached, more, servers),) = found
+        return Marked(message_ids=tuple(ids), reached=reached if more else None, servers=tuple(servers or ()))
 
     async def purge(self, user_id: str) -> bool:
         """Delete a part of what a retired account left; false if there was none any more."""
