@@ -252,6 +252,7 @@ def blocked(modules: set[str], program: str, folder: Path, status: int = 0) -> s
     return run(sys.executable, "-c", BLOCKED.format(blocked=modules) + program, folder=folder, status=status)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("extra", MODULES)
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(extra, tmp_path):
     own = MODULES[extra][-1]
@@ -259,6 +260,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(extra, tmp_p
     assert f"The extra {extra!r} of chatsys needs {own}: install it with `pip install 'chatsys[{extra}]'`." in said
 
 
+@pytest.mark.process
 def test_the_server_and_its_commands_start_without_any_extra(tmp_path):
     core = {"click", "rich"}
     everything = {module for modules in MODULES.values() for module in modules} - core
