@@ -40,6 +40,7 @@ def test_the_first_opens_with_the_decision_and_no_limitation_is_repeated() -> No
         assert "compete for its processors" not in "".join(notebooks.texts(read(path))[1:][-1:]), path.name
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.timeout(600)
 def test_a_fresh_execution_shows_what_is_committed(path: Path) -> None:
@@ -69,6 +70,7 @@ def test_it_opens_with_a_question_and_ends_with_an_answer(path: Path) -> None:
     assert "text/markdown" in cells[-1].outputs[0]["data"]
 
 
+@pytest.mark.process
 def test_a_stale_output_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "small.ipynb"
     cell = nbformat.v4.new_code_cell("6 * 7")
@@ -82,6 +84,7 @@ def test_a_stale_output_is_seen(tmp_path: Path) -> None:
     assert "small.ipynb, cell 1, committed" in found
 
 
+@pytest.mark.process
 def test_a_picture_that_changed_is_named_with_its_cell(tmp_path: Path) -> None:
     path = tmp_path / "drawn.ipynb"
     source = "import matplotlib.pyplot as plt\nplt.figure(figsize=(2, 1)); plt.plot([1, {}]); plt.show()"
@@ -95,6 +98,7 @@ def test_a_picture_that_changed_is_named_with_its_cell(tmp_path: Path) -> None:
     assert notebooks.staleness(path).startswith("drawn.ipynb, cell 2: the picture differs in ")
 
 
+@pytest.mark.process
 def test_parameters_are_set_from_outside_and_an_executed_copy_becomes_a_page(tmp_path: Path) -> None:
     path = tmp_path / "small.ipynb"
     parameters = nbformat.v4.new_code_cell("RUN = 1", metadata={"tags": ["parameters"]})

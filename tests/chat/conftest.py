@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chatsys.chat import accounts, conversation
-from chatsys.chat.bundle import Chat, Clock, Limits, open_chat
+from chatsys.chat.bundle import Chat, Limits, open_chat
+from chatsys.chat.clock import Clock
 from chatsys.chat.fanout import Event, Fanout
 from chatsys.model.values import Message, RoomStats, Session, User
 from chatsys.store.opening import open_store
@@ -81,7 +82,7 @@ class People:
     async def seat(self, room: str, *, token: str | None = None, name: str = "Gus", socket_id: str = "") -> Session:
         """A session of the token's user, or of a guest."""
         socket_id = socket_id or f"socket-{self._chat.clock.now().timestamp()}"
-        who = await conversation.identify(
+        who, _ = await conversation.identify(
             self._chat, token=token, username=name, user_id=f"guest-{name}", socket_id=socket_id
         )
         return (await conversation.join(self._chat, room, who, socket_id)).session

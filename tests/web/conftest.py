@@ -32,9 +32,9 @@ async def chat(store: Store) -> AsyncIterator[Chat]:
         yield opened
 
 
-def client_of(chat: Chat, **options: object) -> httpx.AsyncClient:
-    """A client whose address is 192.0.2.1."""
-    transport = httpx.ASGITransport(make_app(chat, **options), client=("192.0.2.1", 1))  # type: ignore[arg-type]
+def client_of(chat: Chat, *, address: str = "192.0.2.1", **options: object) -> httpx.AsyncClient:
+    """A client at the address."""
+    transport = httpx.ASGITransport(make_app(chat, **options), client=(address, 1))  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url="http://chat.test")
 
 
@@ -58,7 +58,7 @@ def account(client: httpx.AsyncClient) -> Account:
 @pytest.fixture
 def enter(chat: Chat) -> Enter:
     async def go(room: str, *, socket_id: str, token: str | None = None, username: str = "Guest") -> Session:
-        who = await conversation.identify(chat, token=token, username=username, user_id=None, socket_id=socket_id)
+        who, _ = await conversation.identify(chat, token=token, username=username, user_id=None, socket_id=socket_id)
         return (await conversation.join(chat, room, who, socket_id)).session
 
     return go
