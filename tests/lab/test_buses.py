@@ -20,7 +20,7 @@ from chatsys.lab.machine import exact_processor_seconds
 from chatsys.lab.record import Count, Point, Result
 from chatsys.lab.report.buses import answers, parts
 from chatsys.lab.servers import ServerProcess, chat_server, start_all
-from chatsys.lab.statistics import Interval
+from chatsys.results.run import Interval
 
 
 @pytest.fixture
