@@ -130,14 +130,14 @@ class Outbound(ABC):
         """
         if self.state in ENDED:
             return
-        if asked:
-            self._exempt = max(self._exempt, out.cost)
         budget = self.engine.limits.byte_budget
         if self._private + out.cost > budget:
-            self._write_out()
-            if self._private and self._private + out.cost > budget + self._exempt:
-                self._too_slow("its byte budget is spent")
-                return
+            self._write_out()  # where all leaves, what was exempt before is no longer
+        if asked:
+            self._exempt = max(self._exempt, out.cost)
+        if self._private and self._private + out.cost > budget + self._exempt:
+            self._too_slow("its byte budget is spent")
+            return
         self._private += out.cost
         self.engine.memory.take(out.cost)
         self._append(out)

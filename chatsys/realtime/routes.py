@@ -121,7 +121,7 @@ class Routes:
         request = inbound.join(payload)
         socket_id = connection.socket_id
         assert socket_id is not None
-        who, reason = await conversation.recognise(
+        who, reason = await conversation.identify(
             self._chat, token=request.token, username=request.username, user_id=request.user_id, socket_id=socket_id
         )
         member: Member | None = connection.member

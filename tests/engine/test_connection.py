@@ -135,6 +135,15 @@ def test_what_was_asked_for_does_not_count_until_it_has_left(socket: Socket, loo
     assert socket.receiver.closing
 
 
+def test_what_was_asked_for_does_not_count_though_what_was_before_it_has_left(socket: Socket) -> None:
+    """A list of users, then a history, and then the acknowledgement of the join."""
+    socket.receiver.send(out("a list"), asked=True)
+    socket.receiver.send(out("x" * 3 * BUDGET), asked=True)
+    socket.stalled = True
+    socket.receiver.send(out("acknowledgement"))
+    assert not socket.receiver.closing
+
+
 def test_a_long_queue_is_written_in_chunks(socket: Socket, loop: FakeLoop) -> None:
     for _ in range(40):
         socket.receiver.push(out("x" * 10_000))
