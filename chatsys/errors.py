@@ -28,6 +28,7 @@ The tree::
     │   │   ├── ConnectionRefused    connection_refused
     │   │   ├── TooManyConnections   too_many_connections
     │   │   ├── StatementTimeout     statement_timeout
+    │   │   ├── DatabaseSilent       database_silent
     │   │   ├── ServerShuttingDown   server_shutting_down
     │   │   └── WriteQueueFull       write_queue_full
     │   ├── HostNotFound         host_not_found
@@ -48,6 +49,7 @@ The tree::
     ├── SettingsError            bad_setting            name, value, allowed
     └── OperatorError            operator_error         hint
         ├── BusUnavailable       bus_unavailable
+        ├── MissingExtra         missing_extra          extra (an ImportError too)
         ├── SnapshotDamaged      snapshot_damaged
         └── LabBusy              lab_busy
 
@@ -56,6 +58,7 @@ The docstring of a class is its default message. Nothing here imports anything o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -231,6 +234,12 @@ class StatementTimeout(StoreUnavailable):
     code = "statement_timeout"
 
 
+class DatabaseSilent(StoreUnavailable):
+    """The database did not answer in time"""
+
+    code = "database_silent"
+
+
 class ServerShuttingDown(StoreUnavailable):
     """The database is starting up or shutting down"""
 
@@ -375,6 +384,17 @@ class BusUnavailable(OperatorError):
     """The bus between servers can't be used"""
 
     code = "bus_unavailable"
+
+
+class MissingExtra(OperatorError, ImportError):
+    """An extra of chatsys is not installed"""
+
+    code = "missing_extra"
+
+    def __init__(self, extra: str = "all", missing: Sequence[str] = ()) -> None:
+        names = f" needs {', '.join(missing)}:" if missing else " is missing:"
+        super().__init__(f"The extra {extra!r} of chatsys{names} install it with `pip install 'chatsys[{extra}]'`.")
+        self.extra = extra
 
 
 class SnapshotDamaged(OperatorError):

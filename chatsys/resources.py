@@ -1,4 +1,4 @@
-"""Where the files of ``database/`` lie: beside the package in a wheel, beside it in a checkout."""
+"""Where the files of ``database/``, ``notebooks/`` and ``reports/`` lie: at the top of a checkout, inside a wheel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ _PACKAGE = Path(__file__).resolve().parent
 def database_dir() -> Path:
     """The folder with migrations/, schema.sql, monitoring/ and invariants/.
 
-    A wheel carries it as ``chatsys/database``; a checkout has it at the top level.
+    A wheel carries it as ``chatsys/data/database``; a checkout has it at the top level.
     """
-    packaged = _PACKAGE / "database"
-    return packaged if packaged.is_dir() else _PACKAGE.parent / "database"
+    return _folder("database")
+
+
+def notebooks_dir() -> Path:
+    """The folder with the notebooks."""
+    return _folder("notebooks")
+
+
+def reports_dir() -> Path:
+    """The folder with the published runs."""
+    return _folder("reports")
+
+
+def _folder(name: str) -> Path:
+    packaged = _PACKAGE / "data" / name
+    return packaged if packaged.is_dir() else _PACKAGE.parent / name

@@ -6,6 +6,10 @@ load tests wrote), ``plots`` (a function a picture) and ``answers`` (what a run 
 
 from __future__ import annotations
 
+from chatsys.extras import require
+
+require("analytics")
+
 from chatsys.analytics.formatting import pretty
 from chatsys.analytics.monitor import Monitor, MonitorWarning
 from chatsys.analytics.snapshots import Snapshot, diff

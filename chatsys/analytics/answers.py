@@ -15,6 +15,7 @@ from chatsys.analytics.formatting import human
 from chatsys.analytics.runs import Run
 from chatsys.analytics.runs.bench import TITLES
 from chatsys.results.audit import DEVIATIONS
+from chatsys.results.capacity import answer
 
 HARDLY, LINEAR = 0.25, 0.75
 """Exponents: below the first a median hardly grows with size; above the second it grows about as the size does."""
@@ -193,10 +194,11 @@ def _searched(run: Run) -> str:
         return f"This run did not search for the limit (`chatsys loadtest --scenario capacity` does): {run.id}."
     parts = []
     for store, part in steps.groupby("store"):
-        held = part.loc[part["holds"].fillna(value=False), "users"]
-        most = f"{held.max():,}" if len(held) else "none of the numbers tried"
-        parts.append(f"{most} users on {_store(str(store))}")
-    return f"The objective (push p99 at most {objective:g} ms, no loss, no failure) held at {' and '.join(parts)}."
+        tried: list[Any] = part.to_dict("records")
+        found = answer(tried)
+        parts.append(f"- **{_store(str(store))}: {found.words}**; {found.why}.")
+    said = f"The objective: 99 % of pushes within {objective:g} ms, nothing lost, nothing failed."
+    return "\n".join([said, "", *parts])
 
 
 def _extrapolated(run: Run) -> list[str]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from chatsys.app import open_server
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
+from chatsys.extras import require
 from chatsys.model.values import Session
 from chatsys.settings import Settings
-from chatsys.store.embedded import embedded_server
 
 MEMBERS = 120
 ROOMS = 12
@@ -34,6 +34,9 @@ def living_chat(seed: int = 1) -> Iterator[str]:
     Messages go through the chat's own verbs and the store's group commit; there are no sockets. Rooms are sized by a
     power law. Raises EmbeddedFailed.
     """
+    require("embedded")
+    from chatsys.store.embedded import embedded_server
+
     with tempfile.TemporaryDirectory(prefix="chatsys-") as folder:
         home = Path(folder)
         with embedded_server(home / "postgres") as url:

@@ -26,6 +26,7 @@ from chatsys.analytics.snapshots import SOURCES, Snapshot
 from chatsys.analytics.source import UNKNOWN, Source, explained, explained_driver, open_source, sqlstate
 from chatsys.analytics.watching import Watch
 from chatsys.errors import OperatorError, UnsupportedServer
+from chatsys.extras import require
 from chatsys.store.postgres.address import Address
 
 _FACTS = """
@@ -122,13 +123,10 @@ class Monitor:
         return pyarrow.Table.from_pandas(self.frame(name, **parameters), preserve_index=False)
 
     def polars(self, name: str, **parameters: int) -> Any:
-        """The frame as a polars.DataFrame. Raises OperatorError where Polars is not installed."""
-        try:
-            import polars
-        except ImportError as error:
-            raise OperatorError(
-                "Polars is not installed.", hint="Install it with `pip install chatsys[polars]`."
-            ) from error
+        """The frame as a polars.DataFrame. Raises MissingExtra where Polars is not installed."""
+        require("polars")
+        import polars
+
         return polars.from_arrow(self.arrow(name, **parameters))
 
     def dashboard(self) -> Any:

@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullFo
 
 from chatsys.analytics.formatting import human
 from chatsys.analytics.runs.bench import TITLES
+from chatsys.results.capacity import FAILED, NOT_MEASURABLE, OUTCOMES, answer
 
 STYLE = Path(__file__).with_name("chatsys.mplstyle")
 _STYLE: Any = mpl.rc_params_from_file(STYLE, use_default_template=False)
@@ -217,21 +218,39 @@ def _two_below(axes: Axes) -> tuple[Axes, Axes]:
 
 @_picture()
 def capacity(frame: pd.DataFrame, axes: Axes, *, objective_ms: float | None = None) -> None:
-    """Push p99 at each number of users that was tried: columns store, users, p99_ms, holds."""
+    """Push p99 at each number of users that was tried: columns store, users, p99_ms, outcome.
+
+    What was held is joined by a line; a cross failed; an empty ring is not measurable, the generator being saturated.
+    """
     for number, (store, part) in enumerate(frame.sort_values("users").groupby("store", sort=True)):
-        axes.plot(part["users"], part["p99_ms"], **_look(str(store), number))
-        failed = part[~part["holds"].astype(bool)]
-        axes.plot(failed["users"], failed["p99_ms"], "X", color="#1c2024", markersize=10)
+        look = _look(str(store), number)
+        held, failed, unknown = (part[part["outcome"].eq(outcome)] for outcome in OUTCOMES)
+        axes.plot(held["users"], held["p99_ms"], **look)
+        axes.plot(failed["users"], failed["p99_ms"], "X", color=look["color"], markeredgecolor="#1c2024", markersize=10)
+        ring: dict[str, Any] = {"marker": "o", "linestyle": "", "markerfacecolor": "none", "markersize": 9}
+        axes.plot(unknown["users"], unknown["p99_ms"], markeredgecolor=look["color"], **ring)
     if objective_ms is not None:
         axes.axhline(objective_ms, color=_QUIET, linestyle=":")
         said = f"objective {objective_ms:g} ms"
         axes.annotate(said, (0.01, objective_ms), xycoords=("axes fraction", "data"), va="bottom")
     _logarithmic(axes, y=_milliseconds)
     axes.xaxis.set_major_formatter(FuncFormatter(_count))
-    axes.set_xlabel("connected users (a black cross: the objective did not hold)")
+    seen = set(frame["outcome"])
+    words = {FAILED: "a cross: failed", NOT_MEASURABLE: "a ring: not measurable, the load generator was saturated"}
+    marks = [text for outcome, text in words.items() if outcome in seen]
+    axes.set_xlabel("connected users" + (f" ({'; '.join(marks)})" if marks else ""))
     axes.set_ylabel("99 % of messages came within")
-    axes.set_title("How many users the objective allows")
+    axes.set_title("; ".join(_capacity_of(frame)))
     _legend(axes)
+
+
+def _capacity_of(frame: pd.DataFrame) -> list[str]:
+    """What the steps of each store allow to say: ``PostgreSQL: at least 1,000 users``."""
+    found = []
+    for store, part in frame.groupby("store", sort=True):
+        steps: list[Any] = part.to_dict("records")
+        found.append(f"{_look(str(store), 0)['label']}: {answer(steps).words}")
+    return found
 
 
 @_picture()

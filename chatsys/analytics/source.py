@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chatsys.errors import BadDatabaseUrl, ChatsysError, StatementTimeout
-from chatsys.store.embedded import embedded_server, require_cluster
+from chatsys.extras import require
 from chatsys.store.postgres.address import Address, read_url
 from chatsys.store.postgres.mapping import translated
 
@@ -60,6 +60,9 @@ def _of_url(url: str, stack: ExitStack) -> tuple[Engine, Address]:
     if url == "memory://":
         raise BadDatabaseUrl("The memory store has no database to monitor.", hint="Its /metrics tell what it does.")
     if url.startswith("embedded://"):
+        require("embedded")
+        from chatsys.store.embedded import embedded_server, require_cluster
+
         path = Path(url.removeprefix("embedded://") or EMBEDDED_DIR)
         require_cluster(path)
         url = stack.enter_context(embedded_server(path))

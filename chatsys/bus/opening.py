@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from chatsys.bus.contract import Broker, Bus, Receiver
 from chatsys.bus.peers import open_broker_bus
+from chatsys.extras import require
 from chatsys.store.opening import StoreOptions, database_server
 
 
@@ -49,9 +50,11 @@ def _broker(url: str, key: bytes) -> Broker:
     """By the URL's scheme. Channels of different databases have different names."""
     prefix = f"chatsys.{hashlib.blake2b(key, digest_size=6, person=b'channels').hexdigest()}."
     if url.startswith(("nats://", "tls://")):
+        require("nats")
         from chatsys.bus.nats import NatsBroker
 
         return NatsBroker(url, prefix)
+    require("redis")
     from chatsys.bus.redis import RedisBroker
 
     return RedisBroker(url, prefix)

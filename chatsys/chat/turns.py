@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chatsys.errors import Overloaded
+from chatsys.errors import Overloaded, StatementTimeout, StoreUnavailable
 
 
 class Turns:
@@ -15,6 +15,7 @@ class Turns:
 
     Clients (any key: an address) take turns, whatever the number that each has waiting. In a full queue the newest work
     of the client that has most of it makes room for one that has less. Work whose task is cancelled leaves the queue.
+    When the store is away for one piece of work, it is for those who wait as well: they are refused with it.
     """
 
     def __init__(self, places: int, waiting: int, patience: float) -> None:
@@ -33,6 +34,10 @@ class Turns:
             await self._wait(client)
         try:
             yield
+        except StoreUnavailable as error:
+            if not isinstance(error, StatementTimeout):  # that is the fault of a single statement
+                self._refuse_all()
+            raise
         finally:
             self._pass_on()
 
@@ -62,6 +67,13 @@ class Turns:
         self._forget(most, ticket)
         if not ticket.done():
             ticket.set_exception(Overloaded())
+
+    def _refuse_all(self) -> None:
+        queues, self._queues, self._waiting = self._queues, OrderedDict(), 0
+        for queue in queues.values():
+            for ticket in queue:
+                if not ticket.done():
+                    ticket.set_exception(Overloaded())
 
     def _forget(self, client: str, ticket: asyncio.Future[None]) -> None:
         queue = self._queues.get(client)

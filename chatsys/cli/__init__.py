@@ -6,7 +6,6 @@ The modules beside this one import only what parsing needs; each command imports
 
 from __future__ import annotations
 
-import resource
 import signal
 import sys
 from contextlib import suppress
@@ -15,7 +14,20 @@ from typing import Annotated
 import typer
 
 import chatsys
-from chatsys.cli import bench, config, conformance, db, doctor, loadtest, monitor, serve, top, transfer, verify
+from chatsys.cli import (
+    bench,
+    config,
+    conformance,
+    db,
+    doctor,
+    loadtest,
+    monitor,
+    notebooks,
+    serve,
+    top,
+    transfer,
+    verify,
+)
 from chatsys.cli.errors import explain, explain_usage
 from chatsys.cli.help import with_examples
 from chatsys.cli.masking import mask_passwords
@@ -57,6 +69,7 @@ app.add_typer(db.app, name="db")
 app.command()(verify.verify)
 app.command()(loadtest.loadtest)
 app.command()(conformance.conformance)
+app.command()(notebooks.notebooks)
 app.command()(config.config)
 app.command()(transfer.export)
 app.command("import")(transfer.import_)
@@ -65,6 +78,10 @@ app.command()(transfer.migrate)
 
 def _allow_many_connections() -> None:
     """Each connection is an open file: a shell allows 1,024 of them where the system would allow many more."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit
+        return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS calls it infinite and refuses that
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chatsys.cli.errors import explain
 from chatsys.errors import ChatsysError, OperatorError
+from chatsys.extras import require
 from chatsys.settings import read_settings
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     With --against REV: 0 if nothing is slower than REV, 1 if something is, 2 if the comparison is INVALID or REV can't
     be run.
     """
+    require("bench")
     if context.invoked_subcommand is not None:
         return
     if against is not None:

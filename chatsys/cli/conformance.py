@@ -14,6 +14,7 @@ import typer
 from chatsys.cli.database import Yes, confirm
 from chatsys.cli.errors import explain
 from chatsys.errors import OperatorError
+from chatsys.extras import require
 
 
 class Transport(StrEnum):
@@ -62,12 +63,10 @@ def conformance(
 
 
 def _checked(url: str, sections: list[str], transport: str, form: Format, yes: bool) -> int:
-    try:
-        from chatsys.lab.conformance import report, runner
-        from chatsys.lab.conformance.check import Outcome, chosen
-        from chatsys.lab.conformance.checks import all_checks
-    except ModuleNotFoundError as error:
-        raise OperatorError(f"{error.name} is not installed.", hint="pip install 'chatsys[conformance]'") from None
+    require("conformance")
+    from chatsys.lab.conformance import report, runner
+    from chatsys.lab.conformance.check import Outcome, chosen
+    from chatsys.lab.conformance.checks import all_checks
 
     target = runner.address(url)
     checks = chosen(all_checks(), sections)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from chatsys.errors import OperatorError
+from chatsys.extras import require
 from chatsys.settings import Settings, read_settings
 
 DatabaseUrl = Annotated[
@@ -42,6 +43,7 @@ def opened_database(url: str | None, *, create: bool = False) -> Iterator[tuple[
     if chosen.startswith("embedded://"):
         from pathlib import Path
 
+        require("embedded")
         from chatsys.store.embedded import embedded_server, require_cluster
 
         folder = chosen.removeprefix("embedded://")

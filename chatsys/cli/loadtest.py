@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+import chatsys
+from chatsys.extras import require
 from chatsys.settings import read_settings
 
 
@@ -40,7 +42,7 @@ class Arrival(StrEnum):
 
 
 class Tag(StrEnum):
-    """What users do, by the tags of loadtests/weights.py."""
+    """What users do, by the tags of chatsys/loadtesting/weights.py."""
 
     send = "send"
     typing = "typing"
@@ -54,6 +56,12 @@ class RoomSizes(StrEnum):
 
     zipf = "zipf"
     equal = "equal"
+
+
+def _print_locustfile(wanted: bool) -> None:
+    if wanted:
+        typer.echo(Path(chatsys.__file__).parent / "loadtesting" / "locustfile.py")
+        raise typer.Exit
 
 
 def loadtest(
@@ -92,12 +100,22 @@ def loadtest(
     reports: Annotated[Path, typer.Option(metavar="DIR", help="Where the run's folder is written.")] = Path(
         "reports/load"
     ),
+    locustfile: Annotated[
+        bool,
+        typer.Option(
+            "--locustfile",
+            callback=_print_locustfile,
+            is_eager=True,
+            help="Print the path of the locustfile, for Locust against a server of your own, and exit.",
+        ),
+    ] = False,
 ) -> None:
     """Drive a server with simulated users.
 
     Starts it, and writes a report. Exit status 0 for VALID, 1 for FAILED, 2 for INVALID (the report says why), 130
     after Ctrl-C. PostgreSQL is the one of DATABASE_URL, where scratch databases are made, else the private one.
     """
+    require("loadtest")
     settings = read_settings({}, serving=False)
     from chatsys.lab import loadtest as lab
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from chatsys.cli.database import confirm
 from chatsys.errors import OperatorError
+from chatsys.extras import require
 from chatsys.settings import read_settings
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def export(
     """
     url = _refuse_memory(source, "A server on memory:// writes its own snapshot: kill -USR1 its process id.")
     if url is None or url.startswith("embedded://"):
+        require("embedded")
         from chatsys.store.embedded import require_cluster
 
         folder = (url or "").removeprefix("embedded://")

@@ -96,8 +96,18 @@ class Transport(Protocol):
         """Read again."""
 
 
+class Inbox(deque[Any]):
+    """What has come and waits; ``since`` is the loop's time at which the first of it came."""
+
+    __slots__ = ("since",)
+    since: float
+
+
 class Connection:
-    """One client. ``member`` belongs to the application; ``socket_id`` is its id in the default namespace."""
+    """One client. ``member`` belongs to the application; ``socket_id`` is its id in the default namespace.
+
+    ``came`` is the loop's time at which the oldest of the events that are handled now had come.
+    """
 
     __slots__ = (
         "_exempt",
@@ -109,6 +119,7 @@ class Connection:
         "_waiting",
         "_wake",
         "behind",
+        "came",
         "engine",
         "inbox",
         "inbox_bytes",
@@ -143,7 +154,8 @@ class Connection:
         self.socket_id: str | None = None
         self.namespaces: dict[str, str] | None = None
         self.partial: Partial | None = None
-        self.inbox: deque[Any] | None = None
+        self.inbox: Inbox | None = None
+        self.came = 0.0
         self.inbox_bytes = 0
         self.paused = False
         self.resumed: Callable[[], None] | None = None

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from chatsys import logs
-from chatsys.engine.connection import Connection, State
+from chatsys.engine.connection import Connection, Inbox, State
 from chatsys.protocol.events import (
     DEFAULT,
     ClientEvent,
@@ -103,13 +103,14 @@ class SocketLayer:
         elif isinstance(read, Ignored):
             return
         if inbox is None:
-            connection.inbox = deque((read,))
+            inbox = connection.inbox = Inbox()
             connection.engine.loop.create_task(self._work(connection))
-        else:
-            inbox.append(read)
+        if not inbox:
+            inbox.since = connection.engine.loop.time()
+        inbox.append(read)
         connection.inbox_bytes += size
         connection.engine.memory.take(size)
-        if not connection.paused and inbox is not None and self._full(connection, inbox):
+        if not connection.paused and self._full(connection, inbox):
             connection.pause()
 
     def _full(self, connection: Connection, inbox: deque[Any]) -> bool:
@@ -119,7 +120,8 @@ class SocketLayer:
         """Handle what a connection has sent, until there is nothing more; then its end, if it has ended."""
         logs.mark(socket=connection.sid)
         while connection.inbox:
-            batch, connection.inbox = connection.inbox, deque()
+            batch, connection.inbox = connection.inbox, Inbox()
+            connection.came = batch.since
             size = connection.inbox_bytes
             while batch:
                 try:
@@ -198,7 +200,7 @@ class SocketLayer:
             if connection.socket_id is None and connection.namespaces is None:
                 connection.state = State.CLOSED
             else:
-                connection.inbox = deque()
+                connection.inbox = Inbox()
                 connection.engine.loop.create_task(self._work(connection))
 
     async def _end(self, connection: Connection) -> None:

@@ -10,11 +10,13 @@ workloads       the operations of the guide's table, each checks its own effect
 floors          the same work with nothing of chatsys around it
 experiments     growth, durability, servers killed, fan-out, senders …
 statistics      percentiles, intervals over rounds, rank test, fitted exponents
+provenance      which program was measured, and how it was started
 machine         what the run ran on, and whether it was quiet enough to be believed
 record          result.json and the samples beside it
 claims          the guide's promises, and the rules that judge them
 against         two commits compared in one run, and how often that is wrong
 compare         what changed between two stored runs
+conformance     a running server against docs/PROTOCOL.md, from outside (chatsys conformance)
 loadtest        a server, Locust against it, counters beside it, and a verdict (chatsys loadtest)
 loadcounters    what the server and PostgreSQL did meanwhile, each second
 report          pages, tables and pictures

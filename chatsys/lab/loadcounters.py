@@ -14,7 +14,7 @@ import psutil
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
-from chatsys.lab.machine import Watch
+from chatsys.lab.machine import Watch, processor_seconds
 from chatsys.lab.servers import ServerProcess
 
 SAMPLES = "server.jsonl"
@@ -29,7 +29,8 @@ FROM pg_stat_database d WHERE d.datname = current_database()
 class Counters(threading.Thread):
     """Appends a line a second to ``server.jsonl``: the server's CPU and memory, its metrics, the database's counters.
 
-    Counters are as the server and PostgreSQL give them: cumulated. ``cpu`` is a share of a core, ``rss`` in bytes.
+    Counters are as the server and PostgreSQL give them: cumulated. ``cpu`` is a share of a core, ``rss`` in bytes;
+    ``database_cpu`` is that of PostgreSQL's processes where they are on this machine.
     """
 
     def __init__(self, server: ServerProcess, database_url: str | None, folder: Path, watch: Watch) -> None:
@@ -63,17 +64,22 @@ class Counters(threading.Thread):
 
     def _sample_all(self, file: IO[bytes], connection: psycopg.Connection[Any] | None) -> None:
         due = at = time.monotonic()
-        used = self._server.cpu_seconds
+        used, stored = self._server.cpu_seconds, self._database_seconds()
         while True:
             due += 1.0
             if self._done.wait(max(0.0, due - time.monotonic())):
                 return
             self._watch.look()
             at_now, used_now = time.monotonic(), self._server.cpu_seconds
+            stored_now = self._database_seconds()
             line = self._sample((used_now - used) / (at_now - at), connection)
-            at, used = at_now, used_now
+            line["database_cpu"] = round(max(0.0, stored_now - stored) / (at_now - at), 3)
+            at, used, stored = at_now, used_now, stored_now
             file.write(msgspec.json.encode(line) + b"\n")
             file.flush()
+
+    def _database_seconds(self) -> float:
+        return 0.0 if self._watch.postmaster is None else processor_seconds(self._watch.postmaster)
 
     def _sample(self, cpu: float, connection: psycopg.Connection[Any] | None) -> dict[str, Any]:
         line: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """A load test from end to end: server, Locust, counters, report, verdict.
 
-Each turn starts a fresh server on an empty store, drives it with ``locust -f loadtests/chat.py`` headless, and reads
+Each turn starts a fresh server on an empty store, drives it with Locust headless, and reads
 the server's ``/metrics`` and PostgreSQL's counters each second. Two stores take turns A B B A with the same seed.
 """
 
@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
-from chatsys.errors import OperatorError
-from chatsys.lab import loadaccounts, loadmemory, machine
-from chatsys.lab.files import write_atomically
+import chatsys
+from chatsys.lab import loadaccounts, loadlimits, loadmemory, machine
 from chatsys.lab.load import alone_on, drop_database, empty_database
 from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
 from chatsys.lab.servers import chat_server, free_port
+from chatsys.results.files import write_atomically
 from chatsys.store.embedded import embedded_server
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
 
 SCHEMA_VERSION = 1
+LOCUSTFILE = Path(chatsys.__file__).parent / "loadtesting" / "locustfile.py"
 RESULT = "result.json"
 LOCUST_RESULT = "locust.json"
 ACCOUNTS = "accounts.json"
@@ -72,7 +73,8 @@ class Databases(msgspec.Struct, frozen=True):
 
 
 class Turn(msgspec.Struct, kw_only=True):
-    """One server and one Locust. ``locust`` is the generator's own result (loadtests/record.py)."""
+    """One server and one Locust of so many ``processes``. ``locust`` is the generator's own result
+    (chatsys.loadtesting.record)."""
 
     number: int
     store: str
@@ -80,6 +82,7 @@ class Turn(msgspec.Struct, kw_only=True):
     verdict: str
     reasons: list[str]
     locust: dict[str, Any]
+    processes: int = 1
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -97,7 +100,7 @@ class Run(msgspec.Struct, kw_only=True):
 
 def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None]) -> tuple[Run, Path]:
     """Run ``plan``, write a folder under ``reports`` and give what it holds. Raises OperatorError."""
-    locustfile, created = _locustfile(), datetime.now(UTC)
+    created = datetime.now(UTC)
     name = f"load-{created:%Y%m%d-%H%M%S}-{plan.scenario}-{secrets.token_hex(2)}"
     folder, order = (reports / name).absolute(), order_of(plan)
     turns: list[Turn] = []
@@ -105,8 +108,17 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
         environment = machine.describe(server_url, "memory://" if server_url is None else _shown(server_url))
         for number, store in enumerate(order, 1):
             say(f"Turn {number} of {len(order)}: {plan.scenario} on {store}, {plan.users} users")
-            with _store(store, server_url, name, number) as url:
-                turns.append(_turn(plan, number, store, url, folder=folder, locustfile=locustfile))
+            processes = plan.processes
+            while True:
+                again = msgspec.structs.replace(plan, processes=processes)
+                with _store(store, server_url, name, number) as url:
+                    turn = _turn(again, number, store, url, folder=folder)
+                if not loadlimits.more_generators_help(turn.locust.get("steps", ()), processes):
+                    break
+                processes *= 2
+                say(f"Turn {number}: the load generator was the limit; again with {processes} generator processes")
+                shutil.rmtree(folder / turn.folder)
+            turns.append(turn)
             say(f"Turn {number}: {turns[-1].verdict}")
             if turns[-1].verdict == INTERRUPTED:
                 break
@@ -146,7 +158,7 @@ def limitations(plan: Plan) -> list[str]:
     known = [
         "Server, database and load generator share one machine: the latencies hold for this load on this machine.",
         "The network is the loopback interface: no packet is lost, delayed or reordered.",
-        "Users are simulated: who does what how often is in loadtests/weights.py, with sources.",
+        "Users are simulated: who does what how often is in chatsys/loadtesting/weights.py, with sources.",
         "The message history grows from empty; a server with years of messages is not tested here.",
     ]
     if plan.arrival == "closed":
@@ -160,18 +172,7 @@ def limitations(plan: Plan) -> list[str]:
     return known
 
 
-def _locustfile() -> Path:
-    spec = find_spec("loadtests")
-    if spec is None or spec.origin is None:
-        raise OperatorError(
-            "The load tests are not installed.", hint="Run `chatsys loadtest` from a checkout of chatsys."
-        )
-    if find_spec("locust") is None:
-        raise OperatorError("Locust is not installed.", hint="Run `pip install 'chatsys[loadtests]'`.")
-    return Path(spec.origin).parent / "chat.py"
-
-
-def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path, locustfile: Path) -> Turn:
+def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Turn:
     own = folder / f"turn-{number}-{store}"
     own.mkdir(parents=True)
     watch = machine.Watch(machine.postmaster_of(url) if store == "postgres" else None)
@@ -183,8 +184,9 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path, locust
             Counters(server, url if store == "postgres" else None, own, watch) as counters,
         ):
             loadaccounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
-            status = _locust(plan, server.url, locustfile, own, scratch)
+            status = _locust(plan, server.url, own, scratch)
     result = _result_of(own)
+    loadlimits.name_limits(result.get("steps", ()), own)
     verdict, reasons = result.get("verdict", "FAILED"), list(result.get("reasons", ()))
     if not result and status != STATUS_INTERRUPTED:
         reasons.append(f"Locust ended with status {status} and left no result; see {own / 'locust.log'}")
@@ -197,7 +199,15 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path, locust
     if grown and verdict == "VALID":  # where the machine was saturated, what waited was kept, and proves nothing
         verdict = "FAILED"
     reasons += disturbed + grown
-    return Turn(number=number, store=store, folder=own.name, verdict=verdict, reasons=reasons, locust=result)
+    return Turn(
+        number=number,
+        store=store,
+        folder=own.name,
+        verdict=verdict,
+        reasons=reasons,
+        locust=result,
+        processes=plan.processes,
+    )
 
 
 @contextmanager
@@ -227,7 +237,7 @@ def _store(store: str, server_url: str | None, run_name: str, number: int) -> It
             drop_database(connection, name)
 
 
-def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: Path) -> int:
+def _locust(plan: Plan, address: str, folder: Path, scratch: Path) -> int:
     """Drive the server; Locust's exit status, or 130 after Ctrl-C (Locust still concludes and writes)."""
     turns_each = order_of(plan).count(STORES[0]) or 1
     seconds = max(5, round(plan.minutes * 60 / turns_each))
@@ -249,7 +259,7 @@ def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: P
         "--csv": folder / "locust",
         "--html": folder / "locust.html",
     }
-    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--only-summary"]
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
     command += [text for name, value in options.items() for text in (name, str(value))]
     command += ["--tags", *plan.tags] if plan.tags else []
     command += _processes(plan.processes) if plan.processes > 1 else []
@@ -258,7 +268,7 @@ def _locust(plan: Plan, address: str, locustfile: Path, folder: Path, scratch: P
             command,
             stdout=log,
             stderr=subprocess.STDOUT,
-            cwd=locustfile.parent.parent,
+            cwd=folder,  # Locust reads a locust.conf where it is started
             env=os.environ | {"NO_COLOR": "1"},
             start_new_session=True,  # a terminal's Ctrl-C would reach Locust twice, and it would not conclude
         )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +14,7 @@ import msgspec
 import psutil
 import psycopg
 
-import chatsys
+from chatsys.lab import provenance
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
 
@@ -28,7 +26,6 @@ BUSY_SHARE = 0.9
 """Share of its processor from which on a process has none to spare."""
 MISSED_SHARE = 0.01
 """Share of intended starts that a turn at a fixed rate may miss."""
-_PACKAGES = ("asyncpg", "python-socketio", "python-engineio", "uvicorn", "uvloop", "fastapi", "msgspec")
 
 
 def processors() -> tuple[int | None, int | None]:
@@ -42,16 +39,14 @@ def processors() -> tuple[int | None, int | None]:
 def describe(server_url: str | None, shown_url: str) -> dict[str, Any]:
     """The environment of a run: BENCHMARKING rule 9. ``shown_url`` has no password."""
     return {
-        "chatsys": chatsys.__version__,
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        **provenance.program(),
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "cgroup": {name: _read(Path("/sys/fs/cgroup") / name) for name in ("cpu.max", "memory.max")},
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": provenance.versions(),
         "postgresql": _postgresql(server_url) if server_url else None,
         "store_url": shown_url,
         "garbage_collection": "on",
@@ -184,16 +179,15 @@ def _postgresql(url: str) -> dict[str, Any]:
             "SELECT name, setting || coalesce(unit, '') FROM pg_settings"
             " WHERE source IN ('configuration file', 'command line') AND name !~ '(file|director|path)' ORDER BY name"
         ).fetchall()
-    return {"version": row[0] if row else "", "settings": dict(changed)}
-
-
-def _git(*arguments: str) -> str:
-    root = Path(__file__).resolve().parents[2]
-    try:
-        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip()
+        folder = connection.execute(
+            "SELECT setting FROM pg_settings WHERE name = 'data_directory'"  # its owner and superusers see it
+        ).fetchone()
+    local = folder is not None and postmaster_of(url) is not None
+    return {
+        "version": row[0] if row else "",
+        "settings": dict(changed),
+        "file_system": provenance.file_system(folder[0]) if folder is not None and local else None,
+    }
 
 
 def _cpu_model() -> str:

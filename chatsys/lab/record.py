@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chatsys.errors import OperatorError
-from chatsys.lab.files import write_atomically
 from chatsys.lab.statistics import Interval, Samples
+from chatsys.results.files import write_atomically
 
 SCHEMA_VERSION = 1
 _TEXTS = ("experiment", "operation", "contestant", "depth")

@@ -15,11 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
-
-import psutil
+from typing import TYPE_CHECKING, NamedTuple
 
 from chatsys.errors import OperatorError
+
+if TYPE_CHECKING:
+    import psutil
 
 START_TIMEOUT = 60.0
 _OWN_SETTINGS = ("CHATSYS_", "DB_", "JWT_", "DATABASE_URL", "REDIS_URL", "CORS_ORIGIN", "PORT")
@@ -58,7 +59,6 @@ class ServerProcess:
         self.url = url
         self.workers = workers
         self.log = log
-        self._seen = psutil.Process(process.pid)
 
     @property
     def resident_bytes(self) -> int:
@@ -76,7 +76,10 @@ class ServerProcess:
         self.popen.wait()
 
     def _processes(self) -> list[psutil.Process]:
-        return [self._seen, *self._seen.children(recursive=True)]
+        import psutil  # of the extra bench; a server can be started without it
+
+        root = psutil.Process(self.popen.pid)
+        return [root, *root.children(recursive=True)]
 
 
 def start_all(stack: ExitStack, servers: Sequence[AbstractContextManager[ServerProcess]]) -> list[ServerProcess]:
@@ -149,7 +152,7 @@ def _child(
     )
     try:
         if cpu is not None:
-            psutil.Process(process.pid).cpu_affinity([cpu])
+            os.sched_setaffinity(process.pid, [cpu])
         yield process
     finally:
         if process.poll() is None:

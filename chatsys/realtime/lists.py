@@ -145,6 +145,8 @@ class Lists:
         if before is not None:
             await asyncio.wait([before])
         self._reading, self._queued = self._queued, None
+        if before is not None and not before.cancelled() and (failure := before.exception()) is not None:
+            raise failure  # the store is away for those who waited as well
         beginnings = self._roster.beginnings
         self.read(await conversation.members(self._chat, self._room), beginnings)
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -34,6 +33,12 @@ DONE = events.Done()
 PIPELINE = 64
 """How many messages of one socket may be on their way to the store at once."""
 
+LONG = 0.5
+"""Seconds after which a failure of the store is also that of the events that have come behind it meanwhile.
+
+They are refused with it: else each would wait for the store in turn, and be answered far too late.
+"""
+
 
 class Routes:
     """Client events to verbs, for the sockets of one server."""
@@ -44,6 +49,7 @@ class Routes:
         self._reads: SharedReads[tuple[str, int | None], tuple[Outgoing, Replay]] = SharedReads()
         self._rates = Rates()
         self._allowances: dict[str, Allowance] = {}
+        self._failed: dict[str, float] = {}  # by socket: when the store failed one of its events, after a long time
         self._table: dict[str, Callable[[Connection, Session, Any], Awaitable[msgspec.Struct]]] = {
             catalogue.SEND_MESSAGE: self._send,
             catalogue.MESSAGE_DELIVERED: self._delivered,
@@ -75,6 +81,7 @@ class Routes:
     def ended(self, connection: Connection) -> None:
         """The socket is gone: its session ends soon."""
         self._allowances.pop(connection.socket_id or "", None)
+        self._failed.pop(connection.socket_id or "", None)
         member: Member | None = connection.member
         if member is not None:
             self._out(member)
@@ -83,7 +90,10 @@ class Routes:
     async def _answer(self, connection: Connection, one: ClientEvent) -> msgspec.Struct | None:
         """The acknowledgement of an event; None for one that nobody knows."""
         handle = self._table.get(one.name)
+        began = asyncio.get_running_loop().time()
         try:
+            if one.name in _ASKING and self._came_behind_a_failure(connection):
+                raise StoreUnavailable
             if one.name == catalogue.JOIN:
                 return await self._join(connection, one.payload)
             if handle is None:
@@ -92,10 +102,20 @@ class Routes:
                 raise NoSession
             return await handle(connection, connection.member.session, one.payload)
         except ChatsysError as error:
+            if isinstance(error, StoreError):
+                self._store_failed(connection, began)
             return _refusal(connection, one.name, error)
         except Exception:
             logger.exception("%s: %s failed", connection.socket_id, one.name)
             return events.failed(ChatsysError("Internal server error"))
+
+    def _store_failed(self, connection: Connection, began: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - began >= LONG and connection.socket_id is not None:
+            self._failed[connection.socket_id] = now
+
+    def _came_behind_a_failure(self, connection: Connection) -> bool:
+        return bool(self._failed) and connection.came <= self._failed.get(connection.socket_id or "", -1.0)
 
     # -- events
 
@@ -108,7 +128,7 @@ class Routes:
         )
         member: Member | None = connection.member
         if member is not None and not _same_place(member.session, request.room, who):
-            await self._leave(connection, member.session, None)
+            await self._end_session(connection, member.session)
         hub = self._fanout.hub(request.room)
         hub.coming += 1
         try:
@@ -142,12 +162,13 @@ class Routes:
         self, member: Member, joined: Joined, request: inbound.JoinRequest, reason: str | None
     ) -> msgspec.Struct:
         """The list, the history or the replay, then what came meanwhile."""
-        hub = self._fanout.hub(member.session.room)
+        hub, room = self._fanout.hub(member.session.room), member.session.room
         last_seq, since = joined.last_seq, request.since
         lost = since is not None and (since > last_seq or request.epoch not in (None, joined.epoch))
+        reading = self._history(room, None if lost else since)  # with the list: where the store fails, both do at once
         try:
             await hub.lists.tell(member)
-            out, found = await self._history(member.session.room, None if lost else since)
+            out, found = await asyncio.shield(reading)
             last_seq = max(last_seq, found.last)
             member.connection.send(out, asked=True)
         finally:
@@ -162,14 +183,14 @@ class Routes:
             reason=reason,
         )
 
-    async def _history(self, room: str, since: int | None) -> tuple[Outgoing, Replay]:
+    def _history(self, room: str, since: int | None) -> asyncio.Task[tuple[Outgoing, Replay]]:
         """The newest messages, or those after ``since``: encoded once for all who come at the same time."""
 
         async def read() -> tuple[Outgoing, Replay]:
             found = await replay(self._chat, room, objects.encoded_message, since)
             return encoded_event(catalogue.MESSAGE_HISTORY, found.data), found
 
-        return await self._reads.read((room, since), read)
+        return self._reads.begin((room, since), read)
 
     async def _send(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         text, client_message_id = inbound.send_message(payload)
@@ -224,11 +245,25 @@ class Routes:
 
     async def _leave(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         member: Member | None = connection.member
-        with suppress(StoreError):  # then its session ends as soon as the store answers
-            await conversation.leave(self._chat, session)
-        if member is not None:
+        if member is not None and self._came_behind_a_failure(connection):
             self._out(member)
+            self._chat.endings.end(session)
+            return DONE
+        began = asyncio.get_running_loop().time()
+        try:
+            await self._end_session(connection, session)
+        except StoreError:  # then its session ends as soon as the store answers
+            self._store_failed(connection, began)
         return DONE
+
+    async def _end_session(self, connection: Connection, session: Session) -> None:
+        """The socket is in no room afterwards. Raises StoreError where it is the session that ends later."""
+        member: Member | None = connection.member
+        try:
+            await conversation.leave(self._chat, session)
+        finally:
+            if member is not None:
+                self._out(member)
 
     def _out(self, member: Member) -> None:
         """The socket is in no room: it gets nothing more from this one."""
@@ -239,6 +274,19 @@ class Routes:
             self._fanout.close_if_empty(hub)
         if member.connection.member is member:
             member.connection.member = None
+
+
+_ASKING = frozenset(
+    {
+        catalogue.JOIN,
+        catalogue.SEND_MESSAGE,
+        catalogue.MESSAGE_DELIVERED,
+        catalogue.MESSAGE_READ,
+        catalogue.MARK_ALL_READ,
+        catalogue.UPDATE_ONLINE_STATUS,
+    }
+)
+"""The events that can't be answered without the store."""
 
 
 def _in_session(connection: Connection, session: Session) -> bool:

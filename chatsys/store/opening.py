@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chatsys.errors import BadDatabaseUrl
+from chatsys.extras import require
 from chatsys.store.contract import Store
 from chatsys.store.options import StoreOptions
 
@@ -38,6 +39,7 @@ async def open_store(url: str | None, options: StoreOptions | None = None) -> As
 async def database_server(url: str | None, options: StoreOptions) -> AsyncIterator[str]:
     """The URL of a PostgreSQL that runs, started here if it is the private one."""
     if url is None or url.startswith("embedded://"):
+        require("embedded")
         from chatsys.store.embedded import embedded_postgres
 
         path = Path(url.removeprefix("embedded://")) if url and url != "embedded://" else options.data_dir

@@ -145,7 +145,7 @@ def test_a_load_test_gives_its_distribution_its_audit_and_one_time_axis(tmp_path
     assert pd.isna(latency.loc["typing", "p50_ms"])
     assert runs.distribution(run)["samples"].sum() == 4
     assert runs.audit(run)["dropped"].sum() == 0
-    assert runs.capacity(run)["holds"].to_list() == [True]
+    assert runs.capacity(run)["outcome"].to_list() == ["held"]
     line = runs.timeline(run)
     assert line["elapsed_ms"].to_list() == [0, 1000, 2000]
     assert line["users"].to_list() == [0, 5, 10]
@@ -187,7 +187,8 @@ def test_answers_are_made_from_the_data(tmp_path: Path) -> None:
     assert "10 µs" in answers.durability(run)
     felt = answers.load(load(tmp_path / "load"))
     assert "Half of 4 pushes took at most 1 ms, 99 % at most 8 ms" in felt
-    assert "10 users on PostgreSQL" in answers.capacity(runs.load_run(tmp_path / "load"), run)
+    found = answers.capacity(runs.load_run(tmp_path / "load"), run)
+    assert "**PostgreSQL: at least 10 users**; more were not tried" in found
 
 
 def test_an_answer_from_an_invalid_run_says_so_first(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from chatsys.chat.shared import SharedReads
+from chatsys.errors import StoreUnavailable
 
 
 class Source:
@@ -69,3 +70,24 @@ async def test_who_gives_up_takes_nothing_from_the_others() -> None:
     assert await waiting == 1
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_a_read_that_waits_for_one_whose_store_is_away_fails_with_it() -> None:
+    shared: SharedReads[str, int] = SharedReads()
+    source, fails = Source(), asyncio.Event()
+
+    async def fail() -> int:
+        await fails.wait()
+        raise StoreUnavailable("it hangs", hint="look")
+
+    first = asyncio.create_task(shared.read("a", fail))
+    await asyncio.sleep(0.001)
+    waits = asyncio.create_task(shared.read("a", source.read))
+    await asyncio.sleep(0.001)
+    fails.set()
+    for outcome in await asyncio.gather(first, waits, return_exceptions=True):
+        assert isinstance(outcome, StoreUnavailable)
+        assert (outcome.message, outcome.hint) == ("it hangs", "look")
+    assert source.reads == 0
+    source.go_on.release()
+    assert await shared.read("a", source.read) == 1

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from chatsys.chat.turns import Turns
-from chatsys.errors import Overloaded
+from chatsys.errors import Overloaded, StatementTimeout, StoreUnavailable
 
 
 class Workers:
@@ -82,3 +82,27 @@ async def test_work_that_is_cancelled_leaves_the_queue_or_passes_its_turn_on() -
     await asyncio.wait([let_in, *holder])
     await workers.finish(await workers.start("f"))
     assert workers.begun[-1] == "f"
+
+
+@pytest.mark.parametrize(("error", "refused"), [(StoreUnavailable, 2), (StatementTimeout, 0), (ValueError, 0)])
+async def test_those_who_wait_are_refused_when_the_store_is_away(error: type[Exception], refused: int) -> None:
+    turns = Turns(1, 10, 10.0)
+    fails, begun = asyncio.Event(), []
+
+    async def fail() -> None:
+        async with turns.turn("a"):
+            await fails.wait()
+            raise error
+
+    async def work(client: str) -> None:
+        async with turns.turn(client):
+            begun.append(client)
+
+    tasks = [asyncio.create_task(each) for each in (fail(), work("a"), work("b"))]
+    await asyncio.sleep(0)
+    fails.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(Overloaded) == refused
+    assert len(begun) == 2 - refused
+    await work("c")
+    assert begun[-1] == "c", "the next ones have their turn"

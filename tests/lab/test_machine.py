@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from chatsys.lab import machine
+from chatsys.lab import machine, provenance
 from chatsys.lab.machine import Snapshot, Watch, describe
 
 BURN = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
@@ -42,5 +42,60 @@ def test_a_record_describes_the_machine_and_the_server(postgres_server):
     found = describe(postgres_server.url, "postgresql://chatsys@/chatsys")
     assert {"chatsys", "commit", "dirty", "cpu", "cpus", "memory_bytes", "cgroup", "kernel", "python"} <= set(found)
     assert found["packages"]["asyncpg"]
+    assert found["postgresql"]["file_system"]["type"]
     assert found["postgresql"]["version"].startswith("PostgreSQL")
     assert "/" not in "".join(value for name, value in found["postgresql"]["settings"].items() if "director" in name)
+
+
+def package(folder, **files):
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_a_digest_is_of_what_the_package_holds_and_not_of_where_it_lies(tmp_path):
+    database = package(tmp_path / "database", schema="CREATE TABLE users ()")
+    checkout = package(tmp_path / "checkout", a="1", sub__b="2")
+    installed = package(tmp_path / "installed", a="1", sub__b="2", data__reports="3", __pycache____a="4")
+    (installed / ".hidden").write_text("5")
+    assert provenance.digest(checkout, database) == provenance.digest(installed, database)
+    changed = package(tmp_path / "changed", a="1", sub__b="3")
+    moved = package(tmp_path / "moved", a="1", b="2")
+    other = package(tmp_path / "other", schema="CREATE TABLE rooms ()")
+    found = {provenance.digest(each, database) for each in (checkout, changed, moved)}
+    assert len(found | {provenance.digest(checkout, other)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["/usr/bin/python3", "/opt/bin/chatsys", "bench", "--only", "a,b"], "chatsys bench --only a,b"),
+        (["/usr/bin/python3", "-m", "chatsys.lab.faults", "--out", "a b"], "python3 -m chatsys.lab.faults --out 'a b'"),
+        (["python", "-O", "run.py"], "python -O run.py"),
+        (["python", "x", "postgresql://me:secret@host/a"], "x 'postgresql://me:(hidden)@host/a'"),
+    ],
+)
+def test_the_command_is_told_as_it_was_given_without_passwords(words, shown):
+    assert provenance.command(words) == shown
+
+
+def test_a_commit_is_named_only_where_the_package_lies_in_the_repository(monkeypatch, tmp_path):
+    assert (
+        provenance._commit()
+        == subprocess.run(
+            ["git", "-c", "safe.directory=*", "rev-parse", "HEAD"],
+            cwd=provenance.PACKAGE,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    )
+    installed = tmp_path / "venv" / "chatsys"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").touch()
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    monkeypatch.setattr(provenance, "PACKAGE", installed)
+    assert provenance._commit() is None
+    assert provenance.program()["dirty"] is False

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from chatsys.cli.bench import app
 from chatsys.errors import OperatorError
 from chatsys.lab import record
-from chatsys.lab.files import write_atomically
+from chatsys.results.files import write_atomically
 
 
 def test_a_record_comes_back_as_it_was_saved(result, samples, tmp_path):

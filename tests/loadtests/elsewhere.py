@@ -4,4 +4,4 @@ from chatsys.results import stamps
 
 stamps.HOST = "0dd0e5"  # before the personas take it over
 
-from loadtests.chat import *  # noqa: E402, F403
+from chatsys.loadtesting.locustfile import *  # noqa: E402, F403

@@ -21,7 +21,7 @@ import pytest
 from chatsys.cli import app
 from chatsys.cli.loadtest import Tag
 from chatsys.lab.loadtest import Plan, order_of, verdict_of
-from loadtests.weights import ACTIVITIES
+from chatsys.loadtesting.weights import ACTIVITIES
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, free_master_port, locust, serving
 
 DEVIATIONS = ("dropped", "doubled", "swapped", "renumbered", "not_stored", "not_acknowledged")

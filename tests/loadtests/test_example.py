@@ -20,7 +20,7 @@ def example() -> str:
 
 
 def test_the_example_is_the_one_in_the_docstring_and_has_at_most_fifteen_lines() -> None:
-    source = (ROOT / "loadtests/socketio_user.py").read_text()
+    source = (ROOT / "chatsys/loadtesting/socketio_user.py").read_text()
     shown = dedent(source.split("::\n\n", 1)[1].split('"""', 1)[0])
     assert shown.strip() == example().strip()
     assert len(example().strip().splitlines()) <= 15

@@ -82,7 +82,10 @@ class End(Bus):
 
 
 class Ear:
-    """Stands for a connection: notes what is sent to it. ``behind`` until the test says that it reads."""
+    """Stands for a connection: notes what is sent to it. ``behind`` until the test says that it reads.
+
+    ``came`` is when its next events have come, as the test says; ``answers`` are its acknowledgements.
+    """
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, Any]] = []
@@ -90,6 +93,8 @@ class Ear:
         self.member: Member | None = None
         self.ended = ""
         self.behind = False
+        self.came = 0.0
+        self.answers: list[Any] = []
         self.socket_id = uuid.uuid4().hex
 
     def push(self, out: Outgoing) -> None:
@@ -103,6 +108,8 @@ class Ear:
         if out.packet.data.startswith("2"):  # an event, not an acknowledgement
             name, payload = json.loads(out.packet.data[1:])
             self.heard.append((name, payload))
+        else:
+            self.answers += json.loads(out.packet.data[out.packet.data.index("[") :])
 
     def end(self, reason: str) -> None:
         self.ended = reason

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from chatsys.analytics.runs.files import Run, needs
+from chatsys.results.capacity import limit, outcome
 
 PUSH = "receive-message "
 """Begins the name of what is timed from a sender's stamp to a recipient; the persona follows."""
@@ -93,19 +94,27 @@ def latency(run: Run) -> pd.DataFrame:
 
 
 def capacity(run: Run) -> pd.DataFrame:
-    """What a capacity search tried, a row a number of users: store, users, p99_ms of pushes, failures, holds.
+    """What a capacity search tried, a row a number of users: store, users, p99_ms of pushes, failures, outcome, limit.
 
-    Empty for a run of another scenario.
+    ``outcome`` is held, failed or not measurable, ``limit`` what ran out first. Empty for a run of another scenario.
     """
     needs(run, "loadtest")
     rows = [
-        (turn["store"], step["users"], step["push_p99"], step["failures"], step["deviations"], step["holds"])
+        (
+            turn["store"],
+            step["users"],
+            step["push_p99"],
+            step["failures"],
+            step["deviations"],
+            outcome(step),
+            limit(step),
+        )
         for turn in run.record["turns"]
         for step in turn["locust"].get("steps", ())
     ]
     kinds: dict[Any, Any] = {
         "store": "string", "users": "Int64", "p99_ms": "float64", "failures": "Int64", "deviations": "Int64",
-        "holds": "boolean",
+        "outcome": "string", "limit": "string",
     }  # fmt: skip
     return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
 

@@ -64,7 +64,7 @@ def compare(request: Request, tell: Tell) -> Comparison:
         id=new_id(),
         created_at=_timestamp(),
         before=Commit(revision=request.revision, commit="", dirty=False),
-        after=Commit(revision="working tree", commit=environment["commit"], dirty=environment["dirty"]),
+        after=Commit(revision="working tree", commit=environment["commit"] or "", dirty=environment["dirty"]),
         profile=request.plan.name,
         seed=request.seed,
         environment=environment,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from chatsys.errors import OperatorError
-from chatsys.lab.files import write_atomically
+from chatsys.results.files import write_atomically
 from chatsys.results.history import Finding
 
 SCHEMA_VERSION = 1

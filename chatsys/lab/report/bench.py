@@ -56,9 +56,10 @@ def page(result: Result, samples: Sequence[Sampled]) -> Page:
 def subtitle(result: Result) -> str:
     """Which run this is."""
     environment = result.environment
-    commit = (environment.get("commit") or "no commit")[:10] + (" with changes" if environment.get("dirty") else "")
+    commit = (environment.get("commit") or "")[:10] + (" with changes" if environment.get("dirty") else "")
+    measured = f"commit {commit}" if commit else f"chatsys {environment.get('chatsys', 'of an unknown version')}"
     return (
-        f"Run `{result.id}` of {result.created_at}, profile {result.profile}, seed {result.seed}, commit {commit}; "
+        f"Run `{result.id}` of {result.created_at}, profile {result.profile}, seed {result.seed}, {measured}; "
         f"{environment.get('cpu', 'unknown processor')}, {environment.get('cpus', '?')} processors, "
         f"{environment.get('python', '')}."
     )

@@ -31,7 +31,7 @@ def index(reports: Path) -> Page:
     page = Page(title="Benchmark runs of chatsys", subtitle="The published runs, newest first.")
     rows = [
         (f"[{result.created_at}]({folder.name}/index.html)", result.profile, str(result.environment.get("cpu", "")),
-         str(result.environment.get("commit", ""))[:10], _state(result))
+         (result.environment.get("commit") or "")[:10], _state(result))
         for folder, result in runs
     ]  # fmt: skip
     page.add("Runs", Table(header=("Run", "Profile", "Processor", "Commit", "State"), rows=rows, align="lllll"))

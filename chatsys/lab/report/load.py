@@ -14,6 +14,7 @@ import numpy.typing as npt
 from chatsys.lab import loadmemory
 from chatsys.lab.report.page import Page, Part, Table, Text
 from chatsys.lab.report.pictures import Series, ecdf, lines, panels
+from chatsys.results import capacity, names
 
 if TYPE_CHECKING:
     from chatsys.lab.loadtest import Run, Turn
@@ -34,7 +35,7 @@ def page_of(run: Run, folder: Path) -> Page:
     """The report of ``run``, whose turns lie in ``folder``."""
     plan = run.plan
     page = Page(
-        title=f"Load test: {plan.scenario}, {plan.users:,} users",
+        title=title_of(run),
         subtitle=f"Run {run.id}, {run.created_at}: **{run.verdict}**",
     )
     finished = [turn for turn in run.turns if turn.locust]
@@ -43,13 +44,21 @@ def page_of(run: Run, folder: Path) -> Page:
     page.add("All that was timed", *(_figures(turn) for turn in finished))
     page.add("All that was counted", _counted(finished))
     page.add("Over time", *_over_time(finished, folder))
-    page.add("Capacity", *_capacity(finished, plan.objective))
+    page.add("Capacity", *capacity_of(finished, plan.objective))
     page.add("Audit", *(_audit(turn) for turn in finished))
     page.add("Validity", *_validity(finished))
     page.add("Memory", *_memory(finished, folder))
     page.add("What this does not show", Text("\n".join(f"- {sentence}" for sentence in run.limitations)))
     page.add("How it was run", _settings("Plan", msgspec.to_builtins(plan)), _settings("Machine", run.environment))
     return page
+
+
+def title_of(run: Run) -> str:
+    """What was run: of a search for the capacity its answer, not the most users that it was allowed to try."""
+    if run.plan.scenario != "capacity":
+        return f"Load test: {run.plan.scenario}, {run.plan.users:,} users"
+    found = [(turn.store, capacity.answer(turn.locust.get("steps", ())).words) for turn in run.turns if turn.locust]
+    return "Load test: capacity, " + "; ".join(f"{names.store(name)} {words}" for name, words in found)
 
 
 def _verdicts(run: Run) -> Table:
@@ -219,7 +228,8 @@ def _thin(xs: list[float], ys: list[float]) -> tuple[list[float], list[float]]:
 # -- capacity, audit, validity
 
 
-def _capacity(turns: list[Turn], objective: float) -> list[Part]:
+def capacity_of(turns: list[Turn], objective: float) -> list[Part]:
+    """What a search for the capacity found, turn by turn: the answer, its steps, a picture."""
     searched = [turn for turn in turns if turn.locust["steps"]]
     if not searched:
         return []
@@ -227,27 +237,33 @@ def _capacity(turns: list[Turn], objective: float) -> list[Part]:
     for turn in searched:
         steps = sorted(turn.locust["steps"], key=lambda step: step["users"])
         rows += [(_name(turn), *_step(step)) for step in steps]
-        best = max((step["users"] for step in steps if step["holds"]), default=0)
-        found.append(f"- {_name(turn)}: **{best:,} users**")
+        answer = capacity.answer(steps)
+        generators = f"; {turn.processes} generator processes" if turn.processes > 1 else ""
+        found.append(f"- {_name(turn)}: **{answer.words}**; {answer.why}{generators}")
         timed = [step for step in steps if step["push_p99"] is not None]
         curves.append(Series(_name(turn), [step["users"] for step in timed], [step["push_p99"] for step in timed]))
     text = (
-        f"The largest number of users at which push p99 stayed at most {objective:g} ms, with no loss, no failure "
-        "and a generator that kept up:\n\n" + "\n".join(found)
+        f"How many users can be connected while push p99 stays at most {objective:g} ms, nothing is lost and nothing "
+        "fails. A step at which the load generator was saturated is not measurable: what it saw may be its own "
+        "slowness.\n\n" + "\n".join(found)
     )
     caption = "Push p99 at each number of users that the search tried."
     curve = lines("capacity", caption, curves, x="users", y="push p99, ms", log_y=True)
     return [
         Text(text),
-        Table(header=("turn", "users", "push p99 ms", "failures", "deviations", "verdict"), rows=rows),
+        Table(
+            header=("turn", "users", "push p99 ms", "failures", "deviations", "outcome", "ran out first"),
+            align="lrrrrll",
+            rows=rows,
+        ),
         curve,
     ]
 
 
 def _step(step: dict[str, Any]) -> tuple[str, ...]:
     p99 = "not timed" if step["push_p99"] is None else f"{step['push_p99']:.2f}"
-    verdict = "holds" if step["holds"] else "generator saturated" if step["saturated"] else "does not hold"
-    return f"{step['users']:,}", p99, str(step["failures"]), str(step["deviations"]), verdict
+    outcome, limit = capacity.outcome(step), capacity.limit(step)
+    return f"{step['users']:,}", p99, str(step["failures"]), str(step["deviations"]), outcome, limit
 
 
 def _audit(turn: Turn) -> Table:

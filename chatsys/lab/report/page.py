@@ -12,7 +12,7 @@ import msgspec
 from markupsafe import Markup
 from rich.table import Table as RichTable
 
-from chatsys.lab.files import write_atomically
+from chatsys.results.files import write_atomically
 
 _CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")

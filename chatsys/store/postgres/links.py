@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
-from chatsys.errors import ChatsysError, StatementTimeout, StoreUnavailable
+from chatsys.errors import ChatsysError, DatabaseSilent, StoreUnavailable
 from chatsys.store.postgres.address import Address, Place, connect_arguments
 from chatsys.store.postgres.mapping import translated
 from chatsys.store.postgres.statements import Statement
@@ -127,7 +127,7 @@ def explained(link: Link, error: BaseException, address: Address) -> ChatsysErro
     That happens when the server ends a connection and asyncpg, which has not seen it yet, begins something on it.
     """
     if link.overdue:
-        return StatementTimeout(
+        return DatabaseSilent(
             f"The database on {address.host} did not answer in time.",
             hint="Check the server and the network; CHATSYS_STATEMENT_TIMEOUT raises the limit.",
         )
@@ -138,7 +138,7 @@ def explained(link: Link, error: BaseException, address: Address) -> ChatsysErro
 
 def lost(error: ChatsysError) -> bool:
     """True if it says that a connection was ended, and not that the database is too slow or too busy."""
-    return isinstance(error.__cause__, _LOST) and not isinstance(error, StatementTimeout)
+    return isinstance(error.__cause__, _LOST) and not isinstance(error, DatabaseSilent)
 
 
 _LOST = (

@@ -34,8 +34,10 @@ PATIENCE = 4.5
 LOCK_WAIT = 0.5
 """Seconds that one turn of waiting for a locked row takes at most."""
 
-LEAST = 0.5
+LEAST = 0.25
 """Seconds that a flush gets however long its first write has waited."""
+
+_LATE = "A write waited for the database for too long."
 
 
 class Repeat(Exception):
@@ -165,7 +167,7 @@ class Writer(Generic[Item, Outcome]):
         now = asyncio.get_running_loop().time()
         deadline = batch[0][2] + self._patience
         if deadline <= now:
-            error = StoreUnavailable("A write waited for the database for too long.", hint="Try again.")
+            error = StoreUnavailable(_LATE, hint="Try again.")
             late = [entry for entry in batch if entry[2] + self._patience <= now]
             _tell_all(late, error)
             batch = batch[len(late) :]  # in the order in which they came
@@ -211,7 +213,10 @@ class Writer(Generic[Item, Outcome]):
         if len(batch) == 1:
             _tell(batch[0][1], error)
             return
-        for entry in batch:
+        for number, entry in enumerate(batch):
+            if asyncio.get_running_loop().time() >= deadline:
+                _tell_all(batch[number:], StoreUnavailable(_LATE, hint="Try again."))
+                return
             await self._store(queue, [entry], deadline)
 
     # -- rows that somebody else has locked
@@ -227,7 +232,7 @@ class Writer(Generic[Item, Outcome]):
             while True:
                 try:
                     assert self._locks is not None
-                    with until(loop.time() + 2 * LOCK_WAIT):
+                    with until(min(deadline, loop.time() + 2 * LOCK_WAIT)):
                         await self._locks.wait(row)
                     break
                 except (Repeat, StoreUnavailable) as failure:

@@ -1,6 +1,6 @@
 """Run all cases of one module, and print as JSON what each said: nothing, or a traceback."""
 
-import loadtests.socketio_user  # noqa: F401, I001  first: it patches the interpreter for gevent
+import chatsys.loadtesting.socketio_user  # noqa: F401, I001  first: it patches the interpreter for gevent
 
 import importlib
 import inspect

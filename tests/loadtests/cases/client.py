@@ -13,7 +13,7 @@ import gevent
 import msgspec
 from gevent.server import StreamServer
 
-from loadtests.client import AckTimeout, ConnectFailed, ConnectionLost, SocketIOClient
+from chatsys.loadtesting.client import AckTimeout, ConnectFailed, ConnectionLost, SocketIOClient
 
 
 @contextmanager

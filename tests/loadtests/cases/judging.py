@@ -16,18 +16,19 @@ from locust.env import Environment
 from locust.html import get_html_report
 from locust.stats import StatsCSV, calculate_response_time_percentile, setup_distributed_stats_event_listeners
 
+from chatsys.loadtesting import figures, recent, shapes, weights
+from chatsys.loadtesting.arrivals import gap
+from chatsys.loadtesting.figures import Figures
+from chatsys.loadtesting.handover import Handover, together
+from chatsys.loadtesting.histogram import SPARSE, Histogram, rounded
+from chatsys.loadtesting.personas import PERSONAS, TASK_SCALE, ChatUser
+from chatsys.loadtesting.record import Failure
+from chatsys.loadtesting.refusals import unusable
+from chatsys.loadtesting.validity import LIMITS, Measurements, reasons
+from chatsys.loadtesting.verdict import message_cost, verdict_of
 from chatsys.results.audit import Audit, Row, history
+from chatsys.results.capacity import FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE, answer
 from chatsys.results.ledger import Books
-from loadtests import figures, recent, shapes, weights
-from loadtests.arrivals import gap
-from loadtests.figures import Figures
-from loadtests.handover import Handover, together
-from loadtests.histogram import SPARSE, Histogram, rounded
-from loadtests.personas import PERSONAS, TASK_SCALE, ChatUser
-from loadtests.record import Failure
-from loadtests.refusals import unusable
-from loadtests.validity import LIMITS, Measurements, reasons
-from loadtests.verdict import message_cost, verdict_of
 
 PERCENTILES = [0.5, 0.95, 0.99, 1.0]
 
@@ -198,7 +199,7 @@ def a_capacity_search_ends_at_the_largest_number_that_holds(*_: str) -> None:
         users: int | None = search.users
         while users is not None:
             tries += 1
-            users = search.judge(shapes.Step(users, 1, 1.0, 0, 0, False, users <= capacity))
+            users = search.judge(shapes.Step(users, 1, 1.0, 0, 0, HELD if users <= capacity else FAILED))
         found, expected = search.good, min(capacity, 1000)
         assert found <= expected, (capacity, found)
         assert expected - found <= max(1, shapes.PRECISION * (search.bad or 0)), (capacity, found)
@@ -207,14 +208,18 @@ def a_capacity_search_ends_at_the_largest_number_that_holds(*_: str) -> None:
 
 def a_capacity_says_what_is_known_of_more_users(*_: str) -> None:
     held, late, strained = (
-        shapes.Step(users, 1, 1.0, 0, 0, saturated, holds)
-        for users, saturated, holds in ((100, False, True), (200, False, False), (150, True, False))
+        msgspec.to_builtins(shapes.Step(users, 1, 1.0, 0, 0, outcome, limit))
+        for users, outcome, limit in ((100, HELD, ""), (200, FAILED, LATENCY), (150, NOT_MEASURABLE, GENERATOR))
     )
-    assert shapes.capacity([held]) == (100, "more were not tried")
-    assert shapes.capacity([held, late]) == (100, "it does not hold at 200")
-    best, beyond = shapes.capacity([held, late, strained])
-    assert (best, beyond.partition(",")[0]) == (100, "at 150 the generator was saturated")
-    assert shapes.capacity([late])[0] == 0
+    assert answer([held]).words == "at least 100 users"
+    assert answer([held]).why == "more were not tried"
+    assert answer([held, late]).words == "100 users"
+    assert answer([held, late]).why == "the objective failed at 200; latency ran out first"
+    assert answer([held, strained]).words == "at least 100 users"
+    assert answer([held, strained]).why.startswith("at 150 the load generator's processor ran out first")
+    assert answer([late]).words == "fewer than 200 users"
+    assert answer([strained]).words.startswith("no number")
+    assert shapes.Search(first=100, most=800).judge(shapes.Step(100, 1, 1.0, 0, 0, NOT_MEASURABLE)) is None
 
 
 def _strain(seconds: int = 0, busy: int = 0, timers: int = 0, late: int = 0) -> dict[str, int]:
@@ -225,18 +230,17 @@ def a_dwell_holds_only_with_pushes_in_time_and_nothing_wrong(*_: str) -> None:
     before = shapes.Counters({1.0: 10}, failures=2, deviations=0, strain=_strain())
     fast = shapes.Counters({1.0: 110, 50.0: 1}, failures=2, deviations=0, strain=_strain())
     slow = shapes.Counters({1.0: 100, 500.0: 10}, failures=2, deviations=0, strain=_strain())
-    assert shapes.judged(5, before, fast, 100).holds
+    assert shapes.judged(5, before, fast, 100).outcome == HELD
     assert shapes.judged(5, before, slow, 100).push_p99 == 500.0
-    assert not shapes.judged(5, before, slow, 100).holds
-    assert not shapes.judged(5, before, before, 100).holds
+    assert shapes.judged(5, before, slow, 100).outcome == FAILED
+    assert shapes.judged(5, before, before, 100).outcome == FAILED
     for changed in ({"failures": 3}, {"deviations": 1}):
-        assert not shapes.judged(5, before, msgspec.structs.replace(fast, **changed), 100).holds
+        assert shapes.judged(5, before, msgspec.structs.replace(fast, **changed), 100).outcome == FAILED
     for strain in (_strain(seconds=10, busy=1), _strain(timers=100, late=2)):
         step = shapes.judged(5, before, msgspec.structs.replace(fast, strain=strain), 100)
-        assert step.saturated
-        assert not step.holds
+        assert (step.outcome, step.limit) == (NOT_MEASURABLE, GENERATOR)
     calm = _strain(seconds=100, busy=5, timers=1000, late=10)
-    assert shapes.judged(5, before, msgspec.structs.replace(fast, strain=calm), 100).holds
+    assert shapes.judged(5, before, msgspec.structs.replace(fast, strain=calm), 100).outcome == HELD
 
 
 def shapes_say_how_many_users_there_are(*_: str) -> None:

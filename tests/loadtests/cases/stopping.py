@@ -11,13 +11,13 @@ import msgspec
 from gevent.pool import Group
 from gevent.pywsgi import WSGIServer
 
+from chatsys.loadtesting import rest
+from chatsys.loadtesting.client import ConnectionLost
+from chatsys.loadtesting.personas import ChatUser
+from chatsys.loadtesting.run import RUN
 from chatsys.results.audit import audit, newest
 from chatsys.results.ledger import Ledger, Member
 from chatsys.results.stamps import text_of
-from loadtests import rest
-from loadtests.client import ConnectionLost
-from loadtests.personas import ChatUser
-from loadtests.run import RUN
 
 
 def requests_find_a_connection_after_users_of_a_busy_process_were_killed() -> None:

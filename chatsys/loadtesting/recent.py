@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import Any
 
 from locust import stats as locust_stats
 from locust.stats import RequestStats, StatsEntry, calculate_response_time_percentile
 
-from loadtests.histogram import SPARSE, Histogram
+from chatsys.loadtesting.histogram import SPARSE, Histogram
 
 KEPT = 20.0
 """Seconds, as in Locust."""
@@ -88,10 +89,10 @@ def _percentile(response_times: dict[float, int] | Histogram, total: int, share:
     return calculate_response_time_percentile(response_times, total, share)
 
 
-def _remember(self: StatsEntry, batch: dict[float, int]) -> None:
+def _remember(self: Any, batch: dict[float, int]) -> None:
     if self.use_response_times_cache and batch:
         if not hasattr(self, "recent"):
-            self.recent: deque[tuple[float, dict[float, int]]] = deque()
+            self.recent = deque()
         now = time.monotonic()
         self.recent.append((now, batch))
         while self.recent[0][0] < now - KEPT:
@@ -107,7 +108,7 @@ def _current_percentile(self: StatsEntry, percent: float) -> float | None:
     return calculate_response_time_percentile(times, sum(times.values()), percent) if times else None
 
 
-def _update_history(runner: object, timestamp: str | None = None) -> None:
+def _update_history(runner: Any, timestamp: str | None = None) -> None:
     _whole_history(runner, timestamp)
     stats: RequestStats = runner.stats
     if len(stats.history) > POINTS:

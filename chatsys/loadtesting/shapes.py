@@ -13,8 +13,9 @@ from locust import LoadTestShape
 from locust.runners import STATE_RUNNING
 from locust.stats import StatsEntry, calculate_response_time_percentile, diff_response_time_dicts
 
-from loadtests.run import RUN
-from loadtests.validity import saturated
+from chatsys.loadtesting.run import RUN
+from chatsys.loadtesting.validity import saturated
+from chatsys.results.capacity import ERRORS, FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE
 
 SETTLE = 5.0
 """Seconds after a step before its dwell is measured."""
@@ -39,7 +40,7 @@ SCENARIOS = (*PLANS, "capacity")
 class Step(msgspec.Struct):
     """What a dwell at one number of users showed. ``push_p99`` in milliseconds, None if nothing was timed.
 
-    With a ``saturated`` generator the objective does not hold, and it is not the server that says so.
+    ``outcome`` is one of chatsys.results.capacity, ``limit`` what ran out first where the objective was not held.
     """
 
     users: int
@@ -47,23 +48,15 @@ class Step(msgspec.Struct):
     push_p99: float | None
     failures: int
     deviations: int
-    saturated: bool
-    holds: bool
-
-
-def capacity(steps: list[Step]) -> tuple[int, str]:
-    """The most users at which the objective held, and what is known of more than those."""
-    best = max((step.users for step in steps if step.holds), default=0)
-    above = min((step for step in steps if not step.holds and step.users > best), key=lambda s: s.users, default=None)
-    if above is None:
-        return best, "more were not tried"
-    if above.saturated:
-        return best, f"at {above.users} the generator was saturated, so that the server may hold more"
-    return best, f"it does not hold at {above.users}"
+    outcome: str
+    limit: str = ""
 
 
 class Search:
-    """Doubling, then bisection, for the largest number of users at which the objective holds."""
+    """Doubling, then bisection, for the largest number of users at which the objective is held.
+
+    It ends where a step is not measurable: the generator would measure itself at that number and near it.
+    """
 
     def __init__(self, first: int, most: int) -> None:
         self.good = 0
@@ -75,7 +68,9 @@ class Search:
     def judge(self, step: Step) -> int | None:
         """Enter a dwell; the next number of users, or None when the search has ended."""
         self.steps.append(step)
-        if step.holds:
+        if step.outcome == NOT_MEASURABLE:
+            return None
+        if step.outcome == HELD:
             self.good = max(self.good, step.users)
         else:
             self.bad = step.users if self.bad is None else min(self.bad, step.users)
@@ -113,14 +108,24 @@ def pushes(entries: dict[tuple[str, str], StatsEntry]) -> dict[float, int]:
 
 
 def judged(users: int, before: Counters, after: Counters, objective: float) -> Step:
-    """A dwell: the objective holds if pushes came, their p99 is at most ``objective`` ms, and nothing went wrong."""
+    """A dwell: the objective is held if pushes came, their p99 is at most ``objective`` ms, and nothing went wrong.
+
+    A deviation is the server's whatever the generator does; anything else that a saturated one sees may be its own.
+    """
     histogram = diff_response_time_dicts(after.histogram, before.histogram)
     n = sum(histogram.values())
     p99 = calculate_response_time_percentile(histogram, n, 0.99) if n else None
     failures, deviations = after.failures - before.failures, after.deviations - before.deviations
-    strained = saturated(before.strain, after.strain)
-    holds = p99 is not None and p99 <= objective and not failures and not deviations and not strained
-    return Step(users, n, p99, failures, deviations, strained, holds)
+    if deviations:
+        outcome, limit = FAILED, ERRORS
+    elif saturated(before.strain, after.strain):
+        outcome, limit = NOT_MEASURABLE, GENERATOR
+    elif failures:
+        outcome, limit = FAILED, ERRORS
+    else:
+        held = p99 is not None and p99 <= objective
+        outcome, limit = (HELD, "") if held else (FAILED, LATENCY)
+    return Step(users, n, p99, failures, deviations, outcome, limit)
 
 
 class ScenarioShape(LoadTestShape):

@@ -3,7 +3,7 @@
 ::
 
     from locust import between, task
-    from loadtests.socketio_user import SocketIOUser
+    from chatsys.loadtesting import SocketIOUser
 
     class Shopper(SocketIOUser):
         host = "http://localhost:3000"
@@ -28,8 +28,8 @@ from gevent import GreenletExit
 from locust import User, events
 from locust.env import Environment
 
-from loadtests.client import Acknowledged, ConnectFailed, SocketIOClient, SocketIOError
-from loadtests.figures import Figures
+from chatsys.loadtesting.client import Acknowledged, ConnectFailed, SocketIOClient, SocketIOError
+from chatsys.loadtesting.figures import Figures
 
 FIGURES = Figures()
 """The timings of this process; attached to Locust when it has started."""

@@ -15,8 +15,8 @@ import msgspec
 from gevent.lock import BoundedSemaphore
 from geventhttpclient import HTTPClient
 
+from chatsys.loadtesting.socketio_user import FIGURES
 from chatsys.results.audit import Unreadable
-from loadtests.socketio_user import FIGURES
 
 PLACES = 50
 """Connections that are kept at most."""

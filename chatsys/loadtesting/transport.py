@@ -12,7 +12,7 @@ import http.client
 import os
 import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import SplitResult
 
 import gevent
@@ -21,7 +21,7 @@ from gevent import socket
 from gevent.event import Event
 from gevent.hub import get_hub
 
-from loadtests import frames
+from chatsys.loadtesting import frames
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _READ = 65_536
@@ -70,8 +70,8 @@ class WebSocketTransport:
         self._sock: socket.socket | None = None
         self._unsent = b""
         self._closed = False
-        self._readable = None
-        self._writable = None
+        self._readable: Any = None
+        self._writable: Any = None
 
     def open(self, timeout: float) -> Opened:
         """Connect, upgrade and read the first packet. Raises TransportError."""

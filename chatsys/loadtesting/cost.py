@@ -1,8 +1,8 @@
 """What a user costs the generator: CPU for each received push and memory for each user, beside Locust's own user.
 
-``python -m loadtests.cost`` starts a stock python-socketio server, and then by turns (A B B A ...) a process with lean
-users and one with ``locust.contrib.socketio.SocketIOUser``. Both receive the same chat messages at the same pace and
-time each push into Locust's statistics; the lean ones keep their ledger too. CPU is the client process's own.
+``python -m chatsys.loadtesting.cost`` starts a stock python-socketio server, and then by turns (A B B A ...) a process
+with lean users and one with ``locust.contrib.socketio.SocketIOUser``. Both receive the same chat messages at the same
+pace and time each push into Locust's statistics; the lean ones keep their ledger too. CPU is the client process's own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Cost(dict[str, float]):
 
 def main() -> None:
     """Measure and print; see the module."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.cost", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m chatsys.loadtesting.cost", description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--pushes", type=int, default=250, help="pushes to each user in each turn")
     parser.add_argument("--rounds", type=int, default=2, help="a round is A B B A")
@@ -86,7 +86,7 @@ def ratio_range(found: dict[str, list[Cost]]) -> tuple[float, float]:
 
 def _child(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "loadtests.cost", "--as", *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "chatsys.loadtesting.cost", "--as", *arguments], stdout=subprocess.PIPE, text=True
     )
 
 
@@ -155,7 +155,7 @@ def receive(kind: str, host: str, users: int, pushes: int) -> Cost:
     environment = Environment(user_classes=[user_class], host=host)
     runner = environment.create_local_runner()
     if kind == "lean":
-        from loadtests.socketio_user import FIGURES
+        from chatsys.loadtesting.socketio_user import FIGURES
 
         FIGURES.attach(environment)
     before = psutil.Process().memory_info().rss
@@ -179,10 +179,10 @@ def receive(kind: str, host: str, users: int, pushes: int) -> Cost:
 def _lean(pushes: int) -> tuple[Any, list[Any]]:
     from locust import task
 
+    from chatsys.loadtesting.personas import Push
+    from chatsys.loadtesting.socketio_user import FIGURES, SocketIOUser
     from chatsys.results.ledger import Ledger, Member
     from chatsys.results.stamps import now
-    from loadtests.personas import Push
-    from loadtests.socketio_user import FIGURES, SocketIOUser
 
     room, got = Ledger().room("load-0"), []
 

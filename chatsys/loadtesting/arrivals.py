@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import random
 import time
+from typing import TYPE_CHECKING
 
 import gevent
 
+from chatsys.loadtesting.run import RUN
 from chatsys.results.stamps import now
-from loadtests.run import RUN
+
+if TYPE_CHECKING:
+    from chatsys.loadtesting.personas import ChatUser
 
 IDLE = 0.1
 
@@ -40,7 +44,7 @@ def keep_sending(kind: str) -> None:
             sender.send_openly(due)
 
 
-def _somebody(rng: random.Random) -> object:
+def _somebody(rng: random.Random) -> ChatUser | None:
     """A user who is connected, each persona as often as its weight for sending says."""
     most = max(type(user).persona.sends for user in RUN.present[:100])
     for _ in range(1000):

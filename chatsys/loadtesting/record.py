@@ -12,10 +12,10 @@ import msgspec
 from locust.env import Environment
 from locust.stats import calculate_response_time_percentile
 
+from chatsys.loadtesting.recent import times_since
+from chatsys.loadtesting.shapes import Step, is_push
+from chatsys.loadtesting.validity import Measurements
 from chatsys.results.audit import Audit
-from loadtests.recent import times_since
-from loadtests.shapes import Step, is_push
-from loadtests.validity import Measurements
 
 SCHEMA = 1
 SAMPLES = "samples.jsonl"

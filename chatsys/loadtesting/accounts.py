@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from gevent.pool import Pool
 
-from loadtests.rest import Rest, RestError
+from chatsys.loadtesting.rest import Rest, RestError
 
 PASSWORD = "correct horse battery"  # noqa: S105
 _AT_ONCE = 8

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from chatsys.results import capacity
 from chatsys.results.audit import DEVIATIONS, Audit, Row
-from loadtests.shapes import capacity
 
 if TYPE_CHECKING:
-    from loadtests.record import Failure, Result
+    from chatsys.loadtesting.record import Failure, Result
 
 _SHOWN = 10
 RECEIPT_UPDATES = ("message-status-update", "message-read-update")
@@ -68,13 +70,12 @@ def print_verdict(result: Result) -> None:
     lines.append(f"Clock of the pushes: {result.clock}; {result.elsewhere} pushes from other hosts were not timed")
     for step in result.steps:
         p99 = "nothing timed" if step.push_p99 is None else f"push p99 {step.push_p99:.2f} ms"
-        strained = ", the generator was saturated" if step.saturated else ""
-        holds = "holds" if step.holds else "does not hold"
-        seen = f"{p99}, {step.failures} failures, {step.deviations} deviations{strained}"
-        lines.append(f"{step.users} users: {seen}: {holds}")
+        limit = f" ({step.limit} ran out first)" if step.limit else ""
+        seen = f"{p99}, {step.failures} failures, {step.deviations} deviations"
+        lines.append(f"{step.users} users: {seen}: {step.outcome}{limit}")
     if result.steps:
-        best, beyond = capacity(result.steps)
-        lines.append(f"Capacity: {best} users (push p99 at most {result.options['objective']:g} ms); {beyond}")
+        found = capacity.answer(map(msgspec.to_builtins, result.steps))
+        lines.append(f"Capacity: {found.words} (push p99 at most {result.options['objective']:g} ms); {found.why}")
     lines += [f"Verdict: {result.verdict}", *(f"  {reason}" for reason in result.reasons)]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

@@ -6,15 +6,15 @@ import heapq
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from chatsys.loadtesting.validity import Watch
+from chatsys.loadtesting.weights import seat
 from chatsys.results.ledger import Ledger
-from loadtests.validity import Watch
-from loadtests.weights import seat
 
 if TYPE_CHECKING:
+    from chatsys.loadtesting.accounts import Accounts
+    from chatsys.loadtesting.personas import ChatUser
+    from chatsys.loadtesting.rest import Rest
     from chatsys.results.ledger import Room
-    from loadtests.accounts import Accounts
-    from loadtests.personas import ChatUser
-    from loadtests.rest import Rest
 
 NEVER = 2**63
 

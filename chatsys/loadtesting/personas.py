@@ -15,13 +15,13 @@ from gevent.event import Event
 from locust import tag
 from locust.env import Environment
 
+from chatsys.loadtesting import accounts, weights
+from chatsys.loadtesting.client import Acknowledged, AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
+from chatsys.loadtesting.rest import RestError
+from chatsys.loadtesting.run import RUN
+from chatsys.loadtesting.socketio_user import FIGURES, SocketIOUser, UserEnded
 from chatsys.results.ledger import Member
 from chatsys.results.stamps import HOST, now, text_of
-from loadtests import accounts, weights
-from loadtests.client import Acknowledged, AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
-from loadtests.rest import RestError
-from loadtests.run import RUN
-from loadtests.socketio_user import FIGURES, SocketIOUser, UserEnded
 
 DEFAULT_HOST = "http://127.0.0.1:3001"
 TASK_SCALE = 1000

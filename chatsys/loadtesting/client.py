@@ -17,7 +17,7 @@ import gevent
 import msgspec
 from gevent.event import AsyncResult
 
-from loadtests.transport import TRANSPORTS, Transport, TransportError
+from chatsys.loadtesting.transport import TRANSPORTS, Transport, TransportError
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode

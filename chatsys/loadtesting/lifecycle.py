@@ -26,19 +26,20 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
+from chatsys.loadtesting import arrivals, record, shapes
+from chatsys.loadtesting.accounts import Accounts
+from chatsys.loadtesting.handover import Handover, drain, together, wait_until
+from chatsys.loadtesting.personas import DEFAULT_HOST, ChatUser
+from chatsys.loadtesting.refusals import STARTED_IN, end_with_parent, explain, nobody_listens, page_impossible, unusable
+from chatsys.loadtesting.rest import Rest, RestError
+from chatsys.loadtesting.run import NEVER, RUN
+from chatsys.loadtesting.socketio_user import FIGURES
+from chatsys.loadtesting.transport import TRANSPORTS
+from chatsys.loadtesting.validity import reasons
+from chatsys.loadtesting.verdict import print_verdict, verdict_of
 from chatsys.results.audit import Audit, audit
+from chatsys.results.capacity import HELD
 from chatsys.results.stamps import now
-from loadtests import arrivals, record, shapes
-from loadtests.accounts import Accounts
-from loadtests.handover import Handover, drain, together, wait_until
-from loadtests.personas import DEFAULT_HOST, ChatUser
-from loadtests.refusals import STARTED_IN, end_with_parent, explain, nobody_listens, page_impossible, unusable
-from loadtests.rest import Rest, RestError
-from loadtests.run import NEVER, RUN
-from loadtests.socketio_user import FIGURES
-from loadtests.transport import TRANSPORTS
-from loadtests.validity import reasons
-from loadtests.verdict import print_verdict, verdict_of
 
 log = logging.getLogger("loadtest")
 
@@ -54,7 +55,7 @@ READY, STOP, STOPPED, DRAINED, BOOKS = "load_ready", "load_stop", "load_stopped"
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: LocustArgumentParser) -> None:
-    """The options of ``locust -f loadtests/chat.py``, beside Locust's own."""
+    """The options of ``locustfile``, beside Locust's own."""
     parser.set_defaults(spawn_rate=shapes.SPAWN_RATE)
     sys.excepthook = explain
     gevent.spawn(end_with_parent)
@@ -323,7 +324,9 @@ class Lifecycle:
     def on_drain_message(self, **_: Any) -> None:
         """Worker: no process sends any more; wait for what is under way, hand over the books."""
         own = drain(self.runner.client_id)
-        self.runner._send_stats()
+        timings: dict[str, Any] = {}
+        self.runner.environment.events.report_to_master.fire(client_id=self.runner.client_id, data=timings)
+        self.runner.send_message("stats", timings)
         self.runner.send_message(BOOKS, msgspec.json.encode(own))
         self._concluded = True
 
@@ -367,7 +370,9 @@ class Lifecycle:
         failures = record.failures_of(self.environment)
         search = getattr(self.environment.shape_class, "search", None)
         steps = search.steps if search is not None else []
-        if any(step.holds for step in steps):  # each step was judged by itself; past the capacity all is strained
+        if any(
+            step.outcome == HELD for step in steps
+        ):  # each step was judged by itself; past the capacity all is strained
             invalid = []
         else:
             invalid = [reason for name, seen in sorted(whole.generators.items()) for reason in reasons(name, seen)]

@@ -11,11 +11,11 @@ import gevent
 import msgspec
 from gevent.pool import Pool
 
+from chatsys.loadtesting.run import RUN
+from chatsys.loadtesting.socketio_user import FIGURES
+from chatsys.loadtesting.validity import Measurements
 from chatsys.results.audit import Unreadable, newest
 from chatsys.results.ledger import Books
-from loadtests.run import RUN
-from loadtests.socketio_user import FIGURES
-from loadtests.validity import Measurements
 
 DRAIN = 10.0
 """Seconds without anything new after which what is under way counts as lost."""

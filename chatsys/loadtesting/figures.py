@@ -17,8 +17,8 @@ import locust.stats
 from locust.env import Environment
 from locust.stats import RequestStats, StatsCSV, StatsEntry, sort_stats
 
-from loadtests.histogram import rounded
-from loadtests.recent import bound_memory
+from chatsys.loadtesting.histogram import rounded
+from chatsys.loadtesting.recent import bound_memory
 
 FLUSH_SECONDS = 1.0
 NOT_TIMED = "N/A"

@@ -13,7 +13,7 @@ import gevent
 from gevent import socket
 from locust.exception import RPCError
 
-from loadtests.weights import ACTIVITIES
+from chatsys.loadtesting.weights import ACTIVITIES
 
 TAGS = tuple(dict.fromkeys(activity.tag for activity in ACTIVITIES.values()))
 STARTED_IN = os.getpid()

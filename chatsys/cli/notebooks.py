@@ -1,0 +1,34 @@
+"""``chatsys notebooks``: the notebooks, with the runs that they read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chatsys.errors import OperatorError
+from chatsys.extras import require
+
+
+def notebooks(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is made here.", show_default=False)],
+) -> None:
+    """Copy the notebooks with the runs that they read.
+
+    Writes DIR/notebooks and DIR/reports. A DIR that exists must be empty.
+    """
+    require("notebooks")
+    import shutil
+
+    from chatsys.resources import notebooks_dir, reports_dir
+
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise OperatorError(f"{folder} is not empty.", hint="Name a folder that does not exist yet.")
+        hidden = shutil.ignore_patterns(".*", "__pycache__")
+        for source in (notebooks_dir(), reports_dir()):
+            shutil.copytree(source, folder / source.name, ignore=hidden)
+    except OSError as error:
+        raise OperatorError(f"The notebooks can't be written to {folder}: {error.strerror or error}.") from error
+    typer.echo(f"Open them with `jupyter lab {folder / 'notebooks'}`.")

