@@ -10,7 +10,7 @@ import aiohttp
 from yarl import URL
 
 from chatsys.lab.conformance.check import Failed
-from chatsys.lab.conformance.shapes import SOME_TEXT, TEXTS, conform, same, short
+from chatsys.lab.conformance.shapes import SOME_TEXT, TEXTS, conform, cut, same, short
 
 PATIENCE = 15.0
 """Seconds until a request counts as not answered."""
@@ -115,7 +115,9 @@ class Http:
             content = json.dumps(fields).encode()
             sent.setdefault("Content-Type", "application/json")
         request = f"{method} {path}"
-        self._trace.append(f"> {request} {short(sent)} {short((content or b'').decode('utf-8', 'replace'))}")
+        shown = [request, *(f"{name}: {value}" for name, value in sent.items() if value != "application/json")]
+        shown += [content.decode("utf-8", "replace")] if content else []
+        self._trace.append(cut(f"> {' '.join(shown)}"))
         url = URL(self._url + path, encoded=True)
         try:
             async with self._session.request(method, url, data=content, headers=sent, allow_redirects=False) as answer:
@@ -124,7 +126,7 @@ class Http:
                     body += more
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Failed(f"{request} was not answered: {error or type(error).__name__}") from None
-        self._trace.append(f"< {answer.status} {short(body.decode('utf-8', 'replace'), 400)}")
+        self._trace.append(cut(f"< {answer.status} {body.decode('utf-8', 'replace')}"))
         return Answer(request, answer.status, dict(answer.headers), body)
 
     async def get(self, path: str, **options: Any) -> Answer:

@@ -21,6 +21,9 @@ AT_ONCE = 6
 RUN_LIMIT = 900.0
 """Seconds that a whole run may take."""
 
+SHOWN = 8
+"""Lines of what was sent that a failure shows."""
+
 _ALIVE_WITHIN = 5.0
 _SHAPES = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # a body that is read and is something else
 
@@ -164,14 +167,21 @@ class _Running:
         begun = time.monotonic()
         async with Probe(self._target, self._numbers[check.name]) as probe:
             outcome, reason = await _outcome(check, probe)
+            exchange = _newest(probe.trace) if outcome is Outcome.failed else ()
         seconds = time.monotonic() - begun
         if outcome is Outcome.passed:
             return Result(check=check, outcome=outcome, seconds=seconds)
         if outcome is Outcome.failed and not self._gone and not await _alive(self._target.url):
             self._gone = f"the server at {place(self._target.url)} no longer answers since {check.name}"
             reason = f"{reason}; the server no longer answers"
-        exchange = tuple(probe.trace[-24:]) if outcome is Outcome.failed else ()
         return Result(check=check, outcome=outcome, seconds=seconds, reason=reason, exchange=exchange)
+
+
+def _newest(trace: Sequence[str]) -> tuple[str, ...]:
+    """The newest lines of an exchange, in order: what was sent, and twice as many of what came back."""
+    sent = [number for number, line in enumerate(trace) if line.startswith("> ")]
+    received = [number for number, line in enumerate(trace) if not line.startswith("> ")]
+    return tuple(trace[number] for number in sorted(sent[-SHOWN:] + received[-2 * SHOWN :]))
 
 
 async def _outcome(check: Check, probe: Probe) -> tuple[Outcome, str]:

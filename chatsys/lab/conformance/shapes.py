@@ -6,6 +6,7 @@ of one shape (a list of such elements), or any other value (equal to it).
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -171,6 +172,12 @@ def true(holds: object, otherwise: str) -> None:
 
 
 def short(value: Any, most: int = 160) -> str:
-    """A value as a failure shows it."""
-    text = repr(value)
-    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 4 :]} ({len(text)} characters)"
+    """A value as JSON, as a failure shows it."""
+    return cut(json.dumps(value, ensure_ascii=False, default=repr), most)
+
+
+def cut(text: str, most: int = 400) -> str:
+    """A text on one line, without its middle if it is long."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-most // 4 :]} ({len(text)} characters)"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

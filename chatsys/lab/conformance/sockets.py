@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
 
 from chatsys.lab.conformance.check import Failed
-from chatsys.lab.conformance.shapes import EVENTS, conform, short
+from chatsys.lab.conformance.shapes import EVENTS, conform, cut, short
 from chatsys.protocol.events import read_event
 
 WAIT = 8.0
@@ -81,7 +81,7 @@ class Client:
 
     async def emit(self, event: str, payload: Any = None) -> None:
         """Send an event, asking for no acknowledgement; with None it has no argument. Raises Failed."""
-        self._trace.append(f"> {self.name} emits {event} {short(payload)}")
+        self._trace.append(f"> {self.name} emits {event} {'' if payload is None else short(payload)}".rstrip())
         try:
             await self.sio.emit(event, payload)
         except SocketIOError as error:
@@ -185,7 +185,7 @@ class Raw:
         assert self._socket is not None
         try:
             for frame in frames:
-                self._trace.append(f"> frame {short(frame)}")
+                self._trace.append(cut(f"> frame {frame}", 160))
                 await self._socket.send(frame)
         except WebSocketException as error:
             raise Failed(f"the connection has ended: {error}") from None
@@ -198,7 +198,7 @@ class Raw:
                 while True:
                     frame = await self._socket.recv()
                     text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
-                    self._trace.append(f"< frame {short(text, 400)}")
+                    self._trace.append(cut(f"< frame {text}"))
                     self.frames.append(text)
                     if text.startswith(begins):
                         return text

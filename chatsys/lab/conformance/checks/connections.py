@@ -117,17 +117,17 @@ async def a_malformed_packet_closes_the_connection(probe: Probe) -> None:
     "What one socket sends is processed in the order of arrival: `join` directly followed by `send-message` works.",
 )
 async def a_message_may_follow_the_join_directly(probe: Probe) -> None:
-    room = probe.room()
-    await probe.member(room, "Bob")
     account = await probe.account()
-    raw = await probe.raw()
-    await raw.open()
-    await raw.send(
-        event("join", {"room": room, "token": account.token, "username": account.username}),
-        event("send-message", {"message": "at once"}),
-    )
-    await raw.next('42["receive-message"')
-    same([message["message"] for message in await probe.messages(room)], ["at once"], "the room's messages")
+    for _ in range(5):
+        room = probe.room()
+        raw = await probe.raw()
+        await raw.open()
+        await raw.send(
+            event("join", {"room": room, "token": account.token, "username": account.username}),
+            event("send-message", {"message": "at once"}),
+        )
+        await raw.next('42["receive-message"')
+        same([message["message"] for message in await probe.messages(room)], ["at once"], "the room's messages")
 
 
 @check("8.2", "A burst of messages is stored and broadcast in the order in which it was sent.")

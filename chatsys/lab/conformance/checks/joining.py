@@ -114,9 +114,9 @@ async def the_history_has_the_newest_100(probe: Probe) -> None:
 
 @check("9.1", "The room is created if need be, also if several join it at the same time.", within=60)
 async def several_may_join_a_new_room_at_once(probe: Probe) -> None:
-    accounts = [await probe.account() for _ in range(5)]
-    clients = [await probe.client(f"Ann {number}") for number in range(5)]
-    for _ in range(3):
+    accounts = [await probe.account() for _ in range(8)]
+    clients = [await probe.client(f"Ann {number}") for number in range(8)]
+    for _ in range(4):
         room = probe.room()
         await asyncio.gather(
             *(
@@ -125,7 +125,7 @@ async def several_may_join_a_new_room_at_once(probe: Probe) -> None:
             )
         )
         for client in clients:
-            await client.list_of(5)
+            await client.list_of(8)
             same(client.all("error"), [], f"the errors that {client.name} got")
 
 

@@ -28,7 +28,7 @@ async def every_event_has_one_argument_as_listed(probe: Probe) -> None:
     await member.client.want("messages-marked-read")
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
-    await watcher.client.list_of(1)
+    await probe.settle(watcher.client)
     diary = watcher.client.diary + member.client.diary
     for name, arguments in diary:
         same(len(arguments), 1, f"the number of arguments of {name}")
@@ -98,7 +98,7 @@ async def a_list_never_precedes_its_reason(probe: Probe) -> None:
     for member in members:
         await member.client.emit("leave-room")
     await watcher.client.want("user-left", 4)
-    await watcher.client.list_of(1)
+    await probe.settle(watcher.client)
     present = {watcher.user_id}
     for name, payload in _known(watcher):
         if name == "user-joined":
