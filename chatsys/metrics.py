@@ -62,7 +62,9 @@ slow_disconnects = Counter("chatsys_slow_disconnects", "Connections closed becau
 loop_lag = Gauge("chatsys_event_loop_lag_seconds", "How late the event loop woke a timer, last seen")
 http_seconds = Durations("chatsys_http_seconds", "Time that one HTTP request took", ("method", "status"))
 ack_seconds = Durations("chatsys_ack_seconds", "Time from an event to its acknowledgement", ("event",))
-bus_outages = Counter("chatsys_bus_outages", "Times that the bus between servers was deaf and hears again")
+bus_outages = Counter("chatsys_bus_outages", "Times that the bus between servers was deaf and works again")
+bus_events = Counter("chatsys_bus_events", "Events that were handed to the bus, or came from it", ["direction"])
+bus_sent, bus_received = bus_events.labels("sent"), bus_events.labels("received")
 bus_dropped = Counter(
     "chatsys_bus_dropped", "What the bus dropped: messages garbage, forged or repeated, events by overflow", ["reason"]
 )

@@ -317,7 +317,7 @@ class Settings:
     )
     frames_per_turn: int = _setting(
         "CHATSYS_FRAMES_PER_TURN",
-        128,
+        32,
         _whole(1, 100_000),
         "Frames of one connection that are handled in one turn of the event loop.",
         unit="frames",

@@ -1,9 +1,22 @@
-"""Redis and NATS as processes of their own, for the tests of the bus."""
+"""Redis, NATS and PostgreSQL as processes that a test may stop, kill and start again, and the network before them."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+
+import psutil
+import psycopg
+
+from chatsys.store.embedded import embedded_server
+
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 class Process:
@@ -26,6 +39,62 @@ class Process:
         (self.process.kill if kill else self.process.terminate)()
         self.process.communicate()
 
+    def suspend(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+
+class Postgres:
+    """A PostgreSQL of the test's own on a TCP port, with the same interface."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self.url = f"postgresql://chatsys@127.0.0.1:{port}/chatsys?sslmode=disable"
+        self._folder = folder
+        self._settings = {"listen_addresses": "127.0.0.1", "port": str(port), "fsync": "off"}
+        self._running: AbstractContextManager[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Also of one that was killed: whoever holds it starts it again within a second."""
+        if self._running is None:
+            self._running = embedded_server(self._folder, settings=self._settings)
+            self._running.__enter__()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(self.url, connect_timeout=5).close()
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline, "PostgreSQL did not start"
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self, *, kill: bool = False) -> None:
+        if kill:
+            postmaster = self._postmaster()
+            postmaster.kill()
+            postmaster.wait()
+        elif self._running is not None:
+            self._running.__exit__(None, None, None)
+            self._running = None
+
+    def suspend(self) -> None:
+        for process in self._processes():
+            process.suspend()
+
+    def resume(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def _postmaster(self) -> psutil.Process:
+        return psutil.Process(int((self._folder / "data" / "postmaster.pid").read_text().split()[0]))
+
+    def _processes(self) -> list[psutil.Process]:
+        postmaster = self._postmaster()
+        return [postmaster, *postmaster.children()]
+
 
 def redis_server(port: int, folder: Path, *more: str) -> Process:
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *more]
@@ -33,4 +102,32 @@ def redis_server(port: int, folder: Path, *more: str) -> Process:
 
 
 def nats_server(port: int, *more: str) -> Process:
-    return Process(["nats-server", "-a", "127.0.0.1", "-p", str(port), *more], "Server is ready")
+    program = shutil.which("nats-server", path=PATH)
+    assert program, "these tests need a NATS server: apt-get install nats-server"
+    return Process([program, "-a", "127.0.0.1", "-p", str(port), *more], "Server is ready")
+
+
+def why_no_packet_can_be_dropped() -> str:
+    """Empty where iptables can be used."""
+    if os.geteuid() != 0:
+        return "dropping packets with iptables needs root"
+    if shutil.which("iptables", path=PATH) is None:
+        return "dropping packets needs iptables: apt-get install iptables"
+    command = ["iptables", "-w", "-L", "INPUT", "-n"]
+    done = subprocess.run(command, env={"PATH": PATH}, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"iptables can't be used here: {done.stderr.strip()}"
+
+
+@contextmanager
+def packets_dropped(port: int) -> Iterator[None]:
+    """Drop all packets of 127.0.0.1 to and from a TCP port, and of no other, within the block."""
+    with ExitStack() as stack:
+        for end in ("--dport", "--sport"):
+            rule = ["INPUT", "-i", "lo", "-p", "tcp", end, str(port), "-j", "DROP"]
+            _iptables("-I", *rule)
+            stack.callback(_iptables, "-D", *rule)
+        yield
+
+
+def _iptables(*arguments: str) -> None:
+    subprocess.run(["iptables", "-w", *arguments], env={"PATH": PATH}, check=True)

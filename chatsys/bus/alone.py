@@ -1,4 +1,4 @@
-"""No bus: behind PgBouncer in transaction mode nobody can listen. One server can do without, and a second one must not
+"""No bus: nobody can LISTEN behind PgBouncer in transaction mode. One server can do without, and a second one must not
 start: half of a room would not see the other half.
 """
 
@@ -32,17 +32,17 @@ class Alone(Bus):
         return self._accompanied
 
     def enter(self, room: str) -> None:
-        """There is nobody to tell."""
+        """There are no other servers."""
 
     def leave(self, room: str) -> None:
-        """There is nobody to tell."""
+        """There are no other servers."""
 
     def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
         """Nobody."""
         return ()
 
     def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
-        """There is nobody to tell."""
+        """There are no other servers."""
 
     async def refuse_company(self, lease: float) -> None:
         """Raise BusUnavailable if another server lives: it renews its lease, unlike one that was killed."""
@@ -52,10 +52,13 @@ class Alone(Bus):
             after = await self._broker.living_servers(self._server)
             if any(server not in before or until > before[server] for server, until in after.items()):
                 raise BusUnavailable(
-                    "Another server uses this database; behind PgBouncer in transaction mode neither hears the other.",
+                    "Another server uses this database, and behind PgBouncer in transaction mode neither receives "
+                    "anything from the other.",
                     hint=REMEDY,
                 )
-        logger.warning("PgBouncer in transaction mode: a second server or worker could not hear this one. %s", REMEDY)
+        logger.warning(
+            "PgBouncer in transaction mode: a second server or worker would receive nothing from this one. %s", REMEDY
+        )
 
     async def look_out(self, lease: float) -> None:
         """Notice, for ever, whether another server has come all the same."""
@@ -67,7 +70,7 @@ class Alone(Bus):
                 logger.info("Whether there are other servers could not be read: %s", error)
                 continue
             if accompanied and not self._accompanied:
-                logger.error("Another server uses this database, and this one can't hear it. %s", REMEDY)
+                logger.error("Another server uses this database, and this one receives nothing from it. %s", REMEDY)
             self._accompanied = accompanied
 
 
@@ -76,7 +79,7 @@ async def open_alone(broker: NotifyBroker, server: str, *, lease: float, workers
     """The bus of the only server. Raises BusUnavailable if there are others, on this machine or elsewhere."""
     if workers > 1:
         raise BusUnavailable(
-            f"{workers} workers can't hear each other behind PgBouncer in transaction mode.",
+            f"{workers} workers can't reach each other behind PgBouncer in transaction mode.",
             hint=f"{REMEDY} Or use --workers 1.",
         )
     bus = Alone(broker, server)

@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
-Heard = Callable[[str, bytes], None]
-"""Told a channel and a message that came on it. Never blocks, never raises."""
+OnMessage = Callable[[str, bytes], None]
+"""Called with a channel and a message that came on it. Never blocks, never raises."""
 
 
 class Line(ABC):
@@ -24,7 +24,7 @@ class Line(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """Hear until the connection is lost, then raise why. Damaged data loses the connection."""
+        """Receive until the connection is lost, then raise why. Damaged data loses the connection."""
 
     @abstractmethod
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
@@ -32,7 +32,7 @@ class Line(ABC):
 
     @abstractmethod
     async def subscribe(self, channels: Sequence[str]) -> None:
-        """From the return of this on, what is published on these channels is heard."""
+        """From the return of this on, what is published on these channels is received."""
 
     @abstractmethod
     async def unsubscribe(self, channels: Sequence[str]) -> None:
@@ -63,7 +63,7 @@ class Broker(ABC):
     """What to do if it can't be used."""
 
     @abstractmethod
-    async def open(self, heard: Heard, patience: float) -> Line:
+    async def open(self, on_message: OnMessage, patience: float) -> Line:
         """A new connection, within ``patience`` seconds. Raises BusUnavailable where it knows what helps."""
 
 
@@ -73,7 +73,7 @@ class Bus(ABC):
     @property
     @abstractmethod
     def deaf(self) -> bool:
-        """Whether this server has not heard itself for more than a lease: it should not be given new clients."""
+        """Whether no token of its own came back for more than a lease: this server should not be given new clients."""
 
     @abstractmethod
     def enter(self, room: str) -> asyncio.Event | None:
@@ -85,7 +85,7 @@ class Bus(ABC):
 
     @abstractmethod
     def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
-        """Who else has a room: of ``servers``, which the store has just told; None: as it told last."""
+        """Who else has a room: of ``servers``, the newest answer of the store; None: of the answer before."""
 
     @abstractmethod
     def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
@@ -96,7 +96,7 @@ class Receiver(Protocol):
     """The server's side. Called on the event loop; must not block."""
 
     def received(self, room: str, event: bytes) -> None:
-        """Another server tells of an event in a room."""
+        """An event in a room, from another server."""
 
     def missed(self, room: str | None) -> None:
         """Events of this room, or of any (None), may have been lost: look into the store."""

@@ -22,8 +22,8 @@ COMPLAIN_EVERY = 60.0
 class Inbox:
     """Opens what comes on this server's channel and on those of its rooms.
 
-    ``room_of`` tells a channel's room. ``on_token`` is told the token of a message that this server has sent to itself,
-    ``on_sender`` the server and the room of each event.
+    ``room_of`` gives a channel's room. ``on_token`` is called with the token of a message that this server has sent to
+    itself, ``on_sender`` with the server and the room of each event.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Inbox:
         self._newest: dict[str, dict[str, int]] = {}
         self._complained = -COMPLAIN_EVERY
 
-    def heard(self, channel: str, data: bytes) -> None:
+    def take(self, channel: str, data: bytes) -> None:
         """Take one message, whatever it is."""
         own = channel == self._server
         if not own and self._envelope.sent_by(self._server, data):
@@ -80,6 +80,7 @@ class Inbox:
             self._receiver.missed(None if own else self._room_of(channel))
         for room in body.missed:
             self._receiver.missed(room)
+        metrics.bus_received.inc(len(body.events))
         for room, event in body.events:
             self._on_sender(body.server, room)
             self._receiver.received(room, bytes(event))

@@ -21,7 +21,7 @@ def channel_of(room: str) -> str:
 
 
 class Interest:
-    """What is wanted, and what the broker knows of it. ``on_late`` is told a room that was entered before it did."""
+    """What is wanted, and what the broker knows of it. ``on_late`` gets each room that was entered before it did."""
 
     def __init__(self, on_late: Callable[[str], None]) -> None:
         self._on_late = on_late
@@ -41,7 +41,7 @@ class Interest:
     def enter(self, room: str) -> asyncio.Event | None:
         """Want a room. Set once the broker knows, or is not waited for any longer; None if there is no use in waiting.
 
-        While the bus is away there is none: all rooms are read when it is back.
+        During an outage there is none: all rooms are read after it.
         """
         channel = channel_of(room)
         self._rooms[channel] = room
@@ -86,7 +86,7 @@ class Interest:
         await self._settle(line)
 
     async def follow(self, line: Line) -> None:
-        """Tell the broker of changes, for ever."""
+        """Pass changes on to the broker, for ever."""
         while True:
             await self._changed.wait()
             self._changed.clear()

@@ -20,7 +20,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message of a server. Its messages on a channel are numbered: one that is missing shows by the next.
 
     ``first``: none came before on this channel. ``missed``: rooms of which events were dropped before this message.
-    ``events``: room and event, in order. ``token``: sent to oneself, to see whether one hears.
+    ``events``: room and event, in order. ``token``: sent to oneself, to see whether messages arrive.
     """
 
     server: str
@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 class NewerVersion(Exception):
-    """A genuine message of a server that speaks another version."""
+    """A genuine message of a server with another version."""
 
 
 class Envelope:

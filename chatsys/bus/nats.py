@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
-from collections.abc import Sequence
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from chatsys.bus.contract import Broker, Heard, Line
+from chatsys.bus.contract import Broker, Line, OnMessage
 from chatsys.errors import BusUnavailable
 
 logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it logs with a traceback the bus says in one line
@@ -44,47 +46,100 @@ class NatsBroker(Broker):
         self._url = url
         self._prefix = prefix
 
-    async def open(self, heard: Heard, patience: float) -> Line:
-        """One connection."""
-        line = NatsLine(self._prefix, heard, patience)
+    async def open(self, on_message: OnMessage, patience: float) -> Line:
+        """One connection, to the first server of the cluster that takes it; they are tried in random order."""
         try:
-            servers, tls = _servers(self._url)
+            servers = [_server(url) for url in self._url.split(",")]
         except (OSError, ValueError) as error:
             raise BusUnavailable(f"The URL of NATS can't be used: {error}.", hint=self.remedy) from error
-        try:
-            await line.connect(servers, tls)
-        except BaseException:
-            await line.close()
-            raise
-        return line
+        failures: list[Exception] = []
+        for server in random.sample(servers, len(servers)):
+            line = NatsLine(self._prefix, on_message, patience)
+            try:
+                await line.connect(server, patience / len(servers))
+            except BaseException as error:
+                await line.close()
+                if not isinstance(error, Exception):
+                    raise
+                failures.append(error)
+            else:
+                return line
+        raise failures[-1]
+
+
+class _EncryptionContext(ssl.SSLContext):
+    """Checks certificates, and knows whether a handshake was begun with it."""
+
+    used = False
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        """Begin a handshake."""
+        self.used = True
+        return super().wrap_bio(*arguments, **options)
+
+
+class _Server(NamedTuple):
+    """``url`` without ``user`` and ``password``, or ``token``; ``tls`` if the connection must be encrypted."""
+
+    url: str
+    user: str | None
+    password: str | None
+    token: str | None
+    tls: _EncryptionContext | None
+
+    def require_encryption(self) -> None:
+        """Raise SecureConnRequiredError if the server did not begin TLS: it chooses, in its first line."""
+        if self.tls is not None and not self.tls.used:
+            raise nats.errors.SecureConnRequiredError
+
+    def secret(self, text: str | None) -> Callable[[], str] | None:
+        """A text for nats-py, which fetches it when it logs in, and gets it over an encrypted connection alone."""
+        if text is None:
+            return None
+
+        def fetch() -> str:
+            self.require_encryption()
+            return text
+
+        return fetch
 
 
 class NatsLine(Line):
     """The connection of one :class:`NatsBroker`."""
 
-    def __init__(self, prefix: str, heard: Heard, patience: float) -> None:
+    def __init__(self, prefix: str, on_message: OnMessage, patience: float) -> None:
         self._prefix = prefix
-        self._heard = heard
+        self._on_message = on_message
         self._patience = patience
         self._client = Client()
         self._subscriptions: dict[str, Subscription] = {}
         self._lost: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._last: BaseException | None = None
+        self._connected = False
 
-    async def connect(self, servers: list[str], tls: ssl.SSLContext | None) -> None:
-        """Connect and log in."""
+    async def connect(self, server: _Server, within: float) -> None:
+        """Connect and log in, each step within so many seconds."""
         try:
             await self._client.connect(
-                servers,
+                [server.url],
+                user=server.secret(server.user),
+                password=server.secret(server.password),
+                token=server.secret(server.token),
                 error_cb=self._failed,
                 closed_cb=self._closed,
                 allow_reconnect=False,
-                connect_timeout=self._patience,  # type: ignore[arg-type]  # seconds, also fractions
-                max_reconnect_attempts=0,
+                connect_timeout=within,  # type: ignore[arg-type]  # seconds, also fractions
                 ping_interval=3600,  # the bus has its own
-                tls=tls,
+                tls=server.tls,
                 name="chatsys",
             )
+            self._connected = True
+            server.require_encryption()
+        except nats.errors.SecureConnRequiredError as error:
+            raise BusUnavailable(
+                "The NATS server does not use TLS, and its URL asks for it.",
+                hint="Let the server use TLS, or write nats:// in CHATSYS_BUS_URL.",
+            ) from error
         except (nats.errors.Error, OSError) as error:
             raise _explained(self._last or error) from error
 
@@ -124,11 +179,16 @@ class NatsLine(Line):
         await asyncio.wait([closing], timeout=self._patience)
 
     async def _take(self, message: Msg) -> None:
-        self._heard(message.subject.removeprefix(self._prefix), message.data)
+        self._on_message(message.subject.removeprefix(self._prefix), message.data)
 
     async def _failed(self, error: Exception) -> None:
-        """What nats-py reports beside the calls: a slow consumer has lost messages, a right is missing."""
+        """What nats-py reports beside the calls: a slow consumer has lost messages, a right is missing.
+
+        While it connects, raising ends it: else it would try the same server again every two seconds.
+        """
         self._last = error
+        if not self._connected:
+            raise error
         if isinstance(error, nats.errors.SlowConsumerError) or _is_refusal(error):
             self._end(error)
 
@@ -146,20 +206,30 @@ def _forget(closing: asyncio.Task[None]) -> None:
         closing.exception()
 
 
-def _servers(url: str) -> tuple[list[str], ssl.SSLContext | None]:
-    """The servers' URLs without what nats-py does not know, and how to check their certificates."""
-    servers = []
-    tls: ssl.SSLContext | None = None
-    for each in url.split(","):
-        parts = urlsplit(each)
-        _ = parts.port
-        if not parts.hostname:
-            raise ValueError("it names no host")
-        authority = parse_qs(parts.query).get("ca")
-        if parts.scheme == "tls" or authority:
-            tls = ssl.create_default_context(cafile=authority[0] if authority else None)
-        servers.append(urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")))
-    return servers, tls
+def _server(url: str) -> _Server:
+    """Read one server's URL. Raises ValueError, or OSError for the file of the authorities."""
+    parts = urlsplit(url)
+    _ = parts.port
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    user, password = (None if part is None else unquote(part) for part in (parts.username, parts.password))
+    authority = parse_qs(parts.query).get("ca", [None])[0]
+    return _Server(
+        url=urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")),
+        user=None if password is None else user,
+        password=password,
+        token=user if password is None else None,
+        tls=_encryption(authority) if parts.scheme == "tls" or authority else None,
+    )
+
+
+def _encryption(authority: str | None) -> _EncryptionContext:
+    context = _EncryptionContext(ssl.PROTOCOL_TLS_CLIENT)
+    if authority is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(authority)
+    return context
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""PostgreSQL's NOTIFY: one channel for each server, on one connection that listens and speaks.
+"""PostgreSQL's NOTIFY: one channel for each server, on one connection that listens and notifies.
 
 NOTIFY takes a lock of the whole database from its commit on, so one statement carries all that waits, and its
 commit does not wait for the disk: a notification does not outlive a crash anyway. A payload is shorter than 8,000
@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from chatsys.bus.contract import Broker, Heard, Line
+from chatsys.bus.contract import Broker, Line, OnMessage
 from chatsys.errors import BusUnavailable, StoreError, TooManyConnections
 from chatsys.store.options import StoreOptions
 from chatsys.store.postgres.address import Address
@@ -59,7 +59,7 @@ class NotifyBroker(Broker):
             await pool.close()
             self._pools.members.remove(pool)
 
-    async def open(self, heard: Heard, patience: float) -> Line:
+    async def open(self, on_message: OnMessage, patience: float) -> Line:
         """A connection beyond the store's pool."""
         try:
             link = await self._pools.connector.connect({"synchronous_commit": "off"})
@@ -71,16 +71,18 @@ class NotifyBroker(Broker):
             ) from error
         except StoreError as error:
             raise BusUnavailable(error.message, hint=error.hint) from error
-        return NotifyLine(self._pools.address, link, heard, patience)
+        line = NotifyLine(self._pools.address, link, on_message, patience)
+        await line.free_queue()
+        return line
 
 
 class NotifyLine(Line):
     """The connection of one :class:`NotifyBroker`. All waits are ended by ending the connection."""
 
-    def __init__(self, address: Address, link: Link, heard: Heard, patience: float) -> None:
+    def __init__(self, address: Address, link: Link, on_message: OnMessage, patience: float) -> None:
         self._address = address
         self._link = link
-        self._heard = heard
+        self._on_message = on_message
         self._patience = patience
         self._parts: dict[int, list[str]] = {}
         self._lost = asyncio.Event()
@@ -91,6 +93,11 @@ class NotifyLine(Line):
         """asyncpg reads by itself; wait until the connection ends."""
         await self._lost.wait()
         raise ConnectionError("PostgreSQL ended the connection, or did not answer in time")
+
+    async def free_queue(self) -> None:
+        """Let PostgreSQL drop what every session has read: a queue that was full once stays so otherwise."""
+        statement = await self._link.prepared(statements()["free_notify_queue"], bouncer=False)
+        await self._within_patience(statement.fetch)
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """One statement."""
@@ -119,7 +126,7 @@ class NotifyLine(Line):
         await statement.fetch(names, pieces)
 
     async def _within_patience(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Cancelling would have asyncpg ask for the statement's end over yet another connection."""
+        """Cancelling would have asyncpg request the statement's end over yet another connection."""
         async with self._turn:
             limit = asyncio.get_running_loop().call_later(self._patience, self._link.expire)
             try:
@@ -133,7 +140,7 @@ class NotifyLine(Line):
         channel = _channel(name)
         piece = str(payload)
         if piece[:1] not in ("+", "."):
-            self._heard(channel, piece.encode())
+            self._on_message(channel, piece.encode())
             return
         if pid not in self._parts and len(self._parts) >= SENDERS_MOST:
             self._parts.clear()  # messages that are whole come at once
@@ -141,7 +148,7 @@ class NotifyLine(Line):
         parts.append(piece[1 + PART_DIGITS :])
         if piece[0] == "." or len(parts) >= PARTS_MOST:
             del self._parts[pid]
-            self._heard(channel, "".join(parts).encode())
+            self._on_message(channel, "".join(parts).encode())
 
 
 def _name(channel: str) -> str:

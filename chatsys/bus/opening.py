@@ -1,4 +1,4 @@
-"""Open the bus that the settings ask for. Each implementation is imported when it is asked for."""
+"""Open the bus that the settings name. Each implementation is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ async def open_bus(
     receiver: Receiver,
     workers: int = 1,
 ) -> AsyncIterator[Bus]:
-    """The bus of ``server``: the broker at ``url``, or NOTIFY of the database if there is none. It hears at the return.
+    """The bus of ``server``: the broker at ``url``, or NOTIFY of the database if there is none. It has received its own
+    token when this returns.
 
     ``key`` is the secret of the servers that belong together. Raises BusUnavailable with what helps, within
     ``options.connect_timeout``; a second server where only one is possible within half a lease.

@@ -12,7 +12,7 @@ from chatsys import metrics
 from chatsys.bus.messages import Body, Envelope
 
 EVENTS_MOST = 20_000
-"""Events that may wait. Past it all of them are dropped, and the others are told which rooms to read."""
+"""Events that may wait. Past it all of them are dropped, and the others are sent the names of the rooms to read."""
 
 BYTES_MOST = 16 * 1024 * 1024
 """The same in bytes of events."""
@@ -48,6 +48,7 @@ class Outbox:
 
     def add(self, channel: str, room: str, event: bytes) -> None:
         """Let an event wait for its turn. Never blocks."""
+        metrics.bus_sent.inc()
         if len(event) > EVENT_MOST:
             self._lose(channel, room)
         else:

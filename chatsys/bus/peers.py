@@ -1,7 +1,7 @@
 """The bus of one server: a connection to the broker that is opened again whenever it is lost, or silent.
 
 Silence is noticed by a random token that the server sends to itself every third of a lease. When it does not come back,
-the connection is given up, another one is opened, and the server is told to look into the store for what it missed.
+the connection is given up, another one is opened, and the server looks into the store for what it missed.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class BrokerBus(Bus):
             server,
             receiver,
             room_of=self._interest.room_of,
-            on_token=self._hear_token,
+            on_token=self._token_arrived,
             on_sender=self._learn,
         )
         self._others: dict[str, tuple[str, ...]] = {}
         self._token = ""
         self._token_came = asyncio.Event()
-        self._heard_at = time.monotonic()
+        self._token_at = time.monotonic()
         self._failures = 0
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -66,7 +66,7 @@ class BrokerBus(Bus):
     @property
     def deaf(self) -> bool:
         """Whether the last token came more than a lease ago; a bus that works stays below half of one."""
-        return time.monotonic() - self._heard_at > self._lease
+        return time.monotonic() - self._token_at > self._lease
 
     def enter(self, room: str) -> asyncio.Event | None:
         """Subscribe, where rooms have channels."""
@@ -81,7 +81,7 @@ class BrokerBus(Bus):
             self._inbox.forget(channel_of(room))
 
     def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
-        """Keep what the store tells, for rooms that this server has."""
+        """Keep the newest answer of the store, for rooms that this server has."""
         if servers is None:
             return self._others.get(room, ())
         others = tuple([server for server in servers if server != self._server])
@@ -97,7 +97,7 @@ class BrokerBus(Bus):
     # -- its life
 
     async def started(self) -> None:
-        """Wait until this server has heard itself. Raises BusUnavailable if it could not at the first try."""
+        """Wait until the first token came back. Raises BusUnavailable if it did not at the first try."""
         await self._started
 
     async def live(self) -> None:
@@ -112,8 +112,8 @@ class BrokerBus(Bus):
                 self._started.set_exception(self._explained(reason))
                 return
             if not self._failures:
-                said = str(reason) or type(reason).__name__
-                logger.warning("The bus between servers (%s) is deaf, trying again: %s", self._broker.name, said)
+                why = str(reason) or type(reason).__name__
+                logger.warning("The bus between servers (%s) is deaf, trying again: %s", self._broker.name, why)
             await asyncio.sleep(RETRY[min(self._failures, len(RETRY) - 1)])
             self._failures += 1
 
@@ -127,7 +127,9 @@ class BrokerBus(Bus):
         line = await self._opened()
         if isinstance(line, BaseException):
             return line
-        tasks = [asyncio.create_task(work) for work in (line.run(), self._speak(line), self._converse(line, deadline))]
+        tasks = [
+            asyncio.create_task(work) for work in (line.run(), self._publish(line), self._converse(line, deadline))
+        ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return next(_reason(task) for task in tasks if task in done)
@@ -139,7 +141,7 @@ class BrokerBus(Bus):
 
     async def _opened(self) -> Line | BaseException:
         """A line, or why there is none. In a task of its own: a library may cancel whoever waits for it."""
-        opening = asyncio.create_task(self._broker.open(self._inbox.heard, self._patience))
+        opening = asyncio.create_task(self._broker.open(self._inbox.take, self._patience))
         try:
             await asyncio.wait([opening], timeout=self._connect_timeout)
         finally:
@@ -156,25 +158,25 @@ class BrokerBus(Bus):
         async with asyncio.timeout_at(deadline):
             await line.subscribe([self._server])
             await self._interest.up(line)
-        await self._hear_itself(deadline - asyncio.get_running_loop().time())
+        await self._prove_life(deadline - asyncio.get_running_loop().time())
         self._up()
         follow = asyncio.create_task(self._interest.follow(line))
         try:
             while not follow.done():
                 await asyncio.wait([follow], timeout=self._lease / 3)
-                await self._hear_itself(self._patience)
+                await self._prove_life(self._patience)
             raise _reason(follow)
         finally:
             follow.cancel()
 
-    async def _speak(self, line: Line) -> None:
+    async def _publish(self, line: Line) -> None:
         while True:
             await self._outbox.filled()
             await asyncio.sleep(0)  # events of the same turn of the loop leave together
             await line.publish(self._outbox.take())
             self._outbox.taken()
 
-    async def _hear_itself(self, within: float) -> None:
+    async def _prove_life(self, within: float) -> None:
         self._token = secrets.token_hex(16)
         self._token_came.clear()
         self._outbox.add_token(self._server, self._token)
@@ -184,9 +186,9 @@ class BrokerBus(Bus):
         except TimeoutError as error:
             raise TimeoutError("what is sent to it does not come back") from error
 
-    def _hear_token(self, token: str) -> None:
+    def _token_arrived(self, token: str) -> None:
         if token == self._token:
-            self._heard_at = time.monotonic()
+            self._token_at = time.monotonic()
             self._token_came.set()
 
     def _learn(self, server: str, room: str) -> None:
@@ -200,7 +202,7 @@ class BrokerBus(Bus):
             return
         self._failures = 0
         metrics.bus_outages.inc()
-        logger.info("The bus between servers (%s) hears again; every room is read once more", self._broker.name)
+        logger.info("The bus between servers (%s) works again; every room is read once more", self._broker.name)
         self._receiver.missed(None)
 
     def _explained(self, reason: BaseException) -> BusUnavailable:
@@ -220,7 +222,7 @@ def _reason(task: asyncio.Task[Any]) -> BaseException:
 
 
 async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Let tasks end by themselves, or else cancel them; what they raise has been told already."""
+    """Let tasks end by themselves, or else cancel them; what they raise is known already."""
     for _ in range(5):  # what an aborted connection fails needs a few turns of the loop
         await asyncio.sleep(0)
     for task in tasks:
@@ -235,7 +237,7 @@ async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
 async def open_broker_bus(
     broker: Broker, key: bytes, server: str, receiver: Receiver, *, lease: float, connect_timeout: float
 ) -> AsyncIterator[BrokerBus]:
-    """The bus of ``server`` over ``broker``; it hears when this returns. Raises BusUnavailable if it can't."""
+    """The bus of ``server`` over ``broker``; it works when this returns. Raises BusUnavailable if it can't."""
     bus = BrokerBus(broker, key, server, receiver, lease=lease, connect_timeout=connect_timeout)
     life = asyncio.create_task(bus.live())
     try:

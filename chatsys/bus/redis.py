@@ -1,4 +1,4 @@
-"""Redis: one channel for each room and each server, on two connections, one to speak and one to hear.
+"""Redis: one channel for each room and each server, on two connections, one to publish and one to subscribe.
 
 Verified against redis-py 8.1: from 8.0 on a client has timeouts of its own, so each one is given here.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio import Connection, ConnectionPool
 
-from chatsys.bus.contract import Broker, Heard, Line
+from chatsys.bus.contract import Broker, Line, OnMessage
 from chatsys.errors import BusUnavailable
 
 _RIGHTS = "Give its user the channels: ACL SETUSER name &chatsys.*, and +publish +subscribe +unsubscribe."
@@ -31,7 +31,7 @@ class RedisBroker(Broker):
         self._url = url
         self._prefix = prefix
 
-    async def open(self, heard: Heard, patience: float) -> Line:
+    async def open(self, on_message: OnMessage, patience: float) -> Line:
         """Two connections."""
         try:
             options = _options(self._url, patience)
@@ -39,7 +39,7 @@ class RedisBroker(Broker):
             pool.connection_kwargs.update(options)  # over what the URL says
         except ValueError as error:
             raise BusUnavailable(f"The URL of Redis can't be read: {error}.", hint=self.remedy) from error
-        line = RedisLine(_made(pool), _made(pool), self._prefix, heard, patience)
+        line = RedisLine(_made(pool), _made(pool), self._prefix, on_message, patience)
         try:
             await line.connect()
         except BaseException:
@@ -51,19 +51,21 @@ class RedisBroker(Broker):
 class RedisLine(Line):
     """The connections of one :class:`RedisBroker`."""
 
-    def __init__(self, speaker: Connection, listener: Connection, prefix: str, heard: Heard, patience: float) -> None:
-        self._speaker = speaker
-        self._listener = listener
+    def __init__(
+        self, publisher: Connection, subscriber: Connection, prefix: str, on_message: OnMessage, patience: float
+    ) -> None:
+        self._publisher = publisher
+        self._subscriber = subscriber
         self._prefix = prefix
-        self._heard = heard
+        self._on_message = on_message
         self._patience = patience
         self._expected: dict[bytes, asyncio.Event] = {}
 
     async def connect(self) -> None:
         """Connect and log in, both."""
         try:
-            await self._speaker.connect()  # type: ignore[no-untyped-call]
-            await self._listener.connect()  # type: ignore[no-untyped-call]
+            await self._publisher.connect()  # type: ignore[no-untyped-call]
+            await self._subscriber.connect()  # type: ignore[no-untyped-call]
         except exceptions.AuthenticationError as error:
             raise BusUnavailable(
                 f"Redis refuses the user or the password of its URL: {error}.", hint="Check CHATSYS_BUS_URL."
@@ -73,12 +75,12 @@ class RedisLine(Line):
         """Read what Redis pushes. Broken RESP raises whatever redis-py makes of it."""
         while True:
             try:
-                reply = await self._listener.read_response()
+                reply = await self._subscriber.read_response()
             except exceptions.NoPermissionError as error:
                 raise BusUnavailable(f"Redis does not let this server subscribe: {error}.", hint=_RIGHTS) from error
             kind, channel, data = reply
             if kind == b"message":
-                self._heard(channel.decode("ascii", "replace").removeprefix(self._prefix), data)
+                self._on_message(channel.decode("ascii", "replace").removeprefix(self._prefix), data)
             elif kind == b"subscribe" and channel in self._expected:
                 self._expected.pop(channel).set()
 
@@ -86,10 +88,10 @@ class RedisLine(Line):
         """One pipeline."""
         commands = [("PUBLISH", self._prefix + channel, data) for channel, data in messages]
         async with asyncio.timeout(self._patience):
-            await self._speaker.send_packed_command(self._speaker.pack_commands(commands))
+            await self._publisher.send_packed_command(self._publisher.pack_commands(commands))
             for _ in commands:
                 try:
-                    await self._speaker.read_response()
+                    await self._publisher.read_response()
                 except exceptions.NoPermissionError as error:
                     raise BusUnavailable(f"Redis does not let this server publish: {error}.", hint=_RIGHTS) from error
 
@@ -98,22 +100,22 @@ class RedisLine(Line):
         names = [self._prefix + channel for channel in channels]
         answers = [self._expected.setdefault(name.encode(), asyncio.Event()) for name in names]
         async with asyncio.timeout(self._patience):
-            await self._listener.send_command("SUBSCRIBE", *names)
+            await self._subscriber.send_command("SUBSCRIBE", *names)
             for answer in answers:
                 await answer.wait()
 
     async def unsubscribe(self, channels: Sequence[str]) -> None:
         """One command; nobody waits for its answer."""
         async with asyncio.timeout(self._patience):
-            await self._listener.send_command("UNSUBSCRIBE", *[self._prefix + channel for channel in channels])
+            await self._subscriber.send_command("UNSUBSCRIBE", *[self._prefix + channel for channel in channels])
 
     def abort(self) -> None:
         """Nothing that could not be cancelled."""
 
     async def close(self) -> None:
         """Close both without waiting for what was not sent."""
-        await self._speaker.disconnect(nowait=True)
-        await self._listener.disconnect(nowait=True)
+        await self._publisher.disconnect(nowait=True)
+        await self._subscriber.disconnect(nowait=True)
 
 
 def _made(pool: ConnectionPool) -> Connection:

@@ -184,7 +184,7 @@ async def read_all(chat: Chat, session: Session) -> int:
         reached, count = part.reached, count + len(part.message_ids)
         if part.message_ids:
             await chat.fanout.publish(
-                MessagesRead(room=session.room, message_ids=part.message_ids, by=session.who, at=at)
+                MessagesRead(room=session.room, message_ids=part.message_ids, by=session.who, at=at), part.servers
             )
         if reached is not None:
             await asyncio.sleep(min(PAUSE, time.monotonic() - started))

@@ -19,6 +19,7 @@ from chatsys.cli import (
     config,
     conformance,
     db,
+    demo,
     doctor,
     loadtest,
     monitor,
@@ -61,6 +62,7 @@ def _options(
 
 
 app.command()(serve.serve)
+app.command()(demo.demo)
 app.command()(monitor.monitor)
 app.command()(top.top)
 app.command()(doctor.doctor)

@@ -98,7 +98,9 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     out = out or LATEST
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
+    from chatsys.lab.report import floods
     from chatsys.lab.report.bench import page, verdict
+    from chatsys.lab.report.buses import answers
     from chatsys.lab.report.tables import guide_table
     from chatsys.lab.running import Request, run
     from chatsys.lab.stage import DEPTHS, STORES
@@ -119,6 +121,11 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     console = Console()
     if result.operations:
         console.print(guide_table(result).rich())
+    for sentence in answers(result):
+        console.print(sentence, soft_wrap=True)
+    if measured := floods.rows(result):
+        console.print(floods.short_table(result).rich())
+        console.print(floods.answer(measured).replace("**", ""), soft_wrap=True)
     if verdict(result):
         console.print(verdict(result).replace("**", ""), soft_wrap=True)
     console.print(f"Report: {out / 'index.html'}", soft_wrap=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 _DATABASE = "postgresql://chatuser@localhost/chatdb"
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "": ("chatsys serve", "chatsys db status", "chatsys monitor connections"),
+    "": ("chatsys demo", "chatsys serve", "chatsys db status", "chatsys monitor connections"),
     "serve": ("chatsys serve", f"chatsys serve --database-url {_DATABASE} --port 8080"),
+    "demo": ("chatsys demo",),
     "monitor": (
         "chatsys monitor",
         "chatsys monitor table_sizes",

@@ -1,36 +1,29 @@
 """One client of Engine.IO 4 as a state machine without I/O, without a task and without a timer.
 
-===========  ===========================  ==============================  =========================================
-state        a poll (GET)                 a packet (POST or WebSocket)    goes on to
-===========  ===========================  ==============================  =========================================
-OPEN         the first gets the handshake none                            POLLING, or WEBSOCKET once that is adopted
-POLLING      waits until there is a       handled                         PROBING at ``2probe`` of a WebSocket;
-             packet; a second one ends                                    CLOSING at ``1``, a malformed packet, a
-             the connection                                               missing pong, a limit, the server's stop
-PROBING      is answered with ``6``       handled                         WEBSOCKET at ``5``; POLLING if the probe is
-                                                                          lost or takes too long; CLOSING as above
-WEBSOCKET    refused                      handled (WebSocket alone)       CLOSING as above, or if the WebSocket ends
-CLOSING      refused; the one under way   dropped                         CLOSED once what was sent before is handled
-             gets ``1`` or ``6``
-CLOSED       refused                      dropped
-===========  ===========================  ==============================  =========================================
+=========  ================================  ======================  =================================================
+state      a poll (GET)                      a packet                goes on to
+=========  ================================  ======================  =================================================
+OPEN       the first gets the handshake      none comes              POLLING, or WEBSOCKET once one is adopted
+POLLING    waits for a packet, one at once   handled                 PROBING (``2probe`` of a WebSocket), CLOSING
+PROBING    is answered with ``6``            handled                 WEBSOCKET (``5``), POLLING (lost, late), CLOSING
+WEBSOCKET  refused                           handled                 CLOSING
+CLOSING    refused; a waiting one is ended   dropped                 CLOSED once what was sent before is handled
+CLOSED     refused                           dropped                 nothing
+=========  ================================  ======================  =================================================
 
-Outwards, :meth:`Connection.push` is for packets of a broadcast, which exist once whoever waits for them, and
-:meth:`Connection.send` for packets of this connection alone, which count against its byte budget. A connection is
-``behind`` while its client does not take what was written: then little more is queued, and what is pushed beyond it is
-dropped. The layer above is told when the client has caught up, and sends what must not be missed.
+CLOSING follows the packet ``1``, a malformed packet, a pong or a CONNECT that does not come in time, a limit that is
+passed, two polls or POSTs at once, the end of the WebSocket, and the server's stop. What waits for the client, and when
+it counts as behind, is the outward half: :class:`chatsys.engine.outbound.Outbound`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from chatsys import metrics
-from chatsys.engine.scheduler import SendQueue
+from chatsys.engine.outbound import ENDED, SHARED_MOST, Outbound, State, Transport
 from chatsys.protocol import packets
 from chatsys.protocol.events import Partial
 from chatsys.protocol.frames import NORMAL, POLICY, PROTOCOL_ERROR, TRY_LATER
@@ -41,17 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("chatsys.engine")
 
-CHUNK = 65_536
-"""Bytes, give or take a packet, that are written to one connection before others have their turn."""
-
-QUEUE_MOST = 1024
-"""Packets that may wait for a connection before it counts as behind."""
-
-SHARED_MOST = 262_144
-"""Bytes of broadcasts that are kept for a connection that is behind."""
-
 _POLL_BEHIND = 64  # packets that may wait for a poll
-_UNKNOWN = 1 << 62
 _PING = Outgoing(packets.PING.encode())
 _CLOSE = Outgoing(packets.CLOSE.encode())
 _NOOP = Outgoing(packets.NOOP.encode())
@@ -61,249 +44,85 @@ CLIENT_LEFT = "client disconnect"
 TOO_MUCH = "the server holds too much for its clients"
 
 
-class State(Enum):
-    """Where a connection is in its life."""
+class Inbox:
+    """What a client has sent and what is not handled yet: packets that wait, in order, and the bytes of all.
 
-    OPEN = "open"
-    POLLING = "polling"
-    PROBING = "probing"
-    WEBSOCKET = "websocket"
-    CLOSING = "closing"
-    CLOSED = "closed"
-
-
-_ENDED = (State.CLOSING, State.CLOSED)
-
-
-class Transport(Protocol):
-    """An open WebSocket as a connection sees it."""
-
-    stalled: bool
-
-    def write(self, data: bytes) -> None:
-        """Write whole frames. Not to be called while ``stalled``."""
-
-    def unsent(self) -> int:
-        """Bytes written that the client's machine has not acknowledged."""
-
-    def close(self, code: int, reason: str) -> None:
-        """Close behind what is written."""
-
-    def pause(self) -> None:
-        """Read nothing more from the client."""
-
-    def resume(self) -> None:
-        """Read again."""
-
-
-class Inbox(deque[Any]):
-    """What has come and waits; ``since`` is the loop's time at which the first of it came."""
-
-    __slots__ = ("since",)
-    since: float
-
-
-class Connection:
-    """One client. ``member`` belongs to the application; ``socket_id`` is its id in the default namespace.
-
-    ``came`` is the loop's time at which the oldest of the events that are handled now had come.
+    ``since`` is the loop's time at which the first that waits came, ``came`` the same of those that are handled now.
     """
 
+    __slots__ = ("came", "packets", "since", "size")
+
+    def __init__(self, now: float) -> None:
+        self.packets: list[Any] = []
+        self.size = 0
+        self.since = self.came = now
+
+    def add(self, packet: Any, size: int, now: float) -> None:
+        """One more waits."""
+        if not self.packets:
+            self.since = now
+        self.packets.append(packet)
+        self.size += size
+
+    def take(self) -> list[Any]:
+        """All that waits, to be handled now."""
+        taken, self.packets = self.packets, []
+        self.came = self.since
+        return taken
+
+
+class Polling:
+    """The requests under way of a client that polls: ``wake`` its poll, ``resumed`` its POST."""
+
+    __slots__ = ("posting", "resumed", "wake")
+
+    def __init__(self) -> None:
+        self.posting = False
+        self.resumed: Callable[[], None] | None = None
+        self.wake: Callable[[], None] | None = None
+
+
+class Connection(Outbound):
+    """One client. ``member`` belongs to the application; ``socket_id`` is its id in the default namespace."""
+
     __slots__ = (
-        "_exempt",
-        "_private",
-        "_queued",
-        "_seen",
-        "_shared",
-        "_since",
-        "_waiting",
-        "_wake",
-        "behind",
-        "came",
-        "engine",
         "inbox",
-        "inbox_bytes",
         "member",
         "namespaces",
         "opened",
         "partial",
         "paused",
+        "polling",
         "ponged",
-        "posting",
         "reason",
-        "resumed",
-        "send_queue",
         "sid",
         "socket_id",
-        "state",
-        "transport",
     )
 
     def __init__(self, engine: Engine, sid: str, opened: float) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self.sid = sid
-        self.state = State.OPEN
-        self.transport: Transport | None = None
-        self.send_queue: SendQueue = engine.lobby
         self.opened = opened
         self.reason = ""
         self.ponged = True
-        self.posting = False
+        self.paused = False
+        self.polling: Polling | None = None
         # the layer above
         self.member: Any = None
         self.socket_id: str | None = None
         self.namespaces: dict[str, str] | None = None
         self.partial: Partial | None = None
         self.inbox: Inbox | None = None
-        self.came = 0.0
-        self.inbox_bytes = 0
-        self.paused = False
-        self.resumed: Callable[[], None] | None = None
-        # outwards
-        self.behind = False
-        self._waiting: list[Outgoing] | None = None
-        self._queued = False
-        self._private = self._shared = self._exempt = 0
-        self._wake: Callable[[], None] | None = None
-        self._since = 0.0
-        self._seen = 0
 
     @property
     def closing(self) -> bool:
         """Whether the connection has ended: nothing is sent or taken any more."""
-        return self.state in _ENDED
+        return self.state in ENDED
 
-    # -- outwards
-
-    def push(self, out: Outgoing) -> None:
-        """Send a packet of a broadcast, after what was sent before; while the client is behind it may be dropped."""
-        if self.behind:
-            self._push_behind(out)
-            return
-        waiting = self._waiting
-        if waiting is None:
-            self._waiting = [out]
-        else:
-            waiting.append(out)
-            if len(waiting) > QUEUE_MOST:
-                self.hold_back()
-        if not self._queued:
-            self._queued = True
-            self.send_queue.add(self)
-
-    def _push_behind(self, out: Outgoing) -> None:
-        size = len(out.frame)
-        if self.state in _ENDED or self._shared + size > SHARED_MOST:
-            return
-        self._shared += size
-        self._append(out)
-
-    def send(self, out: Outgoing, *, asked: bool = False) -> None:
-        """Send a packet of this connection alone; close it if more than its byte budget would wait for it.
-
-        What the client ``asked`` for itself (a history) does not count against the budget, once, until it has left.
-        """
-        if self.state in _ENDED:
-            return
-        if asked:
-            self._exempt = max(self._exempt, out.cost)
-        budget = self.engine.limits.byte_budget
-        if self._private + out.cost > budget:
-            self._write_out()
-            if self._private and self._private + out.cost > budget + self._exempt:
-                self.engine.too_slow(self, "its byte budget is spent")
-                return
-        self._private += out.cost
-        self.engine.memory.take(out.cost)
-        self._append(out)
-        if self.engine.memory.refuses(self._private):
-            self.overflowed()
-
-    def _append(self, out: Outgoing) -> None:
-        if self._waiting is None:
-            self._waiting = [out]
-        else:
-            self._waiting.append(out)
-        if not self._queued:
-            self._queued = True
-            self.send_queue.add(self)
-
-    def hold_back(self) -> None:
-        """The connection is behind until all that waits now has left."""
-        self.behind = True
-        self._since, self._seen = self.engine.loop.time(), _UNKNOWN
-        self.engine.wheel.watch(self)
-
-    def flush(self) -> int:
-        """Write some of what waits, unless the client reads nothing; wake a poll. How many packets were written."""
-        self._queued = False
-        transport, waiting = self.transport, self._waiting
-        if not waiting:
-            return 0
-        if transport is None:
-            self._flush_polling(waiting)
-            return 0
-        if transport.stalled:
-            return 0
-        count = len(waiting)
-        if count == 1:
-            data = waiting[0].frame
-            self._waiting = None
-        else:
-            count, data = self._chunk(waiting)
-        transport.write(data)
-        if not transport.stalled:
-            if self._waiting is None:
-                if self._private or self.behind:
-                    self._drained()
-            elif not self._queued:
-                self._queued = True
-                self.send_queue.add(self)
-        return count
-
-    def _chunk(self, waiting: list[Outgoing]) -> tuple[int, bytes]:
-        """Take the next packets out of the list: their number, and their frames in one."""
-        count = size = 0
-        for out in waiting:
-            size += len(out.frame)
-            count += 1
-            if size >= CHUNK:
-                break
-        if count == len(waiting):
-            self._waiting = None
-        else:
-            self._waiting = waiting[count:]
-        return count, b"".join([out.frame for out in waiting[:count]])
-
-    def _flush_polling(self, waiting: list[Outgoing]) -> None:
-        if self._wake is not None:
-            self._awake()
-        elif not self.behind and (len(waiting) > _POLL_BEHIND or sum(len(out.frame) for out in waiting) > SHARED_MOST):
-            self.hold_back()
-
-    def _write_out(self) -> None:
-        """Write until the client takes no more."""
-        while self._waiting and self.transport is not None and not self.transport.stalled:
-            metrics.deliveries.inc(self.flush())
-
-    def _drained(self) -> None:
-        """All that waited was taken."""
-        if self._private:
-            self.engine.memory.take(-self._private)
-            self._private = self._exempt = 0
-        if self.behind and self.state not in _ENDED:
-            self.behind = False
-            self._shared = 0
-            self.engine.layer.drained(self)
-
-    def waiting_bytes(self) -> int:
-        """What waits for this connection alone costs, in bytes."""
-        return self._private + self._shared
-
-    def _forget_waiting(self) -> None:
-        self._waiting = None
-        self.engine.memory.take(-self._private)
-        self._private = self._shared = 0
+    @property
+    def came(self) -> float:
+        """The loop's time at which the oldest of the events that are handled now had come."""
+        return self.inbox.came if self.inbox is not None else 0.0
 
     # -- polling
 
@@ -312,14 +131,15 @@ class Connection:
 
         A second poll ends the connection.
         """
-        if self._wake is not None:
+        assert self.polling is not None
+        if self.polling.wake is not None:
             self.end("overlapping polls")
             return None
         if self.state is State.PROBING:
             return [_NOOP]
         taken = self._take_polled()
         if not taken:
-            self._wake = wake
+            self.polling.wake = wake
             return None
         return taken
 
@@ -334,21 +154,29 @@ class Connection:
         taken, rest = waiting[: packets.POLL_PACKETS], waiting[packets.POLL_PACKETS :]
         self._waiting = rest or None
         metrics.deliveries.inc(len(taken))
-        self._since = self.engine.loop.time()
+        if self._progress is not None:
+            self._progress = (self.engine.loop.time(), 0)
         if not rest:
             self._drained()
         return taken
 
+    def _flush_polling(self, waiting: list[Outgoing]) -> None:
+        if self.polling is not None and self.polling.wake is not None:
+            self._awake()
+        elif not self.behind and (len(waiting) > _POLL_BEHIND or sum(len(out.frame) for out in waiting) > SHARED_MOST):
+            self.hold_back()
+
     def _awake(self) -> None:
-        wake, self._wake = self._wake, None
-        if wake is not None:
-            wake()
+        if self.polling is not None:
+            wake, self.polling.wake = self.polling.wake, None
+            if wake is not None:
+                wake()
 
     # -- inwards
 
     def received(self, data: Data) -> None:
         """A whole packet. One that is malformed ends the connection."""
-        if self.state in _ENDED:
+        if self.state in ENDED:
             return
         try:
             if isinstance(data, bytes):
@@ -382,9 +210,10 @@ class Connection:
         self.paused = False
         if self.transport is not None:
             self.transport.resume()
-        resumed, self.resumed = self.resumed, None
-        if resumed is not None:
-            resumed()
+        if self.polling is not None:
+            resumed, self.polling.resumed = self.polling.resumed, None
+            if resumed is not None:
+                resumed()
 
     # -- alive or not
 
@@ -394,29 +223,25 @@ class Connection:
         self._append(_PING)
 
     def timed_out(self) -> None:
-        """No pong came: the client is gone."""
-        self.end("ping timeout")
+        """No pong came: the client is gone, and perhaps many others are with it."""
+        self.engine.losses.add(lambda: self.end("ping timeout"))
 
     def check(self, now: float) -> bool:
         """Close the connection if it has passed a deadline; whether it has one still."""
         limits = self.engine.limits
-        if self.state in _ENDED:
+        if self.state in ENDED:
             return False
         if self.socket_id is None and self.namespaces is None and now - self.opened > limits.connect_within:
             self.end("no CONNECT in time", POLICY)
         elif self.partial is not None and now - self.partial.since > limits.unfinished_within:
             self.end("attachments did not come in time", POLICY)
         elif self.behind:
-            unsent = self.transport.unsent() if self.transport is not None else 0
-            if unsent < self._seen:
-                self._since, self._seen = now, unsent
-            elif now - self._since > limits.stalled_within:
-                self.engine.too_slow(self, f"it read nothing for {limits.stalled_within:g} s")
+            self._check_progress(now)
         return self.behind or self.partial is not None or (self.socket_id is None and self.namespaces is None)
 
     def end(self, reason: str, code: int = NORMAL) -> None:
         """Close the connection; the layer above is told once what was sent before is handled."""
-        if self.state in _ENDED:
+        if self.state in ENDED:
             return
         self.reason = reason
         if self.transport is not None:
@@ -440,11 +265,13 @@ class Connection:
     def adopt(self, transport: Transport) -> None:
         """From now on the WebSocket is the transport; what waits leaves by it."""
         self.transport = transport
-        if self.state in _ENDED:
+        if self.state in ENDED:
             transport.close(NORMAL, self.reason)
             return
         self.state = State.WEBSOCKET
         self._awake()
+        if self.polling is not None and not self.polling.posting:
+            self.polling = None
         if self.paused:
             transport.pause()
         metrics.deliveries.inc(self.flush())
@@ -464,7 +291,7 @@ class Connection:
 
     def stalled(self) -> None:
         """The WebSocket's peer does not take what was written."""
-        if self.state not in _ENDED:
+        if self.state not in ENDED:
             self.hold_back()
 
     def writable(self) -> None:
@@ -484,3 +311,12 @@ class Connection:
             "%s: closed, since the process holds %d bytes for its clients", self.sid, self.engine.memory.held
         )
         self.end(TOO_MUCH, TRY_LATER)
+
+    def _caught_up(self) -> None:
+        self.engine.layer.drained(self)
+
+    def _too_slow(self, why: str) -> None:
+        """End it: its client does not read. What waits is dropped, and replayed when the client returns."""
+        metrics.slow_disconnects.inc()
+        logger.warning("%s: closed as a slow reader: %s", self.sid, why)
+        self.end("slow reader", POLICY)

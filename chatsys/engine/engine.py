@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable
@@ -9,10 +10,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from chatsys import metrics
-from chatsys.engine.connection import Connection, State
+from chatsys.engine.connection import Connection, Polling
 from chatsys.engine.memory import Memory
-from chatsys.engine.scheduler import FairScheduler, Loop, SendQueue
+from chatsys.engine.outbound import State
+from chatsys.engine.scheduler import FairScheduler, Loop, SendQueue, Slices
 from chatsys.engine.wheel import TimerWheel
 from chatsys.protocol.frames import POLICY, RESTART
 from chatsys.protocol.packets import Data, Outgoing, opening
@@ -22,6 +23,10 @@ logger = logging.getLogger("chatsys.engine")
 POLLING, WEBSOCKET = "polling", "websocket"
 UPGRADE_WITHIN = 10.0
 """Seconds that a polling client has to finish its upgrade."""
+
+
+ENDED_AT_ONCE = 50
+"""Connections that end before the event loop does something else, however many are lost at once."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +41,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     unfinished_within: float = 30.0
     stalled_within: float = 30.0
     max_packet: int = 1_000_000
-    frames_per_turn: int = 128
+    frames_per_turn: int = 32
     fragments: int = 4096
     attachments: int = 10
     byte_budget: int = 2_097_152
@@ -82,6 +87,7 @@ class Engine:
         self.wheel = TimerWheel(limits.ping_interval, limits.ping_timeout, loop)
         self.scheduler = FairScheduler(loop)
         self.lobby = SendQueue(self.scheduler)
+        self.losses = Slices(loop, ENDED_AT_ONCE)
 
     def open(self, transport: str) -> Connection:
         """A new connection, whose handshake waits for its transport."""
@@ -89,6 +95,7 @@ class Engine:
         self.connections[connection.sid] = connection
         if transport == POLLING:
             connection.state = State.POLLING
+            connection.polling = Polling()
         connection.send(opening(self._handshake(connection.sid, transport)))
         self.wheel.add(connection)
         self.wheel.watch(connection)
@@ -107,24 +114,27 @@ class Engine:
         """The connection's id is no longer valid."""
         self.connections.pop(connection.sid, None)
 
-    def too_slow(self, connection: Connection, why: str) -> None:
-        """Close a connection that does not read; what waits is dropped, and replayed when the client returns."""
-        metrics.slow_disconnects.inc()
-        logger.warning("%s: closed as a slow reader: %s", connection.sid, why)
-        connection.end("slow reader", POLICY)
-
-    def waiting_bytes(self) -> int:
-        """What waits for connections alone, in bytes."""
-        return self.memory.held
-
-    def close_all(self) -> None:
-        """Send every client away, to come back."""
-        for connection in list(self.connections.values()):
-            connection.end("server disconnect", RESTART)
+    async def close_all(self) -> None:
+        """Send every client away, to come back; a slice of them in each turn of the event loop."""
+        connections = list(self.connections.values())
+        for start in range(0, len(connections), ENDED_AT_ONCE):
+            for connection in connections[start : start + ENDED_AT_ONCE]:
+                connection.end("server disconnect", RESTART)
+            await asyncio.sleep(0)
 
 
 class Probe:
-    """A WebSocket that a polling client tries to upgrade to: a ping and its pong, then the upgrade (Engine.IO 4)."""
+    """A WebSocket that a polling client tries to upgrade to: a ping and its pong, then the upgrade (Engine.IO 4).
+
+    ========  ==========  ========  ===================  ====================================================
+    state     ``2probe``  ``5``     any other packet     goes on to
+    ========  ==========  ========  ===================  ====================================================
+    opened    is probed   fails     fails                probed, failed (also after 10 s, or if it is closed)
+    probed    fails       upgrades  fails                upgraded, failed (the same)
+    upgraded  is none     is none   is the connection's  nothing: the WebSocket is the connection's
+    failed    is none     is none   is none              nothing: the client polls on
+    ========  ==========  ========  ===================  ====================================================
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

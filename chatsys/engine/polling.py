@@ -12,8 +12,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from chatsys.engine.connection import CLIENT_LEFT, MALFORMED, Connection, State
+from chatsys.engine.connection import CLIENT_LEFT, MALFORMED, Connection
 from chatsys.engine.engine import POLLING, WEBSOCKET, Engine, Probe
+from chatsys.engine.outbound import State
 from chatsys.engine.websocket import WebSocket
 from chatsys.protocol.packets import Malformed, decode_payload, encode_payload
 
@@ -111,10 +112,11 @@ class Endpoint:
 
     async def _post(self, connection: Connection, headers: Mapping[bytes, bytes], receive: Any) -> bytes | None:
         """Hand on the packets of a POST, some in each turn of the event loop; one POST at a time."""
-        if connection.posting:
+        polling = connection.polling
+        if polling is None or polling.posting:
             connection.end("overlapping posts")
             raise _BAD_REQUEST
-        connection.posting = True
+        polling.posting = True
         try:
             body = await self._body(connection, headers, receive)
             if body is None:
@@ -129,7 +131,7 @@ class Endpoint:
         except Malformed:
             connection.end(MALFORMED)
         finally:
-            connection.posting = False
+            polling.posting = False
         if connection.closing and connection.reason != CLIENT_LEFT:
             raise _BAD_REQUEST
         return b"ok"
@@ -138,9 +140,9 @@ class Endpoint:
         """Wait for the loop's next turn, and until what the client has sent before is handled."""
         if start:
             await asyncio.sleep(0)
-        if connection.paused:
+        if connection.paused and connection.polling is not None:
             resumed = asyncio.Event()
-            connection.resumed = resumed.set
+            connection.polling.resumed = resumed.set
             await resumed.wait()
 
     async def _body(self, connection: Connection, headers: Mapping[bytes, bytes], receive: Any) -> bytes | None:

@@ -91,3 +91,29 @@ class FairScheduler:
             self._loop.call_soon(self._turn)
         else:
             self._scheduled = False
+
+
+class Slices:
+    """Calls that may be many at once: at most ``most`` of them in one turn of the event loop, in order."""
+
+    def __init__(self, loop: Loop, most: int) -> None:
+        self._loop = loop
+        self._most = most
+        self._calls: deque[Callable[[], object]] = deque()
+        self._scheduled = False
+
+    def add(self, call: Callable[[], object]) -> None:
+        """Call it once those before it are done."""
+        self._calls.append(call)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        try:
+            for _ in range(min(self._most, len(self._calls))):
+                self._calls.popleft()()
+        finally:
+            self._scheduled = bool(self._calls)
+            if self._scheduled:
+                self._loop.call_soon(self._turn)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Collection
 from typing import Any, Protocol
 
 from chatsys import logs
-from chatsys.engine.connection import Connection, Inbox, State
+from chatsys.engine.connection import Connection, Inbox
+from chatsys.engine.outbound import State
 from chatsys.protocol.events import (
     DEFAULT,
     ClientEvent,
@@ -30,7 +30,7 @@ from chatsys.protocol.packets import Data, Malformed
 
 logger = logging.getLogger("chatsys.engine")
 
-BATCH = 64
+BATCH = 16
 """How many events of one connection are handled before others have their turn."""
 
 INBOX_MOST = 256
@@ -41,6 +41,9 @@ class Application(Protocol):
     """What is served over Socket.IO. The calls about one connection follow one another."""
 
     namespaces: Collection[str]
+
+    def knows(self, event: str) -> bool:
+        """Whether there is anything to do for an event of that name; others are dropped as they come."""
 
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
         """A client has connected to a namespace, and has been told."""
@@ -60,6 +63,7 @@ class SocketLayer:
 
     def __init__(self, application: Application) -> None:
         self._application = application
+        self._knows = application.knows
 
     def message(self, connection: Connection, data: Data) -> None:
         """A packet, or an attachment of the packet before."""
@@ -94,7 +98,7 @@ class SocketLayer:
     def _incoming(self, connection: Connection, read: Incoming, size: int) -> None:
         inbox = connection.inbox
         if isinstance(read, ClientEvent):
-            if inbox is None and self._socket_id(connection, read.namespace) is None:
+            if not self._knows(read.name) or (inbox is None and self._socket_id(connection, read.namespace) is None):
                 return
         elif isinstance(read, Connect):
             if inbox is None:
@@ -102,59 +106,54 @@ class SocketLayer:
                 return
         elif isinstance(read, Ignored):
             return
+        engine = connection.engine
+        now = engine.loop.time()
         if inbox is None:
-            inbox = connection.inbox = Inbox()
-            connection.engine.loop.create_task(self._work(connection))
-        if not inbox:
-            inbox.since = connection.engine.loop.time()
-        inbox.append(read)
-        connection.inbox_bytes += size
-        connection.engine.memory.take(size)
+            inbox = connection.inbox = Inbox(now)
+            engine.loop.create_task(self._work(connection, inbox))
+        inbox.add(read, size, now)
+        engine.memory.take(size)
         if not connection.paused and self._full(connection, inbox):
             connection.pause()
 
-    def _full(self, connection: Connection, inbox: deque[Any]) -> bool:
-        return len(inbox) > INBOX_MOST or connection.inbox_bytes > connection.engine.limits.max_packet
+    def _full(self, connection: Connection, inbox: Inbox) -> bool:
+        return len(inbox.packets) > INBOX_MOST or inbox.size > connection.engine.limits.max_packet
 
-    async def _work(self, connection: Connection) -> None:
+    async def _work(self, connection: Connection, inbox: Inbox) -> None:
         """Handle what a connection has sent, until there is nothing more; then its end, if it has ended."""
         logs.mark(socket=connection.sid)
-        while connection.inbox:
-            batch, connection.inbox = connection.inbox, Inbox()
-            connection.came = batch.since
-            size = connection.inbox_bytes
-            while batch:
+        while inbox.packets:
+            batch, size, done = inbox.take(), inbox.size, 0
+            while done < len(batch):
+                run = batch[done : _end_of_run(batch, done)] if len(batch) > 1 else batch
+                done += len(run)
                 try:
-                    await self._some(connection, batch)
+                    await self._handle(connection, run)
                 except Exception:
                     logger.exception("%s: an event was not handled", connection.sid)
-                if batch:
+                if done < len(batch):
                     await asyncio.sleep(0)
-            connection.inbox_bytes -= size
+            inbox.size -= size
             connection.engine.memory.take(-size)
-            if connection.paused and not self._full(connection, connection.inbox):
+            if connection.paused and not self._full(connection, inbox):
                 connection.resume()
-            if connection.inbox:
+            if inbox.packets:
                 await asyncio.sleep(0)
         connection.inbox = None
         if connection.closing:
             await self._end(connection)
 
-    async def _some(self, connection: Connection, batch: deque[Any]) -> None:
-        """Take the next of a connection's packets and handle them: a run of events, or one of another kind."""
-        events: list[ClientEvent] = []
-        while batch and len(events) < BATCH and isinstance(batch[0], ClientEvent):
-            event = batch.popleft()
-            if self._socket_id(connection, event.namespace) is not None:
-                events.append(event)
-        if events:
-            await self._application.events(connection, events)
-        elif batch:
-            packet = batch.popleft()
-            if isinstance(packet, Connect):
-                self._connect(connection, packet)
-            elif isinstance(packet, Disconnect):
-                await self._leave(connection, packet.namespace)
+    async def _handle(self, connection: Connection, run: list[Any]) -> None:
+        """Handle a run of events, or one packet of another kind."""
+        packet = run[0]
+        if isinstance(packet, ClientEvent):
+            events = [event for event in run if self._socket_id(connection, event.namespace) is not None]
+            if events:
+                await self._application.events(connection, events)
+        elif isinstance(packet, Connect):
+            self._connect(connection, packet)
+        elif isinstance(packet, Disconnect):
+            await self._leave(connection, packet.namespace)
 
     # -- namespaces
 
@@ -175,6 +174,7 @@ class SocketLayer:
             connection.socket_id = socket_id
         else:
             connection.namespaces = {**(connection.namespaces or {}), namespace: socket_id}
+        connection.opened = 0.0
         connection.send(accepted(namespace, socket_id))
         self._application.connected(connection, namespace, packet.auth)
 
@@ -200,8 +200,8 @@ class SocketLayer:
             if connection.socket_id is None and connection.namespaces is None:
                 connection.state = State.CLOSED
             else:
-                connection.inbox = Inbox()
-                connection.engine.loop.create_task(self._work(connection))
+                connection.inbox = Inbox(connection.engine.loop.time())
+                connection.engine.loop.create_task(self._work(connection, connection.inbox))
 
     async def _end(self, connection: Connection) -> None:
         for namespace in [*(connection.namespaces or ()), DEFAULT]:
@@ -214,3 +214,12 @@ class SocketLayer:
     def drained(self, connection: Connection) -> None:
         """A client that was behind has taken all that waited."""
         self._application.drained(connection)
+
+
+def _end_of_run(batch: list[Any], start: int) -> int:
+    """Where the run of events ends that begins at ``start``, of which at most BATCH are handled in one turn."""
+    end = start + 1
+    if isinstance(batch[start], ClientEvent):
+        while end < len(batch) and end < start + BATCH and isinstance(batch[end], ClientEvent):
+            end += 1
+    return end

@@ -58,6 +58,16 @@ class Receiver(Protocol):
 class WebSocket(FrameReader, asyncio.Protocol):
     """The server's side of one open WebSocket: whole messages in, frames out.
 
+    =======  =================================  ================================================================
+    state    what the peer sends                goes on to
+    =======  =================================  ================================================================
+    reading  is handled                         paused (frames left over, its owner is full), refused, closing
+    paused   waits in the system                reading, in a later turn of the event loop; closing
+    refused  is dropped, up to a packet's size  gone, when the peer closes too, after 5 s, or past that size
+    closing  is not read                        gone, when what is written has left, or after 5 s
+    gone     is nothing                         nothing
+    =======  =================================  ================================================================
+
     ``stalled`` is true while the transport's buffer is above its high-water mark; its owner must not write then. It
     handles as many frames in one turn of the event loop as its engine's limits say, and reads nothing until then.
     ``registry`` is the web server's set of connections, which are told when it stops.
@@ -104,7 +114,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
             self._engine.loop.call_later(_ABORT_AFTER, self._wire.abort)
 
     def _refuse(self, code: int, reason: str) -> None:
-        """Close, and drop what the peer still sends until it closes too, for 5 s at most.
+        """Close, and drop what the peer still sends until it closes too: for 5 s, and of the size of a packet at most.
 
         The system resets a connection that is closed with unread bytes, and the peer would not be told why.
         """
@@ -119,7 +129,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
 
     def _stop(self) -> None:
         self.closing = True
-        self._buffer = self._partial = None
+        self._buffer = self._message = None
         self._account(finished=True)
 
     def shutdown(self) -> None:
@@ -151,6 +161,10 @@ class WebSocket(FrameReader, asyncio.Protocol):
         """What the peer sent."""
         if not self.closing:
             self._take(self.read(data, self._engine.limits.frames_per_turn))
+        else:  # refused: what is dropped has a bound too, since reading it takes time from the others
+            self._held += len(data)
+            if self._held > self.max_size:
+                self._wire.abort()
 
     def _read_on(self) -> None:
         """The next turn of the event loop: handle the frames that were left over."""
@@ -184,7 +198,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         if self.more:
             self._pause(_MORE)
             self._engine.loop.call_soon(self._read_on)
-        if self._buffer is not None or self._partial is not None or self._held:
+        if self._buffer is not None or self._message is not None or self._held:
             self._account(finished=whole)
 
     def _violated(self, violation: Violation) -> None:
@@ -214,10 +228,11 @@ class WebSocket(FrameReader, asyncio.Protocol):
     # -- asyncio.Protocol
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone."""
-        self._stop()
+        """The transport is gone, and perhaps many others are with it."""
+        if not self.closing:
+            self._stop()
         self._registry.discard(self)
-        self.receiver.lost()
+        self._engine.losses.add(self.receiver.lost)
 
     def pause_writing(self) -> None:
         """The transport's buffer is above its high-water mark."""

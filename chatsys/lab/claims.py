@@ -156,7 +156,7 @@ def _servers(result: Result) -> Finding | None:
             bounds = f" ({mark.interval.low:.2f} to {mark.interval.high:.2f})" if mark.interval else ""
             measured += f"; two workers stored {mark.ratio:.2f}{bounds} times as many messages a second as one"
     good = found.get("deliveries", 0) > 0 and not any(found.get(fault, 0) for fault in ("lost", "doubled", "swapped"))
-    return (HOLDS if good else FAILS), f"Two servers on one database, each with half of the room: {measured}."
+    return (HOLDS if good else FAILS), f"Two servers on one database, each with members of the room: {measured}."
 
 
 def _backup(result: Result) -> Finding | None:

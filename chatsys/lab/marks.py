@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chatsys.lab.claims import STORE_NAMES
+from chatsys.lab.experiments.fairness import TAIL
 from chatsys.lab.experiments.playing import CROWD, STOCK
-from chatsys.lab.experiments.strain import CUT_OFF, OTHERS, TAIL
+from chatsys.lab.experiments.strain import CUT_OFF, OTHERS
 from chatsys.lab.experiments.throughput import SERVER_CPU
 from chatsys.lab.experiments.upkeep import BARE, FLOOR
 from chatsys.lab.record import Mark, Point, Result

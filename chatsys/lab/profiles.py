@@ -29,6 +29,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """How often each is repeated, in turns."""
     upkeep_messages: int
     upkeep_rounds: int
+    flood: float = 6.0
+    """Seconds that each flood lasts, and the calm turns before and after it together."""
     leave_out: tuple[str, ...] = ()
     """Experiments that there is no time for, unless they are asked for by name."""
     least_calls: int = 5
@@ -58,10 +60,12 @@ PROFILES = {
                 "arrivals",
                 "idle",
                 "fairness",
+                "fairness_floods",
                 "slow_reader",
                 "receipts",
                 "storm",
-                "buses",
+                "buses_of_two",
+                "buses_of_four",
                 "workers",
                 "upkeep",
             ),
@@ -82,6 +86,7 @@ PROFILES = {
             stretches=4,
             upkeep_messages=10_000,
             upkeep_rounds=3,
+            leave_out=("fairness_floods", "buses_of_four"),
         ),
         Profile(
             name="full",

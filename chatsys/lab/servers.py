@@ -95,13 +95,14 @@ def chat_server(
     settings: dict[str, str] | None = None,
     cpu: int | None = None,
     program: Program | None = None,
+    port: int = 0,
 ) -> Iterator[ServerProcess]:
-    """``chatsys serve`` on a free port of 127.0.0.1, with nothing in its environment but ``settings``.
+    """``chatsys serve`` on ``port`` of 127.0.0.1, 0 for a free one, with nothing in its environment but ``settings``.
 
     Raises OperatorError with the server's own words if it does not start.
     """
     program = program or this_program()
-    command = program.command("serve", "--host", "127.0.0.1", "--port", "0")
+    command = program.command("serve", "--host", "127.0.0.1", "--port", str(port))
     own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32)}
     own["DATABASE_URL"] = database_url  # not an argument: it may have a password, and the process list shows those
     with (

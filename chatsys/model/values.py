@@ -169,10 +169,14 @@ class Receipt(Value, frozen=True, kw_only=True):
 
 
 class Marked(Value, frozen=True, kw_only=True):
-    """The answer of marking a part of a room as read: the newly marked, and the number to go on after (None: done)."""
+    """The answer of marking a part of a room as read: the newly marked, and the number to go on after (None: done).
+
+    ``servers`` is empty where nothing was marked: there is nothing to publish.
+    """
 
     message_ids: tuple[str, ...]
     reached: int | None
+    servers: tuple[str, ...] = ()
 
 
 class Room(Value, frozen=True, kw_only=True):

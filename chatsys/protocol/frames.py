@@ -64,28 +64,47 @@ Item = str | bytes | Control | Violation
 """What a stream holds: a text, a binary message, a control frame; after a violation nothing follows."""
 
 
+class _Message:
+    """A message in fragments that has begun."""
+
+    __slots__ = ("data", "fragments", "opcode")
+
+    def __init__(self, opcode: int, data: bytes) -> None:
+        self.opcode = opcode
+        self.data = bytearray(data)
+        self.fragments = 1
+
+
 class FrameReader:
     """Cuts a client's stream into messages.
 
-    A message has at most ``max_size`` bytes and ``max_fragments`` frames. ``more`` is true if whole frames may be left
-    over from the last call of :meth:`read`, whose number of frames was limited.
+    =========  ========================  ==================  ==========================================================
+    state      a text or binary frame    a continuation      goes on to
+    =========  ========================  ==================  ==========================================================
+    between    is a message or begins    is a violation      within, if the frame is not the last of its message
+    within     is a violation            is added            between, with the last frame; broken, if a limit is passed
+    broken     is not read               is not read         nothing
+    =========  ========================  ==================  ==========================================================
+
+    A control frame may come between messages and within one. A message has at most ``max_size`` bytes and
+    ``max_fragments`` frames. ``more`` is true if whole frames may be left over from the last call of :meth:`read`,
+    whose number of frames was limited.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_opcode", "_partial", "max_fragments", "max_size", "more")
+    __slots__ = ("_buffer", "_message", "max_fragments", "max_size", "more")
 
     def __init__(self, max_size: int, max_fragments: int) -> None:
         self.max_size = max_size
         self.max_fragments = max_fragments
         self.more = False
         self._buffer: bytearray | None = None
-        self._partial: bytearray | None = None
-        self._opcode = self._fragments = 0
+        self._message: _Message | None = None
 
     @property
     def unfinished(self) -> int:
         """Bytes that wait for the rest of their frame or message."""
         return (len(self._buffer) if self._buffer is not None else 0) + (
-            len(self._partial) if self._partial is not None else 0
+            len(self._message.data) if self._message is not None else 0
         )
 
     def read(self, data: bytes, most: int) -> list[Item]:
@@ -104,7 +123,7 @@ class FrameReader:
                 elif used:
                     del buffer[:used]
         except _Broken as broken:
-            self._buffer = self._partial = None
+            self._buffer = self._message = None
             self.more = False
             items.append(broken.args[0])
         return items
@@ -147,25 +166,26 @@ class FrameReader:
             items.append(Control(opcode, payload))
         elif opcode == CONTINUATION:
             self._continue(payload, bool(final), items)
-        elif opcode not in (TEXT, BINARY) or self._partial is not None:
+        elif opcode not in (TEXT, BINARY) or self._message is not None:
             raise _broken(PROTOCOL_ERROR, "unexpected frame")
         elif final:
-            items.append(_message(opcode, payload))
+            items.append(_whole(opcode, payload))
         else:
-            self._opcode, self._partial, self._fragments = opcode, bytearray(payload), 1
+            self._message = _Message(opcode, payload)
 
     def _continue(self, payload: bytes, final: bool, items: list[Item]) -> None:
-        if self._partial is None:
+        message = self._message
+        if message is None:
             raise _broken(PROTOCOL_ERROR, "nothing to continue")
-        self._partial += payload
-        self._fragments += 1
-        if len(self._partial) > self.max_size:
+        message.data += payload
+        message.fragments += 1
+        if len(message.data) > self.max_size:
             raise self._too_big()
-        if self._fragments > self.max_fragments:
+        if message.fragments > self.max_fragments:
             raise _broken(POLICY, f"a message may have {self.max_fragments} fragments")
         if final:
-            payload, self._partial = bytes(self._partial), None
-            items.append(_message(self._opcode, payload))
+            self._message = None
+            items.append(_whole(message.opcode, bytes(message.data)))
 
     def _too_big(self) -> _Broken:
         return _broken(TOO_BIG, f"a packet may have {self.max_size} bytes")
@@ -175,7 +195,7 @@ def _broken(code: int, reason: str) -> _Broken:
     return _Broken(Violation(code, reason))
 
 
-def _message(opcode: int, payload: bytes) -> str | bytes:
+def _whole(opcode: int, payload: bytes) -> str | bytes:
     if opcode == BINARY:
         return payload
     try:

@@ -78,10 +78,14 @@ class Realtime:
     async def drain(self) -> None:
         """Close all connections, so that the web server's stop need not wait for open polls. Idempotent."""
         self._draining = True
-        self.engine.close_all()
+        await self.engine.close_all()
         await asyncio.sleep(0)
 
     # -- as the engine's application
+
+    def knows(self, event: str) -> bool:
+        """Whether the event table has a row of that name."""
+        return event in self.routes.names
 
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
         """Connecting needs no credentials (contract §8.1)."""

@@ -30,9 +30,6 @@ logger = logging.getLogger("chatsys.realtime")
 
 DONE = events.Done()
 
-PIPELINE = 64
-"""How many messages of one socket may be on their way to the store at once."""
-
 LONG = 0.5
 """Seconds after which a failure of the store is also that of the events that have come behind it meanwhile.
 
@@ -59,6 +56,7 @@ class Routes:
             catalogue.UPDATE_ONLINE_STATUS: self._status,
             catalogue.LEAVE_ROOM: self._leave,
         }
+        self.names = frozenset((catalogue.JOIN, *self._table))
 
     async def dispatch(self, connection: Connection, batch: list[ClientEvent]) -> None:
         """Handle one socket's events in order; a run of messages goes to the store together, acknowledged in order."""
@@ -66,7 +64,7 @@ class Routes:
         began = time.perf_counter()
         while start < len(batch):
             end = start
-            while end < len(batch) and batch[end].name == catalogue.SEND_MESSAGE and end - start < PIPELINE:
+            while end < len(batch) and batch[end].name == catalogue.SEND_MESSAGE:
                 end += 1
             if end - start > 1 and connection.member is not None:
                 run = batch[start:end]

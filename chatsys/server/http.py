@@ -24,7 +24,19 @@ HEAD_LIMIT = 65_536
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One HTTP connection."""
+    """One HTTP connection.
+
+    =======  ==============================  =============================  ==================================
+    state    what the client sends           its deadline                   goes on to
+    =======  ==============================  =============================  ==================================
+    head     is counted, up to HEAD_LIMIT    ``unfinished_within``: 408     body, idle, refused, the handshake
+    body     is counted                      the same                       idle, refused
+    idle     begins a head                   uvicorn's, of 5 s              head
+    refused  is not read                     none                           nothing
+    =======  ==============================  =============================  ==================================
+
+    A new connection is in its head: one that sends nothing is refused like one that sends half a head.
+    """
 
     def __init__(self, endpoint: Endpoint, **given: Any) -> None:
         super().__init__(**given)
@@ -35,7 +47,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
-        super().connection_made(transport)
+        super().connection_made(_Introduced(transport))
+        self.transport = transport
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -117,8 +130,36 @@ def _refusal(status: HTTPStatus) -> bytes:
     return head.encode("ascii") + body
 
 
+class _Introduced(asyncio.Transport):
+    """A new connection as uvicorn gets to know it.
+
+    uvicorn asks the transport's socket for both addresses, and uvloop keeps that socket and what it answered for as
+    long as the connection lives, which is 360 bytes of each WebSocket. The transport itself keeps no copies.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
+        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Of an address the host and the port, which is what uvicorn reads."""
+        found = None if name == "socket" else self._transport.get_extra_info(name, default)
+        return found[:2] if isinstance(found, tuple) else found
+
+
 class Handshake(asyncio.Protocol):
-    """What answers a request for a WebSocket. uvicorn makes one, and gives it the transport and the request's head."""
+    """What answers a request for a WebSocket. uvicorn makes one, and gives it the transport and the request's head.
+
+    ========  ====================================  ==================
+    state     what it waits for                     goes on to
+    ========  ====================================  ==================
+    made      the head, from uvicorn                judging
+    judging   the next turn of the event loop       accepted, refused
+    accepted  nothing: the transport is handed on   nothing
+    refused   nothing: it has answered and closed   nothing
+    ========  ====================================  ==================
+    """
 
     def __init__(self, endpoint: Endpoint, path: str, *, server_state: Any, **_: Any) -> None:
         self._endpoint = endpoint

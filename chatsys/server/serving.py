@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -21,6 +22,7 @@ def uvicorn_config(
     application: Callable[..., Any], endpoint: Endpoint, path: str, *, forwarded_allow_ips: str
 ) -> uvicorn.Config:
     """How uvicorn serves ``application``, and under ``path`` the WebSockets of ``endpoint``."""
+    logging.getLogger("uvicorn.error").addFilter(_clients_at_debug)
     http: Any = partial(HttpProtocol, endpoint)
     websocket: Any = partial(Handshake, endpoint, path)
     return uvicorn.Config(
@@ -34,6 +36,14 @@ def uvicorn_config(
         forwarded_allow_ips=forwarded_allow_ips,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+
+
+def _clients_at_debug(record: logging.LogRecord) -> bool:
+    """What a client's bytes are to blame for is logged at DEBUG: uvicorn writes a warning for each such request."""
+    if record.levelno != logging.WARNING or record.module != "httptools_impl":
+        return True
+    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
 
 
 class Server(uvicorn.Server):

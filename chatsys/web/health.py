@@ -18,6 +18,7 @@ from chatsys.chat import operations
 from chatsys.chat.bundle import Chat
 from chatsys.chat.newest import Newest
 from chatsys.errors import StoreError
+from chatsys.web.pages import START, page, prefers_html
 from chatsys.web.requests import chat_of
 from chatsys.web.responses import ok, unavailable
 from chatsys.wire import objects
@@ -81,7 +82,11 @@ metrics_router = APIRouter()
 
 @router.get("/")
 async def root(request: Request) -> Response:
-    """What this server is and which endpoints it has."""
+    """What this server is and which endpoints it has; a page with links for a browser."""
+    if prefers_html(request.headers.get("accept", "")):
+        response = page(request, START)
+        response.headers["Vary"] = "Accept"
+        return response
     asked: Questions = request.app.state.questions
     with contextlib.suppress(StoreError):
         asked.known[:] = [await asked.activity.get()]

@@ -174,6 +174,16 @@ def texts(node: Node, room: str = "r") -> list[str]:
     return [event.decode().strip('"') for where, event in node.events if where == room]
 
 
+async def works_again(one: Node, two: Node) -> None:
+    """Wait until both were told to read their rooms, then see that an event arrives both ways."""
+    for node in (one, two):
+        await node.until(lambda node=node: None in node.gaps)
+    one.send("r", "there", two)
+    two.send("r", "back", one)
+    await two.until(lambda: "there" in texts(two))
+    await one.until(lambda: "back" in texts(one))
+
+
 @asynccontextmanager
 async def running(broker: Broker, key: bytes = KEY, lease: float = LEASE) -> AsyncIterator[Node]:
     """A server on the broker."""

@@ -68,3 +68,30 @@ async def test_the_store_says_who_answers_without_a_password(store):
     info = await store.ping()
     assert info.kind in {"memory", "postgresql"}
     assert "password" not in repr(info).lower()
+
+
+async def test_every_answer_of_a_room_names_the_servers_that_have_it(store, cast):
+    ann, bob, gus = await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
+    other, elsewhere = new_id(), new_id()
+    for server_id in (other, elsewhere):
+        await store.register_server(server_id, cast.now())
+    await cast.join(ann, "tea")
+    await cast.join(bob, "tea", server_id=other)
+    await cast.join(gus, "cake", server_id=elsewhere)
+    several = (await store.ping()).kind != "memory"
+    here = {cast.server_id, other} if several else set()
+    posted = await store.post_message(cast.letter(ann, "tea"))
+    message_id = posted.message.message_id
+    entered = await store.open_session(cast.entry(gus, "tea"))
+    answers = [
+        posted,
+        entered,
+        await store.mark_delivered("tea", message_id, bob, cast.now()),
+        await store.mark_read("tea", message_id, bob, cast.now()),
+        await store.mark_some_read("tea", gus, cast.now()),
+        await store.close_session(entered.session.session_id, cast.now()),
+    ]
+    assert [set(answer.servers) for answer in answers] == [here] * len(answers)
+    await store.post_message(cast.letter(ann, "tea"))
+    assert set((await store.mark_some_read("tea", bob, cast.now())).servers) == here
+    assert (await store.mark_some_read("tea", bob, cast.now())).servers == ()

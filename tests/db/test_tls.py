@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,23 +14,12 @@ import pytest
 from chatsys import errors
 from chatsys.store.embedded import embedded_server
 from chatsys.store.opening import StoreOptions, open_store
+from tests.certificates import certificate
 from tests.conftest import free_port, passable, system_programs
 from tests.db.conftest import chatsys, content, fill_chat, rows
 
 HOST = "127.0.0.1"
 LOCALE = ("--locale=C.UTF-8",)
-
-
-def certificate(folder: Path, name: str, subject: str, *, authority: Path | None = None) -> Path:
-    """A key and a certificate for ``subject``, signed by ``authority`` or by itself; the certificate's path."""
-    key, made = folder / f"{name}.key", folder / f"{name}.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-    command += ["-keyout", key, "-out", made]
-    if authority is not None:
-        command += ["-CA", authority, "-CAkey", authority.with_suffix(".key"), "-addext", f"subjectAltName={subject}"]
-        command += ["-addext", "basicConstraints=critical,CA:FALSE"]
-    subprocess.run(command, check=True, capture_output=True)
-    return made
 
 
 class TlsServer:

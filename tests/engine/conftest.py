@@ -145,6 +145,9 @@ class Application:
     def names(self) -> list[str]:
         return [event.name for batch in self.batches for event in batch]
 
+    def knows(self, event: str) -> bool:
+        return event != "nobody knows"
+
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
         self.auths.append((namespace, auth))
 

@@ -43,6 +43,9 @@ class Answers:
 
     namespaces = ("/", "/custom")
 
+    def knows(self, event: str) -> bool:
+        return event.startswith("message")
+
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
         later = connection.engine.loop.call_later  # the suite listens for one message at a time, and misses the second
         later(APART, self._send, connection, sent(["auth", auth or {}], namespace))  # of two that came in one read
@@ -74,13 +77,10 @@ async def serve(kind: str, listener: socket.socket, limits: Limits = LIMITS) -> 
     endpoint = Endpoint(engine, "*")
     config = uvicorn_config(endpoint, endpoint, f"/{kind}", forwarded_allow_ips="127.0.0.1")
 
-    async def close() -> None:
-        engine.close_all()
-
     engine.wheel.start()
     listener.listen()
     try:
-        await Server(config, close).serve_on(listener, lambda: print("ready", flush=True))
+        await Server(config, engine.close_all).serve_on(listener, lambda: print("ready", flush=True))
     finally:
         engine.wheel.stop()
 

@@ -7,8 +7,9 @@ import tracemalloc
 import msgspec
 import pytest
 
-from chatsys.engine.connection import CHUNK, QUEUE_MOST, SHARED_MOST, Connection, State
+from chatsys.engine.connection import Connection
 from chatsys.engine.engine import Engine
+from chatsys.engine.outbound import CHUNK, QUEUE_MOST, SHARED_MOST, State
 from chatsys.protocol.frames import POLICY
 from chatsys.protocol.packets import Outgoing, encode_payload
 

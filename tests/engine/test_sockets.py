@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from chatsys.engine.connection import Connection, State
+from chatsys.engine.connection import Connection
 from chatsys.engine.engine import Engine
+from chatsys.engine.outbound import State
 from chatsys.engine.sockets import BATCH, INBOX_MOST
 from chatsys.protocol.events import ClientEvent
 
@@ -90,6 +91,16 @@ def test_many_events_of_one_connection_are_handled_in_turns(
     loop.settle()
     assert application.names == [f"{number}" for number in range(3 * BATCH)]
     assert engine.memory.held == 0
+
+
+def test_an_event_that_nobody_knows_is_dropped_as_it_comes(
+    socket: Socket, loop: FakeLoop, application: Application, engine: Engine
+) -> None:
+    for text in ('42["nobody knows",1]', '427["nobody knows"]'):
+        socket.receiver.received(text)
+        assert (socket.receiver.inbox, engine.memory.held) == (None, 0)
+    loop.settle()
+    assert (application.names, socket.texts(), socket.receiver.closing) == ([], [], False)
 
 
 def test_a_client_that_sends_faster_than_it_is_served_is_not_read_meanwhile(

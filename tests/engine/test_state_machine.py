@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chatsys.engine.connection import State
+from chatsys.engine.outbound import State
 from chatsys.protocol.events import sent
 from chatsys.protocol.packets import encode_payload
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
 from websockets.frames import Frame, Opcode
 
-from chatsys.engine.engine import Engine
+from chatsys.engine.engine import ENDED_AT_ONCE, WEBSOCKET, Engine
 from chatsys.engine.websocket import WebSocket
 from chatsys.protocol.frames import frame
 
@@ -21,7 +22,7 @@ class Transport:
 
     def __init__(self) -> None:
         self.written = b""
-        self.closed = self.ended = False
+        self.closed = self.ended = self.aborted = False
         self.reading = True
 
     def write(self, data: bytes) -> None:
@@ -30,7 +31,8 @@ class Transport:
     def close(self) -> None:
         self.closed = True
 
-    abort = close
+    def abort(self) -> None:
+        self.closed = self.aborted = True
 
     def write_eof(self) -> None:
         self.ended = True
@@ -75,7 +77,8 @@ Opened = tuple[WebSocket, Transport, Listener]
 
 @pytest.fixture
 def engine(application: Application, loop: FakeLoop) -> Engine:
-    return make_engine(application, loop, msgspec.structs.replace(LIMITS, max_packet=1000, fragments=50))
+    limits = msgspec.structs.replace(LIMITS, max_packet=1000, fragments=LIMITS.frames_per_turn // 2)
+    return make_engine(application, loop, limits)
 
 
 @pytest.fixture
@@ -129,7 +132,7 @@ def test_a_stream_cut_anywhere_gives_the_same_messages(opened: Opened, engine: E
         (masked(Opcode.TEXT, b"\xff"), 1007),
         (masked(Opcode.TEXT, b"x" * 1001), 1009),
         (masked(Opcode.TEXT, b"x" * 600, fin=False) + masked(Opcode.CONT, b"x" * 600), 1009),
-        (masked(Opcode.TEXT, b"x", fin=False) + masked(Opcode.CONT, b"", fin=False) * 50, 1008),
+        (masked(Opcode.TEXT, b"x", fin=False) + masked(Opcode.CONT, b"", fin=False) * 20, 1008),
     ],
     ids=["not masked", "nothing to continue", "two begun", "not UTF-8", "too long", "too long in parts", "too many"],
 )
@@ -146,12 +149,47 @@ def test_a_violation_closes_with_its_code_and_what_comes_after_is_dropped(
     assert listener.messages == []
 
 
-def test_a_close_is_echoed_and_the_owner_is_told_once(opened: Opened) -> None:
+def test_a_close_is_echoed_and_the_owner_is_told_once(opened: Opened, loop: FakeLoop) -> None:
     socket, transport, listener = opened
     socket.data_received(masked(Opcode.CLOSE, (1001).to_bytes(2, "big")))
     assert transport.written == frame(0x8, (1001).to_bytes(2, "big"))
     socket.connection_lost(None)
+    loop.settle()
     assert (transport.closed, listener.gone) == (True, 1)
+
+
+def test_what_a_refused_peer_goes_on_sending_is_dropped_up_to_the_size_of_a_packet(opened: Opened) -> None:
+    socket, transport, listener = opened
+    socket.data_received(masked(Opcode.CONT, b"nothing before"))
+    for _ in range(3):
+        socket.data_received(bytes(300))
+    assert not transport.aborted
+    socket.data_received(bytes(300))
+    assert transport.aborted
+    assert listener.messages == []
+
+
+def test_two_thousand_that_are_lost_at_once_end_in_slices(
+    engine: Engine, loop: FakeLoop, application: Application
+) -> None:
+    sockets = []
+    for _ in range(2_000):
+        connection = engine.open(WEBSOCKET)
+        socket = WebSocket(Transport(), connection, engine, set())  # type: ignore[arg-type]
+        connection.adopt(socket)
+        connection.received("40")
+        sockets.append(socket)
+    loop.settle()
+    for socket in sockets:
+        socket.connection_lost(None)
+    left, told = [len(engine.connections)], [0]
+    while left[-1] or told[-1] < 2_000:
+        loop.turn()
+        left.append(len(engine.connections))
+        told.append(len(application.gone))
+    assert max(before - after for before, after in pairwise(left)) == ENDED_AT_ONCE
+    assert max(after - before for before, after in pairwise(told)) == ENDED_AT_ONCE
+    assert engine.memory.held == 0
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536, 70000])

@@ -8,29 +8,29 @@ import pytest
 
 from chatsys.errors import OperatorError
 from chatsys.lab.faults import catalogue, fault, page, record, running
-from chatsys.lab.faults.record import Injection, Kind, Result
+from chatsys.lab.faults.record import Injection, Kind, Result, Run
 from chatsys.results.history import Finding
 
 
-def injection(**changed: object) -> Injection:
-    """One at which all that was promised was seen."""
+def run(**changed: object) -> Run:
+    """A run of one injection in which all that was promised was seen."""
     usual = {
         "seed": 1,
         "seconds": 1.0,
         "load": 0.5,
-        "messages": 100,
-        "acknowledged": 100,
         "thrown_out": 0,
         "recovery": 0.5,
         "slowest_answer": 0.1,
         "others_calm": record.histogram([2.0] * 100),
         "others": record.histogram([3.0] * 100),
     }
-    return Injection(**(usual | changed))  # type: ignore[arg-type]
+    own = {name: changed.pop(name) for name in ("findings", "broken") if name in changed}
+    injection = Injection(**(usual | changed))  # type: ignore[arg-type]
+    return Run(messages=100, acknowledged=100, injections=[injection], **own)  # type: ignore[arg-type]
 
 
-def kind(name: str, *injections: Injection, concerns: str = "one room", not_run: str = "") -> Kind:
-    return Kind(name=name, concerns=concerns, promise="All is well.", injections=list(injections), not_run=not_run)
+def kind(name: str, *runs: Run, concerns: str = "one room", not_run: str = "") -> Kind:
+    return Kind(name=name, concerns=concerns, promise="All is well.", runs=list(runs), not_run=not_run)
 
 
 def result(*kinds: Kind) -> Result:
@@ -49,12 +49,12 @@ def result(*kinds: Kind) -> Result:
     ],
 )
 def test_each_shortcoming_is_said(changed: dict[str, object], said: str) -> None:
-    assert page.shortcomings(kind("a fault", injection())) == []
-    assert page.shortcomings(kind("a fault", injection(), injection(**changed))) == [said]
+    assert page.shortcomings(kind("a fault", run())) == []
+    assert page.shortcomings(kind("a fault", run(), run(**changed))) == [said]
 
 
 def test_a_slow_p99_of_those_whom_a_fault_concerns_is_no_shortcoming() -> None:
-    slow = injection(others=record.histogram([40.0] * 100), slowest_answer=4.9)
+    slow = run(others=record.histogram([40.0] * 100), slowest_answer=4.9)
     assert page.shortcomings(kind("a fault", slow, concerns="the database")) == []
 
 
@@ -65,17 +65,17 @@ def test_the_p99_of_several_histograms_is_that_of_all_their_values() -> None:
 
 
 def test_an_answer_that_waits_too_long_for_the_database_is_said() -> None:
-    late = kind("a fault", injection(slowest_answer=9.0), concerns="the database")
+    late = kind("a fault", run(slowest_answer=9.0), concerns="the database")
     assert page.shortcomings(late) == ["a message was answered only after 9.0 s"]
 
 
 def test_what_fell_short_comes_first_and_what_did_not_run_was_not_kept() -> None:
     text = page.markdown(
-        result(kind("good", injection()), kind("bad", injection(thrown_out=1)), kind("away", not_run="needs root"))
+        result(kind("good", run()), kind("bad", run(thrown_out=1)), kind("away", not_run="needs root"))
     )
     short, kept, away = (text.index(title) for title in ("## What fell short", "## What was kept", "## Not run"))
     assert short < text.index("| bad |") < kept < text.index("| good |") < away < text.index("| away | needs root |")
-    assert page.fell_short(result(kind("bad", injection(thrown_out=1))))
+    assert page.fell_short(result(kind("bad", run(thrown_out=1))))
     assert not page.fell_short(result(kind("away", not_run="needs root")))
 
 
@@ -91,18 +91,18 @@ def test_nonsense_that_was_not_withstood_is_said() -> None:
 def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
     (first,) = catalogue.chosen("all connections to the database reset")
     profile = running.PROFILES["quick"]
-    made = result(kind(first.name, injection()))
+    made = result(kind(first.name, run()))
     record.save(made, tmp_path)
     again = record.load(tmp_path)
     assert again == made
-    assert list(running.missing(made, profile, first)) == [1, 2]
+    assert running.missing(made, profile, first) == [range(1, 3)]
 
 
 def test_a_fault_that_lacks_what_it_needs_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fault, "_there", lambda _need: False)
     (dropped,) = catalogue.chosen("packets dropped for 5 s")
     made = result()
-    assert list(running.missing(made, running.PROFILES["quick"], dropped)) == []
+    assert running.missing(made, running.PROFILES["quick"], dropped) == []
     assert made.kinds[0].not_run == "needs root, iptables"
 
 

@@ -25,9 +25,11 @@ async def site() -> AsyncIterator[Site]:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", SHORT)
 async def test_nothing_acknowledged_is_lost_and_nobody_is_thrown_out(site: Site, name: str) -> None:
-    injection = await inject(site, SHORT[name], seed=1, load=LOAD)
+    run = await inject(site, SHORT[name], [1], LOAD)
+    (injection,) = run.injections
+    assert not run.broken
     assert not injection.broken
-    assert injection.findings == []
+    assert run.findings == []
     assert injection.recovery is not None
     assert injection.thrown_out == 0
-    assert injection.acknowledged == injection.messages > 0
+    assert run.acknowledged == run.messages > 0

@@ -31,6 +31,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
     (log,) = folder.glob("server-*.log")
     assert "Traceback" not in log.read_text()
+    assert "uvicorn" not in log.read_text()  # which would warn of each request that is not HTTP
     assert len(log.read_text().splitlines()) < 1000
 
 
@@ -90,6 +91,23 @@ async def test_a_request_without_a_known_transport_is_refused(strict: Server, qu
     async with http_client(strict.url) as http:
         answer = await http.get(f"/socket.io/?{query}")
         assert (answer.status_code, answer.json()) == (400, {"code": 0, "message": "Transport unknown"})
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ("\x16\x03\x01 no HTTP\r\n\r\n", 400),
+        ("GET /api/health HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade, close\r\n\r\n", 200),
+    ],
+    ids=["not HTTP", "another upgrade"],
+)
+async def test_what_is_not_served_gets_an_answer_and_no_line_in_the_log(
+    strict: Server, request_: str, status: int
+) -> None:
+    for _ in range(5):
+        async with stream(strict) as opened:
+            opened.write(request_)
+            assert (await opened.rest()).startswith(f"HTTP/1.1 {status}".encode())
 
 
 @pytest.mark.parametrize("connection", ["Connection: close\r\n", ""])

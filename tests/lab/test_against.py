@@ -144,10 +144,22 @@ def test_a_revision_whose_project_file_is_broken_is_one_sentence(told, tmp_path,
     assert "HEAD can't be built: pyproject.toml" in said
 
 
-def test_a_revision_whose_requirements_do_not_install_is_one_sentence(told, tmp_path, monkeypatch):
+_MISSING = "['a-package-that-nobody-made==9']"
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [
+        f"dependencies = {_MISSING}\n",
+        "dependencies = []\n[project.optional-dependencies]\n"
+        f"bench = ['chatsys[other, embedded]']\nother = []\nembedded = {_MISSING}\n",
+    ],
+    ids=["itself", "its extra for the laboratory"],
+)
+def test_a_revision_whose_requirements_do_not_install_is_one_sentence(told, tmp_path, monkeypatch, needs):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    text = "[project]\nname = 'chatsys'\ndependencies = ['a-package-that-nobody-made==9']\n"
+    text = f"[project]\nname = 'chatsys'\n{needs}"
     said = told(repository(tmp_path / "lacking", pyproject_toml=text))
     assert one_sentence(said)
     assert "a-package-that-nobody-made" in said

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 from chatsys.cli import bench
 from chatsys.errors import LabBusy, OperatorError
 from chatsys.lab import loadtest, record, running
+from chatsys.lab.experiments.fairness import FLOOD
+from chatsys.lab.experiments.fairness import NAMES as FLOODS
 from chatsys.lab.experiments.playing import STOCK
+from chatsys.lab.floods import HALF_POSTS
 from chatsys.lab.load import alone_on, database_with
 from chatsys.lab.loadtest import Databases, Plan
 from chatsys.lab.machine import Watch
@@ -39,6 +42,7 @@ TINY = Profile(
     stretches=2,
     upkeep_messages=200,
     upkeep_rounds=2,
+    flood=0.4,
 )
 
 
@@ -95,6 +99,22 @@ async def test_real_time_is_measured_in_rounds_and_judged_by_its_marks(lab_serve
     assert len(fan) == 2
     assert all(mark.bound == 3.5 and mark.interval is not None and mark.verdict for mark in fan)
     assert {timing.what for timing in result.timings} >= {f"realtime: {part}" for part in parts}
+
+
+async def test_every_flood_is_measured_beside_a_client_and_disconnects_nobody_else(lab_server, tmp_path, quiet):
+    request = request_for(lab_server, tmp_path, only=("fairness_floods",), stores=("memory",))
+    result, samples = await run(request, lambda *_: None)
+    assert not [reason for reason in result.reasons if "load generator" not in reason]
+    assert {(turn.operation, turn.size) for turn in samples} == {(name, x) for name in FLOODS for x in (0, 1)}
+    known = {(p.subject, p.x, p.metric): p.value for p in result.points if p.experiment == FLOOD}
+    for name in FLOODS:
+        assert known[name, 1, "others disconnected"] == 0
+        assert known[name, 1, "sent"] > 0
+        assert known[name, 1, "connections of the flood"] >= 1
+        assert known[name, 1, "memory growth"] >= 0
+        assert all(known[name, x, metric] > 0 for x in (0, 1) for metric in ("p50", "p99", "max"))
+    assert known["malformed packets", 1, "connections of the flood"] > 1
+    assert known[HALF_POSTS, 1, "connections of the flood"] == 200
 
 
 async def test_upkeep_is_a_ratio_to_the_bare_statement(lab_server, tmp_path, quiet):

@@ -103,9 +103,11 @@ async def test_peers_are_told_nothing_of_rooms_that_they_do_not_have(make_server
 async def test_peers_are_found_by_what_the_store_has_told(make_server: Make, wire: Wire) -> None:
     one = await make_server()
     _, ann = await one.enter("r", "ann")
+    _, ben = await one.enter("r", "ben")
     await conversation.send(one.chat, ann, "hello")
     await conversation.typing(one.chat, ann, True)
-    assert wire.ends[0].told == [("r", ()), ("r", ()), ("r", None)]
+    await conversation.read_all(one.chat, ben)
+    assert wire.ends[0].told == [("r", ()), ("r", ()), ("r", ()), ("r", None), ("r", ())]
 
 
 async def test_a_room_is_read_only_when_the_bus_carries_its_events(make_server: Make, wire: Wire) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from chatsys.errors import LabBusy, OperatorError
 
 _READY = "ready"
+EXTRA = "bench"
 
 
 class Checkout(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,12 +104,23 @@ def environment(tree: Path, folder: Path, revision: str) -> Path:
 
 
 def _requirements(tree: Path, revision: str) -> list[str]:
-    """What the project needs to run."""
+    """What its laboratory needs: the requirements of the project, and those of the extra ``bench`` if it has one."""
     try:
-        found = tomllib.loads((tree / "pyproject.toml").read_text())["project"]["dependencies"]
-    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        project = tomllib.loads((tree / "pyproject.toml").read_text())["project"]
+        return sorted({*project["dependencies"], *_of_extra(project, EXTRA)})
+    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
         raise _cannot_build(revision, f"pyproject.toml: {error}") from error
-    return sorted(map(str, found))
+
+
+def _of_extra(project: dict[str, Any], extra: str) -> set[str]:
+    """An extra's requirements, with those of the extras of the same project that it names."""
+    found = set()
+    for requirement in project.get("optional-dependencies", {}).get(extra, []):
+        if named := re.fullmatch(rf"{re.escape(project['name'])}\[([\w,\s-]+)\]", requirement):
+            found |= {each for name in named[1].split(",") for each in _of_extra(project, name.strip())}
+        else:
+            found.add(requirement)
+    return found
 
 
 def _cannot_build(revision: str, why: str) -> OperatorError:

@@ -6,10 +6,12 @@ A turn gives plain data: counts, seconds, and raw latencies in microseconds.
 from __future__ import annotations
 
 import http.client
+import os
 import random
 import socket
 import time
 from collections.abc import Callable, Generator, Sequence
+from itertools import cycle
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -30,6 +32,7 @@ from chatsys.lab.crowd.sending import (
     steady,
 )
 from chatsys.lab.crowd.sockets import Crowd, Member
+from chatsys.lab.floods import FLOODS, HALF_POSTS, hold_half_posts, write_flood
 
 Turns = Generator[Result, dict[str, Any], None]
 """A scene: nothing when its crowd is ready, then the measurements of a turn each time it is told to take one."""
@@ -128,6 +131,52 @@ def probe(crowd: Crowd, *, rate: float, text_bytes: int = 64) -> Turns:
         order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
 
 
+def relay(crowd: Crowd, *, others: Sequence[str], rate: float, text_bytes: int = 64) -> Turns:
+    """A room of two on the crowd's server, and of one more on each of the servers at the URLs ``others``.
+
+    ``latency_us`` are those of the one who only listens on the sender's server; ``between_us`` how much later each of
+    the others got the same message, and ``elsewhere_us`` their latencies.
+    """
+    for url in ("", "", *others):
+        crowd.connect(url)
+    join_all(crowd, [f"relay-{time.monotonic_ns()}"] * len(crowd.members))
+    order = yield {}
+    while True:
+        got = steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
+        here, elsewhere = got["latency_us"][: got["starts"]], got["latency_us"][got["starts"] :]
+        between = [there - near for there, near in zip(elsewhere, cycle(here), strict=False)]
+        order = yield {**got, "latency_us": here, "elsewhere_us": elsewhere, "between_us": between}
+
+
+def beside(crowd: Crowd, *, room: str, others: int, rate: float, text_bytes: int = 64) -> Turns:
+    """A member alone in a room of its own, whose messages come back to it, and ``others`` in ``room``, who read.
+
+    A turn gives the latencies of the first, and how many of all have been ``disconnected`` since the start.
+    """
+    _join(crowd, [f"beside-{time.monotonic_ns()}", *[room] * others])
+    alone = crowd.members[:1]
+    order = yield {}
+    while True:
+        got = steady(crowd, alone, alone, rate, order["seconds"], "x" * text_bytes)
+        order = yield {**got, "disconnected": sum(member.closed for member in crowd.members)}
+
+
+def flood(crowd: Crowd, *, kind: str, room: str) -> Turns:
+    """One client that does what it can for a turn's ``seconds``: the bytes it ``sent``, over how many connections.
+
+    It gets a processor only when nobody else on this one wants it: whoever measures beside it is not to wait for it.
+    """
+    os.nice(19)
+    order = yield {}
+    while True:
+        with effort() as spent:
+            if kind == HALF_POSTS:
+                done = hold_half_posts(crowd.url, order["seconds"])
+            else:
+                done = write_flood(crowd.url, FLOODS[kind], room, order["seconds"])
+        order = yield {"sent": done.sent, "connections": done.connections, **spent}
+
+
 def slow_reader(crowd: Crowd, *, members: int, rate: float, text: str) -> Turns:
     """A room under steady traffic, and one more member who reads it, or, in a turn that is ``stuck``, stops reading.
 
@@ -219,7 +268,8 @@ def receipts(crowd: Crowd, *, members: int) -> Turns:
 
 
 SCENES: dict[str, Callable[..., Turns]] = {
-    scene.__name__: scene for scene in (fanout, senders, arrivals, burst, probe, slow_reader, idle, storm, receipts)
+    scene.__name__: scene
+    for scene in (fanout, senders, arrivals, burst, probe, beside, relay, flood, slow_reader, idle, storm, receipts)
 }
 
 

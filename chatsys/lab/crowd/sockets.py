@@ -84,8 +84,6 @@ class Crowd:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        parts = urlsplit(url)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._selector = selectors.DefaultSelector()
         self._received = memoryview(bytearray(_RECEIVE))
         self.members: list[Member] = []
@@ -104,18 +102,22 @@ class Crowd:
             self._close(member)
         self.members.clear()
 
-    def connect(self) -> Member:
-        """A new member, connected to the default namespace. Raises OperatorError if the server refuses it."""
+    def connect(self, url: str = "") -> Member:
+        """A new member, connected to the default namespace of the server at ``url``, by default the crowd's.
+
+        Raises OperatorError if the server refuses it.
+        """
+        parts = urlsplit(url or self.url)
         try:
-            return self._connect()
+            return self._connect((parts.hostname or "127.0.0.1", parts.port or 80))
         except OSError as error:
             raise OperatorError(f"No connection beyond {len(self.members)} could be made: {error}.") from error
 
-    def _connect(self) -> Member:
-        sock = socket.create_connection(self._address, timeout=30)
+    def _connect(self, address: tuple[str, int]) -> Member:
+        sock = socket.create_connection(address, timeout=30)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
-        host, port = self._address
+        host, port = address
         sock.sendall(
             f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()

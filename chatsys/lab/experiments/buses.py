@@ -1,114 +1,259 @@
-"""Two servers on one database, half of a room on each: every message must reach everybody once, in sequence. The bus
-between them is PostgreSQL's NOTIFY, and Redis where a redis-server is installed; one server is the baseline."""
+"""One server, then two and four on one database with NOTIFY, Redis and NATS between them, in turns.
+
+Each arrangement gets the same messages at a fixed rate: in a room with members on several servers ("shared"; with four
+servers the last one has no member), and in a room that one server has for itself. What is measured is how much later a
+member on another server gets a message than one on the sender's, and the processor time of a message on each kind of
+server. What a server uses without traffic is subtracted: it is taken from the turns of the other arrangements in the
+same round.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from typing import Any, NamedTuple
+from urllib.request import urlopen
 
+import numpy as np
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from chatsys.errors import OperatorError
+from chatsys.lab.brokers import BROKERS, RunningBroker, running_broker
+from chatsys.lab.experiments.playing import believed, keep, line, point
 from chatsys.lab.load import empty_database
-from chatsys.lab.record import Count, Point
-from chatsys.lab.servers import chat_server, free_port, start_all
-from chatsys.lab.stage import Experiment, Stage
-from chatsys.lab.workloads.doors import Client, client
+from chatsys.lab.machine import exact_processor_seconds, processors
+from chatsys.lab.record import Count
+from chatsys.lab.scene import Scene, scene
+from chatsys.lab.servers import ServerProcess, chat_server, start_all
+from chatsys.lab.stage import Experiment, Stage, enter_all
 
 NAME = "buses"
-ONE = "one server"
-_ROOM = "lab buses"
-_ARRIVED = 20.0  # seconds within which the last delivery must be there
+SIZES = {"buses_of_two": 2, "buses_of_four": 4}
+NOTIFY, ALONE = "NOTIFY", "one server"
+SHARED, APART = "shared room", "room on one server"
+RATE = 200
+"""Messages a second, well below what one processor serves."""
+HERE, ELSEWHERE, DELAY = "delivery", "delivery elsewhere", "delay between servers"
+SENDER_CPU, MEMBER_CPU, OTHER_CPU = "CPU of the sender's server", "CPU of a member's server", "CPU without a member"
+DATABASE_CPU, BROKER_CPU = "CPU of PostgreSQL", "CPU of the broker"
+IDLE_EVENTS = "events to servers without a member"
+NOT_RUN = "was not run as a bus"
+_ROUNDS = 5  # at least: an interval over fewer is wide
+_SECONDS = 2.0  # at most, of a turn
+_WARM_UP = 0.2
+_POOL = "9"  # connections of a server: nineteen servers share one PostgreSQL
+_LIMITATION = (
+    f"The buses were measured with one sender at {RATE} messages a second; all servers share one processor, and"
+    " PostgreSQL, the brokers and the load generator the other. What a bus takes at most is not shown."
+)
+
+
+class Arrangement(NamedTuple):
+    """Servers on one database, and on which of them the room has members: on the first ``places``."""
+
+    bus: str
+    places: int
+    servers: tuple[ServerProcess, ...]
+    broker: RunningBroker | None
+
+    @property
+    def subject(self) -> str:
+        """Its name in the record."""
+        return ALONE if not self.bus else f"{self.bus}, {SHARED if self.places > 1 else APART}"
 
 
 async def perform(stage: Stage) -> None:
-    """Measure each arrangement; deliveries a second and what went missing go into the record."""
+    """Measure all arrangements in turns; delays, processor times and what went missing go into the record."""
     if not _steps(stage):
         return
-    members = min(40, max(stage.profile.members))
+    stage.step("buses: starting the servers")
+    stage.result.limited(_LIMITATION)
     with ExitStack() as stack:
-        arrangements: dict[str, tuple[int, Mapping[str, str]]] = {ONE: (1, {}), "two servers, NOTIFY": (2, {})}
-        if shutil.which("redis-server"):
-            arrangements["two servers, Redis"] = (2, {"REDIS_URL": stack.enter_context(_redis())})
-        else:
-            stage.result.limitations.append("No redis-server is installed: Redis was not measured as a bus.")
-        faults: dict[str, float] = {"deliveries": 0, "lost": 0, "doubled": 0, "swapped": 0}
-        for name, (number, settings) in arrangements.items():
-            stage.step(f"buses: {name}")
-            found = await _measured(stage, number, dict(settings), members)
-            stage.result.points.append(
-                Point(
-                    experiment=NAME,
-                    subject=name,
-                    x=members,
-                    metric="deliveries/s",
-                    value=found["deliveries"] / found["seconds"],
-                    unit="1/s",
-                )
+        arrangements = await asyncio.to_thread(lambda: list(_arranged(stage, stack)))
+        async with AsyncExitStack() as crowds:
+            ready = await enter_all(
+                crowds,
+                [
+                    scene("relay", each.servers[0], others=[s.url for s in each.servers[1 : each.places]], rate=RATE)
+                    for each in arrangements
+                ],
             )
-            for key in faults if number > 1 else ():
-                faults[key] += found[key]
-            if any(found[fault] for fault in ("lost", "doubled", "swapped")):
-                stage.result.invalid(f"{name}: messages lost, doubled or swapped")
+            for crowd in ready:
+                await crowd.turn(seconds=_WARM_UP)
+            stage.watch.reasons()
+            turns = await _turns(stage, list(zip(arrangements, ready, strict=True)))
+            stage.disturbed()
+    _record(stage, arrangements, turns)
+
+
+def _arranged(stage: Stage, stack: ExitStack) -> Iterator[Arrangement]:
+    """Start what is there; of a broker that is not, the record gets the reason."""
+    yield Arrangement("", 1, _servers(stage, stack, "one", 1), None)
+    brokers: dict[str, RunningBroker | None] = {NOTIFY: None}
+    for name in BROKERS:
+        try:
+            brokers[name] = stack.enter_context(running_broker(name, processors()[1]))
+        except OperatorError as error:
+            stage.result.limited(f"{name} {NOT_RUN}: {error.message}")
+    for bus, broker in brokers.items():
+        for size in _sizes(stage):
+            servers = _servers(stage, stack, f"{bus.lower()}_{size}", size, broker)
+            yield Arrangement(bus, 1, servers, broker)
+            yield Arrangement(bus, max(2, size - 1), servers, broker)
+
+
+def _servers(
+    stage: Stage, stack: ExitStack, name: str, size: int, broker: RunningBroker | None = None
+) -> tuple[ServerProcess, ...]:
+    url = empty_database(stage.server_url, f"chatsys_lab_buses_{name}")
+    settings = {"DB_POOL_SIZE": _POOL} | ({} if broker is None else {"CHATSYS_BUS_URL": broker.url})
+    starting = [chat_server(url, settings=settings, cpu=processors()[0]) for _ in range(size)]
+    return tuple(start_all(stack, starting))
+
+
+class Turn(NamedTuple):
+    """What an arrangement gave in a round. ``spent``: processor seconds of every process that was watched, by pid."""
+
+    number: int
+    arrangement: Arrangement
+    got: dict[str, Any]
+    spent: dict[int, float]
+    seconds: float
+    idle_events: float
+
+
+async def _turns(stage: Stage, taking: Sequence[tuple[Arrangement, Scene]]) -> list[Turn]:
+    watched = {server.popen.pid for each, _ in taking for server in each.servers}
+    watched |= {each.broker.pid for each, _ in taking if each.broker is not None}
+    turns: list[Turn] = []
+    rounds = -1
+    for number, (arrangement, crowd) in line(stage, taking, _rounds(stage)):
+        if number != rounds:
+            rounds = number
+            stage.step(f"buses: round {number + 1} of {_rounds(stage)}")
+        what = f"{len(arrangement.servers)} servers, {arrangement.subject}"
+        latest: list[Turn] = []
+        turn = partial(_turn, stage, number, arrangement, crowd, sorted(watched), latest)
+        await believed(stage.result, what, turn)
+        turns.append(latest[-1])
+        for operation, key in ((HERE, "latency_us"), (ELSEWHERE, "elsewhere_us"), (DELAY, "between_us")):
+            if taken := latest[-1].got[key]:
+                size = len(arrangement.servers)
+                keep(stage, NAME, operation, arrangement.subject, size=size, number=number, taken=taken)
+    return turns
+
+
+async def _turn(  # noqa: PLR0917 - bound by the caller
+    stage: Stage, number: int, arrangement: Arrangement, crowd: Scene, watched: Sequence[int], into: list[Turn]
+) -> dict[str, Any]:
+    """Take one turn, and put what it cost beside it."""
+    pids = [*watched, *_database(stage)]
+    idle = arrangement.servers[arrangement.places :]
+    loop = asyncio.get_running_loop()
+    events = await asyncio.to_thread(_received, idle)
+    began, before = loop.time(), {pid: exact_processor_seconds(pid) for pid in pids}
+    got = await crowd.turn(seconds=_seconds(stage))
+    spent = {pid: max(0.0, exact_processor_seconds(pid) - used) for pid, used in before.items()}  # some have ended
+    seconds = loop.time() - began
+    events = await asyncio.to_thread(_received, idle) - events
+    into.append(Turn(number, arrangement, got, spent, seconds, events))
+    return got
+
+
+def _received(servers: Sequence[ServerProcess]) -> float:
+    """Events that came to servers over their bus so far."""
+    total = 0.0
+    for server in servers:
+        with urlopen(f"{server.url}/metrics", timeout=10) as answer:  # noqa: S310 - a server that was started here
+            text = answer.read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "chatsys_bus_events_total" and sample.labels["direction"] == "received":
+                    total += sample.value
+    return total
+
+
+def _database(stage: Stage) -> list[int]:
+    """PostgreSQL's processes, where they are this machine's."""
+    if stage.watch.postmaster is None:
+        return []
+    postmaster = psutil.Process(stage.watch.postmaster)
+    return [postmaster.pid, *(child.pid for child in postmaster.children())]
+
+
+def _record(stage: Stage, arrangements: Sequence[Arrangement], turns: Sequence[Turn]) -> None:
+    faults = dict.fromkeys(("deliveries", "lost", "doubled", "swapped"), 0.0)
+    for arrangement in arrangements:
+        own = [turn for turn in turns if turn.arrangement is arrangement]
+        size, subject = len(arrangement.servers), arrangement.subject
+        for metric, values in _figures(own, turns).items():
+            difference = metric in {OTHER_CPU, BROKER_CPU}
+            point(stage, NAME, subject, size, metric, values, "µs", difference=difference)
+        if arrangement.places < size:
+            events = sum(turn.idle_events for turn in own)
+            stage.result.counts.append(Count(subject=f"{size} servers, {subject}", metric=IDLE_EVENTS, value=events))
+        if arrangement.places == size == 2:
+            for turn in own:
+                faults["deliveries"] += len(turn.got["latency_us"]) + len(turn.got["elsewhere_us"])
+                for fault in ("lost", "doubled", "swapped"):
+                    faults[fault] += turn.got[fault]
     stage.result.counts += [Count(subject="two servers", metric=key, value=value) for key, value in faults.items()]
 
 
-async def _measured(stage: Stage, number: int, settings: dict[str, str], members: int) -> dict[str, float]:
-    url = empty_database(stage.server_url, "chatsys_lab_buses")
-    messages = max(20, int(100 * stage.profile.stretch))
-    async with AsyncExitStack() as stack:
-        processes = stack.enter_context(ExitStack())
-        servers = start_all(processes, [chat_server(url, settings=settings) for _ in range(number)])
-        everyone = [
-            await stack.enter_async_context(client(servers[n % number].url, _ROOM, f"member {n}"))
-            for n in range(members)
-        ]
-        began = time.perf_counter()
-        for text in range(messages):
-            await everyone[0].call("send-message", {"message": f"message {text}"})
-        await _arrived(everyone, messages)
-        seconds = time.perf_counter() - began
-        return {"seconds": seconds, **_audit([member.seqs for member in everyone], messages)}
+def _figures(own: Sequence[Turn], turns: Sequence[Turn]) -> dict[str, list[float]]:
+    """One value a round of everything that was measured: microseconds, of a message where it is processor time."""
+    figures = defaultdict[str, list[float]](list)
+    for turn in own:
+        for metric, key in ((HERE, "latency_us"), (ELSEWHERE, "elsewhere_us"), (DELAY, "between_us")):
+            if turn.got[key]:
+                figures[f"{metric} p50"].append(float(np.median(turn.got[key])))
+                figures[f"{metric} p99"].append(float(np.quantile(turn.got[key], 0.99)))
+        arrangement = turn.arrangement
+        costs = [_cost(turn, server.popen.pid, turns) for server in arrangement.servers]
+        figures[SENDER_CPU].append(costs[0])
+        for metric, some in ((MEMBER_CPU, costs[1 : arrangement.places]), (OTHER_CPU, costs[arrangement.places :])):
+            if some:
+                figures[metric].append(float(np.mean(some)))
+        if arrangement.broker is not None:
+            figures[BROKER_CPU].append(_cost(turn, arrangement.broker.pid, turns))
+        known = {server.popen.pid for each in turns for server in each.arrangement.servers}
+        known |= {each.arrangement.broker.pid for each in turns if each.arrangement.broker is not None}
+        if database := [used for pid, used in turn.spent.items() if pid not in known]:
+            figures[DATABASE_CPU].append(sum(database) * 1e6 / turn.got["starts"])
+    return figures
 
 
-async def _arrived(everyone: Sequence[Client], messages: int) -> None:
-    """Wait until everybody has as many messages, or for so long that some must be lost."""
-    deadline = time.perf_counter() + _ARRIVED
-    while any(len(member.seqs) < messages for member in everyone) and time.perf_counter() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.005)
+def _cost(turn: Turn, pid: int, turns: Sequence[Turn]) -> float:
+    """Microseconds of a message on one process, without what it uses while others have their turn."""
+    quiet = [each for each in turns if each.number == turn.number and not _takes_part(pid, each.arrangement)]
+    rate = sum(each.spent[pid] for each in quiet) / sum(each.seconds for each in quiet)
+    return (turn.spent[pid] - rate * turn.seconds) * 1e6 / int(turn.got["starts"])
 
 
-def _audit(received: Sequence[Sequence[int]], messages: int) -> dict[str, float]:
-    return {
-        "deliveries": float(sum(map(len, received))),
-        "lost": float(sum(messages - len(set(seqs)) for seqs in received)),
-        "doubled": float(sum(len(seqs) - len(set(seqs)) for seqs in received)),
-        "swapped": float(sum(list(seqs) != sorted(seqs) for seqs in received)),
-    }
+def _takes_part(pid: int, arrangement: Arrangement) -> bool:
+    broker = arrangement.broker
+    return pid in {server.popen.pid for server in arrangement.servers} or (broker is not None and broker.pid == pid)
 
 
-@contextmanager
-def _redis() -> Iterator[str]:
-    """A redis-server of its own on a free port of 127.0.0.1, which keeps nothing."""
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="chatsys-redis-") as folder:
-        process = subprocess.Popen(
-            ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield f"redis://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait()
+def _rounds(stage: Stage) -> int:
+    return max(_ROUNDS, stage.profile.stretches)
+
+
+def _seconds(stage: Stage) -> float:
+    return min(_SECONDS, 4 * stage.profile.stretch)
+
+
+def _sizes(stage: Stage) -> list[int]:
+    return [size for name, size in SIZES.items() if stage.wants(name)]
 
 
 def _steps(stage: Stage) -> int:
-    wanted = "postgresql" in stage.stores and "socket" in stage.depths and stage.wants(NAME)
-    return 2 + (shutil.which("redis-server") is not None) if wanted else 0
+    possible = "postgresql" in stage.stores and "socket" in stage.depths
+    return 1 + _rounds(stage) if possible and _sizes(stage) else 0
 
 
-EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=_steps, perform=perform)
+EXPERIMENT = Experiment(name=NAME, names=tuple(SIZES), steps=_steps, perform=perform)

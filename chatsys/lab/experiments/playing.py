@@ -11,6 +11,7 @@ beside the figure; on the baseline's side it would flatter ours, and makes the r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -27,6 +28,8 @@ from chatsys.lab.statistics import of_rounds
 STOCK = "stock python-socketio"
 CROWD = 500
 """Members of a big room, where the profile has rooms as big."""
+
+_MEMORY_EVERY = 0.05  # seconds between two looks at a server's memory
 
 T = TypeVar("T")
 Servers = Mapping[str, ServerProcess]
@@ -61,6 +64,23 @@ async def crowds(name: str, taking: Servers, **parameters: object) -> AsyncItera
     async with AsyncExitStack() as stack:
         ready = await enter_all(stack, [scene(name, server, **parameters) for server in taking.values()])
         yield dict(zip(taking, ready, strict=True))
+
+
+@asynccontextmanager
+async def highest_memory(server: ServerProcess) -> AsyncIterator[list[int]]:
+    """Afterwards the server's resident bytes as they were at the start of the block and time and again within it."""
+    seen = [server.resident_bytes]
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(_MEMORY_EVERY)
+            seen.append(server.resident_bytes)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield seen
+    finally:
+        looking.cancel()
 
 
 def line(stage: Stage, subjects: Sequence[T], rounds: int | None = None) -> list[tuple[int, T]]:
@@ -123,9 +143,10 @@ def point(  # noqa: PLR0917 - one figure of a curve
     unit: str,
     *,
     lower_bound: bool = False,
+    difference: bool = False,
 ) -> None:
-    """Write one figure, measured once a round, into the record."""
-    value, interval = of_rounds(values)
+    """Write one figure, measured once a round, into the record; a ``difference`` may be negative."""
+    value, interval = of_rounds(values, geometric=not difference)
     stage.result.points.append(
         Point(
             experiment=experiment,

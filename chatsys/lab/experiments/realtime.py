@@ -4,12 +4,12 @@ takes longer than many of them."""
 from __future__ import annotations
 
 from chatsys.errors import ChatsysError
-from chatsys.lab.experiments import strain, throughput
+from chatsys.lab.experiments import fairness, strain, throughput
 from chatsys.lab.experiments.playing import STOCK, Part, servers
 from chatsys.lab.stage import Experiment, Stage
 
 NAME = "realtime"
-PARTS = (strain.IDLE, *throughput.PARTS, *strain.PARTS)
+PARTS = (strain.IDLE, *throughput.PARTS, *fairness.PARTS, *strain.PARTS)
 """Idle connections come first: memory that an earlier crowd has given back to its server would hide what they cost."""
 
 

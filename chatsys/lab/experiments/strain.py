@@ -1,29 +1,34 @@
-"""What clients do to a server and to one another: idle, in a busy room, not reading, all answering, all joining.
+"""What clients do to a server and to one another: idle, not reading, all answering, all joining.
 
-Fairness, a slow reader and a storm of joins have little to do with the store: one server, PostgreSQL's where there is
-one, stands for both.
+A slow reader and a storm of joins have little to do with the store: one server, PostgreSQL's where there is one, stands
+for both.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from chatsys.lab.experiments.playing import CROWD, Part, Servers, believe_latency, believed, crowds, keep, line, point
+from chatsys.lab.experiments.playing import (
+    CROWD,
+    Part,
+    Servers,
+    believed,
+    crowds,
+    highest_memory,
+    keep,
+    line,
+    point,
+)
 from chatsys.lab.machine import processors
 from chatsys.lab.scene import Scene, scene
-from chatsys.lab.servers import ServerProcess, chat_server
+from chatsys.lab.servers import chat_server
 from chatsys.lab.stage import Stage
 
-_PROBE_RATE = 500  # messages a second in the small room
-_BURST_RATE = 20
-_FAIR_ROUNDS, _SLOW_ROUNDS = 10, 6  # at least: tails vary more than medians
+_SLOW_ROUNDS = 6  # at least: tails vary more than medians
 _TEXT = "ж" * 10_000  # to slow readers: the most characters that a message may have, two bytes each
 _SLOW_RATE = 100  # messages a second, 2 MB/s for each member
 _SLOW_SECONDS = 2.5  # 5 MB: more than half the budget (frames count twice) and what the kernel keeps
@@ -32,8 +37,7 @@ _OTHERS = 6  # members who read
 _WARM_UP = 0.5  # seconds
 _STORM_SECONDS, _STORMS = 2, 3
 _NOT_CUT_OFF = "The slow reader was not cut off: the kernel's buffers took all that it was sent."
-TAIL, OTHERS, CUT_OFF = "p99 of a small room", "p99 of the others", "memory that it costs, in budgets"
-_LOOK = 0.05  # seconds between two looks at a server's memory
+OTHERS, CUT_OFF = "p99 of the others", "memory that it costs, in budgets"
 
 
 async def idle(stage: Stage, taking: Servers) -> None:
@@ -57,35 +61,6 @@ async def idle(stage: Stage, taking: Servers) -> None:
                     if got["connections"] != number * step:
                         stage.result.invalid(f"{name} closed idle connections")
         point(stage, "idle", name, stage.profile.idle_connections, "bytes a connection", costs, "B")
-
-
-async def fairness(stage: Stage, taking: Servers) -> None:
-    """A room of two, alone and while a big room gets 20 messages a second, in turns."""
-    big = min(CROWD, max(stage.profile.members))
-    seconds = 2 * stage.profile.stretch
-    name, server = list(taking.items())[-1]
-    stage.step(f"fairness on {name}")
-    tails = defaultdict[int, list[float]](list)
-    async with (
-        scene("probe", server, rate=_PROBE_RATE) as small,
-        scene("burst", server, members=big, rate=_BURST_RATE) as room,
-    ):
-
-        async def busy() -> dict[str, Any]:
-            noise = asyncio.create_task(room.turn(seconds=seconds + 0.3))
-            await asyncio.sleep(0.15)  # the big room is at it before the small one is probed
-            got = await small.turn(seconds=seconds)
-            believe_latency(stage.result, await noise, f"a burst on {name}")
-            return got
-
-        await small.turn(seconds=_WARM_UP)
-        for number, members in line(stage, (0, big), max(_FAIR_ROUNDS, stage.profile.stretches)):
-            turn = busy if members else partial(small.turn, seconds=seconds)
-            got = await believed(stage.result, f"a small room on {name}", turn)
-            keep(stage, "fairness", "delivery", name, size=members, number=number, taken=got["latency_us"])
-            tails[members].append(float(np.quantile(got["latency_us"], 0.99)))
-    for members, values in tails.items():
-        point(stage, "fairness", name, members, TAIL, values, "µs")
 
 
 async def slow_reader(stage: Stage, taking: Servers) -> None:
@@ -115,7 +90,7 @@ async def slow_reader(stage: Stage, taking: Servers) -> None:
 async def _slow_turn(crowd: Scene, *, stuck: bool, seconds: float) -> dict[str, Any]:
     """What it measured, and how many bytes the server had ``grown`` by at most, once the last member was there."""
     await crowd.turn()
-    async with _highest(crowd.server) as seen:
+    async with highest_memory(crowd.server) as seen:
         got = await crowd.turn(stuck=stuck, seconds=seconds)
     return {**got, "grown": max(seen) - seen[0]}
 
@@ -160,26 +135,8 @@ def _rooms(stage: Stage) -> list[int]:
     return [number for number in (2, 10, 30, 100, 200) if number <= max(stage.profile.members)]
 
 
-@asynccontextmanager
-async def _highest(server: ServerProcess) -> AsyncIterator[list[int]]:
-    """Afterwards the server's resident bytes as they were at the start of the block and time and again within it."""
-    seen = [server.resident_bytes]
-
-    async def look() -> None:
-        while True:
-            await asyncio.sleep(_LOOK)
-            seen.append(server.resident_bytes)
-
-    looking = asyncio.create_task(look())
-    try:
-        yield seen
-    finally:
-        looking.cancel()
-
-
 IDLE = Part("idle", idle, lambda stage: len(stage.stores) + 1, stock=True)
 PARTS = (
-    Part("fairness", fairness, lambda _: 1, stock=False),
     Part("slow_reader", slow_reader, lambda _: 1, stock=False),
     Part("receipts", receipts, lambda stage: len(_rooms(stage)), stock=False),
     Part("storm", storm, lambda _: 2, stock=False),

@@ -1,4 +1,4 @@
-"""A Redis of the site's own, behind a proxy."""
+"""A broker of the site's own, Redis or NATS, behind a proxy."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import asyncio
 import signal
 import subprocess
 import tempfile
-from pathlib import Path
+from collections.abc import Sequence
 
+from chatsys.errors import OperatorError
 from chatsys.lab.proxy import Filter, Proxy
 from chatsys.lab.servers import free_port
 
+START_TIMEOUT = 10.0
 
-class Redis:
-    """A broker on a port of its own, and the proxy through which the servers reach it."""
 
-    def __init__(self) -> None:
+class Broker:
+    """A broker on a port of its own, and the proxy through which the servers reach it. Made by :func:`broker`."""
+
+    def __init__(self, scheme: str, options: Sequence[str], port_option: str, garbage: bytes) -> None:
+        self._scheme = scheme
         self._port = free_port()
-        self._folder = tempfile.TemporaryDirectory(prefix="chatsys-redis-")
+        self._folder = tempfile.TemporaryDirectory(prefix="chatsys-broker-")
+        self._command = [*options, port_option, str(self._port)]
         self._process: subprocess.Popen[bytes] | None = None
+        self.garbage = garbage
         self.proxy = Garbling(("127.0.0.1", self._port))
 
     @property
     def url(self) -> str:
         """Where the servers find it."""
-        return f"redis://127.0.0.1:{self.proxy.port}"
+        return f"{self._scheme}://127.0.0.1:{self.proxy.port}"
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -32,7 +38,7 @@ class Redis:
         assert self._process is not None
         return self._process
 
-    async def __aenter__(self) -> Redis:
+    async def __aenter__(self) -> Broker:
         await self.start()
         await self.proxy.__aenter__()
         return self
@@ -44,12 +50,12 @@ class Redis:
         self._folder.cleanup()
 
     async def start(self) -> None:
-        """Start it and wait until it takes connections."""
-        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        log = Path(self._folder.name, "log")
-        command = ["redis-server", *options, "--logfile", str(log), "--dir", self._folder.name]
-        self._process = subprocess.Popen(command)  # noqa: ASYNC220 - it starts at once
-        for _ in range(500):
+        """Start it and wait until it takes connections. Raises OperatorError."""
+        self._process = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
+            self._command, cwd=self._folder.name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = asyncio.get_running_loop().time() + START_TIMEOUT
+        while asyncio.get_running_loop().time() < deadline:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self._port)
             except OSError:
@@ -57,11 +63,23 @@ class Redis:
             else:
                 writer.close()
                 return
+        raise OperatorError(f"{self._command[0]} did not start.", hint=f"Try `{self._command[0]}` yourself.")
 
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
         self.process.wait()
+
+
+def redis() -> Broker:
+    """A Redis that keeps nothing; its garbage is a broken RESP stream."""
+    options = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    return Broker("redis", options, "--port", b"*3x\r\n")
+
+
+def nats() -> Broker:
+    """A NATS server; its garbage is an operation that the protocol does not have."""
+    return Broker("nats", ["nats-server", "-a", "127.0.0.1"], "-p", b"\x00\xffMSG nonsense\r\n")
 
 
 class Garbling(Proxy):
@@ -71,12 +89,12 @@ class Garbling(Proxy):
 
     def filters(self) -> tuple[Filter, Filter]:
         """Answers carry the garbage first, each connection's once."""
-        told: list[bytes] = []
+        sent: list[bytes] = []
 
         def answers(data: bytes) -> bytes:
-            if not self.garbage or told:
+            if not self.garbage or sent:
                 return data
-            told.append(self.garbage)
+            sent.append(self.garbage)
             return self.garbage + data
 
         return (lambda data: data), answers

@@ -1,59 +1,98 @@
-"""The bus between servers: a Redis of the site's own behind a proxy is killed, stopped, half open, or sends garbage."""
+"""The bus between servers: a broker behind a proxy is killed, stopped, half open, or sends garbage; NOTIFY likewise."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 
-from chatsys.lab.faults.broker import Redis
-from chatsys.lab.faults.fault import Concern, Hit, Need, fault
+import psycopg
+
+from chatsys.lab.faults.broker import Broker
+from chatsys.lab.faults.fault import Concern, Hit, Inject, Need, fault
 from chatsys.lab.faults.site import Place
 
 DELIVERED = "Every message reaches every member, at once or after the outage."
-_NEEDS = (Need.REDIS,)
 
 
-def _redis(hit: Hit) -> Redis:
-    broker = hit.site.broker
-    assert isinstance(broker, Redis)
-    return broker
+def _broker(hit: Hit) -> Broker:
+    assert hit.site.broker is not None
+    return hit.site.broker
 
 
-@fault("Redis killed and started again", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS, seconds=2)
 async def killed(hit: Hit) -> None:
-    """Away for a second."""
-    broker = _redis(hit)
+    """SIGKILL; it is back after a second."""
+    broker = _broker(hit)
     broker.kill()
     await asyncio.sleep(1)
     await broker.start()
 
 
-@fault("Redis hangs for 5 s", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS, seconds=5)
 async def hangs(hit: Hit) -> None:
     """SIGSTOP and SIGCONT."""
-    broker = _redis(hit)
+    broker = _broker(hit)
     broker.process.send_signal(signal.SIGSTOP)
     await asyncio.sleep(5)
     broker.process.send_signal(signal.SIGCONT)
 
 
-@fault("connections to Redis half open", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS, seconds=8)
 async def half_open(hit: Hit) -> None:
     """What is sent is acknowledged by TCP and goes nowhere; new connections work. A lease and more passes."""
-    _redis(hit).proxy.hush()
+    _broker(hit).proxy.hush()
     await asyncio.sleep(8)
 
 
-@fault("connections to Redis reset", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS)
 async def reset(hit: Hit) -> None:
-    """TCP resets, and new connections are taken."""
-    _redis(hit).proxy.reset()
+    """TCP resets, and new connections are accepted."""
+    _broker(hit).proxy.reset()
 
 
-@fault("Redis sends garbage", Concern.BUS, DELIVERED, needs=_NEEDS, place=Place.REDIS, seconds=3)
 async def garbage(hit: Hit) -> None:
-    """A broken RESP stream, once for each connection."""
-    proxy = _redis(hit).proxy
-    proxy.garbage = b"*3x\r\n"
+    """A broken stream, once for each connection; the reset makes new connections, which receive it."""
+    broker = _broker(hit)
+    broker.proxy.garbage = broker.garbage
+    broker.proxy.reset()
     await asyncio.sleep(3)
-    proxy.garbage = b""
+    broker.proxy.garbage = b""
+
+
+_OF_BROKERS: tuple[tuple[str, Inject, float], ...] = (
+    ("{} killed and started again", killed, 2),
+    ("{} hangs for 5 s", hangs, 5),
+    ("connections to {} half open", half_open, 8),
+    ("connections to {} reset", reset, 1),
+    ("{} sends garbage", garbage, 3),
+)
+for _name, _place, _need in (("Redis", Place.REDIS, Need.REDIS), ("NATS", Place.NATS, Need.NATS)):
+    for _title, _inject, _seconds in _OF_BROKERS:
+        fault(_title.format(_name), Concern.BUS, DELIVERED, needs=(_need,), place=_place, seconds=_seconds)(_inject)
+
+
+@fault("garbage on NOTIFY", Concern.BUS, DELIVERED)
+async def notify_garbage(hit: Hit) -> None:
+    """Anyone who can connect can notify every server's channel: nonsense, a forged message, half of a long one."""
+    channels = [
+        f"chatsys_{server.replace('-', '')}"
+        for (server,) in await hit.site.sql("SELECT server_id::text FROM chat_servers")
+    ]
+    for channel in channels:
+        for payload in ("", "x", "{}", "+000half of something", ".", "0" * 7_900, "\u00e9"):
+            await hit.site.sql("SELECT pg_notify(%s, %s)", channel, payload)
+
+
+@fault("the queue of NOTIFY full for 5 s", Concern.BUS, DELIVERED, place=Place.SMALL_QUEUE, seconds=7)
+async def notify_full(hit: Hit) -> None:
+    """A session that listens and never finishes its transaction keeps the queue from being emptied."""
+    async with await psycopg.AsyncConnection.connect(hit.site.url, autocommit=True) as reader:
+        await reader.execute("LISTEN fault_probe")
+        await reader.execute("BEGIN")
+        await reader.execute("SELECT 1")
+        async with await psycopg.AsyncConnection.connect(hit.site.url, autocommit=True) as writer:
+            try:
+                while True:
+                    await writer.execute(
+                        "SELECT pg_notify('fault_probe', repeat('x', 7000) || i) FROM generate_series(1, 20) i"
+                    )
+            except psycopg.errors.ProgramLimitExceeded:
+                pass
+        await asyncio.sleep(5)
+        await reader.execute("ROLLBACK")

@@ -137,9 +137,22 @@ async def room_locked(hit: Hit) -> None:
 
 @fault("a table locked for 2 s", Concern.DATABASE, seconds=2)
 async def table_locked(hit: Hit) -> None:
-    """Longer would be an outage that no deadline of a client can help."""
+    """Less than a statement may take: what was sent is stored when the lock goes."""
     async with _locked(hit, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
         await asyncio.sleep(2)
+
+
+@fault("statements time out for 8 s", Concern.DATABASE, seconds=8)
+async def statement_timeout(hit: Hit) -> None:
+    """A table is locked for longer than a statement may take."""
+    async with _locked(hit, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
+        await asyncio.sleep(8)
+
+
+@fault("a standby promoted, old connections open", Concern.DATABASE, place=Place.STANDBY, seconds=2, spends=True)
+async def promoted(hit: Hit) -> None:
+    """Synchronous replication; the old primary turns read-only and keeps its connections."""
+    await hit.site.promote()
 
 
 @fault("the row of profiles_version locked for 5 s", Concern.ROOM, UNNOTICED, seconds=5)

@@ -29,6 +29,7 @@ class Need(enum.StrEnum):
     ROOT = "root"
     IPTABLES = "iptables"
     REDIS = "redis-server"
+    NATS = "nats-server"
     LIBFAKETIME = "libfaketime"
 
 
@@ -56,7 +57,8 @@ Inject = Callable[[Hit], Awaitable[None]]
 class Fault(NamedTuple):
     """A fault: ``inject`` begins it, and returns when its cause has ended. ``promise`` is what users are told.
 
-    ``place`` names the kind of site that it needs, ``seconds`` is about how long it takes.
+    ``place`` names the kind of site that it needs, ``seconds`` is about how long it takes, ``spends`` says that the
+    site is of no further use after it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Fault(NamedTuple):
     place: Place = Place.PLAIN
     seconds: float = 1.0
     short: bool = False
+    spends: bool = False
 
     def lacking(self) -> list[Need]:
         """What it needs and this machine does not have."""
@@ -87,11 +90,12 @@ def fault(
     place: Place = Place.PLAIN,
     seconds: float = 1.0,
     short: bool = False,
+    spends: bool = False,
 ) -> Callable[[Inject], Inject]:
     """Enter the function below as a fault; ``short``: it is part of the short form."""
 
     def enter(inject: Inject) -> Inject:
-        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), place, seconds, short)
+        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), place, seconds, short, spends)
         return inject
 
     return enter

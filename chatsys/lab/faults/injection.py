@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
+import psutil
 
 from chatsys.errors import ChatsysError
 from chatsys.lab.faults.asking import read
 from chatsys.lab.faults.fault import Concern, Fault, Hit
-from chatsys.lab.faults.record import Injection, histogram
+from chatsys.lab.faults.record import Injection, Run, histogram
 from chatsys.lab.faults.site import LEASE, Site
 from chatsys.lab.faults.traffic import Traffic, clock
 from chatsys.results.audit import Unreadable, history
 from chatsys.results.history import Finding, findings
 
+MIB = 1024 * 1024
 RECOVERY_MOST = 30.0
 """Seconds after which service is not expected back any more."""
 DRAIN_MOST = 20.0
@@ -33,47 +36,109 @@ class Load(NamedTuple):
     rooms: int = 3
     size: int = 4
     every: float = 0.1
-    calm: float = 2.0
+    calm: float = 1.2
 
 
-async def inject(site: Site, fault: Fault, seed: int, load: Load = Load()) -> Injection:  # noqa: B008 - immutable
-    """Inject ``fault`` once and judge it."""
-    rng = random.Random(seed)  # noqa: S311 - draws of an experiment
+async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Load()) -> Run:  # noqa: B008 - immutable
+    """Inject ``fault`` once for each seed in one run of traffic, and judge the whole.
+
+    The run ends early if service does not come back, or if the fault could not be injected.
+    """
+    seeds = list(seeds)
     addresses = [server.address for server in site.servers]
-    broken, machine = "", os.getloadavg()[0]
-    traffic = Traffic(addresses, rooms=load.rooms, size=load.size, every=load.every, seed=seed)
+    injections: list[Injection] = []
+    broken = ""
+    traffic = Traffic(addresses, rooms=load.rooms, size=load.size, every=load.every, seed=seeds[0])
     async with traffic:
-        begun = clock()
         if not all(person.there for person in traffic.people):
             broken = "not everybody could join before the fault"
-        await asyncio.sleep(load.calm + rng.random())
-        hit = clock()
+        for seed in seeds:
+            injections.append(await _once(site, traffic, fault, seed, load.calm))
+            if injections[-1].recovery is None or injections[-1].broken:
+                break
+        finished = await traffic.finish(DRAIN_MOST)
+        if not finished and injections[-1].recovery is not None:
+            broken = broken or "not everything was acknowledged and delivered after the fault"
+        found = await _judged(site, traffic)
+    return Run(
+        messages=len(traffic.history.sendings),
+        acknowledged=len(traffic.acknowledged),
+        injections=injections,
+        refusals=traffic.refusals,
+        findings=found,
+        broken=broken,
+    )
+
+
+async def _once(site: Site, traffic: Traffic, fault: Fault, seed: int, calm: float) -> Injection:
+    """Wait for a random moment, inject the fault, and wait until everybody is served again."""
+    rng = random.Random(seed)  # noqa: S311 - draws of an experiment
+    machine, broken = os.getloadavg()[0], ""
+    for person in traffic.people:
+        person.slowest_answer = 0.0
+    begun = clock()
+    await asyncio.sleep(calm + rng.random())
+    memory = Memory(site)
+    hit = clock()
+    async with memory.watched():
         try:
             await fault.inject(Hit(site, traffic, rng))
         except ChatsysError as error:
             broken = str(error)
         healed = clock()
-        recovery = await _recovery(traffic, healed)
-        lost = {person.number: [at for at in person.thrown_out if at >= begun] for person in traffic.people}
-        if not await traffic.finish(DRAIN_MOST) and recovery is not None:
-            broken = broken or "not everything was acknowledged and delivered after the fault"
-        found = await _judged(site, traffic)
+    recovery = await _recovery(traffic, healed)
     others, theirs = _others(fault, traffic), _theirs(site, traffic)
+    thrown_out = [
+        moment
+        for person in traffic.people
+        if person.number not in theirs
+        for moment in person.thrown_out
+        if moment >= begun
+    ]
     return Injection(
         seed=seed,
         seconds=healed - hit,
         load=round(machine, 1),
-        messages=len(traffic.history.sendings),
-        acknowledged=len(traffic.acknowledged),
-        thrown_out=sum(len(moments) for number, moments in lost.items() if number not in theirs),
+        thrown_out=len(thrown_out),
         recovery=recovery,
         slowest_answer=max(person.slowest_answer for person in traffic.people),
         others_calm=_latencies(traffic, others, begun, hit),
         others=_latencies(traffic, others, hit, max(healed, hit + 0.5)),
-        refusals=traffic.refusals,
-        findings=found,
+        growth_mib=memory.growth / MIB,
         broken=broken,
     )
+
+
+class Memory:
+    """By how many bytes the resident memory of a server grew at most while it was ``watched``."""
+
+    def __init__(self, site: Site) -> None:
+        self.growth = 0
+        self._site = site
+        self._before = self._now()
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Look every half second."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            now = self._now()
+            grown = [size - self._before[pid] for pid, size in now.items() if pid in self._before]
+            self.growth = max(self.growth, *grown, 0)
+
+    def _now(self) -> dict[int, int]:
+        found = {}
+        for server in self._site.servers:
+            with suppress(psutil.NoSuchProcess):
+                found[server.process.popen.pid] = server.process.resident_bytes
+        return found
 
 
 def _others(fault: Fault, traffic: Traffic) -> set[int]:

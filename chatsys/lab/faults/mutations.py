@@ -44,6 +44,20 @@ MUTATIONS = (
         "PostgreSQL killed and started again",
         settings=(("CHATSYS_SYNCHRONOUS_COMMIT", "off"),),
     ),
+    Mutation(
+        "what a connection has begun and not finished counts against its byte budget",
+        "20 sockets with nine of ten attachments",
+        settings=(("CHATSYS_SEND_BUFFER_BYTES", "1073741824"),),
+    ),
+    Mutation(
+        "a connection has a number of frames in each turn of the event loop",
+        "flood: unknown events",
+        settings=(("CHATSYS_FRAMES_PER_TURN", "100000"),),
+    ),
+    Mutation("a server sends itself a token over the bus", "connections to NATS half open", "bus token"),
+    Mutation("a session that may have been opened is closed", "answer of a commit lost: join", "uncertain sessions"),
+    Mutation("a dead server's sessions are ended", "server killed and started again", "dead servers"),
+    Mutation("the embedded PostgreSQL is started again", "the embedded postmaster killed", "embedded"),
 )
 
 
@@ -74,8 +88,8 @@ async def _fell_short(mutation: Mutation, seed: int, *, taken: bool) -> list[str
     async with Site(
         place=fault.place, settings=settings if taken else {}, first=(FOLDER,) if taken and mutation.patch else ()
     ) as site:
-        injection = await inject(site, fault, seed, Load())
-    return shortcomings(Kind(name=fault.name, concerns=fault.concerns, promise=fault.promise, injections=[injection]))
+        run = await inject(site, fault, [seed], Load())
+    return shortcomings(Kind(name=fault.name, concerns=fault.concerns, promise=fault.promise, runs=[run]))
 
 
 def _sort(said: str) -> str:

@@ -18,10 +18,11 @@ from chatsys.lab.faults.record import (
     p99,
 )
 
-CONTAINED = {"one client", "one room"}
+CLIENT = "one client"
+CONTAINED = {CLIENT, "one room"}
 DATABASE = "the database"
 GROWTH_LIMIT_MIB = 64
-"""Memory that nonsense may leave a server with."""
+"""Memory that one client, or nonsense, may cost a server."""
 SENTINEL_LIMIT_MS = 250
 """How long a client beside it may wait for an acknowledgement."""
 
@@ -115,9 +116,8 @@ def withstood(fuzzed: Fuzzed) -> bool:
 def shortcomings(kind: Kind) -> list[str]:
     """Where a kind's injections are not what is promised."""
     found: Counter[str] = Counter()
-    for injection in kind.injections:
-        for finding in injection.findings:
-            found[finding.kind.replace("_", " ")] += finding.count
+    for finding in (finding for run in kind.runs for finding in run.findings):
+        found[finding.kind.replace("_", " ")] += finding.count
     said = [f"{count} {what}" for what, count in found.items()]
     if thrown := sum(injection.thrown_out for injection in kind.injections):
         said.append(f"{thrown} thrown out of a living server")
@@ -132,7 +132,10 @@ def shortcomings(kind: Kind) -> list[str]:
     calm, during = _p99s(kind)
     if kind.concerns in CONTAINED and during > max(NOTICE_FACTOR * calm, NOTICE_FLOOR_MS):
         said.append(f"others' p99 {during:.0f} ms against {calm:.0f} ms")
-    said += sorted({injection.broken for injection in kind.injections if injection.broken})
+    growth = max((each.growth_mib for each in kind.injections), default=0.0)
+    if kind.concerns == CLIENT and growth > GROWTH_LIMIT_MIB:
+        said.append(f"{growth:.0f} MiB taken by one client")
+    said += sorted({*(run.broken for run in kind.runs), *(each.broken for each in kind.injections)} - {""})
     return said
 
 
@@ -148,7 +151,7 @@ def _row(kind: Kind) -> tuple[str, ...]:
         kind.name,
         kind.promise,
         str(len(kind.injections)),
-        f"{sum(each.acknowledged for each in kind.injections):,}",
+        f"{sum(run.acknowledged for run in kind.runs):,}",
         f"{np.median(back):.1f} s, at most {max(back):.1f} s" if back else "-",
         f"{calm:.0f}, {during:.0f} ms",
         "; ".join(shortcomings(kind)) or "nothing lost, nobody thrown out",

@@ -24,6 +24,24 @@ def _nothing(_original: Function) -> Function:
     return lambda *_args, **_named: None
 
 
+def _nothing_awaited(_original: Function) -> Function:
+    """A coroutine function that does nothing."""
+
+    async def nothing(*_args: object, **_named: object) -> None:
+        return None
+
+    return nothing
+
+
+def _nobody_ended(_original: Function) -> Function:
+    """No server is found dead."""
+
+    async def end(*_args: object) -> list[object]:
+        return []
+
+    return end
+
+
 def _without_client_id(original: Function) -> Function:
     """Each message is a new one."""
 
@@ -76,6 +94,10 @@ PATCHES = {
     "gaps": Patch("chatsys.realtime.sequence:Sequence.read_soon", _nothing),
     "locked rows": Patch("chatsys.store.postgres.writer:Writer._without_locked", _whole_batch),
     "client-side deadline": Patch("chatsys.store.postgres.links:Link.expire", _nothing),
+    "bus token": Patch("chatsys.bus.peers:BrokerBus._prove_life", _nothing_awaited),
+    "uncertain sessions": Patch("chatsys.chat.endings:Endings.unanswered", _nothing),
+    "dead servers": Patch("chatsys.store.postgres.leases:Leases._end", _nobody_ended),
+    "embedded": Patch("chatsys.store.embedded:_Server._revive", _nothing),
 }
 
 

@@ -77,6 +77,12 @@ async def _restart(hit: Hit, number: signal.Signals) -> None:
     await hit.site.start_database()
 
 
+@fault("the embedded postmaster killed", Concern.DATABASE, place=Place.EMBEDDED, seconds=1)
+async def embedded_killed(hit: Hit) -> None:
+    """SIGKILL to the postmaster alone; a server that uses it has to start it again."""
+    hit.site.postmaster().kill()
+
+
 @fault("PostgreSQL killed and started again", Concern.DATABASE, seconds=3, short=True)
 async def postgres_killed(hit: Hit) -> None:
     """SIGKILL to all of its processes."""

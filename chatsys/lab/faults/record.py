@@ -33,32 +33,49 @@ class Injection(msgspec.Struct, kw_only=True):
 
     ``others_calm`` and ``others`` (see :func:`histogram`) belong to those whom the fault does not concern, before and
     during it, and to everybody for a fault of the server, the database or the bus. ``recovery`` is None if service did
-    not come back.
+    not come back. ``growth_mib`` is by how much a server's resident memory grew from a fault's beginning to its end,
+    at most. ``broken`` says why the fault itself could not be injected as it was meant.
     """
 
     seed: int
     seconds: float
     load: float
-    messages: int
-    acknowledged: int
     thrown_out: int
     recovery: float | None
     slowest_answer: float
     others_calm: dict[int, int]
     others: dict[int, int]
+    growth_mib: float = 0.0
+    broken: str = ""
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """One run of traffic with several injections of one fault, and what the history of the whole run shows.
+
+    ``broken`` says what the traffic could not do: join before the first injection, or finish after the last one.
+    """
+
+    messages: int
+    acknowledged: int
+    injections: list[Injection]
     refusals: dict[str, int] = {}
     findings: list[Finding] = []
     broken: str = ""
 
 
 class Kind(msgspec.Struct, kw_only=True):
-    """All injections of one fault, or why it was ``not_run``."""
+    """All runs with one fault, or why it was ``not_run``."""
 
     name: str
     concerns: str
     promise: str
     not_run: str = ""
-    injections: list[Injection] = []
+    runs: list[Run] = []
+
+    @property
+    def injections(self) -> list[Injection]:
+        """Those of all runs."""
+        return [injection for run in self.runs for injection in run.injections]
 
 
 class Caught(msgspec.Struct, kw_only=True):

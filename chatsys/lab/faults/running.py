@@ -13,13 +13,15 @@ from chatsys.errors import OperatorError
 from chatsys.lab.faults import fuzzing, mutations
 from chatsys.lab.faults.fault import Fault
 from chatsys.lab.faults.injection import Load, inject
-from chatsys.lab.faults.record import Injection, Kind, Result, load, save
+from chatsys.lab.faults.record import Kind, Result, Run, load, save
 from chatsys.lab.faults.site import Place, Site
 from chatsys.lab.machine import describe
 
 LONG_SECONDS = 15.0
 """A fault that takes longer is injected fewer times."""
-PER_SITE = 10
+PER_RUN = 10
+"""Injections of one fault in one run of traffic."""
+PER_SITE = 30
 """Injections after which the site is made anew: a site that a fault has spoiled must not spoil the rest."""
 Say = Callable[[str], None]
 
@@ -70,27 +72,32 @@ async def run(profile: Profile, faults: Sequence[Fault], seed: int, folder: Path
 
 async def _at(result: Result, profile: Profile, faults: Sequence[Fault], folder: Path, say: Say) -> None:
     """All that needs this kind of site."""
-    todo = [(fault, number) for fault in faults for number in missing(result, profile, fault)]
+    todo = [(fault, seeds) for fault in faults for seeds in missing(result, profile, fault)]
     random.Random(result.seed).shuffle(todo)  # noqa: S311 - a minute in which the machine is slow hits all alike
-    for start in range(0, len(todo), PER_SITE):
-        async with AsyncExitStack() as stack:
-            site: Site | None = None
-            for fault, number in todo[start : start + PER_SITE]:
-                if site is None:
-                    site = await stack.enter_async_context(Site(place=fault.place))
-                injection = await inject(site, fault, result.seed * 1_000 + number, profile.load)
-                kind = result.kind(fault.name)
-                assert kind is not None
-                kind.injections.append(injection)
-                save(result, folder)
-                say(f"{fault.name}: {line(injection)}")
-                if injection.recovery is None or injection.broken:
-                    await stack.aclose()
-                    site = None
+    async with AsyncExitStack() as stack:
+        site: Site | None = None
+        injected = 0
+        for number, (fault, seeds) in enumerate(todo, 1):
+            if site is None:
+                site, injected = await stack.enter_async_context(Site(place=fault.place)), 0
+            run = await inject(site, fault, [result.seed * 1_000 + seed for seed in seeds], profile.load)
+            kind = result.kind(fault.name)
+            assert kind is not None
+            kind.runs.append(run)
+            save(result, folder)
+            say(f"{fault.place}, {number} of {len(todo)}: {fault.name}: {line(run)}")
+            injected += len(run.injections)
+            if (
+                injected >= PER_SITE
+                or run.broken
+                or any(each.recovery is None or each.broken for each in run.injections)
+            ):
+                await stack.aclose()
+                site = None
 
 
-def missing(result: Result, profile: Profile, fault: Fault) -> range:
-    """The numbers of the injections that the result lacks; what can't run here is noted."""
+def missing(result: Result, profile: Profile, fault: Fault) -> list[range]:
+    """The numbers of the injections that the result lacks, run by run; what can't be injected here is noted."""
     kind = result.kind(fault.name)
     if kind is None:
         kind = Kind(name=fault.name, concerns=fault.concerns, promise=fault.promise)
@@ -98,14 +105,23 @@ def missing(result: Result, profile: Profile, fault: Fault) -> range:
     lacking = fault.lacking()
     kind.not_run = f"needs {', '.join(lacking)}" if lacking else ""
     wanted = profile.injections_of_long if fault.seconds > LONG_SECONDS else profile.injections
-    return range(len(kind.injections), 0 if lacking else wanted)
+    numbers = range(len(kind.injections), 0 if lacking else wanted)
+    size = 1 if fault.spends else PER_RUN
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
-def line(injection: Injection) -> str:
-    """One injection in a few words."""
-    back = "service did not come back" if injection.recovery is None else f"back after {injection.recovery:.2f} s"
-    found = ", ".join(f"{finding.count} {finding.kind}" for finding in injection.findings) or "nothing wrong"
-    thrown = f", {injection.thrown_out} thrown out" if injection.thrown_out else ""
-    return (
-        f"{injection.messages} messages, {found}{thrown}, {back}{', ' + injection.broken if injection.broken else ''}"
-    )
+def line(run: Run) -> str:
+    """One run in a few words."""
+    injections = run.injections
+    back = [each.recovery for each in injections if each.recovery is not None]
+    served = f"back after at most {max(back):.2f} s" if len(back) == len(injections) else "service did not come back"
+    found = ", ".join(f"{finding.count} {finding.kind}" for finding in run.findings) or "nothing wrong"
+    thrown = sum(each.thrown_out for each in injections)
+    broken = [said for said in (run.broken, *(each.broken for each in injections)) if said]
+    parts = [
+        f"{len(injections)} injections, {run.messages} messages",
+        found,
+        f"{thrown} thrown out" if thrown else "",
+        served,
+    ]
+    return ", ".join([*filter(None, parts), *broken])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 import secrets
 import shutil
 import signal
@@ -19,12 +20,14 @@ import psutil
 import psycopg
 
 from chatsys.lab.faults.answers import AnswerProxy
-from chatsys.lab.faults.broker import Redis
+from chatsys.lab.faults.broker import Broker, nats, redis
 from chatsys.lab.servers import ServerProcess, chat_server, this_program
 from chatsys.resources import database_dir
-from chatsys.store.embedded import embedded_server
+from chatsys.store.embedded import embedded_server, wheel_programs
 
 _TUNING = {"max_connections": "100", "log_min_messages": "panic", "hot_standby": "on"}
+_SMALL_QUEUE = {"max_notify_queue_pages": "64"}
+_BROKERS = {"Redis as the bus": redis, "NATS as the bus": nats}
 POOL = "12"
 LEASE = "6"
 DISK_MIB = 700
@@ -35,6 +38,10 @@ class Place(enum.StrEnum):
 
     PLAIN = "plain"
     REDIS = "Redis as the bus"
+    NATS = "NATS as the bus"
+    SMALL_QUEUE = "a short queue of NOTIFY"
+    STANDBY = "a standby"
+    EMBEDDED = "the servers' own embedded PostgreSQL"
     WORKERS = "two workers"
     FAKED_CLOCK = "a clock that can be put forward"
     SMALL_DISK = "a small disk"
@@ -106,24 +113,29 @@ class Site:
         self.settings |= settings or {}
         self.first = first
         self.servers: list[Server] = []
-        self.broker = Redis() if place is Place.REDIS else None
+        self.broker: Broker | None = _BROKERS[place]() if place in _BROKERS else None
         self.disk: Path | None = None
         self._place = place
         self._count = servers
         self._folder = Path(tempfile.mkdtemp(prefix="chatsys-faults-"))
         self._database = ExitStack()
         self._stack = AsyncExitStack()
-        self.url = ""
+        self.url = self.standby_url = ""
 
     async def __aenter__(self) -> Site:
         try:
             if self._place is Place.SMALL_DISK:
                 self._mount()
-            await self.start_database()
+            if self._place is Place.EMBEDDED:
+                self.url = f"postgresql://chatsys@/chatsys?host={self._folder}/run"
+            else:
+                await self.start_database()
             if self.broker is not None:
                 await self._stack.enter_async_context(self.broker)
-                self.settings["REDIS_URL"] = self.broker.url
+                self.settings["CHATSYS_BUS_URL"] = self.broker.url
             self._furnish()
+            if self._place is Place.STANDBY:
+                await self._make_standby()
             for number in range(self._count):
                 proxy = AnswerProxy(self._socket())
                 await self._stack.enter_async_context(proxy)
@@ -174,8 +186,41 @@ class Site:
 
     async def start_database(self) -> None:
         """Start PostgreSQL, also after it was killed."""
-        made = embedded_server(self._folder, settings=_TUNING)
+        tuning = _TUNING | (_SMALL_QUEUE if self._place is Place.SMALL_QUEUE else {})
+        made = embedded_server(self._folder, settings=tuning)
         self.url = await asyncio.to_thread(self._database.enter_context, made)
+
+    async def _make_standby(self) -> None:
+        """A streaming standby of the primary, as pg_basebackup makes it; the primary waits for it in each commit."""
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(rules.read_text(encoding="utf-8") + "local replication all trust\n", encoding="utf-8")
+        copy = self._folder / "standby" / "data"
+        await asyncio.to_thread(self._copy_primary, copy)
+        made = embedded_server(copy.parent, settings=_TUNING)
+        self.standby_url = await asyncio.to_thread(self._database.enter_context, made)
+        await self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        await self.sql("SELECT pg_reload_conf()")
+
+    def _copy_primary(self, copy: Path) -> None:
+        self._sql("SELECT pg_reload_conf()", ())
+        copy.parent.mkdir()
+        owner = (self._folder / "data").stat()
+        folder = Path(self._socket()).parent
+        program = str(wheel_programs() / "pg_basebackup")
+        options = ["-R", "-X", "stream", "-c", "fast", "-U", "chatsys", "-h", str(folder)]
+        subprocess.run([program, "-D", str(copy), *options], check=True, cwd="/", capture_output=True)
+        for each in (copy, *copy.rglob("*")):
+            os.chown(each, owner.st_uid, owner.st_gid)
+
+    async def promote(self) -> None:
+        """The primary turns read-only, the standby becomes the primary, and new connections lead to it."""
+        await self.sql("ALTER SYSTEM SET default_transaction_read_only = on")
+        await self.sql("ALTER SYSTEM RESET synchronous_standby_names")
+        await self.sql("SELECT pg_reload_conf()")
+        self.url = self.standby_url
+        await self.sql("SELECT pg_promote()")
+        for server in self.servers:
+            server.proxy.target = self._socket()
 
     def postmaster(self) -> psutil.Process:
         """PostgreSQL's first process."""
@@ -210,12 +255,18 @@ class Site:
         """The invariants of ``database/invariants`` that do not hold, with their first row."""
         found = []
         for file in sorted((database_dir() / "invariants").glob("*.sql")):
-            if rows := await self.sql(file.read_text(encoding="utf-8")):
+            try:
+                rows = await self.sql(file.read_text(encoding="utf-8"))
+            except psycopg.OperationalError:
+                return ["the database does not answer"]
+            if rows:
                 found.append(f"{file.stem}: {len(rows)} rows, such as {rows[0]}")
         return found
 
     def url_through(self, proxy: AnswerProxy) -> str:
-        """The database's URL through a proxy."""
+        """The database's URL through a proxy; of an embedded one, which has no other, its folder."""
+        if self._place is Place.EMBEDDED:
+            return f"embedded://{self._folder}"
         parts = urlsplit(self.url)
         return f"postgresql://{parts.username}@127.0.0.1:{proxy.port}{parts.path}?sslmode=disable"
 

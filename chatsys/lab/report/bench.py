@@ -9,6 +9,7 @@ from chatsys.lab.claims import FAILS, STORE_NAMES, VERDICTS
 from chatsys.lab.experiments.upkeep import BARE
 from chatsys.lab.marks import MISSED
 from chatsys.lab.record import Mark, Point, Result, Sampled
+from chatsys.lab.report import buses, floods
 from chatsys.lab.report.page import Page, Part, Table, Text
 from chatsys.lab.report.pictures import Series, bars, ecdf, lines
 from chatsys.lab.report.tables import TITLES, figure, guide_table, microseconds, times
@@ -26,7 +27,6 @@ _TOLD = {
     "slow reader": "A room that gets 2 MB a second, without and with a member that reads nothing of it.",
     "storm": "Everybody joins one room within two seconds, and gets the growing list of its members.",
     "workers": "One worker and two in figures; processor times are of a message, over all workers.",
-    "buses": "The arrangements of servers in figures.",
 }
 """What the tables of the experiments show."""
 _BAND = 3  # rounds, from which on an interval over them is narrow enough to be drawn
@@ -45,6 +45,8 @@ def page(result: Result, samples: Sequence[Sampled]) -> Page:
     drawn.add("Throughput against latency", *_throughput(result), *_arrivals(result))
     drawn.add("Durability", *_durability(result))
     drawn.add("Real time", *_realtime(result))
+    drawn.add("Between servers", *buses.parts(result, samples))
+    drawn.add("One client against all others", *floods.parts(result))
     drawn.add("Upkeep", *_upkeep(result))
     drawn.add("What each operation costs PostgreSQL", *_costs(result))
     drawn.add("Limitations", Text("\n".join(f"- {sentence}" for sentence in result.limitations)))
@@ -264,10 +266,6 @@ def _realtime(result: Result) -> list[Part]:
         series = _series(result, experiment, metric)
         if series:
             parts.append(lines(experiment, caption, series, x=x, y=y, log_x=True, log_y=log_y))
-    buses = _points(result, "buses", "deliveries/s")
-    if buses:
-        caption = f"One message after another to a room of {buses[0].x:,.0f}, half of it on each server."
-        parts.append(bars("buses", caption, [(p.subject, p.value) for p in buses], x="deliveries a second"))
     workers = _points(result, "workers", "messages/s")
     if workers:
         caption = f"{workers[0].x:,.0f} senders, each alone in a room, before one worker process and before two."
@@ -277,7 +275,7 @@ def _realtime(result: Result) -> list[Part]:
         values = [(STORE_NAMES.get(p.subject, p.subject), p.value / 1024) for p in idle]
         parts.append(bars("idle", "Resident memory of the server for each idle connection.", values, x="KiB"))
     for experiment, header in (("fairness", "Members of the other room"), ("slow reader", "Clients that do not read"),
-                               ("storm", "Members"), ("workers", "Senders"), ("buses", "Members")):  # fmt: skip
+                               ("storm", "Members"), ("workers", "Senders")):  # fmt: skip
         if metrics := _metrics(result, experiment):
             parts.append(_curve_table(result, experiment, metrics, header))
     return parts

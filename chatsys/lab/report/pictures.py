@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import msgspec
@@ -114,14 +114,21 @@ def panels(name: str, caption: str, stacked: Sequence[tuple[str, Sequence[Series
         return _finish(canvas, drawn[0], name, caption, legend=0)
 
 
-def ecdf(name: str, caption: str, samples: Sequence[tuple[str, npt.NDArray[np.floating]]], *, x: str) -> Figure:
+def ecdf(
+    name: str,
+    caption: str,
+    samples: Sequence[tuple[str, npt.NDArray[np.floating]]],
+    *,
+    x: str,
+    y: str = "share of calls",
+) -> Figure:
     """The share of samples at most ``x``, on a logarithmic axis; at most 400 points a line are drawn."""
     with _drawing() as (canvas, axes):
         share = np.concatenate([np.linspace(0, 0.98, 300), np.linspace(0.98, 1, 100)])
         for number, (label, values) in enumerate(samples):
             colour, _, dash = _look(number)
             axes.plot(np.quantile(values, share), share, color=colour, linestyle=dash, linewidth=2, label=label)
-        _axes(axes, x, "share of calls", log_x=True, log_y=False)
+        _axes(axes, x, y, log_x=True, log_y=False)
         axes.set_ylim(0, 1.01)
         return _finish(canvas, axes, name, caption, legend=len(samples))
 
@@ -143,6 +150,40 @@ def bars(
         if mark:
             axes.axvline(mark[0], color=_ROLES["s1"][0], linestyle=(0, (5, 2)), label=mark[1])
         return _finish(canvas, axes, name, caption, legend=2 if mark else 0)
+
+
+class Dots(NamedTuple):
+    """Values of one name that belong together: a line from the least to the greatest, and a dot at each."""
+
+    name: str
+    values: Sequence[float]
+
+
+def dots(
+    name: str,
+    caption: str,
+    rows: Sequence[tuple[str, Sequence[Dots]]],
+    *,
+    x: str,
+    marks: Sequence[tuple[float, str]] = (),
+) -> Figure:
+    """For each row, on a logarithmic axis, the dots of each name one below the other; ``marks`` are lines at values."""
+    with _drawing(height=1.6 + 0.55 * len(rows)) as (canvas, axes):
+        for number, (_, named) in enumerate(rows):
+            for index, each in enumerate(named):
+                colour, marker, _ = _look(index)
+                y = [number + 0.3 * (index - (len(named) - 1) / 2)] * len(each.values)
+                label = each.name if not number else None
+                axes.plot(each.values, y, color=colour, marker=marker, linewidth=2, label=label)
+        for index, (value, label) in enumerate(marks):
+            colour, _, dash = _look(len(rows[0][1]) + index)
+            axes.axvline(value, color=colour, linestyle=dash, label=label)
+        axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        _axes(axes, x, "", log_x=True, log_y=False)
+        axes.xaxis.set_minor_formatter(_between(*axes.get_xlim()))
+        return _finish(canvas, axes, name, caption, legend=len(rows[0][1]) + len(marks))
 
 
 def human(value: float, _position: object = None) -> str:

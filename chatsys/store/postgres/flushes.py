@@ -182,8 +182,8 @@ class Flushes:
         found = await self.repeated(name, room, reader.user_id, at, after, PART_MARKED, PART_LOOKED_AT)
         if not found:
             return Marked(message_ids=(), reached=None)
-        ((ids, reached, more),) = found
-        return Marked(message_ids=tuple(ids), reached=reached if more else None)
+        ((ids, reached, more, servers),) = found
+        return Marked(message_ids=tuple(ids), reached=reached if more else None, servers=tuple(servers or ()))
 
     async def purge(self, user_id: str) -> bool:
         """Delete a part of what a retired account left; false if there was none any more."""

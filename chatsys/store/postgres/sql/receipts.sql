@@ -48,7 +48,8 @@ LEFT JOIN servers_of(ARRAY(SELECT DISTINCT room_id FROM target)) h ON h.room_id 
 -- plan: custom
 -- The oldest unread messages of others after $4, and after read_to, the number up to which the member had read it all: at
 -- most $5 of them among the next $6 numbers, so that the room is locked for milliseconds, and not at all where nothing is
--- unread. One row: the newly marked, the number that was reached, and whether there are more after it.
+-- unread. One row: the newly marked, the number that was reached, whether there are more after it, and the servers that
+-- had the room when it was locked.
 WITH room AS MATERIALIZED (
     SELECT r.room_id, r.last_seq, greatest($4::bigint, rm.read_to) AS start
     FROM rooms r JOIN users u ON u.user_id = $2 AND u.removed_at IS NULL
@@ -80,8 +81,8 @@ WITH room AS MATERIALIZED (
     RETURNING message_id
 )
 SELECT ARRAY(SELECT u.message_id::text FROM read r JOIN part u ON u.message_id = r.message_id ORDER BY u.seq),
-       p.reached, p.reached < p.last_seq
-FROM place p;
+       p.reached, p.reached < p.last_seq, h.servers
+FROM place p LEFT JOIN servers_of(ARRAY(SELECT room_id FROM locked)) h ON h.room_id = p.room_id;
 
 -- name: mark_some_read_by_guest
 -- plan: custom
@@ -110,5 +111,5 @@ WITH room AS MATERIALIZED (
     RETURNING message_id
 )
 SELECT ARRAY(SELECT u.message_id::text FROM read r JOIN part u ON u.message_id = r.message_id ORDER BY u.seq),
-       p.reached, p.reached < p.last_seq
-FROM place p;
+       p.reached, p.reached < p.last_seq, h.servers
+FROM place p LEFT JOIN servers_of(ARRAY(SELECT room_id FROM locked)) h ON h.room_id = p.room_id;

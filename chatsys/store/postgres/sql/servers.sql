@@ -110,6 +110,10 @@ DELETE FROM chat_servers WHERE server_id = ANY ($1::uuid[]);
 -- Each payload to its channel, in order, as one transaction.
 SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload);
 
+-- name: free_notify_queue
+-- The share of NOTIFY's queue that is in use. Once the queue is full, this function alone drops what all have read.
+SELECT pg_notification_queue_usage();
+
 -- name: bus_key
 SELECT key FROM bus_key;
 

@@ -1,0 +1,243 @@
+"""The demonstration: two people chat, the server is killed and returns, nothing is missing; then load, and a verdict.
+
+Everything lies in one temporary folder, and every process is a child that ends with the demonstration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from chatsys.errors import OperatorError
+from chatsys.lab import loadtest
+from chatsys.lab.faults.socket import Socket
+from chatsys.lab.servers import ServerProcess, chat_server
+from chatsys.store.embedded import embedded_server
+
+ROOM = "general"
+USERS, SECONDS, INTERVAL, ROOM_SIZE = 100, 20, 2.0, 10
+"""The load: how many users, for how long, the mean seconds between two messages of one, and users in a room."""
+
+PATIENCE = 10.0
+"""Seconds until something that must come counts as missing."""
+
+LOOK_EVERY = 0.25
+
+Say = Callable[[str], None]
+
+
+class Person:
+    """Somebody in the room, who remembers every message that came, by its number."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.seen: list[tuple[int, str]] = []
+        self._epoch: str | None = None
+        self._socket: Socket | None = None
+        self._arrived = asyncio.Event()
+
+    async def join(self, url: str) -> int:
+        """Connect and join, from the last number seen; how many messages were missed. Raises Lost."""
+        self._socket = await Socket.open(url, self._event)
+        since = {"since": self.seen[-1][0], "epoch": self._epoch} if self.seen else {}
+        who = {"room": ROOM, "username": self.name, "userId": f"guest-{self.name.lower()}"}
+        answer = await self._socket.call("join", who | since, PATIENCE)
+        if not answer["success"]:
+            raise OperatorError(f"{self.name} could not join: {answer['message']}.")
+        self._epoch = answer["epoch"]
+        return int(answer["replayed"]) if since else 0
+
+    async def send(self, text: str, client_message_id: str) -> dict[str, Any]:
+        """Send a message and wait until it is stored; the acknowledgement. Raises Lost and TimeoutError."""
+        assert self._socket is not None
+        payload = {"message": text, "clientMessageId": client_message_id}
+        return await self._socket.call("send-message", payload, PATIENCE)
+
+    async def post(self, text: str, client_message_id: str) -> None:
+        """Send a message and wait for nothing."""
+        assert self._socket is not None
+        await self._socket.emit("send-message", {"message": text, "clientMessageId": client_message_id})
+
+    async def sees(self, seq: int) -> None:
+        """Wait for the message with that number. Raises TimeoutError."""
+        async with asyncio.timeout(PATIENCE):
+            while all(number != seq for number, _ in self.seen):
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    async def notices_the_end(self) -> None:
+        """Wait until the connection is known to be lost."""
+        assert self._socket is not None
+        async with asyncio.timeout(PATIENCE):
+            await self._socket.ended.wait()
+
+    async def close(self) -> None:
+        """Leave; harmless if the connection is lost."""
+        if self._socket is not None:
+            await self._socket.close()
+
+    def _event(self, name: str, payload: Any) -> None:
+        if name == "receive-message":
+            self.seen.append((payload["seq"], payload["message"]))
+        elif name == "message-history":
+            self.seen += [(message["seq"], message["message"]) for message in payload]
+        self._arrived.set()
+
+
+def run(say: Say) -> int:
+    """Give the demonstration; the exit status: 0, 1 if anything was lost, 2 if the machine was too busy to measure."""
+    with TemporaryDirectory(prefix="chatsys-demo-") as folder:
+        say("chatsys: a private PostgreSQL and a chat server are started in a temporary folder.")
+        with embedded_server(Path(folder, "postgres")) as url:
+            whole = asyncio.run(_conversation(url, say))
+            status = _load(url, Path(folder), say)
+    say("\nEverything is stopped and removed. `chatsys serve` starts a server to keep: open /chat/ in a browser.")
+    return status if whole else 1
+
+
+async def _conversation(url: str, say: Say) -> bool:
+    """Two people talk while the server is killed and comes back; whether both have seen everything once, in order."""
+    alice, bob = Person("Alice"), Person("Bob")
+    async with AsyncExitStack() as stack:
+        for person in (alice, bob):
+            stack.push_async_callback(person.close)
+        with ExitStack() as servers:
+            server = await asyncio.to_thread(servers.enter_context, chat_server(url))
+            say(f"\nTwo people join the room {ROOM!r} at {server.url}.")
+            await alice.join(server.url)
+            await bob.join(server.url)
+            written = [await _talk(alice, bob, "Are you there?", say)]
+            written.append(await _talk(bob, alice, "Yes. What happens if somebody kills the server now?", say))
+            unsure = await _kill(server, alice, bob, say)
+        written.append(unsure[0])
+        port = int(server.url.rpartition(":")[2])
+        with ExitStack() as servers:
+            began = time.monotonic()
+            server = await asyncio.to_thread(servers.enter_context, chat_server(url, port=port))
+            say(f"\nThe server is back after {time.monotonic() - began:.1f} s, on the same database.")
+            await _return(server, alice, bob, unsure, say)
+            written.append(await _talk(alice, bob, "I have everything.", say))
+            written.append(await _talk(bob, alice, "So have I.", say))
+            return _compare(written, alice, bob, say)
+
+
+async def _talk(writer: Person, reader: Person, text: str, say: Say) -> str:
+    """Send a message and wait until the other has it; the text."""
+    began = time.perf_counter()
+    answer = await writer.send(text, uuid.uuid4().hex)
+    if not answer["success"]:
+        raise OperatorError(f"A message was not stored: {answer['message']}.")
+    await asyncio.gather(writer.sees(answer["seq"]), reader.sees(answer["seq"]))
+    milliseconds = (time.perf_counter() - began) * 1000
+    say(f"  {writer.name + ':':<7}{text}")
+    say(f"         stored as number {answer['seq']}, {reader.name} has it; {milliseconds:.1f} ms")
+    return text
+
+
+async def _kill(server: ServerProcess, alice: Person, bob: Person, say: Say) -> tuple[str, str]:
+    """Alice sends a message, and the server is killed before it answers; the message and its id."""
+    text, client_message_id = "Let us see.", uuid.uuid4().hex
+    await alice.post(text, client_message_id)
+    server.kill()
+    say(f"  {'Alice:':<7}{text}")
+    say(
+        f"\nkill -9 {server.popen.pid}: the server is gone before it answered. Is the message stored? Alice can't know."
+    )
+    await asyncio.gather(alice.notices_the_end(), bob.notices_the_end())
+    return text, client_message_id
+
+
+async def _return(server: ServerProcess, alice: Person, bob: Person, unsure: tuple[str, str], say: Say) -> None:
+    """Both join again; Alice sends the message again, under the same id."""
+    for person in (alice, bob):
+        missed = await person.join(server.url)
+        say(f"  {person.name} joins again from the last number seen, and gets {missed} that came meanwhile.")
+    answer = await alice.send(*unsure)
+    await asyncio.gather(alice.sees(answer["seq"]), bob.sees(answer["seq"]))
+    found = "it was stored before the end, and is not stored again" if answer["duplicate"] else "it is stored now"
+    say(f"  Alice sends {unsure[0]!r} again under its id: {found}, as number {answer['seq']}.")
+
+
+def _compare(written: list[str], alice: Person, bob: Person, say: Say) -> bool:
+    """Whether both have seen all that was written, once, in order."""
+    expected = list(enumerate(written, 1))
+    whole = alice.seen == bob.seen == expected
+    if whole:
+        say(f"\nNothing is missing: {len(written)} messages written, each stored once and seen once by both, in order.")
+    else:
+        say(f"\nMESSAGES ARE MISSING. Written: {expected}; Alice saw {alice.seen}; Bob saw {bob.seen}.")
+    return whole
+
+
+def _load(url: str, folder: Path, say: Say) -> int:
+    """Drive a server with simulated users, and say each second how it does; the exit status of the verdict."""
+    say(f"\n{SECONDS} s of load: {USERS} users in rooms of about {ROOM_SIZE}, each writes every {INTERVAL:g} s or so.")
+    plan = loadtest.Plan(
+        scenario="steady",
+        users=USERS,
+        store="postgres",
+        minutes=SECONDS / 60,
+        interval=INTERVAL,
+        room_size=ROOM_SIZE,
+    )
+    with _live_report(folder, say):
+        result, _ = loadtest.run(plan, folder / "load", loadtest.Databases(url, folder), lambda _: None)
+    driven = result.turns[0]
+    if driven.locust:
+        total = driven.locust["audit"]["total"]
+        say(
+            f"  {total['sent']:,} messages were written and {total['stored']:,} stored; "
+            f"{total['expected']:,} pushes were due and {total['delivered']:,} came."
+        )
+    for reason in driven.reasons:
+        say(f"  {reason}")
+    say(f"Verdict: {result.verdict}. {_MEANING.get(result.verdict, '')}")
+    return loadtest.exit_status(result)
+
+
+_MEANING = {
+    "VALID": "Every message was stored and delivered to each member once, in order.",
+    "INVALID": "This machine was too busy to measure; nothing was lost.",
+    "FAILED": "Something was lost or went wrong.",
+}
+
+
+@contextmanager
+def _live_report(folder: Path, say: Say) -> Iterator[None]:
+    """Say each line that Locust writes meanwhile."""
+    ended = threading.Event()
+    follower = threading.Thread(target=_follow, args=(folder, say, ended), daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()
+
+
+def _follow(folder: Path, say: Say, ended: threading.Event) -> None:
+    shown = 0
+    while not ended.wait(LOOK_EVERY):
+        for samples in folder.glob("load/*/*/samples.jsonl"):
+            lines = samples.read_bytes().split(b"\n")[:-1]
+            for line in lines[shown:]:
+                say(_second(msgspec.json.decode(line)))
+            shown = len(lines)
+
+
+def _second(sample: dict[str, Any]) -> str:
+    """One second of the load in words."""
+    wrong = sample["failures"] + sum(generator["deviations"] for generator in sample["generators"].values())
+    push, timed = sample["push"], "nothing was pushed yet"
+    if push:
+        timed = f"{push['count']:5,} pushes, p50 {push['p50']:5.1f} ms, p99 {push['p99']:6.1f} ms"
+    return f"  {sample['users']:4,} users: {timed}; {f'{wrong} WENT WRONG' if wrong else 'nothing lost'}"

@@ -1,0 +1,140 @@
+"""What one client can send without end, and the client that sends it: of these the faults and the experiment are made.
+
+A flood is written by one socket as fast as the server takes it; when the server ends the connection, a new one begins.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from chatsys.lab.crowd.sockets import event_frame, text_frame
+
+HALF_POSTS = "200 half-sent POSTs"
+_HANDSHAKE = (
+    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {}:{}\r\nUpgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+_PIECE = 16_384  # bytes, about, that are written at once
+_PATIENCE = 5.0  # seconds for a connection
+_START = b"\x01\x80\0\0\0\0"
+_EMPTY = b"\x00\x80\0\0\0\0"
+_ONE_BYTE = b"\x00\x81\0\0\0\0x"
+_PING = b"\x89\x80\0\0\0\0"
+_NO_MESSAGE = "0" * 32
+
+
+class Flood(NamedTuple):
+    """``frames``: what is repeated by a member of a room, by the room's name; ``first`` is sent once before."""
+
+    name: str
+    frames: Callable[[str], bytes]
+    first: bytes = b""
+
+
+class Flooded(msgspec.Struct, frozen=True):
+    """What a flood has sent: bytes, over so many connections one after another."""
+
+    sent: int
+    connections: int
+
+
+def _join(room: str) -> bytes:
+    return event_frame("join", {"room": room, "username": "flood"})
+
+
+def _receipt(room: str) -> bytes:
+    return event_frame("message-read", {"messageId": _NO_MESSAGE, "room": room})
+
+
+FLOODS = {
+    flood.name: flood
+    for flood in (
+        Flood("empty continuations", lambda _: _EMPTY, _START),
+        Flood("one-byte continuations", lambda _: _ONE_BYTE, _START),
+        Flood("WebSocket pings", lambda _: _PING),
+        Flood("Engine.IO pongs", lambda _: text_frame(b"3")),
+        Flood("unknown events", lambda _: text_frame(b'42["x"]')),
+        Flood("malformed packets", lambda _: text_frame(b"4abc")),
+        Flood("typing", lambda _: text_frame(b'42["typing",true]') + text_frame(b'42["typing",false]')),
+        Flood("status", lambda _: text_frame(b'42["update-online-status",{"online":true}]')),
+        Flood("receipts", _receipt),
+        Flood("joins and leaves", lambda room: text_frame(b'42["leave-room"]') + _join(room)),
+    )
+}
+"""By their names."""
+
+
+def write_flood(url: str, flood: Flood, room: str, seconds: float) -> Flooded:
+    """Join ``room`` and write a flood for so many seconds."""
+    frames = flood.frames(room)
+    piece = frames * max(1, _PIECE // len(frames))
+    first = text_frame(b"40") + _join(room) + flood.first
+    end = time.monotonic() + seconds
+    sent = connections = 0
+    while time.monotonic() < end:
+        with suppress(OSError), _upgraded(url) as sock:  # the server may close it, and that is an answer
+            connections += 1
+            sock.sendall(first)
+            sock.setblocking(False)
+            for size in _written(sock, piece, end):
+                sent += size
+    return Flooded(sent, connections)
+
+
+def _upgraded(url: str) -> socket.socket:
+    """A new WebSocket. Raises OSError."""
+    parts = urlsplit(url)
+    sock = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), timeout=_PATIENCE)
+    sock.sendall(_HANDSHAKE.format(parts.hostname, parts.port).encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        if not (read := sock.recv(65_536)):
+            sock.close()
+            raise ConnectionError("the server refused the WebSocket")
+        answer += read
+    return sock
+
+
+def _written(sock: socket.socket, piece: bytes, end: float) -> Iterator[int]:
+    """Write ``piece`` again and again until ``end``, in bytes written; what the server sends is thrown away."""
+    view, at, readers = memoryview(piece), 0, [sock]
+    while (left := end - time.monotonic()) > 0:
+        readable, writable, _ = select.select(readers, [sock], [], left)
+        if readable and not sock.recv(65_536):
+            readers = []  # the server says nothing more, and may read on
+        if writable:
+            size = sock.send(view[at:])
+            at = (at + size) % len(piece)
+            yield size
+
+
+def hold_half_posts(url: str, seconds: float, count: int = 200) -> Flooded:
+    """Begin ``count`` POSTs, 90,000 of 100,000 bytes each, and leave them so for so many seconds."""
+    head = (
+        b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+    )
+    return hold_open(url, head + b"x" * 90_000, seconds, count)
+
+
+def hold_open(url: str, beginning: bytes, seconds: float, count: int = 200) -> Flooded:
+    """Open ``count`` connections that begin with ``beginning`` and then say nothing, for so many seconds in all."""
+    parts = urlsplit(url)
+    end = time.monotonic() + seconds
+    sent = opened = 0
+    with ExitStack() as stack:
+        while opened < count and time.monotonic() < end:
+            sock = stack.enter_context(socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE))
+            opened += 1
+            with suppress(OSError):
+                sock.sendall(beginning)
+                sent += len(beginning)
+        time.sleep(max(0.0, end - time.monotonic()))
+    return Flooded(sent, opened)

@@ -1,0 +1,161 @@
+"""The buses between servers: what the run found in words, the delays as a picture, and all figures in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from chatsys.lab.brokers import BROKERS
+from chatsys.lab.experiments.buses import (
+    ALONE,
+    APART,
+    BROKER_CPU,
+    DATABASE_CPU,
+    DELAY,
+    ELSEWHERE,
+    HERE,
+    IDLE_EVENTS,
+    MEMBER_CPU,
+    NAME,
+    NOT_RUN,
+    NOTIFY,
+    OTHER_CPU,
+    SENDER_CPU,
+    SHARED,
+)
+from chatsys.lab.record import Point, Result, Sampled
+from chatsys.lab.report.page import Part, Table, Text
+from chatsys.lab.report.pictures import ecdf
+from chatsys.lab.statistics import of_rounds, pooled
+
+BUSES = (NOTIFY, *BROKERS)
+_TIMES = (f"{HERE} p50", f"{ELSEWHERE} p50", f"{ELSEWHERE} p99", f"{DELAY} p50", f"{DELAY} p99")
+_ROOMS = {APART: "in a room that it has for itself", SHARED: "in a room with members on other servers"}
+_COSTS = (SENDER_CPU, MEMBER_CPU, OTHER_CPU, DATABASE_CPU, BROKER_CPU)
+
+
+def parts(result: Result, samples: Sequence[Sampled]) -> list[Part]:
+    """Everything that the run has to say of the buses; empty if it did not measure them."""
+    found = {(p.subject, int(p.x), p.metric): p for p in result.points if p.experiment == NAME}
+    if (ALONE, 1, SENDER_CPU) not in found:
+        return []
+    said = "\n".join(f"- {sentence}" for sentence in answers(result))
+    return [
+        Text(said),
+        *_picture(samples),
+        _table(found, _TIMES, "From the intended start to the receiver."),
+        _table(
+            found, _COSTS, "Processor time of a message, without what a server or a broker uses when nothing is sent."
+        ),
+    ]
+
+
+def answers(result: Result) -> list[str]:
+    """What was asked of the buses, answered by this run, a sentence each."""
+    found = {(p.subject, int(p.x), p.metric): p for p in result.points if p.experiment == NAME}
+    if (ALONE, 1, SENDER_CPU) not in found:
+        return []
+    events = {count.subject: count.value for count in result.counts if count.metric == IDLE_EVENTS}
+    return [
+        *_delays(found),
+        *_shares(found),
+        *_idle(found, events),
+        *(sentence for sentence in result.limitations if NOT_RUN in sentence),
+    ]
+
+
+_Found = dict[tuple[str, int, str], Point]
+
+
+def _delays(found: _Found) -> Iterator[str]:
+    for size in _sizes(found):
+        figures = []
+        for bus in BUSES:
+            middle, tail = (found.get((f"{bus}, {SHARED}", size, f"{DELAY} {which}")) for which in ("p50", "p99"))
+            if middle is not None and tail is not None:
+                figures.append(f"{bus} {_between(middle)}, p99 {_between(tail)}")
+        if figures:
+            yield f"{size} servers: a member on another server gets a message later by (p50) {'; '.join(figures)}."
+
+
+def _shares(found: _Found) -> Iterator[str]:
+    """What a message costs the sender's server, beside one server alone."""
+    alone = found[ALONE, 1, SENDER_CPU]
+    yield f"One server alone spends {_between(alone)} of processor time on a message."
+    for room in (APART, SHARED):
+        figures = []
+        for bus in BUSES:
+            for size in _sizes(found):
+                point = found.get((f"{bus}, {room}", size, SENDER_CPU))
+                if point is not None:
+                    more, bounds = of_rounds(_less(point, alone), geometric=False)
+                    within = f" ({bounds.low:+.0f} to {bounds.high:+.0f})" if bounds else ""
+                    figures.append(f"{bus} with {size} servers {more:+.0f} µs{within}")
+        if figures:
+            yield f"Of several servers the sender's spends more on a message, {_ROOMS[room]}: {'; '.join(figures)}."
+
+
+def _less(point: Point, other: Point) -> list[float]:
+    return [a - b for a, b in zip(point.rounds, other.rounds, strict=True)]
+
+
+def _idle(found: _Found, events: dict[str, float]) -> Iterator[str]:
+    """Whether servers without a member spend anything: events are counted; an interval that reaches 0 is nothing."""
+    for bus in BUSES:
+        counts = [value for subject, value in events.items() if f" servers, {bus}, " in subject]
+        points = [p for (subject, _, metric), p in found.items() if metric == OTHER_CPU and subject.startswith(bus)]
+        if not counts or not points:
+            continue
+        spent = "; ".join(
+            f"{_between(p)} with {p.x:.0f} servers and a {p.subject.removeprefix(f'{bus}, ')}" for p in points
+        )
+        nothing = all(p.interval is not None and p.interval.low <= 0 for p in points)
+        word = "no measurable processor time" if nothing else "processor time"
+        yield (
+            f"{bus}: servers without a member of the room received {sum(counts):,.0f} events and spent {word} on a"
+            f" message: {spent}."
+        )
+
+
+def _picture(samples: Sequence[Sampled]) -> list[Part]:
+    drawn = []
+    for size in sorted({turn.size for turn in samples if turn.experiment == NAME}):
+        for bus in BUSES:
+            key = (NAME, DELAY, f"{bus}, {SHARED}", size)
+            rounds = [t.microseconds for t in samples if (t.experiment, t.operation, t.contestant, t.size) == key]
+            if rounds:
+                drawn.append((f"{bus}, {size} servers", pooled(rounds)))
+    caption = "How much later a member on another server gets a message: the cumulative share of deliveries."
+    return [ecdf("buses", caption, drawn, x="microseconds", y="share of deliveries")] if drawn else []
+
+
+def _table(found: _Found, metrics: Sequence[str], caption: str) -> Table:
+    used = [metric for metric in metrics if any(key[2] == metric for key in found)]
+    rows = []
+    for subject, size in dict.fromkeys((subject, size) for subject, size, _ in found):
+        rows.append((subject, f"{size}", *(_cell(found.get((subject, size, metric))) for metric in used)))
+    return Table(header=("Bus and room", "Servers", *used), rows=rows, align="lr" + "r" * len(used), caption=caption)
+
+
+def _cell(point: Point | None) -> str:
+    return "" if point is None else _between(point)
+
+
+def _between(point: Point) -> str:
+    """A value and its interval in one unit: 1.25 ms (1.21 to 1.30), −0.3 µs (−2.0 to 1.4)."""
+    if point.value < 1_000:
+        return f"{_plain(point.value)} µs{_bounds(point)}"
+    return f"{_plain(point.value / 1_000)} ms{_bounds(point, 1_000)}"
+
+
+def _bounds(point: Point, divisor: float = 1) -> str:
+    if point.interval is None:
+        return ""
+    return f" ({_plain(point.interval.low / divisor)} to {_plain(point.interval.high / divisor)})"
+
+
+def _plain(number: float) -> str:
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
+
+
+def _sizes(found: _Found) -> list[int]:
+    return sorted({size for _, size, _ in found if size > 1})

@@ -1,0 +1,104 @@
+"""``chatsys demo`` keeps its promises, also when it is interrupted: nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.flow.serving import clean_environment
+
+PATIENCE = 180
+
+
+@contextmanager
+def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command, whose temporary files go to ``folder``."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chatsys", "demo"],
+        cwd=folder,
+        env=clean_environment(TMPDIR=str(folder), PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def processes_in(folder: Path) -> list[str]:
+    """The command lines of those that name the folder or work in it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command, place = " ".join(process.cmdline()), process.cwd()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if str(folder) in command or Path(place).is_relative_to(folder):
+            found.append(command)
+    return found
+
+
+def gone(folder: Path) -> None:
+    """Nothing lies in the folder, and nobody works there."""
+    deadline = time.monotonic() + 10
+    while processes_in(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes_in(folder) == []
+    assert os.listdir(folder) == []
+
+
+@pytest.fixture
+def folder(server_folder: Path) -> Path:
+    """One through which the account of an embedded PostgreSQL passes."""
+    return server_folder
+
+
+def test_a_demonstration_shows_that_nothing_is_missing(folder: Path) -> None:
+    with demo(folder) as process:
+        said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode in {0, 2}, said  # 2: the machine was too busy to measure
+    assert "Nothing is missing: 5 messages written, each stored once and seen once by both, in order." in said
+    assert re.search(r"kill -9 \d+", said)
+    seconds = re.findall(r"^ +([\d,]+) users: .*; (.*)$", said, re.MULTILINE)
+    assert len(seconds) >= 10, said
+    assert {words for _, words in seconds} == {"nothing lost"}
+    written, stored, due, came = (
+        int(number.replace(",", ""))
+        for number in re.findall(
+            r"([\d,]+) messages were written and ([\d,]+) stored; ([\d,]+) pushes were due and ([\d,]+) came", said
+        )[0]
+    )
+    assert written == stored > 0
+    assert due == came > written
+    assert re.search(r"^Verdict: (VALID|INVALID)\.", said, re.MULTILINE)
+    gone(folder)
+
+
+@pytest.mark.parametrize("moment", ["Two people join", "20 s of load"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demonstration_leaves_nothing(folder: Path, moment: str, number: int) -> None:
+    with demo(folder) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if moment in line:
+                break
+        process.send_signal(number)
+        process.stdout.read()
+        assert process.wait(PATIENCE) == 130
+    gone(folder)

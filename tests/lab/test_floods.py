@@ -1,0 +1,116 @@
+"""What a run says of floods: the figures of each, what does not hold first, and a client that writes them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
+
+from chatsys.lab.experiments.fairness import CONNECTIONS, DISCONNECTED, FLOOD, GROWTH, NAMES, SENT, SERVER_SHARE
+from chatsys.lab.faults.catalogue import FAULTS
+from chatsys.lab.floods import FLOODS, HALF_POSTS, hold_open, write_flood
+from chatsys.lab.record import Point
+from chatsys.lab.report import floods
+from chatsys.lab.report.bench import page
+from chatsys.protocol.frames import FrameReader
+
+
+def measured(flood: str, p50: float, p99: float, *, disconnected: int = 0, growth: float = 1e6) -> list[Point]:
+    figures = {
+        (0, "p50"): 900.0, (0, "p99"): 1_500.0, (0, "max"): 1_600.0,
+        (1, "p50"): p50, (1, "p99"): p99, (1, "max"): 2 * p99,
+        (1, DISCONNECTED): disconnected, (1, GROWTH): growth, (1, SENT): 8e6, (1, CONNECTIONS): 3,
+        (1, SERVER_SHARE): 0.97,
+    }  # fmt: skip
+    return [
+        Point(experiment=FLOOD, subject=flood, x=x, metric=metric, value=value, unit="")
+        for (x, metric), value in figures.items()
+    ]
+
+
+def test_the_answer_of_floods_within_the_bounds_names_the_worst(result):
+    result.points += measured("pings", 1_200, 9_000) + measured("typing", 4_900, 30_000, growth=7e6)
+    assert floods.answer(floods.rows(result)) == (
+        "In each of 2 floods the others stayed within a median of 5 ms and a p99 of 50 ms. The highest median of"
+        " another client was 4.90 ms (typing), the highest p99 30.0 ms (typing). No flood disconnected anybody else."
+        " The server's memory grew by at most 7.0 MB (typing)."
+    )
+
+
+@pytest.mark.parametrize(("p50", "p99"), [(5_100, 9_000), (1_000, 50_100)])
+def test_a_flood_beyond_a_bound_and_one_that_disconnects_come_first(result, p50, p99):
+    result.points += measured("pings", p50, p99) + measured("typing", 1_000, 3_000, disconnected=2)
+    said = floods.answer(floods.rows(result))
+    assert said.startswith("**Beyond a median of 5 ms or a p99 of 50 ms: pings (")
+    assert "**Others were disconnected: typing (2).**" in said
+    assert "stayed within" not in said
+    assert "No flood disconnected" not in said
+
+
+def test_every_flood_has_a_row_in_report_and_terminal_and_a_picture(result, samples):
+    for name in NAMES:
+        result.points += measured(name, 1_000, 3_000)
+    text = page(result, samples).markdown()
+    assert all(f"| {name} | 0.9 / 1.5 ms | 1 / 3 ms | yes | 0 | 1.0 MB |" in text for name in NAMES)
+    assert "floods.svg" in text
+    assert [row[0] for row in floods.short_table(result).rows] == list(NAMES)
+
+
+def test_a_run_without_floods_says_nothing_of_them(result, samples):
+    assert "One client against all others" not in page(result, samples).markdown()
+
+
+def test_a_flood_that_was_interrupted_has_no_row(result):
+    result.points += measured("pings", 1_000, 3_000)[:3]
+    assert floods.rows(result) == []
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_is_made_of_whole_frames_and_is_a_fault_too(name):
+    frames = FLOODS[name].first + FLOODS[name].frames("a room")
+    reader = FrameReader(1_000, 10)
+    reader.read(frames, 100)
+    assert reader.unfinished <= 2
+    assert not reader.more
+    assert f"flood: {name}" in FAULTS
+    assert HALF_POSTS in FAULTS
+
+
+@pytest.fixture
+def closing():
+    """The port of a server that answers a handshake, reads a little and closes; how often it was connected to."""
+    counted: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    accepted, _ = listener.accept()
+                except OSError:
+                    return
+                with accepted, suppress(OSError):
+                    accepted.recv(4096)
+                    accepted.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+                    counted.append(len(accepted.recv(65_536)))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", counted
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def test_a_flood_begins_anew_when_the_server_closes(closing):
+    url, counted = closing
+    done = write_flood(url, FLOODS["typing"], "room", 0.2)
+    assert done.connections >= 2
+    assert done.connections == len(counted)
+    assert done.sent > 0
+
+
+def test_connections_that_say_nothing_more_are_held_open(closing):
+    url, _ = closing
+    done = hold_open(url, b"GET / HTTP/1.1\r\nHos", 0.2, 5)
+    assert (done.connections, done.sent) == (5, 5 * 19)
