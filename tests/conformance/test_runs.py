@@ -35,7 +35,7 @@ async def test_chatsys_passes_every_check(server_url: str, transport: str, secti
     others = [
         f"§{each.check.section} {each.check.name}: {each.reason}" for each in found.results if each.outcome != "passed"
     ]
-    assert others == []
+    assert not others, "\n".join(others)
     assert [result.check for result in found.results] == checks
     assert sorted(shown) == sorted((number, len(checks), name) for number, _, name in shown)
     assert [number for number, _, _ in shown] == list(range(1, len(checks) + 1))

@@ -16,7 +16,7 @@ from chatsys.errors import OperatorError
 if TYPE_CHECKING:
     from chatsys.lab.conformance.probe import Probe
 
-LIMIT = 30.0
+LIMIT = 60.0
 """Seconds that a check may take, unless it says otherwise."""
 
 Body = Callable[["Probe"], Awaitable[None]]

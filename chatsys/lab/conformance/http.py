@@ -12,7 +12,7 @@ from yarl import URL
 from chatsys.lab.conformance.check import Failed
 from chatsys.lab.conformance.shapes import SOME_TEXT, TEXTS, conform, cut, same, short
 
-PATIENCE = 15.0
+PATIENCE = 30.0
 """Seconds until a request counts as not answered."""
 
 MOST = 16_000_000

@@ -15,7 +15,7 @@ from chatsys.errors import OperatorError
 from chatsys.lab.conformance.check import CHECKS, Check, Failed, NotApplicable, Outcome, Result
 from chatsys.lab.conformance.probe import Probe, Target
 
-AT_ONCE = 6
+AT_ONCE = 4
 """Checks that run at the same time."""
 
 RUN_LIMIT = 900.0
@@ -24,7 +24,7 @@ RUN_LIMIT = 900.0
 SHOWN = 8
 """Lines of what was sent that a failure shows."""
 
-_ALIVE_WITHIN = 5.0
+_ALIVE_WITHIN = 10.0
 _SHAPES = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # a body that is read and is something else
 
 

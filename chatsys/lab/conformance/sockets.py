@@ -18,7 +18,7 @@ from chatsys.lab.conformance.check import Failed
 from chatsys.lab.conformance.shapes import EVENTS, conform, cut, short
 from chatsys.protocol.events import read_event
 
-WAIT = 8.0
+WAIT = 10.0
 """Seconds until something that must come counts as missing."""
 
 FENCE = "fence "

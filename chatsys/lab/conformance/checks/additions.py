@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import GRACE, Member, Probe
+from chatsys.lab.conformance.probe import Member, Probe
 from chatsys.lab.conformance.shapes import BOOLEAN, SOME_TEXT, TIMESTAMP, UUID, WHOLE, conform, same, true
 from chatsys.lab.conformance.sockets import Client, event
 
@@ -288,9 +288,12 @@ async def a_since_that_is_no_number_fails(probe: Probe) -> None:
     additions=True,
 )
 async def ready_answers_within_a_second(probe: Probe) -> None:
-    begun = time.monotonic()
-    (await probe.http.get("/api/ready")).is_status(200)
-    true(time.monotonic() - begun < 1 + GRACE, "/api/ready took more than a second")
+    taken = []
+    for _ in range(5):  # of which a busy machine delays some
+        begun = time.monotonic()
+        (await probe.http.get("/api/ready")).is_status(200)
+        taken.append(time.monotonic() - begun)
+    true(min(taken) < 1, f"/api/ready took {min(taken):.1f} s at best")
 
 
 @check("14.6", "`GET /metrics` answers 200 with Prometheus text; a setting switches it off.", additions=True)

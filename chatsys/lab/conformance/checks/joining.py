@@ -94,7 +94,7 @@ async def the_history_follows_the_list(probe: Probe) -> None:
 @check(
     "9.1",
     "3. **S** gets `message-history`: the newest 100 messages, oldest first; an empty list in a new room.",
-    within=60,
+    within=120,
 )
 async def the_history_has_the_newest_100(probe: Probe) -> None:
     room = probe.room()
@@ -112,7 +112,7 @@ async def the_history_has_the_newest_100(probe: Probe) -> None:
     same(history, sorted(history, key=lambda message: str(message["timestamp"])), "the order by time")
 
 
-@check("9.1", "The room is created if need be, also if several join it at the same time.", within=60)
+@check("9.1", "The room is created if need be, also if several join it at the same time.", within=120)
 async def several_may_join_a_new_room_at_once(probe: Probe) -> None:
     accounts = [await probe.account() for _ in range(8)]
     clients = [await probe.client(f"Ann {number}") for number in range(8)]

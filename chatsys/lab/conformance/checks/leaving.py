@@ -84,7 +84,7 @@ async def a_disconnect_sends_the_same_at_once(probe: Probe) -> None:
     known, begun = watcher.client.names(), time.monotonic()
     await member.client.close()
     await _ordered(watcher, known)
-    true(time.monotonic() - begun < 8, "the disconnect was noticed late")
+    true(time.monotonic() - begun < 20, "the disconnect was noticed late")
 
 
 @check("9.9", "After `leave-room` the connection stays open, gets nothing more from that room, and may join again.")

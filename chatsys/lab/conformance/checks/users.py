@@ -75,7 +75,7 @@ async def the_query_is_literal(probe: Probe) -> None:
     same(await _found(probe, account.username[:4] + "_" * (len(account.username) - 4)), [], "what _ finds")
 
 
-@check("5.2", "There are at most 50 results, by username.", within=90)
+@check("5.2", "There are at most 50 results, by username.", within=120)
 async def a_search_finds_at_most_50_by_username(probe: Probe) -> None:
     mark = probe.name()
     turns = asyncio.Semaphore(8)
