@@ -356,7 +356,7 @@ FAULTS: dict[str, tuple[str, str, Fault]] = {
         "messages_are_numbered_without_gaps",
         payload("receive-message", lambda found: found | {"seq": 2 * found["seq"]}),
     ),
-    "repetition is not told": (
+    "repetition is not marked": (
         "14.3",
         "a_message_sent_again_is_stored_once",
         Fault(ack=lambda found: found | {"duplicate": False} if "duplicate" in found else found),

@@ -85,7 +85,7 @@ def test_a_risky_check_comes_after_a_harmless_one_and_runs_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "last"),
+    ("wanted", "first", "last"),
     [
         ([], "1.1", "14.6"),
         (["9"], "9.1", "9.9"),
@@ -94,13 +94,13 @@ def test_a_risky_check_comes_after_a_harmless_one_and_runs_alone() -> None:
         (["§2.", "14.6"], "2.1", "14.6"),
     ],
 )
-def test_sections_are_chosen_by_their_beginning(asked: list[str], first: str, last: str) -> None:
-    found = chosen(CHECKS.values(), asked)
+def test_sections_are_chosen_by_their_beginning(wanted: list[str], first: str, last: str) -> None:
+    found = chosen(CHECKS.values(), wanted)
     assert (found[0].section, found[-1].section) == (first, last)
     assert [check.section for check in found] == sorted((check.section for check in found), key=order)
 
 
-@pytest.mark.parametrize("asked", ["15", "9.30", "x", "12.1"])
-def test_a_section_without_checks_is_refused(asked: str) -> None:
+@pytest.mark.parametrize("wanted", ["15", "9.30", "x", "12.1"])
+def test_a_section_without_checks_is_refused(wanted: str) -> None:
     with pytest.raises(OperatorError, match="No check belongs to section"):
-        chosen(CHECKS.values(), [asked])
+        chosen(CHECKS.values(), [wanted])

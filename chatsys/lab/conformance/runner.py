@@ -136,7 +136,7 @@ class _Running:
         return [self._ended[check.name] for check in self._checks]
 
     async def _one(self, check: Check) -> Result:
-        """Run a check, unless something speaks against it; tell the progress."""
+        """Run a check, unless something speaks against it; report the progress."""
         if check.name not in self._ended:
             refusal = self._refusal(check) or await self._base_fails(check)
             self._ended[check.name] = refusal or await self._judged(check)

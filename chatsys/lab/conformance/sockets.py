@@ -140,7 +140,7 @@ class Client:
         )
 
     async def until(self, arrived: Callable[[], bool], what: str) -> None:
-        """Wait until ``arrived`` is true, which is asked after each event. Raises Failed, naming ``what``."""
+        """Wait until ``arrived`` is true, which is looked at after each event. Raises Failed, naming ``what``."""
         try:
             async with asyncio.timeout(WAIT):
                 while not arrived():

@@ -221,14 +221,14 @@ async def answers_allow_the_origin(probe: Probe) -> None:
     "allows the requested headers.",
 )
 async def a_preflight_allows_methods_and_headers(probe: Probe) -> None:
-    asked = "content-type,authorization,x-access-token"
-    ask = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": asked}
-    answer = (await probe.http.request("OPTIONS", f"/api/users/{NOBODY}", headers=ask)).is_status(200, 204)
+    requested = "content-type,authorization,x-access-token"
+    preflight = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": requested}
+    answer = (await probe.http.request("OPTIONS", f"/api/users/{NOBODY}", headers=preflight)).is_status(200, 204)
     _allows_origin(answer)
     methods = {part.strip() for part in answer.headers.get("Access-Control-Allow-Methods", "").split(",")}
     true({"GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"} <= methods, f"only {', '.join(sorted(methods))} are allowed")
     headers = {part.strip().lower() for part in answer.headers.get("Access-Control-Allow-Headers", "").split(",")}
-    true(headers == {"*"} or set(asked.split(",")) <= headers, f"only the headers {sorted(headers)} are allowed")
+    true(headers == {"*"} or set(requested.split(",")) <= headers, f"only the headers {sorted(headers)} are allowed")
 
 
 @check("1.10", "The same rule holds for `/socket.io/`.")

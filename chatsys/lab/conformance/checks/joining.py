@@ -65,8 +65,8 @@ async def the_others_get_user_joined(probe: Probe) -> None:
     member = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
     user = member.account.user
     who = {key: user[key] for key in ("username", "displayName", "userId", "avatar")}
-    told = await watcher.client.want("user-joined")
-    conform(told, EVENTS["user-joined"] | who | {"message": "Ann Lee has joined the chat"}, "user-joined")
+    notice = await watcher.client.want("user-joined")
+    conform(notice, EVENTS["user-joined"] | who | {"message": "Ann Lee has joined the chat"}, "user-joined")
     await probe.settle(member.client)
     same(member.client.all("user-joined"), [], "user-joined to the one who joined")
     same(len(watcher.client.all("user-joined")), 1, "how often user-joined came")

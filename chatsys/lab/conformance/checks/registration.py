@@ -128,8 +128,8 @@ async def a_taken_email_is_refused_in_any_case(probe: Probe) -> None:
 @check("4.1", "Of several simultaneous registrations of one name exactly one succeeds; the others get that 400.")
 async def one_of_simultaneous_registrations_succeeds(probe: Probe) -> None:
     name = probe.name()
-    asked = [probe.register(probe.fields(username=name)) for _ in range(6)]
-    answers = await asyncio.gather(*asked)
+    requests = [probe.register(probe.fields(username=name)) for _ in range(6)]
+    answers = await asyncio.gather(*requests)
     same(sorted(answer.status for answer in answers), [201, *[400] * 5], "the statuses")
     for answer in answers:
         if answer.status == 400:
