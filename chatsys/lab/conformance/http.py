@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,9 @@ from chatsys.lab.conformance.shapes import SOME_TEXT, TEXTS, conform, cut, same,
 
 PATIENCE = 30.0
 """Seconds until a request counts as not answered."""
+
+AGAIN = 5
+"""How often a request is sent again that a busy server refuses with 503 and ``Retry-After``."""
 
 MOST = 16_000_000
 """Bytes of an answer that are read."""
@@ -106,7 +110,8 @@ class Http:
     ) -> Answer:
         """Send ``fields`` as JSON, or ``content`` as it is, to a path that is percent-encoded already.
 
-        Raises Failed if nothing is answered.
+        A busy server may ask to try again later (§1.12): then it is sent again, ``AGAIN`` times at most. Raises Failed if
+        nothing is answered.
         """
         sent = dict(headers or {})
         if token is not None:
@@ -114,13 +119,25 @@ class Http:
         if fields is not _NOTHING:
             content = json.dumps(fields).encode()
             sent.setdefault("Content-Type", "application/json")
+        answer = await self._sent(method, path, content, sent)
+        for _ in range(AGAIN):
+            after = answer.headers.get("Retry-After", "")
+            if answer.status != 503 or not after.isdigit():
+                break
+            await asyncio.sleep(min(int(after), PATIENCE))
+            answer = await self._sent(method, path, content, sent)
+        return answer
+
+    async def _sent(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
         request = f"{method} {path}"
-        shown = [request, *(f"{name}: {value}" for name, value in sent.items() if value != "application/json")]
+        shown = [request, *(f"{name}: {value}" for name, value in headers.items() if value != "application/json")]
         shown += [content.decode("utf-8", "replace")] if content else []
         self._trace.append(cut(f"> {' '.join(shown)}"))
         url = URL(self._url + path, encoded=True)
         try:
-            async with self._session.request(method, url, data=content, headers=sent, allow_redirects=False) as answer:
+            async with self._session.request(
+                method, url, data=content, headers=headers, allow_redirects=False
+            ) as answer:
                 body = await answer.content.read(MOST)
                 while len(body) < MOST and (more := await answer.content.read(MOST - len(body))):
                     body += more

@@ -78,7 +78,7 @@ async def the_query_is_literal(probe: Probe) -> None:
 @check("5.2", "There are at most 50 results, by username.", within=120)
 async def a_search_finds_at_most_50_by_username(probe: Probe) -> None:
     mark = probe.name()
-    turns = asyncio.Semaphore(8)
+    turns = asyncio.Semaphore(4)
 
     async def one(number: int) -> Account:
         async with turns:
