@@ -110,8 +110,8 @@ class Http:
     ) -> Answer:
         """Send ``fields`` as JSON, or ``content`` as it is, to a path that is percent-encoded already.
 
-        A busy server may ask to try again later (§1.12): then it is sent again, ``AGAIN`` times at most. Raises Failed if
-        nothing is answered.
+        What a busy server refuses for now (§1.12) is sent again, ``AGAIN`` times at most. Raises Failed if nothing is
+        answered.
         """
         sent = dict(headers or {})
         if token is not None:
@@ -144,7 +144,7 @@ class Http:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Failed(f"{request} was not answered: {error or type(error).__name__}") from None
         self._trace.append(cut(f"< {answer.status} {body.decode('utf-8', 'replace')}"))
-        return Answer(request, answer.status, dict(answer.headers), body)
+        return Answer(request, answer.status, answer.headers, body)
 
     async def get(self, path: str, **options: Any) -> Answer:
         """A GET request."""
