@@ -135,7 +135,7 @@ def test_a_server_that_is_not_there_is_exit_status_2() -> None:
 )
 def test_what_cannot_run_is_exit_status_2(arguments: list[str], said: str) -> None:
     found = command(*arguments)
-    assert (found.returncode, found.stdout) == (2, "")
+    assert (found.returncode, found.stdout.strip()) == (2, "")
     assert said in found.stderr
     assert "Traceback" not in found.stderr
 
@@ -144,6 +144,6 @@ def test_nothing_is_sent_before_the_answer(sound_url: str) -> None:
     before = _names(sound_url)
     found = command(sound_url, "--section", "4.1")
     assert found.returncode == 2
-    assert found.stdout == ""
+    assert found.stdout.strip() == ""
     assert "Confirm it with --yes" in found.stderr
     assert _names(sound_url) == before

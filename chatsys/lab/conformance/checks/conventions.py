@@ -176,7 +176,7 @@ async def a_trailing_slash_makes_no_difference(probe: Probe) -> None:
 
 @check("1.9", "A path parameter is percent-decoded once and may contain any character; an encoded slash belongs to it.")
 async def path_parameters_are_decoded_once(probe: Probe) -> None:
-    for text in ("a/b c", "50%25", "ümläut ☃", "a?b#c&d+e", "'; --"):
+    for text in ("a/b c", "50%25", "ümläut \u2603", "a?b#c&d+e", "'; --"):
         body = (await probe.http.get(f"/api/rooms/{quote(text, safe='')}/stats")).is_status(200).body
         same(body["room"], text, "room")
 

@@ -9,8 +9,8 @@ from chatsys.lab.conformance.shapes import MESSAGE, PUSHED, conform, same
 TEXTS = (
     "  spaces \n\t",
     '<b>&amp; "quotes" \'',
-    "e\u0301 ≠ é",
-    "👩‍👩‍👧 ☃ \u202e",
+    "e\u0301 \u2260 é",
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467 \u2603 \u202e",
     "line\r\nline",
     "x" * 5000,
     "0",

@@ -50,7 +50,7 @@ async def an_unknown_room_is_empty(probe: Probe) -> None:
 @check("6", "it is case-sensitive and used as sent.")
 async def room_names_are_used_as_sent(probe: Probe) -> None:
     base = probe.room()
-    for room in (f" {base} ", f"{base}/ü☃?#%", base, base.upper()):
+    for room in (f" {base} ", f"{base}/ü\u2603?#%", base, base.upper()):
         member = await probe.member(room)
         await member.says(f"in {room}")
         same(
