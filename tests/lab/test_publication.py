@@ -14,6 +14,8 @@ import pytest
 from chatsys.lab import record
 from chatsys.reports.records import run_folder
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / ".ci"
 LIMIT = 200_000

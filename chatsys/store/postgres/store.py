@@ -82,6 +82,7 @@ class PostgresStore(Store):
                 observe=pools.observe,
                 locks=Locks(locks, of.blocked, Flushes(locked, lease).wait),
                 patience=pools.whole,
+                outages=pools.outages,
             )
 
         self._posts: Writer[NewMessage, Posted] = writer(flushes, "post", _client_key, _sender_and_room)
