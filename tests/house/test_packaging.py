@@ -239,6 +239,7 @@ sys.meta_path.insert(0, Block())
 NEEDED = {
     "analytics": "from chatsys.analytics import Monitor",
     "bench": "sys.argv = ['chatsys', 'bench']; from chatsys.__main__ import main; main()",
+    "conformance": "sys.argv = ['chatsys', 'conformance', 'http://127.0.0.1:1']; from chatsys.__main__ import main; main()",
     "embedded": "sys.argv = ['chatsys', 'db', 'init', '-y']; from chatsys.__main__ import main; main()",
     "loadtest": "from chatsys.loadtesting import SocketIOUser",
     "nats": "from chatsys.bus.opening import _broker; _broker('nats://127.0.0.1', b'key')",
