@@ -7,19 +7,28 @@ NODE := tests/flow/node
 JAVASCRIPT := $(if $(shell command -v npm 2>/dev/null),$(NODE)/node_modules/.package-lock.json)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench faults test docs serve lint format notebooks notebooks-run clean
+.PHONY: help bench check coverage faults test docs serve lint quick format notebooks notebooks-run clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-zA-Z.]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-bench: $(STAMP) ## Measure memory against PostgreSQL and write reports/latest
+bench: $(STAMP) ## Measure memory against PostgreSQL and write a run into reports/runs
 	$(BIN)/chatsys bench
 
 faults: $(STAMP) ## Inject faults under traffic and write docs/RELIABILITY.md; goes on where it was ended
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m chatsys.lab.faults --profile long --page docs/RELIABILITY.md
 
+check: $(STAMP) ## Check style, types, imports, and run every test that needs no server and no other program
+	@$(MAKE) --no-print-directory --output-sync -j 2 lint quick
+
+quick: $(STAMP)
+	$(BIN)/python -m pytest -q -m "not database and not process"
+
 test: $(STAMP) $(JAVASCRIPT) lint ## Run every test
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal
+
+coverage: $(STAMP) ## Show which lines no test of `make check` runs
+	$(BIN)/python -m pytest -q -n 2 -m "not database and not process" --cov=chatsys --cov-report=term:skip-covered
 
 docs: $(STAMP) ## Write docs/SETTINGS.md and the tables of docs/ANALYTICS.md from the source
 	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md

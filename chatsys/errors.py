@@ -208,6 +208,8 @@ class StoreError(ChatsysError):
     def __init__(self, message: str | None = None, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(f"What helps: {hint}")  # shown below a traceback, as in a notebook
 
 
 class StoreUnavailable(StoreError):
@@ -378,6 +380,8 @@ class OperatorError(ChatsysError):
     def __init__(self, message: str | None = None, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(f"What helps: {hint}")  # shown below a traceback, as in a notebook
 
 
 class BusUnavailable(OperatorError):

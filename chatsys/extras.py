@@ -5,9 +5,10 @@ A package or command that needs an extra calls :func:`require` before it imports
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 
-from chatsys.errors import MissingExtra
+from chatsys.errors import MissingExtra, OperatorError
 
 _REPORT = ("jinja2", "matplotlib", "numpy", "psutil", "pyarrow", "scipy")
 _ANALYTICS = ("jinja2", "matplotlib", "numpy", "pandas", "psutil", "pyarrow", "tabulate")
@@ -25,9 +26,17 @@ MODULES = {
 
 def require(extra: str) -> None:
     """Raise MissingExtra, which names the command that installs it, unless all modules of the extra are there."""
+    if extra == "embedded":
+        refuse_windows("The private PostgreSQL")
     missing = [name for name in MODULES[extra] if not _installed(name)]
     if missing:
         raise MissingExtra(extra, missing)
+
+
+def refuse_windows(what: str) -> None:
+    """Raise OperatorError on Windows, where processes can't share a port, a lock or a signal as they do elsewhere."""
+    if sys.platform == "win32":
+        raise OperatorError(f"{what} does not run on Windows: use Linux, macOS or the Windows Subsystem for Linux.")
 
 
 def _installed(name: str) -> bool:

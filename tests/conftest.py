@@ -22,12 +22,14 @@ import hypothesis
 import psycopg
 import pytest
 
+from chatsys.chat import passwords
 from chatsys.settings import rows
 from chatsys.store.contract import Store
-from chatsys.store.embedded import embedded_server
+from chatsys.store.embedded import LOCALE, embedded_server
 from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres import admin as database_admin
 from chatsys.store.postgres.address import with_database
+from tests import needs
 
 TEMPLATE = "chatsys_template"
 PORTS = range(18_000, 30_000)
@@ -52,7 +54,9 @@ class ScratchServer:
         """The URL of a new database, a copy of ``template``."""
         name = f"scratch_{uuid.uuid4().hex}"
         with self._admin() as admin:
-            admin.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
+            # From 15 on a copy goes through the log by default; without fsync copying files is quicker.
+            strategy = " STRATEGY FILE_COPY" if admin.info.server_version >= 150_000 else ""
+            admin.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"{strategy}')
         try:
             yield with_database(self.url, name)
         finally:
@@ -101,16 +105,46 @@ def pytest_configure(config: pytest.Config) -> None:
         "chatsys", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.load_profile("chatsys")
+    needs.configure(config)
     if not hasattr(config, "workerinput"):
         os.environ[_FOLDER] = str(passable(tempfile.mkdtemp(prefix="chatsys-tests-")))
         # A shell starts what runs in its background deaf to Ctrl-C, and programs that tests start would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with what it needs."""
+    for item in items:
+        needs.declare(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Guard the fixtures of a test."""
+    return (yield from needs.guarded(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Guard a test."""
+    return (yield from needs.guarded(item))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove it."""
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ.pop(_FOLDER), ignore_errors=True)
+
+
+COST = passwords.COST
+passwords.COST = 4  # a hash takes a millisecond instead of fifty, and is no weaker a test
+passwords._DECOY = b"$2b$04$" + passwords._DECOY.removeprefix(b"$2b$10$")
+
+
+@pytest.fixture
+def real_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes cost what they cost in production."""
+    monkeypatch.setattr(passwords, "COST", COST)
 
 
 @pytest.fixture(scope="session")
@@ -129,8 +163,11 @@ def server_folder(shared_folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_server(shared_folder: Path) -> Iterator[ScratchServer]:
-    """The embedded PostgreSQL 18."""
-    with embedded_server(shared_folder / "pg18", settings=_FAST) as url:
+    """The embedded PostgreSQL 18, or with ``TEST_POSTGRESQL`` that version of the system's."""
+    programs, locale = None, LOCALE
+    if os.environ.get("TEST_POSTGRESQL"):
+        programs, locale = system_programs(), ("--locale=C.UTF-8",)  # known to all of them
+    with embedded_server(shared_folder / "pg18", programs=programs, locale=locale, settings=_FAST) as url:
         yield ScratchServer(url)
 
 
@@ -157,10 +194,11 @@ def free_port() -> int:
 
 
 def system_programs() -> Path:
-    """Where the system's PostgreSQL lies: 15 if it is there, else another one that is older than the embedded one."""
+    """Where the system's PostgreSQL lies: ``TEST_POSTGRESQL``, else 15 if it is there, else another one."""
+    wanted = os.environ.get("TEST_POSTGRESQL", "15")
     found = sorted(
         (folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if (folder / "initdb").exists()),
-        key=lambda folder: (folder.parent.name != "15", folder.parent.name),
+        key=lambda folder: (folder.parent.name != wanted, folder.parent.name),
     )
     assert found, "these tests need a PostgreSQL of the system: apt-get install postgresql"
     return found[0]
@@ -169,8 +207,11 @@ def system_programs() -> Path:
 @pytest.fixture(scope="session")
 def postgres15_server(shared_folder: Path) -> Iterator[ScratchServer]:
     """The system's PostgreSQL (Debian 12: 15), with a locale in which neither order nor letter case is that of C."""
-    locale = ("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=tr-TR")
-    with embedded_server(shared_folder / "pg15", programs=system_programs(), locale=locale, settings=_FAST) as url:
+    programs = system_programs()
+    locale = ["--locale=C.UTF-8"]
+    if programs.parent.name != "14":  # which has no such provider
+        locale += ["--locale-provider=icu", "--icu-locale=tr-TR"]
+    with embedded_server(shared_folder / "pg15", programs=programs, locale=locale, settings=_FAST) as url:
         yield ScratchServer(url)
 
 
@@ -195,7 +236,7 @@ def postgres15_url(postgres15_server: ScratchServer) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["memory", "postgresql"])
+@pytest.fixture(params=["memory", pytest.param("postgresql", marks=pytest.mark.database)])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """An empty store with the default rooms, once of each kind."""
     url = "memory://" if request.param == "memory" else request.getfixturevalue("postgres_url")

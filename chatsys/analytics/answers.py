@@ -6,20 +6,26 @@ measure is said to be missing. A result that is bad for PostgreSQL, or for a pro
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from chatsys.analytics import runs
-from chatsys.analytics.formatting import human
 from chatsys.analytics.runs import Run
-from chatsys.analytics.runs.bench import TITLES
+from chatsys.reports.decision import html, markdown
+from chatsys.reports.tables import marked
+from chatsys.results import names
 from chatsys.results.audit import DEVIATIONS
 from chatsys.results.capacity import answer
+from chatsys.results.decision import Decision, decide
+from chatsys.results.names import TITLES, VERDICTS
+from chatsys.results.numbers import brief_duration, count, durations_arrow, figure, rounded, size
 
 HARDLY, LINEAR = 0.25, 0.75
 """Exponents: below the first a median hardly grows with size; above the second it grows about as the size does."""
 GIB = 2**30
+_SENT = ["send_message", "send_message x64"]
 
 
 class Answer(str):
@@ -31,63 +37,63 @@ class Answer(str):
         return str(self)
 
 
-def _answer(run: Run, sentences: list[str]) -> Answer:
+class Screen:
+    """The first screen of a benchmark, as every report opens with it."""
+
+    def __init__(self, decided: Decision) -> None:
+        self._decided = decided
+
+    def _repr_html_(self) -> str:
+        return html(self._decided)
+
+    def _repr_markdown_(self) -> str:
+        return markdown(self._decided, None)
+
+
+def _answer(run: Run, bold: str, points: Iterable[str] = ()) -> Answer:
+    """A bold line, a short list, and where it is written what the run does not show."""
     head = [] if run.is_valid else [f"**These figures must not be quoted: the run is not valid.** {run.describe()}"]
-    limits = [f"What this does not show: {' '.join(run.limitations)}"] if run.limitations else []
-    return Answer("\n\n".join([*head, *sentences, *limits]))
+    listed = "\n".join(f"- {point}" for point in points if point)
+    return Answer("\n\n".join(part for part in [*head, f"**{bold}**", listed, _limits(run)] if part))
+
+
+def _limits(run: Run) -> str:
+    """A link to the limitations of the report; a run without a report has them here."""
+    if not run.limitations:
+        return ""
+    if (run.folder / "report.md").exists():
+        section = "limitations" if run.kind == "bench" else "what-this-does-not-show"
+        return f"[What this does not show]({run.folder.as_posix()}/report.md#{section})"
+    return f"What this does not show: {' '.join(run.limitations)}"
+
+
+def decision(run: Run) -> Screen:
+    """The first screen: what PostgreSQL costs a user of the chat, what it gains, and whether to believe it."""
+    return Screen(decide(runs.record(run)))
 
 
 def backend(run: Run) -> Answer:
-    """Which of the guide's promises hold, and what PostgreSQL costs against memory."""
-    table = runs.guide_table(run).dropna(subset=["postgresql_times_memory"]).sort_values("postgresql_times_memory")
-    sentences = [_verdicts(run)]
-    if len(table):
-        cheap, dear = table.iloc[0], table.iloc[-1]
-        sentences.append(
-            f"A call of PostgreSQL's store takes {_times(cheap['postgresql_times_memory'])} the time of memory's for "
-            f"“{cheap['operation']}” ({_ms(cheap['postgresql_p50_ms'])} against {_ms(cheap['memory_p50_ms'])}), and "
-            f"{_times(dear['postgresql_times_memory'])} for “{dear['operation']}” ({_ms(dear['postgresql_p50_ms'])} "
-            f"against {_ms(dear['memory_p50_ms'])}): medians of one run."
-        )
-        faster = [str(name) for name in table.loc[table["postgresql_times_memory"] < 1, "operation"]]
-        sentences.append(f"PostgreSQL is the faster one for {_list(faster)}." if faster else "It is faster for none.")
-    floors = table.dropna(subset=["postgresql_times_floor"]) if len(table) else table
-    if len(floors):
-        each = (f"{row.operation} {row.postgresql_times_floor:.2f}" for row in _rows(floors))
-        sentences.append(f"Times the same statement through bare asyncpg: {', '.join(each)}.")
-    return _answer(run, [*sentences, _survivors(run)])
+    """What the run decides, and which part of each of the guide's promises was kept."""
+    decided = decide(runs.record(run))
+    judged = sorted(decided.promises, key=lambda each: VERDICTS.index(each.verdict))
+    kept = (f"{each.title} ({each.guide}): {'; '.join(map(marked, each.parts))}" for each in judged)
+    return _answer(run, decided.headline or "This run measured nothing that decides.", kept)
 
 
-def _verdicts(run: Run) -> str:
-    judged = runs.claims(run)
-    if judged.empty:
-        return "This run judged no promise of the guide."
-    order = {"does not hold": 0, "holds with conditions": 1, "holds": 2}
+def _survivors(run: Run) -> list[str]:
     parts = []
-    for verdict in sorted(judged["verdict"].unique(), key=lambda each: order.get(str(each), 3)):
-        those = judged.loc[judged["verdict"].eq(verdict), "promise"]
-        parts.append(f"**{str(verdict).capitalize()}** ({len(those)}): {_list([str(each) for each in those], '; ')}.")
-    return "\n\n".join(parts)
-
-
-def _survivors(run: Run) -> str:
-    killed = runs.persistence(run)
-    if killed.empty:
-        return "This run killed no server, so it says nothing about persistence."
-    parts = [
-        f"{row.missing:,} of {row.acknowledged:,} acknowledged messages were missing after the {row.killed} was killed "
-        f"on {_store(row.store)}"
-        for row in _rows(killed)
-    ]
-    return f"{'; '.join(parts)}."
+    for row in _rows(runs.persistence(run)):
+        kept = f"{row.acknowledged - row.missing:,} of {row.acknowledged:,} acknowledged messages"
+        parts.append(f"{_store(row.store)}, {_store(row.killed)} killed: {kept} were kept")
+    return parts
 
 
 def growth(run: Run) -> Answer:
     """How each operation's median grows with what is stored."""
     fitted = runs.fits(run)
     if fitted.empty:
-        return _answer(run, ["This run has too few sizes to fit a growth to."])
-    sentences = []
+        return _answer(run, "This run has too few sizes to fit a growth to.")
+    points = []
     for operation in [name for name in TITLES if name in set(fitted["operation"])]:
         rows = fitted[fitted["operation"].eq(operation)]
         said = (
@@ -95,7 +101,7 @@ def growth(run: Run) -> Answer:
             f"{row.low:z.2f} to {row.high:z.2f})"
             for row in _rows(rows)
         )
-        sentences.append(f"- **{TITLES[operation]}**: {'; '.join(said)}.")
+        points.append(f"{TITLES[operation]}: {'; '.join(said)}")
     span = f"{fitted['smallest'].min():,} to {fitted['largest'].max():,}"
     slow = fitted[fitted["store"].eq("postgresql") & fitted["low"].gt(HARDLY)]["operation"]
     conclusion = (
@@ -103,8 +109,8 @@ def growth(run: Run) -> Answer:
         if len(slow)
         else "On PostgreSQL no operation was shown to grow with the size faster than a logarithm might."
     )
-    heading = f"Sizes from {span}. An exponent of 1 is O(n); O(log n) and O(1) both give one near 0."
-    return _answer(run, [conclusion, heading, "\n".join(sentences)])
+    points.append(f"Sizes from {span}; an exponent of 1 is O(n), O(log n) and O(1) both give one near 0")
+    return _answer(run, conclusion, points)
 
 
 def _kind(exponent: float, low: float, high: float) -> str:
@@ -119,27 +125,26 @@ def _kind(exponent: float, low: float, high: float) -> str:
 
 def load(run: Run) -> Answer:
     """Whether the load test passed, what people felt, and what became of each message."""
-    sentences = []
+    points = []
     pushes = runs.distribution(run)
-    for turn in _rows(runs.turns(run)):
+    turns = _rows(runs.turns(run))
+    for turn in turns:
         part = pushes[pushes["turn"].eq(turn.turn) & ~pushes["name"].str.endswith("(service)")]
         felt = ""
         if len(part):
             half, tail = _weighted(part, 0.5), _weighted(part, 0.99)
-            felt = f" Half of {part['samples'].sum():,} pushes took at most {_ms(half)}, 99 % at most {_ms(tail)}."
+            felt = f"; half of {part['samples'].sum():,} pushes took at most {_ms(half)}, 99 % at most {_ms(tail)}"
         why = f" ({turn.reasons})" if turn.reasons else ""
-        sentences.append(
-            f"Turn {turn.turn}, {turn.users:,} users on {_store(turn.store)}: **{turn.verdict}**{why}.{felt}"
-        )
-    found = runs.audit(run)
+        points.append(f"Turn {turn.turn}, {turn.users:,} users on {_store(turn.store)}: {turn.verdict}{why}{felt}")
+    found, bold = runs.audit(run), "This run audited nothing."
     if len(found):
         wrong = {name: int(found[name].sum()) for name in DEVIATIONS if name in found}  # an older run has fewer
         deviations = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in wrong.items() if count)
-        sentences.append(
-            f"Audit of {int(found['expected'].sum()):,} expected deliveries in {_number(len(found), 'room')}: "
-            f"{deviations or 'none lost, none doubled, none out of order'}."
+        bold = (
+            f"Of {int(found['expected'].sum()):,} expected deliveries in {_number(len(found), 'room')} "
+            f"{deviations or 'none was lost, doubled or out of order'}."
         )
-    return _answer(run, sentences)
+    return _answer(run, bold, points)
 
 
 def monitoring(run: Run) -> Answer:
@@ -148,32 +153,31 @@ def monitoring(run: Run) -> Answer:
     seconds, messages = change.attrs["seconds"], change.attrs["messages"]
     cost = change.set_index(["source", "object", "counter"])["per_message"]
     rows = change[change["source"].eq("table_activity") & change["counter"].eq("rows_inserted_total")]
-    sentences = [
-        f"In {seconds:.0f} s the chat stored {messages:,} messages, {messages / seconds:,.0f} a second. Each cost "
-        f"{_cost(cost, 'throughput', 'commits_total'):.2f} commits, {_cost(cost, 'statements', 'calls_total'):.1f} "
-        f"statements, {human(_cost(cost, 'wal', 'wal_bytes_total'), 'x_bytes')} of WAL and "
-        f"{rows['per_message'].sum():.1f} new rows (receipts are included, statements inside triggers count, and so do "
-        f"the monitor's own questions).",
-    ]
     hit = runs.monitored(run, "throughput")["buffer_hit_ratio"].iloc[0]
     waits, blocked = int(watch["lock_waits"].max()), len(runs.monitored(run, "blocking"))
-    sentences.append(
-        f"{hit:.2%} of the blocks were found in shared buffers. At most {_number(waits, 'connection')} waited for a "
-        f"lock at once; at the end it was {blocked}."
-    )
     lag, slow = runs.monitored(run, "read_lag"), runs.monitored(run, "slow_queries")
+    left = len(runs.monitored(run, "orphans"))
+    points = [
+        f"Each message cost {_cost(cost, 'throughput', 'commits_total'):.2f} commits, "
+        f"{_cost(cost, 'statements', 'calls_total'):.1f} statements, {size(_cost(cost, 'wal', 'wal_bytes_total'))} of "
+        f"WAL and {rows['per_message'].sum():.1f} new rows (receipts are included, statements inside triggers count, "
+        f"and so do the monitor's own questions)",
+        f"{hit:.2%} of the blocks were found in shared buffers".replace("%", " %"),
+        f"At most {_number(waits, 'connection')} waited for a lock at once; at the end {blocked}",
+    ]
     if len(lag):
         half, most = lag["lag_ms"].quantile(0.5), lag["lag_ms"].quantile(0.95)
-        sentences.append(f"Half of {len(lag):,} receipts of reading came within {_ms(half)}, 95 % within {_ms(most)}.")
+        points.append(f"Half of {len(lag):,} receipts of reading came within {_ms(half)}, 95 % within {_ms(most)}")
     if len(slow):
         first = slow.iloc[0]
-        sentences.append(
-            f"The statement that costs the most takes {first['time_ratio']:.0%} of the time: "
-            f"{first['calls_total']:,} times {_ms(first['mean_exec_ms'])}."
+        taken = f"{first['time_ratio']:.0%}".replace("%", " %")
+        points.append(
+            f"The statement that costs the most takes {taken} of the time: {first['calls_total']:,} times "
+            f"{_ms(first['mean_exec_ms'])}"
         )
-    left = len(runs.monitored(run, "orphans"))
-    sentences.append("Nothing was left behind by a dead server." if not left else f"{left} rows are orphans.")
-    return _answer(run, sentences)
+    points.append("Nothing was left behind by a dead server" if not left else f"{left} rows are orphans")
+    stored = f"In {seconds:.0f} s the chat stored {messages:,} messages, {messages / seconds:,.0f} a second."
+    return _answer(run, stored, points)
 
 
 def _cost(cost: pd.Series[float], source: str, counter: str) -> float:
@@ -183,77 +187,114 @@ def _cost(cost: pd.Series[float], source: str, counter: str) -> float:
 
 def capacity(load_run: Run, bench: Run) -> Answer:
     """How many users one server carries, how many rows fit, and how far that can be believed."""
-    sentences = [_searched(load_run), *_extrapolated(load_run), *_room(bench)]
-    return _answer(load_run, [sentence for sentence in sentences if sentence])
+    bold, points = _searched(load_run)
+    return _answer(load_run, bold, [*points, *_per_core(load_run), *_room(bench)])
 
 
-def _searched(run: Run) -> str:
+def _searched(run: Run) -> tuple[str, list[str]]:
+    """The answer of each store, and what is known of more users."""
     steps = runs.capacity(run)
-    objective = run.record["plan"]["objective"]
     if steps.empty:
-        return f"This run did not search for the limit (`chatsys loadtest --scenario capacity` does): {run.id}."
-    parts = []
+        return "This run did not search for the limit: `chatsys loadtest --scenario capacity` does.", []
+    found: dict[str, Any] = {}
     for store, part in steps.groupby("store"):
         tried: list[Any] = part.to_dict("records")
-        found = answer(tried)
-        parts.append(f"- **{_store(str(store))}: {found.words}**; {found.why}.")
-    said = f"The objective: 99 % of pushes within {objective:g} ms, nothing lost, nothing failed."
-    return "\n".join([said, "", *parts])
+        found[_store(str(store))] = answer(tried)
+    objective = run.record["plan"]["objective"]
+    points = [f"{store}: {each.why}" for store, each in found.items()]
+    points.append(f"The objective: 99 % of pushes within {objective:g} ms, nothing lost, nothing failed")
+    return f"{'; '.join(f'{store}: {each.words}' for store, each in found.items())}.", points
 
 
-def _extrapolated(run: Run) -> list[str]:
-    sentences = []
+def _per_core(run: Run) -> list[str]:
+    points = []
     for turn in _rows(runs.turns(run).drop_duplicates("store")):
         line = runs.timeline(run, int(turn.turn))
         steady = line[line["users"] >= line["users"].max()]
         cpu, users = steady["server_cpu_ratio"].mean(), int(line["users"].max())
         if cpu > 0 and users:
-            sentences.append(
-                f"With {users:,} users on {_store(turn.store)} the server took {cpu:.0%} of a core. If its cost "
-                f"grew in proportion, one core would carry about {_rounded(users / cpu)} such users. That is "
-                f"arithmetic, not a measurement: queues grow faster than load, and latency suffers first."
+            share = f"{cpu:.0%}".replace("%", " %")
+            points.append(
+                f"{users:,} users on {_store(turn.store)} took {share} of a core of the server; in proportion one "
+                f"core would carry about {rounded(users / cpu)}: arithmetic, not a measurement"
             )
-    return sentences
+    return points
 
 
 def _room(bench: Run) -> list[str]:
     measured = runs.points(bench)
     sized = measured[measured["experiment"].eq("bytes")].sort_values("x").groupby(["subject", "metric"]).last()
-    sentences = []
+    points = []
     for row in _rows(sized.reset_index()):
         where = "RAM" if row.subject == "memory" else "disk"
-        size, holds = human(float(row.value), "x_bytes"), _rounded(GIB / row.value)
         what = row.metric.removeprefix("bytes per ")
-        sentences.append(f"- A {what} takes {size} of {where} on {_store(row.subject)}: 1 GiB holds about {holds}.")
-    return ["\n".join(sentences)] if sentences else []
+        holds = f"1 GiB holds about {rounded(GIB / row.value)}"
+        points.append(f"A {what} takes {size(row.value)} of {where} on {_store(row.subject)}: {holds}")
+    return points
 
 
 def durability(run: Run) -> Answer:
     """What a durable commit costs, what group commit saves, and what a crash loses."""
-    sentences = [_survivors(run)]
+    killed = runs.persistence(run)
+    lost = killed.loc[killed["store"].eq("postgresql"), "missing"].sum()
+    bold = "This run killed no server, so it says nothing about persistence."
+    if len(killed):
+        bold = f"PostgreSQL lost {f'{lost:,}' if lost else 'no'} acknowledged messages when a process was killed."
+    points = _survivors(run)
     sent = runs.operations(run)
     alone = sent[sent["operation"].eq("send_message") & sent["depth"].eq("store")].set_index("store")["p50_ms"]
     if {"postgresql", "memory"} <= set(alone.index):
-        sentences.append(
-            f"One sender waits {_ms(alone['postgresql'])} for a durable message (median), and {_ms(alone['memory'])} "
-            f"for one that is only in memory."
+        points.append(
+            f"Inside the process one sender waits {_ms(alone['postgresql'])} for a durable message (median), and "
+            f"{_ms(alone['memory'])} for one that is only in memory"
         )
     counted = runs.counts(run)
-    for metric in ("commits per call", "WAL bytes per call"):
+    for metric in ("writing statements per call", "WAL bytes per call"):
         values = counted[counted["metric"].eq(metric)].set_index("subject")["value"]
         if {"send_message", "send_message x64"} <= set(values.index):
-            single, shared = values["send_message"], values["send_message x64"]
-            sentences.append(
-                f"{metric[0].upper()}{metric[1:]}: {single:,.2f} for one sender, {shared:,.2f} when 64 send at a time."
-            )
+            shown = [size(value) if "bytes" in metric else figure(value) for value in values[_SENT]]
+            points.append(f"{metric.capitalize().replace('Wal', 'WAL')}: {shown[0]} for one sender, {shown[1]} for 64")
     steps = runs.durability(run)
     if len(steps) > 1:
         first, last = steps.iloc[0], steps.iloc[-1]
-        sentences.append(
-            f"From “{first['subject']}” ({first['value']:,.0f} messages a second) to “{last['subject']}” "
-            f"({last['value']:,.0f}) is the price of durability on this disk."
+        points.append(
+            f"From “{first['subject']}” ({count(first['value'])} messages a second) to “{last['subject']}” "
+            f"({count(last['value'])}) is the price of durability on this disk"
         )
-    return _answer(run, sentences)
+    return _answer(run, bold, points)
+
+
+def distance(run: Run) -> Answer:
+    """What each operation takes with a network between server and database."""
+    found = runs.points(run)
+    found = found[found["experiment"].eq("distance") & found["metric"].eq("p50")].sort_values("x")
+    if found.empty:
+        return _answer(run, "This run did not put a distance between server and database.")
+    points = []
+    for name, part in found.groupby("subject", sort=False):
+        ends = part.iloc[0], part.iloc[-1]
+        both = durations_arrow(ends[0]["value"], ends[1]["value"])
+        points.append(f"{names.title(str(name))}: {both}")
+    near, far = found["x"].min(), found["x"].max()
+    bold = f"With the database {brief_duration(far)} away instead of {brief_duration(near)}:"
+    return _answer(run, bold, points)
+
+
+def compared(before: Run, after: Run) -> Answer:
+    """What changed between two runs, as far as two runs can say it."""
+    found = runs.compare_runs(before, after)
+    is_ratio = found["metric"].isin(["PostgreSQL over memory", "times the baseline"])
+    ratios, counts = found[is_ratio], found[~is_ratio]
+    far = [part[part["differs"].fillna(value=False)] for part in (ratios, counts)]
+    bold = (
+        f"{len(far[0])} of {_number(len(ratios), 'ratio')} and {len(far[1])} of {_number(len(counts), 'count')} differ."
+    )
+    points = [
+        f"{row.what}, {row.metric}: {figure(row.before)} → {figure(row.after)}" for part in far for row in _rows(part)
+    ]
+    points.append("Two runs see two moods of a machine, and their ratios differ by more than their intervals say: "
+                  "whether a commit is slower, `chatsys bench --against REV` measures in one run")  # fmt: skip
+    return _answer(after, bold, points)
 
 
 def _rows(frame: pd.DataFrame) -> list[Any]:
@@ -267,22 +308,11 @@ def _weighted(frame: pd.DataFrame, share: float) -> float:
 
 
 def _ms(value: Any) -> str:
-    if value < 1:
-        return f"{value * 1000:.3g} µs"
-    return human(float(value), "x_ms")
-
-
-def _times(value: float) -> str:
-    return f"{value:,.0f} times" if value >= 10 else f"{value:.2g} times"
-
-
-def _rounded(value: float) -> str:
-    """A number with two figures: more would pretend."""
-    return f"{float(f'{value:.2g}'):,.0f}"
+    return brief_duration(float(value) * 1000)
 
 
 def _store(name: str) -> str:
-    return "memory" if name == "memory" else "PostgreSQL"
+    return "chat server" if name == "server" else names.store(name)
 
 
 def _number(count: int, thing: str) -> str:

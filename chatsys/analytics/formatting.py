@@ -1,17 +1,23 @@
-"""Numbers for people. Frames hold plain numbers; here, and only here, they become 1.2 MiB, 3.4 ms or 98.7 %."""
+"""Frames for people: they hold plain numbers, whose formats are those of :mod:`chatsys.results.numbers`."""
 
 from __future__ import annotations
 
 import math
 from functools import partial
+from html import escape
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+from chatsys.results import numbers
+
 _MISSING = "-"
+_UNITS = ("_ms", "_bytes", "_ratio")
+_FOLDED = 60
+"""Characters of a statement that are shown before it is unfolded."""
 
 
 def human(value: Any, column: str) -> str:
@@ -27,42 +33,68 @@ def human(value: Any, column: str) -> str:
         return str(value)
     stem = column.removesuffix("_total")
     if stem.endswith("bytes"):
-        return _bytes(float(value))
+        return numbers.size(value)
     if stem.endswith("bytes_per_second"):
-        return f"{_bytes(float(value))}/s"
+        return f"{numbers.size(value)}/s"
     if stem.endswith("_ms"):
-        return _duration(float(value))
+        return numbers.duration(value * 1000)
     if stem.endswith("_ratio"):
-        return f"{value:.1%}".replace("%", " %")
+        return numbers.percent(value)
     if column.endswith(("_id", "pid")):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return numbers.count(value) if isinstance(value, int) else numbers.figure(value)
 
 
-def _bytes(value: float) -> str:
-    power = 0
-    while abs(value) >= 1024 and power < len(_BINARY) - 1:
-        value /= 1024
-        power += 1
-    return f"{value:,.0f} {_BINARY[power]}" if power == 0 or abs(value) >= 100 else f"{value:,.1f} {_BINARY[power]}"
-
-
-def _duration(ms: float) -> str:
-    if abs(ms) < 1000:
-        return f"{ms:.3g} ms"
-    seconds = ms / 1000
-    if abs(seconds) < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if abs(seconds) < 7200 else f"{seconds / 3600:,.1f} h"
+def heading(column: str) -> str:
+    """A column's name without its unit, which stands beside each number."""
+    stem = column.removesuffix("_total")
+    for unit in _UNITS:
+        stem = stem.removesuffix(unit)
+    return stem.replace("_", " ") or column
 
 
 def pretty(frame: pd.DataFrame) -> Styler:
-    """A styler for notebooks: units written out, numbers to the right, the frame itself unchanged."""
-    formats: dict[Any, Any] = {name: partial(human, column=str(name)) for name in frame.columns}
-    right: list[Any] = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    """A styler for notebooks: units beside the numbers, numbers to the right, text to the left and wrapped.
+
+    Statements are folded; a ``value`` beside a ``unit`` is shown with it. The frame itself is unchanged.
+    """
+    shown = _with_units(frame)
+    formats: dict[Any, Any] = {name: partial(human, column=str(name)) for name in shown.columns}
+    if "query" in shown:
+        formats["query"] = _folded
+    numeric = [pd.api.types.is_numeric_dtype(frame[name].dtype) for name in shown.columns]
+    sides = ["right" if number else "left" for number in numeric]
+    columns: list[Any] = [
+        {"selector": f".col{n}", "props": f"text-align: {side}"} for n, side in enumerate(sides)
+    ]  # fmt: skip
+    style: list[Any] = [
+        {"selector": "", "props": "max-width: 100%; display: block; overflow-x: auto"},
+        {"selector": "td, th", "props": "white-space: normal; vertical-align: top; overflow-wrap: break-word"},
+        *columns,
+    ]
     return (
-        frame.style.format(formats)
+        shown.style.format(formats)
+        .format_index(lambda name: heading(str(name)), axis="columns")
         .hide(axis="index")
-        .set_properties(subset=right, **{"text-align": "right"})
-        .set_uuid(f"chatsys-{frame.attrs.get('query', 'frame')}")
+        .set_table_styles(style)
+        .set_uuid(f"chatsys-{crc32(repr(list(zip(shown.columns, sides, strict=True))).encode()):08x}")
     )
+
+
+def _with_units(frame: pd.DataFrame) -> pd.DataFrame:
+    """``value`` and ``unit`` as one column of text."""
+    if not {"value", "unit"} <= set(frame.columns):
+        return frame
+    shown = frame.drop(columns="unit")
+    pairs = zip(frame["value"], frame["unit"], strict=True)
+    shown["value"] = [numbers.with_unit(value, str(unit)) for value, unit in pairs]
+    shown.attrs = dict(frame.attrs)
+    return shown
+
+
+def _folded(statement: Any) -> str:
+    """SQL with its beginning to see and the rest to unfold."""
+    text = " ".join(str(statement).split())
+    if len(text) <= _FOLDED:
+        return escape(text)
+    return f"<details><summary>{escape(text[:_FOLDED])} …</summary><code>{escape(text)}</code></details>"

@@ -12,6 +12,7 @@ import difflib
 import io
 import re
 import sys
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from chatsys.errors import OperatorError
 FOLDER = Path("notebooks")
 TIMEOUT = 600
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
+_NO_TEXT = "No description has been provided for this image"
 _IMAGES = ("image/png", "image/svg+xml")
 _SAME = 0.002
 """A share of points that may differ: edges of letters are not drawn alike by every processor."""
@@ -48,42 +50,50 @@ def execute(path: Path, parameters: dict[str, Any] | None = None) -> Any:
 
 
 def texts(notebook: Any) -> list[str]:
-    """What a notebook shows, a text an output: words as they are without addresses, pictures by their presence."""
+    """What a notebook shows, a text an output: words as they are without addresses, pictures by their own text."""
+    return [text for cell in notebook.cells for text in _texts_of(cell)]
+
+
+def _texts_of(cell: Any) -> list[str]:
     shown = []
-    for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if any(kind in data for kind in _IMAGES):
-                shown.append("a picture")
-            elif "text/html" in data:
-                shown.append(_joined(data["text/html"]))
-            elif "text/markdown" in data:
-                shown.append(_joined(data["text/markdown"]))
-            else:
-                shown.append(_joined(data.get("text/plain", output.get("text", ""))))
+    for output in cell.get("outputs", ()):
+        data = output.get("data", {})
+        kinds = [kind for kind in _IMAGES if kind in data]
+        if kinds:
+            alternative = output.get("metadata", {}).get(kinds[0], {}).get("alt", "")
+            shown.append(f"a picture: {alternative}" if alternative else "a picture")
+        elif "text/html" in data:
+            shown.append(_joined(data["text/html"]))
+        elif "text/markdown" in data:
+            shown.append(_joined(data["text/markdown"]))
+        else:
+            shown.append(_joined(data.get("text/plain", output.get("text", ""))))
     return [_ADDRESS.sub("0x", text) for text in shown]
 
 
 def staleness(path: Path) -> str:
-    """How a fresh execution differs from the committed outputs: a diff of the words, then the pictures that changed, by
-    cell. Empty when it does not."""
+    """How a fresh execution differs from the committed outputs: for each cell a diff of its words, then the pictures
+    that changed; each names the notebook and the cell. Empty when nothing does."""
     import nbformat
 
     committed = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     executed = execute(path)
-    old, new = ([line for text in texts(each) for line in text.splitlines()] for each in (committed, executed))
-    words = difflib.unified_diff(old, new, "committed", "executed", lineterm="")
-    return "\n".join([*words, *_changed_pictures(path, committed, executed)])
+    found: list[str] = []
+    for number, (before, after) in enumerate(zip(committed.cells, executed.cells, strict=True), start=1):
+        old, new = ([line for text in _texts_of(cell) for line in text.splitlines()] for cell in (before, after))
+        where = f"{path.name}, cell {number}"
+        found += difflib.unified_diff(old, new, f"{where}, committed", f"{where}, executed", lineterm="")
+    return "\n".join([*found, *_changed_pictures(path, committed, executed)])
 
 
 def _changed_pictures(path: Path, committed: Any, executed: Any) -> list[str]:
     """A sentence for each picture that is another one: with another size, or with other points."""
-    told = []
+    found = []
     for number, (before, after) in enumerate(zip(committed.cells, executed.cells, strict=False), start=1):
         pairs = zip(_pictures(before), _pictures(after), strict=False)
         shares = [share for old, new in pairs if (share := _different(old, new)) > _SAME]
-        told += [f"{path.name}, cell {number}: the picture differs in {share:.1%} of its points" for share in shares]
-    return told
+        found += [f"{path.name}, cell {number}: the picture differs in {share:.1%} of its points" for share in shares]
+    return found
 
 
 def _pictures(cell: Any) -> list[bytes]:
@@ -101,11 +111,23 @@ def _different(before: bytes, after: bytes) -> float:
 
 
 def page(notebook: Any) -> str:
-    """An executed notebook as one HTML file."""
+    """An executed notebook as one HTML file; each picture has the alternative text of its output."""
     from nbconvert import HTMLExporter
 
     html, _ = HTMLExporter().from_notebook_node(notebook)  # type: ignore[no-untyped-call]
-    return str(html)
+    text = str(html)
+    for alternative in _alternatives(notebook):  # the exporter's template does not look at them
+        text = text.replace(_NO_TEXT, escape(alternative), 1)
+    return text
+
+
+def _alternatives(notebook: Any) -> list[str]:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    return [
+        output.get("metadata", {}).get("image/png", {}).get("alt", _NO_TEXT)
+        for output in outputs
+        if "image/png" in output.get("data", {})
+    ]
 
 
 def _parametrised(notebook: Any, parameters: dict[str, Any]) -> None:

@@ -18,9 +18,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullFormatter, PercentFormatter
 
+from chatsys.analytics.describing import Described, describe_pictures
 from chatsys.analytics.formatting import human
-from chatsys.analytics.runs.bench import TITLES
 from chatsys.results.capacity import FAILED, NOT_MEASURABLE, OUTCOMES, answer
+from chatsys.results.names import TITLES
+from chatsys.results.names import title as title_of
+from chatsys.results.numbers import short_count as _count
 
 STYLE = Path(__file__).with_name("chatsys.mplstyle")
 _STYLE: Any = mpl.rc_params_from_file(STYLE, use_default_template=False)
@@ -71,8 +74,13 @@ def _new_axes(height: float | None) -> Axes:
     Made outside any rc_context: a first figure chooses the backend, and the end of a context would undo what that sets.
     """
     width, usual = _STYLE["figure.figsize"]
+    describe_pictures()
     figure = plt.figure(
-        figsize=(width, height or usual), dpi=_STYLE["figure.dpi"], facecolor="white", layout="constrained"
+        FigureClass=Described,
+        figsize=(width, height or usual),
+        dpi=_STYLE["figure.dpi"],
+        facecolor="white",
+        layout="constrained",
     )
     with mpl.rc_context(_STYLE):
         return figure.add_subplot()
@@ -100,10 +108,9 @@ def operations(frame: pd.DataFrame, axes: Axes, *, depth: str = "store") -> None
 
 @_picture()
 def ecdf(frame: pd.DataFrame, axes: Axes, *, by: str = "contestant", title: str = "How long calls take") -> None:
-    """``runs.samples`` or ``runs.distribution``: the share of calls that took at most so long, a line a ``by``."""
-    weights = frame["samples"] if "samples" in frame else pd.Series(1, index=frame.index)
-    for number, (name, part) in enumerate(frame.assign(weight=weights.astype("float64")).groupby(by, sort=True)):
-        values, shares = _cumulated(part["latency_ms"].to_numpy(), part["weight"].to_numpy())
+    """``runs.distributions``, ``runs.samples`` or ``runs.distribution``: the cumulative share, a line a ``by``."""
+    for number, (name, part) in enumerate(frame.groupby(by, sort=True)):
+        values, shares = _shares(part)
         look = _look(str(name), number) | {"marker": ""}
         axes.step(values, shares, where="post", **look)
         middle = float(values[np.searchsorted(shares, 0.5)])
@@ -112,9 +119,20 @@ def ecdf(frame: pd.DataFrame, axes: Axes, *, by: str = "contestant", title: str 
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.01)
     axes.set_xlabel("time, logarithmic (mark: half of the calls)")
-    axes.set_ylabel("calls that took at most so long")
+    axes.set_ylabel("cumulative share of calls")
     axes.set_title(title)
     _legend(axes)
+
+
+def _shares(part: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Values with the share of calls at or below each, whichever of the three frames this is."""
+    if "share_ratio" in part:
+        ordered = part.sort_values("share_ratio")
+        return np.maximum(ordered["latency_ms"].to_numpy(), 1e-6), ordered["share_ratio"].to_numpy()
+    weights = part["samples"] if "samples" in part else pd.Series(1, index=part.index)
+    values: Any = part["latency_ms"].to_numpy(dtype="float64")
+    counted: Any = weights.to_numpy(dtype="float64")
+    return _cumulated(values, counted)
 
 
 def _cumulated(
@@ -174,6 +192,23 @@ def ladder(frame: pd.DataFrame, axes: Axes, *, title: str = "What a durable comm
     axes.set_xlabel(str(steps["metric"].iloc[0]).replace("/s", " a second"))
     axes.xaxis.set_major_formatter(FuncFormatter(_count))
     axes.set_title(title)
+
+
+@_picture()
+def distance(frame: pd.DataFrame, axes: Axes) -> None:
+    """``runs.points`` of the experiment distance: p50 of each operation by the round trip to the database."""
+    medians = frame[frame["metric"].eq("p50")]
+    for number, (name, part) in enumerate(medians.groupby("subject", sort=False)):
+        look = _look(str(name), number) | {"label": title_of(str(name))}
+        axes.plot(part["x"] / 1000, part["value"] / 1000, **look)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(FuncFormatter(_milliseconds))
+    axes.yaxis.set_major_formatter(FuncFormatter(_milliseconds))
+    axes.set_xlabel("round trip between server and database")
+    axes.set_ylabel("half of the calls are faster than")
+    axes.set_title("What each operation takes when the database is elsewhere")
+    _legend(axes)
 
 
 @_picture(height=7.5)
@@ -371,11 +406,3 @@ def _milliseconds(value: float, _position: object = None) -> str:
         if value < limit * 0.9999:
             return f"{value * factor:.3g} {unit}"
     return ""
-
-
-def _count(value: float, _position: object = None) -> str:
-    """12, 3.4k, 2M."""
-    for limit, ending in ((1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.3g}{ending}"
-    return f"{value:.3g}"

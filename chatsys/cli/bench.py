@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -21,12 +21,14 @@ from chatsys.errors import ChatsysError, OperatorError
 from chatsys.extras import require
 from chatsys.settings import read_settings
 
+if TYPE_CHECKING:
+    from chatsys.results.run import Result
+
 T = TypeVar("T")
 
 app = typer.Typer(help="Measure memory against PostgreSQL, and compare runs.", invoke_without_command=True)
 
 REPORTS = Path("reports")
-LATEST = REPORTS / "latest"
 INVALID = 2
 INTERRUPTED = 130
 
@@ -69,7 +71,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         typer.Option(
             metavar="DIR",
             help="Where the report goes; a comparison's record goes to .chatsys/against.",
-            show_default=str(LATEST),
+            show_default="a new folder of reports/runs",
         ),
     ] = None,
     against: Annotated[
@@ -95,15 +97,13 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     if against is not None:
         _against(against, profile, seed, out, markdown)
     settings = read_settings({}, serving=False)
-    out = out or LATEST
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
-    from chatsys.lab.report import floods
-    from chatsys.lab.report.bench import page, verdict
-    from chatsys.lab.report.buses import answers
-    from chatsys.lab.report.tables import guide_table
+    from chatsys.lab.report import buses
     from chatsys.lab.running import Request, run
     from chatsys.lab.stage import DEPTHS, STORES
+    from chatsys.reports.bench import page
+    from chatsys.reports.records import run_folder
 
     request = Request(
         profile=PROFILES[profile.value],
@@ -116,20 +116,42 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     )
     with _progress() as tell:
         result, samples = asyncio.run(_cancelled_by_signals(run(request, tell)))
-    record.save(result, samples, out)
-    page(result, samples).write(out)
-    console = Console()
-    if result.operations:
-        console.print(guide_table(result).rich())
-    for sentence in answers(result):
+    folder = out or run_folder(REPORTS, result)
+    record.save(result, samples, folder)
+    distributions = record.summed(samples)
+    page(result, distributions, buses.parts(result, distributions)).write(folder)
+    if out is None:
+        _write_index(REPORTS)
+    _show(result)
+    Console().print(f"Report: {folder / 'index.html'}", soft_wrap=True)
+    sys.exit(INTERRUPTED if result.partial else 0 if result.valid else INVALID)
+
+
+def _show(result: Result) -> None:
+    """The decision for a terminal: what must be known first, two sentences, what a client waits, the promises."""
+    from chatsys.lab.report import buses
+    from chatsys.reports import floods
+    from chatsys.reports.tables import decision_table, promises_table
+    from chatsys.results.decision import decide
+
+    decision, console = decide(result), Console()
+    for text in (decision.warning, decision.headline):
+        if text:
+            console.print(text, soft_wrap=True, highlight=False)
+    for table in (decision_table(result), promises_table(decision)):
+        if table.rows:
+            console.print(table.rich())
+    for sentence in buses.answers(result):
         console.print(sentence, soft_wrap=True)
     if measured := floods.rows(result):
         console.print(floods.short_table(result).rich())
         console.print(floods.answer(measured).replace("**", ""), soft_wrap=True)
-    if verdict(result):
-        console.print(verdict(result).replace("**", ""), soft_wrap=True)
-    console.print(f"Report: {out / 'index.html'}", soft_wrap=True)
-    sys.exit(INTERRUPTED if result.partial else 0 if result.valid else INVALID)
+
+
+def _write_index(reports: Path) -> None:
+    from chatsys.reports.index import index as page
+
+    page(reports).write(reports)
 
 
 def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, markdown: bool) -> NoReturn:
@@ -197,57 +219,83 @@ async def _cancelled_by_signals(work: Awaitable[T]) -> T:
 
 @app.command("list")
 def list_runs(
-    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where runs are published.")] = REPORTS,
+    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where runs are.")] = REPORTS,
 ) -> None:
-    """List the published runs, newest first."""
-    from chatsys.lab.report.index import published
-    from chatsys.lab.report.page import Table
+    """List every run below DIR, published or not, newest first: benchmarks, load tests, recordings."""
+    from chatsys.reports.page import Table
+    from chatsys.reports.records import entries
 
     rows = [
-        (str(folder), result.created_at, result.profile, "valid" if result.valid else "INVALID", result.id)
-        for folder, result in published(reports)
+        (str(each.folder), each.kind, each.created_at[:19], each.what, each.state, "yes" if each.is_published else "no")
+        for each in entries(reports)
     ]
     if not rows:
         typer.echo(f"There are no runs in {reports}: `chatsys bench` makes one, `--reports DIR` looks elsewhere.")
         return
-    Console().print(Table(header=("Folder", "Began", "Profile", "State", "Id"), rows=rows, align="lllll").rich())
+    header = ("Folder", "Kind", "Began", "What", "State", "Published")
+    Console().print(Table(header=header, rows=rows, align="llllll").rich())
+
+
+@app.command()
+def publish(
+    run: Annotated[Path | None, typer.Argument(help="The run's folder.", show_default="the newest benchmark")] = None,
+    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where it is published.")] = REPORTS,
+    readme: Annotated[
+        Path, typer.Option(metavar="FILE", help="For a benchmark: the README that shows the decision.")
+    ] = Path("README.md"),
+) -> None:
+    """Make a run the published one: its small record goes to DIR, the decision of a benchmark into the README.
+
+    A benchmark must be valid and complete, a load test VALID. Samples stay with the run.
+    """
+    from chatsys.reports import publishing
+    from chatsys.reports.readme import write
+    from chatsys.reports.records import LATEST, load, newest
+
+    folder = publishing.publish(run or newest(reports), reports)
+    if folder == reports / LATEST:
+        write(readme, load(folder))
+    typer.echo(f"Published in {folder}. `make notebooks-run` brings the notebooks up to date; then commit.")
 
 
 @app.command()
 def show(
-    run: Annotated[Path, typer.Argument(help="A result.json or its folder.")] = LATEST,
-    readme: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the table into this README instead.")
+    run: Annotated[
+        Path | None, typer.Argument(help="A result.json or its folder.", show_default="the newest benchmark")
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a summary.")] = False,
 ) -> None:
-    """Show the guide's table of a run."""
-    from chatsys.lab import readme as table
-    from chatsys.lab.record import load
-    from chatsys.lab.report.bench import subtitle, verdict
-    from chatsys.lab.report.tables import guide_table
+    """Show the decision that a benchmark allows."""
+    from chatsys.reports.bench import subtitle
+    from chatsys.reports.decision import markdown as written
+    from chatsys.reports.records import load, newest
+    from chatsys.results.decision import decide
 
-    result = load(run)
-    if readme is not None:
-        table.write(readme, result)
-    elif markdown:
-        typer.echo(table.block(result))
-    else:
-        console = Console()
-        console.print(guide_table(result).rich())
-        for text in (verdict(result).replace("**", ""), subtitle(result).replace("`", "")):
-            if text:
-                console.print(text, soft_wrap=True)
+    result = load(run or newest(REPORTS))
+    if markdown:
+        typer.echo(f"{written(decide(result), None)}\n\n{subtitle(result)}")
+        return
+    _show(result)
+    Console().print(subtitle(result).replace("`", ""), soft_wrap=True)
 
 
 @app.command()
-def claims(run: Annotated[Path, typer.Argument(help="A result.json or its folder.")] = LATEST) -> None:
-    """Show the guide's promises, the verdict of a run on each, and what was measured."""
-    from chatsys.lab.record import load
-    from chatsys.lab.report.page import Table
+def claims(
+    run: Annotated[
+        Path | None, typer.Argument(help="A result.json or its folder.", show_default="the newest benchmark")
+    ] = None,
+) -> None:
+    """Show the guide's promises, the verdict of a run on each part, and what was measured."""
+    from chatsys.reports.page import Table
+    from chatsys.reports.records import load, newest
+    from chatsys.results.claims import judge
 
-    rows = [(each.promise, each.verdict, each.measured) for each in load(run).claims]
-    Console().print(Table(header=("Promise", "Verdict", "Measured"), rows=rows, align="lll").rich())
+    rows = [
+        (each.promise, each.verdict, "; ".join(part.words for part in each.parts), each.measured)
+        for each in judge(load(run or newest(REPORTS)))
+    ]
+    header = ("Promise", "Verdict", "Its parts", "Measured")
+    Console().print(Table(header=header, rows=rows, align="llll").rich())
 
 
 @app.command()
@@ -263,9 +311,9 @@ def compare(
     machine.
     """
     from chatsys.lab import compare as comparing
-    from chatsys.lab.record import load
-    from chatsys.lab.report.page import Table
-    from chatsys.lab.report.tables import figure
+    from chatsys.reports.page import Table
+    from chatsys.reports.records import load
+    from chatsys.results.numbers import with_unit
 
     old, new = load(before), load(after)
     changes, differ = comparing.compare(old, new), comparing.differences(old, new)
@@ -275,8 +323,11 @@ def compare(
     else:
         said = f"WORSE: {'; '.join(each.what for each in worse)}" if worse else "No count is worse"
         typer.echo(f"{said}. Times and ratios of two runs are not judged: use `chatsys bench --against REV`.\n")
-    rows = [(each.what, figure(each.before), figure(each.after), each.unit, each.verdict) for each in changes]
-    table = Table(header=("What", "Before", "After", "Unit", "Verdict"), rows=rows, align="lrrll")
+    rows = [
+        (each.what, with_unit(each.before, each.unit), with_unit(each.after, each.unit), each.verdict)
+        for each in changes
+    ]
+    table = Table(header=("What", "Before", "After", "Verdict"), rows=rows, align="lrrl")
     if markdown:
         typer.echo(table.markdown())
     else:
@@ -288,14 +339,27 @@ def compare(
 
 
 @app.command()
-def index(reports: Annotated[Path, typer.Argument(help="The folder of published runs.")] = REPORTS) -> None:
-    """Write the index of the published runs, with the history of their ratios."""
-    from chatsys.lab.report.index import index as page
-
+def index(reports: Annotated[Path, typer.Argument(help="The folder of runs.")] = REPORTS) -> None:
+    """Write the index of all runs below a folder, with the history of each figure on each machine."""
     if not reports.is_dir():
-        raise OperatorError(f"There is no folder {reports}.", hint="`chatsys bench` makes reports/latest.")
-    page(reports).write(reports)
+        raise OperatorError(f"There is no folder {reports}.", hint="`chatsys bench` makes reports/runs.")
+    _write_index(reports)
     Console().print(f"Index: {reports / 'index.html'}", soft_wrap=True)
+
+
+@app.command()
+def page(
+    run: Annotated[Path, typer.Argument(help="The run's folder, with its distributions.")],
+) -> None:
+    """Write the pages of a stored benchmark anew: index.html, report.md and the pictures."""
+    from chatsys.lab.report import buses
+    from chatsys.reports.bench import page as drawn
+    from chatsys.reports.records import load
+    from chatsys.results.distributions import read
+
+    result, distributions = load(run), read(run)
+    drawn(result, distributions, buses.parts(result, distributions)).write(run)
+    Console().print(f"Report: {run / 'index.html'}", soft_wrap=True)
 
 
 @contextmanager

@@ -50,8 +50,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "bench subject": ("chatsys bench subject",),
     "bench show": ("chatsys bench show reports/latest",),
     "bench claims": ("chatsys bench claims reports/latest",),
-    "bench compare": ("chatsys bench compare reports/latest out/run",),
+    "bench compare": ("chatsys bench compare reports/latest reports/runs/RUN",),
     "bench index": ("chatsys bench index",),
+    "bench page": ("chatsys bench page reports/latest",),
+    "bench publish": ("chatsys bench publish", "chatsys bench publish reports/runs/RUN"),
 }
 """Command (its words after ``chatsys``) -> examples, the most useful first."""
 

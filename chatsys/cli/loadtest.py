@@ -98,7 +98,7 @@ def loadtest(
     tags: Annotated[str, typer.Option(metavar="TAGS", help=f"Only these activities: {','.join(Tag)}.")] = "",
     seed: Annotated[int, typer.Option(metavar="N", help="Which user is in which room.")] = 1,
     reports: Annotated[Path, typer.Option(metavar="DIR", help="Where the run's folder is written.")] = Path(
-        "reports/load"
+        "reports/runs"
     ),
     locustfile: Annotated[
         bool,

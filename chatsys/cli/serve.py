@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from chatsys.extras import refuse_windows
 from chatsys.settings import read_settings
 
 
@@ -38,6 +39,7 @@ def serve(
 
     SIGTERM or Ctrl-C stops it within 10 seconds. All other settings are environment variables: see docs/SETTINGS.md.
     """
+    refuse_windows("The chat server")
     settings = read_settings(
         {
             "DATABASE_URL": database_url,

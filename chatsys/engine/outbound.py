@@ -14,6 +14,7 @@ when the client has caught up, and sends what must not be missed.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,7 +72,7 @@ class Transport(Protocol):
         """Read again."""
 
 
-class Outbound:
+class Outbound(ABC):
     """The outward half of a connection. ``behind``: its client does not take what was written."""
 
     __slots__ = (
@@ -195,9 +196,9 @@ class Outbound:
             self._waiting = waiting[count:]
         return count, b"".join([out.frame for out in waiting[:count]])
 
+    @abstractmethod
     def _flush_polling(self, waiting: list[Outgoing]) -> None:
         """Something waits for a client without a WebSocket."""
-        raise NotImplementedError
 
     def _write_out(self) -> None:
         """Write until the client takes no more."""
@@ -242,18 +243,18 @@ class Outbound:
         """What waits for this connection alone costs, in bytes."""
         return self._private + self._shared
 
+    @abstractmethod
     def _caught_up(self) -> None:
         """Its client was behind, and has taken all that waited."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _too_slow(self, why: str) -> None:
         """End it: its client does not read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def overflowed(self) -> None:
         """End it: the process holds too much, and this client more than its share."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, now: float) -> bool:
         """Close the connection if it has passed a deadline; whether it has one still."""
-        raise NotImplementedError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from typing import Any, Protocol
 
 from chatsys import logs
@@ -48,7 +48,7 @@ class Application(Protocol):
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
         """A client has connected to a namespace, and has been told."""
 
-    async def events(self, connection: Connection, batch: list[ClientEvent]) -> None:
+    def events(self, connection: Connection, batch: list[ClientEvent]) -> Awaitable[None]:
         """Events of one client in order, of namespaces that it is connected to."""
 
     async def left(self, connection: Connection, namespace: str) -> None:
@@ -128,7 +128,10 @@ class SocketLayer:
                 run = batch[done : _end_of_run(batch, done)] if len(batch) > 1 else batch
                 done += len(run)
                 try:
-                    await self._handle(connection, run)
+                    if not isinstance(run[0], ClientEvent):
+                        await self._handle(connection, run[0])
+                    elif events := self._admitted(connection, run):
+                        await self._application.events(connection, events)
                 except Exception:
                     logger.exception("%s: an event was not handled", connection.sid)
                 if done < len(batch):
@@ -143,16 +146,14 @@ class SocketLayer:
         if connection.closing:
             await self._end(connection)
 
-    async def _handle(self, connection: Connection, run: list[Any]) -> None:
-        """Handle a run of events, or one packet of another kind."""
-        packet = run[0]
-        if isinstance(packet, ClientEvent):
-            events = [event for event in run if self._socket_id(connection, event.namespace) is not None]
-            if events:
-                await self._application.events(connection, events)
-        elif isinstance(packet, Connect):
+    def _admitted(self, connection: Connection, events: list[ClientEvent]) -> list[ClientEvent]:
+        """Of a run of events those of namespaces that the client is in."""
+        return [event for event in events if self._socket_id(connection, event.namespace) is not None]
+
+    async def _handle(self, connection: Connection, packet: Connect | Disconnect) -> None:
+        if isinstance(packet, Connect):
             self._connect(connection, packet)
-        elif isinstance(packet, Disconnect):
+        else:
             await self._leave(connection, packet.namespace)
 
     # -- namespaces

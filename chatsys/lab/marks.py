@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from chatsys.lab.claims import STORE_NAMES
 from chatsys.lab.experiments.fairness import TAIL
 from chatsys.lab.experiments.playing import CROWD, STOCK
 from chatsys.lab.experiments.strain import CUT_OFF, OTHERS
 from chatsys.lab.experiments.throughput import SERVER_CPU
-from chatsys.lab.experiments.upkeep import BARE, FLOOR
+from chatsys.lab.experiments.upkeep import FLOOR
 from chatsys.lab.record import Mark, Point, Result
-from chatsys.lab.statistics import Interval, of_rounds, ratio_of_rounds
+from chatsys.lab.statistics import of_rounds, ratio_of_rounds
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT
+from chatsys.results.names import MISSED, REACHED, STORES, UPKEEP
+from chatsys.results.run import Interval
 
 _SQUARE = 4.5
 """Twice the room: the square would be 4, the cube 8. How many lists a storm brings depends on its timing."""
-
-REACHED, MISSED = "reached", "not reached"
 
 
 class _Goal(NamedTuple):
@@ -52,7 +51,7 @@ def _floors(result: Result) -> Iterator[Mark]:
 
 def _realtime(result: Result) -> Iterator[Mark]:
     big = max((p.x for p in result.points if p.experiment == "fanout" and p.x <= CROWD), default=0)
-    for store, name in STORE_NAMES.items():
+    for store, name in STORES.items():
         yield from _ratio(
             _Goal(f"Fan-out to {big:,.0f} members, {name} over {STOCK}", 3.5, at_least=True),
             _point(result, "fanout", store, "deliveries/s", big), _point(result, "fanout", STOCK, "deliveries/s", big),
@@ -70,7 +69,7 @@ def _realtime(result: Result) -> Iterator[Mark]:
         _point(result, "durability", "PostgreSQL, group commit", "messages/s"),
         _point(result, "durability", "one commit a message", "messages/s"),
     )
-    for store, name in STORE_NAMES.items():
+    for store, name in STORES.items():
         yield from _ratio(
             _Goal(f"Memory of an idle connection, {name} over {STOCK}", 0.7),
             _point(result, "idle", store, "bytes a connection"), _point(result, "idle", STOCK, "bytes a connection"),
@@ -98,7 +97,7 @@ def _realtime(result: Result) -> Iterator[Mark]:
 
 
 def _upkeep(result: Result) -> Iterator[Mark]:
-    for name, bare in BARE.items():
+    for name, bare in UPKEEP.items():
         yield from _ratio(
             _Goal(f"{name.capitalize()}, over {bare}", None),
             _point(result, "upkeep", name, "seconds"), _point(result, "upkeep", f"{name}: {FLOOR}", "seconds"),

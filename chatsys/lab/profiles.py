@@ -58,6 +58,8 @@ PROFILES = {
             upkeep_rounds=2,
             leave_out=(
                 "arrivals",
+                "push",
+                "distance",
                 "idle",
                 "fairness",
                 "fairness_floods",

@@ -10,7 +10,7 @@ import asyncio
 import enum
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 Target: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a Unix socket."""
@@ -50,7 +50,7 @@ class Proxy:
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Proxy:
+    async def __aenter__(self) -> Self:
         await self.listen()
         return self
 

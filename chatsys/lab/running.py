@@ -14,13 +14,13 @@ import msgspec
 from chatsys.chat.bundle import new_id
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.lab import machine
-from chatsys.lab.claims import judge
 from chatsys.lab.experiments import EXPERIMENTS
 from chatsys.lab.load import alone_on, tidy
 from chatsys.lab.marks import reach
 from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Result, Sampled
 from chatsys.lab.stage import DEPTHS, STORES, Experiment, Stage
+from chatsys.results.claims import judge
 from chatsys.store.embedded import embedded_postgres
 
 Tell = Callable[[str, bool, int], None]

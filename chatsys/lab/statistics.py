@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from chatsys.results.run import Interval
+
 Samples = npt.NDArray[np.float64]
 Rounds = Sequence[Samples]
 LEVEL = 0.95
@@ -24,17 +26,6 @@ FACTOR = 1.05
 """A difference of less than this factor is not called one, however certain it is."""
 CERTAINTY = 0.01
 """The rank test's error probability above which a difference is not called one."""
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """Bounds of a 95 % confidence interval."""
-
-    low: float
-    high: float
-
-    def overlaps(self, other: Interval) -> bool:
-        """True if some value lies in both."""
-        return self.low <= other.high and other.low <= self.high
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ RESTART, TRY_LATER = 1012, 1013
 
 _FIN = 0x80
 _MASKED = 0x80
+_SHORT_TEXT = [bytes((_FIN | TEXT, _MASKED | size)) for size in range(126)]  # how a client's whole text begins
 _RESERVED_CODES = (1004, 1005, 1006, 1015)
 
 
@@ -110,8 +111,13 @@ class FrameReader:
     def read(self, data: bytes, most: int) -> list[Item]:
         """What ``data`` brings to its end, of the next ``most`` frames; the rest is kept."""
         buffer, items = self._buffer, list[Item]()
+        size = len(data) - 6
         try:
-            if buffer is None:
+            if 0 < size < 126 and data[:2] == _SHORT_TEXT[size] and buffer is None and self._message is None and most:
+                if size > self.max_size:
+                    raise self._too_big()
+                items.append(_whole(TEXT, apply_mask(data[6:], data[2:6])))  # nearly all reads are one such frame
+            elif buffer is None:
                 used = self._frames(data, most, items)
                 if used < len(data):
                     self._buffer = bytearray(data[used:])

@@ -90,9 +90,9 @@ class Realtime:
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
         """Connecting needs no credentials (contract §8.1)."""
 
-    async def events(self, connection: Connection, batch: list[ClientEvent]) -> None:
+    def events(self, connection: Connection, batch: list[ClientEvent]) -> Awaitable[None]:
         """Events of one client, in order."""
-        await self.routes.dispatch(connection, batch)
+        return self.routes.dispatch(connection, batch)
 
     async def left(self, connection: Connection, namespace: str) -> None:
         """A client is gone."""

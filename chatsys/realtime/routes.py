@@ -239,7 +239,10 @@ class Routes:
         return DONE
 
     def _allowance(self, connection: Connection) -> Allowance:
-        return self._allowances.setdefault(connection.socket_id or "", Allowance())
+        found = self._allowances.get(connection.socket_id or "")
+        if found is None:
+            found = self._allowances[connection.socket_id or ""] = Allowance()
+        return found
 
     async def _leave(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         member: Member | None = connection.member

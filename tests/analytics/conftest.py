@@ -44,7 +44,13 @@ ANALYZE;
 """
 
 
-@pytest.fixture(params=["postgres_url", "postgres15_url"], ids=["18", "15"])
+@pytest.fixture(
+    params=[
+        pytest.param("postgres_url", marks=pytest.mark.database),
+        pytest.param("postgres15_url", marks=pytest.mark.database),
+    ],
+    ids=["18", "15"],
+)
 def url(request: pytest.FixtureRequest) -> str:
     """A database with the schema and the three default rooms, once on each version."""
     return str(request.getfixturevalue(request.param))

@@ -124,6 +124,7 @@ def test_a_watch_that_saw_nothing_has_the_same_columns(monitor: Monitor) -> None
     assert dict(empty.dtypes) == dict(seen.dtypes)
 
 
+@pytest.mark.process
 def test_a_look_that_fails_is_a_gap_and_is_counted() -> None:
     with Monitor("postgresql://127.0.0.1:1/nothing") as monitor, monitor.watch(seconds=0.1, every=0.05) as watch:
         watch.wait()

@@ -57,6 +57,7 @@ def test_parquet_holds_the_frame_with_its_types(chat: Monitor, url: str, tmp_pat
     assert "one file of one query" in run(url, "--format", "parquet").stderr
 
 
+@pytest.mark.process
 def test_an_explanation_needs_no_database() -> None:
     done = run("postgresql://127.0.0.1:1/x", "read_lag", "--explain", columns=80)
     assert (done.returncode, done.stderr) == (0, "")
@@ -104,6 +105,7 @@ def test_what_is_missing_is_said_on_standard_error(stranger_url: str) -> None:
     assert "GRANT SELECT" in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -33,7 +33,10 @@ SETTINGS = {
 TABLE = "CREATE TABLE t (n int PRIMARY KEY, m int); INSERT INTO t SELECT n, n FROM generate_series(1, 3000) n;"
 
 
-@pytest.fixture(scope="module", params=["18", "15"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("18", marks=pytest.mark.database), pytest.param("15", marks=pytest.mark.database)],
+)
 def patients(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_folder: Path
 ) -> Iterator[ScratchServer]:
@@ -314,6 +317,7 @@ def test_doctor_of_a_role_that_may_not_look_says_so(url: str) -> None:
     assert "orphans" in found.skipped
 
 
+@pytest.mark.process
 def test_doctor_of_a_database_that_does_not_answer_says_where() -> None:
     done = chatsys("doctor", "postgresql://ann@127.0.0.1:9/chat")
     assert done.returncode == 1

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from chatsys.analytics import Monitor
 from chatsys.analytics.catalogue import QUERIES
 from chatsys.analytics.living import MEMBERS, living_chat
 from chatsys.analytics.recording import record
 
 
+@pytest.mark.process
 def test_a_living_chat_can_be_watched_and_recorded(tmp_path: Path) -> None:
     with living_chat() as url, Monitor(url) as monitor:
         file = record(monitor, tmp_path / "monitoring", seconds=2)

@@ -229,6 +229,7 @@ def test_an_engine_stays_the_callers(postgres_url: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.process
 def test_an_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedFailed, match="There is no database yet"):
         Monitor(f"embedded://{tmp_path / 'pg'}")
@@ -364,6 +365,7 @@ def test_nothing_is_written_and_nothing_is_rolled_back(chat: Monitor, url: str) 
     assert rolled_back < 10  # those of connecting, and the one refused above
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("url", "error"),
     [

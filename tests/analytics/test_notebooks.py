@@ -19,10 +19,28 @@ def read(path: Path) -> Any:
     return nbformat.read(path, as_version=4)
 
 
-def test_there_are_the_six() -> None:
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+def test_there_are_the_seven() -> None:
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06", "07"]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_picture_has_an_alternative_text(path: Path) -> None:
+    outputs = [output for cell in read(path).cells for output in cell.get("outputs", ())]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert all(output.metadata["image/png"]["alt"] for output in pictures)
+    page = notebooks.page(read(path))
+    assert page.count("No description has been provided") == 0
+
+
+def test_the_first_opens_with_the_decision_and_no_limitation_is_repeated() -> None:
+    first = read(NOTEBOOKS[0])
+    (shown,) = [o.data["text/html"] for o in first.cells[2].outputs if "data" in o and "text/html" in o.data]
+    assert 'class="ds-line"' in shown
+    for path in NOTEBOOKS:
+        assert "compete for its processors" not in "".join(notebooks.texts(read(path))[1:][-1:]), path.name
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.timeout(600)
 def test_a_fresh_execution_shows_what_is_committed(path: Path) -> None:
@@ -52,6 +70,7 @@ def test_it_opens_with_a_question_and_ends_with_an_answer(path: Path) -> None:
     assert "text/markdown" in cells[-1].outputs[0]["data"]
 
 
+@pytest.mark.process
 def test_a_stale_output_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "small.ipynb"
     cell = nbformat.v4.new_code_cell("6 * 7")
@@ -59,10 +78,13 @@ def test_a_stale_output_is_seen(tmp_path: Path) -> None:
     nbformat.write(notebooks.execute(path), path)
     assert notebooks.staleness(path) == ""
     path.write_text(path.read_text().replace('"42"', '"41"'))
-    assert "-41" in notebooks.staleness(path)
-    assert "+42" in notebooks.staleness(path)
+    found = notebooks.staleness(path)
+    assert "-41" in found
+    assert "+42" in found
+    assert "small.ipynb, cell 1, committed" in found
 
 
+@pytest.mark.process
 def test_a_picture_that_changed_is_named_with_its_cell(tmp_path: Path) -> None:
     path = tmp_path / "drawn.ipynb"
     source = "import matplotlib.pyplot as plt\nplt.figure(figsize=(2, 1)); plt.plot([1, {}]); plt.show()"
@@ -76,6 +98,7 @@ def test_a_picture_that_changed_is_named_with_its_cell(tmp_path: Path) -> None:
     assert notebooks.staleness(path).startswith("drawn.ipynb, cell 2: the picture differs in ")
 
 
+@pytest.mark.process
 def test_parameters_are_set_from_outside_and_an_executed_copy_becomes_a_page(tmp_path: Path) -> None:
     path = tmp_path / "small.ipynb"
     parameters = nbformat.v4.new_code_cell("RUN = 1", metadata={"tags": ["parameters"]})

@@ -42,8 +42,15 @@ FRAMES: dict[str, tuple[Callable[..., Axes], pd.DataFrame, dict[str, object]]] =
     ),
     "capacity": (
         plots.capacity,
-        pd.DataFrame({"store": ["memory"] * 2, "users": [10, 20], "p99_ms": [5.0, 500.0], "holds": [True, False]}),
+        pd.DataFrame({"store": ["memory"] * 3, "users": [10, 20, 30], "p99_ms": [5.0, 500.0, 9.0],
+                      "outcome": ["held", "failed", "not measurable"], "limit": ["", "latency", ""],
+                      "failures": 0, "deviations": 0}),
         {"objective_ms": 200.0},
+    ),
+    "distance": (
+        plots.distance,
+        pd.DataFrame({"subject": "send_message", "metric": "p50", "x": [90.0, 1_100.0], "value": [300.0, 1_500.0]}),
+        {},
     ),
     "room_sizes": (plots.room_sizes, pd.DataFrame({"messages": [100, 50, 10, 0]}), {}),
     "read_lag": (plots.read_lag, pd.DataFrame({"lag_ms": np.arange(1, 100.0)}), {}),

@@ -14,8 +14,8 @@ from chatsys.analytics import Monitor, answers, runs
 from chatsys.analytics.recording import record
 from chatsys.errors import OperatorError
 from chatsys.lab import record as lab
-from chatsys.lab.statistics import Interval
 from chatsys.results.audit import DEVIATIONS
+from chatsys.results.run import Interval
 
 STORES = {"memory": 10.0, "postgresql": 400.0}
 
@@ -53,7 +53,8 @@ def bench(folder: Path, *, slower: float = 1.0, valid: bool = True) -> runs.Run:
             operation="send_message", store="postgresql", kind="asyncpg", p50_us=200.0, ratio=2.0, interval=around
         )
     )
-    result.persistence.append(lab.Survival(store="memory", killed="server", acknowledged=50, missing=50))
+    for store, missing in (("memory", 50), ("postgresql", 0)):
+        result.persistence.append(lab.Survival(store=store, killed="server", acknowledged=50, missing=missing))
     result.claims.append(
         lab.Judgement(claim="x", promise="messages stay", rule="none lost", measured="all lost",
                       verdict="does not hold", samples="")
@@ -107,9 +108,9 @@ def test_a_run_of_the_lab_gives_milliseconds(tmp_path: Path) -> None:
     assert found.loc["postgresql", "p50_ms"] == pytest.approx(0.4)
     assert found.loc["memory", "low_ms"] == pytest.approx(0.009)
     table = runs.guide_table(run).set_index("operation")
-    assert table.loc["Send a message", "postgresql_times_memory"] == 40
-    assert table.loc["Send a message", "postgresql_times_floor"] == 2
-    assert table.loc["Search users"].isna().all()
+    assert table.loc["Send a message", "with_postgresql"] == "0.39 ms more"
+    assert table.loc["Send a message", "postgresql_times_bare_driver"] == 2
+    assert "Search users" not in table.index
 
 
 def test_growth_is_the_median_of_the_samples_at_each_size(tmp_path: Path) -> None:
@@ -117,6 +118,11 @@ def test_growth_is_the_median_of_the_samples_at_each_size(tmp_path: Path) -> Non
     memory = medians[medians["store"].eq("memory")].set_index("size")["p50_ms"]
     assert memory.to_dict() == {100: pytest.approx(0.2), 1000: pytest.approx(2.0)}
     assert len(runs.samples(runs.load_run(tmp_path), contestant="memory")) == 6
+    (tmp_path / "samples.parquet").unlink()
+    assert len(runs.growth(runs.load_run(tmp_path))) == 4
+    with pytest.raises(OperatorError, match="keeps its distributions alone") as raised:
+        runs.samples(runs.load_run(tmp_path))
+    assert "distributions" in raised.value.__notes__[0]
 
 
 def test_what_a_run_did_not_measure_is_an_empty_frame_with_the_same_columns(tmp_path: Path) -> None:
@@ -124,7 +130,16 @@ def test_what_a_run_did_not_measure_is_an_empty_frame_with_the_same_columns(tmp_
     empty = {name: value for name, value in run.record.items() if not isinstance(value, list)}
     (tmp_path / "result.json").write_text(json.dumps(empty))
     bare = runs.load_run(tmp_path)
-    for read in (runs.operations, runs.ratios, runs.floors, runs.fits, runs.persistence, runs.claims, runs.counts):
+    for read in (
+        runs.operations,
+        runs.ratios,
+        runs.floors,
+        runs.fits,
+        runs.persistence,
+        runs.claims,
+        runs.felt,
+        runs.counts,
+    ):
         assert read(bare).empty
         assert dict(read(bare).dtypes) == dict(read(run).dtypes), read.__name__
 
@@ -178,17 +193,18 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: str) -> None:
 def test_answers_are_made_from_the_data(tmp_path: Path) -> None:
     run = bench(tmp_path / "bench")
     said = answers.backend(run)
-    assert said.startswith("**Does not hold** (1): messages stay.")
-    assert "40 times" in said
-    assert "50 of 50 acknowledged messages were missing" in said
+    assert said.startswith("**No message is lost when a process is killed.**")
+    assert "- Data survive a crash (no → yes): ✓ nothing acknowledged was lost" in said
     assert "It is made up." in said
     assert "grows about linearly (exponent 1.00, 0.90 to 1.10)" in answers.growth(run)
-    assert "grows with the size" in answers.growth(run)
+    assert answers.growth(run).startswith("**On PostgreSQL search users grows with the size.**")
     assert "10 µs" in answers.durability(run)
+    assert "memory, chat server killed: 0 of 50 acknowledged messages were kept" in answers.durability(run)
     felt = answers.load(load(tmp_path / "load"))
-    assert "Half of 4 pushes took at most 1 ms, 99 % at most 8 ms" in felt
+    assert "half of 4 pushes took at most 1 ms, 99 % at most 8 ms" in felt
     found = answers.capacity(runs.load_run(tmp_path / "load"), run)
-    assert "**PostgreSQL: at least 10 users**; more were not tried" in found
+    assert found.startswith("**PostgreSQL: at least 10 users.**")
+    assert "PostgreSQL: more were not tried" in found
 
 
 def test_an_answer_from_an_invalid_run_says_so_first(tmp_path: Path) -> None:
@@ -211,6 +227,6 @@ def test_a_recording_gives_back_the_frames_it_was_made_of(chat: Monitor, tmp_pat
 @pytest.mark.parametrize("column", DEVIATIONS)
 def test_a_load_test_says_each_kind_of_deviation(tmp_path: Path, column: str) -> None:
     run = load(tmp_path / "load")
-    assert "none lost, none doubled, none out of order" in answers.load(run)
+    assert "none was lost, doubled or out of order" in answers.load(run)
     run.record["turns"][0]["locust"]["audit"]["rows"][0][column] = 2
     assert f"2 {column.replace('_', ' ')}" in answers.load(run)

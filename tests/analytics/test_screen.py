@@ -102,7 +102,7 @@ def test_rates_take_the_place_of_totals() -> None:
     after.attrs["taken_at"] = "2026-01-01T00:00:10+00:00"
     found = rates(before, after)
     assert found["commits_per_second"].to_list() == [50.0]
-    assert not [name for name in found if name.endswith("_total")]
+    assert not [name for name in found if str(name).endswith("_total")]
     assert found["connections"].to_list() == [17_692_351]
     assert rates(None, after)["commits_per_second"].isna().all()
     assert rates(after, before)["commits_per_second"].isna().all()

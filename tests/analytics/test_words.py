@@ -14,7 +14,7 @@ import pytest
 from chatsys.analytics import answers, plots, runs
 from chatsys.lab.loadtest import Run
 from chatsys.lab.report.load import capacity_of, title_of
-from chatsys.lab.report.page import Page
+from chatsys.reports.page import Page
 from chatsys.results.capacity import DATABASE, FAILED, HELD, LATENCY, MACHINE, NOT_MEASURABLE, SERVER, resource
 
 STEP = {"pushes": 9, "push_p99": 12.0, "failures": 0, "deviations": 0}
@@ -51,7 +51,7 @@ def test_a_saturated_generator_says_nothing_of_the_server(steps: tuple[Any, ...]
     run = search(tmp_path, *steps)
     frame = runs.capacity(run)
     assert frame["outcome"].to_list() == [HELD, NOT_MEASURABLE]
-    said = answers._searched(run)
+    said = " ".join([answers._searched(run)[0], *answers._searched(run)[1]])
     assert "memory: at least 1,000 users" in said
     assert "at 2,000 the load generator's processor ran out first" in said
     axes = plots.capacity(frame, objective_ms=200)
@@ -70,16 +70,16 @@ def test_a_saturated_generator_says_nothing_of_the_server(steps: tuple[Any, ...]
 
 def test_a_step_that_failed_bounds_the_capacity_and_names_what_ran_out(tmp_path: Path) -> None:
     run = search(tmp_path, NEW[0], {"users": 1500, "outcome": FAILED, "limit": SERVER, "push_p99": 300.0})
-    said = answers._searched(run)
+    said = " ".join([answers._searched(run)[0], *answers._searched(run)[1]])
     assert "memory: 1,000 users" in said
     assert "the objective failed at 1,500; the server's processor ran out first" in said
     assert "at least" not in said
 
 
 def test_a_search_that_held_nothing_gives_no_number(tmp_path: Path) -> None:
-    assert "no number" in answers._searched(search(tmp_path / "a", NEW[1]))
+    assert "no number" in answers._searched(search(tmp_path / "a", NEW[1]))[0]
     failed = {"users": 500, "saturated": False, "holds": False, "push_p99": 900.0}
-    assert "fewer than 500 users" in answers._searched(search(tmp_path / "b", failed))
+    assert "fewer than 500 users" in answers._searched(search(tmp_path / "b", failed))[0]
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,13 @@ async def running(broker: Broker, key: bytes = KEY, lease: float = LEASE) -> Asy
         yield node
 
 
-@pytest.fixture(params=["notify", "redis", "nats"])
+@pytest.fixture(
+    params=[
+        pytest.param("notify", marks=pytest.mark.database),
+        pytest.param("redis", marks=pytest.mark.process),
+        pytest.param("nats", marks=pytest.mark.process),
+    ]
+)
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     """Each broker in turn."""
     process: Process | None = None

@@ -43,6 +43,7 @@ def acl(port: int, *rules: str) -> None:
     assert done.stdout.strip() == "OK", done.stdout
 
 
+@pytest.mark.process
 async def test_start_with_a_user_of_redis_that_has_the_rights(redis_port: int) -> None:
     acl(redis_port, "&chatsys.*", "+publish", "+subscribe", "+unsubscribe")
     url = f"redis://chat:secret@127.0.0.1:{redis_port}/0?socket_timeout=0.01"
@@ -54,6 +55,7 @@ async def test_start_with_a_user_of_redis_that_has_the_rights(redis_port: int) -
         assert two.gaps == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("password", "rules", "hint"),
     [
@@ -74,6 +76,7 @@ async def test_start_with_a_user_of_redis_that_lacks_a_right(
     assert "secret" not in caught.value.message
 
 
+@pytest.mark.process
 async def test_start_with_user_and_password_of_nats() -> None:
     port = free_port()
     process = nats_server(port, "--user", "chat", "--pass", "secret")

@@ -21,6 +21,8 @@ from tests.conftest import free_port, passable
 
 from .conftest import PREFIX, running, texts
 
+pytestmark = pytest.mark.process
+
 HOST = "127.0.0.1"
 
 

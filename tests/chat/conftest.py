@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chatsys.chat import accounts, conversation
-from chatsys.chat.bundle import Chat, Clock, Limits, open_chat
+from chatsys.chat.bundle import Chat, Limits, open_chat
+from chatsys.chat.clock import Clock
 from chatsys.chat.fanout import Event, Fanout
 from chatsys.model.values import Message, RoomStats, Session, User
 from chatsys.store.opening import open_store

@@ -44,7 +44,7 @@ async def test_a_registered_user_has_the_defaults_and_a_token(chat):
     assert await accounts.profile(chat, user.user_id) == user
 
 
-async def test_a_password_is_stored_as_a_bcrypt_hash_of_cost_10(chat):
+async def test_a_password_is_stored_as_a_bcrypt_hash_of_cost_10(chat, real_cost):
     user, _ = await accounts.register(chat, VALID)
     assert user.password_hash.startswith("$2b$10$")
     assert "password" not in user.password_hash

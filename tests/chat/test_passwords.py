@@ -9,7 +9,7 @@ from chatsys.chat.passwords import Passwords
 
 
 @pytest.fixture
-def passwords():
+def passwords(real_cost):
     with Passwords() as opened:
         yield opened
 

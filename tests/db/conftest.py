@@ -38,7 +38,13 @@ class Server(Protocol):
         """The URL of a new database, a copy of the named one."""
 
 
-@pytest.fixture(params=["postgres_server", "postgres15_server"], ids=["postgresql18", "system"])
+@pytest.fixture(
+    params=[
+        pytest.param("postgres_server", marks=pytest.mark.database),
+        pytest.param("postgres15_server", marks=pytest.mark.database),
+    ],
+    ids=["postgresql18", "system"],
+)
 def server(request: pytest.FixtureRequest) -> Server:
     """Each test that asks for this runs once on either server."""
     found: Server = request.getfixturevalue(request.param)

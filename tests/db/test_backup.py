@@ -184,6 +184,7 @@ def test_a_statement_that_fails_changes_nothing(fresh: str, tmp_path: Path) -> N
     assert content(fresh) == before
 
 
+@pytest.mark.process
 def test_a_client_older_than_the_server_is_explained() -> None:
     with pytest.raises(OperatorError, match="The server is PostgreSQL 99, but the newest pg_dump here") as failed:
         dumping_tools(read_url("postgresql://localhost/chat"), 99)

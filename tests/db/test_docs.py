@@ -102,7 +102,9 @@ class Machine:
             assert "Started Successfully" in said, said
 
 
-@pytest.fixture(params=["embedded", "system"])
+@pytest.fixture(
+    params=[pytest.param("embedded", marks=pytest.mark.database), pytest.param("system", marks=pytest.mark.database)]
+)
 def machine(request: pytest.FixtureRequest, tmp_path: Path, server_folder: Path) -> Iterator[Machine]:
     """A fresh PostgreSQL of either version, in a folder without anything."""
     embedded = request.param == "embedded"
@@ -134,6 +136,7 @@ def test_every_command_of_the_migration_guide_works(machine: Machine) -> None:
             machine.run(block)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_for_elsewhere_are_valid_shell_and_name_commands_that_exist(page: str) -> None:
     found = [block for block in blocks(page) if block.how == "elsewhere"]

@@ -66,17 +66,20 @@ def _one(connection: psycopg.Connection[tuple[str, ...]], query: str) -> str:
     return row[0]
 
 
+@pytest.mark.process
 async def test_connection_refused() -> None:
     error = await refusal(f"postgresql://ann@127.0.0.1:{free_port()}/chat")
     assert type(error) is errors.ConnectionRefused
     assert "Start PostgreSQL" in error.hint
 
 
+@pytest.mark.process
 async def test_a_socket_that_is_not_there_is_connection_refused(tmp_path: Path) -> None:
     error = await refusal(f"postgresql://ann@/chat?host={quote(str(tmp_path))}")
     assert type(error) is errors.ConnectionRefused
 
 
+@pytest.mark.process
 async def test_host_not_resolved() -> None:
     error = await refusal("postgresql://ann@no-such-host.invalid/chat")
     assert type(error) is errors.HostNotFound
@@ -149,6 +152,7 @@ def set_for_database(url: str, setting: str) -> None:
     run(url, f"ALTER DATABASE {name} SET {setting}")
 
 
+@pytest.mark.process
 def test_a_standby_says_so(tmp_path: Path) -> None:
     primary, standby = tmp_path / "primary", tmp_path / "standby"
     with embedded_server(primary):
@@ -174,6 +178,7 @@ def _copy_owner(source: Path, target: Path) -> None:
         os.chown(below, owner.st_uid, owner.st_gid)
 
 
+@pytest.mark.process
 async def test_server_shutting_down(tmp_path: Path) -> None:
     with embedded_server(tmp_path / "pg") as url, psycopg.connect(url):
         pid = int((tmp_path / "pg" / "data" / "postmaster.pid").read_text().split()[0])

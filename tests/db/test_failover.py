@@ -64,6 +64,7 @@ def hands() -> Hands:
     return Hands()
 
 
+@pytest.mark.process
 async def test_sends_and_reads_move_to_the_new_primary_though_the_old_connections_stay(
     server_folder: Path, hands: Hands
 ) -> None:
@@ -91,6 +92,7 @@ async def test_sends_and_reads_move_to_the_new_primary_though_the_old_connection
                 assert [message.text for message in await store.history("tea", 10)] == ["hello", "after"]
 
 
+@pytest.mark.process
 async def test_of_several_hosts_the_one_that_takes_writes_is_used(server_folder: Path, hands: Hands) -> None:
     with cluster(server_folder) as (old, new):
         async with proxied(old) as (first, url), proxied(new) as (second, _):

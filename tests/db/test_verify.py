@@ -36,6 +36,7 @@ def test_it_stops_at_the_first_step_that_fails_and_says_what_helps(server: Serve
     assert f"ALTER ROLE {name} CREATEDB" in done.stderr
 
 
+@pytest.mark.process
 def test_a_server_that_is_not_there_fails_the_first_step() -> None:
     done = chatsys("verify", "--database-url", f"postgresql://ann@127.0.0.1:{free_port()}/chat")
     assert done.returncode == 1

@@ -24,6 +24,7 @@ def test_each_mutation_names_a_fault_and_a_patch_that_exist() -> None:
     assert {mutation.patch for mutation in MUTATIONS if mutation.patch} == PATCHES.keys()
 
 
+@pytest.mark.process
 def test_a_process_with_the_folder_on_its_path_runs_without_the_mechanism() -> None:
     program = "from chatsys.realtime.sequence import Sequence; print(Sequence.read_soon(None, 0.0))"
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FOLDER), *filter(None, sys.path)]), VARIABLE: "gaps"}

@@ -22,6 +22,7 @@ async def site() -> AsyncIterator[Site]:
         yield made
 
 
+@pytest.mark.process
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", SHORT)
 async def test_nothing_acknowledged_is_lost_and_nobody_is_thrown_out(site: Site, name: str) -> None:

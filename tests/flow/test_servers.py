@@ -34,7 +34,13 @@ class Pair:
         self.break_bus = break_bus
 
 
-@pytest.fixture(params=["postgresql", "redis", "nats"])
+@pytest.fixture(
+    params=[
+        pytest.param("postgresql", marks=pytest.mark.database),
+        pytest.param("redis", marks=pytest.mark.database),
+        pytest.param("nats", marks=pytest.mark.database),
+    ]
+)
 def pair(request: pytest.FixtureRequest, postgres_url: str, tmp_path: Path) -> Iterator[Pair]:
     settings = {"CHATSYS_LEASE": str(LEASE), "JWT_SECRET": "s" * 40}
     with ExitStack() as stack:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -33,6 +34,7 @@ def chatsys_cli(*arguments: str, folder: Path, **environ: str) -> subprocess.Com
     )
 
 
+@pytest.mark.process
 def test_help_lists_the_sub_commands(tmp_path):
     found = chatsys_cli("--help", folder=tmp_path)
     assert found.returncode == 0
@@ -40,7 +42,7 @@ def test_help_lists_the_sub_commands(tmp_path):
     assert "--install-completion" in found.stdout
 
 
-def every_command(command: object = None, words: str = "") -> dict[str, object]:
+def every_command(command: Any = None, words: str = "") -> dict[str, Any]:
     """Each command and group by its words."""
     command = command or typer.main.get_command(app)
     below = [every_command(each, f"{words} {name}".strip()) for name, each in getattr(command, "commands", {}).items()]
@@ -116,6 +118,7 @@ def test_an_operator_needs_no_token_secret_in_production(tmp_path, monkeypatch, 
     assert "There is no database yet" in said
 
 
+@pytest.mark.process
 def test_a_database_that_does_not_answer_is_named_with_its_port():
     for arguments in (["monitor", "pulse"], ["db", "status"], ["verify"]):
         found = in_process(*arguments, "--database-url", "postgresql://ann@127.0.0.1:9/chat")
@@ -123,11 +126,13 @@ def test_a_database_that_does_not_answer_is_named_with_its_port():
         assert "Nothing answers at the database's address 127.0.0.1:9." in found.stderr
 
 
+@pytest.mark.process
 def test_the_version_is_the_package_s(tmp_path):
     found = chatsys_cli("--version", folder=tmp_path)
     assert (found.returncode, found.stdout) == (0, f"chatsys {chatsys.__version__}\n")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system has no /proc to look at")
 def test_a_password_in_an_argument_does_not_stay_in_the_process_list():
     shown = "import sys; from chatsys.cli.masking import mask_passwords; mask_passwords()"
@@ -141,6 +146,7 @@ def test_a_password_in_an_argument_does_not_stay_in_the_process_list():
     assert url in read
 
 
+@pytest.mark.process
 def test_help_loads_none_of_the_heavy_libraries(tmp_path):
     probe = f"import sys, chatsys.cli; print([name for name in {HEAVY} if name in sys.modules])"
     found = subprocess.run(
@@ -149,6 +155,7 @@ def test_help_loads_none_of_the_heavy_libraries(tmp_path):
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("environ", "named"),
     [
@@ -171,23 +178,27 @@ def test_a_bad_setting_ends_the_start_with_one_sentence(tmp_path, environ, named
         assert text in found.stderr
 
 
+@pytest.mark.process
 def test_wrong_usage_is_exit_status_2(tmp_path):
     assert chatsys_cli("serve", "--no-such-option", folder=tmp_path).returncode == 2
     assert chatsys_cli("srve", folder=tmp_path).returncode == 2
 
 
+@pytest.mark.process
 def test_no_color_is_respected(tmp_path):
     coloured = {"FORCE_COLOR": "1", "PORT": "80x"}
     assert "\x1b[" in chatsys_cli("serve", folder=tmp_path, **coloured).stderr
     assert "\x1b[3" not in chatsys_cli("serve", folder=tmp_path, **coloured, NO_COLOR="1").stderr
 
 
+@pytest.mark.process
 def test_ctrl_c_while_the_program_is_still_being_read_is_no_traceback(tmp_path):
     (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")
     found = chatsys_cli("--version", folder=tmp_path)  # python -m looks into the working folder first
     assert (found.returncode, found.stdout, found.stderr) == (130, "", "")
 
 
+@pytest.mark.process
 def test_sub_commands_are_completed(tmp_path):
     typed = {"COMP_WORDS": "chatsys se", "COMP_CWORD": "1"}
     found = chatsys_cli(folder=tmp_path, _CHATSYS_COMPLETE="complete_bash", **typed)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("chatsys", "loadtests", "database", "docs", "notebooks", "tests", ".ci", ".github")
 ENDINGS = {".py", ".md", ".sql", ".toml", ".yml", ".ipynb", ".js", ".txt", ".ini", ".mako"}
@@ -29,6 +31,7 @@ MACHINE = re.compile(r"(?<![\w.~])/(?:work|root|home/\w+|tmp/\w+)/")
 EMOJI = re.compile("[\u2600-\u2712\u2718-\u27bf\U0001f300-\U0001faff]")  # between them the ticks of a table
 
 
+@pytest.mark.process
 def test_imports_point_one_way_only():
     command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

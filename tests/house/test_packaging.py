@@ -183,7 +183,7 @@ def test_the_bench_measures_outside_the_checkout_and_names_no_commit(scratch, tm
     run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--allow-empty", "-qm", "a", folder=tmp_path)
     options = ("--profile", "quick", "--store", "memory", "--depth", "store", "--only", "find_user_by_id")
     measure(scratch, tmp_path, "bench", *options)
-    environment = json.loads((tmp_path / "reports" / "latest" / "result.json").read_bytes())["environment"]
+    environment = json.loads(next(tmp_path.glob("reports/runs/*/result.json")).read_bytes())["environment"]
     assert environment["commit"] is None
     assert environment["digest"] == digest(ROOT / "chatsys", ROOT / "database")
     assert environment["command"] == f"chatsys bench {' '.join(options)}"
@@ -197,7 +197,7 @@ def measure(scratch: Path, folder: Path, *arguments: str) -> None:
 def test_a_load_test_runs_outside_the_checkout(scratch, tmp_path):
     options = ("--users", "5", "--store", "memory", "--minutes", "0.1", "--interval", "1")
     measure(scratch, tmp_path, "loadtest", *options)
-    assert list(tmp_path.glob("reports/load/*/index.html"))
+    assert list(tmp_path.glob("reports/runs/*/index.html"))
 
 
 def test_locust_runs_the_locustfile_of_the_wheel_and_a_user_of_ones_own(scratch, tmp_path):
@@ -252,6 +252,7 @@ def blocked(modules: set[str], program: str, folder: Path, status: int = 0) -> s
     return run(sys.executable, "-c", BLOCKED.format(blocked=modules) + program, folder=folder, status=status)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("extra", MODULES)
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(extra, tmp_path):
     own = MODULES[extra][-1]
@@ -259,6 +260,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(extra, tmp_p
     assert f"The extra {extra!r} of chatsys needs {own}: install it with `pip install 'chatsys[{extra}]'`." in said
 
 
+@pytest.mark.process
 def test_the_server_and_its_commands_start_without_any_extra(tmp_path):
     core = {"click", "rich"}
     everything = {module for modules in MODULES.values() for module in modules} - core

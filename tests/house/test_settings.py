@@ -210,6 +210,7 @@ def test_config_shows_no_secret(tmp_path, monkeypatch, columns):
     assert [each["name"] for each in objects] == [row.name for row in rows()]
 
 
+@pytest.mark.process
 def test_importing_the_settings_opens_and_reads_nothing():
     probe = (
         "import sys; seen = []; "

@@ -8,10 +8,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / ".github" / "workflows"
 
 
+@pytest.mark.process
 def test_zizmor_finds_nothing_in_the_workflows():
     program = Path(sys.executable).with_name("zizmor")
     found = subprocess.run(
@@ -29,6 +32,7 @@ def test_every_action_is_pinned_by_commit_with_its_version_beside():
             assert re.fullmatch(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
 
 
+@pytest.mark.process
 def test_the_ci_script_is_bash_and_ends_in_make_test():
     script = ROOT / ".ci" / "run"
     subprocess.run(["bash", "-n", script], check=True)

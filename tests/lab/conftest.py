@@ -6,12 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from chatsys.lab.record import Count, Fit, Floor, Operation, Point, Ratio, Result, Sampled, Survival
-from chatsys.lab.statistics import Interval
 from chatsys.lab.workloads.operation import TABLE
+from chatsys.results.run import Interval
 from chatsys.store.embedded import embedded_server
 
 
@@ -62,6 +63,14 @@ def result() -> Result:
                 operation=name, store="postgresql", kind="asyncpg", p50_us=80, ratio=1.25, interval=Interval(1.2, 1.3)
             )
         )
+    for depth, names in (("http", ("find_user_by_id", "recent_messages", "search_users")),
+                         ("socket", ("send_message", "mark_read"))):  # fmt: skip
+        for name in names:
+            both = [operation(name, store, p50, depth) for store, p50 in (("memory", 100), ("postgresql", 300))]
+            made.operations += [msgspec.structs.replace(each, users=100_000, messages=20_000) for each in both]
+            made.ratios.append(
+                Ratio(operation=name, depth=depth, ratio=3, interval=Interval(2.9, 3.1), verdict="slower", p=0.0)
+            )
     for name in ("find_user_by_id", "find_user_by_name", "recent_messages", "search_users"):
         for store in ("memory", "postgresql"):
             slope = 0.95 if (name, store) == ("search_users", "memory") else 0.05

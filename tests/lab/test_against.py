@@ -130,6 +130,7 @@ def one_sentence(said: str) -> bool:
     return said.startswith("Error: ") and said.count("\n") == 1 and "Traceback" not in said
 
 
+@pytest.mark.process
 def test_a_revision_that_is_not_there_is_one_sentence(told, tmp_path):
     said = told(repository(tmp_path / "bare", pyproject_toml="[project]\n"), "no-such-branch")
     assert one_sentence(said)
@@ -137,6 +138,7 @@ def test_a_revision_that_is_not_there_is_one_sentence(told, tmp_path):
     assert "git fetch --unshallow" in said
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("text", ["[project\n", "[project]\nname = 'chatsys'\n"])
 def test_a_revision_whose_project_file_is_broken_is_one_sentence(told, tmp_path, text):
     said = told(repository(tmp_path / "broken", pyproject_toml=text))
@@ -147,6 +149,7 @@ def test_a_revision_whose_project_file_is_broken_is_one_sentence(told, tmp_path,
 _MISSING = "['a-package-that-nobody-made==9']"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "needs",
     [
@@ -187,6 +190,7 @@ def test_a_revision_without_the_store_command_is_known_by_it(tmp_path, lab_serve
         pass
 
 
+@pytest.mark.process
 def test_what_a_killed_run_left_is_replaced_and_two_at_a_time_are_refused(tmp_path, quiet):
     folder = repository(tmp_path / "project", pyproject_toml="[project]\n")
     place = tmp_path / "against"

@@ -12,7 +12,7 @@ from chatsys.cli.bench import app
 from chatsys.lab import record
 from chatsys.lab.compare import compare, failures
 from chatsys.lab.record import Count, Survival
-from chatsys.lab.statistics import Interval
+from chatsys.results.run import Interval
 
 
 def with_counts(result, value, metric="statements per call", subject="send_message"):

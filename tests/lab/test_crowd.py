@@ -160,6 +160,7 @@ def test_one_message_that_went_wrong_makes_the_run_invalid(result, fault) -> Non
     assert not result.valid
 
 
+@pytest.mark.process
 def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result) -> None:
     """Its messages leave late, and the response times say so though the service times don't."""
     with stock_server() as server, Crowd(server.url) as crowd:
@@ -173,6 +174,7 @@ def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result
     assert not result.valid
 
 
+@pytest.mark.process
 def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
     with stock_server() as server, Crowd(server.url) as crowd:
         scene = scenes.fanout(crowd, members=3)
@@ -183,6 +185,7 @@ def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
     assert msgspec.json.encode(turns)
 
 
+@pytest.mark.process
 def test_a_big_room_reads_after_the_turn_and_is_checked_all_the_same(monkeypatch) -> None:
     def read(*_: object) -> None:
         raise AssertionError("it reads while others are measured")
@@ -199,6 +202,7 @@ def test_a_big_room_reads_after_the_turn_and_is_checked_all_the_same(monkeypatch
     assert lost["lost"] == 30
 
 
+@pytest.mark.process
 async def test_a_turn_says_what_the_server_used_beside_what_the_generator_used() -> None:
     with stock_server() as server:
         async with opened_scene("fanout", server, members=3) as crowd:
@@ -263,6 +267,7 @@ def test_a_crowd_that_waits_for_its_turn_answers_pings_and_keeps_nothing(pinging
     assert len(crowd.members[0].arrived) == 1
 
 
+@pytest.mark.process
 def test_a_storm_can_be_repeated() -> None:
     with chat_server("memory://") as server, Crowd(server.url) as crowd:
         scene = scenes.storm(crowd, members=6, seconds=0.05)

@@ -17,6 +17,8 @@ import pytest
 
 from tests.flow.serving import clean_environment
 
+pytestmark = pytest.mark.process
+
 PATIENCE = 180
 
 

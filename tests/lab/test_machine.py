@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from chatsys.lab import machine, provenance
+from chatsys.lab import provenance
 from chatsys.lab.machine import Snapshot, Watch, describe
 
 BURN = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
 
 
+@pytest.mark.process
 def test_the_time_of_a_child_that_has_ended_is_our_own():
     watch = Watch()
     before = watch._snapshot()
@@ -33,7 +35,7 @@ def test_a_machine_is_quiet_unless_others_or_the_hypervisor_use_it(monkeypatch, 
     """Ten seconds on two processors: 20 processor seconds."""
     taken = iter([Snapshot(0.0, 0.0, 0.0, 0.0), Snapshot(10.0, busy, steal, own)])
     monkeypatch.setattr(Watch, "_snapshot", lambda _: next(taken))
-    monkeypatch.setattr(machine.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     reasons = Watch().reasons()
     assert [reason.startswith(beginning) for reason, beginning in zip(reasons, said, strict=True)] == [True] * len(said)
 
@@ -81,6 +83,7 @@ def test_the_command_is_told_as_it_was_given_without_passwords(words, shown):
     assert provenance.command(words) == shown
 
 
+@pytest.mark.process
 def test_a_commit_is_named_only_where_the_package_lies_in_the_repository(monkeypatch, tmp_path):
     assert (
         provenance._commit()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+import sys
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 
 from chatsys.errors import OperatorError
-from chatsys.lab import readme, record
-from chatsys.lab.claims import judge
-from chatsys.lab.report import Page, Series, Table, Text, bars, ecdf, lines
-from chatsys.lab.report.bench import page
-from chatsys.lab.report.index import index, published
-from chatsys.lab.report.tables import guide_table, microseconds, times
-from chatsys.lab.statistics import Interval
+from chatsys.lab import record
+from chatsys.reports import Page, Series, Table, Text, bars, ecdf, lines, publishing, readme
+from chatsys.reports.bench import page
+from chatsys.reports.index import index
+from chatsys.reports.records import benchmarks, entries, run_folder
+from chatsys.reports.steps import FEWEST, steps
+from chatsys.reports.tables import operations_table
 from chatsys.resources import database_dir
+from chatsys.results.claims import judge
+from chatsys.results.distributions import SHARES, read
 
 ROOT = database_dir().parent
 
@@ -41,7 +45,7 @@ class Loads(HTMLParser):
 @pytest.fixture
 def written(result, samples, tmp_path):
     result.claims = judge(result)
-    page(result, samples).write(tmp_path)
+    page(result, record.summed(samples)).write(tmp_path)
     record.save(result, samples, tmp_path)
     return tmp_path
 
@@ -64,10 +68,21 @@ def test_the_page_follows_light_dark_and_paper(written):
     assert "@media print" in text
 
 
-def test_the_guides_table_comes_first_and_limitations_are_there(written):
+def test_the_decision_comes_first_and_the_rest_is_folded(written):
+    text = (written / "index.html").read_text()
+    assert text.index('class="ds-line"') < text.index("<details>")
+    assert text.count("<details>") == text.count("<section id=") + len(re.findall("<summary>", text))
     headings = re.findall(r"^## (.+)$", (written / "report.md").read_text(), re.MULTILINE)
-    assert headings[0] == "The guide's table"
-    assert {"Verdicts", "Latency distributions", "Growth", "Durability", "Limitations"} <= set(headings)
+    assert {"Verdicts in full", "Inside the process", "Growth", "Durability", "Limitations"} <= set(headings)
+    contents = re.findall(r'<a href="#([^"]+)">', text.partition("<nav")[2].partition("</nav>")[0])
+    assert len(contents) == len(headings)
+    assert all(f'id="{each}"' in text for each in contents)
+
+
+def test_pictures_come_before_tables(written):
+    for section in re.split(r"^## ", (written / "report.md").read_text(), flags=re.MULTILINE)[1:]:
+        if ".svg)" in section and "| --- |" in section:
+            assert section.index(".svg)") < section.index("| --- |"), section.splitlines()[0]
 
 
 def test_every_picture_of_the_markdown_lies_beside_it(written):
@@ -82,18 +97,10 @@ def test_ids_are_unique_on_the_page(written):
     assert len(ids) == len(set(ids))
 
 
-def test_what_does_not_hold_is_said_before_the_table(result, samples):
+def test_what_does_not_hold_comes_first_among_the_verdicts(result, samples):
     result.persistence[1] = record.Survival(store="postgresql", killed="server", acknowledged=500, missing=3)
-    result.claims = judge(result)
-    text = page(result, samples).markdown()
-    assert text.index("What does not hold") < text.index("Find a user by id")
-
-
-def test_an_invalid_run_says_so_with_its_reasons_before_any_figure(result, samples):
-    result.invalid("other programs used the processors")
-    text = page(result, samples).markdown()
-    assert text.index("INVALID") < text.index("Find a user by id")
-    assert "other programs used the processors" in text
+    rows = page(result, record.summed(samples)).markdown().partition("## Verdicts in full")[2]
+    assert rows.index("Data persistence") < rows.index("Find a user")
 
 
 def test_an_empty_run_still_makes_a_page(result, samples, tmp_path):
@@ -121,53 +128,112 @@ def test_colours_come_from_variables_so_that_both_schemes_have_theirs():
 
 def test_pictures_of_one_value_or_of_equal_samples_can_be_drawn():
     assert "<svg" in bars("b", "Bars", [("memory", 0.0)], x="1/s").svg
-    assert "<svg" in ecdf("e", "Shares", [("memory", np.full(10, 3.0))], x="µs").svg
+    assert "<svg" in ecdf("e", "Shares", [("memory", np.full(10, 3.0), np.linspace(0, 1, 10))], x="µs").svg
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0.784, "0.78 µs"), (25.66, "25.7 µs"), (999, "999 µs"), (1184, "1.18 ms"), (2_100_000, "2.10 s")],
-)
-def test_times_have_a_unit_that_suits_them(value, shown):
-    assert microseconds(value) == shown
-
-
-def test_a_ratio_is_shown_with_its_interval():
-    assert times(1.234, Interval(1.2, 12.34)) == "1.23× (1.20 to 12.3)"
-
-
-def test_the_table_has_the_floor_beside_postgresql_and_what_survived(result):
-    table = guide_table(result)
+def test_the_table_has_the_bare_driver_beside_postgresql_and_what_the_stores_held(result):
+    result.operations = [msgspec.structs.replace(each, users=1_000, messages=2_000) for each in result.operations]
+    table = operations_table(result, "store")
     cells = dict(zip(table.header, table.rows[0], strict=True))
-    assert cells["Times bare asyncpg"].startswith("1.25×")
-    assert table.rows[-1][:3] == ["Data persistence", "no: 0 of 500 kept", "yes: 500 of 500 kept"]
+    assert cells["Over the bare driver"].startswith("1.25×")
+    assert cells["With PostgreSQL"] == "90 µs more"
+    assert table.caption.endswith("with 1,000 users and 2,000 messages in each store.")
 
 
-def test_the_index_passes_over_what_a_monitor_recorded(result, samples, tmp_path):
-    record.save(result, samples, tmp_path / "run")
+def test_distributions_give_back_what_was_timed(result, samples, tmp_path):
+    record.save(result, samples, tmp_path)
+    found = read(tmp_path)
+    assert len(found) == len({(turn.operation, turn.contestant) for turn in samples})
+    one = next(each for each in found if (each.operation, each.contestant) == ("search_users", "memory"))
+    taken = np.concatenate(
+        [t.microseconds for t in samples if (t.operation, t.contestant) == ("search_users", "memory")]
+    )
+    assert one.n == len(taken)
+    assert one.microseconds[SHARES.index(0.5)] == pytest.approx(np.median(taken), rel=1e-6)
+
+
+def test_the_index_lists_every_run_published_or_not(result, samples, tmp_path):
+    for number, (place, valid) in enumerate((("latest", True), ("runs/a", False), ("runs/b", True))):
+        result.id = f"01900000-0000-7000-8000-00000000000{number}"
+        result.created_at = f"2026-01-0{number + 1}T00:00:00.000Z"
+        result.valid = valid
+        record.save(result, samples, tmp_path / place)
     (tmp_path / "monitoring").mkdir()
     (tmp_path / "monitoring" / "result.json").write_text(
-        '{"schema_version": 1, "id": "monitoring-1", "frames": {"wal": {}}}'
+        '{"schema_version": 1, "id": "monitoring-1", "created_at": "2026-01-02T00:00:00Z", "frames": {"wal": {}}}'
     )
-    assert [found.id for _, found in published(tmp_path)] == [result.id]
-
-
-def test_the_index_lists_every_run_and_draws_only_valid_ones(result, samples, tmp_path):
-    for number, valid in enumerate((True, False, True)):
-        result.id = f"01900000-0000-7000-8000-00000000000{number}"
-        result.valid = valid
-        record.save(result, samples, tmp_path / f"run{number}")
-    assert len(published(tmp_path)) == 3
+    (tmp_path / "load" / "steady").mkdir(parents=True)
+    (tmp_path / "load" / "steady" / "result.json").write_text(
+        '{"schema_version": 1, "id": "load-1", "created_at": "2026-01-02T00:00:00Z", "verdict": "VALID",'
+        ' "plan": {"scenario": "steady", "users": 90}, "turns": [{"store": "postgres", "locust": {}}]}'
+    )
+    assert len(benchmarks(tmp_path)) == 3
+    assert len(entries(tmp_path)) == 5
     text = index(tmp_path).markdown()
     assert "INVALID" in text
-    assert "history.svg" in text
+    assert "90 users on PostgreSQL" in text
+    assert "## Recordings of a monitor" in text
+    assert "history-" in text
+
+
+def test_a_run_that_was_published_is_listed_where_it_was_published(result, samples, tmp_path):
+    for place in ("runs/a", "latest"):
+        record.save(result, samples, tmp_path / place)
+    assert [(each.folder.name, each.is_published) for each in entries(tmp_path)] == [("latest", True)]
 
 
 def test_one_run_has_no_history_to_draw(result, samples, tmp_path):
     record.save(result, samples, tmp_path / "run")
     text = index(tmp_path).markdown()
-    assert "history.svg" not in text
-    assert "Find a user by id | " in text
+    assert "history-" not in text
+    assert "a history begins with the second" in text
+
+
+def test_a_step_is_marked_where_it_is_certain_and_only_there():
+    rng = np.random.default_rng(4)
+    noise = np.exp(rng.normal(0, 0.03, 24))
+    stepped = 100 * noise * np.where(np.arange(24) < 14, 1, 1.3)
+    if sys.version_info >= (3, 14):
+        assert steps(stepped) == []
+        return
+    (found,) = steps(stepped)
+    assert found.first == 14
+    assert found.factor == pytest.approx(1.3, rel=0.05)
+    assert steps(100 * noise) == []
+    assert steps(stepped[14 - FEWEST + 1 : 14 + FEWEST]) == []
+
+
+def test_a_publication_is_small_and_complete_and_refuses_what_may_not_be_quoted(result, samples, tmp_path):
+    run = run_folder(tmp_path, result)
+    assert run.name == "2026-01-01T000000-standard-0123456789"
+    record.save(result, samples, run)
+    page(result, record.summed(samples)).write(run)
+    folder = publishing.publish(run, tmp_path)
+    kept = {file.name for file in folder.iterdir()}
+    assert {"result.json", "distributions.parquet", "report.md", "decision.svg"} <= kept
+    assert "samples.parquet" not in kept
+    pictures = re.findall(r"\]\(([\w-]+\.svg)\)", (folder / "report.md").read_text())
+    assert set(pictures) <= kept
+    with pytest.raises(OperatorError, match="published already"):
+        publishing.publish(folder, tmp_path)
+    for fault in ("partial", "valid"):
+        broken = msgspec.structs.replace(result, **{fault: fault == "partial"})
+        record.save(broken, samples, tmp_path / "runs" / fault)
+        with pytest.raises(OperatorError, match=r"is (partial|INVALID)"):
+            publishing.publish(tmp_path / "runs" / fault, tmp_path)
+    assert (folder / "result.json").exists()
+
+
+def test_a_thinned_histogram_keeps_its_number_and_its_quantiles():
+    rng = np.random.default_rng(1)
+    values, counts = np.unique(rng.lognormal(0, 1, 50_000).round(3), return_counts=True)
+    whole = [[float(v), int(n)] for v, n in zip(values, counts, strict=True)]
+    thin = publishing.thinned(whole)
+    assert len(thin) <= 200 < len(whole)
+    assert sum(n for _, n in thin) == 50_000
+    assert thin[-1][0] == whole[-1][0]
+    middle = next(v for (v, _), reached in zip(thin, np.cumsum([n for _, n in thin]), strict=True) if reached >= 25_000)
+    assert middle == pytest.approx(1.0, rel=0.03)
 
 
 def test_a_legend_is_no_wider_than_its_picture():
@@ -180,29 +246,22 @@ def test_a_legend_is_no_wider_than_its_picture():
     assert all(place + letter * len(name) < width for name, place in begins.items())
 
 
-def test_the_readme_has_the_table_of_the_committed_run():
-    """``chatsys bench show reports/latest --readme README.md`` writes it."""
-    committed = ROOT / "reports" / "latest"
+def test_the_readme_opens_with_the_decision_of_the_published_run():
+    """``chatsys bench publish`` writes it."""
+    run = record.load(ROOT / "reports" / "latest")
     shown = (ROOT / "README.md").read_text(encoding="utf-8").partition(readme.BEGIN)[2].partition(readme.END)[0].strip()
-    run = record.load(committed) if (committed / record.RESULT).exists() else None
-    publishable = run is not None and run.valid and not run.partial
-    assert shown == (readme.block(run) if publishable else ""), "run `chatsys bench show --readme README.md`"
-
-
-@pytest.mark.parametrize("fault", ["partial", "invalid"])
-def test_a_run_that_may_not_be_quoted_does_not_reach_the_readme(result, fault):
-    result.partial, result.valid = fault == "partial", fault != "invalid"
-    with pytest.raises(OperatorError, match=r"is (partial|INVALID)"):
-        readme.with_table(f"{readme.BEGIN}\n{readme.END}\n", result)
+    assert shown == readme.block(run), "run `chatsys bench publish`"
+    assert "reports/latest/decision.svg" in shown
+    assert (ROOT / "reports" / "latest" / "decision.svg").exists()
 
 
 def test_the_readme_without_the_marks_is_refused(result):
     with pytest.raises(OperatorError, match="lacks the lines"):
-        readme.with_table("# chatsys\n", result)
+        readme.with_decision("# chatsys\n", result)
 
 
-def test_the_table_replaces_the_one_before(result):
+def test_the_decision_replaces_the_one_before(result):
     text = f"a\n{readme.BEGIN}\nold\n{readme.END}\nb\n"
-    once = readme.with_table(text, result)
+    once = readme.with_decision(text, result)
     assert "old" not in once
-    assert readme.with_table(once, result) == once
+    assert readme.with_decision(once, result) == once

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from chatsys.cli import bench
 from chatsys.errors import LabBusy, OperatorError
 from chatsys.lab import loadtest, record, running
-from chatsys.lab.experiments.fairness import FLOOD
 from chatsys.lab.experiments.fairness import NAMES as FLOODS
 from chatsys.lab.experiments.playing import STOCK
 from chatsys.lab.floods import HALF_POSTS
@@ -24,6 +23,7 @@ from chatsys.lab.profiles import PROFILES, Profile
 from chatsys.lab.running import Request, run
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.workloads.operation import TABLE
+from chatsys.results.names import FLOOD
 from chatsys.store.postgres.address import with_database
 
 TINY = Profile(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chatsys.lab import statistics
-from chatsys.lab.statistics import Interval
+from chatsys.results.run import Interval
 
 
 def test_percentiles_are_those_of_all_rounds_together():

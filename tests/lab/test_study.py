@@ -122,6 +122,7 @@ began = time.perf_counter(); asyncio.run(many()); print(time.perf_counter() - be
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("planted_at", "least"), [("", (0.02, 0.05)), ("fan-out:3", (0.06, 0.05)), ("store read:3", (0.02, 0.14))]
 )

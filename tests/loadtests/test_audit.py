@@ -18,6 +18,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_audit_catches_it_and_names_it_and_the_run_fails(fault: str, tmp_path: Path) -> None:
     with serving("chat_server", fault) as address:

@@ -24,6 +24,8 @@ from chatsys.lab.loadtest import Plan, order_of, verdict_of
 from chatsys.loadtesting.weights import ACTIVITIES
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, free_master_port, locust, serving
 
+pytestmark = pytest.mark.process
+
 DEVIATIONS = ("dropped", "doubled", "swapped", "renumbered", "not_stored", "not_acknowledged")
 
 

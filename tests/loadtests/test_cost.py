@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT
 
 
+@pytest.mark.process
 def test_a_received_push_costs_at_most_a_fifth_of_the_cpu_of_locust_s_own_user() -> None:
     command = [sys.executable, "-m", "chatsys.loadtesting.cost", "--users", "60", "--pushes", "60", "--rounds", "1"]
     done = subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=PATIENCE, check=False)

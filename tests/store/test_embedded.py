@@ -20,6 +20,8 @@ from chatsys.errors import EmbeddedFailed
 from chatsys.store import embedded
 from chatsys.store.embedded import embedded_server, wheel_programs
 
+pytestmark = pytest.mark.process
+
 KEEP_IT_OPEN = """
 import sys
 from pathlib import Path

@@ -43,14 +43,17 @@ def role(url: str, options: str = "") -> Iterator[str]:
             connection.execute(f"DROP ROLE {name}")
 
 
+@pytest.mark.process
 async def test_nothing_listens(unused_tcp_port):
     assert type(await refusal(f"postgresql://u:secret@127.0.0.1:{unused_tcp_port}/db")) is errors.ConnectionRefused
 
 
+@pytest.mark.process
 async def test_no_socket(server_folder):
     assert type(await refusal(f"postgresql://u@/db?host={server_folder}")) is errors.ConnectionRefused
 
 
+@pytest.mark.process
 async def test_no_such_host():
     assert type(await refusal("postgresql://u:secret@no-such-host.invalid/db")) is errors.HostNotFound
 
@@ -66,12 +69,14 @@ async def test_no_such_role(postgres_url):
     assert type(refused) is errors.AuthenticationFailed
 
 
+@pytest.mark.process
 async def test_a_wrong_password(password_server):
     assert type(await refusal(password_server.replace("right", "secret"))) is errors.AuthenticationFailed
     async with open_store(password_server) as store:
         assert (await store.ping()).kind == "postgresql"
 
 
+@pytest.mark.process
 async def test_no_tls_where_it_is_asked_for(password_server):
     assert type(await refusal(password_server + "?sslmode=require")) is errors.TlsFailed
     assert type(await refusal(password_server, ssl=True)) is errors.TlsFailed

@@ -17,6 +17,7 @@ import pytest
 from chatsys.store.embedded import embedded_server
 from chatsys.store.postgres import leases
 from chatsys.store.postgres import store as store_module
+from chatsys.store.postgres.processes import this_process
 
 LEASE = 8.0
 
@@ -185,7 +186,7 @@ async def test_two_servers_that_find_the_same_dead_one_end_each_session_once(
     async with hands.opened(postgres_url) as one, hands.opened(postgres_url) as other:
         opened = [(await one.open_session(hands.entry(hands.guest(f"g{n}"), server_id=dead))).session for n in range(9)]
         with psycopg.connect(postgres_url) as connection:
-            name = " ".join([*(leases.this_process() or "").split(" ")[:3], "1"])
+            name = " ".join([*(this_process() or "").split(" ")[:3], "1"])
             connection.execute("UPDATE chat_servers SET process = %s", (name,))
         found = await asyncio.gather(
             one.register_server(hands.new_id(), hands.now()), other.register_server(hands.new_id(), hands.now())
@@ -194,6 +195,7 @@ async def test_two_servers_that_find_the_same_dead_one_end_each_session_once(
     assert sorted(ended) == sorted(session.session_id for session in opened)
 
 
+@pytest.mark.process
 async def test_a_restart_of_postgresql_makes_nobody_dead(server_folder, hands, elsewhere):
     with embedded_server(server_folder) as url:
         async with hands.opened(url, lease=LEASE) as one, hands.opened(url, lease=LEASE) as two:

@@ -25,6 +25,7 @@ def dump(url: str) -> str:
     return "\n".join(sorted(lines))
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("server", ["postgres", "postgres15"])
 def test_schema_sql_is_the_sum_of_the_migrations(server: str, request: pytest.FixtureRequest) -> None:
     scratch = request.getfixturevalue(f"{server}_server")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from chatsys.store.postgres.processes import is_running, this_process
 
 TELL = "from chatsys.store.postgres.processes import this_process; print(this_process(), flush=True); input()"
@@ -21,6 +23,7 @@ def test_this_process_runs() -> None:
     assert is_running(this_process()) is True
 
 
+@pytest.mark.process
 def test_a_killed_process_is_gone_before_and_after_its_parent_collects_it() -> None:
     child = subprocess.Popen([sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdin is not None

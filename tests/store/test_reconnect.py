@@ -14,6 +14,7 @@ from chatsys.errors import ConnectionRefused, StatementTimeout, StoreUnavailable
 from chatsys.store.embedded import embedded_server
 
 
+@pytest.mark.process
 async def test_verbs_are_unavailable_while_the_database_is_away_and_work_again_after(server_folder, hands):
     with embedded_server(server_folder) as url:
         async with hands.opened(url) as store:

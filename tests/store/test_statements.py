@@ -8,6 +8,7 @@ import pytest
 from chatsys.store.postgres.statements import statements
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("server", ["postgres_url", "postgres15_url"])
 async def test_every_statement_can_be_prepared(server: str, request: pytest.FixtureRequest) -> None:
     connection = await asyncpg.connect(request.getfixturevalue(server))

@@ -42,7 +42,12 @@ def counts(url: str) -> dict[str, int]:
         return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 
 
-@pytest.fixture(params=["postgres_url", "postgres15_url"])
+@pytest.fixture(
+    params=[
+        pytest.param("postgres_url", marks=pytest.mark.database),
+        pytest.param("postgres15_url", marks=pytest.mark.database),
+    ]
+)
 def database(request: pytest.FixtureRequest) -> str:
     """A database with the schema and nothing in it, on each PostgreSQL."""
     return request.getfixturevalue(request.param)
@@ -130,6 +135,7 @@ def test_a_damaged_file_is_refused_before_the_database_is_touched(snapshot_file,
     assert counts(postgres_url)["users"] == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -48,6 +48,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.process
 def test_what_was_said_survives_a_stop_and_the_password_still_fits(start):
     first = start("--snapshot", "chat.snapshot")
     register(first, "ann")
@@ -59,6 +60,7 @@ def test_what_was_said_survives_a_stop_and_the_password_still_fits(start):
     assert post(f"{second.url}/api/auth/login", json=login).status_code == 200
 
 
+@pytest.mark.process
 def test_a_snapshot_on_sigusr1_survives_a_hard_kill(start, tmp_path):
     file = tmp_path / "chat.snapshot"
     first = start("--snapshot", str(file))
@@ -70,6 +72,7 @@ def test_a_snapshot_on_sigusr1_survives_a_hard_kill(start, tmp_path):
     assert usernames(start("--snapshot", str(file))) == {"ann"}
 
 
+@pytest.mark.process
 def test_sigusr1_rescues_a_server_that_was_started_without_a_file(start, tmp_path):
     file = tmp_path / ".chatsys" / "memory.snapshot"
     served = start()
@@ -83,6 +86,7 @@ def test_sigusr1_rescues_a_server_that_was_started_without_a_file(start, tmp_pat
     assert not file.exists(), "only a server that was given a file keeps one"
 
 
+@pytest.mark.process
 def test_a_damaged_file_stops_the_start_and_is_left_alone(start, tmp_path):
     file = tmp_path / "chat.snapshot"
     file.write_bytes(b"damaged")

@@ -32,9 +32,9 @@ async def chat(store: Store) -> AsyncIterator[Chat]:
         yield opened
 
 
-def client_of(chat: Chat, **options: object) -> httpx.AsyncClient:
-    """A client whose address is 192.0.2.1."""
-    transport = httpx.ASGITransport(make_app(chat, **options), client=("192.0.2.1", 1))  # type: ignore[arg-type]
+def client_of(chat: Chat, *, address: str = "192.0.2.1", **options: object) -> httpx.AsyncClient:
+    """A client at the address."""
+    transport = httpx.ASGITransport(make_app(chat, **options), client=(address, 1))  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url="http://chat.test")
 
 

@@ -212,8 +212,7 @@ async def test_after_too_many_failed_logins_more_are_429_even_with_the_password(
 async def test_failed_logins_from_one_address_do_not_lock_out_another(chat, client):
     await client.post("/api/auth/register", json=GOOD)
     await fail(client, 4)
-    async with client_of(chat) as other:
-        other._transport.client = ("192.0.2.2", 1)
+    async with client_of(chat, address="192.0.2.2") as other:
         answer = await other.post("/api/auth/login", json={"username": "alice_1", "password": "secret"})
         assert answer.status_code == 200
     assert await fail(client, 1, "somebody_else") == [401]
@@ -241,8 +240,7 @@ async def test_logins_beyond_the_queue_are_503_and_another_address_has_its_turn(
         flood = [client.post("/api/auth/login", json={"username": "x", "password": "y"}) for _ in range(20)]
         flooding = asyncio.gather(*flood)
         await asyncio.sleep(0.01)
-        async with client_of(chat) as other:
-            other._transport.client = ("192.0.2.2", 1)
+        async with client_of(chat, address="192.0.2.2") as other:
             assert (await other.post("/api/auth/register", json=GOOD)).status_code == 201
         answers = await flooding
     refused = [answer for answer in answers if answer.status_code == 503]

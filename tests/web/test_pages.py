@@ -109,6 +109,7 @@ def test_the_client_parses_no_markup_and_names_no_other_host(path):
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", text) or path.suffix == ".js"
 
 
+@pytest.mark.process
 def test_the_socket_io_client_is_the_released_file():
     released = NODE / "socket.io-client"
     assert released.is_dir(), "install the JavaScript packages: npm ci --prefix tests/flow/node"

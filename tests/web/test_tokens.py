@@ -105,7 +105,7 @@ async def test_a_token_outlives_logout_and_a_password_change(client, account):
     assert (await verify(client, headers))[0] == 200
 
 
-async def test_passwords_are_kept_as_bcrypt_hashes_of_cost_10(store, account):
+async def test_passwords_are_kept_as_bcrypt_hashes_of_cost_10(store, account, real_cost):
     owner = await account("frank")
     stored = (await store.user_by_id(owner["userId"])).password_hash
     assert stored.startswith("$2b$10$")

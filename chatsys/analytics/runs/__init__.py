@@ -9,7 +9,9 @@ from __future__ import annotations
 from chatsys.analytics.runs.bench import (
     claims,
     counts,
+    distributions,
     durability,
+    felt,
     fits,
     floors,
     growth,
@@ -18,9 +20,10 @@ from chatsys.analytics.runs.bench import (
     persistence,
     points,
     ratios,
+    record,
     samples,
 )
-from chatsys.analytics.runs.comparing import compare_runs
+from chatsys.analytics.runs.comparing import compare_runs, compared_commits, compared_waits
 from chatsys.analytics.runs.files import Run, find_run, load_run
 from chatsys.analytics.runs.loadtest import audit, capacity, distribution, latency, timeline, turns
 from chatsys.analytics.runs.making import show_run
@@ -33,9 +36,13 @@ __all__ = [
     "capacity",
     "claims",
     "compare_runs",
+    "compared_commits",
+    "compared_waits",
     "counts",
     "distribution",
+    "distributions",
     "durability",
+    "felt",
     "find_run",
     "fits",
     "floors",
@@ -48,6 +55,7 @@ __all__ = [
     "persistence",
     "points",
     "ratios",
+    "record",
     "samples",
     "show_run",
     "timeline",

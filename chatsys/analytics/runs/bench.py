@@ -1,23 +1,23 @@
-"""The lab's result.json and samples.parquet as frames."""
+"""A benchmark's result.json, distributions and samples as frames."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 import pandas as pd
 
 from chatsys.analytics.runs.files import Run, needs
-
-TITLES = {
-    "find_user_by_id": "Find a user by id",
-    "find_user_by_name": "Find a user by name",
-    "recent_messages": "Get 100 messages",
-    "mark_read": "Mark a message read",
-    "search_users": "Search users",
-    "send_message": "Send a message",
-}
-"""The operations of the guide's table, in its order."""
+from chatsys.errors import OperatorError
+from chatsys.reports.tables import marked
+from chatsys.results.claims import judge
+from chatsys.results.decision import decide
+from chatsys.results.distributions import SHARES, read
+from chatsys.results.names import TITLES, UNKNOWN
+from chatsys.results.numbers import change
+from chatsys.results.run import SAMPLES, Result
 
 _OPERATIONS = {
     "operation": "string", "store": "string", "depth": "string", "calls": "Int64", "p50_ms": "float64",
@@ -44,8 +44,16 @@ _SURVIVALS = {
     "store": "string", "killed": "string", "acknowledged": "Int64", "missing": "Int64", "missing_ratio": "float64",
 }  # fmt: skip
 _CLAIMS = {
-    "claim": "string", "promise": "string", "verdict": "string", "measured": "string", "rule": "string",
-    "samples": "string",
+    "promise": "string", "guide": "string", "measured": "string", "parts": "string", "verdict": "string",
+    "in_full": "string", "rule": "string",
+}  # fmt: skip
+_FELT = {
+    "action": "string", "over": "string", "data": "string", "memory_p50_ms": "float64", "memory_p99_ms": "float64",
+    "postgresql_p50_ms": "float64", "postgresql_p99_ms": "float64", "with_postgresql": "string",
+}  # fmt: skip
+_DISTRIBUTIONS = {
+    "experiment": "string", "operation": "string", "contestant": "string", "depth": "string", "size": "Int64",
+    "calls": "Int64", "share_ratio": "float64", "latency_ms": "float64",
 }  # fmt: skip
 _GROWTH = {
     "operation": "string", "store": "string", "size": "Int64", "calls": "Int64", "p50_ms": "float64",
@@ -109,18 +117,65 @@ def persistence(run: Run) -> pd.DataFrame:
 
 
 def claims(run: Run) -> pd.DataFrame:
-    """The guide's promises: verdict, what was measured, the rule it was judged by, where the samples are."""
-    return _frame(run, _CLAIMS, run.record.get("claims", ()))
+    """The guide's promises: its figures, what was measured, each part with its mark, the verdict, the rule."""
+    needs(run, "bench")
+    rows = (
+        {"promise": each.title, "guide": each.guide, "measured": each.brief, "verdict": each.verdict,
+         "parts": "; ".join(map(marked, each.parts)), "in_full": each.measured, "rule": each.rule}
+        for each in judge(record(run)) if each.verdict != UNKNOWN
+    )  # fmt: skip
+    return _frame(run, _CLAIMS, rows)
+
+
+def felt(run: Run) -> pd.DataFrame:
+    """What a client waits on both stores, what PostgreSQL changes in words, and what the stores held."""
+    needs(run, "bench")
+    rows = (
+        {"action": each.what, "over": each.how, "data": each.data, "with_postgresql": each.change,
+         "memory_p50_ms": each.memory.p50 / 1000, "memory_p99_ms": each.memory.p99 / 1000,
+         "postgresql_p50_ms": each.postgresql.p50 / 1000, "postgresql_p99_ms": each.postgresql.p99 / 1000}
+        for each in decide(record(run)).felt
+    )  # fmt: skip
+    return _frame(run, _FELT, rows)
+
+
+def record(run: Run) -> Result:
+    """The record of a benchmark with its types. Raises OperatorError for a run of another kind."""
+    needs(run, "bench")
+    return msgspec.convert(run.record, Result)
+
+
+def distributions(run: Run, **only: str) -> pd.DataFrame:
+    """The distribution of each kind of call: experiment, operation, contestant, depth, size, calls, and for each
+    share_ratio the latency_ms that such a share of the calls took at most. ``only`` keeps the rows with these values.
+    """
+    needs(run, "bench")
+    rows = [
+        (each.experiment, each.operation, each.contestant, each.depth, each.size, each.n, share, us / 1000)
+        for each in read(run.folder)
+        if all(getattr(each, name) == value for name, value in only.items())
+        for share, us in zip(SHARES, each.microseconds, strict=True)
+    ]
+    kinds: dict[Any, Any] = _DISTRIBUTIONS
+    frame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    frame.attrs = {"run": run.id}
+    return frame
 
 
 def samples(run: Run, **only: str) -> pd.DataFrame:
     """Every timed call: experiment, operation, contestant, depth, size, round, latency_ms.
 
-    ``only`` keeps the rows with these values: ``samples(run, experiment="growth")``.
+    ``only`` keeps the rows with these values: ``samples(run, experiment="growth")``. Raises OperatorError for a
+    published run, which has its distributions alone.
     """
     needs(run, "bench")
+    if not (run.folder / SAMPLES).exists():
+        raise OperatorError(
+            f"{run.folder} has no samples: a published run keeps its distributions alone.",
+            hint="Take runs.distributions, or a run of your own: `chatsys bench list`.",
+        )
     filters = [(name, "==", value) for name, value in only.items()] or None
-    frame = pd.read_parquet(run.folder / "samples.parquet", filters=filters)
+    frame = pd.read_parquet(run.folder / SAMPLES, filters=filters)
     frame["latency_ms"] = frame.pop("microseconds").astype("float64") / 1000
     for name in ("experiment", "operation", "contestant", "depth"):
         frame[name] = frame[name].astype("string")
@@ -130,9 +185,11 @@ def samples(run: Run, **only: str) -> pd.DataFrame:
 
 def growth(run: Run) -> pd.DataFrame:
     """The median and p99 of each operation at each size of the growth experiment."""
-    calls = samples(run, experiment="growth")
-    grouped = calls.groupby(["operation", "contestant", "size"])["latency_ms"]
-    rows = grouped.agg(calls="size", p50_ms="median", p99_ms=lambda taken: taken.quantile(0.99)).reset_index()
+    found = distributions(run, experiment="growth")
+    keys = ["operation", "contestant", "size", "calls"]
+    at = {name: found[found["share_ratio"].eq(share)] for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99))}
+    both = [part.set_index(keys)["latency_ms"].rename(name) for name, part in at.items()]
+    rows = pd.concat(both, axis="columns").reset_index().sort_values(["operation", "contestant", "size"])
     records: list[Any] = rows.rename(columns={"contestant": "store"}).to_dict("records")
     return _frame(run, _GROWTH, records)
 
@@ -146,22 +203,25 @@ def durability(run: Run) -> pd.DataFrame:
 
 
 def guide_table(run: Run, depth: str = "store") -> pd.DataFrame:
-    """The guide's table: a row an operation; both stores' p50, p95 and p99 in ms, and PostgreSQL's times the floor."""
+    """The guide's operations at one depth: both stores' p50, p95 and p99 in ms, and what PostgreSQL changes in words.
+
+    ``postgresql_times_bare_driver``: how many times the same statement through a bare asyncpg connection takes.
+    """
     measured = operations(run)
     measured = measured[measured["depth"].eq(depth)].set_index(["operation", "store"])
-    both = ratios(run)
-    ratio = both[both["depth"].eq(depth)].set_index("operation")
     floor = floors(run)
     floor = floor[floor["store"].eq("postgresql")].drop_duplicates("operation").set_index("operation")
     rows = []
-    for name, title in TITLES.items():
-        row: dict[str, Any] = {"operation": title}
+    for name in [name for name in TITLES if name in set(measured.index.get_level_values(0))]:
+        row: dict[str, Any] = {"operation": TITLES[name]}
         for store in ("memory", "postgresql"):
             for figure in ("p50_ms", "p95_ms", "p99_ms"):
                 known = (name, store) in measured.index
                 row[f"{store}_{figure}"] = measured.loc[(name, store), figure] if known else float("nan")
-        row["postgresql_times_memory"] = ratio["times"].get(name, float("nan"))
-        row["postgresql_times_floor"] = floor["times"].get(name, float("nan")) if depth == "store" else float("nan")
+        medians = row["memory_p50_ms"] * 1000, row["postgresql_p50_ms"] * 1000
+        row["with_postgresql"] = change(*medians) if not any(map(math.isnan, medians)) else ""
+        if depth == "store":
+            row["postgresql_times_bare_driver"] = floor["times"].get(name, float("nan"))
         rows.append(row)
     frame = pd.DataFrame(rows)
     frame.attrs = {"run": run.id, "depth": depth}

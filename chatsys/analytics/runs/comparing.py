@@ -2,33 +2,84 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 
-from chatsys.analytics.runs.bench import counts, floors, ratios
+from chatsys.analytics.runs.bench import counts, felt, floors, ratios
 from chatsys.analytics.runs.files import Run
+from chatsys.errors import OperatorError
+
+_COUNT_FACTOR = 1.1
+_RATIO, _BASELINE = "PostgreSQL over memory", "times the baseline"
+_COMPARED = {
+    "operation": "string", "measure": "string", "unit": "string", "before": "float64", "after": "float64",
+    "ratio": "float64", "low": "float64", "high": "float64", "verdict": "string",
+}  # fmt: skip
 
 
 def compare_runs(before: Run, after: Run) -> pd.DataFrame:
     """A row a figure that both runs have: what, metric, before, after, change_ratio (after over before - 1), differs.
 
     ``differs`` is true for a ratio when the two intervals have nothing in common, and for a count when it is another
-    number. Absolute times are not compared: two runs see two moods of a machine.
+    number by more than a tenth. Absolute times are not compared: two runs see two moods of a machine;
+    :func:`compared_commits` is for speed.
     """
     joined = _figures(before).merge(_figures(after), on=["what", "metric"], suffixes=("_before", "_after"))
     joined = joined.rename(columns={"value_before": "before", "value_after": "after"})
     joined["change_ratio"] = (joined["after"] / joined["before"].where(joined["before"] != 0)) - 1
     apart = joined["low_after"].gt(joined["high_before"]) | joined["high_after"].lt(joined["low_before"])
-    joined["differs"] = apart.astype("boolean")
+    far = joined["change_ratio"].abs().gt(_COUNT_FACTOR - 1)
+    joined["differs"] = apart.where(joined["metric"].isin([_RATIO, _BASELINE]), apart & far).astype("boolean")
     result = joined[["what", "metric", "before", "after", "change_ratio", "differs"]]
     result.attrs = {"before": before.id, "after": after.id}
     return result
 
 
+def compared_waits(before: Run, after: Run) -> pd.DataFrame:
+    """What a client waits in two runs: action, over, the medians of both stores before and after. Nothing is judged."""
+    keys, medians = ["action", "over"], ["data", "memory_p50_ms", "postgresql_p50_ms"]
+    frames = [
+        felt(run).set_index(keys)[medians].add_prefix(f"{when}_")
+        for when, run in (("before", before), ("after", after))
+    ]
+    joined = pd.concat(frames, axis="columns", join="inner").reset_index()
+    joined.attrs = {"before": before.id, "after": after.id}
+    return joined
+
+
+def compared_commits(path: str | Path | None) -> pd.DataFrame:
+    """What ``chatsys bench --against REV --out FOLDER`` found: a row a measure; empty for None.
+
+    Columns: operation, measure, before, after (medians, in ``unit``), ratio with its interval, verdict. Raises
+    OperatorError for a folder without a comparison.
+    """
+    rows: list[dict[str, Any]] = []
+    attributes: dict[Any, Any] = {}
+    if path is not None:
+        file = Path(path) / "comparison.json"
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            rows = [{**row, **row["interval"]} for row in found["rows"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OperatorError(
+                f"{file} is not the record of a comparison: {error}.",
+                hint="Make one with `chatsys bench --against REV --out FOLDER`.",
+            ) from error
+        attributes = {"before": found["before"]["commit"], "after": found["after"]["commit"], "valid": found["valid"]}
+    kinds: dict[Any, Any] = _COMPARED
+    frame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    frame.attrs = attributes
+    return frame
+
+
 def _figures(run: Run) -> pd.DataFrame:
     both, floor, counted = ratios(run), floors(run), counts(run)
     parts = [
-        _part(both["operation"] + ", " + both["depth"], "PostgreSQL over memory", both, "times"),
-        _part(floor["operation"] + ", " + floor["store"], "times the floor", floor, "times"),
+        _part(both["operation"] + ", " + both["depth"], _RATIO, both, "times"),
+        _part(floor["operation"] + ", " + floor["store"] + ", " + floor["floor"], _BASELINE, floor, "times"),
         pd.DataFrame(
             {
                 "what": counted["subject"],

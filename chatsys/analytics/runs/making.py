@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from chatsys.analytics.runs.files import Kind, Run, find_run
 from chatsys.errors import OperatorError
 
+_RUNS = Path("../reports/runs")
+"""Beside the notebooks: where runs are that are not published."""
+_EACH = 5.0  # seconds between two lines of progress
 _QUICK: dict[Kind, tuple[str, ...]] = {
     "bench": ("-m", "chatsys", "bench", "--profile", "quick", "--out"),
     "loadtest": ("-m", "chatsys", "loadtest", "--users", "50", "--minutes", "0.5", "--store", "postgres", "--reports"),
@@ -30,16 +36,37 @@ def show_run(
 ) -> Run:
     """The run at ``path`` (see :func:`find_run`); with ``live`` one made now, a small one if ``quick``.
 
-    A run that turned out INVALID is shown as such. Raises OperatorError if it could not be made.
+    It says where the new run is stored, and each few seconds how long it has taken. A run that turned out INVALID is
+    shown as such. Raises OperatorError if it could not be made.
     """
     if not live:
         return find_run(path, kind, scenario)
-    folder = Path(tempfile.mkdtemp(prefix=f"chatsys-{kind}-"))
+    folder = _RUNS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}-{kind}-live"
     command = [sys.executable, *(_QUICK if quick else _WHOLE)[kind], str(folder)]
     if scenario is not None:
         command += ["--scenario", scenario]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(f"Making a run with `{' '.join(command[1:])}`; it is stored in {folder}.")
+    said = _made(command)
     if not any(folder.glob("**/result.json")):
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise OperatorError(f"The run could not be made: {said}", hint=f"Try `{' '.join(command[1:-1])} FOLDER`.")
+        last = (said.strip().splitlines() or ["it said nothing"])[-1]
+        raise OperatorError(f"The run could not be made: {last}", hint=f"Try `{' '.join(command[1:-1])} FOLDER`.")
     return find_run(folder, kind, scenario)
+
+
+def _made(command: list[str]) -> str:
+    """Run it to its end and show how long it takes; what it said of errors."""
+    began = time.monotonic()
+    with TemporaryFile("w+") as errors:
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        try:
+            while child.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(_EACH)
+                print(f"\r{time.monotonic() - began:.0f} s", end="", flush=True)
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait()
+        print()
+        errors.seek(0)
+        return errors.read()

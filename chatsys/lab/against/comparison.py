@@ -28,7 +28,7 @@ from chatsys.lab.against.verdicts import BLUNT, LEAST, RUN_ERROR, Judged, Verdic
 from chatsys.lab.load import alone_on, tidy
 from chatsys.lab.running import without_password
 from chatsys.lab.servers import Program
-from chatsys.lab.statistics import Interval
+from chatsys.results.run import Interval
 from chatsys.store.embedded import embedded_server
 
 Tell = Callable[[str], None]

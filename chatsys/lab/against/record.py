@@ -9,8 +9,8 @@ import msgspec
 
 from chatsys.errors import OperatorError
 from chatsys.lab.against.verdicts import Verdict
-from chatsys.lab.statistics import Interval
 from chatsys.results.files import write_atomically
+from chatsys.results.run import Interval
 
 SCHEMA_VERSION = 1
 COMPARISON = "comparison.json"

@@ -22,7 +22,7 @@ from chatsys.lab.against.comparison import Request, compare
 from chatsys.lab.against.plan import PLANS
 from chatsys.lab.against.record import Comparison
 from chatsys.lab.against.table import answer
-from chatsys.lab.report.page import Table
+from chatsys.reports.page import Table
 from chatsys.results.files import write_atomically
 from chatsys.settings import read_settings
 

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from chatsys.lab.against.record import Comparison, Row
-from chatsys.lab.report.page import Table
-from chatsys.lab.report.tables import figure, microseconds
+from chatsys.reports.page import Table
+from chatsys.results.numbers import duration, figure
 
 _ORDER = ("slower", "faster", "no difference found")
 _WIDTH = 80
@@ -88,7 +88,7 @@ def _rounds(rows: Sequence[Row]) -> int:
 
 def _value(row: Row, value: float) -> str:
     if row.unit == "µs":
-        return microseconds(value)
+        return duration(value)
     return f"{value / 1024:.1f} KiB" if row.unit == "bytes" else figure(value)
 
 

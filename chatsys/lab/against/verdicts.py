@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from chatsys.lab.statistics import Interval
+from chatsys.results.run import Interval
 
 Numbers = npt.NDArray[np.float64]
 Verdict = Literal["slower", "faster", "no difference found"]

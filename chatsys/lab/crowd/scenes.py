@@ -29,6 +29,7 @@ from chatsys.lab.crowd.sending import (
     effort,
     forget,
     poisson,
+    spread,
     steady,
 )
 from chatsys.lab.crowd.sockets import Crowd, Member
@@ -110,6 +111,20 @@ def arrivals(crowd: Crowd, *, senders: int, text_bytes: int = 64) -> Turns:
             **spent,
             **audit,
         }
+
+
+def push(crowd: Crowd, *, members: int, room_size: int, text_bytes: int = 64) -> Turns:
+    """Many users in rooms of ``room_size``; a turn's ``rate`` is in messages a second over all rooms.
+
+    The latencies are those of every delivery to every member.
+    """
+    names = [f"push-{time.monotonic_ns()}-{number}" for number in range(-(-members // room_size))]
+    _join(crowd, [names[number // room_size] for number in range(members)])
+    rooms = [crowd.members[start : start + room_size] for start in range(0, members, room_size)]
+    order = yield {}
+    while True:
+        rng = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
+        order = yield spread(crowd, rooms, rng, order["rate"], order["seconds"], "x" * text_bytes)
 
 
 def burst(crowd: Crowd, *, members: int, rate: float, text_bytes: int = 64) -> Turns:
@@ -269,7 +284,21 @@ def receipts(crowd: Crowd, *, members: int) -> Turns:
 
 SCENES: dict[str, Callable[..., Turns]] = {
     scene.__name__: scene
-    for scene in (fanout, senders, arrivals, burst, probe, beside, relay, flood, slow_reader, idle, storm, receipts)
+    for scene in (
+        fanout,
+        senders,
+        arrivals,
+        push,
+        burst,
+        probe,
+        beside,
+        relay,
+        flood,
+        slow_reader,
+        idle,
+        storm,
+        receipts,
+    )
 }
 
 

@@ -146,6 +146,37 @@ def steady(  # noqa: PLR0917 - all of them say what the traffic is
     return {"latency_us": latencies if heard else [], "starts": len(intended), "late_starts": late, **spent, **audit}
 
 
+def spread(  # noqa: PLR0917 - all of them say what the traffic is
+    crowd: Crowd, rooms: Sequence[Sequence[Member]], rng: random.Random, rate: float, seconds: float, text: str
+) -> Result:
+    """Messages of all rooms together leave at the moments of a Poisson process; latencies at every member of a room.
+
+    They run from the intended start to the moment at which a recipient, the sender too, has the message.
+    """
+    forget(crowd.members)
+    frame = _message(text)
+    moment = float(time.monotonic_ns()) + 50_000_000
+    end = moment + seconds * 1e9
+    intended: defaultdict[int, list[int]] = defaultdict(list)
+    late = 0
+    with effort() as spent:
+        while (moment := moment + rng.expovariate(rate) * 1e9) < end:
+            crowd.pump_before(moment, POSTED)
+            number = rng.randrange(len(rooms))
+            late += rng.choice(rooms[number]).send(frame) - moment > LATE_NS
+            intended[number].append(int(moment))
+        waiting = [(rooms[number], len(moments)) for number, moments in intended.items()]
+        crowd.pump_until(lambda: all(m.count >= wanted for room, wanted in waiting for m in room), PATIENCE, POSTED)
+    latencies: list[float] = []
+    faults = dict.fromkeys(("lost", "doubled", "swapped"), 0)
+    for number, moments in intended.items():
+        taken, audit = deliveries(rooms[number], moments)
+        latencies += taken
+        faults = {fault: count + audit[fault] for fault, count in faults.items()}
+    starts = sum(map(len, intended.values()))
+    return {"latency_us": latencies, "starts": starts, "late_starts": late, **spent, **faults}
+
+
 def _message(text: str) -> bytes:
     """The frame of a message: it is the same all the time, and made once."""
     return event_frame("send-message", {"message": text})

@@ -33,13 +33,9 @@ from chatsys.lab.record import Point
 from chatsys.lab.scene import Scene, scene
 from chatsys.lab.servers import ServerProcess
 from chatsys.lab.stage import Stage
+from chatsys.results.names import CONNECTIONS, DISCONNECTED, FLOOD, GROWTH, SENT, SERVER_SHARE
 
 TAIL = "p99 of a small room"
-FLOOD = "flood"
-"""The name of the floods in the record; x is 0 for calm turns and 1 during the flood."""
-DISCONNECTED, GROWTH, SENT, CONNECTIONS, SERVER_SHARE = (
-    "others disconnected", "memory growth", "sent", "connections of the flood", "server's processor",
-)  # fmt: skip
 NAMES = (*FLOODS, HALF_POSTS)
 """The floods that are measured."""
 

@@ -9,6 +9,7 @@ from chatsys.lab.machine import processors
 from chatsys.lab.record import Floor, Operation, Ratio
 from chatsys.lab.runner import Match, TakesTurns, closed, interleaved, steps
 from chatsys.lab.stage import Experiment, Stage, enter_all
+from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.workloads.operation import NOOP, SEARCH, TABLE
 
 NAME = "table"
@@ -55,13 +56,16 @@ async def perform(stage: Stage) -> None:
 
 
 def _record(stage: Stage, name: str, depth: str) -> None:
-    record_operation(stage, name, depth, stage.profile.users)
+    record_operation(stage, name, depth, stage.profile.users, stage.rows)
     if depth == DEPTH:
         _record_floors(stage, name)
 
 
-def record_operation(stage: Stage, name: str, depth: str, size: int) -> None:
-    """Write what both stores took for an operation at a depth, and their ratio, into the record if there is a round."""
+def record_operation(stage: Stage, name: str, depth: str, size: int, rows: Synthetic) -> None:
+    """Write what both stores took for an operation at a depth, and their ratio, into the record if there is a round.
+
+    ``size`` names the samples, ``rows`` are what the stores held.
+    """
     taken = {store: stage.rounds(NAME, name, store, depth, size) for store in stage.stores}
     if not all(taken.values()):
         return
@@ -78,6 +82,8 @@ def record_operation(stage: Stage, name: str, depth: str, size: int) -> None:
                 p99_us=figures.p99_us,
                 max_us=figures.max_us,
                 interval=figures.interval,
+                users=rows.users,
+                messages=rows.messages,
             )
         )
     if len(taken) == 2 and name != NOOP:

@@ -25,6 +25,10 @@ from chatsys.lab.servers import ServerProcess
 from chatsys.lab.stage import Stage
 
 OPEN_SENDERS = 64
+PUSH_USERS = 2_000
+_ROOM = 20  # members
+_PUSH_RATE = 100  # messages a second over all rooms: 2,000 deliveries a second
+_PUSH_STRETCHES = 3  # a turn lasts longer than others, since few messages are sent
 SERVER_CPU, DATABASE_CPU, GENERATOR_CPU = "server CPU", "database CPU", "generator CPU"
 """Processor time of a message, by who used it."""
 LIMITATION = (
@@ -123,8 +127,27 @@ async def _capacity(stage: Stage, name: str, server: ServerProcess) -> float:
         return float(got["throughput_per_second"])
 
 
+async def push(stage: Stage, taking: Servers) -> None:
+    """How long a message takes to each recipient while many users are connected, each room at its own pace."""
+    members = min(PUSH_USERS, max(stage.profile.members))
+    stage.step(f"a push to {members} users")
+    medians, tails = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    async with crowds("push", taking, members=members, room_size=_ROOM) as crowd:
+        for number, name in line(stage, list(taking)):
+            order = {"rate": _PUSH_RATE, "seconds": _PUSH_STRETCHES * stage.profile.stretch}
+            turn = partial(crowd[name].turn, seed=1_000 * stage.seed + number, **order)
+            got = await believed(stage.result, f"a push to {members} users on {name}", turn)
+            keep(stage, "push", "delivery", name, size=members, number=number, taken=got["latency_us"])
+            medians[name].append(float(np.median(got["latency_us"])))
+            tails[name].append(float(np.quantile(got["latency_us"], 0.99)))
+    for name in taking:
+        point(stage, "push", name, members, "p50", medians[name], "µs")
+        point(stage, "push", name, members, "p99", tails[name], "µs")
+
+
 PARTS = (
     Part("fanout", fanout, lambda stage: len(stage.profile.members), stock=True),
     Part("senders", senders, lambda stage: len(stage.profile.senders), stock=False),
     Part("arrivals", arrivals, lambda _: 1 + len(SHARES), stock=False),
+    Part("push", push, lambda _: 1, stock=False),
 )

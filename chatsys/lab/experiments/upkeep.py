@@ -7,19 +7,11 @@ import asyncio
 from chatsys.lab import upkeep
 from chatsys.lab.experiments.playing import point
 from chatsys.lab.stage import Experiment, Stage
+from chatsys.results.names import ADOPTION, CLEAN_UP, IMPORT
 
 NAME = "upkeep"
 FLOOR = "bare statement"
-IMPORT, ADOPTION, CLEAN_UP = (
-    "import of a snapshot", "adoption of the original's database", "clean-up of the older half",
-)  # fmt: skip
 WORK = {IMPORT: upkeep.importing, ADOPTION: upkeep.adoption, CLEAN_UP: upkeep.clean_up}
-BARE = {
-    IMPORT: "a COPY of the same rows into the same tables",
-    ADOPTION: "a COPY of its messages into a table without keys and indexes",
-    CLEAN_UP: "one DELETE and VACUUM of the same rows",
-}
-"""What each is compared with."""
 
 
 async def perform(stage: Stage) -> None:

@@ -1,15 +1,1 @@
-"""Pages for people: sections of text, tables and figures, written as one self-contained HTML file and as Markdown.
-
-``page`` holds :class:`Page` and what goes on it; ``pictures`` draws SVG figures that follow light and dark; ``bench``
-is the page of a benchmark run; ``index`` lists the published runs. A load test's report uses the same parts::
-
-    page = Page(title="Load test", subtitle="run 0192…")
-    page.add("Latency", Text("Timed at the receiver."), Table(header=("what", "p50"), rows=(("push", "1.2 ms"),)),
-             lines("latency", "p50 by users", [Series("p50", xs, ys)], x="users", y="ms"))
-    page.write(Path("reports/load"))
-"""
-
-from chatsys.lab.report.page import Figure, Page, Table, Text
-from chatsys.lab.report.pictures import Series, bars, ecdf, lines, panels
-
-__all__ = ["Figure", "Page", "Series", "Table", "Text", "bars", "ecdf", "lines", "panels"]
+"""Pages that need the lab: a load test's, and what a benchmark found of the buses between servers."""

@@ -22,10 +22,11 @@ from chatsys.lab.experiments.buses import (
     SENDER_CPU,
     SHARED,
 )
-from chatsys.lab.record import Point, Result, Sampled
-from chatsys.lab.report.page import Part, Table, Text
-from chatsys.lab.report.pictures import ecdf
-from chatsys.lab.statistics import of_rounds, pooled
+from chatsys.lab.statistics import of_rounds
+from chatsys.reports.page import Part, Table, Text
+from chatsys.reports.pictures import ecdf
+from chatsys.results.distributions import SHARES, Distribution
+from chatsys.results.run import Point, Result
 
 BUSES = (NOTIFY, *BROKERS)
 _TIMES = (f"{HERE} p50", f"{ELSEWHERE} p50", f"{ELSEWHERE} p99", f"{DELAY} p50", f"{DELAY} p99")
@@ -33,7 +34,7 @@ _ROOMS = {APART: "in a room that it has for itself", SHARED: "in a room with mem
 _COSTS = (SENDER_CPU, MEMBER_CPU, OTHER_CPU, DATABASE_CPU, BROKER_CPU)
 
 
-def parts(result: Result, samples: Sequence[Sampled]) -> list[Part]:
+def parts(result: Result, distributions: Sequence[Distribution]) -> list[Part]:
     """Everything that the run has to say of the buses; empty if it did not measure them."""
     found = {(p.subject, int(p.x), p.metric): p for p in result.points if p.experiment == NAME}
     if (ALONE, 1, SENDER_CPU) not in found:
@@ -41,7 +42,7 @@ def parts(result: Result, samples: Sequence[Sampled]) -> list[Part]:
     said = "\n".join(f"- {sentence}" for sentence in answers(result))
     return [
         Text(said),
-        *_picture(samples),
+        *_picture(distributions),
         _table(found, _TIMES, "From the intended start to the receiver."),
         _table(
             found, _COSTS, "Processor time of a message, without what a server or a broker uses when nothing is sent."
@@ -116,14 +117,13 @@ def _idle(found: _Found, events: dict[str, float]) -> Iterator[str]:
         )
 
 
-def _picture(samples: Sequence[Sampled]) -> list[Part]:
+def _picture(distributions: Sequence[Distribution]) -> list[Part]:
     drawn = []
-    for size in sorted({turn.size for turn in samples if turn.experiment == NAME}):
+    for size in sorted({each.size for each in distributions if each.experiment == NAME}):
         for bus in BUSES:
             key = (NAME, DELAY, f"{bus}, {SHARED}", size)
-            rounds = [t.microseconds for t in samples if (t.experiment, t.operation, t.contestant, t.size) == key]
-            if rounds:
-                drawn.append((f"{bus}, {size} servers", pooled(rounds)))
+            own = [d for d in distributions if (d.experiment, d.operation, d.contestant, d.size) == key]
+            drawn += [(f"{bus}, {size} servers", each.microseconds, SHARES) for each in own]
     caption = "How much later a member on another server gets a message: the cumulative share of deliveries."
     return [ecdf("buses", caption, drawn, x="microseconds", y="share of deliveries")] if drawn else []
 

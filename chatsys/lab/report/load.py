@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsys.lab import loadmemory
-from chatsys.lab.report.page import Page, Part, Table, Text
-from chatsys.lab.report.pictures import Series, ecdf, lines, panels
+from chatsys.reports.page import Page, Part, Table, Text
+from chatsys.reports.pictures import Series, ecdf, lines, panels
 from chatsys.results import capacity, names
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _latency(turns: list[Turn]) -> list[Part]:
             continue
         values, counts = histogram_of(timed)
         rows.append(_row(f"{store}: all", values, counts))
-        curves.append((store, _sampled(values, counts)))
+        curves.append((store, *_cumulated(values, counts)))
         if service:
             rows.append(_row(f"{store}: all, service time", *histogram_of(service)))
         for name in sorted({f["name"] for f in timed}):
@@ -122,12 +122,14 @@ def _latency(turns: list[Turn]) -> list[Part]:
     return [Text(text), Table(header=header, rows=rows), ecdf("push-latency", caption, curves, x="milliseconds")]
 
 
-def _sampled(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """At most some ten thousand values with the same distribution, none of them 0 (the axis is logarithmic)."""
-    shares = (np.arange(10_000) + 0.5) / 10_000
-    found = values[np.searchsorted(np.cumsum(counts), shares * counts.sum())]
-    floored: npt.NDArray[np.float64] = np.maximum(np.append(found, values[-1]), 0.01)
-    return floored
+def _cumulated(
+    values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], list[float]]:
+    """At most 400 values, none of them 0 (the axis is logarithmic), and the share of samples at or below each."""
+    shares = np.cumsum(counts) / counts.sum()
+    chosen = np.unique(np.searchsorted(shares, np.linspace(0, 1, 400)).clip(max=len(values) - 1))
+    floored: npt.NDArray[np.float64] = np.maximum(values[chosen], 0.01)
+    return floored, shares[chosen].tolist()
 
 
 def _figures(turn: Turn) -> Table:

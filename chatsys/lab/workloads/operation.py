@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatsys.errors import ChatsysError
+from chatsys.results.names import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND, TITLES
 
+__all__ = [
+    "FIND_BY_ID", "FIND_BY_NAME", "MARK_READ", "NOOP", "PAGE", "RECENT", "SEARCH", "SEND", "TABLE", "Operation",
+    "WrongAnswer", "demand", "noop",
+]  # fmt: skip
 NOOP = "noop"
-FIND_BY_ID = "find_user_by_id"
-FIND_BY_NAME = "find_user_by_name"
-RECENT = "recent_messages"
-MARK_READ = "mark_read"
-SEARCH = "search_users"
-SEND = "send_message"
-TABLE = (FIND_BY_ID, FIND_BY_NAME, RECENT, MARK_READ, SEARCH, SEND)
+TABLE = tuple(TITLES)
 PAGE = 100
 
 

@@ -1,0 +1,16 @@
+"""Pages for people: sections of text, tables and figures, written as one self-contained HTML file and as Markdown.
+
+``page`` holds :class:`Page` and what goes on it; ``pictures`` draws SVG figures that follow light and dark;
+``decision`` is the first screen of a benchmark, ``bench`` its whole page; ``records`` finds the runs below a folder,
+``index`` lists them, ``publishing`` makes one the published one. A load test's report uses the same parts::
+
+    page = Page(title="Load test", subtitle="run 0192…")
+    page.add("Latency", Text("Timed at the receiver."), Table(header=("what", "p50"), rows=(("push", "1.2 ms"),)),
+             lines("latency", "p50 by users", [Series("p50", xs, ys)], x="users", y="ms"))
+    page.write(Path("out"))
+"""
+
+from chatsys.reports.page import Figure, Page, Table, Text
+from chatsys.reports.pictures import Series, bars, ecdf, lines, panels
+
+__all__ = ["Figure", "Page", "Series", "Table", "Text", "bars", "ecdf", "lines", "panels"]

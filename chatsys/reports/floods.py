@@ -1,0 +1,147 @@
+"""What a client notices while another one floods its server: the answer in words, a picture, a row for each flood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chatsys.reports.page import Part, Table, Text
+from chatsys.reports.pictures import Dots, dots
+from chatsys.results.names import CONNECTIONS, DISCONNECTED, FLOOD, GROWTH, SENT, SERVER_SHARE
+from chatsys.results.numbers import duration
+from chatsys.results.run import Result
+
+P50_US, P99_US = 5_000, 50_000
+"""What the median and the 99th percentile of the others should stay within, in microseconds; set before any run."""
+
+_CAPTION = (
+    "Round trip of another client's messages, from their intended start to its own copy, calm and while one client"
+    " floods the server; and what the flood did."
+)
+_HEADER = ("Flood", "Calm p50 / p99", "Flooded p50 / p99", "Within 5 / 50 ms", "Others lost", "Memory")
+_MORE = ("Flooded max", "Flood sent", "Its connections", "Server's processor")
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One flood: microseconds, bytes, bytes a second, and the share of its processor that the server used."""
+
+    flood: str
+    calm: tuple[float, float]
+    flooded: tuple[float, float]
+    most: float
+    disconnected: int
+    growth: float
+    sent: float
+    connections: int
+    server: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the others stayed within both bounds."""
+        return self.flooded[0] <= P50_US and self.flooded[1] <= P99_US
+
+
+def rows(result: Result) -> list[Row]:
+    """The floods that were measured to their end, in order."""
+    known = {(p.subject, p.x, p.metric): p.value for p in result.points if p.experiment == FLOOD}
+    return [
+        Row(
+            flood=flood,
+            calm=(known[flood, 0, "p50"], known[flood, 0, "p99"]),
+            flooded=(known[flood, 1, "p50"], known[flood, 1, "p99"]),
+            most=known[flood, 1, "max"],
+            disconnected=round(known[flood, 1, DISCONNECTED]),
+            growth=known[flood, 1, GROWTH],
+            sent=known[flood, 1, SENT],
+            connections=round(known[flood, 1, CONNECTIONS]),
+            server=known[flood, 1, SERVER_SHARE],
+        )
+        for flood in dict.fromkeys(subject for subject, _, _ in known)
+        if (flood, 1, "max") in known
+    ]
+
+
+def parts(result: Result) -> list[Part]:
+    """The section of the page; nothing if no flood was measured."""
+    found = rows(result)
+    if not found:
+        return []
+    picture = dots(
+        "floods",
+        _CAPTION,
+        [
+            (
+                row.flood,
+                (
+                    Dots("calm p50 and p99", [value / 1000 for value in row.calm]),
+                    Dots("flooded p50 and p99", [value / 1000 for value in row.flooded]),
+                ),
+            )
+            for row in found
+        ],
+        x="milliseconds",
+        marks=((P50_US / 1000, "bound of p50"), (P99_US / 1000, "bound of p99")),
+    )
+    return [Text(answer(found)), picture, table(result)]
+
+
+def table(result: Result) -> Table:
+    """A row for each flood, with what the flood did."""
+    cells = [
+        (
+            *_short(row),
+            duration(row.most),
+            f"{row.sent / 1e6:,.3g} MB/s" if row.sent < 1e9 else f"{row.sent / 1e6:,.0f} MB/s",
+            f"{row.connections:,}",
+            f"{row.server:.0%}",
+        )
+        for row in rows(result)
+    ]
+    return Table(header=(*_HEADER, *_MORE), rows=cells, caption=_CAPTION)
+
+
+def short_table(result: Result) -> Table:
+    """The same for a terminal: what the others noticed."""
+    cells = [[cell.replace("**", "") for cell in _short(row)] for row in rows(result)]
+    return Table(header=_HEADER, rows=cells, caption="Round trip of another client, calm and in a flood of one client.")
+
+
+def _short(row: Row) -> tuple[str, ...]:
+    return (
+        row.flood,
+        _both(row.calm),
+        _both(row.flooded),
+        "yes" if row.within else "**no**",
+        f"{row.disconnected}",
+        f"{row.growth / 1e6:.1f} MB",
+    )
+
+
+def answer(found: Sequence[Row]) -> str:
+    """What the run says, what does not hold first."""
+    beyond = [row for row in found if not row.within]
+    gone = [row for row in found if row.disconnected]
+    said = []
+    if beyond:
+        names = "; ".join(f"{row.flood} ({_both(row.flooded)})" for row in beyond)
+        said.append(f"**Beyond a median of 5 ms or a p99 of 50 ms: {names}.**")
+    if gone:
+        names = "; ".join(f"{row.flood} ({row.disconnected})" for row in gone)
+        said.append(f"**Others were disconnected: {names}.**")
+    worst50, worst99 = (max(found, key=lambda row: row.flooded[index]) for index in (0, 1))
+    most = max(found, key=lambda row: row.growth)
+    if not beyond:
+        said.append(f"In each of {len(found)} floods the others stayed within a median of 5 ms and a p99 of 50 ms.")
+    said.append(
+        f"The highest median of another client was {duration(worst50.flooded[0])} ({worst50.flood}), the highest"
+        f" p99 {duration(worst99.flooded[1])} ({worst99.flood})."
+    )
+    if not gone:
+        said.append("No flood disconnected anybody else.")
+    said.append(f"The server's memory grew by at most {most.growth / 1e6:.1f} MB ({most.flood}).")
+    return " ".join(said)
+
+
+def _both(value: tuple[float, float]) -> str:
+    return f"{value[0] / 1000:.3g} / {value[1] / 1000:.3g} ms"

@@ -1,0 +1,131 @@
+"""The runs below a folder: benchmarks, load tests and recordings of a monitor, whether they were published or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from chatsys.errors import OperatorError
+from chatsys.results.capacity import answer
+from chatsys.results.names import store
+from chatsys.results.run import RESULT, SCHEMA_VERSION, Result
+
+LATEST, PREVIOUS, LOAD, RUNS = "latest", "previous", "load", "runs"
+"""Folders below reports/: the published benchmark, the one before, load tests, and runs that are not published."""
+BENCH, LOADTEST, RECORDING = "benchmark", "load test", "monitoring"
+
+
+class Entry(NamedTuple):
+    """One run as a list shows it. ``what`` is its profile or scenario; ``result`` is there for a benchmark."""
+
+    folder: Path
+    kind: str
+    id: str
+    created_at: str
+    what: str
+    state: str
+    is_published: bool
+    result: Result | None = None
+
+
+class _Head(msgspec.Struct):
+    """What tells the kinds of records apart."""
+
+    id: str
+    created_at: str
+    schema_version: int = SCHEMA_VERSION
+    plan: dict[str, Any] = {}
+    turns: list[dict[str, Any]] | None = None
+    verdict: str = ""
+    frames: dict[str, msgspec.Raw] | None = None
+
+
+def load(path: Path) -> Result:
+    """Read a benchmark's record: a result.json or its folder. Raises OperatorError with what to do."""
+    file = path / RESULT if path.is_dir() else path
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise OperatorError(
+            f"No run at {path}: {error.strerror}.",
+            hint="`chatsys bench list` shows the runs there are, and `chatsys bench` makes one.",
+        ) from error
+    try:
+        version = msgspec.json.decode(content, type=_Version).schema_version
+        if version != SCHEMA_VERSION:
+            raise OperatorError(
+                f"{file} has schema_version {version}; this program reads {SCHEMA_VERSION}.",
+                hint="Read it with the version of chatsys that wrote it, or run `chatsys bench` again.",
+            )
+        return msgspec.json.decode(content, type=Result)
+    except msgspec.DecodeError as error:
+        raise OperatorError(
+            f"{file} is not the record of a benchmark run: {error}.",
+            hint="`chatsys bench list` shows the runs there are.",
+        ) from error
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def entries(reports: Path) -> list[Entry]:
+    """Every run below ``reports``, newest first; one that was published is listed where it was published."""
+    found: dict[str, Entry] = {}
+    for file in sorted(reports.rglob(RESULT)):
+        entry = _entry(file, reports)
+        if entry.id not in found or entry.is_published:
+            found[entry.id] = entry
+    return sorted(found.values(), key=lambda entry: entry.created_at, reverse=True)
+
+
+def benchmarks(reports: Path) -> list[tuple[Path, Result]]:
+    """Every benchmark below ``reports`` with its folder, newest first."""
+    return [(entry.folder, entry.result) for entry in entries(reports) if entry.result is not None]
+
+
+def run_folder(reports: Path, result: Result) -> Path:
+    """Where a new run belongs: ``runs/<date>T<time>-<profile>-<commit>``."""
+    moment = result.created_at[:19].replace(":", "")
+    commit = str(result.environment.get("commit") or "no-commit")[:10]
+    return reports / RUNS / f"{moment}-{result.profile}-{commit}"
+
+
+def newest(reports: Path) -> Path:
+    """The folder of the newest benchmark. Raises OperatorError if there is none."""
+    for folder, _ in benchmarks(reports):
+        return folder
+    raise OperatorError(f"There is no benchmark below {reports}.", hint="`chatsys bench` makes one.")
+
+
+def _entry(file: Path, reports: Path) -> Entry:
+    try:
+        head = msgspec.json.decode(file.read_bytes(), type=_Head)
+    except (msgspec.DecodeError, OSError) as error:
+        raise OperatorError(f"{file} is not the record of a run: {error}.", hint=f"Remove {file.parent}.") from error
+    place = file.parent.relative_to(reports).parts
+    common = (file.parent, head.id, head.created_at, bool(place) and place[0] != RUNS)
+    folder, name, created, published = common
+    if head.turns is not None:
+        what = f"{head.plan.get('scenario', '')}, {_load(head)}"
+        return Entry(folder, LOADTEST, name, created, what, head.verdict, published)
+    if head.frames is not None:
+        return Entry(folder, RECORDING, name, created, "", "", published)
+    result = load(file)
+    return Entry(folder, BENCH, name, created, result.profile, state(result), published, result)
+
+
+def _load(head: _Head) -> str:
+    """What was driven: of a search for the capacity its answer."""
+    if head.plan.get("scenario") != "capacity":
+        stores = " and ".join(dict.fromkeys(store(turn["store"]) for turn in head.turns or ()))
+        return f"{head.plan.get('users', 0):,} users on {stores}"
+    found = [(turn["store"], answer(turn["locust"].get("steps", ()))) for turn in head.turns or ()]
+    return "; ".join(f"{store(name)}: {each.words}" for name, each in found)
+
+
+def state(result: Result) -> str:
+    """Whether a benchmark may be quoted."""
+    return "partial" if result.partial else "valid" if result.valid else "INVALID: " + "; ".join(result.reasons)

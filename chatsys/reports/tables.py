@@ -1,0 +1,67 @@
+"""Tables of a benchmark run that the report, the terminal and a summary share."""
+
+from __future__ import annotations
+
+from chatsys.reports.page import Table
+from chatsys.results.decision import Decision
+from chatsys.results.names import TITLES
+from chatsys.results.numbers import change, duration, durations, times
+from chatsys.results.run import Floor, Operation, Part, Result, held, operation
+
+_HEADER = ("Operation", "Memory p50 / p95 / p99", "PostgreSQL p50 / p95 / p99", "With PostgreSQL",
+           "Over the bare driver")  # fmt: skip
+_WHERE = {
+    "http": "HTTP requests over one kept connection",
+    "socket": "Socket.IO over WebSocket: from sending to the own echo, from marking read to the acknowledgement",
+    "store": "Calls of the store inside the process, one at a time",
+    "store x64": "Calls of the store inside the process, 64 at a time: a call's time includes its waiting",
+}
+
+
+def operations_table(result: Result, depth: str) -> Table:
+    """The guide's operations at one depth, with what the stores held. What was not measured is left out."""
+    rows, data = [], ""
+    for name in TITLES:
+        memory, postgresql = (operation(result, name, store, depth) for store in ("memory", "postgresql"))
+        known = memory or postgresql
+        if known is None:
+            continue
+        data = data or held(result, known)
+        words = change(memory.p50_us, postgresql.p50_us) if memory and postgresql else ""
+        bare = _bare(result, name) if depth == "store" else None
+        over = f"{times(bare.ratio)} of {duration(bare.p50_us)}" if bare else ""
+        rows.append([TITLES[name], _figures(memory), _figures(postgresql), words, over])
+    used = [index for index in range(len(_HEADER)) if index == 0 or any(row[index] for row in rows)]
+    return Table(
+        header=[_HEADER[index] for index in used],
+        rows=[[row[index] for index in used] for row in rows],
+        caption=f"{_WHERE.get(depth, depth)}, with {data} in each store." if rows else "",
+    )
+
+
+def decision_table(result: Result) -> Table:
+    """What a client waits: the first table of a terminal."""
+    both = [operations_table(result, depth) for depth in ("socket", "http")]
+    filled = [table for table in both if table.rows] or [operations_table(result, "store")]
+    rows = [row for table in filled for row in table.rows]
+    return Table(header=filled[0].header, rows=rows, caption=" ".join(table.caption for table in filled))
+
+
+def promises_table(decision: Decision) -> Table:
+    """The guide's promises with both figures, and the verdict on each part."""
+    rows = [(each.title, each.guide, each.brief, "; ".join(map(marked, each.parts))) for each in decision.promises]
+    return Table(header=("Promise", "The guide", "Measured", "Verdict"), rows=rows, align="llll")
+
+
+def marked(part: Part) -> str:
+    """One part of a promise, with the mark that says whether it was kept."""
+    return f"{'✓' if part.kept else '✗'} {part.words}"
+
+
+def _figures(each: Operation | None) -> str:
+    return "" if each is None else durations(each.p50_us, each.p95_us, each.p99_us)
+
+
+def _bare(result: Result, name: str) -> Floor | None:
+    wanted = (name, "postgresql", "asyncpg")
+    return next((f for f in result.floors if (f.operation, f.store, f.kind) == wanted), None)

@@ -1,0 +1,316 @@
+"""The guide's promises, and the rules that judge them. The rules are code: they were written before the run they judge.
+
+A rule looks at a record and says what was measured and which parts of the promise were kept. A promise with two parts
+has two verdicts. What a run did not measure is not judged. Times are those of a client: HTTP or Socket.IO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from chatsys.results.names import (
+    FAILS,
+    FIND_BY_ID,
+    FIND_BY_NAME,
+    HOLDS,
+    MARK_READ,
+    PARTLY,
+    RECENT,
+    SEARCH,
+    SEND,
+    TITLES,
+    UNKNOWN,
+    store,
+)
+from chatsys.results.numbers import brief_duration, change, count, duration, durations_arrow, figure, size
+from chatsys.results.run import RESULT, SAMPLES, Fit, Judgement, Part, Result, held, operation, points
+
+LINEAR = 0.7
+"""An exponent's interval above this: the time grows about as the size does."""
+FLAT = 0.3
+"""An exponent's interval below this: the time grows like a logarithm, or not at all (log n over 10³ to 10⁶ is 0.1)."""
+DECADES = 4
+"""Sizes, a decade apart, that a statement about growth needs."""
+MANY_USERS = 1_000_000
+MANY_SOCKETS = 2_000
+_GIB = 1024**3
+_STORES = ("memory", "postgresql")
+
+
+class Finding(NamedTuple):
+    """What was measured: in short as ``memory → PostgreSQL``, in full, and which parts of the promise were kept."""
+
+    brief: str
+    measured: str
+    parts: tuple[Part, ...]
+
+
+class Claim(NamedTuple):
+    """One promise with the guide's figures. ``evidence`` says where what was measured lies."""
+
+    name: str
+    title: str
+    guide: str
+    promise: str
+    rule: str
+    judge: Callable[[Result], Finding | None]
+    evidence: str
+
+
+def judge(result: Result) -> list[Judgement]:
+    """Every claim, judged by this run."""
+    return [_judged(claim, claim.judge(result)) for claim in CLAIMS]
+
+
+def _judged(claim: Claim, found: Finding | None) -> Judgement:
+    kept = [part.kept for part in found.parts] if found else []
+    return Judgement(
+        claim=claim.name,
+        title=claim.title,
+        guide=claim.guide,
+        promise=claim.promise,
+        rule=claim.rule,
+        brief=found.brief if found else "",
+        measured=found.measured if found else "This run did not measure it.",
+        parts=found.parts if found else (),
+        verdict=UNKNOWN if not found else HOLDS if all(kept) else PARTLY if any(kept) else FAILS,
+        samples=claim.evidence,
+    )
+
+
+def _time_promise(name: str, depth: str, limit_us: float, *, faster: bool) -> Callable[[Result], Finding | None]:
+    """PostgreSQL's median within ``limit_us`` at the client; with ``faster`` also no slower than memory's."""
+
+    def rule(result: Result) -> Finding | None:
+        memory, postgresql = (operation(result, name, each, depth) for each in _STORES)
+        if memory is None or postgresql is None:
+            return None
+        limit, within = brief_duration(limit_us), postgresql.p50_us <= limit_us
+        parts = [Part(words=f"{'within' if within else 'over'} {limit}", kept=within)]
+        if faster:
+            verdict = next((r.verdict for r in result.ratios if (r.operation, r.depth) == (name, depth)), "same")
+            words = {"slower": "not faster", "same": "no slower", "faster": "faster"}[verdict]
+            parts.append(Part(words=f"{words}: {change(memory.p50_us, postgresql.p50_us)}", kept=verdict != "slower"))
+        measured = (
+            f"Half of the calls took at most {duration(memory.p50_us)} on memory and {duration(postgresql.p50_us)} on"
+            f" PostgreSQL ({change(memory.p50_us, postgresql.p50_us)}), with {held(result, postgresql)}."
+        )
+        return Finding(durations_arrow(memory.p50_us, postgresql.p50_us), measured, tuple(parts))
+
+    return rule
+
+
+def _search(result: Result) -> Finding | None:
+    found = _growth(result, (SEARCH,))
+    if found is None:
+        return None
+    memory, postgresql = (operation(result, SEARCH, each, "http") for each in _STORES)
+    if memory is not None and postgresql is not None and memory.users:
+        brief = f"{durations_arrow(memory.p50_us, postgresql.p50_us)} among {count(memory.users)} users"
+    else:
+        curves = [points(result, f"growth: {SEARCH}", "p50", each) for each in _STORES]
+        if not all(curves):
+            return found
+        ends = [curve[-1] for curve in curves]
+        brief = f"{durations_arrow(ends[0].value, ends[1].value)} in the store, among {count(ends[0].x)} users"
+    return found._replace(brief=brief)
+
+
+def _all_growth(result: Result) -> Finding | None:
+    return _growth(result, (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH))
+
+
+def _growth(result: Result, names: Sequence[str]) -> Finding | None:
+    """PostgreSQL flat, and memory linear: two parts."""
+    fits = [_fit(result, name, each) for name in names for each in _STORES]
+    known = [fit for fit in fits if fit is not None]
+    if len(known) < len(fits) or any(len(fit.sizes) < DECADES for fit in known):
+        return None
+    grows = [fit for fit in known if fit.store == "postgresql" and fit.interval.high > FLAT]
+    short = [fit for fit in known if fit.store == "memory" and fit.interval.low < LINEAR]
+    most = count(max(known[0].sizes))
+    flat = Part(
+        words=f"PostgreSQL: flat up to {most}" if not grows else f"PostgreSQL: {_list(grows)} grows", kept=not grows
+    )
+    words = "memory: grows with the number" if not short else f"memory: {_list(short)} is not linear"
+    if len(short) > 1:
+        words = f"memory: {len(short)} of {len(names)} are not linear"
+    measured = "Exponents b of n^b: " + "; ".join(
+        f"{TITLES[fit.operation].lower()}, {store(fit.store)} {fit.exponent:z.2f}"
+        f" ({fit.interval.low:z.2f} to {fit.interval.high:z.2f})"
+        for fit in known
+    )
+    brief = f"{len(names)} kinds of read, up to {most} users and messages"
+    return Finding(brief, measured + ".", (flat, Part(words=words, kept=not short)))
+
+
+def _list(fits: Sequence[Fit]) -> str:
+    return " and ".join(TITLES[fit.operation].lower() for fit in fits)
+
+
+def _persistence(result: Result) -> Finding | None:
+    kills = {each: [s for s in result.persistence if s.store == each] for each in _STORES}
+    if not all(kills.values()):
+        return None
+    measured = "; ".join(
+        f"{store(each.store)}, {store(each.killed)} killed: {each.missing:,} of {each.acknowledged:,} acknowledged"
+        " messages missing"
+        for each in result.persistence
+    )
+    sums = {name: (sum(s.acknowledged for s in those), sum(s.missing for s in those)) for name, those in kills.items()}
+    kept = [f"{sent - lost:,} of {sent:,}" for sent, lost in (sums[each] for each in _STORES)]
+    missing = sums["postgresql"][1]
+    words = "nothing acknowledged was lost" if not missing else f"{missing:,} acknowledged messages were lost"
+    return Finding(f"{kept[0]} → {kept[1]} kept after kill -9", measured + ".", (Part(words=words, kept=not missing),))
+
+
+def _room(kind: str, names: Sequence[str]) -> Callable[[Result], Finding | None]:
+    """How many fit, and whether the reads at the largest size still take what they took at the smallest."""
+
+    def rule(result: Result) -> Finding | None:
+        costs = [points(result, "bytes", f"bytes per {kind}", each) for each in _STORES]
+        fits = [fit for name in names if (fit := _fit(result, name, "postgresql")) is not None]
+        if not all(costs) or len(fits) < len(names) or len(fits[0].sizes) < DECADES:
+            return None
+        ram, disk = (max(each, key=lambda point: point.x).value for each in costs)
+        fit_in = [count(float(f"{_GIB / max(each, 1):.2g}")) for each in (ram, disk)]
+        most = max(fits[0].sizes)
+        exponents = ", ".join(f"{TITLES[fit.operation].lower()} {fit.exponent:z.2f}" for fit in fits)
+        measured = (
+            f"A {kind} costs {size(ram)} of RAM in memory and {size(disk)} on disk in PostgreSQL: 1 GiB holds"
+            f" {fit_in[0]} and {fit_in[1]}. Reads were measured up to {count(most)}; exponents: {exponents}."
+        )
+        flat = all(fit.interval.high <= FLAT for fit in fits)
+        parts = [Part(words=f"reads {'stay flat' if flat else 'grow'} up to {count(most)}", kept=flat)]
+        if kind == "user":
+            enough = most >= MANY_USERS
+            parts.append(Part(words="a million tried" if enough else f"more than {count(most)} not tried", kept=enough))
+        else:
+            parts.append(Part(words="not unlimited: a disk ends, too", kept=False))
+        return Finding(f"{fit_in[0]} in 1 GiB of RAM → {fit_in[1]} of disk", measured, tuple(parts))
+
+    return rule
+
+
+def _servers(result: Result) -> Finding | None:
+    found = {each.metric: each.value for each in result.counts if each.subject == "two servers"}
+    if not found:
+        return None
+    faults = _faults(found)
+    measured = f"Two servers on one database, each with members of the room: {_counted(found)}"
+    mark = next((mark for mark in result.marks if "two workers" in mark.what), None)
+    if mark is not None:
+        bounds = f" ({figure(mark.interval.low)} to {figure(mark.interval.high)})" if mark.interval else ""
+        measured += f"; two workers stored {figure(mark.ratio)}{bounds} times as many messages a second as one"
+    good = found.get("deliveries", 0) > 0 and not faults
+    words = "each message once, in order" if good else f"{faults or 'nothing'} delivered"
+    return Finding(f"{count(found['deliveries'])} deliveries by two servers", measured + ".", (_part(words, good),))
+
+
+def _backup(result: Result) -> Finding | None:
+    found = {each.metric: each.value for each in result.counts if each.subject == "backup"}
+    if not found:
+        return None
+    differ = found.get("tables that differ", 1)
+    words = "restored alike" if not differ else f"{count(differ)} tables differ"
+    brief = f"{count(found.get('tables compared', 0))} tables dumped and restored"
+    return Finding(brief, f"Dumped and restored: {_counted(found)}.", (_part(words, differ == 0),))
+
+
+def _same_client(result: Result) -> Finding | None:
+    wanted = [(name, depth, each) for name, depth in ((FIND_BY_ID, "http"), (RECENT, "http"), (SEARCH, "http"),
+              (SEND, "socket"), (MARK_READ, "socket")) for each in _STORES]  # fmt: skip
+    found = [operation(result, name, each, depth) for name, depth, each in wanted]
+    calls = sum(each.n for each in found if each is not None)
+    if not calls or None in found:
+        return None
+    measured = f"One client with the contract's events and paths, {calls:,} calls on both stores, each answer checked."
+    return Finding(f"{calls:,} calls, each answer checked", measured, (_part("every answer as before", True),))
+
+
+def _concurrency(result: Result) -> Finding | None:
+    sizes = [point.x for point in points(result, "fanout", "deliveries/s", "postgresql")]
+    if not sizes:
+        return None
+    most = max(sizes)
+    faults = [reason for reason in result.reasons if "fan-out" in reason]
+    words = "nothing lost, doubled or out of order" if not faults else "; ".join(faults)
+    enough = most >= MANY_SOCKETS
+    reach = f"{count(most)} clients" if enough else f"more than {count(most)} clients not tried"
+    measured = f"{count(most)} clients in one room, every message counted at each of them: {words}."
+    parts = (_part(words, not faults), _part(reach, enough))
+    return Finding(f"{count(most)} clients in one room", measured, parts)
+
+
+def _part(words: str, kept: bool) -> Part:
+    return Part(words=words, kept=kept)
+
+
+def _faults(found: dict[str, float]) -> str:
+    return ", ".join(f"{count(found[name])} {name}" for name in ("lost", "doubled", "swapped") if found.get(name))
+
+
+def _counted(found: dict[str, float]) -> str:
+    """Counts in words: a metric of bytes or seconds has its unit."""
+    shown = []
+    for metric, value in found.items():
+        if metric.startswith("seconds"):
+            shown.append(f"{duration(value * 1e6)}{metric.removeprefix('seconds')}")
+        elif metric == "bytes":
+            shown.append(size(value))
+        else:
+            shown.append(f"{metric} {count(value)}")
+    return ", ".join(shown)
+
+
+def _fit(result: Result, name: str, store_name: str) -> Fit | None:
+    return next((fit for fit in result.fits if (fit.operation, fit.store) == (name, store_name)), None)
+
+
+_TIME_RULE = "{}PostgreSQL's median at the client is at most {} ms{}."
+_TWO = "Two parts: "
+_FASTER = "; it is not slower than memory's (rank test and a factor of 1.05)"
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim("persistence", "Data survive a crash", "no → yes", "Data persistence: no in memory, yes in PostgreSQL.",
+          "After SIGKILL in mid-traffic, of the server and of PostgreSQL, PostgreSQL misses no acknowledged message.",
+          _persistence, f"{RESULT}: persistence"),
+    Claim("find_user", "Find a user", "1 → 0.5 ms", "Find a user: ~1 ms in memory, ~0.5 ms in PostgreSQL.",
+          _TIME_RULE.format(_TWO, 0.5, _FASTER),
+          _time_promise(FIND_BY_ID, "http", 500, faster=True), f"{SAMPLES}: operation find_user_by_id, depth http"),
+    Claim("recent_messages", "Get 100 messages", "2 → 1 ms", "Get 100 messages: ~2 ms in memory, ~1 ms in PostgreSQL.",
+          _TIME_RULE.format(_TWO, 1, _FASTER),
+          _time_promise(RECENT, "http", 1_000, faster=True), f"{SAMPLES}: operation recent_messages, depth http"),
+    Claim("mark_read", "Mark a message read", "1 → 2 ms",
+          "Mark a message read: ~1 ms in memory, ~2 ms in PostgreSQL (a transaction).", _TIME_RULE.format("", 2, ""),
+          _time_promise(MARK_READ, "socket", 2_000, faster=False), f"{SAMPLES}: operation mark_read, depth socket"),
+    Claim("search_users", "Search users", "grows → flat", "Search users: O(n) in memory, O(log n) in PostgreSQL.",
+          f"Two parts, over {DECADES} sizes a decade apart: the fitted exponent's interval lies below {FLAT} in"
+          f" PostgreSQL; it lies above {LINEAR} in memory.",
+          _search, f"{SAMPLES}: experiment growth, operation search_users"),
+    Claim("multi_server", "Several servers, one database", "yes", "Several servers can share one PostgreSQL.",
+          "Members on two servers get each message of one room once, in order. What a second worker adds to throughput"
+          " is stated and not judged: the processors are shared with the database and the load generator.",
+          _servers, f"{RESULT}: counts and marks"),
+    Claim("clients", "Clients need no change", "yes", "No client-side changes.",
+          "One client performs every operation over HTTP and Socket.IO on both stores, and each answer is right.",
+          _same_client, f"{SAMPLES}: depths http and socket"),
+    Claim("concurrency", "Many users at once", "thousands", "Thousands of concurrent users.",
+          f"Two parts: everybody in one room gets each message once, in order; at least {MANY_SOCKETS:,} clients were"
+          " there.", _concurrency, f"{RESULT}: points"),
+    Claim("backup", "Easy backup", "yes", "Easy backup and restore.",
+          "A restored dump of the loaded database has the same checksum of each table.",
+          _backup, f"{RESULT}: counts"),
+    Claim("users", "Number of users", "RAM → millions", "Users: limited by RAM in memory, millions in PostgreSQL.",
+          f"Two parts: the reads' exponents have intervals below {FLAT}; {MANY_USERS:,} users were tried.",
+          _room("user", (FIND_BY_ID, FIND_BY_NAME)), f"{SAMPLES}: experiment growth"),
+    Claim("messages", "Number of messages", "RAM → unlimited",
+          "Messages: limited by RAM in memory, unlimited in PostgreSQL (with clean-up).",
+          f"Two parts: the page's exponent has its interval below {FLAT} over four sizes a decade apart; unlimited,"
+          " which no disk is.", _room("message", (RECENT,)), f"{SAMPLES}: experiment growth"),
+    Claim("queries", "Every read", "O(n) → O(log n)",
+          "Queries: O(n) linear in memory, O(log n) with indexes in PostgreSQL.",
+          f"Two parts: all exponents' intervals lie below {FLAT} in PostgreSQL; all lie above {LINEAR} in memory.",
+          _all_growth, f"{SAMPLES}: experiment growth"),
+)  # fmt: skip

@@ -1,0 +1,230 @@
+"""What a run of the benchmark is: ``result.json`` is one :class:`Result`, written and read as JSON.
+
+Times are microseconds unless a name or a unit says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SCHEMA_VERSION = 1
+RESULT, SAMPLES, DISTRIBUTIONS = "result.json", "samples.parquet", "distributions.parquet"
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """Bounds of a 95 % confidence interval."""
+
+    low: float
+    high: float
+
+    def overlaps(self, other: Interval) -> bool:
+        """True if some value lies in both."""
+        return self.low <= other.high and other.low <= self.high
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation on one store (``memory`` or ``postgresql``) at one depth. Times in microseconds.
+
+    Depths: ``store`` a call of the store, ``http`` a request, ``socket`` an event and its acknowledgement, and each
+    with `` x64`` added: 64 of them at a time. ``interval`` is that of the median. ``users`` and ``messages`` are what
+    the store held; None in an older record.
+    """
+
+    operation: str
+    store: str
+    depth: str
+    n: int
+    p50_us: float
+    p95_us: float
+    p99_us: float
+    max_us: float
+    interval: Interval
+    users: int | None = None
+    messages: int | None = None
+
+
+class Floor(msgspec.Struct, frozen=True, kw_only=True):
+    """The same work with nothing of chatsys around it, and ``ratio``: how many times the floor chatsys takes."""
+
+    operation: str
+    store: str
+    kind: str
+    p50_us: float
+    ratio: float
+    interval: Interval
+
+
+class Ratio(msgspec.Struct, frozen=True, kw_only=True):
+    """PostgreSQL's median over memory's in this run, and what the rank test says of PostgreSQL."""
+
+    operation: str
+    depth: str
+    ratio: float
+    interval: Interval
+    verdict: str
+    p: float
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured value of a curve: ``subject`` at ``x`` has ``metric`` = ``value``; the experiment says what x is.
+
+    ``rounds`` are the values of the single rounds where there are several. ``lower_bound``: the load generator was
+    saturated, so that the subject could have done more.
+    """
+
+    experiment: str
+    subject: str
+    x: float
+    metric: str
+    value: float
+    unit: str
+    interval: Interval | None = None
+    n: int = 1
+    rounds: tuple[float, ...] = ()
+    lower_bound: bool = False
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """A ratio of two things that took turns in this run, and what it should reach: ``bound``, if there is a mark.
+
+    ``interval`` is None where there was one round. ``lower_bound``: the ratio is at least that.
+    """
+
+    what: str
+    ratio: float
+    interval: Interval | None
+    bound: float | None
+    at_least: bool
+    verdict: str
+    rounds: int
+    lower_bound: bool = False
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Wall time that a part of the run took."""
+
+    what: str
+    seconds: float
+
+
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """How an operation's median grows with size: the exponent, its interval, and over which sizes."""
+
+    operation: str
+    store: str
+    exponent: float
+    interval: Interval
+    sizes: tuple[int, ...]
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """Something counted, that no noise touches: ``value`` of ``metric`` for ``subject`` (an operation, a scenario)."""
+
+    subject: str
+    metric: str
+    value: float
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """EXPLAIN (ANALYZE, BUFFERS) of a production statement at a size."""
+
+    statement: str
+    size: int
+    lines: tuple[str, ...]
+
+
+class Survival(msgspec.Struct, frozen=True, kw_only=True):
+    """What was left after a kill in mid-traffic: messages acknowledged, and those of them missing afterwards."""
+
+    store: str
+    killed: str
+    acknowledged: int
+    missing: int
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One statement that a promise makes, in words that say how it came out, and whether it was kept."""
+
+    words: str
+    kept: bool
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A promise of the guide, the rule it was judged by, what was measured, and the verdict over all ``parts``.
+
+    ``guide`` and ``brief`` are the guide's figures and the measured ones, memory → PostgreSQL, for a table.
+    """
+
+    claim: str
+    promise: str
+    rule: str
+    measured: str
+    verdict: str
+    samples: str
+    title: str = ""
+    guide: str = ""
+    brief: str = ""
+    parts: tuple[Part, ...] = ()
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """One run of the benchmark."""
+
+    id: str
+    created_at: str
+    profile: str
+    seed: int
+    environment: dict[str, Any]
+    parameters: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
+    finished_at: str | None = None
+    partial: bool = False
+    valid: bool = True
+    reasons: list[str] = []
+    operations: list[Operation] = []
+    ratios: list[Ratio] = []
+    floors: list[Floor] = []
+    marks: list[Mark] = []
+    points: list[Point] = []
+    fits: list[Fit] = []
+    counts: list[Count] = []
+    plans: list[Plan] = []
+    persistence: list[Survival] = []
+    claims: list[Judgement] = []
+    timings: list[Timing] = []
+    limitations: list[str] = []
+
+    def limited(self, sentence: str) -> None:
+        """Something that the run does not show."""
+        if sentence not in self.limitations:
+            self.limitations.append(sentence)
+
+    def invalid(self, reason: str) -> None:
+        """The run can't be believed, and why."""
+        self.valid = False
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+
+
+def operation(result: Result, name: str, store: str, depth: str) -> Operation | None:
+    """What an operation took on a store at a depth; None if it was not measured."""
+    return next((o for o in result.operations if (o.operation, o.store, o.depth) == (name, store, depth)), None)
+
+
+def points(result: Result, experiment: str, metric: str, subject: str | None = None) -> list[Point]:
+    """The points of a curve in their order, of one ``subject`` or of all."""
+    return [
+        p for p in result.points if (p.experiment, p.metric) == (experiment, metric) and subject in (None, p.subject)
+    ]
+
+
+def held(result: Result, each: Operation) -> str:
+    """What the store held while ``each`` was measured: ``100,000 users and 500,000 messages``."""
+    users, messages = each.users, each.messages
+    if users is None or messages is None:  # an older record
+        if not each.depth.startswith("store"):
+            return "a small chat"
+        users, messages = result.parameters.get("users"), result.parameters.get("messages")
+    return "a small chat" if users is None or messages is None else f"{users:,} users and {messages:,} messages"

@@ -1,0 +1,93 @@
+"""What a test needs beside this process, as markers; and the guard that keeps the others from using it.
+
+``database`` is a PostgreSQL server, ``process`` another program: a broker, a browser, chatsys itself. A test has the
+marker of each fixture that ``DATABASES`` or ``PROCESSES`` names and it uses, and those of a fixture's parameter. All in
+``FOLDERS`` talk to a server process. A test that starts a program itself is marked by hand. ``make check`` runs the
+tests that have neither marker, and there one that starts a program or opens a database fails.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+
+DATABASES = {"postgres_server", "postgres15_server", "lab_server", "tls"}
+PROCESSES = {"wheel", "scratch", "stock_server"}
+FOLDERS = {"browser", "conformance", "flow"}
+
+_STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system", "pty.spawn"}
+QUICK = "not database and not process"
+strict = False
+_running: pytest.Item | None = None
+_broken: list[str] = []
+
+
+class Undeclared(Exception):
+    """A test uses what its markers do not declare"""
+
+
+def configure(config: pytest.Config) -> None:
+    """Make the markers known, and watch what starts programs, and the drivers of PostgreSQL."""
+    global strict  # noqa: PLW0603 - as are the audit hook and the drivers
+    strict = config.getoption("markexpr") == QUICK
+    config.addinivalue_line("markers", "database: needs a PostgreSQL server")
+    config.addinivalue_line("markers", "process: needs another program, as a broker, a browser or chatsys itself")
+    sys.addaudithook(_audit)
+    for kind in (psycopg, psycopg.Connection, psycopg.AsyncConnection, asyncpg):
+        _watch(kind, "connect")
+    _watch(asyncpg, "create_pool")
+
+
+def declare(item: pytest.Item) -> None:
+    """Give a test the markers of its fixtures."""
+    used = set(getattr(item, "fixturenames", ()))
+    if used & DATABASES:
+        item.add_marker(pytest.mark.database)
+    if used & PROCESSES or item.path.parent.name in FOLDERS:
+        item.add_marker(pytest.mark.process)
+
+
+def guarded(item: pytest.Item) -> Iterator[None]:
+    """Run a part of a test; without a marker it may start no program and open no database."""
+    global _running  # noqa: PLW0603 - an audit hook can't be removed, so that there is one for all tests
+    _running = item
+    _broken.clear()
+    try:
+        yield
+    finally:
+        _running = None
+    if _broken:
+        raise Undeclared(f"{item.nodeid} needs a marker: {_broken[0]}")
+
+
+def taken() -> list[str]:
+    """What this test has tried so far without a marker; forgotten afterwards."""
+    found = list(_broken)
+    _broken.clear()
+    return found
+
+
+def _refuse(what: str, *needed: str) -> None:
+    if strict and _running is not None and not any(_running.get_closest_marker(name) for name in needed):
+        _broken.append(what)
+        raise Undeclared(what)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _STARTS and _running is not None:
+        _refuse(f"{event} {arguments[:2]}", "process", "database")
+
+
+def _watch(kind: Any, name: str) -> None:
+    original = getattr(kind, name)
+
+    def connect(*arguments: Any, **options: Any) -> Any:
+        _refuse(f"{name} of {original.__module__}", "database", "process")
+        return original(*arguments, **options)
+
+    setattr(kind, name, connect)
