@@ -85,7 +85,7 @@ class _Talk:
             for number in range(MEMBERS):
                 room = self._draw.choices(rooms, weights)[0]
                 socket_id = f"living-{number}"
-                who = await conversation.identify(
+                who, _ = await conversation.identify(
                     chat, token=None, username=f"member_{number}", user_id=None, socket_id=socket_id
                 )
                 sessions[room].append((await conversation.join(chat, room, who, socket_id)).session)

@@ -24,12 +24,12 @@ class Alone(Bus):
     def __init__(self, broker: NotifyBroker, server: str) -> None:
         self._broker = broker
         self._server = server
-        self._accompanied = False
+        self._others_seen = False
 
     @property
     def deaf(self) -> bool:
         """Whether another server has been seen."""
-        return self._accompanied
+        return self._others_seen
 
     def enter(self, room: str) -> None:
         """There are no other servers."""
@@ -44,7 +44,7 @@ class Alone(Bus):
     def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
         """There are no other servers."""
 
-    async def refuse_company(self, lease: float) -> None:
+    async def refuse_second_server(self, lease: float) -> None:
         """Raise BusUnavailable if another server lives: it renews its lease, unlike one that was killed."""
         before = await self._broker.living_servers(self._server)
         if before:
@@ -60,18 +60,18 @@ class Alone(Bus):
             "PgBouncer in transaction mode: a second server or worker would receive nothing from this one. %s", REMEDY
         )
 
-    async def look_out(self, lease: float) -> None:
+    async def watch_for_others(self, lease: float) -> None:
         """Notice, for ever, whether another server has come all the same."""
         while True:
             await asyncio.sleep(lease / 3)
             try:
-                accompanied = bool(await self._broker.living_servers(self._server))
+                seen = bool(await self._broker.living_servers(self._server))
             except StoreError as error:
                 logger.info("Whether there are other servers could not be read: %s", error)
                 continue
-            if accompanied and not self._accompanied:
+            if seen and not self._others_seen:
                 logger.error("Another server uses this database, and this one receives nothing from it. %s", REMEDY)
-            self._accompanied = accompanied
+            self._others_seen = seen
 
 
 @asynccontextmanager
@@ -83,10 +83,10 @@ async def open_alone(broker: NotifyBroker, server: str, *, lease: float, workers
             hint=f"{REMEDY} Or use --workers 1.",
         )
     bus = Alone(broker, server)
-    await bus.refuse_company(lease)
-    looking = asyncio.create_task(bus.look_out(lease))
+    await bus.refuse_second_server(lease)
+    watching = asyncio.create_task(bus.watch_for_others(lease))
     try:
         yield bus
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
+        watching.cancel()
+        await asyncio.wait([watching])

@@ -15,7 +15,7 @@ logger = logging.getLogger("chatsys.bus")
 SENDERS_MOST = 10_000
 """Servers on one channel whose newest number is kept."""
 
-COMPLAIN_EVERY = 60.0
+WARN_EVERY = 60.0
 """Seconds between two log lines on messages that were refused."""
 
 
@@ -43,7 +43,7 @@ class Inbox:
         self._on_token = on_token
         self._on_sender = on_sender
         self._newest: dict[str, dict[str, int]] = {}
-        self._complained = -COMPLAIN_EVERY
+        self._warned_at = -WARN_EVERY
 
     def take(self, channel: str, data: bytes) -> None:
         """Take one message, whatever it is."""
@@ -88,8 +88,8 @@ class Inbox:
     def _refuse(self, reason: str) -> None:
         metrics.bus_dropped.labels(reason).inc()
         now = time.monotonic()
-        if now - self._complained >= COMPLAIN_EVERY:
-            self._complained = now
+        if now - self._warned_at >= WARN_EVERY:
+            self._warned_at = now
             logger.warning(
                 "A message on the bus was dropped: %s. Somebody else may send on it; /metrics counts them.", reason
             )

@@ -75,7 +75,7 @@ class Envelope:
             raise Refused("garbage") from error
 
     def sent_by(self, server: str, data: bytes) -> bool:
-        """Whether ``data`` says that it comes from ``server``: one's own echo, which need not be opened."""
+        """Whether ``data`` names ``server`` as its sender: one's own echo, which need not be opened."""
         start = len(VERSION) + 2 * _MAC_BYTES + 2
         claim = b'{"server":"%s"' % server.encode()
         return data.startswith(claim, start)

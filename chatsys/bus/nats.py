@@ -26,6 +26,9 @@ logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it logs with a trac
 _RIGHTS = "Let its user publish and subscribe to chatsys.> on the NATS server."
 _REFUSED = ("permissions violation", "authorization violation", "authentication")
 
+CLOSE_WAIT, CLOSE_MOST = 0.2, 30.0
+"""Seconds that the bus waits for the end of a connection, and after which nobody does."""
+
 _closing: set[asyncio.Task[None]] = set()
 """Kept until they are done: the event loop alone would let the collector take them."""
 
@@ -149,18 +152,18 @@ class NatsLine(Line):
         raise _explained(reason)
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """All, then a ping: what comes before its pong has been taken."""
+        """All, and wait until the server has taken them."""
         async with asyncio.timeout(self._patience):
             for channel, data in messages:
                 await self._client.publish(self._prefix + channel, data)
-            await self._client.flush(self._patience)  # type: ignore[arg-type]
+            await self._processed()
 
     async def subscribe(self, channels: Sequence[str]) -> None:
-        """A subscription for each, then a ping."""
+        """A subscription for each, and wait until the server knows them."""
         async with asyncio.timeout(self._patience):
             for channel in channels:
                 self._subscriptions[channel] = await self._client.subscribe(self._prefix + channel, cb=self._take)
-            await self._client.flush(self._patience)  # type: ignore[arg-type]
+            await self._processed()
 
     async def unsubscribe(self, channels: Sequence[str]) -> None:
         """Nobody waits for an answer."""
@@ -172,11 +175,20 @@ class NatsLine(Line):
         """Nothing that could not be cancelled."""
 
     async def close(self) -> None:
-        """Close it. nats-py first waits for the server to take the rest, for as long as TCP does; nobody else need."""
-        closing = asyncio.create_task(self._client.close())
+        """Close it. nats-py waits for the server to take the rest, and for ever after a failed handshake."""
+        closing = asyncio.create_task(asyncio.wait_for(self._client.close(), CLOSE_MOST))
         _closing.add(closing)
         closing.add_done_callback(_forget)
-        await asyncio.wait([closing], timeout=self._patience)
+        await asyncio.wait([closing], timeout=min(CLOSE_WAIT, self._patience))
+
+    async def _processed(self) -> None:
+        """Wait for the pong of a ping that went behind all commands.
+
+        ``flush`` writes its ping at once, commands wait for a task of nats-py (2.16): the first ping overtakes them.
+        When its pong is there, that task has written them, and the second ping follows them.
+        """
+        for _ in range(2):
+            await self._client.flush(self._patience)  # type: ignore[arg-type]
 
     async def _take(self, message: Msg) -> None:
         self._on_message(message.subject.removeprefix(self._prefix), message.data)

@@ -47,7 +47,7 @@ class NotifyBroker(Broker):
 
     @property
     def bouncer(self) -> bool:
-        """Whether the URL says that PgBouncer in transaction mode answers: nobody can listen through it."""
+        """Whether the URL names PgBouncer in transaction mode: nobody can listen through it."""
         return self._pools.address.bouncer
 
     async def living_servers(self, server: str) -> dict[str, datetime]:

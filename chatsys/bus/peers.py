@@ -208,9 +208,9 @@ class BrokerBus(Bus):
     def _explained(self, reason: BaseException) -> BusUnavailable:
         if isinstance(reason, BusUnavailable):
             return reason
-        said = str(reason) or f"it did not answer within {self._connect_timeout:g} seconds"
+        why = str(reason) or f"it did not answer within {self._connect_timeout:g} seconds"
         return BusUnavailable(
-            f"The bus between servers ({self._broker.name}) can't be used: {said}.", hint=self._broker.remedy
+            f"The bus between servers ({self._broker.name}) can't be used: {why}.", hint=self._broker.remedy
         )
 
 

@@ -35,7 +35,8 @@ class RedisBroker(Broker):
         """Two connections."""
         try:
             options = _options(self._url, patience)
-            pool = ConnectionPool.from_url(self._url, **options)
+            named = {"ssl_check_hostname": True} if self._url.startswith("rediss:") else {}  # before 6.0 it was not
+            pool = ConnectionPool.from_url(self._url, **named, **options)
             pool.connection_kwargs.update(options)  # over what the URL says
         except ValueError as error:
             raise BusUnavailable(f"The URL of Redis can't be read: {error}.", hint=self.remedy) from error
@@ -124,7 +125,7 @@ def _made(pool: ConnectionPool) -> Connection:
 
 
 def _options(url: str, patience: float) -> dict[str, Any]:
-    """How redis-py connects. ``socket_timeout`` None: reading waits for ever, and whoever asks sets its own limit."""
+    """How redis-py connects. ``socket_timeout`` None: reading waits for ever, and each wait has a limit of its own."""
     options: dict[str, Any] = {
         "socket_timeout": None,
         "socket_connect_timeout": patience,

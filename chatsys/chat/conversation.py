@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from chatsys import metrics
 from chatsys.chat.bundle import PAUSE, Chat, new_id
@@ -33,17 +34,17 @@ from chatsys.model.values import (
     User,
 )
 
-
-async def identify(chat: Chat, *, token: object, username: object, user_id: object, socket_id: str) -> Participant:
-    """Who joins (contract §8.3): the token's account, else a guest. Raises JoinRefused for a guest without a name."""
-    who, _ = await recognise(chat, token=token, username=username, user_id=user_id, socket_id=socket_id)
-    return who
+READ_TOGETHER = 1000
+"""Messages that one event tells to be read; contract §9.5 has one event for as many."""
 
 
-async def recognise(
+async def identify(
     chat: Chat, *, token: object, username: object, user_id: object, socket_id: str
 ) -> tuple[Participant, str | None]:
-    """As :func:`identify`, and why a token that was sent was not accepted: ``expired``, ``invalid`` or ``unknown``."""
+    """Who joins (contract §8.3): the token's account, else a guest. Raises JoinRefused for a guest without a name.
+
+    With it, why a token that was sent was not accepted: ``expired``, ``invalid``, ``unknown``, or None.
+    """
     reason = None
     if token is not None and token != "":
         try:
@@ -174,20 +175,34 @@ async def read(chat: Chat, session: Session, message_id: str) -> bool:
 async def read_all(chat: Chat, session: Session) -> int:
     """Mark all that others wrote in the session's room as read, part by part; how many were newly marked.
 
-    The room is told of each part when it is stored. Between two parts others have as long as the last one took.
+    The room is told of ``READ_TOGETHER`` at once, or of fewer where there are no more, when they are stored. Between
+    two parts others have as long as the last one took.
     """
     at, count = chat.clock.now(), 0
+    marked: list[str] = []
+    servers: Sequence[str] = ()
     reached: int | None = 0
-    while reached is not None:
-        started = time.monotonic()
-        part = await chat.store.mark_some_read(session.room, session.who, at, reached)
-        reached, count = part.reached, count + len(part.message_ids)
-        if part.message_ids:
-            await chat.fanout.publish(
-                MessagesRead(room=session.room, message_ids=part.message_ids, by=session.who, at=at), part.servers
-            )
-        if reached is not None:
-            await asyncio.sleep(min(PAUSE, time.monotonic() - started))
+
+    async def tell() -> None:
+        if marked:
+            ids = tuple(marked)
+            marked.clear()
+            happened = MessagesRead(room=session.room, message_ids=ids, by=session.who, at=at)
+            await chat.fanout.publish(happened, servers)
+
+    try:
+        while reached is not None:
+            started = time.monotonic()
+            part = await chat.store.mark_some_read(session.room, session.who, at, reached)
+            reached, count = part.reached, count + len(part.message_ids)
+            if len(marked) + len(part.message_ids) > READ_TOGETHER:
+                await tell()
+            marked += part.message_ids
+            servers = part.servers
+            if reached is not None:
+                await asyncio.sleep(min(PAUSE, time.monotonic() - started))
+    finally:
+        await tell()
     return count
 
 
@@ -241,11 +256,6 @@ async def members(chat: Chat, room: str) -> list[Session]:
 async def newest_members(chat: Chat, room: str) -> tuple[list[Session], int]:
     """The room's newest sessions, at most ``limits.members``, in order of joining, and how many there are."""
     return await chat.store.newest_sessions(room, chat.limits.members)
-
-
-async def exists(chat: Chat, who: Participant) -> bool:
-    """Whether a participant may still be in a room: a guest may, and one whose account is there."""
-    return who.guest or await chat.store.user_by_id(who.user_id) is not None
 
 
 async def standing(chat: Chat, who: Participant) -> tuple[bool, bool]:

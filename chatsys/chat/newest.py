@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from chatsys.errors import StoreUnavailable
+from chatsys.errors import DatabaseSilent
 
 Answer = TypeVar("Answer")
 
@@ -25,7 +25,7 @@ class Newest(Generic[Answer]):
         self._task: asyncio.Task[Answer] | None = None
 
     async def get(self) -> Answer:
-        """The newest answer. Raises what the question raised, and StoreUnavailable if there is no answer in time."""
+        """The newest answer. Raises what the question raised, and DatabaseSilent if there is no answer in time."""
         loop = asyncio.get_running_loop()
         task = self._task
         if task is None or (task.done() and (task.cancelled() or loop.time() - self._began >= self._every)):
@@ -36,7 +36,7 @@ class Newest(Generic[Answer]):
         if not task.done() and left > 0:
             await asyncio.wait([task], timeout=left)
         if not task.done() or task.cancelled():
-            raise StoreUnavailable("The store did not answer in time.", hint="Look with `chatsys monitor`.")
+            raise DatabaseSilent("The store did not answer in time.", hint="Look with `chatsys monitor`.")
         error = task.exception()
         if error is not None:
             raise error.with_traceback(None)

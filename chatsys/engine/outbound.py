@@ -130,19 +130,28 @@ class Outbound(ABC):
         """
         if self.state in ENDED:
             return
-        if asked:
-            self._exempt = max(self._exempt, out.cost)
         budget = self.engine.limits.byte_budget
         if self._private + out.cost > budget:
-            self._write_out()
-            if self._private and self._private + out.cost > budget + self._exempt:
-                self._too_slow("its byte budget is spent")
-                return
+            self._write_out()  # where all leaves, what was exempt before is no longer
+        if asked:
+            self._exempt = max(self._exempt, out.cost)
+        if self._private and self._private + out.cost > budget + self._exempt:
+            self._too_slow("its byte budget is spent")
+            return
         self._private += out.cost
         self.engine.memory.take(out.cost)
         self._append(out)
         if self.engine.memory.refuses(self._private):
             self.overflowed()
+
+    def answer(self, out: Outgoing) -> None:
+        """As :meth:`send`, and written at once if nothing else waits: a turn of the event loop earlier."""
+        if self._queued or self._waiting or self.transport is None:
+            self.send(out)
+            return
+        self._queued = True  # it needs no turn of the scheduler
+        self.send(out)
+        metrics.deliveries.inc(self.flush())
 
     def _append(self, out: Outgoing) -> None:
         if self._waiting is None:

@@ -40,6 +40,7 @@ class _Way:
         self.source = source
         self.sink = sink
         self.waiting: deque[tuple[float, bytes]] = deque()
+        self.ended = False
 
 
 def serve(target: str, seconds: float) -> None:
@@ -52,7 +53,8 @@ def serve(target: str, seconds: float) -> None:
         while True:
             due = min((way.waiting[0][0] for way in ways.values() if way.waiting), default=None)
             pause = _IDLE if due is None else max(0.0, due - time.monotonic())
-            ready = select.select([sys.stdin, listener, *ways], [], [], pause)[0]
+            sources = [source for source, way in ways.items() if not way.ended]
+            ready = select.select([sys.stdin, listener, *sources], [], [], pause)[0]
             now = time.monotonic()
             for each in ready:
                 if each is sys.stdin:
@@ -87,13 +89,13 @@ def _connected(target: str) -> socket.socket:
 
 
 def _take(ways: dict[socket.socket, _Way], source: socket.socket, due: float) -> None:
+    way = ways[source]
     try:
         piece = source.recv(_PIECE)
     except OSError:
         piece = b""
-    ways[source].waiting.append((due, piece))  # an end is held back as well
-    if not piece:
-        _end(ways, source)
+    way.waiting.append((due, piece))  # an end is held back as well
+    way.ended = not piece
 
 
 def _pass_on(ways: dict[socket.socket, _Way]) -> None:
@@ -101,19 +103,18 @@ def _pass_on(ways: dict[socket.socket, _Way]) -> None:
         while way.waiting and way.waiting[0][0] <= time.monotonic():
             _, piece = way.waiting.popleft()
             try:
-                way.sink.sendall(piece)
+                if piece:
+                    way.sink.sendall(piece)
+                else:
+                    way.sink.shutdown(socket.SHUT_WR)
             except OSError:
-                _end(ways, way.source)
-                break
-
-
-def _end(ways: dict[socket.socket, _Way], source: socket.socket) -> None:
-    """Close a connection; what the other end would still have got is lost, as after a reset."""
-    way = ways.pop(source, None)
-    if way is not None:
-        ways.pop(way.sink, None)
-        for end in (way.source, way.sink):
-            end.close()
+                way.ended = True
+                way.waiting.clear()
+        other = ways.get(way.sink)
+        if way.ended and not way.waiting and (other is None or (other.ended and not other.waiting)):
+            for end in (way.source, way.sink):
+                ways.pop(end, None)
+                end.close()
 
 
 @contextmanager

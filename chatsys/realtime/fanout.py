@@ -112,7 +112,7 @@ class SocketFanout(Fanout):
     async def _send_back(self, member: Member) -> None:
         assert self._chat is not None
         try:
-            exists = await conversation.exists(self._chat, member.session.who)
+            exists, _ = await conversation.standing(self._chat, member.session.who)
         except StoreError:
             exists = True
         if exists:

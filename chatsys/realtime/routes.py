@@ -121,7 +121,7 @@ class Routes:
         request = inbound.join(payload)
         socket_id = connection.socket_id
         assert socket_id is not None
-        who, reason = await conversation.recognise(
+        who, reason = await conversation.identify(
             self._chat, token=request.token, username=request.username, user_id=request.user_id, socket_id=socket_id
         )
         member: Member | None = connection.member
@@ -302,7 +302,7 @@ def _same_place(session: Session, room: str, who: Participant) -> bool:
 
 def _acknowledge(connection: Connection, one: ClientEvent, answer: msgspec.Struct | None, began: float) -> None:
     if one.ack_id is not None and answer is not None:
-        connection.send(acknowledgement(one.ack_id, answer))
+        connection.answer(acknowledgement(one.ack_id, answer))
         metrics.ack_seconds.observe((one.name,), time.perf_counter() - began)  # it has a row: no client makes up labels
 
 

@@ -10,10 +10,16 @@ from __future__ import annotations
 HTTP = "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol"
 CYCLE = "uvicorn.protocols.http.httptools_impl.RequestResponseCycle"
 SERVER = "uvicorn.server.Server"
+UTILS = "uvicorn.protocols.utils"
 
 NAMES = {
     f"{HTTP}.__init__": "Called with config, server_state, app_state and _loop; so is the class for WebSockets.",
-    f"{HTTP}.connection_made": "A client has connected; from now on its first request has a deadline.",
+    f"{HTTP}.connection_made": (
+        "A client has connected; from now on its first request has a deadline. Given a transport that answers for its "
+        "addresses alone, and pauses and resumes reading for the flow control that is made of it."
+    ),
+    f"{UTILS}.get_remote_addr": "Asks for ``peername`` where there is no ``socket``: host and port, no more.",
+    f"{UTILS}.get_local_addr": "The same with ``sockname``.",
     f"{HTTP}.connection_lost": "Sets the request under way to disconnected, so that the application hears of it.",
     f"{HTTP}.data_received": "Parses what came. Before it, the size of a head is judged; after it, what is held.",
     f"{HTTP}.on_message_begin": "The first byte of a request: its deadline begins.",

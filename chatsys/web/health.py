@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import chatsys
+from chatsys import errors
 from chatsys import metrics as numbers
 from chatsys.chat import operations
 from chatsys.chat.bundle import Chat
@@ -33,6 +34,31 @@ READY_EVERY = 1.0
 
 COUNT_SECONDS = 0.2
 """How long a page waits for the counts of sessions and rooms; after that it does without."""
+
+
+DEAF = "bus deaf"
+
+REASONS: dict[type[errors.ChatsysError], str] = {
+    errors.ConnectionRefused: "database unreachable",
+    errors.HostNotFound: "database unreachable",
+    errors.TlsFailed: "database unreachable",
+    errors.AuthenticationFailed: "database login refused",
+    errors.DatabaseMissing: "database missing",
+    errors.TooManyConnections: "database connections used up",
+    errors.DatabaseSilent: "database silent",
+    errors.StatementTimeout: "database slow",
+    errors.WriteQueueFull: "database slow",
+    errors.ServerShuttingDown: "database starting or stopping",
+    errors.ReadOnlyDatabase: "database read-only",
+    errors.DiskFull: "database disk full",
+    errors.PermissionDenied: "database rights missing",
+    errors.SchemaMissing: "database schema wrong",
+    errors.SchemaOutdated: "database schema wrong",
+    errors.SchemaTooNew: "database schema wrong",
+    errors.StoreUnavailable: "database unavailable",
+    errors.StoreError: "database fails",
+}
+"""Why a server is not ready, by the nearest class: fixed words, of which none is the database's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +136,13 @@ async def health(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """The store has just committed something, and the server hears itself on the bus."""
     if chat_of(request).fanout.deaf:
-        return unavailable("The bus between servers is deaf")
+        return unavailable("The bus between servers is deaf", reason=DEAF)
     asked: Questions = request.app.state.questions
     try:
         await asked.ready.get()
     except StoreError as error:
         log.debug("Not ready: %s: %s", error.code, error.message)
-        return unavailable()
+        return unavailable(reason=next(REASONS[kind] for kind in type(error).__mro__ if kind in REASONS))
     return ok(message="Server is ready")
 
 

@@ -66,9 +66,9 @@ async def failure(request: Request, error: Exception) -> Response:
     return problem(status, error.message)
 
 
-def unavailable(message: str = "Service temporarily unavailable") -> Response:
+def unavailable(message: str = "Service temporarily unavailable", **fields: Any) -> Response:
     """The store is away, or too much work is waiting (contract §1.12 and §14.5), or ``message`` says what is wrong."""
-    return problem(503, message, {"Retry-After": str(RETRY_SECONDS)})
+    return problem(503, message, {"Retry-After": str(RETRY_SECONDS)}, **fields)
 
 
 async def route_not_found(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""Three brokers, each behind a proxy that can fail in every way, and servers that note what they hear."""
+"""Three brokers, each behind a proxy that can fail in every way, and servers that note what they receive."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Proxy:
         self._clients.clear()
 
     def inject(self, data: bytes) -> None:
-        """Write into every connection, as if the broker had said it."""
+        """Write into every connection, as if the broker had sent it."""
         for writer in self._clients:
             if not writer.is_closing():
                 writer.write(data)
@@ -111,7 +111,7 @@ class Proxy:
 
 
 class Site:
-    """One kind of broker. ``broker()`` reaches it by the proxy; ``say`` publishes as somebody else would."""
+    """One kind of broker. ``broker()`` reaches it by the proxy; ``publish`` sends as somebody else would."""
 
     def __init__(self, kind: str, proxy: Proxy, broker: Callable[[], Broker], garbage: bytes) -> None:
         self.kind = kind
@@ -120,7 +120,7 @@ class Site:
         self.garbage = garbage
         self.process: Process | None = None
 
-    async def say(self, channel: str, data: bytes) -> None:
+    async def publish(self, channel: str, data: bytes) -> None:
         """Publish on a channel over a connection of its own."""
         line = await self.broker().open(lambda channel, data: None, CONNECT)
         running = asyncio.create_task(line.run())
@@ -136,7 +136,7 @@ class Site:
 
 
 class Node:
-    """A server: its bus, and what that told it."""
+    """A server: its bus, and what came over it."""
 
     def __init__(self) -> None:
         self.server = str(uuid.uuid4())
@@ -154,7 +154,7 @@ class Node:
         self._changed.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait for what the bus tells."""
+        """Wait for what the bus brings."""
         async with asyncio.timeout(30):
             while not true():
                 self._changed.clear()
@@ -166,7 +166,7 @@ class Node:
             await known.wait()
 
     def send(self, room: str, text: str, *others: Node) -> None:
-        """Tell other servers an event."""
+        """Send other servers an event."""
         self.bus.send(room, b'"%s"' % text.encode(), [other.server for other in others])
 
 
@@ -175,7 +175,7 @@ def texts(node: Node, room: str = "r") -> list[str]:
 
 
 async def works_again(one: Node, two: Node) -> None:
-    """Wait until both were told to read their rooms, then see that an event arrives both ways."""
+    """Wait until both have to read their rooms, then see that an event arrives both ways."""
     for node in (one, two):
         await node.until(lambda node=node: None in node.gaps)
     one.send("r", "there", two)

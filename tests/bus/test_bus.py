@@ -1,4 +1,4 @@
-"""The bus, on each broker: what is told arrives in order and once, and whatever breaks is noticed within a lease."""
+"""The bus, on each broker: what is sent arrives in order and once, and whatever breaks is noticed within a lease."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def dropped(reason: str) -> float:
 
 async def test_bus_carries_events_in_order_to_others_only(pair: Pair) -> None:
     one, two = pair
-    said = [f"{number}" for number in range(3_000)]
-    for number, text in enumerate(said):
+    sent = [f"{number}" for number in range(3_000)]
+    for number, text in enumerate(sent):
         one.send("r", text, two)
         if number % 500 == 0:
             await asyncio.sleep(0)
-    await two.until(lambda: len(two.events) == len(said))
-    assert texts(two) == said
+    await two.until(lambda: len(two.events) == len(sent))
+    assert texts(two) == sent
     assert one.events == []
     assert two.gaps == []
 
 
 async def test_bus_carries_long_events_and_any_characters(pair: Pair) -> None:
     one, two = pair
-    said = ["x" * 20_000, "\u00e9\U0001f600 '" * 5_000, "", "last"]
-    for text in said:
+    sent = ["x" * 20_000, "\u00e9\U0001f600 '" * 5_000, "", "last"]
+    for text in sent:
         one.send("r", text, two)
-    await two.until(lambda: len(two.events) == len(said))
-    assert texts(two) == [text.strip('"') for text in said]
+    await two.until(lambda: len(two.events) == len(sent))
+    assert texts(two) == [text.strip('"') for text in sent]
 
 
 @pytest.mark.parametrize("room", ["a b.c*>", "\u00fc" * 100, "\U0001f600", "*", "x" * 100, "'; --", "\t"])
@@ -57,8 +57,8 @@ async def test_bus_carries_nothing_of_rooms_that_a_server_has_left(site: Site, p
     await two.enter("q")
     two.bus.leave("q")
     if site.broker().rooms:
-        one.send("q", "unheard", two)
-    one.send("r", "heard", two)
+        one.send("q", "not received", two)
+    one.send("r", "received", two)
     await two.until(lambda: len(two.events) > 0)
     assert texts(two, "q") == []
     await two.enter("q")
@@ -67,7 +67,7 @@ async def test_bus_carries_nothing_of_rooms_that_a_server_has_left(site: Site, p
     assert None not in two.gaps
 
 
-async def test_bus_knows_other_servers_of_a_room_by_the_store_and_by_what_they_say(pair: Pair) -> None:
+async def test_bus_knows_other_servers_of_a_room_by_the_store_and_by_what_they_send(pair: Pair) -> None:
     one, two = pair
     assert one.bus.others("r", None) == ()
     assert one.bus.others("r", [one.server, "x"]) == ("x",)
@@ -96,8 +96,8 @@ async def test_bus_notices_a_broker_that_reads_and_answers_nothing(
     await works_again(one, two)
     assert not one.bus.deaf
     assert texts(two).count("kept until it is back") <= 1
-    said = [record.getMessage() for record in caplog.records]
-    assert sum("is deaf" in line for line in said) == sum("works again" in line for line in said) == 2
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("is deaf" in line for line in lines) == sum("works again" in line for line in lines) == 2
 
 
 async def test_bus_comes_back_after_packets_were_dropped(site: Site, pair: Pair) -> None:
@@ -111,8 +111,8 @@ async def test_bus_comes_back_after_packets_were_dropped(site: Site, pair: Pair)
     assert time.process_time() - used < 0.25
     site.proxy.heal()
     await works_again(one, two)
-    heard = [int(text.strip("x")) for text in texts(two) if text.endswith("x")]
-    assert heard == sorted(set(heard))
+    arrived = [int(text.strip("x")) for text in texts(two) if text.endswith("x")]
+    assert arrived == sorted(set(arrived))
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["reset", "killed"])
@@ -141,11 +141,11 @@ async def test_bus_drops_forged_messages_and_counts_them(site: Site, pair: Pair)
     body = b'{"server":"elsewhere","number":1,"first":true,"events":[["r","forged"]]}'
     before = dropped("forged"), dropped("garbage"), dropped("repeated")
     where = channel(site, two)
-    await site.say(where, sealed(site, two, body, key=b"another key"))
-    await site.say(where, sealed(site, two, body.replace(b'"r"', b'"q"')).replace(b'"q"', b'"r"'))
-    await site.say(where, b"hello")
-    await site.say(where, body)
-    await site.say(where, sealed(site, two, b'{"server":1}'))
+    await site.publish(where, sealed(site, two, body, key=b"another key"))
+    await site.publish(where, sealed(site, two, body.replace(b'"r"', b'"q"')).replace(b'"q"', b'"r"'))
+    await site.publish(where, b"hello")
+    await site.publish(where, body)
+    await site.publish(where, sealed(site, two, b'{"server":1}'))
     one.send("r", "genuine", two)
     await two.until(lambda: two.events != [])
     assert texts(two) == ["genuine"]
@@ -160,7 +160,7 @@ async def test_bus_drops_messages_that_come_again(site: Site, pair: Pair) -> Non
     body = b'{"server":"elsewhere","number":%d,"first":%s,"events":[["r","%d"]]}'
     first, second = (sealed(site, two, body % (n, b"true" if n == 1 else b"false", n)) for n in (1, 2))
     for message in (first, second, first, second):
-        await site.say(channel(site, two), message)
+        await site.publish(channel(site, two), message)
     one.send("r", "last", two)
     await two.until(lambda: "last" in texts(two))
     assert texts(two) == ["1", "2", "last"]
@@ -171,14 +171,14 @@ async def test_bus_has_rooms_read_when_a_message_is_missing(site: Site, pair: Pa
     body = b'{"server":"elsewhere","number":%d,"first":%s,"events":[["r","%d"]]}'
     for number in (1, 3):
         first = b"true" if number == 1 else b"false"
-        await site.say(channel(site, two), sealed(site, two, body % (number, first, number)))
+        await site.publish(channel(site, two), sealed(site, two, body % (number, first, number)))
     await two.until(lambda: len(two.events) == 2)
     assert two.gaps == (["r"] if site.broker().rooms else [None])
 
 
 async def test_bus_has_rooms_read_when_a_newer_version_speaks(site: Site, pair: Pair) -> None:
     _, two = pair
-    await site.say(channel(site, two), sealed(site, two, b"whatever that may be", version="27"))
+    await site.publish(channel(site, two), sealed(site, two, b"whatever that may be", version="27"))
     await two.until(lambda: two.gaps == (["r"] if site.broker().rooms else [None]))
     assert two.events == []
 
@@ -258,11 +258,11 @@ async def test_bus_that_can_not_be_used_fails_the_start_within_the_timeout(site:
     site.proxy.heal()
 
 
-async def test_bus_of_another_key_hears_nothing(site: Site, pair: Pair) -> None:
-    async with running(site.broker(), key=b"z" * 32) as stranger:
-        await stranger.enter("r")
-        pair[0].send("r", "ours", pair[1], stranger)
+async def test_bus_of_another_key_receives_nothing(site: Site, pair: Pair) -> None:
+    async with running(site.broker(), key=b"z" * 32) as other:
+        await other.enter("r")
+        pair[0].send("r", "ours", pair[1], other)
         await pair[1].until(lambda: texts(pair[1]) == ["ours"])
-        stranger.send("r", "theirs", stranger)
+        other.send("r", "theirs", other)
         await asyncio.sleep(0.1)
-    assert "ours" not in texts(stranger)
+    assert "ours" not in texts(other)

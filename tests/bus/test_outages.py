@@ -97,8 +97,8 @@ async def recovered(one: Node, two: Node, caplog: pytest.LogCaptureFixture) -> N
     await works_again(one, two)
     assert not one.bus.deaf
     assert not two.bus.deaf
-    said = [record.getMessage() for record in caplog.records]
-    assert sum("is deaf" in line for line in said) == sum("works again" in line for line in said) == 2
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("is deaf" in line for line in lines) == sum("works again" in line for line in lines) == 2
 
 
 async def test_bus_notices_a_stopped_broker_and_works_again_after_it(

@@ -1,4 +1,4 @@
-"""What keeps a server from its bus is said at the start, with what helps."""
+"""What keeps a server from its bus is named at the start, with what helps."""
 
 from __future__ import annotations
 
@@ -96,6 +96,38 @@ async def test_start_with_a_url_of_nats_that_can_not_be_used(url: str) -> None:
     with pytest.raises(BusUnavailable, match="The URL of NATS"):
         async with running(NatsBroker(url, PREFIX)):
             pass
+
+
+class Recorder:
+    """A NATS server that answers pings, and notes the commands that it has taken."""
+
+    def __init__(self) -> None:
+        self.commands: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","version":"2.9.10","max_payload":1048576}\r\n')
+        while line := await reader.readline():
+            self.commands.append(line.split()[0] if line.strip() else b"")
+            if self.commands[-1] == b"PING":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+
+@pytest.mark.parametrize("command", [b"SUB", b"PUB"])
+async def test_nats_line_waits_until_the_server_has_taken_a_command(command: bytes) -> None:
+    port, recorder = free_port(), Recorder()
+    async with await asyncio.start_server(recorder.serve, "127.0.0.1", port):
+        line = await NatsBroker(f"nats://127.0.0.1:{port}", PREFIX).open(lambda channel, data: None, CONNECT)
+        running = asyncio.create_task(line.run())
+        if command == b"SUB":
+            await line.subscribe(["x", "y"])
+        else:
+            await line.publish([("x", b"1"), ("y", b"2")])
+        taken = [each for each in recorder.commands if each in (command, b"PING")]
+        running.cancel()
+        await line.close()
+    assert taken.count(command) == 2
+    assert taken[-1] == b"PING"
 
 
 async def test_start_where_the_role_has_no_connection_left(postgres_server, postgres_url: str) -> None:

@@ -82,7 +82,7 @@ class People:
     async def seat(self, room: str, *, token: str | None = None, name: str = "Gus", socket_id: str = "") -> Session:
         """A session of the token's user, or of a guest."""
         socket_id = socket_id or f"socket-{self._chat.clock.now().timestamp()}"
-        who = await conversation.identify(
+        who, _ = await conversation.identify(
             self._chat, token=token, username=name, user_id=f"guest-{name}", socket_id=socket_id
         )
         return (await conversation.join(self._chat, room, who, socket_id)).session

@@ -38,6 +38,8 @@ def adopt(url: str) -> None:
     assert initialise(url).adopted["messages"] > 0
 
 
+@pytest.mark.database
+@pytest.mark.parametrize("server", ["postgres15_server"], indirect=True)  # whose order is not that of C
 def test_each_of_fifty_thousand_messages_is_kept_and_in_order(original: Fill) -> None:
     url = original(50_000)
     adopt(url)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from chatsys import errors
@@ -63,3 +64,24 @@ def test_exports_and_imports_follow_each_other_through_it(bouncer: str, tmp_path
     for turn in range(3):
         done = chatsys("import", str(tmp_path / f"{turn}.snapshot"), "--to", url)
         assert done.returncode == 0, done.stderr
+
+
+async def test_a_locked_room_holds_up_nobody_else_through_it(bouncer: str, fresh: str) -> None:
+    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=8, create=False)) as store:
+        cast = Cast(store)
+        guest = cast.guest("gus")
+        for room in "AB":
+            await cast.post(guest, room, "first")
+        async with await psycopg.AsyncConnection.connect(fresh) as locking:
+            await locking.execute("SELECT FROM rooms WHERE room_name = 'A' FOR UPDATE")
+            held = [asyncio.create_task(cast.post(guest, "A", f"A{number}")) for number in range(5)]
+            async with asyncio.timeout(20):
+                for number in range(20):
+                    await cast.post(guest, "B", f"B{number}")
+            assert not any(task.done() for task in held)
+            await locking.rollback()
+        await asyncio.gather(*held)
+        assert [message.text for message in await store.history("A", 10)] == ["first", *(f"A{n}" for n in range(5))]
+        assert len(await store.history("B", 100)) == 21
+        for number in range(3):  # nothing of the limits stays on the server's connections
+            await cast.post(guest, "A", f"later {number}")

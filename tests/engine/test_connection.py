@@ -135,6 +135,15 @@ def test_what_was_asked_for_does_not_count_until_it_has_left(socket: Socket, loo
     assert socket.receiver.closing
 
 
+def test_what_was_asked_for_does_not_count_though_what_was_before_it_has_left(socket: Socket) -> None:
+    """A list of users, then a history, and then the acknowledgement of the join."""
+    socket.receiver.send(out("a list"), asked=True)
+    socket.receiver.send(out("x" * 3 * BUDGET), asked=True)
+    socket.stalled = True
+    socket.receiver.send(out("acknowledgement"))
+    assert not socket.receiver.closing
+
+
 def test_a_long_queue_is_written_in_chunks(socket: Socket, loop: FakeLoop) -> None:
     for _ in range(40):
         socket.receiver.push(out("x" * 10_000))
@@ -292,3 +301,36 @@ def test_a_connection_without_pongs_is_closed(socket: Socket, loop: FakeLoop, ap
 def test_a_malformed_packet_closes_the_connection(socket: Socket, packet: str) -> None:
     socket.receiver.received(packet)
     assert (socket.receiver.reason, socket.close_code) == ("malformed packet", 1002)
+
+
+def test_an_answer_is_written_at_once_and_behind_what_waits(socket: Socket, loop: FakeLoop, engine: Engine) -> None:
+    socket.receiver.answer(out("one"))
+    assert socket.texts() == ["4one"]
+    socket.receiver.push(out("two"))
+    socket.receiver.answer(out("three"))
+    assert socket.texts() == ["4one"]
+    loop.settle()
+    assert socket.texts() == ["4one", "4two", "4three"]
+    assert (len(socket.writes), engine.memory.held) == (2, 0)
+
+
+def test_an_answer_to_a_client_that_takes_nothing_waits(socket: Socket, loop: FakeLoop) -> None:
+    socket.stalled = True
+    socket.receiver.stalled()
+    socket.receiver.answer(out("one"))
+    loop.settle()
+    assert socket.writes == []
+    socket.stalled = False
+    socket.receiver.writable()
+    assert socket.texts() == ["4one"]
+
+
+def test_an_answer_beyond_the_budget_ends_the_connection_and_leaves_it_out_of_every_queue(
+    socket: Socket, loop: FakeLoop, engine: Engine
+) -> None:
+    socket.stalled = True
+    socket.receiver.stalled()
+    while not socket.receiver.closing:
+        socket.receiver.answer(out("x" * 100))
+    loop.settle()
+    assert (socket.receiver.reason, engine.memory.held) == ("slow reader", 0)

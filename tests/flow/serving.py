@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from chatsys.settings import rows
@@ -26,11 +27,13 @@ def clean_environment(**environ: str) -> dict[str, str]:
 class Served:
     """One server. ``stdout`` holds the lines up to its start, ``stderr`` what it has logged so far."""
 
-    def __init__(self, folder: Path, *arguments: str, **environ: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, program: Sequence[str] = ("-m", "chatsys"), **environ: str
+    ) -> None:
         self._log = folder / f"stderr-{len(list(folder.glob('stderr-*')))}"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "chatsys", "serve", "--host", "127.0.0.1", *arguments],
+                [sys.executable, *program, "serve", "--host", "127.0.0.1", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
+
+from chatsys.lab.faults.socket import Socket
 from tests.proxies import proxied, socket_of
 
 from .clients import WAIT, Client, get, http_client, register
@@ -140,6 +144,104 @@ async def test_a_cut_of_several_leases_disconnects_nobody_and_ends_those_who_lef
             assert not client.lost.is_set()
         await asyncio.sleep(2 * LEASE)
         assert await users(servers[1].url, room) == ["stays-0", "stays-1"]
+
+
+async def several(stack: AsyncExitStack, urls: list[str], tmp_path: Path, **settings: str) -> list[str]:
+    """The addresses of servers that share a secret, one on each database URL."""
+    addresses = []
+    for url in urls:
+        running = running_server(url, tmp_path, JWT_SECRET="s" * 40, **settings)
+        server = await asyncio.to_thread(running.__enter__)
+        stack.push_async_callback(asyncio.to_thread, running.__exit__, None, None, None)
+        addresses.append(server.url)
+    return addresses
+
+
+async def check_nobody_was_thrown_out(clients: list[Client], room: str) -> None:
+    """All are in the room still, and hear each other."""
+    counts = [len(client.texts()) for client in clients]
+    for client in clients:
+        async with asyncio.timeout(WAIT):
+            while not (await client.call("send-message", {"message": f"from {client.socket_id}"}))["success"]:
+                await asyncio.sleep(0.1)
+    for client, count in zip(clients, counts, strict=True):
+        await client.want("receive-message", count + len(clients))
+        assert not client.lost.is_set()
+        assert client.all("user-left") == []
+        assert len(await users(client.url, room)) == len(clients)
+
+
+async def test_a_cut_of_a_second_throws_none_of_twelve_clients_out(
+    postgres_url: str, tmp_path: Path, room: str
+) -> None:
+    """Three servers, each behind a proxy; PostgreSQL itself is well all the time."""
+    async with AsyncExitStack() as stack:
+        proxies = [await stack.enter_async_context(proxied(postgres_url)) for _ in range(3)]
+        addresses = await several(stack, [url for _, url in proxies], tmp_path, CHATSYS_LEASE="2")
+        clients = []
+        for number in range(12):
+            clients.append(await stack.enter_async_context(Client(addresses[number % 3], ["websocket"])))
+            await clients[-1].join(room, name=f"guest {number}")
+        for seconds in (1.0, 1.0, 3.0):
+            for proxy, _ in proxies:
+                proxy.cut()
+            await asyncio.sleep(seconds)
+            for proxy, _ in proxies:
+                await proxy.listen()
+            await asyncio.sleep(2.5)  # more than a lease: whoever is taken for dead is by then
+            await check_nobody_was_thrown_out(clients, room)
+
+
+LOCKS = """
+SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND d.datname = current_database()
+"""
+
+
+async def test_the_end_of_the_connections_that_hold_the_locks_throws_nobody_out(
+    postgres_url: str, tmp_path: Path, room: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        with psycopg.connect(postgres_url, autocommit=True) as admin:
+            admin.execute(f"ALTER DATABASE \"{admin.info.dbname}\" SET idle_session_timeout = '1500ms'")
+            addresses = await several(stack, [postgres_url] * 2, tmp_path, CHATSYS_LEASE="2")
+            clients = [await stack.enter_async_context(Client(address, ["websocket"])) for address in addresses * 2]
+            for number, client in enumerate(clients):
+                await client.join(room, name=f"guest {number}")
+            for _ in range(4):
+                ended = admin.execute(LOCKS).fetchall()
+                assert len(ended) == 2
+                await asyncio.sleep(1.2)
+            await asyncio.sleep(5)  # idle sessions end meanwhile, and leases go by
+            await check_nobody_was_thrown_out(clients, room)
+
+
+async def test_three_hundred_sockets_that_close_in_an_outage_are_gone_soon_after_it(
+    postgres_url: str, tmp_path: Path, room: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        proxy, url = await stack.enter_async_context(proxied(postgres_url))
+        (address, other) = await several(stack, [url, postgres_url], tmp_path, CHATSYS_LEASE="600")
+        watcher = await stack.enter_async_context(Client(other, ["websocket"]))
+        await watcher.join(room, name="watches")
+        sockets = [await Socket.open(address, lambda _name, _payload: None) for _ in range(300)]
+        for socket in sockets:
+            stack.push_async_callback(socket.close)
+        for start in range(0, 300, 50):
+            joining = [socket.call("join", {"room": room, "username": "g"}, WAIT) for socket in sockets[start:][:50]]
+            assert all(answer["success"] for answer in await asyncio.gather(*joining))
+        assert len(await users(other, room)) == 301
+        proxy.cut()
+        await asyncio.sleep(0.5)
+        for socket in sockets:
+            await socket.close()
+        await asyncio.sleep(1)
+        assert len(await users(other, room)) == 301
+        await proxy.listen()
+        began = time.monotonic()
+        await until_users(other, room, ["watches"])
+        assert time.monotonic() - began < 5
+        await watcher.want("user-left", 300)
 
 
 async def test_after_a_kill_and_a_restart_on_the_same_machine_all_rooms_are_empty(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from chatsys.lab.proxy import Proxy
+from chatsys.store.embedded import embedded_server
 from tests.proxies import proxied
 
 from .clients import WAIT, Client, http_client
@@ -67,16 +70,78 @@ async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> No
         await asyncio.to_thread(running.__exit__, None, None, None)
 
 
+TAKEN = 28
+"""How many connections PostgreSQL may have here."""
+
+
+async def test_requests_are_answered_when_others_use_up_the_connection_slots(
+    server_folder: Path, tmp_path: Path, room: str
+) -> None:
+    """The server goes on with the connections that it has: none of sixty requests at once is refused."""
+    with embedded_server(server_folder, settings={"max_connections": str(TAKEN)}) as url, ExitStack() as stack:
+        running = running_server(url, tmp_path)
+        server = await asyncio.to_thread(running.__enter__)
+        try:
+            async with Client(server.url, ["websocket"]) as sender, http_client(server.url) as http:
+                await sender.join(room, name="Ann")
+                with suppress(psycopg.OperationalError):
+                    while True:
+                        stack.enter_context(psycopg.connect(url))
+                paths = ["/api/users", "/api/rooms", f"/api/rooms/{room}/messages", f"/api/rooms/{room}/users"]
+                asked = [http.get(f"{path}?limit={number}") for number in range(15) for path in paths]
+                sent = [sender.call("send-message", {"message": f"{number}"}) for number in range(60)]
+                assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+                assert {answer["success"] for answer in await asyncio.gather(*sent)} == {True}
+                assert (await http.get("/api/ready")).status_code == 200
+                assert (await sender.call("join", {"room": f"{room}-2", "username": "Ann"}))["success"]
+        finally:
+            await asyncio.to_thread(running.__exit__, None, None, None)
+
+
+async def test_a_database_that_turns_read_only_is_told_and_reads_go_on_when_it_is_not(
+    server_folder: Path, tmp_path: Path, room: str
+) -> None:
+    with embedded_server(server_folder) as url, psycopg.connect(url, autocommit=True) as admin:
+        running = running_server(url, tmp_path)
+        server = await asyncio.to_thread(running.__enter__)
+        try:
+            async with Client(server.url, ["websocket"]) as sender, http_client(server.url) as http:
+                await sender.join(room, name="Ann")
+                await sender.send("before")
+                admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+                admin.execute("SELECT pg_reload_conf()")
+                async with asyncio.timeout(WAIT):
+                    while (answer := await sender.call("send-message", {"message": "during"}))["success"]:
+                        await asyncio.sleep(0.02)
+                assert (answer["code"], answer["message"]) == ("store_unavailable", "Service temporarily unavailable")
+                async with asyncio.timeout(WAIT):
+                    while (ready := await http.get("/api/ready")).status_code == 200:
+                        await asyncio.sleep(0.1)
+                assert ready.json()["reason"] == "database read-only"
+                admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
+                admin.execute("SELECT pg_reload_conf()")
+                began = time.monotonic()
+                while not (await sender.call("send-message", {"message": "after"}))["success"]:
+                    assert time.monotonic() - began < 5
+                    await asyncio.sleep(0.02)
+                while (await http.get("/api/ready")).status_code != 200:
+                    assert time.monotonic() - began < 5
+                assert (await http.get(f"/api/rooms/{room}/messages")).status_code == 200
+                assert not sender.lost.is_set()
+        finally:
+            await asyncio.to_thread(running.__exit__, None, None, None)
+
+
 @pytest.mark.parametrize(
-    ("fault", "cure"),
+    ("fault", "cure", "reason"),
     [
-        ("REVOKE INSERT ON messages FROM {role}", "GRANT INSERT ON messages TO {role}"),
-        (FULL, "DROP TRIGGER full_disk ON messages"),
+        ("REVOKE INSERT ON messages FROM {role}", "GRANT INSERT ON messages TO {role}", "database rights missing"),
+        (FULL, "DROP TRIGGER full_disk ON messages", "database disk full"),
     ],
     ids=["no right", "disk full"],
 )
 async def test_a_database_that_takes_no_messages_is_told_without_its_words(
-    postgres_url: str, tmp_path: Path, room: str, fault: str, cure: str
+    postgres_url: str, tmp_path: Path, room: str, fault: str, cure: str, reason: str
 ) -> None:
     role = f"role_{room.replace('-', '_')}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
@@ -94,7 +159,8 @@ async def test_a_database_that_takes_no_messages_is_told_without_its_words(
                     assert (answer["success"], answer["code"]) == (False, "store_unavailable")
                     assert answer["message"] == "Service temporarily unavailable"
                     assert (await sender.want("error"))["message"] == "Service temporarily unavailable"
-                assert (await http.get("/api/ready")).status_code == 503
+                ready = await http.get("/api/ready")
+                assert (ready.status_code, ready.json()["reason"]) == (503, reason)
                 assert (await http.get(f"/api/rooms/{room}/messages")).status_code == 200
                 admin.execute(cure.format(role=f'"{role}"'))
                 assert (await sender.call("send-message", {"message": "hello"}))["success"]

@@ -62,7 +62,7 @@ def login_of(number: int) -> bytes:
 async def test_a_stop_with_logins_waiting_and_requests_half_sent_is_quick_and_quiet(tmp_path: Path) -> None:
     with running_server("memory://", tmp_path, CHATSYS_LOGIN_ATTEMPTS="1000000") as server:
         host, _, port = server.url.removeprefix("http://").partition(":")
-        requests = [login_of(number) for number in range(400)]
+        requests = [login_of(number) for number in range(3000)]
         requests += [request[: len(request) - cut] for request in requests[:50] for cut in (5, 100)]
         writers = []
         for request in requests:

@@ -102,7 +102,8 @@ def requirements(metadata: email.message.Message, extra: str = "") -> set[str]:
     for line in metadata.get_all("Requires-Dist") or []:
         requirement, _, marker = line.partition(";")
         extras = re.findall(r"extra == '([\w-]+)'", marker)
-        if extras == ([extra] if extra else []):
+        everywhere = "python_version" not in marker  # what some Python lacks can't be asked for by an extra's table
+        if everywhere and extras == ([extra] if extra else []):
             found.add(re.split(r"[^\w.-]", requirement.strip())[0].lower())
     return found
 

@@ -108,6 +108,8 @@ DIGESTS = {
     "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol.send_400_response": "ae5a4a3782b646fd",
     "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol.handle_websocket_upgrade": "179c4f769386ab89",
     "uvicorn.protocols.http.httptools_impl.RequestResponseCycle.receive": "8124ae006be71184",
+    "uvicorn.protocols.utils.get_remote_addr": "5cb127377672c133",
+    "uvicorn.protocols.utils.get_local_addr": "6be1e23931c77938",
     "uvicorn.server.Server.serve": "112ef41af52167e3",
     "uvicorn.server.Server.startup": "2aa1d70a244bfcf2",
     "uvicorn.server.Server.shutdown": "9b33c50562992b1e",
@@ -119,7 +121,7 @@ DIGESTS = {
 def digest(name: str) -> str:
     package, _, rest = name.partition(".")
     parts = rest.split(".")
-    cut = next(index for index, part in enumerate(parts) if part[0].isupper())
+    cut = next((index for index, part in enumerate(parts) if part[0].isupper()), len(parts) - 1)
     function = resolve_name(f"{'.'.join([package, *parts[:cut]])}:{'.'.join(parts[cut:])}")
     return hashlib.sha256(inspect.getsource(inspect.unwrap(function)).encode()).hexdigest()[:16]
 

@@ -111,6 +111,8 @@ class Ear:
         else:
             self.answers += json.loads(out.packet.data[out.packet.data.index("[") :])
 
+    answer = send
+
     def end(self, reason: str) -> None:
         self.ended = reason
 

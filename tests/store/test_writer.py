@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from chatsys.errors import StoreError, StoreUnavailable, WriteQueueFull
+from chatsys.store.postgres.outage import Outages
 from chatsys.store.postgres.writer import BATCH, Repeat, Writer
 
 
@@ -19,11 +20,14 @@ class Flushing:
         self.go = asyncio.Event()
         self.go.set()
         self.failures: list[BaseException] = []
+        self.outages = Outages()
+        self.outages.watching = True
         self.writer: Writer[str, str] = Writer(
             self.flush,
             keys=lambda item: (item,) if item.startswith("key") else (),
             limit=limit,
             observe=lambda *_: None,
+            outages=self.outages,
         )
 
     async def flush(self, batch: Sequence[str]) -> Sequence[str]:
@@ -98,6 +102,25 @@ async def test_more_than_may_wait_is_refused_at_once() -> None:
         flushing.writer.write("d")
     flushing.go.set()
     assert await asyncio.gather(*writes) == ["A", "B", "C"]
+
+
+async def test_a_full_queue_is_an_outage_of_two_lines(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+    monkeypatch.setattr("chatsys.store.postgres.outage.QUIET_SECONDS", 0.0)
+    flushing = Flushing(limit=1)
+    flushing.go.clear()
+    writes = [flushing.writer.write("a")]
+    await started()
+    writes.append(flushing.writer.write("b"))
+    for _ in range(3):
+        with pytest.raises(WriteQueueFull):
+            flushing.writer.write("c")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    flushing.go.set()
+    await asyncio.gather(*writes)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert "write_queue_full" in caplog.messages[0]
+    assert "the queue of writes" in caplog.messages[1]
+    assert "3 statements" in caplog.messages[1]
 
 
 async def test_a_lost_connection_fails_the_batch_and_not_the_next_one() -> None:

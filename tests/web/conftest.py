@@ -58,7 +58,7 @@ def account(client: httpx.AsyncClient) -> Account:
 @pytest.fixture
 def enter(chat: Chat) -> Enter:
     async def go(room: str, *, socket_id: str, token: str | None = None, username: str = "Guest") -> Session:
-        who = await conversation.identify(chat, token=token, username=username, user_id=None, socket_id=socket_id)
+        who, _ = await conversation.identify(chat, token=token, username=username, user_id=None, socket_id=socket_id)
         return (await conversation.join(chat, room, who, socket_id)).session
 
     return go

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from pathlib import Path
 
 import pytest
 
+from chatsys import errors
 from chatsys.chat import conversation
-from chatsys.errors import StoreUnavailable
+from chatsys.errors import StoreError, StoreUnavailable
 from chatsys.web import health
 from tests.web.conftest import client_of
 
@@ -68,8 +70,32 @@ async def test_not_ready_while_the_store_does_not_answer(chat, monkeypatch, faul
     async with client_of(chat) as client:
         answer = await client.get("/api/ready")
     assert answer.status_code == 503
-    assert answer.json() == {"success": False, "message": "Service temporarily unavailable"}
+    reason = "database silent" if fault == "hangs" else "database unavailable"
+    assert answer.json() == {"success": False, "message": "Service temporarily unavailable", "reason": reason}
     assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_why_it_is_not_ready_is_said_in_fixed_words_for_every_error(chat, monkeypatch):
+    failing = [errors.StoreError]
+    monkeypatch.setattr(health, "READY_EVERY", 0.0)
+
+    async def fail(server_id):
+        error = failing[0].__new__(failing[0])
+        StoreError.__init__(error, "role chat on db.internal", hint="its own words")
+        raise error
+
+    monkeypatch.setattr(chat.store, "check_writing", fail)
+    page = (Path(__file__).parents[2] / "docs" / "ERRORS.md").read_text()
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, StoreError)]
+    async with client_of(chat) as client:
+        for kind in kinds:
+            failing[:] = [kind]
+            answer = await client.get("/api/ready")
+            assert answer.status_code == 503
+            assert answer.json().keys() == {"success", "message", "reason"}
+            assert answer.json()["reason"] in health.REASONS.values()
+    for reason in {*health.REASONS.values(), health.DEAF}:
+        assert f"| {reason} |" in page
 
 
 async def test_those_who_ask_within_a_second_share_one_commit_and_its_answer(chat, client, monkeypatch):

@@ -69,13 +69,16 @@ _Found = dict[tuple[str, int, str], Point]
 
 def _delays(found: _Found) -> Iterator[str]:
     for size in _sizes(found):
-        figures = []
+        delays = []
         for bus in BUSES:
             middle, tail = (found.get((f"{bus}, {SHARED}", size, f"{DELAY} {which}")) for which in ("p50", "p99"))
             if middle is not None and tail is not None:
-                figures.append(f"{bus} {_between(middle)}, p99 {_between(tail)}")
-        if figures:
-            yield f"{size} servers: a member on another server gets a message later by (p50) {'; '.join(figures)}."
+                delays.append(f"{bus} {_between(middle)}, p99 {_between(tail)}")
+        if delays:
+            yield (
+                f"With {size} servers, a member on another server gets a message later than one on the sender's"
+                f" server by (p50): {'; '.join(delays)}."
+            )
 
 
 def _shares(found: _Found) -> Iterator[str]:
@@ -83,16 +86,16 @@ def _shares(found: _Found) -> Iterator[str]:
     alone = found[ALONE, 1, SENDER_CPU]
     yield f"One server alone spends {_between(alone)} of processor time on a message."
     for room in (APART, SHARED):
-        figures = []
+        costs = []
         for bus in BUSES:
             for size in _sizes(found):
                 point = found.get((f"{bus}, {room}", size, SENDER_CPU))
                 if point is not None:
                     more, bounds = of_rounds(_less(point, alone), geometric=False)
                     within = f" ({bounds.low:+.0f} to {bounds.high:+.0f})" if bounds else ""
-                    figures.append(f"{bus} with {size} servers {more:+.0f} µs{within}")
-        if figures:
-            yield f"Of several servers the sender's spends more on a message, {_ROOMS[room]}: {'; '.join(figures)}."
+                    costs.append(f"{bus} with {size} servers {more:+.0f} µs{within}")
+        if costs:
+            yield f"A message {_ROOMS[room]} costs the sender's server more than that by: {'; '.join(costs)}."
 
 
 def _less(point: Point, other: Point) -> list[float]:

@@ -105,6 +105,7 @@ class Connections:
         self._loop = asyncio.get_running_loop()
         self._size = size
         self._settings = settings
+        self._begin = _begin({**pools.connector.settings, **settings}) if pools.address.bouncer else ""
         self._open = 0
         self._connecting = 0
         self._full_until = 0.0
@@ -210,7 +211,7 @@ class Connections:
         except DRIVER_ERRORS as error:
             raise self._failed(link, name, error) from error
         link.due = 0.0
-        if pools.outages:
+        if pools.outages.going_on:
             pools.outages.succeeded(name)
         if reads and link.read_only:  # a write would have been refused
             pools.renounce()
@@ -224,9 +225,28 @@ class Connections:
         idle = self._idle
         link = idle.pop() if idle and not idle[-1].connection.is_closed() else await self._checkout(limit)
         try:
+            if self._begin and not reads:
+                return await self._run_within_limits(link, name, arguments, limit)
             return await self.run(link, name, arguments, limit, reads=reads)
         finally:
             self._checkin(link)
+
+    async def _run_within_limits(
+        self, link: Link, name: str, arguments: tuple[Any, ...], limit: float
+    ) -> list[asyncpg.Record]:
+        """Behind PgBouncer no session has settings, so a write is a transaction that has its own: those of the pool."""
+        async with self._explained(link, limit):
+            await link.connection.execute(self._begin)
+            try:
+                rows = await self.run(link, name, arguments, limit)
+            except BaseException:
+                self._start(link, self._loop.time() + PROBE)
+                with suppress(*DRIVER_ERRORS):
+                    await link.connection.execute("ROLLBACK")
+                raise
+            self._start(link, limit)
+            await link.connection.execute("COMMIT")
+        return rows
 
     def _failed(self, link: Link, name: str, error: BaseException) -> ChatsysError:
         """What the failure of a statement means to its caller; and what follows from it for the others."""
@@ -394,6 +414,14 @@ class Connections:
             yield
         except DRIVER_ERRORS as error:
             raise self._failed(link, "transaction", error) from error
+
+
+_LIMITS = ("statement_timeout", "lock_timeout", "synchronous_commit")
+
+
+def _begin(settings: dict[str, str]) -> str:
+    """Begins a transaction with the settings that limit it, in one round trip."""
+    return "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{settings[name]}'" for name in _LIMITS if name in settings)])
 
 
 def _own_fault(error: BaseException) -> bool:

@@ -25,6 +25,7 @@ from chatsys.model.values import (
 from chatsys.store.postgres import rows
 from chatsys.store.postgres.connections import Connections
 from chatsys.store.postgres.mapping import constraint_of
+from chatsys.store.postgres.parts import PartSize
 from chatsys.store.postgres.writer import REPEATS, Locked, Repeat
 
 InRoom = TypeVar("InRoom", NewMessage, NewSession)
@@ -41,11 +42,20 @@ _OVERTAKEN = {
 }
 """Constraints that fail when another server stored or deleted something since the statement's snapshot."""
 
-PART_MARKED, PART_LOOKED_AT = 100, 1000
-"""Messages that one statement marks as read, and looks at: the room is locked while it runs."""
+LOOKED_AT = 10
+"""For each message that a statement may mark as read it looks at so many, without locking anything."""
 
-PURGES = {"purge_messages": 50, "purge_reads": 200, "purge_deliveries": 500}
-"""The statements that delete what an account left, in order, with the rows that each takes at once."""
+PURGES = ("purge_messages", "purge_reads", "purge_deliveries")
+"""The statements that delete what an account left, in order."""
+
+_SIZES = {
+    "mark_some_read": (10, 50, 500),
+    "mark_some_read_by_guest": (10, 50, 500),
+    "purge_messages": (5, 25, 500),
+    "purge_reads": (10, 50, 1000),
+    "purge_deliveries": (10, 50, 1000),
+}
+"""The statements that do a part of a long work: how many rows one takes at least, at first and at most."""
 
 _TRANSIENT = {"40001", "40P01"}  # serialization failure, deadlock
 _LOCKED = "55P03"
@@ -86,6 +96,7 @@ class Flushes:
     def __init__(self, connections: Connections, lease: float) -> None:
         self._connections = connections
         self._lease = timedelta(seconds=lease)
+        self._parts = {name: PartSize(*sizes) for name, sizes in _SIZES.items()}
 
     async def post(self, batch: Sequence[NewMessage]) -> Sequence[Posted | BaseException]:
         """Store messages; a repetition of a client's id gives what was stored first."""
@@ -105,17 +116,17 @@ class Flushes:
         try:
             found = await self._write(
                 "post_new_messages",
-                [new.message_id for new in batch],
-                _numbers(places[new.room] for new in batch),
-                _numbers(numbers),
-                [None if new.who.guest else new.who.user_id for new in batch] if accounts else [],
+                _plain(new.message_id for new in batch),
+                _plain(places[new.room] for new in batch),
+                _plain(numbers),
+                _plain("NULL" if new.who.guest else new.who.user_id for new in batch) if accounts else "{}",
                 [new.who.user_id if new.who.guest else None for new in batch] if guests else [],
                 [new.who.username if new.who.guest else None for new in batch] if guests else [],
                 [new.text for new in batch],
                 list(places),
-                _numbers(counts.values()),
-                _numbers(new.at.timestamp() for new in batch),
-                list(accounts),
+                _plain(counts.values()),
+                _plain(new.at.timestamp() for new in batch),
+                _plain(accounts),
             )
         except Locked:
             raise
@@ -150,14 +161,15 @@ class Flushes:
 
     async def acknowledge(self, batch: Sequence[Ack]) -> Sequence[Receipt | None]:
         """Record receipts; each gets the complete set of its message and kind."""
-        readers = [rows.sender_columns(ack.reader) for ack in batch]
+        guests = any(ack.reader.guest for ack in batch)
         found = await self._write(
             "record_receipts",
             [ack.room for ack in batch],
-            [ack.message_id for ack in batch],
-            *_columns(readers, 3)[:2],
-            [ack.at for ack in batch],
-            [ack.read for ack in batch],
+            _plain(ack.message_id for ack in batch),
+            _plain("NULL" if ack.reader.guest else ack.reader.user_id for ack in batch),
+            [ack.reader.user_id if ack.reader.guest else None for ack in batch] if guests else [],
+            _plain(ack.at.timestamp() for ack in batch),
+            _plain(ack.read for ack in batch),
             sorted({ack.room for ack in batch if ack.read}),
         )
         outcomes: list[Receipt | None] = [None] * len(batch)
@@ -179,7 +191,7 @@ class Flushes:
     async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int) -> Marked:
         """Mark a part of a room as read."""
         name = "mark_some_read_by_guest" if reader.guest else "mark_some_read"
-        found = await self.repeated(name, room, reader.user_id, at, after, PART_MARKED, PART_LOOKED_AT)
+        found = await self._part(name, lambda size: (room, reader.user_id, at, after, size, size * LOOKED_AT))
         if not found:
             return Marked(message_ids=(), reached=None)
         ((ids, reached, more, servers),) = found
@@ -187,17 +199,18 @@ class Flushes:
 
     async def purge(self, user_id: str) -> bool:
         """Delete a part of what a retired account left; false if there was none any more."""
-        for name, size in PURGES.items():
-            ((count,),) = await self.repeated(name, user_id, size)
+        for name in PURGES:
+            ((count,),) = await self._part(name, lambda size: (user_id, size))
             if count:
                 return True
         return False
 
-    async def repeated(self, name: str, *arguments: Any) -> list[Any]:
-        """The rows of a statement, done again if it met another server's write halfway."""
+    async def _part(self, name: str, arguments: Callable[[int], tuple[Any, ...]]) -> list[Any]:
+        """The rows of a statement that does a part, done again if it met another server's write halfway."""
         for repeat in range(REPEATS):
             try:
-                return await self._write(name, *arguments)
+                with self._parts[name].timed() as size:
+                    return await self._write(name, *arguments(size))
             except Repeat as error:
                 if repeat == REPEATS - 1:
                     raise error.reason from error
@@ -355,8 +368,8 @@ def _stored(new: NewMessage, seq: int, profile: Sequence[Any] | None, servers: t
     return Posted(message=message, duplicate=False, servers=servers)
 
 
-def _numbers(values: Iterable[float]) -> str:
-    """An array of numbers as PostgreSQL writes it."""
+def _plain(values: Iterable[float | str]) -> str:
+    """An array of numbers, ids or booleans as PostgreSQL writes it: nothing in it needs quoting."""
     return f"{{{','.join(map(str, values))}}}"
 
 

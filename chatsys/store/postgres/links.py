@@ -80,7 +80,7 @@ class Connector:
     def __init__(self, address: Address, settings: dict[str, str], timeout: float) -> None:
         self.address = address
         self.timeout = timeout
-        self._settings = settings
+        self.settings = settings
         self._first = 0
 
     async def connect(self, settings: dict[str, str] | None = None) -> Link:
@@ -93,7 +93,7 @@ class Connector:
             number = (self._first + turn) % len(places)
             seconds = (deadline - loop.time()) / (len(places) - turn)
             try:
-                link = await self._connect(places[number], {**self._settings, **(settings or {})}, seconds)
+                link = await self._connect(places[number], {**self.settings, **(settings or {})}, seconds)
             except ChatsysError as failure:
                 error = failure
                 continue

@@ -41,7 +41,7 @@ SQLSTATES: Mapping[str, _Row] = {
     "53100": (errors.DiskFull, "The disk of the database on {host} is full.",
               "Free some space; `chatsys db cleanup` removes old messages."),
     "53300": (errors.TooManyConnections, "The database on {host} has no free connection.",
-              "Lower DB_POOL_SIZE, raise max_connections, or put PgBouncer in between."),
+              "Lower DB_POOL_SIZE, raise the role's CONNECTION LIMIT or max_connections, or put PgBouncer in between."),
     "57014": (errors.StatementTimeout, "A statement took longer than the statement timeout.",
               "Look with `chatsys monitor running_queries`; CHATSYS_STATEMENT_TIMEOUT raises the limit."),
     "25006": (errors.ReadOnlyDatabase, "The database on {host} is read-only or a standby.",

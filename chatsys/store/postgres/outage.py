@@ -34,19 +34,16 @@ class Outages:
 
     def __init__(self) -> None:
         self.watching = False
-        self._going_on: dict[str, _Outage] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._going_on)
+        self.going_on: dict[str, _Outage] = {}
 
     def failed(self, name: str, error: StoreError) -> None:
         """Count a failure; the first one is logged."""
         if not self.watching:
             return
         now = time.monotonic()
-        outage = self._going_on.get(name)
+        outage = self.going_on.get(name)
         if outage is None:
-            self._going_on[name] = _Outage(now, error)
+            self.going_on[name] = _Outage(now, error)
             log.error("The database fails (%s): %s %s", error.code, error.message, error.hint)
         else:
             outage.last = now
@@ -57,7 +54,7 @@ class Outages:
         """Why one of these statements fails, if one failed in the last seconds and has not worked since."""
         now = time.monotonic()
         for name in names:
-            outage = self._going_on.get(name)
+            outage = self.going_on.get(name)
             if outage is not None and now - outage.last < RECENT_SECONDS:
                 return type(outage.error)(outage.error.message, hint=outage.error.hint)
         return None
@@ -66,9 +63,9 @@ class Outages:
         """A statement of that name worked."""
         now = time.monotonic()
         for key in ("", name):
-            outage = self._going_on.get(key)
+            outage = self.going_on.get(key)
             if outage is not None and now - outage.last >= QUIET_SECONDS:
-                del self._going_on[key]
+                del self.going_on[key]
                 what = f"for {key} " if key else ""
                 log.warning("The database works again %safter %.1f s; %d statements failed", what,
                             now - outage.began, outage.count)  # fmt: skip

@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 from chatsys.errors import ChatsysError, StoreError, StoreUnavailable, WriteQueueFull
-from chatsys.store.postgres.deadlines import until
+from chatsys.store.postgres.deadlines import DEADLINE, until
+from chatsys.store.postgres.outage import Outages
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -36,6 +37,9 @@ LOCK_WAIT = 0.5
 
 LEAST = 0.25
 """Seconds that a flush gets however long its first write has waited."""
+
+QUEUE = "the queue of writes"
+"""What an outage is called in which it was full."""
 
 _LATE = "A write waited for the database for too long."
 
@@ -93,7 +97,7 @@ class Writer(Generic[Item, Outcome]):
     rows may be to blame for, each row is tried alone. ``keys`` names what a batch must not hold twice; a further
     write with such a key waits for the next flush.
 
-    ``patience`` is the time in seconds from a write to its outcome.
+    ``patience`` is the time in seconds from a write to its outcome. ``outages`` notes when the queue is full.
     """
 
     def __init__(
@@ -105,12 +109,14 @@ class Writer(Generic[Item, Outcome]):
         observe: Callable[[str, float], None],
         locks: Locks[Item] | None = None,
         patience: float = PATIENCE,
+        outages: Outages | None = None,
     ) -> None:
         self._keys = keys
         self._limit = limit
         self._observe = observe
         self._locks = locks
         self._patience = patience
+        self._outages = outages
         self._queue: _Queue[Item, Outcome] = _Queue()
         self._flush = flush
         self._aside: dict[Hashable, _Queue[Item, Outcome]] = {}
@@ -119,13 +125,19 @@ class Writer(Generic[Item, Outcome]):
         """Store one item with the next flush; its outcome, or what its own write met. Raises WriteQueueFull."""
         queue = self._queue_of(item) if self._aside else self._queue
         if len(queue.entries) >= self._limit:
-            raise WriteQueueFull(hint="The database is slower than what is written; look with `chatsys monitor`.")
+            raise self._full()
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
         queue.entries.append((item, outcome, loop.time()))
         if queue.task is None:
             queue.task = loop.create_task(self._run(queue))
         return outcome
+
+    def _full(self) -> WriteQueueFull:
+        error = WriteQueueFull(hint="The database is slower than what is written; look with `chatsys monitor`.")
+        if self._outages is not None:
+            self._outages.failed(QUEUE, error)
+        return error
 
     async def drain(self) -> None:
         """Wait until everything that was queued is stored or refused."""
@@ -140,11 +152,15 @@ class Writer(Generic[Item, Outcome]):
                 await self._settle(queue, batch)
                 self._observe("flush", time.perf_counter() - started)
                 self._observe("flush_rows", len(batch))
+                if self._outages is not None and self._outages.going_on:
+                    self._outages.succeeded(QUEUE)
         finally:
             queue.task = None
-            self._aside = {key: each for key, each in self._aside.items() if each is not queue}
-            _refuse(queue.entries)
-            queue.entries.clear()
+            if self._aside:
+                self._aside = {key: each for key, each in self._aside.items() if each is not queue}
+            if queue.entries:
+                _refuse(queue.entries)
+                queue.entries.clear()
 
     def _next_batch(self, queue: _Queue[Item, Outcome]) -> list[tuple[Item, asyncio.Future[Outcome], float]]:
         batch: list[tuple[Item, asyncio.Future[Outcome], float]] = []
@@ -178,8 +194,11 @@ class Writer(Generic[Item, Outcome]):
         try:
             if queue.rows and not await self._freed(queue.rows, batch, deadline):
                 return
-            with until(deadline):
+            token = DEADLINE.set(deadline)  # as ``until``, for what each message costs
+            try:
                 await self._store(queue, batch, deadline)
+            finally:
+                DEADLINE.reset(token)
         except asyncio.CancelledError:
             _refuse(batch)
             raise

@@ -53,7 +53,7 @@ ORDER BY g.place;
 -- caller counts: $2 is each message's room as a place in $8, $3 its number among the messages of that room, $9 how many
 -- these are. A sender who is gone fails the foreign key and with it the statement; then post_messages tells who it
 -- was, as it does where a sender is missing among the profiles: then nothing was stored.
--- Numbers, and times in seconds since 1970, come as the text of an array, and a column that is NULL in all rows as an empty
+-- Numbers, ids, and times in seconds since 1970, come as the text of an array, and a column that is NULL in all rows as an empty
 -- one: the driver takes longer over each element of a list than PostgreSQL over all the rest.
 -- One row for each room that is there: its place, the number after which its messages were counted, and the servers that
 -- have it; then the senders' profiles.
@@ -64,9 +64,9 @@ WITH room AS MATERIALIZED (
     ORDER BY r.room_id FOR NO KEY UPDATE OF r
 ), sender AS MATERIALIZED (
     SELECT u.user_id, u.username, u.display_name, u.avatar FROM users u
-    WHERE u.user_id = ANY ($11::uuid[]) AND u.removed_at IS NULL
+    WHERE u.user_id = ANY ($11::text::uuid[]) AND u.removed_at IS NULL
 ), complete AS MATERIALIZED (
-    SELECT count(*) = cardinality($11::uuid[]) AS yes FROM sender
+    SELECT count(*) = cardinality($11::text::uuid[]) AS yes FROM sender
 ), numbered AS (
     UPDATE rooms r SET last_seq = l.last_seq + l.messages FROM room l
     WHERE r.room_id = l.room_id AND (SELECT yes FROM complete)
@@ -74,7 +74,7 @@ WITH room AS MATERIALIZED (
     INSERT INTO messages (message_id, room_id, seq, user_id, guest_id, guest_name, message_text, created_at)
     SELECT g.message_id, l.room_id, l.last_seq + g.number, g.user_id, g.guest_id, g.guest_name, g.message_text,
            to_timestamp(g.at)
-    FROM unnest($1::uuid[], $2::text::int[], $3::text::int[], $4::uuid[], $5::text[], $6::text[], $7::text[],
+    FROM unnest($1::text::uuid[], $2::text::int[], $3::text::int[], $4::text::uuid[], $5::text[], $6::text[], $7::text[],
                 $10::text::float8[])
         AS g (message_id, place, number, user_id, guest_id, guest_name, message_text, at)
     JOIN room l ON l.place = g.place

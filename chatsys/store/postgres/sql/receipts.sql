@@ -2,10 +2,12 @@
 -- One flush: many receipts, deliveries and reads (which bring the delivery along). The rooms of reads ($7) are locked in
 -- order, because the first read of a message changes its room's counters. A delivery that was there already gets its
 -- is_read from the trigger on message_reads. One row for each message and kind: the places
--- that asked for it, the complete set of readers, those of them that are new, and the servers that have the room.
+-- that asked for it, the complete set of readers, those of them that are new, and the servers that have the room. Ids,
+-- times and booleans come as the text of an array, as in post_new_messages.
 WITH given AS (
-    SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[])
-        WITH ORDINALITY AS g (room_name, message_id, user_id, guest_id, at, is_read, place)
+    SELECT g.room_name, g.message_id, g.user_id, g.guest_id, to_timestamp(g.seconds) AS at, g.is_read, g.place
+    FROM unnest($1::text[], $2::text::uuid[], $3::text::uuid[], $4::text[], $5::text::float8[], $6::text::boolean[])
+        WITH ORDINALITY AS g (room_name, message_id, user_id, guest_id, seconds, is_read, place)
 ), locked AS MATERIALIZED (
     SELECT r.room_id FROM rooms r WHERE r.room_name = ANY ($7::text[]) ORDER BY r.room_id FOR NO KEY UPDATE
 ), target AS MATERIALIZED (

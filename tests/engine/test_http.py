@@ -1,0 +1,48 @@
+"""What uvicorn learns of a new connection, without the transport's socket, which would keep the addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from uvicorn.server import ServerState
+
+from chatsys.engine.engine import Engine
+from chatsys.engine.polling import Endpoint
+from chatsys.server.http import HttpProtocol
+from chatsys.server.serving import uvicorn_config
+
+
+class Transport:
+    """Knows its addresses, and fails who asks for its socket."""
+
+    def __init__(self, peer: tuple[Any, ...], own: tuple[Any, ...]) -> None:
+        self.reading = True
+        self._known = {"peername": peer, "sockname": own}
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        assert name != "socket"
+        return self._known.get(name, default)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+@pytest.mark.parametrize("more", [(), (0, 0)], ids=["IPv4", "IPv6"])
+async def test_a_new_connection_has_both_addresses_and_uvicorn_can_pause_it(
+    engine: Engine, more: tuple[int, ...]
+) -> None:
+    transport: Any = Transport(("::1", 50_000, *more), ("::1", 3000, *more))
+    endpoint = Endpoint(engine, "*")
+    config = uvicorn_config(endpoint, endpoint, "/socket.io", forwarded_allow_ips="127.0.0.1")
+    made = HttpProtocol(endpoint, config=config, server_state=ServerState(), app_state={})
+    made.connection_made(transport)
+    assert (made.client, made.server, made.scheme) == (("::1", 50_000), ("::1", 3000), "http")
+    assert id(made.transport) == id(transport)
+    made.flow.pause_reading()
+    assert not transport.reading
+    made.flow.resume_reading()
+    assert transport.reading

@@ -1,0 +1,121 @@
+"""A room with many members: whoever comes, sends or vanishes there, the event loop goes on.
+
+What one turn of the loop costs is taken in processor time of its thread, so that a busy machine changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chatsys.protocol.events import ClientEvent
+from chatsys.protocol.packets import Outgoing
+from tests.realtime.conftest import Ear, Make, Server, settle
+
+MEMBERS = 1100
+"""More than the 1,000 from which a room is a large one."""
+
+HELD = 0.25
+"""Seconds of the processor. 0.1 is promised; a machine that is busy with other work takes longer over the same."""
+
+AT_ONCE = 20
+"""Joins that are one turn of the loop here, where the store never waits."""
+
+
+class Watch:
+    """The longest turn of the event loop, in seconds of the processor."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def run(self) -> None:
+        before = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            self.longest = max(self.longest, now - before)
+            before = now
+
+
+@contextlib.asynccontextmanager
+async def watched() -> AsyncIterator[Watch]:
+    watch = Watch()
+    task = asyncio.create_task(watch.run())
+    await asyncio.sleep(0)
+    yield watch
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class Member(Ear):
+    """Keeps what is sent to it, and reads it later: reading would cost more than what is looked at here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came_in: list[Outgoing] = []
+
+    def push(self, out: Outgoing) -> None:
+        self.came_in.append(out)
+
+    def send(self, out: Outgoing, *, asked: bool = False) -> None:
+        self.came_in.append(out)
+
+    def read(self) -> Member:
+        """Read all; of the lists of users the last."""
+        lists = [out for out in self.came_in if b"room-users" in out.frame[:40]]
+        for out in self.came_in:
+            if out not in lists[:-1]:
+                super().send(out)
+        return self
+
+
+async def fill(server: Server, room: str, count: int) -> list[Member]:
+    """So many join, a hundred at a time."""
+    members = [Member() for _ in range(count)]
+
+    async def join(number: int) -> None:
+        payload = {"room": room, "username": f"guest {number}"}
+        event = ClientEvent(name="join", payload=payload, ack_id=None)
+        await server.routes.dispatch(members[number], [event])  # type: ignore[arg-type]
+
+    for start in range(0, count, AT_ONCE):
+        await asyncio.gather(*(join(number) for number in range(start, start + AT_ONCE)))
+    return members
+
+
+@pytest.mark.parametrize("members", [600, MEMBERS])
+async def test_a_room_that_fills_and_is_left_by_most_at_once_holds_nobody_up(make_server: Make, members: int) -> None:
+    server = await make_server()
+    async with watched() as watch:
+        ears = await fill(server, "tea", members)
+        for number in range(20):
+            await server.send(ears[number], "send-message", {"message": f"{number}"})
+        stay, go = ears[: members * 2 // 5], ears[members * 2 // 5 :]
+        for ear in go:
+            server.routes.ended(ear)  # type: ignore[arg-type]  # as the engine does, in slices of its own
+        for number in range(20, 40):
+            await server.send(stay[number], "send-message", {"message": f"{number}"})
+            await asyncio.sleep(0.001)
+        hub = server.fanout.hubs["tea"]
+        newest = [ear.member for ear in stay if ear.member is not None]
+        await settle(lambda: len(hub.roster) == len(stay) and all(m.listed == hub.roster.version for m in newest))
+    assert watch.longest < HELD
+    for ear in stay:
+        assert ear.read().seqs() == list(range(1, 41))
+        assert len(ear.users()) == len(stay)
+    for ear in go:
+        assert ear.read().seqs() == list(range(1, 21))
+    assert len(await server.chat.store.sessions("tea")) == len(stay)
+
+
+async def test_each_member_of_a_large_room_is_on_its_own_list(make_server: Make) -> None:
+    server = await make_server()
+    ears = await fill(server, "tea", MEMBERS)
+    for number in (0, 700, MEMBERS - 1):
+        names = ears[number].read().users()
+        assert f"guest {number}" in names
+        assert len(names) <= 1001
