@@ -22,7 +22,7 @@ check: $(STAMP) ## Check style, types, imports, and run every test that needs no
 	@$(MAKE) --no-print-directory --output-sync -j 2 lint quick
 
 quick: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not database and not process"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not database and not process"
 
 test: $(STAMP) $(JAVASCRIPT) lint ## Run every test
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -182,7 +182,7 @@ def ladder(frame: pd.DataFrame, axes: Axes, *, title: str = "What a durable comm
     axes.barh(steps["subject"].astype(str), steps["value"], color="#0072b2", height=0.6)
     known = steps["low"].notna().to_numpy()
     if known.any():
-        spread = [(steps["value"] - steps["low"])[known], (steps["high"] - steps["value"])[known]]
+        spread = np.array([steps["value"] - steps["low"], steps["high"] - steps["value"]], dtype="float64")[:, known]
         where = np.arange(len(steps))[known]
         axes.errorbar(steps["value"][known], where, xerr=spread, fmt="none", ecolor="#1c2024", capsize=4)
     for row, (value, end) in enumerate(zip(steps["value"], steps[["value", "high"]].max(axis=1), strict=True)):

@@ -14,7 +14,21 @@ from typing import Annotated
 import typer
 
 import chatsys
-from chatsys.cli import bench, config, db, demo, doctor, loadtest, monitor, notebooks, serve, top, transfer, verify
+from chatsys.cli import (
+    bench,
+    config,
+    conformance,
+    db,
+    demo,
+    doctor,
+    loadtest,
+    monitor,
+    notebooks,
+    serve,
+    top,
+    transfer,
+    verify,
+)
 from chatsys.cli.errors import explain, explain_usage
 from chatsys.cli.help import with_examples
 from chatsys.cli.masking import mask_passwords
@@ -56,6 +70,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(db.app, name="db")
 app.command()(verify.verify)
 app.command()(loadtest.loadtest)
+app.command()(conformance.conformance)
 app.command()(notebooks.notebooks)
 app.command()(config.config)
 app.command()(transfer.export)

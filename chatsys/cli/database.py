@@ -61,7 +61,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     try:
-        typer.confirm(question, abort=True)
+        typer.confirm(question, abort=True, err=True)
     except typer.Abort:
         if sys.stdin.isatty():
             raise

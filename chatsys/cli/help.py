@@ -26,6 +26,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "chatsys loadtest --scenario capacity --store postgres",
         "chatsys loadtest --locustfile",
     ),
+    "conformance": (
+        "chatsys conformance http://127.0.0.1:3001",
+        "chatsys conformance http://127.0.0.1:3001 --section 9.3 --section 14 --yes --format junit > conformance.xml",
+    ),
     "notebooks": ("chatsys notebooks measured && jupyter lab measured/notebooks",),
     "export": ("chatsys export chat.snapshot", f"chatsys export chat.snapshot --from {_DATABASE}"),
     "import": (f"chatsys import chat.snapshot --to {_DATABASE}",),

@@ -16,6 +16,7 @@ record          result.json and the samples beside it
 claims          the guide's promises, and the rules that judge them
 against         two commits compared in one run, and how often that is wrong
 compare         what changed between two stored runs
+conformance     a running server against docs/PROTOCOL.md, from outside (chatsys conformance)
 loadtest        a server, Locust against it, counters beside it, and a verdict (chatsys loadtest)
 loadcounters    what the server and PostgreSQL did meanwhile, each second
 report          pages, tables and pictures

@@ -21,7 +21,7 @@ _RESERVED_CODES = (1004, 1005, 1006, 1015)
 
 
 def frame(opcode: int, payload: bytes, mask: bytes = b"", *, final: bool = True) -> bytes:
-    """One frame (§5.2): a server's, or with a ``mask`` of 4 bytes a client's."""
+    """One frame (RFC 6455 §5.2): a server's, or with a ``mask`` of 4 bytes a client's."""
     first, bit, size = (_FIN if final else 0) | opcode, _MASKED if mask else 0, len(payload)
     if size < 126:
         head = bytes((first, bit | size))
@@ -33,7 +33,7 @@ def frame(opcode: int, payload: bytes, mask: bytes = b"", *, final: bool = True)
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A server's close frame with a code (§7.4) and a reason of at most 123 bytes in UTF-8."""
+    """A server's close frame with a code (RFC 6455 §7.4) and a reason of at most 123 bytes in UTF-8."""
     return frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
 
 

@@ -13,6 +13,8 @@ from chatsys.results.decision import decide
 from chatsys.results.numbers import duration
 from chatsys.results.run import Result
 
+_TARGETS = ("index.html", "report.md", "result.json")
+"""What a run's line leads to: the first of these that it has."""
 _MANY = 2  # runs that make a history
 _HEADINGS = {BENCH: "Benchmarks", LOADTEST: "Load tests", RECORDING: "Recordings of a monitor"}
 
@@ -48,7 +50,7 @@ def _is_published(entry: Entry) -> bool:
 
 def _row(entry: Entry, reports: Path) -> tuple[str, ...]:
     place = entry.folder.relative_to(reports).as_posix()
-    target = f"{place}/index.html" if (entry.folder / "index.html").exists() else f"{place}/result.json"
+    target = f"{place}/{next(name for name in _TARGETS if (entry.folder / name).exists())}"
     environment = entry.result.environment if entry.result is not None else {}
     commit = (environment.get("commit") or "")[:10] + (" with changes" if environment.get("dirty") else "")
     published = "yes" if entry.is_published else "no"

@@ -50,6 +50,7 @@ def test_processor_time_of_this_process_is_counted_and_of_none_is_nothing() -> N
     assert exact_processor_seconds(2**22 + 1) == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("program", "said"), [("no-such-program", "there is no no-such-program"), ("false", "did not start")]
 )
@@ -59,6 +60,7 @@ def test_a_broker_that_can_not_be_run_says_why(monkeypatch: pytest.MonkeyPatch, 
         pass
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", list(brokers.BROKERS))
 def test_a_broker_ends_with_its_block(name: str) -> None:
     with running_broker(name, None) as broker:

@@ -23,11 +23,13 @@ def quiet(monkeypatch):
     monkeypatch.setattr("chatsys.lab.machine.Watch.reasons", lambda _: [])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("seconds", [0.0, 0.002, 0.01])
 def test_a_round_trip_takes_twice_the_delay_at_least(seconds):
     assert round_trip(seconds) >= 2 * seconds
 
 
+@pytest.mark.process
 def test_what_passes_the_proxy_is_whole_and_in_order_and_an_end_comes_last():
     sent = bytes(range(256)) * 2_000
     with socket.create_server(("127.0.0.1", 0)) as listener:

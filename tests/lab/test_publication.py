@@ -138,3 +138,10 @@ def test_the_scripts_name_a_run_as_the_program_does(result, tmp_path):
 def test_the_scripts_are_bash(tmp_path):
     for name in ("measure", "publish", "site"):
         run("bash", "-n", SCRIPTS / name, folder=tmp_path)
+
+
+def test_what_a_run_writes_is_unknown_to_git():
+    names = ["reports/runs/a/result.json", "reports/index.html", "reports/report.md", "reports/decision.svg",
+             "reports/history-a.svg", "reports/latest/index.html"]  # fmt: skip
+    assert run("git", "check-ignore", "--no-index", *names, folder=ROOT).split() == names
+    assert run("git", "ls-files", *names, folder=ROOT) == ""

@@ -85,7 +85,7 @@ def test_the_answers_of_the_catalogue_are_the_golden_ones() -> None:
 
 
 def test_every_event_has_its_line_in_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "REALTIME.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "PROTOCOL.md").read_text("utf-8")
     for row in (*catalogue.OUTGOING, *catalogue.INCOMING):
         assert f"\n| `{row.name}` |" in text
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from chatsys.errors import PermissionDenied, StoreUnavailable, UserNotFound
@@ -44,6 +45,8 @@ DELETION_SECONDS = 30.0
 """How long the deletion of an account may take."""
 
 _AT_ONCE = 500  # rows that become values before the event loop does something else
+_MANY_RECEIPTS = 4000  # characters of one message's receipts, packed: about a hundred
+_A_FEW = 8  # messages with many receipts that become values before the event loop does something else
 _USUAL_PAGE = 100  # as in sql/messages.sql
 _TYPED_MAX = 255  # characters, as in login_failures
 _WILDCARDS = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
@@ -331,7 +334,7 @@ class PostgresStore(Store):
         if (limit, offset, after, before) == (_USUAL_PAGE, 0, 0, SEQ_MAX):
             return await self._newest_page(room, max_bytes)
         found = await self._connections.fetch("long_history", room, offset, limit, after, before, max_bytes)
-        return rows.messages(found)
+        return await _messages(found)
 
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
         """With the next flush of receipts."""
@@ -354,10 +357,10 @@ class PostgresStore(Store):
         found = await self._connections.fetch("history", room, kept.version, max_bytes)
         if found and found[0][0] == kept.version:
             with suppress(KeyError):  # of a sender who was on no page since a profile changed
-                return rows.messages(found, room, kept)
+                return await _messages(found, room, kept)
             found = await self._connections.fetch("history", room, "", max_bytes)
         self._profiles = self._profiles.joined(found)
-        return rows.messages(found, room)
+        return await _messages(found, room)
 
     async def _acknowledge(
         self, room: str, message_id: str, reader: Participant, at: datetime, *, read: bool
@@ -381,6 +384,19 @@ class PostgresStore(Store):
     async def restore(self, batch: Batch) -> int:
         """COPY, a batch a transaction, on a connection of its own."""
         return await snapshot.write_batch(self._connections, batch)
+
+
+async def _messages(found: Sequence[Any], room: str | None = None, kept: Profiles | None = None) -> list[Message]:
+    """Messages as :func:`rows.messages` makes them; where many receipts hang on them a few at a time."""
+    profiles: Mapping[str, rows.Profile] = {} if kept is None else kept
+    ends = (found[0], found[-1]) if found else ()
+    if all(len(row["accounts"] or "") + len(row["marked"] or "") < _MANY_RECEIPTS for row in ends):
+        return rows.messages(found, room, profiles)
+    values: list[Message] = []
+    for start in range(0, len(found), _A_FEW):
+        values += rows.messages(found[start : start + _A_FEW], room, profiles)
+        await asyncio.sleep(0)
+    return sorted(values, key=attrgetter("seq"))
 
 
 def _storable(text: str) -> bool:

@@ -1,0 +1,92 @@
+"""``chatsys conformance``: what docs/PROTOCOL.md says, checked against a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from chatsys.cli.database import Yes, confirm
+from chatsys.cli.errors import explain
+from chatsys.errors import OperatorError
+from chatsys.extras import require
+
+
+class Transport(StrEnum):
+    """How the clients of the checks connect."""
+
+    websocket = "websocket"
+    polling = "polling"
+
+
+class Format(StrEnum):
+    """How the outcomes are written."""
+
+    text = "text"
+    json = "json"
+    junit = "junit"
+
+
+def conformance(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The server, like http://127.0.0.1:3001.")],
+    *,
+    section: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N", help="Only this section and those below it, like 9 or 9.3; repeatable.", show_default=False
+        ),
+    ] = None,
+    transport: Annotated[Transport, typer.Option(help="How the clients connect.")] = Transport.websocket,
+    form: Annotated[Format, typer.Option("--format", help="How to write the outcomes.")] = Format.text,
+    yes: Yes = False,
+) -> None:
+    """Check a running server against the protocol.
+
+    Over HTTP and Socket.IO, section by section of docs/PROTOCOL.md. It writes to the server: accounts, rooms and
+    messages, whose names begin with a prefix that is printed at the end. Exit status 0 if all passed or did not apply,
+    1 if something failed, 2 if it could not run.
+    """
+    try:
+        status = _checked(url, section or [], transport.value, form, yes)
+    except OperatorError as error:
+        explain(error)
+        raise typer.Exit(2) from None
+    except typer.Abort:
+        typer.echo("Stopped: nothing was sent.", err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(status)
+
+
+def _checked(url: str, sections: list[str], transport: str, form: Format, yes: bool) -> int:
+    require("conformance")
+    from chatsys.lab.conformance import report, runner
+    from chatsys.lab.conformance.check import Outcome, chosen
+    from chatsys.lab.conformance.checks import all_checks
+
+    target = runner.address(url)
+    checks = chosen(all_checks(), sections)
+    confirm(f"{len(checks)} checks will make accounts, rooms and messages on {runner.place(target)}. Go on?", yes=yes)
+    with _progress(len(checks)) as progress:
+        found = asyncio.run(runner.run(target, checks, transport, progress))
+    write = {Format.text: report.as_text, Format.json: report.as_json, Format.junit: report.as_junit}[form]
+    typer.echo(write(found))
+    if form is not Format.text:
+        typer.echo(report.created(found), err=True)
+    return 1 if found.count(Outcome.failed) else 0
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on standard error, at a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
+        task = shown.add_task("connecting", total=total)
+        yield lambda ended, _all, name: shown.update(task, completed=ended, description=name)

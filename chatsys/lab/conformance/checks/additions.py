@@ -1,0 +1,307 @@
+"""§14: acknowledgements, sequence, sending again, replay, operations."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from chatsys.lab.conformance.check import check
+from chatsys.lab.conformance.probe import Member, Probe
+from chatsys.lab.conformance.shapes import BOOLEAN, SOME_TEXT, TIMESTAMP, UUID, WHOLE, conform, same, true
+from chatsys.lab.conformance.sockets import Client, event
+
+JOINED: dict[str, Any] = {
+    "success": True,
+    "room": SOME_TEXT,
+    "userId": SOME_TEXT,
+    "sessionId": UUID,
+    "lastSeq": WHOLE,
+    "replayed": WHOLE,
+    "complete": BOOLEAN,
+    "epoch": SOME_TEXT,
+}
+SENT = {"success": True, "id": UUID, "seq": WHOLE, "timestamp": TIMESTAMP, "duplicate": BOOLEAN}
+_ONE_OBJECT = "Every event of a client may ask for an acknowledgement: one object"
+
+
+async def _joined(client: Client, room: str, token: str, **fields: Any) -> dict[str, Any]:
+    """Join with an acknowledgement; the acknowledgement."""
+    answer = await client.call("join", {"room": room, "token": token, **fields})
+    conform(answer, JOINED | {"room": room}, "the acknowledgement")
+    return dict(answer)
+
+
+async def _sent(client: Client, text: str, **fields: Any) -> dict[str, Any]:
+    answer = await client.call("send-message", {"message": text, **fields})
+    conform(answer, SENT, "the acknowledgement")
+    return dict(answer)
+
+
+@check(
+    "14.1",
+    "That of `join` has `room`, `userId`, `sessionId`, `lastSeq`, `replayed`, `complete` and `epoch`.",
+    additions=True,
+)
+async def a_join_is_acknowledged(probe: Probe) -> None:
+    account, client = await probe.account(), await probe.client()
+    answer = await _joined(client, probe.room(), account.token)
+    same(answer["userId"], account.user_id, "userId")
+    same((answer["lastSeq"], answer["replayed"], answer["complete"]), (0, 0, True), "lastSeq, replayed and complete")
+    same(answer["sessionId"], (await client.list_of(1))[0]["sessionId"], "sessionId")
+
+
+@check(
+    "14.1",
+    "That of `send-message` has `id`, `seq`, `timestamp` and `duplicate`, and comes once the message is durable.",
+    additions=True,
+)
+async def a_message_is_acknowledged(probe: Probe) -> None:
+    room = probe.room()
+    member = await probe.member(room)
+    answer = await _sent(member.client, "hello")
+    stored = (await probe.messages(room))[-1]
+    same(
+        {key: stored[key] for key in ("id", "seq", "timestamp")},
+        {key: answer[key] for key in ("id", "seq", "timestamp")},
+        "the stored message",
+    )
+    same(answer["duplicate"], False, "duplicate")
+    echo = await member.client.text("hello")
+    same(echo["id"], answer["id"], "the id of receive-message")
+
+
+@check("14.1", _ONE_OBJECT, additions=True)
+async def the_other_events_are_acknowledged(probe: Probe) -> None:
+    room = probe.room()
+    sender, reader = await probe.member(room, "Sender"), await probe.member(room)
+    message = await sender.says("hello")
+    receipt = {"messageId": message["id"], "room": room}
+    for name, payload in (
+        ("message-delivered", receipt),
+        ("message-read", receipt),
+        ("mark-all-read", {"room": room}),
+        ("typing", True),
+        ("update-online-status", {"online": True}),
+        ("leave-room", None),
+    ):
+        same(await reader.client.call(name, payload), {"success": True}, f"the acknowledgement of {name}")
+
+
+@check("14.1", '`{"success": false, "code": <stable code>, "message": <text>}`.', additions=True)
+async def a_refusal_is_acknowledged_with_its_code(probe: Probe) -> None:
+    client = await probe.client()
+    member = await probe.member(probe.room(), "Bob")
+    for who, name, payload, code in (
+        (client, "send-message", {"message": "from outside"}, "no_session"),
+        (client, "join", {"room": " "}, "join_refused"),
+        (member.client, "send-message", {"message": " "}, "validation_failed"),
+        (member.client, "message-read", {"messageId": "5", "room": "general"}, "not_found"),
+    ):
+        answer = await who.call(name, payload)
+        conform(answer, {"success": False, "code": code, "message": SOME_TEXT}, f"the acknowledgement of {name}")
+
+
+@check("14.1", "A client that asks for none gets none.", additions=True)
+async def nobody_gets_an_acknowledgement_unasked(probe: Probe) -> None:
+    account = await probe.account()
+    raw = await probe.raw()
+    await raw.open()
+    await raw.send(event("join", {"room": probe.room(), "token": account.token}))
+    await raw.next('42["message-history"')
+    await raw.send(event("typing", True), event("send-message", {"message": "hello"}))
+    await raw.next('42["receive-message"')
+    same([frame for frame in raw.frames if frame.startswith("43")], [], "the acknowledgements that came")
+    names = [name for name, _ in raw.events()]
+    same(names, ["room-users", "message-history", "receive-message"], "the events that came")
+
+
+@check(
+    "14.2",
+    "A message has `seq`: a whole number that starts at 1 in each room and grows by exactly 1 with "
+    "each message stored there.",
+    additions=True,
+)
+async def messages_are_numbered_without_gaps(probe: Probe) -> None:
+    for _ in range(2):
+        room = probe.room()
+        ann, bob = await probe.member(room), await probe.member(room, "Bob")
+        for number in range(10):
+            await (ann, bob)[number % 2].client.emit("send-message", {"message": str(number)})
+        await ann.client.want("receive-message", 10)
+        same([message["seq"] for message in ann.client.all("receive-message")], list(range(1, 11)), "the numbers")
+
+
+@check("14.2", "`message-history` and §6.3 are ordered by it.", additions=True)
+async def history_is_ordered_by_number(probe: Probe) -> None:
+    room = probe.room()
+    member = await probe.member(room)
+    for number in range(8):
+        await member.client.emit("send-message", {"message": str(number)})
+    await member.client.want("receive-message", 8)
+    other = await probe.member(room, "Bob")
+    for messages in (other.client.all("message-history")[-1], await probe.messages(room)):
+        same([message["seq"] for message in messages], list(range(1, 9)), "the numbers")
+
+
+@check(
+    "14.3",
+    "Sent again it stores nothing and broadcasts nothing, and the acknowledgement is that of the "
+    "first with `duplicate` true.",
+    additions=True,
+)
+async def a_message_sent_again_is_stored_once(probe: Probe) -> None:
+    room = probe.room()
+    member = await probe.member(room)
+    first = await _sent(member.client, "hello", clientMessageId="c-1")
+    again = await _sent(member.client, "hello", clientMessageId="c-1")
+    same(again, first | {"duplicate": True}, "the second acknowledgement")
+    await probe.settle(member.client)
+    same(member.client.texts(), ["hello"], "what was broadcast")
+    same(len(await probe.messages(room)), 1, "the number of stored messages")
+
+
+@check("14.3", "That holds on any connection of the sender. Another sender may use the same one.", additions=True)
+async def another_connection_sends_again(probe: Probe) -> None:
+    room = probe.room()
+    member, other = await probe.member(room), await probe.member(room, "Bob")
+    first = await _sent(member.client, "hello", clientMessageId="c-1")
+    await member.client.close()
+    back = await probe.member(room, "Ann again", member.account)
+    same(await _sent(back.client, "hello", clientMessageId="c-1"), first | {"duplicate": True}, "the acknowledgement")
+    same((await _sent(other.client, "hello", clientMessageId="c-1"))["duplicate"], False, "duplicate of another sender")
+
+
+@check(
+    "14.3",
+    "`send-message` may carry `clientMessageId`, a string of 1 to 64 characters, unique for its sender",
+    additions=True,
+)
+async def a_client_message_id_has_1_to_64_characters(probe: Probe) -> None:
+    member = await probe.member(probe.room())
+    for good in ("x", "y" * 64):
+        await _sent(member.client, "hello", clientMessageId=good)
+    for bad in ("", "z" * 65, 5, ["c"]):
+        answer = await member.client.call("send-message", {"message": "hello", "clientMessageId": bad})
+        same((answer["success"], answer.get("code")), (False, "validation_failed"), f"success and code with {bad!r}")
+
+
+async def _with_five(probe: Probe) -> tuple[str, Member]:
+    room = probe.room()
+    member = await probe.member(room)
+    for number in range(5):
+        await member.says(str(number))
+    return room, member
+
+
+@check("14.4", "then `message-history` has the messages after that number, oldest first", additions=True)
+async def since_gives_what_was_missed(probe: Probe) -> None:
+    room, member = await _with_five(probe)
+    client = await probe.client("Ann again")
+    answer = await _joined(client, room, member.account.token, since=2)
+    same([message["seq"] for message in client.all("message-history")[-1]], [3, 4, 5], "the numbers in the history")
+    same((answer["lastSeq"], answer["replayed"], answer["complete"]), (5, 3, True), "lastSeq, replayed and complete")
+
+
+@check(
+    "14.4",
+    "if it differs, or if `since` is beyond the newest message, the newest history is sent and `complete` is false.",
+    additions=True,
+)
+async def a_since_beyond_the_newest_is_not_complete(probe: Probe) -> None:
+    room, member = await _with_five(probe)
+    client = await probe.client("Ann again")
+    same((await _joined(client, room, member.account.token, since=9))["complete"], False, "complete")
+    same(len(client.all("message-history")[-1]), 5, "the number of messages in the history")
+
+
+@check(
+    "14.4",
+    "if it differs, or if `since` is beyond the newest message, the newest history is sent and `complete` is false.",
+    additions=True,
+)
+async def another_epoch_is_not_complete(probe: Probe) -> None:
+    room, member = await _with_five(probe)
+    client = await probe.client("Ann again")
+    answer = await _joined(client, room, member.account.token, since=3, epoch="another")
+    same(answer["complete"], False, "complete with another epoch")
+    same(len(client.all("message-history")[-1]), 5, "the number of messages in the history")
+    answer = await _joined(client, room, member.account.token, since=3, epoch=answer["epoch"])
+    same((answer["complete"], answer["replayed"]), (True, 2), "complete and replayed with the right epoch")
+
+
+@check(
+    "14.4", "Between the history and the first live message nothing is missing and nothing comes twice.", additions=True
+)
+async def nothing_is_missing_between_history_and_live(probe: Probe) -> None:
+    room = probe.room()
+    sender = await probe.member(room)
+
+    async def talk() -> None:
+        for number in range(120):
+            await sender.client.emit("send-message", {"message": str(number)})
+            if number % 5 == 4:
+                await asyncio.sleep(0.005)
+
+    talking = asyncio.create_task(talk())
+    try:
+        joiners = [await probe.member(room, f"Joiner {number}") for number in range(3)]
+        await talking
+    finally:
+        talking.cancel()
+    await sender.client.want("receive-message", 120)
+    last = (await sender.says("the last"))["seq"]
+    for joiner in joiners:
+        await joiner.client.text("the last")
+        history = [message["seq"] for message in joiner.client.all("message-history")[0]]
+        live = [message["seq"] for message in joiner.client.all("receive-message")]
+        numbers = history + live
+        same(numbers, list(range(numbers[0], last + 1)), f"the numbers that {joiner.client.name} got")
+
+
+@check(
+    "14.4",
+    "Where a token was sent and not accepted, the acknowledgement has `guest: true` and `reason`",
+    additions=True,
+)
+async def a_refused_token_is_named(probe: Probe) -> None:
+    gone = await probe.account()
+    (await probe.delete(gone)).is_status(200)
+    for token, reason in (("garbage", "invalid"), (gone.token, "unknown")):
+        client = await probe.client()
+        answer = await client.call("join", {"room": probe.room(), "token": token, "username": probe.name()})
+        conform(answer, JOINED | {"guest": True, "reason": reason}, "the acknowledgement")
+
+
+@check("14.4", "A `since` that is no whole number of at least 0 makes the join fail (§9.1).", additions=True)
+async def a_since_that_is_no_number_fails(probe: Probe) -> None:
+    account, client = await probe.account(), await probe.client()
+    for since in ("3", -1, 1.5, True, [3]):
+        answer = await client.call("join", {"room": probe.room(), "token": account.token, "since": since})
+        same((answer["success"], answer.get("code")), (False, "join_refused"), f"success and code with {since!r}")
+
+
+@check(
+    "14.6",
+    "`GET /api/ready` answers within a second: 200 when the store can take a message and the bus works",
+    "Neither needs a token.",
+    additions=True,
+)
+async def ready_answers_within_a_second(probe: Probe) -> None:
+    taken = []
+    for _ in range(5):  # of which a busy machine delays some
+        begun = time.monotonic()
+        (await probe.http.get("/api/ready")).is_status(200)
+        taken.append(time.monotonic() - begun)
+    true(min(taken) < 1, f"/api/ready took {min(taken):.1f} s at best")
+
+
+@check("14.6", "`GET /metrics` answers 200 with Prometheus text; a setting switches it off.", additions=True)
+async def metrics_are_prometheus_text(probe: Probe) -> None:
+    answer = (await probe.http.get("/metrics")).is_status(200, 404)
+    if answer.status == 404:
+        answer.fails(404)
+        return
+    lines = [line for line in answer.text.splitlines() if line and not line.startswith("#")]
+    true(lines and all(line.rpartition(" ")[2] for line in lines), "/metrics has no samples")
+    true("# TYPE " in answer.text, "/metrics has no # TYPE line")

@@ -1,0 +1,77 @@
+"""§11: health and root."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from chatsys.lab.conformance.check import check
+from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.shapes import SOME_TEXT, TEXT, TIMESTAMP, WHOLE, conform, same, true
+
+ENDPOINT = re.compile(r"(GET|POST|PUT|DELETE) /api(/:?[A-Za-z]+)+")
+
+
+@check("11.1", "It answers 200 with `message` `Server is healthy` and the current time as `timestamp`.")
+async def health_shows_the_time(probe: Probe) -> None:
+    shape = {"message": "Server is healthy", "timestamp": TIMESTAMP}
+    body = (await probe.http.get("/api/health")).succeeds(shape)
+    shown = datetime.fromisoformat(body["timestamp"])
+    apart = abs((datetime.now(UTC) - shown).total_seconds())
+    true(apart < 300, f"the server's clock is {apart:.0f} s away from this machine's")
+
+
+@check("11.1", "It answers 200 with `message` `Server is healthy` and the current time as `timestamp`.")
+async def the_time_of_health_advances(probe: Probe) -> None:
+    first = (await probe.http.get("/api/health")).body["timestamp"]
+    for _ in range(50):
+        if (await probe.http.get("/api/health")).body["timestamp"] > first:
+            return
+    true(False, "the timestamp stays the same")
+
+
+@check(
+    "11.2", "It answers 200 with strings `message`, `version` and `documentation`; a browser MAY get a page instead."
+)
+async def the_root_describes_the_server(probe: Probe) -> None:
+    shape = {
+        "success": True,
+        "message": SOME_TEXT,
+        "version": TEXT,
+        "documentation": TEXT,
+        "stats": {"activeUsers": WHOLE, "totalRooms": WHOLE},
+        "endpoints": {"auth": [TEXT], "users": [TEXT], "rooms": [TEXT], "health": "GET /api/health"},
+    }
+    answer = (await probe.http.get("/", headers={"Accept": "application/json"})).is_status(200)
+    conform(answer.body, shape)
+
+
+@check(
+    "11.2",
+    "`stats` has `activeUsers`, the number of sessions, and `totalRooms`, the number of rooms with a session.",
+    alone=True,
+)
+async def the_root_counts_sessions_and_rooms(probe: Probe) -> None:
+    before = (await probe.http.get("/")).is_status(200).body["stats"]
+    room = probe.room()
+    await probe.member(room)
+    await probe.member(room, "Bob")
+    after = (await probe.http.get("/")).is_status(200).body["stats"]
+    same(after["activeUsers"] - before["activeUsers"], 2, "how many more activeUsers there are with two more sessions")
+    same(after["totalRooms"] - before["totalRooms"], 1, "how many more totalRooms there are with one more room")
+
+
+@check(
+    "11.2",
+    "`endpoints` has `auth` (4 strings), `users` (5), `rooms` (4) and `health`, each `METHOD /path` "
+    "with `:param` placeholders.",
+)
+async def the_root_lists_the_endpoints(probe: Probe) -> None:
+    endpoints = (await probe.http.get("/")).is_status(200).body["endpoints"]
+    same(
+        {key: len(endpoints[key]) for key in ("auth", "users", "rooms")},
+        {"auth": 4, "users": 5, "rooms": 4},
+        "how many",
+    )
+    lines = [*endpoints["auth"], *endpoints["users"], *endpoints["rooms"], endpoints["health"]]
+    same([line for line in lines if not ENDPOINT.fullmatch(line)], [], "the lines that are no METHOD /path")

@@ -1,0 +1,98 @@
+"""§7: the message object, live and stored."""
+
+from __future__ import annotations
+
+from chatsys.lab.conformance.check import check
+from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.shapes import MESSAGE, PUSHED, conform, same
+
+TEXTS = (
+    "  spaces \n\t",
+    '<b>&amp; "quotes" \'',
+    "e\u0301 \u2260 é",
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467 \u2603 \u202e",
+    "line\r\nline",
+    "x" * 5000,
+    "0",
+    "\u0007\u007f",
+)
+
+NO_RECEIPTS = {"delivered": False, "deliveredTo": [], "read": False, "readBy": []}
+
+
+@check("7", "A message has exactly these keys, and `seq` (§14.2) where the server numbers messages:")
+async def a_live_message_has_its_keys(probe: Probe) -> None:
+    room = probe.room()
+    member = await probe.member(room)
+    message = await member.says("hello")
+    user = member.account.user
+    expected = {key: user[key] for key in ("userId", "username", "displayName", "avatar")}
+    conform(message, PUSHED | expected | {"message": "hello", "room": room}, "receive-message")
+
+
+@check("7", "A message has exactly these keys, and `seq` (§14.2) where the server numbers messages:")
+async def a_stored_message_has_its_keys(probe: Probe) -> None:
+    room = probe.room()
+    member = await probe.member(room)
+    await member.says("hello")
+    stored = await probe.messages(room)
+    conform(stored, [MESSAGE | {"message": "hello", "userId": member.user_id, "room": room}], "data")
+    other = await probe.member(room, "Bob")
+    same(await other.client.want("message-history"), stored, "message-history beside the messages over HTTP")
+
+
+@check("7", "The text is delivered exactly as it was sent: not trimmed, escaped or normalised.")
+async def texts_are_kept_exactly(probe: Probe) -> None:
+    room = probe.room()
+    member = await probe.member(room)
+    for text in TEXTS:
+        await member.client.emit("send-message", {"message": text})
+    await member.client.want("receive-message", len(TEXTS))
+    same(sorted(member.client.texts()), sorted(TEXTS), "the texts that arrived")
+    same(sorted(message["message"] for message in await probe.messages(room)), sorted(TEXTS), "the stored texts")
+
+
+@check("7", "In `receive-message` `delivered` and `read` are false and both lists are empty.")
+async def a_live_message_has_no_receipts(probe: Probe) -> None:
+    message = await (await probe.member(probe.room())).says("hello")
+    same({key: message[key] for key in NO_RECEIPTS}, NO_RECEIPTS, "the receipts")
+
+
+@check(
+    "7",
+    "| `delivered` | boolean | true if `deliveredTo` is not empty |",
+    "| `read` | boolean | true if `readBy` is not empty |",
+)
+async def receipts_show_in_the_stored_message(probe: Probe) -> None:
+    room = probe.room()
+    sender, reader, other = (
+        await probe.member(room, "Sender"),
+        await probe.member(room),
+        await probe.member(room, "Bob"),
+    )
+    first, second = await sender.says("first"), await sender.says("second")
+    await other.client.emit("message-delivered", {"messageId": first["id"], "room": room})
+    await sender.client.want("message-status-update")
+    await reader.client.emit("message-read", {"messageId": first["id"], "room": room})
+    await sender.client.want("message-read-update")
+    stored = {message["id"]: message for message in await probe.messages(room)}
+    got = stored[first["id"]]
+    same(
+        (got["delivered"], set(got["deliveredTo"])),
+        (True, {reader.user_id, other.user_id}),
+        "delivered and deliveredTo",
+    )
+    same((got["read"], got["readBy"]), (True, [reader.user_id]), "read and readBy")
+    untouched = stored[second["id"]]
+    same(
+        (untouched["delivered"], untouched["read"]), (False, False), "delivered and read of a message without receipts"
+    )
+
+
+@check("7", "`username`, `displayName` and `avatar` are those of the sender's current profile")
+async def a_stored_message_shows_the_current_profile(probe: Probe) -> None:
+    room = probe.room()
+    member = await probe.member(room)
+    await member.says("hello")
+    (await probe.change(member.account, {"displayName": "New Name"})).is_status(200)
+    same([message["displayName"] for message in await probe.messages(room)], ["New Name"], "displayName")

@@ -1,0 +1,113 @@
+"""§9.2: sending messages."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from chatsys.lab.conformance.check import Body, Failed, check
+from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.shapes import same, true
+from chatsys.lab.conformance.sockets import event
+
+DROPPED = (
+    "Anything else is dropped: nothing is stored, nothing is broadcast, and **S** gets `error` `{message: <text>}`."
+)
+
+NO_TEXTS: tuple[tuple[str, Any], ...] = (
+    ("without_a_payload", ...),
+    ("without_a_text", {}),
+    ("with_null", {"message": None}),
+    ("with_a_number", {"message": 5}),
+    ("with_a_boolean", {"message": True}),
+    ("with_an_object", {"message": {"a": "b"}}),
+    ("with_a_list", {"message": ["a"]}),
+    ("with_bytes", {"message": b"bytes"}),
+    ("with_an_empty_text", {"message": ""}),
+    ("with_a_blank_text", {"message": " \n\t\u00a0"}),
+    ("with_a_null_character", {"message": "a\0b"}),
+)
+
+
+def _dropped(payload: Any) -> Body:
+    async def body(probe: Probe) -> None:
+        room = probe.room()
+        watcher, sender = await probe.member(room, "Watcher"), await probe.member(room)
+        await sender.client.emit("send-message", None if payload is ... else payload)
+        await sender.client.want("error")
+        await probe.settle(watcher.client, sender.client)
+        same(sender.client.texts() + watcher.client.texts(), [], "what was broadcast")
+        same(watcher.client.all("error"), [], "the errors that the other one got")
+        same(await probe.messages(room), [], "what was stored")
+
+    return body
+
+
+for _name, _payload in NO_TEXTS:
+    check("9.2", DROPPED, name=f"a_message_{_name}_is_dropped")(_dropped(_payload))
+
+
+@check("9.2", "**R** get `receive-message` (§7), each once, the sender too.")
+async def everybody_gets_a_message_once(probe: Probe) -> None:
+    room = probe.room()
+    sender, ann, bob = await probe.member(room, "Sender"), await probe.member(room), await probe.member(room, "Bob")
+    message = await sender.says("hello")
+    for each in (sender, ann, bob):
+        same(await each.client.text("hello"), message, f"the message that {each.client.name} got")
+    await probe.settle(sender.client, ann.client, bob.client)
+    for each in (sender, ann, bob):
+        same(each.client.texts(), ["hello"], f"the messages that {each.client.name} got")
+
+
+@check("9.2", "Sockets in other rooms never get it.")
+async def other_rooms_get_no_message(probe: Probe) -> None:
+    elsewhere, sender = await probe.member(probe.room(), "Elsewhere"), await probe.member(probe.room())
+    await sender.says("only here")
+    await probe.settle(elsewhere.client)
+    same(elsewhere.client.texts(), [], "what arrived in the other room")
+
+
+@check("9.2", "It is durable when it is broadcast: who has seen it finds it in §6.3 right away.")
+async def a_broadcast_message_is_stored(probe: Probe) -> None:
+    room = probe.room()
+    sender = await probe.member(room)
+    for number in range(5):
+        message = await sender.says(str(number))
+        true(
+            message["id"] in [each["id"] for each in await probe.messages(room)], f"message {number} is not stored yet"
+        )
+
+
+@check("9.2", "A lone surrogate is replaced by U+FFFD, or the message is dropped.")
+async def a_lone_surrogate_is_replaced_or_dropped(probe: Probe) -> None:
+    room = probe.room()
+    account = await probe.account()
+    watcher = await probe.member(room, "Watcher")
+    raw = await probe.raw()
+    await raw.open()
+    await raw.send(event("join", {"room": room, "token": account.token, "username": account.username}))
+    await raw.next('42["message-history"')
+    await raw.send(r'42["send-message",{"message":"a\ud800b"}]', event("send-message", {"message": "after"}))
+    await watcher.client.text("after")
+    true(watcher.client.texts() in (["a\ufffdb", "after"], ["after"]), f"{watcher.client.texts()} arrived")
+
+
+@check("9.2", "What fits a packet of 1,000,000 bytes is delivered in full.")
+async def a_large_message_is_delivered_in_full(probe: Probe) -> None:
+    room = probe.room()
+    sender, watcher = await probe.member(room), await probe.member(room, "Bob")
+    text = "0123456789" * 99_000
+    await sender.client.emit("send-message", {"message": text})
+    message = await watcher.client.text(text)
+    same(len(message["message"]), len(text), "the number of characters")
+
+
+@check("9.2", "A larger packet may cost the sender its connection; nobody else notices.")
+async def a_larger_packet_is_felt_by_nobody_else(probe: Probe) -> None:
+    room = probe.room()
+    ann, bob, sender = await probe.member(room), await probe.member(room, "Bob"), await probe.member(room, "Sender")
+    with suppress(Failed):  # the connection may end while it is still sending
+        await sender.client.emit("send-message", {"message": "x" * 1_200_000})
+    await ann.says("undisturbed")
+    await bob.client.text("undisturbed")
+    true(all(len(text) < 1_000_000 for text in bob.client.texts()), "the packet was delivered")

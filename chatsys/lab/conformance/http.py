@@ -1,0 +1,155 @@
+"""HTTP requests that write down what was sent and what came back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from chatsys.lab.conformance.check import Failed
+from chatsys.lab.conformance.shapes import SOME_TEXT, TEXTS, conform, cut, same, short
+
+PATIENCE = 30.0
+"""Seconds until a request counts as not answered."""
+
+AGAIN = 5
+"""How often a request is sent again that a busy server refuses with 503 and ``Retry-After``."""
+
+MOST = 16_000_000
+"""Bytes of an answer that are read."""
+
+_NOTHING = object()
+
+
+class Answer:
+    """One answer. ``body`` is its JSON; reading that fails the check if it is none."""
+
+    def __init__(self, request: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        self.request = request
+        self.status = status
+        self.headers = headers
+        self.content = content
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.content.decode("utf-8", "replace")
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON object. Raises Failed if the body is something else."""
+        try:
+            value = json.loads(self.content)
+        except ValueError:
+            raise Failed(f"{self.request} answered {self.status} with {short(self.text)}, which is no JSON") from None
+        if not isinstance(value, dict):
+            raise Failed(f"{self.request} answered {self.status} with {short(value)}, which is no object")
+        return value
+
+    def is_status(self, *statuses: int) -> Answer:
+        """Raises Failed for another status."""
+        if self.status not in statuses:
+            expected = " or ".join(map(str, statuses))
+            raise Failed(f"{self.request} answered {self.status}, expected {expected}")
+        return self
+
+    def succeeds(self, shape: Mapping[str, Any], status: int = 200) -> dict[str, Any]:
+        """The body, which must have this status, ``success`` true and exactly the keys of ``shape``."""
+        self.is_status(status)
+        conform(self.body, {"success": True, **shape})
+        return self.body
+
+    def fails(self, status: int, message: str | None = None, *errors: str) -> Answer:
+        """An error body with this status; with ``errors`` exactly these entries."""
+        self.is_status(status)
+        shape: dict[str, Any] = {"success": False, "message": SOME_TEXT if message is None else message}
+        if message == "Validation failed":
+            shape["errors"] = TEXTS
+        conform(self.body, shape)
+        if errors:
+            same(self.body["errors"], list(errors), "errors")
+        return self
+
+    def never_500(self) -> Answer:
+        """Raises Failed for a status in the 500s."""
+        if self.status >= 500:
+            raise Failed(f"{self.request} answered {self.status}")
+        return self
+
+
+class Http:
+    """One check's requests to a server."""
+
+    def __init__(self, url: str, trace: list[str]) -> None:
+        self._url = url
+        self._trace = trace
+        # one connection for each request: nothing of one check is left to the next
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=16, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=PATIENCE),
+            skip_auto_headers=("Content-Type",),
+        )
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._session.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        fields: Any = _NOTHING,
+        *,
+        token: str | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send ``fields`` as JSON, or ``content`` as it is, to a path that is percent-encoded already.
+
+        What a busy server refuses for now (§1.12) is sent again, ``AGAIN`` times at most. Raises Failed if nothing is
+        answered.
+        """
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        if fields is not _NOTHING:
+            content = json.dumps(fields).encode()
+            sent.setdefault("Content-Type", "application/json")
+        answer = await self._sent(method, path, content, sent)
+        for _ in range(AGAIN):
+            after = answer.headers.get("Retry-After", "")
+            if answer.status != 503 or not after.isdigit():
+                break
+            await asyncio.sleep(min(int(after), PATIENCE))
+            answer = await self._sent(method, path, content, sent)
+        return answer
+
+    async def _sent(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
+        request = f"{method} {path}"
+        shown = [request, *(f"{name}: {value}" for name, value in headers.items() if value != "application/json")]
+        shown += [content.decode("utf-8", "replace")] if content else []
+        self._trace.append(cut(f"> {' '.join(shown)}"))
+        url = URL(self._url + path, encoded=True)
+        try:
+            async with self._session.request(
+                method, url, data=content, headers=headers, allow_redirects=False
+            ) as answer:
+                body = await answer.content.read(MOST)
+                while len(body) < MOST and (more := await answer.content.read(MOST - len(body))):
+                    body += more
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Failed(f"{request} was not answered: {error or type(error).__name__}") from None
+        self._trace.append(cut(f"< {answer.status} {body.decode('utf-8', 'replace')}"))
+        return Answer(request, answer.status, answer.headers, body)
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        """A GET request."""
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, fields: Any = _NOTHING, **options: Any) -> Answer:
+        """A POST request."""
+        return await self.request("POST", path, fields, **options)

@@ -1,0 +1,226 @@
+"""What one check may use: names that nobody else has, accounts, requests and clients, all given back at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from chatsys.lab.conformance.check import Failed, NotApplicable
+from chatsys.lab.conformance.http import Answer, Http
+from chatsys.lab.conformance.shapes import short
+from chatsys.lab.conformance.sockets import Client, Raw
+
+GRACE = 0.3
+"""Seconds after a fence in which something that must not come may show itself late."""
+
+JOINS = 3
+"""How often a join is tried that is not itself judged: the first one of a new room may fail for some servers."""
+
+PASSWORD = "correct horse"  # noqa: S105 - of accounts that are made for a check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The server: its address, how sockets reach it, what begins every name, and whether it speaks §14."""
+
+    url: str
+    transport: str
+    prefix: str
+    additions: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """An account that was made for the check, as the server's answer describes it."""
+
+    username: str
+    email: str
+    password: str
+    user: dict[str, Any]
+    token: str
+
+    @property
+    def user_id(self) -> str:
+        """Its id."""
+        return str(self.user["userId"])
+
+
+class Probe:
+    """An open probe; ``trace`` is what was sent and what came back."""
+
+    def __init__(self, target: Target, number: int) -> None:
+        self.target = target
+        self.trace: list[str] = []
+        self._number = number
+        self._names = 0
+        self._stack = AsyncExitStack()
+        self.http = Http(target.url, self.trace)
+
+    async def __aenter__(self) -> Self:
+        self._stack.push_async_callback(self.http.close)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def name(self) -> str:
+        """A name that nobody has, fit for users and rooms."""
+        self._names += 1
+        return f"{self.target.prefix}_{self._number:03}_{self._names}"
+
+    room = name
+
+    def need_additions(self, why: str = "the server does not speak the additions of §14") -> None:
+        """Raises NotApplicable if the server does not speak §14."""
+        if not self.target.additions:
+            raise NotApplicable(why)
+
+    # -- HTTP
+
+    async def register(self, fields: dict[str, Any]) -> Answer:
+        """Ask for an account with exactly these fields."""
+        return await self.http.post("/api/auth/register", fields)
+
+    def fields(self, **more: Any) -> dict[str, Any]:
+        """What a registration sends, with ``more``; a field that is ``...`` is left out."""
+        name = self.name()
+        fields = {"username": name, "email": f"{name}@example.org", "password": PASSWORD} | more
+        return {key: value for key, value in fields.items() if value is not ...}
+
+    async def account(self, **more: Any) -> Account:
+        """A new account. Raises Failed if the server refuses it."""
+        fields = self.fields(**more)
+        answer = (await self.register(fields)).is_status(201)
+        user, token = answer.body.get("user"), answer.body.get("token")
+        if not isinstance(user, dict) or "userId" not in user or not isinstance(token, str):
+            raise Failed(f"the answer of a registration lacks user.userId or token: {short(answer.body)}")
+        username, email, password = (str(fields[key]) for key in ("username", "email", "password"))
+        return Account(username=username, email=email, password=password, user=user, token=token)
+
+    async def login(self, username: Any, password: Any = PASSWORD) -> Answer:
+        """Ask for a token."""
+        return await self.http.post("/api/auth/login", {"username": username, "password": password})
+
+    async def profile(self, account: Account) -> dict[str, Any]:
+        """The account's public profile. Raises Failed if there is none."""
+        answer = (await self.http.get(f"/api/users/{account.user_id}")).is_status(200)
+        user = answer.body.get("user")
+        if not isinstance(user, dict) or not user:
+            raise Failed(f"GET /api/users/:userId answered with the user {short(user)}")
+        return user
+
+    async def change(self, account: Account, fields: Any) -> Answer:
+        """Change one's own profile."""
+        return await self.http.request("PUT", f"/api/users/{account.user_id}", fields, token=account.token)
+
+    async def delete(self, account: Account) -> Answer:
+        """Delete one's own account."""
+        return await self.http.request("DELETE", f"/api/users/{account.user_id}", token=account.token)
+
+    async def messages(self, room: str, query: str = "") -> list[dict[str, Any]]:
+        """The room's messages by §6.3, without fences. Raises Failed."""
+        body = (await self.http.get(f"/api/rooms/{quote(room, safe='')}/messages{query}")).is_status(200).body
+        data = body.get("data")
+        if not isinstance(data, list):
+            raise Failed(f"the messages of a room are {short(data)}, not a list")
+        return [each for each in data if not str(each.get("message", "")).startswith("fence ")]
+
+    async def stats(self, room: str) -> dict[str, Any]:
+        """The room's counts by §6.4. Raises Failed."""
+        body = (await self.http.get(f"/api/rooms/{quote(room, safe='')}/stats")).is_status(200).body
+        return dict(body["data"])
+
+    async def rooms(self) -> list[dict[str, Any]]:
+        """All rooms by §6.1, page by page. Raises Failed."""
+        found: list[dict[str, Any]] = []
+        path = "/api/rooms"
+        for _ in range(1000):
+            body = (await self.http.get(path)).is_status(200).body
+            found += body["data"]
+            if "next" not in body:
+                break
+            path = f"/api/rooms?after={quote(str(body['next']), safe='')}"
+        return found
+
+    async def room_entry(self, room: str) -> dict[str, Any]:
+        """One room's element of §6.1. Raises Failed if it is not listed."""
+        for entry in await self.rooms():
+            if entry.get("name") == room:
+                return entry
+        raise Failed(f"GET /api/rooms does not list the room {room}")
+
+    # -- Socket.IO
+
+    async def client(self, name: str = "Ann", transport: str = "") -> Client:
+        """A connected client that has not joined; ``name`` is what the report calls it."""
+        client = Client(self.target.url, transport or self.target.transport, name, self.trace)
+        self._stack.push_async_callback(client.close)
+        await client.connect()
+        return client
+
+    async def raw(self, query: str = "EIO=4&transport=websocket") -> Raw:
+        """A bare WebSocket, just opened."""
+        raw = Raw(self.trace)
+        self._stack.push_async_callback(raw.close)
+        await raw.connect(self.target.url, query)
+        return raw
+
+    async def join(self, client: Client, room: str, **fields: Any) -> None:
+        """Join, again if the server refuses the first attempt. Raises Failed if it is not in after three."""
+        for attempt in range(JOINS):
+            histories, errors = len(client.all("message-history")), len(client.all("error"))
+            await client.emit("join", {"room": room, **fields})
+            await client.until(partial(_answered, client, histories, errors), "message-history or error after a join")
+            if len(client.all("message-history")) > histories:
+                return
+            await asyncio.sleep(0.2 * (attempt + 1))
+        raise Failed(f"{client.name} cannot join: error came {JOINS} times")
+
+    async def member(self, room: str, name: str = "Ann", account: Account | None = None) -> Member:
+        """A registered user who has joined the room."""
+        account = account or await self.account()
+        client = await self.client(name)
+        await self.join(client, room, username=account.username, token=account.token)
+        return Member(client, account)
+
+    async def guest(self, room: str, name: str = "Guest", **fields: Any) -> Client:
+        """A guest who has joined the room. Raises Failed where guests cannot."""
+        client = await self.client(name)
+        await self.join(client, room, **({"username": self.name()} | fields))
+        return client
+
+    async def settle(self, *clients: Client) -> None:
+        """Wait until these members of rooms have got all that the server sent before now, and a moment longer."""
+        for client in clients:
+            self._names += 1
+            await client.fence(f"{self._number}_{self._names}")
+        await asyncio.sleep(GRACE)
+
+
+def _answered(client: Client, histories: int, errors: int) -> bool:
+    return len(client.all("message-history")) > histories or len(client.all("error")) > errors
+
+
+class Member:
+    """A client in a room with its account."""
+
+    def __init__(self, client: Client, account: Account) -> None:
+        self.client = client
+        self.account = account
+
+    @property
+    def user_id(self) -> str:
+        """The account's id."""
+        return self.account.user_id
+
+    async def says(self, text: str) -> dict[str, Any]:
+        """Send a message and wait for its echo; the echo."""
+        await self.client.emit("send-message", {"message": text})
+        return await self.client.text(text)

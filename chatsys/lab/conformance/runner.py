@@ -1,0 +1,199 @@
+"""Runs checks against a server: several at a time, the risky ones alone and last, everything within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from secrets import token_hex
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from chatsys.errors import OperatorError
+from chatsys.lab.conformance.check import CHECKS, Check, Failed, NotApplicable, Outcome, Result
+from chatsys.lab.conformance.probe import Probe, Target
+
+AT_ONCE = 4
+"""Checks that run at the same time."""
+
+RUN_LIMIT = 900.0
+"""Seconds that a whole run may take."""
+
+SHOWN = 8
+"""Lines of what was sent that a failure shows."""
+
+_ALIVE_WITHIN = 10.0
+_SHAPES = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # a body that is read and is something else
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What a run found. ``prefix`` begins every name that it made on the server."""
+
+    url: str
+    transport: str
+    prefix: str
+    additions: bool = False
+    seconds: float = 0.0
+    results: list[Result] = field(default_factory=list)
+
+    def count(self, outcome: Outcome) -> int:
+        """How many checks ended like this."""
+        return sum(result.outcome is outcome for result in self.results)
+
+
+Progress = Callable[[int, int, str], None]
+"""Is called with the number of checks that have ended, of all, and the name of the last one."""
+
+
+def address(url: str) -> str:
+    """The server's base URL without a trailing slash. Raises OperatorError for what is no URL of a server."""
+    parts = urlsplit(url if "//" in url else f"http://{url}")
+    try:
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known = False
+    if not known or parts.query or parts.fragment:
+        raise OperatorError(f"{url!r} is no address of a server.", hint="Name one like http://127.0.0.1:3001.")
+    return parts.geturl().rstrip("/")
+
+
+def place(url: str) -> str:
+    """Host and port, as a person reads them."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+async def run(url: str, checks: Sequence[Check], transport: str, progress: Progress) -> Run:
+    """Run the checks. Raises OperatorError if nothing answers HTTP at the address."""
+    if not await _alive(url):
+        raise OperatorError(f"No server answers HTTP at {place(url)}.", hint="Start it, or name another address.")
+    begun = time.monotonic()
+    found = Run(url=url, transport=transport, prefix=f"conf_{token_hex(3)}")
+    found.additions = await _speaks_additions(Target(url=url, transport=transport, prefix=found.prefix, additions=True))
+    target = Target(url=url, transport=transport, prefix=found.prefix, additions=found.additions)
+    found.results = await _Running(target, checks, begun + RUN_LIMIT, progress).all()
+    found.seconds = time.monotonic() - begun
+    return found
+
+
+async def _alive(url: str) -> bool:
+    """Whether anything answers an HTTP request there."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ALIVE_WITHIN)) as session,
+            session.get(f"{url}/api/health") as answer,
+        ):
+            await answer.read()
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+    return True
+
+
+async def _speaks_additions(target: Target) -> bool:
+    """Whether the server acknowledges a join or numbers its messages (§14.1, §14.2)."""
+    async with Probe(target, 0) as probe:
+        try:
+            room = probe.room()
+            member = await probe.member(room)
+            if "seq" in await member.says("Are messages numbered?"):
+                return True
+            await member.client.call("join", {"room": room, "token": member.account.token})
+        except (Failed, *_SHAPES):
+            return False
+    return True
+
+
+class _Running:
+    """One run's state: what has ended, and why the rest is not run."""
+
+    def __init__(self, target: Target, checks: Sequence[Check], deadline: float, progress: Progress) -> None:
+        self._target = target
+        self._checks = checks
+        self._deadline = deadline
+        self._progress = progress
+        self._numbers = {name: number for number, name in enumerate(CHECKS, start=1)}
+        self._ended: dict[str, Result] = {}
+        self._gone = ""
+
+    async def all(self) -> list[Result]:
+        """The results in the order of the checks."""
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def in_turn(check: Check) -> None:
+            async with turns:
+                await self._one(check)
+
+        async with asyncio.TaskGroup() as group:
+            for check in self._checks:
+                if not check.alone:
+                    group.create_task(in_turn(check))
+        for check in self._checks:
+            if check.alone:
+                await self._one(check)
+        return [self._ended[check.name] for check in self._checks]
+
+    async def _one(self, check: Check) -> Result:
+        """Run a check, unless something speaks against it; report the progress."""
+        if check.name not in self._ended:
+            refusal = self._refusal(check) or await self._base_fails(check)
+            self._ended[check.name] = refusal or await self._judged(check)
+            self._progress(sum(each.name in self._ended for each in self._checks), len(self._checks), check.name)
+        return self._ended[check.name]
+
+    def _refusal(self, check: Check) -> Result | None:
+        if self._gone:
+            return Result(check=check, outcome=Outcome.not_applicable, reason=f"not run: {self._gone}")
+        if time.monotonic() > self._deadline:
+            return Result(check=check, outcome=Outcome.failed, reason=f"not run within the run's {RUN_LIMIT:.0f} s")
+        if check.additions and not self._target.additions:
+            why = "the server does not speak the additions of §14"
+            return Result(check=check, outcome=Outcome.not_applicable, reason=why)
+        return None
+
+    async def _base_fails(self, check: Check) -> Result | None:
+        """A reason not to send a check that may end a server: a harmless one of the same kind did not pass."""
+        if check.after is None:
+            return None
+        base = await self._one(CHECKS[check.after])
+        if base.outcome is Outcome.passed:
+            return None
+        why = f"not sent: the server did not pass {check.after}, and one that fails it may end at this request"
+        return Result(check=check, outcome=Outcome.not_applicable, reason=why)
+
+    async def _judged(self, check: Check) -> Result:
+        begun = time.monotonic()
+        async with Probe(self._target, self._numbers[check.name]) as probe:
+            outcome, reason = await _outcome(check, probe)
+            exchange = _newest(probe.trace) if outcome is Outcome.failed else ()
+        seconds = time.monotonic() - begun
+        if outcome is Outcome.passed:
+            return Result(check=check, outcome=outcome, seconds=seconds)
+        if outcome is Outcome.failed and not self._gone and not await _alive(self._target.url):
+            self._gone = f"the server at {place(self._target.url)} no longer answers since {check.name}"
+            reason = f"{reason}; the server no longer answers"
+        return Result(check=check, outcome=outcome, seconds=seconds, reason=reason, exchange=exchange)
+
+
+def _newest(trace: Sequence[str]) -> tuple[str, ...]:
+    """The newest lines of an exchange, in order: what was sent, and twice as many of what came back."""
+    sent = [number for number, line in enumerate(trace) if line.startswith("> ")]
+    received = [number for number, line in enumerate(trace) if not line.startswith("> ")]
+    return tuple(trace[number] for number in sorted(sent[-SHOWN:] + received[-2 * SHOWN :]))
+
+
+async def _outcome(check: Check, probe: Probe) -> tuple[Outcome, str]:
+    try:
+        async with asyncio.timeout(check.within):
+            await check.body(probe)
+    except Failed as failure:
+        return Outcome.failed, str(failure)
+    except NotApplicable as reason:
+        return Outcome.not_applicable, str(reason)
+    except TimeoutError:
+        return Outcome.failed, f"the check did not end within {check.within:g} s"
+    except _SHAPES as error:
+        return Outcome.failed, f"an answer has another shape than the protocol says: {type(error).__name__}: {error}"
+    return Outcome.passed, ""

@@ -1,0 +1,183 @@
+"""What values on the wire must look like, written from docs/PROTOCOL.md and from nothing else.
+
+A shape is a :class:`Kind`, a dict from key to shape (exactly these keys; ``?`` at a key's end: may be absent), a list
+of one shape (a list of such elements), or any other value (equal to it).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from chatsys.lab.conformance.check import Failed
+
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Values that ``holds`` is true of; ``name`` is what a failure calls them."""
+
+    name: str
+    holds: Callable[[Any], bool]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_ids(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
+
+
+def either(*kinds: Any) -> Kind:
+    """A value of one of these kinds, or equal to one of these values."""
+    names = " or ".join(each.name if isinstance(each, Kind) else repr(each) for each in kinds)
+    return Kind(
+        names, lambda value: any(each.holds(value) if isinstance(each, Kind) else each == value for each in kinds)
+    )
+
+
+TEXT = Kind("a string", _is_text)
+SOME_TEXT = Kind("a string that is not empty", lambda value: _is_text(value) and bool(value))
+BOOLEAN = Kind("a boolean", lambda value: isinstance(value, bool))
+WHOLE = Kind("a whole number", _is_whole)
+ANY = Kind("anything", lambda value: True)
+UUID = Kind("a UUID in lower case", lambda value: _is_text(value) and bool(_UUID.fullmatch(value)))
+TIMESTAMP = Kind("a timestamp", lambda value: _is_text(value) and bool(_TIMESTAMP.fullmatch(value)))
+IDS = Kind("a list of different strings", _is_ids)
+MAYBE_TIMESTAMP = either(TIMESTAMP, None)
+TEXTS = Kind(
+    "a list of strings that is not empty",
+    lambda value: isinstance(value, list) and bool(value) and all(map(_is_text, value)),
+)
+
+PROFILE: dict[str, Any] = {
+    "userId": UUID,
+    "username": TEXT,
+    "displayName": TEXT,
+    "avatar": TEXT,
+    "bio": TEXT,
+    "status": either("online", "offline"),
+    "lastSeen": MAYBE_TIMESTAMP,
+    "createdAt": TIMESTAMP,
+}
+PUSHED: dict[str, Any] = {
+    "id": UUID,
+    "seq?": WHOLE,
+    "username": TEXT,
+    "displayName": TEXT,
+    "avatar": TEXT,
+    "userId": SOME_TEXT,
+    "message": TEXT,
+    "room": TEXT,
+    "timestamp": TIMESTAMP,
+    "delivered": BOOLEAN,
+    "deliveredTo": IDS,
+    "read": BOOLEAN,
+    "readBy": IDS,
+    "editedAt?": None,
+}
+MESSAGE = {key: shape for key, shape in PUSHED.items() if key != "editedAt?"} | {"editedAt": None}
+PRESENCE = {"online": BOOLEAN, "lastSeen": MAYBE_TIMESTAMP}
+ROOM_USER: dict[str, Any] = {
+    "sessionId": UUID,
+    "socketId": SOME_TEXT,
+    "userId": SOME_TEXT,
+    "username": TEXT,
+    "displayName": TEXT,
+    "avatar": TEXT,
+    "room": TEXT,
+    "joinedAt": TIMESTAMP,
+    "status": PRESENCE,
+}
+WHO = {"username": TEXT, "displayName": TEXT, "userId": SOME_TEXT}
+EVENTS: dict[str, Any] = {
+    "room-users": [ROOM_USER],
+    "message-history": [MESSAGE],
+    "receive-message": PUSHED,
+    "user-joined": WHO | {"avatar": TEXT, "message": TEXT, "timestamp": TIMESTAMP},
+    "user-left": WHO | {"message": TEXT, "timestamp": TIMESTAMP},
+    "user-status-update": WHO | {"online": BOOLEAN, "lastSeen": TIMESTAMP},
+    "user-typing": WHO | {"isTyping": BOOLEAN},
+    "message-status-update": {
+        "messageId": UUID,
+        "delivered": True,
+        "deliveredTo": IDS,
+        "deliveredBy": TEXT,
+        "timestamp": TIMESTAMP,
+    },
+    "message-read-update": {
+        "messageId": UUID,
+        "read": True,
+        "readBy": IDS,
+        "readByUser": TEXT,
+        "readByUsername": TEXT,
+        "timestamp": TIMESTAMP,
+    },
+    "messages-marked-read": {"messageIds": IDS, "readBy": TEXT, "readByUsername": TEXT, "timestamp": TIMESTAMP},
+    "error": {"message": SOME_TEXT},
+}
+"""The payload of each event to clients."""
+
+
+def conform(value: Any, shape: Any, where: str = "the body") -> None:
+    """Raises Failed with the first place in ``value`` that is not as ``shape`` says."""
+    if isinstance(shape, Kind):
+        if not shape.holds(value):
+            raise Failed(f"{where} is {short(value)}, not {shape.name}")
+    elif isinstance(shape, dict):
+        _conform_object(value, shape, where)
+    elif isinstance(shape, list) and len(shape) == 1:
+        if not isinstance(value, list):
+            raise Failed(f"{where} is {short(value)}, not a list")
+        for number, element in enumerate(value):
+            conform(element, shape[0], f"{where}[{number}]")
+    elif value != shape or isinstance(value, bool) is not isinstance(shape, bool):
+        raise Failed(f"{where} is {short(value)}, not {short(shape)}")
+
+
+def _conform_object(value: Any, shape: dict[str, Any], where: str) -> None:
+    if not isinstance(value, dict):
+        raise Failed(f"{where} is {short(value)}, not an object")
+    keys = {key.removesuffix("?"): each for key, each in shape.items()}
+    missing = [key for key in shape if not key.endswith("?") and key not in value]
+    surplus = [key for key in value if key not in keys]
+    if missing or surplus:
+        said = [f"lacks {', '.join(missing)}"] if missing else []
+        said += [f"has {', '.join(surplus)} too"] if surplus else []
+        raise Failed(f"{where} {' and '.join(said)}")
+    for key, element in value.items():
+        conform(element, keys[key], f"{where}.{key}")
+
+
+def same(value: Any, expected: Any, what: str) -> None:
+    """Raises Failed if ``value`` is something else than ``expected``; ``what`` names it."""
+    if value != expected:
+        raise Failed(f"{what} is {short(value)}, expected {short(expected)}")
+
+
+def true(holds: object, otherwise: str) -> None:
+    """Raises Failed with the text if ``holds`` is not."""
+    if not holds:
+        raise Failed(otherwise)
+
+
+def short(value: Any, most: int = 160) -> str:
+    """A value as JSON, as a failure shows it."""
+    return cut(json.dumps(value, ensure_ascii=False, default=repr), most)
+
+
+def cut(text: str, most: int = 400) -> str:
+    """A text on one line, without its middle if it is long."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-most // 4 :]} ({len(text)} characters)"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,0 +1,149 @@
+"""Chatsys conforms, on both stores and over both transports; and the command says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from xml.etree import ElementTree as Xml
+
+import httpx
+import pytest
+
+from chatsys.lab.conformance import report, runner
+from chatsys.lab.conformance.check import CHECKS, Outcome, Result, chosen
+from chatsys.lab.conformance.checks import all_checks
+from tests.conftest import free_port
+
+from .faults import FAULTS
+from .standin import standing_in
+
+all_checks()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("transport", "sections"),
+    [("websocket", []), ("polling", ["3.3", "5.5", "6", "7", "8", "9", "10", "14"])],  # over polling those with clients
+    ids=["websocket", "polling"],
+)
+async def test_chatsys_passes_every_check(server_url: str, transport: str, sections: list[str]) -> None:
+    shown: list[tuple[int, int, str]] = []
+    checks = chosen(CHECKS.values(), sections)
+    found = await runner.run(server_url, checks, transport, lambda *step: shown.append(step))
+    others = [
+        f"§{each.check.section} {each.check.name}: {each.reason}" for each in found.results if each.outcome != "passed"
+    ]
+    assert not others, "\n".join(others)
+    assert [result.check for result in found.results] == checks
+    assert sorted(shown) == sorted((number, len(checks), name) for number, _, name in shown)
+    assert [number for number, _, _ in shown] == list(range(1, len(checks) + 1))
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "chatsys", "conformance", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_the_command_prints_a_table_and_the_prefix(sound_url: str) -> None:
+    found = command(sound_url, "--section", "11", "--section", "1.8", "--yes")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "§1 Conventions" in found.stdout
+    assert "§11 Health and root" in found.stdout
+    assert "§9 Events" not in found.stdout
+    assert found.stdout.rstrip().rpartition(" ")[2].startswith("conf_")
+
+
+def test_everything_that_a_run_makes_has_its_prefix(sound_url: str) -> None:
+    before = _names(sound_url)
+    found = command(sound_url, "--section", "6.4", "--section", "8.3", "--yes")
+    assert found.returncode == 0, found.stdout
+    prefix = found.stdout.rstrip().rpartition(" ")[2].rstrip(".")
+    made = _names(sound_url) - before
+    assert made
+    assert [name for name in made if not name.startswith(prefix)] == []
+
+
+def _names(url: str) -> set[str]:
+    """The names of rooms and of the newest accounts."""
+    rooms, after = set(), ""
+    while True:
+        page = httpx.get(f"{url}/api/rooms", params={"after": after}, timeout=30).json()
+        rooms |= {room["name"] for room in page["data"]}
+        if "next" not in page:
+            break
+        after = page["next"]
+    return rooms | {user["username"] for user in httpx.get(f"{url}/api/users", timeout=30).json()["users"]}
+
+
+def test_the_command_writes_json(sound_url: str) -> None:
+    found = command(sound_url, "--section", "11.1", "--yes", "--format", "json")
+    plain = json.loads(found.stdout)
+    assert (found.returncode, plain["passed"], plain["failed"]) == (0, 2, 0)
+    assert [check["section"] for check in plain["checks"]] == ["11.1", "11.1"]
+    assert plain["prefix"] in found.stderr
+
+
+async def test_junit_counts_what_failed_and_what_did_not_apply(sound_url: str) -> None:
+    _, name, fault = FAULTS["health without a time"]
+    async with standing_in(sound_url, fault) as stand_in:
+        run = await runner.run(stand_in.url, chosen(CHECKS.values(), ["11.1"]), "websocket", lambda *_: None)
+    run.results.append(
+        Result(check=CHECKS["metrics_are_prometheus_text"], outcome=Outcome.not_applicable, reason="why \0 not")
+    )
+    root = Xml.fromstring(report.as_junit(run))
+    suites = {suite.get("name"): suite for suite in root}
+    health = suites["§11 Health and root"]
+    assert (health.get("tests"), health.get("failures"), health.get("skipped")) == ("2", "2", "0")
+    assert suites["§14 Additions"].get("skipped") == "1"
+    (failure,) = [case.find("failure") for case in health if case.get("name") == name]
+    assert failure is not None
+    assert "lacks timestamp" in str(failure.get("message"))
+    assert "> GET /api/health" in str(failure.text)
+
+
+async def test_a_failure_is_exit_status_1(sound_url: str) -> None:
+    async with standing_in(sound_url, FAULTS["health without a time"][2]) as stand_in:
+        found = await asyncio.to_thread(command, stand_in.url, "--section", "11.1", "--yes")
+    assert found.returncode == 1
+    assert "FAILED §11.1 health_shows_the_time" in found.stdout
+
+
+def test_a_server_that_is_not_there_is_exit_status_2() -> None:
+    port = free_port()
+    found = command(f"http://127.0.0.1:{port}", "--yes")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith(f"Error: No server answers HTTP at 127.0.0.1:{port}.")
+    assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["http://127.0.0.1:9", "--yes", "--section", "99"], "No check belongs to section '99'"),
+        (["ftp://127.0.0.1:9", "--yes"], "'ftp://127.0.0.1:9' is no address of a server."),
+        (["http://127.0.0.1:9"], "checks will make accounts, rooms and messages on 127.0.0.1:9"),
+        (["http://127.0.0.1:9", "--format", "xml"], "'xml' is not one of 'text', 'json', 'junit'"),
+    ],
+)
+def test_what_cannot_run_is_exit_status_2(arguments: list[str], said: str) -> None:
+    found = command(*arguments)
+    assert (found.returncode, found.stdout.strip()) == (2, "")
+    assert said in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_nothing_is_sent_before_the_answer(sound_url: str) -> None:
+    before = _names(sound_url)
+    found = command(sound_url, "--section", "4.1")
+    assert found.returncode == 2
+    assert found.stdout.strip() == ""
+    assert "Confirm it with --yes" in found.stderr
+    assert _names(sound_url) == before
