@@ -124,14 +124,14 @@ async def _conversation(url: str, say: Say) -> bool:
             began = time.monotonic()
             server = await asyncio.to_thread(servers.enter_context, chat_server(url, port=port))
             say(f"\nThe server is back after {time.monotonic() - began:.1f} s, on the same database.")
-            await _return(server, alice, bob, unsure, say)
+            written.append(await _return(server, alice, bob, unsure, say))
             written.append(await _talk(alice, bob, "I have everything.", say))
             written.append(await _talk(bob, alice, "So have I.", say))
             return _compare(written, alice, bob, say)
 
 
 async def _talk(writer: Person, reader: Person, text: str, say: Say) -> str:
-    """Send a message and wait until the other has it; the text."""
+    """Send a message and wait until the reader has it; the text."""
     began = time.perf_counter()
     answer = await writer.send(text, uuid.uuid4().hex)
     if not answer["success"]:
@@ -139,7 +139,8 @@ async def _talk(writer: Person, reader: Person, text: str, say: Say) -> str:
     await asyncio.gather(writer.sees(answer["seq"]), reader.sees(answer["seq"]))
     milliseconds = (time.perf_counter() - began) * 1000
     say(f"  {writer.name + ':':<7}{text}")
-    say(f"         stored as number {answer['seq']}, {reader.name} has it; {milliseconds:.1f} ms")
+    arrived = "" if reader is writer else f", {reader.name} has it"
+    say(f"         stored as number {answer['seq']}{arrived}; {milliseconds:.1f} ms")
     return text
 
 
@@ -149,22 +150,23 @@ async def _kill(server: ServerProcess, alice: Person, bob: Person, say: Say) -> 
     await alice.post(text, client_message_id)
     server.kill()
     say(f"  {'Alice:':<7}{text}")
-    say(
-        f"\nkill -9 {server.popen.pid}: the server is gone before it answered. Is the message stored? Alice can't know."
-    )
+    say(f"\nkill -9 {server.popen.pid}: the server is gone before it answered. Is it stored? Alice can't know.")
     await asyncio.gather(alice.notices_the_end(), bob.notices_the_end())
     return text, client_message_id
 
 
-async def _return(server: ServerProcess, alice: Person, bob: Person, unsure: tuple[str, str], say: Say) -> None:
-    """Both join again; Alice sends the message again, under the same id."""
-    for person in (alice, bob):
-        missed = await person.join(server.url)
-        say(f"  {person.name} joins again from the last number seen, and gets {missed} that came meanwhile.")
+async def _return(server: ServerProcess, alice: Person, bob: Person, unsure: tuple[str, str], say: Say) -> str:
+    """Alice joins again, sends her message again under the same id, and another; then Bob joins; the other text."""
+    await alice.join(server.url)
     answer = await alice.send(*unsure)
-    await asyncio.gather(alice.sees(answer["seq"]), bob.sees(answer["seq"]))
     found = "it was stored before the end, and is not stored again" if answer["duplicate"] else "it is stored now"
-    say(f"  Alice sends {unsure[0]!r} again under its id: {found}, as number {answer['seq']}.")
+    say(f"  Alice joins again and sends {unsure[0]!r} again under its id: {found}, as number {answer['seq']}.")
+    text = "Bob, this is for when you are back."
+    await _talk(alice, alice, text, say)
+    last = bob.seen[-1][0]
+    missed = await bob.join(server.url)
+    say(f"  Bob joins again from number {last}, the last that he saw, and gets the {missed} that he missed.")
+    return text
 
 
 def _compare(written: list[str], alice: Person, bob: Person, say: Say) -> bool:

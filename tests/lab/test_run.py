@@ -114,7 +114,7 @@ async def test_every_flood_is_measured_beside_a_client_and_disconnects_nobody_el
         assert known[name, 1, "memory growth"] >= 0
         assert all(known[name, x, metric] > 0 for x in (0, 1) for metric in ("p50", "p99", "max"))
     assert known["malformed packets", 1, "connections of the flood"] > 1
-    assert known[HALF_POSTS, 1, "connections of the flood"] == 200
+    assert 1 <= known[HALF_POSTS, 1, "connections of the flood"] <= 200
 
 
 async def test_upkeep_is_a_ratio_to_the_bare_statement(lab_server, tmp_path, quiet):
