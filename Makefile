@@ -4,10 +4,11 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := tests/flow/node
+VERSIONS := tests/versions
 JAVASCRIPT := $(if $(shell command -v npm 2>/dev/null),$(NODE)/node_modules/.package-lock.json)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check coverage faults test docs serve lint quick format notebooks notebooks-run clean
+.PHONY: help bench check coverage faults test versions docs serve lint quick format notebooks notebooks-run clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-zA-Z.]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ quick: $(STAMP)
 
 test: $(STAMP) $(JAVASCRIPT) lint ## Run every test
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal
+
+versions: $(STAMP) $(VERSIONS)/node_modules/.package-lock.json ## Test monitor and doctor on PostgreSQL 14, 16 and 17 too
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal tests/analytics
 
 coverage: $(STAMP) ## Show which lines no test of `make check` runs
 	$(BIN)/python -m pytest -q -n 2 -m "not database and not process" --cov=chatsys --cov-report=term:skip-covered
@@ -65,8 +69,8 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@touch $(STAMP)
 
-$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
-	npm --prefix $(NODE) ci --prefer-offline --no-audit --no-fund --loglevel=error
+%/node_modules/.package-lock.json: %/package-lock.json
+	npm --prefix $* ci --prefer-offline --no-audit --no-fund --loglevel=error
 	@touch $@
 
 clean: ## Remove the environment and the embedded database

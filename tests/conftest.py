@@ -14,8 +14,9 @@ import signal
 import socket
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -202,6 +203,26 @@ def system_programs() -> Path:
     )
     assert found, "these tests need a PostgreSQL of the system: apt-get install postgresql"
     return found[0]
+
+
+def other_programs() -> dict[str, Path]:
+    """Major version -> programs of the PostgreSQLs that ``make versions`` has brought."""
+    found = (Path(__file__).parent / "versions" / "node_modules").glob("postgres*/native/bin")
+    return {folder.parents[1].name.removeprefix("postgres"): folder for folder in sorted(found)}
+
+
+@pytest.fixture(scope="session")
+def server_of(shared_folder: Path) -> Iterator[Callable[[str], ScratchServer]]:
+    """Gives the server of another major version; starts it once."""
+    with ExitStack() as running:
+
+        @cache
+        def server(version: str) -> ScratchServer:
+            folder, programs = shared_folder / f"pg{version}", other_programs()[version]
+            options = {"programs": programs, "locale": ("--locale=C.UTF-8",), "settings": _FAST}
+            return ScratchServer(running.enter_context(embedded_server(folder, **options)))  # type: ignore[arg-type]
+
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -26,11 +26,12 @@ def explanation(name: str) -> RenderableType:
         table.add_row(column.name, column.unit or column.kind, Text(column.meaning))
     parameters = ", ".join(f"--{key} (default {value:,})" for key, value in sql.defaults(name).items())
     about = [
-        Text(inspect.getdoc(getattr(Monitor, name)) or ""),
+        Text((inspect.getdoc(getattr(Monitor, name)) or "").replace("``", "`")),
         Text(f"Decision: {query.serves}"),
         *([Text(f"Cost: {query.sampling}")] if query.sampling else []),
         *([Text(f"Options: {parameters}")] if parameters else []),
     ]
     file = sql.sql_file(name, NEWEST)
     text = file.read_text(encoding="utf-8").rstrip()
-    return Group(*about, Text(""), table, Text(""), Text(f"SQL, database/monitoring/{file.name}:"), Text(text))
+    whole = Text(text, no_wrap=True, overflow="ignore")  # a folded comment would no longer be one
+    return Group(*about, Text(""), table, Text(""), Text(f"SQL, database/monitoring/{file.name}:"), whole)

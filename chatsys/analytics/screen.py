@@ -106,6 +106,8 @@ def rows_in(frame: pd.DataFrame, width: int, height: int) -> list[Text]:
     query = str(frame.attrs.get("query", ""))
     order = ordered(query, [str(name) for name in frame.columns])
     cells = [_Cells(frame.head(height), str(name), _LISTED) for name in frame.columns]
+    for each in cells:
+        each.widen_to_heading()
     chosen = _fitting(cells, order, width)
     _widen(chosen, width)
     console = Console(file=io.StringIO(), width=width, color_system=None)
@@ -128,6 +130,11 @@ class _Cells:
         text = not self.is_number and not pd.api.types.is_datetime64_any_dtype(frame[name].dtype)
         self.least = max(min(longest, least) if text else longest, word)
         self.width = self.least
+
+    def widen_to_heading(self) -> None:
+        """Be wide enough for the heading on one line."""
+        self.least = self.width = max(self.least, len(self.heading))
+        self.most = max(self.most, self.least)
 
 
 def _fitting(columns: list[_Cells], order: list[str], width: int) -> list[_Cells]:

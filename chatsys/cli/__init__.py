@@ -32,8 +32,10 @@ from chatsys.cli import (
 from chatsys.cli.errors import explain, explain_usage
 from chatsys.cli.help import with_examples
 from chatsys.cli.masking import mask_passwords
+from chatsys.cli.working import Interrupted
 from chatsys.errors import ChatsysError
 
+INTERRUPTED = 130
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # what the parser raises for a command line it can't read
 
 app = typer.Typer(
@@ -97,7 +99,10 @@ def main() -> None:
     mask_passwords()
     _allow_many_connections()
     try:
-        sys.exit(command.main(prog_name="chatsys", standalone_mode=False))
+        status = command.main(prog_name="chatsys", standalone_mode=False)
+        if status == INTERRUPTED:
+            typer.echo("Interrupted.", err=True)
+        sys.exit(status)
     except ChatsysError as error:
         explain(error)
         sys.exit(1)
@@ -107,5 +112,8 @@ def main() -> None:
     except typer.Abort:  # a question was answered with no, or not at all
         typer.echo("Stopped: nothing was changed.", err=True)
         sys.exit(1)
+    except Interrupted as stop:
+        typer.echo(f"Interrupted. {stop}", err=True)
+        sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -43,7 +43,13 @@ def config(
     table.add_column("origin", no_wrap=True)
     for each in found:
         style = "" if each.origin == "default" else "bold"
-        table.add_row(*(Text(cell, style) for cell in (each.name, f"{each.value} {each.unit}".strip(), each.origin)))
+        table.add_row(*(Text(cell, style) for cell in (each.name, _with_unit(each.value, each.unit), each.origin)))
     Console().print(table)
     chosen = sum(each.origin != "default" for each in found)
     typer.echo(f"{chosen} of {len(found)} settings differ from the default or are given. Read once, at the start.")
+
+
+def _with_unit(value: str, unit: str) -> str:
+    """1 process, 2 processes."""
+    one = unit.removesuffix("es") if unit.endswith("sses") else unit.removesuffix("s")
+    return f"{value} {one if value == '1' else unit}".strip()

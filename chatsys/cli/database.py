@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chatsys.errors import OperatorError
+from chatsys.cli.working import Interrupted
+from chatsys.errors import OperatorError, SettingsError
 from chatsys.extras import require
 from chatsys.settings import Settings, read_settings
 
@@ -26,34 +28,65 @@ DatabaseUrl = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+def settings_for(url: str | None) -> Settings:
+    """The settings, with the database of the command line before that of DATABASE_URL."""
+    try:
+        return read_settings({"DATABASE_URL": url}, serving=False)
+    except SettingsError as error:
+        if url is None or error.name != "DATABASE_URL":
+            raise
+        raise OperatorError(f"The database's address has to be {error.allowed}.") from None
+
+
 @contextmanager
 def opened_database(url: str | None, *, create: bool = False) -> Iterator[tuple[str, Settings]]:
     """The URL that libpq takes, TLS settings included, and the settings. A private PostgreSQL runs for the block.
 
     With ``create`` a private one that is missing is made; else EmbeddedFailed is raised.
     """
-    settings = read_settings({"DATABASE_URL": url}, serving=False)
-    chosen = settings.database_url or "embedded://"
+    settings = settings_for(url)
+    chosen = settings.database_url or ""
     if chosen.startswith("memory://"):
         raise OperatorError(
             "The memory store has no database.", hint="Name a server with --database-url or DATABASE_URL."
         )
     from chatsys.store.postgres.address import read_url
 
-    if chosen.startswith("embedded://"):
-        from pathlib import Path
-
-        require("embedded")
-        from chatsys.store.embedded import embedded_server, require_cluster
-
-        folder = chosen.removeprefix("embedded://")
-        path = Path(folder) if folder else settings.data_dir / "postgres"
-        if not create:
-            require_cluster(path)
-        with embedded_server(path) as server:
-            yield server, settings
-    else:
+    folder = private_folder(settings)
+    if folder is None:
         yield read_url(chosen, ssl=settings.db_ssl, ca_file=settings.db_ssl_ca_file).libpq, settings
+        return
+    require("embedded")
+    from chatsys.store.embedded import embedded_server, require_cluster
+
+    if not create:
+        require_cluster(folder)
+    with embedded_server(folder) as server:
+        yield server, settings
+
+
+def missing_private(url: str | None) -> Path | None:
+    """Where a private PostgreSQL would be made, if ``url`` and the settings name one that is not there."""
+    folder = private_folder(settings_for(url))
+    return None if folder is None or (folder / "data").exists() else folder
+
+
+def private_folder(settings: Settings) -> Path | None:
+    """The folder of the private PostgreSQL, or None where the settings name another server."""
+    chosen = settings.database_url or "embedded://"
+    if not chosen.startswith("embedded://"):
+        return None
+    folder = chosen.removeprefix("embedded://")
+    return Path(folder) if folder else settings.data_dir / "postgres"
+
+
+def estimated_rows(url: str, *tables: str) -> float:
+    """About how many rows these tables of the database hold together."""
+    from chatsys.store.postgres.admin import connected
+    from chatsys.store.postgres.operations.progress import estimated
+
+    with connected(url) as connection:
+        return estimated(connection, *tables)
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -62,24 +95,28 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     try:
         typer.confirm(question, abort=True, err=True)
-    except typer.Abort:
-        if sys.stdin.isatty():
-            raise
-        raise OperatorError(
-            f"This has to be confirmed, and nothing was changed: {question}", hint="Confirm it with --yes."
-        ) from None
+    except typer.Abort as no:
+        raise _unconfirmed(no, question, "Confirm it with --yes.") from None
 
 
-@contextmanager
-def working(title: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is being done and since when, until the block ends; gives what changes the words."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def confirm_name(question: str, name: str, hint: str) -> None:
+    """Ask for ``name`` to be typed. Raises as :func:`confirm` does."""
+    try:
+        typed = typer.prompt(f"{question} Type its name to go on", default="", show_default=False, err=True)
+    except typer.Abort as no:
+        raise _unconfirmed(no, question, hint) from None
+    if typed != name:
+        raise OperatorError(f"{typed!r} is not {name!r}, so nothing was changed.", hint="Type the name exactly.")
 
-    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
-        task = shown.add_task(title)
-        yield lambda words: shown.update(task, description=words)
+
+def _unconfirmed(no: BaseException, question: str, hint: str) -> Exception:
+    """What follows a question that was not answered with yes."""
+    if isinstance(no.__context__, KeyboardInterrupt):
+        return Interrupted("Nothing was changed.")
+    if sys.stdin.isatty():
+        return typer.Abort()
+    typer.echo(err=True)  # the question's line has no end yet
+    return OperatorError(f"This has to be confirmed, and nothing was changed: {question}", hint=hint)
 
 
 def shown_size(size: float) -> str:

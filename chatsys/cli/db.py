@@ -6,12 +6,26 @@ import json
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatsys.cli.database import DatabaseUrl, Yes, confirm, opened_database, read_age, shown_size, working
+from chatsys.cli.database import (
+    DatabaseUrl,
+    Yes,
+    confirm,
+    confirm_name,
+    missing_private,
+    opened_database,
+    read_age,
+    shown_size,
+)
+from chatsys.cli.working import interruptible, working
 from chatsys.errors import OperatorError
+
+if TYPE_CHECKING:
+    from chatsys.store.postgres.operations.servers import Alive
+    from chatsys.store.postgres.operations.setup import Plan, Prepared
 
 app = typer.Typer(help="Set up, look at, back up and clean the database.", no_args_is_help=True)
 
@@ -26,17 +40,25 @@ class Format(StrEnum):
 
 
 @app.command()
-def init(yes: Yes = False, database_url: DatabaseUrl = None) -> None:
+def init(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl = None) -> None:
     """Make the database, its tables and the default rooms.
 
     The database is created if it is missing. The original backend's is adopted: its rows stay. Beside tables of others
     nothing is made without asking. Running it again changes nothing.
     """
     from chatsys.store.postgres.address import read_url
-    from chatsys.store.postgres.operations.setup import OWN, foreign_relations, initialise
+    from chatsys.store.postgres.operations.setup import OWN, foreign_relations, initialise, plan
 
+    folder = missing_private(database_url)
+    if dry_run and folder is not None:
+        typer.echo(f"Would make a private PostgreSQL in {folder}, and in it the database chatsys.")
+        _say_made()
+        return
     with opened_database(database_url, create=True) as (url, _):
         name = read_url(url).database
+        if dry_run:
+            _say_plan(name, plan(url))
+            return
         others = foreign_relations(url)
         if others:
             shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
@@ -45,31 +67,59 @@ def init(yes: Yes = False, database_url: DatabaseUrl = None) -> None:
                 f"Make the {len(OWN)} of chatsys beside them?",
                 yes=yes,
             )
-        with working(f"Setting up {name}"):
+        with interruptible("Run it again: it goes on with what is missing."), working(f"Setting up {name}"):
             done = initialise(url)
     if done.created:
         typer.echo(f"Created the database {name}.")
-    _say_version(name, done.before, done.after, done.adopted)
+    _say_version(name, done)
     if done.before is None:
         typer.echo("Next: `chatsys serve` starts the server, `chatsys verify` checks that everything works.")
+
+
+def _say_plan(name: str, found: Plan) -> None:
+    if found.creates:
+        typer.echo(f"Would create the database {name}.")
+    if found.adopts:
+        typer.echo(f"Would adopt the original backend's database {name}: {_counted(found.adopts)}.")
+    if found.before is None:
+        _say_made()
+    elif found.pending:
+        typer.echo(f"Would bring the schema of {name} from version {found.before} through {', '.join(found.pending)}.")
+    else:
+        typer.echo(f"The schema of {name} is at version {found.before}; nothing to do.")
+
+
+def _say_made() -> None:
+    from chatsys.model.rules import DEFAULT_ROOMS
+    from chatsys.store.postgres.operations.setup import OWN
+    from chatsys.store.postgres.schema import expected_version
+
+    views = sorted(name for name in OWN if name.endswith("_view"))
+    typer.echo(
+        f"Would make the schema of version {expected_version()}: the tables {', '.join(sorted(OWN - set(views)))}; "
+        f"the views {', '.join(views)}; and the rooms {', '.join(name for name, _ in DEFAULT_ROOMS)}."
+    )
+    typer.echo("Next: the same command without --dry-run makes it.")
 
 
 @app.command()
 def migrate(dry_run: DryRun = False, database_url: DatabaseUrl = None) -> None:
     """Bring an existing schema to the version that this program needs."""
-    from chatsys.store.postgres import admin
     from chatsys.store.postgres.address import read_url
     from chatsys.store.postgres.operations.setup import migrate as bring_up_to_date
+    from chatsys.store.postgres.operations.setup import plan, require_schema
 
     with opened_database(database_url) as (url, _):
         name = read_url(url).database
         if dry_run:
-            pending = admin.pending_versions(admin.current_version(url))
-            typer.echo(f"Would bring {name} through {', '.join(pending)}." if pending else f"{name} is up to date.")
+            require_schema(url)
+            _say_plan(name, plan(url))
             return
-        with working(f"Upgrading {name}"):
+        with interruptible("Each version is one transaction: run it again."), working(f"Upgrading {name}"):
             done = bring_up_to_date(url)
-    _say_version(name, done.before, done.after, done.adopted)
+    _say_version(name, done)
+    if done.before != done.after:
+        typer.echo("Next: `chatsys serve` starts a server of this version.")
 
 
 @app.command()
@@ -113,26 +163,30 @@ def reset(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl =
     production (CHATSYS_ENV).
     """
     from chatsys.store.postgres.address import read_url
+    from chatsys.store.postgres.operations.servers import alive
     from chatsys.store.postgres.operations.setup import count_tables
     from chatsys.store.postgres.operations.setup import reset as start_over
 
     with opened_database(database_url) as (url, settings):
         address = read_url(url)
-        where = f"{address.database} on {address.where}"
+        what = f"all {count_tables(url)} tables of the database {address.database} on {address.where}"
         if dry_run:
-            typer.echo(f"Would delete all {count_tables(url)} tables of {where}, and create the schema anew.")
+            typer.echo(f"Would delete {what}, and create the schema anew.")
             return
-        if settings.production or not yes:
-            typed = typer.prompt(
-                f"This deletes everything in the database {where}. Type its name to go on",
-                default="",
-                show_default=False,
+        at_work = alive(url)
+        if at_work.servers:
+            raise OperatorError(
+                f"{at_work} work on {address.database}, so nothing was deleted",
+                hint="Stop them first; one that was killed counts until its lease ends (CHATSYS_LEASE, 15 s).",
             )
-            if typed != address.database:
-                raise OperatorError("The name was not typed, so nothing was deleted.", hint="Type it exactly.")
-        with working(f"Emptying {address.database}"):
+        if settings.production:
+            confirm_name(f"This deletes {what}.", address.database, "In production somebody has to type the name.")
+        elif not yes:
+            confirm_name(f"This deletes {what}.", address.database, "Confirm it with --yes.")
+        with interruptible("Nothing was changed, or everything is deleted."), working(f"Emptying {address.database}"):
             done = start_over(url)
     typer.echo(f"Emptied the database {address.database}; its schema is at version {done.after}.")
+    typer.echo("Next: `chatsys serve` starts the server; everybody has to register again.")
 
 
 @app.command()
@@ -155,8 +209,8 @@ def backup(
     with opened_database(database_url) as (url, _):
         if file.exists():
             confirm(f"{file} exists. Replace it?", yes=yes)
-        with working(f"Writing {file}" + (" and proving it" if verify else "")):
-            done = write_backup(url, file, verify=verify)
+        with interruptible("No file was written."), working(f"Writing {file}") as report:
+            done = write_backup(url, file, verify=verify, report=report)
     typer.echo(f"Wrote {done.file}: {shown_size(done.size)} in {done.seconds:.1f} s.")
     if done.proof:
         rows = sum(table.rows for table in done.proof)
@@ -179,24 +233,22 @@ def restore(
 
     A missing database is created. While chat servers work on the database it refuses; --force does it all the same.
     """
-    from chatsys.errors import DatabaseMissing
     from chatsys.store.postgres import admin
     from chatsys.store.postgres.address import read_url
     from chatsys.store.postgres.operations.restore import check
     from chatsys.store.postgres.operations.restore import restore as read_backup
-    from chatsys.store.postgres.operations.servers import alive
-    from chatsys.store.postgres.operations.setup import count_tables, create
+    from chatsys.store.postgres.operations.setup import create
 
     check(file)
-    with opened_database(database_url, create=not dry_run) as (url, _):
+    shown = f"{file}, {shown_size(file.stat().st_size)}"
+    folder = missing_private(database_url)
+    if dry_run and folder is not None:
+        typer.echo(f"Would make a private PostgreSQL in {folder}, and fill its database from {shown}.")
+        return
+    with opened_database(database_url, create=True) as (url, _):
         name = read_url(url).database
-        try:
-            tables, at_work = count_tables(url), alive(url)
-        except DatabaseMissing:
-            tables, at_work = 0, None
-            if not dry_run:
-                create(url)
-        if at_work and at_work.servers and not force:
+        tables, at_work = _state(url)
+        if at_work is not None and at_work.servers and not force:
             raise OperatorError(
                 f"{at_work} work on {name}, so nothing was changed",
                 hint="Stop them first; one that was killed counts until its lease ends (CHATSYS_LEASE, 15 s). --force "
@@ -204,13 +256,18 @@ def restore(
                 "sent since the backup are gone, and the servers should be restarted afterwards.",
             )
         if dry_run:
-            typer.echo(f"Would replace the {tables} tables of {name} by {file}, {shown_size(file.stat().st_size)}.")
+            would = f"replace the {tables} tables of {name} by"
+            if at_work is None:
+                would = f"create the database {name} and fill it from"
+            typer.echo(f"Would {would} {shown}.")
             return
+        if at_work is None:
+            create(url)
         if tables:
             hurt = f", and {at_work} work on it" if at_work and at_work.servers else ""
             confirm(f"The database {name} has {tables} tables{hurt}. Replace everything in it?", yes=yes)
-        with working(f"Restoring {name}"):
-            done = read_backup(url, file)
+        with interruptible("Nothing was changed."), working(f"Restoring {name}") as report:
+            done = read_backup(url, file, report=report)
         pending = admin.pending_versions(admin.current_version(url))
     typer.echo(f"Restored {name} from {file} in {done.seconds:.1f} s.")
     if pending:
@@ -219,6 +276,18 @@ def restore(
         typer.echo("Next: restart the servers; their clients have to join again.")
     else:
         typer.echo("Next: `chatsys db status` shows what is in it; `chatsys serve` starts the server.")
+
+
+def _state(url: str) -> tuple[int, Alive | None]:
+    """The tables of a database and the servers that work on it; None where there is no such database."""
+    from chatsys.errors import DatabaseMissing
+    from chatsys.store.postgres.operations.servers import alive
+    from chatsys.store.postgres.operations.setup import count_tables
+
+    try:
+        return count_tables(url), alive(url)
+    except DatabaseMissing:
+        return 0, None
 
 
 @app.command()
@@ -248,7 +317,8 @@ def cleanup(
             "Nothing was named, so nothing was deleted.",
             hint="Name an age: chatsys db cleanup --sessions-older-than 1d --messages-older-than 30d",
         )
-    with opened_database(database_url) as (url, _), working("Looking for what is old") as tell:
+    left = "What is deleted stays deleted; the same command goes on."
+    with opened_database(database_url) as (url, _), interruptible(left), working("Looking for what is old") as report:
         if dry_run:
             done = work.preview(url, sessions_older_than=sessions_older_than, messages_older_than=messages_older_than)
         else:
@@ -256,10 +326,13 @@ def cleanup(
                 url,
                 sessions_older_than=sessions_older_than,
                 messages_older_than=messages_older_than,
-                progress=lambda rows: tell(f"{rows:,} rows deleted"),
+                report=report,
             )
     if form is Format.json:
         typer.echo(json.dumps({"dry_run": dry_run, **msgspec.to_builtins(done)}))
+        return
+    if not done.sessions and not done.messages:
+        typer.echo("Nothing is that old.")
         return
     deleted = "Would delete" if dry_run else "Deleted"
     typer.echo(f"{deleted} {done.sessions:,} sessions and {done.messages:,} messages, {shown_size(done.size)} of rows.")
@@ -270,13 +343,16 @@ def cleanup(
         typer.echo("New rows take the freed space; the files on disk do not shrink.")
 
 
-def _say_version(name: str, before: str | None, after: str, adopted: dict[str, int]) -> None:
-    if adopted:
-        counts = ", ".join(f"{count:,} {table}" for table, count in adopted.items())
-        typer.echo(f"Adopted the original backend's database {name}: {counts}.")
-    if before == after:
-        typer.echo(f"The schema of {name} is at version {after}; nothing to do.")
-    elif before is None:
-        typer.echo(f"The schema of {name} is now at version {after}.")
+def _say_version(name: str, done: Prepared) -> None:
+    if done.adopted:
+        typer.echo(f"Adopted the original backend's database {name}: {_counted(done.adopted)}.")
+    if done.before == done.after:
+        typer.echo(f"The schema of {name} is at version {done.after}; nothing to do.")
+    elif done.before is None:
+        typer.echo(f"The schema of {name} is now at version {done.after}.")
     else:
-        typer.echo(f"The schema of {name} went from version {before} to {after}.")
+        typer.echo(f"The schema of {name} went from version {done.before} to {done.after}.")
+
+
+def _counted(rows: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {table}" for table, count in rows.items())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatsys.settings import read_settings
+from chatsys.cli.database import settings_for
 
 if TYPE_CHECKING:
     from chatsys.analytics.doctor import Diagnosis, Finding
@@ -37,7 +37,7 @@ def doctor(
     Any PostgreSQL from 14 to 18, with or without a chat in it. The worst comes first, each with what was seen, the
     command that helps and where to read more. Only looks. Exit status 0 and one line when all is well, else 1.
     """
-    settings = read_settings({"DATABASE_URL": url}, serving=False)
+    settings = settings_for(url)
     from chatsys.analytics import Monitor
     from chatsys.analytics.doctor import examine
     from chatsys.cli.monitor import address_of
@@ -84,5 +84,6 @@ def _show(found: Diagnosis) -> None:
             console.print(Text(f"   {name + ':':<5} {words}"), soft_wrap=True)
         console.print()
     skipped = f"; not asked: {', '.join(found.skipped)}" if found.skipped else ""
-    said = "nothing to say" if found.is_well else f"{len(found.findings)} findings"
+    count = len(found.findings)
+    said = "nothing to say" if found.is_well else f"{count} finding{'' if count == 1 else 's'}"
     console.print(Text(f"{found.database}: {found.asked} rules, {said}{skipped}."), soft_wrap=True)

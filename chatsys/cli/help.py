@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from typing import Any
+
+PAGE = 80
+"""Help is no wider than this, whatever the terminal."""
+_INDENT = 4
+"""What the library puts before and after a line of the examples."""
+
 _DATABASE = "postgresql://chatuser@localhost/chatdb"
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -62,15 +71,40 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 """Command (its words after ``chatsys``) -> examples, the most useful first."""
 
 
+def folded(example: str, width: int) -> str:
+    """The command on lines of at most ``width``, as a shell takes it; a word that is longer stays whole."""
+    lines = textwrap.wrap(
+        f"  {example}", width - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return " \\\n".join(lines)
+
+
 def epilog(command: str) -> str:
-    """The examples as the end of a help text; empty for a command that has none."""
+    """The examples as the end of a help text, folded to the terminal; empty for a command that has none."""
+    width = min(shutil.get_terminal_size().columns, PAGE) - _INDENT
     lines = EXAMPLES.get(command, ())
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)]) if lines else ""
+    return "\n".join(["\b", "Examples:", *(folded(line, width) for line in lines)]) if lines else ""
 
 
-def with_examples(command: object, words: str = "") -> None:
-    """Give a command and all below it their examples."""
-    if not getattr(command, "epilog", None):
-        command.epilog = epilog(words)  # type: ignore[attr-defined]
+def with_examples(command: Any, words: str = "") -> None:
+    """Give a command and all below it their examples, and lists of commands and arguments that are not cut."""
+    command.epilog = command.epilog or epilog(words)
+    command.short_help = _first_sentence(command.help or "")
+    for each in command.params:
+        if each.param_type_name == "argument":
+            _plainly(each)
     for name, below in getattr(command, "commands", {}).items():
         with_examples(below, f"{words} {name}".strip())
+
+
+def _first_sentence(text: str) -> str:
+    """What a list of commands shows, whole: the library would cut it."""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def _plainly(argument: Any) -> None:
+    """Show an argument as manuals do: FILE if it is needed, [FILE] if not, and no type of Python's."""
+    argument.metavar = argument.metavar or argument.name.upper()
+    shown = [argument.metavar if argument.required else f"[{argument.metavar}]"]
+    argument.get_usage_pieces = lambda *_, **__: shown
+    argument.display_type_rich = lambda *_, **__: None

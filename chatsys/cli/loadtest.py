@@ -95,7 +95,9 @@ def loadtest(
         float, typer.Option(metavar="RATE", min=0.1, help="Users a second while they arrive.")
     ] = 50.0,
     processes: Annotated[int, typer.Option(metavar="N", min=1, help="Generator processes.")] = 1,
-    tags: Annotated[str, typer.Option(metavar="TAGS", help=f"Only these activities: {','.join(Tag)}.")] = "",
+    tags: Annotated[
+        str, typer.Option(metavar="TAGS", help=f"Only these activities, with commas between: {', '.join(Tag)}.")
+    ] = "",
     seed: Annotated[int, typer.Option(metavar="N", help="Which user is in which room.")] = 1,
     reports: Annotated[Path, typer.Option(metavar="DIR", help="Where the run's folder is written.")] = Path(
         "reports/runs"

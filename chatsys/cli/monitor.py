@@ -19,10 +19,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from chatsys.cli.database import DatabaseUrl, confirm, read_age, working
+from chatsys.cli.database import DatabaseUrl, confirm, read_age, settings_for
+from chatsys.cli.working import working
 from chatsys.errors import OperatorError
 from chatsys.resources import database_dir
-from chatsys.settings import Settings, read_settings
+from chatsys.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +109,7 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
         return
     if form is Format.parquet:
         _check_parquet(query, watch=watch)
-    settings = read_settings({"DATABASE_URL": database_url}, serving=False)
+    settings = settings_for(database_url)
     parameters = _parameters(query, given)
     screen = _Screen(form, wide=wide, limit=limit, watching=watch)
     from chatsys.analytics import Monitor
@@ -131,16 +132,22 @@ def _record(folder: Path | None, duration: timedelta, every: float, *, yes: bool
             "record needs a folder and between 1s and 1d.",
             hint="Example: chatsys monitor record reports/today --for 5m",
         )
+    if folder.exists() and not folder.is_dir():
+        raise OperatorError(f"{folder} is a file.", hint="Name a folder; it is made if it is missing.")
     if (folder / "result.json").exists():
         confirm(f"{folder} holds a run already. Replace it?", yes=yes)
-    settings = read_settings({"DATABASE_URL": database_url}, serving=False)
+    settings = settings_for(database_url)
     from chatsys.analytics import Monitor
     from chatsys.analytics.recording import record
 
-    with Monitor(address_of(settings)) as source, working(f"Watching for {duration.total_seconds():,.0f} s"):
+    with (
+        Monitor(address_of(settings)) as source,
+        working(f"Watching for {duration.total_seconds():,.0f} s; Ctrl-C ends it and keeps what was seen"),
+    ):
         path = record(source, folder, duration.total_seconds(), every=every)
+    typer.echo(f"Recorded {path}.")
     typer.echo(
-        f"Recorded {path}. Next: runs.load_run({str(folder)!r}) in Python reads it; runs.beside_locust joins it."
+        f"Next: runs.load_run({str(folder)!r}) in Python reads it; runs.beside_locust joins it with Locust's CSV."
     )
 
 
@@ -261,7 +268,7 @@ def _explain(query: str | None) -> None:
 
     if query is None:
         raise OperatorError("--explain needs a query.", hint="Example: chatsys monitor growth --explain")
-    Console().print(explanation(query))
+    Console().print(explanation(query), crop=False)
 
 
 def _notes(frame: pd.DataFrame) -> list[Text]:

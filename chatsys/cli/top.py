@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from chatsys.settings import read_settings
+from chatsys.cli.database import settings_for
 
 
 def top(
@@ -34,7 +34,7 @@ def top(
     running statements or who waits for whom. What is past its threshold is coloured, marked and explained. Keys: q
     quit, space pause, 1 2 3 pane, s sort, h help. Without a terminal it writes one screen.
     """
-    settings = read_settings({"DATABASE_URL": url}, serving=False)
+    settings = settings_for(url)
     from chatsys.analytics import Monitor
     from chatsys.analytics.top import Looker
     from chatsys.analytics.top.running import once, run

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,15 +11,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chatsys.cli.database import confirm
+from chatsys.cli.database import confirm, estimated_rows, opened_database, private_folder, settings_for
+from chatsys.cli.working import Report, interruptible, working
 from chatsys.errors import OperatorError
-from chatsys.extras import require
-from chatsys.settings import read_settings
+from chatsys.settings import Settings
 
 if TYPE_CHECKING:
     from chatsys.store.comparison import Comparison
-    from chatsys.store.contract import Store
     from chatsys.store.snapshot import Progress, Trailer
+
+_GOES_ON = "What was imported stays; the same command goes on where this one stopped."
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The snapshot file.")]
 Source = Annotated[
@@ -43,16 +41,12 @@ def export(
     Receipts go with their messages. The file holds password hashes, so only its owner can read it. A memory store lives
     inside its server: send that one SIGUSR1, and it writes its own.
     """
-    url = _refuse_memory(source, "A server on memory:// writes its own snapshot: kill -USR1 its process id.")
-    if url is None or url.startswith("embedded://"):
-        require("embedded")
-        from chatsys.store.embedded import require_cluster
-
-        folder = (url or "").removeprefix("embedded://")
-        require_cluster(Path(folder) if folder else read_settings({}, serving=False).data_dir / "postgres")
-    if file.exists():
-        confirm(f"{file} exists. Replace it?", yes=yes)
-    asyncio.run(_export(file, source))
+    _refuse_memory(source, "A server on memory:// writes its own snapshot: kill -USR1 its process id.")
+    with opened_database(source) as (url, settings):
+        if file.exists():
+            confirm(f"{file} exists. Replace it?", yes=yes)
+        with interruptible("No file was written."):
+            asyncio.run(_export(file, url, settings))
 
 
 def import_(file: File, target: Target = None) -> None:
@@ -62,7 +56,8 @@ def import_(file: File, target: Target = None) -> None:
     importing twice is importing once.
     """
     _refuse_memory(target, "A server on memory:// takes a snapshot up itself: chatsys serve --snapshot FILE.")
-    asyncio.run(_import(file, target, verify=False))
+    with interruptible(_GOES_ON):
+        asyncio.run(_import(file, target, verify=False))
 
 
 def migrate(
@@ -77,72 +72,67 @@ def migrate(
     With --verify it proves that nothing is lost or doubled.
     """
     _refuse_memory(target, "Give a database: --to postgresql://…")
-    asyncio.run(_import(snapshot, target, verify=verify))
+    with interruptible(_GOES_ON):
+        asyncio.run(_import(snapshot, target, verify=verify))
 
 
-def _refuse_memory(url: str | None, hint: str) -> str | None:
-    """The address that ``url`` and the settings give. Raises OperatorError if it is the memory store's."""
-    chosen = read_settings({"DATABASE_URL": url}, serving=False).database_url
-    if chosen == "memory://":
+def _refuse_memory(url: str | None, hint: str) -> None:
+    """Raise OperatorError if the address that ``url`` and the settings give is the memory store's."""
+    if settings_for(url).database_url == "memory://":
         raise OperatorError("A memory store is empty outside its server.", hint=hint)
-    return chosen
 
 
-async def _export(file: Path, url: str | None) -> None:
+async def _export(file: Path, url: str, settings: Settings) -> None:
+    from chatsys import app
     from chatsys.store import snapshot
+    from chatsys.store.opening import open_store
 
-    async with _store(url) as store:
-        with _progress(f"Exporting to {file}", None) as progress:
-            trailer = await snapshot.write(store, file, datetime.now(UTC), progress)
+    whole = estimated_rows(url, "users", "rooms", "messages")
+    address = settings.database_url if private_folder(settings) is None else url  # with what libpq would not take
+    async with open_store(address, app.store_options(settings)) as store:
+        with working(f"Exporting to {file}") as report:
+            trailer = await snapshot.write(store, file, datetime.now(UTC), _records(report, whole))
     typer.echo(f"Exported {_counted(trailer)} to {file}.")
+    typer.echo(f"Next: `chatsys migrate --from {file} --to URL --verify` brings it into a database and proves it.")
 
 
 async def _import(file: Path, url: str | None, *, verify: bool) -> None:
+    from chatsys import app
     from chatsys.store import snapshot
     from chatsys.store.comparison import compare
+    from chatsys.store.opening import open_store
 
-    expected = snapshot.check(file)
-    async with _store(url) as store:
-        with _progress(f"Importing {file}", expected) as progress:
-            added = await snapshot.load(store, file, progress)
+    with working(f"Checking {file}") as report:
+        expected = snapshot.check(file, lambda done, whole: report("", done, whole))
+    settings = settings_for(url)
+    async with open_store(settings.database_url, app.store_options(settings)) as store:
+        with working(f"Importing {file}") as report:
+            added = await snapshot.load(store, file, _records(report, expected.counts.records))
         typer.echo(f"Imported {_counted(expected)}: {added:,} records were new.")
         if not verify:
+            typer.echo("Next: `chatsys serve` on this database; `chatsys migrate --verify` would prove the import.")
             return
-        with _progress("Comparing both sides", expected) as progress:
-            result = await compare(store, file, expected, progress)
+        with working("Comparing both sides") as report:
+            result = await compare(store, file, expected, _records(report, expected.counts.records))
     _print_proof(result)
     if not result.equal:
         raise OperatorError(
             f"{result.different:,} records differ. {'; '.join(result.examples)}.",
             hint="Move into an empty database, with no server on it yet.",
         )
+    typer.echo("Nothing is lost or doubled. Next: `chatsys serve` on this database.")
 
 
-@asynccontextmanager
-async def _store(url: str | None) -> AsyncIterator[Store]:
-    from chatsys import app
-    from chatsys.store.opening import open_store
+def _records(report: Report, whole: float) -> Progress:
+    """Adds up the records of each call, and reports them."""
+    done = 0
 
-    settings = read_settings({"DATABASE_URL": url}, serving=False)
-    async with open_store(settings.database_url, app.store_options(settings)) as store:
-        yield store
+    def advance(records: int) -> None:
+        nonlocal done
+        done += records
+        report("", done, whole)
 
-
-@contextmanager
-def _progress(title: str, expected: Trailer | None) -> Iterator[Progress]:
-    """A bar of records on standard error, where that is a terminal."""
-    from rich import progress as bars
-
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TextColumn("records"),
-        bars.TimeRemainingColumn(),
-    )
-    with bars.Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(title, total=expected.counts.records if expected else None)
-        yield lambda records: bar.advance(task, records)
+    return advance
 
 
 def _counted(trailer: Trailer) -> str:

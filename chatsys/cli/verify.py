@@ -2,41 +2,74 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import ExitStack
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 from chatsys.cli.database import DatabaseUrl, opened_database
+from chatsys.cli.working import interruptible, working
+
+if TYPE_CHECKING:
+    from chatsys.errors import OperatorError
 
 
-def verify(database_url: DatabaseUrl = None) -> None:
+class Format(StrEnum):
+    """How it is written: for people, or as one JSON object a check."""
+
+    table = "table"
+    json = "json"
+
+
+class Check(NamedTuple):
+    """A step that was tried: how long it took, and what is wrong, if something is."""
+
+    name: str
+    seconds: float
+    error: OperatorError | None
+
+
+def verify(
+    form: Annotated[Format, typer.Option("--format", help="How to write the checks.")] = Format.table,
+    database_url: DatabaseUrl = None,
+) -> None:
     """Check that everything works.
 
     On a scratch database and a server of its own; nothing else is touched. Exit status 1 at the first step that fails,
     with what helps.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from chatsys.cli.checklist import STEPS, Checked, attempt
 
-    table = Table(box=None)
-    for heading in ("", "check", "seconds"):
-        table.add_column(heading, justify="right" if heading == "seconds" else "left")
-    console = Console()
+    checks: list[Check] = []
     try:
         with (
+            interruptible("The scratch database and its server are gone."),
             opened_database(database_url, create=True) as (url, _),
             ExitStack() as resources,
-            console.status("") as shown,
+            working("Checking") as report,
         ):
             state = Checked(url=url, resources=resources)
             for name, step, helps in STEPS:
-                shown.update(name)
+                report(name, len(checks), len(STEPS))
                 begun = time.monotonic()
-                failed = attempt(state, name, step, helps)
-                table.add_row("✗" if failed else "✓", name, f"{time.monotonic() - begun:.2f}")
-                if failed:
-                    raise failed
+                error = attempt(state, name, step, helps)
+                checks.append(Check(name, time.monotonic() - begun, error))
+                if error:
+                    raise error
     finally:
-        if table.row_count:
-            console.print(table)
+        _show(checks, form)
+    if form is Format.table:
+        typer.echo("Everything works. Next: `chatsys serve` starts the server.")
+
+
+def _show(checks: list[Check], form: Format) -> None:
+    if form is Format.json:
+        for each in checks:
+            error = each.error.message if each.error else None
+            typer.echo(json.dumps({"check": each.name, "seconds": round(each.seconds, 3), "error": error}))
+        return
+    for each in checks:
+        typer.echo(f"{'✗' if each.error else '✓'}  {each.name:<32} {each.seconds:6.2f} s")

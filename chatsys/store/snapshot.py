@@ -137,11 +137,14 @@ def _complete_or_absent(path: Path) -> Iterator[zstandard.ZstdCompressionWriter]
         unfinished.unlink(missing_ok=True)
 
 
-def check(path: Path) -> Trailer:
-    """Read the whole file without believing it. Raises SnapshotDamaged, or OperatorError if it can't be opened."""
+def check(path: Path, progress: Callable[[int, int], None] = lambda done, whole: None) -> Trailer:
+    """Read the whole file without believing it; ``progress`` gets the bytes read, and the file's.
+
+    Raises SnapshotDamaged, or OperatorError if it can't be opened.
+    """
     sha256 = hashlib.sha256()
     trailer = None
-    for line in _lines(path):
+    for line in _lines(path, progress):
         if trailer is not None:
             raise SnapshotDamaged(f"{path} goes on after its end. Export it again.")
         if line.startswith(_END):
@@ -198,14 +201,18 @@ async def ahead(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
         await asyncio.wait([coming])
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, progress: Callable[[int, int], None] = lambda done, whole: None) -> Iterator[bytes]:
     """The lines after the header, which must be one of ours."""
     try:
         with path.open("rb") as file:
             reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
             lines = io.BufferedReader(reader, 1 << 20)
             _refuse_unknown(path, lines.readline(1000))
+            whole, number = path.stat().st_size, 0
             while line := lines.readline(LINE_BYTES):
+                number += 1
+                if number % BATCH_RECORDS == 0:
+                    progress(file.tell(), whole)
                 if len(line) == LINE_BYTES:
                     raise SnapshotDamaged(f"{path} has a record of more than {LINE_BYTES:,} bytes. Export it again.")
                 yield line

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from chatsys.analytics import Monitor
+from tests.conftest import ScratchServer, other_programs
 
 CHAT = """
 CREATE EXTENSION pg_stat_statements;
@@ -45,15 +46,14 @@ ANALYZE;
 
 
 @pytest.fixture(
-    params=[
-        pytest.param("postgres_url", marks=pytest.mark.database),
-        pytest.param("postgres15_url", marks=pytest.mark.database),
-    ],
-    ids=["18", "15"],
+    params=[pytest.param(version, marks=pytest.mark.database) for version in ("18", "15", *other_programs())]
 )
-def url(request: pytest.FixtureRequest) -> str:
-    """A database with the schema and the three default rooms, once on each version."""
-    return str(request.getfixturevalue(request.param))
+def url(request: pytest.FixtureRequest, server_of: Callable[[str], ScratchServer]) -> Iterator[str]:
+    """A database with the schema and the three default rooms, once on each version that is here."""
+    own = {"18": "postgres_server", "15": "postgres15_server"}.get(request.param)
+    server: ScratchServer = request.getfixturevalue(own) if own else server_of(request.param)
+    with server.database() as database:
+        yield database
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from chatsys.analytics import Monitor
+from chatsys.analytics import Monitor, sql
 from chatsys.analytics.catalogue import QUERIES
 
 
@@ -63,6 +63,8 @@ def test_an_explanation_needs_no_database() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for words in ("Decision: How long until people read?", "lag_ms", "--minutes (default 60)", "FROM newest m"):
         assert words in done.stdout
+    narrow = run("postgresql://127.0.0.1:1/x", "pulse", "--explain", columns=60).stdout
+    assert narrow.endswith(sql.sql_file("pulse", 18).read_text(encoding="utf-8"))  # to be copied
 
 
 def test_no_rows_are_said_in_words(monitor: Monitor, url: str) -> None:

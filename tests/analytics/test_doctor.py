@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from chatsys.analytics.doctor import LIMITS, RULES, Diagnosis, examine
 from chatsys.store.embedded import embedded_server, wheel_programs
 from chatsys.store.postgres.schema import expected_version
 from tests.analytics.conftest import as_role
-from tests.conftest import ScratchServer, system_programs
+from tests.conftest import ScratchServer, other_programs, system_programs
 from tests.db.conftest import chatsys
 
 SETTINGS = {
@@ -35,17 +36,18 @@ TABLE = "CREATE TABLE t (n int PRIMARY KEY, m int); INSERT INTO t SELECT n, n FR
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param("18", marks=pytest.mark.database), pytest.param("15", marks=pytest.mark.database)],
+    params=[pytest.param(version, marks=pytest.mark.database) for version in ("18", "15", *other_programs())],
 )
 def patients(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_folder: Path
 ) -> Iterator[ScratchServer]:
     """A server of this module's own, with the settings of a real one."""
     folder = Path(shared_folder) / f"patients-{request.param}-{time.monotonic_ns()}"
-    system = {"programs": system_programs(), "locale": ("--locale=C.UTF-8",)} if request.param == "15" else {}
-    with embedded_server(folder, **system) as url:  # type: ignore[arg-type]
+    programs = other_programs() | {"15": system_programs()}
+    other = {"programs": programs[request.param], "locale": ("--locale=C.UTF-8",)} if request.param != "18" else {}
+    with embedded_server(folder, **other) as url:  # type: ignore[arg-type]
         run(url, *(f"ALTER SYSTEM SET {name} = '{value}'" for name, value in SETTINGS.items()))
-    with embedded_server(folder, **system) as url:  # type: ignore[arg-type]
+    with embedded_server(folder, **other) as url:  # type: ignore[arg-type]
         yield ScratchServer(url)
 
 
@@ -164,10 +166,8 @@ def a_slot(url: str) -> Iterator[None]:
 @contextmanager
 def a_receiver(url: str) -> Iterator[None]:
     """What receives the WAL as a standby does."""
-    with psycopg.connect(url) as connection:
-        programs = wheel_programs() if connection.info.server_version >= 180_000 else system_programs()
     with tempfile.TemporaryDirectory() as folder:
-        command = [programs / "pg_receivewal", "-d", url, "-D", folder, "--no-loop"]
+        command = [wheel_programs() / "pg_receivewal", "-d", url, "-D", folder, "--no-loop"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as receiver:
             try:
                 yield
@@ -209,7 +209,14 @@ PLANTS: dict[str, tuple[Plant, dict[str, float], str]] = {
     "replication_lag": (a_receiver, {"lag_bytes": -1}, "behind (state "),
     "work_memory": (configured("work_mem", "1TB"), {}, "1TB for each sort of up to 30 connections"),
     "autovacuum_off": (configured("autovacuum", "off"), {}, "autovacuum is off"),
-    "bloat": (planted(UNVACUUMED, "DELETE FROM t WHERE n % 2 = 0"), {"dead_rows": 1_000}, "autovacuum is switched off"),
+    "bloat": (
+        planted(TABLE, "DELETE FROM t WHERE n % 10 < 8", "VACUUM (ANALYZE) t"),
+        {"bloat_bytes": 20_000, "bloat_ratio": 0.5},
+        "hold no rows (estimated)",
+    ),
+    "dead_rows": (
+        planted(UNVACUUMED, "DELETE FROM t WHERE n % 2 = 0"), {"dead_rows": 1_000}, "autovacuum is switched off"
+    ),
     "missing_indexes": (planted(TABLE, *MANY), {"scans": 5, "scanned_rows": 1_000}, "scans from end to end read"),
     "unindexed_foreign_keys": (
         planted(TABLE, "CREATE TABLE child (n int REFERENCES t)", "INSERT INTO child SELECT n FROM t", "ANALYZE child"),
@@ -262,6 +269,35 @@ def test_doctor_finds_what_was_planted(url: str, code: str) -> None:
             time.sleep(0.05)
     assert evidence in " ".join(each.evidence for each in found)
     assert all(each.command for each in found)
+
+
+WIDE = """
+CREATE TABLE t (n int PRIMARY KEY, word text, seen timestamptz, flag bool, amount numeric, long text);
+INSERT INTO t
+SELECT n, CASE WHEN n % 3 = 0 THEN repeat('x', n % 40) END, now(), n % 2 = 0, n * 1.5, n || repeat('y', n % 200)
+FROM generate_series(1, 20000) n;
+CREATE INDEX t_word ON t (word, n);
+CREATE INDEX t_upper ON t (upper(long));
+"""
+
+
+@pytest.mark.parametrize("kept", [1, 2, 5])
+def test_bloat_is_estimated_near_to_what_reading_every_page_shows(url: str, kept: int) -> None:
+    run(url, "CREATE EXTENSION IF NOT EXISTS pgstattuple", WIDE, f"DELETE FROM t WHERE n % {kept} > 0")
+    run(url, "VACUUM (ANALYZE) t")
+    with psycopg.connect(url) as connection:
+        shown = connection.execute(
+            "SELECT 't', table_len, free_space FROM pgstattuple('t') UNION ALL "
+            "SELECT i, index_size, index_size * (1 - avg_leaf_density / 90) "
+            "FROM unnest(ARRAY['t_pkey', 't_word', 't_upper']) i, pgstatindex(i)"
+        ).fetchall()
+    limits = {"bloat_bytes": -1e15, "bloat_ratio": -1e6}
+    evidence = {each.object: each.evidence for each in diagnosis(url, limits).findings if each.rule.code == "bloat"}
+    for name, size, free in shown:
+        found = re.match(r"about (-?\d+) (bytes|kB) of its", evidence[name])
+        assert found is not None
+        wasted = int(found[1]) * (1024 if found[2] == "kB" else 1)
+        assert wasted == pytest.approx(float(free), abs=0.15 * size), name
 
 
 def test_doctor_says_nothing_about_a_healthy_database(url: str, patients: ScratchServer) -> None:

@@ -11,8 +11,10 @@ import pandas as pd
 import psycopg
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from chatsys.analytics import Monitor, runs
+from chatsys.analytics.dashboard import gist
 from chatsys.analytics.recording import record
 from chatsys.errors import OperatorError
 from tests.db.conftest import chatsys
@@ -39,7 +41,7 @@ def test_without_polars_it_says_how_to_install_it(monitor: Monitor, monkeypatch:
 
 def test_a_notebook_shows_where_the_monitor_looks_and_how_that_is(chat: Monitor, url: str) -> None:
     html = chat._repr_html_()
-    assert "<td>messages</td><td style='text-align:right'>100</td>" in html
+    assert "<td style='text-align:left'>messages</td><td style='text-align:right'>100</td>" in html
     assert chat.address.database in html
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("DROP TABLE rooms CASCADE")
@@ -48,14 +50,42 @@ def test_a_notebook_shows_where_the_monitor_looks_and_how_that_is(chat: Monitor,
     assert "Nothing answers at the database&#x27;s address 127.0.0.1:9." in away._repr_html_()
 
 
-def test_the_dashboard_is_one_figure_that_also_an_empty_database_has(chat: Monitor, empty_postgres_url: str) -> None:
-    figure = chat.dashboard()
-    assert isinstance(figure, Figure)
-    titles = {axes.get_title(loc="left") for axes in figure.axes}
+def test_the_dashboard_is_one_figure_that_also_an_empty_database_has(
+    chat: Monitor, postgres_url: str, empty_postgres_url: str
+) -> None:
+    with Monitor(postgres_url) as silent, Monitor(empty_postgres_url) as empty:
+        figures = [monitor.dashboard() for monitor in (chat, silent, empty)]
+    assert all(isinstance(figure, Figure) for figure in figures)
+    titles = {axes.get_title(loc="left") for axes in figures[0].axes}
     assert {"Messages a minute", "Connections by state", "Time of statements"} <= titles
-    figure.savefig(io.BytesIO())
-    with Monitor(empty_postgres_url) as monitor:
-        monitor.dashboard().savefig(io.BytesIO())
+    for figure in figures:
+        figure.savefig(io.BytesIO())
+    said = {text.get_text() for axes in figures[2].axes for text in axes.texts}
+    assert "this database has no chat tables: run `chatsys\ndb init`." in said
+
+
+def test_each_text_of_the_dashboard_stays_in_its_picture(chat: Monitor) -> None:
+    figure = chat.dashboard()
+    figure.canvas.draw()
+    whole = figure.bbox
+    for axes in figure.axes:
+        of_time = axes.get_xticklabels(which="both")  # some lie outside, and are not drawn
+        for text in (each for each in axes.findobj(Text) if each.get_text() and each not in of_time):
+            box = text.get_window_extent()
+            assert whole.x0 <= box.x0 <= box.x1 <= whole.x1, text.get_text()
+
+
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        ("WITH a AS (UPDATE rooms SET n = 1 RETURNING *) INSERT INTO messages SELECT", "UPDATE rooms, INSERT messages"),
+        ("DELETE FROM users WHERE x", "DELETE users"),
+        ("SELECT * FROM unnest($1) u JOIN x ON true, (SELECT 1 FROM rooms) r", "SELECT rooms"),
+        ("VACUUM  users", "VACUUM users"),
+    ],
+)
+def test_a_statement_is_named_by_what_it_writes_or_reads(statement: str, shown: str) -> None:
+    assert gist(statement) == shown
 
 
 HISTORY = """Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,95%,99%,100%,Total Request Count

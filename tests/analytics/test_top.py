@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.server
 import io
 import os
-import pty
 import re
-import select
-import signal
-import struct
 import subprocess
 import sys
-import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +25,8 @@ from chatsys.analytics.top import FIGURES, Level, Look, Looker, State, screen
 from chatsys.analytics.top.looking import PANE_QUERIES
 from chatsys.analytics.top.running import pressed
 from chatsys.analytics.top.serving import metrics, quantile
+from tests.analytics.conftest import Writers
+from tests.terminals import Terminal
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - only shown
 
@@ -191,26 +187,34 @@ def test_without_a_terminal_one_screen_is_written(chat: Monitor, url: str) -> No
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.parametrize("key", [b"q", b"\x03"])
-def test_in_a_terminal_it_runs_until_a_key_and_leaves_the_terminal_as_it_was(postgres_url: str, key: bytes) -> None:
-    terminal, inside = pty.openpty()
-    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    kept = termios.tcgetattr(inside)
-    command = [sys.executable, "-m", "chatsys", "top", postgres_url, "--every", "0.5"]
-    environ = {**os.environ, "NO_COLOR": "1", "TERM": "xterm"}
-    with subprocess.Popen(command, stdin=inside, stdout=inside, stderr=subprocess.STDOUT, env=environ) as process:
-        seen = b""
-        while b"q quit" not in seen:
-            seen += os.read(terminal, 65_536)
-        if key == b"q":
-            os.write(terminal, key)
+@pytest.mark.parametrize("key", ["q", "\x03"])
+def test_in_a_terminal_it_runs_until_a_key_and_leaves_the_terminal_as_it_was(postgres_url: str, key: str) -> None:
+    with Terminal("top", postgres_url, "--every", "0.5", NO_COLOR="1") as terminal:
+        terminal.until("q quit")
+        if key == "q":
+            terminal.press(key)
         else:
-            process.send_signal(signal.SIGINT)
-        while process.poll() is None:
-            seen += os.read(terminal, 65_536) if select.select([terminal], [], [], 0.05)[0] else b""
-    assert process.returncode == (0 if key == b"q" else 130)
-    assert b"commits" in seen
-    assert re.search(rb"\x1b\[3\d", seen) is None  # NO_COLOR
-    assert termios.tcgetattr(inside) == kept
-    os.close(inside)
-    os.close(terminal)
+            terminal.interrupt()
+        assert terminal.end() == (0 if key == "q" else 130)
+        assert terminal.is_as_it_was
+    assert "commits" in terminal.text
+    assert re.search(r"\x1b\[(3|4|9)\d", terminal.raw) is None  # NO_COLOR
+
+
+def test_keys_pause_sort_and_explain(postgres_url: str, writers: Writers) -> None:
+    with writers(postgres_url), Terminal("top", postgres_url, "--every", "0.5") as terminal:
+        terminal.until("rooms, 1, by messages", "random")
+        terminal.press("s")
+        terminal.until("rooms, 1, by senders")
+        terminal.press("2")
+        terminal.until("queries, ", "by running_ms")
+        terminal.press(" ")
+        terminal.until("PAUSED every 0.5 s")
+        terminal.press("+")
+        terminal.until("PAUSED every 1 s")
+        terminal.press("h")
+        terminal.until("s  sort by the next column", "! from the first number on")
+        assert [line for line in terminal.screen.splitlines() if len(line) > 80] == []
+        assert len(terminal.screen.splitlines()) <= 24
+        terminal.press("h q")
+        assert terminal.end() == 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -99,6 +101,48 @@ def test_init_asks_before_it_makes_tables_beside_those_of_others(empty: str, sai
     assert content(empty) == before
 
 
+def test_a_dry_run_of_init_says_what_a_run_then_makes(missing: str) -> None:
+    said = succeeds("db", "init", "--dry-run", "--database-url", missing)
+    assert said.startswith("Would create the database missing_")
+    assert all(name in said for name in OWN)
+    assert "the rooms general, random, tech." in said
+    assert "does not exist" in fails("db", "status", "--database-url", missing)
+    succeeds("db", "init", "--database-url", missing)
+    assert "is at version 00" in succeeds("db", "init", "--dry-run", "--database-url", missing)
+
+
+def test_a_dry_run_of_an_adoption_counts_its_rows(original: Callable[[int], str]) -> None:
+    url = original(40)
+    before = content(url)
+    said = succeeds("db", "init", "--dry-run", "--database-url", url)
+    (messages,) = rows(url, "SELECT count(*) FROM messages")[0]
+    assert re.search(
+        rf"Would adopt the original backend's database \w+: \d+ users, \d+ rooms, {messages} messages\.", said
+    )
+    assert content(url) == before
+
+
+def test_a_dry_run_of_migrate_names_the_versions(server: Server) -> None:
+    with server.database("template0") as url:
+        run(url, (database_dir() / "migrations" / "versions" / "0001_tables.sql").read_text(encoding="utf-8"))
+        run(url, "CREATE TABLE alembic_version (version_num varchar(32)); INSERT INTO alembic_version VALUES ('0001')")
+        assert "from version 0001 through 0002, 0003" in succeeds("db", "migrate", "--dry-run", "--database-url", url)
+
+
+def test_a_dry_run_where_nothing_is_makes_no_private_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert succeeds("db", "init", "--dry-run").startswith("Would make a private PostgreSQL in .chatsys/postgres")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reset_refuses_while_servers_work_on_the_database(fresh: str) -> None:
+    run(fresh, "INSERT INTO chat_servers VALUES (gen_random_uuid(), now(), now() + interval '15 s')")
+    said = fails("db", "reset", "--yes", "--database-url", fresh)
+    assert "1 chat server with 0 sessions work on" in said
+    assert "so nothing was deleted. Stop them first" in said
+    assert rows(fresh, "SELECT count(*) FROM rooms") == [(3,)]
+
+
 def test_init_that_was_told_yes_leaves_the_tables_of_others_alone(empty: str) -> None:
     run(empty, ORDERS)
     succeeds("db", "init", "--database-url", empty, said="y\n")
@@ -158,7 +202,7 @@ def test_a_dry_run_changes_nothing(fresh: str, command: list[str]) -> None:
     fill_chat(fresh, 7)
     before = content(fresh)
     said = succeeds("db", *command, "--dry-run", "--database-url", fresh)
-    assert "Would delete all" in said or "is up to date" in said
+    assert "Would delete all" in said or "; nothing to do." in said
     assert content(fresh) == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import ExitStack
 
@@ -18,8 +19,9 @@ NAMES = [name for name, _, _ in STEPS]
 def test_every_step_passes_and_nothing_is_left_behind(server: Server) -> None:
     done = chatsys("verify", "--database-url", server.url)
     assert done.returncode == 0, done.stdout + done.stderr
-    shown = [line.split("✓")[1].rsplit(maxsplit=1)[0].strip() for line in done.stdout.splitlines() if "✓" in line]
+    shown = [line.split("✓")[1].rsplit(maxsplit=2)[0].strip() for line in done.stdout.splitlines() if "✓" in line]
     assert shown == NAMES
+    assert done.stdout.endswith("Everything works. Next: `chatsys serve` starts the server.\n")
     deadline = time.monotonic() + 60
     while rows(server.url, "SELECT 1 FROM pg_database WHERE datname LIKE 'chatsys_scratch%'"):
         assert time.monotonic() < deadline, "a scratch database stays"  # one of a test beside this one goes soon
@@ -34,6 +36,17 @@ def test_it_stops_at_the_first_step_that_fails_and_says_what_helps(server: Serve
     assert "✗  A database can be created" in done.stdout
     assert NAMES[2] not in done.stdout
     assert f"ALTER ROLE {name} CREATEDB" in done.stderr
+
+
+def test_a_script_reads_an_object_for_each_check(server: Server) -> None:
+    with role(server) as name:
+        done = chatsys("verify", "--format", "json", "--database-url", as_role(server.url, name))
+    assert done.returncode == 1
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert (first["check"], first["error"]) == (NAMES[0], None)
+    assert first["seconds"] >= 0
+    assert second["check"] == NAMES[1]
+    assert "may not create a scratch database" in second["error"]
 
 
 @pytest.mark.process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import chatsys
 from chatsys import errors
 from chatsys.cli import app
 from chatsys.cli.errors import sentences
-from chatsys.cli.help import EXAMPLES
+from chatsys.cli.help import EXAMPLES, folded
 from tests.db.conftest import chatsys as in_process
 
 HEAVY = ["asyncpg", "fastapi", "uvicorn", "socketio", "pandas", "matplotlib", "sqlalchemy", "alembic", "scipy", "numpy"]
@@ -55,6 +56,8 @@ def test_help_of_each_command_is_short_to_ask_for_and_has_examples(words):
         shown = in_process(*words.split(), "-h", COLUMNS=columns)
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "\n  Examples:\n    chatsys" in shown.stdout
+        assert max(map(len, shown.stdout.splitlines())) <= int(columns)
+        assert [line for line in shown.stdout.splitlines() if line.endswith("...") and "[ARGS]" not in line] == []
     assert shown.stdout == in_process(*words.split(), "--help", COLUMNS="120").stdout
 
 
@@ -62,8 +65,16 @@ def test_help_of_each_command_is_short_to_ask_for_and_has_examples(words):
 def test_help_shows_brackets_and_no_words_of_a_library(words):
     shown = in_process(*words.split(), "-h", COLUMNS="80").stdout
     assert shown.count("embedded://") == shown.count("embedded://[path]")
-    options = "\n".join(line for line in shown.splitlines() if line.startswith("  -"))
-    assert [leak for leak in ("<str>", "<int", "<float", "<bool>", "\x1b") if leak in options] == []
+    assert [leak for leak in ("<str>", "<int", "<float", "<bool>", "<path>", "{", "\x1b") if leak in shown] == []
+
+
+def test_a_folded_example_is_what_it_was_to_a_shell():
+    example = EXAMPLES["migrate"][0]
+    lines = folded(example, 60).splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 60
+    joined = "\n".join(lines).replace("\\\n", " ")
+    assert shlex.split(joined) == shlex.split(example)
 
 
 def test_examples_name_commands_and_options_that_exist():

@@ -96,17 +96,20 @@ def shown(figure: Figure, value: float | None) -> str:
 
 
 def _bad(before: Look, after: Look, width: int) -> list[Text]:
-    """What is past its threshold, the worst first, with what it means; at most three lines."""
+    """What is past its threshold, the worst first, with what it means; as many as fit into four lines."""
     judged = [(figure.level(value := figure.get(before, after)), figure, value) for figure in FIGURES]
     order = {"bad": 0, "warn": 1}
-    told = sorted((each for each in judged if each[0].name in order), key=lambda each: order[each[0].name])
-    return [
-        Text(
-            f"{level.value[1]:<2} {figure.group} {figure.name} {shown(figure, value)}: {figure.means}"[:width],
-            level.value[0],
-        )
-        for level, figure, value in told[:3]
-    ]
+    lines: list[Text] = []
+    for level, figure, value in sorted(
+        (each for each in judged if each[0].name in order), key=lambda each: order[each[0].name]
+    ):
+        style, mark = level.value
+        words = f"{mark:<2} {figure.group} {figure.name} {shown(figure, value)}: {figure.means}"
+        parts = textwrap.wrap(words, width, subsequent_indent="   ")
+        if len(lines) + len(parts) > 4:
+            break
+        lines += [Text(part, style) for part in parts]
+    return lines
 
 
 def _notes(after: Look, width: int) -> list[Text]:

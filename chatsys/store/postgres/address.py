@@ -9,7 +9,7 @@ import logging
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -88,8 +88,8 @@ def read_url(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Add
     asyncpg_query = {name: value for name, value in query.items() if name not in _LIBPQ_ONLY}
     asyncpg_query.pop("target_session_attrs", None)  # each new connection is looked at here
     return Address(
-        libpq=urlunsplit(("postgresql", parts.netloc, parts.path, _encoded(query), "")),
-        asyncpg=urlunsplit(("postgresql", parts.netloc, parts.path, _encoded(asyncpg_query), "")),
+        libpq=_joined(parts.netloc, parts.path, _encoded(query)),
+        asyncpg=_joined(parts.netloc, parts.path, _encoded(asyncpg_query)),
         places=places if len(places) > 1 else (None,),
         host=host,
         database=unquote(parts.path[1:]) or query.get("dbname") or unquote(parts.username or "") or "",
@@ -114,7 +114,13 @@ def _named(place: Place) -> str:
 
 def with_database(url: str, database: str) -> str:
     """``url`` with another database's name."""
-    return urlunsplit(urlsplit(url)._replace(path="/" + quote(database, safe="")))
+    parts = urlsplit(url)
+    return _joined(parts.netloc, "/" + quote(database, safe=""), parts.query)
+
+
+def _joined(netloc: str, path: str, query: str) -> str:
+    """A URL for both drivers; urlunsplit would leave out the slashes before an empty host, which libpq needs."""
+    return f"postgresql://{netloc}{path}{'?' if query else ''}{query}"
 
 
 def _places(hosts: str, ports: str = "") -> tuple[Place, ...]:

@@ -148,6 +148,10 @@ def _connection_failure(error: BaseException, said: str, address: Address) -> St
             f"Nothing answers at the database's address {address.where}.",
             hint="Start PostgreSQL, or leave DATABASE_URL unset for a private one.",
         )
+    if said.startswith("invalid URI query parameter"):
+        return errors.BadDatabaseUrl(
+            f"The database URL can't be read: {said}.", hint="PostgreSQL's manual lists the parameters of libpq."
+        )
     if isinstance(error, PermissionError):
         return errors.PermissionDenied(
             f"No permission to use the socket in {address.host}.", hint="Run as the user that owns it."

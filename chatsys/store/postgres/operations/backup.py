@@ -19,8 +19,12 @@ from chatsys.errors import OperatorError
 from chatsys.store.postgres.address import read_url, with_database
 from chatsys.store.postgres.admin import connected
 from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences, fingerprint
+from chatsys.store.postgres.operations.progress import Dumped, Report, silent
 from chatsys.store.postgres.operations.restore import restore
 from chatsys.store.postgres.operations.tools import dumping_tools, environment, failure
+
+_LOOK_SECONDS = 0.5
+"""Between two looks at how far pg_dump is."""
 
 
 class Backup(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,12 +36,13 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     proof: tuple[TableFingerprint, ...] = ()
 
 
-def backup(url: str, file: Path, *, verify: bool = False) -> Backup:
+def backup(url: str, file: Path, *, verify: bool = False, report: Report = silent) -> Backup:
     """Write the whole database to ``file``: plain SQL if its name ends in .sql, else pg_dump's custom format.
 
     The file appears under its name only when it is complete. With ``verify`` it is restored into a scratch database
     on the same server, and every table's count and checksum compared with the snapshot that was dumped.
-    Raises OperatorError if pg_dump fails or the copy differs; StoreError if the database can't be reached.
+    ``report`` gets how far it is. Raises OperatorError if pg_dump fails or the copy differs; StoreError if the
+    database can't be reached.
     """
     started = time.monotonic()
     partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.partial")
@@ -45,10 +50,10 @@ def backup(url: str, file: Path, *, verify: bool = False) -> Backup:
         with connected(url) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            _dump(connection, url, partial, plain=file.suffix == ".sql")
-            expected = fingerprint(connection) if verify else ()
+            _dump(connection, url, partial, plain=file.suffix == ".sql", report=report)
+            expected = fingerprint(connection, report) if verify else ()
         if verify:
-            _prove(url, partial, expected)
+            _prove(url, partial, expected, report)
         partial.replace(file)
     except OSError as error:
         raise OperatorError(f"{file} can't be written: {error.strerror}.", hint="Choose another place.") from error
@@ -57,41 +62,51 @@ def backup(url: str, file: Path, *, verify: bool = False) -> Backup:
     return Backup(file=file, size=file.stat().st_size, seconds=time.monotonic() - started, proof=expected)
 
 
-def _dump(connection: psycopg.Connection[Any], url: str, file: Path, *, plain: bool) -> None:
+def _dump(connection: psycopg.Connection[Any], url: str, file: Path, *, plain: bool, report: Report) -> None:
     """Run pg_dump on the snapshot that ``connection`` holds, so that both see the same rows."""
     tools = dumping_tools(read_url(url), connection.info.server_version // 10_000)
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
     file.touch(mode=0o600, exist_ok=False)  # a dump has password hashes in it
-    done = subprocess.run(
-        tools.command(
-            "pg_dump",
-            f"--format={'plain' if plain else 'custom'}",
-            "--no-owner",
-            "--no-privileges",
-            "--no-password",
-            f"--snapshot={row[0] if row else ''}",
-            f"--file={file}",
-        ),
-        env=environment(url),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
+    command = tools.command(
+        "pg_dump",
+        f"--format={'plain' if plain else 'custom'}",
+        "--no-owner",
+        "--no-privileges",
+        "--no-password",
+        f"--snapshot={row[0] if row else ''}",
+        f"--file={file}",
     )
-    if done.returncode:
+    said, status = _watched(command, environment(url), Dumped(connection), report)
+    if status:
         raise OperatorError(
-            f"pg_dump failed: {failure(done.stderr)}.",
+            f"pg_dump failed: {failure(said)}.",
             hint="The role must be able to read every table; run it as the owner of the database.",
         )
     with file.open("rb") as written:
         os.fsync(written.fileno())
 
 
-def _prove(url: str, file: Path, expected: tuple[TableFingerprint, ...]) -> None:
+def _watched(command: list[str], environ: dict[str, str], dumped: Dumped, report: Report) -> tuple[str, int]:
+    """Run pg_dump to its end and report how far it is; what it said, and its exit status."""
+    with subprocess.Popen(
+        command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            while True:
+                try:
+                    return process.communicate(timeout=_LOOK_SECONDS)[1], process.returncode
+                except subprocess.TimeoutExpired:
+                    report("", *dumped.look())
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _prove(url: str, file: Path, expected: tuple[TableFingerprint, ...], report: Report) -> None:
     with scratch_database(url) as scratch:
-        restore(scratch, file)
+        restore(scratch, file, report=lambda doing, done, whole: report(doing or "Restoring a copy", done, whole))
         with connected(scratch) as connection:
-            found = fingerprint(connection)
+            found = fingerprint(connection, report)
     wrong = differences(expected, found)
     if wrong:
         raise OperatorError(

@@ -11,6 +11,7 @@ import msgspec
 import psycopg
 
 from chatsys.store.postgres.admin import connected
+from chatsys.store.postgres.operations.progress import Report, silent
 
 BATCH = 5_000
 _TURN = 0x636C65616E  # "clean": two clean-ups at once take turns
@@ -79,10 +80,11 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
 class _Batches:
     """Runs statements one transaction at a time and adds up what they say."""
 
-    def __init__(self, connection: psycopg.Connection[Any], progress: Callable[[int], None]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], report: Report) -> None:
         self.connection = connection
-        self.progress = progress
+        self.report = report
         self.rows = 0
+        self.expected = 0
         self.size = 0
         self.longest = 0.0
 
@@ -100,7 +102,7 @@ class _Batches:
             whole += count
             self.rows += count
             self.size += size
-            self.progress(self.rows)
+            self.report(f"{self.rows:,} rows deleted", self.rows, self.expected)
 
 
 def cleanup(
@@ -108,23 +110,26 @@ def cleanup(
     *,
     sessions_older_than: timedelta | None,
     messages_older_than: timedelta | None,
-    progress: Callable[[int], None] = lambda done: None,
+    report: Report = silent,
 ) -> Cleaned:
     """Delete dead sessions and old messages with their receipts; None leaves that kind alone. Safe beside the server.
 
     Each batch is a transaction: killed half way, what is deleted is deleted, and the next run goes on. Afterwards the
-    tables are vacuumed, so that new rows take the place of the deleted ones. ``progress`` gets the rows done so far.
+    tables are vacuumed, so that new rows take the place of the deleted ones. ``report`` gets the rows deleted.
     """
     started = time.monotonic()
     sessions = messages = 0
     with connected(url, autocommit=True) as connection:
-        batches = _Batches(connection, progress)
+        batches = _Batches(connection, report)
         if sessions_older_than is not None:
             parameters = {"age": sessions_older_than, "batch": BATCH}
+            batches.expected = _counted(connection, _COUNT_SESSIONS, parameters)[0]
             sessions = batches.until_empty(lambda: _counted(connection, _END_SESSIONS, parameters))
         if messages_older_than is not None:
             old = {"before": _cutoff(connection, messages_older_than)}
-            batches.size += _counted(connection, _COUNT_MESSAGES, old)[1]
+            count, size = _counted(connection, _COUNT_MESSAGES, old)
+            batches.expected += count
+            batches.size += size
             messages = batches.until_empty(_OldMessages(connection, old["before"]))
         if messages:
             connection.execute("VACUUM (ANALYZE) messages, message_reads, message_deliveries")

@@ -8,6 +8,8 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from chatsys.store.postgres.operations.progress import Report, silent
+
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -33,7 +35,7 @@ class TableFingerprint(msgspec.Struct, frozen=True, kw_only=True):
     checksum: str
 
 
-def fingerprint(connection: psycopg.Connection[Any]) -> tuple[TableFingerprint, ...]:
+def fingerprint(connection: psycopg.Connection[Any], report: Report = silent) -> tuple[TableFingerprint, ...]:
     """Every ordinary table of the database by name. Equal on servers of different versions for equal rows.
 
     Run it in a REPEATABLE READ transaction for the state of one moment.
@@ -43,7 +45,9 @@ def fingerprint(connection: psycopg.Connection[Any]) -> tuple[TableFingerprint, 
         connection.execute(setting)
     connection.execute("SET LOCAL statement_timeout = 0")
     found = []
-    for (name,) in connection.execute(_TABLES).fetchall():
+    names = [name for (name,) in connection.execute(_TABLES).fetchall()]
+    for number, name in enumerate(names):
+        report("Taking checksums", number, len(names))
         row = connection.execute(sql.SQL(_TABLE).format(table=sql.SQL(name))).fetchone()
         if row is not None:
             found.append(TableFingerprint(table=name, rows=row[0], checksum=row[1]))

@@ -6,6 +6,7 @@ has been read without an error, so a killed process or a cut file leaves the dat
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
@@ -20,12 +21,14 @@ import msgspec
 from chatsys.errors import OperatorError
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
+from chatsys.store.postgres.operations.progress import Report, silent
 from chatsys.store.postgres.operations.tools import Tools, environment, failure, reading_tools, running_tools
 
 _CUSTOM_MAGIC = b"PGDMP"
 _PLAIN_END = b"-- PostgreSQL database dump complete"
 _TAIL = 4096
 _PIECE = 1 << 20
+_LOOK_LINES = 1_000
 
 # Drops everything in the schema public but what belongs to an extension, which a dump creates only if it is missing,
 # and what goes with its table.
@@ -75,16 +78,17 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def restore(url: str, file: Path) -> Restored:
+def restore(url: str, file: Path, *, report: Report = silent) -> Restored:
     """Replace everything in the database's schema ``public`` by what ``file`` holds, in one transaction.
 
-    Raises OperatorError if the file is no complete backup or a statement fails; nothing has changed then.
+    ``report`` gets the bytes of the file that were read. Raises OperatorError if the file is no complete backup or a
+    statement fails; nothing has changed then.
     """
     started = time.monotonic()
     plain = check(file)
     with connected(url):
         runner = running_tools(read_url(url))
-    with _script(file, plain=plain) as lines:
+    with _script(file, plain=plain, report=report) as lines:
         size = _run(runner, url, lines)
     return Restored(size=size, seconds=time.monotonic() - started)
 
@@ -94,7 +98,7 @@ def check(file: Path) -> bool:
     try:
         with file.open("rb") as content:
             if content.read(len(_CUSTOM_MAGIC)) == _CUSTOM_MAGIC:
-                return False
+                return _refuse_broken(file)
             content.seek(max(0, file.stat().st_size - _TAIL))
             complete = _PLAIN_END in content.read()
     except OSError as error:
@@ -108,17 +112,38 @@ def check(file: Path) -> bool:
     return True
 
 
+def _refuse_broken(file: Path) -> bool:
+    """False, for a custom file whose table of contents can be read."""
+    command = reading_tools().command("pg_restore", "--list", str(file))
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        raise _unreadable(file, done.stderr)
+    return False
+
+
 @contextmanager
-def _script(file: Path, *, plain: bool) -> Iterator[Iterable[bytes]]:
+def _script(file: Path, *, plain: bool, report: Report) -> Iterator[Iterable[bytes]]:
     """The backup as lines of SQL. Raises OperatorError at the end if the custom file could not be read whole."""
-    if plain:
-        with file.open("rb") as lines:
-            yield _pieces(lines)
-        return
-    with tempfile.TemporaryFile() as errors:
-        command = reading_tools().command("pg_restore", "--no-owner", "--no-privileges", "--file=-", str(file))
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL) as process:
-            yield _checked(process, errors, file)
+    with file.open("rb") as content:
+        if plain:
+            yield _reported(_pieces(content), content, report)
+            return
+        command = reading_tools().command("pg_restore", "--no-owner", "--no-privileges", "--file=-")
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(command, stdin=content, stdout=subprocess.PIPE, stderr=errors) as process,
+        ):
+            yield _reported(_checked(process, errors, file), content, report)
+
+
+def _reported(lines: Iterable[bytes], content: IO[bytes], report: Report) -> Iterator[bytes]:
+    """The lines; reports how far their file is read, which a program that has it as its input shares."""
+    whole = os.fstat(content.fileno()).st_size
+    for number, line in enumerate(lines):
+        if number % _LOOK_LINES == 0:
+            report("", os.lseek(content.fileno(), 0, os.SEEK_CUR), whole)
+        yield line
+    report("Building the indexes", 0, 0)  # they come last, and are in psql's hands
 
 
 def _checked(process: subprocess.Popen[bytes], errors: IO[bytes], file: Path) -> Iterator[bytes]:
@@ -126,11 +151,14 @@ def _checked(process: subprocess.Popen[bytes], errors: IO[bytes], file: Path) ->
     yield from _pieces(process.stdout)
     if process.wait():
         errors.seek(0)
-        raise OperatorError(
-            f"{file} can't be read as a backup: {failure(errors.read().decode(errors='replace'))}. "
-            "Nothing was changed.",
-            hint="Take another copy of the backup, or install the client programs that made it.",
-        )
+        raise _unreadable(file, errors.read().decode(errors="replace"))
+
+
+def _unreadable(file: Path, said: str) -> OperatorError:
+    return OperatorError(
+        f"{file} can't be read as a backup: {failure(said)}. Nothing was changed.",
+        hint="Take another copy of the backup, or install the client programs that made it.",
+    )
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from chatsys.store.postgres.admin import (
     create_database,
     current_version,
     expected_version,
+    pending_versions,
     upgrade,
 )
 from chatsys.store.postgres.operations.restore import EMPTY_PUBLIC
@@ -57,6 +58,26 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     after: str
 
 
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What :func:`initialise` would do: the versions that it goes through, and the original's rows that it adopts."""
+
+    creates: bool
+    adopts: dict[str, int]
+    before: str | None
+    pending: tuple[str, ...]
+
+
+def plan(url: str) -> Plan:
+    """What :func:`initialise` would do; nothing is changed. Raises as that does."""
+    foreign_relations(url)
+    try:
+        before = current_version(url)
+    except DatabaseMissing:
+        return Plan(creates=True, adopts={}, before=None, pending=pending_versions(None))
+    adopts = {} if before is not None or not _is_original(url) else _counted(url)
+    return Plan(creates=False, adopts=adopts, before=before, pending=pending_versions(before))
+
+
 def foreign_relations(url: str) -> tuple[str, ...]:
     """Tables and views of others beside which :func:`initialise` would make chatsys's; empty where it needs no asking.
 
@@ -98,14 +119,19 @@ def initialise(url: str) -> Prepared:
 
 
 def migrate(url: str) -> Prepared:
-    """Bring an existing schema up to date. Raises SchemaMissing if there is neither one of chatsys nor the original."""
+    """Bring an existing schema up to date. Raises as :func:`require_schema` does."""
+    require_schema(url)
+    return _upgraded(url, created=False)
+
+
+def require_schema(url: str) -> None:
+    """Raise SchemaMissing if there is neither a schema of chatsys nor the original backend's."""
     found = current_version(url)
     if (found is None or not _is_own(found)) and not _is_original(url):
         foreign_relations(url)
         raise SchemaMissing(
             f"The database {read_url(url).database} has no chatsys schema.", hint="Create it with `chatsys db init`."
         )
-    return _upgraded(url, created=False)
 
 
 def count_tables(url: str) -> int:
@@ -156,6 +182,12 @@ def _settle(url: str) -> dict[str, int]:
     """Clear away the row versions that the adoption left behind; the rows now in the tables that it took over."""
     with connected(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
+    return _counted(url)
+
+
+def _counted(url: str) -> dict[str, int]:
+    """The rows in the tables that an adoption takes over."""
+    with connected(url) as connection:
         rows = {}
         for table in _ADOPTED:
             row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()

@@ -1,0 +1,41 @@
+"""What a command shows while it works, and what it says when Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Report = Callable[[str, float, float], None]
+"""What is being done, how much of it is done, and of how much: 0 where that is not known."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM ended a command; the text says what it left."""
+
+
+@contextmanager
+def interruptible(left: str) -> Iterator[None]:
+    """Raise Interrupted, with what the command leaves, when Ctrl-C or SIGTERM ends the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(left) from None
+
+
+@contextmanager
+def working(title: str) -> Iterator[Report]:
+    """Show on a terminal's standard error what is being done, how far it is and since when, until the block ends."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    words = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns = SpinnerColumn(), words, BarColumn(20), TaskProgressColumn(show_speed=False), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
+        task = shown.add_task(title, total=None)
+
+        def report(doing: str, done: float, whole: float) -> None:
+            shown.update(task, description=doing or title, completed=min(done, whole), total=whole or None)
+
+        yield report

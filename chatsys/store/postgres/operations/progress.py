@@ -1,0 +1,53 @@
+"""How far a long operation is. Whoever starts one gives a function that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+Report = Callable[[str, float, float], None]
+"""Gets what is being done, how much of it is done, and of how much: 0 where that is not known."""
+
+_ESTIMATES = """
+SELECT c.oid, c.relname, greatest(c.reltuples, s.n_live_tup, 0)::float8
+FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
+WHERE c.relkind = 'r'
+"""
+
+# The server's own word on each COPY that pg_dump has it do: PostgreSQL 14's manual, 28.4.6.
+_COPYING = """
+SELECT c.relid, c.tuples_processed::float8
+FROM pg_stat_progress_copy c JOIN pg_stat_activity a USING (pid)
+WHERE c.datname = current_database() AND c.command = 'COPY TO' AND a.application_name = 'pg_dump'
+"""
+
+
+def silent(doing: str, done: float, whole: float) -> None:
+    """Show nothing."""
+
+
+def estimated(connection: psycopg.Connection[Any], *tables: str) -> float:
+    """The rows of these tables together, by the server's statistics."""
+    return float(sum(rows for _, name, rows in connection.execute(_ESTIMATES) if name in tables))
+
+
+class Dumped:
+    """The rows that a pg_dump of this database has written, of an estimate by the server's statistics.
+
+    ``connection`` may be the one that holds the snapshot which is dumped.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._estimates: dict[int, float] = {table: rows for table, _, rows in connection.execute(_ESTIMATES)}
+        self._seen: dict[int, float] = {}
+
+    def look(self) -> tuple[float, float]:
+        """Rows written, and the estimate of all. A table that is no longer copied counts as whole."""
+        self._connection.execute("SELECT pg_stat_clear_snapshot()")  # or a transaction sees its first look again
+        copying = dict(self._connection.execute(_COPYING).fetchall())
+        self._seen |= copying
+        done = sum(rows if table in copying else self._estimates.get(table, rows) for table, rows in self._seen.items())
+        return done, sum(self._estimates.values())

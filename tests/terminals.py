@@ -1,0 +1,96 @@
+"""A terminal in which a test runs a command, presses keys, and reads what is shown."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from typing import Self
+
+_ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[=>])")
+
+
+class Terminal:
+    """``chatsys`` with these arguments in a terminal of its own, until the block ends."""
+
+    def __init__(self, *arguments: str, columns: int = 80, lines: int = 24, **environ: str) -> None:
+        self._outside, inside = pty.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self._inside = inside
+        self._kept = termios.tcgetattr(inside)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "chatsys", *arguments],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color", **environ},
+        )
+        self.raw = ""
+        """Everything that was written, escape sequences included."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self._inside)
+        os.close(self._outside)
+
+    @property
+    def text(self) -> str:
+        """Everything that was written, without escape sequences."""
+        return _ESCAPES.sub("", self.raw)
+
+    @property
+    def screen(self) -> str:
+        """The last screen that was drawn whole, for a program that draws whole screens."""
+        return _ESCAPES.sub("", self.raw.split("\x1b[H")[-2])
+
+    @property
+    def is_as_it_was(self) -> bool:
+        """Whether the terminal's own settings are those from before the command."""
+        return termios.tcgetattr(self._inside) == self._kept
+
+    def until(self, *words: str) -> None:
+        """Read on until each of ``words`` was written from here on."""
+        begun = len(self.text)
+        deadline = time.monotonic() + 60
+        while not all(word in self.text[begun:] for word in words):
+            assert self.process.poll() is None, self.text
+            assert time.monotonic() < deadline, self.text
+            self._read(0.05)
+
+    def press(self, keys: str) -> None:
+        """Type on the keyboard."""
+        os.write(self._outside, keys.encode())
+
+    def interrupt(self) -> None:
+        """Ctrl-C, for each process of the terminal."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def end(self) -> int:
+        """Read until the command ends; its exit status."""
+        deadline = time.monotonic() + 60
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self.text
+            self._read(0.05)
+        while self._read(0.0):
+            pass
+        return self.process.returncode
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._outside], [], [], seconds)[0]:
+            return False
+        self.raw += os.read(self._outside, 65_536).decode("utf-8", "replace")
+        return True
