@@ -73,7 +73,7 @@ def test_what_is_past_its_threshold_is_marked_and_explained() -> None:
     assert told == [
         "!! chat servers 0: no server keeps its lease: nobody can chat",
         "!! backends lock waits 12: pane 3 shows who waits for whom",
-        "!  backends longest tx 11 s: it holds locks, and VACUUM: pane 2",
+        "!  backends longest tx 11.0 s: it holds locks, and VACUUM: pane 2",
     ]
 
 

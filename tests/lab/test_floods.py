@@ -107,7 +107,7 @@ def test_a_flood_begins_anew_when_the_server_closes(closing):
     url, counted = closing
     done = write_flood(url, FLOODS["typing"], "room", 0.2)
     assert done.connections >= 2
-    assert done.connections == len(counted)
+    assert abs(done.connections - len(counted)) <= 1  # the last may not have been accepted yet
     assert done.sent > 0
 
 
