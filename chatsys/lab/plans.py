@@ -52,7 +52,7 @@ def _arguments(rows: Synthetic) -> dict[str, tuple[Any, ...]]:
             [rows.message_id(target)],
             [rows.user_id(reader)],
             [None],
-            [EPOCH.isoformat()],
+            [EPOCH.timestamp()],
             [True],
             [rows.rooms[0]],
         ),
