@@ -28,6 +28,7 @@ from chatsys.protocol.events import DEFAULT, ClientEvent
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.member import Member
 from chatsys.realtime.routes import Routes
+from chatsys.realtime.welcomes import Welcomes, places
 
 PATH = "/socket.io"
 
@@ -51,7 +52,7 @@ class Realtime:
     def __init__(self, chat: Chat, fanout: SocketFanout, options: RealtimeOptions) -> None:
         self._fanout = fanout
         self._draining = False
-        self.routes = Routes(chat, fanout)
+        self.routes = Routes(chat, fanout, Welcomes(places(options.limits.memory)))
         self.engine = Engine(
             SocketLayer(self),
             options.limits,

@@ -24,6 +24,7 @@ from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.frames import acknowledgement, encoded_event, event
 from chatsys.realtime.member import Member
 from chatsys.realtime.rates import Allowance, Rates
+from chatsys.realtime.welcomes import Welcomes
 from chatsys.wire import catalogue, events, inbound, objects
 
 logger = logging.getLogger("chatsys.realtime")
@@ -40,10 +41,11 @@ They are refused with it: else each would wait for the store in turn, and be ans
 class Routes:
     """Client events to verbs, for the sockets of one server."""
 
-    def __init__(self, chat: Chat, fanout: SocketFanout) -> None:
+    def __init__(self, chat: Chat, fanout: SocketFanout, welcomes: Welcomes) -> None:
         self._chat = chat
         self._fanout = fanout
         self._reads: SharedReads[tuple[str, int | None], tuple[Outgoing, Replay]] = SharedReads()
+        self._welcomes = welcomes
         self._rates = Rates()
         self._allowances: dict[str, Allowance] = {}
         self._failed: dict[str, float] = {}  # by socket: when the store failed one of its events, after a long time
@@ -163,12 +165,14 @@ class Routes:
         hub, room = self._fanout.hub(member.session.room), member.session.room
         last_seq, since = joined.last_seq, request.since
         lost = since is not None and (since > last_seq or request.epoch not in (None, joined.epoch))
-        reading = self._history(room, None if lost else since)  # with the list: where the store fails, both do at once
         try:
-            await hub.lists.tell(member)
-            out, found = await asyncio.shield(reading)
-            last_seq = max(last_seq, found.last)
-            member.connection.send(out, asked=True)
+            async with self._welcomes.place(member.connection):
+                # With the list: where the store fails, both do at once.
+                reading = self._history(room, None if lost else since)
+                await hub.lists.tell(member)
+                out, found = await asyncio.shield(reading)
+                last_seq = max(last_seq, found.last)
+                member.connection.send(out, asked=True)
         finally:
             hub.release(member, last_seq)
         complete = found.complete and not lost

@@ -22,6 +22,7 @@ from chatsys.protocol.packets import Outgoing
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.member import Member
 from chatsys.realtime.routes import Routes
+from chatsys.realtime.welcomes import Welcomes
 from chatsys.store.memory import MemoryStore
 from chatsys.wire import catalogue
 
@@ -84,7 +85,8 @@ class End(Bus):
 class Ear:
     """Stands for a connection: notes what is sent to it. ``behind`` until the test says that it reads.
 
-    ``came`` is when its next events have come, as the test says; ``answers`` are its acknowledgements.
+    ``came`` is when its next events have come, as the test says; ``answers`` are its acknowledgements; ``unread`` is
+    what it has not taken yet, in bytes.
     """
 
     def __init__(self) -> None:
@@ -94,6 +96,7 @@ class Ear:
         self.ended = ""
         self.behind = False
         self.came = 0.0
+        self.unread = 0
         self.answers: list[Any] = []
         self.socket_id = uuid.uuid4().hex
 
@@ -103,6 +106,9 @@ class Ear:
 
     def hold_back(self) -> None:
         self.behind = True
+
+    def waiting_bytes(self) -> int:
+        return self.unread
 
     def send(self, out: Outgoing, *, asked: bool = False) -> None:
         if out.packet.data.startswith("2"):  # an event, not an acknowledgement
@@ -135,7 +141,7 @@ class Server:
     def __init__(self, chat: Chat, fanout: SocketFanout) -> None:
         self.chat = chat
         self.fanout = fanout
-        self.routes = Routes(chat, fanout)
+        self.routes = Routes(chat, fanout, Welcomes(64))
 
     async def enter(self, room: str, name: str = "", token: str = "") -> tuple[Ear, Session]:
         """Let a guest of that name or an account in."""
