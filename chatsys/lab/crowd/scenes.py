@@ -240,11 +240,10 @@ def storm(crowd: Crowd, *, members: int, seconds: float) -> Turns:
             _ask_to_join(member, room, number)
             crowd.pump_before((started + (number + 1) * seconds / members) * 1e9, _LIST)
         crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _LIST)
-        quiet = time.monotonic()
-        while time.monotonic() - quiet < _SETTLED:
-            if crowd.pump(0.05, _LIST):
-                quiet = time.monotonic()
-        sizes = [_last_list(member) for member in crowd.members]
+        sizes: list[tuple[int, int]] = []
+        while not (sizes and all(size == members for size, _ in sizes)) and time.monotonic() - started < 60:
+            _until_quiet(crowd)  # a longer list comes after a longer pause
+            sizes = [_last_list(member) for member in crowd.members]
         found = {
             "bytes": sum(len(piece) for member in crowd.members for _, piece in member.arrived),
             "lists": sum(member.count for member in crowd.members),
@@ -326,12 +325,17 @@ def join_all(crowd: Crowd, rooms: Sequence[str]) -> None:
     joined = crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _HISTORY)
     if not joined:
         raise OperatorError("Not every member of the crowd could join within 60 seconds.")
+    _until_quiet(crowd)
+    crowd.keeping = True
+    forget(crowd.members)
+
+
+def _until_quiet(crowd: Crowd) -> None:
+    """Read until no list has come for ``_SETTLED`` seconds."""
     quiet = time.monotonic()
     while time.monotonic() - quiet < _SETTLED:
         if crowd.pump(0.05, _LIST):
             quiet = time.monotonic()
-    crowd.keeping = True
-    forget(crowd.members)
 
 
 def _last_list(member: Member) -> tuple[int, int]:
