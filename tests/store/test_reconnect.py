@@ -14,6 +14,15 @@ from chatsys.errors import ConnectionRefused, StatementTimeout, StoreUnavailable
 from chatsys.store.embedded import embedded_server
 
 
+def end_connections(url: str) -> None:
+    """End every connection of chatsys to the database, as an operator can."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'chatsys' AND datname = current_database()"
+        )
+
+
 @pytest.mark.process
 async def test_verbs_are_unavailable_while_the_database_is_away_and_work_again_after(server_folder, hands):
     with embedded_server(server_folder) as url:
@@ -34,13 +43,26 @@ async def test_verbs_are_unavailable_while_the_database_is_away_and_work_again_a
 
 async def test_a_read_does_not_notice_that_its_idle_connection_was_ended(pg, postgres_url):
     await asyncio.gather(*(pg.rooms() for _ in range(4)))
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'chatsys' AND datname = current_database()"
-        )
+    end_connections(postgres_url)
     for _ in range(8):
         assert len(await pg.rooms()) == 3
+
+
+async def test_a_read_does_not_notice_that_a_connection_on_its_way_was_ended(pg, postgres_url, monkeypatch):
+    connect, fails = asyncpg.connect, asyncio.Event()
+
+    async def connect_and_be_ended(*arguments, **options):
+        if fails.is_set():
+            return await connect(*arguments, **options)
+        await fails.wait()
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    assert len(await pg.rooms()) == 3
+    monkeypatch.setattr(asyncpg, "connect", connect_and_be_ended)
+    await asyncio.gather(*(pg.rooms() for _ in range(2)))  # for the second a connection is begun, which it can spare
+    end_connections(postgres_url)
+    asyncio.get_running_loop().call_later(0.5, fails.set)
+    assert len(await pg.rooms()) == 3
 
 
 async def test_a_cancelled_read_leaves_its_connection_fit_for_use(pg, postgres_url):

@@ -86,7 +86,7 @@ class Pools:
                 pool.probe()
 
     def renounce(self) -> None:
-        """The server takes no writes any more: leave all connections to it."""
+        """The server takes no writes any more, or has ended a connection: leave all that were begun until now."""
         self.generation += 1
         for pool in self.members:
             pool.drop_idle()
@@ -123,7 +123,7 @@ class Connections:
         try:
             return await self._once(name, arguments, limit, reads=True)
         except StoreUnavailable as error:
-            if not lost(error):
+            if not lost(error, error.__cause__):
                 raise
             self.drop_idle()  # what ended one connection has most likely ended the others
         except ReadOnlyDatabase:
@@ -254,6 +254,8 @@ class Connections:
         if isinstance(meaning, ReadOnlyDatabase):
             self.pools.renounce()
             link.connection.terminate()
+        elif lost(meaning, error) and link.generation == self.pools.generation:
+            self.pools.renounce()  # those on their way may have been ended with it
         if isinstance(meaning, StoreError) and type(meaning) is not StoreError and not _own_fault(error):
             whole = isinstance(meaning, ReadOnlyDatabase | StoreUnavailable)
             self.pools.outages.failed("" if whole else name, meaning)
@@ -357,7 +359,10 @@ class Connections:
             self._spawn(self._add())
 
     async def _add(self) -> None:
-        """Make a connection and give it to who waits longest; a failure is told to one of them."""
+        """Make a connection and give it to who waits longest; a failure is told to one of them.
+
+        One that was begun before the server left its connections is no news to anybody, and made anew.
+        """
         generation = self.pools.generation
         try:
             link = await self.pools.connector.connect(self._settings)
@@ -368,7 +373,10 @@ class Connections:
         except Exception as error:
             self._connecting -= 1
             self._open -= 1
-            self._refused(error)
+            if generation == self.pools.generation:
+                self._refused(error)
+            else:
+                self._grow()
             return
         self._connecting -= 1
         link.generation = generation

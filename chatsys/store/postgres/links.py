@@ -136,9 +136,9 @@ def explained(link: Link, error: BaseException, address: Address) -> ChatsysErro
     return translated(error, address)
 
 
-def lost(error: ChatsysError) -> bool:
-    """True if it says that a connection was ended, and not that the database is too slow or too busy."""
-    return isinstance(error.__cause__, _LOST) and not isinstance(error, DatabaseSilent)
+def lost(meaning: ChatsysError, error: BaseException | None) -> bool:
+    """True if the driver's ``error`` was that a connection had ended, and not that the database is slow or busy."""
+    return isinstance(error, _LOST) and not isinstance(meaning, DatabaseSilent)
 
 
 _LOST = (
