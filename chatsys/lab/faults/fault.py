@@ -30,6 +30,7 @@ class Need(enum.StrEnum):
     IPTABLES = "iptables"
     REDIS = "redis-server"
     NATS = "nats-server"
+    NODE = "node"
     LIBFAKETIME = "libfaketime"
 
 
@@ -58,7 +59,7 @@ class Fault(NamedTuple):
     """A fault: ``inject`` begins it, and returns when its cause has ended. ``promise`` is what users are told.
 
     ``place`` names the kind of site that it needs, ``seconds`` is about how long it takes, ``spends`` says that the
-    site is of no further use after it.
+    site is of no further use after it, ``heavy`` that it needs the whole machine.
     """
 
     name: str
@@ -70,6 +71,12 @@ class Fault(NamedTuple):
     seconds: float = 1.0
     short: bool = False
     spends: bool = False
+    heavy: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may run beside it: latencies are judged, or it needs the whole machine."""
+        return self.heavy or self.concerns in {Concern.CLIENT, Concern.ROOM}
 
     def lacking(self) -> list[Need]:
         """What it needs and this machine does not have."""
@@ -91,11 +98,12 @@ def fault(
     seconds: float = 1.0,
     short: bool = False,
     spends: bool = False,
+    heavy: bool = False,
 ) -> Callable[[Inject], Inject]:
     """Enter the function below as a fault; ``short``: it is part of the short form."""
 
     def enter(inject: Inject) -> Inject:
-        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), place, seconds, short, spends)
+        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), place, seconds, short, spends, heavy)
         return inject
 
     return enter
