@@ -6,6 +6,7 @@ import enum
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ class Need(enum.StrEnum):
     IPTABLES = "iptables"
     REDIS = "redis-server"
     NATS = "nats-server"
-    NODE = "node"
+    NODE = "Node.js 20.10"
     LIBFAKETIME = "libfaketime"
 
 
@@ -83,6 +84,7 @@ class Fault(NamedTuple):
         return [need for need in self.needs if not _there(need)]
 
 
+NODE_OPTIONS = ("--experimental-websocket", "--no-warnings")
 FAULTS: dict[str, Fault] = {}
 STAYS = "Nothing acknowledged is lost, and service is back within 5 s."
 UNNOTICED = "Nobody else notices."
@@ -114,4 +116,9 @@ def _there(need: Need) -> bool:
         return os.geteuid() == 0
     if need is Need.LIBFAKETIME:
         return faketime() is not None
+    if need is Need.NODE:
+        tried = ["node", *NODE_OPTIONS, "--eval", "WebSocket"]
+        return (
+            shutil.which("node") is not None and not subprocess.run(tried, check=False, capture_output=True).returncode
+        )
     return shutil.which(need.value, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None

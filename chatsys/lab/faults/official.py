@@ -16,7 +16,7 @@ import msgspec
 
 from chatsys.errors import OperatorError
 from chatsys.lab.faults.asking import read
-from chatsys.lab.faults.fault import Concern, Hit, Need, fault
+from chatsys.lab.faults.fault import NODE_OPTIONS, Concern, Hit, Need, fault
 from chatsys.lab.faults.record import RECOVERY_LIMIT
 from chatsys.lab.faults.traffic import clock
 from chatsys.results.audit import history
@@ -77,7 +77,7 @@ async def official_clients(urls: Sequence[str], prefix: str) -> AsyncIterator[Cl
     """CLIENTS of them, all in their rooms, spread evenly over the servers at ``urls``. Raises OperatorError."""
     processes = [
         await asyncio.create_subprocess_exec(
-            *("node", "--experimental-websocket", "--no-warnings", str(SCRIPT), str(LIBRARY)),
+            *("node", *NODE_OPTIONS, str(SCRIPT), str(LIBRARY)),
             *(urls[number % len(urls)], str(CLIENTS // PROCESSES), str(ROOMS), prefix, str(number), str(EVERY_MS)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
