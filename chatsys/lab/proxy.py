@@ -88,6 +88,18 @@ class Proxy:
         if old:
             self.hush(Silence.NONE)
 
+    def stall(self) -> None:
+        """Read no more answers on the connections that there are, until :meth:`flow`: they pile up at the target."""
+        for connection in self._connections:
+            for answers in connection.writers[1:]:
+                answers.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def flow(self) -> None:
+        """Read answers again."""
+        for connection in self._connections:
+            for answers in connection.writers[1:]:
+                answers.transport.resume_reading()  # type: ignore[attr-defined]
+
     def filters(self) -> tuple[Filter, Filter]:
         """What the requests and the answers of a new connection go through."""
         return _unchanged, _unchanged

@@ -177,7 +177,9 @@ class _Server:
                 if pid is None:
                     self._revive(settings, ended)
                 elif time.monotonic() > stopping_since + STOPPING_SECONDS:
-                    os.kill(pid, signal.SIGINT)
+                    stopping_since = math.inf
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGINT)
             except (OSError, EmbeddedFailed) as error:
                 log.error("The embedded PostgreSQL in %s can't be started again yet: %s", self.home, error)
                 pause = 5.0

@@ -50,7 +50,13 @@ class Broker:
     async def fill(self, seconds: float) -> None:
         """Publish more than may wait for the servers. Raises OperatorError if none of them lost its connection."""
         before = sum(proxy.connections for proxy in self.proxies)
-        await self._fill(self._port, seconds)
+        for proxy in self.proxies:
+            proxy.stall()
+        try:
+            await self._fill(self._port, seconds)
+        finally:
+            for proxy in self.proxies:
+                proxy.flow()
         await asyncio.sleep(1)  # the servers connect again
         if sum(proxy.connections for proxy in self.proxies) == before:
             raise OperatorError(f"The queues of {self._command[0]} could not be filled.")
@@ -96,7 +102,7 @@ class Broker:
 def redis() -> Broker:
     """A Redis that keeps nothing; its garbage is a broken RESP stream."""
     options = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    limit = ["--client-output-buffer-limit", "pubsub", "1mb", "0", "0"]
+    limit = ["--client-output-buffer-limit", "pubsub", "256kb", "0", "0"]
     return Broker("redis", [*options, *limit], "--port", b"*3x\r\n", fill=_fill_redis)
 
 
