@@ -145,6 +145,8 @@ class _Server:
         self._account: pwd.struct_passwd | None = None
         self._hidden = False
         """Whether the account can't pass through the folders above."""
+        self._run_before: Path | None = None
+        """The socket's folder that the users know."""
 
     def join(self, locale: Sequence[str], settings: Mapping[str, str]) -> IO[bytes]:
         """Make sure that the server runs, and hold the users' lock. Returns its open file."""
@@ -218,7 +220,8 @@ class _Server:
     def url(self) -> str:
         """How a client reaches the server: over its Unix socket."""
         _, _, _, port, run, *_ = self._pid_file()
-        run = str(self._folder_of(run))
+        self._run_before = self._folder_of(run)
+        run = str(self._run_before)
         place = f"host={quote(run, safe='/')}" + (f"&port={port}" if port != "5432" else "")
         return f"postgresql://{ROLE}@/{DATABASE}?{place}"
 
@@ -379,11 +382,12 @@ class _Server:
     def _socket_folder(self) -> Path:
         """``run/`` without what a killed server left, or a temporary folder where its path is too long.
 
-        A killed server's temporary folder is used again: its users know it.
+        The temporary folder of a server that has ended is used again: its users know it.
         """
         lines = self._pid_file()
         run = (self.data if self._hidden else self.home) / "run"
-        if len(lines) > 4 and (before := self._folder_of(lines[4])).parent == Path("/tmp") and before.is_dir():  # noqa: S108
+        before = self._folder_of(lines[4]) if len(lines) > 4 else self._run_before
+        if before is not None and before.parent == Path("/tmp") and before.is_dir():  # noqa: S108
             for left in before.iterdir():
                 left.unlink()
             return before
