@@ -237,9 +237,9 @@ def _judged(plan: Plan, number: int, store: str, own: Path, *, status: int, dist
     """What a turn's Locust has left in its folder, and what is to be said about it."""
     result = _result_of(own)
     loadlimits.name_limits(result.get("steps", ()), own)
-    verdict, reasons = result.get("verdict", "FAILED"), list(result.get("reasons", ()))
+    verdict, reasons = result.get("verdict", "FAILED"), [*_complaints(own), *result.get("reasons", ())]
     if not result and status != STATUS_INTERRUPTED:
-        reasons += _complaints(own) or [f"Locust ended with status {status} and left no result; see {own / LOG}"]
+        reasons.append(f"Locust ended with status {status} and left no result; see {own / LOG}")
     if status == STATUS_INTERRUPTED:
         verdict, reasons = INTERRUPTED, ["Ctrl-C" if result else "Ctrl-C before anything was measured", *reasons]
     if disturbed and verdict == "VALID":

@@ -73,6 +73,11 @@ class Dialect:
     reads_back: ClassVar[bool] = True
     """True if :meth:`stored` can read what is stored."""
 
+    @property
+    def confirmation(self) -> str:
+        """What confirms a message, as Locust's table calls it: ``ack``, or ``echo`` for the sender's own push."""
+        return "ack" if "send" in self.acknowledges else "echo"
+
     def account(self, rest: Rest, username: str) -> accounts.Account:
         """Make an account. Raises RestError."""
         return accounts.register(rest, username)

@@ -45,14 +45,19 @@ def drain(name: str) -> Handover:
     wait_until(lambda: not RUN.pending, DRAIN)
     while RUN.pending:
         token, room = RUN.pending.popitem()
-        FIGURES.failure("ack", "send-message", f"no acknowledgement {DRAIN:g} s after the last send")
+        spoken = RUN.dialect
+        FIGURES.failure(
+            spoken.confirmation, spoken.send_event, f"no {spoken.confirmation} {DRAIN:g} s after the last send"
+        )
         room.unconfirmed(token)
+    deadline = time.monotonic() + DRAIN_MOST
     if RUN.dialect.numbered:
         Pool(10).map(_learn_of_the_newest, [room for room, book in RUN.ledger.rooms.items() if book.members])
+        _await_pushes(deadline)
     elif RUN.dialect.reads_back:
-        Pool(10).map(_read_back, RUN.ledger.rooms.values())
-    begun = time.monotonic()
-    wait_until(lambda: RUN.ledger.settled() or _quiet_since(begun) > DRAIN, DRAIN_MOST)
+        _await_all_that_is_stored(deadline)
+    else:
+        _await_pushes(deadline)
     gevent.sleep(0.5)  # a doubled or unasked-for push that comes last is seen too
     books = RUN.ledger.close()
     for user in RUN.lingering:
@@ -60,6 +65,34 @@ def drain(name: str) -> Handover:
     FIGURES.flush()
     unhandled = {event.decode("utf-8", "replace"): count for event, count in RUN.unhandled.items()}
     return Handover(books, {name: RUN.watch.seen}, RUN.untimed, unhandled, RUN.elsewhere, {RUN.dialect.name})
+
+
+def _await_pushes(deadline: float) -> None:
+    begun = time.monotonic()
+    wait_until(lambda: RUN.ledger.settled() or _quiet_since(begun) > DRAIN, deadline - begun)
+
+
+def _await_all_that_is_stored(deadline: float) -> None:
+    """A server that is behind stores what was sent last while this process waits: read until there is nothing new."""
+    rooms: list[Any] = list(RUN.ledger.rooms.values())
+    Pool(10).map(_read_back, rooms)
+    while True:
+        _await_pushes(deadline)
+        behind = [room for room, more in zip(rooms, Pool(10).map(_has_more, rooms), strict=True) if more]
+        if not behind or time.monotonic() >= deadline:
+            return
+        Pool(10).map(_read_back, behind)
+
+
+def _has_more(room: Any) -> bool:
+    """Whether something was stored since a room was read back."""
+    if room.stored is None:
+        return False
+    try:
+        newest_id = next((message.id for message in RUN.dialect.stored(RUN.rest.read, room.name, 0)), None)
+    except Unreadable:  # the audit reads the same history, and says so
+        return False
+    return newest_id is not None and room.stored[-1:] != [newest_id]
 
 
 def _learn_of_the_newest(room: str) -> None:

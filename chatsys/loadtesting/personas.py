@@ -235,7 +235,7 @@ class ChatUser(SocketIOUser):
     def send(self) -> None:
         """Send one message and wait until it is confirmed; where that stores it once (contract §14.3), send it again
         after a lost connection."""
-        dialect, way = RUN.dialect, confirmation()
+        dialect, way = RUN.dialect, RUN.dialect.confirmation
         if not dialect.numbered and not self._wait_until(lambda: self.in_room):
             return  # the connection was lost, which is counted
         at = now()
@@ -295,7 +295,7 @@ class ChatUser(SocketIOUser):
             if isinstance(answer, Acknowledged):
                 self._answered(room, text, intended, sent, answer)
             else:
-                FIGURES.failure(confirmation(), dialect.send_event, answer)
+                FIGURES.failure(dialect.confirmation, dialect.send_event, answer)
                 room.unconfirmed(token)
 
         payload = dialect.message(self.room, text, token)
@@ -313,7 +313,7 @@ class ChatUser(SocketIOUser):
         return room, token, text_of(RUN.ledger.run, token, intended, sent)
 
     def _answered(self, room: Any, text: str, intended: int, sent: int, answer: Acknowledged) -> None:
-        way, event = confirmation(), RUN.dialect.send_event
+        way, event = RUN.dialect.confirmation, RUN.dialect.send_event
         if intended >= RUN.measure_from:
             waited = (now() - intended) / 1e6 if sent != intended else answer.ms
             FIGURES.timing(way, event).add(waited)
@@ -420,11 +420,6 @@ class ChatUser(SocketIOUser):
 
     def _some_room(self) -> str:
         return f"load-{random.randrange(max(1, RUN.users // RUN.room_size))}"
-
-
-def confirmation() -> str:
-    """What confirms a message, as Locust's table calls it: ``ack``, or ``echo`` for the sender's own push."""
-    return "ack" if "send" in RUN.dialect.acknowledges else "echo"
 
 
 def tasks_of(persona: weights.Persona) -> dict[Callable[..., None], int]:

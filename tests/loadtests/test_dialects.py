@@ -42,14 +42,14 @@ def deviations(result: dict[str, Any]) -> dict[str, int]:
 
 @pytest.mark.parametrize("fault", ["none", "faulty"])
 def test_a_hundred_users_find_every_fault_of_a_minute_and_no_other(fault: str, tmp_path: Path) -> None:
-    options = ("--users", "100", "--run-time", "60", "--interval", "5", "--tags", "send", "typing")
+    options = ("--users", "100", "--run-time", "60", "--interval", "10", "--room-sizes", "equal", "--tags", "send")
     with serving("documented_server", fault) as address:
         result = run(address, tmp_path, *options, "--spawn-rate", "50")
         expected = planted(address)
     total, names = result["audit"]["total"], ("dropped", "doubled")
     assert deviations(result) == {name: expected[name] for name in names if expected[name]}, result["said"]
     assert result["audit"]["incomplete"] == []
-    assert total["sent"] == total["stored"] > 500
+    assert total["sent"] == total["stored"] > 300
     assert total["expected"] > 5000
     assert result["options"]["dialect"] == "documented"
     if fault == "none":
