@@ -36,6 +36,10 @@ class Refusal(msgspec.Struct):
     message: str
 
 
+class Gone(ConnectionLost):
+    """The user has ended the connection itself: what was not confirmed then has not failed."""
+
+
 class ChatUser(SocketIOUser):
     """A user in a room. Subclasses are personas: they say which tasks they do how often."""
 
@@ -168,19 +172,19 @@ class ChatUser(SocketIOUser):
             self.member.leave()
             self.member = None
 
-    def away(self, cause: str) -> None:
+    def away(self, error: ConnectionLost) -> None:
         """The connection has ended: nothing more comes over it, no echo either."""
         self.in_room = False
         if self.member is not None:
             self.member.away()
         echoes, self._echoes = self._echoes, {}
         for _, then in echoes.values():
-            then(ConnectionLost(cause))
+            then(error)
 
     def lost(self, cause: str) -> None:
         """The server dropped us."""
         super().lost(cause)
-        self.away(cause)
+        self.away(ConnectionLost(cause))
 
     def reconnected(self) -> None:
         """Back after the server dropped us: the history fills the gap."""
@@ -194,7 +198,7 @@ class ChatUser(SocketIOUser):
             RUN.lingering.append(self)
             return
         self.io.disconnect()
-        self.away("disconnected")
+        self.away(Gone("disconnected"))
         self.leave()  # not before: what arrives in between is still its room's
         RUN.numbers.release(self.number)
         RUN.of_persona[self.persona.name].release(self._nth)
@@ -295,7 +299,8 @@ class ChatUser(SocketIOUser):
             if isinstance(answer, Acknowledged):
                 self._answered(room, text, intended, sent, answer)
             else:
-                FIGURES.failure(dialect.confirmation, dialect.send_event, answer)
+                if not isinstance(answer, Gone):
+                    FIGURES.failure(dialect.confirmation, dialect.send_event, answer)
                 room.unconfirmed(token)
 
         payload = dialect.message(self.room, text, token)
@@ -381,7 +386,7 @@ class ChatUser(SocketIOUser):
             self.call(leave_event)
         else:
             self.io.disconnect()
-            self.away("disconnected")
+            self.away(Gone("disconnected"))
         self.leave()
         other = random.randrange(max(1, RUN.users))
         self.room = weights.room_of(
@@ -396,7 +401,7 @@ class ChatUser(SocketIOUser):
     def reconnect(self) -> None:
         """Vanish as a phone does, come back some seconds later, and get what was missed."""
         self.io.vanish()
-        self.away("vanished")
+        self.away(Gone("vanished"))
         gevent.sleep(random.uniform(1, 10))
         try:
             FIGURES.timing("connect", self.transport).add(self.io.connect())

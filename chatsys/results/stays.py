@@ -171,9 +171,12 @@ class StayRoom(Room):
         self.account.acknowledged.add(count, fingerprint(text, count, message_id))
 
     def oldest(self) -> list[str]:
-        """The message to which what is stored has to be read back, as ``account.since``; none if nothing ever came."""
-        if not self.account.since:
-            self.account.since = list(self.numbers)[:1]
+        """The message to which what is stored has to be read back, as ``account.since``; none if nothing ever came.
+
+        Without histories that is all: what was seen first here need not be stored first.
+        """
+        if not self.account.since and self.numbers:
+            self.account.since = [""]
         return self.account.since
 
     def settled(self) -> bool:
