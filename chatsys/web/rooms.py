@@ -60,7 +60,7 @@ async def messages(request: Request) -> Response:
             page = await excerpt(
                 chat,
                 room,
-                objects.encoded_message,
+                objects.encoded_messages,
                 limit=limit,
                 offset=offset,
                 before=before,

@@ -6,6 +6,7 @@ from the model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -196,9 +197,9 @@ def message(stored: values.Message) -> MessageObject:
     )
 
 
-def encoded_message(stored: values.Message) -> bytes:
-    """A stored message as JSON."""
-    return encode(message(stored))
+def encoded_messages(stored: Sequence[values.Message]) -> bytes:
+    """Stored messages as a JSON array."""
+    return encode([message(each) for each in stored])
 
 
 def presence(session: values.Session) -> Presence:
