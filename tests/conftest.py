@@ -24,6 +24,7 @@ import psycopg
 import pytest
 
 from chatsys.chat import passwords
+from chatsys.lab.packets import NEEDS_ROOT, why_none_can_be_dropped
 from chatsys.settings import rows
 from chatsys.store.contract import Store
 from chatsys.store.embedded import LOCALE, embedded_server
@@ -192,6 +193,14 @@ def free_port() -> int:
                 continue
         return port
     raise AssertionError("no port is free")
+
+
+@pytest.fixture
+def packets_can_be_dropped() -> None:
+    """Skip a test where they can't be: it needs root, and then CI has to have all the rest."""
+    if reason := why_none_can_be_dropped():
+        assert not os.environ.get("CI") or reason == NEEDS_ROOT, reason
+        pytest.skip(reason)
 
 
 def system_programs() -> Path:
