@@ -211,10 +211,15 @@ async def _cancelled_by_signals(work: Awaitable[T]) -> T:
             raise KeyboardInterrupt
         told.append(time.monotonic())
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as for a command that nohup or a shell's background started
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as for a command that nohup or a shell's background started
             signal.signal(number, end)
-    return await work
+    try:
+        return await work
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @app.command("list")
