@@ -102,7 +102,8 @@ def undisturbed() -> Iterator[None]:
         yield
         return
     told: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler is not None}  # None: not Python's
     for number in before:
         signal.signal(number, lambda number, _: told.append(number))
     try:
