@@ -13,7 +13,7 @@ A folder holds one server::
 
 The first process starts the server, others share it, and the last one to leave stops it. A process that is killed
 leaves the server running and its lock is gone; the next one finds the server and takes it over. A server in this
-folder that somebody else started is used and never stopped. While it is used, a server that dies is started again.
+folder that somebody else started is used and never stopped. While it is used, a server that ends is started again.
 
 Root lets the server run under an account of its own and opens no folder above the server's for it. Where the account
 can't pass, the server finds its data as its working folder (Linux), and its programs in a copy.
@@ -27,6 +27,7 @@ import fcntl
 import hashlib
 import importlib.util
 import logging
+import math
 import os
 import pwd
 import shutil
@@ -58,8 +59,11 @@ _MIB = 1024 * 1024
 _HERE = "/proc/self/cwd"  # each process of PostgreSQL works in its data folder
 _COPIES = Path("/var/lib")
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.1
 """Between two looks at the server and its log."""
+
+STOPPING_SECONDS = 3.0
+"""After which a server that was asked to end, and waits for sessions that are kept, is ended for good."""
 
 LOG_BYTES = 8 * _MIB
 """A longer log is cut; its last eighth is kept."""
@@ -190,14 +194,20 @@ class _Server:
         return users
 
     def watch(self, ended: threading.Event, settings: Mapping[str, str]) -> None:
-        """Start the server again when it dies, and keep its log short, until ``ended``."""
+        """Start the server again when it has ended, and keep its log short, until ``ended``."""
         pause = LOOK_SECONDS
+        stopping_since = math.inf
         while not ended.wait(pause):
             pause = LOOK_SECONDS
             try:
                 self._shorten_log()
-                if self._pid_file() and self._postmaster() is None:  # one that was stopped leaves no such file
+                pid = self._postmaster()
+                stopping = pid is not None and self._status(pid) == "stopping"
+                stopping_since = min(stopping_since, time.monotonic()) if stopping else math.inf
+                if pid is None:
                     self._revive(settings, ended)
+                elif time.monotonic() > stopping_since + STOPPING_SECONDS:
+                    os.kill(pid, signal.SIGINT)
             except (OSError, EmbeddedFailed) as error:
                 log.error("The embedded PostgreSQL in %s can't be started again yet: %s", self.home, error)
                 pause = 5.0
@@ -208,8 +218,8 @@ class _Server:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return  # somebody else does it
-            if not ended.is_set() and self._pid_file() and self._postmaster() is None:
-                log.error("The embedded PostgreSQL in %s died: starting it again", self.home)
+            if not ended.is_set() and self._postmaster() is None:
+                log.error("The embedded PostgreSQL in %s has ended: starting it again", self.home)
                 self._start(settings)
                 log.warning("The embedded PostgreSQL in %s runs again", self.home)
 
@@ -297,7 +307,7 @@ class _Server:
             arguments += ["-c", f"{name}={value}"]
         deadline = time.monotonic() + START_TIMEOUT
         while not self._start_once(arguments, deadline):
-            time.sleep(0.2)
+            time.sleep(_POLL)
         pid, _, started, *_ = self._pid_file()
         (self.home / "started").write_text(f"{pid} {started}\n", encoding="ascii")
 
@@ -371,8 +381,12 @@ class _Server:
         return False
 
     def _ready(self, pid: int) -> bool:
+        return self._status(pid) == "ready"
+
+    def _status(self, pid: int) -> str:
+        """What the server of that pid says of itself: ``starting``, ``ready`` or ``stopping``; empty before that."""
         lines = self._pid_file()
-        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        return lines[7].strip() if len(lines) > 7 and lines[0] == str(pid) else ""
 
     def _postmaster(self) -> int | None:
         """The pid of the server that runs on this data folder, or None."""

@@ -235,14 +235,16 @@ def test_the_system_user_that_root_needs_is_announced_once(
     assert "userdel embedded_postgres" in line
 
 
-def test_a_server_that_is_killed_while_it_is_used_runs_again(server_folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_ends_while_it_is_used_runs_again(server_folder: Path, number: signal.Signals) -> None:
     home = server_folder / "home"
     with embedded_server(home) as url:
-        with psycopg.connect(url, autocommit=True) as connection:
+        with psycopg.connect(url, autocommit=True) as connection:  # for it, SIGTERM alone would wait for ever
             connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-        killed = postmaster(home)
-        assert killed is not None
-        killed.kill()
+            first = postmaster(home)
+            assert first is not None
+            first.send_signal(number)
+            first.wait(60)
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -252,7 +254,7 @@ def test_a_server_that_is_killed_while_it_is_used_runs_again(server_folder: Path
             except psycopg.OperationalError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        assert postmaster(home) != killed
+        assert postmaster(home) != first
     assert postmaster(home) is None
 
 
