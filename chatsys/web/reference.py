@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chatsys.web import openapi
+from chatsys.web.catalogue import ALWAYS
 from chatsys.wire import asyncapi
 
 Part = Mapping[str, Any]
@@ -29,7 +30,7 @@ def markdown() -> str:
         "",
         "Any request may also be refused with one of these:",
         "",
-        *_answers(http["components"]["responses"].values(), openapi.ALWAYS),
+        *_answers(http["components"]["responses"].values(), ALWAYS),
     ]
     for tag in http["tags"]:
         lines += ["", f"## HTTP: {tag['name']}", "", _linked(tag["description"])]
