@@ -94,7 +94,7 @@ MEANINGS = {
     400: "The request is wrong; `errors`, if it is there, has an entry for each wrong field.",
     401: "No token, an invalid one, or wrong credentials.",
     403: "It is another user's account.",
-    404: "There is no such account.",
+    404: "There is no such account, file or route.",
     408: "Head or body did not arrive in time; the connection is closed.",
     413: "The body is larger than 102,400 bytes.",
     429: "Too many failed logins with what was typed from this address.",
@@ -299,6 +299,7 @@ OPERATIONS = (
         summary="Prometheus text",
         about="`CHATSYS_METRICS=off` removes it.",
         gives={200: Media("text/plain")},
+        refuses=(errors.NotFound("Route /metrics not found"),),
     ),
     HttpOperation(
         method="GET",

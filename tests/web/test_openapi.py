@@ -143,6 +143,9 @@ async def test_every_status_is_reached_that_an_endpoint_has_of_its_own(chat, cli
     async with client_of(chat) as another:
         assert (await another.get("/api/ready")).status_code == 503
     reached.add(("GET", "/api/ready", 503))
+    async with client_of(chat, metrics=False) as another:
+        assert (await another.get("/metrics")).status_code == 404
+    reached.add(("GET", "/metrics", 404))
     own_statuses = {
         (row.method, row.path, int(status))
         for row in OPERATIONS
@@ -163,7 +166,7 @@ async def test_every_endpoint_refuses_a_body_that_is_too_large(chat, row):
 async def test_faults_and_outages_are_described(chat, client, monkeypatch, path):
     for error, expected in ((StoreUnavailable(), 503), (RuntimeError(), 500)):
 
-        async def fail(*_, error=error):
+        async def fail(*_, error=error, **__):
             raise error
 
         for verb in ("list_users", "search_users", "rooms", "history"):
