@@ -77,7 +77,8 @@ function answer(status, given) {
   const examples = json?.examples ? Object.values(json.examples).map((each) => each.value) : json?.example ? [json.example] : [];
   const kinds = json?.schema ? kind(json.schema) : [Object.keys(given.content ?? {}).join(" or ") || "no body"];
   const headers = Object.keys(given.headers ?? {}).map((name) => ` With ${name}.`);
-  return h("details", {}, h("summary", {}, h("code", {}, status), " ", ...kinds), ...prose(given.description + headers.join("")), ...examples.map(example));
+  const about = given.description + headers.join("");
+  return h("details", {}, h("summary", {}, h("code", {}, status), " ", ...marked(about)), h("p", {}, "Body: ", ...kinds), ...examples.map(example));
 }
 
 /** A form that sends the request, and shows what came back. */
