@@ -28,16 +28,17 @@ _ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
 
 
 class Program(NamedTuple):
-    """Which chatsys is started: an interpreter, where it finds its modules (as PYTHONPATH), and what is in its
-    environment besides."""
+    """Which chatsys is started: an interpreter, where it finds its modules (as PYTHONPATH), what is in its environment
+    besides, and the command that runs it, if it is not run as it is."""
 
     python: str
     path: str
     variables: Mapping[str, str] = {}
+    wrapper: tuple[str, ...] = ()
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of one of its sub-commands."""
-        return [self.python, "-m", "chatsys", *arguments]
+        return [*self.wrapper, self.python, "-m", "chatsys", *arguments]
 
     def environment(self, **more: str) -> dict[str, str]:
         """This process's environment without settings of chatsys, and ``more``."""

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from chatsys.cli import bench
 from chatsys.errors import LabBusy, OperatorError
-from chatsys.lab.against import checkout, comparison, planted, record, subject, table
+from chatsys.lab.against import checkout, comparison, instructions, planted, record, subject, table
 from chatsys.lab.against.checkout import checked_out
 from chatsys.lab.against.comparison import Request, compare, rows_of
-from chatsys.lab.against.plan import CPU, STATEMENTS, TIME, Plan
+from chatsys.lab.against.measures import CPU, INSTRUCTIONS, STATEMENTS, TIME
+from chatsys.lab.against.plan import Plan
 from chatsys.lab.against.record import Commit, Comparison
 from chatsys.lab.against.sides import NoSubject, Side
 from chatsys.lab.against.subject import Open
@@ -103,6 +104,10 @@ def test_a_planted_slowdown_is_found_though_a_module_of_one_side_was_renamed(ren
     measured = {(row.operation, row.measure) for row in result.rows}
     assert {("HTTP: health", TIME), ("HTTP: health", CPU), ("PostgreSQL: send", STATEMENTS)} <= measured
     assert ("Socket.IO: fan-out", CPU) in measured
+    assert not (result.uncounted and "CI" in os.environ)
+    if not result.uncounted:
+        assert {(name, INSTRUCTIONS) for name, _ in measured} <= measured | {("Connection", INSTRUCTIONS)}
+        assert ("memory: send", INSTRUCTIONS) in {(row.operation, row.measure) for row in result.slower()}
     assert all(row.before > 0 and row.after > 0 and len(row.rounds) == TINY.rounds for row in result.rows)
     assert table.answer(result).startswith("SLOWER than HEAD (")
     assert record.load(record.save(result, tmp_path)).rows == result.rows
@@ -224,7 +229,7 @@ async def test_the_subject_answers_each_line_in_its_protocol():
     assert "error" in bad
 
 
-def result_of(observed, **more) -> Comparison:
+def result_of(observed, counted=None, **more) -> Comparison:
     made = Comparison(
         id="01900000-0000-7000-8000-000000000001",
         created_at="2026-01-01T00:00:00.000Z",
@@ -236,7 +241,7 @@ def result_of(observed, **more) -> Comparison:
         parameters={"run_error": 0.02},
         **more,
     )
-    made.rows = rows_of(observed)
+    made.rows = rows_of(observed, counted)
     return made
 
 
@@ -245,7 +250,7 @@ def rounds_of(**factors: float):
     keys = {
         "send": ("PostgreSQL: send x64", TIME),
         "cpu": ("PostgreSQL: send x64", CPU),
-        "echo": ("Socket.IO: acknowledgement", TIME),
+        "echo": ("Socket.IO: acknowledge", TIME),
         "count": ("PostgreSQL: 100 messages", STATEMENTS),
     }
     return [
@@ -272,6 +277,41 @@ def test_a_count_that_differs_in_every_round_needs_no_statistics():
     assert (row.verdict, row.counted, round(row.ratio, 2)) == ("slower", True, 1.5)
 
 
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [
+        ([110, 111, 109, 112, 113], "slower"),
+        ([90, 91, 89, 92, 93], "faster"),
+        ([110, 111, 100, 112, 113], "no difference found"),
+        ([104, 105, 103, 106, 107], "no difference found"),
+    ],
+)
+def test_instructions_differ_where_all_pairs_do(after, verdict):
+    samples = [100.0, 101.0, 99.0, 102.0, 103.0], list(map(float, after))
+    result = result_of(rounds_of(), {"PostgreSQL: send x64": samples})
+    row = next(each for each in result.rows if each.measure == INSTRUCTIONS)
+    assert row.verdict == verdict
+    assert verdict == "no difference found" or row in table.shown(result)
+    assert max(map(len, table.text(result).splitlines())) <= 80
+
+
+def test_instructions_decide_where_times_scatter():
+    observed = rounds_of()
+    noisy = [{key: (before, after * (2 if number % 2 else 0.5)) for key, (before, after) in each.items()}
+             for number, each in enumerate(observed)]  # fmt: skip
+    steady = [100.0, 100.0, 101.0, 100.0, 100.0]
+    result = result_of(noisy, {name: (steady, steady) for name, _ in noisy[0]})
+    assert {row.measure for row in result.finest()} == {INSTRUCTIONS}
+    comparison._believe(result)
+    assert result.valid
+
+
+def test_a_machine_without_valgrind_is_told_what_it_lacks(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    result = result_of(rounds_of(), uncounted=instructions.why_none_are_counted())
+    assert "apt install valgrind" in " ".join(table.text(result).split())
+
+
 def test_an_operation_without_a_difference_shows_the_measure_that_finds_the_least():
     observed = rounds_of()
     noisy = [{**each, ("PostgreSQL: send x64", CPU): (1.0, 1.3 if number % 2 else 0.8)}
@@ -282,8 +322,8 @@ def test_an_operation_without_a_difference_shows_the_measure_that_finds_the_leas
 
 def test_a_measure_that_a_round_lacks_is_left_out():
     observed = rounds_of()
-    del observed[3]["Socket.IO: acknowledgement", TIME]
-    assert "Socket.IO: acknowledgement" not in {row.operation for row in result_of(observed).rows}
+    del observed[3]["Socket.IO: acknowledge", TIME]
+    assert "Socket.IO: acknowledge" not in {row.operation for row in result_of(observed).rows}
 
 
 def test_an_invalid_comparison_says_so_first():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -17,9 +17,10 @@ import numpy as np
 from chatsys.chat.bundle import new_id
 from chatsys.errors import ChatsysError
 from chatsys.lab import machine
-from chatsys.lab.against import plan as plans
+from chatsys.lab.against import instructions
 from chatsys.lab.against.checkout import checked_out, project
-from chatsys.lab.against.plan import Plan, works
+from chatsys.lab.against.measures import COUNTED, INSTRUCTIONS, UNITS
+from chatsys.lab.against.plan import Plan, Work, works
 from chatsys.lab.against.record import Commit, Comparison, Row
 from chatsys.lab.against.rounds import Observed, perform
 from chatsys.lab.against.sides import Side
@@ -32,12 +33,14 @@ from chatsys.results.run import Interval
 from chatsys.store.embedded import embedded_server
 
 Tell = Callable[[str], None]
-METHOD = 2
+Samples = tuple[list[float], list[float]]
+METHOD = 3
 """Changes with what is measured and how it is judged: a study's counts hold for one method."""
 _LIMITATIONS = (
     "Client, server and database share one machine, and everything fits in memory.",
     "CPU is the processor time of the process under test and of its part of the database; waiting is not in it, and is"
     " in time.",
+    "Instructions are those of chatsys; what PostgreSQL does for it is in statements, pages, WAL bytes and CPU.",
     "Calls on the stores have nothing of the server before them.",
 )
 
@@ -97,8 +100,10 @@ def compare(request: Request, tell: Tell) -> Comparison:
         result.before = msgspec.structs.replace(result.before, unmeasured=sides[0].unmeasured)
         result.after = msgspec.structs.replace(result.after, unmeasured=sides[1].unmeasured)
         try:
-            observed = _rounds(sides, request, machine.Watch(machine.postmaster_of(url)), result, tell)
-            result.rows = rows_of(observed)
+            todo = works(request.plan) if not any(side.unmeasured for side in sides) else _served(request.plan)
+            counted = _instructions(sides, request, todo, result, tell)
+            observed = _rounds(sides, request, todo, result, tell)
+            result.rows = rows_of(observed, counted)
             _believe(result)
         except ChatsysError as error:
             result.invalid(error.message)
@@ -121,23 +126,25 @@ def _believe(result: Comparison) -> None:
     result.invalid(f"a slowdown of {BLUNT}× could have been missed in {', '.join(blunt)} ({busy}, {stolen})")
 
 
-def rows_of(observed: Sequence[Observed]) -> list[Row]:
-    """The verdicts, from the figures of all rounds; what a round lacks is left out."""
+def rows_of(observed: Sequence[Observed], counted: Mapping[str, Samples] | None = None) -> list[Row]:
+    """The verdicts, from the figures of all rounds and the instructions; what a round lacks is left out."""
     keys = _complete(observed)
-    tested = [key for key in keys if key[1] not in plans.COUNTED]
+    tested = [key for key in keys if key[1] not in COUNTED]
     judged = dict(zip(tested, judge([_logarithms(observed, key) for key in tested]), strict=True)) if tested else {}
-    return [_row(key, observed, judged.get(key)) for key in keys]
+    rows = [_row(key, [each[key] for each in observed], judged.get(key)) for key in keys]
+    for name, (before, after) in (counted or {}).items():
+        rows.append(_row((name, INSTRUCTIONS), list(zip(before, after, strict=True)), None))
+    return rows
 
 
-def _row(key: tuple[str, str], observed: Sequence[Observed], judged: Judged | None) -> Row:
-    pairs = [each[key] for each in observed]
+def _row(key: tuple[str, str], pairs: Sequence[tuple[float, float]], judged: Judged | None) -> Row:
     before, after = (float(np.median([pair[place] for pair in pairs])) for place in (0, 1))
     ratios = tuple(pair[1] / pair[0] for pair in pairs)
-    found = judged or _counted([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    found = judged or _counted(ratios)
     return Row(
         operation=key[0],
         measure=key[1],
-        unit=plans.UNITS[key[1]],
+        unit=UNITS[key[1]],
         before=before,
         after=after,
         ratio=found.ratio,
@@ -150,26 +157,53 @@ def _row(key: tuple[str, str], observed: Sequence[Observed], judged: Judged | No
     )
 
 
-def _counted(before: Sequence[float], after: Sequence[float]) -> Judged:
-    """Counts differ where the rounds of the two sides do not overlap, and their medians by LEAST."""
-    ratio = float(np.median(after) / np.median(before))
+def _counted(ratios: Sequence[float]) -> Judged:
+    """Counts differ where each pair of the two sides does, in the same direction and by LEAST."""
+    ratio = float(np.median(ratios))
     verdict: Verdict = "no difference found"
-    if min(after) > max(before) and ratio >= LEAST:
+    if min(ratios) >= LEAST:
         verdict = "slower"
-    elif max(after) < min(before) and ratio <= 1 / LEAST:
+    elif max(ratios) <= 1 / LEAST:
         verdict = "faster"
-    bounds = Interval(min(after) / max(before), max(after) / min(before))
-    return Judged(ratio=ratio, interval=bounds, p=1.0 if verdict == "no difference found" else 0.0,
-                  finds=max(LEAST, max(before) / min(before)), verdict=verdict)  # fmt: skip
+    return Judged(
+        ratio=ratio,
+        interval=Interval(min(ratios), max(ratios)),
+        p=1.0 if verdict == "no difference found" else 0.0,
+        finds=LEAST * max(ratio / min(ratios), max(ratios) / ratio),
+        verdict=verdict,
+    )
+
+
+def _served(plan: Plan) -> list[Work]:
+    """What can be compared where the calls of a store can't be."""
+    return [work for work in works(plan) if not work.store]
+
+
+def _instructions(
+    sides: Sequence[Side], request: Request, todo: Sequence[Work], result: Comparison, tell: Tell
+) -> dict[str, Samples]:
+    """The instructions of each operation; none, and the record says why, where they can't be counted."""
+    why = instructions.why_none_are_counted()
+    if not why:
+        tell("counting instructions")
+        try:
+            return instructions.count(sides, request.plan, todo, _order(request, fill=False))
+        except ChatsysError as error:
+            why = f"Instructions could not be counted: {error.message}"
+    result.uncounted = why
+    return {}
 
 
 def _rounds(
-    sides: Sequence[Side], request: Request, watch: machine.Watch, result: Comparison, tell: Tell
+    sides: Sequence[Side],
+    request: Request,
+    todo: Sequence[Work],
+    result: Comparison,
+    tell: Tell,
 ) -> list[Observed]:
     """Perform rounds until there are enough; how many is decided by how they scatter, never by what they show."""
     plan = request.plan
-    both = all(not side.unmeasured for side in sides)
-    todo = [work for work in works(plan) if both or not work.store]
+    watch = machine.Watch(machine.postmaster_of(sides[0].server_url))
     observed: list[Observed] = []
     began = time.monotonic()
     while len(observed) < plan.rounds or (
@@ -185,7 +219,7 @@ def _rounds(
 
 def _coarse(observed: Sequence[Observed], wanted: float) -> bool:
     """Whether some operation has no measure yet that would find a difference of ``wanted``."""
-    tested = [key for key in _complete(observed) if key[1] not in plans.COUNTED]
+    tested = [key for key in _complete(observed) if key[1] not in COUNTED]
     best: dict[str, float] = {}
     for key, found in zip(tested, finds([_logarithms(observed, key) for key in tested]), strict=True):
         best[key[0]] = min(found, best.get(key[0], found))
@@ -202,12 +236,20 @@ def _logarithms(observed: Sequence[Observed], key: tuple[str, str]) -> list[floa
 
 
 def _set_up(sides: Sequence[Side], request: Request, tell: Tell) -> None:
+    """Fill a database for each side, or one for both where their schemas are equal: how full pages are, and where rows
+    lie in them, differs from one filling to the next."""
     tell("filling both databases")
-    plan = request.plan
-    order = Open(url="", users=plan.users, messages=plan.messages, seed=request.seed, fill=True)
+    order = _order(request, fill=True)
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(side.set_up, order) for side in sides]:
             done.result()
+    if sides[0].schema() == sides[1].schema():
+        sides[1].template = sides[0].template
+
+
+def _order(request: Request, *, fill: bool) -> Open:
+    plan = request.plan
+    return Open(url="", users=plan.users, messages=plan.messages, seed=request.seed, fill=fill)
 
 
 @contextmanager

@@ -9,15 +9,12 @@ import msgspec
 import numpy as np
 
 from chatsys.lab.against import requests
+from chatsys.lab.against.measures import CPU, TIME
 from chatsys.lab.against.requests import Clients, Figures
 from chatsys.lab.against.sides import Running, Subject
 from chatsys.lab.against.subject import Run
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND, TABLE
 
-TIME, CPU, MEMORY, STATEMENTS, WAL = "time", "CPU", "memory", "statements", "WAL bytes"
-UNITS = {TIME: "µs", CPU: "µs", MEMORY: "bytes", STATEMENTS: "", WAL: "bytes"}
-COUNTED = (STATEMENTS, WAL)
-"""Measures that no noise touches: rounds that do not overlap are a difference."""
 CONNECTION = "Connection"
 COUNTED_CALLS = (16, 64)
 """Costs are the difference between turns of so many calls: what a turn does besides its calls then drops out."""
@@ -55,9 +52,9 @@ PLANS = {
             name="quick",
             users=400,
             messages=400,
-            rounds=8,
-            most=12,
-            seconds=150,
+            rounds=6,
+            most=8,
+            seconds=120,
             turns=4,
             scale=1,
             senders=32,
@@ -80,12 +77,25 @@ PLANS = {
 
 
 class Work(NamedTuple):
-    """An operation: its name in the record, and what a turn does on one side."""
+    """An operation: its name in the record, and how it is performed on one side.
+
+    ``perform`` takes the clients, how many calls, how many of them are timed as one, and a seed. A turn has ``calls``
+    in batches of ``batch``. Instructions are counted in a turn of ``counted`` calls and in one of three times as many.
+    """
 
     name: str
-    turn: Callable[[Clients, int], Figures]
+    perform: Callable[[Clients, int, int, int], Figures]
+    calls: int
+    batch: int
+    counted: int
     store: str = ""
     """The store that a subject must have open."""
+    answers: Callable[[Clients], int] = lambda _: 1
+    """What one call is counted as."""
+
+    def turn(self, clients: Clients, seed: int) -> Figures:
+        """The figures of a turn."""
+        return self.perform(clients, self.calls, self.batch, seed)
 
 
 def works(plan: Plan) -> list[Work]:
@@ -93,8 +103,7 @@ def works(plan: Plan) -> list[Work]:
     found = [_store(_MEMORY, name, calls * plan.scale, batch) for name, (calls, batch) in _IN_MEMORY.items()]
     found += [_store(_POSTGRESQL, name, calls * plan.scale, batch) for name, (calls, batch) in _IN_POSTGRESQL.items()]
     found.append(_store(_POSTGRESQL, SEND, 256 * plan.scale, 64, together=True))
-    for name, take, calls, batch in _ASKED:
-        found.append(_asked(name, take, calls * plan.scale, batch))
+    found += [work._replace(calls=work.calls * plan.scale) for work in _ASKED]
     return [work for work in found if work.name.startswith(plan.names or "")]
 
 
@@ -103,30 +112,28 @@ _IN_MEMORY = {FIND_BY_ID: (1024, 64), FIND_BY_NAME: (1024, 64), RECENT: (64, 8),
 _IN_POSTGRESQL = {FIND_BY_ID: (64, 4), FIND_BY_NAME: (64, 4), RECENT: (24, 2), SEARCH: (48, 4),
                   MARK_READ: (48, 4), SEND: (48, 4)}  # fmt: skip
 """Calls in a turn and in a batch."""
-_ASKED: tuple[tuple[str, Callable[[Clients, int, int, int], Figures], int, int], ...] = (
-    ("HTTP: health", requests.health, 48, 4),
-    ("HTTP: find by id", requests.find_user, 40, 4),
-    ("HTTP: 100 messages", requests.page, 16, 2),
-    ("HTTP: search users", requests.search, 40, 4),
-    ("Socket.IO: acknowledgement", requests.acknowledged, 96, 8),
-    ("Socket.IO: send and echo", requests.echo, 40, 4),
-    ("Socket.IO: many senders", requests.senders, 256, 256),
-    ("Socket.IO: fan-out", requests.fan_out, 24, 24),
+_ASKED = (
+    Work("HTTP: health", requests.health, 48, 4, 8),
+    Work("HTTP: find by id", requests.find_user, 40, 4, 8),
+    Work("HTTP: 100 messages", requests.page, 16, 2, 2),
+    Work("HTTP: search users", requests.search, 40, 4, 8),
+    Work("Socket.IO: acknowledge", requests.acknowledged, 96, 8, 24),
+    Work("Socket.IO: send and echo", requests.echo, 40, 4, 8),
+    Work("Socket.IO: many senders", requests.senders, 256, 256, 32),
+    Work("Socket.IO: fan-out", requests.fan_out, 24, 24, 4, answers=lambda clients: len(clients.audience)),
 )
 
 
 def _store(store: str, operation: str, calls: int, batch: int, *, together: bool = False) -> Work:
-    def turn(clients: Clients, seed: int) -> Figures:
+    def perform(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
         order = Run(operation=operation, calls=calls, batch=batch, seed=seed, together=together)
         ran = clients.running.subjects[store].run(order)
         return {TIME: _median(ran.wall) / batch / 1e3, CPU: _median(ran.cpu) / batch / 1e3}
 
     title = "PostgreSQL" if store == _POSTGRESQL else store
-    return Work(f"{title}: {_NAMES[operation]}{f' x{batch}' if together else ''}", turn, store)
-
-
-def _asked(name: str, take: Callable[[Clients, int, int, int], Figures], calls: int, batch: int) -> Work:
-    return Work(name, lambda clients, seed: take(clients, calls, batch, seed))
+    name = f"{title}: {_NAMES[operation]}{f' x{batch}' if together else ''}"
+    counted = 4 if operation == RECENT else 8 if operation == SEARCH or store == _POSTGRESQL else 24
+    return Work(name, perform, calls, batch, batch if together else counted, store)
 
 
 def _median(values: list[int]) -> float:

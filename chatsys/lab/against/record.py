@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from chatsys.errors import OperatorError
+from chatsys.lab.against.measures import INSTRUCTIONS
 from chatsys.lab.against.verdicts import Verdict
 from chatsys.results.files import write_atomically
 from chatsys.results.run import Interval
@@ -67,6 +68,8 @@ class Comparison(msgspec.Struct, kw_only=True):
     """For each round the share of the processors that other programs used."""
     steal: list[float] = []
     rows: list[Row] = []
+    uncounted: str = ""
+    """Why no instructions were counted, if none were."""
     limitations: list[str] = []
 
     def invalid(self, reason: str) -> None:
@@ -76,10 +79,13 @@ class Comparison(msgspec.Struct, kw_only=True):
             self.reasons.append(reason)
 
     def finest(self) -> list[Row]:
-        """For each operation the measure that would find the smallest difference."""
+        """For each operation the measure that would find the smallest difference.
+
+        Statements, pages and bytes of WAL are a part of what an operation costs: they decide only where they differ.
+        """
         found: dict[str, Row] = {}
         for row in self.rows:
-            if not row.counted:
+            if not row.counted or row.measure == INSTRUCTIONS:
                 found[row.operation] = min(found.get(row.operation, row), row, key=lambda each: each.finds)
         return list(found.values())
 

@@ -12,17 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import psycopg
 
-from chatsys.lab.against.plan import (
-    CONNECTION,
-    COUNTED_CALLS,
-    MEMORY,
-    STATEMENTS,
-    WAL,
-    Plan,
-    Work,
-    counted_operations,
-    subject_of,
-)
+from chatsys.lab.against.measures import MEMORY, PAGES, STATEMENTS, WAL
+from chatsys.lab.against.plan import CONNECTION, COUNTED_CALLS, Plan, Work, counted_operations, subject_of
 from chatsys.lab.against.requests import Clients, connected_clients
 from chatsys.lab.against.sides import Side, running
 from chatsys.lab.against.subject import Open, Run
@@ -44,7 +35,9 @@ class Round(NamedTuple):
 
 
 _COUNTERS = """
-SELECT coalesce(sum(calls), 0)::float, coalesce(sum(wal_bytes), 0)::float FROM pg_stat_statements s
+SELECT coalesce(sum(calls), 0)::float, coalesce(sum(shared_blks_hit + shared_blks_read), 0)::float,
+    coalesce(sum(wal_bytes), 0)::float
+FROM pg_stat_statements s
 JOIN pg_database d ON d.oid = s.dbid WHERE s.toplevel AND d.datname = %s
 """
 
@@ -115,7 +108,7 @@ def _warm_up(clients: Clients, todo: Sequence[Work], number: int) -> None:
 
 
 def _costs(clients: Clients, admin: psycopg.Connection[Any], todo: Sequence[Work]) -> Mapping[tuple[str, str], float]:
-    """Statements and bytes of WAL for each call of the store on PostgreSQL; nothing where the server can't count."""
+    """Statements, pages and bytes of WAL for each call of the store on PostgreSQL; none if it can't count."""
     subject = subject_of(clients.running)
     wanted = {work.name for work in todo}
     found: dict[tuple[str, str], float] = {}
@@ -130,8 +123,9 @@ def _costs(clients: Clients, admin: psycopg.Connection[Any], todo: Sequence[Work
             before = _counters(admin, database)
             subject.run(Run(operation=operation, calls=calls, batch=calls, seed=calls))
             spent.append(np.subtract(_counters(admin, database), before))
-        statements, wal = (spent[1] - spent[0]) / (COUNTED_CALLS[1] - COUNTED_CALLS[0])
+        statements, pages, wal = (spent[1] - spent[0]) / (COUNTED_CALLS[1] - COUNTED_CALLS[0])
         found[name, STATEMENTS] = round(float(statements), 2)
+        found[name, PAGES] = float(pages)
         if wal > 1:
             found[name, WAL] = float(wal)
     return found

@@ -27,6 +27,21 @@ from chatsys.store.postgres.admin import connected
 
 _PATIENCE = 120.0
 """Seconds that any answer of a process may take."""
+_SCHEMA = """
+SELECT array_agg(line ORDER BY line) FROM (
+    SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default, generation_expression)
+    FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL SELECT concat_ws(' ', relname, relkind, relpersistence, reloptions) FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL SELECT concat_ws(' ', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace AND prokind IN ('f', 'p')
+    UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL SELECT concat_ws(' ', viewname, definition) FROM pg_views WHERE schemaname = 'public'
+) AS everything (line)
+"""
 _BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
 
 
@@ -94,6 +109,8 @@ class Side:
     program: Program
     server_url: str
     unmeasured: str = ""
+    template: str = ""
+    """The database that each round copies, once there is one."""
 
     def name_of(self, purpose: str) -> str:
         """The name of this side's database for a purpose."""
@@ -105,6 +122,7 @@ class Side:
 
     def set_up(self, order: Open) -> None:
         """Make the database that each round copies, by this side's own commands, with rows if it can."""
+        self.template = self.name_of("rows")
         url = self.database("rows")
         self.copied("rows", None)
         command = self.program.command("db", "init")
@@ -130,6 +148,12 @@ class Side:
             self.unmeasured = error.message
         with connected(url, autocommit=True) as connection:
             connection.execute("VACUUM (ANALYZE)")
+
+    def schema(self) -> list[str]:
+        """What the tables, indexes, functions, triggers and views of this side's database are."""
+        with connected(self.database("rows"), autocommit=True) as connection:
+            row = connection.execute(_SCHEMA).fetchone()
+        return list(row[0]) if row else []
 
     @contextmanager
     def subject(self, order: Open) -> Iterator[Subject]:
@@ -158,13 +182,19 @@ class Side:
             finally:
                 _end(process)
 
+    def opening(self, order: Open, store: str) -> Open:
+        """The order to open a store with the rows of ``order``: memory, or a new copy of the filled database."""
+        if store == "memory":
+            return msgspec.structs.replace(order, url="memory://", fill=True)
+        return msgspec.structs.replace(order, url=self.copied("store", self.template), fill=False)
+
     def copied(self, purpose: str, template: str | None) -> str:
-        """The URL of a new copy of one of this side's databases; None only drops what is there."""
+        """The URL of a new copy of the database ``template``; None only drops what is there."""
         name = self.name_of(purpose)
         with connected(with_database(self.server_url, "postgres"), autocommit=True) as connection:
             drop_database(connection, name)
             if template is not None:
-                source = sql.Identifier(self.name_of(template))
+                source = sql.Identifier(template)
                 connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), source))
         return self.database(purpose)
 
@@ -199,16 +229,16 @@ def running(side: Side, order: Open, stores: Iterable[str], cpu: int | None) -> 
     A server, and a subject for each of ``stores``.
     """
     with ExitStack() as stack:
-        served = side.copied("server", "rows")
-        urls = {store: "memory://" if store == "memory" else side.copied("store", "rows") for store in stores}
+        served = side.copied("server", side.template)
+        openings = {store: side.opening(order, store) for store in stores}
         with ThreadPoolExecutor(3) as pool:
             server = pool.submit(stack.enter_context, chat_server(served, program=side.program))
             subjects = {
                 store: pool.submit(
                     stack.enter_context,
-                    side.subject(msgspec.structs.replace(order, url=urls[store], fill=store == "memory")),
+                    side.subject(opening),
                 )
-                for store in urls
+                for store, opening in openings.items()
             }
         found = Running(side=side, server=server.result())
         found.subjects = {store: subject.result() for store, subject in subjects.items()}

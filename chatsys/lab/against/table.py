@@ -11,7 +11,7 @@ from chatsys.results.numbers import duration, figure
 
 _ORDER = ("slower", "faster", "no difference found")
 _WIDTH = 80
-_LINE = "  {:<26} {:<10} {:>8} {:>8} {:>16} {:>5}"
+_LINE = "  {:<24} {:<12} {:>8} {:>8} {:>16} {:>5}"
 
 
 def answer(result: Comparison) -> str:
@@ -73,6 +73,8 @@ def _notes(result: Comparison) -> Iterator[str]:
             f" {result.parameters['run_error']:.0%} would report a difference. finds: the smallest ratio that this run"
             " would find in 9 of 10 cases."
         )
+    if result.uncounted:
+        yield result.uncounted
     for side in (result.before, result.after):
         if side.unmeasured:
             yield f"Not measured: calls on the stores. {side.unmeasured}"

@@ -1,0 +1,123 @@
+"""The instructions that a process executes, counted by Valgrind's callgrind (https://valgrind.org/docs/manual/cl-manual).
+
+Neither other programs nor a hypervisor touch this measure, so that it decides on a machine where times scatter. Counts
+are those of the processes of chatsys: what PostgreSQL does for them is in statements, pages, WAL bytes and CPU.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from chatsys.errors import OperatorError
+from chatsys.lab.against.plan import Plan, Work
+from chatsys.lab.against.requests import Clients, connected_clients
+from chatsys.lab.against.sides import Side, running
+from chatsys.lab.against.subject import Open
+from chatsys.lab.synthetic import Synthetic
+
+SAMPLES = 5
+"""How often each operation is counted.
+
+The server's timers, and how many writes meet in one turn of its loop, make samples differ by a few percent. Samples of
+the same number do the same on both sides: all of their ratios have to be beyond the limit.
+"""
+_PATIENCE = 60.0
+"""Seconds that Valgrind has to answer."""
+_EVENTS = re.compile(r"^events-\d+: (\d+)$", re.MULTILINE)
+
+
+def why_none_are_counted() -> str:
+    """Empty where Valgrind is installed."""
+    if shutil.which("valgrind") and shutil.which("vgdb"):
+        return ""
+    return "No instructions were counted: Valgrind is not installed. `apt install valgrind` helps where times scatter."
+
+
+def count(
+    sides: Sequence[Side], plan: Plan, todo: Sequence[Work], order: Open
+) -> dict[str, tuple[list[float], list[float]]]:
+    """For each operation the samples of both sides: instructions for each call. Raises OperatorError if a side can't
+    run under Valgrind."""
+    with ThreadPoolExecutor(2) as pool:
+        before, after = pool.map(lambda side: _count_side(side, plan, todo, order), sides)
+    return {work.name: (before[work.name], after[work.name]) for work in todo}
+
+
+def _count_side(side: Side, plan: Plan, todo: Sequence[Work], order: Open) -> dict[str, list[float]]:
+    rows = Synthetic(plan.users, plan.messages, order.seed)
+    stores = list(dict.fromkeys(work.store for work in todo if work.store))
+    with (
+        running(_under_valgrind(side), order, stores[:1], None) as found,
+        connected_clients(found, rows, senders=plan.senders, members=plan.members) as clients,
+    ):
+        counters = {"": _Counter(found.server.popen.pid)}
+        counters |= {store: _Counter(subject.process.pid) for store, subject in found.subjects.items()}
+        for counter in counters.values():
+            counter.start()
+        samples: dict[str, list[float]] = {}
+        for work in todo:
+            if work.store not in counters:  # one process has one store after the other: to start another takes longer
+                subject = found.subjects[work.store] = found.subjects[stores[0]]
+                subject.open(side.opening(order, work.store))
+                counters[work.store] = counters[stores[0]]
+            work.perform(clients, work.counted, work.counted, 0)
+            samples[work.name] = _samples(work, clients, counters[work.store])
+    return samples
+
+
+def _samples(work: Work, clients: Clients, counter: _Counter) -> list[float]:
+    """Instructions for each call. What a turn takes besides its calls drops out: turns of two lengths are compared."""
+    samples = []
+    start = counter.read()
+    for seed in range(1, SAMPLES + 1):
+        spent = []
+        for calls in (work.counted, 3 * work.counted):
+            work.perform(clients, calls, calls, seed)
+            clients.crowd.pump(0)  # answers the server's pings
+            end = counter.read()
+            spent.append(end - start)
+            start = end
+        samples.append((spent[1] - spent[0]) / (2 * work.counted * work.answers(clients)))
+    return samples
+
+
+def _under_valgrind(side: Side) -> Side:
+    """The same side, whose processes can be counted. A hash seed decides how full dictionaries are: it is fixed."""
+    wrapper = ("valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=/dev/null")
+    variables = {**side.program.variables, "PYTHONHASHSEED": "0"}
+    return replace(side, program=side.program._replace(wrapper=wrapper, variables=variables))
+
+
+class _Counter:
+    """The counter of one process, which Valgrind's monitor reads."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def start(self) -> None:
+        """Count from now on; until then the process was only a few times slower than usual."""
+        self._tell("instrumentation", "on")
+
+    def read(self) -> int:
+        """The instructions of all threads so far."""
+        found = _EVENTS.findall(self._tell("status", "internal"))  # what callgrind_control asks
+        if not found:
+            raise OperatorError("Valgrind did not say what it had counted.")
+        return sum(map(int, found))
+
+    def _tell(self, *command: str) -> str:
+        try:
+            done = subprocess.run(
+                ["vgdb", f"--pid={self._pid}", *command], capture_output=True, text=True, timeout=_PATIENCE, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise OperatorError("Valgrind's monitor did not answer.") from error
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["it said nothing"]
+            raise OperatorError(f"Valgrind's monitor failed: {said[-1]}")
+        return done.stdout
