@@ -38,8 +38,9 @@ versions: $(STAMP) $(VERSIONS)/node_modules/.package-lock.json ## Run the tests 
 coverage: $(STAMP) ## Show which lines no test of `make check` runs
 	$(BIN)/python -m pytest -q -n 2 -m "not database and not process" --cov=chatsys --cov-report=term:skip-covered
 
-docs: $(STAMP) ## Write docs/SETTINGS.md and the tables of docs/ANALYTICS.md from the source
+docs: $(STAMP) ## Write docs/SETTINGS.md, docs/API.md and the tables of docs/ANALYTICS.md from the source
 	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md
+	$(BIN)/python -m chatsys.web.reference > docs/API.md
 	$(BIN)/python -m chatsys.analytics.reference
 
 serve: $(STAMP) ## Start the chat server on an embedded PostgreSQL
