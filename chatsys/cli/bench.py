@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chatsys.cli.database import Yes, confirm
 from chatsys.cli.errors import explain
+from chatsys.cli.working import Interrupted
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.extras import require
 from chatsys.settings import read_settings
@@ -117,6 +118,8 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     )
     with _progress() as tell:
         result, samples = asyncio.run(_cancelled_by_signals(run(request, tell)))
+    if result.partial and not any((samples, result.operations, result.points, result.counts, result.persistence)):
+        raise Interrupted("Nothing was measured, and nothing written.")
     folder = out or run_folder(REPORTS, result)
     record.save(result, samples, folder)
     distributions = record.summed(samples)
@@ -212,10 +215,15 @@ async def _cancelled_by_signals(work: Awaitable[T]) -> T:
             raise KeyboardInterrupt
         told.append(time.monotonic())
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as for a command that nohup or a shell's background started
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as for a command that nohup or a shell's background started
             signal.signal(number, end)
-    return await work
+    try:
+        return await work
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @app.command()

@@ -32,7 +32,7 @@ from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
 from chatsys.lab.servers import chat_server, free_port
 from chatsys.results.files import write_atomically
-from chatsys.store.embedded import embedded_server
+from chatsys.store.embedded import embedded_server, undisturbed
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
 
@@ -126,11 +126,17 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
             processes = plan.processes
             while True:
                 again = msgspec.structs.replace(plan, processes=processes)
-                if plan.hosts:
-                    turn = _turn_at(again, number, store, request, folder=folder)
-                else:
-                    with _store(store, server_url, name, number) as url:
-                        turn = _turn(again, number, store, url, folder=folder)
+                try:
+                    if plan.hosts:
+                        turn = _turn_at(again, number, store, request, folder=folder)
+                    else:
+                        with _store(store, server_url, name, number) as url:
+                            turn = _turn(again, number, store, url, folder=folder)
+                except KeyboardInterrupt:  # while a server started or stopped
+                    if not turns:
+                        shutil.rmtree(folder, ignore_errors=True)
+                        raise
+                    turn = _unmeasured(number, store, folder)
                 if not loadlimits.more_generators_help(turn.locust.get("steps", ()), processes):
                     break
                 processes *= 2
@@ -259,6 +265,14 @@ def _judged(plan: Plan, number: int, store: str, own: Path, *, status: int, dist
     )
 
 
+def _unmeasured(number: int, store: str, folder: Path) -> Turn:
+    """A turn that Ctrl-C ended while its server started or stopped."""
+    own = folder / f"turn-{number}-{store}"
+    own.mkdir(parents=True, exist_ok=True)
+    reasons = ["Ctrl-C before anything was measured"]
+    return Turn(number=number, store=store, folder=own.name, verdict=INTERRUPTED, reasons=reasons, locust={})
+
+
 @contextmanager
 def _postgres(request: Databases, *, needed: bool) -> Iterator[str | None]:
     """A server where scratch databases may be made and no other run measures: the one asked for, or the private one."""
@@ -282,7 +296,7 @@ def _store(store: str, server_url: str | None, run_name: str, number: int) -> It
     try:
         yield empty_database(server_url, name)
     finally:
-        with connected(server_url, autocommit=True) as connection:
+        with undisturbed(), connected(server_url, autocommit=True) as connection:
             drop_database(connection, name)
 
 
@@ -331,7 +345,7 @@ def _locust(plan: Plan, address: str, folder: Path, accounts: Path) -> int:
             try:
                 child.wait(STOP_PATIENCE)
             except (KeyboardInterrupt, subprocess.TimeoutExpired):
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)  # its workers too
                 child.wait()
             return STATUS_INTERRUPTED
 
