@@ -136,7 +136,7 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
                     if not turns:
                         shutil.rmtree(folder, ignore_errors=True)
                         raise
-                    turn = _unmeasured(number, store, folder)
+                    turn = _unmeasured(number, place(store) if plan.hosts else store, folder)
                 if not loadlimits.more_generators_help(turn.locust.get("steps", ()), processes):
                     break
                 processes *= 2
