@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -70,6 +70,13 @@ class Http:
         self._url = urlsplit(url)
         self._writer: asyncio.StreamWriter | None = None
 
+    async def renew(self) -> None:
+        """Begin with a new connection: a server closes one that was idle between two turns."""
+        await self.close()
+        secure = ssl.create_default_context() if self._url.scheme == "https" else None
+        port = self._url.port or (443 if secure else 80)
+        self._reader, self._writer = await asyncio.open_connection(self._url.hostname, port, ssl=secure)
+
     async def ask(self, method: str, path: str, fields: object = None) -> bytes:
         """The body of the answer. Raises Failed for a status of 400 or more, or without an answer."""
         body = b"" if fields is None else msgspec.json.encode(fields)
@@ -86,9 +93,8 @@ class Http:
 
     async def _exchanged(self, request: bytes) -> bytes:
         if self._writer is None:
-            secure = ssl.create_default_context() if self._url.scheme == "https" else None
-            port = self._url.port or (443 if secure else 80)
-            self._reader, self._writer = await asyncio.open_connection(self._url.hostname, port, ssl=secure)
+            await self.renew()
+        assert self._writer is not None
         self._writer.write(request)
         first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -173,9 +179,16 @@ class Member:
 Call = Callable[[], Awaitable[None]]
 
 
+class Chat(NamedTuple):
+    """The operations of a small chat at one server, and what comes before each turn of theirs."""
+
+    calls: dict[str, Call]
+    prepare: Call
+
+
 @asynccontextmanager
-async def small_chat(url: str) -> AsyncIterator[dict[str, Call]]:
-    """A few accounts and a room with two pages of messages at a server; its operations. Raises Failed."""
+async def small_chat(url: str) -> AsyncIterator[Chat]:
+    """A few accounts and a room with two pages of messages at a server. Raises Failed."""
     async with AsyncExitStack() as stack:
         http, room = Http(url), f"{PREFIX}-{secrets.token_hex(4)}"
         stack.push_async_callback(http.close)
@@ -192,6 +205,7 @@ async def small_chat(url: str) -> AsyncIterator[dict[str, Call]]:
 
         for _ in range(2 * PAGE):
             await send()
+        await http.renew()
         page = msgspec.json.decode(await http.ask("GET", f"/api/rooms/{room}/messages?limit={2 * PAGE}"))["data"]
         pairs = itertools.cycle(itertools.product([message["id"] for message in page], readers))
 
@@ -221,13 +235,14 @@ async def small_chat(url: str) -> AsyncIterator[dict[str, Call]]:
             answer = msgspec.json.decode(await http.ask("GET", f"/api/rooms/{room}/messages?limit={PAGE}"))
             _demand(len(answer.get("data", ())) == PAGE)
 
-        yield {FIND_BY_ID: find, RECENT: recent, MARK_READ: mark, SEARCH: search, SEND: send}
+        calls: dict[str, Call] = {FIND_BY_ID: find, RECENT: recent, MARK_READ: mark, SEARCH: search, SEND: send}
+        yield Chat(calls, http.renew)
 
 
 async def measure(urls: Sequence[str], calls: int, tell: Callable[[str], None]) -> Found:
     """``calls`` of each operation at each server, in :data:`ROUNDS` turns. Raises OperatorError if one is no chat."""
     async with AsyncExitStack() as stack:
-        chats: dict[str, dict[str, Call]] = {}
+        chats: dict[str, Chat] = {}
         for url in urls:
             tell(f"{place(url)}: {_ACCOUNTS} accounts, {2 * PAGE} messages")
             try:
@@ -245,7 +260,7 @@ async def measure(urls: Sequence[str], calls: int, tell: Callable[[str], None]) 
             tell(f"turn {number + 1} of {ROUNDS}")
             for name in _OPERATIONS:
                 for server in order:
-                    await _turn(found[name, server], chats[server][name], -(-calls // ROUNDS))
+                    await _turn(found[name, server], chats[server], -(-calls // ROUNDS))
             order.reverse()
         watch.cancel()
     return Found(list(found.values()), float(np.quantile(np.array(lags), 0.99)))
@@ -259,7 +274,13 @@ async def _watch(lags: list[float]) -> None:
         lags.append((time.perf_counter() - begun) * 1000 - 10)
 
 
-async def _turn(measured: Measured, call: Call, times: int) -> None:
+async def _turn(measured: Measured, chat: Chat, times: int) -> None:
+    call = chat.calls[measured.operation]
+    try:
+        await chat.prepare()
+    except OSError as error:
+        measured.failures[str(error)] = measured.failures.get(str(error), 0) + 1
+        return
     for _ in range(times):
         begun = time.perf_counter()
         try:
