@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chatsys.chat.bundle import Chat
 from chatsys.model.rules import SEQ_MAX
@@ -15,7 +15,8 @@ STEP = 100
 STEP_BYTES = 1_048_576
 """Bytes of text in such a step, give or take one message."""
 
-Encode = Callable[[Message], bytes]
+Encode = Callable[[Sequence[Message]], bytes]
+"""Gives messages as a JSON array."""
 
 
 class Excerpt(Value, frozen=True, kw_only=True):
@@ -70,25 +71,45 @@ async def excerpt(
     At least one is given if there is one; of more than ``max_bytes`` bytes the newest that fit.
     """
     parts: list[bytes] = []
-    size, first, last, more = 2, before, 0, True
-    while more and len(parts) < limit:
+    size, count, first, last, more, truncated = 2, 0, before, 0, True, False
+    while more and count < limit and not truncated:
         if parts:
             await asyncio.sleep(0)
-        step, budget = min(STEP, limit - len(parts)), min(STEP_BYTES, max(1, max_bytes - size))
+        step, budget = min(STEP, limit - count), min(STEP_BYTES, max(1, max_bytes - size))
         found = await chat.store.history(room, step, offset, after=after, before=first, max_bytes=budget)
-        offset, taken = 0, 0
-        for message in reversed(found):
-            part = encode(message)
-            if parts and size + taken + len(part) + 1 > max_bytes:
-                return _excerpt(parts, first, last, truncated=True)
+        if not found:
+            break
+        part, fitting = _newest(found, encode, max_bytes - size, parts)
+        truncated = fitting < len(found)
+        more = len(found) == step or len(part) >= budget  # else the store has no more
+        if fitting:
             parts.append(part)
-            taken += len(part) + 1
-            first, last = message.seq, max(last, message.seq)
-        size += taken
-        more = bool(found) and (len(found) == step or taken >= budget)  # else the store has no more
-    return _excerpt(parts, first, last, truncated=False)
+            size += len(part) - 1
+            count += fitting
+            offset, first, last = 0, found[-fitting].seq, max(last, found[-1].seq)
+    return Excerpt(data=_together(parts), count=count, first=first if parts else 0, last=last, truncated=truncated)
 
 
-def _excerpt(parts: list[bytes], first: int, last: int, *, truncated: bool) -> Excerpt:
-    data = b"[" + b",".join(reversed(parts)) + b"]"
-    return Excerpt(data=data, count=len(parts), first=first if parts else 0, last=last, truncated=truncated)
+def _newest(found: list[Message], encode: Encode, room: int, before: list[bytes]) -> tuple[bytes, int]:
+    """The newest of these messages that have room, as an array, and how many; one at least if there are none yet.
+
+    They are encoded together, and one by one only where they have no room.
+    """
+    part = encode(found)
+    if len(part) - 1 <= room:
+        return part, len(found)
+    fitting: list[bytes] = []
+    for message in reversed(found):
+        each = encode([message])
+        room -= len(each) - 1
+        if room < 0 and (before or fitting):
+            break
+        fitting.append(each)
+    return _together(fitting), len(fitting)
+
+
+def _together(arrays: list[bytes]) -> bytes:
+    """The arrays as one, from the last to the first; one alone, the usual case, is not copied."""
+    if len(arrays) == 1:
+        return arrays[0]
+    return b"[" + b",".join([array[1:-1] for array in reversed(arrays)]) + b"]"

@@ -56,7 +56,7 @@ class Transport(Protocol):
 
     stalled: bool
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, /) -> object:
         """Write whole frames. Not to be called while ``stalled``."""
 
     def unsent(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatsys.protocol.frames import (
@@ -34,6 +35,10 @@ logger = logging.getLogger("chatsys.engine")
 
 _ABORT_AFTER = 5.0
 _MORE, _FULL = 1, 2  # why it does not read: whole frames are left over; its owner takes no more
+
+
+def _drop(data: bytes) -> None:
+    """What is written to a WebSocket that closes."""
 
 
 class Receiver(Protocol):
@@ -73,7 +78,18 @@ class WebSocket(FrameReader, asyncio.Protocol):
     ``registry`` is the web server's set of connections, which are told when it stops.
     """
 
-    __slots__ = ("_engine", "_held", "_pauses", "_registry", "_since", "_wire", "closing", "receiver", "stalled")
+    __slots__ = (
+        "_engine",
+        "_held",
+        "_pauses",
+        "_registry",
+        "_since",
+        "_wire",
+        "closing",
+        "receiver",
+        "stalled",
+        "write",
+    )
 
     def __init__(self, wire: asyncio.Transport, receiver: Receiver, engine: Engine, registry: set[Any]) -> None:
         super().__init__(engine.limits.max_packet, engine.limits.fragments)
@@ -81,6 +97,8 @@ class WebSocket(FrameReader, asyncio.Protocol):
         self.stalled = False
         self.closing = False
         self._wire = wire
+        self.write: Callable[[bytes], object] = wire.write  # one call less for each delivery
+        """Write whole frames."""
         self._engine = engine
         self._registry = registry
         self._pauses = 0
@@ -89,11 +107,6 @@ class WebSocket(FrameReader, asyncio.Protocol):
         registry.add(self)
 
     # -- outwards
-
-    def write(self, data: bytes) -> None:
-        """Write whole frames."""
-        if not self.closing:
-            self._wire.write(data)
 
     def unsent(self) -> int:
         """Bytes that the peer's machine has not acknowledged: the transport's, and the kernel's where it tells."""
@@ -129,6 +142,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
 
     def _stop(self) -> None:
         self.closing = True
+        self.write = _drop
         self._buffer = self._message = None
         self._account(finished=True)
 

@@ -68,6 +68,6 @@ def _somebody(rng: random.Random) -> ChatUser | None:
     most = max(type(user).persona.sends for user in RUN.present[:100])
     for _ in range(1000):
         user = rng.choice(RUN.present)
-        if user.io.connected and user.member is not None and rng.random() * most < user.persona.sends:
+        if user.io.connected and user.in_room and rng.random() * most < user.persona.sends:
             return user
     return None

@@ -189,7 +189,7 @@ class Routes:
         """The newest messages, or those after ``since``: encoded once for all who come at the same time."""
 
         async def read() -> tuple[Outgoing, Replay]:
-            found = await replay(self._chat, room, objects.encoded_message, since)
+            found = await replay(self._chat, room, objects.encoded_messages, since)
             return encoded_event(catalogue.MESSAGE_HISTORY, found.data), found
 
         return self._reads.begin((room, since), read)

@@ -13,7 +13,7 @@ A folder holds one server::
 
 The first process starts the server, others share it, and the last one to leave stops it. A process that is killed
 leaves the server running and its lock is gone; the next one finds the server and takes it over. A server in this
-folder that somebody else started is used and never stopped. While it is used, a server that dies is started again.
+folder that somebody else started is used and never stopped. While it is used, a server that ends is started again.
 
 Root lets the server run under an account of its own and opens no folder above the server's for it. Where the account
 can't pass, the server finds its data as its working folder (Linux), and its programs in a copy.
@@ -27,6 +27,7 @@ import fcntl
 import hashlib
 import importlib.util
 import logging
+import math
 import os
 import pwd
 import shutil
@@ -58,8 +59,11 @@ _MIB = 1024 * 1024
 _HERE = "/proc/self/cwd"  # each process of PostgreSQL works in its data folder
 _COPIES = Path("/var/lib")
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.1
 """Between two looks at the server and its log."""
+
+STOPPING_SECONDS = 3.0
+"""After which a server that was asked to end, and waits for sessions that are kept, is ended for good."""
 
 LOG_BYTES = 8 * _MIB
 """A longer log is cut; its last eighth is kept."""
@@ -91,11 +95,41 @@ def require_cluster(path: Path) -> None:
         )
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off until the block has ended: a second one would leave half undone what the first began.
+
+    For what puts things in order within a limit of its own. Outside the main thread, where no signal is handled, it
+    does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler is not None}  # None: not Python's
+    for number in before:
+        signal.signal(number, lambda number, _: told.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if told:
+            signal.raise_signal(told[0])
+
+
 @asynccontextmanager
 async def embedded_postgres(path: Path) -> AsyncIterator[str]:
     """The URL of the private server whose data lie in ``path``; see :func:`embedded_server`."""
     server = embedded_server(path)
-    url = await asyncio.to_thread(server.__enter__)
+    starting = asyncio.create_task(asyncio.to_thread(server.__enter__))
+    try:
+        url = await asyncio.shield(starting)
+    except asyncio.CancelledError:  # its thread goes on, and nobody else would stop what it has started
+        await starting
+        await asyncio.to_thread(server.__exit__, None, None, None)
+        raise
     try:
         yield url
     finally:
@@ -124,9 +158,9 @@ def embedded_server(
     try:
         yield server.url()
     finally:
-        ended.set()
-        watcher.join()
-        with _explained(server.home):
+        with undisturbed(), _explained(server.home):
+            ended.set()
+            watcher.join()
             server.leave(users)
 
 
@@ -160,14 +194,20 @@ class _Server:
         return users
 
     def watch(self, ended: threading.Event, settings: Mapping[str, str]) -> None:
-        """Start the server again when it dies, and keep its log short, until ``ended``."""
+        """Start the server again when it has ended, and keep its log short, until ``ended``."""
         pause = LOOK_SECONDS
+        stopping_since = math.inf
         while not ended.wait(pause):
             pause = LOOK_SECONDS
             try:
                 self._shorten_log()
-                if self._pid_file() and self._postmaster() is None:  # one that was stopped leaves no such file
+                pid = self._postmaster()
+                stopping = pid is not None and self._status(pid) == "stopping"
+                stopping_since = min(stopping_since, time.monotonic()) if stopping else math.inf
+                if pid is None:
                     self._revive(settings, ended)
+                elif time.monotonic() > stopping_since + STOPPING_SECONDS:
+                    os.kill(pid, signal.SIGINT)
             except (OSError, EmbeddedFailed) as error:
                 log.error("The embedded PostgreSQL in %s can't be started again yet: %s", self.home, error)
                 pause = 5.0
@@ -178,8 +218,8 @@ class _Server:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return  # somebody else does it
-            if not ended.is_set() and self._pid_file() and self._postmaster() is None:
-                log.error("The embedded PostgreSQL in %s died: starting it again", self.home)
+            if not ended.is_set() and self._postmaster() is None:
+                log.error("The embedded PostgreSQL in %s has ended: starting it again", self.home)
                 self._start(settings)
                 log.warning("The embedded PostgreSQL in %s runs again", self.home)
 
@@ -219,6 +259,14 @@ class _Server:
             return
         partial = self.home / "data.partial"
         shutil.rmtree(partial, ignore_errors=True)
+        try:
+            self._make_cluster(partial, locale)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        partial.rename(self.data)
+
+    def _make_cluster(self, partial: Path, locale: Sequence[str]) -> None:
         self._make_folder(partial)
         place = _HERE if self._hidden else str(partial)
         options = ["--auth=trust", "--encoding=UTF8", f"--username={ROLE}", *locale, f"--pgdata={place}"]
@@ -229,7 +277,6 @@ class _Server:
         # restores on a server that has not loaded it.
         prepared = f"CREATE EXTENSION pg_stat_statements\nCREATE DATABASE {DATABASE}\n"
         self._run("postgres", "--single", "-D", place, "template1", stdin=prepared, folder=partial)
-        partial.rename(self.data)
 
     def _check_version(self) -> None:
         try:
@@ -260,7 +307,7 @@ class _Server:
             arguments += ["-c", f"{name}={value}"]
         deadline = time.monotonic() + START_TIMEOUT
         while not self._start_once(arguments, deadline):
-            time.sleep(0.2)
+            time.sleep(_POLL)
         pid, _, started, *_ = self._pid_file()
         (self.home / "started").write_text(f"{pid} {started}\n", encoding="ascii")
 
@@ -268,7 +315,7 @@ class _Server:
         """Start and wait until it takes connections; False if processes of a killed one are still ending."""
         self.log.touch(mode=0o600)
         self.log.chmod(0o600)
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, undisturbed():
             before = log.tell()
             started = subprocess.run(
                 ["/bin/sh", "-c", _DETACH, "sh", self.programs / "postgres", *arguments],
@@ -281,6 +328,15 @@ class _Server:
                 **self._identity(),  # type: ignore[call-overload]
             )
         pid = int(started.stdout)
+        try:
+            return self._came_up(pid, before, deadline)
+        except KeyboardInterrupt:
+            with undisturbed():  # nobody else would stop it
+                _shut_down(pid)
+            raise
+
+    def _came_up(self, pid: int, before: int, deadline: float) -> bool:
+        """Wait until a server that was started takes connections; False as for :meth:`_start_once`."""
         while time.monotonic() < deadline:
             if self._ready(pid):
                 return True
@@ -307,15 +363,11 @@ class _Server:
         if marker != [pid, started]:
             return
         run = self._folder_of(self._pid_file()[4])
-        os.kill(int(pid), signal.SIGINT)  # "fast": sessions are ended, the data is written
-        deadline = time.monotonic() + STOP_TIMEOUT
-        while _alive(int(pid)):
-            if time.monotonic() > deadline:
-                raise EmbeddedFailed(
-                    f"The embedded PostgreSQL (pid {pid}) did not stop within {STOP_TIMEOUT:.0f} seconds.",
-                    hint=f"See {self.log}.",
-                )
-            time.sleep(_POLL)
+        if not _shut_down(int(pid)):
+            raise EmbeddedFailed(
+                f"The embedded PostgreSQL (pid {pid}) did not stop within {STOP_TIMEOUT:.0f} seconds.",
+                hint=f"See {self.log}.",
+            )
         if run.parent not in (self.home, self.data):
             shutil.rmtree(run, ignore_errors=True)
 
@@ -329,8 +381,12 @@ class _Server:
         return False
 
     def _ready(self, pid: int) -> bool:
+        return self._status(pid) == "ready"
+
+    def _status(self, pid: int) -> str:
+        """What the server of that pid says of itself: ``starting``, ``ready`` or ``stopping``; empty before that."""
         lines = self._pid_file()
-        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        return lines[7].strip() if len(lines) > 7 and lines[0] == str(pid) else ""
 
     def _postmaster(self) -> int | None:
         """The pid of the server that runs on this data folder, or None."""
@@ -476,6 +532,18 @@ def _account(data: Path) -> pwd.struct_passwd | None:
             f"PostgreSQL does not run as root, and the account {ACCOUNT} could not be made.",
             hint=f"Make it with `useradd --system {ACCOUNT}`, or run as an ordinary user.",
         ) from None
+
+
+def _shut_down(pid: int) -> bool:
+    """End a server as "fast" does: sessions are ended, the data is written. Whether it ended in time."""
+    deadline = time.monotonic() + STOP_TIMEOUT
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)
+    while _alive(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
 
 
 def _alive(pid: int) -> bool:

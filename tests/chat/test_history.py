@@ -22,7 +22,7 @@ async def room(chat, people):
 
 
 async def taken(chat, room, **asked):
-    found = await excerpt(chat, room, objects.encoded_message, **{"limit": 100, "max_bytes": 10_000, **asked})
+    found = await excerpt(chat, room, objects.encoded_messages, **{"limit": 100, "max_bytes": 10_000, **asked})
     seqs = [message["seq"] for message in msgspec.json.decode(found.data)]
     assert found.count == len(seqs)
     assert (found.first, found.last) == ((seqs[0], seqs[-1]) if seqs else (0, 0))
@@ -45,7 +45,7 @@ async def test_an_excerpt_is_the_same_whatever_the_steps(chat, room, monkeypatch
 async def test_the_newest_that_fit_are_given_and_at_least_one(chat, room, monkeypatch, step, step_bytes):
     monkeypatch.setattr(history, "STEP", step)
     monkeypatch.setattr(history, "STEP_BYTES", step_bytes)
-    one = len((await excerpt(chat, room, objects.encoded_message, limit=1, max_bytes=10_000)).data)
+    one = len((await excerpt(chat, room, objects.encoded_messages, limit=1, max_bytes=10_000)).data)
     for count in range(1, 9):
         exactly = 2 + count * (one - 1)
         assert await taken(chat, room, max_bytes=exactly) == (list(range(10 - count, 10)), True)
@@ -58,9 +58,9 @@ async def test_the_newest_that_fit_are_given_and_at_least_one(chat, room, monkey
 
 async def test_receipts_count_as_they_are_sent(chat, people, room):
     reader = await people.seat(room, name="x" * 50)
-    small = await excerpt(chat, room, objects.encoded_message, limit=9, max_bytes=10_000)
+    small = await excerpt(chat, room, objects.encoded_messages, limit=9, max_bytes=10_000)
     await conversation.read_all(chat, reader)
-    cut = await excerpt(chat, room, objects.encoded_message, limit=9, max_bytes=len(small.data))
+    cut = await excerpt(chat, room, objects.encoded_messages, limit=9, max_bytes=len(small.data))
     assert (cut.truncated, len(cut.data) <= len(small.data), cut.count < 9) == (True, True, True)
 
 
@@ -82,7 +82,7 @@ async def test_others_have_their_turn_between_the_steps(chat, room, monkeypatch)
 
 async def test_a_replay_says_whether_it_is_all(chat, room):
     async def given(since):
-        found = await replay(chat, room, objects.encoded_message, since)
+        found = await replay(chat, room, objects.encoded_messages, since)
         return [message["seq"] for message in msgspec.json.decode(found.data)], found.last, found.complete
 
     assert await given(None) == ([7, 8, 9], 9, True)  # the limits of these tests: 3 and 4 messages
@@ -96,6 +96,6 @@ async def test_a_replay_whose_older_part_was_deleted_is_all_there_is(chat, peopl
     ann, gus = await people.seat("tea", token=token), await people.seat("tea")
     for session in (ann, ann, gus, gus, gus, gus):
         await conversation.send(chat, session, "x")
-    assert not (await replay(chat, "tea", objects.encoded_message, 0)).complete
+    assert not (await replay(chat, "tea", objects.encoded_messages, 0)).complete
     await chat.store.delete_user(ann.who.user_id, chat.clock.now())
-    assert (await replay(chat, "tea", objects.encoded_message, 0)).complete
+    assert (await replay(chat, "tea", objects.encoded_messages, 0)).complete

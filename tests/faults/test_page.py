@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from chatsys.errors import OperatorError
 from chatsys.lab.faults import catalogue, fault, page, record, running
 from chatsys.lab.faults.record import Injection, Kind, Result, Run
+from chatsys.lab.faults.site import Place
 from chatsys.results.history import Finding
 
 
@@ -96,6 +98,41 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
     again = record.load(tmp_path)
     assert again == made
     assert running.missing(made, profile, first) == [range(1, 3)]
+
+
+async def test_every_run_is_done_once_beside_others_or_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sites: list[Place] = []
+    most = {True: 0, False: 0}
+    done: dict[str, list[int]] = {}
+
+    class FakeSite:
+        def __init__(self, place: Place) -> None:
+            self.place = place
+
+        async def __aenter__(self) -> FakeSite:
+            sites.append(self.place)
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            sites.remove(self.place)
+
+    async def inject(site: FakeSite, what: fault.Fault, seeds: list[int], _load: object) -> Run:
+        assert site.place is what.place
+        most[what.alone] = max(most[what.alone], len(sites))
+        await asyncio.sleep(0)
+        done.setdefault(what.name, []).extend(seeds)
+        return run(seed=seeds[0])
+
+    monkeypatch.setattr(running, "Site", FakeSite)
+    monkeypatch.setattr(running, "inject", inject)
+    monkeypatch.setattr(fault, "_there", lambda _need: True)
+    made = await running.run(running.PROFILES["quick"], catalogue.chosen(), 1, tmp_path, lambda _said: None)
+    assert most == {True: 1, False: record.LANES}
+    assert {name: sorted(seeds) for name, seeds in done.items()} == {
+        each.name: [1_000, 1_001, 1_002] if each.seconds <= running.LONG_SECONDS else [1_000]
+        for each in catalogue.chosen()
+    }
+    assert {each.name for each in made.kinds if each.runs} == done.keys()
 
 
 def test_a_fault_that_lacks_what_it_needs_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

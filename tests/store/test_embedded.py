@@ -151,6 +151,20 @@ def test_an_interrupted_first_start_leaves_nothing_that_hinders_the_next(server_
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_undisturbed_hears_a_signal_at_its_end(number: signal.Signals) -> None:
+    heard: list[str] = []
+    kept = signal.signal(number, lambda *_: heard.append("signal"))
+    try:
+        with embedded.undisturbed():
+            for _ in range(3):
+                signal.raise_signal(number)
+            heard.append("end")
+    finally:
+        signal.signal(number, kept)
+    assert heard == ["end", "signal"]
+
+
 def test_a_path_with_special_characters_that_is_too_long_for_a_socket_works(server_folder: Path) -> None:
     home = server_folder / ("long" * 25) / '$HOME, `it\'s` "%"'
     with embedded_server(home) as url, psycopg.connect(url) as connection:
@@ -221,14 +235,16 @@ def test_the_system_user_that_root_needs_is_announced_once(
     assert "userdel embedded_postgres" in line
 
 
-def test_a_server_that_is_killed_while_it_is_used_runs_again(server_folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_ends_while_it_is_used_runs_again(server_folder: Path, number: signal.Signals) -> None:
     home = server_folder / "home"
     with embedded_server(home) as url:
-        with psycopg.connect(url, autocommit=True) as connection:
+        with psycopg.connect(url, autocommit=True) as connection:  # for it, SIGTERM alone would wait for ever
             connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-        killed = postmaster(home)
-        assert killed is not None
-        killed.kill()
+            first = postmaster(home)
+            assert first is not None
+            first.send_signal(number)
+            first.wait(60)
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -238,7 +254,7 @@ def test_a_server_that_is_killed_while_it_is_used_runs_again(server_folder: Path
             except psycopg.OperationalError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        assert postmaster(home) != killed
+        assert postmaster(home) != first
     assert postmaster(home) is None
 
 

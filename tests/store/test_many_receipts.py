@@ -52,7 +52,7 @@ async def test_a_page_of_messages_with_thousands_of_receipts_is_bounded_and_hold
     async with open_chat(pg, secret="s" * 40) as chat:
         stop = asyncio.Event()
         turn = asyncio.create_task(longest_turn(stop))
-        page = await excerpt(chat, "tea", objects.encoded_message, limit=100, max_bytes=2_097_152)
+        page = await excerpt(chat, "tea", objects.encoded_messages, limit=100, max_bytes=2_097_152)
         await asyncio.sleep(0)
         stop.set()
         assert len(page.data) <= 2_097_152

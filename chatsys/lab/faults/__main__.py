@@ -37,6 +37,9 @@ def main() -> int:
         "--profile", choices=PROFILES, default="quick", help="how often (default quick: 3 of each kind)"
     )
     parser.add_argument("--only", default="", help="faults whose names contain one of these: a,b")
+    parser.add_argument(
+        "--mutations", metavar="WORDS", help="only take mechanisms away: those whose names contain one of these: a,b"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the moments and the choices (default 1)")
     parser.add_argument(
         "--out", type=Path, default=OUT, help=f"folder of the result; a run goes on there (default {OUT})"
@@ -47,7 +50,7 @@ def main() -> int:
     try:
         if not options.show:
             faults = catalogue.chosen(options.only)
-            work = run(PROFILES[options.profile], faults, options.seed, options.out, _say)
+            work = run(PROFILES[options.profile], faults, options.seed, options.out, _say, mutated=options.mutations)
             asyncio.run(_ended_by_signals(work))
         result = load(options.out)
         if result is None:

@@ -37,22 +37,39 @@ async def hangs(hit: Hit) -> None:
 
 async def half_open(hit: Hit) -> None:
     """What is sent is acknowledged by TCP and goes nowhere; new connections work. A lease and more passes."""
-    _broker(hit).proxy.hush()
+    for proxy in _broker(hit).proxies:
+        proxy.hush()
     await asyncio.sleep(8)
 
 
 async def reset(hit: Hit) -> None:
     """TCP resets, and new connections are accepted."""
-    _broker(hit).proxy.reset()
+    for proxy in _broker(hit).proxies:
+        proxy.reset()
 
 
 async def garbage(hit: Hit) -> None:
     """A broken stream, once for each connection; the reset makes new connections, which receive it."""
     broker = _broker(hit)
-    broker.proxy.garbage = broker.garbage
-    broker.proxy.reset()
+    for proxy in broker.proxies:
+        proxy.garbage = broker.garbage
+        proxy.reset()
     await asyncio.sleep(3)
-    broker.proxy.garbage = b""
+    for proxy in broker.proxies:
+        proxy.garbage = b""
+
+
+async def full(hit: Hit) -> None:
+    """Somebody publishes more than may wait for a server: the broker ends the servers' connections."""
+    await _broker(hit).fill(3)
+
+
+async def cut(hit: Hit) -> None:
+    """Connections reset, new ones refused, for longer than a lease; the others go on."""
+    proxy = hit.rng.choice(_broker(hit).proxies)
+    proxy.cut()
+    await asyncio.sleep(8)
+    await proxy.listen()
 
 
 _OF_BROKERS: tuple[tuple[str, Inject, float], ...] = (
@@ -61,6 +78,8 @@ _OF_BROKERS: tuple[tuple[str, Inject, float], ...] = (
     ("connections to {} half open", half_open, 8),
     ("connections to {} reset", reset, 1),
     ("{} sends garbage", garbage, 3),
+    ("the queues of {} full for 3 s", full, 5),
+    ("one server cut off from {} for 8 s", cut, 8),
 )
 for _name, _place, _need in (("Redis", Place.REDIS, Need.REDIS), ("NATS", Place.NATS, Need.NATS)):
     for _title, _inject, _seconds in _OF_BROKERS:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from chatsys.errors import OperatorError
-from chatsys.lab.faults import buses, database, hostile, lost, operator, processes
+from chatsys.lab.faults import buses, database, hostile, lost, official, operator, processes
 from chatsys.lab.faults.fault import FAULTS, Fault
 
-MODULES = (processes, database, lost, hostile, buses, operator)
+MODULES = (processes, database, lost, hostile, buses, operator, official)
 
 
 def chosen(only: str = "", *, short: bool = False) -> list[Fault]:

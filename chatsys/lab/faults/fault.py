@@ -6,6 +6,7 @@ import enum
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ class Need(enum.StrEnum):
     IPTABLES = "iptables"
     REDIS = "redis-server"
     NATS = "nats-server"
+    NODE = "Node.js 20.10"
     LIBFAKETIME = "libfaketime"
 
 
@@ -58,7 +60,7 @@ class Fault(NamedTuple):
     """A fault: ``inject`` begins it, and returns when its cause has ended. ``promise`` is what users are told.
 
     ``place`` names the kind of site that it needs, ``seconds`` is about how long it takes, ``spends`` says that the
-    site is of no further use after it.
+    site is of no further use after it, ``heavy`` that it needs the whole machine.
     """
 
     name: str
@@ -70,12 +72,19 @@ class Fault(NamedTuple):
     seconds: float = 1.0
     short: bool = False
     spends: bool = False
+    heavy: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may run beside it: latencies are judged, or it needs the whole machine."""
+        return self.heavy or self.concerns in {Concern.CLIENT, Concern.ROOM}
 
     def lacking(self) -> list[Need]:
         """What it needs and this machine does not have."""
         return [need for need in self.needs if not _there(need)]
 
 
+NODE_OPTIONS = ("--experimental-websocket", "--no-warnings")
 FAULTS: dict[str, Fault] = {}
 STAYS = "Nothing acknowledged is lost, and service is back within 5 s."
 UNNOTICED = "Nobody else notices."
@@ -91,11 +100,12 @@ def fault(
     seconds: float = 1.0,
     short: bool = False,
     spends: bool = False,
+    heavy: bool = False,
 ) -> Callable[[Inject], Inject]:
     """Enter the function below as a fault; ``short``: it is part of the short form."""
 
     def enter(inject: Inject) -> Inject:
-        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), place, seconds, short, spends)
+        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), place, seconds, short, spends, heavy)
         return inject
 
     return enter
@@ -106,4 +116,9 @@ def _there(need: Need) -> bool:
         return os.geteuid() == 0
     if need is Need.LIBFAKETIME:
         return faketime() is not None
+    if need is Need.NODE:
+        tried = ["node", *NODE_OPTIONS, "--eval", "WebSocket"]
+        return (
+            shutil.which("node") is not None and not subprocess.run(tried, check=False, capture_output=True).returncode
+        )
     return shutil.which(need.value, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None

@@ -16,7 +16,7 @@ from chatsys.lab.faults.site import Server
 from chatsys.lab.faults.socket import Lost, Socket
 from chatsys.lab.floods import FLOODS, HALF_POSTS, Flood, hold_half_posts, hold_open, write_flood
 
-SECONDS = 4.0
+SECONDS = 2.0
 
 
 def _flood(flood: Flood) -> None:
@@ -87,7 +87,7 @@ async def _storm(server: Server, seconds: float, each: Callable[[], bytes], rate
         await asyncio.sleep(max(0.0, due - loop.time()))
 
 
-@fault("login storm", Concern.CLIENT, UNNOTICED, seconds=6)
+@fault("login storm", Concern.CLIENT, UNNOTICED, seconds=3)
 async def login_storm(hit: Hit) -> None:
     """300 logins a second from one address; nobody waits for the answer."""
 
@@ -96,7 +96,7 @@ async def login_storm(hit: Hit) -> None:
         head = "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
-    await _storm(hit.rng.choice(hit.site.servers), 5, login, 300)
+    await _storm(hit.rng.choice(hit.site.servers), 3, login, 300)
 
 
 _FILL = """

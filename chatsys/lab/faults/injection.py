@@ -23,15 +23,22 @@ from chatsys.results.audit import Unreadable, history
 from chatsys.results.history import Finding, findings
 
 MIB = 1024 * 1024
+INJECTION_MOST = 180.0
+"""Seconds beyond its usual ones after which an injection is given up."""
 RECOVERY_MOST = 30.0
 """Seconds after which service is not expected back any more."""
+CALM = 0.3
+"""Seconds before a fault under which latencies are not judged."""
 DRAIN_MOST = 20.0
 SETTLE_MOST = float(LEASE) * 2 + 8
 """Seconds that the lists of members get to become true: two leases and a little more."""
 
 
 class Load(NamedTuple):
-    """The traffic: rooms, people in each, seconds between two messages of one person, seconds of calm beforehand."""
+    """The traffic: rooms, people in each, seconds between two messages of one person.
+
+    ``calm`` is for how many seconds latencies are looked at before a fault under which they are judged.
+    """
 
     rooms: int = 3
     size: int = 4
@@ -53,7 +60,7 @@ async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Lo
         if not all(person.there for person in traffic.people):
             broken = "not everybody could join before the fault"
         for seed in seeds:
-            injections.append(await _once(site, traffic, fault, seed, load.calm))
+            injections.append(await _once(site, traffic, fault, seed, load.calm if fault.alone else CALM))
             if injections[-1].recovery is None or injections[-1].broken:
                 break
         finished = await traffic.finish(DRAIN_MOST)
@@ -82,9 +89,12 @@ async def _once(site: Site, traffic: Traffic, fault: Fault, seed: int, calm: flo
     hit = clock()
     async with memory.watched():
         try:
-            await fault.inject(Hit(site, traffic, rng))
+            async with asyncio.timeout(fault.seconds + INJECTION_MOST):
+                await fault.inject(Hit(site, traffic, rng))
         except ChatsysError as error:
             broken = str(error)
+        except Exception as error:  # the other faults are still to be injected
+            broken = f"{type(error).__name__}: {error}"
         healed = clock()
     recovery = await _recovery(traffic, healed)
     others, theirs = _others(fault, traffic), _theirs(site, traffic)

@@ -9,6 +9,7 @@ import numpy as np
 
 from chatsys.lab.faults.record import (
     ANSWER_LIMIT,
+    LANES,
     NOTICE_FACTOR,
     NOTICE_FLOOR_MS,
     RECOVERY_LIMIT,
@@ -35,7 +36,8 @@ every client saw is written down and checked afterwards. Nothing acknowledged ma
 order, the lists of members must be true at the end, and the database must hold its own rules. Service must be back
 within {limit:g} s of the end of a fault, a message must be answered within {answer:g} s whatever the database does,
 nobody may be thrown out of a living server, and where a fault concerns one client or one room, the others' p99 may be
-at most {factor:g} times what it was in calm (a p99 under {floor:g} ms counts as unmoved).
+at most {factor:g} times what it was in calm (a p99 under {floor:g} ms counts as unmoved). Such a fault has the machine
+to itself; of the others up to {lanes} are injected at once, each with servers and a PostgreSQL of its own.
 
 Run: {created}, profile {profile}, seed {seed}; {machine}. Before the injections the machine's load was {load}
 """
@@ -52,6 +54,7 @@ def markdown(result: Result) -> str:
             answer=ANSWER_LIMIT,
             factor=NOTICE_FACTOR,
             floor=NOTICE_FLOOR_MS,
+            lanes=LANES,
             created=result.created_at,
             profile=result.profile,
             seed=result.seed,
@@ -72,7 +75,7 @@ def markdown(result: Result) -> str:
         head = "## Mechanisms taken away\n\nEach was disabled in the server; the fault must notice.\n\n"
         parts.append(head + _table(("Mechanism", "Fault", "What was noticed"), taken))
     if result.fuzzing:
-        columns = ("Nonsense", "Cases", "500s", "Tracebacks", "Growth", "Sentinel, slowest", "")
+        columns = ("Nonsense", "Cases", "Wrong answers", "Tracebacks", "Growth", "Sentinel, slowest", "")
         lines = [
             (
                 each.kind,

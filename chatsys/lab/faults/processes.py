@@ -39,13 +39,24 @@ async def rolling_restart(hit: Hit) -> None:
         await server.start()
 
 
+def _end_a_worker(hit: Hit, number: signal.Signals) -> None:
+    server = hit.rng.choice(hit.site.servers)
+    children = psutil.Process(server.process.popen.pid).children()
+    workers = [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+    server.restarts += 1
+    hit.rng.choice(workers).send_signal(number)
+
+
 @fault("a worker killed", Concern.SERVER, place=Place.WORKERS, seconds=2)
 async def worker_killed(hit: Hit) -> None:
     """SIGKILL to one of two workers; the server starts another."""
-    server = hit.rng.choice(hit.site.servers)
-    workers = psutil.Process(server.process.popen.pid).children()
-    server.restarts += 1
-    hit.rng.choice(workers).kill()
+    _end_a_worker(hit, signal.SIGKILL)
+
+
+@fault("a worker stopped", Concern.SERVER, place=Place.WORKERS, seconds=2)
+async def worker_stopped(hit: Hit) -> None:
+    """SIGTERM to one of two workers; the server starts another."""
+    _end_a_worker(hit, signal.SIGTERM)
 
 
 @fault("servers' clock an hour forward", Concern.SERVER, needs=(Need.LIBFAKETIME,), place=Place.FAKED_CLOCK, seconds=4)
@@ -83,10 +94,39 @@ async def embedded_killed(hit: Hit) -> None:
     hit.site.postmaster().kill()
 
 
+@fault("the embedded postmaster stopped", Concern.DATABASE, place=Place.EMBEDDED, seconds=1)
+async def embedded_stopped(hit: Hit) -> None:
+    """SIGINT, a clean end; a server that uses it has to start it again."""
+    hit.site.postmaster().send_signal(signal.SIGINT)
+
+
+@fault("the embedded postmaster asked to end", Concern.DATABASE, place=Place.EMBEDDED, seconds=4)
+async def embedded_asked(hit: Hit) -> None:
+    """SIGTERM: it lets nobody in and waits for the last session, until a server that uses it loses patience."""
+    hit.site.postmaster().terminate()
+    await hit.site.ended_database()
+
+
 @fault("PostgreSQL killed and started again", Concern.DATABASE, seconds=3, short=True)
 async def postgres_killed(hit: Hit) -> None:
     """SIGKILL to all of its processes."""
     await _restart(hit, signal.SIGKILL)
+
+
+@fault("PostgreSQL's postmaster killed and started again", Concern.DATABASE, seconds=3)
+async def postmaster_killed(hit: Hit) -> None:
+    """SIGKILL to the postmaster alone: the others notice and end."""
+    hit.site.postmaster().kill()
+    await hit.site.ended_database()
+    await hit.site.start_database()
+
+
+@fault("PostgreSQL asked to end for 2 s, then restarted", Concern.DATABASE, seconds=4)
+async def postgres_asked(hit: Hit) -> None:
+    """SIGTERM: it lets nobody in and waits for the last session; then as ``pg_ctl restart`` does."""
+    hit.site.postmaster().terminate()
+    await asyncio.sleep(2)
+    await _restart(hit, signal.SIGINT)
 
 
 @fault("PostgreSQL restarted, fast", Concern.DATABASE, seconds=3)

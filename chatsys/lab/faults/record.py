@@ -22,6 +22,8 @@ ANSWER_LIMIT = 5.0
 """Seconds within which a message is answered, one way or the other, whatever the database does."""
 NOTICE_FACTOR = 1.5
 """How many times their calm p99 the others' may be while a fault concerns one client or one room."""
+LANES = 4
+"""Sites that are used at once by faults of which nothing is timed to the millisecond."""
 STEP = 1.05
 """The ratio of two neighbours in a histogram of latencies."""
 NOTICE_FLOOR_MS = 10.0
@@ -79,15 +81,19 @@ class Kind(msgspec.Struct, kw_only=True):
 
 
 class Caught(msgspec.Struct, kw_only=True):
-    """A mechanism that was taken away, the fault that should notice, and what it noticed; empty if nothing."""
+    """A mechanism that was taken away, the fault that should notice, and what it noticed; empty if nothing.
+
+    ``intact`` is what fell short under the same fault with the mechanism in its place; empty if nothing did.
+    """
 
     mechanism: str
     fault: str
     noticed: str
+    intact: str = ""
 
 
 class Fuzzed(msgspec.Struct, kw_only=True):
-    """Nonsense of one kind: cases, answers of 500, tracebacks, growth in MiB, and the sentinel's slowest answer."""
+    """Nonsense of one kind: cases, wrong answers, tracebacks, growth in MiB, and the sentinel's slowest answer."""
 
     kind: str
     cases: int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from chatsys.errors import OperatorError
 from chatsys.lab.faults import fuzzing, mutations
 from chatsys.lab.faults.fault import Fault
 from chatsys.lab.faults.injection import Load, inject
-from chatsys.lab.faults.record import Kind, Result, Run, load, save
+from chatsys.lab.faults.record import LANES, Kind, Result, Run, load, save
 from chatsys.lab.faults.site import Place, Site
 from chatsys.lab.machine import describe
 
@@ -21,7 +22,7 @@ LONG_SECONDS = 15.0
 """A fault that takes longer is injected fewer times."""
 PER_RUN = 10
 """Injections of one fault in one run of traffic."""
-PER_SITE = 30
+PER_SITE = 100
 """Injections after which the site is made anew: a site that a fault has spoiled must not spoil the rest."""
 Say = Callable[[str], None]
 
@@ -47,8 +48,13 @@ PROFILES = {
 }
 
 
-async def run(profile: Profile, faults: Sequence[Fault], seed: int, folder: Path, say: Say) -> Result:
-    """Inject what is still missing from the result in ``folder``, and write it after each injection."""
+async def run(
+    profile: Profile, faults: Sequence[Fault], seed: int, folder: Path, say: Say, *, mutated: str | None = None
+) -> Result:
+    """Inject what is still missing from the result in ``folder``, and write it after each injection.
+
+    With ``mutated`` only mechanisms are taken away: those whose names contain one of its comma-separated words.
+    """
     environment = describe(None, "private")
     result = load(folder) or Result(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -61,8 +67,12 @@ async def run(profile: Profile, faults: Sequence[Fault], seed: int, folder: Path
             f"The result in {folder} was made with commit {result.environment.get('commit')}.",
             hint="Move it away, or name another folder with --out.",
         )
-    for place in Place:
-        await _at(result, profile, [fault for fault in faults if fault.place is place], folder, say)
+    if mutated is not None:
+        await mutations.perform(result, folder, say, mutated)
+        return result
+    for alone in (False, True):
+        todo = [fault for fault in faults if fault.alone is alone]
+        await _Lanes(result, profile, todo, folder, say).run(1 if alone else LANES)
     if profile.mutations:
         await mutations.perform(result, folder, say)
     if profile.cases:
@@ -70,30 +80,50 @@ async def run(profile: Profile, faults: Sequence[Fault], seed: int, folder: Path
     return result
 
 
-async def _at(result: Result, profile: Profile, faults: Sequence[Fault], folder: Path, say: Say) -> None:
-    """All that needs this kind of site."""
-    todo = [(fault, seeds) for fault in faults for seeds in missing(result, profile, fault)]
-    random.Random(result.seed).shuffle(todo)  # noqa: S311 - a minute in which the machine is slow hits all alike
-    async with AsyncExitStack() as stack:
-        site: Site | None = None
+class _Lanes:
+    """The runs that are to be done, by the kind of site that they need, and lanes that do them side by side."""
+
+    def __init__(self, result: Result, profile: Profile, faults: Iterable[Fault], folder: Path, say: Say) -> None:
+        todo = [(fault, seeds) for fault in faults for seeds in missing(result, profile, fault)]
+        random.Random(result.seed).shuffle(todo)  # noqa: S311 - a minute in which the machine is slow hits all alike
+        self._todo: dict[Place, deque[tuple[Fault, range]]] = {}
+        for fault, seeds in todo:
+            self._todo.setdefault(fault.place, deque()).append((fault, seeds))
+        self._result, self._profile, self._folder, self._say = result, profile, folder, say
+
+    async def run(self, lanes: int) -> None:
+        """Do all of them, with so many sites at once. Raises what a site raises that can't be made."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(lanes):
+                    group.create_task(self._lane())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _lane(self) -> None:
+        while self._left:
+            place = max(self._todo, key=lambda each: len(self._todo[each]))
+            async with Site(place=place) as site:
+                await self._at(site, self._todo[place])
+
+    @property
+    def _left(self) -> int:
+        return sum(map(len, self._todo.values()))
+
+    async def _at(self, site: Site, todo: deque[tuple[Fault, range]]) -> None:
+        """Inject until nothing is left, the site has seen enough, or it is spoiled."""
         injected = 0
-        for number, (fault, seeds) in enumerate(todo, 1):
-            if site is None:
-                site, injected = await stack.enter_async_context(Site(place=fault.place)), 0
-            run = await inject(site, fault, [result.seed * 1_000 + seed for seed in seeds], profile.load)
-            kind = result.kind(fault.name)
+        while todo and injected < PER_SITE:
+            fault, seeds = todo.popleft()
+            run = await inject(site, fault, [self._result.seed * 1_000 + seed for seed in seeds], self._profile.load)
+            kind = self._result.kind(fault.name)
             assert kind is not None
             kind.runs.append(run)
-            save(result, folder)
-            say(f"{fault.place}, {number} of {len(todo)}: {fault.name}: {line(run)}")
+            save(self._result, self._folder)
+            self._say(f"{fault.place}, {self._left} runs left: {fault.name}: {line(run)}")
             injected += len(run.injections)
-            if (
-                injected >= PER_SITE
-                or run.broken
-                or any(each.recovery is None or each.broken for each in run.injections)
-            ):
-                await stack.aclose()
-                site = None
+            if fault.spends or run.broken or any(each.recovery is None or each.broken for each in run.injections):
+                return
 
 
 def missing(result: Result, profile: Profile, fault: Fault) -> list[range]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
+import random
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from contextlib import AsyncExitStack, ExitStack, suppress
@@ -30,6 +32,8 @@ _SMALL_QUEUE = {"max_notify_queue_pages": "64"}
 _BROKERS = {"Redis as the bus": redis, "NATS as the bus": nats}
 POOL = "12"
 LEASE = "6"
+_PORTS = (20_000, 32_000)
+"""Below those that Linux, macOS and Windows give to outgoing connections."""
 DISK_MIB = 700
 
 
@@ -52,15 +56,26 @@ def faketime() -> Path | None:
     return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 
 
+def _lasting_port() -> int:
+    """A free port that no outgoing connection can take while its server is away."""
+    while True:
+        port = random.randint(*_PORTS)  # noqa: S311 - any will do
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Server:
     """One chat server behind its own proxy. ``restarts`` counts how often it was ended on purpose."""
 
-    def __init__(self, site: Site, number: int, proxy: AnswerProxy) -> None:
+    def __init__(self, site: Site, number: int, proxy: AnswerProxy, settings: dict[str, str]) -> None:
         self.number = number
         self.proxy = proxy
         self.restarts = self.restarts_seen = 0
         self.status: int | None = None
         self._site = site
+        self._settings = settings
+        self._port = _lasting_port()
         self._stack = ExitStack()
         self._process: ServerProcess | None = None
 
@@ -75,9 +90,10 @@ class Server:
         return self.process.url
 
     async def start(self) -> None:
-        """Start it, on a port of its own choice."""
+        """Start it, on the port that it had before."""
         url = self._site.url_through(self.proxy)
-        made = chat_server(url, settings=self._site.settings, program=this_program(self._site.first))
+        settings = self._site.settings | self._settings
+        made = chat_server(url, settings=settings, program=this_program(self._site.first), port=self._port)
         self._process = await asyncio.to_thread(self._stack.enter_context, made)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 15) -> None:
@@ -132,14 +148,14 @@ class Site:
                 await self.start_database()
             if self.broker is not None:
                 await self._stack.enter_async_context(self.broker)
-                self.settings["CHATSYS_BUS_URL"] = self.broker.url
             self._furnish()
             if self._place is Place.STANDBY:
                 await self._make_standby()
             for number in range(self._count):
                 proxy = AnswerProxy(self._socket())
                 await self._stack.enter_async_context(proxy)
-                self.servers.append(Server(self, number, proxy))
+                own = {} if self.broker is None else {"CHATSYS_BUS_URL": await self.broker.add()}
+                self.servers.append(Server(self, number, proxy, own))
             await self.servers[0].start()  # it makes the tables
             await asyncio.gather(*(server.start() for server in self.servers[1:]))
         except BaseException:

@@ -232,6 +232,8 @@ class RoomLog:
         """
         end = max(0, self.position_after(before - 1) - offset)
         page = self.messages[max(self.position_after(after), end - limit, 0) : end]
+        if 4 * sum([len(stored.text) for stored in page]) < max_bytes:  # UTF-8 has at most 4 bytes for a character
+            return page
         size = 0
         for place in range(len(page) - 1, -1, -1):
             if size >= max_bytes:

@@ -119,9 +119,10 @@ class Connections:
 
     async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a statement that reads. A connection that turns out to be dead is replaced once."""
-        limit = self._limit()
+        now = self._loop.time()
+        limit = DEADLINE.get() or now + self.pools.whole
         try:
-            return await self._once(name, arguments, limit, reads=True)
+            return await self._once(name, arguments, limit, now, reads=True)
         except StoreUnavailable as error:
             if not lost(error, error.__cause__):
                 raise
@@ -132,9 +133,10 @@ class Connections:
 
     async def write(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a statement that is executed at most once. A server that takes no writes has executed nothing."""
-        limit = self._limit()
+        now = self._loop.time()
+        limit = DEADLINE.get() or now + self.pools.whole
         try:
-            return await self._once(name, arguments, limit)
+            return await self._once(name, arguments, limit, now)
         except ReadOnlyDatabase:
             return await self._once(name, arguments, limit)
 
@@ -195,12 +197,22 @@ class Connections:
     # -- one statement
 
     async def run(
-        self, link: Link, name: str, arguments: tuple[Any, ...], limit: float | None = None, *, reads: bool = False
+        self,
+        link: Link,
+        name: str,
+        arguments: tuple[Any, ...],
+        limit: float | None = None,
+        *,
+        now: float | None = None,
+        reads: bool = False,
     ) -> list[asyncpg.Record]:
-        """The rows of a statement on a connection that the caller holds, be it one beyond the pool."""
+        """The rows of a statement on a connection that the caller holds, be it one beyond the pool.
+
+        ``now`` is the loop's time, from a caller that has just asked for it.
+        """
         pools = self.pools
         pools.observe("statement", 1)
-        self._start(link, self._limit() if limit is None else limit)
+        self._start(link, self._limit() if limit is None else limit, now)
         statement = statements()[name]
         try:
             prepared = await link.prepared(statement, self.address.bouncer)
@@ -220,14 +232,17 @@ class Connections:
         return rows
 
     async def _once(
-        self, name: str, arguments: tuple[Any, ...], limit: float, *, reads: bool = False
+        self, name: str, arguments: tuple[Any, ...], limit: float, now: float | None = None, *, reads: bool = False
     ) -> list[asyncpg.Record]:
         idle = self._idle
-        link = idle.pop() if idle and not idle[-1].connection.is_closed() else await self._checkout(limit)
+        if idle and not idle[-1].connection.is_closed():
+            link = idle.pop()
+        else:
+            link, now = await self._checkout(limit), None
         try:
             if self._begin and not reads:
                 return await self._run_within_limits(link, name, arguments, limit)
-            return await self.run(link, name, arguments, limit, reads=reads)
+            return await self.run(link, name, arguments, limit, now=now, reads=reads)
         finally:
             self._checkin(link)
 
@@ -263,12 +278,12 @@ class Connections:
 
     def _limit(self) -> float:
         """Until when a call may take."""
-        given = DEADLINE.get()
-        return given if given is not None else self._loop.time() + self.pools.whole
+        return DEADLINE.get() or self._loop.time() + self.pools.whole
 
-    def _start(self, link: Link, limit: float) -> None:
+    def _start(self, link: Link, limit: float, now: float | None = None) -> None:
         """A statement begins: it has its usual time, up to the call's limit or, where that is a late one, all of it."""
-        now = self._loop.time()
+        if now is None:
+            now = self._loop.time()
         usual = now + self.pools.statement
         link.due = limit if limit < usual or limit > now + self.pools.whole else usual
         if self._look is None:
@@ -334,7 +349,7 @@ class Connections:
         if link.connection.is_closed():
             self._forget(link)
             self._grow()
-        elif not self._hand_over(link):
+        elif not (self._waiting and self._hand_over(link)):
             self._idle.append(link)
 
     def _hand_over(self, link: Link) -> bool:

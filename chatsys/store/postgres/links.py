@@ -27,28 +27,32 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_US
 class Link:
     """One connection. ``due`` is the moment at which its statement must have ended, 0 while there is none."""
 
-    __slots__ = ("_number", "_prepared", "_settings", "connection", "due", "generation", "overdue")
+    __slots__ = ("_number", "_prepared", "_setting", "connection", "due", "generation", "overdue")
 
     def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         self.connection = connection
         self.due = 0.0
         self.overdue = False
         self.generation = 0
-        self._settings = connection.get_settings()
+        # Asked by name: the usual look-up of an attribute first fails, which takes longer than the rest of a check.
+        self._setting = connection.get_settings().__getattr__
         self._number = 0
         self._prepared: dict[str, PreparedStatement[asyncpg.Record]] = {}
 
     @property
     def standby(self) -> bool:
         """True if the server was a standby when it let this connection in."""
-        return getattr(self._settings, "in_hot_standby", "off") == "on"
+        return self._says_on("in_hot_standby")
 
     @property
     def read_only(self) -> bool:
         """True once the server has said that it takes no writes; servers tell so unasked, with any answer."""
+        return self._says_on("default_transaction_read_only")
+
+    def _says_on(self, setting: str) -> bool:
         try:
-            return bool(self._settings.default_transaction_read_only == "on")
-        except AttributeError:
+            return bool(self._setting(setting) == "on")
+        except AttributeError:  # PostgreSQL 13 and older, and some poolers, do not report it
             return False
 
     async def prepared(self, statement: Statement, bouncer: bool) -> PreparedStatement[asyncpg.Record]:
