@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := tests/flow/node
 VERSIONS := tests/versions
+POSTGRESQL ?= 14 15 16 17
 JAVASCRIPT := $(if $(shell command -v npm 2>/dev/null),$(NODE)/node_modules/.package-lock.json)
 
 .DEFAULT_GOAL := help
@@ -28,14 +29,18 @@ quick: $(STAMP)
 test: $(STAMP) $(JAVASCRIPT) lint ## Run every test
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal
 
-versions: $(STAMP) $(VERSIONS)/node_modules/.package-lock.json ## Test monitor and doctor on PostgreSQL 14, 16 and 17 too
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal tests/analytics
+versions: $(STAMP) $(VERSIONS)/node_modules/.package-lock.json ## Run the tests that ask a database on PostgreSQL 14 to 17; POSTGRESQL=14 names one
+	for version in $(POSTGRESQL); do \
+	  PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal -m database --postgresql "$$version" \
+	    tests/analytics tests/contract tests/db tests/store tests/transfer tests/web || exit; \
+	done
 
 coverage: $(STAMP) ## Show which lines no test of `make check` runs
 	$(BIN)/python -m pytest -q -n 2 -m "not database and not process" --cov=chatsys --cov-report=term:skip-covered
 
-docs: $(STAMP) ## Write docs/SETTINGS.md and the tables of docs/ANALYTICS.md from the source
+docs: $(STAMP) ## Write docs/SETTINGS.md, docs/API.md and the tables of docs/ANALYTICS.md from the source
 	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md
+	$(BIN)/python -m chatsys.web.reference > docs/API.md
 	$(BIN)/python -m chatsys.analytics.reference
 
 serve: $(STAMP) ## Start the chat server on an embedded PostgreSQL

@@ -4,12 +4,14 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; exit status 130 if Ctrl-C comes while it is still being read."""
+    """Run the command line; exit status 130 and one line if Ctrl-C comes where no command handles it."""
     try:
         from chatsys.cli import main as run
+
+        run()
     except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
         sys.exit(130)
-    run()
 
 
 if __name__ == "__main__":  # a worker process imports this module under another name

@@ -1,4 +1,4 @@
-"""Redis, NATS and PostgreSQL as processes that a test may stop, kill and start again, and the network before them."""
+"""Redis, NATS and PostgreSQL as processes that a test may stop, kill and start again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -105,29 +104,3 @@ def nats_server(port: int, *more: str) -> Process:
     program = shutil.which("nats-server", path=PATH)
     assert program, "these tests need a NATS server: apt-get install nats-server"
     return Process([program, "-a", "127.0.0.1", "-p", str(port), *more], "Server is ready")
-
-
-def why_no_packet_can_be_dropped() -> str:
-    """Empty where iptables can be used."""
-    if os.geteuid() != 0:
-        return "dropping packets with iptables needs root"
-    if shutil.which("iptables", path=PATH) is None:
-        return "dropping packets needs iptables: apt-get install iptables"
-    command = ["iptables", "-w", "-L", "INPUT", "-n"]
-    done = subprocess.run(command, env={"PATH": PATH}, capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else f"iptables can't be used here: {done.stderr.strip()}"
-
-
-@contextmanager
-def packets_dropped(port: int) -> Iterator[None]:
-    """Drop all packets of 127.0.0.1 to and from a TCP port, and of no other, within the block."""
-    with ExitStack() as stack:
-        for end in ("--dport", "--sport"):
-            rule = ["INPUT", "-i", "lo", "-p", "tcp", end, str(port), "-j", "DROP"]
-            _iptables("-I", *rule)
-            stack.callback(_iptables, "-D", *rule)
-        yield
-
-
-def _iptables(*arguments: str) -> None:
-    subprocess.run(["iptables", "-w", *arguments], env={"PATH": PATH}, check=True)

@@ -14,16 +14,17 @@ import signal
 import socket
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict
 
 import hypothesis
 import psycopg
 import pytest
 
 from chatsys.chat import passwords
+from chatsys.lab.packets import NEEDS_ROOT, why_none_can_be_dropped
 from chatsys.settings import rows
 from chatsys.store.contract import Store
 from chatsys.store.embedded import LOCALE, embedded_server
@@ -96,6 +97,11 @@ def passable(folder: str) -> Path:
     return Path(folder)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Another PostgreSQL in the place of the embedded one, for ``make versions``."""
+    parser.addoption("--postgresql", metavar="VERSION", help="major version of a PostgreSQL in tests/versions")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all test processes of this run share.
 
@@ -162,13 +168,28 @@ def server_folder(shared_folder: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+class Chosen(TypedDict):
+    """Which PostgreSQL a server runs."""
+
+    programs: Path | None
+    locale: tuple[str, ...]
+
+
 @pytest.fixture(scope="session")
-def postgres_server(shared_folder: Path) -> Iterator[ScratchServer]:
-    """The embedded PostgreSQL 18, or with ``TEST_POSTGRESQL`` that version of the system's."""
-    programs, locale = None, LOCALE
-    if os.environ.get("TEST_POSTGRESQL"):
-        programs, locale = system_programs(), ("--locale=C.UTF-8",)  # known to all of them
-    with embedded_server(shared_folder / "pg18", programs=programs, locale=locale, settings=_FAST) as url:
+def chosen(pytestconfig: pytest.Config) -> Chosen:
+    """The embedded PostgreSQL 18, or the version of ``--postgresql`` that ``make versions`` has brought."""
+    version = pytestconfig.getoption("--postgresql")
+    if version is None:
+        return {"programs": None, "locale": LOCALE}
+    programs = Path(__file__).parent / "versions" / "node_modules" / f"postgres{version}" / "native" / "bin"
+    assert (programs / "initdb").exists(), f"there is no PostgreSQL {version} yet: make versions POSTGRESQL={version}"
+    return {"programs": programs, "locale": ("--locale=C.UTF-8",)}  # known to all of them
+
+
+@pytest.fixture(scope="session")
+def postgres_server(shared_folder: Path, chosen: Chosen) -> Iterator[ScratchServer]:
+    """The embedded PostgreSQL 18, or the version of ``--postgresql``."""
+    with embedded_server(shared_folder / "pg18", **chosen, settings=_FAST) as url:
         yield ScratchServer(url)
 
 
@@ -194,35 +215,22 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
+@pytest.fixture
+def packets_can_be_dropped() -> None:
+    """Skip a test where they can't be: it needs root, and then CI has to have all the rest."""
+    if reason := why_none_can_be_dropped():
+        assert not os.environ.get("CI") or reason == NEEDS_ROOT, reason
+        pytest.skip(reason)
+
+
 def system_programs() -> Path:
-    """Where the system's PostgreSQL lies: ``TEST_POSTGRESQL``, else 15 if it is there, else another one."""
-    wanted = os.environ.get("TEST_POSTGRESQL", "15")
+    """Where the system's PostgreSQL lies: 15 if it is there, else another one."""
     found = sorted(
         (folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if (folder / "initdb").exists()),
-        key=lambda folder: (folder.parent.name != wanted, folder.parent.name),
+        key=lambda folder: (folder.parent.name != "15", folder.parent.name),
     )
     assert found, "these tests need a PostgreSQL of the system: apt-get install postgresql"
     return found[0]
-
-
-def other_programs() -> dict[str, Path]:
-    """Major version -> programs of the PostgreSQLs that ``make versions`` has brought."""
-    found = (Path(__file__).parent / "versions" / "node_modules").glob("postgres*/native/bin")
-    return {folder.parents[1].name.removeprefix("postgres"): folder for folder in sorted(found)}
-
-
-@pytest.fixture(scope="session")
-def server_of(shared_folder: Path) -> Iterator[Callable[[str], ScratchServer]]:
-    """Gives the server of another major version; starts it once."""
-    with ExitStack() as running:
-
-        @cache
-        def server(version: str) -> ScratchServer:
-            folder, programs = shared_folder / f"pg{version}", other_programs()[version]
-            options = {"programs": programs, "locale": ("--locale=C.UTF-8",), "settings": _FAST}
-            return ScratchServer(running.enter_context(embedded_server(folder, **options)))  # type: ignore[arg-type]
-
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 from typing import Self
 
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[=>])")
@@ -21,10 +22,13 @@ _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[=>])")
 class Terminal:
     """``chatsys`` with these arguments in a terminal of its own, until the block ends."""
 
-    def __init__(self, *arguments: str, columns: int = 80, lines: int = 24, **environ: str) -> None:
+    def __init__(
+        self, *arguments: str, columns: int = 80, lines: int = 24, folder: Path | None = None, **environ: str
+    ) -> None:
         self._outside, inside = pty.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self._inside = inside
+        self._open = [self._outside, inside]
         self._kept = termios.tcgetattr(inside)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "chatsys", *arguments],
@@ -32,6 +36,7 @@ class Terminal:
             stdout=inside,
             stderr=inside,
             start_new_session=True,
+            cwd=folder,
             env={**os.environ, "TERM": "xterm-256color", **environ},
         )
         self.raw = ""
@@ -44,8 +49,8 @@ class Terminal:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        os.close(self._inside)
-        os.close(self._outside)
+        for each in self._open:
+            os.close(each)
 
     @property
     def text(self) -> str:
@@ -69,7 +74,7 @@ class Terminal:
         while not all(word in self.text[begun:] for word in words):
             assert self.process.poll() is None, self.text
             assert time.monotonic() < deadline, self.text
-            self._read(0.05)
+            self.read(0.05)
 
     def press(self, keys: str) -> None:
         """Type on the keyboard."""
@@ -79,17 +84,23 @@ class Terminal:
         """Ctrl-C, for each process of the terminal."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def hang_up(self) -> None:
+        """Be gone, as the terminal of an ssh connection that breaks; nothing can be read any more."""
+        while self._open:
+            os.close(self._open.pop())
+
     def end(self) -> int:
         """Read until the command ends; its exit status."""
         deadline = time.monotonic() + 60
         while self.process.poll() is None:
             assert time.monotonic() < deadline, self.text
-            self._read(0.05)
-        while self._read(0.0):
+            self.read(0.05)
+        while self.read(0.0):
             pass
         return self.process.returncode
 
-    def _read(self, seconds: float) -> bool:
+    def read(self, seconds: float) -> bool:
+        """Read what comes within ``seconds``; whether something came."""
         if not select.select([self._outside], [], [], seconds)[0]:
             return False
         self.raw += os.read(self._outside, 65_536).decode("utf-8", "replace")

@@ -58,8 +58,8 @@ class Shown:
             Column("column", no_wrap=True), Column("value", overflow="fold"), title=self._title, title_justify="left",
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
         )  # fmt: skip
-        for name, cell in self._frame.iloc[0].items():
-            upright.add_row(str(name), _text(cell, str(name)))
+        for name, column in self._frame.items():  # a row taken as a whole would make every count a float
+            upright.add_row(str(name), _text(column.iloc[0], str(name)))
         return upright
 
     def _summarised(self, width: int) -> RenderResult:
@@ -71,8 +71,8 @@ class Shown:
             for heading in ("count", "p50", "p95", "max"):
                 table.add_column(heading, justify="right", no_wrap=True)
             for name in measures:
-                column = self._frame[name].dropna().astype("float64")
-                figures = (column.quantile(0.5), column.quantile(0.95), column.max())
+                column = self._frame[name].dropna()
+                figures = (*column.astype("float64").quantile([0.5, 0.95]), column.max())
                 table.add_row(_heading(str(name)), f"{len(column):,}", *(_text(value, str(name)) for value in figures))
             yield table
         by = WORST.get(self._query)

@@ -115,5 +115,3 @@ def main() -> None:
     except Interrupted as stop:
         typer.echo(f"Interrupted. {stop}", err=True)
         sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)

@@ -16,7 +16,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from chatsys.cli.database import Yes, confirm
 from chatsys.cli.errors import explain
+from chatsys.cli.working import Interrupted
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.extras import require
 from chatsys.settings import read_settings
@@ -116,6 +118,8 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     )
     with _progress() as tell:
         result, samples = asyncio.run(_cancelled_by_signals(run(request, tell)))
+    if result.partial and not any((samples, result.operations, result.points, result.counts, result.persistence)):
+        raise Interrupted("Nothing was measured, and nothing written.")
     folder = out or run_folder(REPORTS, result)
     record.save(result, samples, folder)
     distributions = record.summed(samples)
@@ -211,10 +215,52 @@ async def _cancelled_by_signals(work: Awaitable[T]) -> T:
             raise KeyboardInterrupt
         told.append(time.monotonic())
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as for a command that nohup or a shell's background started
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as for a command that nohup or a shell's background started
             signal.signal(number, end)
-    return await work
+    try:
+        return await work
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def endpoints(
+    host: Annotated[str, typer.Option(metavar="URL", help="A server that runs already.", show_default=False)],
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="By turns with this other one; repeatable.", show_default=False),
+    ] = None,
+    calls: Annotated[int, typer.Option(metavar="N", min=10, help="Calls of each operation at each server.")] = 500,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Measure the guide's table at the endpoints of servers that speak the documented protocol.
+
+    It asks, then makes four accounts (load_…) and one room (load-…) with messages at each. Exit status 0,
+    1 if an operation failed at one of them (the table says why), 2 if this client was too slow itself (INVALID).
+    """
+    from chatsys.lab import endpoints as measuring
+    from chatsys.lab.loadtest import listening, place
+
+    urls = list(map(listening, (host, *(against or ()))))
+    if len(set(map(place, urls))) < len(urls):
+        raise OperatorError("The servers must be different ones.", hint="Give --against another address.")
+    places = " and ".join(map(place, urls))
+    confirm(f"This makes accounts (load_…), a room (load-…) and messages on {places}. Go on?", yes=yes)
+    with Console(stderr=True).status("starting") as shown:
+        found = asyncio.run(measuring.measure(urls, calls, shown.update))
+    table = measuring.table(found.measured)
+    if markdown:
+        typer.echo(table.markdown())
+    else:
+        Console().print(table.rich())
+    if not found.valid:
+        typer.echo(f"INVALID: this client's own timers fired {found.lag_ms:.0f} ms late at p99: the machine is busy.")
+        raise typer.Exit(INVALID)
+    raise typer.Exit(1 if any(each.failures for each in found.measured) else 0)
 
 
 @app.command("list")

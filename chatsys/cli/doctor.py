@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,7 @@ def doctor(
     from chatsys.analytics.doctor import examine
     from chatsys.cli.monitor import address_of
 
-    with Monitor(address_of(settings)) as monitor:
+    with Monitor(address_of(settings), timeout=10.0) as monitor:  # for each rule
         found = examine(monitor)
     if form is Format.json:
         for each in found.findings:
@@ -66,7 +67,6 @@ def _plain(each: Finding) -> dict[str, Any]:
 
 def _show(found: Diagnosis) -> None:
     from rich.console import Console
-    from rich.padding import Padding
     from rich.text import Text
 
     console = Console()
@@ -79,7 +79,8 @@ def _show(found: Diagnosis) -> None:
             last = harm
         console.print(Text.assemble(f"{number}. ", (f"{each.object}", "bold"), f"  [{each.rule.code}]"))
         for name, words in (("Seen", each.evidence), ("Harm", each.rule.why)):
-            console.print(Padding(Text(f"{name}: {words}"), (0, 0, 0, 3)))
+            folded = textwrap.fill(f"{name}: {words}", console.width, initial_indent="   ", subsequent_indent=" " * 9)
+            console.print(Text(folded))
         for name, words in (("Do", each.command), ("Read", each.rule.source)):  # to be copied: not folded
             console.print(Text(f"   {name + ':':<5} {words}"), soft_wrap=True)
         console.print()

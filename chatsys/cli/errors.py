@@ -25,6 +25,7 @@ def explain(error: ChatsysError) -> None:
 
 def explain_usage(error: Any) -> None:
     """Write what is wrong with the command line to standard error, and how to get help."""
+    error.message = _in_words(error)
     message = re.sub(r"Value error, |Got ", "", error.format_message())
     context = error.ctx
     if context is None or message.startswith("Usage:"):  # a group without a command shows its help
@@ -34,6 +35,25 @@ def explain_usage(error: Any) -> None:
     console = Console(stderr=True)
     console.print(line, soft_wrap=True)
     console.print(Text(f"{context.get_usage()}\nHelp: {context.command_path} -h"), soft_wrap=True)
+
+
+def _in_words(error: Any) -> str:
+    """What is wrong with a value, where the parser would say it in the words of a library."""
+    message: str = error.message
+    read_errors = getattr(error.__cause__, "errors", None)
+    if read_errors is None:
+        return message
+    found = read_errors()[0]
+    given, limits = repr(found["input"]), found.get("ctx", {})
+    if found["type"] == "int_parsing":
+        return f"{given} is not a whole number."
+    if found["type"] == "float_parsing":
+        return f"{given} is not a number."
+    if found["type"] == "greater_than_equal":
+        return f"{given} is less than {limits['ge']}."
+    if found["type"] == "less_than_equal":
+        return f"{given} is more than {limits['le']}."
+    return message
 
 
 def _sentence(text: str) -> str:

@@ -33,6 +33,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "loadtest": (
         "chatsys loadtest --users 500 --minutes 2",
         "chatsys loadtest --scenario capacity --store postgres",
+        "chatsys loadtest --host http://127.0.0.1:3001 --users 100",
         "chatsys loadtest --locustfile",
     ),
     "conformance": (
@@ -59,6 +60,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "chatsys bench --only send_message --store postgresql",
         "chatsys bench --against main",
     ),
+    "bench endpoints": ("chatsys bench endpoints --host http://127.0.0.1:3001 --against http://127.0.0.1:4001",),
     "bench list": ("chatsys bench list",),
     "bench subject": ("chatsys bench subject",),
     "bench show": ("chatsys bench show reports/latest",),

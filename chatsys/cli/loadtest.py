@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import chatsys
+from chatsys.cli.database import Yes, confirm
 from chatsys.extras import require
 from chatsys.settings import read_settings
 
@@ -70,7 +71,34 @@ def loadtest(
     users: Annotated[
         int, typer.Option(metavar="N", min=1, help="Connected users; for capacity the most to try.")
     ] = 200,
-    store: Annotated[StoreChoice, typer.Option(help="What the server remembers in.")] = StoreChoice.both,
+    store: Annotated[
+        StoreChoice | None, typer.Option(help="What the server remembers in.", show_default="both")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Measure this server, which runs already, and start none.", show_default=False
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="By turns with this other one, which runs too; repeatable.", show_default=False
+        ),
+    ] = None,
+    dialect: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What the servers of --host speak: chatsys, documented, or module:Class. Unless told, the first join "
+            "decides; with --against it is documented.",
+            show_default=False,
+        ),
+    ] = "",
+    database_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With --host: read this database's counters too.", show_default=False),
+    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
@@ -111,20 +139,30 @@ def loadtest(
             help="Print the path of the locustfile, for Locust against a server of your own, and exit.",
         ),
     ] = False,
+    yes: Yes = False,
 ) -> None:
     """Drive a server with simulated users.
 
-    Starts it, and writes a report. Exit status 0 for VALID, 1 for FAILED, 2 for INVALID (the report says why), 130
-    after Ctrl-C. PostgreSQL is the one of DATABASE_URL, where scratch databases are made, else the private one.
+    Starts it, and writes a report. With --host it starts none: it asks, then makes accounts (load_…) and rooms
+    (load-…) with messages at that server. Exit status 0 for VALID, 1 for FAILED, 2 for INVALID (the report says why),
+    130 after Ctrl-C. PostgreSQL is the one of DATABASE_URL, where scratch databases are made, else the private one.
     """
+    if host is None and (against or dialect or database_url):
+        raise typer.BadParameter("--against, --dialect and --database-url are for a server of --host.")
+    if host is not None and store is not None:
+        raise typer.BadParameter("a server that runs already has its own store: give --store or --host.")
     require("loadtest")
     settings = read_settings({}, serving=False)
     from chatsys.lab import loadtest as lab
 
+    hosts = tuple(lab.listening(url) for url in (host, *(against or ())) if url is not None)
+    if hosts:
+        places = " and ".join(map(lab.place, hosts))
+        confirm(f"{users} users will make accounts (load_…), rooms (load-…) and messages on {places}. Go on?", yes=yes)
     plan = lab.Plan(
         scenario=scenario.value,
         users=users,
-        store=store.value,
+        store=(store or StoreChoice.both).value,
         minutes=lab.MINUTES.get(scenario.value, 1.0) if minutes is None else minutes,
         interval=interval,
         room_size=room_size,
@@ -136,12 +174,19 @@ def loadtest(
         processes=processes,
         tags=_known(tags),
         seed=seed,
+        hosts=hosts,
+        dialect=dialect or ("documented" if against else ""),
     )
-    databases = lab.Databases(settings.database_url, settings.data_dir / "postgres")
+    databases = lab.Databases(settings.database_url, settings.data_dir / "postgres", database_url)
     result, folder = lab.run(plan, reports, databases, typer.echo)
     for turn in result.turns:
         for reason in turn.reasons:
             typer.echo(f"  turn {turn.number}, {turn.store}: {reason}")
+    if measured := [turn for turn in result.turns if turn.locust]:
+        from chatsys.lab.report.load import comparison
+
+        typer.echo("\nTimes in ms: median, 99th percentile.")
+        typer.echo(comparison(measured).markdown())
     typer.echo(f"Verdict: {result.verdict}. Report: {folder / 'index.html'}")
     raise typer.Exit(lab.exit_status(result))
 

@@ -93,7 +93,9 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
     its width, and of more than 40 rows a summary. docs/ANALYTICS.md explains every query and its columns.
     """
     if query == "record":
-        _record(folder, duration or timedelta(minutes=5), every, yes=yes, database_url=database_url)
+        _record(
+            folder, timedelta(minutes=5) if duration is None else duration, every, yes=yes, database_url=database_url
+        )
         return
     if folder is not None or duration is not None:
         raise OperatorError(
@@ -212,6 +214,8 @@ class _Screen:
         """Show the newest look in the place of the one before."""
         with Live(console=self._console(), auto_refresh=False) as screen:
             for frames in looks:
+                if not sys.stdout.isatty():
+                    return  # it is gone, as when an ssh connection breaks
                 parts: list[Any] = []
                 for frame in frames:
                     parts += [self._shown(self._rated(frame)), *_notes(frame)]

@@ -29,11 +29,13 @@ FROM pg_stat_database d WHERE d.datname = current_database()
 class Counters(threading.Thread):
     """Appends a line a second to ``server.jsonl``: the server's CPU and memory, its metrics, the database's counters.
 
+    Of a server that chatsys did not start (None) there are the database's counters alone.
+
     Counters are as the server and PostgreSQL give them: cumulated. ``cpu`` is a share of a core, ``rss`` in bytes;
     ``database_cpu`` is that of PostgreSQL's processes where they are on this machine.
     """
 
-    def __init__(self, server: ServerProcess, database_url: str | None, folder: Path, watch: Watch) -> None:
+    def __init__(self, server: ServerProcess | None, database_url: str | None, folder: Path, watch: Watch) -> None:
         super().__init__(name="load-test-counters", daemon=True)
         self._server = server
         self._watch = watch
@@ -64,13 +66,13 @@ class Counters(threading.Thread):
 
     def _sample_all(self, file: IO[bytes], connection: psycopg.Connection[Any] | None) -> None:
         due = at = time.monotonic()
-        used, stored = self._server.cpu_seconds, self._database_seconds()
+        used, stored = self._server_seconds(), self._database_seconds()
         while True:
             due += 1.0
             if self._done.wait(max(0.0, due - time.monotonic())):
                 return
             self._watch.look()
-            at_now, used_now = time.monotonic(), self._server.cpu_seconds
+            at_now, used_now = time.monotonic(), self._server_seconds()
             stored_now = self._database_seconds()
             line = self._sample((used_now - used) / (at_now - at), connection)
             line["database_cpu"] = round(max(0.0, stored_now - stored) / (at_now - at), 3)
@@ -78,16 +80,20 @@ class Counters(threading.Thread):
             file.write(msgspec.json.encode(line) + b"\n")
             file.flush()
 
+    def _server_seconds(self) -> float:
+        return 0.0 if self._server is None else self._server.cpu_seconds
+
     def _database_seconds(self) -> float:
         return 0.0 if self._watch.postmaster is None else processor_seconds(self._watch.postmaster)
 
     def _sample(self, cpu: float, connection: psycopg.Connection[Any] | None) -> dict[str, Any]:
-        line: dict[str, Any] = {
-            "time": time.time(),
-            "cpu": round(cpu, 3),
-            "rss": self._server.resident_bytes,
-            "metrics": read_metrics(self._server.url + "/metrics"),
-        }
+        line: dict[str, Any] = {"time": time.time()}
+        if self._server is not None:
+            line |= {
+                "cpu": round(cpu, 3),
+                "rss": self._server.resident_bytes,
+                "metrics": read_metrics(self._server.url + "/metrics"),
+            }
         if connection is not None:
             cursor = connection.execute(_COUNTERS)
             names = [column.name for column in cursor.description or ()]

@@ -24,7 +24,11 @@ def name_limits(steps: Sequence[dict[str, Any]], folder: Path) -> None:
     for step in steps:
         if step["outcome"] != capacity.FAILED or step["limit"] != capacity.LATENCY:
             continue
-        pairs = [(line, seen) for line, seen in server if seen is not None and seen["users"] == step["users"]]
+        pairs = [
+            (line, seen)
+            for line, seen in server
+            if "cpu" in line and seen is not None and seen["users"] == step["users"]
+        ]
         if not pairs:
             continue
         step["limit"] = capacity.resource(

@@ -67,7 +67,7 @@ def of_turn(folder: Path, store: str) -> list[Memory]:
             if name in line["generators"]
         ]
         found.append(_memory(f"generator {number}", own, full))
-    if server:
+    if server and "rss" in server[0]:
         found.append(_memory("server", server, full, keeps=store == "memory"))
     return found
 

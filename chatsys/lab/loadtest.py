@@ -2,6 +2,7 @@
 
 Each turn starts a fresh server on an empty store, drives it with Locust headless, and reads
 the server's ``/metrics`` and PostgreSQL's counters each second. Two stores take turns A B B A with the same seed.
+Servers that run already (``hosts``) take turns in the same way; of them only a database that was named is watched.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,23 +20,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 import chatsys
+from chatsys.errors import OperatorError
 from chatsys.lab import loadaccounts, loadlimits, loadmemory, machine
 from chatsys.lab.load import alone_on, drop_database, empty_database
 from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
 from chatsys.lab.servers import chat_server, free_port
 from chatsys.results.files import write_atomically
-from chatsys.store.embedded import embedded_server
+from chatsys.store.embedded import embedded_server, undisturbed
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
 
 SCHEMA_VERSION = 1
 LOCUSTFILE = Path(chatsys.__file__).parent / "loadtesting" / "locustfile.py"
 RESULT = "result.json"
+LOG = "locust.log"
+_COMPLAINT = "ERROR/loadtest: "
 LOCUST_RESULT = "locust.json"
 ACCOUNTS = "accounts.json"
 STORES = ("memory", "postgres")
@@ -63,18 +69,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 1
     tags: tuple[str, ...] = ()
     seed: int = 1
+    hosts: tuple[str, ...] = ()
+    """Addresses of servers that run already; ``store`` then means nothing."""
+    dialect: str = ""
+    """What they speak (chatsys.loadtesting.dialects); empty lets the first join decide."""
 
 
 class Databases(msgspec.Struct, frozen=True):
-    """Where PostgreSQL is: a server's URL, or None for the private one whose data lie in ``folder``."""
+    """Where PostgreSQL is: a server's URL, or None for the private one whose data lie in ``folder``.
+
+    ``watched`` is the database of servers that run already, to be read from alone.
+    """
 
     url: str | None
     folder: Path
+    watched: str | None = None
 
 
 class Turn(msgspec.Struct, kw_only=True):
-    """One server and one Locust of so many ``processes``. ``locust`` is the generator's own result
-    (chatsys.loadtesting.record)."""
+    """One server and one Locust of so many ``processes``. ``store`` is what was measured: a store, or the address of a
+    server that ran already. ``locust`` is the generator's own result (chatsys.loadtesting.record)."""
 
     number: int
     store: str
@@ -105,14 +119,24 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
     folder, order = (reports / name).absolute(), order_of(plan)
     turns: list[Turn] = []
     with _postgres(request, needed="postgres" in order) as server_url:
-        environment = machine.describe(server_url, "memory://" if server_url is None else _shown(server_url))
+        shown = " ".join(map(place, plan.hosts)) or ("memory://" if server_url is None else _shown(server_url))
+        environment = machine.describe(request.watched or server_url, shown)
         for number, store in enumerate(order, 1):
             say(f"Turn {number} of {len(order)}: {plan.scenario} on {store}, {plan.users} users")
             processes = plan.processes
             while True:
                 again = msgspec.structs.replace(plan, processes=processes)
-                with _store(store, server_url, name, number) as url:
-                    turn = _turn(again, number, store, url, folder=folder)
+                try:
+                    if plan.hosts:
+                        turn = _turn_at(again, number, store, request, folder=folder)
+                    else:
+                        with _store(store, server_url, name, number) as url:
+                            turn = _turn(again, number, store, url, folder=folder)
+                except KeyboardInterrupt:  # while a server started or stopped
+                    if not turns:
+                        shutil.rmtree(folder, ignore_errors=True)
+                        raise
+                    turn = _unmeasured(number, place(store) if plan.hosts else store, folder)
                 if not loadlimits.more_generators_help(turn.locust.get("steps", ()), processes):
                     break
                 processes *= 2
@@ -137,10 +161,12 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
 
 
 def order_of(plan: Plan) -> tuple[str, ...]:
-    """The stores in turn: one, or both as A B B A; a search for the capacity is many turns of its own, so A B."""
-    if plan.store != "both":
-        return (plan.store,)
-    return STORES if plan.scenario == "capacity" else (*STORES, *reversed(STORES))
+    """The stores in turn: one, or both as A B B A; a search for the capacity is many turns of its own, so A B.
+
+    The same with the addresses of servers that run already.
+    """
+    subjects = plan.hosts or (STORES if plan.store == "both" else (plan.store,))
+    return subjects if plan.scenario == "capacity" or len(subjects) == 1 else (*subjects, *reversed(subjects))
 
 
 def verdict_of(verdicts: list[str]) -> str:
@@ -155,18 +181,26 @@ def exit_status(result: Run) -> int:
 
 def limitations(plan: Plan) -> list[str]:
     """What the run does not show."""
-    known = [
-        "Server, database and load generator share one machine: the latencies hold for this load on this machine.",
-        "The network is the loopback interface: no packet is lost, delayed or reordered.",
-        "Users are simulated: who does what how often is in chatsys/loadtesting/weights.py, with sources.",
-        "The message history grows from empty; a server with years of messages is not tested here.",
-    ]
+    known = ["Users are simulated: who does what how often is in chatsys/loadtesting/weights.py, with sources."]
+    if plan.hosts:
+        known.append(
+            "The server was not started by chatsys: what it and other programs on its machine used, and which rows it "
+            "had before, is not known."
+        )
+    else:
+        known += [
+            "Server, database and load generator share one machine: the latencies hold for this load on this machine.",
+            "The network is the loopback interface: no packet is lost, delayed or reordered.",
+            "The message history grows from empty; a server with years of messages is not tested here.",
+        ]
     if plan.arrival == "closed":
         known.append(
             "Closed loop: a slow server slows its users down, and the waits of messages that were therefore sent later "
             "are not in the acknowledgement latency (coordinated omission); `--arrival poisson` counts them."
         )
-    if plan.store == "both":
+    if len(plan.hosts) > 1:
+        known.append(f"The servers took turns ({' '.join(map(place, order_of(plan)))}).")
+    elif plan.store == "both" and not plan.hosts:
         order = " ".join("AB"[STORES.index(store)] for store in order_of(plan))
         known.append(f"The two stores took turns on one machine ({order}); each turn began with an empty store.")
     return known
@@ -184,15 +218,36 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Tur
             Counters(server, url if store == "postgres" else None, own, watch) as counters,
         ):
             loadaccounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
-            status = _locust(plan, server.url, own, scratch)
+            status = _locust(plan, server.url, own, scratch / ACCOUNTS)
+    return _judged(plan, number, store, own, status=status, disturbed=watch.reasons() + counters.trouble)
+
+
+def _turn_at(plan: Plan, number: int, address: str, request: Databases, *, folder: Path) -> Turn:
+    """A turn at a server that runs already. Its accounts are kept for the next run at the same address."""
+    name = place(address).replace(":", "-")
+    own = folder / f"turn-{number}-{name}"
+    own.mkdir(parents=True)
+    accounts = request.folder.parent / "loadtest" / f"{name}.json"
+    trouble: list[str] = []
+    if request.watched is None:
+        status = _locust(plan, address, own, accounts)
+    else:
+        watch = machine.Watch(machine.postmaster_of(request.watched))
+        with Counters(None, request.watched, own, watch) as counters:
+            status = _locust(plan, address, own, accounts)
+        trouble = counters.trouble
+    return _judged(plan, number, place(address), own, status=status, disturbed=trouble)
+
+
+def _judged(plan: Plan, number: int, store: str, own: Path, *, status: int, disturbed: list[str]) -> Turn:
+    """What a turn's Locust has left in its folder, and what is to be said about it."""
     result = _result_of(own)
     loadlimits.name_limits(result.get("steps", ()), own)
-    verdict, reasons = result.get("verdict", "FAILED"), list(result.get("reasons", ()))
+    verdict, reasons = result.get("verdict", "FAILED"), [*_complaints(own), *result.get("reasons", ())]
     if not result and status != STATUS_INTERRUPTED:
-        reasons.append(f"Locust ended with status {status} and left no result; see {own / 'locust.log'}")
+        reasons.append(f"Locust ended with status {status} and left no result; see {own / LOG}")
     if status == STATUS_INTERRUPTED:
         verdict, reasons = INTERRUPTED, ["Ctrl-C" if result else "Ctrl-C before anything was measured", *reasons]
-    disturbed = watch.reasons() + counters.trouble
     if disturbed and verdict == "VALID":
         verdict = "INVALID"
     grown = loadmemory.reasons(loadmemory.of_turn(own, store)) if plan.scenario == "soak" else []
@@ -208,6 +263,14 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Tur
         locust=result,
         processes=plan.processes,
     )
+
+
+def _unmeasured(number: int, store: str, folder: Path) -> Turn:
+    """A turn that Ctrl-C ended while its server started or stopped."""
+    own = folder / f"turn-{number}-{store}"
+    own.mkdir(parents=True, exist_ok=True)
+    reasons = ["Ctrl-C before anything was measured"]
+    return Turn(number=number, store=store, folder=own.name, verdict=INTERRUPTED, reasons=reasons, locust={})
 
 
 @contextmanager
@@ -233,13 +296,14 @@ def _store(store: str, server_url: str | None, run_name: str, number: int) -> It
     try:
         yield empty_database(server_url, name)
     finally:
-        with connected(server_url, autocommit=True) as connection:
+        with undisturbed(), connected(server_url, autocommit=True) as connection:
             drop_database(connection, name)
 
 
-def _locust(plan: Plan, address: str, folder: Path, scratch: Path) -> int:
+def _locust(plan: Plan, address: str, folder: Path, accounts: Path) -> int:
     """Drive the server; Locust's exit status, or 130 after Ctrl-C (Locust still concludes and writes)."""
-    turns_each = order_of(plan).count(STORES[0]) or 1
+    order = order_of(plan)
+    turns_each = order.count(order[0])
     seconds = max(5, round(plan.minutes * 60 / turns_each))
     options: dict[str, object] = {
         "--host": address,
@@ -255,21 +319,23 @@ def _locust(plan: Plan, address: str, folder: Path, scratch: Path) -> int:
         "--objective": plan.objective,
         "--seed": plan.seed,
         "--out": folder,
-        "--accounts": scratch / ACCOUNTS,
+        "--accounts": accounts.absolute(),
         "--csv": folder / "locust",
         "--html": folder / "locust.html",
     }
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
     command += [text for name, value in options.items() for text in (name, str(value))]
     command += ["--tags", *plan.tags] if plan.tags else []
+    command += ["--dialect", plan.dialect] if plan.dialect else []
     command += _processes(plan.processes) if plan.processes > 1 else []
-    with (folder / "locust.log").open("wb") as log:
+    here = os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH"))))  # for a dialect of one's own
+    with (folder / LOG).open("wb") as log:
         child = subprocess.Popen(
             command,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,  # Locust reads a locust.conf where it is started
-            env=os.environ | {"NO_COLOR": "1"},
+            env=os.environ | {"NO_COLOR": "1", "PYTHONPATH": here},
             start_new_session=True,  # a terminal's Ctrl-C would reach Locust twice, and it would not conclude
         )
         try:
@@ -279,7 +345,7 @@ def _locust(plan: Plan, address: str, folder: Path, scratch: Path) -> int:
             try:
                 child.wait(STOP_PATIENCE)
             except (KeyboardInterrupt, subprocess.TimeoutExpired):
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)  # its workers too
                 child.wait()
             return STATUS_INTERRUPTED
 
@@ -294,6 +360,37 @@ def _processes(count: int) -> list[str]:
 def _result_of(folder: Path) -> dict[str, Any]:
     path = folder / LOCUST_RESULT
     return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else {}
+
+
+def _complaints(folder: Path) -> list[str]:
+    """Why a run could not begin, in the load test's own sentences."""
+    lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
+    return list(dict.fromkeys(line.partition(_COMPLAINT)[2] for line in lines if _COMPLAINT in line))
+
+
+def place(url: str) -> str:
+    """Host and port of a server's address."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def listening(url: str) -> str:
+    """The address of a server that accepts connections. Raises OperatorError for another."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.username
+        host, _, port = place(url).rpartition(":")
+    except ValueError:
+        known = False
+    if not known:
+        raise OperatorError(f"{url!r} is no address of a server.", hint="Name one like http://127.0.0.1:3001.")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise OperatorError(
+            f"Nothing listens at {url} ({error}).", hint="Start the server, or name another."
+        ) from error
+    return url.rstrip("/")
 
 
 def _shown(url: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatsys.errors import OperatorError
+from chatsys.store.embedded import undisturbed
 
 if TYPE_CHECKING:
     import psutil
@@ -157,15 +158,16 @@ def _child(
             os.sched_setaffinity(process.pid, [cpu])
         yield process
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        with undisturbed():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def _announced(process: subprocess.Popen[bytes], errors: Path) -> str:

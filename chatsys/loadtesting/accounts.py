@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,8 @@ from gevent.pool import Pool
 from chatsys.loadtesting.rest import Rest, RestError
 
 PASSWORD = "correct horse battery"  # noqa: S105
+PREFIX = "load"
+"""Of every account (``load_…``) and room (``load-…``) that a run makes."""
 _AT_ONCE = 8
 _SAID_EVERY = 250
 
@@ -51,13 +54,28 @@ def registered(username: str, content: bytes) -> Account:
     return Account(username, answer.user.userId, answer.token)
 
 
-class Accounts:
-    """The accounts of this process, kept in ``path``."""
+def register(rest: Rest, username: str) -> Account:
+    """Make an account (contract §4.1). Raises RestError."""
+    status, content, _ = rest.request("POST", "/api/auth/register", fields(username))
+    if status != 201:
+        said = " ".join(content[:120].decode("utf-8", "replace").split())
+        raise RestError(f"POST /api/auth/register answered {status} {said}; is {rest.host} a chatsys server?")
+    return registered(username, content)
 
-    def __init__(self, rest: Rest, host: str, path: Path) -> None:
+
+def new_name() -> str:
+    """A username that nobody has. All begin with the same prefix, so that they can be found again."""
+    return f"{PREFIX}_{secrets.token_hex(8)}"
+
+
+class Accounts:
+    """The accounts of this process, kept in ``path``; ``make`` makes one, given its username."""
+
+    def __init__(self, rest: Rest, path: Path, make: Callable[[Rest, str], Account] = register) -> None:
         self._rest = rest
-        self._host = host
+        self._host = rest.host
         self._path = path
+        self._make = make
         self._accounts: list[Account] = []
 
     def prepare(self, count: int) -> None:
@@ -79,7 +97,7 @@ class Accounts:
     def of(self, number: int) -> Account:
         """The account of user ``number`` of this process. Raises RestError if it had to be made and was not."""
         while number >= len(self._accounts):
-            self._accounts.append(self._register(number))
+            self._accounts.append(self._make(self._rest, new_name()))
         return self._accounts[number]
 
     def some(self, number: int) -> Account:
@@ -87,7 +105,7 @@ class Accounts:
         return self._accounts[number % len(self._accounts)]
 
     def _still_working(self) -> list[Account]:
-        """The file's accounts, if its last one still exists on this host and its token verifies."""
+        """The file's accounts, if its last one can still log in at this host and its token verifies."""
         try:
             known = msgspec.json.decode(self._path.read_bytes(), type=_File)
         except (OSError, msgspec.DecodeError):
@@ -95,21 +113,16 @@ class Accounts:
         if known.host != self._host or not known.accounts:
             return []
         last = known.accounts[-1]
-        status, _, _ = self._rest.request("GET", f"/api/users/{last.user_id}")
+        if not last.token:  # a dialect without accounts
+            return known.accounts
         verified, _, _ = self._rest.request("GET", "/api/auth/verify", token=last.token)
+        credentials = {"username": last.username, "password": last.password}
+        status, _, _ = self._rest.request("POST", "/api/auth/login", credentials)
         return known.accounts if status == verified == 200 else []
 
-    def _tried(self, number: int) -> Account | RestError:
+    def _tried(self, _number: int) -> Account | RestError:
         """A new account, or the error as a value: a greenlet that raises prints a traceback."""
         try:
-            return self._register(number)
+            return self._make(self._rest, new_name())
         except RestError as error:
             return error
-
-    def _register(self, _number: int) -> Account:
-        username = f"load_{secrets.token_hex(8)}"
-        status, content, _ = self._rest.request("POST", "/api/auth/register", fields(username))
-        if status != 201:
-            said = " ".join(content[:120].decode("utf-8", "replace").split())
-            raise RestError(f"POST /api/auth/register answered {status} {said}; is {self._host} a chatsys server?")
-        return registered(username, content)

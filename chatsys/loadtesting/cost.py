@@ -179,7 +179,7 @@ def receive(kind: str, host: str, users: int, pushes: int) -> Cost:
 def _lean(pushes: int) -> tuple[Any, list[Any]]:
     from locust import task
 
-    from chatsys.loadtesting.personas import Push
+    from chatsys.loadtesting.dialects import NumberedPush
     from chatsys.loadtesting.socketio_user import FIGURES, SocketIOUser
     from chatsys.results.ledger import Ledger, Member
     from chatsys.results.stamps import now
@@ -193,11 +193,11 @@ def _lean(pushes: int) -> tuple[Any, list[Any]]:
             self.member = Member(room)
             self.member.begin(0)
             self.timing = FIGURES.timing("push", EVENT)
-            self.io.on(EVENT, self.on_push, Push)
+            self.io.on(EVENT, self.on_push, NumberedPush)
             self.connect()
             got.append(self)
 
-        def on_push(self, push: Push) -> None:
+        def on_push(self, push: NumberedPush) -> None:
             stamp = self.member.receive(push.seq, push.id, push.message)
             self.timing.add((now() - stamp.sent) / 1e6)
 

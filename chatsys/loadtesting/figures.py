@@ -15,13 +15,20 @@ from typing import Any
 import gevent
 import locust.stats
 from locust.env import Environment
-from locust.stats import RequestStats, StatsCSV, StatsEntry, sort_stats
+from locust.stats import RequestStats, StatsEntry, sort_stats
 
 from chatsys.loadtesting.histogram import rounded
+from chatsys.loadtesting.locust_names import replace
 from chatsys.loadtesting.recent import bound_memory
 
 FLUSH_SECONDS = 1.0
 NOT_TIMED = "N/A"
+PUSH = "push"
+"""The method of what the server sends of its own accord."""
+ALL_PUSHES = "all pushes"
+"""The row that covers the rows of all pushes; Locust's total has them once."""
+SERVICE = " (service)"
+"""How the name of a row ends whose times count from the real start and not from the intended one."""
 
 
 class Timing:
@@ -67,6 +74,8 @@ class Figures:
     def attach(self, environment: Environment) -> None:
         """Feed this environment's statistics from now on, and show all its times with two decimals."""
         self._stats = environment.stats
+        for cached in (self._stats, self._stats.total):
+            cached.use_response_times_cache = False  # ``recent`` keeps what is needed
         show_decimals()
         bound_memory()
         # Before Locust's own listener of the same event exists, so that it finds the flushed figures.
@@ -84,12 +93,18 @@ class Figures:
 
     def flush(self) -> None:
         """Move what was counted into Locust's statistics."""
+        pushed: dict[float, int] = {}
         for (name, method), timing in self._timings.items():
             if timing.counts and self._stats is not None:
                 counts, timing.counts = timing.counts, {}
                 batch = _as_entry(self._stats, name, method, counts)
                 self._stats.entries[name, method].extend(batch)
                 self._stats.total.extend(batch)
+                if method == PUSH and not name.endswith(SERVICE):
+                    for ms, count in counts.items():
+                        pushed[ms] = pushed.get(ms, 0) + count
+        if pushed and self._stats is not None:
+            self._stats.entries[ALL_PUSHES, PUSH].extend(_as_entry(self._stats, ALL_PUSHES, PUSH, pushed))
 
 
 def _as_entry(stats: RequestStats, name: str, method: str, counts: dict[float, int]) -> StatsEntry:
@@ -111,12 +126,12 @@ def _as_entry(stats: RequestStats, name: str, method: str, counts: dict[float, i
 
 def show_decimals() -> None:
     """Make Locust keep and show hundredths of a millisecond, and N/A where nothing was timed. Idempotent."""
-    locust.stats.bucket_response_time = rounded  # its documented hook for the histogram's keys
-    StatsEntry.to_string = _to_string
-    StatsEntry.percentile = _percentile_line
-    StatsEntry.to_dict = _to_dict
-    StatsCSV._percentile_fields = _percentile_fields
-    StatsCSV._requests_data_rows = _requests_data_rows
+    replace("bucket_response_time", rounded)
+    replace("StatsEntry.to_string", _to_string)
+    replace("StatsEntry.percentile", _percentile_line)
+    replace("StatsEntry.to_dict", _to_dict)
+    replace("StatsCSV._percentile_fields", _percentile_fields)
+    replace("StatsCSV._requests_data_rows", _requests_data_rows)
 
 
 def percentile(entry: StatsEntry, share: float) -> float | None:
@@ -150,9 +165,10 @@ def _to_string(self: StatsEntry, current: bool = True) -> str:
 
 
 def _percentile_line(self: StatsEntry) -> str:
-    values = " ".join(f"{_text(percentile(self, p)):>6}" for p in locust.stats.PERCENTILES_TO_REPORT)
+    first, *others = (_text(percentile(self, p)) for p in locust.stats.PERCENTILES_TO_REPORT)
     kind, name = locust.stats.STATS_TYPE_WIDTH, locust.stats.STATS_NAME_WIDTH
-    return f"{self.method or '':<{kind}} {self.name:<{name}} {self.num_requests:8d} {values}"
+    values = " ".join(f"{value:>6}" for value in (*others, self.num_requests))
+    return f"{self.method or '':<{kind}} {self.name:<{name}} {first:>8} {values}"
 
 
 _whole_to_dict = StatsEntry.to_dict
@@ -183,7 +199,7 @@ def _requests_data_rows(self: Any, csv_writer: Any) -> None:
                 entry.avg_content_length,
                 entry.total_rps,
                 entry.total_fail_per_sec,
-                *self._percentile_fields(entry),
+                *_percentile_fields(self, entry),
             ]
         )
 
@@ -191,7 +207,7 @@ def _requests_data_rows(self: Any, csv_writer: Any) -> None:
 def _percentile_fields(self: Any, entry: StatsEntry, use_current: bool = False) -> list[Any]:
     if not entry.response_times:
         return self.percentiles_na
-    if use_current and entry.use_response_times_cache:
+    if use_current:
         current = (entry.get_current_response_time_percentile(p) for p in self.percentiles_to_report)
         return [NOT_TIMED if value is None else value for value in current]
     return [entry.get_response_time_percentile(p) for p in self.percentiles_to_report]

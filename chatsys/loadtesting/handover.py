@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 import gevent
 import msgspec
@@ -14,7 +15,7 @@ from gevent.pool import Pool
 from chatsys.loadtesting.run import RUN
 from chatsys.loadtesting.socketio_user import FIGURES
 from chatsys.loadtesting.validity import Measurements
-from chatsys.results.audit import Unreadable, newest
+from chatsys.results.audit import Unreadable, back_to, newest
 from chatsys.results.ledger import Books
 
 DRAIN = 10.0
@@ -27,7 +28,8 @@ class Handover(msgspec.Struct):
     """One process at its end, or several added up.
 
     ``untimed`` counts what was sent without asking for an acknowledgement, ``unhandled`` what came and nobody times,
-    both by event; ``elsewhere`` the pushes that came from senders on other hosts.
+    both by event; ``elsewhere`` the pushes that came from senders on other hosts. ``dialects`` is one, or more where
+    processes found different ones.
     """
 
     books: Books
@@ -35,6 +37,7 @@ class Handover(msgspec.Struct):
     untimed: dict[str, int]
     unhandled: dict[str, int]
     elsewhere: int
+    dialects: set[str]
 
 
 def drain(name: str) -> Handover:
@@ -42,18 +45,54 @@ def drain(name: str) -> Handover:
     wait_until(lambda: not RUN.pending, DRAIN)
     while RUN.pending:
         token, room = RUN.pending.popitem()
-        FIGURES.failure("ack", "send-message", f"no acknowledgement {DRAIN:g} s after the last send")
+        spoken = RUN.dialect
+        FIGURES.failure(
+            spoken.confirmation, spoken.send_event, f"no {spoken.confirmation} {DRAIN:g} s after the last send"
+        )
         room.unconfirmed(token)
-    Pool(10).map(_learn_of_the_newest, [room for room, book in RUN.ledger.rooms.items() if book.members])
-    begun = time.monotonic()
-    wait_until(lambda: RUN.ledger.settled() or _quiet_since(begun) > DRAIN, DRAIN_MOST)
+    deadline = time.monotonic() + DRAIN_MOST
+    if RUN.dialect.numbered:
+        Pool(10).map(_learn_of_the_newest, [room for room, book in RUN.ledger.rooms.items() if book.members])
+        _await_pushes(deadline)
+    elif RUN.dialect.reads_back:
+        _await_all_that_is_stored(deadline)
+    else:
+        _await_pushes(deadline)
     gevent.sleep(0.5)  # a doubled or unasked-for push that comes last is seen too
     books = RUN.ledger.close()
     for user in RUN.lingering:
         user.io.disconnect()
     FIGURES.flush()
     unhandled = {event.decode("utf-8", "replace"): count for event, count in RUN.unhandled.items()}
-    return Handover(books, {name: RUN.watch.seen}, RUN.untimed, unhandled, RUN.elsewhere)
+    return Handover(books, {name: RUN.watch.seen}, RUN.untimed, unhandled, RUN.elsewhere, {RUN.dialect.name})
+
+
+def _await_pushes(deadline: float) -> None:
+    begun = time.monotonic()
+    wait_until(lambda: RUN.ledger.settled() or _quiet_since(begun) > DRAIN, deadline - begun)
+
+
+def _await_all_that_is_stored(deadline: float) -> None:
+    """A server that is behind stores what was sent last while this process waits: read until there is nothing new."""
+    rooms: list[Any] = list(RUN.ledger.rooms.values())
+    Pool(10).map(_read_back, rooms)
+    while True:
+        _await_pushes(deadline)
+        behind = [room for room, more in zip(rooms, Pool(10).map(_has_more, rooms), strict=True) if more]
+        if not behind or time.monotonic() >= deadline:
+            return
+        Pool(10).map(_read_back, behind)
+
+
+def _has_more(room: Any) -> bool:
+    """Whether something was stored since a room was read back."""
+    if room.stored is None:
+        return False
+    try:
+        newest_id = next((message.id for message in RUN.dialect.stored(RUN.rest.read, room.name, 0)), None)
+    except Unreadable:  # the audit reads the same history, and says so
+        return False
+    return newest_id is not None and room.stored[-1:] != [newest_id]
 
 
 def _learn_of_the_newest(room: str) -> None:
@@ -63,6 +102,17 @@ def _learn_of_the_newest(room: str) -> None:
         account.newest = max(account.newest, newest(RUN.rest.read, room))
 
 
+def _read_back(room: Any) -> None:
+    """What is stored, for the comparison with what each member of this process got."""
+    stored = RUN.dialect.stored(RUN.rest.read, room.name, 0)
+    try:
+        ids = [message.id for message in back_to(stored, room.oldest())]
+    except Unreadable as error:
+        RUN.ledger.incomplete.append(f"room {room.name}: what is stored can't be read back: {error}")
+        return
+    room.read_back(ids[::-1])
+
+
 def _quiet_since(begun: float) -> float:
     """Seconds since a packet came to a user who has stayed, or since ``begun``."""
     return time.monotonic() - max((begun, *(user.io.last_heard for user in RUN.lingering)))
@@ -70,13 +120,14 @@ def _quiet_since(begun: float) -> float:
 
 def together(run: str, parts: Iterable[Handover]) -> Handover:
     """All processes' added up."""
-    whole = Handover(Books(run), {}, Counter(), Counter(), 0)
+    whole = Handover(Books(run), {}, Counter(), Counter(), 0, set())
     for part in parts:
         whole.books.merge(part.books)
         whole.generators |= part.generators
         whole.untimed = Counter(whole.untimed) + Counter(part.untimed)
         whole.unhandled = Counter(whole.unhandled) + Counter(part.unhandled)
         whole.elsewhere += part.elsewhere
+        whole.dialects |= part.dialects
     return whole
 
 

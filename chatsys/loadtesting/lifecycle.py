@@ -28,6 +28,7 @@ from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from chatsys.loadtesting import arrivals, record, shapes
 from chatsys.loadtesting.accounts import Accounts
+from chatsys.loadtesting.dialects import CHOICES, Dialect, UnknownDialect, dialect, spoken_at
 from chatsys.loadtesting.handover import Handover, drain, together, wait_until
 from chatsys.loadtesting.personas import DEFAULT_HOST, ChatUser
 from chatsys.loadtesting.refusals import STARTED_IN, end_with_parent, explain, nobody_listens, page_impossible, unusable
@@ -37,9 +38,12 @@ from chatsys.loadtesting.socketio_user import FIGURES
 from chatsys.loadtesting.transport import TRANSPORTS
 from chatsys.loadtesting.validity import reasons
 from chatsys.loadtesting.verdict import print_verdict, verdict_of
-from chatsys.results.audit import Audit, audit
+from chatsys.loadtesting.weights import room_of
+from chatsys.results.audit import Audit, judged, judged_by_stays
 from chatsys.results.capacity import HELD
+from chatsys.results.ledger import Room
 from chatsys.results.stamps import now
+from chatsys.results.stays import StayRoom
 
 log = logging.getLogger("loadtest")
 
@@ -81,6 +85,11 @@ def add_options(parser: LocustArgumentParser) -> None:
         choices=("closed", "constant", "poisson"),
         default="closed",
         help="closed: a user waits for the acknowledgement; constant, poisson: an open loop at that arrival",
+    )
+    group.add_argument(
+        "--dialect",
+        default="",
+        help=f"What the server speaks: {CHOICES}; unless told, the first join decides",
     )
     group.add_argument("--transport", choices=tuple(TRANSPORTS), default="websocket", help="What carries Engine.IO")
     group.add_argument("--objective", type=float, default=200.0, help="Capacity search: push p99 to hold, in ms")
@@ -184,6 +193,11 @@ class Lifecycle:
         if not self.is_worker:
             self._spawn(self._keep_sampling, Path(options.out) if options.out else None)
         complaint = unusable(options)  # the page's form may have changed them
+        if options.dialect and not complaint:
+            try:
+                RUN.dialect = dialect(options.dialect)
+            except UnknownDialect as error:
+                complaint = str(error)
         if complaint and not self.is_worker:
             self._give_up(complaint)
         elif not self.is_master:
@@ -200,16 +214,35 @@ class Lifecycle:
     def _prepare_users(self, options: Any) -> None:
         path = Path(options.accounts)
         number, workers = RUN.worker
-        RUN.accounts = Accounts(RUN.rest, RUN.host, path.with_stem(f"{path.stem}-{number}"))
         try:
+            told = dialect(options.dialect) if options.dialect else None
+            own = path.with_stem(f"{path.stem}-{number}")
+            RUN.accounts = Accounts(RUN.rest, own, (told or Dialect()).account)
             RUN.accounts.prepare(-(-RUN.users // workers))
+            self._speak(told or self._spoken(options))
+        except UnknownDialect as error:
+            self._give_up(str(error))
+            return
         except (RestError, msgspec.DecodeError) as error:
             self._give_up(f"No accounts: {error}")
             return
+        for user_class in self.environment.user_classes:
+            user_class.tasks = [task for task in user_class.tasks if task.__name__ not in RUN.dialect.without]
         if RUN.open_loop:
             for user_class in self.environment.user_classes:
                 user_class.tasks = [task for task in user_class.tasks if task is not ChatUser.send]
             self._spawn(arrivals.keep_sending, options.arrival)
+
+    def _spoken(self, options: Any) -> Dialect:
+        """The dialect that the first join finds: that of the first user, in its room."""
+        room = room_of(RUN.worker[0], users=RUN.users, mean_size=RUN.room_size, sizes=RUN.room_sizes, seed=RUN.seed)
+        found = spoken_at(RUN.host, RUN.accounts.of(0), room, options.transport, ChatUser.timeout)
+        log.info("%s speaks the dialect %s", RUN.host, found.name)
+        return found
+
+    def _speak(self, chosen: Dialect) -> None:
+        RUN.dialect = chosen
+        RUN.ledger.open(self.environment.parsed_options.load_run, Room if chosen.numbered else StayRoom)
 
     def _spawn(self, work: Any, *args: Any) -> None:
         self._background.append(gevent.spawn(work, *args))
@@ -348,8 +381,8 @@ class Lifecycle:
 
     def _conclude(self) -> None:
         FIGURES.flush()
-        whole = together(RUN.ledger.run, self._parts.values())
-        checked = audit(whole.books, RUN.rest.read)
+        whole = together(self.environment.parsed_options.load_run, self._parts.values())
+        checked = self._audit(whole)
         checked.incomplete += [f"worker {client} did not hand over its books" for client in self._silent]
         result = self._result(checked, whole)
         RUN.rest.close()
@@ -364,6 +397,22 @@ class Lifecycle:
             self._sampler = None
         if options.csv_prefix:  # Locust writes its CSV files by the clock: let it see the last figures
             gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.5)
+
+    def _audit(self, whole: Handover) -> Audit:
+        """What all processes know, beside what the server has stored. The master speaks as its workers did."""
+        if whole.dialects and not self.environment.parsed_options.dialect:
+            RUN.dialect = dialect(min(whole.dialects))
+        spoken, read = RUN.dialect, RUN.rest.read
+        if spoken.numbered:
+            checked = judged(whole.books, lambda room, base: spoken.stored(read, room, base))
+        else:
+            checked = judged_by_stays(
+                whole.books, (lambda room: spoken.stored(read, room, 0)) if spoken.reads_back else None
+            )
+        if len(whole.dialects) > 1:
+            found = " and ".join(sorted(whole.dialects))
+            checked.incomplete.append(f"the generator's processes found different dialects, {found}: give --dialect")
+        return checked
 
     def _result(self, checked: Audit, whole: Handover) -> record.Result:
         options = self.environment.parsed_options
@@ -380,11 +429,17 @@ class Lifecycle:
         names = ("scenario", "interval", "room_size", "room_sizes", "receipts", "arrival", "objective", "seed")
         return record.Result(
             schema_version=record.SCHEMA,
-            run=RUN.ledger.run,
+            run=options.load_run,
             verdict=verdict,
             reasons=why,
             options={name: getattr(options, name) for name in names}
-            | {"users": RUN.users, "host": RUN.host, "tags": options.tags, "run_time": options.run_time},
+            | {
+                "dialect": RUN.dialect.name,
+                "users": RUN.users,
+                "host": RUN.host,
+                "tags": options.tags,
+                "run_time": options.run_time,
+            },
             seconds=time.monotonic() - self._begun,
             figures=record.figures_of(self.environment),
             failures=failures,

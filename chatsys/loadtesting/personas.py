@@ -11,36 +11,33 @@ from urllib.parse import quote
 
 import gevent
 import msgspec
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 from locust import tag
 from locust.env import Environment
 
 from chatsys.loadtesting import accounts, weights
 from chatsys.loadtesting.client import Acknowledged, AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
+from chatsys.loadtesting.dialects import Dialect
 from chatsys.loadtesting.rest import RestError
 from chatsys.loadtesting.run import RUN
 from chatsys.loadtesting.socketio_user import FIGURES, SocketIOUser, UserEnded
 from chatsys.results.ledger import Member
 from chatsys.results.stamps import HOST, now, text_of
+from chatsys.results.stays import Stay
 
 DEFAULT_HOST = "http://127.0.0.1:3001"
 TASK_SCALE = 1000
 TRIES = 3
 
 
-class Push(msgspec.Struct, gc=False):
-    """What a user needs of a ``receive-message`` (contract §7, §14.2)."""
-
-    id: str
-    seq: int
-    message: str
-    userId: str  # noqa: N815
-
-
 class Refusal(msgspec.Struct):
     """The server's ``error`` event."""
 
     message: str
+
+
+class Gone(ConnectionLost):
+    """The user has ended the connection itself: what was not confirmed then has not failed."""
 
 
 class ChatUser(SocketIOUser):
@@ -56,17 +53,22 @@ class ChatUser(SocketIOUser):
         self._nth = RUN.of_persona[self.persona.name].take()
         self.index = RUN.index_of(self.persona.name, self._nth)
         self.io.unhandled = RUN.unhandled
-        self.member: Member | None = None
+        self.member: Any = None
         self.account: accounts.Account | None = None
         self.room = ""
+        self.in_room = False
         self.sends_receipts = random.Random(f"{RUN.seed}/receipts/{self.index}").random() < RUN.receipts
-        self._history: list[Push] | None = None
-        self._history_came = Event()
+        self._answered_join = Event()
+        self._refused: str | None = None
+        self._echoes: dict[str, tuple[float, Callable[[Acknowledged | SocketIOError], None]]] = {}
         self._push = FIGURES.timing("push", f"receive-message {self.persona.name}")
         self._push_service = FIGURES.timing("push", f"receive-message {self.persona.name} (service)")
-        self.io.on("receive-message", self._on_message, Push)
-        self.io.on("message-history", self._on_history, list[Push])
-        self.io.on("error", self._on_error, Refusal)
+        dialect = RUN.dialect
+        self.io.on(dialect.push_event, self._on_message, dialect.push)
+        if dialect.history_event:
+            self.io.on(dialect.history_event, self._on_history, list[dialect.push])  # type: ignore[name-defined]
+        if dialect.error_event:
+            self.io.on(dialect.error_event, self._on_error, Refusal)
 
     # -- arriving and leaving
 
@@ -91,7 +93,7 @@ class ChatUser(SocketIOUser):
     def arrive(self) -> accounts.Account:
         """An account made beforehand; in a login storm its owner logs in with the password first."""
         account = RUN.accounts.of(self.number)
-        if RUN.storm:
+        if RUN.storm and account.token:
             credentials = {"username": account.username, "password": account.password}
             content = RUN.rest.timed("POST", "/api/auth/login", "/api/auth/login", credentials)
             if content is None:
@@ -100,49 +102,92 @@ class ChatUser(SocketIOUser):
         return account
 
     def join(self) -> bool:
-        """Join the room; with replay if this stay had begun already. False after a failure."""
-        payload: dict[str, object] = {"room": self.room, "username": self.account.username, "token": self.account.token}
-        again = self.member is not None
-        if again:
+        """Join the room; what was missed is replayed if this stay had begun already. False after a failure.
+
+        A first join may be refused where others make the same room at that moment; it is then tried again.
+        """
+        dialect = RUN.dialect
+        for attempt in range(1 if dialect.numbered else TRIES):
+            if attempt:
+                RUN.count(f"{dialect.join_event} again")
+                gevent.sleep(random.uniform(0.1, 0.5))
+            self._refused = None
+            self.in_room = self._join_once(dialect)
+            if self.in_room or self._refused is None:
+                break
+        else:
+            FIGURES.failure("load", dialect.join_event, f"refused {TRIES} times: {self._refused}")
+        if not self.in_room and not dialect.numbered:
+            self.leave()
+        return self.in_room
+
+    def _join_once(self, dialect: Dialect) -> bool:
+        payload, again, answer = dialect.join(self.account, self.room), self.member is not None, None
+        if not dialect.numbered:  # pushes may come before the history
+            if not again:
+                room: Any = RUN.ledger.room(self.room)
+                self.member = Stay(room)
+            self.member.visit()
+        elif again:
             payload["since"] = self.member.next - 1
-        self._history = None
-        self._history_came.clear()
+        self._answered_join.clear()
         begun = time.perf_counter()
-        answer = self.call("join", payload)
-        if answer is None:
-            return False
-        if not answer.get("success") or answer.get("userId") != self.account.user_id:
-            FIGURES.only_failure("ack", "join", f"not joined as the account's user: {answer}")
-            return False
-        if not self._history_came.wait(self.timeout):
-            FIGURES.failure("load", "message-history", "no history after join")
-            return False
-        FIGURES.timing("load", "message-history").add((self._history_at - begun) * 1000)
-        self._enter(again, answer)
-        return True
-
-    def _enter(self, again: bool, answer: dict[str, Any]) -> None:
-        if again:
+        if "join" in dialect.acknowledges:
+            answer = self.call(dialect.join_event, payload)
+            if answer is None:
+                return False
+            if not dialect.joined(answer, self.account):
+                FIGURES.only_failure("ack", dialect.join_event, f"not joined as the account's user: {answer}")
+                return False
+        else:
+            self.emit(dialect.join_event, payload)
+        if dialect.history_event:
+            if not self._answered_join.wait(self.timeout):
+                FIGURES.failure("load", dialect.history_event, f"no history after {dialect.join_event}")
+                return False
+            if self._refused is not None:
+                return False
+            FIGURES.timing("load", dialect.history_event).add((self._history_at - begun) * 1000)
+        if again and dialect.numbered:
             self.member.rejoined(bool(answer.get("complete", True)))
+        return self.member is not None
 
-    def _on_history(self, history: list[Push]) -> None:
-        """The history comes before any live message: the books must be open when it is handled, not later."""
+    def _on_history(self, history: list[Any]) -> None:
+        """With numbers the history comes before any live message, and the books are open when it is handled."""
         self._history_at = time.perf_counter()
-        if self.member is None:
+        if not RUN.dialect.numbered:
+            if self.member is not None:
+                self.member.show((push.id, push.message) for push in history)
+        elif self.member is None:
             self.member = Member(RUN.ledger.room(self.room))
             self.member.begin(history[-1].seq if history else 0)
         else:
             self.member.replay([(push.seq, push.id, push.message) for push in history])
-        self._history_came.set()
+        self._answered_join.set()
 
     def leave(self) -> None:
         """Leave the room: its messages are no longer expected from here on."""
+        self.in_room = False
         if self.member is not None:
             self.member.leave()
             self.member = None
 
+    def away(self, error: ConnectionLost) -> None:
+        """The connection has ended: nothing more comes over it, no echo either."""
+        self.in_room = False
+        if self.member is not None:
+            self.member.away()
+        echoes, self._echoes = self._echoes, {}
+        for _, then in echoes.values():
+            then(error)
+
+    def lost(self, cause: str) -> None:
+        """The server dropped us."""
+        super().lost(cause)
+        self.away(ConnectionLost(cause))
+
     def reconnected(self) -> None:
-        """Back after the server dropped us: the replay fills the gap."""
+        """Back after the server dropped us: the history fills the gap."""
         self.join()
 
     def on_stop(self) -> None:
@@ -153,18 +198,22 @@ class ChatUser(SocketIOUser):
             RUN.lingering.append(self)
             return
         self.io.disconnect()
+        self.away(Gone("disconnected"))
         self.leave()  # not before: what arrives in between is still its room's
         RUN.numbers.release(self.number)
         RUN.of_persona[self.persona.name].release(self._nth)
 
     # -- what comes in
 
-    def _on_message(self, push: Push) -> None:
+    def _on_message(self, push: Any) -> None:
         at = now()
         if self.member is None:
             FIGURES.failure("push", "receive-message", "a message of a room that this user is not in")
             return
-        stamp = self.member.receive(push.seq, push.id, push.message)
+        stamp = self.member.receive(getattr(push, "seq", 0), push.id, push.message)
+        if stamp.token in self._echoes:
+            began, then = self._echoes.pop(stamp.token)
+            then(Acknowledged([push], (time.perf_counter() - began) * 1000))
         if stamp.intended >= RUN.measure_from and stamp.host == HOST:
             self._push.add((at - stamp.intended) / 1e6)
             if stamp.sent != stamp.intended:
@@ -173,83 +222,120 @@ class ChatUser(SocketIOUser):
             RUN.elsewhere += 1
         if self.sends_receipts and push.userId != self.account.user_id and not RUN.ending:
             receipt = {"messageId": push.id, "room": self.room}
-            for event in ("message-delivered", "message-read"):
+            for event in RUN.dialect.receipt_events:
                 RUN.count(event)
                 self.emit(event, receipt)
 
     def _on_error(self, refusal: Refusal) -> None:
-        FIGURES.failure("push", "error", refusal.message)
+        if self.in_room or RUN.dialect.numbered:
+            FIGURES.failure("push", "error", refusal.message)
+        else:
+            self._refused = refusal.message
+            self._answered_join.set()
 
     # -- sending
 
     @tag("send")
     def send(self) -> None:
-        """Send one message and wait for its acknowledgement; after a lost connection send it again (contract §14.3)."""
+        """Send one message and wait until it is confirmed; where that stores it once (contract §14.3), send it again
+        after a lost connection."""
+        dialect, way = RUN.dialect, RUN.dialect.confirmation
+        if not dialect.numbered and not self._wait_until(lambda: self.in_room):
+            return  # the connection was lost, which is counted
         at = now()
-        room, token, payload = self._message(at, at)
+        room, token, text = self._message(at, at)
         answer = None
         try:
-            for attempt in range(TRIES):
+            for attempt in range(TRIES if dialect.resends else 1):
                 try:
-                    answer = self.io.call("send-message", payload)
+                    answer = self._confirmed(dialect, token, dialect.message(self.room, text, token))
                 except ConnectionLost as error:
-                    FIGURES.failure("ack", "send-message", error)
-                    if attempt + 1 < TRIES and self._wait_for_connection():
+                    FIGURES.failure(way, dialect.send_event, error)
+                    if attempt + 1 < TRIES and self._wait_until(lambda: self.io.connected):
                         continue
                 except AckTimeout as error:
-                    FIGURES.failure("ack", "send-message", error)
+                    FIGURES.failure(way, dialect.send_event, error)
                 break
         finally:  # also of a user who is killed, in the call or while it waits for a connection
             if answer is None:
                 room.unconfirmed(token)
         if answer is not None:
-            self._answered(room, payload["message"], at, at, answer)
+            self._answered(room, text, at, at, answer)
+
+    def _confirmed(self, dialect: Dialect, token: str, payload: object) -> Acknowledged:
+        """Send, and wait for the acknowledgement or the echo. Raises AckTimeout or ConnectionLost."""
+        if "send" in dialect.acknowledges:
+            return self.io.call(dialect.send_event, payload)
+        result = AsyncResult()
+        self._emit_for_echo(token, payload, result.set)
+        try:
+            answer = result.get(timeout=self.timeout)
+        except gevent.Timeout as error:
+            raise AckTimeout(f"{dialect.send_event}: no echo in {self.timeout:g} s") from error
+        finally:
+            self._echoes.pop(token, None)
+        if isinstance(answer, SocketIOError):
+            raise answer
+        return answer
+
+    def _emit_for_echo(self, token: str, payload: object, then: Callable[[Acknowledged | SocketIOError], None]) -> None:
+        self._echoes[token] = (time.perf_counter(), then)
+        try:
+            self.io.emit(RUN.dialect.send_event, payload)
+        except ConnectionLost:
+            self._echoes.pop(token, None)
+            raise
 
     def send_openly(self, intended: int) -> None:
         """Send one message without waiting; it should have begun at ``intended``."""
-        sent = now()
+        sent, dialect = now(), RUN.dialect
         RUN.watch.start_of_send((sent - intended) / 1e6)
-        room, token, payload = self._message(intended, sent)
+        room, token, text = self._message(intended, sent)
         RUN.pending[token] = room
 
         def then(answer: Acknowledged | SocketIOError) -> None:
             if RUN.pending.pop(token, None) is None:  # given up at the end of the run
                 return
             if isinstance(answer, Acknowledged):
-                self._answered(room, payload["message"], intended, sent, answer)
+                self._answered(room, text, intended, sent, answer)
             else:
-                FIGURES.failure("ack", "send-message", answer)
+                if not isinstance(answer, Gone):
+                    FIGURES.failure(dialect.confirmation, dialect.send_event, answer)
                 room.unconfirmed(token)
 
+        payload = dialect.message(self.room, text, token)
         try:
-            self.io.emit("send-message", payload, then=then)
+            if "send" in dialect.acknowledges:
+                self.io.emit(dialect.send_event, payload, then=then)
+            else:
+                self._emit_for_echo(token, payload, then)
         except ConnectionLost as error:
             then(error)
 
-    def _message(self, intended: int, sent: int) -> tuple[Any, str, dict[str, str]]:
+    def _message(self, intended: int, sent: int) -> tuple[Any, str, str]:
         room, token = self.member.room, RUN.ledger.token()
         room.account.sent += 1
-        text = text_of(RUN.ledger.run, token, intended, sent)
-        return room, token, {"message": text, "clientMessageId": token}
+        return room, token, text_of(RUN.ledger.run, token, intended, sent)
 
     def _answered(self, room: Any, text: str, intended: int, sent: int, answer: Acknowledged) -> None:
+        way, event = RUN.dialect.confirmation, RUN.dialect.send_event
         if intended >= RUN.measure_from:
             waited = (now() - intended) / 1e6 if sent != intended else answer.ms
-            FIGURES.timing("ack", "send-message").add(waited)
+            FIGURES.timing(way, event).add(waited)
             if sent != intended:
-                FIGURES.timing("ack", "send-message (service)").add(answer.ms)
-        (content,) = answer.args
-        if content.get("success"):
-            room.acknowledged(text, content["seq"], content["id"])
-        else:
+                FIGURES.timing(way, f"{event} (service)").add(answer.ms)
+        found = RUN.dialect.confirmed(answer.args[0] if answer.args else None)
+        if isinstance(found, str):
             room.account.refused += 1
-            FIGURES.only_failure("ack", "send-message", f"refused: {content.get('code')} {content.get('message')}")
+            FIGURES.only_failure(way, event, f"refused: {found}")
+        else:
+            room.acknowledged(text, *found)
 
-    def _wait_for_connection(self) -> bool:
+    def _wait_until(self, done: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + self.timeout
-        while not self.io.connected and time.monotonic() < deadline:
+        while not done() and time.monotonic() < deadline:
             gevent.sleep(0.1)
-        return self.io.connected
+        return done()
 
     # -- other things to do
 
@@ -294,13 +380,20 @@ class ChatUser(SocketIOUser):
 
     @tag("rooms")
     def change_room(self) -> None:
-        """Leave, and join another room."""
-        self.call("leave-room")
+        """Leave, and join another room; where leaving is not confirmed, with a new connection."""
+        leave_event = RUN.dialect.leave_event
+        if leave_event:
+            self.call(leave_event)
+        else:
+            self.io.disconnect()
+            self.away(Gone("disconnected"))
         self.leave()
         other = random.randrange(max(1, RUN.users))
         self.room = weights.room_of(
             other, users=RUN.users, mean_size=RUN.room_size, sizes=RUN.room_sizes, seed=RUN.seed
         )
+        if not leave_event:
+            self.connect()
         if not self.join():
             raise UserEnded
 
@@ -308,6 +401,7 @@ class ChatUser(SocketIOUser):
     def reconnect(self) -> None:
         """Vanish as a phone does, come back some seconds later, and get what was missed."""
         self.io.vanish()
+        self.away(Gone("vanished"))
         gevent.sleep(random.uniform(1, 10))
         try:
             FIGURES.timing("connect", self.transport).add(self.io.connect())
@@ -385,12 +479,12 @@ class Newcomer(ChatUser):
     tasks = tasks_of(persona)
 
     def arrive(self) -> accounts.Account:
-        """A new account by REST, timed: bcrypt is part of it."""
-        username = f"new_{secrets.token_hex(8)}"
-        content = RUN.rest.timed("POST", "/api/auth/register", "/api/auth/register", accounts.fields(username))
-        if content is None:
-            raise UserEnded
-        return accounts.registered(username, content)
+        """A new account by REST, timed: bcrypt is part of it. Raises RestError."""
+        begun = time.perf_counter()
+        account = RUN.dialect.account(RUN.rest, accounts.new_name())
+        if account.token:
+            FIGURES.timing("POST", "/api/auth/register").add((time.perf_counter() - begun) * 1000)
+        return account
 
 
 PERSONAS = (Talker, Reader, Lurker, Mobile, Newcomer)

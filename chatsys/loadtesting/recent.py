@@ -17,6 +17,7 @@ from locust import stats as locust_stats
 from locust.stats import RequestStats, StatsEntry, calculate_response_time_percentile
 
 from chatsys.loadtesting.histogram import SPARSE, Histogram
+from chatsys.loadtesting.locust_names import replace
 
 KEPT = 20.0
 """Seconds, as in Locust."""
@@ -24,20 +25,19 @@ POINTS = 120
 """Ten minutes at Locust's pace."""
 
 _whole_extend = StatsEntry.extend
-_whole_log = StatsEntry._log_response_time
+_whole_log = StatsEntry.log
 _whole_serialize = StatsEntry.serialize
 _whole_history = locust_stats.update_stats_history
 
 
 def bound_memory() -> None:
     """Make Locust's statistics keep what it reads, and no more. Idempotent."""
-    StatsEntry.extend = _extend
-    StatsEntry._log_response_time = _log_response_time
-    StatsEntry._cache_response_times = _cache_nothing
-    StatsEntry.serialize = _serialize
-    locust_stats.calculate_response_time_percentile = _percentile
-    StatsEntry.get_current_response_time_percentile = _current_percentile
-    locust_stats.update_stats_history = _update_history
+    replace("StatsEntry.extend", _extend)
+    replace("StatsEntry.log", _log)
+    replace("StatsEntry.serialize", _serialize)
+    replace("calculate_response_time_percentile", _percentile)
+    replace("StatsEntry.get_current_response_time_percentile", _current_percentile)
+    replace("update_stats_history", _update_history)
 
 
 def times_since(entry: StatsEntry, at: float) -> dict[float, int]:
@@ -67,8 +67,8 @@ def _extend(self: StatsEntry, other: StatsEntry) -> None:
             del counts[second]
 
 
-def _log_response_time(self: StatsEntry, response_time: float | None) -> None:
-    _whole_log(self, response_time)
+def _log(self: StatsEntry, response_time: float | None, content_length: int) -> None:
+    _whole_log(self, response_time, content_length)
     _flatten(self)
     if response_time is not None:
         _remember(self, {locust_stats.bucket_response_time(response_time): 1})
@@ -90,17 +90,13 @@ def _percentile(response_times: dict[float, int] | Histogram, total: int, share:
 
 
 def _remember(self: Any, batch: dict[float, int]) -> None:
-    if self.use_response_times_cache and batch:
+    if batch:
         if not hasattr(self, "recent"):
             self.recent = deque()
         now = time.monotonic()
         self.recent.append((now, batch))
         while self.recent[0][0] < now - KEPT:
             self.recent.popleft()
-
-
-def _cache_nothing(self: StatsEntry, t: int) -> None:
-    """In the place of a copy of all that was ever timed."""
 
 
 def _current_percentile(self: StatsEntry, percent: float) -> float | None:

@@ -13,6 +13,7 @@ from locust.env import Environment
 from locust.stats import calculate_response_time_percentile
 
 from chatsys.loadtesting.recent import times_since
+from chatsys.loadtesting.run import RUN
 from chatsys.loadtesting.shapes import Step, is_push
 from chatsys.loadtesting.validity import Measurements
 from chatsys.results.audit import Audit
@@ -20,7 +21,7 @@ from chatsys.results.audit import Audit
 SCHEMA = 1
 SAMPLES = "samples.jsonl"
 RESULT = "locust.json"
-ACK = ("send-message", "ack")
+CONFIRMATIONS = ("ack", "echo")
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -96,7 +97,7 @@ class Sampler:
             "time": time.time(),
             "users": environment.runner.user_count,
             "push": _spread(times_since(entry, since) for key, entry in entries.items() if is_push(key)),
-            "ack": _spread(times_since(entry, since) for key, entry in entries.items() if key == ACK),
+            "ack": _spread(times_since(entry, since) for key, entry in entries.items() if _is_confirmation(key)),
             "failures": environment.stats.num_failures,
             "generators": generators,
         }
@@ -106,6 +107,12 @@ class Sampler:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _is_confirmation(key: tuple[str, str]) -> bool:
+    """True for the (name, method) of response times of messages."""
+    name, method = key
+    return method in CONFIRMATIONS and name == RUN.dialect.send_event
 
 
 def _spread(histograms: Iterable[dict[float, int]]) -> dict[str, float] | None:

@@ -31,6 +31,7 @@ class Rest:
     """One server's REST interface; paths begin with ``/``."""
 
     def __init__(self, host: str) -> None:
+        self.host = host
         self._url = urlsplit(host)
         self._places = BoundedSemaphore(PLACES)
         self._idle: list[HTTPClient] = []

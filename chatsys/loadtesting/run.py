@@ -6,6 +6,7 @@ import heapq
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from chatsys.loadtesting.dialects import Chatsys, Dialect
 from chatsys.loadtesting.validity import Watch
 from chatsys.loadtesting.weights import seat
 from chatsys.results.ledger import Ledger
@@ -47,6 +48,7 @@ class Run:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.watch = Watch()
+        self.dialect: Dialect = Chatsys()
         self.rest: Rest
         self.accounts: Accounts
         self.host = ""

@@ -13,6 +13,7 @@ from locust import LoadTestShape
 from locust.runners import STATE_RUNNING
 from locust.stats import StatsEntry, calculate_response_time_percentile, diff_response_time_dicts
 
+from chatsys.loadtesting.figures import ALL_PUSHES, PUSH, SERVICE
 from chatsys.loadtesting.run import RUN
 from chatsys.loadtesting.validity import saturated
 from chatsys.results.capacity import ERRORS, FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE
@@ -94,7 +95,7 @@ class Counters(msgspec.Struct):
 def is_push(key: tuple[str, str]) -> bool:
     """True for the (name, method) of response times of pushes."""
     name, method = key
-    return method == "push" and not name.endswith("(service)")
+    return method == PUSH and name != ALL_PUSHES and not name.endswith(SERVICE)
 
 
 def pushes(entries: dict[tuple[str, str], StatsEntry]) -> dict[float, int]:
@@ -141,16 +142,19 @@ class ScenarioShape(LoadTestShape):
         self._since: float | None = None
         self._searching: float | None = None
         self._before: Counters | None = None
+        self._wanted: tuple[int, float] | None = None
 
     def reset_time(self) -> None:
         """A new run begins."""
         super().reset_time()
-        self.search = self._since = self._searching = self._before = None
+        self.search = self._since = self._searching = self._before = self._wanted = None
 
     def tick(self) -> tuple[int, float] | None:
         """Users wanted now and the spawn rate, or None at the end."""
         if RUN.hopeless:
             return None
+        if RUN.ending and self._wanted is not None:
+            return self._wanted
         options = self.runner.environment.parsed_options
         rate = float(options.spawn_rate or SPAWN_RATE)
         users = int(options.num_users or 1)
@@ -162,7 +166,8 @@ class ScenarioShape(LoadTestShape):
         else:
             total = float(options.run_time or 0) or math.inf
             wanted = None if elapsed >= total else math.ceil(PLANS[options.scenario](elapsed, users, total))
-        return None if wanted is None else (max(1, wanted), rate)
+        self._wanted = None if wanted is None else (max(1, wanted), rate)
+        return self._wanted
 
     def _capacity(self, most: int, elapsed: float, objective: float, budget: float) -> int | None:
         """The users of the step under way, or of the next one; None when found, or after ``budget`` seconds."""

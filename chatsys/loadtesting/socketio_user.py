@@ -24,15 +24,30 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import gevent
 from gevent import GreenletExit
+from gevent.pool import Group
 from locust import User, events
 from locust.env import Environment
+from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING
 
-from chatsys.loadtesting.client import Acknowledged, ConnectFailed, SocketIOClient, SocketIOError
-from chatsys.loadtesting.figures import Figures
+from chatsys.loadtesting.arrivals import intended_starts
+from chatsys.loadtesting.client import (
+    Acknowledged,
+    ConnectFailed,
+    ConnectRefused,
+    Namespace,
+    SocketIOClient,
+    SocketIOError,
+    backoff,
+)
+from chatsys.loadtesting.figures import PUSH, Figures
 
 FIGURES = Figures()
 """The timings of this process; attached to Locust when it has started."""
+
+CLOCKS_DIFFER = "not timed: the stamp is later than this machine's clock; the sender's clock is ahead"
+_OVER = (STATE_STOPPING, STATE_CLEANUP, STATE_STOPPED)
 
 
 @events.init.add_listener
@@ -47,18 +62,29 @@ class UserEnded(GreenletExit):
 class SocketIOUser(User):
     """A Locust user with one Socket.IO connection, ``self.io``.
 
-    In Locust's table: ``connect``, ``ack <event>`` and ``push <event>`` with their times; what was not timed
-    is a failure with its cause, or nothing.
+    In Locust's table: ``connect``, ``reconnect``, ``ack <event>``, ``push <event>`` and ``push all pushes`` with their
+    times; what was not timed is a failure with its cause, or nothing.
     """
 
     abstract = True
     transport = "websocket"
-    """``websocket`` or ``polling``."""
+    """``websocket``, ``polling``, or ``upgrade``: polling that becomes a WebSocket, as in a browser."""
     namespace = "/"
     socketio_path = "/socket.io/"
+    """Stands behind the path of the host, if that has one. The host's query goes with each request."""
     auth: object = None
     timeout = 10.0
     """Seconds, for connecting and for each acknowledgement."""
+    headers: Mapping[str, str] = {}
+    """Of each request: ``Origin``, ``Authorization`` …"""
+    cookies: Mapping[str, str] = {}
+    """To begin with; each user keeps what the server sets, as a browser does."""
+    ca_file: str | None = None
+    """Authorities (PEM) in place of the system's."""
+    verify = True
+    """False takes any certificate, a self-signed one too."""
+    server_name: str | None = None
+    """For SNI and the certificate's check, where the host is an address."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -69,49 +95,99 @@ class SocketIOUser(User):
             path=self.socketio_path,
             auth=self.auth,
             timeout=self.timeout,
+            headers=self.headers,
+            cookies=self.cookies,
+            ca_file=self.ca_file,
+            verify=self.verify,
+            server_name=self.server_name,
         )
+        self._sending = Group()
         self.io.on_failure = self.failed
         self.io.on_disconnect = self.lost
-        self.io.on_reconnect = self.reconnected
+        self.io.on_reconnect = self._back
+        self.io.on_upgrade = FIGURES.timing("upgrade", "websocket").add
 
     def connect(self) -> None:
-        """Connect and time it; a failure ends this user."""
-        try:
-            FIGURES.timing("connect", self.transport).add(self.io.connect())
-        except ConnectFailed as error:
-            FIGURES.failure("connect", self.transport, error)
-            raise UserEnded from error
+        """Connect and time it. A failure is counted and tried again with back-off; a refusal ends this user."""
+        for delay in backoff():
+            try:
+                FIGURES.timing("connect", self.transport).add(self.io.connect())
+                return
+            except ConnectFailed as error:
+                FIGURES.failure("connect", self.transport, error)
+                if isinstance(error, ConnectRefused) or self.environment.runner.state in _OVER:
+                    raise UserEnded from error
+            gevent.sleep(delay)
 
-    def emit(self, event: str, *args: object) -> None:
-        """Send without acknowledgement: nothing to time; a lost connection is a failure."""
+    def emit(self, event: str, *args: object, via: Namespace | None = None) -> None:
+        """Send without acknowledgement: nothing to time; a lost connection is a failure.
+
+        ``via`` is a namespace of ``self.io.of(...)``, for this and the next two; the user's own unless told.
+        """
         try:
-            self.io.emit(event, *args)
+            (via or self.io).emit(event, *args)
         except SocketIOError as error:
             FIGURES.failure("emit", event, error)
 
-    def call(self, event: str, *args: object) -> Any:
-        """Send, wait for the acknowledgement, time it; its first argument. None after a failure."""
+    def call(self, event: str, *args: object, via: Namespace | None = None) -> Any:
+        """Send, wait for the acknowledgement, time it.
+
+        Its argument, or a tuple of several, ``(error, result)`` say. None for an acknowledgement without arguments,
+        and after a failure.
+        """
         try:
-            answer: Acknowledged = self.io.call(event, *args)
+            answer: Acknowledged = (via or self.io).call(event, *args)
         except SocketIOError as error:
             FIGURES.failure("ack", event, error)
             return None
         FIGURES.timing("ack", event).add(answer.ms)
-        return answer.args[0] if answer.args else None
+        return answer.args[0] if len(answer.args) == 1 else tuple(answer.args) or None
+
+    def send(
+        self, event: str, *args: object, rate: float, arrival: str = "constant", via: Namespace | None = None
+    ) -> gevent.Greenlet:
+        """Send an event ``rate`` times a second from now on, however slowly it is acknowledged: an open loop.
+
+        ``arrival`` is ``constant`` or ``poisson``. An argument that can be called is called for each event. In Locust's
+        table ``ack <event>`` counts from when the event was due (response time), ``ack <event> (service)`` from when
+        it was sent. Ends with the user, or when the greenlet that it gives is killed. Raises ValueError for a rate or
+        an arrival that there is not.
+        """
+        starts = intended_starts(arrival, rate)
+        return self._sending.spawn(self._keep_sending, starts, via or self.io, event, args)
+
+    def _keep_sending(self, starts: Any, via: Namespace, event: str, args: tuple[object, ...]) -> None:
+        for due in starts:
+            gevent.sleep(max(0.0, due - time.perf_counter()))
+            self._sending.spawn(self._send_once, due, via, event, args)
+
+    def _send_once(self, due: float, via: Namespace, event: str, args: tuple[object, ...]) -> None:
+        late = (time.perf_counter() - due) * 1000
+        try:
+            answer = via.call(event, *(each() if callable(each) else each for each in args))
+        except SocketIOError as error:
+            FIGURES.failure("ack", event, error)
+            return
+        FIGURES.timing("ack", event).add(late + answer.ms)
+        FIGURES.timing("ack", f"{event} (service)").add(answer.ms)
 
     def timed_push(
-        self, event: str, stamp: str, then: Callable[[Mapping[str, Any]], None] | None = None
-    ) -> Callable[[Mapping[str, Any]], None]:
+        self, event: str, stamp: str, then: Callable[[Mapping[str, Any]], Any] | None = None
+    ) -> Callable[[Mapping[str, Any]], Any]:
         """A handler that times a push from its field ``stamp`` (Unix time in ms) until now, then calls ``then``.
 
-        It is right only where sender and receiver share a clock.
+        It is right only where sender and receiver share a clock. Where the stamp is in the future they don't: that
+        push is a failure and not timed.
         """
-        timing = FIGURES.timing("push", event)
+        timing = FIGURES.timing(PUSH, event)
 
-        def handler(payload: Mapping[str, Any]) -> None:
-            timing.add(time.time() * 1000 - payload[stamp])
-            if then is not None:
-                then(payload)
+        def handler(payload: Mapping[str, Any]) -> Any:
+            ms = time.time() * 1000 - payload[stamp]
+            if ms >= 0:
+                timing.add(ms)
+            else:
+                FIGURES.failure(PUSH, event, CLOCKS_DIFFER)
+            return then(payload) if then is not None else None
 
         return handler
 
@@ -120,12 +196,17 @@ class SocketIOUser(User):
         FIGURES.failure("socket", what, error)
 
     def lost(self, cause: str) -> None:
-        """The connection ended without our asking: a failure; it comes back by itself."""
+        """The connection ended without our asking: a failure. It comes back by itself, unless the server ended it."""
         FIGURES.failure("socket", "connection", cause)
+
+    def _back(self) -> None:
+        FIGURES.timing("reconnect", self.transport).add(self.io.away)
+        self.reconnected()
 
     def reconnected(self) -> None:
         """After a reconnect, in a greenlet of its own: override to join and replay again."""
 
     def on_stop(self) -> None:
         """Say goodbye."""
+        self._sending.kill(block=False)
         self.io.disconnect()

@@ -58,7 +58,7 @@ def message_cost(total: Row, unhandled: dict[str, int]) -> str:
 
 def print_verdict(result: Result) -> None:
     """Say it on standard output."""
-    lines = ["", "Audit: acknowledged = stored = delivered to each member once, in order", *audit_table(result.audit)]
+    lines = ["", f"Audit: {result.audit.rule}", *audit_table(result.audit)]
     lines += [f"  {example}" for example in result.audit.examples]
     if result.untimed:
         sent = ", ".join(f"{count} {name}" for name, count in sorted(result.untimed.items()))

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from chatsys.results.ledger import FAULTS, Account, Books, Windows, fingerprint
 from chatsys.results.stamps import stamp_of
+from chatsys.results.stays import counter
 
 _PAGE = 1000
+NUMBERED = "acknowledged = stored = delivered to each member once, in order"
+UNNUMBERED = "confirmed = stored = delivered to each member once (nothing is numbered: order and gaps are not judged)"
+UNREAD = "delivered to each member once (what is stored can't be read back, and order is not judged)"
 
 Read = Callable[[str], bytes]
 """Gets a path of the server's REST interface: the body of a 200. Raises Unreadable for anything else."""
@@ -29,8 +35,18 @@ class Stored(msgspec.Struct):
     message: str
 
 
-class _Page(msgspec.Struct, rename="camel"):
-    data: list[Stored]
+class Kept(msgspec.Struct):
+    """A message as the history of a server has it that numbers nothing."""
+
+    id: str
+    message: str
+
+
+Message = TypeVar("Message", Stored, Kept)
+
+
+class _Page(msgspec.Struct, Generic[Message], rename="camel"):
+    data: list[Message]
     next_offset: int | None = None
 
 
@@ -70,12 +86,16 @@ DEVIATIONS = (*FAULTS, "not_stored", "not_acknowledged", "stored_twice", "gaps")
 
 
 class Audit(msgspec.Struct):
-    """The table, its sum, examples of what is wrong, and why the audit is not complete, if it is not."""
+    """The table, its sum, examples of what is wrong, and why the audit is not complete, if it is not.
+
+    ``rule`` says what was compared.
+    """
 
     rows: list[Row]
     total: Row
     examples: list[str]
     incomplete: list[str]
+    rule: str = NUMBERED
 
     @property
     def passed(self) -> bool:
@@ -83,31 +103,50 @@ class Audit(msgspec.Struct):
         return not self.incomplete and not self.total.deviations
 
 
+Readable = Callable[[str], Iterable[Kept]]
+"""What the server has stored in a room, newest first, read as far as it is asked for. May raise Unreadable."""
+
+
 def history(read: Read, room: str, base: int) -> Iterator[Stored]:
     """What the server has stored in a room after ``base``, newest first (contract §6.3). Raises Unreadable."""
+    return takewhile(lambda message: message.seq > base, newest_first(read, room, Stored))
+
+
+def newest_first(read: Read, room: str, kind: type[Message]) -> Iterator[Message]:
+    """All that the server has stored in a room, newest first, page by page (contract §6.3). Raises Unreadable."""
     offset = 0
     while True:
-        page = _page(read, room, _PAGE, offset)
-        for message in reversed(page.data):
-            if message.seq <= base:
-                return
-            yield message
+        page = _page(read, room, _PAGE, offset, kind)
+        yield from reversed(page.data)
         if page.next_offset is None and len(page.data) < _PAGE:
             return
         offset = page.next_offset or offset + _PAGE
 
 
+def back_to(messages: Iterable[Kept], ids: Iterable[str]) -> Iterator[Kept]:
+    """Messages, newest first, until each of ``ids`` has come; all of them if one is ``""``, none without ids."""
+    wanted = set(ids)
+    if not wanted:
+        return
+    for message in messages:
+        yield message
+        wanted.discard(message.id)
+        if not wanted:
+            return
+
+
 def newest(read: Read, room: str) -> int:
     """The sequence number of the last message that the server has stored in a room. Raises Unreadable."""
-    return max((message.seq for message in _page(read, room, 1, 0).data), default=0)
+    return max((message.seq for message in _page(read, room, 1, 0, Stored).data), default=0)
 
 
-def _page(read: Read, room: str, limit: int, offset: int) -> _Page:
+def _page(read: Read, room: str, limit: int, offset: int, kind: type[Message]) -> _Page[Message]:
     content = read(f"/api/rooms/{quote(room, safe='')}/messages?limit={limit}&offset={offset}")
     try:
-        return msgspec.json.decode(content, type=_Page)
+        page: _Page[Message] = msgspec.json.decode(content, type=_Page[kind])  # type: ignore[valid-type]
     except msgspec.DecodeError as error:
         raise Unreadable(str(error)) from error
+    return page
 
 
 def audit(books: Books, read: Read) -> Audit:
@@ -117,7 +156,28 @@ def audit(books: Books, read: Read) -> Audit:
 
 def judged(books: Books, stored: Callable[[str, int], Iterable[Stored]]) -> Audit:
     """Compare the books with ``stored``: a room's messages after a number, newest first. It may raise Unreadable."""
-    rows, incomplete, examples = [], [], list(books.examples)
+    return _all_rooms(
+        books,
+        NUMBERED,
+        lambda name, account, examples: _room(books.run, name, account, stored(name, account.base or 0), examples),
+    )
+
+
+def judged_by_stays(books: Books, stored: Readable | None) -> Audit:
+    """The same for messages without numbers, whose deliveries each process has compared already (``results.stays``).
+
+    What was confirmed is compared with ``stored``, or not at all where that can't be read.
+    """
+
+    def room(name: str, account: Account, examples: list[str]) -> Row:
+        messages = None if stored is None else back_to(stored(name), account.since)
+        return _unnumbered(books.run, name, account, messages, examples)
+
+    return _all_rooms(books, UNREAD if stored is None else UNNUMBERED, room)
+
+
+def _all_rooms(books: Books, rule: str, judge: Callable[[str, Account, list[str]], Row]) -> Audit:
+    rows, incomplete, examples = [], list(books.incomplete), list(books.examples)
     for name in sorted(books.rooms):
         account = books.rooms[name]
         if account.base is None:  # nobody ever joined it
@@ -125,12 +185,52 @@ def judged(books: Books, stored: Callable[[str, int], Iterable[Stored]]) -> Audi
         if account.unconfirmed_lost:
             incomplete.append(f"room {name}: too many messages without acknowledgement to check each")
         try:
-            rows.append(_room(books.run, name, account, stored(name, account.base), examples))
+            rows.append(judge(name, account, examples))
         except Unreadable as error:
             incomplete.append(f"room {name}: its history can't be read: {error}")
     columns = Row.__struct_fields__[1:]
     total = Row("all rooms", *(sum(getattr(row, column) for row in rows) for column in columns))
-    return Audit(rows, total, examples, incomplete)
+    return Audit(rows, total, examples, incomplete, rule)
+
+
+def _unnumbered(run: str, name: str, account: Account, messages: Iterable[Kept] | None, examples: list[str]) -> Row:
+    stored = Windows(account.acknowledged.width, most=account.acknowledged.most)
+    unconfirmed = set(account.unconfirmed)
+    seen: set[str] = set()
+    ours = others = twice = not_stored = not_acknowledged = 0
+    for message in messages or ():
+        stamp = stamp_of(message.message)
+        if stamp is None or stamp.run != run:
+            others += 1
+            continue
+        ours += 1
+        if stamp.token in seen:
+            twice += 1
+            examples.append(f"stored_twice: room {name}, message {stamp.token}")
+        elif stamp.token not in unconfirmed:
+            count = counter(stamp.token)
+            stored.add(count, fingerprint(message.message, count, message.id))
+        seen.add(stamp.token)
+    if messages is not None:
+        not_stored, not_acknowledged = _compare(account.acknowledged, stored, name, examples, "sender's count")
+    return Row(
+        room=name,
+        sent=account.sent,
+        acknowledged=account.acked,
+        stored=ours,
+        expected=account.expected,
+        delivered=account.expected - account.dropped,
+        replayed=account.replayed,
+        unconfirmed=len(account.unconfirmed),
+        others=others,
+        dropped=account.dropped,
+        doubled=account.doubled,
+        swapped=0,
+        renumbered=0,
+        not_stored=not_stored,
+        not_acknowledged=not_acknowledged,
+        stored_twice=twice,
+    )
 
 
 def _room(run: str, name: str, account: Account, messages: Iterable[Stored], examples: list[str]) -> Row:
@@ -185,7 +285,9 @@ def _room(run: str, name: str, account: Account, messages: Iterable[Stored], exa
     )
 
 
-def _compare(acknowledged: Windows, stored: Windows, room: str, examples: list[str]) -> tuple[int, int]:
+def _compare(
+    acknowledged: Windows, stored: Windows, room: str, examples: list[str], number: str = "seq"
+) -> tuple[int, int]:
     """How many acknowledged messages are not stored, and stored ones not acknowledged, at least."""
     width = max(acknowledged.width, stored.width)
     acknowledged.widen(width)
@@ -196,7 +298,7 @@ def _compare(acknowledged: Windows, stored: Windows, room: str, examples: list[s
         if ours == theirs:
             continue
         first = window * width
-        which = f"seq {first}" if width == 1 else f"seq {first} to {first + width - 1}"
+        which = f"{number} {first}" if width == 1 else f"{number} {first} to {first + width - 1}"
         examples.append(f"room {room}, {which}: acknowledged {ours[0]}, stored {theirs[0]}")
         if ours[0] == theirs[0]:  # as many, but not the same ones
             not_stored, not_acknowledged = not_stored + 1, not_acknowledged + 1

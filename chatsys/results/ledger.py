@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import sys
+from typing import Any
 
 import msgspec
 
@@ -72,9 +73,12 @@ class Account(msgspec.Struct):
 
     ``expected`` counts deliveries up to where each member has got; ``waiting`` members are still in the room, and the
     sum of the numbers they wait for is ``next_sum``. ``base`` is the lowest ``seq`` that was there before any of them.
+    Where messages have no numbers (``chatsys.results.stays``) ``since`` has, for each process, the id of the oldest
+    message that it was shown, or ``""`` if there was none yet.
     """
 
     base: int | None = None
+    since: list[str] = []
     newest: int = 0
     sent: int = 0
     refused: int = 0
@@ -94,6 +98,7 @@ class Account(msgspec.Struct):
     def merge(self, other: Account) -> None:
         """Add another process's books of the same room."""
         self.base = min((base for base in (self.base, other.base) if base is not None), default=None)
+        self.since = self.since + other.since
         self.newest = max(self.newest, other.newest)
         self.acknowledged.merge(other.acknowledged)
         self.unconfirmed = self.unconfirmed + other.unconfirmed
@@ -109,17 +114,22 @@ class Account(msgspec.Struct):
 
 
 class Books(msgspec.Struct):
-    """All rooms of one process, or of all processes merged; what a worker sends to its master."""
+    """All rooms of one process, or of all processes merged; what a worker sends to its master.
+
+    ``incomplete`` says what a process could not compare, and why.
+    """
 
     run: str
     rooms: dict[str, Account] = {}
     examples: list[str] = []
+    incomplete: list[str] = []
 
     def merge(self, other: Books) -> None:
         """Add another process's books."""
         for name, account in other.rooms.items():
             self.rooms.setdefault(name, Account()).merge(account)
         self.examples = (self.examples + other.examples)[:EXAMPLES]
+        self.incomplete = self.incomplete + other.incomplete
 
 
 class Room:
@@ -131,7 +141,7 @@ class Room:
         self.ledger = ledger
         self.name = name
         self.account = account
-        self.members: set[Member] = set()
+        self.members: set[Any] = set()
         self.recent: list[Stamp | None] = [None] * RECENT
 
     def note(self, seq: int, message_id: str, text: str) -> Stamp:
@@ -142,10 +152,10 @@ class Room:
         self.account.newest = max(self.account.newest, seq)
         return stamp
 
-    def fault(self, kind: str, seq: int) -> None:
-        """Enter one deviation."""
+    def fault(self, kind: str, which: str) -> None:
+        """Enter one deviation; ``which`` names the message."""
         setattr(self.account, kind, getattr(self.account, kind) + 1)
-        examples, example = self.ledger.examples, f"{kind}: room {self.name}, seq {seq}"
+        examples, example = self.ledger.examples, f"{kind}: room {self.name}, {which}"
         if len(examples) < EXAMPLES and example not in examples:
             examples.append(example)
 
@@ -156,7 +166,7 @@ class Room:
         account.acknowledged.add(seq, fingerprint(text, seq, message_id))
         known = self.recent[seq % RECENT]
         if known is not None and known.seq == seq and known.message_id != message_id:
-            self.fault("renumbered", seq)
+            self.fault("renumbered", f"seq {seq}")
 
     def unconfirmed(self, token: str) -> None:
         """A message may or may not be stored: its acknowledgement never came."""
@@ -164,6 +174,17 @@ class Room:
             self.account.unconfirmed.append(token)
         else:
             self.account.unconfirmed_lost += 1
+
+    def settled(self) -> bool:
+        """True once every member here has everything that this process knows to exist."""
+        return all(member.next > self.account.newest and not member.missing for member in self.members)
+
+    def close(self) -> None:
+        """Settle the stays of those who are still here: they count as ``waiting``."""
+        for member in list(self.members):
+            self.account.waiting += 1
+            self.account.next_sum += member.next
+            member.leave()
 
 
 class Member:
@@ -193,7 +214,7 @@ class Member:
         if stamp is None or stamp.seq != seq:
             stamp = room.note(seq, message_id, text)
         elif stamp.message_id != message_id:
-            room.fault("renumbered", seq)
+            room.fault("renumbered", f"seq {seq}")
         if seq == self.next:
             self.next = seq + 1
         else:
@@ -206,9 +227,9 @@ class Member:
             self.next = seq + 1
         elif seq in self.missing:
             self.missing.discard(seq)
-            self.room.fault("swapped", seq)
+            self.room.fault("swapped", f"seq {seq}")
         else:
-            self.room.fault("doubled", seq)
+            self.room.fault("doubled", f"seq {seq}")
 
     def replay(self, messages: list[tuple[int, str, str]]) -> None:
         """The history after a reconnect: (seq, id, text), oldest first. A gap before it waits for :meth:`rejoined`."""
@@ -229,6 +250,9 @@ class Member:
             self.room.account.excused += len(self.skipped)
         self.skipped = None
 
+    def away(self) -> None:
+        """The connection has ended; who comes back asks for what was missed, by its number."""
+
     def leave(self) -> None:
         """The stay ends here: what is missing now was dropped. Idempotent."""
         if self in self.room.members:
@@ -238,7 +262,7 @@ class Member:
     def _settle(self, account: Account) -> None:
         account.expected += self.next - self.start
         for seq in sorted(self.missing):
-            self.room.fault("dropped", seq)
+            self.room.fault("dropped", f"seq {seq}")
         self.missing = set()
 
 
@@ -249,11 +273,13 @@ class Ledger:
         self._exact = exact
         self.open("")
 
-    def open(self, run: str) -> None:
-        """Begin a run with empty books; all processes of a run share its name."""
+    def open(self, run: str, kind: type[Room] = Room) -> None:
+        """Begin a run with empty books; all processes of a run share its name, and rooms are of one ``kind``."""
         self.run = run
         self.rooms: dict[str, Room] = {}
         self.examples: list[str] = []
+        self.incomplete: list[str] = []
+        self._kind = kind
         self._prefix = f"{os.getpid():x}{secrets.token_hex(2)}"
         self._tokens = 0
 
@@ -261,31 +287,25 @@ class Ledger:
         """The room of that name."""
         if name not in self.rooms:
             windows = Windows(1, most=sys.maxsize) if self._exact else Windows()
-            self.rooms[name] = Room(self, name, Account(acknowledged=windows))
+            self.rooms[name] = self._kind(self, name, Account(acknowledged=windows))
         return self.rooms[name]
 
     def token(self) -> str:
-        """A new message's own id, unique in the run."""
+        """A new message's own id, unique in the run: this process's, and a count in hexadecimal after the last dash."""
         self._tokens += 1
         return f"{self._prefix}-{self._tokens:x}"
 
     def settled(self) -> bool:
         """True once every member here has everything that this process knows to exist."""
-        return all(
-            member.next > room.account.newest and not member.missing
-            for room in self.rooms.values()
-            for member in room.members
-        )
+        return all(room.settled() for room in self.rooms.values())
 
     def deviations(self) -> int:
         """How many faults were seen so far, without those that only the audit can see."""
         return sum(getattr(room.account, fault) for room in self.rooms.values() for fault in FAULTS)
 
     def close(self) -> Books:
-        """Settle all stays and give the books. Members still in a room count as ``waiting``."""
+        """Settle all stays and give the books."""
         for room in self.rooms.values():
-            for member in list(room.members):
-                room.account.waiting += 1
-                room.account.next_sum += member.next
-                member.leave()
-        return Books(self.run, {name: room.account for name, room in self.rooms.items()}, self.examples)
+            room.close()
+        accounts = {name: room.account for name, room in self.rooms.items()}
+        return Books(self.run, accounts, self.examples, self.incomplete)

@@ -18,6 +18,7 @@ from websockets.server import ServerProtocol
 
 from chatsys.engine.polling import Endpoint, Refusal
 from chatsys.wire import objects
+from chatsys.wire.answers import Problem
 
 HEAD_LIMIT = 65_536
 """Bytes of a request line with its headers, give or take what one read brings."""
@@ -122,10 +123,11 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def _refusal(status: HTTPStatus) -> bytes:
-    body = objects.encode({"success": False, "message": status.phrase})
+    body = objects.encode(Problem(message=status.phrase))
+    again = "retry-after: 5\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        f"content-length: {len(body)}\r\n{again}connection: close\r\n\r\n"
     )
     return head.encode("ascii") + body
 

@@ -95,11 +95,41 @@ def require_cluster(path: Path) -> None:
         )
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off until the block has ended: a second one would leave half undone what the first began.
+
+    For what puts things in order within a limit of its own. Outside the main thread, where no signal is handled, it
+    does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler is not None}  # None: not Python's
+    for number in before:
+        signal.signal(number, lambda number, _: told.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if told:
+            signal.raise_signal(told[0])
+
+
 @asynccontextmanager
 async def embedded_postgres(path: Path) -> AsyncIterator[str]:
     """The URL of the private server whose data lie in ``path``; see :func:`embedded_server`."""
     server = embedded_server(path)
-    url = await asyncio.to_thread(server.__enter__)
+    starting = asyncio.create_task(asyncio.to_thread(server.__enter__))
+    try:
+        url = await asyncio.shield(starting)
+    except asyncio.CancelledError:  # its thread goes on, and nobody else would stop what it has started
+        await starting
+        await asyncio.to_thread(server.__exit__, None, None, None)
+        raise
     try:
         yield url
     finally:
@@ -128,9 +158,9 @@ def embedded_server(
     try:
         yield server.url()
     finally:
-        ended.set()
-        watcher.join()
-        with _explained(server.home):
+        with undisturbed(), _explained(server.home):
+            ended.set()
+            watcher.join()
             server.leave(users)
 
 
@@ -234,6 +264,14 @@ class _Server:
             return
         partial = self.home / "data.partial"
         shutil.rmtree(partial, ignore_errors=True)
+        try:
+            self._make_cluster(partial, locale)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        partial.rename(self.data)
+
+    def _make_cluster(self, partial: Path, locale: Sequence[str]) -> None:
         self._make_folder(partial)
         place = _HERE if self._hidden else str(partial)
         options = ["--auth=trust", "--encoding=UTF8", f"--username={ROLE}", *locale, f"--pgdata={place}"]
@@ -244,7 +282,6 @@ class _Server:
         # restores on a server that has not loaded it.
         prepared = f"CREATE EXTENSION pg_stat_statements\nCREATE DATABASE {DATABASE}\n"
         self._run("postgres", "--single", "-D", place, "template1", stdin=prepared, folder=partial)
-        partial.rename(self.data)
 
     def _check_version(self) -> None:
         try:
@@ -283,7 +320,7 @@ class _Server:
         """Start and wait until it takes connections; False if processes of a killed one are still ending."""
         self.log.touch(mode=0o600)
         self.log.chmod(0o600)
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, undisturbed():
             before = log.tell()
             started = subprocess.run(
                 ["/bin/sh", "-c", _DETACH, "sh", self.programs / "postgres", *arguments],
@@ -296,6 +333,15 @@ class _Server:
                 **self._identity(),  # type: ignore[call-overload]
             )
         pid = int(started.stdout)
+        try:
+            return self._came_up(pid, before, deadline)
+        except KeyboardInterrupt:
+            with undisturbed():  # nobody else would stop it
+                _shut_down(pid)
+            raise
+
+    def _came_up(self, pid: int, before: int, deadline: float) -> bool:
+        """Wait until a server that was started takes connections; False as for :meth:`_start_once`."""
         while time.monotonic() < deadline:
             if self._ready(pid):
                 return True
@@ -322,15 +368,11 @@ class _Server:
         if marker != [pid, started]:
             return
         run = self._folder_of(self._pid_file()[4])
-        os.kill(int(pid), signal.SIGINT)  # "fast": sessions are ended, the data is written
-        deadline = time.monotonic() + STOP_TIMEOUT
-        while _alive(int(pid)):
-            if time.monotonic() > deadline:
-                raise EmbeddedFailed(
-                    f"The embedded PostgreSQL (pid {pid}) did not stop within {STOP_TIMEOUT:.0f} seconds.",
-                    hint=f"See {self.log}.",
-                )
-            time.sleep(_POLL)
+        if not _shut_down(int(pid)):
+            raise EmbeddedFailed(
+                f"The embedded PostgreSQL (pid {pid}) did not stop within {STOP_TIMEOUT:.0f} seconds.",
+                hint=f"See {self.log}.",
+            )
         if run.parent not in (self.home, self.data):
             shutil.rmtree(run, ignore_errors=True)
 
@@ -496,6 +538,18 @@ def _account(data: Path) -> pwd.struct_passwd | None:
             f"PostgreSQL does not run as root, and the account {ACCOUNT} could not be made.",
             hint=f"Make it with `useradd --system {ACCOUNT}`, or run as an ordinary user.",
         ) from None
+
+
+def _shut_down(pid: int) -> bool:
+    """End a server as "fast" does: sessions are ended, the data is written. Whether it ended in time."""
+    deadline = time.monotonic() + STOP_TIMEOUT
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)
+    while _alive(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
 
 
 def _alive(pid: int) -> bool:

@@ -2,7 +2,8 @@
 
 ``door`` is the outermost wall (paths, HEAD, CORS, faults), ``requests`` reads what a client sent, ``responses`` holds
 the one table from errors to HTTP statuses, ``pages`` serves the web client. Endpoints take the raw request and answer
-encoded bytes: no schema library stands between a request and a verb of ``chat``.
+a type of ``chatsys.wire.answers``, encoded once: no schema library stands between a request and a verb of ``chat``.
+``catalogue`` describes every endpoint, ``openapi`` makes a document of it, ``documents`` serves that and its page.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 from chatsys.chat.bundle import Chat
 from chatsys.chat.shared import SharedReads
 from chatsys.errors import ChatsysError
-from chatsys.web import auth, health, pages, rooms, users
+from chatsys.web import auth, documents, health, pages, rooms, users
 from chatsys.web.door import Door
 from chatsys.web.responses import failure, fault, route_not_found
 
@@ -24,7 +25,7 @@ def make_app(chat: Chat, *, cors_origin: str = "*", metrics: bool = True, access
     app.state.chat = chat
     app.state.questions = health.questions(chat)
     app.state.reads = SharedReads()
-    for noun in (auth, users, rooms, health, pages):
+    for noun in (auth, users, rooms, health, pages, documents):
         app.include_router(noun.router)
     if metrics:
         app.include_router(health.metrics_router)

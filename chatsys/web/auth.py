@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,7 +11,7 @@ from starlette.responses import Response
 from chatsys.chat import accounts
 from chatsys.web.requests import address_of, chat_of, fields, token_of, while_connected
 from chatsys.web.responses import ok
-from chatsys.wire import objects
+from chatsys.wire import answers, objects
 
 router = APIRouter(prefix="/api/auth")
 
@@ -21,7 +23,7 @@ async def register(request: Request) -> Response:
     work = accounts.register(chat_of(request), sent, address_of(request))
     user, token = await while_connected(request, work)
     profile = objects.own_profile(user, with_login=False)
-    return ok(201, message="User registered successfully", user=profile, token=token)
+    return ok(answers.LoggedIn(message="User registered successfully", user=profile, token=token), 201)
 
 
 @router.post("/login")
@@ -30,16 +32,18 @@ async def login(request: Request) -> Response:
     sent = await fields(request)
     work = accounts.login(chat_of(request), sent, address_of(request))
     user, token = await while_connected(request, work)
-    return ok(message="Login successful", user=objects.own_profile(user, with_login=True), token=token)
+    profile = objects.own_profile(user, with_login=True)
+    return ok(answers.LoggedIn(message="Login successful", user=profile, token=token))
 
 
 @router.get("/verify")
 async def verify(request: Request) -> Response:
     """The claims of the caller's token."""
-    return ok(message="Token is valid", user=accounts.claims_of(chat_of(request), token_of(request)))
+    claims = cast("answers.Claims", accounts.claims_of(chat_of(request), token_of(request)))
+    return ok(answers.TokenClaims(message="Token is valid", user=claims))
 
 
 @router.post("/logout")
 async def logout(request: Request) -> Response:
     """Nothing is revoked: tokens are stateless."""
-    return ok(message="Logout successful")
+    return ok(answers.Said(message="Logout successful"))

@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatsys import logs, metrics
+from chatsys.errors import RequestTooLarge
 from chatsys.web.requests import BODY_LIMIT
-from chatsys.web.responses import problem, unavailable
+from chatsys.web.responses import refusal, unavailable
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("chatsys.access")
@@ -63,7 +64,7 @@ class Door:
         if scope["method"] == "OPTIONS":
             await _preflight(scope["headers"], exchange.send)
         elif _announced_length(scope["headers"]) > BODY_LIMIT:
-            await problem(413, "request entity too large")(scope, receive, exchange.send)
+            await refusal(RequestTooLarge())(scope, receive, exchange.send)
         else:
             await self._app(scope, receive, exchange.send)
 

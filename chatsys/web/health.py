@@ -19,10 +19,11 @@ from chatsys.chat import operations
 from chatsys.chat.bundle import Chat
 from chatsys.chat.newest import Newest
 from chatsys.errors import StoreError
+from chatsys.web import catalogue
 from chatsys.web.pages import START, page, prefers_html
 from chatsys.web.requests import chat_of
 from chatsys.web.responses import ok, unavailable
-from chatsys.wire import objects
+from chatsys.wire import answers, objects
 
 log = logging.getLogger(__name__)
 
@@ -79,29 +80,6 @@ def questions(chat: Chat) -> Questions:
     )
 
 
-ENDPOINTS = {
-    "auth": [
-        "POST /api/auth/register",
-        "POST /api/auth/login",
-        "GET /api/auth/verify",
-        "POST /api/auth/logout",
-    ],
-    "users": [
-        "GET /api/users",
-        "GET /api/users/search/:query",
-        "GET /api/users/:userId",
-        "PUT /api/users/:userId",
-        "DELETE /api/users/:userId",
-    ],
-    "rooms": [
-        "GET /api/rooms",
-        "GET /api/rooms/:room/users",
-        "GET /api/rooms/:room/messages",
-        "GET /api/rooms/:room/stats",
-    ],
-    "health": "GET /api/health",
-}
-
 router = APIRouter()
 metrics_router = APIRouter()
 
@@ -118,18 +96,20 @@ async def root(request: Request) -> Response:
         asked.known[:] = [await asked.activity.get()]
     sessions, rooms = asked.known[0]
     return ok(
-        message="chatsys, a chat server",
-        version=chatsys.__version__,
-        documentation="docs/API.md",
-        stats={"activeUsers": sessions, "totalRooms": rooms},
-        endpoints=ENDPOINTS,
+        answers.About(
+            message=catalogue.ABOUT,
+            version=chatsys.__version__,
+            documentation=catalogue.DOCS,
+            stats=answers.SessionCounts(active_users=sessions, total_rooms=rooms),
+            endpoints=catalogue.ENDPOINTS,
+        )
     )
 
 
 @router.get("/api/health")
 async def health(request: Request) -> Response:
     """The process answers; the store is not asked."""
-    return ok(message="Server is healthy", timestamp=objects.timestamp(chat_of(request).clock.now()))
+    return ok(answers.Healthy(message="Server is healthy", timestamp=objects.timestamp(chat_of(request).clock.now())))
 
 
 @router.get("/api/ready")
@@ -143,7 +123,7 @@ async def ready(request: Request) -> Response:
     except StoreError as error:
         log.debug("Not ready: %s: %s", error.code, error.message)
         return unavailable(reason=next(REASONS[kind] for kind in type(error).__mro__ if kind in REASONS))
-    return ok(message="Server is ready")
+    return ok(answers.Said(message="Server is ready"))
 
 
 @metrics_router.get("/metrics")

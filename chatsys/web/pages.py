@@ -72,8 +72,12 @@ def assets() -> Mapping[str, Asset]:
 
 
 def _asset(path: Path) -> Asset:
-    body = path.read_bytes()
-    return Asset(body, TYPES[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    return asset(path.read_bytes(), TYPES[path.suffix])
+
+
+def asset(body: bytes, media_type: str) -> Asset:
+    """A file that is sent as ``body``."""
+    return Asset(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 @router.get("/chat")
@@ -93,13 +97,17 @@ async def file(request: Request, name: str) -> Response:
 
 
 def page(request: Request, name: str) -> Response:
+    """A file of the client, or 304 if the browser has it."""
+    return sent(request, assets()[name])
+
+
+def sent(request: Request, file: Asset) -> Response:
     """The file, or 304 if the browser has it."""
-    asset = assets()[name]
-    headers = {**HEADERS, "ETag": asset.etag}
+    headers = {**HEADERS, "ETag": file.etag}
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if known & {asset.etag, "*"}:
+    if known & {file.etag, "*"}:
         return Response(status_code=304, headers=headers)
-    return Response(asset.body, headers=headers, media_type=asset.media_type)
+    return Response(file.body, headers=headers, media_type=file.media_type)
 
 
 def prefers_html(accept: str) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from chatsys import errors
 from chatsys.wire import objects
+from chatsys.wire.answers import Answered, Problem
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
 """What ``Retry-After`` says while the store is away."""
+
+INTERNAL = Problem(message="Internal server error")
 
 STATUS: dict[type[errors.ChatsysError], int] = {
     errors.RequestTooLarge: 413,
@@ -31,15 +34,14 @@ STATUS: dict[type[errors.ChatsysError], int] = {
 """The status of each error and of those below it in the tree; any other is a fault of the server, 500."""
 
 
-def ok(status: int = 200, **fields: Any) -> Response:
-    """An answer with ``success: true`` and these fields, in this order."""
-    return Response(objects.encode({"success": True, **fields}), status, media_type="application/json")
+def ok(answer: Answered, status: int = 200) -> Response:
+    """An answer to what was done."""
+    return Response(objects.encode(answer), status, media_type="application/json")
 
 
-def problem(status: int, message: str, headers: dict[str, str] | None = None, **fields: Any) -> Response:
-    """An answer with ``success: false``."""
-    body = objects.encode({"success": False, "message": message, **fields})
-    return Response(body, status, headers, media_type="application/json")
+def problem(status: int, said: Problem, headers: dict[str, str] | None = None) -> Response:
+    """An answer to what was not done."""
+    return Response(objects.encode(said), status, headers, media_type="application/json")
 
 
 def status_of(error: errors.ChatsysError) -> int:
@@ -50,32 +52,38 @@ def status_of(error: errors.ChatsysError) -> int:
 async def failure(request: Request, error: Exception) -> Response:
     """The answer to an error of chatsys. What the store says about itself stays in the log."""
     assert isinstance(error, errors.ChatsysError)
-    status = status_of(error)
-    if isinstance(error, errors.TooManyAttempts):
-        return problem(status, error.message, {"Retry-After": str(error.retry_after)})
-    if isinstance(error, errors.Overloaded):
-        return unavailable()
     if isinstance(error, errors.StoreError):
         # An outage is logged where it is seen, once; any other error of the store is a fault.
         log.log(logging.WARNING if type(error) is errors.StoreError else logging.DEBUG, "%s: %s", error.code, error)
-        return unavailable()
-    if isinstance(error, errors.InvalidInput) and error.errors:
-        return problem(status, error.message, errors=error.errors)
-    if status == 500:
+    if status_of(error) == 500:
         raise error
-    return problem(status, error.message)
+    return refusal(error)
 
 
-def unavailable(message: str = "Service temporarily unavailable", **fields: Any) -> Response:
+def refusal(error: errors.ChatsysError) -> Response:
+    """The answer to an error that a client may see."""
+    if isinstance(error, errors.TooManyAttempts):
+        return problem(429, Problem(message=error.message), {"Retry-After": str(error.retry_after)})
+    if isinstance(error, errors.Overloaded | errors.StoreError):
+        return unavailable()
+    said = Problem(message=error.message)
+    if isinstance(error, errors.InvalidInput) and error.errors:
+        said = Problem(message=error.message, errors=error.errors)
+    return problem(status_of(error), said)
+
+
+def unavailable(
+    message: str = "Service temporarily unavailable", *, reason: str | msgspec.UnsetType = msgspec.UNSET
+) -> Response:
     """The store is away, or too much work is waiting (contract §1.12 and §14.5), or ``message`` says what is wrong."""
-    return problem(503, message, {"Retry-After": str(RETRY_SECONDS)}, **fields)
+    return problem(503, Problem(message=message, reason=reason), {"Retry-After": str(RETRY_SECONDS)})
 
 
 async def route_not_found(request: Request, error: Exception) -> Response:
     """No such path, or not with this method: 404 with the target as requested (contract §1.7)."""
-    return problem(404, f"Route {request.scope['chatsys.target']} not found")
+    return problem(404, Problem(message=f"Route {request.scope['chatsys.target']} not found"))
 
 
 async def fault(request: Request, error: Exception) -> Response:
     """A fault of the server: 500 without internals (contract §1.11); the error goes on to the log."""
-    return problem(500, "Internal server error")
+    return problem(500, INTERNAL)

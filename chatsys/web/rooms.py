@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +15,7 @@ from chatsys.chat.shared import SharedReads
 from chatsys.model.rules import SEQ_MAX
 from chatsys.web.requests import address_of, chat_of, count, parameter
 from chatsys.web.responses import ok
-from chatsys.wire import objects
+from chatsys.wire import answers, objects
 
 router = APIRouter(prefix="/api/rooms")
 
@@ -29,8 +30,7 @@ async def rooms(request: Request) -> Response:
         async with chat.reads.turn(address_of(request)):
             found, more = await conversation.rooms(chat, limit, after)
         entries = [objects.room_entry(room) for room in found]
-        rest: dict[str, Any] = {} if more is None else {"next": more}
-        return ok(data=entries, total=len(entries), **rest)
+        return ok(answers.RoomList(data=entries, total=len(entries), next=UNSET if more is None else more))
 
     return await _shared(request).read(("rooms", limit, after), read)
 
@@ -41,10 +41,12 @@ async def members(request: Request) -> Response:
     room = parameter(request, "room")
     sessions, number = await conversation.newest_members(chat_of(request), room)
     return ok(
-        room=room,
-        count=number,
-        data=[objects.room_member(session) for session in sessions],
-        users=[objects.room_member_presence(session) for session in sessions],
+        answers.RoomMembers(
+            room=room,
+            count=number,
+            data=[objects.room_member(session) for session in sessions],
+            users=[objects.room_member_presence(session) for session in sessions],
+        )
     )
 
 
@@ -66,8 +68,18 @@ async def messages(request: Request) -> Response:
                 before=before,
                 max_bytes=chat.limits.page_bytes,
             )
-        rest: dict[str, Any] = {"truncated": True, "nextOffset": offset + page.count} if page.truncated else {}
-        return ok(room=room, data=objects.Encoded(page.data), total=page.count, limit=limit, offset=offset, **rest)
+        encoded: Any = objects.Encoded(page.data)
+        return ok(
+            answers.MessagePage(
+                room=room,
+                data=encoded,
+                total=page.count,
+                limit=limit,
+                offset=offset,
+                truncated=True if page.truncated else UNSET,
+                next_offset=offset + page.count if page.truncated else UNSET,
+            )
+        )
 
     return await _shared(request).read((room, limit, offset, before), read)
 
@@ -76,7 +88,8 @@ async def messages(request: Request) -> Response:
 async def stats(request: Request) -> Response:
     """Counts of the room."""
     room = parameter(request, "room")
-    return ok(room=room, data=objects.room_counts(await conversation.stats(chat_of(request), room)))
+    counts = objects.room_counts(await conversation.stats(chat_of(request), room))
+    return ok(answers.RoomStatistics(room=room, data=counts))
 
 
 def _shared(request: Request) -> SharedReads[object, Response]:

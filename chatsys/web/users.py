@@ -9,7 +9,7 @@ from starlette.responses import Response
 from chatsys.chat import accounts
 from chatsys.web.requests import address_of, chat_of, fields, parameter, token_of, while_connected
 from chatsys.web.responses import ok
-from chatsys.wire import objects
+from chatsys.wire import answers, objects
 
 router = APIRouter(prefix="/api/users")
 
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/users")
 async def newest(request: Request) -> Response:
     """The newest accounts."""
     profiles = [objects.public_profile(user) for user in await accounts.newest_users(chat_of(request))]
-    return ok(users=profiles, total=len(profiles))
+    return ok(answers.UserList(users=profiles, total=len(profiles)))
 
 
 @router.get("/search/{query}")
@@ -28,28 +28,28 @@ async def search(request: Request) -> Response:
     chat = chat_of(request)
     async with chat.reads.turn(address_of(request)):
         profiles = [objects.public_profile(user) for user in await accounts.search(chat, query)]
-    return ok(query=query, results=profiles, count=len(profiles))
+    return ok(answers.UserSearch(query=query, results=profiles, count=len(profiles)))
 
 
-@router.get("/{user_id}")
+@router.get("/{userId}")
 async def profile(request: Request) -> Response:
     """One account."""
-    user = await accounts.profile(chat_of(request), parameter(request, "user_id"))
-    return ok(user=objects.public_profile(user))
+    user = await accounts.profile(chat_of(request), parameter(request, "userId"))
+    return ok(answers.OneUser(user=objects.public_profile(user)))
 
 
-@router.put("/{user_id}")
+@router.put("/{userId}")
 async def change(request: Request) -> Response:
     """Change one's own profile or password."""
     sent = await fields(request)
-    user_id = parameter(request, "user_id")
+    user_id = parameter(request, "userId")
     work = accounts.change_profile(chat_of(request), token_of(request), user_id, sent, address_of(request))
     user = await while_connected(request, work)
-    return ok(message="Profile updated successfully", user=objects.public_profile(user))
+    return ok(answers.ChangedUser(message="Profile updated successfully", user=objects.public_profile(user)))
 
 
-@router.delete("/{user_id}")
+@router.delete("/{userId}")
 async def delete(request: Request) -> Response:
     """Delete one's own account."""
-    await accounts.delete_account(chat_of(request), token_of(request), parameter(request, "user_id"))
-    return ok(message="User deleted successfully")
+    await accounts.delete_account(chat_of(request), token_of(request), parameter(request, "userId"))
+    return ok(answers.Said(message="User deleted successfully"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from chatsys.wire import events, inbound, objects
+from chatsys.wire import events, inbound, objects, requests
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,14 +19,17 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     payload: Any
     to: str
+    about: str
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """An event from clients: what reads its payload, and the acknowledgement's type when it succeeds."""
+    """An event from clients: its payload's type, what reads that, and the acknowledgement's type when it succeeds."""
 
     name: str
+    payload: Any
     reads: Callable[[object], Any] | None
     answer: Any
+    about: str
 
 
 ROOM_USERS = "room-users"
@@ -51,26 +54,96 @@ UPDATE_ONLINE_STATUS = "update-online-status"
 LEAVE_ROOM = "leave-room"
 
 OUTGOING = (
-    Outgoing(name=ROOM_USERS, payload=list[objects.RoomUser], to="R"),
-    Outgoing(name=MESSAGE_HISTORY, payload=list[objects.MessageObject], to="S"),
-    Outgoing(name=RECEIVE_MESSAGE, payload=objects.MessageObject, to="R"),
-    Outgoing(name=USER_JOINED, payload=events.UserJoined, to="O"),
-    Outgoing(name=USER_LEFT, payload=events.UserLeft, to="O"),
-    Outgoing(name=USER_STATUS_UPDATE, payload=events.UserStatusUpdate, to="O on leaving, R on request"),
-    Outgoing(name=USER_TYPING, payload=events.UserTyping, to="O"),
-    Outgoing(name=MESSAGE_STATUS_UPDATE, payload=events.MessageStatusUpdate, to="R"),
-    Outgoing(name=MESSAGE_READ_UPDATE, payload=events.MessageReadUpdate, to="R"),
-    Outgoing(name=MESSAGES_MARKED_READ, payload=events.MessagesMarkedRead, to="R"),
-    Outgoing(name=ERROR, payload=events.Error, to="S"),
+    Outgoing(
+        name=ROOM_USERS,
+        payload=list[objects.RoomUser],
+        to="R",
+        about="Who is in the room, in order of joining; also after each join and leave, one list for several.",
+    ),
+    Outgoing(
+        name=MESSAGE_HISTORY,
+        payload=list[objects.MessageObject],
+        to="S",
+        about="After a join: the newest messages, or those after `since`, oldest first.",
+    ),
+    Outgoing(name=RECEIVE_MESSAGE, payload=objects.MessageObject, to="R", about="A message that is stored."),
+    Outgoing(name=USER_JOINED, payload=events.UserJoined, to="O", about="A new session in the room."),
+    Outgoing(name=USER_LEFT, payload=events.UserLeft, to="O", about="A session has ended."),
+    Outgoing(
+        name=USER_STATUS_UPDATE,
+        payload=events.UserStatusUpdate,
+        to="O on leaving, R on request",
+        about="Somebody went offline with the last session, or set the status.",
+    ),
+    Outgoing(name=USER_TYPING, payload=events.UserTyping, to="O", about="Somebody types, or has stopped."),
+    Outgoing(
+        name=MESSAGE_STATUS_UPDATE,
+        payload=events.MessageStatusUpdate,
+        to="R",
+        about="A message was delivered to another one; `deliveredTo` is the whole set so far.",
+    ),
+    Outgoing(
+        name=MESSAGE_READ_UPDATE,
+        payload=events.MessageReadUpdate,
+        to="R",
+        about="A message was read by another one; `readBy` is the whole set so far.",
+    ),
+    Outgoing(
+        name=MESSAGES_MARKED_READ,
+        payload=events.MessagesMarkedRead,
+        to="R",
+        about="Somebody has read all; the ids of those that were unread, at most 1,000 an event.",
+    ),
+    Outgoing(name=ERROR, payload=events.Error, to="S", about="A `join` or a `send-message` of this socket failed."),
 )
 
 INCOMING = (
-    Incoming(name=JOIN, reads=inbound.join, answer=events.JoinAnswer),
-    Incoming(name=SEND_MESSAGE, reads=inbound.send_message, answer=events.SendAnswer),
-    Incoming(name=MESSAGE_DELIVERED, reads=inbound.receipt, answer=events.Done),
-    Incoming(name=MESSAGE_READ, reads=inbound.receipt, answer=events.Done),
-    Incoming(name=MARK_ALL_READ, reads=inbound.mark_all_read, answer=events.Done),
-    Incoming(name=TYPING, reads=inbound.typing, answer=events.Done),
-    Incoming(name=UPDATE_ONLINE_STATUS, reads=inbound.online_status, answer=events.Done),
-    Incoming(name=LEAVE_ROOM, reads=None, answer=events.Done),
+    Incoming(
+        name=JOIN,
+        payload=requests.JoinPayload,
+        reads=inbound.join,
+        answer=events.JoinAnswer,
+        about="Come into a room, and leave the one before. The list of users and the history follow.",
+    ),
+    Incoming(
+        name=SEND_MESSAGE,
+        payload=requests.MessagePayload,
+        reads=inbound.send_message,
+        answer=events.SendAnswer,
+        about="Store a message and send it to the room. The acknowledgement comes when it is durable.",
+    ),
+    Incoming(
+        name=MESSAGE_DELIVERED,
+        payload=requests.ReceiptPayload,
+        reads=inbound.receipt,
+        answer=events.Done,
+        about="This user's client has got a message.",
+    ),
+    Incoming(
+        name=MESSAGE_READ,
+        payload=requests.ReceiptPayload,
+        reads=inbound.receipt,
+        answer=events.Done,
+        about="This user has read a message.",
+    ),
+    Incoming(
+        name=MARK_ALL_READ,
+        payload=requests.RoomPayload,
+        reads=inbound.mark_all_read,
+        answer=events.Done,
+        about="This user has read all messages of the room.",
+    ),
+    Incoming(
+        name=TYPING, payload=bool, reads=inbound.typing, answer=events.Done, about="This user types, or has stopped."
+    ),
+    Incoming(
+        name=UPDATE_ONLINE_STATUS,
+        payload=requests.StatusPayload,
+        reads=inbound.online_status,
+        answer=events.Done,
+        about="Set the status that others see.",
+    ),
+    Incoming(
+        name=LEAVE_ROOM, payload=None, reads=None, answer=events.Done, about="Leave the room; the connection stays."
+    ),
 )

@@ -10,6 +10,7 @@ import msgspec
 from chatsys.errors import ChatsysError
 from chatsys.model.values import EndedSession, Participant, Posted, Session
 from chatsys.wire.objects import Wire, timestamp
+from chatsys.wire.scalars import Count, Id, Refused, Seq, Success, Timestamp, UserId
 
 
 class UserJoined(Wire, frozen=True, kw_only=True):
@@ -18,9 +19,9 @@ class UserJoined(Wire, frozen=True, kw_only=True):
     username: str
     display_name: str
     avatar: str
-    user_id: str
+    user_id: UserId
     message: str
-    timestamp: str
+    timestamp: Timestamp
 
 
 class UserLeft(Wire, frozen=True, kw_only=True):
@@ -28,19 +29,19 @@ class UserLeft(Wire, frozen=True, kw_only=True):
 
     username: str
     display_name: str
-    user_id: str
+    user_id: UserId
     message: str
-    timestamp: str
+    timestamp: Timestamp
 
 
 class UserStatusUpdate(Wire, frozen=True, kw_only=True):
     """``user-status-update``: a participant went offline with its last session, or set its status."""
 
-    user_id: str
+    user_id: UserId
     username: str
     display_name: str
     online: bool
-    last_seen: str
+    last_seen: Timestamp
 
 
 class UserTyping(Wire, frozen=True, kw_only=True):
@@ -48,38 +49,38 @@ class UserTyping(Wire, frozen=True, kw_only=True):
 
     username: str
     display_name: str
-    user_id: str
+    user_id: UserId
     is_typing: bool
 
 
 class MessageStatusUpdate(Wire, frozen=True, kw_only=True):
     """``message-status-update``: a delivery; ``delivered_to`` is the complete set so far."""
 
-    message_id: str
+    message_id: Id
     delivered: bool
-    delivered_to: Sequence[str]
-    delivered_by: str
-    timestamp: str
+    delivered_to: Sequence[UserId]
+    delivered_by: UserId
+    timestamp: Timestamp
 
 
 class MessageReadUpdate(Wire, frozen=True, kw_only=True):
     """``message-read-update``: a read; ``read_by`` is the complete set so far."""
 
-    message_id: str
+    message_id: Id
     read: bool
-    read_by: Sequence[str]
-    read_by_user: str
+    read_by: Sequence[UserId]
+    read_by_user: UserId
     read_by_username: str
-    timestamp: str
+    timestamp: Timestamp
 
 
 class MessagesMarkedRead(Wire, frozen=True, kw_only=True):
     """``messages-marked-read``: exactly the newly marked messages; ``read_by`` is one user id."""
 
-    message_ids: Sequence[str]
-    read_by: str
+    message_ids: Sequence[Id]
+    read_by: UserId
     read_by_username: str
-    timestamp: str
+    timestamp: Timestamp
 
 
 class Error(Wire, frozen=True, kw_only=True):
@@ -91,13 +92,13 @@ class Error(Wire, frozen=True, kw_only=True):
 class Done(Wire, frozen=True, kw_only=True):
     """The acknowledgement of an event that has nothing else to say."""
 
-    success: bool = True
+    success: Success = True
 
 
 class Failed(Wire, frozen=True, kw_only=True):
     """The acknowledgement of an event that did not do what was asked; ``code`` is stable."""
 
-    success: bool = False
+    success: Refused = False
     code: str
     message: str
 
@@ -108,12 +109,12 @@ class JoinAnswer(Wire, frozen=True, kw_only=True):
     ``guest`` and ``reason`` are there where a token was sent and not accepted.
     """
 
-    success: bool = True
+    success: Success = True
     room: str
-    user_id: str
-    session_id: str
-    last_seq: int
-    replayed: int
+    user_id: UserId
+    session_id: Id
+    last_seq: Count
+    replayed: Count
     complete: bool
     epoch: str
     guest: bool | msgspec.UnsetType = msgspec.UNSET
@@ -123,10 +124,10 @@ class JoinAnswer(Wire, frozen=True, kw_only=True):
 class SendAnswer(Wire, frozen=True, kw_only=True):
     """The acknowledgement of ``send-message``, once the message is durable."""
 
-    success: bool = True
-    id: str
-    seq: int
-    timestamp: str
+    success: Success = True
+    id: Id
+    seq: Seq
+    timestamp: Timestamp
     duplicate: bool
 
 

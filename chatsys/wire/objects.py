@@ -14,6 +14,7 @@ import msgspec
 
 from chatsys.model import values
 from chatsys.model.rules import clean_surrogates
+from chatsys.wire.scalars import Count, Id, Seq, Status, Timestamp, UserId
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -23,79 +24,79 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
 class PublicProfile(Wire, frozen=True, kw_only=True):
     """What everyone may see of an account (contract §3.1)."""
 
-    user_id: str
+    user_id: Id
     username: str
     display_name: str
     avatar: str
     bio: str
-    status: str
-    last_seen: str | None
-    created_at: str
+    status: Status
+    last_seen: Timestamp | None
+    created_at: Timestamp
 
 
 class OwnProfile(PublicProfile, frozen=True, kw_only=True):
     """What the owner sees at registration and login (contract §3.2); ``last_login`` at login only."""
 
     email: str
-    last_login: str | msgspec.UnsetType | None = msgspec.UNSET
+    last_login: Timestamp | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class MessageObject(Wire, frozen=True, kw_only=True):
     """A message with its receipts (contract §7) and its place in the room (§14.2)."""
 
-    id: str
-    seq: int
+    id: Id
+    seq: Seq
     username: str
     display_name: str
     avatar: str
-    user_id: str
+    user_id: UserId
     message: str
     room: str
-    timestamp: str
+    timestamp: Timestamp
     delivered: bool
-    delivered_to: tuple[str, ...]
+    delivered_to: tuple[UserId, ...]
     read: bool
-    read_by: tuple[str, ...]
-    edited_at: str | None
+    read_by: tuple[UserId, ...]
+    edited_at: Timestamp | None
 
 
 class Presence(Wire, frozen=True, kw_only=True):
     """Whether a participant is online, and since when that holds."""
 
     online: bool
-    last_seen: str | None
+    last_seen: Timestamp | None
 
 
 class RoomUser(Wire, frozen=True, kw_only=True):
     """One session in ``room-users`` (contract §10.1)."""
 
-    session_id: str
+    session_id: Id
     socket_id: str
-    user_id: str
+    user_id: UserId
     username: str
     display_name: str
     avatar: str
     room: str
-    joined_at: str
+    joined_at: Timestamp
     status: Presence
 
 
 class RoomMember(Wire, frozen=True, kw_only=True):
     """One session in ``data`` of ``GET /api/rooms/:room/users`` (contract §6.2)."""
 
-    id: str
-    user_id: str
+    id: UserId
+    user_id: UserId
     username: str
     display_name: str
     avatar: str
     room: str
-    status: str = "online"
+    status: Status = "online"
 
 
 class RoomMemberPresence(Wire, frozen=True, kw_only=True):
     """One session in ``users`` of ``GET /api/rooms/:room/users`` (contract §6.2)."""
 
-    user_id: str
+    user_id: UserId
     username: str
     display_name: str
     avatar: str
@@ -107,16 +108,16 @@ class RoomEntry(Wire, frozen=True, kw_only=True):
     """A room in ``GET /api/rooms`` (contract §6.1)."""
 
     name: str
-    user_count: int
-    last_activity: str
+    user_count: Count
+    last_activity: Timestamp
 
 
 class RoomCounts(Wire, frozen=True, kw_only=True):
     """``data`` of ``GET /api/rooms/:room/stats`` (contract §6.4)."""
 
-    total_messages: int
-    unread_count: int
-    active_users: int
+    total_messages: Count
+    unread_count: Count
+    active_users: Count
 
 
 Encoded = msgspec.Raw

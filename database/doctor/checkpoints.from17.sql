@@ -1,8 +1,11 @@
 -- Checkpoints that WAL forces before their time: each writes everything again. PostgreSQL 17 on.
+-- A checkpoint that somebody asks for counts as requested too, as the one of each shutdown. WAL forces one when at least
+-- half of max_wal_size was written since the last, so that the WAL written tells how many it can have forced.
 SELECT 'max_wal_size' AS object,
-       format('%s of %s checkpoints were requested before checkpoint_timeout; max_wal_size is %s', num_requested,
-              num_requested + num_timed, current_setting('max_wal_size')) AS evidence,
+       format('%s of %s checkpoints were requested before checkpoint_timeout, by %s of WAL; max_wal_size is %s', num_requested,
+              num_requested + num_timed, pg_size_pretty(wal_bytes), current_setting('max_wal_size')) AS evidence,
        format('ALTER SYSTEM SET max_wal_size = ''%sMB''; SELECT pg_reload_conf();',
               2 * pg_size_bytes(current_setting('max_wal_size')) / 1048576) AS command
-FROM pg_stat_checkpointer
-WHERE num_requested >= :requested_checkpoints AND num_requested > num_timed;
+FROM pg_stat_checkpointer, pg_stat_wal
+WHERE least(num_requested, 2 * wal_bytes / pg_size_bytes(current_setting('max_wal_size')))
+      >= greatest(:requested_checkpoints, num_timed + 1);

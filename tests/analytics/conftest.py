@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from chatsys.analytics import Monitor
-from tests.conftest import ScratchServer, other_programs
+from tests.conftest import ScratchServer
 
 CHAT = """
 CREATE EXTENSION pg_stat_statements;
@@ -46,12 +46,14 @@ ANALYZE;
 
 
 @pytest.fixture(
-    params=[pytest.param(version, marks=pytest.mark.database) for version in ("18", "15", *other_programs())]
+    params=[
+        pytest.param("postgres_server", marks=pytest.mark.database, id="18"),
+        pytest.param("postgres15_server", marks=pytest.mark.database, id="15"),
+    ]
 )
-def url(request: pytest.FixtureRequest, server_of: Callable[[str], ScratchServer]) -> Iterator[str]:
-    """A database with the schema and the three default rooms, once on each version that is here."""
-    own = {"18": "postgres_server", "15": "postgres15_server"}.get(request.param)
-    server: ScratchServer = request.getfixturevalue(own) if own else server_of(request.param)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database with the schema and the three default rooms, once on each server."""
+    server: ScratchServer = request.getfixturevalue(request.param)
     with server.database() as database:
         yield database
 

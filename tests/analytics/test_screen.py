@@ -63,8 +63,15 @@ def test_what_does_not_fit_is_named_and_wide_shows_it() -> None:
 
 
 def test_a_single_row_stands_upright() -> None:
-    lines = shown(frame("pulse", 1), 60)
+    lines = shown(frame("pulse", 1, connections=[3], longest_transaction_ms=[1.5]), 60)
     assert len(lines) == 3 + len(QUERIES["pulse"].columns)
+    assert lines[3].split() == ["connections", "3"]  # a count among fractions stays one
+
+
+def test_the_summary_of_a_count_has_a_whole_maximum() -> None:
+    made = frame("room_stats", LONG + 1, messages=[3] * (LONG + 1))
+    (messages,) = [line for line in shown(made, 120) if line.startswith("messages ")]
+    assert messages.split()[-1] == "3"
 
 
 def test_a_long_frame_is_summarised_and_shows_the_worst_ten() -> None:

@@ -201,6 +201,18 @@ def test_in_a_terminal_it_runs_until_a_key_and_leaves_the_terminal_as_it_was(pos
     assert re.search(r"\x1b\[(3|4|9)\d", terminal.raw) is None  # NO_COLOR
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("top",), "q quit"), (("monitor", "pulse", "--watch", "--database-url"), "connections")],
+    ids=["top", "watch"],
+)
+def test_it_ends_when_its_terminal_is_gone(postgres_url: str, arguments: tuple[str, ...], words: str) -> None:
+    with Terminal(*arguments, postgres_url, "--every", "0.5") as terminal:
+        terminal.until(words)
+        terminal.hang_up()
+        terminal.process.wait(60)
+
+
 def test_keys_pause_sort_and_explain(postgres_url: str, writers: Writers) -> None:
     with writers(postgres_url), Terminal("top", postgres_url, "--every", "0.5") as terminal:
         terminal.until("rooms, 1, by messages", "random")

@@ -132,13 +132,28 @@ async def test_older_messages_come_without_moving_what_is_read(served: Served, m
         await bob.at('[data-seq="170"]').scroll_into_view_if_needed()
         before = await bob.page.evaluate(top)
         await writer.send("one more")
-        await expect(bob.at("#pill")).to_be_visible()
+        await expect(bob.at("#pill")).to_have_text("↓ 1 new message")
         assert abs(await bob.page.evaluate(top) - before) <= 1
         await bob.at("#log").evaluate("log => { log.scrollTop -= 700 }")
         await expect(bob.at('[data-seq="101"]')).to_be_attached()
         before = await bob.page.evaluate(top)
         await expect(bob.at('[data-seq="51"]')).to_be_attached()
         assert abs(await bob.page.evaluate(top) - before) <= 1
+
+
+async def test_a_message_before_the_event_of_a_scroll_is_not_read(served: Served, meet: Meet) -> None:
+    async with Client(served.url, ["websocket"]) as writer:
+        await writer.join("large")
+        for number in range(50):
+            await writer.send(f"message {number}")
+        bob = await meet(served.url, room="large")
+        await bob.join_as_guest("bob")
+        await expect(bob.message("message 49")).to_be_in_viewport()
+        await bob.page.evaluate("addEventListener('scroll', event => event.stopPropagation(), true)")  # it never comes
+        await bob.at("#log").evaluate("log => { log.scrollTop = 0 }")
+        await writer.send("one more")
+        await expect(bob.at("#pill")).to_have_text("↓ 1 new message")
+        await expect(bob.message("message 0")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("prefix", ["", "/deep/below"])

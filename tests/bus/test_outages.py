@@ -19,15 +19,9 @@ from chatsys.bus.contract import Broker
 from chatsys.bus.nats import NatsBroker
 from chatsys.bus.notify import NotifyBroker
 from chatsys.bus.redis import RedisBroker
+from chatsys.lab.packets import packets_dropped
 from chatsys.store.opening import StoreOptions
-from tests.brokers import (
-    Postgres,
-    Process,
-    nats_server,
-    packets_dropped,
-    redis_server,
-    why_no_packet_can_be_dropped,
-)
+from tests.brokers import Postgres, Process, nats_server, redis_server
 from tests.conftest import free_port, passable
 
 from .conftest import CONNECT, LEASE, PREFIX, Node, running, texts, works_again
@@ -111,12 +105,11 @@ async def test_bus_notices_a_stopped_broker_and_works_again_after_it(
     await recovered(*pair, caplog)
 
 
+@pytest.mark.usefixtures("packets_can_be_dropped")
 async def test_bus_works_again_after_dropped_packets(
     own: Own, pair: tuple[Node, Node], caplog: pytest.LogCaptureFixture
 ) -> None:
-    if reason := why_no_packet_can_be_dropped():
-        pytest.skip(f"{reason}; the same with a proxy that swallows everything runs in test_bus")
-    dropping = packets_dropped(own.port)
+    dropping = packets_dropped([own.port])
     try:
         await outage(*pair, caplog, dropping.__enter__)
     finally:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 import httpx
@@ -14,12 +15,31 @@ import pytest
 from chatsys.lab.conformance import report, runner
 from chatsys.lab.conformance.check import CHECKS, Outcome, Result, chosen
 from chatsys.lab.conformance.checks import all_checks
+from chatsys.lab.conformance.http import Answer, Http
+from chatsys.web.catalogue import OPERATIONS
 from tests.conftest import free_port
+from tests.web import described
 
 from .faults import FAULTS
 from .standin import standing_in
 
 all_checks()
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, int]]:
+    """What has answered: each answer to a check must be one that ``/openapi.json`` describes, or the check fails."""
+    found = set()
+    sent = Http._sent
+
+    async def judging(http: Http, method: str, path: str, content: bytes | None, headers: Any) -> Answer:
+        answer = await sent(http, method, path, content, headers)
+        if not path.startswith("/socket.io"):
+            found.add(described.check(method, path, answer.status, answer.headers, answer.content))
+        return answer
+
+    monkeypatch.setattr(Http, "_sent", judging)
+    return found
 
 
 @pytest.mark.timeout(900)
@@ -28,7 +48,9 @@ all_checks()
     [("websocket", []), ("polling", ["3.3", "5.5", "6", "7", "8", "9", "10", "14"])],  # over polling those with clients
     ids=["websocket", "polling"],
 )
-async def test_chatsys_passes_every_check(server_url: str, transport: str, sections: list[str]) -> None:
+async def test_chatsys_passes_every_check(
+    server_url: str, transport: str, sections: list[str], judged: set[tuple[str, str, int]]
+) -> None:
     shown: list[tuple[int, int, str]] = []
     checks = chosen(CHECKS.values(), sections)
     found = await runner.run(server_url, checks, transport, lambda *step: shown.append(step))
@@ -39,6 +61,8 @@ async def test_chatsys_passes_every_check(server_url: str, transport: str, secti
     assert [result.check for result in found.results] == checks
     assert sorted(shown) == sorted((number, len(checks), name) for number, _, name in shown)
     assert [number for number, _, _ in shown] == list(range(1, len(checks) + 1))
+    reached = {(method, path) for method, path, status in judged if status < 300}
+    assert reached >= {(row.method, row.path) for row in OPERATIONS if row.subject == "rooms"}
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,20 +7,17 @@ logins. The limits here are shorter than the defaults, and the fault is as much 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from chatsys.lab.packets import packets_dropped
 from chatsys.store.embedded import embedded_server
 from tests.proxies import proxied
 
@@ -34,9 +31,7 @@ BACK = 5.0
 """Seconds, promised."""
 FAULT = 8.0
 
-SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-
-Switch = Callable[[], None]
+Switch = Callable[[], object]
 
 
 class Clients:
@@ -169,41 +164,9 @@ async def test_a_database_whose_processes_are_stopped(server_folder: Path, tmp_p
         await live_through(url, tmp_path, room, lambda: signal_all(signal.SIGSTOP), lambda: signal_all(signal.SIGCONT))
 
 
-@contextmanager
-def dropping(port: int) -> Iterator[Switch]:
-    """Gives what has the kernel drop all packets to and from a port of this machine; it ends with the block."""
-    with ExitStack() as stack:
-
-        def begin() -> None:
-            for way in ("--dport", "--sport"):
-                rule = ["INPUT", "-i", "lo", "-p", "tcp", way, str(port), "-j", "DROP"]
-                iptables("-I", *rule)
-                stack.callback(iptables, "-D", *rule)
-
-        yield begin
-
-
-def iptables(*arguments: str) -> None:
-    subprocess.run(["iptables", "-w", *arguments], check=True, env={**os.environ, "PATH": SBIN}, capture_output=True)
-
-
-def lacking() -> str:
-    """Why packets can't be dropped here; empty where they can."""
-    if os.geteuid() != 0:
-        return "not run: dropping packets needs root"
-    if shutil.which("iptables", path=SBIN) is None:
-        return "not run: dropping packets needs iptables"
-    try:
-        iptables("-n", "-L", "INPUT")
-    except subprocess.CalledProcessError as error:
-        return f"not run: iptables may not be used here: {error.stderr.decode().strip()}"
-    return ""
-
-
+@pytest.mark.usefixtures("packets_can_be_dropped")
 async def test_packets_that_are_dropped(postgres_url: str, tmp_path: Path, room: str) -> None:
-    if reason := lacking():
-        pytest.skip(reason)  # the black hole above is the same to the server, but for TCP's own retransmissions
-    async with proxied(postgres_url) as (_, url):
+    async with proxied(postgres_url) as (proxy, url):
         with ExitStack() as stack:
-            begin = stack.enter_context(dropping(urlsplit(url).port or 0))
-            await live_through(url, tmp_path, room, begin, stack.close)
+            dropping = packets_dropped([proxy.port])
+            await live_through(url, tmp_path, room, lambda: stack.enter_context(dropping), stack.close)

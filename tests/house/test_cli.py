@@ -96,6 +96,10 @@ def test_examples_name_commands_and_options_that_exist():
         (["db", "bakup"], "Did you mean 'backup'?"),
         (["monitor", "pulse", "--format", "xml"], "'xml' is not one of 'table', 'json'"),
         (["db", "restore"], "Missing argument 'FILE'."),
+        (["monitor", "growth", "--days", "abc"], "Invalid value for '--days': 'abc' is not a whole number."),
+        (["monitor", "growth", "--days", "0"], "Invalid value for '--days': '0' is less than 1."),
+        (["top", "--every", "fast"], "Invalid value for '--every': 'fast' is not a number."),
+        (["loadtest", "--receipts", "2"], "Invalid value for '--receipts': '2' is more than 1.0."),
     ],
 )
 def test_wrong_usage_is_told_in_plain_words_with_the_way_to_help(arguments, said):
@@ -103,7 +107,7 @@ def test_wrong_usage_is_told_in_plain_words_with_the_way_to_help(arguments, said
     assert found.returncode == 2
     assert found.stderr.startswith("Error: ")
     assert said in found.stderr
-    assert "Value error" not in found.stderr
+    assert [leak for leak in ("Value error", "Input should") if leak in found.stderr] == []
     assert found.stderr.rstrip().endswith(" -h")
 
 
@@ -203,10 +207,10 @@ def test_no_color_is_respected(tmp_path):
 
 
 @pytest.mark.process
-def test_ctrl_c_while_the_program_is_still_being_read_is_no_traceback(tmp_path):
+def test_ctrl_c_while_the_program_is_still_being_read_is_one_line(tmp_path):
     (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")
     found = chatsys_cli("--version", folder=tmp_path)  # python -m looks into the working folder first
-    assert (found.returncode, found.stdout, found.stderr) == (130, "", "")
+    assert (found.returncode, found.stdout, found.stderr) == (130, "", "Interrupted.\n")
 
 
 @pytest.mark.process

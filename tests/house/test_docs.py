@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from chatsys.cli import app
-from chatsys.web.health import ENDPOINTS
+from chatsys.web import reference
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,10 +32,15 @@ def test_every_command_has_a_help():
     assert [name for name, command in commands.items() if not command.help] == []
 
 
-def test_the_page_of_the_http_door_names_every_endpoint():
+def test_the_page_of_endpoints_and_events_is_made_from_the_source():
+    assert (ROOT / "docs" / "API.md").read_text() == reference.markdown(), "run `make docs`"
+
+
+def test_links_within_the_page_of_endpoints_lead_to_its_types():
     page = (ROOT / "docs" / "API.md").read_text()
-    named = [entry for entries in ENDPOINTS.values() for entry in ([entries] if isinstance(entries, str) else entries)]
-    assert [entry for entry in [*named, "GET /api/ready", "GET /metrics"] if f"`{entry}`" not in page] == []
+    headings = {heading.lower() for heading in re.findall(r"^### (\w+)$", page, re.MULTILINE)}
+    linked = set(re.findall(r"\]\(#(\w+)\)", page))
+    assert "problem" in linked <= headings
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

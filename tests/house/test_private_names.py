@@ -1,4 +1,4 @@
-"""chatsys uses no private name of a library, and of uvicorn's undocumented ones those that chatsys.server lists."""
+"""chatsys uses no private name of a library, and of uvicorn and Locust what a list of each says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 import hashlib
 import inspect
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import files, version
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -21,7 +21,18 @@ from chatsys.server.uvicorn_names import ATTRIBUTES, HTTP, NAMES, SERVER
 
 PACKAGE = Path(chatsys.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-LIBRARIES = {"engineio", "socketio", "asyncpg", "websockets", "uvicorn", "starlette", "redis", "nats", "psycopg"}
+LIBRARIES = {
+    "engineio",
+    "socketio",
+    "asyncpg",
+    "websockets",
+    "uvicorn",
+    "starlette",
+    "redis",
+    "nats",
+    "psycopg",
+    "locust",
+}
 
 DOCUMENTED = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of named tuples and os
 
@@ -152,3 +163,69 @@ def _self_attributes(tree: ast.AST, name: str) -> set[str]:
         for node in ast.walk(kind)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
     }
+
+
+# -- Locust
+
+LOCUST = PACKAGE / "loadtesting" / "locust_names.py"
+LOCUST_DIGESTS = {
+    "bucket_response_time": "24a169d73d879521",
+    "calculate_response_time_percentile": "3fb52dcc66672582",
+    "update_stats_history": "bd105ceab1e7a8cf",
+    "StatsEntry.log": "b11d22113dd52e39",
+    "StatsEntry.extend": "8beda028a3c15529",
+    "StatsEntry.serialize": "0ec10d2700ff7758",
+    "StatsEntry.get_current_response_time_percentile": "1aeb4885dc5c334e",
+    "StatsEntry.to_string": "23868690d1d12ef5",
+    "StatsEntry.percentile": "f92edbfa197dc906",
+    "StatsEntry.to_dict": "4dfce1ec00956a38",
+    "StatsCSV._requests_data_rows": "ed82d20410a5d2ef",
+    "StatsCSV._percentile_fields": "80a98540443c1899",
+}
+
+
+def replaced_in_locust() -> dict[str, str]:
+    """The table, read without Locust, which patches the interpreter where it is imported."""
+    for node in ast.parse(LOCUST.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "REPLACED":
+            return ast.literal_eval(node.value)
+    raise AssertionError("no table")
+
+
+def locust_digests() -> dict[str, str]:
+    """Of each function of ``locust.stats`` by its name there."""
+    (source,) = (file for file in files("locust") or () if str(file) == "locust/stats.py")
+    text = Path(str(source.locate())).read_text()
+    found = {}
+    for node in ast.parse(text).body:
+        inner = node.body if isinstance(node, ast.ClassDef) else [node]
+        for each in inner:
+            if isinstance(each, ast.FunctionDef):
+                name = f"{node.name}.{each.name}" if isinstance(node, ast.ClassDef) else each.name
+                code = ast.get_source_segment(text, each)
+                found[name] = hashlib.sha256(code.encode()).hexdigest()[:16]
+    return found
+
+
+def test_what_is_replaced_in_locust_is_unchanged_and_has_a_reason() -> None:
+    reasons, now = replaced_in_locust(), locust_digests()
+    assert all(reasons.values())
+    assert {name: now.get(name) for name in reasons} == LOCUST_DIGESTS, f"Locust {version('locust')} changed it"
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "loadtesting").glob("*.py")), ids=lambda file: file.name)
+def test_no_other_module_sets_a_name_of_locust(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text())):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in targets:
+            owner = ast.unparse(target.value) if isinstance(target, ast.Attribute) else ""
+            assert not owner.startswith(("locust", "StatsEntry", "StatsCSV", "RequestStats")), ast.unparse(node)
+
+
+def test_each_replacement_is_made() -> None:
+    made = set[str]()
+    for file in (PACKAGE / "loadtesting").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "replace" and len(node.args) == 2:
+                made.add(ast.literal_eval(node.args[0]))
+    assert made == set(replaced_in_locust())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -12,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.flow.serving import clean_environment
+from tests.leftovers import assert_gone
 
 pytestmark = pytest.mark.process
 
@@ -41,28 +40,6 @@ def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
             process.wait()
         assert process.stdout is not None
         process.stdout.close()
-
-
-def processes_in(folder: Path) -> list[str]:
-    """The command lines of those that name the folder or work in it."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            command, place = " ".join(process.cmdline()), process.cwd()
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-        if str(folder) in command or Path(place).is_relative_to(folder):
-            found.append(command)
-    return found
-
-
-def gone(folder: Path) -> None:
-    """Nothing lies in the folder, and nobody works there."""
-    deadline = time.monotonic() + 10
-    while processes_in(folder) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert processes_in(folder) == []
-    assert os.listdir(folder) == []
 
 
 @pytest.fixture
@@ -91,19 +68,30 @@ def test_a_demonstration_shows_that_nothing_is_missing(folder: Path) -> None:
     assert written == stored > 0
     assert due == came > written
     assert re.search(r"^Verdict: (VALID|INVALID)\.", said, re.MULTILINE)
-    gone(folder)
+    assert_gone(folder)
 
 
 @pytest.mark.parametrize(
-    ("moment", "number"), [("Two people join", signal.SIGTERM), ("20 s of load", signal.SIGINT)], ids=["early", "late"]
+    ("moment", "number", "times"),
+    [
+        ("a private PostgreSQL and a chat server are started", signal.SIGINT, 1),
+        ("Two people join", signal.SIGTERM, 1),
+        ("20 s of load", signal.SIGINT, 1),
+        ("20 s of load", signal.SIGINT, 3),
+    ],
+    ids=["starting", "early", "late", "impatient"],
 )
-def test_an_interrupted_demonstration_leaves_nothing(folder: Path, moment: str, number: int) -> None:
+def test_an_interrupted_demonstration_leaves_nothing(folder: Path, moment: str, number: int, times: int) -> None:
     with demo(folder) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if moment in line:
                 break
-        process.send_signal(number)
-        process.stdout.read()
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.2)
+        said = process.stdout.read()
         assert process.wait(PATIENCE) == 130
-    gone(folder)
+    assert said.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in said
+    assert_gone(folder)

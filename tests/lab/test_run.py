@@ -199,7 +199,9 @@ def test_a_signal_that_comes_twice_at_once_cancels_a_run_once_and_a_later_one_en
             await asyncio.sleep(0)
         return "written"
 
+    before = signal.getsignal(number)
     assert asyncio.run(bench._cancelled_by_signals(work(again=False))) == "written"
+    assert signal.getsignal(number) is before  # the report that is written now can be ended, too
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(bench._cancelled_by_signals(work(again=True)))
 

@@ -2,7 +2,8 @@
 
 Run as a script with a fault, it prints its address and serves until it is ended. The fault is ``none``, or what happens
 to each tenth message of a room: ``dropped`` (one member does not get it), ``doubled`` (one gets it twice), ``swapped``
-(all get it after its successor), ``unstored`` (acknowledged and pushed, not in the history).
+(all get it after its successor), ``unstored`` (acknowledged and pushed, not in the history). A ``mute`` one
+answers no join.
 """
 
 from __future__ import annotations
@@ -23,14 +24,53 @@ from starlette.routing import Route
 EVERY = 10
 
 
-class Chat:
-    """Rooms, accounts and the fault."""
+class Accounts:
+    """Accounts and their tokens, without bcrypt, and reads that are always fine."""
 
-    def __init__(self, fault: str) -> None:
-        self.fault = fault
-        self.io = socketio.AsyncServer(async_mode="asgi", async_handlers=False)
+    def __init__(self) -> None:
         self.users: dict[str, str] = {}
         self.tokens: dict[str, str] = {}
+
+    def routes(self) -> list[Route]:
+        """What answers under /api/auth and /api/users."""
+        return [
+            Route("/api/auth/register", self.register, methods=["POST"]),
+            Route("/api/auth/login", self.login, methods=["POST"]),
+            Route("/api/auth/verify", self.verify),
+        ]
+
+    async def register(self, request: Request) -> JSONResponse:
+        """An account and its token."""
+        fields = await request.json()
+        user, token = str(uuid.uuid4()), uuid.uuid4().hex
+        self.users[fields["username"]], self.tokens[token] = user, user
+        return JSONResponse({"success": True, "user": {"userId": user}, "token": token}, 201)
+
+    async def login(self, request: Request) -> JSONResponse:
+        """Another token, if the account is known; the password is not looked at."""
+        user, token = self.users.get((await request.json())["username"]), uuid.uuid4().hex
+        if user is None:
+            return JSONResponse({"success": False, "message": "Invalid credentials"}, 401)
+        self.tokens[token] = user
+        return JSONResponse({"success": True, "user": {"userId": user}, "token": token})
+
+    async def verify(self, request: Request) -> JSONResponse:
+        """Whether a token is known."""
+        known = request.headers.get("authorization", "").removeprefix("Bearer ") in self.tokens
+        return JSONResponse({"success": known}, 200 if known else 401)
+
+    async def fine(self, _request: Request) -> JSONResponse:
+        """Any other read."""
+        return JSONResponse({"success": True, "data": []})
+
+
+class Chat(Accounts):
+    """Rooms and the fault."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+        self.io = socketio.AsyncServer(async_mode="asgi", async_handlers=False)
         self.rooms: dict[str, list[dict[str, Any]]] = {}
         self.stored: dict[str, list[dict[str, Any]]] = {}
         self.members: dict[str, list[str]] = {}
@@ -48,6 +88,8 @@ class Chat:
 
     async def join(self, sid: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Enter a room; the history since what the client knows."""
+        if self.fault == "mute":
+            await asyncio.sleep(3600)
         room, user = payload["room"], self.tokens[payload["token"]]
         async with self.turn:
             messages = self.rooms.setdefault(room, [])
@@ -62,7 +104,9 @@ class Chat:
     async def send(self, sid: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Number a message, store it, push it, acknowledge it."""
         async with self.turn:
-            return await self.take(*self.where[sid], payload["message"], payload["clientMessageId"])
+            return await self.take(
+                *self.where[sid], payload["message"], payload.get("clientMessageId", str(uuid.uuid4()))
+            )
 
     async def take(self, room: str, user: str, text: str, token: str) -> dict[str, Any]:
         """One message at a time; one seen before is only acknowledged."""
@@ -121,23 +165,6 @@ class Chat:
         if sid in self.members.get(room, ()):
             self.members[room].remove(sid)
 
-    async def register(self, request: Request) -> JSONResponse:
-        """An account and its token, without bcrypt."""
-        fields = await request.json()
-        user, token = str(uuid.uuid4()), uuid.uuid4().hex
-        self.users[user], self.tokens[token] = fields["username"], user
-        return JSONResponse({"success": True, "user": {"userId": user}, "token": token}, 201)
-
-    async def verify(self, request: Request) -> JSONResponse:
-        """Whether a token is known."""
-        known = request.headers.get("authorization", "").removeprefix("Bearer ") in self.tokens
-        return JSONResponse({"success": known}, 200 if known else 401)
-
-    async def user(self, request: Request) -> JSONResponse:
-        """Whether an account is known."""
-        known = request.path_params["user"] in self.users
-        return JSONResponse({"success": known}, 200 if known else 404)
-
     async def history(self, request: Request) -> JSONResponse:
         """A page of what is stored, counted from the newest."""
         stored = self.stored.get(request.path_params["room"], [])
@@ -145,19 +172,13 @@ class Chat:
         first = max(0, end - int(request.query_params.get("limit", 100)))
         return JSONResponse({"success": True, "data": stored[first : max(0, end)]})
 
-    async def fine(self, _request: Request) -> JSONResponse:
-        """Any other read."""
-        return JSONResponse({"success": True, "data": []})
-
 
 def application(fault: str) -> socketio.ASGIApp:
     """REST and Socket.IO of one faulty chat."""
     chat = Chat(fault)
     rest = Starlette(
         routes=[
-            Route("/api/auth/register", chat.register, methods=["POST"]),
-            Route("/api/auth/verify", chat.verify),
-            Route("/api/users/{user}", chat.user),
+            *chat.routes(),
             Route("/api/rooms/{room}/messages", chat.history),
             Route("/{rest:path}", chat.fine),
         ]

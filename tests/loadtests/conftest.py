@@ -18,6 +18,7 @@ from tests.conftest import free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+NODE = ROOT / "tests/flow/node/node_modules"
 ENVIRON = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 PATIENCE = 220
 """Seconds for a program that must end by itself, below pytest's own limit."""
@@ -49,12 +50,25 @@ def keep(module: str, promise: str, *arguments: str) -> None:
 @contextmanager
 def serving(program: str, *arguments: str) -> Iterator[str]:
     """The address of a server program of this folder, which prints it first; ended afterwards."""
-    command = [sys.executable, "-m", f"tests.loadtests.{program}", *arguments]
-    child = subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=subprocess.PIPE, text=True)
+    with _running([sys.executable, "-m", f"tests.loadtests.{program}", *arguments]) as address:
+        yield address
+
+
+@contextmanager
+def node_server(*arguments: str) -> Iterator[str]:
+    """The address of Node.js socket.io: optional are a path prefix and a certificate beside its key."""
+    assert NODE.is_dir(), "install the JavaScript packages: npm ci --prefix tests/flow/node"
+    with _running(["node", str(HERE / "node_server.js"), *arguments], NODE_PATH=str(NODE)) as address:
+        yield address
+
+
+@contextmanager
+def _running(command: list[str], **environ: str) -> Iterator[str]:
+    child = subprocess.Popen(command, cwd=ROOT, env=ENVIRON | environ, stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None
         address = child.stdout.readline().strip()
-        assert address.startswith("http://")
+        assert address.startswith("http")
         yield address
     finally:
         child.kill()  # asked to stop, a stock server waits for the polls of clients that vanished
@@ -67,6 +81,16 @@ def stock_server() -> Iterator[str]:
     """A stock python-socketio server."""
     with serving("stock_server") as address:
         yield address
+
+
+@pytest.fixture(scope="session", params=["python", "node"])
+def any_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Stock servers, each as others run it."""
+    if request.param == "python":
+        yield request.getfixturevalue("stock_server")
+    else:
+        with node_server() as address:
+            yield address
 
 
 def free_master_port() -> tuple[str, ...]:

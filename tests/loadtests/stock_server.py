@@ -9,13 +9,28 @@ import socketio
 
 from tests.loadtests.chat_server import serve
 
-io = socketio.AsyncServer(async_mode="asgi", ping_interval=0.3, ping_timeout=8, namespaces=["/", "/other"])
+io = socketio.AsyncServer(
+    async_mode="asgi",
+    ping_interval=0.3,
+    ping_timeout=8,
+    namespaces=["/", "/other", "/refuses"],
+    cors_allowed_origins="*",
+)
 ends: list[tuple[str, str]] = []
+handshakes: dict[str, dict[str, str]] = {}
 
 
 @io.event
-async def connect(_sid: str, _environ: object, auth: object) -> bool:
+async def connect(sid: str, environ: dict[str, str], auth: object) -> bool:
     """Refuse whoever says it should be refused."""
+    handshakes[sid] = {
+        "query": environ["QUERY_STRING"],
+        "origin": environ.get("HTTP_ORIGIN", ""),
+        "cookie": environ.get("HTTP_COOKIE", ""),
+        "authorization": environ.get("HTTP_AUTHORIZATION", ""),
+        "tenant": environ.get("HTTP_X_TENANT", ""),
+        "host": environ["HTTP_HOST"],
+    }
     if auth == {"refuse": True}:
         raise socketio.exceptions.ConnectionRefusedError("not today")
     return True
@@ -60,6 +75,55 @@ async def ask(sid: str) -> object:
 
 
 @io.event
+async def handshake(sid: str) -> dict[str, str]:
+    """What came with the caller's first request."""
+    return handshakes[sid]
+
+
+@io.event
+async def transport(sid: str) -> str:
+    """What carries the caller's packets now."""
+    return io.transport(sid)
+
+
+@io.event
+async def bytes_of(_sid: str, value: object) -> list[object]:
+    """Whether bytes came, and how many."""
+    return ["bytes", len(value)] if isinstance(value, bytes) else [type(value).__name__, None]
+
+
+@io.event
+async def push_bytes(sid: str) -> None:
+    """Bytes twice in one event, and an event behind it."""
+    await io.emit("blob", {"first": bytes(range(256)), "items": [1, b"second"], "text": "x"}, to=sid)
+    await io.emit("number", 7, to=sid)
+
+
+@io.event
+async def two(_sid: str) -> tuple[None, dict[str, bool]]:
+    """An acknowledgement as Node.js likes it: no error, and a result."""
+    return None, {"ok": True}
+
+
+@io.event
+async def nothing(_sid: str) -> None:
+    """An acknowledgement without arguments."""
+
+
+@io.event
+async def ask_for(sid: str, question: str) -> object:
+    """What the client answers when it is asked; several arguments as a list."""
+    answer = await io.call(question, {"a": 2, "b": 3}, to=sid, timeout=30)
+    return list(answer) if isinstance(answer, tuple) else answer
+
+
+@io.event
+async def drop(sid: str) -> None:
+    """End the connection below Socket.IO, as a restart does."""
+    await io.eio.disconnect(io.manager.eio_sid_from_sid(sid, "/"))
+
+
+@io.event
 async def buy(sid: str, _order: object) -> str:
     """Tell the buyer a price, and take the order."""
     await io.emit("price", {"sentAt": time.time() * 1000}, to=sid)
@@ -76,6 +140,18 @@ async def silent(_sid: str, _value: object) -> None:
 async def kick(sid: str) -> None:
     """Throw the caller out."""
     await io.disconnect(sid)
+
+
+@io.on("connect", namespace="/refuses")
+async def refuse(_sid: str, _environ: object) -> None:
+    """Nobody may come in."""
+    raise socketio.exceptions.ConnectionRefusedError("members only")
+
+
+@io.on("kick", namespace="/other")
+async def other_kick(sid: str) -> None:
+    """Throw the caller out of this namespace."""
+    await io.disconnect(sid, namespace="/other")
 
 
 @io.on("echo", namespace="/other")

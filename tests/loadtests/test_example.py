@@ -14,7 +14,7 @@ from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT
 
 def example() -> str:
     """The documented locustfile."""
-    found = re.search(r"```python\n(.*?)```", (ROOT / "docs/LOADTESTING.md").read_text(), re.DOTALL)
+    found = re.search(r"(?<!-->\n)```python\n(.*?)```", (ROOT / "docs/LOADTESTING.md").read_text(), re.DOTALL)
     assert found is not None
     return found[1]
 

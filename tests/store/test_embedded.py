@@ -151,6 +151,20 @@ def test_an_interrupted_first_start_leaves_nothing_that_hinders_the_next(server_
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_undisturbed_hears_a_signal_at_its_end(number: signal.Signals) -> None:
+    heard: list[str] = []
+    kept = signal.signal(number, lambda *_: heard.append("signal"))
+    try:
+        with embedded.undisturbed():
+            for _ in range(3):
+                signal.raise_signal(number)
+            heard.append("end")
+    finally:
+        signal.signal(number, kept)
+    assert heard == ["end", "signal"]
+
+
 def test_a_path_with_special_characters_that_is_too_long_for_a_socket_works(server_folder: Path) -> None:
     home = server_folder / ("long" * 25) / '$HOME, `it\'s` "%"'
     with embedded_server(home) as url, psycopg.connect(url) as connection:

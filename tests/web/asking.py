@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from chatsys.web.door import Door
+from tests.web import described
 
 
 async def ask(
@@ -41,4 +42,5 @@ async def ask(
     answered.set()
     body = b"".join(message.get("body", b"") for message in sent[1:])
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    described.check(method, target.decode("latin-1"), sent[0]["status"], found, body)
     return sent[0]["status"], found, msgspec.json.decode(body) if body else None

@@ -12,6 +12,7 @@ from chatsys.chat.bundle import Chat, Limits, open_chat
 from chatsys.model.values import Session
 from chatsys.store.contract import Store
 from chatsys.web import make_app
+from tests.web import described
 
 SECRET = "a secret for tests, long enough to sign with"
 
@@ -35,7 +36,15 @@ async def chat(store: Store) -> AsyncIterator[Chat]:
 def client_of(chat: Chat, *, address: str = "192.0.2.1", **options: object) -> httpx.AsyncClient:
     """A client at the address."""
     transport = httpx.ASGITransport(make_app(chat, **options), client=(address, 1))  # type: ignore[arg-type]
-    return httpx.AsyncClient(transport=transport, base_url="http://chat.test")
+    return httpx.AsyncClient(transport=transport, base_url="http://chat.test", event_hooks={"response": [_judge]})
+
+
+async def _judge(answer: httpx.Response) -> None:
+    """Every answer that a test gets is one that ``/openapi.json`` describes."""
+    request = answer.request
+    await answer.aread()
+    target = request.url.raw_path.decode("latin-1")
+    described.check(request.method, target, answer.status_code, answer.headers, answer.content)
 
 
 @pytest.fixture

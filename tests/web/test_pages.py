@@ -51,8 +51,10 @@ async def test_the_root_for_programs_has_no_other_headers_than_before(client):
 
 
 @without_store
-async def test_links_of_the_root_page_lead_somewhere(client):
-    page = (await client.get("/", headers={"Accept": BROWSER})).text
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_links_of_the_pages_above_the_client_lead_somewhere(client, path):
+    page = (await client.get(path, headers={"Accept": BROWSER})).text
+    assert page
     for link in re.findall(r'(?:href|src)="([^"]+)"', page):
         assert (await client.get(f"/{link}")).status_code == 200, link
 
@@ -65,7 +67,17 @@ async def test_the_client_without_a_slash_leads_to_the_one_with_it(client):
 
 
 @without_store
-@pytest.mark.parametrize("path", ["/chat/", "/chat/js/main.js", "/chat/style.css", "/chat/icon.svg"])
+async def test_the_page_of_the_api_with_a_slash_leads_to_the_one_without(client):
+    answer = await client.get("/docs/")
+    assert (answer.status_code, answer.headers["location"]) == (308, "../docs")
+    assert "docs.js" in (await client.get("/docs")).text
+
+
+@without_store
+@pytest.mark.parametrize(
+    "path",
+    ["/chat/", "/docs", "/openapi.json", "/asyncapi.json", "/chat/js/main.js", "/chat/style.css", "/chat/icon.svg"],
+)
 async def test_a_file_has_its_headers_and_is_sent_once(client, path):
     answer = await client.get(path)
     assert answer.status_code == 200
@@ -95,7 +107,7 @@ def test_every_import_and_link_of_the_client_is_served():
     for path in OURS:
         text = path.read_text()
         for link in re.findall(r'(?:from |href=|src=)"([^"#]+)"', text):
-            if path.name == "start.html":  # it lies above
+            if path.name in {"start.html", "docs.html"}:  # they lie above
                 continue
             target = (path.parent / link).resolve().relative_to(FOLDER).as_posix()
             assert target in assets(), f"{path.name} asks for {link}"

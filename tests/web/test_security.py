@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatsys.web.health import ENDPOINTS
+from chatsys.web.catalogue import ENDPOINTS
 from tests.web.conftest import bearer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "SECURITY.md").read_text()

@@ -21,7 +21,8 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
 _CHAT = text("SELECT to_regclass('chat_servers') IS NOT NULL AND to_regclass('alembic_version') IS NOT NULL")
 _SEES_ALL = text("SELECT pg_has_role(current_user, 'pg_monitor', 'USAGE'), current_user::text")
 _PATIENCE = text("SET LOCAL lock_timeout = '1s'")  # a doctor does not join the queue
-_NOT_ASKED = frozenset({"42P01", "42703", "42883", "55000", "42501", "55P03"})
+_NOT_ASKED = frozenset({"42P01", "42703", "42883", "55000", "42501", "55P03", "57014"})
+"""What one rule may meet while the others can be asked: no such object, no right, a lock, the monitor's time limit."""
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,13 @@ from chatsys.analytics.top.screen import State, screen
 from chatsys.errors import ChatsysError
 
 _TICK = 0.1
+_END = "\x04"
 _FASTEST, _SLOWEST = 0.5, 60.0
 
 
 def pressed(state: State, key: str) -> State:
     """What a key changes."""
-    if key in {"q", "Q", "\x04"}:
+    if key in {"q", "Q", _END}:
         return replace(state, done=True)
     if key == " ":
         return replace(state, paused=not state.paused)
@@ -97,7 +98,12 @@ def _keys() -> Iterator[Callable[[float], str]]:
 
     def read(seconds: float) -> str:
         ready, _, _ = select.select([number], [], [], seconds)
-        return os.read(number, 64).decode("utf-8", "ignore") if ready else ""
+        if not ready:
+            return ""
+        try:
+            return os.read(number, 64).decode("utf-8", "ignore") or _END
+        except OSError:  # the terminal is gone, as when an ssh connection breaks
+            return _END
 
     tty.setcbreak(number)
     try:

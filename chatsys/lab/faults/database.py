@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -15,6 +13,7 @@ from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, Need, fault
 from chatsys.lab.faults.lost import register
 from chatsys.lab.faults.site import Place
 from chatsys.lab.faults.socket import Socket
+from chatsys.lab.packets import packets_dropped
 
 _OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 _UNIQUE = "SELECT indexrelid::regclass::text FROM pg_index WHERE indisunique AND indrelid = 'messages'::regclass"
@@ -89,34 +88,15 @@ async def old_connections(hit: Hit) -> None:
 @fault("packets dropped for 5 s", Concern.DATABASE, needs=(Need.ROOT, Need.IPTABLES), seconds=5)
 async def dropped(hit: Hit) -> None:
     """In both directions, by the kernel."""
-    with _dropping([server.proxy.port for server in hit.site.servers]):
+    with packets_dropped([server.proxy.port for server in hit.site.servers]):
         await asyncio.sleep(5)
 
 
 @fault("packets dropped for 20 s", Concern.DATABASE, needs=(Need.ROOT, Need.IPTABLES), seconds=20)
 async def dropped_long(hit: Hit) -> None:
     """In both directions, by the kernel."""
-    with _dropping([server.proxy.port for server in hit.site.servers]):
+    with packets_dropped([server.proxy.port for server in hit.site.servers]):
         await asyncio.sleep(20)
-
-
-@contextmanager
-def _dropping(ports: list[int]) -> Iterator[None]:
-    rules = [
-        ["INPUT", "-i", "lo", "-p", "tcp", way, str(port), "-j", "DROP"]
-        for port in ports
-        for way in ("--dport", "--sport")
-    ]
-    with ExitStack() as stack:
-        for rule in rules:
-            _iptables("-I", rule)
-            stack.callback(_iptables, "-D", rule)
-        yield
-
-
-def _iptables(action: str, rule: list[str]) -> None:
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    subprocess.run(["iptables", "-w", action, *rule], check=True, env={**os.environ, "PATH": path})
 
 
 @asynccontextmanager

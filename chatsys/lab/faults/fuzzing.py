@@ -1,6 +1,7 @@
 """Nonsense on raw sockets: HTTP, Engine.IO frames and Socket.IO packets, beside a sentinel who chats on.
 
-Each case is a valid input that was cut, repeated, or had bytes changed, so that it gets past the first look.
+Each case is a valid input that was cut, repeated, or had bytes changed, so that it gets past the first look. Requests
+by ``/openapi.json`` are whole HTTP; their answers must be such as it describes.
 """
 
 from __future__ import annotations
@@ -86,11 +87,14 @@ def packet_case(rng: random.Random) -> Case:
     return _UPGRADE + text_frame(b"40") + b"".join(text_frame(changed(rng, rng.choice(_PACKETS))) for _ in range(3))
 
 
-KINDS: dict[str, Callable[[random.Random], Case]] = {
+DESCRIBED = "HTTP by openapi.json"
+KINDS: dict[str, Callable[[random.Random], Case] | None] = {
     "HTTP": http_case,
     "WebSocket frames": frame_case,
     "packets": packet_case,
+    DESCRIBED: None,
 }
+"""What makes a case of each; those by the document are made elsewhere."""
 
 
 async def perform(result: Result, cases: int, folder: Path, say: Callable[[str], None]) -> None:
@@ -101,25 +105,21 @@ async def perform(result: Result, cases: int, folder: Path, say: Callable[[str],
                 fuzzed = await fuzz(site.servers[0], kind, cases, result.seed)
             result.fuzzing.append(fuzzed)
             save(result, folder)
-            say(f"nonsense, {kind}: {fuzzed.errors} answers of 500, {fuzzed.tracebacks} tracebacks")
+            say(f"nonsense, {kind}: {fuzzed.errors} wrong answers, {fuzzed.tracebacks} tracebacks")
 
 
 async def fuzz(server: Server, kind: str, cases: int, seed: int) -> Fuzzed:
     """Send ``cases`` of one kind, with a sentinel who sends a message every 20 ms."""
-    rng = random.Random(seed)  # noqa: S311 - draws of an experiment
     before = server.process.resident_bytes
-    left = iter(range(cases))
-    errors = 0
     make = KINDS[kind]
-
-    async def send() -> None:
-        nonlocal errors
-        for _ in left:
-            errors += b" 500 " in (await _asked(server, make(rng)))[:20]
-
     answers: list[float] = []
     watching = asyncio.create_task(_sentinel(server, answers))
-    await asyncio.gather(*(send() for _ in range(AT_ONCE)))
+    if make is None:
+        from chatsys.lab.faults import described
+
+        errors = await asyncio.to_thread(described.send, server.address(), cases, seed)
+    else:
+        errors = await _send(server, make, cases, seed)
     watching.cancel()
     with suppress(asyncio.CancelledError):
         await watching
@@ -131,6 +131,21 @@ async def fuzz(server: Server, kind: str, cases: int, seed: int) -> Fuzzed:
         growth_mib=(server.process.resident_bytes - before) / _MIB,
         sentinel_ms=max(answers, default=0.0) * 1000,
     )
+
+
+async def _send(server: Server, make: Callable[[random.Random], Case], cases: int, seed: int) -> int:
+    """Send cases on raw sockets; how many were answered with a 500."""
+    rng = random.Random(seed)  # noqa: S311 - draws of an experiment
+    left = iter(range(cases))
+    errors = 0
+
+    async def send() -> None:
+        nonlocal errors
+        for _ in left:
+            errors += b" 500 " in (await _asked(server, make(rng)))[:20]
+
+    await asyncio.gather(*(send() for _ in range(AT_ONCE)))
+    return errors
 
 
 async def _sentinel(server: Server, answers: list[float]) -> None:

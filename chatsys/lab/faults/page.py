@@ -75,7 +75,7 @@ def markdown(result: Result) -> str:
         head = "## Mechanisms taken away\n\nEach was disabled in the server; the fault must notice.\n\n"
         parts.append(head + _table(("Mechanism", "Fault", "What was noticed"), taken))
     if result.fuzzing:
-        columns = ("Nonsense", "Cases", "500s", "Tracebacks", "Growth", "Sentinel, slowest", "")
+        columns = ("Nonsense", "Cases", "Wrong answers", "Tracebacks", "Growth", "Sentinel, slowest", "")
         lines = [
             (
                 each.kind,

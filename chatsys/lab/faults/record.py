@@ -93,7 +93,7 @@ class Caught(msgspec.Struct, kw_only=True):
 
 
 class Fuzzed(msgspec.Struct, kw_only=True):
-    """Nonsense of one kind: cases, answers of 500, tracebacks, growth in MiB, and the sentinel's slowest answer."""
+    """Nonsense of one kind: cases, wrong answers, tracebacks, growth in MiB, and the sentinel's slowest answer."""
 
     kind: str
     cases: int

@@ -23,10 +23,17 @@ _POINTS = 90  # a line has no more: a soak's would not be readable
 _PUSH = "receive-message "
 _SERVICE = "(service)"
 _RECEIPTS = ("message-status-update", "message-read-update")
+_COMPARED = (
+    (("connect",), ""),
+    (("load",), "message-history"),
+    (("ack", "echo"), "send-message"),
+    (("push",), _PUSH),
+)
+_LOST = ("swapped", "renumbered", "not_stored", "not_acknowledged", "stored_twice", "gaps")
 _EXPLAINED = {
     "VALID": "Nothing was lost, nothing failed, and the generator kept up.",
     "INVALID": "The generator or the machine was saturated: the latencies are not the server's and must not be quoted.",
-    "FAILED": "Messages were lost, doubled or swapped, or requests failed.",
+    "FAILED": "Messages were lost, doubled or swapped, or requests failed, or the run could not begin.",
     "INTERRUPTED": "Ctrl-C ended the run early.",
 }
 
@@ -40,6 +47,7 @@ def page_of(run: Run, folder: Path) -> Page:
     )
     finished = [turn for turn in run.turns if turn.locust]
     page.add("Verdict", Text(_EXPLAINED[run.verdict]), _verdicts(run))
+    page.add("Side by side", comparison(finished))
     page.add("Push latency", *_latency(finished))
     page.add("All that was timed", *(_figures(turn) for turn in finished))
     page.add("All that was counted", _counted(finished))
@@ -64,6 +72,41 @@ def title_of(run: Run) -> str:
 def _verdicts(run: Run) -> Table:
     rows = [(str(turn.number), turn.store, turn.verdict, "; ".join(turn.reasons) or "none") for turn in run.turns]
     return Table(header=("turn", "store", "verdict", "reasons"), rows=rows, align="rlll")
+
+
+def comparison(turns: list[Turn]) -> Table:
+    """What was measured, one row each: times in ms (median, 99th percentile) and what the audit counted."""
+    rows = []
+    for store in dict.fromkeys(turn.store for turn in turns):
+        own = [turn.locust for turn in turns if turn.store == store]
+        totals = [locust["audit"]["total"] for locust in own]
+        counted = (sum(total[name] for total in totals) for name in ("sent", "delivered", "dropped", "doubled"))
+        other = sum(total[name] for total in totals for name in _LOST)
+        failures = sum(failure["occurrences"] for locust in own for failure in locust["failures"])
+        spoken = ", ".join(dict.fromkeys(locust["options"].get("dialect", "chatsys") for locust in own))
+        times = (_middle(own, methods, name) for methods, name in _COMPARED)
+        rows.append((names.store(store), spoken, *times, *(f"{n:,}" for n in (*counted, other, failures))))
+    header = ("server", "dialect", "connect", "join until history", "send until confirmed", "push", "sent", "delivered")
+    return Table(
+        header=(*header, "dropped", "doubled", "other deviations", "failures"), rows=rows, align="ll" + "r" * 10
+    )
+
+
+def _middle(results: list[dict[str, Any]], methods: tuple[str, ...], name: str) -> str:
+    """Median and 99th percentile of what begins with ``name`` and is not a service time."""
+    found = [
+        figure
+        for result in results
+        for figure in result["figures"]
+        if figure["method"] in methods
+        and figure["name"].startswith(name)
+        and not figure["name"].endswith(_SERVICE)
+        and figure["histogram"]
+    ]
+    if not found:
+        return "not timed"
+    median, late = quantiles(*histogram_of(found), (0.5, 0.99))
+    return f"{median:.2f}, {late:.2f}"
 
 
 # -- latency
@@ -166,8 +209,8 @@ def _over_time(turns: list[Turn], folder: Path) -> list[Part]:
     for turn in turns:
         locust = loadmemory.lines(folder / turn.folder / "samples.jsonl")
         server = loadmemory.lines(folder / turn.folder / "server.jsonl")
-        if locust and server:
-            stacked = _panels(locust, server, min(locust[0]["time"], server[0]["time"]))
+        if locust:
+            stacked = _panels(locust, server, min(line["time"] for line in (locust[0], *server[:1])))
             caption = f"{_name(turn)}: each second; a point stands for the worst of its stretch."
             parts.append(panels(f"over-time-{turn.number}", caption, stacked, x="seconds"))
     return parts
@@ -177,17 +220,19 @@ def _panels(locust: list[dict[str, Any]], server: list[dict[str, Any]], start: f
     seen, times = [line["time"] - start for line in locust], [line["time"] - start for line in server]
     pushed = [line for line in locust if line["push"]]
     when = [line["time"] - start for line in pushed]
-    cores, memory = [line["cpu"] for line in server], [line["rss"] / 2**20 for line in server]
+    seen_server = bool(server) and "cpu" in server[0]
+    cores = [Series("server", *_thin(times, [line["cpu"] for line in server]))] if seen_server else []
+    memory = [Series("server", *_thin(times, [line["rss"] / 2**20 for line in server]))] if seen_server else []
     stacked = [
         ("users", [Series("users", *_thin(seen, [line["users"] for line in locust]))]),
         ("push, ms", [Series(key, *_thin(when, [line["push"][key] for line in pushed])) for key in ("p50", "p99")]),
         (
             "cores",
-            [Series("server", *_thin(times, cores)), *_generators(locust, start, "cpu")],
+            [*cores, *_generators(locust, start, "cpu")],
         ),
-        ("memory, MiB", [Series("server", *_thin(times, memory)), *_generators(locust, start, "rss", 2**-20)]),
+        ("memory, MiB", [*memory, *_generators(locust, start, "rss", 2**-20)]),
     ]
-    if "database" in server[0]:
+    if server and "database" in server[0]:
         stacked += [
             ("commits/s", [_rate(server, start, "xact_commit", "commits")]),
             (

@@ -1,4 +1,4 @@
-"""What the lean Socket.IO client promises, against a stock server: each case gets its address and a transport."""
+"""What the lean Socket.IO client promises, against any server: each case gets its address and a transport."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import gevent
+import gevent.socket
 import msgspec
 from gevent.server import StreamServer
 
-from chatsys.loadtesting.client import AckTimeout, ConnectFailed, ConnectionLost, SocketIOClient
+from chatsys.loadtesting.client import AckTimeout, ConnectFailed, ConnectionLost, ConnectRefused, SocketIOClient
 
 
 @contextmanager
@@ -33,6 +35,39 @@ def _eventually(done: Callable[[], object]) -> None:
     with gevent.Timeout(30):
         while not done():
             gevent.sleep(0.02)
+
+
+@contextmanager
+def _proxy(address: str, refuse: Callable[[bytes], bool]) -> Iterator[str]:
+    """Before a server: answers 503 to each connection whose first request is refused, and passes on the others."""
+    target = urlsplit(address)
+
+    def serve(sock: Any, _peer: object) -> None:
+        request = sock.recv(65_536)
+        if refuse(request):
+            sock.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            sock.close()
+            return
+        behind = gevent.socket.create_connection((target.hostname, target.port))
+        behind.sendall(request)
+        gevent.joinall([gevent.spawn(_pump, sock, behind), gevent.spawn(_pump, behind, sock)])
+        behind.close()
+
+    server = StreamServer(("127.0.0.1", 0), serve)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.stop(0)
+
+
+def _pump(source: Any, target: Any) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(gevent.socket.SHUT_RDWR)
 
 
 def _error(action: Callable[[], object], kind: type[Exception]) -> str:
@@ -100,7 +135,7 @@ def pings_are_answered(address: str, transport: str) -> None:
 
 
 def a_server_that_falls_silent_is_noticed(_address: str, transport: str) -> None:
-    if transport == "polling":  # there the HTTP request itself times out
+    if transport != "websocket":  # there the HTTP request itself times out
         return
     key_end = b"\r\n\r\n"
 
@@ -134,12 +169,174 @@ def a_lost_connection_fails_what_waits_and_comes_back(address: str, transport: s
         client.on_reconnect = lambda: back.append(True)
         waiting = gevent.spawn(_error, lambda: client.call("silent", 1), ConnectionLost)
         gevent.sleep(0.1)
-        client.emit("kick")
-        assert waiting.get(timeout=30) == "disconnected by the server"
+        client.emit("drop")
+        assert waiting.get(timeout=30).startswith("closed by the server")
         assert _error(lambda: client.emit("echo", 1), ConnectionLost) == "not connected"
         _eventually(lambda: back)
-        assert lost == ["disconnected by the server"]
+        assert len(lost) == 1
+        assert client.away > 400, "the first wait is half a second at least"
         assert client.call("echo", "again").args == ["again"]
+
+
+def a_client_that_the_server_disconnects_stays_away_until_it_connects(address: str, transport: str) -> None:
+    with _client(address, transport) as client:
+        lost: list[str] = []
+        client.on_disconnect = lost.append
+        client.emit("kick")
+        _eventually(lambda: lost)
+        gevent.sleep(2)  # a reconnect would begin after 1.5 s at most
+        assert lost == ["disconnected by the server"]
+        assert not client.connected
+        client.connect()
+        assert client.call("echo", "again").args == ["again"]
+
+
+def bytes_arrive_as_bytes(address: str, transport: str) -> None:
+    with _client(address, transport) as client:
+        assert client.call("bytes_of", b"12345").args == [["bytes", 5]]
+        assert client.call("bytes_of", bytearray(70_000)).args == [["bytes", 70_000]]
+        assert client.call("bytes_of", "12345").args[0][0] != "bytes"
+        nested = {"a": [b"\x00\xff", {"b": b"two"}], "c": "text"}
+        assert client.call("echo", nested).args == [nested]
+
+
+def pushed_bytes_come_in_their_places_and_in_order(address: str, transport: str) -> None:
+    class Blob(msgspec.Struct):
+        first: bytes
+        items: list[Any]
+
+    with _client(address, transport) as client:
+        came: list[object] = []
+        client.on("blob", came.append)
+        client.on("number", came.append)
+        client.emit("push_bytes")
+        _eventually(lambda: len(came) == 2)
+        assert came == [{"first": bytes(range(256)), "items": [1, b"second"], "text": "x"}, 7]
+        client.on("blob", came.append, Blob)
+        client.emit("push_bytes")
+        _eventually(lambda: len(came) == 4)
+        assert came[2] == Blob(bytes(range(256)), [1, b"second"])
+
+
+def an_acknowledgement_has_all_its_arguments(address: str, transport: str) -> None:
+    with _client(address, transport) as client:
+        assert client.call("two").args == [None, {"ok": True}]
+        assert client.call("nothing").args == []
+
+
+def the_server_gets_what_the_handler_answers(address: str, transport: str) -> None:
+    with _client(address, transport) as client:
+        client.on("one", lambda numbers: numbers["a"] + numbers["b"])
+        client.on("several", lambda numbers: (numbers["a"], "and", {"more": numbers["b"]}))
+        client.on("blob", lambda numbers: b"\x01\x02")
+        assert client.call("ask_for", "one").args == [5]
+        assert client.call("ask_for", "several").args == [[2, "and", {"more": 3}]]
+        assert client.call("ask_for", "blob").args == [b"\x01\x02"]
+
+
+def several_namespaces_share_one_connection(address: str, transport: str) -> None:
+    client = SocketIOClient(address, transport=transport)
+    other = client.of("/other")
+    client.connect()
+    assert client.call("echo", 1).args == [1]
+    assert other.call("echo", 1).args == [["other", 1]]
+    assert client.of("/other") is other
+    lost: list[str] = []
+    other.on_disconnect = lost.append
+    other.emit("kick")
+    _eventually(lambda: lost)
+    assert lost == ["disconnected by the server"]
+    assert (client.connected, other.connected) == (True, False)
+    assert client.call("echo", 2).args == [2]
+    other.connect()
+    assert other.call("echo", 3).args == [["other", 3]]
+    other.disconnect()
+    assert _error(lambda: other.emit("echo", 4), ConnectionLost) == "not connected"
+    assert client.call("echo", 5).args == [5]
+    client.disconnect()
+
+
+def all_namespaces_come_back_after_a_lost_connection(address: str, transport: str) -> None:
+    client = SocketIOClient(address, transport=transport)
+    other = client.of("/other")
+    back: list[bool] = []
+    client.on_reconnect = lambda: back.append(other.connected)
+    client.connect()
+    client.emit("drop")
+    _eventually(lambda: back)
+    assert back == [True]
+    assert other.call("echo", 1).args == [["other", 1]]
+    client.disconnect()
+
+
+def a_refused_namespace_says_why_and_is_not_tried_again(address: str, transport: str) -> None:
+    with _client(address, transport) as client:
+        members = client.of("/refuses")
+        assert _error(members.connect, ConnectRefused) == "refused: members only"
+        assert client.call("echo", 1).args == [1]
+
+
+def headers_cookies_and_origin_go_with_the_handshake(address: str, transport: str) -> None:
+    headers = {"Origin": "https://shop.example", "X-Tenant": "7", "Authorization": "Bearer x"}
+    with _client(address, transport, headers=headers, cookies={"session": "s1"}) as client:
+        (seen,) = client.call("handshake").args
+        assert (seen["origin"], seen["tenant"], seen["authorization"]) == ("https://shop.example", "7", "Bearer x")
+        assert "session=s1" in seen["cookie"]
+    with_secret = address.replace("http://", "http://ann:secret@")
+    with _client(with_secret, transport) as client:
+        (seen,) = client.call("handshake").args
+        assert seen["authorization"] == "Basic YW5uOnNlY3JldA=="
+        assert seen["host"] == address.removeprefix("http://")
+
+
+def the_host_s_query_goes_with_the_handshake(address: str, transport: str) -> None:
+    with _client(f"{address}?tenant=7&x=a%20b", transport) as client:
+        (seen,) = client.call("handshake").args
+        assert "tenant=7" in seen["query"]
+        assert "transport=" in seen["query"]
+
+
+def an_address_or_a_header_that_is_none_is_refused_before_anything_is_sent(_address: str, transport: str) -> None:
+    for url in ("", "chat.example", "ftp://chat.example", "http://"):
+        assert "is not the address of a server" in _error(lambda url=url: SocketIOClient(url), ValueError)
+    broken = {"X": "a\r\nInjected: b"}
+    assert "line break" in _error(lambda: SocketIOClient("http://h", transport=transport, headers=broken), ValueError)
+
+
+def polling_becomes_a_websocket_without_losing_anything(address: str, transport: str) -> None:
+    if transport != "upgrade":
+        return
+    client = SocketIOClient(address, transport=transport)
+    upgraded: list[float] = []
+    numbers: list[int] = []
+    client.on_upgrade = upgraded.append
+    client.on("number", numbers.append)
+    client.connect()
+    client.emit("many", 300)
+    answers = [gevent.spawn(client.call, "echo", number) for number in range(100)]
+    _eventually(lambda: upgraded)
+    assert client.call("transport").args == ["websocket"]
+    assert [answer.get(timeout=30).args for answer in answers] == [[number] for number in range(100)]
+    _eventually(lambda: len(numbers) == 300)
+    assert numbers == list(range(300))
+    client.disconnect()
+
+
+def where_no_websocket_gets_through_polling_goes_on(address: str, transport: str) -> None:
+    """A proxy that passes no upgrade on."""
+    if transport != "upgrade":
+        return
+    failures: list[tuple[str, BaseException]] = []
+    with _proxy(address, refuse=lambda request: b"websocket" in request.split(b"\r\n", 1)[0]) as proxy:
+        client = SocketIOClient(proxy, transport=transport)
+        client.on_failure = lambda what, error: failures.append((what, error))
+        client.connect()
+        _eventually(lambda: failures)
+        assert failures[0][0] == "upgrade"
+        assert "503" in str(failures[0][1])
+        assert client.call("transport").args == ["polling"]
+        client.disconnect()
+    assert len(failures) == 1
 
 
 def _end_of(sid: str, witness: SocketIOClient) -> str:

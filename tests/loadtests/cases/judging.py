@@ -362,8 +362,10 @@ def what_a_message_cost_counts_pushes_and_receipt_updates_alone(*_: str) -> None
 
 def what_processes_hand_over_is_added_up(*_: str) -> None:
     parts = [
-        Handover(Books("r"), {"a": Measurements()}, {"typing": 1}, {"user-typing": 19}, 2),
-        Handover(Books("r"), {"b": Measurements()}, {"typing": 2, "message-read": 1}, {"user-typing": 38}, 0),
+        Handover(Books("r"), {"a": Measurements()}, {"typing": 1}, {"user-typing": 19}, 2, {"chatsys"}),
+        Handover(
+            Books("r"), {"b": Measurements()}, {"typing": 2, "message-read": 1}, {"user-typing": 38}, 0, {"chatsys"}
+        ),
     ]
     whole = together("r", parts)
     assert (whole.untimed, whole.unhandled, whole.elsewhere) == (

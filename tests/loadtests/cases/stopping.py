@@ -67,9 +67,9 @@ def a_message_is_unconfirmed_whose_sender_was_killed_while_its_connection_was_lo
     RUN.ledger.open("run")
     room = RUN.ledger.room("attic")
     user = SimpleNamespace(
-        member=SimpleNamespace(room=room), io=SimpleNamespace(call=lost, connected=False), timeout=60.0
+        member=SimpleNamespace(room=room), room="attic", io=SimpleNamespace(call=lost, connected=False), timeout=60.0
     )
-    for name in ("_message", "_wait_for_connection"):
+    for name in ("_message", "_confirmed", "_wait_until"):
         setattr(user, name, getattr(ChatUser, name).__get__(user))
     sending = gevent.spawn(ChatUser.send, user)
     gevent.sleep(0.05)

@@ -27,11 +27,14 @@ export class Log {
     this.watcher.observe(this.#element);
     this.onVisible = () => this.#look();
     document.addEventListener("visibilitychange", this.onVisible);
+    this.onMessage = () => this.#scrolled(); // its scroll event may be still to come
+    chat.addEventListener("message", this.onMessage);
   }
 
   close() {
     this.watcher.disconnect();
     document.removeEventListener("visibilitychange", this.onVisible);
+    this.#chat.removeEventListener("message", this.onMessage);
     this.#element.replaceChildren();
   }
 

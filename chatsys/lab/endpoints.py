@@ -1,0 +1,339 @@
+"""The guide's table at the endpoints of servers that run already: any that speaks the documented protocol.
+
+Each server gets the same small chat by its own endpoints. Calls follow one another; servers take turns, forwards and
+backwards. A message is timed until its sender's own echo, a read until its own update comes back: the documented
+protocol acknowledges nothing. An answer that is not the one asked for is a failure, and is not timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+from websockets.asyncio.client import ClientConnection, connect
+
+from chatsys.errors import OperatorError
+from chatsys.lab.loadtest import place
+from chatsys.reports.page import Table
+from chatsys.results.names import FIND_BY_ID, MARK_READ, RECENT, SEARCH, SEND, TITLES
+
+PREFIX = "load"
+"""Of every account (``load_…``) and room (``load-…``) that is made, as in a load test."""
+PAGE = 100
+ROUNDS = 10
+LAG_MS = 20.0
+"""How late this process's timers may fire at p99, as in a load test."""
+_ACCOUNTS = 4  # each costs a bcrypt hash
+_TRIES = 3
+_TIMEOUT = 10.0
+_OPERATIONS = (FIND_BY_ID, RECENT, MARK_READ, SEARCH, SEND)
+
+
+class Failed(Exception):
+    """A call without the answer that was asked for; the text is the cause."""
+
+
+class Measured(msgspec.Struct):
+    """One operation at one server: the milliseconds of each call that succeeded; why the others failed, how often."""
+
+    operation: str
+    server: str
+    ms: list[float] = []
+    failures: dict[str, int] = {}
+
+
+class Found(msgspec.Struct):
+    """All that was measured, and how late this process's own timers fired at p99, in milliseconds."""
+
+    measured: list[Measured]
+    lag_ms: float
+
+    @property
+    def valid(self) -> bool:
+        """False if this process was so slow that it has measured itself."""
+        return self.lag_ms <= LAG_MS
+
+
+class Http:
+    """One kept connection for requests that follow one another."""
+
+    def __init__(self, url: str) -> None:
+        self._url = urlsplit(url)
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def renew(self) -> None:
+        """Begin with a new connection: a server closes one that was idle between two turns."""
+        await self.close()
+        secure = ssl.create_default_context() if self._url.scheme == "https" else None
+        port = self._url.port or (443 if secure else 80)
+        self._reader, self._writer = await asyncio.open_connection(self._url.hostname, port, ssl=secure)
+
+    async def ask(self, method: str, path: str, fields: object = None) -> bytes:
+        """The body of the answer. Raises Failed for a status of 400 or more, or without an answer."""
+        body = b"" if fields is None else msgspec.json.encode(fields)
+        request = (
+            f"{method} {self._url.path.rstrip('/')}{path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                return await self._exchanged(request.encode() + body)
+        except (OSError, EOFError, TimeoutError, ValueError) as error:
+            await self.close()
+            raise Failed(f"{type(error).__name__} {error}".strip()) from error
+
+    async def _exchanged(self, request: bytes) -> bytes:
+        if self._writer is None:
+            await self.renew()
+        assert self._writer is not None
+        self._writer.write(request)
+        first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            content = b"".join([chunk async for chunk in self._chunks()])
+        else:
+            content = await self._reader.readexactly(int(headers.get("content-length", "0")))
+        if headers.get("connection", "").lower() == "close":
+            await self.close()
+        status = first.split(" ")[1]
+        if int(status) >= 400:
+            raise Failed(f"HTTP {status}")
+        return content
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while size := int((await self._reader.readline()).split(b";")[0], 16):
+            yield (await self._reader.readexactly(size + 2))[:-2]
+        await self._reader.readline()
+
+    async def close(self) -> None:
+        """Close the connection; the next request makes another."""
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.close()
+
+
+class Member:
+    """A registered user in a room, over one WebSocket."""
+
+    def __init__(self, socket: ClientConnection, user: dict[str, Any]) -> None:
+        self.user = user
+        self._socket = socket
+        self._waiting: dict[str, tuple[Callable[[Any], bool], asyncio.Future[Any]]] = {}
+        self._task = asyncio.create_task(self._listen())
+
+    async def call(self, event: str, payload: object, answer: str, is_ours: Callable[[Any], bool]) -> Any:
+        """Send an event; the first ``answer`` event that is ours. Raises Failed."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[answer] = is_ours, future
+        try:
+            await self._socket.send("42" + msgspec.json.encode([event, payload]).decode())
+            return await asyncio.wait_for(future, _TIMEOUT)
+        except TimeoutError as error:
+            raise Failed(f"no {answer} in {_TIMEOUT:g} s") from error
+        finally:
+            del self._waiting[answer]
+
+    async def join(self, room: str) -> None:
+        """Join, and wait for the history. A first join may fail where others make the same room. Raises Failed."""
+        fields = {name: self.user[name] for name in ("username", "userId", "token")}
+        for attempt in range(_TRIES):
+            try:
+                await self.call("join", {"room": room, **fields}, "message-history", lambda _: True)
+                return
+            except Failed:
+                if attempt + 1 == _TRIES:
+                    raise
+
+    async def close(self) -> None:
+        """Leave."""
+        await self._socket.close()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        async for packet in self._socket:
+            if packet == "2":
+                await self._socket.send("3")
+            elif isinstance(packet, str) and packet.startswith("42["):
+                event, *arguments = msgspec.json.decode(packet[2:])
+                is_ours, future = self._waiting.get(event, (None, None))
+                if future is not None and is_ours is not None and not future.done() and is_ours(*arguments):
+                    future.set_result(arguments[0])
+                elif event == "error":
+                    self._fail(f"it said {arguments}")
+
+    def _fail(self, why: str) -> None:
+        for _, future in self._waiting.values():
+            if not future.done():
+                future.set_exception(Failed(why))
+
+
+Call = Callable[[], Awaitable[None]]
+
+
+class Chat(NamedTuple):
+    """The operations of a small chat at one server, and what comes before each turn of theirs."""
+
+    calls: dict[str, Call]
+    prepare: Call
+
+
+@asynccontextmanager
+async def small_chat(url: str) -> AsyncIterator[Chat]:
+    """A few accounts and a room with two pages of messages at a server. Raises Failed."""
+    async with AsyncExitStack() as stack:
+        http, room = Http(url), f"{PREFIX}-{secrets.token_hex(4)}"
+        stack.push_async_callback(http.close)
+        users = [await _register(http) for _ in range(_ACCOUNTS)]
+        members = [await stack.enter_async_context(_member(url, user)) for user in users]
+        for member in members:
+            await member.join(room)
+        sender, *readers = members
+        texts = itertools.count()
+
+        async def send() -> None:
+            text = f"sent by chatsys bench endpoints, {next(texts)}"
+            await sender.call("send-message", {"message": text}, "receive-message", lambda m: m.get("message") == text)
+
+        for _ in range(2 * PAGE):
+            await send()
+        await http.renew()
+        page = msgspec.json.decode(await http.ask("GET", f"/api/rooms/{room}/messages?limit={2 * PAGE}"))["data"]
+        pairs = itertools.cycle(itertools.product([message["id"] for message in page], readers))
+
+        async def mark() -> None:
+            message, reader = next(pairs)
+            own = reader.user["userId"]
+            await reader.call(
+                "message-read",
+                {"messageId": message, "room": room},
+                "message-read-update",
+                lambda update: (update.get("messageId"), update.get("readByUser")) == (message, own),
+            )
+
+        turns = itertools.cycle(users)
+
+        async def find() -> None:
+            user = next(turns)
+            found = msgspec.json.decode(await http.ask("GET", f"/api/users/{user['userId']}")).get("user") or {}
+            _demand(found.get("username") == user["username"])
+
+        async def search() -> None:
+            user = next(turns)
+            answer = msgspec.json.decode(await http.ask("GET", f"/api/users/search/{user['username'][5:]}"))
+            _demand(user["userId"] in {each.get("userId") for each in answer.get("results", ())})
+
+        async def recent() -> None:
+            answer = msgspec.json.decode(await http.ask("GET", f"/api/rooms/{room}/messages?limit={PAGE}"))
+            _demand(len(answer.get("data", ())) == PAGE)
+
+        calls: dict[str, Call] = {FIND_BY_ID: find, RECENT: recent, MARK_READ: mark, SEARCH: search, SEND: send}
+        yield Chat(calls, http.renew)
+
+
+async def measure(urls: Sequence[str], calls: int, tell: Callable[[str], None]) -> Found:
+    """``calls`` of each operation at each server, in :data:`ROUNDS` turns. Raises OperatorError if one is no chat."""
+    async with AsyncExitStack() as stack:
+        chats: dict[str, Chat] = {}
+        for url in urls:
+            tell(f"{place(url)}: {_ACCOUNTS} accounts, {2 * PAGE} messages")
+            try:
+                chats[place(url)] = await stack.enter_async_context(small_chat(url))
+            except (Failed, OSError, KeyError, msgspec.DecodeError) as error:
+                raise OperatorError(
+                    f"{place(url)} does not answer as the protocol says: {error}",
+                    hint="`chatsys conformance URL` shows where.",
+                ) from error
+        found = {(name, server): Measured(name, server) for name in _OPERATIONS for server in chats}
+        order = list(chats)
+        lags: list[float] = []
+        watch = asyncio.create_task(_watch(lags))
+        for number in range(ROUNDS):
+            tell(f"turn {number + 1} of {ROUNDS}")
+            for name in _OPERATIONS:
+                for server in order:
+                    await _turn(found[name, server], chats[server], -(-calls // ROUNDS))
+            order.reverse()
+        watch.cancel()
+    return Found(list(found.values()), float(np.quantile(np.array(lags), 0.99)))
+
+
+async def _watch(lags: list[float]) -> None:
+    """How late each timer fires, in ms."""
+    while True:
+        begun = time.perf_counter()
+        await asyncio.sleep(0.01)
+        lags.append((time.perf_counter() - begun) * 1000 - 10)
+
+
+async def _turn(measured: Measured, chat: Chat, times: int) -> None:
+    call = chat.calls[measured.operation]
+    try:
+        await chat.prepare()
+    except OSError as error:
+        measured.failures[str(error)] = measured.failures.get(str(error), 0) + 1
+        return
+    for _ in range(times):
+        begun = time.perf_counter()
+        try:
+            await call()
+        except (Failed, msgspec.DecodeError) as error:
+            why = str(error)
+            measured.failures[why] = measured.failures.get(why, 0) + 1
+            if why.startswith("no "):  # each further call would take as long
+                return
+        else:
+            measured.ms.append((time.perf_counter() - begun) * 1000)
+
+
+def table(measured: Sequence[Measured]) -> Table:
+    """Each operation a row; for each server the median and the 99th percentile, or why there is none."""
+    servers = list(dict.fromkeys(each.server for each in measured))
+    cells = {(each.operation, each.server): _cell(each) for each in measured}
+    rows = [(TITLES[name], *(cells[name, server] for server in servers)) for name in _OPERATIONS]
+    return Table(header=("median, p99 in ms", *servers), rows=rows, align="l" + "r" * len(servers))
+
+
+def _cell(measured: Measured) -> str:
+    failed = ", ".join(f"{count} x {why}" for why, count in measured.failures.items())
+    if not measured.ms:
+        return f"failed: {failed}"
+    median, late = np.quantile(np.array(measured.ms), (0.5, 0.99))
+    return f"{median:.2f}, {late:.2f}" + (f" ({failed})" if failed else "")
+
+
+def _demand(right: bool) -> None:
+    if not right:
+        raise Failed("another answer than the protocol's")
+
+
+async def _register(http: Http) -> dict[str, Any]:
+    name = f"{PREFIX}_{secrets.token_hex(8)}"
+    fields = {"username": name, "email": f"{name}@load.example", "password": secrets.token_hex(8)}
+    answer = msgspec.json.decode(await http.ask("POST", "/api/auth/register", fields))
+    return {"username": name, "userId": answer["user"]["userId"], "token": answer["token"]}
+
+
+@asynccontextmanager
+async def _member(url: str, user: dict[str, Any]) -> AsyncIterator[Member]:
+    parts = urlsplit(url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    path = parts.path.rstrip("/") + "/socket.io/"
+    address = parts._replace(scheme=scheme, path=path, query="EIO=4&transport=websocket").geturl()
+    socket = await connect(address, compression=None, max_size=None)
+    await socket.recv()
+    await socket.send("40")
+    await socket.recv()
+    member = Member(socket, user)
+    try:
+        yield member
+    finally:
+        await member.close()

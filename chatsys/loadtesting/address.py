@@ -1,0 +1,118 @@
+"""Where a Socket.IO server is, and what each request to it carries: path, query, headers, cookies, TLS."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.client
+from collections.abc import Iterable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from gevent import socket, ssl
+
+_SECURE = {"http": False, "ws": False, "https": True, "wss": True}
+
+
+class Address:
+    """One server as one client reaches it; what it sets as cookies is sent from then on, as a browser does.
+
+    ``url`` is ``http(s)://`` or ``ws(s)://``; a path in it stands before ``path`` and its query is sent with each
+    request. ``headers`` go with each request, ``Host`` and ``Origin`` among them. ``ca_file`` (PEM) replaces the
+    system's authorities, ``verify=False`` takes any certificate, and ``server_name`` is the name for SNI and for the
+    certificate's check where it is not the URL's. Raises ValueError for what is no such address or header.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        path: str = "/socket.io/",
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        ca_file: str | None = None,
+        verify: bool = True,
+        server_name: str | None = None,
+    ) -> None:
+        parts = urlsplit(url or "")
+        if parts.scheme not in _SECURE or not parts.hostname:
+            raise ValueError(f"{url!r} is not the address of a server: give http(s)://host:port or ws(s)://host:port")
+        self.secure = _SECURE[parts.scheme]
+        self.host = parts.hostname
+        self.port = parts.port or (443 if self.secure else 80)
+        self.cookies = dict(cookies or {})
+        self._path = parts.path.rstrip("/") + "/" + path.strip("/") + "/"
+        self._query = parts.query + "&" if parts.query else ""
+        self._headers = {"Host": parts.netloc.rpartition("@")[2]}
+        if parts.username is not None:
+            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers["Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
+        for name, value in (headers or {}).items():
+            if any(character in name + value for character in "\r\n\0"):
+                raise ValueError(f"the header {name!r} has a line break in it")
+            self._headers = {key: kept for key, kept in self._headers.items() if key.lower() != name.lower()}
+            self._headers[name] = value
+        self._ca_file, self._verify = ca_file, verify
+        self._server_name = server_name or self.host
+
+    def target(self, transport: str, sid: str = "") -> str:
+        """The request target of an Engine.IO transport, for a new session or for ``sid``."""
+        return f"{self._path}?{self._query}EIO=4&transport={transport}" + (f"&sid={sid}" if sid else "")
+
+    def headers(self) -> dict[str, str]:
+        """What goes with each request."""
+        if not self.cookies:
+            return self._headers
+        return self._headers | {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+
+    def learn(self, set_cookies: Iterable[str]) -> None:
+        """Keep the cookies of an answer: a load balancer finds its server again by them."""
+        for line in set_cookies:
+            try:
+                found = SimpleCookie(line)
+            except CookieError:  # a name that no browser takes either
+                continue
+            for name, morsel in found.items():
+                if morsel["max-age"] == "0":
+                    self.cookies.pop(name, None)
+                else:
+                    self.cookies[name] = morsel.coded_value
+
+    def connect(self, timeout: float) -> socket.socket:
+        """A connected socket. Raises OSError, of which a refused certificate is one."""
+        sock = socket.create_connection((self.host, self.port), timeout)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.secure:
+                return _context(self._ca_file, self._verify).wrap_socket(sock, server_hostname=self._server_name)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+class HttpConnection(http.client.HTTPConnection):
+    """An HTTP connection to an :class:`Address`, made at its first request and kept."""
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        super().__init__(address.host, address.port, timeout=timeout)
+        self.address = address
+
+    def connect(self) -> None:
+        """Connect; called by the library."""
+        self.sock = self.address.connect(self.timeout)
+
+
+@functools.cache
+def _context(ca_file: str | None, verify: bool) -> Any:
+    """One for all users of a process: reading the authorities takes 20 ms."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif ca_file is not None:
+        context.load_verify_locations(ca_file)
+    else:
+        context.load_default_certs()
+    return context

@@ -1,0 +1,150 @@
+"""Engine.IO 4 over HTTP long-polling: one greenlet asks, one posts; a connection each, kept open."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+from collections.abc import Callable
+from itertools import takewhile
+
+import gevent
+from gevent.event import Event
+from gevent.select import select
+
+from chatsys.loadtesting.address import Address, HttpConnection
+from chatsys.loadtesting.packets import Hooks, Opened, TransportError, opened_by
+
+_SEPARATOR = b"\x1e"  # between the packets of one payload, Engine.IO protocol 4
+_MOST_PACKETS = 16
+"""In one POST; python-engineio refuses more."""
+
+
+class PollingTransport:
+    """One session over HTTP."""
+
+    def __init__(self, address: Address, hooks: Hooks) -> None:
+        self._address = address
+        self._hooks = hooks
+        self._target = address.target("polling")
+        self._unsent: list[bytes] = []
+        self._most = 0
+        self._wake = Event()
+        self._closed = False
+        self._pausing = False
+        self._said_goodbye = False
+        self._greenlets: list[gevent.Greenlet] = []
+        self._asking: HttpConnection | None = None
+        self._posting: HttpConnection | None = None
+
+    def open(self, timeout: float) -> Opened:
+        """Shake hands, then begin to ask and to post. Raises TransportError."""
+        try:
+            self._asking, self._posting = HttpConnection(self._address, timeout), HttpConnection(self._address, timeout)
+            first, *others = self._ask()
+            opened = opened_by(first)
+        except (OSError, http.client.HTTPException) as error:
+            raise TransportError(f"connect: {error or type(error).__name__}") from error
+        self._target = self._address.target("polling", opened.sid)
+        self._most = opened.maxPayload
+        patience = (opened.pingInterval + opened.pingTimeout) / 1000
+        if self._asking.sock is not None:
+            self._asking.sock.settimeout(patience)
+        self._asking.timeout = patience
+        self._deliver(others)
+        self._greenlets = [gevent.spawn(self._guarded, work) for work in (self._keep_asking, self._keep_posting)]
+        return opened
+
+    def send(self, packet: bytes) -> None:
+        """Queue one packet for the next POST."""
+        self._unsent.append(packet)
+        self._wake.set()
+
+    def send_binary(self, data: bytes) -> None:
+        """Queue one binary message."""
+        self.send(b"b" + base64.b64encode(data))
+
+    def pause(self) -> None:
+        """Post what is queued, and end once the GET under way is answered: the session goes on elsewhere."""
+        self._pausing = True
+        self._wake.set()
+        gevent.joinall(self._greenlets)
+        if self._closed:
+            raise TransportError("upgrade: the connection was lost")
+
+    def close(self, farewell: bytes = b"") -> None:
+        """Let the posting greenlet send ``farewell`` and an Engine.IO close, then end both. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if farewell:
+            self._unsent.append(farewell)
+            self._said_goodbye = True
+        self._wake.set()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (OSError, http.client.HTTPException, TransportError) as error:
+            if not self._closed:
+                self._closed = True
+                self._wake.set()
+                self._hooks.lost(str(error) or type(error).__name__)
+
+    def _keep_asking(self) -> None:
+        try:
+            while not self._closed and not self._pausing:
+                self._deliver(self._ask())
+        finally:
+            self._asking.close()
+
+    def _ask(self) -> list[bytes]:
+        self._asking.request("GET", self._target, headers=self._address.headers())
+        return self._body(self._asking).split(_SEPARATOR)
+
+    def _deliver(self, packets: list[bytes]) -> None:
+        for packet in packets:
+            if self._closed:
+                return
+            if packet.startswith(b"b"):
+                self._hooks.received_binary(base64.b64decode(packet[1:]))
+            else:
+                self._hooks.received(packet)
+
+    def _keep_posting(self) -> None:
+        try:
+            while self._unsent or not (self._closed or self._pausing):
+                if not self._unsent:
+                    self._wake.wait()
+                    self._wake.clear()
+                    continue
+                self._post(self._batch())
+            if self._said_goodbye:  # not with the farewell, which Node.js reads later than this
+                self._post([b"1"])
+        finally:
+            self._posting.close()
+
+    def _batch(self) -> list[bytes]:
+        """As many of the queued packets as the server takes in one payload, and one at least."""
+        sizes, total = [], -1
+        for packet in self._unsent[:_MOST_PACKETS]:
+            total += len(packet) + 1
+            sizes.append(total)
+        count = max(1, sum(1 for _ in takewhile(lambda size: size <= self._most, sizes)))
+        batch, self._unsent = self._unsent[:count], self._unsent[count:]
+        return batch
+
+    def _post(self, packets: list[bytes]) -> None:
+        idle = self._posting.sock
+        if idle is not None and select([idle], [], [], 0)[0]:  # the server has ended it while nothing was to be sent
+            self._posting.close()
+        headers = self._address.headers() | {"Content-Type": "text/plain;charset=UTF-8"}
+        self._posting.request("POST", self._target, _SEPARATOR.join(packets), headers)
+        self._body(self._posting)
+
+    def _body(self, connection: HttpConnection) -> bytes:
+        response = connection.getresponse()
+        body = response.read()
+        self._address.learn(response.headers.get_all("Set-Cookie", ()))
+        if response.status != 200:
+            raise TransportError(f"HTTP {response.status} {body[:100].decode('utf-8', 'replace')}")
+        return body

@@ -1,0 +1,35 @@
+"""JSON schemas of the types on the wire (2020-12, as OpenAPI 3.1 has them)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+REF = "#/components/schemas/{name}"
+
+
+def schemas(types: Iterable[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The schema of each type, which may refer to components, and these by their names.
+
+    A field that has a value unless another is given is always sent, so it is required.
+    """
+    found, components = msgspec.json.schema_components(types, ref_template=REF)
+    for component in components.values():
+        component["description"] = prose(component.get("description", ""))
+        component.pop("title", None)
+        required = set(component.get("required", ()))
+        for name, field in component.get("properties", {}).items():
+            if "default" in field:
+                del field["default"]
+                required.add(name)
+        component["required"] = [name for name in component.get("properties", {}) if name in required]
+    return list(found), components
+
+
+def prose(docstring: str) -> str:
+    """A docstring as Markdown, a paragraph a line."""
+    text = re.sub(r"contract (?=§)", "", docstring.replace("``", "`").strip())
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

@@ -1,0 +1,147 @@
+"""``chatsys loadtest --host`` and ``chatsys bench endpoints``: servers that run already."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chatsys.lab.endpoints import Measured, table
+from chatsys.lab.loadcounters import SAMPLES, Counters
+from chatsys.lab.loadtest import Plan, limitations, order_of
+from chatsys.lab.machine import Watch
+from chatsys.lab.servers import chat_server
+from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, serving
+
+pytestmark = pytest.mark.process
+
+SMALL = ("--users", "10", "--minutes", "0.1", "--interval", "1", "--tags", "send", "--spawn-rate", "100")
+
+
+def chatsys(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command of chatsys, with nobody at the keyboard; what it keeps is under ``folder``."""
+    environ = ENVIRON | {"CHATSYS_DATA_DIR": str(folder / "data"), "COLUMNS": "300"}
+    command = [sys.executable, "-m", "chatsys", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
+        check=False,
+    )  # fmt: skip
+
+
+def test_a_running_server_is_measured_and_none_is_started(tmp_path: Path) -> None:
+    with serving("documented_server", "none") as address:
+        done = chatsys(
+            "loadtest", "--host", address, "--yes", *SMALL, "--reports", str(tmp_path / "r"), folder=tmp_path
+        )
+    (folder,) = (tmp_path / "r").iterdir()
+    run = json.loads((folder / "result.json").read_text())
+    (turn,) = run["turns"]
+    assert done.returncode == {"VALID": 0, "INVALID": 2}[run["verdict"]], done.stdout + done.stderr
+    assert turn["store"] == address.removeprefix("http://")
+    assert turn["locust"]["options"]["dialect"] == "documented"
+    assert turn["locust"]["audit"]["total"]["delivered"] > 0
+    assert not (folder / turn["folder"] / "server.jsonl").exists()
+    assert "send until confirmed" in done.stdout
+    page = (folder / "index.html").read_text()
+    assert "Side by side" in page
+    assert "was not started by chatsys" in page
+    made = json.loads(next((tmp_path / "data" / "loadtest").iterdir()).read_text())["accounts"]
+    assert {account["username"][:5] for account in made} == {"load_"}
+
+
+def test_two_running_servers_take_turns_in_the_same_dialect(tmp_path: Path) -> None:
+    options = (*SMALL, "--minutes", "0.2", "--yes", "--reports", str(tmp_path / "r"))
+    with serving("documented_server", "none") as one, serving("chat_server", "none") as other:
+        chatsys("loadtest", "--host", one, "--against", other, *options, folder=tmp_path)
+    (folder,) = (tmp_path / "r").iterdir()
+    run = json.loads((folder / "result.json").read_text())
+    places = [one.removeprefix("http://"), other.removeprefix("http://")]
+    assert [turn["store"] for turn in run["turns"]] == [places[0], places[1], places[1], places[0]]
+    assert {turn["locust"]["options"]["dialect"] for turn in run["turns"]} == {"documented"}
+    assert {turn["verdict"] for turn in run["turns"]} <= {"VALID", "INVALID"}, [
+        turn["reasons"] for turn in run["turns"]
+    ]
+
+
+@pytest.mark.parametrize("command", [("loadtest",), ("bench", "endpoints")])
+def test_nothing_is_written_to_a_running_server_without_a_yes(command: tuple[str, ...], tmp_path: Path) -> None:
+    with serving("documented_server", "none") as address:
+        done = chatsys(*command, "--host", address, folder=tmp_path)
+    assert done.returncode == 1
+    assert f"on {address.removeprefix('http://')}. Go on?" in done.stderr
+    assert "Confirm it with --yes." in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--host", "http://127.0.0.1:9"), "Nothing listens at http://127.0.0.1:9 "),
+        (("--host", "chat.example.org"), "'chat.example.org' is no address of a server."),
+        (("--host", "http://127.0.0.1:9", "--store", "memory"), "give --store or --host."),
+        (("--against", "http://127.0.0.1:9"), "are for a server of --host."),
+    ],
+)
+def test_what_cannot_be_measured_is_told_in_one_sentence(
+    arguments: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    done = chatsys("loadtest", "--yes", *arguments, folder=tmp_path)
+    assert done.returncode != 0
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_cannot_begin_is_told_with_the_option_that_helps(tmp_path: Path) -> None:
+    options = (*SMALL, "--yes", "--reports", str(tmp_path / "r"))
+    with serving("chat_server", "mute") as address:
+        done = chatsys("loadtest", "--host", address, *options, folder=tmp_path)
+    assert done.returncode == 1
+    assert "does not say which protocol it speaks" in done.stdout
+    assert "give --dialect chatsys or documented" in done.stdout
+
+
+def test_the_guide_s_table_is_measured_at_several_servers_by_turns(tmp_path: Path) -> None:
+    with chat_server("memory://") as ours, serving("documented_server", "none") as theirs:
+        options = ("--yes", "--calls", "20", "--markdown")
+        done = chatsys("bench", "endpoints", "--host", ours.url, "--against", theirs, *options, folder=tmp_path)
+    rows = {line.split("|")[1].strip(): line.split("|")[2:4] for line in done.stdout.splitlines() if "|" in line}
+    timed = r"\d+\.\d\d, \d+\.\d\d"
+    for operation in ("Get 100 messages", "Mark a message read", "Send a message"):
+        for cell in rows[operation]:
+            assert re.fullmatch(timed, cell.strip()), done.stdout + done.stderr
+    assert "failed" not in rows["Search users"][0] + rows["Find a user by id"][0]
+    assert rows["Search users"][1].strip() == "failed: 20 x HTTP 500"
+    assert rows["Find a user by id"][1].strip() == "failed: 20 x another answer than the protocol's"
+    assert done.returncode == (2 if "INVALID: this client's own timers" in done.stdout else 1)
+
+
+def test_of_a_running_server_only_the_named_database_is_watched(postgres_url: str, tmp_path: Path) -> None:
+    samples = tmp_path / SAMPLES
+    with Counters(None, postgres_url, tmp_path, Watch()) as counters:
+        deadline = time.monotonic() + 60
+        while not (samples.exists() and samples.read_bytes()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert counters.trouble == []
+    assert {name for line in samples.read_text().splitlines() for name in json.loads(line)} == {
+        "time", "database", "database_cpu",
+    }  # fmt: skip
+
+
+def test_the_table_shows_times_and_why_there_are_none() -> None:
+    names = ("find_user_by_id", "recent_messages", "mark_read", "search_users", "send_message")
+    measured = [Measured(name, "a", ms=[1.0, 2.0, 3.0]) for name in names]
+    measured += [Measured(name, "b", failures={"HTTP 500": 3}) for name in names]
+    assert table(measured).rows[0] == ("Find a user by id", "2.00, 2.98", "failed: 3 x HTTP 500")
+
+
+def test_running_servers_take_turns_and_what_is_not_known_of_them_is_said() -> None:
+    plan = Plan(scenario="steady", users=1, store="both", minutes=1, hosts=("http://a:1", "http://b:2"))
+    assert order_of(plan) == ("http://a:1", "http://b:2", "http://b:2", "http://a:1")
+    said = " ".join(limitations(plan))
+    assert "a:1 b:2 b:2 a:1" in said
+    assert "loopback" not in said

@@ -1,0 +1,87 @@
+"""Judges answers over HTTP by ``/openapi.json``: each must have a status, a kind and a body that are written there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import jsonschema
+
+from chatsys.web import openapi
+
+DOCUMENT = openapi.document()
+NOT_FOUND = DOCUMENT["components"]["responses"]["Refused500"]
+"""The shape of all refusals, and so of what is answered where there is no endpoint."""
+
+
+def check(method: str, target: str, status: int, headers: Mapping[str, str], body: bytes) -> tuple[str, str, int]:
+    """The endpoint's method and path, and the status. Raises AssertionError for an answer that is not described."""
+    method = "GET" if (bare := method == "HEAD") else method
+    path, operation = endpoint(method, target)
+    if method == "OPTIONS":
+        assert (status, body) == (204, b"")
+    elif operation is None:
+        # what is broken in a path is refused before a method is missed
+        assert status in {404, 413}, f"{method} {target} answered {status}, and is not described"
+        conforms(NOT_FOUND, headers, body, bare=bare)
+    else:
+        described = operation["responses"].get(str(status))
+        assert described is not None, f"{method} {path} answered {status}, which is not described"
+        conforms(resolved(described), headers, body, bare=bare)
+    return method, path, status
+
+
+def endpoint(method: str, target: str) -> tuple[str, dict[str, Any] | None]:
+    """The path as the document has it and its operation; the target and None where there is none."""
+    path = target.partition("?")[0]
+    path = path[:-1] if len(path) > 1 and path.endswith("/") else path
+    for template, operations in DOCUMENT["paths"].items():
+        if method.lower() in operations and _pattern(template).fullmatch(path):
+            return template, operations[method.lower()]
+    return target, None
+
+
+def conforms(described: Mapping[str, Any], headers: Mapping[str, str], body: bytes, *, bare: bool = False) -> None:
+    """Raises AssertionError for an answer unlike its description; a ``bare`` one is without a body."""
+    for name, header in described.get("headers", {}).items():
+        jsonschema.validate(int(headers[name]), header["schema"])
+    content = described.get("content")
+    if content is None:
+        assert body == b""
+        return
+    kind = headers["content-type"].partition(";")[0]
+    media = content.get(kind, content.get("*/*"))
+    assert media is not None, f"{kind} is not one of {list(content)}"
+    if bare:
+        assert body == b""
+    elif "schema" in media:
+        matches(media["schema"], json.loads(body))
+
+
+def matches(schema: Any, value: Any) -> None:
+    """Raises ValidationError unless ``value`` is what a schema of the document says."""
+    _validator(json.dumps(schema)).validate(value)
+
+
+def resolved(part: dict[str, Any]) -> dict[str, Any]:
+    """The part of the document that a reference leads to."""
+    found: Any = part
+    if "$ref" in part:
+        found = DOCUMENT
+        for name in part["$ref"].split("/")[1:]:
+            found = found[name]
+    return dict(found)
+
+
+@cache
+def _validator(schema: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator({**json.loads(schema), "components": DOCUMENT["components"]})
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    inside = ".+" if template == "/chat/{name}" else "[^/]+"
+    return re.compile(re.sub(r"{\w+}", inside, template))
