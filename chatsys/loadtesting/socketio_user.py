@@ -31,7 +31,6 @@ from locust import User, events
 from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING
 
-from chatsys.loadtesting.arrivals import intended_starts
 from chatsys.loadtesting.client import (
     Acknowledged,
     ConnectFailed,
@@ -42,6 +41,7 @@ from chatsys.loadtesting.client import (
     backoff,
 )
 from chatsys.loadtesting.figures import PUSH, Figures
+from chatsys.loadtesting.pace import intended_starts
 
 FIGURES = Figures()
 """The timings of this process; attached to Locust when it has started."""
