@@ -2,8 +2,9 @@
 
 ``SocketIOUser`` is the Locust user for any Socket.IO server, on ``client``, ``namespace`` and ``binary`` (Socket.IO),
 ``transport`` (Engine.IO: ``websocket``, ``polling``, and one that becomes the other; ``packets`` is between them),
-``address`` (URL, TLS, headers, cookies), ``frames`` (RFC 6455) and ``pace``; ``figures``, ``histogram`` and ``recent`` feed
-Locust's statistics, and ``locust_names`` lists what is replaced in it for that.
+``address`` (URL, TLS, headers, cookies) and ``frames`` (RFC 6455); ``figures``, ``histogram`` and ``recent`` feed
+Locust's statistics, and ``locust_names`` lists what is replaced in it for that. ``page`` is the verdict in Locust's web
+page and report.
 
 For chat: ``locustfile`` is what Locust runs; ``weights`` (who does what how often), ``personas``, ``arrivals`` (open
 loop), ``shapes``, ``accounts``, ``rest``, ``validity`` (the generator watched), ``lifecycle``, ``refusals``, ``record``

@@ -30,6 +30,7 @@ from chatsys.loadtesting import arrivals, record, shapes
 from chatsys.loadtesting.accounts import Accounts
 from chatsys.loadtesting.dialects import CHOICES, Dialect, UnknownDialect, dialect, spoken_at
 from chatsys.loadtesting.handover import Handover, drain, together, wait_until
+from chatsys.loadtesting.page import Rows, add_tab, add_to_file, final_rows, live_rows
 from chatsys.loadtesting.personas import DEFAULT_HOST, ChatUser
 from chatsys.loadtesting.refusals import STARTED_IN, end_with_parent, explain, nobody_listens, page_impossible, unusable
 from chatsys.loadtesting.rest import Rest, RestError
@@ -64,40 +65,33 @@ def add_options(parser: LocustArgumentParser) -> None:
     sys.excepthook = explain
     gevent.spawn(end_with_parent)
     group = parser.add_argument_group("Chat load")
-    group.add_argument(
-        "--scenario", choices=shapes.SCENARIOS, default="steady", help="How many users there are at each moment"
-    )
-    group.add_argument(
-        "--interval", type=float, default=20.0, help="Seconds between messages of a user, averaged over all users"
-    )
-    group.add_argument("--room-size", type=int, default=20, help="Mean number of users in a room")
-    group.add_argument(
-        "--room-sizes", choices=("zipf", "equal"), default="zipf", help="Rooms by a power law, or all alike"
-    )
-    group.add_argument(
+
+    def option(name: str, **settings: Any) -> None:
+        """With a place in the page's form, which shows nothing of a group unless told."""
+        group.add_argument(name, **settings).include_in_web_ui = True
+
+    option("--scenario", choices=shapes.SCENARIOS, default="steady", help="How many users there are at each moment")
+    option("--interval", type=float, default=20.0, help="Seconds between messages of a user, averaged over all users")
+    option("--room-size", type=int, default=20, help="Mean number of users in a room")
+    option("--room-sizes", choices=("zipf", "equal"), default="zipf", help="Rooms by a power law, or all alike")
+    option(
         "--receipts",
         type=float,
         default=0.1,
         help="Share of users who acknowledge delivery and reading of each message",
     )
-    group.add_argument(
+    option(
         "--arrival",
         choices=("closed", "constant", "poisson"),
         default="closed",
         help="closed: a user waits for the acknowledgement; constant, poisson: an open loop at that arrival",
     )
-    group.add_argument(
-        "--dialect",
-        default="",
-        help=f"What the server speaks: {CHOICES}; unless told, the first join decides",
-    )
-    group.add_argument("--transport", choices=tuple(TRANSPORTS), default="websocket", help="What carries Engine.IO")
-    group.add_argument("--objective", type=float, default=200.0, help="Capacity search: push p99 to hold, in ms")
-    group.add_argument("--seed", type=int, default=1, help="Which user is in which room")
-    group.add_argument(
-        "--accounts", default=".chatsys/loadtest/accounts.json", help="Where accounts are kept between runs"
-    )
-    group.add_argument("--out", default="", help="Folder for samples.jsonl and locust.json")
+    option("--dialect", default="", help=f"What the server speaks: {CHOICES}; unless told, the first join decides")
+    option("--transport", choices=tuple(TRANSPORTS), default="websocket", help="What carries Engine.IO")
+    option("--objective", type=float, default=200.0, help="Capacity search: push p99 to hold, in ms")
+    option("--seed", type=int, default=1, help="Which user is in which room")
+    option("--accounts", default=".chatsys/loadtest/accounts.json", help="Where accounts are kept between runs")
+    option("--out", default="", help="Folder for samples.jsonl and locust.json")
 
 
 @events.init.add_listener
@@ -112,7 +106,10 @@ def on_init(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> Non
         if absent:
             log.warning(absent)
     environment.stop_timeout = environment.stop_timeout or GRACE
-    Lifecycle(environment).attach()
+    lifecycle = Lifecycle(environment)
+    lifecycle.attach()
+    if web_ui:
+        add_tab(web_ui, lifecycle.rows, lifecycle.over)
 
 
 class Lifecycle:
@@ -130,7 +127,10 @@ class Lifecycle:
         self._parts: dict[str, Handover] = {}
         self._silent: list[str] = []
         self._workers: set[str] = set()
+        self._told: record.Result | None = None
         self._concluded = True
+        self._judging = False
+        self._complaint = ""
         self._interrupted = False
         self._used = (time.process_time(), time.monotonic())
 
@@ -152,6 +152,7 @@ class Lifecycle:
         hooks.test_stopping.add_listener(self.on_test_stopping)
         hooks.test_stop.add_listener(self.on_test_stop)
         hooks.quitting.add_listener(self.on_quitting)
+        hooks.quit.add_listener(self.on_quit)
         hooks.report_to_master.add_listener(self.on_report_to_master)
         hooks.worker_report.add_listener(self.on_worker_report)
         if self.environment.shape_class is not None:
@@ -186,7 +187,8 @@ class Lifecycle:
         RUN.worker = (max(0, getattr(self.runner, "worker_index", 0)), max(1, options.load_workers))
         ChatUser.transport = options.transport
         RUN.rest = Rest(RUN.host)
-        self._begun, self._concluded = time.monotonic(), False
+        self._begun, self._concluded, self._told = time.monotonic(), False, None
+        self._complaint = ""
         self._parts, self._ready, self._stopped = {}, set(), set()
         if self.is_master:
             self._workers = set(self.runner.clients)
@@ -206,6 +208,7 @@ class Lifecycle:
     def _give_up(self, why: str) -> None:
         """End a run that can't begin."""
         log.error(why)
+        self._complaint = why
         self.environment.process_exit_code = 1
         RUN.hopeless = True
         if self.is_worker:
@@ -316,8 +319,15 @@ class Lifecycle:
     # -- the end
 
     def on_test_stopping(self, **_: Any) -> None:
-        """No more sends; users that stop now stay connected."""
+        """No more sends; users that stop now stay connected.
+
+        A master collects the books here: Locust's own message, which comes next, has a worker wait until its users
+        have had their time to stop, answering nobody.
+        """
+        first = not RUN.ending
         self._end_sending()
+        if first and self.is_master:
+            self._gather()
 
     def _end_sending(self) -> None:
         if not RUN.ending:
@@ -328,14 +338,15 @@ class Lifecycle:
 
     def on_test_stop(self, **_: Any) -> None:
         """The users have stopped: gather, audit, say the verdict. Does nothing in a worker."""
-        if self._concluded or self.is_worker:
+        if self._concluded or self._judging or self.is_worker:
             return
-        self._concluded = True
-        if self.is_master:
-            self._gather()
-        else:
-            self._parts["local"] = drain("local")
-        self._conclude()
+        self._judging = True
+        try:
+            if not self.is_master:
+                self._parts["local"] = drain("local")
+            self._conclude()
+        finally:
+            self._concluded, self._judging = True, False
 
     def _gather(self) -> None:
         """Let all workers stop their users, then take their books; one that got lost on the way is missed too."""
@@ -362,6 +373,7 @@ class Lifecycle:
         self.runner.send_message("stats", timings)
         self.runner.send_message(BOOKS, msgspec.json.encode(own))
         self._concluded = True
+        self.environment.stop_timeout = 0  # the users have stopped; the next run brings its own
 
     def on_interrupt(self, signum: int, frame: Any) -> None:
         """Worker: a terminal's Ctrl-C comes to the master too, which ends the run with an audit; wait for it once."""
@@ -388,8 +400,10 @@ class Lifecycle:
         RUN.rest.close()
         if self.environment.process_exit_code is None:
             self.environment.process_exit_code = {"VALID": 0, "FAILED": 1, "INVALID": 2}[result.verdict]
-        print_verdict(result)
+        self._told = result
         options = self.environment.parsed_options
+        if not options.headless:
+            print_verdict(result)
         if options.out:
             (Path(options.out) / record.RESULT).write_bytes(msgspec.json.encode(result))
         if self._sampler is not None:
@@ -426,6 +440,8 @@ class Lifecycle:
         else:
             invalid = [reason for name, seen in sorted(whole.generators.items()) for reason in reasons(name, seen)]
         verdict, why = verdict_of(checked, invalid, failures, capacity=options.scenario == "capacity")
+        if self._complaint:
+            verdict, why = "FAILED", [self._complaint]
         names = ("scenario", "interval", "room_size", "room_sizes", "receipts", "arrival", "objective", "seed")
         return record.Result(
             schema_version=record.SCHEMA,
@@ -451,6 +467,22 @@ class Lifecycle:
             generators=whole.generators,
             steps=steps,
         )
+
+    def over(self) -> bool:
+        """True if no run goes on: there has been none, or it has its verdict."""
+        return self._concluded
+
+    def rows(self) -> Rows:
+        """The section of Locust's page and report."""
+        return live_rows(self.environment, self.generators) if self._told is None else final_rows(self._told)
+
+    def on_quit(self, **_: Any) -> None:
+        """Locust has printed its tables and written its report: the verdict is the last thing to be read."""
+        if self._told is not None:
+            html_file = self.environment.parsed_options.html_file
+            if html_file:
+                add_to_file(html_file, self.rows())
+            print_verdict(self._told)
 
     def on_quitting(self, **_: Any) -> None:
         """SIGTERM reaches us here with the users still running: stop them first, so that there is a verdict."""

@@ -56,6 +56,17 @@ def message_cost(total: Row, unhandled: dict[str, int]) -> str:
     return f"Each message cost {total.delivered / sent:.1f} pushes and {updates / sent:.1f} receipt updates"
 
 
+def advice(verdict: str) -> list[str]:
+    """What helps after a run that says nothing about the server; nothing after others."""
+    if verdict != "INVALID":
+        return []
+    return [
+        "These figures are the load generator's own, not the server's.",
+        "Use more generator processes (--processes, one for each processor) or more machines, fewer --users, or a "
+        "longer --interval; end other programs; where nothing was measured, make --run-time longer.",
+    ]
+
+
 def print_verdict(result: Result) -> None:
     """Say it on standard output."""
     lines = ["", f"Audit: {result.audit.rule}", *audit_table(result.audit)]
@@ -76,6 +87,6 @@ def print_verdict(result: Result) -> None:
     if result.steps:
         found = capacity.answer(map(msgspec.to_builtins, result.steps))
         lines.append(f"Capacity: {found.words} (push p99 at most {result.options['objective']:g} ms); {found.why}")
-    lines += [f"Verdict: {result.verdict}", *(f"  {reason}" for reason in result.reasons)]
+    lines += [f"Verdict: {result.verdict}", *(f"  {line}" for line in (*result.reasons, *advice(result.verdict)))]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

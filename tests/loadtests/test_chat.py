@@ -81,6 +81,12 @@ def test_workers_are_added_up_and_csv_html_and_record_show_the_same_figures(tmp_
     assert len(result["generators"]) == 2
     assert done.returncode == {"VALID": 0, "INVALID": 2}[result["verdict"]]
     assert len(list(tmp_path.glob("accounts-*.json"))) == 2
+    _, _, reasons = done.stdout.rpartition("Verdict: ")
+    assert reasons.startswith(result["verdict"]), "the verdict is the last thing that is printed"
+    assert all(line.startswith("  ") for line in reasons.splitlines()[1:])
+    section = (tmp_path / "report.html").read_text().rpartition('<section id="chatsys"')[2]
+    assert f"<td>{result['verdict']}</td>" in section
+    assert f"<th scope=row>delivered</th><td>{result['audit']['total']['delivered']}</td>" in section
     with (tmp_path / "figures_stats.csv").open() as file:
         table = {(row["Type"], row["Name"]): row for row in csv.DictReader(file)}
     arguments = re.search(r"window.templateArgs = (\{.*?\})\s*\n", unescape((tmp_path / "report.html").read_text()))

@@ -21,11 +21,12 @@ from chatsys.loadtesting.arrivals import gap
 from chatsys.loadtesting.figures import Figures
 from chatsys.loadtesting.handover import Handover, together
 from chatsys.loadtesting.histogram import SPARSE, Histogram, rounded
+from chatsys.loadtesting.page import add_tab, live_rows, with_section
 from chatsys.loadtesting.personas import PERSONAS, TASK_SCALE, ChatUser
 from chatsys.loadtesting.record import Failure
 from chatsys.loadtesting.refusals import unusable
 from chatsys.loadtesting.validity import LIMITS, Measurements, reasons
-from chatsys.loadtesting.verdict import message_cost, verdict_of
+from chatsys.loadtesting.verdict import advice, message_cost, verdict_of
 from chatsys.results.audit import Audit, Row, history
 from chatsys.results.capacity import FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE, answer
 from chatsys.results.ledger import Books
@@ -249,6 +250,51 @@ def shapes_say_how_many_users_there_are(*_: str) -> None:
     assert seen["ramp"] == [0, 20, 50, 98]
     assert seen["spike"] == [20, 20, 100, 20]
     assert seen["step"] == [0, 20, 60, 100]
+
+
+def a_run_that_is_invalid_says_what_helps_and_others_need_no_advice(*_: str) -> None:
+    assert any("--processes" in line for line in advice("INVALID"))
+    assert advice("VALID") == advice("FAILED") == []
+
+
+def the_page_s_live_section_shows_what_is_known(*_: str) -> None:
+    environment, figures = _environment()
+    generators = {"local": {"deviations": 2, "cpu": 0.5, "lag_ms": 3.2, "users": 7}}
+    assert dict(live_rows(environment, generators))["Pushes timed so far"] == "nothing yet"
+    figures.timing("push", "hello").add(1.25)
+    figures.failure("ack", "send", "no acknowledgement in 10 s")
+    figures.flush()
+    assert dict(live_rows(environment, generators)) == {
+        "Verdict": "at the end of the run, after the audit",
+        "Deviations so far": "2",
+        "Failures so far": "1",
+        "Pushes timed so far": "1, p99 1.25 ms",
+        "Generator local": "50% of a core, timers 3 ms late, 7 users",
+    }
+
+
+def the_page_has_the_tab_and_goes_on_polling_until_there_is_a_verdict(*_: str) -> None:
+    environment, _figures = _environment()
+    web_ui = environment.create_web_ui("127.0.0.1", 0, delayed_start=True)
+    rows, over = [("Verdict", "at the end")], [False]
+    add_tab(web_ui, lambda: rows, lambda: over[0])
+    client = web_ui.app.test_client()
+    assert "Verdict and audit" in client.get("/").text
+    told = client.get("/stats/requests").json
+    assert told["state"] == "running"
+    assert told["extended_stats"] == [{"key": "verdict", "data": [{"what": "Verdict", "says": "at the end"}]}]
+    rows[0], over[0] = ("Verdict", "VALID"), True
+    told = client.get("/stats/requests").json
+    assert told["state"] == environment.runner.state != "running"
+    assert told["extended_stats"][0]["data"] == [{"what": "Verdict", "says": "VALID"}]
+    assert "<td>VALID</td>" in client.get("/stats/report").text
+
+
+def the_report_s_section_stands_in_its_body_and_is_escaped(*_: str) -> None:
+    report = with_section("<script>'</body>'</script><p>all</p></body></html>", [("Verdict", "<FAILED>")])
+    assert report.startswith("<script>'</body>'</script><p>all</p><section")
+    assert report.endswith("</section></body></html>")
+    assert "<td>&lt;FAILED&gt;</td>" in report
 
 
 def arrivals_keep_their_rate(*_: str) -> None:
