@@ -17,10 +17,10 @@ from locust.html import get_html_report
 from locust.stats import StatsCSV, calculate_response_time_percentile, setup_distributed_stats_event_listeners
 
 from chatsys.loadtesting import figures, recent, shapes, weights
-from chatsys.loadtesting.arrivals import gap
 from chatsys.loadtesting.figures import Figures
 from chatsys.loadtesting.handover import Handover, together
 from chatsys.loadtesting.histogram import SPARSE, Histogram, rounded
+from chatsys.loadtesting.pace import gap
 from chatsys.loadtesting.page import add_tab, live_rows, with_section
 from chatsys.loadtesting.personas import PERSONAS, TASK_SCALE, ChatUser
 from chatsys.loadtesting.record import Failure
