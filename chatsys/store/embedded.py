@@ -65,6 +65,9 @@ LOOK_SECONDS = 0.1
 STOPPING_SECONDS = 3.0
 """After which a server that was asked to end, and waits for sessions that are kept, is ended for good."""
 
+REMOVE_TIMEOUT = 5.0
+"""Seconds in which what is left of a cluster that was not finished is removed."""
+
 LOG_BYTES = 8 * _MIB
 """A longer log is cut; its last eighth is kept."""
 
@@ -267,7 +270,8 @@ class _Server:
         try:
             self._make_cluster(partial, locale)
         except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
+            with undisturbed():
+                _remove(partial)
             raise
         partial.rename(self.data)
 
@@ -590,6 +594,14 @@ def _copied(programs: Path) -> Path:
             partial.rename(home)
         shutil.rmtree(partial, ignore_errors=True)
     return home / install.parent.name / install.name / programs.name
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which a program that was ended may write for a moment yet."""
+    deadline = time.monotonic() + REMOVE_TIMEOUT
+    while folder.exists() and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(_POLL)
 
 
 def _grant(path: Path, bits: int) -> None:
