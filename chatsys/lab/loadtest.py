@@ -26,13 +26,14 @@ import msgspec
 
 import chatsys
 from chatsys.errors import OperatorError
+from chatsys.interrupts import undisturbed
 from chatsys.lab import loadaccounts, loadlimits, loadmemory, machine
 from chatsys.lab.load import alone_on, drop_database, empty_database
 from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
 from chatsys.lab.servers import chat_server, free_port
 from chatsys.results.files import write_atomically
-from chatsys.store.embedded import embedded_server, undisturbed
+from chatsys.store.embedded import embedded_server
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatsys.errors import OperatorError
-from chatsys.store.embedded import undisturbed
+from chatsys.interrupts import undisturbed
 
 if TYPE_CHECKING:
     import psutil

@@ -45,6 +45,7 @@ from urllib.parse import quote
 import psutil
 
 from chatsys.errors import EmbeddedFailed, MissingExtra
+from chatsys.interrupts import undisturbed
 
 log = logging.getLogger(__name__)
 
@@ -96,30 +97,6 @@ def require_cluster(path: Path) -> None:
             f"There is no database yet in {path}.",
             hint="`chatsys serve` or `chatsys db init` makes one; --database-url or DATABASE_URL names another.",
         )
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Put Ctrl-C and SIGTERM off until the block has ended: a second one would leave half undone what the first began.
-
-    For what puts things in order within a limit of its own. Outside the main thread, where no signal is handled, it
-    does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    told: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in handlers.items() if handler is not None}  # None: not Python's
-    for number in before:
-        signal.signal(number, lambda number, _: told.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if told:
-            signal.raise_signal(told[0])
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from chatsys.errors import EmbeddedFailed
+from chatsys.interrupts import undisturbed
 from chatsys.store import embedded
 from chatsys.store.embedded import embedded_server, wheel_programs
 
@@ -156,7 +157,7 @@ def test_undisturbed_hears_a_signal_at_its_end(number: signal.Signals) -> None:
     heard: list[str] = []
     kept = signal.signal(number, lambda *_: heard.append("signal"))
     try:
-        with embedded.undisturbed():
+        with undisturbed():
             for _ in range(3):
                 signal.raise_signal(number)
             heard.append("end")
