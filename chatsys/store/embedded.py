@@ -107,8 +107,9 @@ async def embedded_postgres(path: Path) -> AsyncIterator[str]:
     try:
         url = await asyncio.shield(starting)
     except asyncio.CancelledError:  # its thread goes on, and nobody else would stop what it has started
-        await starting
-        await asyncio.to_thread(server.__exit__, None, None, None)
+        await asyncio.wait([starting])
+        if starting.exception() is None:
+            await asyncio.to_thread(server.__exit__, None, None, None)
         raise
     try:
         yield url
@@ -462,6 +463,7 @@ class _Server:
             stderr=subprocess.STDOUT,
             cwd=folder if folder is not None and self._hidden else "/",
             check=False,
+            start_new_session=True,  # Ctrl-C is for this process, which then ends the program
             **self._identity(),  # type: ignore[call-overload]
         )
         said: str = done.stdout.decode("utf-8", "replace")
