@@ -1,5 +1,6 @@
 """``chatsys`` and ``python -m chatsys``: the command line, Ctrl-C handled from the first import on."""
 
+import signal
 import sys
 
 
@@ -10,6 +11,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
 

@@ -1,11 +1,41 @@
-"""Signals that end a process, put off while it puts things in order."""
+"""Ctrl-C and SIGTERM: what they do to a command, and how they are put off while it puts things in order.
+
+timeout(1) sends its signal twice, and people press Ctrl-C again: what comes within a second is one.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+
+BURST = 1.0
+"""Seconds within which signals count as one."""
+
+_told = [-BURST]
+"""When the last that counted came."""
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt: the handler of both signals in a command."""
+    if _is_another():
+        raise KeyboardInterrupt
+
+
+def _is_another() -> bool:
+    now = time.monotonic()
+    another = now > _told[0] + BURST
+    if another:
+        _told[0] = now
+    return another
 
 
 @contextmanager
@@ -30,3 +60,40 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
         if told:
             signal.raise_signal(told[0])
+
+
+class EndedBySignals:
+    """The first signal within the block cancels the work, so that what was done is written; a later one ends it."""
+
+    def __init__(self) -> None:
+        self._cancel: Callable[[], object] | None = None
+
+    def __enter__(self) -> Self:
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # What nohup or a shell's background started ignores Ctrl-C.
+        self._before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+        for number in self._before:
+            signal.signal(number, self._end)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    async def run(self, work: Awaitable[T]) -> T:
+        """Do the work; what it returns, also when it is cancelled."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._cancel = partial(task.get_loop().call_soon_threadsafe, task.cancel)
+        try:
+            return await work
+        finally:
+            self._cancel = None
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        if not _is_another():
+            return
+        if self._cancel is None:
+            raise KeyboardInterrupt
+        self._cancel()
+        self._cancel = None

@@ -34,6 +34,7 @@ from chatsys.cli.help import with_examples
 from chatsys.cli.masking import mask_passwords
 from chatsys.cli.working import Interrupted
 from chatsys.errors import ChatsysError
+from chatsys.interrupts import interrupt
 
 INTERRUPTED = 130
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # what the parser raises for a command line it can't read
@@ -95,11 +96,17 @@ def main() -> None:
     """Run the command line. Exit status 1 for an error of chatsys, 2 for wrong usage, 130 for Ctrl-C and SIGTERM."""
     command = typer.main.get_command(app)
     with_examples(command)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the servers that a command started would outlive it
+    for number in (signal.SIGINT, signal.SIGTERM):  # or the servers that a command started would outlive it
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
     mask_passwords()
     _allow_many_connections()
     try:
-        status = command.main(prog_name="chatsys", standalone_mode=False)
+        try:
+            status = command.main(prog_name="chatsys", standalone_mode=False)
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # only words are left, and an interpreter that ends dies of it
         if status == INTERRUPTED:
             typer.echo("Interrupted.", err=True)
         sys.exit(status)

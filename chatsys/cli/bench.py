@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -21,12 +19,11 @@ from chatsys.cli.errors import explain
 from chatsys.cli.working import Interrupted
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.extras import require
+from chatsys.interrupts import EndedBySignals
 from chatsys.settings import read_settings
 
 if TYPE_CHECKING:
     from chatsys.results.run import Result
-
-T = TypeVar("T")
 
 app = typer.Typer(help="Measure memory against PostgreSQL, and compare runs.", invoke_without_command=True)
 
@@ -116,18 +113,19 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         stores=(store.value,) if store else STORES,
         depths=(depth.value,) if depth else DEPTHS,
     )
-    with _progress() as tell:
-        result, samples = asyncio.run(_cancelled_by_signals(run(request, tell)))
-    if result.partial and not any((samples, result.operations, result.points, result.counts, result.persistence)):
-        raise Interrupted("Nothing was measured, and nothing written.")
-    folder = out or run_folder(REPORTS, result)
-    record.save(result, samples, folder)
-    distributions = record.summed(samples)
-    page(result, distributions, buses.parts(result, distributions)).write(folder)
-    if out is None:
-        _write_index(REPORTS)
-    _show(result)
-    Console().print(f"Report: {folder / 'index.html'}", soft_wrap=True)
+    with EndedBySignals() as ending:
+        with _progress() as tell:
+            result, samples = asyncio.run(ending.run(run(request, tell)))
+        if result.partial and not any((samples, result.operations, result.points, result.counts, result.persistence)):
+            raise Interrupted("Nothing was measured, and nothing written.")
+        folder = out or run_folder(REPORTS, result)
+        record.save(result, samples, folder)
+        distributions = record.summed(samples)
+        page(result, distributions, buses.parts(result, distributions)).write(folder)
+        if out is None:
+            _write_index(REPORTS)
+        _show(result)
+        Console().print(f"Report: {folder / 'index.html'}", soft_wrap=True)
     sys.exit(INTERRUPTED if result.partial else 0 if result.valid else INVALID)
 
 
@@ -197,33 +195,6 @@ def subject() -> None:
     from chatsys.lab.against.subject import serve
 
     uvloop.run(serve(sys.stdin.buffer, sys.stdout.buffer))
-
-
-async def _cancelled_by_signals(work: Awaitable[T]) -> T:
-    """Ctrl-C and SIGTERM cancel the run, so that what was measured is written. Told again later, it ends at once.
-
-    timeout(1) sends its signal twice: what comes within a second is one.
-    """
-    task = asyncio.current_task()
-    told: list[float] = []
-    assert task is not None
-
-    def end(number: int, _: object) -> None:
-        if not told:
-            task.get_loop().call_soon_threadsafe(task.cancel)
-        elif time.monotonic() > told[0] + 1:
-            raise KeyboardInterrupt
-        told.append(time.monotonic())
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:  # as for a command that nohup or a shell's background started
-            signal.signal(number, end)
-    try:
-        return await work
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @app.command()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 from typer.testing import CliRunner
 
 from chatsys.cli import bench
 from chatsys.errors import LabBusy, OperatorError
+from chatsys.interrupts import EndedBySignals
 from chatsys.lab import loadtest, record, running
 from chatsys.lab.experiments.fairness import NAMES as FLOODS
 from chatsys.lab.experiments.playing import STOCK
@@ -200,10 +202,17 @@ def test_a_signal_that_comes_twice_at_once_cancels_a_run_once_and_a_later_one_en
         return "written"
 
     before = signal.getsignal(number)
-    assert asyncio.run(bench._cancelled_by_signals(work(again=False))) == "written"
-    assert signal.getsignal(number) is before  # the report that is written now can be ended, too
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(bench._cancelled_by_signals(work(again=True)))
+    time.sleep(1.1)  # after those of another test
+    with EndedBySignals() as ending:
+        assert asyncio.run(ending.run(work(again=False))) == "written"
+        os.kill(os.getpid(), number)  # while the report is written
+        time.sleep(1.1)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+    time.sleep(1.1)
+    with EndedBySignals() as ending, pytest.raises(KeyboardInterrupt):
+        asyncio.run(ending.run(work(again=True)))
 
 
 def test_production_statements_use_their_indexes(lab_server):
