@@ -11,9 +11,11 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to do, and an interpreter that ends dies of it
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":  # a worker process imports this module under another name

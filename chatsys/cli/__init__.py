@@ -102,11 +102,7 @@ def main() -> None:
     mask_passwords()
     _allow_many_connections()
     try:
-        try:
-            status = command.main(prog_name="chatsys", standalone_mode=False)
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)  # only words are left, and an interpreter that ends dies of it
+        status = command.main(prog_name="chatsys", standalone_mode=False)
         if status == INTERRUPTED:
             typer.echo("Interrupted.", err=True)
         sys.exit(status)
