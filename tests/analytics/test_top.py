@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
+from sqlalchemy import text
 
 from chatsys.analytics import Monitor
 from chatsys.analytics.catalogue import QUERIES
@@ -162,6 +163,19 @@ def test_the_server_is_asked_at_its_metrics() -> None:
     assert metrics("http://127.0.0.1:9") is None
     with serving("no metrics {") as url:
         assert metrics(url) is None
+
+
+def test_the_processor_time_of_the_database_keeps_that_of_connections_that_have_ended(chat: Monitor) -> None:
+    looker = Looker(chat, "http://127.0.0.1:9")
+    busy = "SELECT count(*) FROM generate_series(1, 3000000)"
+    before = looker.look("rooms").database_cpu
+    with chat.engine.connect() as connection:
+        connection.execute(text(busy))
+        connection.invalidate()
+    after = looker.look("rooms").database_cpu
+    assert before is not None
+    assert after is not None
+    assert after - before > 0.1
 
 
 def test_a_look_holds_every_figure_of_the_database(chat: Monitor) -> None:

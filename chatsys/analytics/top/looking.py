@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,20 +74,19 @@ class Looker:
             postmaster = psutil.Process(backend).parent()
             if postmaster is None or "postgres" not in postmaster.name():
                 return None
-            used = 0.0
-            for process in (postmaster, *postmaster.children()):
-                used += _seconds(process.cpu_times)
-            return used
+            return _seconds(postmaster, ended=True) + sum(map(_seconds, postmaster.children()))
         except psutil.Error:
             return None
 
 
-def _seconds(ask: Callable[[], Any]) -> float:
+def _seconds(process: psutil.Process, *, ended: bool = False) -> float:
+    """What a process has used, and with ``ended`` what its ended children had, where the system counts that."""
     try:
-        times = ask()
+        times = process.cpu_times()
     except psutil.NoSuchProcess:
         return 0.0
-    return float(times.user + times.system)
+    children = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0) if ended else 0.0
+    return float(times.user + times.system + children)
 
 
 def _plain(value: Any) -> float | None:
