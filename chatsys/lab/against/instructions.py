@@ -113,7 +113,7 @@ class _Counter:
     def _tell(self, *command: str) -> str:
         try:
             done = subprocess.run(
-                ["vgdb", f"--pid={self._pid}", *command], capture_output=True, text=True, timeout=_PATIENCE, check=False
+                ["vgdb", f"--pid={self._pid}", "--max-invoke-ms=5", *command], capture_output=True, text=True, timeout=_PATIENCE, check=False
             )
         except subprocess.TimeoutExpired as error:
             raise OperatorError("Valgrind's monitor did not answer.") from error

@@ -54,8 +54,8 @@ PLANS = {
             messages=400,
             rounds=6,
             most=8,
-            seconds=120,
-            turns=4,
+            seconds=90,
+            turns=3,
             scale=1,
             senders=32,
             members=200,
@@ -113,14 +113,14 @@ _IN_POSTGRESQL = {FIND_BY_ID: (64, 4), FIND_BY_NAME: (64, 4), RECENT: (24, 2), S
                   MARK_READ: (48, 4), SEND: (48, 4)}  # fmt: skip
 """Calls in a turn and in a batch."""
 _ASKED = (
-    Work("HTTP: health", requests.health, 48, 4, 8),
-    Work("HTTP: find by id", requests.find_user, 40, 4, 8),
-    Work("HTTP: 100 messages", requests.page, 16, 2, 2),
-    Work("HTTP: search users", requests.search, 40, 4, 8),
-    Work("Socket.IO: acknowledge", requests.acknowledged, 96, 8, 24),
-    Work("Socket.IO: send and echo", requests.echo, 40, 4, 8),
+    Work("HTTP: health", requests.health, 48, 4, 4),
+    Work("HTTP: find by id", requests.find_user, 40, 4, 4),
+    Work("HTTP: 100 messages", requests.page, 16, 2, 1),
+    Work("HTTP: search users", requests.search, 40, 4, 4),
+    Work("Socket.IO: acknowledge", requests.acknowledged, 96, 8, 12),
+    Work("Socket.IO: send and echo", requests.echo, 40, 4, 4),
     Work("Socket.IO: many senders", requests.senders, 256, 256, 32),
-    Work("Socket.IO: fan-out", requests.fan_out, 24, 24, 4, answers=lambda clients: len(clients.audience)),
+    Work("Socket.IO: fan-out", requests.fan_out, 24, 24, 3, answers=lambda clients: len(clients.audience)),
 )
 
 
@@ -132,7 +132,7 @@ def _store(store: str, operation: str, calls: int, batch: int, *, together: bool
 
     title = "PostgreSQL" if store == _POSTGRESQL else store
     name = f"{title}: {_NAMES[operation]}{f' x{batch}' if together else ''}"
-    counted = 4 if operation == RECENT else 8 if operation == SEARCH or store == _POSTGRESQL else 24
+    counted = 2 if operation == RECENT else 4 if operation == SEARCH or store == _POSTGRESQL else 16
     return Work(name, perform, calls, batch, batch if together else counted, store)
 
 
