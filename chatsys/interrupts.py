@@ -24,8 +24,14 @@ _told = [-BURST]
 """When the last that counted came."""
 
 
-def interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt: the handler of both signals in a command."""
+def turn_into_interrupts() -> None:
+    """Let both signals raise KeyboardInterrupt: for a command, whose servers would outlive it otherwise."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as for what nohup or a shell's background started
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     if _is_another():
         raise KeyboardInterrupt
 
@@ -70,7 +76,6 @@ class EndedBySignals:
 
     def __enter__(self) -> Self:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        # What nohup or a shell's background started ignores Ctrl-C.
         self._before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
         for number in self._before:
             signal.signal(number, self._end)

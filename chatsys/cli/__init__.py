@@ -6,7 +6,6 @@ The modules beside this one import only what parsing needs; each command imports
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import suppress
 from typing import Annotated
@@ -34,7 +33,7 @@ from chatsys.cli.help import with_examples
 from chatsys.cli.masking import mask_passwords
 from chatsys.cli.working import Interrupted
 from chatsys.errors import ChatsysError
-from chatsys.interrupts import interrupt
+from chatsys.interrupts import turn_into_interrupts
 
 INTERRUPTED = 130
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # what the parser raises for a command line it can't read
@@ -96,9 +95,7 @@ def main() -> None:
     """Run the command line. Exit status 1 for an error of chatsys, 2 for wrong usage, 130 for Ctrl-C and SIGTERM."""
     command = typer.main.get_command(app)
     with_examples(command)
-    for number in (signal.SIGINT, signal.SIGTERM):  # or the servers that a command started would outlive it
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
+    turn_into_interrupts()
     mask_passwords()
     _allow_many_connections()
     try:

@@ -31,6 +31,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     upkeep_rounds: int
     flood: float = 6.0
     """Seconds that each flood lasts, and the calm turns before and after it together."""
+    large_room: int = 10_000
+    """Members of the large room."""
     leave_out: tuple[str, ...] = ()
     """Experiments that there is no time for, unless they are asked for by name."""
     least_calls: int = 5
@@ -66,6 +68,7 @@ PROFILES = {
                 "slow_reader",
                 "receipts",
                 "storm",
+                "large_room",
                 "buses_of_two",
                 "buses_of_four",
                 "workers",
@@ -88,7 +91,7 @@ PROFILES = {
             stretches=4,
             upkeep_messages=10_000,
             upkeep_rounds=3,
-            leave_out=("fairness_floods", "buses_of_four"),
+            leave_out=("fairness_floods", "large_room", "buses_of_four"),
         ),
         Profile(
             name="full",

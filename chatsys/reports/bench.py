@@ -28,6 +28,8 @@ _CAPTIONS = {
     "fairness": "A room of two, without and with a big room that gets 20 messages a second.",
     "slow reader": "A room that gets 2 MB a second, without and with a member that reads nothing of it.",
     "storm": "Everybody joins one room within two seconds, and gets the growing list of its members.",
+    "large room": "All join one room as fast as the server takes them, one sends, and three of five vanish at once: how"
+    " long each takes, and what a client alone in another room feels meanwhile.",
     "workers": "One worker and two in figures; processor times are of a message, over all workers.",
 }
 """What the tables of the experiments show."""
@@ -36,6 +38,7 @@ _OTHERS = {
     "fairness": "Members of the other room",
     "slow reader": "Clients that do not read",
     "storm": "Members",
+    "large room": "Members",
     "workers": "Senders",
 }
 """Experiments of many users that have a table and no picture, and what their x is."""

@@ -276,6 +276,18 @@ def test_a_storm_can_be_repeated() -> None:
             assert scene.send({})["complete"] == 6
 
 
+@pytest.mark.process
+def test_a_large_room_fills_hears_a_message_and_empties() -> None:
+    with chat_server("memory://") as server, Crowd(server.url) as crowd:
+        scene = scenes.large_room(crowd, members=10, vanishing=6)
+        next(scene)
+        assert scene.send({})["seconds"] > 0
+        got = scene.send({"seconds": 0.1})
+        assert got["starts"] > 0
+        assert (got["lost"], got["doubled"], got["swapped"]) == (0, 0, 0)
+        assert scene.send({})["left"] == 4
+
+
 def test_a_connection_that_a_server_does_not_take_is_one_sentence() -> None:
     with (
         Crowd(f"http://127.0.0.1:{free_port()}") as crowd,

@@ -28,6 +28,8 @@ the same number do the same on both sides: all of their ratios have to be beyond
 """
 _PATIENCE = 60.0
 """Seconds that Valgrind has to answer."""
+_IMPATIENCE = 5
+"""Milliseconds until a process that sleeps is interrupted in order to answer."""
 _EVENTS = re.compile(r"^events-\d+: (\d+)$", re.MULTILINE)
 
 
@@ -113,7 +115,11 @@ class _Counter:
     def _tell(self, *command: str) -> str:
         try:
             done = subprocess.run(
-                ["vgdb", f"--pid={self._pid}", "--max-invoke-ms=5", *command], capture_output=True, text=True, timeout=_PATIENCE, check=False
+                ["vgdb", f"--pid={self._pid}", f"--max-invoke-ms={_IMPATIENCE}", *command],
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise OperatorError("Valgrind's monitor did not answer.") from error

@@ -17,6 +17,7 @@ import msgspec
 from scipy import stats
 
 from chatsys.errors import ChatsysError, OperatorError
+from chatsys.interrupts import turn_into_interrupts
 from chatsys.lab.against import planted
 from chatsys.lab.against.comparison import Request, compare
 from chatsys.lab.against.plan import PLANS
@@ -159,6 +160,7 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=10_000, help="at most so many runs now")
     options.add_argument("--page", type=Path, help="write the counts into this page as well")
     chosen = options.parse_args()
+    turn_into_interrupts()
     try:
         for _ in range(chosen.runs):
             place = next_place(read(chosen.folder), chosen.same, chosen.planted)
@@ -168,6 +170,9 @@ def main() -> None:
         print(table(read(chosen.folder)).markdown())
         if chosen.page is not None:
             publish(chosen.page, read(chosen.folder))
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on.", file=sys.stderr)
+        sys.exit(130)
     except ChatsysError as error:
         sys.exit(f"Error: {error.message} {getattr(error, 'hint', '')}".rstrip())
 

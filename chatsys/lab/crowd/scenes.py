@@ -86,7 +86,7 @@ def senders(crowd: Crowd, *, senders: int, seconds: float, turns: int, text_byte
             **spent,
             **audit,
         }
-    yield {"sent": total, "stored": sum(_total_messages(crowd.url, room) for room in rooms)}
+    yield {"sent": total, "stored": sum(_statistics(crowd.url, room)["totalMessages"] for room in rooms)}
 
 
 def arrivals(crowd: Crowd, *, senders: int, text_bytes: int = 64) -> Turns:
@@ -253,6 +253,33 @@ def storm(crowd: Crowd, *, members: int, seconds: float) -> Turns:
         crowd.empty()
 
 
+def large_room(crowd: Crowd, *, members: int, vanishing: int, text_bytes: int = 64) -> Turns:
+    """One room in three turns: all connect and join it, one sends to all for a turn's ``seconds``, ``vanishing`` close.
+
+    It gets a processor only when nobody else on this one wants it: whoever measures beside it is not to wait for it.
+    """
+    os.nice(19)
+    room = f"large-{time.monotonic_ns()}"
+    yield {}
+    with effort() as spent:
+        _join(crowd, [room] * members)
+    order = yield {**spent}
+    with effort() as spent:
+        sent = broadcast(crowd, crowd.members[0], "x" * text_bytes, order["seconds"], 1)
+    latencies, audit = deliveries(crowd.members, sent)
+    yield {"starts": len(sent), "latency_us": [max(latencies, default=0.0)], **spent, **audit}
+    gone = crowd.members[members - vanishing :]
+    with effort() as spent:
+        for member in gone:
+            crowd.dismiss(member)
+        deadline = time.monotonic() + PATIENCE
+        while (left := _statistics(crowd.url, room)["activeUsers"]) > members - vanishing:
+            if time.monotonic() > deadline:
+                break
+            crowd.pump_until(lambda: False, 0.1)
+    yield {"left": left, **spent}
+
+
 def receipts(crowd: Crowd, *, members: int) -> Turns:
     """One message; all other members answer with a read receipt at once; all updates to all are waited for.
 
@@ -296,6 +323,7 @@ SCENES: dict[str, Callable[..., Turns]] = {
         slow_reader,
         idle,
         storm,
+        large_room,
         receipts,
     )
 }
@@ -363,7 +391,8 @@ def _was_cut_off(member: Member) -> bool:
     return True
 
 
-def _total_messages(url: str, room: str) -> int:
+def _statistics(url: str, room: str) -> dict[str, int]:
+    """What the server says of a room (contract §6.4)."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=30)
     try:
@@ -371,4 +400,5 @@ def _total_messages(url: str, room: str) -> int:
         answer = msgspec.json.decode(connection.getresponse().read())
     finally:
         connection.close()
-    return int(answer["data"]["totalMessages"])
+    data: dict[str, int] = answer["data"]
+    return data

@@ -1,11 +1,12 @@
-"""What clients do to a server and to one another: idle, not reading, all answering, all joining.
+"""What clients do to a server and to one another: idle, not reading, all answering, all joining, thousands in a room.
 
-A slow reader and a storm of joins have little to do with the store: one server, PostgreSQL's where there is one, stands
-for both.
+A slow reader, a storm of joins and a large room have little to do with the store: one server, PostgreSQL's where there
+is one, stands for both.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from chatsys.lab.experiments.playing import (
     CROWD,
     Part,
     Servers,
+    audit,
     believed,
     crowds,
     highest_memory,
@@ -36,6 +38,8 @@ _BUDGET = 8 * 2**20  # bytes: well above what a server has in reserve, which wou
 _OTHERS = 6  # members who read
 _WARM_UP = 0.5  # seconds
 _STORM_SECONDS, _STORMS = 2, 3
+_BESIDE_RATE = 50  # messages a second
+_PHASES = _JOINING, _SENDING, _LEAVING = "all join", "one sends", "most vanish"
 _NOT_CUT_OFF = "The slow reader was not cut off: the kernel's buffers took all that it was sent."
 OTHERS, CUT_OFF = "p99 of the others", "memory that it costs, in budgets"
 
@@ -130,6 +134,48 @@ async def storm(stage: Stage, taking: Servers) -> None:
         point(stage, "storm", name, members, "seconds until settled", settled, "s")
 
 
+async def large_room(stage: Stage, taking: Servers) -> None:
+    """Thousands of members: how long until all are in, until all have a message, and until most have gone.
+
+    Meanwhile a client alone in a room of its own sends 50 messages a second and waits for its copies.
+    """
+    name, server = list(taking.items())[-1]
+    members, gone = stage.profile.large_room, stage.profile.large_room * 3 // 5
+    stage.step(f"a room of {members} on {name}")
+    async with (
+        scene("beside", server, room="", others=0, rate=_BESIDE_RATE) as beside,
+        scene("large_room", server, members=members, vanishing=gone) as crowd,
+    ):
+
+        async def watched(phase: str, **order: float) -> dict[str, Any]:
+            """A turn of the crowd; what the client beside it felt goes into the record."""
+            turn = asyncio.create_task(crowd.turn(**order))
+            taken: list[float] = []
+            while not (taken and turn.done()):
+                got = await believed(stage.result, f"the client beside a large room, {phase}", beside_once)
+                taken += got["latency_us"]
+            found = await turn
+            number = _PHASES.index(phase)
+            keep(stage, "large room", "delivery", name, size=members, number=number, taken=taken)
+            point(stage, "large room", name, members, f"p99 beside, {phase}", [float(np.quantile(taken, 0.99))], "µs")
+            point(stage, "large room", name, members, f"longest beside, {phase}", [max(taken)], "µs")
+            return found
+
+        beside_once = partial(beside.turn, seconds=1)
+        await beside.turn(seconds=_WARM_UP)
+        got = await watched(_JOINING)
+        point(stage, "large room", name, members, "until all are in", [got["seconds"]], "s")
+        got = await watched(_SENDING, seconds=stage.profile.flood)
+        audit(stage.result, got, f"a room of {members} on {name}")
+        point(stage, "large room", name, members, "until all have a message", [got["seconds"] / got["starts"]], "s")
+        got = await watched(_LEAVING)
+        if got["left"] != members - gone:
+            stage.result.invalid(
+                f"{got['left']} members of a room of {members} were left on {name}, {gone} having gone"
+            )
+        point(stage, "large room", name, members, f"until {gone:,} have gone", [got["seconds"]], "s")
+
+
 def _rooms(stage: Stage) -> list[int]:
     """Sizes at which everybody answers everybody: with twice as many members, eight times as many names are sent."""
     return [number for number in (2, 10, 30, 100, 200) if number <= max(stage.profile.members)]
@@ -140,4 +186,5 @@ PARTS = (
     Part("slow_reader", slow_reader, lambda _: 1, stock=False),
     Part("receipts", receipts, lambda stage: len(_rooms(stage)), stock=False),
     Part("storm", storm, lambda _: 2, stock=False),
+    Part("large_room", large_room, lambda _: 1, stock=False),
 )
