@@ -277,7 +277,8 @@ def test_a_storm_can_be_repeated() -> None:
 
 
 @pytest.mark.process
-def test_a_large_room_fills_hears_a_message_and_empties() -> None:
+def test_a_large_room_fills_hears_a_message_and_empties(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.nice", lambda _: 0)  # of this process
     with chat_server("memory://") as server, Crowd(server.url) as crowd:
         scene = scenes.large_room(crowd, members=10, vanishing=6)
         next(scene)
