@@ -21,6 +21,10 @@ SHARE = 4
 """How many of them may belong to one send queue while others wait."""
 
 
+MOMENT = 0.001
+"""Seconds within which few calls need not wait for a turn of their own."""
+
+
 class Loop(Protocol):
     """What the engine needs of an event loop; asyncio's has it."""
 
@@ -101,6 +105,17 @@ class Slices:
         self._most = most
         self._calls: deque[Callable[[], object]] = deque()
         self._scheduled = False
+        self._since = 0.0
+        self._passed = 0
+
+    def passes(self, now: float) -> bool:
+        """Whether a call may be made at once: no others wait, and few came in this moment of the loop's clock."""
+        if self._scheduled:
+            return False
+        if now > self._since + MOMENT:
+            self._since, self._passed = now, 0
+        self._passed += 1
+        return self._passed <= self._most
 
     def add(self, call: Callable[[], object]) -> None:
         """Call it once those before it are done."""
