@@ -10,8 +10,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
+
+import psutil
 
 from chatsys.errors import OperatorError
 from chatsys.lab.against.plan import Plan, Work
@@ -26,6 +29,7 @@ SAMPLES = 5
 The server's timers, and how many writes meet in one turn of its loop, make samples differ by a few percent. Samples of
 the same number do the same on both sides: all of their ratios have to be beyond the limit.
 """
+_TOOL = "--tool=callgrind"
 _PATIENCE = 60.0
 """Seconds that Valgrind has to answer."""
 _IMPATIENCE = 5
@@ -46,8 +50,22 @@ def count(
     """For each operation the samples of both sides: instructions for each call. Raises OperatorError if a side can't
     run under Valgrind."""
     with ThreadPoolExecutor(2) as pool:
-        before, after = pool.map(lambda side: _count_side(side, plan, todo, order), sides)
+        under_way = [pool.submit(_count_side, side, plan, todo, order) for side in sides]
+        try:
+            before, after = (each.result() for each in under_way)
+        except BaseException:  # Ctrl-C, or the other side failed: what remains would take minutes
+            while wait(under_way, timeout=0.2).not_done:
+                _kill_what_is_counted()
+            raise
     return {work.name: (before[work.name], after[work.name]) for work in todo}
+
+
+def _kill_what_is_counted() -> None:
+    """A thread can't be ended; but one whose processes are gone ends by itself."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if _TOOL in child.cmdline():
+                child.kill()
 
 
 def _count_side(side: Side, plan: Plan, todo: Sequence[Work], order: Open) -> dict[str, list[float]]:
@@ -90,7 +108,7 @@ def _samples(work: Work, clients: Clients, counter: _Counter) -> list[float]:
 
 def _under_valgrind(side: Side) -> Side:
     """The same side, whose processes can be counted. A hash seed decides how full dictionaries are: it is fixed."""
-    wrapper = ("valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=/dev/null")
+    wrapper = ("valgrind", "-q", _TOOL, "--instr-atstart=no", "--callgrind-out-file=/dev/null")
     variables = {**side.program.variables, "PYTHONHASHSEED": "0"}
     return replace(side, program=side.program._replace(wrapper=wrapper, variables=variables))
 
