@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -293,6 +295,29 @@ def test_instructions_differ_where_all_pairs_do(after, verdict):
     assert row.verdict == verdict
     assert verdict == "no difference found" or row in table.shown(result)
     assert max(map(len, table.text(result).splitlines())) <= 80
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("end", [KeyboardInterrupt, OperatorError])
+def test_where_one_side_can_t_go_on_the_other_is_not_waited_for(monkeypatch, end):
+    started = []
+
+    def count_side(side: str, *_: object) -> dict[str, list[float]]:
+        if side == "before":
+            while not started:
+                time.sleep(0.01)
+            raise end("no more")
+        command = [sys.executable, "-c", "import time; time.sleep(60)", "--tool=callgrind"]
+        started.append(subprocess.Popen(command))
+        started[0].wait()
+        return {}
+
+    monkeypatch.setattr(instructions, "_count_side", count_side)
+    began = time.monotonic()
+    with pytest.raises(end, match="no more"):
+        instructions.count(("before", "after"), TINY, (), ROWS)
+    assert started[0].returncode == -signal.SIGKILL
+    assert time.monotonic() - began < 30
 
 
 def test_instructions_decide_where_times_scatter():
