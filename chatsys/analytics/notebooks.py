@@ -16,7 +16,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from chatsys.errors import OperatorError
+from chatsys.interrupts import turn_into_interrupts
+from chatsys.results.files import write_atomically
 
 FOLDER = Path("notebooks")
 TIMEOUT = 600
@@ -160,8 +161,15 @@ def main() -> None:
     given = parser.parse_args()
     chosen = given.notebooks or sorted(FOLDER.glob("*.ipynb"))
     if not chosen:
-        raise OperatorError(f"There are no notebooks in {FOLDER}.", hint="Run this from a checkout of chatsys.")
-    stale = [path for path in chosen if not _handle(path, check=given.check, html=given.html)]
+        sys.exit(f"There are no notebooks in {FOLDER}. Run this from a checkout of chatsys.")
+    turn_into_interrupts()
+    stale = 0
+    for path in chosen:
+        try:
+            stale += not _handle(path, check=given.check, html=given.html)
+        except KeyboardInterrupt:
+            print(f"Interrupted: {path} is as it was, and so are those after it.", file=sys.stderr)
+            sys.exit(130)
     sys.exit(1 if stale else 0)
 
 
@@ -175,7 +183,8 @@ def _handle(path: Path, *, check: bool, html: Path | None) -> bool:
         return not difference
     executed = execute(path)
     if html is None:
-        nbformat.write(executed, path)  # type: ignore[no-untyped-call]
+        text = nbformat.writes(executed)  # type: ignore[no-untyped-call]
+        write_atomically(path, f"{text.rstrip()}\n".encode())
         print(f"{path}: executed")
         return True
     html.mkdir(parents=True, exist_ok=True)

@@ -127,3 +127,33 @@ def test_every_helper_answers_in_a_notebook_kernel_with_the_same_dtypes(
     cell = nbformat.v4.new_code_cell(f"ROOT, URL = {str(FOLDER.parent)!r}, {url!r}{KERNEL}")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
     assert notebooks.texts(notebooks.execute(path)) == ["True True\n"]
+
+
+def test_an_interruption_leaves_a_notebook_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = [tmp_path / path.name for path in NOTEBOOKS[:2]]
+    for path, copy in zip(NOTEBOOKS, copies, strict=False):
+        copy.write_bytes(path.read_bytes())
+
+    def execute(path: Path) -> Any:
+        if path == copies[1]:
+            raise KeyboardInterrupt
+        return read(path)
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr("sys.argv", ["notebooks", *map(str, copies)])
+    monkeypatch.setattr(notebooks, "turn_into_interrupts", lambda: None)  # those of this process stay
+    with pytest.raises(SystemExit) as ended:
+        notebooks.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == f"Interrupted: {copies[1]} is as it was, and so are those after it.\n"
+    assert [copy.read_bytes() for copy in copies] == [path.read_bytes() for path in NOTEBOOKS[:2]]
+
+
+def test_without_notebooks_it_says_where_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["notebooks"])
+    with pytest.raises(SystemExit) as ended:
+        notebooks.main()
+    assert ended.value.code == "There are no notebooks in notebooks. Run this from a checkout of chatsys."
