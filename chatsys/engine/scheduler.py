@@ -48,20 +48,27 @@ class Writer(Protocol):
         """Write what waits; how many packets that were."""
 
 
-class SendQueue:
-    """The writers of one room or the like, in order of their first packet since they last wrote."""
+class SendQueue(deque[Writer]):
+    """The writers of one room or the like, in order of their first packet since they last wrote.
 
-    __slots__ = ("_scheduler", "writers")
+    Before the first is appended, the scheduler is told: ``if not queue: queue.enter()``.
+    """
+
+    __slots__ = ("_scheduler",)
 
     def __init__(self, scheduler: FairScheduler) -> None:
+        super().__init__()
         self._scheduler = scheduler
-        self.writers: deque[Writer] = deque()
+
+    def enter(self) -> None:
+        """The first writer comes."""
+        self._scheduler.enter(self)
 
     def add(self, writer: Writer) -> None:
         """Let ``writer`` flush when it is this queue's turn."""
-        if not self.writers:
+        if not self:
             self._scheduler.enter(self)
-        self.writers.append(writer)
+        self.append(writer)
 
 
 class FairScheduler:
@@ -83,12 +90,11 @@ class FairScheduler:
         left, written = SLICE, 0
         while self._queues and left > 0:
             queue = self._queues.popleft()
-            writers = queue.writers
-            share = min(len(writers), SHARE, left)
+            share = min(len(queue), min(SHARE, left) if self._queues else left)
             for _ in range(share):
-                written += writers.popleft().flush()
+                written += queue.popleft().flush()
             left -= share
-            if writers:
+            if queue:
                 self._queues.append(queue)
         metrics.deliveries.inc(written)
         if self._queues:
