@@ -49,23 +49,25 @@ def test_a_record_describes_the_machine_and_the_server(postgres_server):
     assert "/" not in "".join(value for name, value in found["postgresql"]["settings"].items() if "director" in name)
 
 
-def package(folder, **files):
+def package(folder, files):
     for name, text in files.items():
-        path = folder / name.replace("__", "/")
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder
 
 
 def test_a_digest_is_of_what_the_package_holds_and_not_of_where_it_lies(tmp_path):
-    database = package(tmp_path / "database", schema="CREATE TABLE users ()")
-    checkout = package(tmp_path / "checkout", a="1", sub__b="2")
-    installed = package(tmp_path / "installed", a="1", sub__b="2", data__reports="3", __pycache____a="4")
-    (installed / ".hidden").write_text("5")
+    database = package(tmp_path / "database", {"schema": "CREATE TABLE users ()"})
+    checkout = package(tmp_path / "checkout", {"a": "1", "sub/b": "2"})
+    installed = package(
+        tmp_path / "installed",
+        {"a": "1", "sub/b": "2", "data/reports": "3", "__pycache__/a": "4", "sub/__pycache__/b": "4", ".hidden": "5"},
+    )
     assert provenance.digest(checkout, database) == provenance.digest(installed, database)
-    changed = package(tmp_path / "changed", a="1", sub__b="3")
-    moved = package(tmp_path / "moved", a="1", b="2")
-    other = package(tmp_path / "other", schema="CREATE TABLE rooms ()")
+    changed = package(tmp_path / "changed", {"a": "1", "sub/b": "3"})
+    moved = package(tmp_path / "moved", {"a": "1", "b": "2"})
+    other = package(tmp_path / "other", {"schema": "CREATE TABLE rooms ()"})
     found = {provenance.digest(each, database) for each in (checkout, changed, moved)}
     assert len(found | {provenance.digest(checkout, other)}) == 4
 
