@@ -33,7 +33,7 @@ INTERRUPTED = 130
 
 
 class ProfileName(StrEnum):
-    """quick: under 60 s. standard: under 5 minutes. full: 1,000,000 users and 5,000,000 messages, under 45 minutes."""
+    """quick: under 60 s. standard: 5 to 11 minutes. full: 1,000,000 users and 5,000,000 messages, under 45 minutes."""
 
     quick = "quick"
     standard = "standard"
