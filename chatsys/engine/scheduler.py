@@ -21,10 +21,6 @@ SHARE = 4
 """How many of them may belong to one send queue while others wait."""
 
 
-MOMENT = 0.001
-"""Seconds within which few calls need not wait for a turn of their own."""
-
-
 class Loop(Protocol):
     """What the engine needs of an event loop; asyncio's has it."""
 
@@ -48,27 +44,20 @@ class Writer(Protocol):
         """Write what waits; how many packets that were."""
 
 
-class SendQueue(deque[Writer]):
-    """The writers of one room or the like, in order of their first packet since they last wrote.
+class SendQueue:
+    """The writers of one room or the like, in order of their first packet since they last wrote."""
 
-    Before the first is appended, the scheduler is told: ``if not queue: queue.enter()``.
-    """
-
-    __slots__ = ("_scheduler",)
+    __slots__ = ("_scheduler", "writers")
 
     def __init__(self, scheduler: FairScheduler) -> None:
-        super().__init__()
         self._scheduler = scheduler
-
-    def enter(self) -> None:
-        """The first writer comes."""
-        self._scheduler.enter(self)
+        self.writers: deque[Writer] = deque()
 
     def add(self, writer: Writer) -> None:
         """Let ``writer`` flush when it is this queue's turn."""
-        if not self:
+        if not self.writers:
             self._scheduler.enter(self)
-        self.append(writer)
+        self.writers.append(writer)
 
 
 class FairScheduler:
@@ -90,11 +79,12 @@ class FairScheduler:
         left, written = SLICE, 0
         while self._queues and left > 0:
             queue = self._queues.popleft()
-            share = min(len(queue), min(SHARE, left) if self._queues else left)
+            writers = queue.writers
+            share = min(len(writers), SHARE, left)
             for _ in range(share):
-                written += queue.popleft().flush()
+                written += writers.popleft().flush()
             left -= share
-            if queue:
+            if writers:
                 self._queues.append(queue)
         metrics.deliveries.inc(written)
         if self._queues:
@@ -111,17 +101,6 @@ class Slices:
         self._most = most
         self._calls: deque[Callable[[], object]] = deque()
         self._scheduled = False
-        self._since = 0.0
-        self._passed = 0
-
-    def passes(self, now: float) -> bool:
-        """Whether a call may be made at once: no others wait, and few came in this moment of the loop's clock."""
-        if self._scheduled:
-            return False
-        if now > self._since + MOMENT:
-            self._since, self._passed = now, 0
-        self._passed += 1
-        return self._passed <= self._most
 
     def add(self, call: Callable[[], object]) -> None:
         """Call it once those before it are done."""

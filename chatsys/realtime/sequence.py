@@ -112,18 +112,16 @@ class Sequence:
             self.read_soon(GAP_WAIT)
 
     def _deliver(self, message: Message) -> None:
-        before, seq = self._cursor or 0, message.seq
-        self._cursor = seq
+        before, self._cursor = self._cursor or 0, message.seq
         out = _event(message)
         for member in self._members.values():
-            if member.current and seq > member.position:
-                connection = member.connection
-                if connection.behind:
+            if member.current and message.seq > member.position:
+                if member.connection.behind:
                     self._fall_behind(member, before)
                 else:
-                    connection.push(out)
+                    member.connection.push(out)
         if self._behind:
-            self._keep(before, seq, out)
+            self._keep(before, message.seq, out)
 
     # -- gaps
 
