@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
 
@@ -43,12 +44,17 @@ class Watch:
 
 @contextlib.asynccontextmanager
 async def watched() -> AsyncIterator[Watch]:
-    watch = Watch()
-    task = asyncio.create_task(watch.run())
-    await asyncio.sleep(0)
-    yield watch
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    gc.collect()
+    gc.freeze()  # a collection would walk through all that the tests before have left in this process
+    try:
+        watch = Watch()
+        task = asyncio.create_task(watch.run())
+        await asyncio.sleep(0)
+        yield watch
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    finally:
+        gc.unfreeze()
 
 
 class Member(Ear):
