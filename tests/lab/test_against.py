@@ -299,7 +299,8 @@ def test_instructions_differ_where_all_pairs_do(after, verdict):
 
 @pytest.mark.process
 @pytest.mark.parametrize("end", [KeyboardInterrupt, OperatorError])
-def test_where_one_side_can_t_go_on_the_other_is_not_waited_for(monkeypatch, end):
+@pytest.mark.parametrize("sides", [("before", "after"), ("after", "before")])
+def test_where_one_side_can_t_go_on_the_other_is_not_waited_for(monkeypatch, sides, end):
     started = []
 
     def count_side(side: str, *_: object) -> dict[str, list[float]]:
@@ -315,7 +316,7 @@ def test_where_one_side_can_t_go_on_the_other_is_not_waited_for(monkeypatch, end
     monkeypatch.setattr(instructions, "_count_side", count_side)
     began = time.monotonic()
     with pytest.raises(end, match="no more"):
-        instructions.count(("before", "after"), TINY, (), ROWS)
+        instructions.count(sides, TINY, (), ROWS)
     assert started[0].returncode == -signal.SIGKILL
     assert time.monotonic() - began < 30
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 
@@ -52,11 +52,13 @@ def count(
     with ThreadPoolExecutor(2) as pool:
         under_way = [pool.submit(_count_side, side, plan, todo, order) for side in sides]
         try:
-            before, after = (each.result() for each in under_way)
+            for each in wait(under_way, return_when=FIRST_EXCEPTION).done:
+                each.result()
         except BaseException:  # Ctrl-C, or the other side failed: what remains would take minutes
             while wait(under_way, timeout=0.2).not_done:
                 _kill_what_is_counted()
             raise
+    before, after = (each.result() for each in under_way)
     return {work.name: (before[work.name], after[work.name]) for work in todo}
 
 

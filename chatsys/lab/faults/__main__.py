@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 from chatsys.errors import ChatsysError
+from chatsys.interrupts import EndedBySignals
 from chatsys.lab.faults import catalogue, page
-from chatsys.lab.faults.record import Result, load
+from chatsys.lab.faults.record import load
 from chatsys.lab.faults.running import PROFILES, run
 
 OUT = Path("reports/faults")
@@ -20,14 +18,6 @@ OUT = Path("reports/faults")
 
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-async def _ended_by_signals(work: Coroutine[Any, Any, Result]) -> None:
-    """SIGTERM cancels the run, as Ctrl-C does: its servers, mounts and rules must not outlive it."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await work
 
 
 def main() -> int:
@@ -51,7 +41,8 @@ def main() -> int:
         if not options.show:
             faults = catalogue.chosen(options.only)
             work = run(PROFILES[options.profile], faults, options.seed, options.out, _say, mutated=options.mutations)
-            asyncio.run(_ended_by_signals(work))
+            with EndedBySignals() as ending:  # servers, mounts and rules must not outlive the run
+                asyncio.run(ending.run(work))
         result = load(options.out)
         if result is None:
             raise ChatsysError(f"There is no result in {options.out}.")
