@@ -45,6 +45,20 @@ def _is_another() -> bool:
 
 
 @contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Both signals go to ``handler`` until the block has ended, but for one that is ignored, or not Python's."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: known for number, known in handlers.items() if known not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, known in before.items():
+            signal.signal(number, known)
+
+
+@contextmanager
 def undisturbed() -> Iterator[None]:
     """Put Ctrl-C and SIGTERM off until the block has ended: a second one would leave half undone what the first began.
 
@@ -55,15 +69,10 @@ def undisturbed() -> Iterator[None]:
         yield
         return
     told: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in handlers.items() if handler is not None}  # None: not Python's
-    for number in before:
-        signal.signal(number, lambda number, _: told.append(number))
     try:
-        yield
+        with _handled_by(lambda number, _: told.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if told:
             signal.raise_signal(told[0])
 
@@ -73,17 +82,14 @@ class EndedBySignals:
 
     def __init__(self) -> None:
         self._cancel: Callable[[], object] | None = None
+        self._handling = _handled_by(self._end)
 
     def __enter__(self) -> Self:
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-        for number in self._before:
-            signal.signal(number, self._end)
+        self._handling.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handling.__exit__(None, None, None)
 
     async def run(self, work: Awaitable[T]) -> T:
         """Do the work; what it returns, also when it is cancelled."""
