@@ -99,10 +99,9 @@ async def test_a_large_room_is_there_at_once_and_scrolls_back_to_its_beginning(
     await expect(bob.at("#room-facts")).to_contain_text("3,000 messages")
     assert await bob.at(".msg").count() <= 300
     log = bob.at("#log")
-    while await bob.at(".msg").count() < MANY:
-        before = await bob.at(".msg").count()
+    while (shown := await bob.at(".msg").count()) < MANY:
         await log.evaluate("log => { log.scrollTop = 0 }")
-        await expect(bob.at(f".msg >> nth={before}")).to_be_attached()
+        await expect(bob.at(f".msg >> nth={shown}")).to_be_attached()
     await log.evaluate("log => { log.scrollTop = 0 }")
     await expect(bob.message("message 0")).to_be_in_viewport()
     assert await bob.texts() == [f"message {number}" for number in range(MANY)]
