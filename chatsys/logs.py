@@ -66,7 +66,7 @@ def configure(log_format: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("uvicorn", "uvicorn.error", "alembic"):
+    for noisy in ("uvicorn", "uvicorn.error", "websockets.server", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

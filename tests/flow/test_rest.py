@@ -162,6 +162,15 @@ def test_requests_are_logged_in_development_and_not_in_production(serve):
         assert ("needle" in server.stderr) is logged
 
 
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_an_ordinary_connection_leaves_no_line_in_a_log_of_production(serve, transport):
+    server = serve(DATABASE_URL="memory://", CHATSYS_ENV="production", JWT_SECRET="x" * 32)
+    async with Client(server.url, [transport]) as client:
+        await client.join("general")
+    server.stop()
+    assert server.stderr == ""
+
+
 def test_a_taken_port_is_one_sentence_with_the_command_that_helps(start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
