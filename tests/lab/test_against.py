@@ -21,7 +21,7 @@ from chatsys.lab.against import checkout, comparison, instructions, planted, rec
 from chatsys.lab.against.checkout import checked_out
 from chatsys.lab.against.comparison import Request, compare, rows_of
 from chatsys.lab.against.measures import CPU, INSTRUCTIONS, STATEMENTS, TIME
-from chatsys.lab.against.plan import Plan
+from chatsys.lab.against.plan import PLANS, Plan
 from chatsys.lab.against.record import Commit, Comparison
 from chatsys.lab.against.sides import NoSubject, Side
 from chatsys.lab.against.subject import Open
@@ -42,6 +42,11 @@ TINY = Plan(
     names=("memory: send", "PostgreSQL: send", "HTTP: health", "Socket.IO: fan-out"),
 )
 ROWS = Open(url="memory://", users=20, messages=120, seed=1, fill=True)
+
+
+@pytest.mark.parametrize("plan", [TINY, *PLANS.values()], ids=lambda plan: plan.name)
+def test_each_side_comes_first_as_often_as_the_other(plan):
+    assert plan.turns % 2 == 0
 
 
 def git(folder: Path, *arguments: str) -> str:

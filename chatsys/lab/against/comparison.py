@@ -34,7 +34,7 @@ from chatsys.store.embedded import embedded_server
 
 Tell = Callable[[str], None]
 Samples = tuple[list[float], list[float]]
-METHOD = 4
+METHOD = 5
 """Changes with what is measured and how it is judged: a study's counts hold for one method."""
 _LIMITATIONS = (
     "Client, server and database share one machine, and everything fits in memory.",

@@ -30,6 +30,7 @@ The server's timers, and how many writes meet in one turn of its loop, make samp
 the same number do the same on both sides: all of their ratios have to be beyond the limit.
 """
 _TOOL = "--tool=callgrind"
+_MONITOR = "vgdb"
 _PATIENCE = 60.0
 """Seconds that Valgrind has to answer."""
 _IMPATIENCE = 5
@@ -39,7 +40,7 @@ _EVENTS = re.compile(r"^events-\d+: (\d+)$", re.MULTILINE)
 
 def why_none_are_counted() -> str:
     """Empty where Valgrind is installed."""
-    if shutil.which("valgrind") and shutil.which("vgdb"):
+    if shutil.which("valgrind") and shutil.which(_MONITOR):
         return ""
     return "No instructions were counted: Valgrind is not installed. `apt install valgrind` helps where times scatter."
 
@@ -63,10 +64,11 @@ def count(
 
 
 def _kill_what_is_counted() -> None:
-    """A thread can't be ended; but one whose processes are gone ends by itself."""
+    """A thread can't be ended; but one whose processes are gone ends by itself, also the one that asks a process which
+    is no longer there to answer."""
     for child in psutil.Process().children():
         with suppress(psutil.Error):
-            if _TOOL in child.cmdline():
+            if _TOOL in child.cmdline() or child.name() == _MONITOR:
                 child.kill()
 
 
@@ -135,7 +137,7 @@ class _Counter:
     def _tell(self, *command: str) -> str:
         try:
             done = subprocess.run(
-                ["vgdb", f"--pid={self._pid}", f"--max-invoke-ms={_IMPATIENCE}", *command],
+                [_MONITOR, f"--pid={self._pid}", f"--max-invoke-ms={_IMPATIENCE}", *command],
                 capture_output=True,
                 text=True,
                 timeout=_PATIENCE,

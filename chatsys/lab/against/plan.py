@@ -27,8 +27,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How much a comparison does.
 
     There are ``rounds`` rounds, and up to ``most`` while some operation would need a larger difference than
-    ``wanted`` to be called different and ``seconds`` have not passed. Each round has ``turns`` turns on each side,
-    ``scale`` times as long as in the quick profile. ``names`` are beginnings of operations; empty means all.
+    ``wanted`` to be called different and ``seconds`` have not passed. Each round has ``turns`` turns on each side, an
+    even number, since who comes first in a turn pays for what other operations left in the caches, and ``scale`` times
+    as long as in the quick profile. ``names`` are beginnings of operations; empty means all.
     """
 
     name: str
@@ -55,7 +56,7 @@ PLANS = {
             rounds=6,
             most=8,
             seconds=90,
-            turns=3,
+            turns=4,
             scale=1,
             senders=32,
             members=200,
