@@ -337,6 +337,16 @@ def test_instructions_decide_where_times_scatter():
     assert result.valid
 
 
+@pytest.mark.parametrize(("factor", "valid"), [(1.0, False), (3.0, True)])
+def test_a_blunt_comparison_may_not_say_that_nothing_is_slower_and_may_say_that_something_is(factor, valid):
+    noisy = [{key: pair if key[0].startswith("PostgreSQL: send") else (pair[0], pair[1] * (2 if number % 2 else 0.5))
+              for key, pair in each.items()} for number, each in enumerate(rounds_of(send=factor))]  # fmt: skip
+    result = result_of(noisy, foreign=[0.1], steal=[0.05])
+    assert bool(result.slower()) is valid
+    comparison._believe(result)
+    assert result.valid is valid
+
+
 def test_a_machine_without_valgrind_is_told_what_it_lacks(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     result = result_of(rounds_of(), uncounted=instructions.why_none_are_counted())
