@@ -28,6 +28,9 @@ UPGRADE_WITHIN = 10.0
 ENDED_AT_ONCE = 50
 """Connections that end before the event loop does something else, however many are lost at once."""
 
+STARTED_AT_ONCE = 64
+"""Connections whose events begin to be handled in a turn of the event loop, however many speak at once."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one connection may cost, and all together. Times in seconds, sizes in bytes.
@@ -88,6 +91,7 @@ class Engine:
         self.scheduler = FairScheduler(loop)
         self.lobby = SendQueue(self.scheduler)
         self.losses = Slices(loop, ENDED_AT_ONCE)
+        self.starts = Slices(loop, STARTED_AT_ONCE)
 
     def open(self, transport: str) -> Connection:
         """A new connection, whose handshake waits for its transport."""

@@ -114,7 +114,10 @@ class Outbound(ABC):
                 self.hold_back()
         if not self._queued:
             self._queued = True
-            self.send_queue.add(self)
+            queue = self.send_queue  # as ``add``, for what each delivery costs
+            if not queue:
+                queue.enter()
+            queue.append(self)
 
     def _push_behind(self, out: Outgoing) -> None:
         size = len(out.frame)
@@ -158,6 +161,9 @@ class Outbound(ABC):
             self._waiting = [out]
         else:
             self._waiting.append(out)
+        self._queue()
+
+    def _queue(self) -> None:
         if not self._queued:
             self._queued = True
             self.send_queue.add(self)
@@ -175,20 +181,19 @@ class Outbound(ABC):
             return 0
         if transport.stalled:
             return 0
-        count = len(waiting)
-        if count == 1:
-            data = waiting[0].frame
+        if len(waiting) == 1:
             self._waiting = None
-        else:
-            count, data = self._chunk(waiting)
+            transport.write(waiting[0].frame)
+            if (self._private or self.behind) and not transport.stalled:
+                self._drained()
+            return 1
+        count, data = self._chunk(waiting)
         transport.write(data)
         if not transport.stalled:
-            if self._waiting is None:
-                if self._private or self.behind:
-                    self._drained()
-            elif not self._queued:
-                self._queued = True
-                self.send_queue.add(self)
+            if self._waiting is not None:
+                self._queue()
+            elif self._private or self.behind:
+                self._drained()
         return count
 
     def _chunk(self, waiting: list[Outgoing]) -> tuple[int, bytes]:

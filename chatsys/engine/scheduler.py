@@ -8,17 +8,24 @@ one write, and what one connection gets stays in order, since it waits in one li
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from chatsys import metrics
 
+logger = logging.getLogger("chatsys.engine")
+
 SLICE = 16
 """How many connections are written to before the event loop does something else."""
 
 SHARE = 4
 """How many of them may belong to one send queue while others wait."""
+
+
+MOMENT = 0.001
+"""Seconds within which few calls need not wait for a turn of their own."""
 
 
 class Loop(Protocol):
@@ -44,20 +51,27 @@ class Writer(Protocol):
         """Write what waits; how many packets that were."""
 
 
-class SendQueue:
-    """The writers of one room or the like, in order of their first packet since they last wrote."""
+class SendQueue(deque[Writer]):
+    """The writers of one room or the like, in order of their first packet since they last wrote.
 
-    __slots__ = ("_scheduler", "writers")
+    Before the first is appended, the scheduler is told: ``if not queue: queue.enter()``.
+    """
+
+    __slots__ = ("_scheduler",)
 
     def __init__(self, scheduler: FairScheduler) -> None:
+        super().__init__()
         self._scheduler = scheduler
-        self.writers: deque[Writer] = deque()
+
+    def enter(self) -> None:
+        """The first writer comes."""
+        self._scheduler.enter(self)
 
     def add(self, writer: Writer) -> None:
         """Let ``writer`` flush when it is this queue's turn."""
-        if not self.writers:
+        if not self:
             self._scheduler.enter(self)
-        self.writers.append(writer)
+        self.append(writer)
 
 
 class FairScheduler:
@@ -78,13 +92,17 @@ class FairScheduler:
     def _turn(self) -> None:
         left, written = SLICE, 0
         while self._queues and left > 0:
-            queue = self._queues.popleft()
-            writers = queue.writers
-            share = min(len(writers), SHARE, left)
+            queue = self._queues[0]
+            share = min(len(queue), left if len(self._queues) == 1 else SHARE, left)
             for _ in range(share):
-                written += writers.popleft().flush()
+                try:
+                    written += queue[0].flush()  # one with more to write comes in behind the others
+                except Exception:
+                    logger.exception("A connection was not written to")
+                queue.popleft()
             left -= share
-            if writers:
+            self._queues.popleft()
+            if queue:
                 self._queues.append(queue)
         metrics.deliveries.inc(written)
         if self._queues:
@@ -101,6 +119,17 @@ class Slices:
         self._most = most
         self._calls: deque[Callable[[], object]] = deque()
         self._scheduled = False
+        self._since = 0.0
+        self._passed = 0
+
+    def passes(self, now: float) -> bool:
+        """Whether a call may be made at once: no others wait, and few came in this moment of the loop's clock."""
+        if self._scheduled:
+            return False
+        if now > self._since + MOMENT:
+            self._since, self._passed = now, 0
+        self._passed += 1
+        return self._passed <= self._most
 
     def add(self, call: Callable[[], object]) -> None:
         """Call it once those before it are done."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Collection
+from functools import partial
 from typing import Any, Protocol
 
 from chatsys import logs
@@ -110,7 +111,10 @@ class SocketLayer:
         now = engine.loop.time()
         if inbox is None:
             inbox = connection.inbox = Inbox(now)
-            engine.loop.create_task(self._work(connection, inbox))
+            if engine.starts.passes(now):
+                self._start(connection, inbox)
+            else:  # thousands that speak at once would hold the event loop up
+                engine.starts.add(partial(self._start, connection, inbox))
         inbox.add(read, size, now)
         engine.memory.take(size)
         if not connection.paused and self._full(connection, inbox):
@@ -118,6 +122,9 @@ class SocketLayer:
 
     def _full(self, connection: Connection, inbox: Inbox) -> bool:
         return len(inbox.packets) > INBOX_MOST or inbox.size > connection.engine.limits.max_packet
+
+    def _start(self, connection: Connection, inbox: Inbox) -> None:
+        connection.engine.loop.create_task(self._work(connection, inbox))
 
     async def _work(self, connection: Connection, inbox: Inbox) -> None:
         """Handle what a connection has sent, until there is nothing more; then its end, if it has ended."""
@@ -202,7 +209,7 @@ class SocketLayer:
                 connection.state = State.CLOSED
             else:
                 connection.inbox = Inbox(connection.engine.loop.time())
-                connection.engine.loop.create_task(self._work(connection, connection.inbox))
+                self._start(connection, connection.inbox)
 
     async def _end(self, connection: Connection) -> None:
         for namespace in [*(connection.namespaces or ()), DEFAULT]:

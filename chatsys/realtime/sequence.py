@@ -112,16 +112,18 @@ class Sequence:
             self.read_soon(GAP_WAIT)
 
     def _deliver(self, message: Message) -> None:
-        before, self._cursor = self._cursor or 0, message.seq
+        before, seq = self._cursor or 0, message.seq
+        self._cursor = seq
         out = _event(message)
         for member in self._members.values():
-            if member.current and message.seq > member.position:
-                if member.connection.behind:
+            if member.current and seq > member.position:
+                connection = member.connection
+                if connection.behind:
                     self._fall_behind(member, before)
                 else:
-                    member.connection.push(out)
+                    connection.push(out)
         if self._behind:
-            self._keep(before, message.seq, out)
+            self._keep(before, seq, out)
 
     # -- gaps
 

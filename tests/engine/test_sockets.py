@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chatsys.engine.connection import Connection
-from chatsys.engine.engine import Engine
+from chatsys.engine.engine import STARTED_AT_ONCE, Engine
 from chatsys.engine.outbound import State
 from chatsys.engine.sockets import BATCH, INBOX_MOST
 from chatsys.protocol.events import ClientEvent
@@ -251,3 +251,39 @@ async def test_a_packet_is_let_go_while_what_it_asks_for_is_under_way(
     finally:
         tracemalloc.stop()
     assert 50 * 20_000 < taken < 50 * 22_000
+
+
+def test_thousands_that_speak_at_once_are_handled_in_slices_with_the_event_loop_between(
+    engine: Engine, loop: FakeLoop, application: Application
+) -> None:
+    sockets = []
+    for _ in range(20 * STARTED_AT_ONCE):
+        socket = Socket()
+        socket.receiver = engine.open("websocket")
+        socket.receiver.adopt(socket)
+        socket.receiver.received("40")
+        sockets.append(socket)
+    loop.settle()
+    for socket in sockets:
+        socket.receiver.received('42["say",1]')
+    handled = []
+    while len(application.names) < len(sockets):
+        before = len(application.names)
+        loop.turn()
+        handled.append(len(application.names) - before)
+    assert max(handled) == STARTED_AT_ONCE
+    loop.settle()
+    assert len(application.names) == len(sockets)
+
+
+def test_one_that_speaks_alone_is_handled_without_a_turn_between(
+    engine: Engine, loop: FakeLoop, application: Application
+) -> None:
+    socket = Socket()
+    socket.receiver = engine.open("websocket")
+    socket.receiver.adopt(socket)
+    socket.receiver.received("40")
+    loop.settle()
+    socket.receiver.received('42["say",1]')
+    loop.turn()
+    assert len(application.names) == 1

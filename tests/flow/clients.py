@@ -122,8 +122,20 @@ class Client:
         return answer
 
     async def call(self, name: str, payload: Any = None) -> dict[str, Any]:
-        """Emit an event and wait for its acknowledgement."""
-        answer = await self.sio.call(name, payload, timeout=WAIT)
+        """Emit an event and wait for its acknowledgement.
+
+        The library's own ``call`` waits with ``asyncio.wait_for``, which up to Python 3.11 drops a cancellation that
+        comes together with the answer: a task that calls in a loop would never end.
+        """
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def hear(answer: Any) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        await self.sio.emit(name, payload, callback=hear)
+        async with asyncio.timeout(WAIT):
+            answer = await answered
         assert isinstance(answer, dict)
         return answer
 

@@ -97,9 +97,10 @@ class Clients:
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
-            assert isinstance(outcome, asyncio.CancelledError), outcome
-        await asyncio.gather(*self._sent)
+        async with asyncio.timeout(2 * WAIT):
+            for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+                assert isinstance(outcome, asyncio.CancelledError), outcome
+            await asyncio.gather(*self._sent)
 
 
 async def live_through(url: str, tmp_path: Path, room: str, begin: Switch, end: Switch) -> None:
