@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
 
 from chatsys import logs, metrics, web
 from chatsys.bus.opening import open_bus
@@ -27,6 +28,7 @@ from chatsys.model.values import StoreInfo
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.opening import PATH, RealtimeOptions, open_realtime
 from chatsys.server.serving import Server, uvicorn_config
+from chatsys.server.siblings import siblings
 from chatsys.settings import Settings, token_secret
 from chatsys.store.contract import HEARTBEATS, Store
 from chatsys.store.keeping import Keeper
@@ -66,10 +68,16 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def run(settings: Settings, announce: Announce = say, listener: socket.socket | None = None) -> None:
+def run(
+    settings: Settings,
+    announce: Announce = say,
+    listener: socket.socket | None = None,
+    others: Path | None = None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises OperatorError or StoreError if the server can't start.
 
-    ``announce`` is told which store and which address; ``listener`` is a bound socket, else one is made.
+    ``announce`` is told which store and which address; ``listener`` is a bound socket, else one is made. ``others`` is
+    the folder in which further processes of this port are found.
     """
     logs.configure(settings.log_format)
     with (
@@ -78,11 +86,15 @@ def run(settings: Settings, announce: Announce = say, listener: socket.socket | 
         contextlib.suppress(asyncio.CancelledError),
         listener or bound_socket(settings.host, settings.port) as bound,
     ):
-        runner.run(serve(settings, announce, bound, last_resort))
+        runner.run(serve(settings, announce, bound, last_resort, others))
 
 
 async def serve(
-    settings: Settings, announce: Announce, listener: socket.socket, last_resort: _LastResort | None = None
+    settings: Settings,
+    announce: Announce,
+    listener: socket.socket,
+    last_resort: _LastResort | None = None,
+    others: Path | None = None,
 ) -> None:
     """Serve on the settings' store and on ``listener``."""
     with _stop_signals(last_resort or _LastResort()) as stop:
@@ -90,12 +102,14 @@ async def serve(
         async with (
             open_server(settings, announce, fanout) as chat,
             open_realtime(chat, fanout, realtime_options(settings)) as realtime,
+            siblings(others) as together,
         ):
             rest = web.make_app(
                 chat,
                 cors_origin=settings.cors_origin,
                 metrics=settings.metrics,
                 access_log=not settings.production,
+                together=together,
             )
             config = uvicorn_config(
                 realtime.asgi(rest), realtime.endpoint, PATH, forwarded_allow_ips=settings.forwarded_allow_ips

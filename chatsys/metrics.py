@@ -1,4 +1,6 @@
-"""Every number that ``/metrics`` shows of this process, in Prometheus' units (contract §14.6).
+"""Every number that ``/metrics`` shows, in Prometheus' units (contract §14.6).
+
+Each process counts its own; where several share a port, ``server.siblings`` adds them up.
 
 ``sessions`` and ``rooms`` are read from the store when the page is asked for; the others are counted where they happen.
 """
@@ -46,11 +48,13 @@ class Durations(Collector):
         yield family
 
 
-connections = Gauge("chatsys_connections", "Open Socket.IO connections of this process")
+processes = Gauge("chatsys_processes", "Server processes whose numbers these are")
+processes.set(1)
+connections = Gauge("chatsys_connections", "Open Socket.IO connections")
 sessions = Gauge("chatsys_sessions", "Sessions in all rooms, of all servers")
 rooms = Gauge("chatsys_rooms", "Rooms with at least one session")
-messages = Counter("chatsys_messages", "Messages stored by this process")
-deliveries = Counter("chatsys_deliveries", "Events handed to connections of this process")
+messages = Counter("chatsys_messages", "Messages stored")
+deliveries = Counter("chatsys_deliveries", "Events handed to connections")
 flush_size = Histogram("chatsys_flush_size", "Writes committed together by one flush", buckets=_SIZES)
 flush_seconds = Histogram("chatsys_flush_seconds", "Time that one flush took", buckets=_SECONDS)
 pool_wait_seconds = Histogram("chatsys_pool_wait_seconds", "Time spent waiting for a connection", buckets=_SECONDS)

@@ -7,15 +7,19 @@ vanished stops too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from types import FrameType
 
 from chatsys import app, logs
@@ -40,11 +44,11 @@ class _StopAsked(Exception):
 class _Worker:
     """One server process. ``lines`` is what it has announced, ``error`` the message and hint of a failed start."""
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, folder: Path) -> None:
         self.lines: list[str] = []
         self.error: tuple[str, str] | None = None
         self.pipe, theirs = _spawn.Pipe(duplex=False)
-        self.process = _spawn.Process(target=_work, args=(settings, listener, theirs))
+        self.process = _spawn.Process(target=_work, args=(settings, listener, theirs, folder))
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: we tell the workers
         self.process.start()
         signal.signal(signal.SIGINT, before)
@@ -80,12 +84,12 @@ def run(settings: Settings) -> None:
         signal.signal(number, _ask_to_stop)
     signal.signal(signal.SIGUSR1, app.nothing_to_rescue)
     workers: list[_Worker] = []
-    with app.bound_socket(settings.host, settings.port) as listener:
+    with app.bound_socket(settings.host, settings.port) as listener, _folder() as folder:
         try:
             for _ in range(settings.workers):
-                workers.append(_Worker(settings, listener))
+                workers.append(_Worker(settings, listener, folder))
             _start(workers)
-            _keep(workers, settings, listener)
+            _keep(workers, settings, listener, folder)
         except _StopAsked:
             log.info("Stopping %d server processes", len(workers))
         finally:
@@ -104,7 +108,14 @@ def _start(workers: list[_Worker]) -> None:
         app.say(line)
 
 
-def _keep(workers: list[_Worker], settings: Settings, listener: socket.socket) -> None:
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """Where the workers find one another."""
+    with tempfile.TemporaryDirectory(prefix="chatsys-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def _keep(workers: list[_Worker], settings: Settings, listener: socket.socket, folder: Path) -> None:
     """Replace workers that end."""
     while True:
         for pipe in wait([worker.pipe for worker in workers]):
@@ -113,7 +124,7 @@ def _keep(workers: list[_Worker], settings: Settings, listener: socket.socket) -
                 reason = (workers[place].error or ("",))[0]
                 log.error("A server process ended (status %s). %s", workers[place].process.exitcode, reason)
                 time.sleep(RESTART_SECONDS)
-                workers[place] = _Worker(settings, listener)
+                workers[place] = _Worker(settings, listener, folder)
 
 
 def _end(workers: list[_Worker]) -> None:
@@ -129,11 +140,11 @@ def _end(workers: list[_Worker]) -> None:
         worker.process.join()
 
 
-def _work(settings: Settings, listener: socket.socket, pipe: Connection) -> None:
+def _work(settings: Settings, listener: socket.socket, pipe: Connection, folder: Path) -> None:
     """A worker's life."""
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
-        app.run(settings, pipe.send, listener)
+        app.run(settings, pipe.send, listener, folder)
     except ChatsysError as error:
         pipe.send((error.message, getattr(error, "hint", "")))
         sys.exit(1)

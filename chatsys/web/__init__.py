@@ -19,12 +19,23 @@ from chatsys.web.door import Door
 from chatsys.web.responses import failure, fault, route_not_found
 
 
-def make_app(chat: Chat, *, cors_origin: str = "*", metrics: bool = True, access_log: bool = False) -> Door:
-    """The REST application over ``chat``, an ASGI callable. ``access_log`` writes a line for each request."""
+def make_app(
+    chat: Chat,
+    *,
+    cors_origin: str = "*",
+    metrics: bool = True,
+    access_log: bool = False,
+    together: health.Together = health.alone,
+) -> Door:
+    """The REST application over ``chat``, an ASGI callable. ``access_log`` writes a line for each request.
+
+    ``together`` makes the numbers of all processes of the port from those of this one.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.chat = chat
     app.state.questions = health.questions(chat)
     app.state.reads = SharedReads()
+    app.state.together = together
     for noun in (auth, users, rooms, health, pages, documents):
         app.include_router(noun.router)
     if metrics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import prometheus_client
@@ -36,6 +37,9 @@ READY_EVERY = 1.0
 COUNT_SECONDS = 0.2
 """How long a page waits for the counts of sessions and rooms; after that it does without."""
 
+
+Together = Callable[[bytes], Awaitable[bytes]]
+"""From this process's numbers, as Prometheus text, to those of all processes of its port."""
 
 DEAF = "bus deaf"
 
@@ -78,6 +82,11 @@ def questions(chat: Chat) -> Questions:
         Newest(lambda: operations.activity(chat), patience=COUNT_SECONDS),
         [(0, 0)],
     )
+
+
+async def alone(own: bytes) -> bytes:
+    """The numbers of a port's only process."""
+    return own
 
 
 router = APIRouter()
@@ -128,10 +137,11 @@ async def ready(request: Request) -> Response:
 
 @metrics_router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Every number of this process as Prometheus text; sessions and rooms are NaN while the store is away."""
+    """Every number of this port's processes as Prometheus text; sessions and rooms are NaN while the store is away."""
     counts: tuple[float, float] = math.nan, math.nan
     with contextlib.suppress(StoreError):
         counts = await request.app.state.questions.activity.get()
     numbers.sessions.set(counts[0])
     numbers.rooms.set(counts[1])
-    return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+    text = await request.app.state.together(prometheus_client.generate_latest())
+    return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import time
+from contextlib import AsyncExitStack
 
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from .clients import WAIT, get
+from .clients import WAIT, Client, get
 
 
 def workers_of(server) -> list[psutil.Process]:
@@ -63,6 +66,36 @@ def test_a_worker_that_is_killed_is_replaced(server):
     until(lambda: killed not in workers_of(server) and len(workers_of(server)) == 2)
     for _ in range(20):
         assert get(f"{server.url}/api/ready").status_code == 200
+
+
+def test_the_numbers_are_those_of_all_processes(server):
+    def numbers() -> dict[str, float]:
+        families = text_string_to_metric_families(get(f"{server.url}/metrics").text)
+        return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
+
+    async def talk() -> None:
+        expected = {
+            "chatsys_processes": 2,
+            "chatsys_connections": 6,
+            "chatsys_sessions": 6,
+            "chatsys_messages_total": 6,
+        }
+        async with AsyncExitStack() as stack:
+            people = [await stack.enter_async_context(Client(server.url, ["websocket"])) for _ in range(6)]
+            for person in people:
+                await person.join("tea")
+            for person in people:
+                await person.send("hello")
+            await asyncio.to_thread(until, lambda: expected.items() <= numbers().items())
+
+    asyncio.run(talk())
+    stopped = workers_of(server)[0]
+    stopped.suspend()
+    try:
+        until(lambda: numbers()["chatsys_processes"] == 1)
+    finally:
+        stopped.resume()
+    until(lambda: numbers()["chatsys_processes"] == 2)
 
 
 def test_sigusr1_ends_none_of_them(server):
