@@ -133,6 +133,30 @@ async def test_the_profile_and_the_password_change(served_on_each: Served, meet:
     await expect(alice.at("#me")).to_contain_text("Alice in Chains")
 
 
+async def test_an_account_is_deleted_with_its_messages_once_its_name_is_typed(
+    served_on_each: Served, meet: Meet
+) -> None:
+    alice, bob = await meet(served_on_each.url), await meet(served_on_each.url)
+    await alice.register("alice")
+    await bob.join_as_guest("bob")
+    await alice.say("soon gone")
+    await bob.sees("soon gone")
+    await alice.at("#me").click()
+    await alice.at("#delete-account").click()
+    await alice.at("#deletion [name=username]").fill("bob")
+    await alice.at("#deletion .primary").click()
+    await expect(alice.at("#deletion .problem")).to_contain_text("not your user name, alice")
+    await alice.check_accessibility()
+    await alice.at("#deletion [name=username]").fill("alice")
+    await alice.at("#deletion .primary").click()
+    await expect(alice.at("#welcome-note")).to_have_text("Your account and your messages are deleted.")
+    await expect(bob.at("#people-list")).not_to_contain_text("alice")
+    await _fails(alice.log_in("alice"), alice, "Invalid credentials")
+    cleo = await meet(served_on_each.url)
+    await cleo.join_as_guest("cleo")
+    assert await cleo.texts() == []
+
+
 async def _fails(action: Awaitable[None], person: Person, words: str) -> None:
     """An answer with an error status, which Chromium itself notes on the console."""
     person.faults.clear()

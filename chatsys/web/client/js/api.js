@@ -21,6 +21,7 @@ export class Api {
   user = (userId) => this.#request("GET", `users/${encodeURIComponent(userId)}`);
   search = (text) => this.#request("GET", `users/search/${encodeURIComponent(text)}`);
   update = (userId, fields) => this.#request("PUT", `users/${encodeURIComponent(userId)}`, fields);
+  remove = (userId) => this.#request("DELETE", `users/${encodeURIComponent(userId)}`);
   stats = (room) => this.#request("GET", `rooms/${encodeURIComponent(room)}/stats`);
 
   /** A page of the rooms by name; `next` in the answer is the `after` of the page that follows. */
@@ -36,7 +37,7 @@ export class Api {
     const headers = {};
     const token = this.#token();
     if (fields !== undefined) headers["Content-Type"] = "application/json";
-    if (token && method === "PUT") headers.Authorization = `Bearer ${token}`;
+    if (token && ["PUT", "DELETE"].includes(method)) headers.Authorization = `Bearer ${token}`;
     let response;
     let body;
     try {

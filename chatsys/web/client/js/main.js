@@ -26,7 +26,7 @@ const sessions = new Sessions(localStorage, BASE.pathname);
 const api = new Api(BASE, () => sessions.load()?.token);
 const welcome = new Welcome(api, (session) => enter(sessions.save(session)));
 const side = panels();
-const dialogs = new Dialogs({ logOut: () => leave(), open: goTo });
+const dialogs = new Dialogs({ logOut: leave, open: goTo });
 let shown = null;
 
 function goTo(room) {

@@ -1,4 +1,4 @@
-// One's own profile, and the name of a room to join.
+// One's own profile, the end of one's account, and the name of a room to join.
 
 import { byId, problem, submits } from "../dom.js";
 import { ApiError } from "../errors.js";
@@ -7,18 +7,23 @@ export class Dialogs {
   #chat;
   #api;
   #profile = byId("profile");
+  #deletion = byId("deletion");
+  #logOut;
 
   constructor({ logOut, open }) {
     for (const button of document.querySelectorAll("dialog .close")) {
       button.onclick = () => button.closest("dialog").close();
     }
     byId("me").onclick = () => this.#showProfile();
+    this.#logOut = logOut;
     byId("log-out").onclick = () => {
       this.#profile.close();
       logOut();
     };
-    byId("join-room").onclick = () => this.#showRoom();
+    byId("delete-account").onclick = () => this.#showEmpty(this.#deletion);
+    byId("join-room").onclick = () => this.#showEmpty(byId("room-dialog"));
     submits(this.#profile.querySelector("form"), (fields, form) => this.#save(fields, form));
+    submits(this.#deletion.querySelector("form"), ({ username }) => this.#delete(username));
     submits(byId("room-dialog").querySelector("form"), ({ room }) => {
       if (!room.trim()) throw new ApiError("A room needs a name.");
       byId("room-dialog").close();
@@ -61,10 +66,19 @@ export class Dialogs {
     this.#profile.close();
   }
 
-  #showRoom() {
-    const form = byId("room-dialog").querySelector("form");
+  async #delete(username) {
+    const { user } = this.#chat.session;
+    if (username.trim() !== user.username) throw new ApiError(`This is not your user name, ${user.username}.`);
+    await this.#api.remove(user.userId);
+    this.#deletion.close();
+    this.#profile.close();
+    this.#logOut("Your account and your messages are deleted.");
+  }
+
+  #showEmpty(dialog) {
+    const form = dialog.querySelector("form");
     form.reset();
     problem(form);
-    byId("room-dialog").showModal();
+    dialog.showModal();
   }
 }
