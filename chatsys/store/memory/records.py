@@ -188,13 +188,14 @@ class RoomLog:
     the user has read everything that others wrote.
     """
 
-    __slots__ = ("created_at", "last_seq", "messages", "name", "present", "read_to", "sessions", "unread")
+    __slots__ = ("_longest", "created_at", "last_seq", "messages", "name", "present", "read_to", "sessions", "unread")
 
     def __init__(self, name: str, created_at: datetime) -> None:
         self.name = name
         self.created_at = created_at
         self.last_seq = 0
         self.messages: list[StoredMessage] = []
+        self._longest = 0  # characters that a text has had
         self.unread = 0
         self.read_to: dict[str, int] = {}
         self.sessions: dict[str, NewSession] = {}
@@ -214,6 +215,7 @@ class RoomLog:
         self.last_seq += 1
         self.unread += 1
         stored = StoredMessage(new, self, self.last_seq)
+        self._longest = max(self._longest, len(new.text))
         self.messages.append(stored)
         return stored
 
@@ -223,6 +225,7 @@ class RoomLog:
             self.read_to = {who: min(to, stored.seq - 1) for who, to in self.read_to.items()}
         self.messages.insert(bisect_right(self.messages, stored.seq, key=_seq), stored)
         self.last_seq = max(self.last_seq, stored.seq)
+        self._longest = max(self._longest, len(stored.text))
         self.unread += stored.reads is None
 
     def page(self, limit: int, offset: int, after: int, before: int, max_bytes: int) -> list[StoredMessage]:
@@ -232,7 +235,7 @@ class RoomLog:
         """
         end = max(0, self.position_after(before - 1) - offset)
         page = self.messages[max(self.position_after(after), end - limit, 0) : end]
-        if 4 * sum([len(stored.text) for stored in page]) < max_bytes:  # UTF-8 has at most 4 bytes for a character
+        if 4 * self._longest * len(page) < max_bytes:  # UTF-8 has at most 4 bytes for a character
             return page
         size = 0
         for place in range(len(page) - 1, -1, -1):
