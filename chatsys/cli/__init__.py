@@ -24,6 +24,7 @@ from chatsys.cli import (
     monitor,
     notebooks,
     serve,
+    shadow,
     top,
     transfer,
     verify,
@@ -73,6 +74,7 @@ app.add_typer(db.app, name="db")
 app.command()(verify.verify)
 app.command()(loadtest.loadtest)
 app.command()(conformance.conformance)
+app.command()(shadow.shadow)
 app.command()(notebooks.notebooks)
 app.command()(config.config)
 app.command()(transfer.export)

@@ -291,6 +291,50 @@ def _state(url: str) -> tuple[int, Alive | None]:
 
 
 @app.command()
+def rollback(
+    target: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="URL", help="The original backend's database, restored from the cut-over's backup."
+        ),
+    ],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Go back to the original backend with what was written since.
+
+    Copies accounts, rooms, messages and receipts that came after the cut-over into the original's database. It refuses
+    while chat servers work on ours. Messages of guests stay behind: the original has no guests.
+    """
+    from chatsys.store.postgres.address import read_url
+    from chatsys.store.postgres.operations.rollback import roll_back
+    from chatsys.store.postgres.operations.servers import alive
+
+    with opened_database(database_url) as (url, _), opened_database(target) as (to, _):
+        here, there = read_url(url).database, read_url(to).database
+        at_work = alive(url)
+        if at_work.servers and not dry_run:
+            raise OperatorError(
+                f"{at_work} work on {here}: what they write during the copy would be missing, so nothing was changed",
+                hint="Stop them first; one that was killed counts until its lease ends (CHATSYS_LEASE, 15 s).",
+            )
+        if not dry_run:
+            confirm(f"Write what is new in {here} into {there}?", yes=yes)
+        with interruptible("Nothing was changed."), working(f"Going back to {there}") as report:
+            done = roll_back(url, to, lambda table: report(table, 0, 0), dry_run=dry_run)
+    would = "Would bring" if dry_run else "Brought"
+    typer.echo(
+        f"{would} back {_counted(done.rows)}; {done.changed_accounts:,} accounts changed and {done.deleted_accounts:,} "
+        f"deleted, in {done.seconds:.1f} s."
+    )
+    if done.guests:
+        typer.echo(f"{done.guests:,} messages of guests stay in {here}: the original has no guests.")
+    if not dry_run:
+        typer.echo(f"Next: start the original backend on {there}.")
+
+
+@app.command()
 def cleanup(
     sessions_older_than: Annotated[
         timedelta | None,

@@ -36,6 +36,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "chatsys loadtest --host http://127.0.0.1:3001 --users 100",
         "chatsys loadtest --locustfile",
     ),
+    "shadow": ("chatsys shadow http://127.0.0.1:3000 http://127.0.0.1:3001 --port 3003",),
     "conformance": (
         "chatsys conformance http://127.0.0.1:3001",
         "chatsys conformance http://127.0.0.1:3001 --section 9.3 --section 14 --yes --format junit > conformance.xml",
@@ -51,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "db reset": ("chatsys db reset",),
     "db backup": ("chatsys db backup chat.dump --verify", "chatsys db backup chat.sql"),
     "db restore": ("chatsys db restore chat.dump",),
+    "db rollback": (f"chatsys db rollback --to {_DATABASE} --dry-run",),
     "db cleanup": (
         "chatsys db cleanup --messages-older-than 30d --dry-run",
         "chatsys db cleanup --messages-older-than 30d --sessions-older-than 1d",

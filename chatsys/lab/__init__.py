@@ -17,6 +17,7 @@ claims          the guide's promises, and the rules that judge them
 against         two commits compared in one run, and how often that is wrong
 compare         what changed between two stored runs
 conformance     a running server against docs/PROTOCOL.md, from outside (chatsys conformance)
+shadow          a second server that follows the first one's clients, and the answers compared (chatsys shadow)
 loadtest        a server, Locust against it, counters beside it, and a verdict (chatsys loadtest)
 loadcounters    what the server and PostgreSQL did meanwhile, each second
 report          pages, tables and pictures

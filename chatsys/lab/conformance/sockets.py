@@ -44,10 +44,10 @@ class Client:
         self.sio.on("*", self._write_down)
         self.sio.on("disconnect", lambda *_: self.lost.set())
 
-    async def connect(self) -> None:
+    async def connect(self, auth: Any = None) -> None:
         """Raises Failed if the server does not let it."""
         try:
-            await self.sio.connect(self.url, transports=[self.transport], wait_timeout=WAIT)
+            await self.sio.connect(self.url, auth=auth, transports=[self.transport], wait_timeout=WAIT)
         except (SocketIOError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Failed(f"{self.name} cannot connect over {self.transport}: {error}") from None
 

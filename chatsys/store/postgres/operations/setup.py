@@ -74,7 +74,7 @@ def plan(url: str) -> Plan:
         before = current_version(url)
     except DatabaseMissing:
         return Plan(creates=True, adopts={}, before=None, pending=pending_versions(None))
-    adopts = {} if before is not None or not _is_original(url) else _counted(url)
+    adopts = {} if before is not None or not is_original(url) else _counted(url)
     return Plan(creates=False, adopts=adopts, before=before, pending=pending_versions(before))
 
 
@@ -87,7 +87,7 @@ def foreign_relations(url: str) -> tuple[str, ...]:
         found = current_version(url)
     except DatabaseMissing:
         return ()
-    if (found is not None and _is_own(found)) or _is_original(url):
+    if (found is not None and _is_own(found)) or is_original(url):
         return ()
     with connected(url) as connection:
         names = [row[0] for row in connection.execute(_RELATIONS).fetchall()]
@@ -127,7 +127,7 @@ def migrate(url: str) -> Prepared:
 def require_schema(url: str) -> None:
     """Raise SchemaMissing if there is neither a schema of chatsys nor the original backend's."""
     found = current_version(url)
-    if (found is None or not _is_own(found)) and not _is_original(url):
+    if (found is None or not _is_own(found)) and not is_original(url):
         foreign_relations(url)
         raise SchemaMissing(
             f"The database {read_url(url).database} has no chatsys schema.", hint="Create it with `chatsys db init`."
@@ -167,12 +167,13 @@ def _is_own(version: str) -> bool:
 
 
 def _upgraded(url: str, *, created: bool) -> Prepared:
-    original = current_version(url) is None and _is_original(url)
+    original = current_version(url) is None and is_original(url)
     before, after = upgrade(url)
     return Prepared(created=created, adopted=_settle(url) if original else {}, before=before, after=after)
 
 
-def _is_original(url: str) -> bool:
+def is_original(url: str) -> bool:
+    """Whether the database has the tables of the original backend, or of chatsys, which adopts them."""
     with connected(url) as connection:
         row = connection.execute(_IS_ORIGINAL).fetchone()
         return row is not None and bool(row[0])

@@ -1,0 +1,90 @@
+"""Two servers' answers: ids, times and tokens may differ, and nothing else."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from chatsys.lab.shadow.findings import Findings
+from chatsys.lab.shadow.traffic import ORIGINAL, SHADOW, Stream, Traffic
+from chatsys.lab.shadow.twins import Difference, Twins, differences
+
+ANN, TWIN = str(uuid.uuid4()), str(uuid.uuid4())
+
+
+def answer(user_id: str, **fields: object) -> dict[str, object]:
+    return {"success": True, "data": [{"id": user_id, "name": "Ann", "at": "2026-01-01T00:00:00.000Z"} | fields]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({}, []),
+        ({"at": "2026-02-03T04:05:06Z"}, []),
+        ({"seq": 7}, []),
+        ({"name": "Anne"}, [("data[].name", "Ann", "Anne")]),
+        ({"at": None}, [("data[].at", "2026-01-01T00:00:00.000Z", None)]),
+        ({"at": "yesterday"}, [("data[].at", "2026-01-01T00:00:00.000Z", "yesterday")]),
+        ({"id": "7"}, [("data[].id", ANN, "7")]),
+    ],
+)
+def test_what_differs_is_named_by_its_place(fields: dict[str, object], found: list[tuple[object, ...]]) -> None:
+    assert [*differences(answer(ANN), answer(TWIN, **fields))] == [Difference(*each) for each in found]  # type: ignore[arg-type]
+
+
+def test_what_is_absent_and_lists_of_other_lengths_are_differences() -> None:
+    assert [each.path for each in differences({"a": 1, "b": [1, 2]}, {"b": [1]})] == ["a", "b[] elements"]
+
+
+def test_ids_are_learnt_where_answers_agree_and_translated_wherever_they_stand() -> None:
+    twins = Twins()
+    twins.learn(answer(ANN), answer(TWIN))
+    assert twins.translated({"path": f"/api/users/{ANN}?x={ANN}", "list": [ANN, 7, None]}) == {
+        "path": f"/api/users/{TWIN}?x={TWIN}",
+        "list": [TWIN, 7, None],
+    }
+    mine, theirs = "eyJhbGciOi.eyJzdWIi.sig-1", "eyJhbGciOi.eyJzdWIi.sig-2"
+    twins.learn({"token": mine}, {"token": theirs})
+    assert twins.translated({"authorization": f"Bearer {mine}"}) == {"authorization": f"Bearer {theirs}"}
+    assert twins.translated("2026-01-01T00:00:00Z") == "2026-01-01T00:00:00Z"
+
+
+async def test_events_match_in_any_order_and_what_only_one_server_says_is_a_difference() -> None:
+    traffic = Traffic()
+    stream = Stream(traffic)
+    for side, texts in ((ORIGINAL, ("one", "two", "lost")), (SHADOW, ("two", "one", "invented", "more"))):
+        for text in texts:
+            stream.heard(side, "event said", ({"text": text},))
+    assert not stream.settled
+    stream.close()
+    findings = traffic.findings
+    assert (findings.compared["event said"], findings.different["event said"]) == (4, 2)
+    assert not findings.same
+    assert any("lost" in line and "invented" in line for line in findings.lines())
+    assert findings.answer() == "2 of 4 comparisons differ."
+
+
+@pytest.mark.parametrize(("last", "same"), [("Ann", True), ("Ben", False)])
+async def test_of_what_may_be_merged_the_last_is_compared(last: str, same: bool) -> None:
+    traffic = Traffic()
+    stream = Stream(traffic)
+    for names in (["Ann"], ["Ann", "Ben"], ["Ann"]):
+        stream.heard(ORIGINAL, "event room-users", ([{"username": name} for name in names],))
+    stream.heard(SHADOW, "event room-users", ([{"username": last}],))
+    assert stream.settled
+    stream.close()
+    assert traffic.findings.same is same
+    assert traffic.findings.compared["event room-users"] == 1
+
+
+async def test_an_acknowledgement_that_the_original_does_not_give_is_no_difference() -> None:
+    traffic = Traffic()
+    stream = Stream(traffic)
+    stream.heard(SHADOW, "answer to join", ({"success": True},))
+    stream.close()
+    assert traffic.findings.same
+
+
+def test_nothing_compared_is_said() -> None:
+    assert Findings().answer() == "Nothing was compared: no client came."
