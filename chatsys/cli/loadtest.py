@@ -15,14 +15,19 @@ from chatsys.settings import read_settings
 
 
 class Scenario(StrEnum):
-    """How many users there are at each moment."""
+    """What is played: chatsys/loadtesting/scenarios.py."""
 
     steady = "steady"
     ramp = "ramp"
+    step = "step"
     spike = "spike"
     soak = "soak"
-    step = "step"
     storm = "storm"
+    direct = "direct"
+    many_to_one = "many-to-one"
+    announcements = "announcements"
+    flash_crowd = "flash-crowd"
+    rolling_restart = "rolling-restart"
     capacity = "capacity"
 
 
@@ -57,6 +62,7 @@ class RoomSizes(StrEnum):
 
     zipf = "zipf"
     equal = "equal"
+    one = "one"
 
 
 def _print_locustfile(wanted: bool) -> None:
@@ -67,7 +73,13 @@ def _print_locustfile(wanted: bool) -> None:
 
 def loadtest(
     *,
-    scenario: Annotated[Scenario, typer.Option(help="How many users there are at each moment.")] = Scenario.steady,
+    scenario: Annotated[
+        Scenario,
+        typer.Option(
+            metavar="NAME",
+            help=f"How many users there are at each moment, in which rooms, and who writes: {', '.join(Scenario)}.",
+        ),
+    ] = Scenario.steady,
     users: Annotated[
         int, typer.Option(metavar="N", min=1, help="Connected users; for capacity the most to try.")
     ] = 200,
@@ -111,7 +123,9 @@ def loadtest(
         float, typer.Option(metavar="SECONDS", min=0.01, help="Mean seconds between two messages of a user.")
     ] = 20.0,
     room_size: Annotated[int, typer.Option(metavar="N", min=1, help="Mean number of users in a room.")] = 20,
-    room_sizes: Annotated[RoomSizes, typer.Option(help="Rooms by a power law, or all alike.")] = RoomSizes.zipf,
+    room_sizes: Annotated[
+        RoomSizes, typer.Option(help="Rooms by a power law, all alike, or one room for all.")
+    ] = RoomSizes.zipf,
     receipts: Annotated[
         float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of users who acknowledge each message.")
     ] = 0.1,
@@ -151,6 +165,10 @@ def loadtest(
         raise typer.BadParameter("--against, --dialect and --database-url are for a server of --host.")
     if host is not None and store is not None:
         raise typer.BadParameter("a server that runs already has its own store: give --store or --host.")
+    if scenario is Scenario.rolling_restart and host is None:
+        store = store or StoreChoice.postgres
+        if store is not StoreChoice.postgres:
+            raise typer.BadParameter("the memory store ends with its process: give --store postgres.")
     require("loadtest")
     settings = read_settings({}, serving=False)
     from chatsys.lab import loadtest as lab

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +31,7 @@ from chatsys.lab import loadaccounts, loadlimits, loadmemory, machine
 from chatsys.lab.load import alone_on, drop_database, empty_database
 from chatsys.lab.loadcounters import Counters
 from chatsys.lab.report.load import page_of
+from chatsys.lab.rolling import PROCESSES, RollingRestart
 from chatsys.lab.servers import chat_server, free_port
 from chatsys.results.files import write_atomically
 from chatsys.store.embedded import embedded_server
@@ -214,13 +215,17 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Tur
     with TemporaryDirectory() as folder_of_turn:
         scratch, secret = Path(folder_of_turn), secrets.token_hex(32)
         users, settings = loadaccounts.fill(url, plan.users, scratch, secret)
+        rolling = plan.scenario == "rolling-restart"
+        settings |= {"CHATSYS_WORKERS": str(PROCESSES)} if rolling else {}
         with (
             chat_server(url, settings=settings) as server,
             Counters(server, url if store == "postgres" else None, own, watch) as counters,
+            RollingRestart(server, url, own, plan.users) if rolling else nullcontext() as restart,
         ):
             loadaccounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
             status = _locust(plan, server.url, own, scratch / ACCOUNTS)
-    return _judged(plan, number, store, own, status=status, disturbed=watch.reasons() + counters.trouble)
+    trouble = counters.trouble + ([restart.trouble] if restart is not None and restart.trouble else [])
+    return _judged(plan, number, store, own, status=status, disturbed=watch.reasons() + trouble)
 
 
 def _turn_at(plan: Plan, number: int, address: str, request: Databases, *, folder: Path) -> Turn:

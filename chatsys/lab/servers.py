@@ -11,11 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from chatsys.errors import OperatorError
 from chatsys.interrupts import undisturbed
@@ -23,6 +23,7 @@ from chatsys.interrupts import undisturbed
 if TYPE_CHECKING:
     import psutil
 
+T = TypeVar("T", int, float)
 START_TIMEOUT = 60.0
 _OWN_SETTINGS = ("CHATSYS_", "DB_", "JWT_", "DATABASE_URL", "REDIS_URL", "CORS_ORIGIN", "PORT")
 _ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
@@ -65,23 +66,27 @@ class ServerProcess:
     @property
     def resident_bytes(self) -> int:
         """Resident memory of the process and its workers."""
-        return sum(int(each.memory_info().rss) for each in self._processes())
+        return sum(self._of_each(lambda process: int(process.memory_info().rss)))
 
     @property
     def cpu_seconds(self) -> float:
-        """Processor time of the process and its workers so far."""
-        return sum(sum(each.cpu_times()[:2]) for each in self._processes())
+        """Processor time of the process and its workers so far, those that have ended among them."""
+        return sum(self._of_each(lambda process: sum(process.cpu_times()[:4])))
 
     def kill(self) -> None:
         """End it as a power cut would."""
         self.popen.kill()
         self.popen.wait()
 
-    def _processes(self) -> list[psutil.Process]:
+    def _of_each(self, figure: Callable[[psutil.Process], T]) -> Iterator[T]:
         import psutil  # of the extra bench; a server can be started without it
 
-        root = psutil.Process(self.popen.pid)
-        return [root, *root.children(recursive=True)]
+        first = psutil.Process(self.popen.pid)
+        workers = first.children(recursive=True)
+        yield figure(first)
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                yield figure(worker)
 
 
 def start_all(stack: ExitStack, servers: Sequence[AbstractContextManager[ServerProcess]]) -> list[ServerProcess]:

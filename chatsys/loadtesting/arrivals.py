@@ -40,6 +40,20 @@ def keep_sending(kind: str) -> None:
             sender.send_openly(due)
 
 
+def announce() -> None:
+    """Send from one user alone, the first of this process that is connected, each ``--interval``; until killed."""
+    due = now()
+    while True:
+        sender = next((user for user in RUN.present if user.io.connected and user.in_room), None)
+        if sender is None:
+            gevent.sleep(IDLE)
+            due = now()
+            continue
+        due += round(RUN.interval * 1e9)
+        time.sleep(max(0.0, (due - now()) / 1e9))
+        sender.send_openly(due)
+
+
 def _somebody(rng: random.Random) -> ChatUser | None:
     """A user who is connected, each persona as often as its weight for sending says."""
     most = max(type(user).persona.sends for user in RUN.present[:100])

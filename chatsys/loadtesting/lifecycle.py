@@ -35,11 +35,12 @@ from chatsys.loadtesting.personas import DEFAULT_HOST, ChatUser
 from chatsys.loadtesting.refusals import STARTED_IN, end_with_parent, explain, nobody_listens, page_impossible, unusable
 from chatsys.loadtesting.rest import Rest, RestError
 from chatsys.loadtesting.run import NEVER, RUN
+from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.socketio_user import FIGURES
 from chatsys.loadtesting.transport import TRANSPORTS
 from chatsys.loadtesting.validity import reasons
-from chatsys.loadtesting.verdict import print_verdict, verdict_of
-from chatsys.loadtesting.weights import room_of
+from chatsys.loadtesting.verdict import brought_by, print_verdict, verdict_of
+from chatsys.loadtesting.weights import SIZES
 from chatsys.results.audit import Audit, judged, judged_by_stays
 from chatsys.results.capacity import HELD
 from chatsys.results.ledger import Room
@@ -70,10 +71,10 @@ def add_options(parser: LocustArgumentParser) -> None:
         """With a place in the page's form, which shows nothing of a group unless told."""
         group.add_argument(name, **settings).include_in_web_ui = True
 
-    option("--scenario", choices=shapes.SCENARIOS, default="steady", help="How many users there are at each moment")
+    option("--scenario", choices=tuple(SCENARIOS), default="steady", help="How many users, where, and who writes")
     option("--interval", type=float, default=20.0, help="Seconds between messages of a user, averaged over all users")
     option("--room-size", type=int, default=20, help="Mean number of users in a room")
-    option("--room-sizes", choices=("zipf", "equal"), default="zipf", help="Rooms by a power law, or all alike")
+    option("--room-sizes", choices=SIZES, default="zipf", help="Rooms by a power law, all alike, or one room for all")
     option(
         "--receipts",
         type=float,
@@ -182,8 +183,9 @@ class Lifecycle:
         RUN.ledger.open(options.load_run)
         RUN.host = self.environment.host or DEFAULT_HOST
         RUN.users, RUN.interval, RUN.seed = options.load_users, options.interval, options.seed
-        RUN.room_size, RUN.room_sizes, RUN.receipts = options.room_size, options.room_sizes, options.receipts
-        RUN.open_loop, RUN.storm = options.arrival != "closed", options.scenario == "storm"
+        RUN.scenario, RUN.receipts = SCENARIOS[options.scenario], options.receipts
+        RUN.room_size, RUN.room_sizes = RUN.scenario.rooms or (options.room_size, options.room_sizes)
+        RUN.open_loop = options.arrival != "closed"
         RUN.worker = (max(0, getattr(self.runner, "worker_index", 0)), max(1, options.load_workers))
         ChatUser.transport = options.transport
         RUN.rest = Rest(RUN.host)
@@ -229,16 +231,17 @@ class Lifecycle:
         except (RestError, msgspec.DecodeError) as error:
             self._give_up(f"No accounts: {error}")
             return
+        without = RUN.dialect.without | RUN.scenario.without | ({"send"} if RUN.open_loop else set())
         for user_class in self.environment.user_classes:
-            user_class.tasks = [task for task in user_class.tasks if task.__name__ not in RUN.dialect.without]
-        if RUN.open_loop:
-            for user_class in self.environment.user_classes:
-                user_class.tasks = [task for task in user_class.tasks if task is not ChatUser.send]
+            user_class.tasks = [task for task in user_class.tasks if task.__name__ not in without]
+        if RUN.scenario.announcer and number == 0:
+            self._spawn(arrivals.announce)
+        elif RUN.open_loop and not RUN.scenario.announcer:
             self._spawn(arrivals.keep_sending, options.arrival)
 
     def _spoken(self, options: Any) -> Dialect:
         """The dialect that the first join finds: that of the first user, in its room."""
-        room = room_of(RUN.worker[0], users=RUN.users, mean_size=RUN.room_size, sizes=RUN.room_sizes, seed=RUN.seed)
+        room = RUN.room_of(RUN.worker[0])
         found = spoken_at(RUN.host, RUN.accounts.of(0), room, options.transport, ChatUser.timeout)
         log.info("%s speaks the dialect %s", RUN.host, found.name)
         return found
@@ -439,10 +442,12 @@ class Lifecycle:
             invalid = []
         else:
             invalid = [reason for name, seen in sorted(whole.generators.items()) for reason in reasons(name, seen)]
-        verdict, why = verdict_of(checked, invalid, failures, capacity=options.scenario == "capacity")
+        verdict, why = verdict_of(
+            checked, invalid, [failure for failure in failures if not brought_by(options.scenario, failure)]
+        )
         if self._complaint:
             verdict, why = "FAILED", [self._complaint]
-        names = ("scenario", "interval", "room_size", "room_sizes", "receipts", "arrival", "objective", "seed")
+        names = ("scenario", "interval", "receipts", "arrival", "objective", "seed")
         return record.Result(
             schema_version=record.SCHEMA,
             run=options.load_run,
@@ -450,6 +455,8 @@ class Lifecycle:
             reasons=why,
             options={name: getattr(options, name) for name in names}
             | {
+                "room_size": RUN.room_size,
+                "room_sizes": RUN.room_sizes,
                 "dialect": RUN.dialect.name,
                 "users": RUN.users,
                 "host": RUN.host,

@@ -81,9 +81,7 @@ class ChatUser(SocketIOUser):
         except RestError as error:
             FIGURES.failure("POST", "/api/auth/register", error)
             raise UserEnded from error
-        self.room = weights.room_of(
-            self.index, users=RUN.users, mean_size=RUN.room_size, sizes=RUN.room_sizes, seed=RUN.seed
-        )
+        self.room = RUN.room_of(self.index)
         self.connect()
         if not self.join():
             self.io.disconnect()
@@ -93,7 +91,7 @@ class ChatUser(SocketIOUser):
     def arrive(self) -> accounts.Account:
         """An account made beforehand; in a login storm its owner logs in with the password first."""
         account = RUN.accounts.of(self.number)
-        if RUN.storm and account.token:
+        if RUN.scenario.logs_in and account.token:
             credentials = {"username": account.username, "password": account.password}
             content = RUN.rest.timed("POST", "/api/auth/login", "/api/auth/login", credentials)
             if content is None:
@@ -388,10 +386,7 @@ class ChatUser(SocketIOUser):
             self.io.disconnect()
             self.away(Gone("disconnected"))
         self.leave()
-        other = random.randrange(max(1, RUN.users))
-        self.room = weights.room_of(
-            other, users=RUN.users, mean_size=RUN.room_size, sizes=RUN.room_sizes, seed=RUN.seed
-        )
+        self.room = self._some_room()
         if not leave_event:
             self.connect()
         if not self.join():
@@ -424,7 +419,7 @@ class ChatUser(SocketIOUser):
         return random.expovariate(len(self.tasks) / (TASK_SCALE * RUN.interval))
 
     def _some_room(self) -> str:
-        return f"load-{random.randrange(max(1, RUN.users // RUN.room_size))}"
+        return RUN.room_of(random.randrange(max(1, RUN.users)))
 
 
 def tasks_of(persona: weights.Persona) -> dict[Callable[..., None], int]:

@@ -7,8 +7,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from chatsys.loadtesting.dialects import Chatsys, Dialect
+from chatsys.loadtesting.scenarios import SCENARIOS, Scenario
 from chatsys.loadtesting.validity import Watch
-from chatsys.loadtesting.weights import seat
+from chatsys.loadtesting.weights import room_of, seat
 from chatsys.results.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Run:
         self.ledger = Ledger()
         self.watch = Watch()
         self.dialect: Dialect = Chatsys()
+        self.scenario: Scenario = SCENARIOS["steady"]
         self.rest: Rest
         self.accounts: Accounts
         self.host = ""
@@ -58,7 +60,6 @@ class Run:
         self.room_sizes = "zipf"
         self.receipts = 0.1
         self.open_loop = False
-        self.storm = False
         self.seed = 1
         self.worker = (0, 1)
         self.begin()
@@ -84,6 +85,10 @@ class Run:
         """
         own, workers = self.worker
         return seat(persona, nth) * workers + own
+
+    def room_of(self, index: int) -> str:
+        """The room of the user at this place among all."""
+        return room_of(index, users=self.users, mean_size=self.room_size, sizes=self.room_sizes, seed=self.seed)
 
     def count(self, name: str) -> None:
         """Something was sent that nobody times."""

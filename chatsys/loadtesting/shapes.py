@@ -15,6 +15,7 @@ from locust.stats import StatsEntry, calculate_response_time_percentile, diff_re
 
 from chatsys.loadtesting.figures import ALL_PUSHES, PUSH, SERVICE
 from chatsys.loadtesting.run import RUN
+from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.validity import saturated
 from chatsys.results.capacity import ERRORS, FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE
 
@@ -25,17 +26,6 @@ SPAWN_RATE = 50.0
 """Users a second, unless ``--spawn-rate`` says otherwise."""
 PRECISION = 0.05
 """A capacity search ends when the bracket is this narrow, or the run time is over."""
-
-Plan = Callable[[float, int, float], float]
-PLANS: dict[str, Plan] = {
-    "steady": lambda t, users, total: users,
-    "storm": lambda t, users, total: users,
-    "soak": lambda t, users, total: users,
-    "ramp": lambda t, users, total: users * t / total,
-    "spike": lambda t, users, total: users if 0.4 <= t / total < 0.6 else users / 5,
-    "step": lambda t, users, total: users * math.ceil(5 * t / total) / 5,
-}
-SCENARIOS = (*PLANS, "capacity")
 
 
 class Step(msgspec.Struct):
@@ -156,8 +146,8 @@ class ScenarioShape(LoadTestShape):
         if RUN.ending and self._wanted is not None:
             return self._wanted
         options = self.runner.environment.parsed_options
-        rate = float(options.spawn_rate or SPAWN_RATE)
-        users = int(options.num_users or 1)
+        scenario, users = SCENARIOS[options.scenario], int(options.num_users or 1)
+        rate = float(users) if scenario.at_once else float(options.spawn_rate or SPAWN_RATE)
         if self._since is None and self.runner.state == STATE_RUNNING and self.all_are_there():
             self._since = self.get_run_time()
         elapsed = 0.0 if self._since is None else self.get_run_time() - self._since
@@ -165,7 +155,7 @@ class ScenarioShape(LoadTestShape):
             wanted = self._capacity(users, elapsed, options.objective, float(options.run_time or 0) or math.inf)
         else:
             total = float(options.run_time or 0) or math.inf
-            wanted = None if elapsed >= total else math.ceil(PLANS[options.scenario](elapsed, users, total))
+            wanted = None if elapsed >= total else math.ceil(scenario.users(elapsed, users, total))
         self._wanted = None if wanted is None else (max(1, wanted), rate)
         return self._wanted
 

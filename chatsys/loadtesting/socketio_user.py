@@ -46,6 +46,8 @@ from chatsys.loadtesting.pace import intended_starts
 FIGURES = Figures()
 """The timings of this process; attached to Locust when it has started."""
 
+LOST = ("socket", "connection")
+"""The row of connections that ended without a user's asking."""
 CLOCKS_DIFFER = "not timed: the stamp is later than this machine's clock; the sender's clock is ahead"
 _OVER = (STATE_STOPPING, STATE_CLEANUP, STATE_STOPPED)
 
@@ -197,7 +199,7 @@ class SocketIOUser(User):
 
     def lost(self, cause: str) -> None:
         """The connection ended without our asking: a failure. It comes back by itself, unless the server ended it."""
-        FIGURES.failure("socket", "connection", cause)
+        FIGURES.failure(*LOST, cause)
 
     def _back(self) -> None:
         FIGURES.timing("reconnect", self.transport).add(self.io.away)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from chatsys.loadtesting.namespace import ConnectionLost
+from chatsys.loadtesting.scenarios import SCENARIOS
+from chatsys.loadtesting.socketio_user import LOST
 from chatsys.results import capacity
 from chatsys.results.audit import DEVIATIONS, Audit, Row
 
@@ -17,19 +20,27 @@ _SHOWN = 10
 RECEIPT_UPDATES = ("message-status-update", "message-read-update")
 
 
-def verdict_of(audit: Audit, invalid: list[str], failures: list[Failure], *, capacity: bool) -> tuple[str, list[str]]:
-    """The verdict and its reasons. A lost message fails any run; failures fail all but a capacity search."""
+def verdict_of(audit: Audit, invalid: list[str], failures: list[Failure]) -> tuple[str, list[str]]:
+    """The verdict and its reasons. A lost message fails any run, and so do ``failures``: those that the scenario does
+    not bring."""
     if not audit.passed:
         return "FAILED", audit.incomplete + [f"audit: {count} {name}" for name, count in deviations(audit.total)]
     if not audit.total.sent:
         return "FAILED", ["nothing was sent"]
     if invalid:
         return "INVALID", invalid
-    if failures and not capacity:
+    if failures:
         return "FAILED", [
             f"{failure.occurrences} x {failure.method} {failure.name}: {failure.error}" for failure in failures
         ]
     return "VALID", []
+
+
+def brought_by(scenario: str, failure: Failure) -> bool:
+    """Whether a failure belongs to the scenario: any to a search for the capacity, lost connections to restarts."""
+    if SCENARIOS[scenario].restarts:
+        return failure.error.startswith(ConnectionLost.__name__) or (failure.method, failure.name) == LOST
+    return scenario == "capacity"
 
 
 def deviations(total: Row) -> list[tuple[str, int]]:

@@ -95,6 +95,9 @@ def seat(persona: str, nth: int) -> int:
     return nth // len(own) * sum(map(len, _seats().values())) + own[nth % len(own)]
 
 
+SIZES = ("zipf", "equal", "one")
+
+
 @cache
 def _cumulated(rooms: int) -> tuple[float, ...]:
     return tuple(accumulate(1 / rank for rank in range(1, rooms + 1)))
@@ -103,10 +106,12 @@ def _cumulated(rooms: int) -> tuple[float, ...]:
 def room_of(index: int, *, users: int, mean_size: int, sizes: str, seed: int) -> str:
     """The room of user ``index`` (the same in each process).
 
-    ``equal`` fills rooms of ``mean_size``; ``zipf`` draws among users/mean_size rooms with probability 1/rank, so that
-    the sizes follow a power law (Zipf 1949; group sizes of chat services are heavy-tailed:
-    https://arxiv.org/abs/1408.5558 for Tencent QQ).
+    ``one`` puts all into one room, ``equal`` fills rooms of ``mean_size``; ``zipf`` draws among users/mean_size rooms
+    with probability 1/rank, so that the sizes follow a power law (Zipf 1949; group sizes of chat services are
+    heavy-tailed: https://arxiv.org/abs/1408.5558 for Tencent QQ).
     """
+    if sizes == "one":
+        return "load-0"
     if sizes == "equal":
         return f"load-{index // mean_size}"
     weights = _cumulated(max(1, users // mean_size))

@@ -19,8 +19,9 @@ import msgspec
 import pytest
 
 from chatsys.cli import app
-from chatsys.cli.loadtest import Tag
+from chatsys.cli.loadtest import Scenario, Tag
 from chatsys.lab.loadtest import Plan, order_of, verdict_of
+from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.weights import ACTIVITIES
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, free_master_port, locust, serving
 
@@ -165,6 +166,63 @@ def test_a_ramp_is_measured_while_its_users_arrive(tmp_path: Path) -> None:
     assert_nothing_lost(result)
     samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
     assert {line["users"] for line in samples if line["push"]} - {20}, "pushes are timed before all have come"
+
+
+@pytest.mark.parametrize("scenario", ["direct", "many-to-one", "announcements", "flash-crowd"])
+def test_a_scenario_decides_who_shares_a_room_and_who_writes(scenario: str, tmp_path: Path) -> None:
+    seconds = "12" if scenario == "flash-crowd" else "6"  # who leaves ends first what it does
+    options = ("--scenario", scenario, "--users", "20", "--run-time", seconds, "--interval", "1")
+    with serving("chat_server", "none") as address:
+        locust("--host", address, *options, "--accounts", str(tmp_path / "accounts.json"), "--out", str(tmp_path))
+    result = json.loads((tmp_path / "locust.json").read_text())
+    assert_nothing_lost(result)
+    total, rooms = result["audit"]["total"], len(result["audit"]["rows"])
+    copies = total["delivered"] / total["sent"]
+    if scenario == "direct":
+        assert rooms > 5
+        assert 1 <= copies <= 2
+    else:
+        assert rooms == 1
+    if scenario == "announcements":
+        assert 4 <= total["sent"] <= 8, "one a second, by one user"
+        assert copies == 20
+    elif scenario == "many-to-one":
+        assert total["sent"] > 40
+        assert copies > 15
+    elif scenario == "flash-crowd":
+        samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+        users = [line["users"] for line in samples]
+        assert (users[0], max(users)) == (2, 20)
+        assert users[-1] < 20
+
+
+def test_a_rolling_restart_loses_nothing(tmp_path: Path, postgres_url: str) -> None:
+    command = [sys.executable, "-m", "chatsys", "loadtest", "--scenario", "rolling-restart", "--users", "20"]
+    command += ["--interval", "1", "--minutes", "0.5", "--tags", "send", "--reports", str(tmp_path)]
+    environ = ENVIRON | {"DATABASE_URL": postgres_url}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    (folder,) = tmp_path.iterdir()
+    (turn,) = json.loads((folder / "result.json").read_text())["turns"]
+    assert turn["store"] == "postgres"
+    audit = turn["locust"]["audit"]
+    assert audit["incomplete"] == []
+    assert {name: audit["total"][name] for name in DEVIATIONS} == dict.fromkeys(DEVIATIONS, 0)
+    (back,) = (figure for figure in turn["locust"]["figures"] if figure["method"] == "reconnect")
+    assert back["count"] >= 20, "each user is at one process or the other, and both were replaced"
+    assert not [reason for reason in turn["reasons"] if "restart" in reason or "replaced" in reason], turn["reasons"]
+    assert done.returncode in {0, 2}, done.stdout + done.stderr
+
+
+def test_the_command_knows_the_scenarios_and_refuses_a_restart_that_would_forget(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert [scenario.value for scenario in Scenario] == list(SCENARIOS)
+    documented = (ROOT / "docs/LOADTESTING.md").read_text()
+    assert [name for name in SCENARIOS if f"| `{name}` | " not in documented] == []
+    with pytest.raises(SystemExit) as ended:
+        app(["loadtest", "--scenario", "rolling-restart", "--store", "memory"])
+    assert ended.value.code == 2
+    assert "--store postgres" in " ".join(capsys.readouterr().err.split())
 
 
 def test_accounts_are_kept_for_the_next_run_and_made_anew_for_another_server(tmp_path: Path) -> None:

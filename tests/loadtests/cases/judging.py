@@ -7,6 +7,7 @@ import io
 import json
 import random
 import time
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,13 +21,15 @@ from chatsys.loadtesting import figures, recent, shapes, weights
 from chatsys.loadtesting.figures import Figures
 from chatsys.loadtesting.handover import Handover, together
 from chatsys.loadtesting.histogram import SPARSE, Histogram, rounded
+from chatsys.loadtesting.namespace import ConnectionLost
 from chatsys.loadtesting.pace import gap
 from chatsys.loadtesting.page import add_tab, live_rows, with_section
 from chatsys.loadtesting.personas import PERSONAS, TASK_SCALE, ChatUser
 from chatsys.loadtesting.record import Failure
 from chatsys.loadtesting.refusals import unusable
+from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.validity import LIMITS, Measurements, reasons
-from chatsys.loadtesting.verdict import advice, message_cost, verdict_of
+from chatsys.loadtesting.verdict import advice, brought_by, message_cost, verdict_of
 from chatsys.results.audit import Audit, Row, history
 from chatsys.results.capacity import FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE, answer
 from chatsys.results.ledger import Books
@@ -169,29 +172,33 @@ def _audit(**columns: int) -> Audit:
 
 
 def a_lost_message_fails_a_run_that_would_also_be_invalid(*_: str) -> None:
-    verdict, why = verdict_of(_audit(dropped=1), ["saturated"], [], capacity=False)
+    verdict, why = verdict_of(_audit(dropped=1), ["saturated"], [])
     assert (verdict, why) == ("FAILED", ["audit: 1 dropped"])
 
 
 def an_incomplete_audit_fails(*_: str) -> None:
     audit = _audit()
     audit.incomplete.append("worker w did not hand over its books")
-    assert verdict_of(audit, [], [], capacity=False)[0] == "FAILED"
+    assert verdict_of(audit, [], [])[0] == "FAILED"
 
 
 def a_run_that_sent_nothing_fails(*_: str) -> None:
-    assert verdict_of(_audit(sent=0), [], [], capacity=False) == ("FAILED", ["nothing was sent"])
+    assert verdict_of(_audit(sent=0), [], []) == ("FAILED", ["nothing was sent"])
 
 
 def a_saturated_generator_makes_the_run_invalid(*_: str) -> None:
     failure = Failure("ack", "join", "timeout", 1)
-    assert verdict_of(_audit(), ["saturated"], [failure], capacity=False) == ("INVALID", ["saturated"])
+    assert verdict_of(_audit(), ["saturated"], [failure]) == ("INVALID", ["saturated"])
 
 
-def failures_fail_a_run_but_a_capacity_search_seeks_them(*_: str) -> None:
+def failures_fail_a_run_that_does_not_bring_them(*_: str) -> None:
     failure = Failure("ack", "join", "timeout", 3)
-    assert verdict_of(_audit(), [], [failure], capacity=False) == ("FAILED", ["3 x ack join: timeout"])
-    assert verdict_of(_audit(), [], [failure], capacity=True) == ("VALID", [])
+    assert verdict_of(_audit(), [], [failure]) == ("FAILED", ["3 x ack join: timeout"])
+    assert [name for name in SCENARIOS if brought_by(name, failure)] == ["capacity"]
+    lost = Failure("socket", "connection", "closed by the server", 3)
+    late = Failure("ack", "send-message", repr(ConnectionLost("closed by the server")), 1)
+    for each in (lost, late):
+        assert [name for name in SCENARIOS if brought_by(name, each)] == ["rolling-restart", "capacity"]
 
 
 def a_capacity_search_ends_at_the_largest_number_that_holds(*_: str) -> None:
@@ -245,11 +252,26 @@ def a_dwell_holds_only_with_pushes_in_time_and_nothing_wrong(*_: str) -> None:
 
 
 def shapes_say_how_many_users_there_are(*_: str) -> None:
-    seen = {name: [round(plan(t, 100, 50.0)) for t in (0, 10, 25, 49)] for name, plan in shapes.PLANS.items()}
+    plans = {name: scenario.users for name, scenario in SCENARIOS.items()}
+    seen = {name: [round(plan(t, 100, 50.0)) for t in (0, 10, 25, 49)] for name, plan in plans.items()}
     assert seen["steady"] == seen["soak"] == seen["storm"] == [100, 100, 100, 100]
     assert seen["ramp"] == [0, 20, 50, 98]
     assert seen["spike"] == [20, 20, 100, 20]
     assert seen["step"] == [0, 20, 60, 100]
+    assert seen["flash-crowd"] == [10, 10, 100, 10]
+
+
+def a_scenario_says_who_shares_a_room(*_: str) -> None:
+    rooms = {}
+    for name, scenario in SCENARIOS.items():
+        size, sizes = scenario.rooms or (20, "zipf")
+        found = [weights.room_of(index, users=40, mean_size=size, sizes=sizes, seed=1) for index in range(40)]
+        rooms[name] = sorted(Counter(found).values())
+    assert rooms["direct"] == [2] * 20
+    assert rooms["many-to-one"] == rooms["announcements"] == rooms["flash-crowd"] == [40]
+    assert len(rooms["steady"]) == 2
+    for name, scenario in SCENARIOS.items():
+        assert scenario.without <= weights.ACTIVITIES.keys(), name
 
 
 def a_run_that_is_invalid_says_what_helps_and_others_need_no_advice(*_: str) -> None:
