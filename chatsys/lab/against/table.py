@@ -91,7 +91,9 @@ def _rounds(rows: Sequence[Row]) -> int:
 def _value(row: Row, value: float) -> str:
     if row.unit == "µs":
         return duration(value)
-    return f"{value / 1024:.1f} KiB" if row.unit == "bytes" else figure(value)
+    if row.unit == "bytes":
+        return f"{value / 1024:.1f} KiB"
+    return figure(value) if value < 1e6 else f"{value / 1e6:,.2f} M"
 
 
 def _ratio(row: Row) -> str:
