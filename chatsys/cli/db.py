@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Set up, look at, back up and clean the database.", no_args_is_help=True)
 
+_STOP_SERVERS = "Stop them first; one that was killed counts until its lease ends (CHATSYS_LEASE, 15 s)."
+
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
 
 
@@ -177,7 +179,7 @@ def reset(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl =
         if at_work.servers:
             raise OperatorError(
                 f"{at_work} work on {address.database}, so nothing was deleted",
-                hint="Stop them first; one that was killed counts until its lease ends (CHATSYS_LEASE, 15 s).",
+                hint=_STOP_SERVERS,
             )
         if settings.production:
             confirm_name(f"This deletes {what}.", address.database, "In production somebody has to type the name.")
@@ -251,9 +253,9 @@ def restore(
         if at_work is not None and at_work.servers and not force:
             raise OperatorError(
                 f"{at_work} work on {name}, so nothing was changed",
-                hint="Stop them first; one that was killed counts until its lease ends (CHATSYS_LEASE, 15 s). --force "
-                "restores all the same: their clients lose their sessions and must join again, messages that were "
-                "sent since the backup are gone, and the servers should be restarted afterwards.",
+                hint=f"{_STOP_SERVERS} --force restores all the same: their clients lose their sessions and must join "
+                "again, messages that were sent since the backup are gone, and the servers should be restarted "
+                "afterwards.",
             )
         if dry_run:
             would = f"replace the {tables} tables of {name} by"
@@ -317,7 +319,7 @@ def rollback(
         if at_work.servers and not dry_run:
             raise OperatorError(
                 f"{at_work} work on {here}: what they write during the copy would be missing, so nothing was changed",
-                hint="Stop them first; one that was killed counts until its lease ends (CHATSYS_LEASE, 15 s).",
+                hint=_STOP_SERVERS,
             )
         if not dry_run:
             confirm(f"Write what is new in {here} into {there}?", yes=yes)

@@ -55,7 +55,7 @@ class RollingRestart(threading.Thread):
             with psycopg.connect(self._database_url, autocommit=True) as connection:
                 if not self._until(self._all_are_there):
                     return
-                for process in self._serving():
+                for process in self._server.worker_processes():
                     if self._over.wait(_CALM):
                         return
                     known = _servers(connection)
@@ -68,10 +68,6 @@ class RollingRestart(threading.Thread):
 
     def _all_are_there(self) -> bool:
         return any(line["users"] >= self._users for line in loadmemory.lines(self._samples))
-
-    def _serving(self) -> list[psutil.Process]:
-        children = psutil.Process(self._server.popen.pid).children()
-        return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
 
     def _until(self, happened: Callable[[], object], seconds: float = float("inf")) -> bool:
         """Whether it happened within ``seconds``, and before the load test was over."""

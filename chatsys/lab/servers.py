@@ -73,6 +73,13 @@ class ServerProcess:
         """Processor time of the process and its workers so far, those that have ended among them."""
         return sum(self._of_each(lambda process: sum(process.cpu_times()[:4])))
 
+    def worker_processes(self) -> list[psutil.Process]:
+        """Its workers, where it has several."""
+        import psutil  # of the extra bench; a server can be started without it
+
+        children = psutil.Process(self.popen.pid).children()
+        return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self.popen.kill()

@@ -24,7 +24,7 @@ IDLE = 0.1
 
 
 def keep_sending(kind: str) -> None:
-    """Send from the users of this process at their intended times, until killed."""
+    """Send from the users of this process, or from its announcer, at their intended times, until killed."""
     rng = random.Random(f"{RUN.seed}/{RUN.worker}")
     due = now()
     while True:
@@ -33,25 +33,17 @@ def keep_sending(kind: str) -> None:
             gevent.sleep(IDLE)
             due = now()
             continue
-        due += round(gap(kind, senders / RUN.interval, rng) * 1e9)
+        rate = (1 if RUN.scenario.announcer else senders) / RUN.interval
+        due += round(gap(kind, rate, rng) * 1e9)
         time.sleep(max(0.0, (due - now()) / 1e9))  # gevent's own sleep, once Locust has patched it
-        sender = _somebody(rng)
+        sender = _first() if RUN.scenario.announcer else _somebody(rng)
         if sender is not None:
             sender.send_openly(due)
 
 
-def announce() -> None:
-    """Send from one user alone, the first of this process that is connected, each ``--interval``; until killed."""
-    due = now()
-    while True:
-        sender = next((user for user in RUN.present if user.io.connected and user.in_room), None)
-        if sender is None:
-            gevent.sleep(IDLE)
-            due = now()
-            continue
-        due += round(RUN.interval * 1e9)
-        time.sleep(max(0.0, (due - now()) / 1e9))
-        sender.send_openly(due)
+def _first() -> ChatUser | None:
+    """The announcer: the first user who is connected."""
+    return next((user for user in RUN.present if user.io.connected and user.in_room), None)
 
 
 def _somebody(rng: random.Random) -> ChatUser | None:

@@ -235,7 +235,7 @@ class Lifecycle:
         for user_class in self.environment.user_classes:
             user_class.tasks = [task for task in user_class.tasks if task.__name__ not in without]
         if RUN.scenario.announcer and number == 0:
-            self._spawn(arrivals.announce)
+            self._spawn(arrivals.keep_sending, "constant")
         elif RUN.open_loop and not RUN.scenario.announcer:
             self._spawn(arrivals.keep_sending, options.arrival)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 
-import psutil
-
 from chatsys.errors import OperatorError
 from chatsys.lab.faults.fault import Concern, Hit, Need, fault
 from chatsys.lab.faults.site import Place
@@ -41,10 +39,8 @@ async def rolling_restart(hit: Hit) -> None:
 
 def _end_a_worker(hit: Hit, number: signal.Signals) -> None:
     server = hit.rng.choice(hit.site.servers)
-    children = psutil.Process(server.process.popen.pid).children()
-    workers = [child for child in children if any("spawn_main" in part for part in child.cmdline())]
     server.restarts += 1
-    hit.rng.choice(workers).send_signal(number)
+    hit.rng.choice(server.process.worker_processes()).send_signal(number)
 
 
 @fault("a worker killed", Concern.SERVER, place=Place.WORKERS, seconds=2)

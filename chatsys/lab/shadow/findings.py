@@ -34,16 +34,14 @@ class Findings:
             lambda: (deque(maxlen=SAMPLES), deque(maxlen=SAMPLES))
         )
 
-    def judged(self, what: str, found: Iterable[Difference]) -> bool:
-        """One comparison, and what it found; whether that was nothing."""
+    def judged(self, what: str, found: Iterable[Difference]) -> None:
+        """One comparison, and what it found."""
+        some = list(islice(found, SHOWN))
         self.compared[what] += 1
-        same = True
-        for each in islice(found, SHOWN):
-            same = False
+        self.different[what] += bool(some)
+        for each in some:
             self._kinds[what, each.path] += 1
             self._examples.setdefault((what, each.path), each)
-        self.different[what] += not same
-        return same
 
     def took(self, what: str, original: float, shadow: float) -> None:
         """How long a call took at either, in seconds."""

@@ -64,17 +64,16 @@ class Pair:
 
     def __init__(self, connection: Connection, auth: Any, servers: tuple[str, str], traffic: Traffic) -> None:
         self._connection = connection
-        self._auth = auth
         self._traffic = traffic
         self._stream = Stream(traffic)
         self._original = Upstream(servers[ORIGINAL], "the client", self._from_original)
         self._shadow = Upstream(servers[SHADOW], "the shadow", self._from_shadow)
-        self._connected = asyncio.ensure_future(self._connect())
+        self._connected = asyncio.ensure_future(self._connect(auth))
         traffic.follow("connect", lambda: self._shadow.connect(auth))
 
-    async def _connect(self) -> bool:
+    async def _connect(self, auth: Any) -> bool:
         try:
-            await self._original.connect(self._auth)
+            await self._original.connect(auth)
         except Failed:
             self._send_away()
             return False
@@ -114,9 +113,10 @@ class Pair:
         async def follow() -> None:
             there = await self._traffic.translated(arguments)
             await self._shadow.pass_on(event.name, there, heard if asked else None)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_ANSWERED_WITHIN if asked else 0):
-                    await followed.wait()
+            if asked:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ANSWERED_WITHIN):
+                        await followed.wait()
             await self._stream.settle()  # before somebody else's next call
 
         self._traffic.follow(f"event {event.name}", follow)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any, NamedTuple
 
 import msgspec
@@ -141,8 +140,8 @@ def _transfer(
         columns, sql.Identifier(part.table), sql.SQL(part.new).format(since=since)
     )
     with (
-        closing(source.cursor()) as reading,
-        closing(original.cursor()) as writing,
+        source.cursor() as reading,
+        original.cursor() as writing,
         reading.copy(query) as out,
         writing.copy(sql.SQL("COPY {} FROM STDIN").format(incoming)) as into,
     ):
