@@ -64,7 +64,7 @@ async def test_a_run_is_described_in_the_form_and_its_verdict_read_in_a_tab(
     await page.get_by_text("Custom parameters").click()
     await page.locator("[name=scenario]").select_option("steady")
     await page.locator("[name=interval]").fill("0.5")
-    await expect(page.get_by_text("How many users there are at each moment").first).to_be_visible()
+    await expect(page.get_by_text("How many users, where, and who writes").first).to_be_visible()
     await page.get_by_role("button", name="Start").click()
     await page.get_by_role("tab", name="Verdict and audit").click()
 

@@ -33,7 +33,8 @@ def server_frame(payload: bytes) -> bytes:
 
 def member_that_heard(*numbers: int) -> Member:
     """A member that got messages with these sequence numbers, one a microsecond."""
-    member = Member.__new__(Member)
+    member = Member(socket.socket())
+    member.sock.close()
     member.arrived = [
         (2_000_000 + 1_000 * place, server_frame(b'42["receive-message",{"seq":%d}]' % seq))
         for place, seq in enumerate(numbers)
@@ -53,6 +54,24 @@ def test_frames_of_every_length_are_read_whole_however_they_are_cut(size: int) -
 def test_the_time_of_a_frame_is_that_of_its_last_piece() -> None:
     data = server_frame(b"hello")
     assert list(frames([(1, data[:3]), (2, data[3:])])) == [(2, b"hello")]
+
+
+@pytest.mark.parametrize("keeping", [True, False], ids=["kept", "dropped at once"])
+@pytest.mark.parametrize("size", [5, 200, 70_000])
+def test_half_a_frame_that_is_forgotten_takes_its_other_half_along(pinging, size: int, keeping: bool) -> None:
+    crowd, server = pinging
+    (member,) = crowd.members
+    data = server_frame(b"42" + b"x" * size)
+    for cut in (*range(1, 12), len(data) // 2, len(data) - 1, len(data)):
+        crowd.keeping = keeping
+        server.sendall(TALK + data[:cut])
+        crowd.pump(1)
+        crowd.keeping = True
+        member.forget()
+        server.sendall(data[cut:] + TALK)
+        crowd.pump(1)
+        assert [text for _, text in member.texts()] == [TALK[2:]]
+        member.forget()
 
 
 def test_a_binary_frame_is_refused() -> None:

@@ -32,14 +32,37 @@ _EVENT_AT = _LONG_HEAD + len("42")
 _encode = msgspec.json.Encoder().encode
 
 
+class Cut:
+    """Where what was dropped ended: how much of its last frame's payload is still to come, or the start of its head.
+
+    Without it, what comes next would be read from the middle of a frame.
+    """
+
+    __slots__ = ("head", "rest")
+
+    def __init__(self, head: bytes = b"", rest: int = 0) -> None:
+        self.head, self.rest = head, rest
+
+    def drop(self, piece: bytes) -> None:
+        """Follow the frames of a piece that nobody keeps."""
+        if len(piece) < self.rest:
+            self.rest -= len(piece)
+            return
+        data, position = self.head + piece[self.rest :], 0
+        while (ends := _frame_end(data, position)) is not None:
+            position = ends[1]
+        self.head, self.rest = data[position:], max(0, position - len(data))
+
+
 class Member:
     """One client: its socket, and what arrived as (monotonic nanoseconds, bytes)."""
 
-    __slots__ = ("arrived", "closed", "count", "end", "sid", "sock", "tail")
+    __slots__ = ("arrived", "closed", "count", "cut", "end", "sid", "sock", "tail")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.arrived: list[tuple[int, bytes]] = []
+        self.cut = Cut()
         self.count = 0
         self.tail = self.end = b""
         self.closed = False
@@ -59,13 +82,20 @@ class Member:
         return sent
 
     def forget(self) -> None:
-        """Drop what arrived so far."""
-        self.arrived.clear()
+        """Drop what arrived so far, and count anew. What is still to come of a half frame is dropped when it comes."""
+        self.drop()
         self.count = 0
+
+    def drop(self, piece: bytes = b"") -> None:
+        """Drop what arrived so far, and this piece."""
+        for _, kept in self.arrived:
+            self.cut.drop(kept)
+        self.arrived.clear()
+        self.cut.drop(piece)
 
     def texts(self) -> Iterator[tuple[int, bytes]]:
         """What arrived, packet by packet: (monotonic nanoseconds of arrival, text)."""
-        return frames(self.arrived)
+        return frames(self.arrived, self.cut)
 
     def events(self) -> Iterator[tuple[int, str, Any]]:
         """What arrived, parsed: (monotonic nanoseconds of arrival, event, payload)."""
@@ -80,7 +110,7 @@ Told = Callable[[Member, int], None]
 
 
 class Crowd:
-    """Members of one process, read by one selector. While ``keeping`` is false, what arrives is counted only."""
+    """Members of one process, read by one selector. While ``keeping`` is false, what arrives is counted and dropped."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -179,6 +209,8 @@ class Crowd:
                 continue
             if self.keeping:
                 member.arrived.append((time.monotonic_ns(), piece))
+            else:
+                member.drop(piece)
             if _is_one_text(piece):
                 member.end = member.tail = b""
                 found = int(marker != b"" and piece.startswith(marker, _EVENT_AT))
@@ -278,16 +310,20 @@ def text_frame(payload: bytes) -> bytes:
 _PONG_FRAME = text_frame(b"3")
 
 
-def frames(pieces: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """The text frames in what arrived; the time of each is that of the piece which completed it."""
-    pending = b""
+def frames(pieces: list[tuple[int, bytes]], cut: Cut | None = None) -> Iterator[tuple[int, bytes]]:
+    """The text frames in what arrived after a ``cut``; the time of each is that of the piece which completed it."""
+    pending, left = (cut.head, cut.rest) if cut is not None else (b"", 0)
+    dropping = pending != b""
     for at, piece in pieces:
-        pending += piece
+        pending += piece[left:]
+        left = max(0, left - len(piece))
         position = 0
-        while (end := _frame_end(pending, position)) is not None:
+        while (end := _frame_end(pending, position)) is not None and end[1] <= len(pending):
             start, stop = end
             opcode = pending[position] & 0x0F
-            if opcode == _TEXT:
+            if dropping:
+                dropping = False
+            elif opcode == _TEXT:
                 yield at, pending[start:stop]
             elif opcode < _CLOSE:
                 raise OperatorError("The server sent a frame that is not text.")
@@ -296,7 +332,7 @@ def frames(pieces: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
 
 
 def _frame_end(data: bytes, position: int) -> tuple[int, int] | None:
-    """Where the payload of the frame at ``position`` starts and stops; None if it is not complete."""
+    """Where the payload of the frame at ``position`` starts and will stop; None if its head is not complete."""
     if len(data) < position + 2:
         return None
     size = data[position + 1] & 0x7F
@@ -307,7 +343,7 @@ def _frame_end(data: bytes, position: int) -> tuple[int, int] | None:
             return None
         size = int.from_bytes(data[start : start + wide], "big")
         start += wide
-    return (start, start + size) if len(data) >= start + size else None
+    return start, start + size
 
 
 def _read_response(sock: socket.socket) -> bytes:
