@@ -237,6 +237,8 @@ class ChatUser(SocketIOUser):
     def send(self) -> None:
         """Send one message and wait until it is confirmed; where that stores it once (contract §14.3), send it again
         after a lost connection."""
+        if RUN.ending:  # a user who wakes while it is being stopped would be killed before the answer comes
+            return
         dialect, way = RUN.dialect, RUN.dialect.confirmation
         if not dialect.numbered and not self._wait_until(lambda: self.in_room):
             return  # the connection was lost, which is counted

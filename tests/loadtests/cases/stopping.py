@@ -59,10 +59,13 @@ def _answer(environ: dict[str, Any], start: Any) -> list[bytes]:
     return [b"x" * 2_000]
 
 
-def a_message_is_unconfirmed_whose_sender_was_killed_while_its_connection_was_lost() -> None:
+def _sender() -> tuple[Any, Any]:
+    """A user whose connection was lost, and the room."""
+
     def lost(*_: object) -> None:
         raise ConnectionLost("closed by the server")
 
+    RUN.begin()
     RUN.ledger = Ledger()
     RUN.ledger.open("run")
     room = RUN.ledger.room("attic")
@@ -71,6 +74,20 @@ def a_message_is_unconfirmed_whose_sender_was_killed_while_its_connection_was_lo
     )
     for name in ("_message", "_confirmed", "_wait_until"):
         setattr(user, name, getattr(ChatUser, name).__get__(user))
+    return user, room
+
+
+def a_user_who_wakes_while_the_run_ends_sends_nothing() -> None:
+    user, room = _sender()
+    RUN.ending = True
+    with gevent.Timeout(5):
+        ChatUser.send(user)
+    RUN.begin()
+    assert (room.account.sent, room.account.unconfirmed) == (0, [])
+
+
+def a_message_is_unconfirmed_whose_sender_was_killed_while_its_connection_was_lost() -> None:
+    user, room = _sender()
     sending = gevent.spawn(ChatUser.send, user)
     gevent.sleep(0.05)
     assert room.account.unconfirmed == []
