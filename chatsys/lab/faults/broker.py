@@ -152,20 +152,35 @@ async def _fill_nats(port: int, seconds: float) -> None:
 
 
 class Garbling(Proxy):
-    """A proxy that can put a piece of damaged data into each stream of answers, once; it counts its connections."""
+    """A proxy that can put a piece of damaged data into each stream of answers, once, and can make Redis's subscribers
+    deaf; it counts its connections."""
 
     garbage = b""
     connections = 0
+    _deaf_to = 0
+
+    def deafen(self) -> None:
+        """Forward nothing more that is pushed to subscribers. The other connections, and those to come, work."""
+        self._deaf_to = self.connections
 
     def filters(self) -> tuple[Filter, Filter]:
         """Answers carry the garbage first, each connection's once."""
         sent: list[bytes] = []
+        subscribes = False
         self.connections += 1
+        number = self.connections
+
+        def requests(data: bytes) -> bytes:
+            nonlocal subscribes
+            subscribes = subscribes or b"SUBSCRIBE" in data
+            return data
 
         def answers(data: bytes) -> bytes:
+            if subscribes and number <= self._deaf_to:
+                return b""
             if not self.garbage or sent:
                 return data
             sent.append(self.garbage)
             return self.garbage + data
 
-        return (lambda data: data), answers
+        return requests, answers

@@ -86,6 +86,21 @@ for _name, _place, _need in (("Redis", Place.REDIS, Need.REDIS), ("NATS", Place.
         fault(_title.format(_name), Concern.BUS, DELIVERED, needs=(_need,), place=_place, seconds=_seconds)(_inject)
 
 
+@fault(
+    "Redis pushes nothing to old connections, and answers",
+    Concern.BUS,
+    DELIVERED,
+    needs=(Need.REDIS,),
+    place=Place.REDIS,
+    seconds=8,
+)
+async def deaf(hit: Hit) -> None:
+    """As after a firewall has forgotten a connection on which nothing is sent: publishing goes on. A lease passes."""
+    for proxy in _broker(hit).proxies:
+        proxy.deafen()
+    await asyncio.sleep(8)
+
+
 @fault("garbage on NOTIFY", Concern.BUS, DELIVERED)
 async def notify_garbage(hit: Hit) -> None:
     """Anyone who can connect can notify every server's channel: nonsense, a forged message, half of a long one."""

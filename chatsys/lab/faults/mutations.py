@@ -81,7 +81,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a server sends itself a token over the bus",
-        "connections to NATS half open",
+        "Redis pushes nothing to old connections, and answers",
         "dropped|not everything",
         "bus token",
     ),
