@@ -18,6 +18,10 @@ Filter: TypeAlias = Callable[[bytes], bytes | None]
 """What is passed on of the bytes that came; None resets the connection."""
 
 
+KEEPALIVE = 11.0
+"""Seconds after which PostgreSQL closes a connection whose other end does not answer, as the server asks it to."""
+
+
 class Silence(enum.Flag):
     """What is read and thrown away instead of being forwarded."""
 
@@ -154,6 +158,13 @@ async def _copy(
                     return
                 writer.write(passed)
                 await writer.drain()
-    if not connection.silence:  # an end is not told either while silent
-        with suppress(OSError, RuntimeError):
-            writer.close()
+    await _noticed(connection)
+    with suppress(OSError, RuntimeError):
+        writer.close()
+
+
+async def _noticed(connection: _Connection) -> None:
+    """The other end does not hear of an end while there is silence, until its TCP keepalive gets no answer."""
+    until = asyncio.get_running_loop().time() + KEEPALIVE
+    while connection.silence and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0.1)

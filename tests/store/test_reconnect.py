@@ -12,6 +12,8 @@ from asyncpg.transaction import Transaction
 
 from chatsys.errors import ConnectionRefused, StatementTimeout, StoreUnavailable
 from chatsys.store.embedded import embedded_server
+from chatsys.store.options import StoreOptions
+from chatsys.store.postgres.opening import pools_to
 
 
 def end_connections(url: str) -> None:
@@ -148,3 +150,19 @@ async def test_a_driver_that_has_lost_its_state_costs_one_error_and_nothing_is_w
     assert await pg.register_server(entry.server_id, hands.now()) == [], "a lease is renewed again, unnoticed"
     once["fetch"] = True
     assert len(await pg.rooms()) == 4, "a read is done again, unnoticed"
+
+
+@pytest.mark.process
+async def test_the_slot_of_a_connection_that_the_network_has_lost_is_freed_within_eleven_seconds(password_server):
+    """Packets that vanish need root; the server's own settings say what it will do. The fault suite loses connections."""
+    pools = pools_to(password_server, StoreOptions())
+    link = await pools.connector.connect()
+    try:
+        idle, unanswered = await link.connection.fetchrow(
+            "SELECT current_setting('tcp_keepalives_idle')::int + current_setting('tcp_keepalives_interval')::int"
+            " * current_setting('tcp_keepalives_count')::int, current_setting('tcp_user_timeout')"
+        )
+    finally:
+        await link.connection.close()
+        await pools.close()
+    assert (idle, unanswered) == (11, "11000")

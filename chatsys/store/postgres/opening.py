@@ -52,6 +52,16 @@ async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[Postgr
         await pools.close()
 
 
+_LOST = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "11000",
+}
+"""PostgreSQL then frees the slot of a connection that the network has lost within 11 s. Unless told it takes two hours,
+and a few outages in which packets vanish use up ``max_connections``."""
+
+
 def pools_to(url: str, options: StoreOptions) -> Pools:
     """What makes connections to the server at ``url``. None is open yet."""
     address = read_url(url, ssl=options.ssl, ca_file=options.ssl_ca_file)
@@ -61,6 +71,7 @@ def pools_to(url: str, options: StoreOptions) -> Pools:
         "synchronous_commit": options.synchronous_commit,
         "jit": "off",
         "enable_seqscan": "off",  # a plan is kept, and often made while a table is still small
+        **_LOST,
     }
     connector = Connector(address, settings, options.connect_timeout)
     return Pools(connector, statement=options.statement_timeout, observe=options.observe)
