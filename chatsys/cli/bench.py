@@ -95,12 +95,33 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         return
     if against is not None:
         _against(against, profile, seed, out, markdown)
+    from chatsys.lab.stage import DEPTHS, STORES
+
+    _measure(
+        profile,
+        tuple(filter(None, only.split(","))),
+        stores=(store.value,) if store else STORES,
+        depths=(depth.value,) if depth else DEPTHS,
+        seed=seed,
+        out=out,
+    )
+
+
+def _measure(
+    profile: ProfileName,
+    only: tuple[str, ...],
+    *,
+    stores: tuple[str, ...],
+    depths: tuple[str, ...],
+    seed: int,
+    out: Path | None,
+) -> NoReturn:
+    """Run, write the report, show the decision, and end with the status that says how it went."""
     settings = read_settings({}, serving=False)
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
-    from chatsys.lab.report import buses
+    from chatsys.lab.report import buses, peers
     from chatsys.lab.running import Request, run
-    from chatsys.lab.stage import DEPTHS, STORES
     from chatsys.reports.bench import page
     from chatsys.reports.records import run_folder
 
@@ -109,9 +130,9 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         database_url=settings.database_url,
         data_dir=settings.data_dir / "postgres",
         seed=seed,
-        only=tuple(filter(None, only.split(","))),
-        stores=(store.value,) if store else STORES,
-        depths=(depth.value,) if depth else DEPTHS,
+        only=only,
+        stores=stores,
+        depths=depths,
     )
     with EndedBySignals() as ending:
         with _progress() as tell:
@@ -121,7 +142,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         folder = out or run_folder(REPORTS, result)
         record.save(result, samples, folder)
         distributions = record.summed(samples)
-        page(result, distributions, buses.parts(result, distributions)).write(folder)
+        page(result, distributions, buses.parts(result, distributions), peers.parts(result)).write(folder)
         if out is None:
             _write_index(REPORTS)
         _show(result)
@@ -131,7 +152,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
 
 def _show(result: Result) -> None:
     """The decision for a terminal: what must be known first, two sentences, what a client waits, the promises."""
-    from chatsys.lab.report import buses
+    from chatsys.lab.report import buses, peers
     from chatsys.reports import floods
     from chatsys.reports.tables import decision_table, promises_table
     from chatsys.results.decision import decide
@@ -145,6 +166,10 @@ def _show(result: Result) -> None:
             console.print(table.rich())
     for sentence in buses.answers(result):
         console.print(sentence, soft_wrap=True)
+    for table in peers.tables(result):
+        console.print(table.rich())
+    for sentence in peers.answers(result):
+        console.print(sentence.replace("**", ""), soft_wrap=True)
     if measured := floods.rows(result):
         console.print(floods.short_table(result).rich())
         console.print(floods.answer(measured).replace("**", ""), soft_wrap=True)
@@ -182,6 +207,23 @@ def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, m
     typer.echo(table.markdown(result) if markdown else table.text(result))
     typer.echo(f"Record: {file}")
     sys.exit(INVALID if not result.valid else 1 if result.slower() else 0)
+
+
+@app.command("peers")
+def compare_with_peers(
+    profile: Annotated[ProfileName, typer.Option(help="How much to measure.")] = ProfileName.standard,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the report goes.", show_default="a new folder of reports/runs"),
+    ] = None,
+) -> None:
+    """Compare with Socket.IO on Node's ws, on uWebSockets and on Bun, by turns.
+
+    Installs them from npm into .chatsys/peers; needs Node.js 20. Fan-out, echo, memory of idle connections, processor
+    time of a delivery, beside a plain loop of send. Exit status as of `chatsys bench`.
+    """
+    require("bench")
+    _measure(profile, ("peers",), stores=("memory",), depths=("socket",), seed=1, out=out)
 
 
 @app.command()
@@ -369,13 +411,13 @@ def page(
     run: Annotated[Path, typer.Argument(help="The run's folder, with its distributions.")],
 ) -> None:
     """Write the pages of a stored benchmark anew: index.html, report.md and the pictures."""
-    from chatsys.lab.report import buses
+    from chatsys.lab.report import buses, peers
     from chatsys.reports.bench import page as drawn
     from chatsys.reports.records import load
     from chatsys.results.distributions import read
 
     result, distributions = load(run), read(run)
-    drawn(result, distributions, buses.parts(result, distributions)).write(run)
+    drawn(result, distributions, buses.parts(result, distributions), peers.parts(result)).write(run)
     Console().print(f"Report: {run / 'index.html'}", soft_wrap=True)
 
 

@@ -64,6 +64,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "bench endpoints": ("chatsys bench endpoints --host http://127.0.0.1:3001 --against http://127.0.0.1:4001",),
     "bench list": ("chatsys bench list",),
+    "bench peers": ("chatsys bench peers --profile quick",),
     "bench subject": ("chatsys bench subject",),
     "bench show": ("chatsys bench show reports/latest",),
     "bench claims": ("chatsys bench claims reports/latest",),

@@ -33,6 +33,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that each flood lasts, and the calm turns before and after it together."""
     large_room: int = 10_000
     """Members of the large room."""
+    peer_members: tuple[int, ...] = (1, 10, 100, 500, 2_000, 10_000)
+    """Members of the rooms in which other Socket.IO servers are compared."""
+    peer_idle: int = 18_000
+    """Idle connections by which their memory is compared."""
     leave_out: tuple[str, ...] = ()
     """Experiments that there is no time for, unless they are asked for by name."""
     least_calls: int = 5
@@ -58,7 +62,10 @@ PROFILES = {
             stretches=3,
             upkeep_messages=5_000,
             upkeep_rounds=2,
+            peer_members=(1, 10, 100),
+            peer_idle=1_000,
             leave_out=(
+                "peers",
                 "arrivals",
                 "push",
                 "distance",
@@ -91,7 +98,7 @@ PROFILES = {
             stretches=4,
             upkeep_messages=10_000,
             upkeep_rounds=3,
-            leave_out=("fairness_floods", "large_room", "buses_of_four"),
+            leave_out=("fairness_floods", "large_room", "buses_of_four", "peers"),
         ),
         Profile(
             name="full",
@@ -109,6 +116,7 @@ PROFILES = {
             stretches=8,
             upkeep_messages=100_000,
             upkeep_rounds=4,
+            leave_out=("peers",),
         ),
     )
 }

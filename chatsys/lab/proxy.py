@@ -35,8 +35,17 @@ class _Connection:
     """Both ends of one connection."""
 
     def __init__(self, silence: Silence) -> None:
-        self.silence = silence
         self.writers: list[asyncio.StreamWriter] = []
+        self.audible = asyncio.Event()
+        self.fall(silence)
+
+    def fall(self, silence: Silence) -> None:
+        """Begin a silence, or end it."""
+        self.silence = silence
+        if silence:
+            self.audible.clear()
+        else:
+            self.audible.set()
 
     def abort(self) -> None:
         for writer in self.writers:
@@ -82,7 +91,7 @@ class Proxy:
     def hush(self, silence: Silence = Silence.BOTH, *, new: bool = False) -> None:
         """Let the connections that there are, and with ``new`` those to come, hang: what comes is acknowledged only."""
         for connection in self._connections:
-            connection.silence = silence
+            connection.fall(silence)
         if new:
             self.silence = silence
 
@@ -165,6 +174,6 @@ async def _copy(
 
 async def _noticed(connection: _Connection) -> None:
     """The other end does not hear of an end while there is silence, until its TCP keepalive gets no answer."""
-    until = asyncio.get_running_loop().time() + KEEPALIVE
-    while connection.silence and asyncio.get_running_loop().time() < until:
-        await asyncio.sleep(0.1)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(KEEPALIVE):
+            await connection.audible.wait()

@@ -128,12 +128,22 @@ def chat_server(
         yield ServerProcess(process, _announced(process, Path(errors.name)), workers, Path(errors.name))
 
 
-@contextmanager
-def stock_server(*, cpu: int | None = None) -> Iterator[ServerProcess]:
+def stock_server(*, cpu: int | None = None) -> AbstractContextManager[ServerProcess]:
     """The baseline of :mod:`chatsys.lab.stock` on a free port of 127.0.0.1."""
+    command = [sys.executable, "-m", "chatsys.lab.stock"]
+    return listening_server("stock Socket.IO", command, cpu=cpu, variables={"PYTHONPATH": this_program().path})
+
+
+@contextmanager
+def listening_server(
+    what: str, command: Sequence[str], *, cpu: int | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[ServerProcess]:
+    """A program that takes a port as its last argument and listens there; ready when it does.
+
+    Raises OperatorError if it ends or does not listen in time.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "chatsys.lab.stock", str(port)]
-    with _child(command, os.environ | {"PYTHONPATH": this_program().path}, None, None, cpu) as process:
+    with _child([*command, str(port)], os.environ | (variables or {}), None, None, cpu) as process:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and process.poll() is None:
             with socket.socket() as trial:
@@ -141,7 +151,7 @@ def stock_server(*, cpu: int | None = None) -> Iterator[ServerProcess]:
                     break
             time.sleep(0.02)
         else:
-            raise OperatorError("The stock Socket.IO server did not start.")
+            raise OperatorError(f"The {what} server did not start.")
         yield ServerProcess(process, f"http://127.0.0.1:{port}")
 
 
@@ -155,7 +165,7 @@ def free_port() -> int:
 
 @contextmanager
 def _child(
-    command: list[str], environment: dict[str, str], folder: str | None, errors: int | None, cpu: int | None
+    command: list[str], environment: Mapping[str, str], folder: str | None, errors: int | None, cpu: int | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         command,

@@ -45,8 +45,14 @@ _OTHERS = {
 _BAND = 3  # rounds, from which on an interval over them is narrow enough to be drawn
 
 
-def page(result: Result, distributions: Sequence[Distribution], between: Sequence[Part] = ()) -> Page:
-    """Everything the run has to say; ``between`` is what it found of the buses between servers."""
+def page(
+    result: Result,
+    distributions: Sequence[Distribution],
+    between: Sequence[Part] = (),
+    peers: Sequence[Part] = (),
+) -> Page:
+    """Everything the run has to say; ``between`` is what it found of the buses between servers, ``peers`` of servers of
+    others."""
     drawn = Page(title="Memory against PostgreSQL", subtitle=subtitle(result), lead=fragment(decide(result)))
     for heading, parts in (
         ("Verdicts in full", _verdicts(result)),
@@ -55,6 +61,7 @@ def page(result: Result, distributions: Sequence[Distribution], between: Sequenc
         ("Throughput against latency", [*_throughput(result), *_arrivals(result)]),
         ("Many users", _realtime(result)),
         ("Between servers", between),
+        ("Other Socket.IO servers", peers),
         ("One client against all others", floods.parts(result)),
         ("Durability", _durability(result)),
         ("Growth", _growth(result)),

@@ -8,6 +8,7 @@ from chatsys.lab.experiments import (
     doors,
     growth,
     ladder,
+    peers,
     persistence,
     realtime,
     table,
@@ -28,5 +29,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     realtime.EXPERIMENT,
     workers.EXPERIMENT,
     buses.EXPERIMENT,
+    peers.EXPERIMENT,
     upkeep.EXPERIMENT,
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -49,7 +49,7 @@ class Part(NamedTuple):
 async def servers(stage: Stage, *, stock: bool) -> AsyncIterator[Servers]:
     """One server for each store that is wanted, and the stock one."""
     cpu = processors()[0]
-    starting = {}
+    starting: dict[str, AbstractContextManager[ServerProcess]] = {}
     for store in stage.stores:
         starting[store] = chat_server(stage.empty(store, "realtime"), cpu=cpu)
     if stock:

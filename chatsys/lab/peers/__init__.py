@@ -1,0 +1,90 @@
+"""Socket.IO servers of others, as they come, that do what :mod:`chatsys.lab.stock` does: for a comparison by turns.
+
+They are installed from npm into a folder, once. ``plain`` is no Socket.IO server but the bound below all of them: a
+loop of ``send`` over the same sockets.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+from chatsys.errors import OperatorError
+from chatsys.lab.servers import ServerProcess, listening_server, this_program
+
+HERE = Path(__file__).parent
+PROGRAMS = ("package.json", "chat.mjs", "server.mjs", "bun.mjs")
+INSTALL_MOST = 300
+"""Seconds that npm gets."""
+
+
+class Peer(NamedTuple):
+    """A server to compare with: its ``name``, and how one is started on a processor."""
+
+    name: str
+    start: Callable[[Path, int | None], AbstractContextManager[ServerProcess]]
+
+
+def _on_node(kind: str) -> Callable[[Path, int | None], AbstractContextManager[ServerProcess]]:
+    return lambda folder, cpu: listening_server(kind, ["node", str(folder / "server.mjs"), kind], cpu=cpu)
+
+
+def _on_bun(folder: Path, cpu: int | None) -> AbstractContextManager[ServerProcess]:
+    return listening_server("Bun", [str(folder / "node_modules/.bin/bun"), "run", str(folder / "bun.mjs")], cpu=cpu)
+
+
+def _plain(_folder: Path, cpu: int | None) -> AbstractContextManager[ServerProcess]:
+    command = [sys.executable, "-m", "chatsys.lab.peers.plain"]
+    return listening_server(PLAIN, command, cpu=cpu, variables={"PYTHONPATH": this_program().path})
+
+
+PLAIN = "a plain loop of send"
+PEERS = (
+    Peer("Socket.IO on Node's ws", _on_node("ws")),
+    Peer("Socket.IO on uWebSockets", _on_node("uws")),
+    Peer("Socket.IO on Bun", _on_bun),
+    Peer(PLAIN, _plain),
+)
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """Install what the peers need into ``folder`` unless it is there; the versions of what was installed.
+
+    Raises OperatorError without Node.js and npm, or if npm fails.
+    """
+    if not (shutil.which("node") and shutil.which("npm")):
+        raise OperatorError("The peers run on Node.js, which is not here.", hint="Install node and npm (version 20).")
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = (HERE / "package.json").read_text()
+    done = folder / "installed"
+    for name in PROGRAMS:
+        shutil.copyfile(HERE / name, folder / name)
+    if not done.exists() or done.read_text() != wanted:
+        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+        try:
+            made = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_MOST, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise OperatorError(f"npm did not end within {INSTALL_MOST} seconds.", hint="Try it again.") from error
+        if made.returncode:
+            said = (made.stderr.strip().splitlines() or ["nothing"])[0]
+            raise OperatorError(f"npm could not install the peers: {said}", hint=f"Try `npm install` in {folder}.")
+        done.write_text(wanted)
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    return {"node": node.removeprefix("v"), **_versions(folder)}
+
+
+def _versions(folder: Path) -> dict[str, str]:
+    import msgspec
+
+    wanted = msgspec.json.decode((folder / "package.json").read_bytes())["dependencies"]
+    return {
+        name: msgspec.json.decode((folder / "node_modules" / name / "package.json").read_bytes())["version"]
+        for name in wanted
+    }
