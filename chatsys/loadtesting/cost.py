@@ -3,6 +3,8 @@
 ``python -m chatsys.loadtesting.cost`` starts a stock python-socketio server, and then by turns (A B B A ...) a process
 with lean users and one with ``locust.contrib.socketio.SocketIOUser``. Both receive the same chat messages at the same
 pace and time each push into Locust's statistics; the lean ones keep their ledger too. CPU is the client process's own.
+With ``--k6 PROGRAM`` a third one is k6: its script reads each push and adds its time to a Trend. What k6 spends on its
+own start and on connecting is measured by a run of one push, and left out.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-KINDS = ("lean", "locust")
+LEAN, LOCUST, K6 = "lean", "locust", "k6"
+SCRIPT = Path(__file__).with_name("cost.k6.js")
 EVENT = "receive-message"
 PACE = 0.02
 """Seconds between two broadcasts: each push is read by itself, as at the pace of people."""
@@ -36,17 +40,22 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--pushes", type=int, default=250, help="pushes to each user in each turn")
     parser.add_argument("--rounds", type=int, default=2, help="a round is A B B A")
+    parser.add_argument("--k6", metavar="PROGRAM", help="measure this k6 too")
     options = parser.parse_args()
-    print(report(measured(options.users, options.pushes, options.rounds)))
+    print(report(measured(options.users, options.pushes, options.rounds, options.k6)))
 
 
-def measured(users: int, pushes: int, rounds: int) -> dict[str, list[Cost]]:
+def measured(users: int, pushes: int, rounds: int, k6: str | None = None) -> dict[str, list[Cost]]:
     """The costs of each kind of user, one for each turn."""
+    kinds = (LEAN, LOCUST, K6) if k6 else (LEAN, LOCUST)
     server = _child("server")
     try:
         host = server.stdout.readline().strip()
-        found: dict[str, list[Cost]] = {kind: [] for kind in KINDS}
-        for kind in (KINDS + KINDS[::-1]) * rounds:
+        found: dict[str, list[Cost]] = {kind: [] for kind in kinds}
+        for kind in (kinds + kinds[::-1]) * rounds:
+            if k6 and kind == K6:
+                found[kind].append(_of_k6(k6, host, users, pushes))
+                continue
             client = _child(kind, host, str(users), str(pushes))
             out, _ = client.communicate(timeout=300)
             if client.returncode:
@@ -66,22 +75,43 @@ def report(found: dict[str, list[Cost]]) -> str:
         memory = statistics.median(turn["kib"] for turn in turns)
         spread = f"{statistics.median(cpu):8.1f}  {cpu[0]:.1f}-{cpu[-1]:.1f}"
         lines.append(f"{kind:<10} {len(turns):7} {int(turns[0]['pushes']):8}   {spread:<28} {memory:8.1f}")
-    ratio = ratio_of(found)
-    least, most = ratio_range(found)
-    lines.append(f"Locust's own user costs {ratio:.1f} times the CPU of a lean one (from {least:.1f} to {most:.1f}).")
+    for kind, whose in ((LOCUST, "Locust's own user"), (K6, "k6")):
+        if kind in found:
+            ratio, (least, most) = ratio_of(found, kind), ratio_range(found, kind)
+            lines.append(f"{whose} costs {ratio:.1f} times the CPU of a lean user (from {least:.1f} to {most:.1f}).")
     return "\n".join(lines)
 
 
-def ratio_of(found: dict[str, list[Cost]]) -> float:
-    """How many times the CPU of a lean user's push Locust's own costs: the ratio of the medians."""
-    lean, own = (statistics.median(turn["cpu_us"] for turn in found[kind]) for kind in KINDS)
-    return own / lean
+def ratio_of(found: dict[str, list[Cost]], kind: str = LOCUST) -> float:
+    """How many times the CPU of a lean user's push another kind costs: the ratio of the medians."""
+    lean, other = (statistics.median(turn["cpu_us"] for turn in found[each]) for each in (LEAN, kind))
+    return other / lean
 
 
-def ratio_range(found: dict[str, list[Cost]]) -> tuple[float, float]:
+def ratio_range(found: dict[str, list[Cost]], kind: str = LOCUST) -> tuple[float, float]:
     """The least and the greatest ratio of any two turns."""
-    lean, own = ([turn["cpu_us"] for turn in found[kind]] for kind in KINDS)
-    return min(own) / max(lean), max(own) / min(lean)
+    lean, other = ([turn["cpu_us"] for turn in found[each]] for each in (LEAN, kind))
+    return min(other) / max(lean), max(other) / min(lean)
+
+
+def _of_k6(program: str, host: str, users: int, pushes: int) -> Cost:
+    """One turn of k6: two runs, whose difference is what the pushes cost."""
+    (least, _), (whole, size) = (_run_k6(program, host, users, count) for count in (1, pushes))
+    return Cost(cpu_us=(whole - least) / (users * (pushes - 1)) * 1e6, kib=size / users, pushes=users * pushes)
+
+
+def _run_k6(program: str, host: str, users: int, pushes: int) -> tuple[float, float]:
+    """Seconds of processor time, and KiB of memory at most. Raises SystemExit if it fails or pushes are missing."""
+    given = {"HOST": host.removeprefix("http://"), "USERS": str(users), "PUSHES": str(pushes)}
+    command = [program, "run", "--quiet", *(word for item in given.items() for word in ("-e", "=".join(item)))]
+    with subprocess.Popen([*command, str(SCRIPT)], stdout=subprocess.PIPE, text=True) as k6:
+        assert k6.stdout is not None
+        said = k6.stdout.read()
+        _, status, used = os.wait4(k6.pid, 0)
+        k6.returncode = os.waitstatus_to_exitcode(status)
+    if k6.returncode or f"pushes={users * pushes}" not in said:
+        raise SystemExit(f"k6 ended with status {k6.returncode}: {said[-500:]}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
 
 
 def _child(*arguments: str) -> subprocess.Popen[str]:
@@ -150,11 +180,11 @@ def receive(kind: str, host: str, users: int, pushes: int) -> Cost:
     import gevent
     from locust.env import Environment
 
-    user_class, got = _lean(pushes) if kind == "lean" else _own()
+    user_class, got = _lean(pushes) if kind == LEAN else _own()
     user_class.host = host
     environment = Environment(user_classes=[user_class], host=host)
     runner = environment.create_local_runner()
-    if kind == "lean":
+    if kind == LEAN:
         from chatsys.loadtesting.socketio_user import FIGURES
 
         FIGURES.attach(environment)

@@ -14,7 +14,7 @@ from chatsys.results.decision import decide
 from chatsys.results.distributions import SHARES, Distribution
 from chatsys.results.names import MISSED, STORES, TITLES, UPKEEP, VERDICTS, store, title
 from chatsys.results.numbers import count, duration, figure, times, with_unit
-from chatsys.results.run import Floor, Mark, Point, Ratio, Result, points
+from chatsys.results.run import Floor, Mark, Point, Ratio, Result, of_peers, points
 
 _GROWTH = "growth: "
 _ORIENTATION = (
@@ -53,7 +53,12 @@ def page(
 ) -> Page:
     """Everything the run has to say; ``between`` is what it found of the buses between servers, ``peers`` of servers of
     others."""
-    drawn = Page(title="Memory against PostgreSQL", subtitle=subtitle(result), lead=fragment(decide(result)))
+    if of_peers(result):
+        drawn = Page(title="chatsys beside other Socket.IO servers", subtitle=subtitle(result))
+        drawn.add("What was found", *peers)
+        peers = ()
+    else:
+        drawn = Page(title="Memory against PostgreSQL", subtitle=subtitle(result), lead=fragment(decide(result)))
     for heading, parts in (
         ("Verdicts in full", _verdicts(result)),
         ("At the client", _at_the_client(result)),

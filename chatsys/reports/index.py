@@ -7,7 +7,7 @@ from pathlib import Path
 from chatsys.reports.decision import fragment
 from chatsys.reports.page import Page, Part, Table, Text
 from chatsys.reports.pictures import Series, lines
-from chatsys.reports.records import BENCH, LOADTEST, RECORDING, Entry, entries
+from chatsys.reports.records import BENCH, COMPARISON, LOADTEST, RECORDING, Entry, entries
 from chatsys.reports.steps import steps
 from chatsys.results.decision import decide
 from chatsys.results.numbers import duration
@@ -16,7 +16,12 @@ from chatsys.results.run import Result
 _TARGETS = ("index.html", "report.md", "result.json")
 """What a run's line leads to: the first of these that it has."""
 _MANY = 2  # runs that make a history
-_HEADINGS = {BENCH: "Benchmarks", LOADTEST: "Load tests", RECORDING: "Recordings of a monitor"}
+_HEADINGS = {
+    BENCH: "Benchmarks",
+    COMPARISON: "Other Socket.IO servers",
+    LOADTEST: "Load tests",
+    RECORDING: "Recordings of a monitor",
+}
 
 
 def index(reports: Path) -> Page:
@@ -33,6 +38,8 @@ def index(reports: Path) -> Page:
             header = ("Began", "What", "Machine", "Commit", "State", "Published")
             page.add(heading, Table(header=header, rows=rows, align="llllll"))
     page.add("Notebooks", *_notebooks(reports))
+    if (reports / "docs" / "index.html").exists():
+        page.add("Documentation", Text("- [The documentation](docs/index.html)"))
     for machine, runs in _machines([entry.result for entry in valid if entry.result is not None]).items():
         page.add(f"History: {machine}", *_history(machine, runs), folded=True)
     return page

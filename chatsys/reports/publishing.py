@@ -1,8 +1,8 @@
 """Make a run the published one: its small record goes into the repository, its samples stay with the run.
 
-A benchmark becomes ``reports/latest``, and the one before ``reports/previous``; a load test becomes
-``reports/load/<scenario>``. What git keeps of a publication is less than 200 kB: the record, the distributions, the
-report as Markdown and its pictures.
+A benchmark becomes ``reports/latest``, and the one before ``reports/previous``; a comparison with other Socket.IO
+servers becomes ``reports/peers``, a load test ``reports/load/<scenario>``. What git keeps of a publication is less than
+200 kB: the record, the distributions, the report as Markdown and its pictures.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 
 from chatsys.errors import OperatorError
-from chatsys.reports.records import LATEST, LOAD, PREVIOUS, load
+from chatsys.reports.records import LATEST, LOAD, PEERS, PREVIOUS, load
 from chatsys.results.files import write_atomically
-from chatsys.results.run import DISTRIBUTIONS, RESULT
+from chatsys.results.run import DISTRIBUTIONS, RESULT, of_peers
 
 _BUCKETS = 200
 _SECONDS = ("samples.jsonl", "server.jsonl")
@@ -37,8 +37,11 @@ def publish(run: Path, reports: Path) -> Path:
             f"The run {result.id} is {'partial' if result.partial else 'INVALID'}.",
             hint="Run `make bench` on a machine that does nothing else.",
         )
-    _keep_previous(reports, run)
-    folder = _emptied(reports / LATEST, run)
+    if of_peers(result):
+        folder = _emptied(reports / PEERS, run)
+    else:
+        _keep_previous(reports, run)
+        folder = _emptied(reports / LATEST, run)
     for file in (RESULT, DISTRIBUTIONS):
         if not (run / file).exists():
             raise OperatorError(f"{run} has no {file}.", hint="Run `chatsys bench` again with this version.")

@@ -10,11 +10,12 @@ import msgspec
 from chatsys.errors import OperatorError
 from chatsys.results.capacity import answer
 from chatsys.results.names import store
-from chatsys.results.run import RESULT, SCHEMA_VERSION, Result
+from chatsys.results.run import RESULT, SCHEMA_VERSION, Result, of_peers
 
-LATEST, PREVIOUS, LOAD, RUNS = "latest", "previous", "load", "runs"
-"""Folders below reports/: the published benchmark, the one before, load tests, and runs that are not published."""
-BENCH, LOADTEST, RECORDING = "benchmark", "load test", "monitoring"
+LATEST, PREVIOUS, PEERS, LOAD, RUNS = "latest", "previous", "peers", "load", "runs"
+"""Folders below reports/: the published benchmark, the one before, the comparison with other servers, load tests, and
+runs that are not published."""
+BENCH, LOADTEST, RECORDING, COMPARISON = "benchmark", "load test", "monitoring", "other servers"
 
 
 class Entry(NamedTuple):
@@ -114,6 +115,8 @@ def _entry(file: Path, reports: Path) -> Entry:
     if head.frames is not None:
         return Entry(folder, RECORDING, name, created, "", "", published)
     result = load(file)
+    if of_peers(result):
+        return Entry(folder, COMPARISON, name, created, result.profile, state(result), published)
     return Entry(folder, BENCH, name, created, result.profile, state(result), published, result)
 
 

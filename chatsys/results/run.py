@@ -208,6 +208,11 @@ class Result(msgspec.Struct, kw_only=True):
             self.reasons.append(reason)
 
 
+def of_peers(result: Result) -> bool:
+    """Whether a run has compared chatsys with other servers, and not the stores with each other."""
+    return not result.operations and any(point.experiment == "peers" for point in result.points)
+
+
 def operation(result: Result, name: str, store: str, depth: str) -> Operation | None:
     """What an operation took on a store at a depth; None if it was not measured."""
     return next((o for o in result.operations if (o.operation, o.store, o.depth) == (name, store, depth)), None)

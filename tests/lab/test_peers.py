@@ -11,10 +11,14 @@ import pytest
 
 from chatsys.errors import OperatorError
 from chatsys.lab import peers as others
+from chatsys.lab import record
 from chatsys.lab.experiments import peers
 from chatsys.lab.profiles import PROFILES
 from chatsys.lab.report import peers as report
 from chatsys.lab.running import Request, run
+from chatsys.reports import publishing
+from chatsys.reports.bench import page
+from chatsys.reports.records import COMPARISON, benchmarks, entries
 from chatsys.results.run import Point, Result
 
 
@@ -53,6 +57,17 @@ def test_the_report_says_where_chatsys_is_behind_the_best_peer() -> None:
 
 def test_a_run_without_peers_says_nothing_of_them() -> None:
     assert (report.answers(result_of()), report.tables(result_of()), report.parts(result_of())) == ([], [], [])
+
+
+def test_a_comparison_with_peers_is_published_beside_the_benchmark_and_never_taken_for_one(tmp_path: Path) -> None:
+    run_folder, reports = tmp_path / "runs" / "one", tmp_path
+    result = result_of(("chatsys", peers.RATE, 10, 100_000.0), (NODE, peers.RATE, 10, 50_000.0))
+    record.save(result, [], run_folder)
+    page(result, [], peers=report.parts(result)).write(run_folder)
+    assert publishing.publish(run_folder, reports) == tmp_path / "peers"
+    assert "2.0 times as good" in (tmp_path / "peers" / "report.md").read_text()
+    assert [(entry.kind, entry.is_published) for entry in entries(reports)] == [(COMPARISON, True)]
+    assert benchmarks(reports) == []
 
 
 def test_versions_are_pinned_and_programs_are_javascript() -> None:

@@ -88,8 +88,13 @@ def test_two_publications_in_a_row_keep_both_runs_and_a_clone_small(result, remo
 def test_the_site_has_every_published_run_with_its_samples(result, remote, tmp_path):
     for number in (1, 2):
         run(SCRIPTS / "publish", made(tmp_path, result, number), remote, folder=tmp_path)
-    (tmp_path / "reports").mkdir()
+    for name in ("reports", "docs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mkdocs.yml").write_text("site_name: a chat\nuse_directory_urls: false\n")
+    (tmp_path / "docs" / "index.md").write_text("# A chat\n")
     run(SCRIPTS / "site", tmp_path / "pages", remote, folder=tmp_path, WITHOUT_NOTEBOOKS="1")
+    assert "A chat" in (tmp_path / "pages" / "docs" / "index.html").read_text()
+    assert "docs/index.html" in (tmp_path / "pages" / "index.html").read_text()
     runs = sorted((tmp_path / "pages" / "runs").iterdir())
     assert len(runs) == 2
     for folder in runs:
