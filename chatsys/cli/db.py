@@ -270,9 +270,11 @@ def restore(
             confirm(f"The database {name} has {tables} tables{hurt}. Replace everything in it?", yes=yes)
         with interruptible("Nothing was changed."), working(f"Restoring {name}") as report:
             done = read_backup(url, file, report=report)
-        pending = admin.pending_versions(admin.current_version(url))
+        version = admin.current_version(url)
     typer.echo(f"Restored {name} from {file} in {done.seconds:.1f} s.")
-    if pending:
+    if version is None:
+        typer.echo("Next: these are tables of the original backend; `chatsys db init` adopts them.")
+    elif admin.pending_versions(version):
         typer.echo("Next: the backup is of an older schema; run `chatsys db migrate`.")
     elif at_work and at_work.servers:
         typer.echo("Next: restart the servers; their clients have to join again.")

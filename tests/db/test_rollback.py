@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from chatsys.chat.conversation import participant
 from chatsys.model.values import UserChanges
@@ -98,3 +99,14 @@ def test_the_way_back_waits_until_no_server_writes(server: Server, original: Fil
         assert refused.returncode == 1
         assert "1 chat server with 0 sessions work on" in refused.stderr
         assert content(backup) == before
+
+
+def test_a_restored_backup_of_the_original_names_the_command_that_adopts_it(
+    server: Server, original: Fill, tmp_path: Path
+) -> None:
+    url, file = original(20), str(tmp_path / "before.dump")
+    with server.database(read_url(url).database) as copy:
+        assert chatsys("db", "backup", file, "--database-url", url).returncode == 0
+        done = chatsys("db", "restore", file, "--yes", "--database-url", copy)
+        assert "`chatsys db init` adopts them" in done.stdout, done.stderr
+        assert chatsys("db", "init", "--database-url", copy).returncode == 0

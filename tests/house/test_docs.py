@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from chatsys.cli import app
 from chatsys.web import reference
+from docs.tools import architecture, metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,3 +67,78 @@ def test_every_make_target_that_the_pages_name_exists():
     targets = set(re.findall(r"^([a-zA-Z.]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"(?:`|^|\n)make ([a-z.]+)", page.read_text())}
     assert {"bench", "test"} <= named <= targets
+
+
+def test_the_page_of_commands_has_each_command_with_each_of_its_options():
+    """Not word by word: another version of the library folds help otherwise."""
+    page = (ROOT / "docs" / "CLI.md").read_text()
+    sections = dict(re.findall(r"^## chatsys ?(.*?)\n\n```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    known = dict(_leaves(typer.main.get_command(app), ""))
+    assert sections.keys() == known.keys(), "run `make docs`"
+    for words, options in known.items():
+        assert {option for option in options if option not in sections[words]} == set(), f"{words}: run `make docs`"
+
+
+def _leaves(command, words):
+    """The words after ``chatsys`` of a command and of all below it, with the long names of their options."""
+    yield words, {name for one in command.params for name in one.opts if name.startswith("--")} - {"--help"}
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _leaves(below, f"{words} {name}".strip())
+
+
+@pytest.mark.process
+def test_the_page_of_result_files_is_made_from_the_source():
+    """In a program of its own: it imports Locust, which patches the interpreter."""
+    command = [sys.executable, "-m", "docs.tools.result_files"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (ROOT / "docs" / "RESULT_FILES.md").read_text() == done.stdout, "run `make docs`"
+
+
+def test_the_page_of_metrics_and_the_dashboard_are_made_from_the_source():
+    assert metrics.PAGE.read_text() == metrics.markdown(), "run `make docs`"
+    assert json.loads(metrics.DASHBOARD.read_text()) == metrics.dashboard(), "run `make docs`"
+
+
+def test_alerts_and_dashboard_ask_for_metrics_that_a_server_has():
+    (group,) = yaml.safe_load(metrics.RULES.read_text())["groups"]
+    assert [rule["alert"] for rule in group["rules"]] == list(metrics.ALERTS)
+    asked = [rule["expr"] for rule in group["rules"]]
+    asked += [expression for panel in metrics.PANELS for expression in panel.lines.values()]
+    named = {name for expression in asked for name in re.findall(r"chatsys_\w+", expression)}
+    assert len(named) > 10
+    assert named <= metrics.exported()
+
+
+def test_the_page_and_the_picture_of_the_packages_are_made_from_their_imports():
+    edges = architecture.imports()
+    page = architecture.PAGE.read_text()
+    assert page == architecture.page(page, edges), "run `make docs`"
+    assert architecture.PICTURE.read_text() == architecture.picture(edges), "run `make docs`"
+    assert {name for row in architecture.layers() for name in row} == architecture.ABOUT.keys()
+
+
+@pytest.mark.process
+def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    environ = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    built = {page.name for page in tmp_path.glob("*.html")}
+    assert {page.with_suffix(".html").name for page in PAGES[2:]} <= built
+    for page in tmp_path.rglob("*.html"):
+        text = page.read_text()
+        assert re.findall(r"<(?:script|img|iframe)[^>]+src=[\"']?(?:https?:)?//", text) == [], page.name
+        assert re.findall(r"<link[^>]+href=[\"']?(?:https?:)?//(?!127\.0\.0\.1)[^>]+stylesheet", text) == [], page.name
+        assert "<code>```" not in text
+        assert not re.search(r"^<p>```", text, re.MULTILINE), page.name
+
+
+def test_pictures_in_the_pages_exist_and_have_alternative_texts():
+    pictures = [
+        (page, alternative, target)
+        for page in PAGES
+        for alternative, target in re.findall(r"!\[(.*?)\]\(([^)]+)\)", page.read_text(), re.DOTALL)
+    ]
+    assert len(pictures) > 3
+    assert [target for page, _, target in pictures if not (page.parent / target).exists()] == []
+    assert [target for _, alternative, target in pictures if len(alternative) < 20] == []

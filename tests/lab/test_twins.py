@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import pytest
@@ -35,6 +36,26 @@ def test_what_differs_is_named_by_its_place(fields: dict[str, object], found: li
 
 def test_what_is_absent_and_lists_of_other_lengths_are_differences() -> None:
     assert [each.path for each in differences({"a": 1, "b": [1, 2]}, {"b": [1]})] == ["a", "b[] elements"]
+
+
+def test_messages_in_another_order_are_one_difference_and_each_is_compared_with_its_twin() -> None:
+    """Several who write at once are numbered otherwise by another server."""
+    texts = ("one", "two", "three")
+    ours = [{"id": str(uuid.uuid4()), "message": text, "read": False} for text in texts]
+    theirs = [{**each, "id": str(uuid.uuid4())} for each in ours]
+    twins = Twins()
+    for pair in zip(ours, theirs, strict=True):
+        twins.learn(*pair)
+    assert [*twins.differences({"data": ours}, {"data": theirs})] == []
+    theirs[2]["read"] = True
+    turned = [theirs[1], theirs[0], theirs[2]]
+    assert [*twins.differences({"data": ours}, {"data": turned})] == [
+        Difference("data[] order", "one, two, three", "two, one, three"),
+        Difference("data[].read", False, True),
+    ]
+    assert [each.path for each in twins.differences(ours, theirs[:2])] == ["[] elements"]
+    strange = [theirs[0], theirs[1], {"id": str(uuid.uuid4()), "message": "four", "read": False}]
+    assert [*twins.differences(ours, strange)] == [Difference("[] others", 1, "others")]
 
 
 def test_ids_are_learnt_where_answers_agree_and_translated_wherever_they_stand() -> None:
@@ -88,3 +109,15 @@ async def test_an_acknowledgement_that_the_original_does_not_give_is_no_differen
 
 def test_nothing_compared_is_said() -> None:
     assert Findings().answer() == "Nothing was compared: no client came."
+
+
+async def test_what_the_second_server_never_names_is_waited_for_once() -> None:
+    """As where its copy of the data is older: else every call would be a second late, and the shadow behind."""
+    traffic = Traffic()
+    traffic.expect({"id": ANN, "by": TWIN})
+    async with asyncio.timeout(1.5):
+        for value in (f"/api/users/{ANN}", f"/api/users/{ANN}", f"/api/users/{TWIN}"):
+            assert await traffic.translated(value) == value
+    traffic.found({"id": ANN})
+    async with asyncio.timeout(0.5):
+        assert await traffic.translated(ANN) == ANN

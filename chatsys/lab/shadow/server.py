@@ -28,7 +28,7 @@ from chatsys.lab.conformance.check import Failed
 from chatsys.lab.conformance.sockets import Client
 from chatsys.lab.shadow.findings import Findings
 from chatsys.lab.shadow.traffic import ANSWER, ORIGINAL, SHADOW, Stream, Traffic
-from chatsys.lab.shadow.twins import Difference, differences
+from chatsys.lab.shadow.twins import Difference
 from chatsys.protocol.events import DEFAULT, ClientEvent, sent
 from chatsys.protocol.frames import RESTART
 from chatsys.server.serving import Server, uvicorn_config
@@ -234,7 +234,7 @@ class Passage:
         self, what: str, original: tuple[int, bytes, float], shadow: tuple[int, bytes, dict[str, str], float]
     ) -> None:
         ours, theirs = _json(original[1]), _json(shadow[1])
-        found = [*differences(ours, theirs)]
+        found = [*self._traffic.twins.differences(ours, theirs)]
         if original[0] != shadow[0]:
             found.insert(0, Difference("status", original[0], shadow[0]))
         self._traffic.twins.learn(ours, theirs)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from chatsys.lab.shadow.findings import Findings
-from chatsys.lab.shadow.twins import ABSENT, Difference, Twins, differences, ids_in
+from chatsys.lab.shadow.twins import ABSENT, Difference, Twins, ids_in
 
 CALLS_MOST = 10_000
 """Calls that may wait for the shadow; further ones are left out, and counted."""
@@ -18,7 +18,7 @@ CALL_WITHIN = 10.0
 KNOWN_WITHIN = 1.0
 """Seconds that a call waits for the shadow's own id of what the original has named."""
 SETTLED_WITHIN, IMPATIENT = 0.25, 0.02
-"""Seconds that the next call waits for the shadow to say what the original said."""
+"""Seconds that the next call waits for the shadow to say what the original said; and after a wait that was in vain."""
 WAITING_MOST = 1_000
 """Events of a kind that may wait for the other server's before they are compared as they came."""
 ORIGINAL, SHADOW = 0, 1
@@ -40,6 +40,7 @@ class Traffic:
         self.twins = Twins()
         self._calls: asyncio.Queue[tuple[str, Call]] = asyncio.Queue(CALLS_MOST)
         self._unmatched: defaultdict[str, int] = defaultdict(int)  # ids of the original's that the shadow has not named
+        self._patient = True
         self.news = asyncio.Event()
         """Something has come for which a call may wait."""
 
@@ -73,7 +74,11 @@ class Traffic:
     async def translated(self, value: Any) -> Any:
         """A value as the shadow knows it: once it has named what the original's ids in it are."""
         ids = {each for each in ids_in(value) if not self.twins.knows(each)}
-        await self.until(lambda: not any(self._unmatched.get(each) for each in ids), KNOWN_WITHIN)
+        if any(self._unmatched.get(each) for each in ids):
+            within = KNOWN_WITHIN if self._patient else IMPATIENT
+            self._patient = await self.until(lambda: not any(self._unmatched.get(each) for each in ids), within)
+            for each in ids:  # nobody waits for it twice
+                self._unmatched.pop(each, None)
         return self.twins.translated(value)
 
     async def until(self, happened: Callable[[], bool], seconds: float) -> bool:
@@ -92,7 +97,7 @@ class Traffic:
 
     def found(self, payload: Any) -> None:
         """The shadow has named them, or never will."""
-        for each in ids_in(payload):
+        for each in ids_in(payload) & self._unmatched.keys():
             self._unmatched[each] -= 1
             if not self._unmatched[each]:
                 del self._unmatched[each]
@@ -124,7 +129,7 @@ class Stream:
         others = self._waiting[what][1 - side]
         for place, other in enumerate(others):
             original, shadow = (arguments, other) if side == ORIGINAL else (other, arguments)
-            if next(differences(original, shadow), None) is None:
+            if next(self._traffic.twins.differences(original, shadow), None) is None:
                 del others[place]
                 self._late.discard(id(other))
                 self._matched(what, original, shadow, waited=side == SHADOW)
@@ -164,7 +169,7 @@ class Stream:
         """
         for what, (original, shadow) in self._newest.items():
             if original or not self._late.issuperset(map(id, shadow)):
-                self._traffic.findings.judged(what, _differences_at_last(original, shadow))
+                self._traffic.findings.judged(what, self._differences_at_last(original, shadow))
         for what, sides in self._waiting.items():
             while any(sides):
                 self._judge(what)
@@ -187,15 +192,17 @@ class Stream:
         self._traffic.twins.learn(original, shadow)
         if waited:
             self._traffic.found(original)
-        self._traffic.findings.judged(what, differences(original, shadow))
+        self._traffic.findings.judged(what, self._traffic.twins.differences(original, shadow))
 
-
-def _differences_at_last(original: Sequence[Sequence[Any]], shadow: Sequence[Sequence[Any]]) -> list[Difference]:
-    """How the last of events differ, unless one server was only some events ahead of the other."""
-    if not original or not shadow:
-        return [Difference("the event", *(side[-1] if side else ABSENT for side in (original, shadow)))]
-    ours, theirs = original[-1], shadow[-1]
-    pairs = [*((each, theirs) for each in original), *((ours, each) for each in shadow)]
-    if any(next(differences(*pair), None) is None for pair in pairs):
-        return []
-    return list(differences(ours, theirs))
+    def _differences_at_last(
+        self, original: Sequence[Sequence[Any]], shadow: Sequence[Sequence[Any]]
+    ) -> list[Difference]:
+        """How the last of events differ, unless one server was only some events ahead of the other."""
+        if not original or not shadow:
+            return [Difference("the event", *(side[-1] if side else ABSENT for side in (original, shadow)))]
+        ours, theirs = original[-1], shadow[-1]
+        compare = self._traffic.twins.differences
+        pairs = [*((each, theirs) for each in original), *((ours, each) for each in shadow)]
+        if any(next(compare(*pair), None) is None for pair in pairs):
+            return []
+        return list(compare(ours, theirs))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EPOCH = re.compile(r"\b[0-9a-f]{32}\b")
@@ -15,6 +16,10 @@ _SOCKETS = frozenset({"socketId", "sid"})
 KNOWN_MOST = 200_000
 """Ids that are remembered; the oldest are forgotten."""
 ABSENT = "absent"
+_KEYS = ("id", "userId")
+"""What tells the elements of a list apart: messages, and users."""
+Twin: TypeAlias = Callable[[str], str]
+"""The shadow's id for one of the original's."""
 
 
 class Difference(NamedTuple):
@@ -25,22 +30,54 @@ class Difference(NamedTuple):
     shadow: Any
 
 
-def differences(original: Any, shadow: Any, path: str = "") -> Iterator[Difference]:
-    """What the shadow's answer lacks or has otherwise. It may have more fields: additions break no client."""
+def differences(original: Any, shadow: Any, path: str = "", twin: Twin = str) -> Iterator[Difference]:
+    """What the shadow's answer lacks or has otherwise. It may have more fields: additions break no client.
+
+    Messages and users in lists are compared with their twins, and their order is one difference: where several write at
+    once, two servers may well number them in another order.
+    """
     if isinstance(original, Mapping) and isinstance(shadow, Mapping):
         for name, value in original.items():
             where = f"{path}.{name}" if path else str(name)
             if name not in shadow:
                 yield Difference(where, value, ABSENT)
             elif name not in _SOCKETS:
-                yield from differences(value, shadow[name], where)
+                yield from differences(value, shadow[name], where, twin)
     elif isinstance(original, list | tuple) and isinstance(shadow, list | tuple):
         if len(original) != len(shadow):
             yield Difference(f"{path}[] elements", len(original), len(shadow))
-        for ours, theirs in zip(original, shadow, strict=False):
-            yield from differences(ours, theirs, f"{path}[]")
+        paired = _paired(original, shadow, twin)
+        if paired is None:
+            pairs = list(zip(original, shadow, strict=False))
+        else:
+            pairs = [(original[ours], shadow[theirs]) for ours, theirs in paired]
+            if any(after < before for (_, before), (_, after) in pairwise(paired)):
+                yield Difference(f"{path}[] order", *(_names(side) for side in (original, shadow)))
+            if len(original) == len(shadow) != len(paired):
+                yield Difference(f"{path}[] others", len(original) - len(paired), "others")
+        for ours, theirs in pairs:
+            yield from differences(ours, theirs, f"{path}[]", twin)
     elif original != shadow and (_kind(original) is None or _kind(original) is not _kind(shadow)):
         yield Difference(path or "the whole", original, shadow)
+
+
+def _paired(original: Sequence[Any], shadow: Sequence[Any], twin: Twin) -> list[tuple[int, int]] | None:
+    """The places of the elements that are twins, in the original's order; None if they can't be told apart by an id."""
+    for key in _KEYS:
+        ours, theirs = (
+            [str(each[key]) for each in side if isinstance(each, Mapping) and isinstance(each.get(key), str)]
+            for side in (original, shadow)
+        )
+        if (len(ours), len(theirs)) == (len(original), len(shadow)):
+            places = {name: place for place, name in enumerate(theirs)}
+            found = [(place, places[twin(name)]) for place, name in enumerate(ours) if twin(name) in places]
+            return found or None
+    return None
+
+
+def _names(side: Sequence[Any]) -> str:
+    """The first elements, as a reader knows them."""
+    return ", ".join(str(each.get("message") or each.get("username"))[:20] for each in side[:3])
 
 
 def ids_in(value: Any) -> set[str]:
@@ -71,6 +108,10 @@ class Twins:
             kind = _kind(original)
             if kind is not None and kind is not _TIME and kind is _kind(shadow):
                 self._remember(original, shadow)
+
+    def differences(self, original: Any, shadow: Any) -> Iterator[Difference]:
+        """What differs, with elements of lists beside their twins."""
+        return differences(original, shadow, twin=lambda each: self._known.get(each, each))
 
     def knows(self, original: str) -> bool:
         """Whether the shadow's own is known."""
