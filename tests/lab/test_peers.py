@@ -48,7 +48,7 @@ def test_the_report_says_where_chatsys_is_behind_the_best_peer() -> None:
         f"Processor time of a delivery with 10 members: chatsys is 2.0 times as good as the best peer, {UWS}." in said
     )
     assert f"Time of an echo: chatsys equals the best peer, {UWS}." in said
-    assert "A delivery to 10 members takes 1.20 times the processor time of a plain loop of send." in said
+    assert any("takes 1.20 times the processor time of a plain loop of send" in sentence for sentence in said)
     rates, costs, rest = report.tables(result)
     assert rates.rows == [("10", "100", "50", "150", "")]
     assert costs.rows == [("10", "1.5", "12.0", "3.0", "1.2")]

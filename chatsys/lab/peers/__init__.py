@@ -1,7 +1,7 @@
 """Socket.IO servers of others, as they come, that do what :mod:`chatsys.lab.stock` does: for a comparison by turns.
 
-They are installed from npm into a folder, once. ``plain`` is no Socket.IO server but the bound below all of them: a
-loop of ``send`` over the same sockets.
+They are installed from npm into a folder, once. ``plain`` is no Socket.IO server but a loop of ``send`` over the same
+sockets: the bound of what writes each message by itself.
 """
 
 from __future__ import annotations

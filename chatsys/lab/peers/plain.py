@@ -1,4 +1,4 @@
-"""The bound below every server: each frame is made once, and ``send`` is called for each member, one after another.
+"""What fan-out costs at least with a write for each message: a frame is made once, and sent to one after another.
 
 Run as ``python -m chatsys.lab.peers.plain PORT``. It knows of WebSockets and Socket.IO only what a crowd needs.
 """

@@ -50,19 +50,19 @@ def tables(result: Result) -> list[Table]:
     )
     connections = int(next((p.x for p in idle if p is not None), 0))
     rows = [
-        ("Echo of a message, median in µs", *(_cell(p, ECHO) for p in echo)),
-        (f"Memory of each of {connections:,} idle connections, in kB", *(_cell(p, IDLE) for p in idle)),
+        ("Echo, median in µs", *(_cell(p, ECHO) for p in echo)),
+        (f"{connections:,} idle, kB each", *(_cell(p, IDLE) for p in idle)),
     ]
     return [*drawn, Table(header=("", *subjects), rows=rows, align="l" + align[1:])]
 
 
 def answers(result: Result) -> list[str]:
-    """Where chatsys is ahead of the best peer and where it is behind, and how far the bound is."""
+    """Where chatsys is ahead of the best peer and where it is behind, and how it stands to a plain loop of send."""
     found = _found(result)
     if not found:
         return []
     peers = [name for name in dict.fromkeys(subject for subject, _, _ in found) if name not in {OURS, PLAIN}]
-    return [*_against_peers(found, peers), *_against_the_bound(found)]
+    return [*_against_peers(found, peers), *_against_a_plain_loop(found)]
 
 
 def _against_peers(found: _Found, peers: list[str]) -> Iterator[str]:
@@ -77,24 +77,34 @@ def _against_peers(found: _Found, peers: list[str]) -> Iterator[str]:
                 continue
             best = better(theirs, key=lambda point: point.value)
             ratio = ours.value / best.value if better is max else best.value / ours.value
-            where = f" with {x:,} members" if metric in {RATE, CPU} else ""
-            yield f"{what}{where}: {_standing(ratio, best.subject)}."
+            where = f" with {x:,} member{'s' * (x > 1)}" if metric in {RATE, CPU} else ""
+            if ours.lower_bound or best.lower_bound:
+                yield f"{what}{where}: not decided between chatsys and {best.subject}, the load generator was the limit."
+            else:
+                yield f"{what}{where}: {_standing(ratio, best.subject)}."
 
 
 def _standing(ratio: float, best: str) -> str:
     """``ratio``: how many times as good as the best peer chatsys is."""
     if ratio > _BEHIND:
-        return f"chatsys is {ratio:.1f} times as good as the best peer, {best}"
+        return f"chatsys is {_times(ratio)} times as good as the best peer, {best}"
     if ratio < 1 / _BEHIND:
-        return f"**chatsys is behind**: {best} is {1 / ratio:.1f} times as good"
+        return f"**chatsys is behind**: {best} is {_times(1 / ratio)} times as good"
     return f"chatsys equals the best peer, {best}"
 
 
-def _against_the_bound(found: _Found) -> Iterator[str]:
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 1.2 else f"{ratio:.1f}"
+
+
+def _against_a_plain_loop(found: _Found) -> Iterator[str]:
     most = max((x for name, metric, x in found if (name, metric) == (PLAIN, CPU)), default=0)
     if most and (OURS, CPU, most) in found:
         ratio = found[OURS, CPU, most].value / found[PLAIN, CPU, most].value
-        yield f"A delivery to {most:,} members takes {ratio:.2f} times the processor time of a plain loop of send."
+        yield (
+            f"A delivery to {most:,} members takes {ratio:.2f} times the processor time of a plain loop of send, which"
+            " writes each message by itself; what waits for a member can leave in one write."
+        )
 
 
 def _found(result: Result) -> _Found:
