@@ -9,7 +9,7 @@ POSTGRESQL ?= 14 15 16 17
 JAVASCRIPT := $(if $(shell command -v npm 2>/dev/null),$(NODE)/node_modules/.package-lock.json)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check coverage faults test versions docs serve lint quick format notebooks notebooks-run clean
+.PHONY: help bench check coverage faults test versions docs pictures serve lint quick format notebooks notebooks-run clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-zA-Z.]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +38,18 @@ versions: $(STAMP) $(VERSIONS)/node_modules/.package-lock.json ## Run the tests 
 coverage: $(STAMP) ## Show which lines no test of `make check` runs
 	$(BIN)/python -m pytest -q -n 2 -m "not database and not process" --cov=chatsys --cov-report=term:skip-covered
 
-docs: $(STAMP) ## Write docs/SETTINGS.md, docs/API.md and the tables of docs/ANALYTICS.md from the source
+docs: $(STAMP) ## Write the pages that are made from the source, and build the documentation into site/
 	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md
 	$(BIN)/python -m chatsys.web.reference > docs/API.md
 	$(BIN)/python -m chatsys.analytics.reference
+	$(BIN)/python -m docs.tools.cli > docs/CLI.md
+	$(BIN)/python -m docs.tools.result_files > docs/RESULT_FILES.md
+	$(BIN)/python -m docs.tools.metrics
+	$(BIN)/python -m docs.tools.architecture
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+pictures: $(STAMP) $(JAVASCRIPT) ## Make the pictures of README and documentation anew; needs Chromium
+	$(BIN)/python -m docs.tools.pictures
 
 serve: $(STAMP) ## Start the chat server on an embedded PostgreSQL
 	$(BIN)/chatsys serve

@@ -140,7 +140,7 @@ def p99(histograms: Iterable[dict[int, int]]) -> float:
 
 def save(result: Result, folder: Path) -> None:
     """Write the result into ``folder``, whole or not at all."""
-    write_atomically(folder / RESULT, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    write_atomically(folder / RESULT, msgspec.json.encode(result) + b"\n")
 
 
 def load(folder: Path) -> Result | None:
