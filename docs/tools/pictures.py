@@ -22,7 +22,7 @@ from chatsys.lab.servers import chat_server, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "docs/pictures"
-COLUMNS, ROWS = 90, 34
+COLUMNS, ROWS = 98, 34
 SVG_TERM = "svg-term-cli@2.1.1"
 TALK = (
     ("ben", "Did the messages survive the restart?"),
