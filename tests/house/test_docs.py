@@ -63,6 +63,21 @@ def test_commands_in_the_pages_exist(page):
     assert named <= set(commands)
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_files_that_the_pages_name_exist(page):
+    """In code quotes: from the top of the repository, or from ``chatsys`` for a module of one of its packages."""
+    named = set(re.findall(r"`((?:\w+|\.ci|\.github)/[\w./-]+)`", page.read_text()))
+    packages = {folder.name for folder in (ROOT / "chatsys").iterdir() if folder.is_dir()}
+    tops = {folder.name for folder in ROOT.iterdir() if folder.is_dir()}
+    missing = [
+        name
+        for name in named
+        if name.split("/")[0] in tops | packages
+        and not any((top / name.rstrip("/")).exists() for top in (ROOT, ROOT / "chatsys"))
+    ]
+    assert [name for name in missing if not name.startswith(("reports/runs", "reports/index.html"))] == []
+
+
 def test_every_make_target_that_the_pages_name_exists():
     targets = set(re.findall(r"^([a-zA-Z.]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"(?:`|^|\n)make ([a-z.]+)", page.read_text())}
