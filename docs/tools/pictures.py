@@ -75,11 +75,13 @@ async def _joined(browser: Browser, url: str, name: str) -> Page:
 
 async def report(browser: Browser) -> None:
     """The first screen of the published run."""
-    page_made = [sys.executable, "-m", "chatsys", "bench", "page", "reports/latest"]
-    subprocess.run(page_made, cwd=ROOT, check=True)  # noqa: ASYNC221 - nothing else goes on
-    page = await browser.new_page(viewport={"width": 1100, "height": 900})
-    await page.goto((ROOT / "reports/latest/index.html").as_uri())
-    await _picture(page, "report")
+    with tempfile.TemporaryDirectory() as folder:  # beside the published one, whose pages git knows
+        run = shutil.copytree(ROOT / "reports/latest", Path(folder, "run"))
+        write_page = [sys.executable, "-m", "chatsys", "bench", "page", str(run)]
+        subprocess.run(write_page, cwd=ROOT, check=True)  # noqa: ASYNC221 - nothing else goes on
+        page = await browser.new_page(viewport={"width": 1100, "height": 900})
+        await page.goto((run / "index.html").as_uri())
+        await _picture(page, "report")
 
 
 async def locust(browser: Browser) -> None:
