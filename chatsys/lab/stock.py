@@ -17,6 +17,26 @@ import uvicorn
 _AVATAR = "https://ui-avatars.com/api/?name=member%200&background=667eea&color=fff"
 
 
+def message_of(number: int, user_id: str, text: str, room: str) -> dict[str, Any]:
+    """A message of a room, of the same shape and size as the reference server's."""
+    return {
+        "id": f"01900000-0000-7000-8000-{number:012d}",
+        "seq": number,
+        "username": "member 0",
+        "displayName": "member 0",
+        "avatar": _AVATAR,
+        "userId": user_id,
+        "message": text,
+        "room": room,
+        "timestamp": "2026-01-01T00:00:00.000Z",
+        "delivered": False,
+        "deliveredTo": [],
+        "read": False,
+        "readBy": [],
+        "editedAt": None,
+    }
+
+
 def stock_app() -> Any:
     """An ASGI app: an AsyncServer with default options and three handlers."""
     server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins="*")
@@ -31,22 +51,7 @@ def stock_app() -> Any:
     async def send_message(sid: str, payload: dict[str, Any]) -> None:
         room = rooms[sid]
         number = next(numbers[room])
-        message = {
-            "id": f"01900000-0000-7000-8000-{number:012d}",
-            "seq": number,
-            "username": "member 0",
-            "displayName": "member 0",
-            "avatar": _AVATAR,
-            "userId": "guest-" + sid,
-            "message": payload["message"],
-            "room": room,
-            "timestamp": "2026-01-01T00:00:00.000Z",
-            "delivered": False,
-            "deliveredTo": [],
-            "read": False,
-            "readBy": [],
-            "editedAt": None,
-        }
+        message = message_of(number, f"guest-{sid}", payload["message"], room)
         await server.emit("receive-message", message, room=room)
 
     async def disconnect(sid: str, reason: str) -> None:

@@ -14,21 +14,23 @@ from collections.abc import Callable
 import msgspec
 from websockets.utils import accept_key
 
-from chatsys.protocol.frames import frame
+from chatsys.lab.stock import message_of
+from chatsys.protocol.frames import TEXT, FrameReader, frame
 
-_TEXT = 1
+_LARGEST, _FRAMES = 1_000_000, 1_000_000  # bytes of a message, frames of a read: no limits for the lab's own clients
 _OPENING = b'0{"sid":"plain","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
 _BACKLOG = 1_024
 
 
 class _Client:
-    """A connection: what it has sent and is not a whole frame yet, and its room."""
+    """A connection: what has come of its handshake, its frames after that, and its room."""
 
     def __init__(self, sock: socket.socket, number: int) -> None:
         self.sock = sock
         self.number = number
         self.data = b""
         self.upgraded = False
+        self.frames = FrameReader(_LARGEST, 1)
         self.room = ""
 
 
@@ -68,77 +70,42 @@ class _Plain:
                 self._rooms[client.room].remove(client.sock.send)
             client.sock.close()
             return
-        client.data += piece
-        if not client.upgraded and not self._upgrade(client):
-            return
-        while (text := _next_text(client)) is not None:
-            self._handle(client, text)
+        if not client.upgraded:
+            piece = self._upgrade(client, piece)
+        for text in client.frames.read(piece, _FRAMES):
+            if isinstance(text, str):
+                self._handle(client, text)
 
-    def _upgrade(self, client: _Client) -> bool:
+    def _upgrade(self, client: _Client, piece: bytes) -> bytes:
+        """Answer the handshake once it is whole; what came behind it."""
+        client.data += piece
         head, end, rest = client.data.partition(b"\r\n\r\n")
         if not end:
-            return False
+            return b""
         lines = head.decode("latin-1").split("\r\n")
         key = next(line.split(":")[1].strip() for line in lines if line.lower().startswith("sec-websocket-key"))
         client.sock.sendall(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept_key(key).encode() + b"\r\n\r\n" + frame(_TEXT, _OPENING)
+            b"Sec-WebSocket-Accept: " + accept_key(key).encode() + b"\r\n\r\n" + frame(TEXT, _OPENING)
         )
-        client.data, client.upgraded = rest, True
-        return True
+        client.upgraded = True
+        return rest
 
-    def _handle(self, client: _Client, text: bytes) -> None:
-        if text == b"40":
-            client.sock.sendall(frame(_TEXT, b'40{"sid":"plain-%d"}' % client.number))
-        elif text.startswith(b'42["join"'):
+    def _handle(self, client: _Client, text: str) -> None:
+        if text == "40":
+            client.sock.sendall(frame(TEXT, b'40{"sid":"plain-%d"}' % client.number))
+        elif text.startswith('42["join"'):
             client.room = msgspec.json.decode(text[2:])[1]["room"]
             self._rooms[client.room].append(client.sock.send)
-            client.sock.sendall(frame(_TEXT, b'42["message-history",[]]'))
-        elif text.startswith(b'42["send-message"'):
+            client.sock.sendall(frame(TEXT, b'42["message-history",[]]'))
+        elif text.startswith('42["send-message"'):
             message = msgspec.json.decode(text[2:])[1]["message"]
             self._numbers[client.room] += 1
-            made = frame(_TEXT, b"42" + msgspec.json.encode(["receive-message", _message(self, client, message)]))
+            user_id = f"guest-plain-{client.number}"
+            posted = message_of(self._numbers[client.room], user_id, message, client.room)
+            made = frame(TEXT, b"42" + msgspec.json.encode(["receive-message", posted]))
             for send in self._rooms[client.room]:
                 send(made)
-
-    def number_of(self, room: str) -> int:
-        """The newest message of a room."""
-        return self._numbers[room]
-
-
-def _message(server: _Plain, client: _Client, text: str) -> dict[str, object]:
-    number = server.number_of(client.room)
-    return {
-        "id": f"01900000-0000-7000-8000-{number:012d}",
-        "seq": number,
-        "username": "member 0",
-        "displayName": "member 0",
-        "avatar": "https://ui-avatars.com/api/?name=member%200&background=667eea&color=fff",
-        "userId": f"guest-plain-{client.number}",
-        "message": text,
-        "room": client.room,
-        "timestamp": "2026-01-01T00:00:00.000Z",
-        "delivered": False,
-        "deliveredTo": [],
-        "read": False,
-        "readBy": [],
-        "editedAt": None,
-    }
-
-
-def _next_text(client: _Client) -> bytes | None:
-    """The next frame's payload, of a crowd's whose mask is zero; None if it is not there yet."""
-    data = client.data
-    if len(data) < 6:
-        return None
-    size, start = data[1] & 0x7F, 2
-    if size == 126:
-        size, start = int.from_bytes(data[2:4], "big"), 4
-    start += 4
-    if len(data) < start + size:
-        return None
-    client.data = data[start + size :]
-    return data[start : start + size]
 
 
 if __name__ == "__main__":
