@@ -120,9 +120,8 @@ def _measure(
     settings = read_settings({}, serving=False)
     from chatsys.lab import record
     from chatsys.lab.profiles import PROFILES
-    from chatsys.lab.report import buses, peers
+    from chatsys.lab.report.benchmark import page
     from chatsys.lab.running import Request, run
-    from chatsys.reports.bench import page
     from chatsys.reports.records import run_folder
 
     request = Request(
@@ -142,7 +141,7 @@ def _measure(
         folder = out or run_folder(REPORTS, result)
         record.save(result, samples, folder)
         distributions = record.summed(samples)
-        page(result, distributions, buses.parts(result, distributions), peers.parts(result)).write(folder)
+        page(result, distributions).write(folder)
         if out is None:
             _write_index(REPORTS)
         _show(result)
@@ -411,13 +410,11 @@ def page(
     run: Annotated[Path, typer.Argument(help="The run's folder, with its distributions.")],
 ) -> None:
     """Write the pages of a stored benchmark anew: index.html, report.md and the pictures."""
-    from chatsys.lab.report import buses, peers
-    from chatsys.reports.bench import page as drawn
+    from chatsys.lab.report.benchmark import page as drawn
     from chatsys.reports.records import load
     from chatsys.results.distributions import read
 
-    result, distributions = load(run), read(run)
-    drawn(result, distributions, buses.parts(result, distributions), peers.parts(result)).write(run)
+    drawn(load(run), read(run)).write(run)
     Console().print(f"Report: {run / 'index.html'}", soft_wrap=True)
 
 

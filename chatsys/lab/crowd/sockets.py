@@ -40,8 +40,8 @@ class Cut:
 
     __slots__ = ("head", "rest")
 
-    def __init__(self, head: bytes = b"", rest: int = 0) -> None:
-        self.head, self.rest = head, rest
+    def __init__(self) -> None:
+        self.head, self.rest = b"", 0
 
     def drop(self, piece: bytes) -> None:
         """Follow the frames of a piece that nobody keeps."""

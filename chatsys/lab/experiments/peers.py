@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
+import numpy as np
+
 from chatsys.lab.experiments.playing import Servers, audit, crowds, keep, line, point
 from chatsys.lab.machine import processors, saturated
-from chatsys.lab.peers import PEERS, PLAIN, installed
+from chatsys.lab.peers import PEERS, installed
 from chatsys.lab.scene import scene
 from chatsys.lab.servers import ServerProcess, chat_server, start_all
 from chatsys.lab.stage import Experiment, Stage
@@ -87,9 +89,8 @@ async def _echo(stage: Stage, taking: Servers) -> None:
         for number, name in line(stage, list(taking)):
             got = await crowd[name].turn()
             audit(stage.result, got, f"the echo on {name}")
-            taken = sorted(got["latency_us"])
-            medians[name].append(taken[len(taken) // 2])
-            keep(stage, NAME, "echo", name, size=1, number=number, taken=taken)
+            medians[name].append(float(np.median(got["latency_us"])))
+            keep(stage, NAME, "echo", name, size=1, number=number, taken=got["latency_us"])
     for name in taking:
         point(stage, NAME, name, 1, ECHO, medians[name], "µs")
 
@@ -114,5 +115,3 @@ def _steps(stage: Stage) -> int:
 
 
 EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=_steps, perform=perform)
-
-__all__ = ["CPU", "ECHO", "EXPERIMENT", "IDLE", "NAME", "OURS", "PLAIN", "RATE"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chatsys.lab.experiments.peers import CPU, ECHO, IDLE, NAME, OURS, PLAIN, RATE
+from chatsys.lab.experiments.peers import CPU, ECHO, IDLE, NAME, OURS, RATE
+from chatsys.lab.peers import PLAIN
 from chatsys.reports.page import Part, Table, Text
 from chatsys.results.run import Point, Result
 
