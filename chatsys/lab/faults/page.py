@@ -39,7 +39,8 @@ nobody may be thrown out of a living server, and where a fault concerns one clie
 at most {factor:g} times what it was in calm (a p99 under {floor:g} ms counts as unmoved). Such a fault has the machine
 to itself; of the others up to {lanes} are injected at once, each with servers and a PostgreSQL of its own.
 
-Run: {created}, profile {profile}, seed {seed}; {machine}. Before the injections the machine's load was {load}
+Run: {created}, profile {profile}, seed {seed}; {machine}. Before the injections that had the machine to themselves its
+load was {load}
 """
 
 
@@ -93,7 +94,8 @@ def markdown(result: Result) -> str:
 
 
 def _load(result: Result) -> str:
-    loads = [each.load for kind in result.kinds for each in kind.injections]
+    """The machine's load where one fault had it to itself: what else uses it shows there."""
+    loads = [each.load for kind in result.kinds if kind.concerns in CONTAINED for each in kind.injections]
     if not loads:
         return "not measured."
     cpus = int(result.environment.get("cpus") or 1)
