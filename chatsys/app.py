@@ -1,4 +1,4 @@
-"""The wiring: ``open_store`` inside ``open_chat`` inside ``serve``, and the life of a server process.
+"""The wiring: ``open_prepared_store`` inside ``open_chat`` inside ``serve``, and the life of a server process.
 
 A start goes: bind the port, open the store, announce the server to it, listen. A stop goes the same way back: no new
 connections, sockets told to leave, requests drained, the server's sessions ended, the store closed.
@@ -22,6 +22,7 @@ from chatsys import logs, metrics, web
 from chatsys.bus.opening import open_bus
 from chatsys.chat import accounts, operations
 from chatsys.chat.bundle import Chat, Limits, open_chat
+from chatsys.database.opening import open_prepared_store
 from chatsys.engine.engine import Limits as ConnectionLimits
 from chatsys.errors import OperatorError, StoreError
 from chatsys.model.values import StoreInfo
@@ -29,10 +30,10 @@ from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.opening import PATH, RealtimeOptions, open_realtime
 from chatsys.server.serving import Server, uvicorn_config
 from chatsys.server.siblings import siblings
+from chatsys.server.snapshot_file import SnapshotFile
 from chatsys.settings import Settings, token_secret
 from chatsys.store.contract import HEARTBEATS, Store
-from chatsys.store.keeping import Keeper
-from chatsys.store.opening import StoreOptions, open_store
+from chatsys.store.options import StoreOptions
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ async def open_server(
     """A chat over the settings' store, registered with it as a living server."""
     fanout = fanout or SocketFanout()
     async with (
-        open_store(settings.database_url, store_options(settings)) as store,
+        open_prepared_store(settings.database_url, store_options(settings)) as store,
         _kept(store, settings, announce),
         open_chat(
             store,
@@ -401,14 +402,14 @@ async def _kept(store: Store, settings: Settings, announce: Callable[[str], None
         with _on_signal(signal.SIGUSR1, nothing_to_rescue):
             yield
         return
-    keeper = Keeper(store, settings.snapshot or settings.data_dir / "memory.snapshot")
+    file = SnapshotFile(store, settings.snapshot or settings.data_dir / "memory.snapshot")
     if settings.snapshot is not None:
-        announce(await keeper.take_up())
+        announce(await file.load())
     try:
-        with _on_signal(signal.SIGUSR1, keeper.save_soon):
+        with _on_signal(signal.SIGUSR1, file.save_soon):
             yield
     finally:
-        await keeper.finish(write=settings.snapshot is not None)
+        await file.finish(write=settings.snapshot is not None)
 
 
 def nothing_to_rescue(*_: object) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from chatsys.store.embedded import embedded_server
+from chatsys.database.embedded import embedded_server
 
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 

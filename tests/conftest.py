@@ -24,13 +24,14 @@ import psycopg
 import pytest
 
 from chatsys.chat import passwords
+from chatsys.database import admin as database_admin
+from chatsys.database.embedded import LOCALE, embedded_server
 from chatsys.lab.packets import NEEDS_ROOT, why_none_can_be_dropped
 from chatsys.settings import rows
+from chatsys.store.address import with_database
 from chatsys.store.contract import Store
-from chatsys.store.embedded import LOCALE, embedded_server
-from chatsys.store.opening import StoreOptions, open_store
-from chatsys.store.postgres import admin as database_admin
-from chatsys.store.postgres.address import with_database
+from chatsys.store.opening import open_store
+from chatsys.store.options import StoreOptions
 from tests import needs
 
 TEMPLATE = "chatsys_template"

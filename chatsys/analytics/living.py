@@ -35,7 +35,7 @@ def living_chat(seed: int = 1) -> Iterator[str]:
     power law. Raises EmbeddedFailed.
     """
     require("embedded")
-    from chatsys.store.embedded import embedded_server
+    from chatsys.database.embedded import embedded_server
 
     with tempfile.TemporaryDirectory(prefix="chatsys-") as folder:
         home = Path(folder)

@@ -27,7 +27,7 @@ from chatsys.analytics.source import UNKNOWN, Source, explained, explained_drive
 from chatsys.analytics.watching import Watch
 from chatsys.errors import OperatorError, UnsupportedServer
 from chatsys.extras import require
-from chatsys.store.postgres.address import Address
+from chatsys.store.address import Address
 
 _FACTS = """
     SELECT current_database()::text, current_user::text, current_setting('server_version'),

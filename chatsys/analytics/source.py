@@ -15,10 +15,10 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from chatsys.database.connecting import meaning
 from chatsys.errors import BadDatabaseUrl, ChatsysError, StatementTimeout
 from chatsys.extras import require
-from chatsys.store.postgres.address import Address, read_url
-from chatsys.store.postgres.mapping import translated
+from chatsys.store.address import Address, read_url
 
 APPLICATION = "chatsys monitor"
 EMBEDDED_DIR = Path(".chatsys/postgres")
@@ -61,7 +61,7 @@ def _of_url(url: str, stack: ExitStack) -> tuple[Engine, Address]:
         raise BadDatabaseUrl("The memory store has no database to monitor.", hint="Its /metrics tell what it does.")
     if url.startswith("embedded://"):
         require("embedded")
-        from chatsys.store.embedded import embedded_server, require_cluster
+        from chatsys.database.embedded import embedded_server, require_cluster
 
         path = Path(url.removeprefix("embedded://") or EMBEDDED_DIR)
         require_cluster(path)
@@ -136,7 +136,7 @@ def sqlstate(error: DBAPIError) -> str:
 
 def explained_driver(error: BaseException) -> ChatsysError:
     """The same for an error of a driver of the caller's, whose address is not known."""
-    return translated(error, UNKNOWN)
+    return meaning(error, UNKNOWN)
 
 
 def explained(error: DBAPIError, address: Address) -> ChatsysError:
@@ -146,4 +146,4 @@ def explained(error: DBAPIError, address: Address) -> ChatsysError:
             "The query took longer than the monitor waits.",
             hint="Ask for less (minutes=, days=, limit=), or raise Monitor(timeout=...).",
         )
-    return translated(error.orig if error.orig is not None else error, address)
+    return meaning(error, address)

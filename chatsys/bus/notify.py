@@ -16,8 +16,8 @@ from typing import Any
 
 from chatsys.bus.contract import Broker, Line, OnMessage
 from chatsys.errors import BusUnavailable, StoreError, TooManyConnections
+from chatsys.store.address import Address
 from chatsys.store.options import StoreOptions
-from chatsys.store.postgres.address import Address
 from chatsys.store.postgres.links import DRIVER_ERRORS, Link, explained
 from chatsys.store.postgres.opening import pools_to
 from chatsys.store.postgres.statements import statements

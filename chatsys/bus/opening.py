@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 from chatsys.bus.contract import Broker, Bus, Receiver
 from chatsys.bus.peers import open_broker_bus
+from chatsys.database.opening import database_server
 from chatsys.extras import require
-from chatsys.store.opening import StoreOptions, database_server
+from chatsys.store.options import StoreOptions
 
 
 @asynccontextmanager

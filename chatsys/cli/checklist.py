@@ -19,14 +19,14 @@ from urllib.parse import quote, urlsplit
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from chatsys.database.backup import backup, scratch_database
+from chatsys.database.connecting import connected
+from chatsys.database.invariants import broken_invariants
+from chatsys.database.restore import restore
+from chatsys.database.setup import initialise
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.lab.servers import ServerProcess, chat_server
 from chatsys.model.rules import DEFAULT_ROOMS
-from chatsys.store.postgres import admin
-from chatsys.store.postgres.operations.backup import backup, scratch_database
-from chatsys.store.postgres.operations.invariants import broken_invariants
-from chatsys.store.postgres.operations.restore import restore
-from chatsys.store.postgres.operations.setup import initialise
 
 ROOM = "general"
 TEXT = "Is this kept?"
@@ -135,7 +135,7 @@ def expect(answer: dict[str, Any], key: str, value: object) -> None:
 
 def reachable(state: Checked) -> None:
     """PostgreSQL answers and is of a version that chatsys supports."""
-    with admin.connected(state.url) as connection:
+    with connected(state.url) as connection:
         version = connection.info.server_version
     if not 140_000 <= version < 190_000:
         raise OperatorError(f"The server is PostgreSQL {version // 10_000}.")
@@ -149,7 +149,7 @@ def created(state: Checked) -> None:
 def initialised(state: Checked) -> None:
     """The schema is this program's, and the default rooms are there."""
     initialise(state.scratch)
-    with admin.connected(state.scratch) as connection:
+    with connected(state.scratch) as connection:
         names = {row[0] for row in connection.execute("SELECT room_name FROM rooms").fetchall()}
     if names != {name for name, _ in DEFAULT_ROOMS}:
         raise OperatorError(f"The rooms are {sorted(names)}.")
@@ -213,7 +213,7 @@ def backs_up(state: Checked) -> None:
     with tempfile.TemporaryDirectory() as folder, scratch_database(state.url) as copy:
         file = backup(state.scratch, Path(folder, "chat.dump"), verify=True).file
         restore(copy, file)
-        with admin.connected(copy) as connection:
+        with connected(copy) as connection:
             broken = broken_invariants(connection)
     if broken:
         raise OperatorError(f"In the copy this does not hold: {broken[0].promise}")

@@ -50,14 +50,14 @@ def opened_database(url: str | None, *, create: bool = False) -> Iterator[tuple[
         raise OperatorError(
             "The memory store has no database.", hint="Name a server with --database-url or DATABASE_URL."
         )
-    from chatsys.store.postgres.address import read_url
+    from chatsys.store.address import read_url
 
     folder = private_folder(settings)
     if folder is None:
         yield read_url(chosen, ssl=settings.db_ssl, ca_file=settings.db_ssl_ca_file).libpq, settings
         return
     require("embedded")
-    from chatsys.store.embedded import embedded_server, require_cluster
+    from chatsys.database.embedded import embedded_server, require_cluster
 
     if not create:
         require_cluster(folder)
@@ -82,8 +82,8 @@ def private_folder(settings: Settings) -> Path | None:
 
 def estimated_rows(url: str, *tables: str) -> float:
     """About how many rows these tables of the database hold together."""
-    from chatsys.store.postgres.admin import connected
-    from chatsys.store.postgres.operations.progress import estimated
+    from chatsys.database.connecting import connected
+    from chatsys.database.progress import estimated
 
     with connected(url) as connection:
         return estimated(connection, *tables)

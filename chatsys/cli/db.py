@@ -24,8 +24,8 @@ from chatsys.cli.working import interruptible, working
 from chatsys.errors import OperatorError
 
 if TYPE_CHECKING:
-    from chatsys.store.postgres.operations.servers import Alive
-    from chatsys.store.postgres.operations.setup import Plan, Prepared
+    from chatsys.database.servers import Alive
+    from chatsys.database.setup import Plan, Prepared
 
 app = typer.Typer(help="Set up, look at, back up and clean the database.", no_args_is_help=True)
 
@@ -48,8 +48,8 @@ def init(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl = 
     The database is created if it is missing. The original backend's is adopted: its rows stay. Beside tables of others
     nothing is made without asking. Running it again changes nothing.
     """
-    from chatsys.store.postgres.address import read_url
-    from chatsys.store.postgres.operations.setup import OWN, foreign_relations, initialise, plan
+    from chatsys.database.setup import OWN, foreign_relations, initialise, plan
+    from chatsys.store.address import read_url
 
     folder = missing_private(database_url)
     if dry_run and folder is not None:
@@ -92,9 +92,9 @@ def _say_plan(name: str, found: Plan) -> None:
 
 
 def _say_made() -> None:
+    from chatsys.database.setup import OWN
     from chatsys.model.rules import DEFAULT_ROOMS
-    from chatsys.store.postgres.operations.setup import OWN
-    from chatsys.store.postgres.schema import expected_version
+    from chatsys.store.schema import expected_version
 
     views = sorted(name for name in OWN if name.endswith("_view"))
     typer.echo(
@@ -107,9 +107,9 @@ def _say_made() -> None:
 @app.command()
 def migrate(dry_run: DryRun = False, database_url: DatabaseUrl = None) -> None:
     """Bring an existing schema to the version that this program needs."""
-    from chatsys.store.postgres.address import read_url
-    from chatsys.store.postgres.operations.setup import migrate as bring_up_to_date
-    from chatsys.store.postgres.operations.setup import plan, require_schema
+    from chatsys.database.setup import migrate as bring_up_to_date
+    from chatsys.database.setup import plan, require_schema
+    from chatsys.store.address import read_url
 
     with opened_database(database_url) as (url, _):
         name = read_url(url).database
@@ -133,8 +133,8 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
-    from chatsys.store.postgres import admin
-    from chatsys.store.postgres.address import read_url
+    from chatsys.database import admin
+    from chatsys.store.address import read_url
 
     with opened_database(database_url) as (url, _):
         found = admin.status(url)
@@ -164,10 +164,10 @@ def reset(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl =
     Tables that chatsys does not know go as well. The database's name has to be typed; --yes spares that, except in
     production (CHATSYS_ENV).
     """
-    from chatsys.store.postgres.address import read_url
-    from chatsys.store.postgres.operations.servers import alive
-    from chatsys.store.postgres.operations.setup import count_tables
-    from chatsys.store.postgres.operations.setup import reset as start_over
+    from chatsys.database.servers import alive
+    from chatsys.database.setup import count_tables
+    from chatsys.database.setup import reset as start_over
+    from chatsys.store.address import read_url
 
     with opened_database(database_url) as (url, settings):
         address = read_url(url)
@@ -206,7 +206,7 @@ def backup(
 
     The server may go on. An existing file is not replaced without asking.
     """
-    from chatsys.store.postgres.operations.backup import backup as write_backup
+    from chatsys.database.backup import backup as write_backup
 
     with opened_database(database_url) as (url, _):
         if file.exists():
@@ -235,11 +235,11 @@ def restore(
 
     A missing database is created. While chat servers work on the database it refuses; --force does it all the same.
     """
-    from chatsys.store.postgres import admin
-    from chatsys.store.postgres.address import read_url
-    from chatsys.store.postgres.operations.restore import check
-    from chatsys.store.postgres.operations.restore import restore as read_backup
-    from chatsys.store.postgres.operations.setup import create
+    from chatsys.database import admin
+    from chatsys.database.restore import check
+    from chatsys.database.restore import restore as read_backup
+    from chatsys.database.setup import create
+    from chatsys.store.address import read_url
 
     check(file)
     shown = f"{file}, {shown_size(file.stat().st_size)}"
@@ -284,9 +284,9 @@ def restore(
 
 def _state(url: str) -> tuple[int, Alive | None]:
     """The tables of a database and the servers that work on it; None where there is no such database."""
+    from chatsys.database.servers import alive
+    from chatsys.database.setup import count_tables
     from chatsys.errors import DatabaseMissing
-    from chatsys.store.postgres.operations.servers import alive
-    from chatsys.store.postgres.operations.setup import count_tables
 
     try:
         return count_tables(url), alive(url)
@@ -311,9 +311,9 @@ def rollback(
     Copies accounts, rooms, messages and receipts that came after the cut-over into the original's database. It refuses
     while chat servers work on ours. Messages of guests stay behind: the original has no guests.
     """
-    from chatsys.store.postgres.address import read_url
-    from chatsys.store.postgres.operations.rollback import roll_back
-    from chatsys.store.postgres.operations.servers import alive
+    from chatsys.database.rollback import roll_back
+    from chatsys.database.servers import alive
+    from chatsys.store.address import read_url
 
     with opened_database(database_url) as (url, _), opened_database(target) as (to, _):
         here, there = read_url(url).database, read_url(to).database
@@ -358,7 +358,7 @@ def cleanup(
     """
     import msgspec
 
-    from chatsys.store.postgres.operations import cleanup as work
+    from chatsys.database import cleanup as work
 
     if sessions_older_than is None and messages_older_than is None:
         raise OperatorError(

@@ -160,7 +160,7 @@ def address_of(settings: Settings) -> str:
         url = f"embedded://{settings.data_dir / 'postgres'}"
     if not url.startswith(("postgresql://", "postgres://")):
         return url
-    from chatsys.store.postgres.address import read_url
+    from chatsys.store.address import read_url
 
     return read_url(url, ssl=settings.db_ssl, ca_file=settings.db_ssl_ca_file).libpq
 

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from chatsys.errors import OperatorError
-from chatsys.store.postgres.address import read_url
+from chatsys.store.address import read_url
 
 _TIMER_SLACK = 29  # PR_SET_TIMERSLACK of prctl(2): the kernel may wake a process so many nanoseconds late
 _PIECE = 65_536

@@ -17,11 +17,11 @@ from typing import Any
 
 import msgspec
 
+from chatsys.database.embedded import embedded_server
 from chatsys.errors import OperatorError
 from chatsys.lab import loadtest
 from chatsys.lab.faults.socket import Socket
 from chatsys.lab.servers import ServerProcess, chat_server
-from chatsys.store.embedded import embedded_server
 
 ROOM = "general"
 USERS, SECONDS, INTERVAL, ROOM_SIZE = 100, 20, 2.0, 10

@@ -9,9 +9,9 @@ import asyncio
 import sys
 from pathlib import Path
 
+from chatsys.database import snapshot
 from chatsys.errors import OperatorError
 from chatsys.lab.synthetic import EPOCH, Synthetic
-from chatsys.store import snapshot
 from chatsys.store.contract import Store
 from chatsys.store.opening import open_store
 

@@ -10,11 +10,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from chatsys.database.admin import create_database, upgrade
+from chatsys.database.connecting import connected
 from chatsys.errors import LabBusy
 from chatsys.lab.synthetic import EPOCH, Synthetic
 from chatsys.resources import database_dir
-from chatsys.store.postgres.address import with_database
-from chatsys.store.postgres.admin import connected, create_database, upgrade
+from chatsys.store.address import with_database
 
 Report = Callable[[str], None]
 _CHUNK = 2_000  # rows in one write of COPY

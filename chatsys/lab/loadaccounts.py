@@ -16,9 +16,10 @@ import msgspec
 from chatsys.chat.bundle import new_id
 from chatsys.chat.passwords import Passwords
 from chatsys.chat.tokens import Tokens
+from chatsys.database import snapshot
+from chatsys.database.opening import open_prepared_store
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import User
-from chatsys.store import snapshot
 from chatsys.store.opening import open_store
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of accounts that live as long as the run
@@ -41,7 +42,7 @@ async def _fill(url: str, count: int, path: Path, secret: str) -> tuple[list[Use
     settings = {"JWT_SECRET": secret}
     if url == "memory://":
         return users, settings | {"CHATSYS_SNAPSHOT": str(path)}
-    async with open_store(url) as database:
+    async with open_prepared_store(url) as database:
         await snapshot.load(database, path)
     return users, settings
 

@@ -25,6 +25,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 import chatsys
+from chatsys.database.connecting import connected
+from chatsys.database.embedded import embedded_server
 from chatsys.errors import OperatorError
 from chatsys.interrupts import undisturbed
 from chatsys.lab import loadaccounts, loadlimits, loadmemory, machine
@@ -34,9 +36,7 @@ from chatsys.lab.report.load import page_of
 from chatsys.lab.rolling import PROCESSES, RollingRestart
 from chatsys.lab.servers import chat_server, free_port
 from chatsys.results.files import write_atomically
-from chatsys.store.embedded import embedded_server
-from chatsys.store.postgres.address import read_url
-from chatsys.store.postgres.admin import connected
+from chatsys.store.address import read_url
 
 SCHEMA_VERSION = 1
 LOCUSTFILE = Path(chatsys.__file__).parent / "loadtesting" / "locustfile.py"

@@ -14,9 +14,9 @@ import msgspec
 import psutil
 import psycopg
 
+from chatsys.database.connecting import connected
 from chatsys.lab import provenance
-from chatsys.store.postgres.address import read_url
-from chatsys.store.postgres.admin import connected
+from chatsys.store.address import read_url
 
 FOREIGN_SHARE = 0.15
 """Share of all processors that other programs may use while the lab measures."""

@@ -14,13 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from chatsys.database.embedded import wheel_programs
 from chatsys.errors import OperatorError
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.turns import Order, Turn
 from chatsys.lab.workloads.floors import SQL
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH, SEND
-from chatsys.store.embedded import wheel_programs
-from chatsys.store.postgres.address import read_url
+from chatsys.store.address import read_url
 
 NAME = "pgbench"
 OPERATIONS = (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH, SEND)

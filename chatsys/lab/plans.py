@@ -8,15 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
+from chatsys.database.connecting import connected
+from chatsys.database.plans import explained
 from chatsys.lab.record import Plan
 from chatsys.lab.synthetic import EPOCH, Synthetic
 from chatsys.lab.workloads.operation import PAGE
 from chatsys.model.rules import SEQ_MAX
-from chatsys.store.postgres.admin import connected
-from chatsys.store.postgres.statements import statements
 
 _LIMIT = 50
 _WHOLE = re.compile(r"Seq Scan on (users|messages|message_reads|message_deliveries)\b")
@@ -27,7 +24,7 @@ def plans(url: str, rows: Synthetic) -> list[Plan]:
     found = []
     with connected(url) as connection:
         for name, arguments in _arguments(rows).items():
-            found.append(Plan(statement=name, size=rows.users, lines=_explained(connection, name, arguments)))
+            found.append(Plan(statement=name, size=rows.users, lines=explained(connection, name, arguments)))
             connection.rollback()
     return found
 
@@ -57,22 +54,3 @@ def _arguments(rows: Synthetic) -> dict[str, tuple[Any, ...]]:
             [rows.rooms[0]],
         ),
     }
-
-
-def _explained(
-    connection: psycopg.Connection[tuple[Any, ...]], name: str, arguments: tuple[Any, ...]
-) -> tuple[str, ...]:
-    statement = statements()[name]
-    connection.execute("DISCARD PLANS")
-    connection.execute(
-        "SET LOCAL plan_cache_mode = 'force_custom_plan'"
-        if statement.custom_plan
-        else "SET LOCAL plan_cache_mode = 'auto'"
-    )
-    connection.execute(f"PREPARE looked_at AS {statement.text}".encode())
-    explain = sql.SQL("EXPLAIN (ANALYZE, BUFFERS) EXECUTE looked_at ({})").format(
-        sql.SQL(", ").join(sql.Literal(argument) for argument in arguments)
-    )
-    lines = connection.execute(explain).fetchall()
-    connection.execute("DEALLOCATE looked_at")
-    return tuple(str(line[0]) for line in lines)

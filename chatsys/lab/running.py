@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from chatsys.chat.bundle import new_id
+from chatsys.database.embedded import embedded_postgres
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.lab import machine
 from chatsys.lab.experiments import EXPERIMENTS
@@ -21,7 +22,6 @@ from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Result, Sampled
 from chatsys.lab.stage import DEPTHS, STORES, Experiment, Stage
 from chatsys.results.claims import judge
-from chatsys.store.embedded import embedded_postgres
 
 Tell = Callable[[str, bool, int], None]
 """Shows progress: a text, whether a step was finished, and how many steps there are."""

@@ -18,15 +18,16 @@ from typing import Any
 import msgspec
 import psycopg
 
+from chatsys.database import snapshot
+from chatsys.database.backup import scratch_database
+from chatsys.database.cleanup import cleanup
+from chatsys.database.opening import open_prepared_store
+from chatsys.database.setup import initialise
 from chatsys.errors import OperatorError
 from chatsys.lab.filling import fill_messages, fill_users
 from chatsys.lab.synthetic import EPOCH, Synthetic
 from chatsys.resources import database_dir
-from chatsys.store import snapshot
 from chatsys.store.opening import open_store
-from chatsys.store.postgres.operations.backup import scratch_database
-from chatsys.store.postgres.operations.cleanup import cleanup
-from chatsys.store.postgres.operations.setup import initialise
 
 _SNAPSHOT_USERS = 1_000
 _IMPORTED = ("users", "rooms", "messages", "message_deliveries", "message_reads")
@@ -105,7 +106,7 @@ async def _snapshot(file: Path, messages: int) -> None:
 async def _take_up(url: str, file: Path) -> None:
     """As ``chatsys import`` does: checked, then loaded."""
     snapshot.check(file)
-    async with open_store(url) as store:
+    async with open_prepared_store(url) as store:
         await snapshot.load(store, file)
 
 

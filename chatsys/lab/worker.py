@@ -19,14 +19,15 @@ import asyncpg
 import msgspec
 import psutil
 
+from chatsys.database.opening import open_prepared_store
 from chatsys.errors import ChatsysError
 from chatsys.lab.filling import fill_messages, fill_users
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.turns import Order, Turn, take
 from chatsys.lab.workloads import doors, floors, stores
 from chatsys.lab.workloads.operation import Operation
-from chatsys.store.opening import StoreOptions, open_store
-from chatsys.store.postgres.address import read_url
+from chatsys.store.address import read_url
+from chatsys.store.options import StoreOptions
 
 _LENGTH = struct.Struct("<I")
 
@@ -135,7 +136,7 @@ async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tup
         yield floors.plain_python(rows), nothing
     else:
         options = StoreOptions(synchronous_commit=opening.synchronous_commit, observe=observe)
-        async with open_store(opening.url, options) as store:
+        async with open_prepared_store(opening.url, options) as store:
             sizes = [_resident()]
             if opening.url == "memory://":
                 await fill_users(store, rows)

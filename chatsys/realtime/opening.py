@@ -3,7 +3,7 @@
 The order of the wiring: the fan-out comes first since the chat needs it, then the chat, then Socket.IO over both::
 
     fanout = SocketFanout()
-    async with open_store(url) as store, open_chat(store, secret=secret, fanout=fanout) as chat:
+    async with open_prepared_store(url) as store, open_chat(store, secret=secret, fanout=fanout) as chat:
         async with open_realtime(chat, fanout, options) as realtime:
             ...     # serve realtime.asgi(web_app), and WebSockets by realtime.endpoint
             ...     # on SIGTERM: await realtime.drain()

@@ -50,7 +50,9 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     ssl: bool = False
     ssl_ca_file: Path | None = None
     data_dir: Path = Path(".chatsys/postgres")
-    create: bool = True
-    """Bring an empty or older database to this program's schema when opening."""
     observe: Callable[[str, float], None] = lambda name, value: None
     """Told what the store does: ``statement`` 1, ``pool_wait`` seconds, ``flush_rows`` rows, ``flush`` seconds."""
+
+
+Upgrade = Callable[[str, StoreOptions], object]
+"""Brings the database at a URL to this program's schema; called in a thread."""

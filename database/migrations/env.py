@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that chatsys.store.postgres.admin hands over."""
+"""Runs the migrations on the connection that chatsys.database.admin hands over."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ ABOUT = {
     "chat": "what may happen: verbs over a store and a fan-out",
     "protocol": "frames and packets that server and clients share, without I/O",
     "wire": "names in JSON to and from the model: strict in, exact out",
-    "store": "what is remembered: the contract, the memory store, the PostgreSQL store and its operations",
+    "database": "what an operator does to a database: embedded server, setup, backup, restore, clean-up, snapshots",
+    "store": "what is remembered: the contract, the memory store, the PostgreSQL store",
     "model": "values and pure rules of the chat",
 }
 _WIDTH, _BOX, _HIGH, _ROW, _GAP = 960, 128, 34, 84, 40

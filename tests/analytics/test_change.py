@@ -14,7 +14,7 @@ import pytest
 
 from chatsys.analytics import Monitor, diff
 from chatsys.errors import OperatorError
-from chatsys.store.postgres.address import with_database
+from chatsys.store.address import with_database
 
 
 @pytest.fixture

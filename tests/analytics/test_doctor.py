@@ -18,8 +18,8 @@ import pytest
 
 from chatsys.analytics import Monitor, sql
 from chatsys.analytics.doctor import LIMITS, RULES, Diagnosis, examine
-from chatsys.store.embedded import embedded_server, wheel_programs
-from chatsys.store.postgres.schema import expected_version
+from chatsys.database.embedded import embedded_server, wheel_programs
+from chatsys.store.schema import expected_version
 from tests.analytics.conftest import as_role
 from tests.conftest import Chosen, ScratchServer, system_programs
 from tests.db.conftest import chatsys

@@ -25,6 +25,7 @@ from chatsys.analytics.catalogue import QUERIES
 from chatsys.analytics.formatting import human
 from chatsys.analytics.monitor import known
 from chatsys.analytics.reference import PAGE, page
+from chatsys.database.embedded import embedded_server, wheel_programs
 from chatsys.errors import (
     BadDatabaseUrl,
     ConnectionRefused,
@@ -36,7 +37,6 @@ from chatsys.errors import (
     StatementTimeout,
     StoreError,
 )
-from chatsys.store.embedded import embedded_server, wheel_programs
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,7 +19,7 @@ from chatsys.bus.nats import NatsBroker
 from chatsys.bus.notify import NotifyBroker
 from chatsys.bus.peers import BrokerBus, open_broker_bus
 from chatsys.bus.redis import RedisBroker
-from chatsys.store.opening import StoreOptions
+from chatsys.store.options import StoreOptions
 from tests.brokers import Process, nats_server, redis_server
 from tests.conftest import free_port
 

@@ -15,7 +15,7 @@ from chatsys.bus.nats import NatsBroker
 from chatsys.bus.opening import open_bus
 from chatsys.bus.redis import RedisBroker
 from chatsys.errors import BusUnavailable
-from chatsys.store.opening import StoreOptions
+from chatsys.store.options import StoreOptions
 from tests.brokers import nats_server, redis_server
 from tests.conftest import free_port
 

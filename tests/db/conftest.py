@@ -20,8 +20,8 @@ import psycopg
 import pytest
 
 from chatsys.cli import main
+from chatsys.database.fingerprint import TableFingerprint, fingerprint
 from chatsys.resources import database_dir
-from chatsys.store.postgres.operations.fingerprint import TableFingerprint, fingerprint
 
 KILLS = int(os.environ.get("KILLS", "2"))
 """How often each killed command is killed; more makes the same tests a longer search."""

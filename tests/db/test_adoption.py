@@ -10,12 +10,13 @@ import psycopg
 import pytest
 
 from chatsys.chat.passwords import Passwords
-from chatsys.store.opening import StoreOptions, open_store
-from chatsys.store.postgres.address import read_url
-from chatsys.store.postgres.admin import TABLES, current_version, upgrade
-from chatsys.store.postgres.operations.invariants import broken_invariants
-from chatsys.store.postgres.operations.setup import initialise
-from chatsys.store.postgres.operations.tools import reading_tools
+from chatsys.database.admin import TABLES, current_version, upgrade
+from chatsys.database.invariants import broken_invariants
+from chatsys.database.opening import open_prepared_store
+from chatsys.database.setup import initialise
+from chatsys.database.tools import reading_tools
+from chatsys.store.address import read_url
+from chatsys.store.options import StoreOptions
 from tests.contract.conftest import Cast
 from tests.db.conftest import KILLS, Server, chatsys, content, killed, moments, rows, run, seconds_of, started
 
@@ -212,7 +213,7 @@ def messages_of(url: str) -> list[tuple[object, ...]]:
 async def test_users_log_in_with_their_old_passwords(original: Fill, username: str, password: str) -> None:
     url = original(10)
     initialise(url)
-    async with open_store(url, StoreOptions(pool_size=5)) as store:
+    async with open_prepared_store(url, StoreOptions(pool_size=5)) as store:
         for name in (username, f"{username.replace('_', '')}@EXAMPLE.org"):
             user = await (store.user_by_email(name) if "@" in name else store.user_by_name(name))
             assert user is not None
@@ -224,7 +225,7 @@ async def test_users_log_in_with_their_old_passwords(original: Fill, username: s
 async def test_the_history_is_served_in_order_and_goes_on(original: Fill) -> None:
     url = original(3_000)
     initialise(url)
-    async with open_store(url, StoreOptions(pool_size=5)) as store:
+    async with open_prepared_store(url, StoreOptions(pool_size=5)) as store:
         cast = Cast(store)
         found = await store.messages_since("general", 0, 1_000)
         shown = rows(url, "SELECT m.seq FROM messages m JOIN rooms r USING (room_id)"

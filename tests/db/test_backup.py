@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from chatsys.database.backup import backup, scratch_database
+from chatsys.database.fingerprint import TableFingerprint, differences
+from chatsys.database.restore import restore
+from chatsys.database.tools import dumping_tools, environment, reading_tools
 from chatsys.errors import OperatorError
-from chatsys.store.postgres.address import read_url
-from chatsys.store.postgres.operations.backup import backup, scratch_database
-from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences
-from chatsys.store.postgres.operations.restore import restore
-from chatsys.store.postgres.operations.tools import dumping_tools, environment, reading_tools
+from chatsys.store.address import read_url
 from tests.db.conftest import Server, as_role, chatsys, content, fill_chat, role, rows, run
 
 FORMATS = pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from chatsys.database import cleanup as module
+from chatsys.database.cleanup import cleanup, preview
 from chatsys.errors import StoreError
-from chatsys.store.postgres.operations import cleanup as module
-from chatsys.store.postgres.operations.cleanup import cleanup, preview
 from tests.db.conftest import content, fill_chat, rows, run
 
 DAY = timedelta(days=1)

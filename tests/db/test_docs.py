@@ -18,9 +18,9 @@ import pytest
 
 from chatsys import errors
 from chatsys.cli import app
+from chatsys.database.embedded import embedded_server, wheel_programs
 from chatsys.settings import read_settings
-from chatsys.store.embedded import embedded_server, wheel_programs
-from chatsys.store.postgres.address import read_url
+from chatsys.store.address import read_url
 from tests.conftest import free_port, system_programs
 from tests.db.conftest import ORIGINAL
 

@@ -18,10 +18,11 @@ import pytest
 
 from chatsys import errors
 from chatsys.cli.errors import sentences
+from chatsys.database.embedded import embedded_server, wheel_programs
 from chatsys.errors import StoreError
-from chatsys.store.embedded import embedded_server, wheel_programs
-from chatsys.store.opening import StoreOptions, open_store
-from chatsys.store.postgres.address import with_database
+from chatsys.store.address import with_database
+from chatsys.store.opening import open_store
+from chatsys.store.options import StoreOptions
 from tests.conftest import free_port, system_programs
 from tests.db.conftest import Server, as_role, chatsys, role, rows, run
 
@@ -29,7 +30,7 @@ from tests.db.conftest import Server, as_role, chatsys, role, rows, run
 async def refusal(url: str, command: tuple[str, ...] = ("db", "status"), **options: object) -> StoreError:
     """The error that opening a store raises; a chatsys command must say the same in its words."""
     with pytest.raises(StoreError) as refused:
-        async with open_store(url, StoreOptions(pool_size=5, connect_timeout=5, create=False, **options)):  # type: ignore[arg-type]
+        async with open_store(url, StoreOptions(pool_size=5, connect_timeout=5, **options)):  # type: ignore[arg-type]
             pass
     said = chatsys(*command, "--database-url", url)
     assert said.returncode == 1

@@ -14,10 +14,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chatsys.database import admin
+from chatsys.database.connecting import connected
+from chatsys.database.embedded import embedded_server
 from chatsys.errors import BadDatabaseUrl, StoreError
-from chatsys.store.embedded import embedded_server
-from chatsys.store.postgres import admin
-from chatsys.store.postgres.address import read_url
+from chatsys.store.address import read_url
 from tests.conftest import free_port, system_programs
 from tests.proxies import proxied, socket_of
 from tests.store.conftest import Hands
@@ -105,7 +106,7 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_used(server_folder:
 
 
 def recovers(url: str) -> tuple[object, ...] | None:
-    with admin.connected(url) as connection:
+    with connected(url) as connection:
         return connection.execute("SELECT pg_is_in_recovery()").fetchone()
 
 

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from chatsys.database.opening import open_prepared_store
 from chatsys.model.snapshot import MessageRecord
 from chatsys.store.contract import Store
-from chatsys.store.opening import StoreOptions, open_store
+from chatsys.store.opening import open_store
+from chatsys.store.options import StoreOptions
 from tests.contract.conftest import Cast
 from tests.db.conftest import rows, run
 
@@ -18,7 +20,7 @@ SHOW = "UPDATE messages SET is_deleted = false"
 
 @pytest.fixture
 async def store(fresh: str) -> AsyncIterator[Store]:
-    async with open_store(fresh, StoreOptions(pool_size=5)) as opened:
+    async with open_prepared_store(fresh, StoreOptions(pool_size=5)) as opened:
         yield opened
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from chatsys.database.invariants import broken_invariants
 from chatsys.resources import database_dir
-from chatsys.store.postgres.operations.invariants import broken_invariants
 from tests.db.conftest import fill_chat, run
 
 BREAK = {

@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chatsys.store.postgres.operations.backup import backup
-from chatsys.store.postgres.operations.cleanup import cleanup
-from chatsys.store.postgres.operations.invariants import broken_invariants
-from chatsys.store.postgres.operations.restore import restore
+from chatsys.database.backup import backup
+from chatsys.database.cleanup import cleanup
+from chatsys.database.invariants import broken_invariants
+from chatsys.database.restore import restore
 from tests.db.conftest import KILLS, Server, content, fill_chat, killed, moments, rows, seconds_of, started
 
 OLD = "SELECT message_id, seq, message_text FROM messages WHERE created_at < now() - interval '30 days' ORDER BY seq"

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chatsys.store.postgres.address import read_url, with_database
+from chatsys.store.address import read_url, with_database
 from tests.conftest import ScratchServer
 from tests.db.conftest import chatsys, fill_chat
 

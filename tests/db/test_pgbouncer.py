@@ -11,7 +11,9 @@ import psycopg
 import pytest
 
 from chatsys import errors
-from chatsys.store.opening import StoreOptions, open_store
+from chatsys.database.opening import open_prepared_store
+from chatsys.store.opening import open_store
+from chatsys.store.options import StoreOptions
 from tests.contract.conftest import Cast
 from tests.db.conftest import chatsys
 from tests.pgbouncer import bounced
@@ -25,7 +27,7 @@ def bouncer(fresh: str) -> Iterator[str]:
 
 
 async def test_twenty_clients_chat_over_two_server_connections(bouncer: str) -> None:
-    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=10, create=False)) as store:
+    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=10)) as store:
         cast = Cast(store)
         await store.register_server(cast.server_id, cast.now())
         people = [await cast.user(f"person_{number}") for number in range(20)]
@@ -40,7 +42,7 @@ async def test_twenty_clients_chat_over_two_server_connections(bouncer: str) -> 
 
 
 async def test_the_schema_is_set_up_through_it(bouncer: str) -> None:
-    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=5)) as store:
+    async with open_prepared_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=5)) as store:
         assert len(await store.rooms()) == 3
     assert chatsys("db", "migrate", "--database-url", f"{bouncer}?pgbouncer=true").returncode == 0
     assert chatsys("db", "status", "--database-url", f"{bouncer}?pgbouncer=true").returncode == 0
@@ -50,7 +52,7 @@ async def test_the_schema_is_set_up_through_it(bouncer: str) -> None:
 
 async def test_a_bouncer_without_tls_says_so_to_a_client_that_wants_it(bouncer: str) -> None:
     with pytest.raises(errors.TlsFailed):
-        async with open_store(f"{bouncer}?pgbouncer=true&sslmode=require", StoreOptions(create=False)):
+        async with open_store(f"{bouncer}?pgbouncer=true&sslmode=require", StoreOptions()):
             pass
     said = chatsys("db", "status", "--database-url", f"{bouncer}?sslmode=require")
     assert re.search(r"TLS to the database on 127\.0\.0\.1:\d+ failed", said.stderr)
@@ -67,7 +69,7 @@ def test_exports_and_imports_follow_each_other_through_it(bouncer: str, tmp_path
 
 
 async def test_a_locked_room_holds_up_nobody_else_through_it(bouncer: str, fresh: str) -> None:
-    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=8, create=False)) as store:
+    async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=8)) as store:
         cast = Cast(store)
         guest = cast.guest("gus")
         for room in "AB":

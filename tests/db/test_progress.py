@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from chatsys.cli.working import working
-from chatsys.store.postgres.operations import backup as backups
-from chatsys.store.postgres.operations import cleanup as cleanups
-from chatsys.store.postgres.operations import restore as restores
-from chatsys.store.postgres.operations.backup import backup
-from chatsys.store.postgres.operations.progress import Dumped, estimated
-from chatsys.store.postgres.operations.restore import restore
+from chatsys.database import backup as backups
+from chatsys.database import cleanup as cleanups
+from chatsys.database import restore as restores
+from chatsys.database.backup import backup
+from chatsys.database.progress import Dumped, estimated
+from chatsys.database.restore import restore
 from tests.db.conftest import chatsys, content, fill_chat, rows, run
 from tests.terminals import Terminal
 

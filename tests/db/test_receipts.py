@@ -5,8 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from chatsys.store.opening import StoreOptions, open_store
-from chatsys.store.postgres.operations.invariants import broken_invariants
+from chatsys.database.invariants import broken_invariants
+from chatsys.database.opening import open_prepared_store
+from chatsys.store.options import StoreOptions
 from tests.db.conftest import rows, run
 
 PEOPLE = """
@@ -105,7 +106,7 @@ def test_what_goes_with_a_message_or_an_account_leaves_the_rest_right(chat: str,
 async def test_a_page_shows_what_was_written_by_sql(chat: str) -> None:
     run(chat, DELIVERED_TO_ALL + READ_BY_BOB)
     ids = dict(rows(chat, "SELECT username, user_id::text FROM users"))
-    async with open_store(chat, StoreOptions(pool_size=5)) as store:
+    async with open_prepared_store(chat, StoreOptions(pool_size=5)) as store:
         for message in await store.history("general", 3):
             assert set(message.delivered_to) == {ids["bob"], ids["cy"], "gus"}
             assert message.read_by == (ids["bob"],)

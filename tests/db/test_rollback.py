@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chatsys.chat.conversation import participant
+from chatsys.database.opening import open_prepared_store
+from chatsys.database.setup import initialise
 from chatsys.model.values import UserChanges
-from chatsys.store.opening import StoreOptions, open_store
-from chatsys.store.postgres.address import read_url
-from chatsys.store.postgres.operations.setup import initialise
+from chatsys.store.address import read_url
+from chatsys.store.options import StoreOptions
 from tests.contract.conftest import Cast
 from tests.db.conftest import Server, chatsys, content, rows
 
@@ -29,7 +30,7 @@ def cut_over(server: Server, url: str) -> Iterator[str]:
 
 async def chat(url: str) -> None:
     """What happens at a chat after its cut-over."""
-    async with open_store(url, StoreOptions(pool_size=5)) as store:
+    async with open_prepared_store(url, StoreOptions(pool_size=5)) as store:
         cast = Cast(store)
         old, leaving = await store.user_by_name("user_2"), await store.user_by_name("user_7")
         assert old is not None

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chatsys.database.setup import _RELATIONS, OWN
 from chatsys.resources import database_dir
-from chatsys.store.postgres.address import with_database
-from chatsys.store.postgres.operations.setup import _RELATIONS, OWN
+from chatsys.store.address import with_database
 from tests.db.conftest import Server, as_role, chatsys, content, fill_chat, role, rows, run
 
 DEFAULT_ROOMS = [("general",), ("random",), ("tech",)]

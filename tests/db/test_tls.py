@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from chatsys import errors
-from chatsys.store.embedded import embedded_server
-from chatsys.store.opening import StoreOptions, open_store
+from chatsys.database.embedded import embedded_server
+from chatsys.store.opening import open_store
+from chatsys.store.options import StoreOptions
 from tests.certificates import certificate
 from tests.conftest import free_port, passable, system_programs
 from tests.db.conftest import chatsys, content, fill_chat, rows
@@ -61,7 +62,7 @@ def tls(shared_folder: Path) -> Iterator[TlsServer]:
 
 async def talk(url: str, **options: object) -> None:
     """Open the store through asyncpg, and show the database's status through libpq."""
-    async with open_store(url, StoreOptions(pool_size=5, create=False, **options)) as store:  # type: ignore[arg-type]
+    async with open_store(url, StoreOptions(pool_size=5, **options)) as store:  # type: ignore[arg-type]
         assert [room.name for room in await store.rooms()] == ["general", "random", "tech"]
     environment = {"DB_SSL": "true"} if options.get("ssl") else {}
     if options.get("ssl_ca_file"):

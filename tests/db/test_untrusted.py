@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from chatsys.database import snapshot
+from chatsys.database.restore import _portable
 from chatsys.errors import OperatorError, SnapshotDamaged
-from chatsys.store import snapshot
-from chatsys.store.postgres.operations.restore import _portable
 
 END = "\n-- PostgreSQL database dump complete\n"
 

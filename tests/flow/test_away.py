@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from chatsys.database.embedded import embedded_server
 from chatsys.lab.packets import packets_dropped
-from chatsys.store.embedded import embedded_server
 from tests.proxies import proxied
 
 from .clients import WAIT, Client, http_client

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chatsys.database.embedded import embedded_server
 from chatsys.lab.proxy import Proxy
-from chatsys.store.embedded import embedded_server
 from tests.proxies import proxied
 
 from .clients import WAIT, Client, http_client

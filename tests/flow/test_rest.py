@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from chatsys import app
+from chatsys.database.embedded import embedded_server
 from chatsys.errors import OperatorError
 from chatsys.settings import Settings
-from chatsys.store.embedded import embedded_server
 
 from .clients import WAIT, Client, get, post
 from .serving import clean_environment

@@ -268,6 +268,6 @@ def test_the_server_and_its_commands_start_without_any_extra(tmp_path):
     everything = {module for modules in MODULES.values() for module in modules} - core
     program = (
         "import chatsys.app, chatsys.workers, chatsys.store.postgres, chatsys.store.memory, chatsys.bus.notify;"
-        "import chatsys.store.postgres.admin, chatsys.store.snapshot, chatsys.cli.checklist, chatsys.cli.db"
+        "import chatsys.database.admin, chatsys.database.snapshot, chatsys.cli.checklist, chatsys.cli.db"
     )
     blocked(everything, program, tmp_path)

@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from chatsys.database.embedded import embedded_server
 from chatsys.lab.record import Count, Fit, Floor, Operation, Point, Ratio, Result, Sampled, Survival
 from chatsys.lab.workloads.operation import TABLE
 from chatsys.results.run import Interval
-from chatsys.store.embedded import embedded_server
 
 
 def operation(name: str, store: str, p50: float, depth: str = "store") -> Operation:

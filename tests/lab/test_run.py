@@ -26,7 +26,7 @@ from chatsys.lab.running import Request, run
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.workloads.operation import TABLE
 from chatsys.results.names import FLOOD
-from chatsys.store.postgres.address import with_database
+from chatsys.store.address import with_database
 
 TINY = Profile(
     name="tiny",

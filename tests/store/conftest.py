@@ -16,11 +16,12 @@ import psycopg
 import pytest
 import uuid_utils
 
+from chatsys.database.embedded import embedded_server
+from chatsys.database.opening import open_prepared_store
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import NewMessage, NewSession, Participant, User
-from chatsys.store.embedded import embedded_server
 from chatsys.store.options import StoreOptions
-from chatsys.store.postgres import PostgresStore, open_postgres
+from chatsys.store.postgres import PostgresStore
 from tests.conftest import free_port
 
 
@@ -98,7 +99,7 @@ class Hands:
     @asynccontextmanager
     async def opened(self, url: str, **options: object) -> AsyncIterator[PostgresStore]:
         """A store with few connections and these options."""
-        async with open_postgres(url, msgspec.structs.replace(StoreOptions(pool_size=8), **options)) as store:
+        async with open_prepared_store(url, msgspec.structs.replace(StoreOptions(pool_size=8), **options)) as store:
             yield store
 
 

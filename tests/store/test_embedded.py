@@ -16,17 +16,16 @@ import psutil
 import psycopg
 import pytest
 
+from chatsys.database.embedded import account, embedded_server, server, wheel_programs
 from chatsys.errors import EmbeddedFailed
 from chatsys.interrupts import undisturbed
-from chatsys.store import embedded
-from chatsys.store.embedded import embedded_server, wheel_programs
 
 pytestmark = pytest.mark.process
 
 KEEP_IT_OPEN = """
 import sys
 from pathlib import Path
-from chatsys.store.embedded import embedded_server, wheel_programs
+from chatsys.database.embedded import embedded_server, wheel_programs
 with embedded_server(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()
@@ -219,17 +218,17 @@ def test_the_system_user_that_root_needs_is_announced_once(
     made: list[list[str]] = []
     nobody = pwd.getpwnam("nobody")
 
-    def account(name: str) -> pwd.struct_passwd:
+    def known(name: str) -> pwd.struct_passwd:
         if not made:
             raise KeyError(name)
         return nobody
 
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("pwd.getpwnam", account)
+    monkeypatch.setattr("pwd.getpwnam", known)
     monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/sbin/useradd")
     monkeypatch.setattr("subprocess.run", lambda command, **_: made.append(command))
-    assert embedded._account(tmp_path / "missing") == nobody
-    assert embedded._account(tmp_path / "missing") == nobody
+    assert account.find_account(tmp_path / "missing") == nobody
+    assert account.find_account(tmp_path / "missing") == nobody
     assert len(made) == 1
     (line,) = [record.getMessage() for record in caplog.records]
     assert "made the system user embedded_postgres" in line
@@ -261,8 +260,8 @@ def test_a_server_that_ends_while_it_is_used_runs_again(server_folder: Path, num
 
 def test_the_log_is_private_bounded_and_free_of_what_rows_hold(server_folder: Path, monkeypatch) -> None:
     home = server_folder / "home"
-    monkeypatch.setattr(embedded, "LOG_BYTES", 40_000)
-    monkeypatch.setattr(embedded, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(server, "LOG_BYTES", 40_000)
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
     with embedded_server(home) as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE people (email text PRIMARY KEY)")
         insert = "INSERT INTO people VALUES ('ann@example.org')"
@@ -293,7 +292,7 @@ def test_root_opens_no_folder_above_the_servers_own_nor_above_the_programs(serve
         elsewhere / "embedded_postgres.libs",
         symlinks=True,
     )
-    monkeypatch.setattr(embedded, "_COPIES", server_folder)
+    monkeypatch.setattr(account, "_COPIES", server_folder)
     programs = elsewhere / "embedded_postgres" / "pginstall" / "bin"
     for _ in range(2):
         with (

@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
 
 from chatsys import errors
+from chatsys.database import admin
+from chatsys.database.connecting import connected
+from chatsys.database.opening import open_prepared_store
 from chatsys.errors import StoreError, StoreUnavailable
-from chatsys.store.opening import StoreOptions, open_store
-from chatsys.store.postgres import admin
-from chatsys.store.postgres.address import read_url, with_database
+from chatsys.store.address import read_url, with_database
+from chatsys.store.opening import open_store
+from chatsys.store.options import StoreOptions
 from chatsys.store.postgres.mapping import CONSTRAINTS, SQLSTATES, translated
 from tests.conftest import free_port
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
 
-async def refusal(url: str, **options: object) -> StoreError:
+async def refusal(url: str, opener: Any = open_prepared_store, **options: object) -> StoreError:
     """What opening a store at ``url`` raises."""
     with pytest.raises(StoreError) as refused:
-        async with open_store(url, StoreOptions(pool_size=5, **options)):
+        async with opener(url, StoreOptions(pool_size=5, **options)):
             pass
     assert refused.value.hint, "it says what to do"
     assert "secret" not in refused.value.message + refused.value.hint
@@ -72,7 +76,7 @@ async def test_no_such_role(postgres_url):
 @pytest.mark.process
 async def test_a_wrong_password(password_server):
     assert type(await refusal(password_server.replace("right", "secret"))) is errors.AuthenticationFailed
-    async with open_store(password_server) as store:
+    async with open_prepared_store(password_server) as store:
         assert (await store.ping()).kind == "postgresql"
 
 
@@ -115,12 +119,12 @@ async def test_a_read_only_database(postgres_url):
 
 
 async def test_a_schema_that_is_missing_older_newer_or_somebody_elses(empty_postgres_url):
-    assert type(await refusal(empty_postgres_url, create=False)) is errors.SchemaMissing
+    assert type(await refusal(empty_postgres_url, open_store)) is errors.SchemaMissing
     admin.upgrade(empty_postgres_url)
     for version, expected in (("0001", errors.SchemaOutdated), ("9999", errors.SchemaTooNew)):
         with psycopg.connect(empty_postgres_url) as connection:
             connection.execute("UPDATE alembic_version SET version_num = %s", (version,))
-        refused = await refusal(empty_postgres_url, create=False)
+        refused = await refusal(empty_postgres_url, open_store)
         assert type(refused) is expected
     with psycopg.connect(empty_postgres_url) as connection:
         connection.execute("DROP TABLE alembic_version")
@@ -148,7 +152,7 @@ async def test_every_sqlstate_has_an_error_and_a_hint(pg, postgres_url, hands, s
         with pytest.raises(StoreError) as met:
             await hands.account(pg)
     else:
-        with pytest.raises(StoreError) as met, admin.connected(postgres_url) as connection:
+        with pytest.raises(StoreError) as met, connected(postgres_url) as connection:
             connection.execute("INSERT INTO users (username) VALUES ('x')")
     expected = SQLSTATES[state][0] if state in SQLSTATES else None
     if expected is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from chatsys.store.embedded import embedded_server
+from chatsys.database.embedded import embedded_server
 from chatsys.store.postgres import leases
 from chatsys.store.postgres import store as store_module
 from chatsys.store.postgres.processes import this_process
@@ -25,10 +25,10 @@ A_SERVER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from chatsys.model.values import NewSession, Participant
-from chatsys.store.opening import open_store
+from chatsys.database.opening import open_prepared_store
 
 async def main(url, server_id, session_id):
-    async with open_store(url) as store:
+    async with open_prepared_store(url) as store:
         now = datetime.now(UTC)
         await store.register_server(server_id, now)
         who = Participant(user_id="guest-1", username="gus", display_name="gus", avatar="", guest=True)

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from chatsys.database import admin
+from chatsys.database.embedded import wheel_programs
 from chatsys.errors import DatabaseMissing, SchemaTooNew
 from chatsys.resources import database_dir
-from chatsys.store.embedded import wheel_programs
-from chatsys.store.postgres import admin
-from chatsys.store.postgres.address import with_database
+from chatsys.store.address import with_database
+from chatsys.store.schema import expected_version
 
 
 def dump(url: str) -> str:
@@ -32,27 +33,27 @@ def test_schema_sql_is_the_sum_of_the_migrations(server: str, request: pytest.Fi
     with scratch.database("template0") as by_migrations, scratch.database("template0") as by_file:
         with psycopg.connect(by_file) as connection:
             connection.execute((database_dir() / "schema.sql").read_bytes())
-        assert admin.upgrade(by_migrations) == (None, admin.expected_version())
+        assert admin.upgrade(by_migrations) == (None, expected_version())
         assert dump(by_migrations) == dump(by_file)
         with psycopg.connect(by_migrations) as connection:
             rooms = "SELECT room_name, description FROM rooms ORDER BY room_name"
             found = connection.execute(rooms).fetchall()
         with psycopg.connect(by_file) as connection:
             assert connection.execute(rooms).fetchall() == found
-        assert admin.current_version(by_file) == admin.expected_version()
+        assert admin.current_version(by_file) == expected_version()
 
 
 def test_upgrading_twice_changes_nothing(empty_postgres_url: str) -> None:
     admin.upgrade(empty_postgres_url)
     before = dump(empty_postgres_url)
-    assert admin.upgrade(empty_postgres_url) == (admin.expected_version(), admin.expected_version())
+    assert admin.upgrade(empty_postgres_url) == (expected_version(), expected_version())
     assert dump(empty_postgres_url) == before
 
 
 def test_processes_that_upgrade_at_once_take_turns(empty_postgres_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(lambda _: admin.upgrade(empty_postgres_url), range(4)))
-    assert sorted(before or "" for before, _ in outcomes) == ["", *[admin.expected_version()] * 3]
+    assert sorted(before or "" for before, _ in outcomes) == ["", *[expected_version()] * 3]
 
 
 def test_a_schema_from_the_future_is_left_alone(empty_postgres_url: str) -> None:
@@ -61,7 +62,7 @@ def test_a_schema_from_the_future_is_left_alone(empty_postgres_url: str) -> None
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaTooNew) as refused:
         admin.upgrade(empty_postgres_url)
-    assert (refused.value.found, refused.value.expected) == ("9999", admin.expected_version())
+    assert (refused.value.found, refused.value.expected) == ("9999", expected_version())
 
 
 def test_a_missing_database_is_created_once(empty_postgres_url: str) -> None:

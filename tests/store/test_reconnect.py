@@ -10,8 +10,8 @@ import pytest
 from asyncpg.prepared_stmt import PreparedStatement
 from asyncpg.transaction import Transaction
 
+from chatsys.database.embedded import embedded_server
 from chatsys.errors import ConnectionRefused, StatementTimeout, StoreUnavailable
-from chatsys.store.embedded import embedded_server
 from chatsys.store.options import StoreOptions
 from chatsys.store.postgres.opening import pools_to
 

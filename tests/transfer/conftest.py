@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import uuid_utils
 
+from chatsys.database import snapshot
 from chatsys.model.rules import default_avatar
 from chatsys.model.values import NewMessage, Participant, User
-from chatsys.store import snapshot
 from chatsys.store.contract import Store
 from chatsys.store.opening import open_store
 

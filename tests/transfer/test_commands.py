@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chatsys.store import snapshot
+from chatsys.database import snapshot
+from chatsys.database.invariants import broken_invariants
 from chatsys.store.opening import open_store
-from chatsys.store.postgres.operations.invariants import broken_invariants
 
 from ..flow.serving import clean_environment
 from .conftest import NOW, fill

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 import zstandard
 
+from chatsys.database import snapshot
+from chatsys.database.comparison import compare
 from chatsys.errors import OperatorError, SnapshotDamaged
 from chatsys.model.snapshot import MessageRecord
-from chatsys.store import snapshot
-from chatsys.store.comparison import compare
 from chatsys.store.opening import open_store
 
 from .conftest import NOW

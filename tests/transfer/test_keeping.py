@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from chatsys.database import snapshot
 from chatsys.errors import OperatorError
-from chatsys.store import snapshot
-from chatsys.store.keeping import Keeper
+from chatsys.server.snapshot_file import SnapshotFile
 
 from ..flow.clients import get, post
 from ..flow.serving import Served
@@ -104,19 +104,19 @@ def test_a_file_beside_a_database_is_refused(start, postgres_url):
 
 
 async def test_two_requests_at_once_write_one_file_after_the_other(tmp_path, filled):
-    keeper = Keeper(filled, tmp_path / "chat.snapshot")
+    kept = SnapshotFile(filled, tmp_path / "chat.snapshot")
     for _ in range(3):
-        keeper.save_soon()
-    await keeper.finish(write=True)
+        kept.save_soon()
+    await kept.finish(write=True)
     assert snapshot.check(tmp_path / "chat.snapshot").counts.messages == 500
     assert [path.name for path in tmp_path.iterdir()] == ["chat.snapshot"]
 
 
 async def test_a_file_that_can_not_be_written_is_logged_on_the_way_and_raised_at_the_end(tmp_path, filled, caplog):
     (tmp_path / "folder").mkdir()
-    keeper = Keeper(filled, tmp_path / "folder")
-    keeper.save_soon()
-    await keeper.finish(write=False)
+    kept = SnapshotFile(filled, tmp_path / "folder")
+    kept.save_soon()
+    await kept.finish(write=False)
     assert "The snapshot was not written" in caplog.text
     with pytest.raises(OperatorError, match="Is a directory"):
-        await keeper.finish(write=True)
+        await kept.finish(write=True)

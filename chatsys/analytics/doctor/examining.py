@@ -14,8 +14,8 @@ from chatsys.analytics import sql
 from chatsys.analytics.doctor.rules import LIMITS, RULES, Harm, Rule
 from chatsys.analytics.monitor import Monitor
 from chatsys.analytics.source import sqlstate
-from chatsys.store.postgres.address import Address
-from chatsys.store.postgres.schema import expected_version
+from chatsys.store.address import Address
+from chatsys.store.schema import expected_version
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
 _CHAT = text("SELECT to_regclass('chat_servers') IS NOT NULL AND to_regclass('alembic_version') IS NOT NULL")

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from chatsys.chat.bundle import new_id
+from chatsys.database.embedded import embedded_server
 from chatsys.errors import ChatsysError
 from chatsys.lab import machine
 from chatsys.lab.against import instructions
@@ -30,7 +31,6 @@ from chatsys.lab.load import alone_on, tidy
 from chatsys.lab.running import without_password
 from chatsys.lab.servers import Program
 from chatsys.results.run import Interval
-from chatsys.store.embedded import embedded_server
 
 Tell = Callable[[str], None]
 Samples = tuple[list[float], list[float]]

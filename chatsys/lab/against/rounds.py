@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import psycopg
 
+from chatsys.database.connecting import connected
 from chatsys.lab.against.measures import MEMORY, PAGES, STATEMENTS, WAL
 from chatsys.lab.against.plan import CONNECTION, COUNTED_CALLS, Plan, Work, counted_operations, subject_of
 from chatsys.lab.against.requests import Clients, connected_clients
@@ -19,8 +20,7 @@ from chatsys.lab.against.sides import Side, running
 from chatsys.lab.against.subject import Open, Run
 from chatsys.lab.machine import Watch, processors
 from chatsys.lab.synthetic import Synthetic
-from chatsys.store.postgres.address import with_database
-from chatsys.store.postgres.admin import connected
+from chatsys.store.address import with_database
 
 Observed = dict[tuple[str, str], tuple[float, float]]
 """By operation and measure: the figures of the earlier and of the later side."""

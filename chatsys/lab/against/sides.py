@@ -17,13 +17,13 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from chatsys.database.connecting import connected
 from chatsys.errors import OperatorError
 from chatsys.lab.against.clock import cpu_nanoseconds
 from chatsys.lab.against.subject import PROTOCOL, Hello, Open, Opened, Ran, Run
 from chatsys.lab.load import drop_database
 from chatsys.lab.servers import Program, ServerProcess, chat_server
-from chatsys.store.postgres.address import with_database
-from chatsys.store.postgres.admin import connected
+from chatsys.store.address import with_database
 
 _PATIENCE = 120.0
 """Seconds that any answer of a process may take."""

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 import chatsys
+from chatsys.database.opening import open_prepared_store
 from chatsys.errors import ChatsysError
 from chatsys.lab.against.clock import cpu_nanoseconds
 from chatsys.lab.synthetic import Synthetic
@@ -23,7 +24,6 @@ from chatsys.lab.workloads import stores
 from chatsys.lab.workloads.operation import Operation
 from chatsys.model.values import NewMessage
 from chatsys.store.contract import Store
-from chatsys.store.opening import open_store
 
 PROTOCOL = 1
 _AT_ONCE = 64
@@ -108,7 +108,7 @@ async def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 @asynccontextmanager
 async def _opened(request: Open) -> AsyncIterator[Mapping[str, Operation]]:
     rows = Synthetic(request.users, request.messages, request.seed)
-    async with open_store(request.url) as store:
+    async with open_prepared_store(request.url) as store:
         if request.fill:
             await _fill(store, rows)
         yield stores.operations(store, rows)

@@ -7,14 +7,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from chatsys.database.backup import backup
+from chatsys.database.connecting import connected
+from chatsys.database.fingerprint import differences, fingerprint
+from chatsys.database.restore import restore
 from chatsys.lab.load import empty_database
 from chatsys.lab.record import Count
 from chatsys.lab.stage import Experiment, Stage
 from chatsys.lab.synthetic import Synthetic
-from chatsys.store.postgres.admin import connected
-from chatsys.store.postgres.operations.backup import backup
-from chatsys.store.postgres.operations.fingerprint import differences, fingerprint
-from chatsys.store.postgres.operations.restore import restore
 
 NAME = "backup"
 _LARGEST = 10_000  # users and messages: a dump of more tells no more

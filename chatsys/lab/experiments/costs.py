@@ -7,11 +7,11 @@ from typing import Any
 
 import psycopg
 
+from chatsys.database.connecting import connected
 from chatsys.lab.record import Count
 from chatsys.lab.stage import Experiment, Stage
 from chatsys.lab.turns import Order
 from chatsys.lab.workloads.operation import SEND, TABLE
-from chatsys.store.postgres.admin import connected
 
 NAME = "costs"
 _CALLS = 64

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
+from chatsys.database.connecting import connected
 from chatsys.lab import statistics
 from chatsys.lab.contestant import Contestant
 from chatsys.lab.plans import plans
@@ -17,7 +18,6 @@ from chatsys.lab.stage import Experiment, Stage, enter_all
 from chatsys.lab.synthetic import Synthetic
 from chatsys.lab.turns import Order
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH
-from chatsys.store.postgres.admin import connected
 
 NAME = "growth"
 GROWING = (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH)

@@ -97,7 +97,7 @@ PATCHES = {
     "bus token": Patch("chatsys.bus.peers:BrokerBus._prove_life", _nothing_awaited),
     "uncertain sessions": Patch("chatsys.chat.endings:Endings.unanswered", _nothing),
     "dead servers": Patch("chatsys.store.postgres.leases:Leases._end", _nobody_ended),
-    "embedded": Patch("chatsys.store.embedded:_Server._revive", _nothing),
+    "embedded": Patch("chatsys.database.embedded.server:EmbeddedServer._revive", _nothing),
 }
 
 

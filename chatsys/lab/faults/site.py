@@ -21,11 +21,11 @@ from urllib.parse import parse_qs, urlsplit
 import psutil
 import psycopg
 
+from chatsys.database.embedded import embedded_server, wheel_programs
 from chatsys.lab.faults.answers import AnswerProxy
 from chatsys.lab.faults.broker import Broker, nats, redis
 from chatsys.lab.servers import ServerProcess, chat_server, this_program
 from chatsys.resources import database_dir
-from chatsys.store.embedded import embedded_server, wheel_programs
 
 _TUNING = {"max_connections": "100", "log_min_messages": "panic", "hot_standby": "on"}
 _SMALL_QUEUE = {"max_notify_queue_pages": "64"}

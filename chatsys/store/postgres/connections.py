@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 
 from chatsys.errors import ChatsysError, ReadOnlyDatabase, StoreError, StoreUnavailable, TooManyConnections
-from chatsys.store.postgres.address import Address
+from chatsys.store.address import Address
 from chatsys.store.postgres.deadlines import DEADLINE
 from chatsys.store.postgres.links import DRIVER_ERRORS, Connector, Link, explained, lost
 from chatsys.store.postgres.outage import Outages

@@ -10,7 +10,7 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from chatsys.errors import ChatsysError, DatabaseSilent, StoreUnavailable
-from chatsys.store.postgres.address import Address, Place, connect_arguments
+from chatsys.store.address import Address, Place
 from chatsys.store.postgres.mapping import translated
 from chatsys.store.postgres.statements import Statement
 
@@ -112,7 +112,7 @@ class Connector:
     async def _connect(self, place: Place | None, settings: dict[str, str], seconds: float) -> Link:
         try:
             connection = await asyncpg.connect(
-                **connect_arguments(self.address, place, settings, seconds), connection_class=_KeptAlive
+                **_arguments(self.address, place, settings, seconds), connection_class=_KeptAlive
             )
         except asyncpg.ProtocolViolationError as error:
             if "unsupported startup parameter" not in str(error):
@@ -152,6 +152,18 @@ _LOST = (
     asyncpg.AdminShutdownError,
     OSError,
 )
+
+
+def _arguments(address: Address, place: Place | None, settings: dict[str, str], timeout: float) -> dict[str, Any]:
+    """What ``asyncpg.connect`` takes. The statement cache is off: the pool keeps its own statements."""
+    return {
+        "dsn": address.asyncpg,
+        "host": place.host if place is not None else None,
+        "port": place.port if place is not None else None,
+        "timeout": timeout,
+        "statement_cache_size": 0,
+        "server_settings": settings if address.server_settings else None,
+    }
 
 
 def _behind_a_bouncer() -> ChatsysError:

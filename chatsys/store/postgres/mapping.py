@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from chatsys import errors
 from chatsys.errors import ChatsysError, StoreError, StoreUnavailable
-from chatsys.store.postgres.address import Address
+from chatsys.store.address import Address
 
 CONSTRAINTS: Mapping[str, type[ChatsysError]] = {
     "users_username_key": errors.UserExists,

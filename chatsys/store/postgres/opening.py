@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from chatsys.errors import ReadOnlyDatabase, SchemaMissing, UnsupportedServer
-from chatsys.store.options import StoreOptions, shares
-from chatsys.store.postgres.address import Address, read_url
+from chatsys.store.address import Address, read_url
+from chatsys.store.options import StoreOptions, Upgrade, shares
 from chatsys.store.postgres.connections import Connections, Pools
 from chatsys.store.postgres.links import Connector
-from chatsys.store.postgres.schema import check_version, expected_version, known_versions
 from chatsys.store.postgres.store import PostgresStore
+from chatsys.store.schema import check_version, expected_version, known_versions
 
 OLDEST_SERVER = 140_000
 
@@ -27,8 +27,13 @@ READS_LOCK = "2s"
 
 
 @asynccontextmanager
-async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[PostgresStore]:
-    """A store on the server at ``url``. Raises the StoreError that says why it can't be used."""
+async def open_postgres(
+    url: str, options: StoreOptions, upgrade: Upgrade | None = None
+) -> AsyncIterator[PostgresStore]:
+    """A store on the server at ``url``; ``upgrade`` is called in a thread if its schema is missing or older.
+
+    Raises the StoreError that says why it can't be used.
+    """
     share = shares(options.pool_size)
     pools = pools_to(url, options)
     try:
@@ -41,7 +46,11 @@ async def open_postgres(url: str, options: StoreOptions) -> AsyncIterator[Postgr
             lease=options.lease,
             write_queue=options.write_queue,
         )
-        await _prepare(reads, url, options)
+        version = await _inspect(reads)
+        if upgrade is not None and version in (None, *known_versions()) and version != expected_version():
+            await asyncio.to_thread(upgrade, url, options)
+        else:
+            check_version(version, reads.address.database)
         await pools.warm()
         pools.outages.watching = True
         try:
@@ -77,22 +86,17 @@ def pools_to(url: str, options: StoreOptions) -> Pools:
     return Pools(connector, statement=options.statement_timeout, observe=options.observe)
 
 
-async def _prepare(connections: Connections, url: str, options: StoreOptions) -> None:
+async def _inspect(connections: Connections) -> str | None:
+    """The schema's version, None for no schema. Raises the StoreError that says why the server can't be used."""
     (found,) = await connections.fetch("inspect_server")
     _check_server(found, connections.address)
     version = await _version(connections, found)
-    database = connections.address.database
     if version is None and found["has_users"]:
         raise SchemaMissing(
-            f"The database {database} has tables that chatsys did not make.",
+            f"The database {connections.address.database} has tables that chatsys did not make.",
             hint="If they are the original backend's, `chatsys db init` takes them over.",
         )
-    if options.create and (version is None or version in known_versions()) and version != expected_version():
-        from chatsys.store.postgres import admin  # Alembic and SQLAlchemy take long to import
-
-        await asyncio.to_thread(admin.upgrade, url, ssl=options.ssl, ca_file=options.ssl_ca_file)
-        return
-    check_version(version, database)
+    return version
 
 
 def _check_server(found: Any, address: Address) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsys.store.postgres.admin import has_table, run_script
+from chatsys.database.admin import has_table, run_script
 
 revision = "0001"
 down_revision = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsys.store.postgres.admin import run_script
+from chatsys.database.admin import run_script
 
 revision = "0005"
 down_revision = "0004"

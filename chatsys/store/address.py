@@ -1,4 +1,4 @@
-"""Database URLs: what they may hold, and what the two drivers make of them.
+"""Database URLs: what they may hold, and the address that each of the two drivers gets.
 
 asyncpg (the server) and libpq through psycopg (migrations, command line) get the same address and the same TLS rules.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
@@ -176,17 +175,3 @@ def _bad(message: str) -> BadDatabaseUrl:
 
 def _without_password(text: str, url: str) -> str:
     return "its port is not a number from 0 to 65535" if "ort" in text else "bad query or host" if url else text
-
-
-def connect_arguments(
-    address: Address, place: Place | None, settings: dict[str, str], timeout: float
-) -> dict[str, Any]:
-    """What ``asyncpg.connect`` takes. The statement cache is off: the pool keeps its own statements."""
-    return {
-        "dsn": address.asyncpg,
-        "host": place.host if place is not None else None,
-        "port": place.port if place is not None else None,
-        "timeout": timeout,
-        "statement_cache_size": 0,
-        "server_settings": settings if address.server_settings else None,
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from chatsys.store.postgres.admin import connected
+from chatsys.database.connecting import connected
 
 _ALIVE = """
 SELECT count(*), (SELECT count(*) FROM active_sessions s JOIN chat_servers c USING (server_id)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from chatsys.errors import SchemaMissing, SchemaOutdated, SchemaTooNew
 from chatsys.resources import database_dir
 
-HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
-VERSION = "SELECT version_num FROM alembic_version"
-
 
 def known_versions() -> list[str]:
     """The versions that this program knows, oldest first: the beginnings of the migrations' file names."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +10,14 @@ import psycopg
 from alembic import command, op
 from alembic.config import Config
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from chatsys.database.connecting import connect, connected, explained, meaning
 from chatsys.resources import database_dir
-from chatsys.store.postgres.address import Address, read_url, with_database
-from chatsys.store.postgres.mapping import translated
-from chatsys.store.postgres.schema import HAS_VERSION, VERSION, check_version, expected_version, known_versions
-
-__all__ = [
-    "TABLES",
-    "Status",
-    "connected",
-    "create_database",
-    "current_version",
-    "expected_version",
-    "has_table",
-    "pending_versions",
-    "run_script",
-    "status",
-    "upgrade",
-]
+from chatsys.store.address import Address, read_url, with_database
+from chatsys.store.schema import check_version, expected_version, known_versions
 
 TABLES = (
     "users",
@@ -46,11 +29,9 @@ TABLES = (
     "active_sessions",
     "chat_servers",
 )
-_NETWORK = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
-            "tcp_user_timeout": 30_000}  # fmt: skip
-"""What ends the waiting for a server that has vanished, unless the URL says otherwise; tcp_user_timeout in ms."""
-
 _MIGRATION_LOCK = 0x63686174737973  # "chatsys"
+_HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
+_VERSION = "SELECT version_num FROM alembic_version"
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,16 +45,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]
     connections: int
     max_connections: int
-
-
-@contextmanager
-def connected(
-    url: str, *, ssl: bool = False, ca_file: Path | None = None, autocommit: bool = False
-) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection for the block; all database errors in it become errors of chatsys."""
-    address = read_url(url, ssl=ssl, ca_file=ca_file)
-    with _explained(address), _connect(address, autocommit=autocommit) as connection:
-        yield connection
 
 
 def create_database(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> bool:
@@ -97,7 +68,7 @@ def upgrade(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> tupl
     Each migration is one transaction; two processes that upgrade at once take turns. Raises SchemaTooNew.
     """
     address = read_url(url, ssl=ssl, ca_file=ca_file)
-    with _explained(address), _connect(address) as guard:
+    with explained(address), connect(address) as guard:
         guard.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         before = _version(guard)
         if before is not None and before not in known_versions():
@@ -165,32 +136,19 @@ def _driver() -> psycopg.Connection[tuple[Any, ...]]:
     return connection
 
 
-def _connect(address: Address, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
-    named = conninfo_to_dict(address.libpq)
-    options: dict[str, Any] = {name: value for name, value in _NETWORK.items() if name not in named}
-    return psycopg.connect(address.libpq, autocommit=autocommit, **options)
-
-
 def _migrate(address: Address) -> None:
     config = Config()
     config.set_main_option("script_location", str(database_dir() / "migrations").replace("%", "%%"))
-    engine = create_engine("postgresql+psycopg://", creator=lambda: _connect(address), poolclass=NullPool)
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(address), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except DBAPIError as error:  # from a statement of Alembic's own
+        raise meaning(error, address) from error
 
 
 def _version(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
-    known = connection.execute(HAS_VERSION).fetchone()
-    row = connection.execute(VERSION).fetchone() if known is not None and known[0] else None
+    known = connection.execute(_HAS_VERSION).fetchone()
+    row = connection.execute(_VERSION).fetchone() if known is not None and known[0] else None
     return None if row is None else row[0]
-
-
-@contextmanager
-def _explained(address: Address) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise translated(error, address) from error
-    except DBAPIError as error:  # from a statement of Alembic's own
-        raise translated(error.orig or error, address) from error

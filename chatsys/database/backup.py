@@ -15,13 +15,13 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from chatsys.database.connecting import connected
+from chatsys.database.fingerprint import TableFingerprint, differences, fingerprint
+from chatsys.database.progress import Dumped, Report, silent
+from chatsys.database.restore import restore
+from chatsys.database.tools import dumping_tools, environment, failure
 from chatsys.errors import OperatorError
-from chatsys.store.postgres.address import read_url, with_database
-from chatsys.store.postgres.admin import connected
-from chatsys.store.postgres.operations.fingerprint import TableFingerprint, differences, fingerprint
-from chatsys.store.postgres.operations.progress import Dumped, Report, silent
-from chatsys.store.postgres.operations.restore import restore
-from chatsys.store.postgres.operations.tools import dumping_tools, environment, failure
+from chatsys.store.address import read_url, with_database
 
 _LOOK_SECONDS = 0.5
 """Between two looks at how far pg_dump is."""

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from chatsys.store.postgres.operations.progress import Report, silent
+from chatsys.database.progress import Report, silent
 
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import msgspec
 from psycopg import sql
 
-from chatsys.errors import DatabaseMissing, OperatorError, PermissionDenied, SchemaMissing
-from chatsys.store.postgres.address import read_url
-from chatsys.store.postgres.admin import (
+from chatsys.database.admin import (
     TABLES,
-    connected,
     create_database,
     current_version,
-    expected_version,
     pending_versions,
     upgrade,
 )
-from chatsys.store.postgres.operations.restore import EMPTY_PUBLIC
+from chatsys.database.connecting import connected
+from chatsys.database.restore import EMPTY_PUBLIC
+from chatsys.errors import DatabaseMissing, OperatorError, PermissionDenied, SchemaMissing
+from chatsys.store.address import read_url
+from chatsys.store.schema import expected_version
 
 _IS_ORIGINAL = """
 SELECT count(*) = 2 FROM information_schema.columns

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from chatsys.database.snapshot import Ledger, Progress, Trailer, ahead, read
 from chatsys.model.snapshot import MessageRecord, RoomRecord, UserRecord
 from chatsys.store.contract import Store
-from chatsys.store.snapshot import Ledger, Progress, Trailer, ahead, read
 
 SHOWN = 10
 """Differences that are described; all are counted."""

@@ -18,7 +18,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from chatsys.errors import OperatorError
-from chatsys.store.postgres.address import Address
+from chatsys.store.address import Address
 
 _PROGRAMS = ("pg_dump", "pg_restore", "psql")
 

@@ -14,10 +14,11 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from chatsys.database.admin import current_version
+from chatsys.database.connecting import connected
+from chatsys.database.setup import is_original, require_schema
 from chatsys.errors import OperatorError
-from chatsys.store.postgres.address import read_url
-from chatsys.store.postgres.admin import connected, current_version
-from chatsys.store.postgres.operations.setup import is_original, require_schema
+from chatsys.store.address import read_url
 
 Report = Callable[[str], None]
 

@@ -7,14 +7,14 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
+from chatsys.database import snapshot
 from chatsys.errors import ChatsysError
-from chatsys.store import snapshot
 from chatsys.store.contract import Store
 
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class SnapshotFile:
     """One store and the file it is kept in. At most one file is being written at a time."""
 
     def __init__(self, store: Store, path: Path) -> None:
@@ -22,7 +22,7 @@ class Keeper:
         self._path = path
         self._saving: asyncio.Task[None] | None = None
 
-    async def take_up(self) -> str:
+    async def load(self) -> str:
         """Load the file if there is one; a sentence that says what was taken up. Raises SnapshotDamaged."""
         if not self._path.exists():
             return f"No snapshot at {self._path} yet: it is written when the server stops, or on SIGUSR1"

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import psycopg
 
-from chatsys.store.postgres.admin import connected
-from chatsys.store.postgres.operations.progress import Report, silent
+from chatsys.database.connecting import connected
+from chatsys.database.progress import Report, silent
 
 BATCH = 5_000
 _TURN = 0x636C65616E  # "clean": two clean-ups at once take turns

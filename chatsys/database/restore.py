@@ -18,11 +18,11 @@ from typing import IO
 
 import msgspec
 
+from chatsys.database.connecting import connected
+from chatsys.database.progress import Report, silent
+from chatsys.database.tools import Tools, environment, failure, reading_tools, running_tools
 from chatsys.errors import OperatorError
-from chatsys.store.postgres.address import read_url
-from chatsys.store.postgres.admin import connected
-from chatsys.store.postgres.operations.progress import Report, silent
-from chatsys.store.postgres.operations.tools import Tools, environment, failure, reading_tools, running_tools
+from chatsys.store.address import read_url
 
 _CUSTOM_MAGIC = b"PGDMP"
 _PLAIN_END = b"-- PostgreSQL database dump complete"

@@ -1,0 +1,50 @@
+"""Connections of psycopg to a database, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from chatsys.errors import ChatsysError
+from chatsys.store.address import Address, read_url
+from chatsys.store.postgres.mapping import translated
+
+_NETWORK = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+            "tcp_user_timeout": 30_000}  # fmt: skip
+"""What ends the waiting for a server that has vanished, unless the URL says otherwise; tcp_user_timeout in ms."""
+
+
+@contextmanager
+def connected(
+    url: str, *, ssl: bool = False, ca_file: Path | None = None, autocommit: bool = False
+) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection for the block; all database errors in it become errors of chatsys."""
+    address = read_url(url, ssl=ssl, ca_file=ca_file)
+    with explained(address), connect(address, autocommit=autocommit) as connection:
+        yield connection
+
+
+def connect(address: Address, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection that does not wait long for a server that has vanished."""
+    named = conninfo_to_dict(address.libpq)
+    options: dict[str, Any] = {name: value for name, value in _NETWORK.items() if name not in named}
+    return psycopg.connect(address.libpq, autocommit=autocommit, **options)
+
+
+@contextmanager
+def explained(address: Address) -> Iterator[None]:
+    """Errors of psycopg in the block become errors of chatsys."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise meaning(error, address) from error
+
+
+def meaning(error: BaseException, address: Address) -> ChatsysError:
+    """The error of chatsys that says what a driver's error, or SQLAlchemy's around one, means and what to do."""
+    return translated(getattr(error, "orig", None) or error, address)
