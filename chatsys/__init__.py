@@ -1,12 +1,12 @@
 """chatsys: a reference chat server on two stores, and the laboratory that compares them.
 
-The house is a corridor; a message walks one way in and one way out::
+A message takes one path in and one path out::
 
     socket ─► realtime ─► wire.decode ─► chat verb ─► store (commits, assigns seq) ─┐
                                                                                     ├─► ack to the sender
     clients ◄─ realtime.fanout ◄─ wire.encode ◄─ chat publishes MessagePosted ◄─────┘
 
-HTTP enters by ``web`` and joins the same corridor at ``chat``.
+HTTP enters by ``web`` and joins the same path at ``chat``.
 
 ==============  ======================================================================
 errors          every error: one tree, a stable code each
@@ -15,13 +15,19 @@ logs            log lines, each with the request or socket it is about
 metrics         every number that /metrics shows
 resources       where the files of ``database/`` lie, in a checkout and in a wheel
 model           the language of chat: frozen values and pure rules
-wire            names on the socket and in JSON to and from the model
 store           what is remembered: the contract, the memory store, the PostgreSQL store
+database        what an operator does to a database
+wire            names on the socket and in JSON to and from the model
+protocol        frames and packets of Engine.IO, Socket.IO and WebSocket, without I/O
 chat            what may happen: verbs over a store and a fan-out
-realtime        door 1: Socket.IO
-web             door 2: FastAPI
-app             the wiring: open_store inside open_chat inside serve
-workers         several server processes on one port
+bus             what carries events between servers
+engine          the server side of the protocol, with no chat in it
+realtime        chat over Socket.IO
+web             chat over HTTP
+server          composition and process: a store inside a chat inside a server
+results         what a run is
+reports         results as HTML, Markdown and pictures
+loadtesting     the users of a load test
 lab             the benchmark laboratory
 analytics       result files and PostgreSQL's own views as pandas frames; plots
 cli             the command line

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chatsys.app import open_server
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
 from chatsys.extras import require
 from chatsys.model.values import Session
+from chatsys.server.composition import open_server
 from chatsys.settings import Settings
 
 MEMBERS = 120

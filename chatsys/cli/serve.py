@@ -49,10 +49,7 @@ def serve(
             "CHATSYS_SNAPSHOT": snapshot,
         }
     )
-    from chatsys import app
-    from chatsys import workers as many
+    from chatsys.server import process
+    from chatsys.server import workers as many
 
-    if settings.workers > 1:
-        many.run(settings)
-    else:
-        app.run(settings)
+    (many if settings.workers > 1 else process).run(settings)

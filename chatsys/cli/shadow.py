@@ -24,12 +24,12 @@ def shadow(
     nothing did, 1 if something did. Both servers need the same accounts and the same JWT_SECRET.
     """
     require("conformance")
-    from chatsys import app
     from chatsys.lab.conformance.runner import address, place
     from chatsys.lab.shadow.server import serve
+    from chatsys.server.process import bound_socket
 
     servers = address(original), address(candidate)
-    with app.bound_socket(host, port) as listener:
+    with bound_socket(host, port) as listener:
         here = f"http://{host}:{listener.getsockname()[1]}"
         said = f"Listening on {here}: {place(servers[0])} answers, {place(servers[1])} follows. Ctrl-C ends it."
         found = asyncio.run(serve(servers, listener, lambda: typer.echo(said)))

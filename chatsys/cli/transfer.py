@@ -83,13 +83,13 @@ def _refuse_memory(url: str | None, hint: str) -> None:
 
 
 async def _export(file: Path, url: str, settings: Settings) -> None:
-    from chatsys import app
     from chatsys.database import snapshot
     from chatsys.database.opening import open_prepared_store
+    from chatsys.server.composition import store_options
 
     whole = estimated_rows(url, "users", "rooms", "messages")
     address = settings.database_url if private_folder(settings) is None else url  # with what libpq would not take
-    async with open_prepared_store(address, app.store_options(settings)) as store:
+    async with open_prepared_store(address, store_options(settings)) as store:
         with working(f"Exporting to {file}") as report:
             trailer = await snapshot.write(store, file, datetime.now(UTC), _records(report, whole))
     typer.echo(f"Exported {_counted(trailer)} to {file}.")
@@ -97,15 +97,15 @@ async def _export(file: Path, url: str, settings: Settings) -> None:
 
 
 async def _import(file: Path, url: str | None, *, verify: bool) -> None:
-    from chatsys import app
     from chatsys.database import snapshot
     from chatsys.database.comparison import compare
     from chatsys.database.opening import open_prepared_store
+    from chatsys.server.composition import store_options
 
     with working(f"Checking {file}") as report:
         expected = snapshot.check(file, lambda done, whole: report("", done, whole))
     settings = settings_for(url)
-    async with open_prepared_store(settings.database_url, app.store_options(settings)) as store:
+    async with open_prepared_store(settings.database_url, store_options(settings)) as store:
         with working(f"Importing {file}") as report:
             added = await snapshot.load(store, file, _records(report, expected.counts.records))
         typer.echo(f"Imported {_counted(expected)}: {added:,} records were new.")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from chatsys.database import snapshot
-from chatsys.errors import ChatsysError
+from chatsys.errors import ChatsysError, OperatorError
+from chatsys.settings import Settings
 from chatsys.store.contract import Store
 
 log = logging.getLogger(__name__)
@@ -53,3 +58,48 @@ class SnapshotFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         trailer = await snapshot.write(self._store, self._path, datetime.now(UTC))
         log.info("Wrote the snapshot %s with %d messages", self._path, trailer.counts.messages)
+
+
+@contextlib.asynccontextmanager
+async def kept(store: Store, settings: Settings, announce: Callable[[str], None]) -> AsyncIterator[None]:
+    """Keep a memory store in its snapshot file: loaded now, written at the end, and whenever SIGUSR1 comes.
+
+    Without a file SIGUSR1 still rescues what is in memory, into the data folder. A server on PostgreSQL has nothing
+    to rescue and says so; the signal would end it otherwise.
+    """
+    if settings.database_url != "memory://":
+        if settings.snapshot is not None:
+            raise OperatorError(
+                "A snapshot is kept for memory:// alone; PostgreSQL keeps its data itself.",
+                hint="Move it with `chatsys import FILE --to URL`.",
+            )
+        with _on_signal(signal.SIGUSR1, nothing_to_rescue):
+            yield
+        return
+    file = SnapshotFile(store, settings.snapshot or settings.data_dir / "memory.snapshot")
+    if settings.snapshot is not None:
+        announce(await file.load())
+    try:
+        with _on_signal(signal.SIGUSR1, file.save_soon):
+            yield
+    finally:
+        await file.finish(write=settings.snapshot is not None)
+
+
+def nothing_to_rescue(*_: object) -> None:
+    """What SIGUSR1 does to a server on PostgreSQL."""
+    log.warning("SIGUSR1 was ignored: PostgreSQL keeps the data itself; `chatsys export` writes a snapshot")
+
+
+@contextlib.contextmanager
+def _on_signal(number: int, handler: Callable[[], None]) -> Iterator[None]:
+    """Within it a signal calls the handler. Only a main thread hears signals; a server in another one goes without."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)

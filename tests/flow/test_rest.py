@@ -14,9 +14,9 @@ import psutil
 import psycopg
 import pytest
 
-from chatsys import app
 from chatsys.database.embedded import embedded_server
 from chatsys.errors import OperatorError
+from chatsys.server import process
 from chatsys.settings import Settings
 
 from .clients import WAIT, Client, get, post
@@ -178,10 +178,11 @@ def test_a_taken_port_is_one_sentence_with_the_command_that_helps(start):
 
 
 async def test_a_port_that_is_taken_during_the_start_is_told_the_same_way():
-    with app.bound_socket("127.0.0.1", 0) as other, app.bound_socket("127.0.0.1", other.getsockname()[1]) as ours:
+    bound = process.bound_socket
+    with bound("127.0.0.1", 0) as other, bound("127.0.0.1", other.getsockname()[1]) as ours:
         other.listen()
         with pytest.raises(OperatorError, match="can't be used: Address already in use"):
-            await app.serve(Settings(database_url="memory://", jwt_secret="x" * 32), lambda line: None, ours)
+            await process.serve(Settings(database_url="memory://", jwt_secret="x" * 32), lambda line: None, ours)
 
 
 def test_an_address_that_is_not_ours_is_one_sentence(start):
@@ -233,8 +234,8 @@ def test_a_schema_newer_than_the_program_is_refused(serve, start, empty_postgres
 
 def test_ctrl_c_during_a_command_is_exit_status_130_without_a_traceback(tmp_path):
     program = (
-        "import os, signal, sys; from chatsys import app; from chatsys.cli import main;"
-        "app.run = lambda settings: os.kill(os.getpid(), signal.SIGINT);"
+        "import os, signal, sys; from chatsys.server import process; from chatsys.cli import main;"
+        "process.run = lambda settings: os.kill(os.getpid(), signal.SIGINT);"
         "sys.argv = ['chatsys', 'serve']; main()"
     )
     found = subprocess.run(

@@ -267,7 +267,8 @@ def test_the_server_and_its_commands_start_without_any_extra(tmp_path):
     core = {"click", "rich"}
     everything = {module for modules in MODULES.values() for module in modules} - core
     program = (
-        "import chatsys.app, chatsys.workers, chatsys.store.postgres, chatsys.store.memory, chatsys.bus.notify;"
+        "import chatsys.server.process, chatsys.server.workers, chatsys.store.postgres, chatsys.store.memory;"
+        "import chatsys.bus.notify;"
         "import chatsys.database.admin, chatsys.database.snapshot, chatsys.cli.checklist, chatsys.cli.db"
     )
     blocked(everything, program, tmp_path)

@@ -22,8 +22,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 
-from chatsys import app, logs
+from chatsys import logs
 from chatsys.errors import ChatsysError, OperatorError
+from chatsys.server import process
+from chatsys.server.snapshot_file import nothing_to_rescue
 from chatsys.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ class _Worker:
 
     @property
     def started(self) -> bool:
-        return len(self.lines) == app.ANNOUNCEMENTS
+        return len(self.lines) == process.ANNOUNCEMENTS
 
     def read(self) -> bool:
         """Take the next thing that it says; false if it has ended."""
@@ -82,9 +84,9 @@ def run(settings: Settings) -> None:
         )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ask_to_stop)
-    signal.signal(signal.SIGUSR1, app.nothing_to_rescue)
+    signal.signal(signal.SIGUSR1, nothing_to_rescue)
     workers: list[_Worker] = []
-    with app.bound_socket(settings.host, settings.port) as listener, _folder() as folder:
+    with process.bound_socket(settings.host, settings.port) as listener, _folder() as folder:
         try:
             for _ in range(settings.workers):
                 workers.append(_Worker(settings, listener, folder))
@@ -105,7 +107,7 @@ def _start(workers: list[_Worker]) -> None:
                 message, hint = worker.error or ("A server process ended at its start.", "Its log lines say why.")
                 raise OperatorError(message, hint=hint)
     for line in workers[0].lines:
-        app.say(line)
+        process.say(line)
 
 
 @contextlib.contextmanager
@@ -144,7 +146,7 @@ def _work(settings: Settings, listener: socket.socket, pipe: Connection, folder:
     """A worker's life."""
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
-        app.run(settings, pipe.send, listener, folder)
+        process.run(settings, pipe.send, listener, folder)
     except ChatsysError as error:
         pipe.send((error.message, getattr(error, "hint", "")))
         sys.exit(1)
