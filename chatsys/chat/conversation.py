@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from chatsys import metrics
 from chatsys.chat.bundle import PAUSE, Chat, new_id
 from chatsys.chat.fanout import (
     MessageDelivered,
@@ -135,7 +134,6 @@ async def send(chat: Chat, session: Session, text: object, client_message_id: ob
         )
     )
     if not posted.duplicate:
-        metrics.messages.inc()
         await chat.fanout.publish(MessagePosted(room=session.room, message=posted.message), posted.servers)
     return posted
 

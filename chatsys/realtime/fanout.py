@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from chatsys import metrics
 from chatsys.chat import conversation
 from chatsys.chat.bundle import Chat
 from chatsys.chat.fanout import (
@@ -85,6 +86,8 @@ class SocketFanout(Fanout):
 
     async def publish(self, event: Event, servers: Sequence[str] | None = None) -> None:
         """Tell the local members of the event's room, and the other servers."""
+        if isinstance(event, MessagePosted):
+            metrics.messages.inc()
         self.deliver(event)
         self.peers.send(event, servers)
 
