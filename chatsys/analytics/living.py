@@ -110,6 +110,6 @@ class _Talk:
                         receipts.create_task(self._reads(chat, other, posted.message.message_id))
 
     async def _reads(self, chat: Chat, session: Session, message_id: str) -> None:
-        await conversation.delivered(chat, session, message_id)
+        await conversation.delivered(chat, session, session.room, message_id)
         await asyncio.sleep(READ_SECONDS * self._draw.lognormvariate(0, 1))
-        await conversation.read(chat, session, message_id)
+        await conversation.read(chat, session, session.room, message_id)

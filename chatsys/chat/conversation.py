@@ -17,7 +17,7 @@ from chatsys.chat.fanout import (
     UserJoined,
     UserLeft,
 )
-from chatsys.errors import InvalidInput, JoinRefused, StoreError, TokenExpired, TokenInvalid, UserNotFound
+from chatsys.errors import InvalidInput, JoinRefused, NotFound, StoreError, TokenExpired, TokenInvalid, UserNotFound
 from chatsys.model import rules
 from chatsys.model.values import (
     EndedSession,
@@ -138,8 +138,12 @@ async def send(chat: Chat, session: Session, text: object, client_message_id: ob
     return posted
 
 
-async def delivered(chat: Chat, session: Session, message_id: str) -> bool:
-    """Record that the session's user got a message; false if there is nothing to record. A repetition is not told."""
+async def delivered(chat: Chat, session: Session, room: str, message_id: str) -> bool:
+    """Record that the session's user got a message; false if there is nothing to record. A repetition is not told.
+
+    Raises NotFound if ``room`` is not the session's.
+    """
+    _require_own(session, room)
     at = chat.clock.now()
     receipt = await chat.store.mark_delivered(session.room, message_id, session.who, at)
     if receipt is None:
@@ -154,8 +158,12 @@ async def delivered(chat: Chat, session: Session, message_id: str) -> bool:
     return True
 
 
-async def read(chat: Chat, session: Session, message_id: str) -> bool:
-    """Record that the session's user read a message; false if there is nothing to record. A repetition is not told."""
+async def read(chat: Chat, session: Session, room: str, message_id: str) -> bool:
+    """Record that the session's user read a message; false if there is nothing to record. A repetition is not told.
+
+    Raises NotFound if ``room`` is not the session's.
+    """
+    _require_own(session, room)
     at = chat.clock.now()
     receipt = await chat.store.mark_read(session.room, message_id, session.who, at)
     if receipt is None:
@@ -170,12 +178,13 @@ async def read(chat: Chat, session: Session, message_id: str) -> bool:
     return True
 
 
-async def read_all(chat: Chat, session: Session) -> int:
+async def read_all(chat: Chat, session: Session, room: str | None) -> int:
     """Mark all that others wrote in the session's room as read, part by part; how many were newly marked.
 
     The room is told of ``READ_TOGETHER`` at once, or of fewer where there are no more, when they are stored. Between
-    two parts others have as long as the last one took.
+    two parts others have as long as the last one took. Raises NotFound if ``room`` is not the session's.
     """
+    _require_own(session, room)
     at, count = chat.clock.now(), 0
     marked: list[str] = []
     servers: Sequence[str] = ()
@@ -262,6 +271,12 @@ async def standing(chat: Chat, who: Participant) -> tuple[bool, bool]:
         return True, False
     user = await chat.store.user_by_id(who.user_id)
     return user is not None, user is not None and user.online
+
+
+def _require_own(session: Session, room: str | None) -> None:
+    """Receipts belong to the session's room: raise NotFound for another one."""
+    if room != session.room:
+        raise NotFound
 
 
 def _size(message: Message) -> int:

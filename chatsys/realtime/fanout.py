@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from chatsys import metrics
 from chatsys.chat import conversation
@@ -135,29 +136,46 @@ class SocketFanout(Fanout):
     def deliver(self, happened: Event) -> None:
         """Tell the local members, and nobody else."""
         hub = self.hubs.get(happened.room)
-        if hub is None:
-            return
-        match happened:
-            case MessagePosted():
-                hub.post(happened.message)
-            case Typing():
-                if not hub.large:
-                    typing = events.user_typing(happened.who, happened.is_typing)
-                    hub.broadcast(event(catalogue.USER_TYPING, typing), skip=happened.socket_id)
-            case MessageDelivered() | MessageRead():
-                hub.receipts.tell(happened, merge=hub.large)
-            case MessagesRead():
-                marked = events.messages_marked_read(happened.message_ids, happened.by, happened.at)
-                hub.broadcast(event(catalogue.MESSAGES_MARKED_READ, marked))
-            case PresenceChanged():
-                hub.roster.status(happened.who.user_id, happened.online, happened.last_seen)
-                if not hub.large:
-                    presence = events.user_status_update(happened.who, happened.online, happened.last_seen)
-                    hub.broadcast(event(catalogue.USER_STATUS_UPDATE, presence))
-            case UserJoined():
-                hub.joined(happened.session)
-            case UserLeft():
-                hub.left(happened.ended)
-                self.close_if_empty(hub)
-            case ServerLost():
-                hub.catch_up()
+        if hub is not None:
+            _TELL[type(happened)](self, hub, happened)
+
+
+def _tell_of_typing(fanout: SocketFanout, hub: Hub, happened: Typing) -> None:
+    if not hub.large:
+        typing = events.user_typing(happened.who, happened.is_typing)
+        hub.broadcast(event(catalogue.USER_TYPING, typing), skip=happened.socket_id)
+
+
+def _tell_of_receipt(fanout: SocketFanout, hub: Hub, happened: MessageDelivered | MessageRead) -> None:
+    hub.receipts.tell(happened, merge=hub.large)
+
+
+def _tell_of_reading(fanout: SocketFanout, hub: Hub, happened: MessagesRead) -> None:
+    marked = events.messages_marked_read(happened.message_ids, happened.by, happened.at)
+    hub.broadcast(event(catalogue.MESSAGES_MARKED_READ, marked))
+
+
+def _tell_of_presence(fanout: SocketFanout, hub: Hub, happened: PresenceChanged) -> None:
+    hub.roster.status(happened.who.user_id, happened.online, happened.last_seen)
+    if not hub.large:
+        presence = events.user_status_update(happened.who, happened.online, happened.last_seen)
+        hub.broadcast(event(catalogue.USER_STATUS_UPDATE, presence))
+
+
+def _tell_of_leaving(fanout: SocketFanout, hub: Hub, happened: UserLeft) -> None:
+    hub.left(happened.ended)
+    fanout.close_if_empty(hub)
+
+
+_TELL: dict[type[Event], Callable[[SocketFanout, Hub, Any], object]] = {
+    MessagePosted: lambda fanout, hub, happened: hub.post(happened.message),
+    Typing: _tell_of_typing,
+    MessageDelivered: _tell_of_receipt,
+    MessageRead: _tell_of_receipt,
+    MessagesRead: _tell_of_reading,
+    PresenceChanged: _tell_of_presence,
+    UserJoined: lambda fanout, hub, happened: hub.joined(happened.session),
+    UserLeft: _tell_of_leaving,
+    ServerLost: lambda fanout, hub, happened: hub.catch_up(),
+}
+"""What each event does in a room of this server."""

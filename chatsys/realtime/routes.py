@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -38,6 +38,17 @@ They are refused with it: else each would wait for the store in turn, and be ans
 """
 
 
+class Route(NamedTuple):
+    """A row of the table of events: what it does, and what it takes.
+
+    One that ``asks_store`` can't be answered without the store; one that is ``in_room`` needs a session.
+    """
+
+    handle: Callable[[Connection, Any, Any], Awaitable[msgspec.Struct]]
+    asks_store: bool = True
+    in_room: bool = True
+
+
 class Routes:
     """Client events to verbs, for the sockets of one server."""
 
@@ -49,16 +60,17 @@ class Routes:
         self._rates = Rates()
         self._allowances: dict[str, Allowance] = {}
         self._failed: dict[str, float] = {}  # by socket: when the store failed one of its events, after a long time
-        self._table: dict[str, Callable[[Connection, Session, Any], Awaitable[msgspec.Struct]]] = {
-            catalogue.SEND_MESSAGE: self._send,
-            catalogue.MESSAGE_DELIVERED: self._delivered,
-            catalogue.MESSAGE_READ: self._read,
-            catalogue.MARK_ALL_READ: self._mark_all_read,
-            catalogue.TYPING: self._typing,
-            catalogue.UPDATE_ONLINE_STATUS: self._status,
-            catalogue.LEAVE_ROOM: self._leave,
+        self._table = {
+            catalogue.JOIN: Route(self._join, in_room=False),
+            catalogue.SEND_MESSAGE: Route(self._send),
+            catalogue.MESSAGE_DELIVERED: Route(self._delivered),
+            catalogue.MESSAGE_READ: Route(self._read),
+            catalogue.MARK_ALL_READ: Route(self._mark_all_read),
+            catalogue.TYPING: Route(self._typing, asks_store=False),
+            catalogue.UPDATE_ONLINE_STATUS: Route(self._status),
+            catalogue.LEAVE_ROOM: Route(self._leave, asks_store=False),
         }
-        self.names = frozenset((catalogue.JOIN, *self._table))
+        self.names = frozenset(self._table)
 
     async def dispatch(self, connection: Connection, batch: list[ClientEvent]) -> None:
         """Handle one socket's events in order; a run of messages goes to the store together, acknowledged in order."""
@@ -89,18 +101,17 @@ class Routes:
 
     async def _answer(self, connection: Connection, one: ClientEvent) -> msgspec.Struct | None:
         """The acknowledgement of an event; None for one that nobody knows."""
-        handle = self._table.get(one.name)
+        route = self._table.get(one.name)
+        if route is None:
+            return None
         began = asyncio.get_running_loop().time()
         try:
-            if one.name in _ASKING and self._came_behind_a_failure(connection):
+            if route.asks_store and self._came_behind_a_failure(connection):
                 raise StoreUnavailable
-            if one.name == catalogue.JOIN:
-                return await self._join(connection, one.payload)
-            if handle is None:
-                return None
-            if connection.member is None:
+            member: Member | None = connection.member
+            if member is None and route.in_room:
                 raise NoSession
-            return await handle(connection, connection.member.session, one.payload)
+            return await route.handle(connection, member.session if member is not None else None, one.payload)
         except ChatsysError as error:
             if isinstance(error, StoreError):
                 self._store_failed(connection, began)
@@ -119,23 +130,22 @@ class Routes:
 
     # -- events
 
-    async def _join(self, connection: Connection, payload: Any) -> msgspec.Struct:
+    async def _join(self, connection: Connection, session: Session | None, payload: Any) -> msgspec.Struct:
         request = inbound.join(payload)
         socket_id = connection.socket_id
         assert socket_id is not None
         who, reason = await conversation.identify(
             self._chat, token=request.token, username=request.username, user_id=request.user_id, socket_id=socket_id
         )
-        member: Member | None = connection.member
-        if member is not None and not _same_place(member.session, request.room, who):
-            await self._end_session(connection, member.session)
+        if connection.member is not None and not _same_place(connection.member.session, request.room, who):
+            await self._end_session(connection, connection.member.session)
         hub = self._fanout.hub(request.room)
         hub.coming += 1
         try:
             await hub.announced()
             joined = await self._enter(connection, request.room, who, socket_id)
             hub.open_at(joined.last_seq)
-            member = connection.member
+            member: Member | None = connection.member
             if member is None:
                 member = Member(connection, joined.session)
                 hub.add(member)
@@ -205,20 +215,18 @@ class Routes:
 
     async def _delivered(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         receipt = inbound.receipt(payload)
-        if receipt is None or receipt.room != session.room:
+        if receipt is None:
             raise NotFound
-        return _found(await conversation.delivered(self._chat, session, receipt.message_id))
+        return _found(await conversation.delivered(self._chat, session, receipt.room, receipt.message_id))
 
     async def _read(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         receipt = inbound.receipt(payload)
-        if receipt is None or receipt.room != session.room:
+        if receipt is None:
             raise NotFound
-        return _found(await conversation.read(self._chat, session, receipt.message_id))
+        return _found(await conversation.read(self._chat, session, receipt.room, receipt.message_id))
 
     async def _mark_all_read(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
-        if inbound.mark_all_read(payload) != session.room:
-            raise NotFound
-        await conversation.read_all(self._chat, session)
+        await conversation.read_all(self._chat, session, inbound.mark_all_read(payload))
         return DONE
 
     async def _typing(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
@@ -279,19 +287,6 @@ class Routes:
             self._fanout.close_if_empty(hub)
         if member.connection.member is member:
             member.connection.member = None
-
-
-_ASKING = frozenset(
-    {
-        catalogue.JOIN,
-        catalogue.SEND_MESSAGE,
-        catalogue.MESSAGE_DELIVERED,
-        catalogue.MESSAGE_READ,
-        catalogue.MARK_ALL_READ,
-        catalogue.UPDATE_ONLINE_STATUS,
-    }
-)
-"""The events that can't be answered without the store."""
 
 
 def _in_session(connection: Connection, session: Session) -> bool:

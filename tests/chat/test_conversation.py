@@ -18,7 +18,7 @@ from chatsys.chat.fanout import (
     UserLeft,
 )
 from chatsys.chat.tokens import Tokens
-from chatsys.errors import InvalidInput, JoinRefused, StoreUnavailable, UserNotFound
+from chatsys.errors import InvalidInput, JoinRefused, NotFound, StoreUnavailable, UserNotFound
 from tests.chat.conftest import SECRET
 
 SOCKET = "Ab_socket-1"
@@ -204,9 +204,9 @@ async def test_nothing_is_published_when_the_store_fails(chat, people, fanout, m
         monkeypatch.setattr(chat.store, verb, away)
     for attempt in (
         conversation.send(chat, session, "lost"),
-        conversation.delivered(chat, session, other.message.message_id),
-        conversation.read(chat, session, other.message.message_id),
-        conversation.read_all(chat, session),
+        conversation.delivered(chat, session, session.room, other.message.message_id),
+        conversation.read(chat, session, session.room, other.message.message_id),
+        conversation.read_all(chat, session, session.room),
         conversation.leave(chat, session),
     ):
         with pytest.raises(StoreUnavailable):
@@ -221,9 +221,9 @@ async def test_receipts_are_published_with_the_complete_set_so_far(chat, people,
     sender, one, two = [await people.seat("tea", name=name) for name in ("Ann", "Bob", "Cat")]
     message_id = (await conversation.send(chat, sender, "hello")).message.message_id
     fanout.take()
-    assert await conversation.delivered(chat, one, message_id)
-    assert await conversation.delivered(chat, two, message_id)
-    assert await conversation.read(chat, two, message_id)
+    assert await conversation.delivered(chat, one, one.room, message_id)
+    assert await conversation.delivered(chat, two, two.room, message_id)
+    assert await conversation.read(chat, two, two.room, message_id)
     first, second, third = fanout.take()
     assert isinstance(first, MessageDelivered)
     assert (first.delivered_to, first.by) == ((one.who.user_id,), one.who)
@@ -239,21 +239,36 @@ async def test_own_foreign_and_unknown_messages_are_ignored(chat, people, fanout
     theirs = (await conversation.send(chat, there, "hello")).message.message_id
     fanout.take()
     for message_id in (mine, theirs, "not-a-uuid", USER_ID):
-        assert not await conversation.delivered(chat, here, message_id)
-        assert not await conversation.read(chat, here, message_id)
+        assert not await conversation.delivered(chat, here, here.room, message_id)
+        assert not await conversation.read(chat, here, here.room, message_id)
+    assert fanout.take() == []
+
+
+async def test_a_receipt_for_another_room_than_the_sessions_is_refused(chat, people, fanout):
+    here, there = await people.seat("tea"), await people.seat("cake", name="Eve")
+    theirs = (await conversation.send(chat, there, "hello")).message.message_id
+    fanout.take()
+    for attempt in (
+        conversation.delivered(chat, here, "cake", theirs),
+        conversation.read(chat, here, "cake", theirs),
+        conversation.read_all(chat, here, "cake"),
+        conversation.read_all(chat, here, None),
+    ):
+        with pytest.raises(NotFound):
+            await attempt
     assert fanout.take() == []
 
 
 async def test_reading_all_names_exactly_the_newly_read_and_is_silent_without_any(chat, people, fanout):
     writer, reader = await people.seat("tea", name="Ann"), await people.seat("tea", name="Bob")
     sent = [(await conversation.send(chat, writer, str(number))).message.message_id for number in range(3)]
-    await conversation.read(chat, reader, sent[1])
+    await conversation.read(chat, reader, reader.room, sent[1])
     fanout.take()
-    assert await conversation.read_all(chat, reader) == 2
+    assert await conversation.read_all(chat, reader, reader.room) == 2
     (event,) = fanout.take()
     assert isinstance(event, MessagesRead)
     assert (event.message_ids, event.by) == ((sent[0], sent[2]), reader.who)
-    assert await conversation.read_all(chat, reader) == 0
+    assert await conversation.read_all(chat, reader, reader.room) == 0
     assert fanout.take() == []
 
 
@@ -267,7 +282,7 @@ async def test_reading_many_is_told_part_by_part_each_after_it_was_stored(
     monkeypatch.setattr(conversation, "READ_TOGETHER", 2)
     fanout.take()
     fanout.stored.clear()
-    assert await conversation.read_all(chat, reader) == 5
+    assert await conversation.read_all(chat, reader, reader.room) == 5
     parts = [event.message_ids for event in fanout.take()]
     assert parts == [tuple(sent[:2]), tuple(sent[2:4]), tuple(sent[4:])]
     for (_, _, counts), told in zip(fanout.stored, (2, 4, 5), strict=True):
@@ -289,7 +304,7 @@ async def test_a_reading_that_the_store_breaks_off_is_told_as_far_as_it_was_stor
     monkeypatch.setattr(chat.store, "mark_some_read", mark_and_break)
     fanout.take()
     with pytest.raises(StoreUnavailable):
-        await conversation.read_all(chat, reader)
+        await conversation.read_all(chat, reader, reader.room)
     assert [event.message_ids for event in fanout.take()] == [tuple(sent[:3])]
 
 
@@ -298,9 +313,9 @@ async def test_a_repeated_receipt_is_acknowledged_and_not_told_again(chat, peopl
     message_id = (await conversation.send(chat, writer, "hello")).message.message_id
     fanout.take()
     for verb, kind in ((conversation.delivered, MessageDelivered), (conversation.read, MessageRead)):
-        assert [await verb(chat, reader, message_id) for _ in range(3)] == [True] * 3
+        assert [await verb(chat, reader, "tea", message_id) for _ in range(3)] == [True] * 3
         assert [type(event) for event in fanout.take()] == [kind]
-    assert await conversation.delivered(chat, reader, message_id)
+    assert await conversation.delivered(chat, reader, reader.room, message_id)
     assert fanout.take() == []
 
 

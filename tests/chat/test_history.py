@@ -59,7 +59,7 @@ async def test_the_newest_that_fit_are_given_and_at_least_one(chat, room, monkey
 async def test_receipts_count_as_they_are_sent(chat, people, room):
     reader = await people.seat(room, name="x" * 50)
     small = await excerpt(chat, room, objects.encoded_messages, limit=9, max_bytes=10_000)
-    await conversation.read_all(chat, reader)
+    await conversation.read_all(chat, reader, reader.room)
     cut = await excerpt(chat, room, objects.encoded_messages, limit=9, max_bytes=len(small.data))
     assert (cut.truncated, len(cut.data) <= len(small.data), cut.count < 9) == (True, True, True)
 

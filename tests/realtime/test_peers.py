@@ -17,7 +17,7 @@ async def test_what_happens_on_one_server_is_told_on_the_other(make_server: Make
     there, ben = await two.enter("r", "ben")
     await settle()
     posted = await conversation.send(one.chat, ann, "hello")
-    await conversation.delivered(two.chat, ben, posted.message.message_id)
+    await conversation.delivered(two.chat, ben, ben.room, posted.message.message_id)
     await conversation.typing(two.chat, ben, True)
     await conversation.leave(two.chat, ben)
     await settle(lambda: "user-left" in here.names() and here.users() == ["ann"])
@@ -106,7 +106,7 @@ async def test_peers_are_found_by_what_the_store_has_told(make_server: Make, wir
     _, ben = await one.enter("r", "ben")
     await conversation.send(one.chat, ann, "hello")
     await conversation.typing(one.chat, ann, True)
-    await conversation.read_all(one.chat, ben)
+    await conversation.read_all(one.chat, ben, ben.room)
     assert wire.ends[0].told == [("r", ()), ("r", ()), ("r", ()), ("r", None), ("r", ())]
 
 

@@ -114,7 +114,7 @@ async def test_a_message_has_the_keys_of_the_contract(chat, client, account, ent
     session = await enter("attic", socket_id="s1", token=owner["token"])
     reader = await enter("attic", socket_id="s2", token=other["token"])
     posted = await conversation.send(chat, session, " <b>é\n")
-    await conversation.read(chat, reader, posted.message.message_id)
+    await conversation.read(chat, reader, reader.room, posted.message.message_id)
     await client.put(f"/api/users/{owner['userId']}", headers=bearer(owner["token"]), json={"displayName": "New"})
     (message,) = (await client.get("/api/rooms/attic/messages")).json()["data"]
     timestamp = message.pop("timestamp")
@@ -224,7 +224,7 @@ async def test_counts_of_a_room(chat, client, account, enter):
     readers = [await enter("attic", socket_id="s2", token=other["token"]), await enter("attic", socket_id="s3")]
     posted = [await conversation.send(chat, session, text) for text in "abc"]
     for reader in readers:
-        await conversation.read(chat, reader, posted[0].message.message_id)
+        await conversation.read(chat, reader, reader.room, posted[0].message.message_id)
     body = (await client.get("/api/rooms/attic/stats")).json()
     assert body == {
         "success": True,

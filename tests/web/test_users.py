@@ -203,7 +203,7 @@ async def test_a_deleted_account_is_gone_everywhere(chat, client, account, enter
     his = await enter("attic", socket_id="s2", token=bob["token"])
     await conversation.send(chat, hers, "mine")
     posted = await conversation.send(chat, his, "yours")
-    await conversation.read(chat, hers, posted.message.message_id)
+    await conversation.read(chat, hers, hers.room, posted.message.message_id)
 
     assert outcome(await client.delete(path, headers=headers)) == (
         200,
