@@ -19,7 +19,7 @@ WARN_EVERY = 60.0
 """Seconds between two log lines on messages that were refused."""
 
 
-class Inbox:
+class BusInbox:
     """Opens what comes on this server's channel and on those of its rooms.
 
     ``room_of`` gives a channel's room. ``on_token`` is called with the token of a message that this server has sent to

@@ -16,7 +16,7 @@ from typing import Any
 
 from chatsys import metrics
 from chatsys.bus.contract import Broker, Bus, Line, Receiver
-from chatsys.bus.inbox import Inbox
+from chatsys.bus.inbox import BusInbox
 from chatsys.bus.interest import Interest, channel_of
 from chatsys.bus.messages import Envelope
 from chatsys.bus.outbox import Outbox
@@ -46,7 +46,7 @@ class BrokerBus(Bus):
         envelope = Envelope(key)
         self._outbox = Outbox(envelope, server, broker.message_bytes)
         self._interest = Interest(receiver.missed)
-        self._inbox = Inbox(
+        self._inbox = BusInbox(
             envelope,
             server,
             receiver,

@@ -22,7 +22,7 @@ PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ChatLimits:
     """What a client may ask for. Counts, bytes as sent, and ``login_window`` and ``patience`` in seconds.
 
     ``reads`` pages are made at once, and ``waiting`` more may wait (``passwords`` for a processor), each for at most
@@ -65,7 +65,7 @@ class Chat:
     reads: Turns
     fanout: Fanout = field(default_factory=NullFanout)
     clock: Clock = field(default_factory=Clock)
-    limits: Limits = field(default_factory=Limits)
+    limits: ChatLimits = field(default_factory=ChatLimits)
     server_id: str = field(default_factory=new_id)
 
 
@@ -77,13 +77,13 @@ async def open_chat(
     previous_secret: str | None = None,
     token_lifetime: timedelta = timedelta(days=7),
     fanout: Fanout | None = None,
-    limits: Limits | None = None,
+    limits: ChatLimits | None = None,
 ) -> AsyncIterator[Chat]:
     """A chat over an open store; without a ``fanout`` nobody is told.
 
     ``secret`` signs the tokens and verifies them, ``previous_secret`` only verifies.
     """
-    limits = limits or Limits()
+    limits = limits or ChatLimits()
     fanout = fanout or NullFanout()
     clock = Clock()
     endings = Endings(store, fanout, clock)

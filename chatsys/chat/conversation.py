@@ -13,9 +13,9 @@ from chatsys.chat.fanout import (
     MessageRead,
     MessagesRead,
     PresenceChanged,
+    SessionClosed,
+    SessionOpened,
     Typing,
-    UserJoined,
-    UserLeft,
 )
 from chatsys.errors import InvalidInput, JoinRefused, NotFound, StoreError, TokenExpired, TokenInvalid, UserNotFound
 from chatsys.model import rules
@@ -95,7 +95,7 @@ async def join(chat: Chat, room: str, who: Participant, socket_id: str, *, may_m
         chat.endings.unanswered(new)
         raise
     if joined.session.session_id == new.session_id:
-        await chat.fanout.publish(UserJoined(room=room, session=joined.session), joined.servers)
+        await chat.fanout.publish(SessionOpened(room=room, session=joined.session), joined.servers)
     return joined
 
 
@@ -110,7 +110,7 @@ async def leave(chat: Chat, session: Session) -> EndedSession | None:
         chat.endings.end(session, tried=True)
         raise
     if ended is not None:
-        await chat.fanout.publish(UserLeft(room=ended.session.room, ended=ended), ended.servers)
+        await chat.fanout.publish(SessionClosed(room=ended.session.room, ended=ended), ended.servers)
     return ended
 
 

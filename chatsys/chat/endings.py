@@ -16,7 +16,7 @@ from itertools import islice
 import msgspec
 
 from chatsys.chat.clock import Clock
-from chatsys.chat.fanout import Fanout, ServerLost, UserLeft
+from chatsys.chat.fanout import Fanout, ServerLost, SessionClosed
 from chatsys.errors import StoreError
 from chatsys.model.values import EndedSession, NewSession, Session
 from chatsys.store.contract import Store
@@ -159,5 +159,5 @@ async def tell_ended(fanout: Fanout, ended: Sequence[EndedSession]) -> None:
     """Tell the rooms of sessions that ended together, however many, with pauses for the event loop."""
     for start in range(0, len(ended), TOLD_AT_ONCE):
         for each in ended[start : start + TOLD_AT_ONCE]:
-            await fanout.publish(UserLeft(room=each.session.room, ended=each), each.servers)
+            await fanout.publish(SessionClosed(room=each.session.room, ended=each), each.servers)
         await asyncio.sleep(0)

@@ -21,13 +21,13 @@ class MessagePosted(Event, frozen=True, kw_only=True):
     message: Message
 
 
-class UserJoined(Event, frozen=True, kw_only=True):
+class SessionOpened(Event, frozen=True, kw_only=True, tag="UserJoined"):
     """A new session in the room: ``user-joined`` to the others, the list of users to all."""
 
     session: Session
 
 
-class UserLeft(Event, frozen=True, kw_only=True):
+class SessionClosed(Event, frozen=True, kw_only=True, tag="UserLeft"):
     """A session ended: ``user-left``, then ``user-status-update`` if it was the last, then the list of users."""
 
     ended: EndedSession

@@ -32,7 +32,7 @@ STARTED_AT_ONCE = 64
 """Connections whose events begin to be handled in a turn of the event loop, however many speak at once."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one connection may cost, and all together. Times in seconds, sizes in bytes.
 
     ``byte_budget`` is for what waits for one client alone, ``memory`` for all clients of the process.
@@ -75,7 +75,7 @@ class Engine:
     def __init__(
         self,
         layer: Layer,
-        limits: Limits,
+        limits: ConnectionLimits,
         loop: Loop,
         new_id: Callable[[], str] = random_id,
         transports: tuple[str, ...] = (POLLING, WEBSOCKET),

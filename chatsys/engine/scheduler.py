@@ -44,14 +44,14 @@ class Loop(Protocol):
         """Run a coroutine."""
 
 
-class Writer(Protocol):
+class QueuedWriter(Protocol):
     """A connection that has something to send."""
 
     def flush(self) -> int:
         """Write what waits; how many packets that were."""
 
 
-class SendQueue(deque[Writer]):
+class SendQueue(deque[QueuedWriter]):
     """The writers of one room or the like, in order of their first packet since they last wrote.
 
     Before the first is appended, the scheduler is told: ``if not queue: queue.enter()``.
@@ -67,7 +67,7 @@ class SendQueue(deque[Writer]):
         """The first writer comes."""
         self._scheduler.enter(self)
 
-    def add(self, writer: Writer) -> None:
+    def add(self, writer: QueuedWriter) -> None:
         """Let ``writer`` flush when it is this queue's turn."""
         if not self:
             self._scheduler.enter(self)

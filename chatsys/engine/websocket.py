@@ -41,7 +41,7 @@ def _drop(data: bytes) -> None:
     """What is written to a WebSocket that closes."""
 
 
-class Receiver(Protocol):
+class FrameReceiver(Protocol):
     """What a WebSocket tells its owner, always from the event loop and never concurrently."""
 
     def received(self, data: str | bytes) -> None:
@@ -91,7 +91,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         "write",
     )
 
-    def __init__(self, wire: asyncio.Transport, receiver: Receiver, engine: Engine, registry: set[Any]) -> None:
+    def __init__(self, wire: asyncio.Transport, receiver: FrameReceiver, engine: Engine, registry: set[Any]) -> None:
         super().__init__(engine.limits.max_packet, engine.limits.fragments)
         self.receiver = receiver
         self.stalled = False

@@ -1,4 +1,4 @@
-"""The values that cross every wall of the house."""
+"""The values that packages hand to one another."""
 
 from __future__ import annotations
 

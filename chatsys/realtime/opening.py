@@ -21,7 +21,7 @@ import msgspec
 from chatsys import metrics
 from chatsys.chat.bundle import Chat
 from chatsys.engine.connection import Connection
-from chatsys.engine.engine import POLLING, WEBSOCKET, Engine, Limits
+from chatsys.engine.engine import POLLING, WEBSOCKET, ConnectionLimits, Engine
 from chatsys.engine.polling import Endpoint
 from chatsys.engine.sockets import SocketLayer
 from chatsys.protocol.events import DEFAULT, ClientEvent
@@ -41,7 +41,7 @@ class RealtimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     cors_origin: str
     polling: bool
     """Whether long-polling is served; its requests must all come to this process."""
-    limits: Limits
+    limits: ConnectionLimits
 
 
 class Realtime:
@@ -103,9 +103,9 @@ class Realtime:
     def drained(self, connection: Connection) -> None:
         """A client that was behind reads again: it gets the messages that it missed."""
         member: Member | None = connection.member
-        hub = self._fanout.hubs.get(member.session.room) if member is not None else None
-        if hub is not None and member is not None:
-            hub.sequence.resume(member)
+        channel = self._fanout.channels.get(member.session.room) if member is not None else None
+        if channel is not None and member is not None:
+            channel.sequence.resume(member)
 
 
 @asynccontextmanager

@@ -33,8 +33,8 @@ class Stored(happened.Event, frozen=True, kw_only=True):
 
 Carried = (
     happened.MessagePosted
-    | happened.UserJoined
-    | happened.UserLeft
+    | happened.SessionOpened
+    | happened.SessionClosed
     | happened.PresenceChanged
     | happened.Typing
     | happened.MessageDelivered
@@ -78,8 +78,8 @@ class Peers:
             return
         if isinstance(event, happened.MessagePosted) and len(event.message.text) > LONG_TEXT:
             event = Stored(room=event.room, seq=event.message.seq)
-        elif isinstance(event, happened.UserLeft):
-            event = happened.UserLeft(room=event.room, ended=msgspec.structs.replace(event.ended, servers=()))
+        elif isinstance(event, happened.SessionClosed):
+            event = happened.SessionClosed(room=event.room, ended=msgspec.structs.replace(event.ended, servers=()))
         self.bus.send(event.room, _encode(event), others)
 
     def received(self, room: str, event: bytes) -> None:
@@ -92,7 +92,7 @@ class Peers:
             return
         if isinstance(told, Stored):
             self._fanout.stored(told.room, told.seq)
-        elif isinstance(told, happened.UserLeft):
+        elif isinstance(told, happened.SessionClosed):
             self._fanout.ended_elsewhere(told)
         else:
             self._fanout.deliver(told)

@@ -139,25 +139,25 @@ class Routes:
         )
         if connection.member is not None and not _same_place(connection.member.session, request.room, who):
             await self._end_session(connection, connection.member.session)
-        hub = self._fanout.hub(request.room)
-        hub.coming += 1
+        channel = self._fanout.channel(request.room)
+        channel.coming += 1
         try:
-            await hub.announced()
+            await channel.announced()
             joined = await self._enter(connection, request.room, who, socket_id)
-            hub.open_at(joined.last_seq)
+            channel.open_at(joined.last_seq)
             member: Member | None = connection.member
             if member is None:
                 member = Member(connection, joined.session)
-                hub.add(member)
+                channel.add(member)
             else:
-                hub.sequence.hold(member)
+                channel.sequence.hold(member)
             return await self._welcome(member, joined, request, reason)
         except StoreError:  # a join is whole or it is none
             self.ended(connection)
             raise
         finally:
-            hub.coming -= 1
-            self._fanout.close_if_empty(hub)
+            channel.coming -= 1
+            self._fanout.close_if_empty(channel)
 
     async def _enter(self, connection: Connection, room: str, who: Participant, socket_id: str) -> Joined:
         """Join, if need be by making the room, which a socket may do so many times in a minute."""
@@ -172,19 +172,19 @@ class Routes:
         self, member: Member, joined: Joined, request: inbound.JoinRequest, reason: str | None
     ) -> msgspec.Struct:
         """The list, the history or the replay, then what came meanwhile."""
-        hub, room = self._fanout.hub(member.session.room), member.session.room
+        channel, room = self._fanout.channel(member.session.room), member.session.room
         last_seq, since = joined.last_seq, request.since
         lost = since is not None and (since > last_seq or request.epoch not in (None, joined.epoch))
         try:
             async with self._welcomes.place(member.connection):
                 # With the list: where the store fails, both do at once.
                 reading = self._history(room, None if lost else since)
-                await hub.lists.tell(member)
+                await channel.lists.tell(member)
                 out, found = await asyncio.shield(reading)
                 last_seq = max(last_seq, found.last)
                 member.connection.send(out, asked=True)
         finally:
-            hub.release(member, last_seq)
+            channel.release(member, last_seq)
         complete = found.complete and not lost
         return events.join_answer(
             member.session,
@@ -280,11 +280,11 @@ class Routes:
 
     def _out(self, member: Member) -> None:
         """The socket is in no room: it gets nothing more from this one."""
-        hub = self._fanout.hubs.get(member.session.room)
-        if hub is not None:
-            if hub.members.get(member.session.socket_id) is member:
-                del hub.members[member.session.socket_id]
-            self._fanout.close_if_empty(hub)
+        channel = self._fanout.channels.get(member.session.room)
+        if channel is not None:
+            if channel.members.get(member.session.socket_id) is member:
+                del channel.members[member.session.socket_id]
+            self._fanout.close_if_empty(channel)
         if member.connection.member is member:
             member.connection.member = None
 

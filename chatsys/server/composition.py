@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from chatsys import metrics
 from chatsys.bus.opening import open_bus
 from chatsys.chat import accounts, operations
-from chatsys.chat.bundle import Chat, Limits, open_chat
+from chatsys.chat.bundle import Chat, ChatLimits, open_chat
 from chatsys.database.opening import open_prepared_store
-from chatsys.engine.engine import Limits as ConnectionLimits
+from chatsys.engine.engine import ConnectionLimits
 from chatsys.errors import StoreError
 from chatsys.model.values import StoreInfo
 from chatsys.realtime.fanout import SocketFanout
@@ -91,9 +91,9 @@ async def _peers(fanout: SocketFanout, chat: Chat, settings: Settings) -> AsyncI
     fanout.peers.bus = None
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings) -> ChatLimits:
     """What the settings let a client ask for."""
-    return Limits(
+    return ChatLimits(
         login_attempts=settings.login_attempts,
         login_window=settings.login_window,
         join_bytes=settings.join_bytes,

@@ -270,7 +270,7 @@ class Store(ABC):
             reached = part.reached
         return marked
 
-    # -- moving house
+    # -- moving to another store
 
     @abstractmethod
     def snapshot(self) -> AsyncGenerator[Batch, None]:

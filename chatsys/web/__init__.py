@@ -1,8 +1,9 @@
-"""Door 2: the REST endpoints (contract §1 to §6, §11 and §14.6), each one module a noun.
+"""The REST endpoints (contract §1 to §6, §11 and §14.6), each one module a noun.
 
-``door`` is the outermost wall (paths, HEAD, CORS, faults), ``requests`` reads what a client sent, ``responses`` holds
-the one table from errors to HTTP statuses, ``pages`` serves the web client. Endpoints take the raw request and answer
-a type of ``chatsys.wire.answers``, encoded once: no schema library stands between a request and a verb of ``chat``.
+``middleware`` is around all of them (paths, HEAD, CORS, faults), ``requests`` reads what a client sent, ``responses``
+has the one table from errors to HTTP statuses, ``pages`` serves the web client. Endpoints take the raw request and
+answer a type of ``chatsys.wire.answers``, encoded once: no schema library stands between a request and a verb of
+``chat``.
 ``catalogue`` describes every endpoint, ``openapi`` makes a document of it, ``documents`` serves that and its page.
 """
 
@@ -15,7 +16,7 @@ from chatsys.chat.bundle import Chat
 from chatsys.chat.shared import SharedReads
 from chatsys.errors import ChatsysError
 from chatsys.web import auth, documents, health, pages, rooms, users
-from chatsys.web.door import Door
+from chatsys.web.middleware import Middleware
 from chatsys.web.responses import failure, fault, route_not_found
 
 
@@ -26,7 +27,7 @@ def make_app(
     metrics: bool = True,
     access_log: bool = False,
     together: health.Together = health.alone,
-) -> Door:
+) -> Middleware:
     """The REST application over ``chat``, an ASGI callable. ``access_log`` writes a line for each request.
 
     ``together`` makes the numbers of all processes of the port from those of this one.
@@ -43,4 +44,4 @@ def make_app(
     app.add_exception_handler(ChatsysError, failure)
     app.add_exception_handler(HTTPException, route_not_found)
     app.add_exception_handler(Exception, fault)
-    return Door(app, cors_origin=cors_origin, access_log=access_log)
+    return Middleware(app, cors_origin=cors_origin, access_log=access_log)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from chatsys import errors
-from chatsys.chat.bundle import Limits
+from chatsys.chat.bundle import ChatLimits
 from chatsys.model.rules import SEQ_MAX
 from chatsys.wire import answers, requests
 from chatsys.wire import examples as shown
@@ -109,7 +109,7 @@ MEANINGS = {
 }
 """What a status says."""
 
-_LIMITS = Limits()
+_LIMITS = ChatLimits()
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": SEQ_MAX}
 _FILE = {200: Media("*/*"), 304: None}
 _PAGE = {200: Media(HTML), 304: None, 308: None}

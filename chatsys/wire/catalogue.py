@@ -13,7 +13,7 @@ import msgspec
 from chatsys.wire import events, inbound, objects, requests
 
 
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+class OutgoingEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event to clients. ``to``: S the socket itself, O the others in the room, R all in the room."""
 
     name: str
@@ -22,7 +22,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     about: str
 
 
-class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+class IncomingEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event from clients: its payload's type, what reads that, and the acknowledgement's type when it succeeds."""
 
     name: str
@@ -54,96 +54,98 @@ UPDATE_ONLINE_STATUS = "update-online-status"
 LEAVE_ROOM = "leave-room"
 
 OUTGOING = (
-    Outgoing(
+    OutgoingEvent(
         name=ROOM_USERS,
         payload=list[objects.RoomUser],
         to="R",
         about="Who is in the room, in order of joining; also after each join and leave, one list for several.",
     ),
-    Outgoing(
+    OutgoingEvent(
         name=MESSAGE_HISTORY,
         payload=list[objects.MessageObject],
         to="S",
         about="After a join: the newest messages, or those after `since`, oldest first.",
     ),
-    Outgoing(name=RECEIVE_MESSAGE, payload=objects.MessageObject, to="R", about="A message that is stored."),
-    Outgoing(name=USER_JOINED, payload=events.UserJoined, to="O", about="A new session in the room."),
-    Outgoing(name=USER_LEFT, payload=events.UserLeft, to="O", about="A session has ended."),
-    Outgoing(
+    OutgoingEvent(name=RECEIVE_MESSAGE, payload=objects.MessageObject, to="R", about="A message that is stored."),
+    OutgoingEvent(name=USER_JOINED, payload=events.UserJoined, to="O", about="A new session in the room."),
+    OutgoingEvent(name=USER_LEFT, payload=events.UserLeft, to="O", about="A session has ended."),
+    OutgoingEvent(
         name=USER_STATUS_UPDATE,
         payload=events.UserStatusUpdate,
         to="O on leaving, R on request",
         about="Somebody went offline with the last session, or set the status.",
     ),
-    Outgoing(name=USER_TYPING, payload=events.UserTyping, to="O", about="Somebody types, or has stopped."),
-    Outgoing(
+    OutgoingEvent(name=USER_TYPING, payload=events.UserTyping, to="O", about="Somebody types, or has stopped."),
+    OutgoingEvent(
         name=MESSAGE_STATUS_UPDATE,
         payload=events.MessageStatusUpdate,
         to="R",
         about="A message was delivered to another one; `deliveredTo` is the whole set so far.",
     ),
-    Outgoing(
+    OutgoingEvent(
         name=MESSAGE_READ_UPDATE,
         payload=events.MessageReadUpdate,
         to="R",
         about="A message was read by another one; `readBy` is the whole set so far.",
     ),
-    Outgoing(
+    OutgoingEvent(
         name=MESSAGES_MARKED_READ,
         payload=events.MessagesMarkedRead,
         to="R",
         about="Somebody has read all; the ids of those that were unread, at most 1,000 an event.",
     ),
-    Outgoing(name=ERROR, payload=events.Error, to="S", about="A `join` or a `send-message` of this socket failed."),
+    OutgoingEvent(
+        name=ERROR, payload=events.Error, to="S", about="A `join` or a `send-message` of this socket failed."
+    ),
 )
 
 INCOMING = (
-    Incoming(
+    IncomingEvent(
         name=JOIN,
         payload=requests.JoinPayload,
         reads=inbound.join,
         answer=events.JoinAnswer,
         about="Come into a room, and leave the one before. The list of users and the history follow.",
     ),
-    Incoming(
+    IncomingEvent(
         name=SEND_MESSAGE,
         payload=requests.MessagePayload,
         reads=inbound.send_message,
         answer=events.SendAnswer,
         about="Store a message and send it to the room. The acknowledgement comes when it is durable.",
     ),
-    Incoming(
+    IncomingEvent(
         name=MESSAGE_DELIVERED,
         payload=requests.ReceiptPayload,
         reads=inbound.receipt,
         answer=events.Done,
         about="This user's client has got a message.",
     ),
-    Incoming(
+    IncomingEvent(
         name=MESSAGE_READ,
         payload=requests.ReceiptPayload,
         reads=inbound.receipt,
         answer=events.Done,
         about="This user has read a message.",
     ),
-    Incoming(
+    IncomingEvent(
         name=MARK_ALL_READ,
         payload=requests.RoomPayload,
         reads=inbound.mark_all_read,
         answer=events.Done,
         about="This user has read all messages of the room.",
     ),
-    Incoming(
+    IncomingEvent(
         name=TYPING, payload=bool, reads=inbound.typing, answer=events.Done, about="This user types, or has stopped."
     ),
-    Incoming(
+    IncomingEvent(
         name=UPDATE_ONLINE_STATUS,
         payload=requests.StatusPayload,
         reads=inbound.online_status,
         answer=events.Done,
         about="Set the status that others see.",
     ),
-    Incoming(
+    IncomingEvent(
         name=LEAVE_ROOM, payload=None, reads=None, answer=events.Done, about="Leave the room; the connection stays."
     ),
 )

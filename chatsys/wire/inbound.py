@@ -28,7 +28,7 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     epoch: object = None
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class ReceiptEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Which message, in which room, was delivered or read."""
 
     message_id: str
@@ -57,12 +57,12 @@ def send_message(payload: object) -> tuple[object, object]:
     return fields.get("message"), fields.get("clientMessageId")
 
 
-def receipt(payload: object) -> Receipt | None:
+def receipt(payload: object) -> ReceiptEvent | None:
     """A receipt, or None if the message id is not shaped like a UUID or the room is no text."""
     fields = _fields(payload)
     message_id, room = fields.get("messageId"), fields.get("room")
     if isinstance(message_id, str) and rules.is_uuid(message_id) and isinstance(room, str):
-        return Receipt(message_id=message_id.lower(), room=room)
+        return ReceiptEvent(message_id=message_id.lower(), room=room)
     return None
 
 

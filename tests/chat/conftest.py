@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chatsys.chat import accounts, conversation
-from chatsys.chat.bundle import Chat, Limits, open_chat
+from chatsys.chat.bundle import Chat, ChatLimits, open_chat
 from chatsys.chat.clock import Clock
 from chatsys.chat.fanout import Event, Fanout
 from chatsys.model.values import Message, RoomStats, Session, User
@@ -60,7 +60,7 @@ def fanout() -> Recorder:
 
 @pytest.fixture
 async def chat(fanout: Recorder) -> AsyncIterator[Chat]:
-    limits = Limits(history=3, replay=4, page=5, login_attempts=3, login_window=60.0)
+    limits = ChatLimits(history=3, replay=4, page=5, login_attempts=3, login_window=60.0)
     async with (
         open_store("memory://") as store,
         open_chat(store, secret=SECRET, fanout=fanout, limits=limits) as opened,

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from chatsys.chat import accounts, conversation
-from chatsys.chat.fanout import UserLeft
+from chatsys.chat.fanout import SessionClosed
 from chatsys.errors import (
     Forbidden,
     InvalidCredentials,
@@ -334,7 +334,7 @@ async def test_the_rooms_hear_that_a_deleted_user_has_left_after_it_is_gone(chat
     fanout.stored.clear()
     await accounts.delete_account(chat, token, user.user_id)
     events = fanout.take()
-    assert [type(event) for event in events] == [UserLeft, UserLeft]
+    assert [type(event) for event in events] == [SessionClosed, SessionClosed]
     assert [event.ended.session.session_id for event in events] == [each.session_id for each in sessions]
     assert all(present == [] for _, present, _ in fanout.stored)
 

@@ -13,9 +13,9 @@ from chatsys.chat.fanout import (
     MessageRead,
     MessagesRead,
     PresenceChanged,
+    SessionClosed,
+    SessionOpened,
     Typing,
-    UserJoined,
-    UserLeft,
 )
 from chatsys.chat.tokens import Tokens
 from chatsys.errors import InvalidInput, JoinRefused, NotFound, StoreUnavailable, UserNotFound
@@ -108,7 +108,7 @@ async def test_a_registered_users_public_id_without_a_token_never_makes_that_use
 async def test_a_join_is_published_once_it_is_stored_and_a_repetition_is_not(chat, people, fanout):
     _, token = await people.register("ann")
     session = await people.seat("tea", token=token, socket_id=SOCKET)
-    assert fanout.take() == [UserJoined(room="tea", session=session)]
+    assert fanout.take() == [SessionOpened(room="tea", session=session)]
     assert fanout.stored[0][1] == [session]
     again = await people.seat("tea", token=token, socket_id=SOCKET)
     assert again.session_id == session.session_id
@@ -130,7 +130,7 @@ async def test_leaving_is_published_after_the_session_has_ended_and_only_once(ch
     fanout.stored.clear()
     ended = await conversation.leave(chat, session)
     assert ended is not None
-    assert fanout.take() == [UserLeft(room="tea", ended=ended)]
+    assert fanout.take() == [SessionClosed(room="tea", ended=ended)]
     assert fanout.stored[0][1] == [stays]
     assert await conversation.leave(chat, session) is None
     assert fanout.take() == []

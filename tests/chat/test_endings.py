@@ -11,7 +11,7 @@ import pytest
 
 from chatsys.chat import accounts, conversation
 from chatsys.chat.bundle import Chat
-from chatsys.chat.fanout import ServerLost, UserJoined, UserLeft
+from chatsys.chat.fanout import ServerLost, SessionClosed, SessionOpened
 from chatsys.errors import StoreUnavailable
 from chatsys.model.values import Participant, Session
 
@@ -61,7 +61,7 @@ async def test_a_join_whose_answer_was_lost_leaves_no_session(chat: Chat, fanout
         await conversation.join(chat, "tea", guest(), "socket")
     await settled(chat)
     assert await chat.store.sessions("tea") == []
-    assert [type(event) for event in fanout.events] == [UserLeft]
+    assert [type(event) for event in fanout.events] == [SessionClosed]
 
 
 async def test_a_join_that_the_store_did_not_take_is_told_to_nobody(
@@ -84,7 +84,7 @@ async def test_a_socket_that_joins_again_after_a_lost_answer_has_the_new_session
     await settled(chat)
     assert await chat.store.sessions("tea") == []
     assert await chat.store.sessions("cake") == [joined.session]
-    assert [type(event) for event in fanout.events] == [UserLeft, UserJoined]
+    assert [type(event) for event in fanout.events] == [SessionClosed, SessionOpened]
 
 
 async def test_a_leave_whose_answer_was_lost_has_its_room_looked_at(
@@ -106,7 +106,7 @@ async def test_a_leave_that_the_store_did_not_take_is_repeated(chat: Chat, fanou
     with pytest.raises(StoreUnavailable):
         await conversation.leave(chat, session)
     await settled(chat)
-    assert [type(event) for event in fanout.take()] == [UserLeft]
+    assert [type(event) for event in fanout.take()] == [SessionClosed]
     assert await chat.store.sessions("tea") == []
 
 

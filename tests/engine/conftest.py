@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chatsys.engine.connection import Connection
-from chatsys.engine.engine import WEBSOCKET, Engine, Limits
+from chatsys.engine.engine import WEBSOCKET, ConnectionLimits, Engine
 from chatsys.engine.sockets import SocketLayer
 from chatsys.protocol.events import DEFAULT, ClientEvent
 from chatsys.protocol.packets import Outgoing
@@ -190,7 +190,7 @@ def out(text: str) -> Outgoing:
 
 
 BUDGET = 10_000
-LIMITS = Limits(byte_budget=BUDGET, memory=1_000_000)
+LIMITS = ConnectionLimits(byte_budget=BUDGET, memory=1_000_000)
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def application() -> Application:
     return Application()
 
 
-def make_engine(application: Application, loop: FakeLoop, limits: Limits = LIMITS) -> Engine:
+def make_engine(application: Application, loop: FakeLoop, limits: ConnectionLimits = LIMITS) -> Engine:
     numbers = itertools.count(1)
     engine = Engine(SocketLayer(application), limits, loop, new_id=lambda: f"id{next(numbers)}")
     engine.wheel.start()

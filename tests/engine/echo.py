@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from chatsys.engine.connection import Connection
-from chatsys.engine.engine import Engine, Layer, Limits
+from chatsys.engine.engine import ConnectionLimits, Engine, Layer
 from chatsys.engine.polling import Endpoint
 from chatsys.engine.sockets import SocketLayer
 from chatsys.protocol.events import ClientEvent, sent
@@ -21,7 +21,7 @@ from chatsys.protocol.frames import BINARY
 from chatsys.protocol.packets import Data, Outgoing
 from chatsys.server.serving import Server, uvicorn_config
 
-LIMITS = Limits(ping_interval=0.3, ping_timeout=0.2)
+LIMITS = ConnectionLimits(ping_interval=0.3, ping_timeout=0.2)
 APART = 0.02
 
 
@@ -68,7 +68,7 @@ class Answers:
             connection.send(out)
 
 
-async def serve(kind: str, listener: socket.socket, limits: Limits = LIMITS) -> None:
+async def serve(kind: str, listener: socket.socket, limits: ConnectionLimits = LIMITS) -> None:
     """Serve one of the two on a bound socket, until the task is cancelled."""
     layer: Layer = Echo() if kind == "engine.io" else SocketLayer(Answers())
     if kind == "engine.io":

@@ -1,4 +1,4 @@
-"""Hubs and peers without sockets: servers that share one memory store and a bus that can lose what it carries."""
+"""Rooms without sockets: servers that share one memory store and a bus that can lose what it carries."""
 
 from __future__ import annotations
 

@@ -106,9 +106,11 @@ async def test_a_room_that_fills_and_is_left_by_most_at_once_holds_nobody_up(mak
         for number in range(20, 40):
             await server.send(stay[number], "send-message", {"message": f"{number}"})
             await asyncio.sleep(0.001)
-        hub = server.fanout.hubs["tea"]
+        channel = server.fanout.channels["tea"]
         newest = [ear.member for ear in stay if ear.member is not None]
-        await settle(lambda: len(hub.roster) == len(stay) and all(m.listed == hub.roster.version for m in newest))
+        await settle(
+            lambda: len(channel.roster) == len(stay) and all(m.listed == channel.roster.version for m in newest)
+        )
     assert watch.longest < HELD
     for ear in stay:
         assert ear.read().seqs() == list(range(1, 41))

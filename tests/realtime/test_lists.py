@@ -9,7 +9,7 @@ import pytest
 
 from chatsys.chat import conversation
 from chatsys.chat.fanout import MessageDelivered, MessageRead, Typing
-from chatsys.realtime import hub, lists, receipts, roster
+from chatsys.realtime import channel, lists, receipts, roster
 from chatsys.realtime.lists import HOLD, HOLD_MOST, hold
 
 from .conftest import Ear, Make, Server, settle
@@ -21,7 +21,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "HOLD", 0.0)
     monkeypatch.setattr(lists, "RATE", 1e9)
     monkeypatch.setattr(receipts, "HOLD", 0.0)
-    monkeypatch.setattr(hub, "LISTED", 5)
+    monkeypatch.setattr(channel, "LISTED", 5)
 
 
 async def crowd(server: Server, count: int, room: str = "r") -> list[Ear]:
@@ -146,4 +146,4 @@ async def test_no_member_is_left_behind_when_many_come_and_go(make_server: Make)
     late = await crowd(server, 5)
     stay = [*ears[:10], *ears[50:], *late]
     await settle(lambda: all(ear.users()[-5:] == [f"u{number}" for number in range(5)] for ear in stay))
-    assert len(server.fanout.hub("r").roster) == 25
+    assert len(server.fanout.channel("r").roster) == 25

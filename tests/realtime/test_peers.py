@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from chatsys.chat import accounts, conversation
-from chatsys.chat.fanout import ServerLost, UserLeft
+from chatsys.chat.fanout import ServerLost, SessionClosed
 from chatsys.realtime.peers import LONG_TEXT
 
 from .conftest import Make, Wire, settle
@@ -80,7 +80,7 @@ async def test_what_a_dead_server_stored_last_is_told_when_its_sessions_end(make
     await settle(lambda: there.users() == ["ann", "ben"])
     await one.store_only(ann, "last words")
     for ended in await two.chat.store.retire_server(one.chat.server_id, two.chat.clock.now()):
-        await two.fanout.publish(UserLeft(room="r", ended=ended))
+        await two.fanout.publish(SessionClosed(room="r", ended=ended))
     await two.fanout.publish(ServerLost(room="r"))
     await settle(lambda: there.seqs() == [1] and there.users() == ["ben"])
 
@@ -152,10 +152,10 @@ async def test_a_server_taken_for_dead_sends_its_clients_away_to_come_back(make_
     one, two = await make_server(), await make_server()
     here, _ = await one.enter("r", "ann")
     for ended in await two.chat.store.retire_server(one.chat.server_id, two.chat.clock.now()):
-        await two.fanout.publish(UserLeft(room="r", ended=ended))
+        await two.fanout.publish(SessionClosed(room="r", ended=ended))
     await settle(lambda: here.ended != "")
     assert here.ended == "session lost"
-    assert one.fanout.hubs == {}
+    assert one.fanout.channels == {}
 
 
 async def test_a_deleted_account_keeps_its_socket_on_another_server(make_server: Make, wire: Wire) -> None:
@@ -164,7 +164,7 @@ async def test_a_deleted_account_keeps_its_socket_on_another_server(make_server:
     account, token = await accounts.register(one.chat, fields)
     ear, _ = await one.enter("r", token=token)
     await accounts.delete_account(two.chat, token, account.user_id)
-    await settle(lambda: one.fanout.hubs == {})
+    await settle(lambda: one.fanout.channels == {})
     await settle()
     assert ear.ended == ""
 

@@ -18,7 +18,7 @@ async def read_on(server: Server, ear: Ear) -> None:
     """Let a client take what waits, again and again, until it has everything."""
     assert ear.member is not None
     member: Member = ear.member
-    room = server.fanout.hub("r").sequence
+    room = server.fanout.channel("r").sequence
     while not member.current:
         if ear.behind:
             ear.behind = False
@@ -124,7 +124,7 @@ async def test_a_room_that_missed_too_much_lets_each_member_read_for_itself(
     for _ in range(50):
         await server.store_only(session)
     server.fanout.catch_up()
-    await settle(lambda: server.fanout.hub("r").sequence._cursor == 50)
+    await settle(lambda: server.fanout.channel("r").sequence._cursor == 50)
     await read_on(server, ear)
     assert (ear.seqs(), ear.ended) == (list(range(1, 51)), "")
 

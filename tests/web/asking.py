@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from chatsys.web.door import Door
+from chatsys.web.middleware import Middleware
 from tests.web import described
 
 
 async def ask(
-    app: Door, method: str, target: bytes, headers: dict[str, str] | None = None, chunks: tuple[bytes, ...] = ()
+    app: Middleware, method: str, target: bytes, headers: dict[str, str] | None = None, chunks: tuple[bytes, ...] = ()
 ) -> tuple[int, dict[str, str], Any]:
     """Send ``target`` exactly as it is; the status, the headers and the decoded body (None if empty)."""
     path, _, query = target.partition(b"?")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from chatsys.chat import conversation
-from chatsys.chat.bundle import Chat, Limits, open_chat
+from chatsys.chat.bundle import Chat, ChatLimits, open_chat
 from chatsys.model.values import Session
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.store.contract import Store
@@ -29,7 +29,7 @@ Enter = Callable[..., Awaitable[Session]]
 
 @pytest.fixture
 async def chat(store: Store) -> AsyncIterator[Chat]:
-    async with open_chat(store, secret=SECRET, fanout=SocketFanout(), limits=Limits(login_attempts=3)) as opened:
+    async with open_chat(store, secret=SECRET, fanout=SocketFanout(), limits=ChatLimits(login_attempts=3)) as opened:
         await store.register_server(opened.server_id, opened.clock.now())
         yield opened
 

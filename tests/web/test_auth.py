@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from chatsys.chat.bundle import Limits, open_chat
+from chatsys.chat.bundle import ChatLimits, open_chat
 from chatsys.web import make_app
 from tests.web.conftest import SECRET, bearer, client_of, without_store
 
@@ -235,7 +235,7 @@ async def test_the_count_does_not_tell_whose_email_was_typed(client):
 
 @without_store
 async def test_logins_beyond_the_queue_are_503_and_another_address_has_its_turn(store):
-    limits = Limits(passwords=2, login_attempts=100)
+    limits = ChatLimits(passwords=2, login_attempts=100)
     async with open_chat(store, secret=SECRET, limits=limits) as chat, client_of(chat) as client:
         flood = [client.post("/api/auth/login", json={"username": "x", "password": "y"}) for _ in range(20)]
         flooding = asyncio.gather(*flood)

@@ -66,13 +66,13 @@ def test_every_event_is_an_operation() -> None:
 
 
 @pytest.mark.parametrize("row", [*catalogue.OUTGOING, *catalogue.INCOMING], ids=lambda row: row.name)
-def test_a_golden_sample_is_what_its_message_says(row: catalogue.Outgoing | catalogue.Incoming) -> None:
-    sample = golden("out" if isinstance(row, catalogue.Outgoing) else "in", row.name)
+def test_a_golden_sample_is_what_its_message_says(row: catalogue.OutgoingEvent | catalogue.IncomingEvent) -> None:
+    sample = golden("out" if isinstance(row, catalogue.OutgoingEvent) else "in", row.name)
     matches(row.name, sample)
     for stranger in (1, "text"):
         with pytest.raises(jsonschema.ValidationError):
             matches(row.name, stranger)
-    if isinstance(row, catalogue.Outgoing):
+    if isinstance(row, catalogue.OutgoingEvent):
         first = sample[0] if isinstance(sample, list) else sample
         for field in first:
             less = {name: value for name, value in first.items() if name != field}

@@ -50,7 +50,7 @@ def test_what_leaves_is_the_golden_sample(folder: str, name: str, payload: Any) 
 
 
 @pytest.mark.parametrize("row", catalogue.OUTGOING, ids=lambda row: row.name)
-def test_a_golden_event_has_exactly_the_fields_of_its_row(row: catalogue.Outgoing) -> None:
+def test_a_golden_event_has_exactly_the_fields_of_its_row(row: catalogue.OutgoingEvent) -> None:
     sample = golden("out", row.name)
     typed = msgspec.convert(sample, row.payload)
     assert json.loads(objects.encode(typed)) == sample
@@ -61,15 +61,15 @@ def test_a_golden_event_has_exactly_the_fields_of_its_row(row: catalogue.Outgoin
 
 
 @pytest.mark.parametrize("row", catalogue.INCOMING, ids=lambda row: row.name)
-def test_a_golden_client_event_is_read(row: catalogue.Incoming) -> None:
+def test_a_golden_client_event_is_read(row: catalogue.IncomingEvent) -> None:
     sample = golden("in", row.name)
     expected = {
         catalogue.JOIN: inbound.JoinRequest(
             room="general", token="a.b.c", username="Bob", user_id="guest-k3j2h1g0f", since=7, epoch="5f3a"
         ),
         catalogue.SEND_MESSAGE: ("hello", "c-1"),
-        catalogue.MESSAGE_DELIVERED: inbound.Receipt(message_id=samples.MESSAGE_ID, room="general"),
-        catalogue.MESSAGE_READ: inbound.Receipt(message_id=samples.MESSAGE_ID, room="general"),
+        catalogue.MESSAGE_DELIVERED: inbound.ReceiptEvent(message_id=samples.MESSAGE_ID, room="general"),
+        catalogue.MESSAGE_READ: inbound.ReceiptEvent(message_id=samples.MESSAGE_ID, room="general"),
         catalogue.MARK_ALL_READ: "general",
         catalogue.TYPING: True,
         catalogue.UPDATE_ONLINE_STATUS: False,

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from yarl import URL
 
 from chatsys.engine.connection import Connection
-from chatsys.engine.engine import Engine, Limits
+from chatsys.engine.engine import ConnectionLimits, Engine
 from chatsys.engine.polling import METHODS, Endpoint
 from chatsys.engine.sockets import SocketLayer
 from chatsys.lab.conformance.check import Failed
@@ -254,7 +254,7 @@ def _json(body: bytes) -> Any:
 async def _passing(
     servers: tuple[str, str], traffic: Traffic, front: Front
 ) -> AsyncIterator[tuple[Any, Endpoint, Engine]]:
-    engine = Engine(SocketLayer(front), Limits(), asyncio.get_running_loop())
+    engine = Engine(SocketLayer(front), ConnectionLimits(), asyncio.get_running_loop())
     endpoint = Endpoint(engine, "*")
     async with aiohttp.ClientSession(timeout=_TOTAL, headers={"Accept-Encoding": "identity"}) as session:
         methods = METHODS.split(",")

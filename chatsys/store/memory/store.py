@@ -359,7 +359,7 @@ class MemoryStore(Store):
             log.read_to[reader.user_id] = log.last_seq if end else reached
         return Marked(message_ids=tuple(marked), reached=None if end else reached)
 
-    # -- moving house
+    # -- moving to another store
 
     async def snapshot(self) -> AsyncGenerator[Batch, None]:
         """Accounts are frozen and each room's messages are listed at the first step; texts are not copied."""

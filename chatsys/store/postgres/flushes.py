@@ -82,7 +82,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class Presence(msgspec.Struct, frozen=True, kw_only=True):
+class PresenceWrite(msgspec.Struct, frozen=True, kw_only=True):
     """A status to set."""
 
     user_id: str
@@ -250,7 +250,7 @@ class Flushes:
         ended = {row["session_id"]: rows.ended(row, times[row["session_id"]]) for row in found}
         return [ended.get(ending.session_id.lower()) for ending in batch]
 
-    async def set_online(self, batch: Sequence[Presence]) -> Sequence[User | None]:
+    async def set_online(self, batch: Sequence[PresenceWrite]) -> Sequence[User | None]:
         """Set the status of users."""
         found = await self._write(
             "set_online",

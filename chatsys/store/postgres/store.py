@@ -33,7 +33,7 @@ from chatsys.model.values import (
 from chatsys.store.contract import Store
 from chatsys.store.postgres import rows, snapshot
 from chatsys.store.postgres.connections import Connections, Pools
-from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Lock, Presence
+from chatsys.store.postgres.flushes import Ack, Ending, Flushes, Lock, PresenceWrite
 from chatsys.store.postgres.leases import Leases
 from chatsys.store.postgres.profiles import Profiles
 from chatsys.store.postgres.writer import Locks, Writer
@@ -74,7 +74,7 @@ class PostgresStore(Store):
         self._housekeeping = housekeeping
         self._profiles = Profiles()
         self._leases = Leases(housekeeping, lease)
-        flushes, house = Flushes(sends, lease), Flushes(housekeeping, lease)
+        flushes, upkeep = Flushes(sends, lease), Flushes(housekeeping, lease)
         self._marks = Flushes(reads, lease)
 
         def writer(of: Flushes, name: str, keys: Callable[[Any], Any], locks: Callable[[Any], Any]) -> Writer[Any, Any]:
@@ -90,9 +90,9 @@ class PostgresStore(Store):
 
         self._posts: Writer[NewMessage, Posted] = writer(flushes, "post", _client_key, _sender_and_room)
         self._acks: Writer[Ack, Receipt | None] = writer(flushes, "acknowledge", _nothing, _message_and_reader)
-        self._opens: Writer[NewSession, Joined] = writer(house, "open", _who_and_socket, _sender_and_room)
-        self._closes: Writer[Ending, EndedSession | None] = writer(house, "close", _session_id, _session)
-        self._presence: Writer[Presence, User | None] = writer(house, "set_online", _user_id, _user)
+        self._opens: Writer[NewSession, Joined] = writer(upkeep, "open", _who_and_socket, _sender_and_room)
+        self._closes: Writer[Ending, EndedSession | None] = writer(upkeep, "close", _session_id, _session)
+        self._presence: Writer[PresenceWrite, User | None] = writer(upkeep, "set_online", _user_id, _user)
 
     async def _end(self) -> None:
         """Store what is queued, as far as the database takes it in time; then close every connection."""
@@ -222,7 +222,7 @@ class PostgresStore(Store):
         """With the next flush of statuses."""
         if not is_uuid(user_id):
             return None
-        return await self._presence.write(Presence(user_id=user_id, online=online, at=at))
+        return await self._presence.write(PresenceWrite(user_id=user_id, online=online, at=at))
 
     async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
         """One transaction: its rooms are locked, then the user, then its sessions end."""
@@ -375,7 +375,7 @@ class PostgresStore(Store):
         found = await self._connections.write(name, user_id, *arguments)
         return rows.user(found[0]) if found else None
 
-    # -- moving house
+    # -- moving to another store
 
     def snapshot(self) -> AsyncGenerator[Batch, None]:
         """Cursors in one transaction on a connection of its own."""
@@ -437,7 +437,7 @@ def _session_id(ending: Ending) -> Sequence[Any]:
     return (ending.session_id.lower(),)
 
 
-def _user_id(presence: Presence) -> Sequence[Any]:
+def _user_id(presence: PresenceWrite) -> Sequence[Any]:
     return (presence.user_id.lower(),)
 
 
@@ -460,5 +460,5 @@ def _session(ending: Ending) -> Sequence[Lock]:
     return (("session", ending.session_id.lower()),)
 
 
-def _user(presence: Presence) -> Sequence[Lock]:
+def _user(presence: PresenceWrite) -> Sequence[Lock]:
     return (("user", presence.user_id.lower()),)

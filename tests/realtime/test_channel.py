@@ -48,16 +48,16 @@ async def test_a_gap_that_a_deletion_left_is_passed_over(make_server: Make) -> N
 async def test_a_history_and_live_messages_join_without_gap_or_double(make_server: Make) -> None:
     server = await make_server()
     ear, session = await server.enter("r", "ann")
-    hub = server.fanout.hub("r")
+    channel = server.fanout.channel("r")
     late = Ear()
     joined = await conversation.join(server.chat, "r", session.who, "late")
     member = Member(late, joined.session)  # type: ignore[arg-type]
-    hub.add(member)
+    channel.add(member)
     first = await server.store_only(session)
     second = await server.store_only(session)
     await server.fanout.publish(MessagePosted(room="r", message=first))
     history = [message.seq for message in await server.chat.store.history("r", 100)]
-    hub.release(member, history[-1])
+    channel.release(member, history[-1])
     await server.fanout.publish(MessagePosted(room="r", message=second))
     await conversation.send(server.chat, session, "third")
     assert history == [1, 2]
@@ -80,22 +80,22 @@ async def test_receipts_of_a_message_read_late_are_not_in_its_live_event(make_se
 async def test_a_hub_ends_with_its_last_member(make_server: Make) -> None:
     server = await make_server()
     _, session = await server.enter("r", "ann")
-    assert set(server.fanout.hubs) == {"r"}
+    assert set(server.fanout.channels) == {"r"}
     await conversation.leave(server.chat, session)
-    assert server.fanout.hubs == {}
+    assert server.fanout.channels == {}
 
 
 async def test_a_member_that_joined_during_a_change_gets_the_current_list_once_it_is_live(make_server: Make) -> None:
     server = await make_server()
     ear, session = Ear(), (await server.enter("r", "ann"))[1]
-    hub = server.fanout.hub("r")
+    channel = server.fanout.channel("r")
     joined = await conversation.join(server.chat, "r", session.who, "late")
     member = Member(ear, joined.session)  # type: ignore[arg-type]
-    hub.add(member)
-    await hub.lists.tell(member)
+    channel.add(member)
+    await channel.lists.tell(member)
     other, _ = await server.enter("r", "ben")
-    await settle(lambda: hub.lists._telling is None)
-    hub.release(member, 0)
+    await settle(lambda: channel.lists._telling is None)
+    channel.release(member, 0)
     await settle(lambda: ear.users() == other.users())
 
 
@@ -110,12 +110,12 @@ async def test_a_message_stored_though_the_store_failed_is_told_without_waiting_
 async def test_those_who_come_and_go_while_the_room_is_read_are_told_of_once(make_server: Make) -> None:
     server = await make_server()
     ear, _ = await server.enter("r", "ann")
-    hub = server.fanout.hub("r")
+    channel = server.fanout.channel("r")
     leaver = (await server.enter("r", "ben"))[1]
-    hub.catch_up()
+    channel.catch_up()
     comer, _ = await server.enter("r", "cleo")
     await conversation.leave(server.chat, leaver)
-    await settle(lambda: hub._catching is None and ear.users() == ["ann", "cleo"])
+    await settle(lambda: channel._catching is None and ear.users() == ["ann", "cleo"])
     assert ear.names().count("user-joined") == 2
     assert ear.names().count("user-left") == 1
     assert comer.ended == ""
@@ -125,10 +125,10 @@ async def test_the_first_member_is_shown_those_who_came_before_others_told_this_
     make_server: Make, wire: Wire
 ) -> None:
     here, there = await make_server(), await make_server()
-    hub = here.fanout.hub("r")
-    hub.coming += 1
-    hub.catch_up()
-    await settle(lambda: hub._catching is None)
+    channel = here.fanout.channel("r")
+    channel.coming += 1
+    channel.catch_up()
+    await settle(lambda: channel._catching is None)
     wire.cut = True  # a server that has nobody in a room is told nothing of it
     await there.enter("r", "ben")
     await settle()

@@ -1,4 +1,4 @@
-"""The outermost wall of the REST door: what holds for every request, before a route is looked for.
+"""What holds for every HTTP request, before a route is looked for.
 
 Paths are matched before percent-decoding, so that an encoded slash stays inside its parameter; one trailing slash makes
 no difference; HEAD is answered as GET without the body; every response has the CORS headers; whatever goes wrong
@@ -28,7 +28,7 @@ _KNOWN = frozenset(METHODS.decode().split(",")) | {"OPTIONS"}
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Door:
+class Middleware:
     """An ASGI application around the routes."""
 
     def __init__(self, app: ASGIApp, *, cors_origin: str, access_log: bool) -> None:

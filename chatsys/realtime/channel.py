@@ -1,7 +1,7 @@
 """A room as this server sees it: its local members, how far their messages have come, and who is listed.
 
-A hub exists while a local socket is in the room or on its way in. What it knows of the room comes from events alone
-(its own server's or, by the bus, another's), so that a list never shows a session before its ``user-joined``.
+A room channel exists while a local socket is in the room or on its way in. What it knows of the room comes from events
+alone (its own server's or, by the bus, another's), so that a list never shows a session before its ``user-joined``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GONE_AT_ONCE = 25
 """Sessions that are told to have gone before the event loop does something else."""
 
 
-class Hub:
+class RoomChannel:
     """One room on this server. ``coming`` counts sockets on their way in."""
 
     def __init__(self, room: str, send_queue: SendQueue, chat: Chat, reads: asyncio.Semaphore, memory: Memory) -> None:
@@ -77,7 +77,7 @@ class Hub:
                 member.connection.push(out)
 
     def stop(self) -> None:
-        """End what this hub has under way."""
+        """End what this channel has under way."""
         self.sequence.stop()
         self.lists.stop()
         self.receipts.stop()
