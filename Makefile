@@ -60,7 +60,7 @@ lint: $(STAMP) ## Check style, types and import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(STAMP) ## Put the source into the house's format
+format: $(STAMP) ## Put the source into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,4 +1,4 @@
-"""The layers of the house, and what every file of it owes its reader."""
+"""The layers of the packages, and what every file owes its reader."""
 
 from __future__ import annotations
 
