@@ -14,7 +14,7 @@ async def test_a_client_that_is_sent_much_while_it_leaves_hears_the_answer() -> 
     codes: list[int | None] = []
 
     async def chat(socket: ServerConnection) -> None:
-        await socket.send("0{}")
+        await socket.send('0{"sid":"a"}')
         await socket.recv()
         await socket.send("40{}")
         await socket.recv()
