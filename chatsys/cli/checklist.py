@@ -5,20 +5,20 @@ The steps go in order, each on what the ones before it left; a step that fails s
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
-
+from chatsys.client.asynchronous import AsyncClient
+from chatsys.client.errors import SocketIOError
+from chatsys.client.requests import request
 from chatsys.database.backup import backup, scratch_database
 from chatsys.database.connecting import connected
 from chatsys.database.invariants import broken_invariants
@@ -34,46 +34,29 @@ _TIMEOUT = 10.0
 _MISSING = object()
 
 
-class Socket:
-    """A Socket.IO client in one room, over one WebSocket. Protocol: Engine.IO 4, Socket.IO 5."""
+class Visitor:
+    """Somebody in the room, on the event loop of ``runner``; what comes is kept until it is asked for."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._socket = connection
-        self._last_ack = 0
-        self._waiting: list[list[Any]] = []
-        self._socket.recv(_TIMEOUT)
-        self._socket.send("40")
-        self._socket.recv(_TIMEOUT)
+    def __init__(self, runner: asyncio.Runner, url: str) -> None:
+        self._runner = runner
+        self._socket = AsyncClient(url, timeout=_TIMEOUT)
+        self._events = {event: asyncio.Queue[Any]() for event in ("receive-message", "message-read-update")}
+        for event, queue in self._events.items():
+            self._socket.on(event, queue.put_nowait)
+        runner.run(self._socket.connect())
 
     def ask(self, event: str, payload: Any) -> dict[str, Any]:
-        """Send an event; its acknowledgement."""
-        self._last_ack += 1
-        self._socket.send(f"42{self._last_ack}{json.dumps([event, payload])}")
-        prefix = f"43{self._last_ack}["
-        while not (packet := self._packet()).startswith(prefix):
-            self._keep(packet)
-        answer: dict[str, Any] = json.loads(packet[len(prefix) - 1 :])[0]
-        return answer
+        """Send an event; its acknowledgement. Raises SocketIOError."""
+        (answer,) = self._runner.run(self._socket.call(event, payload)).args
+        return dict(answer)
 
     def event(self, name: str) -> Any:
-        """The payload of the next event of this name."""
-        while True:
-            for place, (found, payload) in enumerate(self._waiting):
-                if found == name:
-                    del self._waiting[: place + 1]
-                    return payload
-            self._keep(self._packet())
+        """The payload of the next event of this name. Raises TimeoutError."""
+        return self._runner.run(asyncio.wait_for(self._events[name].get(), _TIMEOUT))
 
-    def _packet(self) -> str:
-        while True:
-            packet = str(self._socket.recv(_TIMEOUT))
-            if packet != "2":
-                return packet
-            self._socket.send("3")
-
-    def _keep(self, packet: str) -> None:
-        if packet.startswith("42"):
-            self._waiting.append(json.loads(packet[2:]))
+    def leave(self) -> None:
+        """Close the connection."""
+        self._socket.abort()
 
 
 @dataclass(kw_only=True)
@@ -86,36 +69,34 @@ class Checked:
     server: ServerProcess | None = None
     tokens: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
-    sockets: dict[str, Socket] = field(default_factory=dict)
     secret: str = field(default_factory=lambda: secrets.token_hex(32))
     password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    visitors: dict[str, Visitor] = field(default_factory=dict)
     message_id: str = ""
+
+    def __post_init__(self) -> None:
+        self.runner = self.resources.enter_context(asyncio.Runner())
 
     def start(self) -> None:
         """Start a server on the scratch database."""
         self.server = self.resources.enter_context(chat_server(self.scratch, settings={"JWT_SECRET": self.secret}))
 
     def http(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """An answer of the REST door. Raises OperatorError unless it says success."""
+        """An answer of the REST interface. Raises OperatorError unless it says success."""
         assert self.server is not None
-        connection = HTTPConnection(urlsplit(self.server.url).netloc, timeout=_TIMEOUT)
-        try:
-            connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            answer: dict[str, Any] = json.loads(response.read())
-        finally:
-            connection.close()
+        status, content = request(self.server.url, method, path, body, timeout=_TIMEOUT)
+        answer: dict[str, Any] = json.loads(content)
         if not answer.get("success"):
-            raise OperatorError(f"{method} {path} was answered with {response.status}: {answer.get('message')}.")
+            raise OperatorError(f"{method} {path} was answered with {status}: {answer.get('message')}.")
         return answer
 
-    def join(self, name: str) -> Socket:
+    def join(self, name: str) -> Visitor:
         """Bring a user into the room."""
         assert self.server is not None
-        address = f"ws://{urlsplit(self.server.url).netloc}/socket.io/?EIO=4&transport=websocket"
-        socket = self.sockets[name] = Socket(self.resources.enter_context(connect(address)))
-        expect(socket.ask("join", {"room": ROOM, "token": self.tokens[name]}), "success", True)
-        return socket
+        visitor = self.visitors[name] = Visitor(self.runner, self.server.url)
+        self.resources.callback(visitor.leave)
+        expect(visitor.ask("join", {"room": ROOM, "token": self.tokens[name]}), "success", True)
+        return visitor
 
     def history(self) -> dict[str, Any]:
         """The message that was sent, as the history has it."""
@@ -204,7 +185,7 @@ def statuses(state: Checked) -> None:
     """A user is online while in a room, and offline after leaving."""
     path = f"/api/users/{state.ids['ben']}"
     expect(state.http("GET", path)["user"], "status", "online")
-    state.sockets["ben"].ask("leave-room", None)
+    state.visitors["ben"].ask("leave-room", None)
     expect(state.http("GET", path)["user"], "status", "offline")
 
 
@@ -234,7 +215,7 @@ STEPS: tuple[tuple[str, Callable[[Checked], None], str], ...] = (
 )
 """Name, step, and what helps when it fails."""
 
-_FAILURES = (OSError, HTTPException, WebSocketException, ValueError, KeyError)
+_FAILURES = (OSError, SocketIOError, ValueError, KeyError)
 # What a step may meet besides errors of chatsys: a connection cut, an answer of another shape.
 
 

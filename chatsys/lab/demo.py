@@ -10,17 +10,17 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
+from chatsys.client.asynchronous import AsyncClient
 from chatsys.database.embedded import embedded_server
 from chatsys.errors import OperatorError
 from chatsys.lab import loadtest
-from chatsys.lab.faults.socket import Socket
 from chatsys.lab.servers import ServerProcess, chat_server
 
 ROOM = "general"
@@ -35,37 +35,41 @@ LOOK_EVERY = 0.25
 Say = Callable[[str], None]
 
 
-class Person:
+class Talker:
     """Somebody in the room, who remembers every message that came, by its number."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.seen: list[tuple[int, str]] = []
         self._epoch: str | None = None
-        self._socket: Socket | None = None
+        self._socket: AsyncClient | None = None
         self._arrived = asyncio.Event()
 
     async def join(self, url: str) -> int:
-        """Connect and join, from the last number seen; how many messages were missed. Raises Lost."""
-        self._socket = await Socket.open(url, self._event)
+        """Connect and join, from the last number seen; how many messages were missed. Raises SocketIOError."""
+        self._socket = AsyncClient(url, timeout=PATIENCE)
+        self._socket.on("receive-message", self._received)
+        self._socket.on("message-history", self._remembered)
+        await self._socket.connect()
         since = {"since": self.seen[-1][0], "epoch": self._epoch} if self.seen else {}
         who = {"room": ROOM, "username": self.name, "userId": f"guest-{self.name.lower()}"}
-        answer = await self._socket.call("join", who | since, PATIENCE)
+        (answer,) = (await self._socket.call("join", who | since)).args
         if not answer["success"]:
             raise OperatorError(f"{self.name} could not join: {answer['message']}.")
         self._epoch = answer["epoch"]
         return int(answer["replayed"]) if since else 0
 
     async def send(self, text: str, client_message_id: str) -> dict[str, Any]:
-        """Send a message and wait until it is stored; the acknowledgement. Raises Lost and TimeoutError."""
+        """Send a message and wait until it is stored; the acknowledgement. Raises SocketIOError."""
         assert self._socket is not None
         payload = {"message": text, "clientMessageId": client_message_id}
-        return await self._socket.call("send-message", payload, PATIENCE)
+        (answer,) = (await self._socket.call("send-message", payload)).args
+        return dict(answer)
 
-    async def post(self, text: str, client_message_id: str) -> None:
+    def post(self, text: str, client_message_id: str) -> None:
         """Send a message and wait for nothing."""
         assert self._socket is not None
-        await self._socket.emit("send-message", {"message": text, "clientMessageId": client_message_id})
+        self._socket.emit("send-message", {"message": text, "clientMessageId": client_message_id})
 
     async def sees(self, seq: int) -> None:
         """Wait for the message with that number. Raises TimeoutError."""
@@ -80,16 +84,17 @@ class Person:
         async with asyncio.timeout(PATIENCE):
             await self._socket.ended.wait()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Leave; harmless if the connection is lost."""
         if self._socket is not None:
-            await self._socket.close()
+            self._socket.abort()
 
-    def _event(self, name: str, payload: Any) -> None:
-        if name == "receive-message":
-            self.seen.append((payload["seq"], payload["message"]))
-        elif name == "message-history":
-            self.seen += [(message["seq"], message["message"]) for message in payload]
+    def _received(self, message: dict[str, Any]) -> None:
+        self.seen.append((message["seq"], message["message"]))
+        self._arrived.set()
+
+    def _remembered(self, history: list[dict[str, Any]]) -> None:
+        self.seen += [(message["seq"], message["message"]) for message in history]
         self._arrived.set()
 
 
@@ -106,10 +111,10 @@ def run(say: Say) -> int:
 
 async def _conversation(url: str, say: Say) -> bool:
     """Two people talk while the server is killed and comes back; whether both have seen everything once, in order."""
-    alice, bob = Person("Alice"), Person("Bob")
-    async with AsyncExitStack() as stack:
+    alice, bob = Talker("Alice"), Talker("Bob")
+    with ExitStack() as stack:
         for person in (alice, bob):
-            stack.push_async_callback(person.close)
+            stack.callback(person.close)
         with ExitStack() as servers:
             server = await asyncio.to_thread(servers.enter_context, chat_server(url))
             say(f"\nTwo people join the room {ROOM!r} at {server.url}.")
@@ -130,7 +135,7 @@ async def _conversation(url: str, say: Say) -> bool:
             return _compare(written, alice, bob, say)
 
 
-async def _talk(writer: Person, reader: Person, text: str, say: Say) -> str:
+async def _talk(writer: Talker, reader: Talker, text: str, say: Say) -> str:
     """Send a message and wait until the reader has it; the text."""
     began = time.perf_counter()
     answer = await writer.send(text, uuid.uuid4().hex)
@@ -144,10 +149,10 @@ async def _talk(writer: Person, reader: Person, text: str, say: Say) -> str:
     return text
 
 
-async def _kill(server: ServerProcess, alice: Person, bob: Person, say: Say) -> tuple[str, str]:
+async def _kill(server: ServerProcess, alice: Talker, bob: Talker, say: Say) -> tuple[str, str]:
     """Alice sends a message, and the server is killed before it answers; the message and its id."""
     text, client_message_id = "Let us see.", uuid.uuid4().hex
-    await alice.post(text, client_message_id)
+    alice.post(text, client_message_id)
     server.kill()
     say(f"  {'Alice:':<7}{text}")
     say(f"\nkill -9 {server.popen.pid}: the server is gone before it answered. Is it stored? Alice can't know.")
@@ -155,7 +160,7 @@ async def _kill(server: ServerProcess, alice: Person, bob: Person, say: Say) -> 
     return text, client_message_id
 
 
-async def _return(server: ServerProcess, alice: Person, bob: Person, unsure: tuple[str, str], say: Say) -> str:
+async def _return(server: ServerProcess, alice: Talker, bob: Talker, unsure: tuple[str, str], say: Say) -> str:
     """Alice joins again, sends her message again under the same id, and another; then Bob joins; the other text."""
     await alice.join(server.url)
     answer = await alice.send(*unsure)
@@ -169,7 +174,7 @@ async def _return(server: ServerProcess, alice: Person, bob: Person, unsure: tup
     return text
 
 
-def _compare(written: list[str], alice: Person, bob: Person, say: Say) -> bool:
+def _compare(written: list[str], alice: Talker, bob: Talker, say: Say) -> bool:
     """Whether both have seen all that was written, once, in order."""
     expected = list(enumerate(written, 1))
     whole = alice.seen == bob.seen == expected

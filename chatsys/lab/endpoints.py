@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
-from websockets.asyncio.client import ClientConnection, connect
 
+from chatsys.client.asynchronous import AsyncClient
+from chatsys.client.errors import ConnectFailed, ConnectionLost
+from chatsys.client.requests import KeptConnection, Unanswered
 from chatsys.errors import OperatorError
 from chatsys.lab.loadtest import place
 from chatsys.reports.page import Table
@@ -36,10 +37,6 @@ _ACCOUNTS = 4  # each costs a bcrypt hash
 _TRIES = 3
 _TIMEOUT = 10.0
 _OPERATIONS = (FIND_BY_ID, RECENT, MARK_READ, SEARCH, SEND)
-
-
-class Failed(Exception):
-    """A call without the answer that was asked for; the text is the cause."""
 
 
 class Measured(msgspec.Struct):
@@ -63,123 +60,57 @@ class Found(msgspec.Struct):
         return self.lag_ms <= LAG_MS
 
 
-class Http:
-    """One kept connection for requests that follow one another."""
+class Registered:
+    """A registered user with one connection."""
 
-    def __init__(self, url: str) -> None:
-        self._url = urlsplit(url)
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def renew(self) -> None:
-        """Begin with a new connection: a server closes one that was idle between two turns."""
-        await self.close()
-        secure = ssl.create_default_context() if self._url.scheme == "https" else None
-        port = self._url.port or (443 if secure else 80)
-        self._reader, self._writer = await asyncio.open_connection(self._url.hostname, port, ssl=secure)
-
-    async def ask(self, method: str, path: str, fields: object = None) -> bytes:
-        """The body of the answer. Raises Failed for a status of 400 or more, or without an answer."""
-        body = b"" if fields is None else msgspec.json.encode(fields)
-        request = (
-            f"{method} {self._url.path.rstrip('/')}{path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        try:
-            async with asyncio.timeout(_TIMEOUT):
-                return await self._exchanged(request.encode() + body)
-        except (OSError, EOFError, TimeoutError, ValueError) as error:
-            await self.close()
-            raise Failed(f"{type(error).__name__} {error}".strip()) from error
-
-    async def _exchanged(self, request: bytes) -> bytes:
-        if self._writer is None:
-            await self.renew()
-        assert self._writer is not None
-        self._writer.write(request)
-        first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            content = b"".join([chunk async for chunk in self._chunks()])
-        else:
-            content = await self._reader.readexactly(int(headers.get("content-length", "0")))
-        if headers.get("connection", "").lower() == "close":
-            await self.close()
-        status = first.split(" ")[1]
-        if int(status) >= 400:
-            raise Failed(f"HTTP {status}")
-        return content
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while size := int((await self._reader.readline()).split(b";")[0], 16):
-            yield (await self._reader.readexactly(size + 2))[:-2]
-        await self._reader.readline()
-
-    async def close(self) -> None:
-        """Close the connection; the next request makes another."""
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            writer.close()
-
-
-class Member:
-    """A registered user in a room, over one WebSocket."""
-
-    def __init__(self, socket: ClientConnection, user: dict[str, Any]) -> None:
+    def __init__(self, url: str, user: dict[str, Any]) -> None:
         self.user = user
-        self._socket = socket
+        self.socket = AsyncClient(url, timeout=_TIMEOUT)
         self._waiting: dict[str, tuple[Callable[[Any], bool], asyncio.Future[Any]]] = {}
-        self._task = asyncio.create_task(self._listen())
+        for event in ("message-history", "receive-message", "message-read-update"):
+            self.socket.on(event, partial(self._received, event))
+        self.socket.on("error", lambda *said: self._fail(f"it said {list(said)}"))
 
     async def call(self, event: str, payload: object, answer: str, is_ours: Callable[[Any], bool]) -> Any:
-        """Send an event; the first ``answer`` event that is ours. Raises Failed."""
+        """Send an event; the first ``answer`` event that is ours. Raises Unanswered."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = is_ours, future
         try:
-            await self._socket.send("42" + msgspec.json.encode([event, payload]).decode())
+            self.socket.emit(event, payload)
             return await asyncio.wait_for(future, _TIMEOUT)
         except TimeoutError as error:
-            raise Failed(f"no {answer} in {_TIMEOUT:g} s") from error
+            raise Unanswered(f"no {answer} in {_TIMEOUT:g} s") from error
+        except ConnectionLost as error:
+            raise Unanswered(str(error)) from error
         finally:
             del self._waiting[answer]
 
     async def join(self, room: str) -> None:
-        """Join, and wait for the history. A first join may fail where others make the same room. Raises Failed."""
+        """Join, and wait for the history. A first join may fail where others make the same room. Raises Unanswered."""
         fields = {name: self.user[name] for name in ("username", "userId", "token")}
         for attempt in range(_TRIES):
             try:
                 await self.call("join", {"room": room, **fields}, "message-history", lambda _: True)
                 return
-            except Failed:
+            except Unanswered:
                 if attempt + 1 == _TRIES:
                     raise
 
-    async def close(self) -> None:
-        """Leave."""
-        await self._socket.close()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _listen(self) -> None:
-        async for packet in self._socket:
-            if packet == "2":
-                await self._socket.send("3")
-            elif isinstance(packet, str) and packet.startswith("42["):
-                event, *arguments = msgspec.json.decode(packet[2:])
-                is_ours, future = self._waiting.get(event, (None, None))
-                if future is not None and is_ours is not None and not future.done() and is_ours(*arguments):
-                    future.set_result(arguments[0])
-                elif event == "error":
-                    self._fail(f"it said {arguments}")
+    def _received(self, event: str, *arguments: Any) -> None:
+        is_ours, future = self._waiting.get(event, (None, None))
+        if future is not None and is_ours is not None and not future.done() and is_ours(*arguments):
+            future.set_result(arguments[0])
 
     def _fail(self, why: str) -> None:
         for _, future in self._waiting.values():
             if not future.done():
-                future.set_exception(Failed(why))
+                future.set_exception(Unanswered(why))
 
 
 Call = Callable[[], Awaitable[None]]
 
 
-class Chat(NamedTuple):
+class SmallChat(NamedTuple):
     """The operations of a small chat at one server, and what comes before each turn of theirs."""
 
     calls: dict[str, Call]
@@ -187,11 +118,11 @@ class Chat(NamedTuple):
 
 
 @asynccontextmanager
-async def small_chat(url: str) -> AsyncIterator[Chat]:
-    """A few accounts and a room with two pages of messages at a server. Raises Failed."""
+async def small_chat(url: str) -> AsyncIterator[SmallChat]:
+    """A few accounts and a room with two pages of messages at a server. Raises Unanswered."""
     async with AsyncExitStack() as stack:
-        http, room = Http(url), f"{PREFIX}-{secrets.token_hex(4)}"
-        stack.push_async_callback(http.close)
+        http, room = KeptConnection(url, _TIMEOUT), f"{PREFIX}-{secrets.token_hex(4)}"
+        stack.callback(http.close)
         users = [await _register(http) for _ in range(_ACCOUNTS)]
         members = [await stack.enter_async_context(_member(url, user)) for user in users]
         for member in members:
@@ -206,7 +137,7 @@ async def small_chat(url: str) -> AsyncIterator[Chat]:
         for _ in range(2 * PAGE):
             await send()
         await http.renew()
-        page = msgspec.json.decode(await http.ask("GET", f"/api/rooms/{room}/messages?limit={2 * PAGE}"))["data"]
+        page = msgspec.json.decode(await http.request("GET", f"/api/rooms/{room}/messages?limit={2 * PAGE}"))["data"]
         pairs = itertools.cycle(itertools.product([message["id"] for message in page], readers))
 
         async def mark() -> None:
@@ -223,31 +154,31 @@ async def small_chat(url: str) -> AsyncIterator[Chat]:
 
         async def find() -> None:
             user = next(turns)
-            found = msgspec.json.decode(await http.ask("GET", f"/api/users/{user['userId']}")).get("user") or {}
+            found = msgspec.json.decode(await http.request("GET", f"/api/users/{user['userId']}")).get("user") or {}
             _demand(found.get("username") == user["username"])
 
         async def search() -> None:
             user = next(turns)
-            answer = msgspec.json.decode(await http.ask("GET", f"/api/users/search/{user['username'][5:]}"))
+            answer = msgspec.json.decode(await http.request("GET", f"/api/users/search/{user['username'][5:]}"))
             _demand(user["userId"] in {each.get("userId") for each in answer.get("results", ())})
 
         async def recent() -> None:
-            answer = msgspec.json.decode(await http.ask("GET", f"/api/rooms/{room}/messages?limit={PAGE}"))
+            answer = msgspec.json.decode(await http.request("GET", f"/api/rooms/{room}/messages?limit={PAGE}"))
             _demand(len(answer.get("data", ())) == PAGE)
 
         calls: dict[str, Call] = {FIND_BY_ID: find, RECENT: recent, MARK_READ: mark, SEARCH: search, SEND: send}
-        yield Chat(calls, http.renew)
+        yield SmallChat(calls, http.renew)
 
 
 async def measure(urls: Sequence[str], calls: int, tell: Callable[[str], None]) -> Found:
     """``calls`` of each operation at each server, in :data:`ROUNDS` turns. Raises OperatorError if one is no chat."""
     async with AsyncExitStack() as stack:
-        chats: dict[str, Chat] = {}
+        chats: dict[str, SmallChat] = {}
         for url in urls:
             tell(f"{place(url)}: {_ACCOUNTS} accounts, {2 * PAGE} messages")
             try:
                 chats[place(url)] = await stack.enter_async_context(small_chat(url))
-            except (Failed, OSError, KeyError, msgspec.DecodeError) as error:
+            except (Unanswered, OSError, KeyError, msgspec.DecodeError) as error:
                 raise OperatorError(
                     f"{place(url)} does not answer as the protocol says: {error}",
                     hint="`chatsys conformance URL` shows where.",
@@ -274,7 +205,7 @@ async def _watch(lags: list[float]) -> None:
         lags.append((time.perf_counter() - begun) * 1000 - 10)
 
 
-async def _turn(measured: Measured, chat: Chat, times: int) -> None:
+async def _turn(measured: Measured, chat: SmallChat, times: int) -> None:
     call = chat.calls[measured.operation]
     try:
         await chat.prepare()
@@ -285,7 +216,7 @@ async def _turn(measured: Measured, chat: Chat, times: int) -> None:
         begun = time.perf_counter()
         try:
             await call()
-        except (Failed, msgspec.DecodeError) as error:
+        except (Unanswered, msgspec.DecodeError) as error:
             why = str(error)
             measured.failures[why] = measured.failures.get(why, 0) + 1
             if why.startswith("no "):  # each further call would take as long
@@ -312,28 +243,24 @@ def _cell(measured: Measured) -> str:
 
 def _demand(right: bool) -> None:
     if not right:
-        raise Failed("another answer than the protocol's")
+        raise Unanswered("another answer than the protocol's")
 
 
-async def _register(http: Http) -> dict[str, Any]:
+async def _register(http: KeptConnection) -> dict[str, Any]:
     name = f"{PREFIX}_{secrets.token_hex(8)}"
     fields = {"username": name, "email": f"{name}@load.example", "password": secrets.token_hex(8)}
-    answer = msgspec.json.decode(await http.ask("POST", "/api/auth/register", fields))
+    answer = msgspec.json.decode(await http.request("POST", "/api/auth/register", fields))
     return {"username": name, "userId": answer["user"]["userId"], "token": answer["token"]}
 
 
 @asynccontextmanager
-async def _member(url: str, user: dict[str, Any]) -> AsyncIterator[Member]:
-    parts = urlsplit(url)
-    scheme = "wss" if parts.scheme == "https" else "ws"
-    path = parts.path.rstrip("/") + "/socket.io/"
-    address = parts._replace(scheme=scheme, path=path, query="EIO=4&transport=websocket").geturl()
-    socket = await connect(address, compression=None, max_size=None)
-    await socket.recv()
-    await socket.send("40")
-    await socket.recv()
-    member = Member(socket, user)
+async def _member(url: str, user: dict[str, Any]) -> AsyncIterator[Registered]:
+    member = Registered(url, user)
+    try:
+        await member.socket.connect()
+    except ConnectFailed as error:
+        raise Unanswered(str(error)) from error
     try:
         yield member
     finally:
-        await member.close()
+        await member.socket.close()

@@ -15,13 +15,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chatsys.lab.crowd.sockets import event_frame, text_frame
+from chatsys.lab.crowd.sockets import event_frame, text_frame, upgraded
 
 HALF_POSTS = "200 half-sent POSTs"
-_HANDSHAKE = (
-    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {}:{}\r\nUpgrade: websocket\r\n"
-    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 _PIECE = 16_384  # bytes, about, that are written at once
 _PATIENCE = 5.0  # seconds for a connection
 _START = b"\x01\x80\0\0\0\0"
@@ -74,33 +70,21 @@ FLOODS = {
 
 def write_flood(url: str, flood: Flood, room: str, seconds: float) -> Flooded:
     """Join ``room`` and write a flood for so many seconds."""
+    parts = urlsplit(url)
+    address = (parts.hostname or "127.0.0.1", parts.port or 80)
     frames = flood.frames(room)
     piece = frames * max(1, _PIECE // len(frames))
     first = text_frame(b"40") + _join(room) + flood.first
     end = time.monotonic() + seconds
     sent = connections = 0
     while time.monotonic() < end:
-        with suppress(OSError), _upgraded(url) as sock:  # the server may close it, and that is an answer
+        with suppress(OSError), upgraded(address, _PATIENCE)[0] as sock:  # closing it is an answer of the server's
             connections += 1
             sock.sendall(first)
             sock.setblocking(False)
             for size in _written(sock, piece, end):
                 sent += size
     return Flooded(sent, connections)
-
-
-def _upgraded(url: str) -> socket.socket:
-    """A new WebSocket. Raises OSError."""
-    parts = urlsplit(url)
-    sock = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), timeout=_PATIENCE)
-    sock.sendall(_HANDSHAKE.format(parts.hostname, parts.port).encode())
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        if not (read := sock.recv(65_536)):
-            sock.close()
-            raise ConnectionError("the server refused the WebSocket")
-        answer += read
-    return sock
 
 
 def _written(sock: socket.socket, piece: bytes, end: float) -> Iterator[int]:

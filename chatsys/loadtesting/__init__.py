@@ -1,17 +1,16 @@
 """Load tests: Locust users that speak Socket.IO and time what people feel.
 
-``SocketIOUser`` is the Locust user for any Socket.IO server, on ``client``, ``namespace`` and ``binary`` (Socket.IO),
-``transport`` (Engine.IO: ``websocket``, ``polling``, and one that becomes the other; ``packets`` is between them),
-``address`` (URL, TLS, headers, cookies) and ``frames`` (RFC 6455); ``figures``, ``histogram`` and ``recent`` feed
-Locust's statistics, and ``locust_names`` lists what is replaced in it for that. ``page`` is the verdict in Locust's web
-page and report.
+``SocketIOUser`` is the Locust user for any Socket.IO server, on ``chatsys.client``; ``figures``, ``histogram`` and
+``recent`` feed Locust's statistics, and ``locust_names`` lists what is replaced in it for that. ``page`` is the verdict
+in Locust's web page and report.
 
 For chat: ``locustfile`` is what Locust runs; ``weights`` (who does what how often), ``personas``, ``arrivals`` (open
 loop), ``shapes``, ``accounts``, ``rest``, ``validity`` (the generator watched), ``lifecycle``, ``refusals``, ``record``
 and ``verdict``; ``run`` is what they share. ``cost`` compares the user with Locust's own. Every message is accounted
 for in ``chatsys.results``.
 
-From chatsys it may import only ``results``, ``wire`` and ``model``: a load client that can reach the store is cheating.
+From chatsys it may import only ``client``, ``results``, ``wire`` and ``model``: a load client that can reach the store
+is cheating.
 """
 
 from __future__ import annotations

@@ -13,8 +13,10 @@ import gevent
 import msgspec
 from gevent.event import AsyncResult
 
+from chatsys.client.blocking.client import SocketIOClient
+from chatsys.client.errors import SocketIOError
+from chatsys.client.namespace import Acknowledged
 from chatsys.loadtesting import accounts
-from chatsys.loadtesting.client import Acknowledged, SocketIOClient, SocketIOError
 from chatsys.results.audit import Kept, Read, Stored, history, newest_first
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
+from chatsys.client.blocking.transports import TRANSPORTS
 from chatsys.loadtesting import arrivals, record, shapes
 from chatsys.loadtesting.accounts import Accounts
 from chatsys.loadtesting.dialects import CHOICES, Dialect, UnknownDialect, dialect, spoken_at
@@ -37,7 +38,6 @@ from chatsys.loadtesting.rest import Rest, RestError
 from chatsys.loadtesting.run import NEVER, RUN
 from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.socketio_user import FIGURES
-from chatsys.loadtesting.transport import TRANSPORTS
 from chatsys.loadtesting.validity import reasons
 from chatsys.loadtesting.verdict import brought_by, print_verdict, verdict_of
 from chatsys.loadtesting.weights import SIZES

@@ -15,8 +15,9 @@ from gevent.event import AsyncResult, Event
 from locust import tag
 from locust.env import Environment
 
+from chatsys.client.errors import AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
+from chatsys.client.namespace import Acknowledged
 from chatsys.loadtesting import accounts, weights
-from chatsys.loadtesting.client import Acknowledged, AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
 from chatsys.loadtesting.dialects import Dialect
 from chatsys.loadtesting.rest import RestError
 from chatsys.loadtesting.run import RUN

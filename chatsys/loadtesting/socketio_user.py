@@ -31,15 +31,9 @@ from locust import User, events
 from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING
 
-from chatsys.loadtesting.client import (
-    Acknowledged,
-    ConnectFailed,
-    ConnectRefused,
-    Namespace,
-    SocketIOClient,
-    SocketIOError,
-    backoff,
-)
+from chatsys.client.blocking.client import BlockingNamespace, SocketIOClient, backoff
+from chatsys.client.errors import ConnectFailed, ConnectRefused, SocketIOError
+from chatsys.client.namespace import Acknowledged
 from chatsys.loadtesting.figures import PUSH, Figures
 from chatsys.loadtesting.pace import intended_starts
 
@@ -121,7 +115,7 @@ class SocketIOUser(User):
                     raise UserEnded from error
             gevent.sleep(delay)
 
-    def emit(self, event: str, *args: object, via: Namespace | None = None) -> None:
+    def emit(self, event: str, *args: object, via: BlockingNamespace | None = None) -> None:
         """Send without acknowledgement: nothing to time; a lost connection is a failure.
 
         ``via`` is a namespace of ``self.io.of(...)``, for this and the next two; the user's own unless told.
@@ -131,7 +125,7 @@ class SocketIOUser(User):
         except SocketIOError as error:
             FIGURES.failure("emit", event, error)
 
-    def call(self, event: str, *args: object, via: Namespace | None = None) -> Any:
+    def call(self, event: str, *args: object, via: BlockingNamespace | None = None) -> Any:
         """Send, wait for the acknowledgement, time it.
 
         Its argument, or a tuple of several, ``(error, result)`` say. None for an acknowledgement without arguments,
@@ -146,7 +140,7 @@ class SocketIOUser(User):
         return answer.args[0] if len(answer.args) == 1 else tuple(answer.args) or None
 
     def send(
-        self, event: str, *args: object, rate: float, arrival: str = "constant", via: Namespace | None = None
+        self, event: str, *args: object, rate: float, arrival: str = "constant", via: BlockingNamespace | None = None
     ) -> gevent.Greenlet:
         """Send an event ``rate`` times a second from now on, however slowly it is acknowledged: an open loop.
 
@@ -158,12 +152,12 @@ class SocketIOUser(User):
         starts = intended_starts(arrival, rate)
         return self._sending.spawn(self._keep_sending, starts, via or self.io, event, args)
 
-    def _keep_sending(self, starts: Any, via: Namespace, event: str, args: tuple[object, ...]) -> None:
+    def _keep_sending(self, starts: Any, via: BlockingNamespace, event: str, args: tuple[object, ...]) -> None:
         for due in starts:
             gevent.sleep(max(0.0, due - time.perf_counter()))
             self._sending.spawn(self._send_once, due, via, event, args)
 
-    def _send_once(self, due: float, via: Namespace, event: str, args: tuple[object, ...]) -> None:
+    def _send_once(self, due: float, via: BlockingNamespace, event: str, args: tuple[object, ...]) -> None:
         late = (time.perf_counter() - due) * 1000
         try:
             answer = via.call(event, *(each() if callable(each) else each for each in args))

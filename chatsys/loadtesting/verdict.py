@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from chatsys.loadtesting.namespace import ConnectionLost
+from chatsys.client.errors import ConnectionLost
 from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.socketio_user import LOST
 from chatsys.results import capacity

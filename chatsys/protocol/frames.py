@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import NamedTuple
 
 try:
@@ -18,6 +19,8 @@ _FIN = 0x80
 _MASKED = 0x80
 _SHORT_TEXT = [bytes((_FIN | TEXT, _MASKED | size)) for size in range(126)]  # how a client's whole text begins
 _RESERVED_CODES = (1004, 1005, 1006, 1015)
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes of a message that a client takes."""
 
 
 def frame(opcode: int, payload: bytes, mask: bytes = b"", *, final: bool = True) -> bytes:
@@ -32,9 +35,18 @@ def frame(opcode: int, payload: bytes, mask: bytes = b"", *, final: bool = True)
     return head + mask + apply_mask(payload, mask) if mask else head + payload
 
 
+def masked(payload: bytes, opcode: int = TEXT) -> bytes:
+    """A client's frame with a random mask, as §5.3 asks."""
+    return frame(opcode, payload, random.getrandbits(32).to_bytes(4, "big"))
+
+
 def close_frame(code: int, reason: str) -> bytes:
     """A server's close frame with a code (RFC 6455 §7.4) and a reason of at most 123 bytes in UTF-8."""
     return frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
+
+
+class FrameError(Exception):
+    """The server broke the WebSocket protocol; the text says how."""
 
 
 class Control(NamedTuple):
@@ -208,3 +220,79 @@ def _whole(opcode: int, payload: bytes) -> str | bytes:
         return payload.decode()
     except UnicodeDecodeError:
         raise _broken(NOT_UTF8, "a text must be UTF-8") from None
+
+
+def payload_span(data: bytes, position: int) -> tuple[int, int] | None:
+    """Where the payload of a server's frame at ``position`` starts and will stop; None if its head is not complete."""
+    if len(data) < position + 2:
+        return None
+    size = data[position + 1]
+    start = position + 2
+    if size >= 126:
+        wide = 2 if size == 126 else 8
+        if len(data) < start + wide:
+            return None
+        size = int.from_bytes(data[start : start + wide], "big")
+        start += wide
+    return start, start + size
+
+
+class ServerFrames:
+    """Cuts a server's stream into messages for a client; a fragmented message comes out whole, as bytes.
+
+    No extension is offered in the handshake, so a frame with a reserved bit set is an error of the server.
+    """
+
+    __slots__ = ("_left", "_opcode", "_parts")
+
+    def __init__(self) -> None:
+        self._left = b""
+        self._opcode = 0
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The messages that ``data`` completes, each an opcode and its payload. Raises FrameError."""
+        if self._left:
+            data = self._left + data
+        at, end, messages = 0, len(data), list[tuple[int, bytes]]()
+        while end - at >= 2:
+            first, size = data[at], data[at + 1]
+            start = at + 2
+            if size >= 126:
+                if size > 127:
+                    raise FrameError("a frame of the server is masked")
+                wide = 2 if size == 126 else 8
+                if end - start < wide:
+                    break
+                size = int.from_bytes(data[start : start + wide], "big")
+                start += wide
+                if size > MAX_MESSAGE:
+                    raise FrameError(f"a frame of {size} bytes is over the limit of {MAX_MESSAGE}")
+            if end - start < size:
+                break
+            at = start + size
+            if first in {0x81, 0x82}:
+                messages.append((first & 0x0F, data[start:at]))
+            else:
+                self._uncommon(first, data[start:at], messages)
+        self._left = data[at:] if at < end else b""
+        return messages
+
+    def _uncommon(self, first: int, payload: bytes, messages: list[tuple[int, bytes]]) -> None:
+        """Control frames and fragments."""
+        if first & 0x70:
+            raise FrameError("a reserved bit is set")
+        opcode, final = first & 0x0F, first & _FIN
+        if opcode >= CLOSE:
+            messages.append((opcode, payload))
+            return
+        if opcode:
+            self._opcode, self._parts = opcode, []
+        elif not self._opcode:
+            raise FrameError("a continuation without a beginning")
+        self._parts.append(payload)
+        if sum(map(len, self._parts)) > MAX_MESSAGE:
+            raise FrameError(f"a message is over the limit of {MAX_MESSAGE} bytes")
+        if final:
+            messages.append((self._opcode, b"".join(self._parts)))
+            self._opcode, self._parts = 0, []

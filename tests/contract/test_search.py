@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from chatsys.model.values import UserChanges
@@ -100,3 +102,24 @@ async def test_guests_are_never_found(store, cast):
 async def test_emails_are_not_searched(store, cast):
     await cast.user("ann", email="secret@hidden.example")
     assert await names(store, "hidden") == []
+
+
+async def test_a_search_lets_others_have_their_turn(store, cast, monkeypatch):
+    monkeypatch.setattr("chatsys.store.memory.store.PART_SEARCHED", 2)
+    everyone = [f"anyone{number}" for number in range(9)]
+    for name in everyone:
+        await cast.user(name)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    found = await names(store, "anyone")
+    beside.cancel()
+    assert found == everyone
+    assert turns >= 4
+    assert await names(store, "anyone", 5) == everyone[:5]

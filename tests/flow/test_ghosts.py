@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from chatsys.lab.faults.socket import Socket
+from chatsys.client.asynchronous import connected
 from tests.proxies import proxied, socket_of
 
 from .clients import WAIT, Client, get, http_client, register
@@ -224,17 +224,19 @@ async def test_three_hundred_sockets_that_close_in_an_outage_are_gone_soon_after
         (address, other) = await several(stack, [url, postgres_url], tmp_path, CHATSYS_LEASE="600")
         watcher = await stack.enter_async_context(Client(other, ["websocket"]))
         await watcher.join(room, name="watches")
-        sockets = [await Socket.open(address, lambda _name, _payload: None) for _ in range(300)]
+        sockets = [await connected(address) for _ in range(300)]
         for socket in sockets:
-            stack.push_async_callback(socket.close)
+            stack.callback(socket.abort)
         for start in range(0, 300, 50):
-            joining = [socket.call("join", {"room": room, "username": "g"}, WAIT) for socket in sockets[start:][:50]]
-            assert all(answer["success"] for answer in await asyncio.gather(*joining))
+            joining = [
+                socket.call("join", {"room": room, "username": "g"}, timeout=WAIT) for socket in sockets[start:][:50]
+            ]
+            assert all(answer.args[0]["success"] for answer in await asyncio.gather(*joining))
         assert len(await users(other, room)) == 301
         proxy.cut()
         await asyncio.sleep(0.5)
         for socket in sockets:
-            await socket.close()
+            socket.abort()
         await asyncio.sleep(1)
         assert len(await users(other, room)) == 301
         await proxy.listen()

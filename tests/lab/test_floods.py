@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
 from contextlib import suppress
 
 import pytest
+from websockets.utils import accept_key
 
 from chatsys.lab.experiments.fairness import NAMES
 from chatsys.lab.faults.catalogue import chosen
@@ -93,8 +95,9 @@ def closing():
                 except OSError:
                     return
                 with accepted, suppress(OSError):
-                    accepted.recv(4096)
-                    accepted.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+                    key = re.search(r"Sec-WebSocket-Key: (\S+)|$", accepted.recv(4096).decode())[1] or ""
+                    answer = f"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {accept_key(key)}\r\n\r\n"
+                    accepted.sendall(answer.encode())
                     counted.append(len(accepted.recv(65_536)))
 
         thread = threading.Thread(target=serve)

@@ -5,7 +5,6 @@ A turn gives plain data: counts, seconds, and raw latencies in microseconds.
 
 from __future__ import annotations
 
-import http.client
 import os
 import random
 import socket
@@ -13,10 +12,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from itertools import cycle
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import msgspec
-
+from chatsys.client.requests import got
 from chatsys.errors import OperatorError
 from chatsys.lab.crowd.sending import (
     PATIENCE,
@@ -393,12 +391,5 @@ def _was_cut_off(member: Member) -> bool:
 
 def _statistics(url: str, room: str) -> dict[str, int]:
     """What the server says of a room (contract §6.4)."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=30)
-    try:
-        connection.request("GET", f"/api/rooms/{quote(room, safe='')}/stats")
-        answer = msgspec.json.decode(connection.getresponse().read())
-    finally:
-        connection.close()
-    data: dict[str, int] = answer["data"]
+    data: dict[str, int] = got(url, f"/api/rooms/{quote(room, safe='')}/stats")["data"]
     return data

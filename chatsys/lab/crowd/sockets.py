@@ -1,13 +1,10 @@
-"""Socket.IO over WebSocket with plain sockets: Engine.IO 4, Socket.IO 5, RFC 6455.
+"""Socket.IO over WebSocket with plain sockets, thousands in one process: Engine.IO 4, Socket.IO 5, RFC 6455.
 
-A client frame must be masked; the mask here is zero, which the RFC allows and which costs nothing. Frames of the server
-are never fragmented by the servers measured here; a frame of another kind than text, ping or close is refused.
+A frame of another kind than text, ping or close is refused.
 """
 
 from __future__ import annotations
 
-import base64
-import os
 import select
 import selectors
 import socket
@@ -19,13 +16,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from chatsys.errors import OperatorError
+from chatsys.protocol.frames import CLOSE, TEXT, FrameError, ServerFrames, frame, payload_span
+from chatsys.protocol.handshake import Handshake
 
 _RECEIVE = 262_144
 _ENGINE_PING = b"\x81\x012"
 _PING = b"\x89\x04"  # uvicorn's, with a payload of four bytes
 _PING_SIZE = 6
-_CLOSE = 0x8
-_TEXT = 0x1
 _LONG_TEXT = b"\x81\x7e"  # a final text frame whose size follows in two bytes
 _LONG_HEAD = 4
 _EVENT_AT = _LONG_HEAD + len("42")
@@ -49,7 +46,7 @@ class Cut:
             self.rest -= len(piece)
             return
         data, position = self.head + piece[self.rest :], 0
-        while (ends := _frame_end(data, position)) is not None:
+        while (ends := payload_span(data, position)) is not None:
             position = ends[1]
         self.head, self.rest = data[position:], max(0, position - len(data))
 
@@ -105,6 +102,22 @@ class Member:
                 yield at, event, payload[0] if payload else None
 
 
+def upgraded(address: tuple[str, int], timeout: float) -> tuple[socket.socket, bytes]:
+    """A new WebSocket for Engine.IO, and what came behind the server's consent. Raises OSError if there is none."""
+    sock = socket.create_connection(address, timeout=timeout)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    handshake = Handshake("/socket.io/?EIO=4&transport=websocket", {"Host": f"{address[0]}:{address[1]}"})
+    try:
+        sock.sendall(handshake.request)
+        while piece := sock.recv(65_536):
+            if (rest := handshake.read(piece)) is not None:
+                return sock, rest
+        raise FrameError("the server closed a connection that was being made")
+    except (OSError, FrameError) as error:
+        sock.close()
+        raise ConnectionError(str(error)) from error
+
+
 Told = Callable[[Member, int], None]
 """Called with a member and how many markers a piece of it had."""
 
@@ -144,16 +157,8 @@ class Crowd:
             raise OperatorError(f"No connection beyond {len(self.members)} could be made: {error}.") from error
 
     def _connect(self, address: tuple[str, int]) -> Member:
-        sock = socket.create_connection(address, timeout=30)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        key = base64.b64encode(os.urandom(16)).decode()
-        host, port = address
-        sock.sendall(
-            f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        sock, rest = upgraded(address, 30)
         member = Member(sock)
-        rest = _read_response(sock)
         if rest:
             member.arrived.append((time.monotonic_ns(), rest))
         self._wait_for_text(member, b"0{")
@@ -296,15 +301,8 @@ def event_frame(event: str, payload: Any, ack: int | None = None) -> bytes:
 
 
 def text_frame(payload: bytes) -> bytes:
-    """A masked text frame (RFC 6455 §5.2) whose mask is zero."""
-    size = len(payload)
-    if size < 126:
-        head = bytes((0x81, 0x80 | size))
-    elif size < 65_536:
-        head = b"\x81\xfe" + size.to_bytes(2, "big")
-    else:
-        head = b"\x81\xff" + size.to_bytes(8, "big")
-    return head + b"\0\0\0\0" + payload
+    """A text frame whose mask is zero, which RFC 6455 allows and which costs nothing."""
+    return frame(TEXT, payload, bytes(4))
 
 
 _PONG_FRAME = text_frame(b"3")
@@ -312,49 +310,17 @@ _PONG_FRAME = text_frame(b"3")
 
 def frames(pieces: list[tuple[int, bytes]], cut: Cut | None = None) -> Iterator[tuple[int, bytes]]:
     """The text frames in what arrived after a ``cut``; the time of each is that of the piece which completed it."""
-    pending, left = (cut.head, cut.rest) if cut is not None else (b"", 0)
-    dropping = pending != b""
+    reader, left, dropping = ServerFrames(), 0, False
+    if cut is not None:
+        dropping, left = cut.head != b"", cut.rest
+        reader.feed(cut.head)
     for at, piece in pieces:
-        pending += piece[left:]
+        found = reader.feed(piece[left:])
         left = max(0, left - len(piece))
-        position = 0
-        while (end := _frame_end(pending, position)) is not None and end[1] <= len(pending):
-            start, stop = end
-            opcode = pending[position] & 0x0F
+        for opcode, text in found:
             if dropping:
                 dropping = False
-            elif opcode == _TEXT:
-                yield at, pending[start:stop]
-            elif opcode < _CLOSE:
+            elif opcode == TEXT:
+                yield at, text
+            elif opcode < CLOSE:
                 raise OperatorError("The server sent a frame that is not text.")
-            position = stop
-        pending = pending[position:]
-
-
-def _frame_end(data: bytes, position: int) -> tuple[int, int] | None:
-    """Where the payload of the frame at ``position`` starts and will stop; None if its head is not complete."""
-    if len(data) < position + 2:
-        return None
-    size = data[position + 1] & 0x7F
-    start = position + 2
-    if size >= 126:
-        wide = 2 if size == 126 else 8
-        if len(data) < start + wide:
-            return None
-        size = int.from_bytes(data[start : start + wide], "big")
-        start += wide
-    return start, start + size
-
-
-def _read_response(sock: socket.socket) -> bytes:
-    """Read the answer to the handshake; what came behind it."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = sock.recv(65_536)
-        if not piece:
-            raise OperatorError("The server closed a connection that was being made.")
-        data += piece
-    head, _, rest = data.partition(b"\r\n\r\n")
-    if b" 101 " not in head.split(b"\r\n", 1)[0] + b" ":
-        raise OperatorError(f"The server refused a WebSocket: {head.splitlines()[0].decode('latin-1')}")
-    return rest

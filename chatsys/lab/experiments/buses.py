@@ -15,16 +15,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from typing import Any, NamedTuple
-from urllib.request import urlopen
 
 import numpy as np
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
 from chatsys.errors import OperatorError
 from chatsys.lab.brokers import BROKERS, RunningBroker, running_broker
 from chatsys.lab.experiments.playing import believed, keep, line, point
 from chatsys.lab.load import empty_database
+from chatsys.lab.loadcounters import read_metrics
 from chatsys.lab.machine import exact_processor_seconds, processors
 from chatsys.lab.record import Count
 from chatsys.lab.scene import Scene, scene
@@ -166,15 +165,13 @@ async def _turn(  # noqa: PLR0917 - bound by the caller
 
 def _received(servers: Sequence[ServerProcess]) -> float:
     """Events that came to servers over their bus so far."""
-    total = 0.0
-    for server in servers:
-        with urlopen(f"{server.url}/metrics", timeout=10) as answer:  # noqa: S310 - a server that was started here
-            text = answer.read().decode()
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == "chatsys_bus_events_total" and sample.labels["direction"] == "received":
-                    total += sample.value
-    return total
+    found = (read_metrics(f"{server.url}/metrics") for server in servers)
+    return sum(
+        value
+        for metrics in found
+        for name, value in metrics.items()
+        if name.startswith("chatsys_bus_events_total") and "direction=received" in name
+    )
 
 
 def _database(stage: Stage) -> list[int]:

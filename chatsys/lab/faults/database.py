@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psycopg
 
+from chatsys.client.asynchronous import connected
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, Need, fault
 from chatsys.lab.faults.lost import register
 from chatsys.lab.faults.site import Place
-from chatsys.lab.faults.socket import Socket
 from chatsys.lab.packets import packets_dropped
 
 _OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -206,10 +206,10 @@ async def account_locked(hit: Hit) -> None:
     """Its owner tries to send meanwhile."""
     server = hit.rng.choice(hit.site.servers)
     account = await asyncio.to_thread(register, server.address())
-    socket = await Socket.open(server.address(), lambda _event, _payload: None)
+    socket = await connected(server.address())
     await socket.call("join", {"room": f"own {account['user']['userId']}", "token": account["token"]})
     async with _locked(hit, "SELECT FROM users WHERE user_id::text = %s FOR UPDATE", account["user"]["userId"]):
         for number in range(10):
-            await socket.emit("send-message", {"message": f"number {number}"})
+            socket.emit("send-message", {"message": f"number {number}"})
         await asyncio.sleep(5)
-    await socket.close()
+    socket.abort()

@@ -1,4 +1,4 @@
-"""Nonsense on raw sockets: HTTP, Engine.IO frames and Socket.IO packets, beside a sentinel who chats on.
+"""Nonsense on raw sockets: HTTP, Engine.IO frames and AsyncClient.IO packets, beside a sentinel who chats on.
 
 Each case is a valid input that was cut, repeated, or had bytes changed, so that it gets past the first look. Requests
 by ``/openapi.json`` are whole HTTP; their answers must be such as it describes.
@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from chatsys.client.asynchronous import connected
 from chatsys.lab.crowd.sockets import text_frame
 from chatsys.lab.faults.record import Fuzzed, Result, save
 from chatsys.lab.faults.site import Server, Site
-from chatsys.lab.faults.socket import Socket
 from chatsys.lab.faults.traffic import clock
 
 AT_ONCE = 24
@@ -149,8 +149,8 @@ async def _send(server: Server, make: Callable[[random.Random], Case], cases: in
 
 
 async def _sentinel(server: Server, answers: list[float]) -> None:
-    """Send, and note the seconds until each acknowledgement; raises Lost if it is thrown out."""
-    socket = await Socket.open(server.address(), lambda _event, _payload: None)
+    """Send, and note the seconds until each acknowledgement; raises SocketIOError if it is thrown out."""
+    socket = await connected(server.address())
     try:
         await socket.call("join", {"room": "sentinel", "username": "sentinel"})
         while True:
@@ -159,7 +159,7 @@ async def _sentinel(server: Server, answers: list[float]) -> None:
             answers.append(clock() - begun)
             await asyncio.sleep(0.02)
     finally:
-        await socket.close()
+        socket.abort()
 
 
 async def _asked(server: Server, case: Case) -> bytes:

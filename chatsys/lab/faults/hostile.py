@@ -8,12 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from websockets.exceptions import WebSocketException
-
+from chatsys.client.asynchronous import AsyncClient, connected
+from chatsys.client.errors import SocketIOError
 from chatsys.lab.crowd.sockets import event_frame
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
 from chatsys.lab.faults.site import Server
-from chatsys.lab.faults.socket import Lost, Socket
 from chatsys.lab.floods import FLOODS, HALF_POSTS, Flood, hold_half_posts, hold_open, write_flood
 
 SECONDS = 2.0
@@ -57,20 +56,18 @@ async def half_heads(hit: Hit) -> None:
 @fault("20 sockets with nine of ten attachments", Concern.CLIENT, UNNOTICED, seconds=SECONDS + 2)
 async def attachments(hit: Hit) -> None:
     """Nine of 1 MB each, and the last never comes."""
-    sockets: list[Socket] = []
+    sockets: list[AsyncClient] = []
     server = hit.rng.choice(hit.site.servers)
     try:
         for _ in range(20):
-            socket = await Socket.open(server.address(), lambda _event, _payload: None)
+            socket = await connected(server.address())
             sockets.append(socket)
-            with suppress(Lost, WebSocketException):
-                await socket.send('4510-["x",{"_placeholder":true,"num":0}]')
-                for _ in range(9):
-                    await socket.send(b"x" * 1_000_000)
+            with suppress(SocketIOError):
+                socket.send(b'4510-["x",{"_placeholder":true,"num":0}]', [b"x" * 1_000_000] * 9)
         await asyncio.sleep(SECONDS)
     finally:
         for socket in sockets:
-            await socket.close()
+            socket.abort()
 
 
 async def _storm(server: Server, seconds: float, each: Callable[[], bytes], rate: float) -> None:
@@ -114,8 +111,8 @@ async def mark_all_read(hit: Hit) -> None:
     """A new guest in a full room."""
     room = f"full {secrets.token_hex(4)}"
     await hit.site.sql(_FILL, room, MANY, MANY)
-    socket = await Socket.open(hit.rng.choice(hit.site.servers).address(), lambda _event, _payload: None)
+    socket = await connected(hit.rng.choice(hit.site.servers).address())
     await socket.call("join", {"room": room, "username": "reader"})
-    with suppress(TimeoutError, Lost):
+    with suppress(SocketIOError):
         await socket.call("mark-all-read", {"room": room}, timeout=60)
-    await socket.close()
+    socket.abort()

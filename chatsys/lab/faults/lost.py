@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from chatsys.client.asynchronous import connected
+from chatsys.client.errors import SocketIOError
+from chatsys.client.requests import request
 from chatsys.errors import OperatorError
-from chatsys.lab.faults.asking import asked
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
 from chatsys.lab.faults.site import Server
-from chatsys.lab.faults.socket import Lost, Socket
 
 _PATIENCE = 6.0
 ONCE = "It has happened exactly once, or not at all, and the lists of members are true."
@@ -43,28 +44,28 @@ async def join(hit: Hit) -> None:
     server = hit.rng.choice(hit.site.servers)
     losing = asyncio.create_task(_lose(server, r"INSERT INTO active_sessions"))
     await asyncio.sleep(0)
-    socket = await _guest(server)
-    with suppress(TimeoutError, Lost):
+    socket = await connected(server.address())
+    with suppress(SocketIOError):
         await socket.call(
             "join", {"room": hit.room, "username": "passing", "userId": f"passing-{secrets.token_hex(4)}"}
         )
     await losing
-    await socket.close()
+    socket.abort()
 
 
 @fault("answer of a commit lost: leave", Concern.CLIENT, ONCE, short=True)
 async def leave(hit: Hit) -> None:
     """A guest is in the room and leaves."""
     server = hit.rng.choice(hit.site.servers)
-    socket = await _guest(server)
+    socket = await connected(server.address())
     name = f"passing-{secrets.token_hex(4)}"
     await socket.call("join", {"room": hit.room, "username": "passing", "userId": name})
     losing = asyncio.create_task(_lose(server, r"end_sessions"))
     await asyncio.sleep(0)
-    with suppress(TimeoutError, Lost):
+    with suppress(SocketIOError):
         await socket.call("leave-room")
     await losing
-    await socket.close()
+    socket.abort()
 
 
 @fault("answer of a commit lost: account deletion", Concern.CLIENT, ONCE)
@@ -72,13 +73,13 @@ async def deletion(hit: Hit) -> None:
     """Its owner is in the room."""
     server = hit.rng.choice(hit.site.servers)
     account = await asyncio.to_thread(register, server.address())
-    socket = await _guest(server)
+    socket = await connected(server.address())
     await socket.call("join", {"room": hit.room, "token": account["token"]})
     losing = asyncio.create_task(_lose(server, r"DELETE FROM users"))
     await asyncio.sleep(0)
     await asyncio.to_thread(remove, server.address(), account)
     await losing
-    await socket.close()
+    socket.abort()
 
 
 @fault("an account deleted while it sends", Concern.CLIENT, UNNOTICED, seconds=2)
@@ -86,28 +87,24 @@ async def deleted_while_sending(hit: Hit) -> None:
     """It sends in a room of its own: deletion takes its messages away, and a room's numbers with them."""
     server = hit.rng.choice(hit.site.servers)
     account = await asyncio.to_thread(register, server.address())
-    socket = await _guest(server)
+    socket = await connected(server.address())
     await socket.call("join", {"room": f"own {secrets.token_hex(4)}", "token": account["token"]})
     removing = asyncio.create_task(asyncio.to_thread(remove, server.address(), account))
-    with suppress(Lost):
+    with suppress(SocketIOError):
         for number in range(200):
-            await socket.emit("send-message", {"message": f"number {number}"})
+            socket.emit("send-message", {"message": f"number {number}"})
             await asyncio.sleep(0.005)
     status = await removing
-    await socket.close()
+    socket.abort()
     if status != 200:
         raise OperatorError(f"The deletion of an account was answered {status}.")
-
-
-async def _guest(server: Server) -> Socket:
-    return await Socket.open(server.address(), lambda _event, _payload: None)
 
 
 def register(url: str) -> dict[str, Any]:
     """A new account: the server's answer."""
     name = f"fault_{secrets.token_hex(6)}"
     fields = {"username": name, "email": f"{name}@fault.example", "password": "correct horse"}
-    status, content = asked(url, "POST", "/api/auth/register", fields)
+    status, content = request(url, "POST", "/api/auth/register", fields)
     if status != 201:
         raise OperatorError(f"An account could not be made: {status} {content!r}")
     answer: dict[str, Any] = msgspec.json.decode(content)
@@ -116,4 +113,4 @@ def register(url: str) -> dict[str, Any]:
 
 def remove(url: str, account: dict[str, Any]) -> int:
     """Delete an account; the status of the answer."""
-    return asked(url, "DELETE", f"/api/users/{account['user']['userId']}", token=account["token"])[0]
+    return request(url, "DELETE", f"/api/users/{account['user']['userId']}", token=account["token"])[0]

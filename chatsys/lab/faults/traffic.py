@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from chatsys.lab.faults.socket import Answer, Lost, Socket
+from chatsys.client.asynchronous import AsyncClient
+from chatsys.client.errors import SocketIOError
+from chatsys.client.namespace import Acknowledged
 from chatsys.results.audit import Stored
 from chatsys.results.history import Client, History, Joined, Listed, Pushed, Sending
 from chatsys.results.stamps import now, text_of
 
+OPEN_TIMEOUT = 5.0
+ANSWER_TIMEOUT = 10.0
 AGAIN = 0.25
 """Seconds after which a refused message or join is tried again."""
 SILENT = 8.0
@@ -24,7 +28,7 @@ OUTSTANDING = 64
 clock = time.monotonic
 
 
-class Acknowledged(NamedTuple):
+class Confirmed(NamedTuple):
     """One acknowledged message: who sent it, when it was due, and the seconds until its acknowledgement."""
 
     person: int
@@ -43,7 +47,7 @@ class Person:
         self.slowest_answer = 0.0
         self.last_seq = 0
         self.record = Client(f"guest-{traffic.run}-{number}", room)
-        self.socket: Socket | None = None
+        self.socket: AsyncClient | None = None
         self._traffic = traffic
         self._outstanding: dict[str, Sending] = {}
         self._due: dict[str, float] = {}
@@ -64,29 +68,33 @@ class Person:
         while True:
             try:
                 await self._visit()
-            except (Lost, TimeoutError):
+            except SocketIOError:
                 pass
             finally:
                 self._in_room = False
                 if self.socket is not None:
                     socket, self.socket = self.socket, None
-                    await socket.close()
+                    socket.abort()
             await asyncio.sleep(AGAIN)
 
     async def _visit(self) -> None:
-        self.socket = socket = await Socket.open(self.server(), self._heard)
+        self.socket = socket = AsyncClient(self.server(), timeout=OPEN_TIMEOUT)
+        socket.on("receive-message", self._pushed)
+        socket.on("message-history", self._history)
+        socket.on("room-users", self._listed)
+        await socket.connect()
         while not await self._join(socket):  # noqa: ASYNC110 - it is tried again, not waited for
             await asyncio.sleep(AGAIN)
         for token in list(self._outstanding):
-            await self._transmit(socket, token)
+            self._transmit(socket, token)
         await socket.ended.wait()
         self.thrown_out.append(clock())
 
-    async def _join(self, socket: Socket) -> bool:
+    async def _join(self, socket: AsyncClient) -> bool:
         payload: dict[str, Any] = {"room": self.room, "username": f"p{self.number}", "userId": self.record.user}
         if self.record.diary:
             payload["since"] = self.last_seq
-        answer = await socket.call("join", payload)
+        (answer,) = (await socket.call("join", payload, timeout=ANSWER_TIMEOUT)).args
         if not answer.get("success"):
             return False
         joined = next(entry for entry in reversed(self.record.diary) if isinstance(entry, Joined))
@@ -96,7 +104,7 @@ class Person:
 
     # -- sending
 
-    async def say(self, due: float) -> None:
+    def say(self, due: float) -> None:
         """Send one message that was due at ``due``; it is kept until it is acknowledged."""
         if len(self._outstanding) >= OUTSTANDING:
             return
@@ -107,17 +115,20 @@ class Person:
         self._outstanding[token], self._due[token] = sending, due
         self._traffic.history.sendings.append(sending)
         if self.socket is not None and self._in_room:
-            with suppress(Lost):
-                await self._transmit(self.socket, token)
+            with suppress(SocketIOError):
+                self._transmit(self.socket, token)
 
-    async def _transmit(self, socket: Socket, token: str) -> None:
+    def _transmit(self, socket: AsyncClient, token: str) -> None:
         sending = self._outstanding.get(token)
         if sending is None or socket is not self.socket:
             return
         left = clock()
 
-        def answered(answer: Answer) -> None:
+        def answered(said: Acknowledged | SocketIOError) -> None:
             silent.cancel()
+            if isinstance(said, SocketIOError):
+                return
+            (answer,) = said.args
             self.slowest_answer = max(self.slowest_answer, clock() - left)
             if answer.get("success"):
                 self._acknowledged(sending, answer)
@@ -127,44 +138,42 @@ class Person:
 
         silent = self._later(SILENT, socket, token)
         try:
-            await socket.emit("send-message", {"message": sending.text, "clientMessageId": token}, answered)
-        except Lost:
+            socket.emit("send-message", {"message": sending.text, "clientMessageId": token}, then=answered)
+        except SocketIOError:
             silent.cancel()
             raise
 
-    def _acknowledged(self, sending: Sending, answer: Answer) -> None:
+    def _acknowledged(self, sending: Sending, answer: dict[str, Any]) -> None:
         sending.answers.append((answer["seq"], answer["id"]))
         if self._outstanding.pop(sending.token, None) is not None:
             sending.acked_at = clock()
             due = self._due.pop(sending.token)
-            self._traffic.acknowledged.append(Acknowledged(self.number, due, sending.acked_at - due))
+            self._traffic.acknowledged.append(Confirmed(self.number, due, sending.acked_at - due))
 
-    def _later(self, seconds: float, socket: Socket, token: str) -> asyncio.TimerHandle:
+    def _later(self, seconds: float, socket: AsyncClient, token: str) -> asyncio.TimerHandle:
         def again() -> None:
-            self._traffic.spawn(self._quietly(socket, token))
+            with suppress(SocketIOError):
+                self._transmit(socket, token)
 
         return asyncio.get_running_loop().call_later(seconds, again)
 
-    async def _quietly(self, socket: Socket, token: str) -> None:
-        with suppress(Lost):
-            await self._transmit(socket, token)
-
     # -- what comes
 
-    def _heard(self, event: str, payload: Any) -> None:
+    def _pushed(self, payload: dict[str, Any]) -> None:
+        message = Stored(payload["id"], payload["seq"], payload["message"])
+        self.record.diary.append(Pushed(message))
+        self.last_seq = max(self.last_seq, message.seq)
+
+    def _history(self, payload: list[dict[str, Any]]) -> None:
         diary = self.record.diary
-        if event == "receive-message":
-            message = Stored(payload["id"], payload["seq"], payload["message"])
-            diary.append(Pushed(message))
-            self.last_seq = max(self.last_seq, message.seq)
-        elif event == "message-history":
-            history = [Stored(each["id"], each["seq"], each["message"]) for each in payload]
-            again = any(isinstance(entry, Joined) for entry in diary)
-            if history:
-                self.last_seq = max(self.last_seq, history[-1].seq)
-            diary.append(Joined(history[-1].seq if history else 0, again, history if again else []))
-        elif event == "room-users":
-            diary.append(Listed([each["userId"] for each in payload]))
+        history = [Stored(each["id"], each["seq"], each["message"]) for each in payload]
+        again = any(isinstance(entry, Joined) for entry in diary)
+        if history:
+            self.last_seq = max(self.last_seq, history[-1].seq)
+        diary.append(Joined(history[-1].seq if history else 0, again, history if again else []))
+
+    def _listed(self, payload: list[dict[str, Any]]) -> None:
+        self.record.diary.append(Listed([each["userId"] for each in payload]))
 
 
 class Traffic:
@@ -173,7 +182,7 @@ class Traffic:
     def __init__(self, servers: Sequence[Callable[[], str]], *, rooms: int, size: int, every: float, seed: int) -> None:
         self.run = secrets.token_hex(4)
         self.history = History(self.run)
-        self.acknowledged: list[Acknowledged] = []
+        self.acknowledged: list[Confirmed] = []
         self.refusals: dict[str, int] = {}
         self.rooms = [f"fault {self.run} {number}" for number in range(rooms)]
         self._every = every
@@ -240,5 +249,5 @@ class Traffic:
         while self._sending:
             await asyncio.sleep(max(0.0, due - clock()))
             if self._sending:
-                await person.say(due)
+                person.say(due)
             due += self._every

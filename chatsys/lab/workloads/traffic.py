@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections.abc import Sequence
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
+from chatsys.client.requests import got
 from chatsys.errors import OperatorError
 from chatsys.lab.crowd.sockets import Crowd, Member
 
@@ -79,19 +79,7 @@ def stored_ids(url: str, room: str) -> set[str]:
     found: set[str] = set()
     while True:
         path = f"/api/rooms/{quote(room, safe='')}/messages?limit={_PAGE}&offset={len(found)}"
-        page = get(url, path)["data"]
+        page = got(url, path)["data"]
         found |= {message["id"] for message in page}
         if len(page) < _PAGE:
             return found
-
-
-def get(url: str, path: str) -> dict[str, list[dict[str, str]]]:
-    """The JSON object at ``path``."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=30)
-    try:
-        connection.request("GET", path)
-        answer: dict[str, list[dict[str, str]]] = msgspec.json.decode(connection.getresponse().read())
-    finally:
-        connection.close()
-    return answer

@@ -1,4 +1,4 @@
-"""MemoryStore: every verb of the contract over dictionaries. No verb awaits, so each is one transaction."""
+"""MemoryStore: every verb of the contract over dictionaries. What a verb changes it changes without awaiting."""
 
 from __future__ import annotations
 
@@ -47,6 +47,9 @@ PURGED = 5000
 
 PART_MARKED, PART_LOOKED_AT = 500, 5000
 """Messages that are marked as read, and looked at, before others have their turn."""
+
+PART_SEARCHED = 1000
+"""Accounts that a search looks at before others have their turn."""
 
 
 class MemoryStore(Store):
@@ -134,16 +137,18 @@ class MemoryStore(Store):
         return [self._accounts[user_id].user for _, user_id in reversed(newest)]
 
     async def search_users(self, text: str, limit: int) -> list[User]:
-        """A scan in order of usernames, until ``limit`` are found."""
+        """A scan in order of usernames until ``limit`` are found, in parts: others have their turn in between."""
         folded = fold(text)
         found: list[User] = []
-        for name in self._names:
-            if len(found) >= limit:
-                break
-            account = self._by_name[name]
-            if account.matches(folded):
-                found.append(account.user)
-        return found
+        part = self._names[:PART_SEARCHED]
+        while True:
+            accounts = (account for name in part if (account := self._by_name[name]).matches(folded))
+            found += [account.user for account in islice(accounts, limit - len(found))]
+            if len(found) >= limit or len(part) < PART_SEARCHED:
+                return found
+            await asyncio.sleep(0)
+            after = bisect_right(self._names, part[-1])  # names may have come and gone meanwhile
+            part = self._names[after : after + PART_SEARCHED]
 
     async def update_user(self, user_id: str, changes: UserChanges) -> User | None:
         """Set the fields that are not None."""

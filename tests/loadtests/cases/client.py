@@ -15,7 +15,8 @@ import gevent.socket
 import msgspec
 from gevent.server import StreamServer
 
-from chatsys.loadtesting.client import AckTimeout, ConnectFailed, ConnectionLost, ConnectRefused, SocketIOClient
+from chatsys.client.blocking.client import SocketIOClient
+from chatsys.client.errors import AckTimeout, ConnectFailed, ConnectionLost, ConnectRefused
 
 
 @contextmanager

@@ -17,11 +17,11 @@ from locust.env import Environment
 from locust.html import get_html_report
 from locust.stats import StatsCSV, calculate_response_time_percentile, setup_distributed_stats_event_listeners
 
+from chatsys.client.errors import ConnectionLost
 from chatsys.loadtesting import figures, recent, shapes, weights
 from chatsys.loadtesting.figures import Figures
 from chatsys.loadtesting.handover import Handover, together
 from chatsys.loadtesting.histogram import SPARSE, Histogram, rounded
-from chatsys.loadtesting.namespace import ConnectionLost
 from chatsys.loadtesting.pace import gap
 from chatsys.loadtesting.page import add_tab, live_rows, with_section
 from chatsys.loadtesting.personas import PERSONAS, TASK_SCALE, ChatUser

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chatsys.loadtesting.client import ConnectFailed, SocketIOClient
+from chatsys.client.blocking.client import SocketIOClient
+from chatsys.client.errors import ConnectFailed
 
 
 def _seen(url: str, transport: str, **options: Any) -> dict[str, str]:

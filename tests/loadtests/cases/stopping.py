@@ -11,8 +11,8 @@ import msgspec
 from gevent.pool import Group
 from gevent.pywsgi import WSGIServer
 
+from chatsys.client.errors import ConnectionLost
 from chatsys.loadtesting import rest
-from chatsys.loadtesting.client import ConnectionLost
 from chatsys.loadtesting.personas import ChatUser
 from chatsys.loadtesting.run import RUN
 from chatsys.results.audit import audit, newest

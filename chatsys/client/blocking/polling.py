@@ -11,8 +11,9 @@ import gevent
 from gevent.event import Event
 from gevent.select import select
 
-from chatsys.loadtesting.address import Address, HttpConnection
-from chatsys.loadtesting.packets import Hooks, Opened, TransportError, opened_by
+from chatsys.client.address import Address
+from chatsys.client.blocking.connecting import HttpConnection
+from chatsys.client.transport import Handshaken, Hooks, TransportError, handshaken
 
 _SEPARATOR = b"\x1e"  # between the packets of one payload, Engine.IO protocol 4
 _MOST_PACKETS = 16
@@ -36,17 +37,17 @@ class PollingTransport:
         self._asking: HttpConnection | None = None
         self._posting: HttpConnection | None = None
 
-    def open(self, timeout: float) -> Opened:
+    def open(self, timeout: float) -> Handshaken:
         """Shake hands, then begin to ask and to post. Raises TransportError."""
         try:
             self._asking, self._posting = HttpConnection(self._address, timeout), HttpConnection(self._address, timeout)
             first, *others = self._ask()
-            opened = opened_by(first)
+            opened = handshaken(first)
         except (OSError, http.client.HTTPException) as error:
             raise TransportError(f"connect: {error or type(error).__name__}") from error
         self._target = self._address.target("polling", opened.sid)
         self._most = opened.maxPayload
-        patience = (opened.pingInterval + opened.pingTimeout) / 1000
+        patience = opened.silence
         if self._asking.sock is not None:
             self._asking.sock.settimeout(patience)
         self._asking.timeout = patience

@@ -1,4 +1,4 @@
-"""WebSocket frames of the lean client, against the frames of the websockets library."""
+"""WebSocket frames as a client makes and reads them, against the frames of the websockets library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from chatsys.loadtesting import frames
+from chatsys.protocol import frames
 
 PAYLOADS = st.one_of(st.binary(max_size=300), st.integers(65_530, 65_540).map(bytes))
 
@@ -25,7 +25,7 @@ def parsed(data: bytes) -> Frame:
 
 @given(PAYLOADS)
 def test_a_frame_is_masked_and_says_what_was_given(payload: bytes) -> None:
-    frame = parsed(frames.frame(payload))
+    frame = parsed(frames.masked(payload))
     assert (frame.opcode, bytes(frame.data), frame.fin) == (Opcode.TEXT, payload, True)
 
 
@@ -33,7 +33,7 @@ def test_a_frame_is_masked_and_says_what_was_given(payload: bytes) -> None:
 def test_messages_come_out_whole_however_the_stream_is_cut(payloads: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(Frame(Opcode.TEXT, payload).serialize(mask=False) for payload in payloads)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    reader, messages = frames.FrameReader(), []
+    reader, messages = frames.ServerFrames(), []
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         messages += reader.feed(stream[start:end])
     assert messages == [(frames.TEXT, payload) for payload in payloads]
@@ -47,7 +47,7 @@ def test_fragments_are_joined_and_a_ping_between_them_comes_out_by_itself() -> N
         Frame(Opcode.CONT, b"three"),
     )
     stream = b"".join(part.serialize(mask=False) for part in parts)
-    assert frames.FrameReader().feed(stream) == [(frames.PING, b"?"), (frames.TEXT, b"one two three")]
+    assert frames.ServerFrames().feed(stream) == [(frames.PING, b"?"), (frames.TEXT, b"one two three")]
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_fragments_are_joined_and_a_ping_between_them_comes_out_by_itself() -> N
 )
 def test_what_breaks_the_protocol_is_an_error_with_its_cause(stream: bytes, cause: str) -> None:
     with pytest.raises(frames.FrameError, match=cause):
-        frames.FrameReader().feed(stream)
+        frames.ServerFrames().feed(stream)

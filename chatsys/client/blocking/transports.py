@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 import gevent
 import msgspec
 
-from chatsys.loadtesting.address import Address
-from chatsys.loadtesting.packets import Hooks, Opened, TransportError
-from chatsys.loadtesting.polling import PollingTransport
-from chatsys.loadtesting.websocket import WebSocketTransport
-
-__all__ = ["TRANSPORTS", "Address", "Hooks", "Opened", "Transport", "TransportError"]
-
-
-class Transport(Protocol):
-    """What carries packets, made with an :class:`Address` and :class:`Hooks`."""
-
-    def open(self, timeout: float) -> Opened:
-        """Connect and shake hands. Raises TransportError."""
-        ...
-
-    def send(self, packet: bytes) -> None:
-        """Send one text packet, now or as soon as the socket takes it; never waits."""
-        ...
-
-    def send_binary(self, data: bytes) -> None:
-        """Send one binary message, in order with the packets."""
-        ...
-
-    def close(self, farewell: bytes = b"") -> None:
-        """Send ``farewell``, if any, and close. Idempotent; ``lost`` is not called."""
-        ...
+from chatsys.client.address import Address
+from chatsys.client.blocking.polling import PollingTransport
+from chatsys.client.blocking.websocket import WebSocketTransport
+from chatsys.client.transport import Handshaken, Hooks, Transport, TransportError
 
 
 class UpgradingTransport:
@@ -52,7 +29,7 @@ class UpgradingTransport:
         self._closed = False
         self._farewell = b""
 
-    def open(self, timeout: float) -> Opened:
+    def open(self, timeout: float) -> Handshaken:
         """Shake hands by polling, and begin to probe. Raises TransportError."""
         self._timeout = timeout
         opened = self._polling.open(timeout)

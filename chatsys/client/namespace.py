@@ -1,4 +1,4 @@
-"""One namespace of a Socket.IO connection: its handlers, its acknowledgements, its events in both directions."""
+"""One namespace of a Socket.IO connection, without I/O: handlers, acknowledgements, events in both directions."""
 
 from __future__ import annotations
 
@@ -6,41 +6,17 @@ import functools
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-import gevent
 import msgspec
-from gevent.event import AsyncResult
 
-from chatsys.loadtesting.binary import BYTES, has_binary, put_back, taken_out
-
-if TYPE_CHECKING:
-    from chatsys.loadtesting.client import SocketIOClient
+from chatsys.client.binary import BYTES, has_binary, put_back, taken_out
+from chatsys.client.errors import ConnectionLost, ConnectRefused, SocketIOError
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
 _NOBODY = object()
 """What the handler of an event gives that has none."""
-
-
-class SocketIOError(Exception):
-    """Something went wrong between this client and the server; the text is the cause."""
-
-
-class ConnectFailed(SocketIOError):
-    """No connection: nobody answers, or the server refused."""
-
-
-class ConnectRefused(ConnectFailed):
-    """The server is there, and does not want this client in the namespace: to try again is no use."""
-
-
-class ConnectionLost(SocketIOError):
-    """The connection ended without our asking."""
-
-
-class AckTimeout(SocketIOError):
-    """The server did not acknowledge in time."""
 
 
 class Acknowledged(msgspec.Struct):
@@ -55,12 +31,23 @@ class _Pending(msgspec.Struct):
     then: Callable[[Acknowledged | SocketIOError], None]
 
 
+class Connection(Protocol):
+    """What a namespace needs of the connection that it is part of."""
+
+    timeout: float
+    """Seconds, for connecting and for each call."""
+
+    def send(self, packet: bytes, buffers: list[bytes] | None = None) -> None:
+        """Send a packet and the bytes that belong to it. Raises ConnectionLost without a connection."""
+        ...
+
+
 class Namespace:
-    """One namespace; ``SocketIOClient.of`` makes others beside the client's own.
+    """One namespace; a client's ``of`` makes others beside its own.
 
     Event handlers, ``then`` callbacks and ``on_disconnect(cause)`` run in the event loop and must not wait (spawn a
-    greenlet for that). ``unhandled`` counts the events that came and have no handler, by name; several clients may
-    share one dictionary.
+    greenlet or a task for that). ``unhandled`` counts the events that came and have no handler, by name; several
+    clients may share one dictionary.
     """
 
     __slots__ = (
@@ -68,7 +55,7 @@ class Namespace:
         "on_disconnect", "sid", "unhandled", "wanted",
     )  # fmt: skip
 
-    def __init__(self, connection: SocketIOClient, namespace: str, auth: object) -> None:
+    def __init__(self, connection: Connection, namespace: str, auth: object) -> None:
         self._connection = connection
         self.namespace = namespace
         self.auth = auth
@@ -76,7 +63,7 @@ class Namespace:
         self._handlers: dict[bytes, tuple[Callable[..., Any], msgspec.json.Decoder[Any] | None]] = {}
         self._acks: dict[int, _Pending] = {}
         self._last_ack = 0
-        self._opening: AsyncResult | None = None
+        self._opening: Callable[[str | SocketIOError], None] = nothing
         self._connected = False
         self.wanted = False
         self.sid = ""
@@ -121,41 +108,6 @@ class Namespace:
             self._acks[self._last_ack] = _Pending(time.perf_counter(), then)
         self._send(b"42", ack, (event, *args))
 
-    def call(self, event: str, *args: object, timeout: float | None = None) -> Acknowledged:
-        """Send an event and wait for its acknowledgement. Raises AckTimeout or ConnectionLost."""
-        result = AsyncResult()
-
-        def then(answer: Acknowledged | SocketIOError) -> None:
-            result.set(answer)
-
-        self.emit(event, *args, then=then)
-        number = self._last_ack
-        patience = self._connection.timeout if timeout is None else timeout
-        try:
-            answer = result.get(timeout=patience)
-        except gevent.Timeout as error:
-            raise AckTimeout(f"{event}: no acknowledgement in {patience:g} s") from error
-        finally:
-            self._acks.pop(number, None)
-        if isinstance(answer, SocketIOError):
-            raise answer
-        return answer
-
-    def connect(self) -> float:
-        """Join this namespace on the connection that there is; the milliseconds until the server's consent.
-
-        Raises ConnectRefused, or ConnectFailed without an answer or a connection.
-        """
-        self.wanted = True
-        begun = time.perf_counter()
-        try:
-            with gevent.Timeout(self._connection.timeout, ConnectFailed("connect: no answer to the namespace")):
-                self._expect()
-                self._enter()
-        except ConnectionLost as error:
-            raise ConnectFailed(str(error)) from error
-        return (time.perf_counter() - begun) * 1000
-
     def disconnect(self) -> None:
         """Leave this namespace; the connection stays."""
         was = self._connected
@@ -164,16 +116,13 @@ class Namespace:
         if was:
             self._connection.send(self.farewell)
 
-    def _expect(self) -> None:
-        """From now on the server's consent or refusal may come."""
-        self._opening = AsyncResult()
+    def expect(self, then: Callable[[str | SocketIOError], None]) -> None:
+        """From now on the server's consent or refusal may come: ``then`` gets the Socket.IO id, or the error."""
+        self._opening = then
 
-    def _enter(self) -> None:
-        try:
-            self._send(b"40", b"", self.auth)
-            self.sid = self._opening.get()
-        finally:
-            self._opening = None
+    def enter(self) -> None:
+        """Ask to be let in. Raises ConnectionLost without a connection."""
+        self._send(b"40", b"", self.auth)
 
     def _send(self, kind: bytes, ack: bytes, data: object) -> None:
         """Send a packet of this namespace; an event or an acknowledgement with bytes as its binary sibling."""
@@ -239,21 +188,23 @@ class Namespace:
     def consented(self, answer: bytes) -> None:
         """The server lets this client in."""
         self._connected = True
-        if self._opening is not None:
-            self._opening.set(_decode(answer).get("sid", "") if answer else "")
+        self.sid = _decode(answer).get("sid", "") if answer else ""
+        self._opened(self.sid)
 
     def refused(self, answer: bytes) -> None:
         """The server does not let this client in."""
         refusal = _decode(answer) if answer else ""
         text = refusal.get("message", refusal) if isinstance(refusal, dict) else refusal
         self.wanted = False
-        if self._opening is not None:
-            self._opening.set_exception(ConnectRefused(f"refused: {text}"))
+        self._opened(ConnectRefused(f"refused: {text}"))
+
+    def _opened(self, answer: str | SocketIOError) -> None:
+        opening, self._opening = self._opening, nothing
+        opening(answer)
 
     def lost(self, cause: str) -> None:
         """The namespace or the whole connection has ended without our asking."""
-        if self._opening is not None and not self._opening.ready():
-            self._opening.set_exception(ConnectionLost(f"connect: {cause}"))
+        self._opened(ConnectionLost(f"connect: {cause}"))
         if self._gone(cause):
             self.on_disconnect(cause)
 

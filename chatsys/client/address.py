@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import functools
-import http.client
-from collections.abc import Iterable, Mapping
+import ssl
+from collections.abc import Callable, Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import unquote, urlsplit
-
-from gevent import socket, ssl
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 
@@ -54,7 +52,7 @@ class Address:
             self._headers = {key: kept for key, kept in self._headers.items() if key.lower() != name.lower()}
             self._headers[name] = value
         self._ca_file, self._verify = ca_file, verify
-        self._server_name = server_name or self.host
+        self.server_name = server_name or self.host
 
     def target(self, transport: str, sid: str = "") -> str:
         """The request target of an Engine.IO transport, for a new session or for ``sid``."""
@@ -79,35 +77,15 @@ class Address:
                 else:
                     self.cookies[name] = morsel.coded_value
 
-    def connect(self, timeout: float) -> socket.socket:
-        """A connected socket. Raises OSError, of which a refused certificate is one."""
-        sock = socket.create_connection((self.host, self.port), timeout)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.secure:
-                return _context(self._ca_file, self._verify).wrap_socket(sock, server_hostname=self._server_name)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-
-class HttpConnection(http.client.HTTPConnection):
-    """An HTTP connection to an :class:`Address`, made at its first request and kept."""
-
-    def __init__(self, address: Address, timeout: float) -> None:
-        super().__init__(address.host, address.port, timeout=timeout)
-        self.address = address
-
-    def connect(self) -> None:
-        """Connect; called by the library."""
-        self.sock = self.address.connect(self.timeout)
+    def context(self, made: Callable[[Any], ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
+        """The TLS context, of the class that the sockets want. Raises OSError for authorities that can't be read."""
+        return _context(made, self._ca_file, self._verify)
 
 
 @functools.cache
-def _context(ca_file: str | None, verify: bool) -> Any:
+def _context(made: Callable[[Any], ssl.SSLContext], ca_file: str | None, verify: bool) -> ssl.SSLContext:
     """One for all users of a process: reading the authorities takes 20 ms."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = made(ssl.PROTOCOL_TLS_CLIENT)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -1,0 +1,198 @@
+"""A Socket.IO client on asyncio, over a WebSocket: for programs that talk with a server and measure, not for load."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from chatsys.client.address import Address
+from chatsys.client.errors import AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
+from chatsys.client.namespace import Acknowledged, nothing
+from chatsys.client.session import Session
+from chatsys.client.transport import Hooks, TransportError, WebSocket, handshaken
+from chatsys.protocol.frames import CLOSE, FrameError
+from chatsys.protocol.handshake import Handshake
+
+UNSENT_LIMIT = 16 * 1024 * 1024
+"""Bytes that may wait for a server that does not read."""
+_CLOSING = 2.0  # seconds for the server's answer to a closing frame
+
+
+class _AsyncioWebSocket(WebSocket, asyncio.Protocol):
+    """``first`` is the server's first packet, or why there is none; ``gone`` is set when the socket is closed."""
+
+    __slots__ = ("_carrier", "_handshake", "_opened", "first", "gone")
+
+    def __init__(self, address: Address, hooks: Hooks) -> None:
+        super().__init__(hooks)
+        self._handshake = Handshake(address.target("websocket"), address.headers())
+        self._opened = False
+        self._carrier: asyncio.Transport | None = None
+        self._receive = self._first
+        self.first: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.gone = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for a WebSocket."""
+        assert isinstance(transport, asyncio.Transport)
+        self._carrier = transport
+        transport.write(self._handshake.request)
+
+    def data_received(self, data: bytes) -> None:
+        """Deliver what comes."""
+        try:
+            if not self._opened:
+                rest = self._handshake.read(data)
+                if rest is None:
+                    return
+                self._opened, data = True, rest
+            messages = self._reader.feed(data)
+            if not self._closed:
+                self._deliver(messages)
+            elif self._carrier is not None and any(opcode == CLOSE for opcode, _ in messages):
+                self._carrier.close()
+        except FrameError as error:
+            self._fail(str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed, by either side."""
+        self.gone.set()
+        self._fail(str(exc) if exc else "closed by the server")
+
+    def _first(self, packet: bytes) -> None:
+        self._receive = self._hooks.received
+        self.first.set_result(packet)
+
+    def _write(self, data: bytes) -> None:
+        if self._closed or self._carrier is None:
+            return
+        self._carrier.write(data)
+        if self._carrier.get_write_buffer_size() > UNSENT_LIMIT:
+            self._carrier.abort()
+            self._fail("the server does not read what is sent")
+
+    def close(self, farewell: bytes = b"") -> None:
+        """Close the socket; after ``farewell`` and a closing frame when the server has answered that, or soon."""
+        if self._closed:
+            return
+        if farewell:
+            self._goodbye(farewell)
+        self._closed = True
+        if self._carrier is None:
+            return
+        if farewell:
+            asyncio.get_running_loop().call_later(_CLOSING, self._carrier.abort)
+        else:
+            self._carrier.abort()
+
+    def _fail(self, cause: str) -> None:
+        if not self.first.done():
+            self.first.set_exception(TransportError(f"connect: {cause}"))
+            self.first.exception()  # whoever waits for it may have gone
+        super()._fail(cause)
+
+
+class AsyncClient(Session):
+    """One Socket.IO connection and its namespace. ``ended`` is set when the connection is lost or closed.
+
+    It does not come back by itself. What a handler raises, or a packet that can't be read, ends the connection and goes
+    to the event loop's exception handler, unless ``on_failure`` is set.
+    """
+
+    __slots__ = ("_socket", "ended")
+
+    def __init__(self, url: str, *, namespace: str = "/", auth: object = None, timeout: float = 10.0) -> None:
+        """``url`` as :class:`Address` takes it; ``timeout`` (seconds) holds for connecting and for each :meth:`call`.
+        Raises ValueError for what is no address."""
+        super().__init__(Address(url), namespace, auth, timeout)
+        self._socket: _AsyncioWebSocket | None = None
+        self.on_failure = _raised
+        self.ended = asyncio.Event()
+
+    async def connect(self) -> None:
+        """Connect. Raises ConnectRefused if the server is there and refuses, or ConnectFailed."""
+        self.wanted = True
+        self._begin()
+        self.ended.clear()
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self._opened_session()
+        except (OSError, TransportError, ConnectionLost) as error:
+            raise ConnectFailed(str(error) or f"connect: no answer in {self.timeout:g} s") from error
+        finally:
+            if not self.connected:
+                self._finish()
+
+    async def _opened_session(self) -> None:
+        loop = asyncio.get_running_loop()
+        address = self._address
+        consent: asyncio.Future[str | SocketIOError] = loop.create_future()
+        self.expect(consent.set_result)
+        self._transport = self._socket = socket = _AsyncioWebSocket(address, self._hooks)
+        try:
+            await loop.create_connection(
+                lambda: socket,
+                address.host,
+                address.port,
+                ssl=address.context() if address.secure else None,
+                server_hostname=address.server_name if address.secure else None,
+            )
+            handshaken(await socket.first)
+            self.enter()
+            answer = await consent
+        finally:
+            self.expect(nothing)
+        if isinstance(answer, SocketIOError):
+            raise answer
+
+    async def call(self, event: str, *args: object, timeout: float | None = None) -> Acknowledged:
+        """Send an event and wait for its acknowledgement. Raises AckTimeout or ConnectionLost."""
+        waiting: asyncio.Future[Acknowledged | SocketIOError] = asyncio.get_running_loop().create_future()
+        self.emit(event, *args, then=waiting.set_result)
+        number = self._last_ack
+        patience = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(patience):
+                answer = await waiting
+        except TimeoutError as error:
+            raise AckTimeout(f"{event}: no acknowledgement in {patience:g} s") from error
+        finally:
+            self._acks.pop(number, None)
+        if isinstance(answer, SocketIOError):
+            raise answer
+        return answer
+
+    async def close(self) -> None:
+        """Say goodbye, and wait a moment for the server's answer; harmless if the connection has ended."""
+        socket = self._socket
+        self._finish(self._leave())
+        if socket is not None and socket._carrier is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2 * _CLOSING):
+                    await socket.gone.wait()
+
+    def abort(self) -> None:
+        """Drop the connection without a word; harmless if it has ended."""
+        self._leave()
+        self._finish()
+
+    # -- when the connection ends
+
+    def _finish(self, farewell: bytes = b"") -> None:
+        super()._finish(farewell)
+        self.ended.set()
+
+    def _lost(self, cause: str) -> None:
+        super()._lost(cause)
+        self.ended.set()
+
+
+async def connected(url: str, *, timeout: float = 10.0) -> AsyncClient:
+    """A client that is connected to the default namespace. Raises ConnectFailed."""
+    client = AsyncClient(url, timeout=timeout)
+    await client.connect()
+    return client
+
+
+def _raised(_what: str, error: BaseException) -> None:
+    raise error

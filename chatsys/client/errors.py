@@ -1,0 +1,23 @@
+"""What may go wrong between a client and its server; the text of each is the cause."""
+
+from __future__ import annotations
+
+
+class SocketIOError(Exception):
+    """Something went wrong between this client and the server."""
+
+
+class ConnectFailed(SocketIOError):
+    """No connection: nobody answers, or the server refused."""
+
+
+class ConnectRefused(ConnectFailed):
+    """The server is there, and does not want this client in the namespace: to try again is no use."""
+
+
+class ConnectionLost(SocketIOError):
+    """The connection ended without our asking."""
+
+
+class AckTimeout(SocketIOError):
+    """The server did not acknowledge in time."""

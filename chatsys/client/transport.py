@@ -1,0 +1,119 @@
+"""What passes between a Socket.IO session and what carries its packets, and the WebSocket that both carriers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from chatsys.protocol import frames
+
+
+class TransportError(Exception):
+    """The connection could not be made, or was lost; the text is the cause."""
+
+
+class Handshaken(msgspec.Struct):
+    """The server's first packet; ``pingInterval`` and ``pingTimeout`` in milliseconds, ``maxPayload`` in bytes."""
+
+    sid: str
+    upgrades: list[str] = []
+    pingInterval: int = 25_000  # noqa: N815
+    pingTimeout: int = 20_000  # noqa: N815
+    maxPayload: int = 1_000_000  # noqa: N815
+
+    @property
+    def silence(self) -> float:
+        """Seconds without a packet after which the server is gone."""
+        return (self.pingInterval + self.pingTimeout) / 1000
+
+
+def handshaken(packet: bytes) -> Handshaken:
+    """The handshake in the server's first packet. Raises TransportError for anything else."""
+    try:
+        if packet[:1] != b"0":
+            raise TransportError(f"connect: the first packet is {packet[:40]!r}, not an Engine.IO handshake")
+        return msgspec.json.decode(packet[1:], type=Handshaken)
+    except msgspec.DecodeError as error:
+        raise TransportError(f"connect: the Engine.IO handshake is not readable: {error}") from error
+
+
+class Hooks(msgspec.Struct, frozen=True):
+    """What a transport calls; none of them may wait.
+
+    ``received(packet)`` and ``received_binary(data)`` for what comes, ``lost(cause)`` when the connection has ended
+    without our asking, ``failed(what, error)`` for what went wrong and was survived, ``upgraded(ms)``.
+    """
+
+    received: Callable[[bytes], None]
+    received_binary: Callable[[bytes], None]
+    lost: Callable[[str], None]
+    failed: Callable[[str, BaseException], None]
+    upgraded: Callable[[float], None]
+
+
+class Transport(Protocol):
+    """What carries packets."""
+
+    def send(self, packet: bytes) -> None:
+        """Send one text packet, now or as soon as the socket takes it; never waits."""
+        ...
+
+    def send_binary(self, data: bytes) -> None:
+        """Send one binary message, in order with the packets."""
+        ...
+
+    def close(self, farewell: bytes = b"") -> None:
+        """Send ``farewell``, if any, and close. Idempotent; ``lost`` is not called."""
+        ...
+
+
+class WebSocket:
+    """A WebSocket without I/O: a subclass says how bytes are written and how the socket is closed."""
+
+    __slots__ = ("_closed", "_hooks", "_reader", "_receive")
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
+        self._receive = hooks.received
+        self._reader = frames.ServerFrames()
+        self._closed = False
+
+    def send(self, packet: bytes) -> None:
+        """Send one text packet; what the socket does not take now goes as soon as it does."""
+        self._write(frames.masked(packet))
+
+    def send_binary(self, data: bytes) -> None:
+        """Send one binary message."""
+        self._write(frames.masked(data, frames.BINARY))
+
+    def close(self, farewell: bytes = b"") -> None:
+        """Close the socket, after ``farewell`` and a closing frame if there is one. Idempotent."""
+        raise NotImplementedError
+
+    def _write(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _goodbye(self, farewell: bytes) -> None:
+        self._write(frames.masked(farewell) + frames.masked(frames.NORMAL.to_bytes(2, "big"), frames.CLOSE))
+
+    def _deliver(self, messages: list[tuple[int, bytes]]) -> None:
+        receive = self._receive
+        for opcode, payload in messages:
+            if opcode == frames.TEXT:
+                receive(payload)
+            elif opcode == frames.BINARY:
+                self._hooks.received_binary(payload)
+            elif opcode == frames.PING:
+                self._write(frames.masked(payload, frames.PONG))
+            elif opcode == frames.CLOSE:
+                code = int.from_bytes(payload[:2], "big")
+                self._fail(f"closed by the server ({code} {payload[2:].decode('utf-8', 'replace')})".replace(" )", ")"))
+            if self._closed:
+                return
+
+    def _fail(self, cause: str) -> None:
+        if not self._closed:
+            self.close()
+            self._hooks.lost(cause)
