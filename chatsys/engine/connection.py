@@ -19,18 +19,18 @@ it counts as behind, is the outward half: :class:`chatsys.engine.outbound.Outbou
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from chatsys import metrics
 from chatsys.engine.outbound import ENDED, SHARED_MOST, Outbound, State, Transport
+from chatsys.engine.scheduler import Loop
+from chatsys.engine.shared import ConnectionLimits, Shared
 from chatsys.protocol import packets
 from chatsys.protocol.events import Partial
 from chatsys.protocol.frames import NORMAL, POLICY, PROTOCOL_ERROR, TRY_LATER
 from chatsys.protocol.packets import Data, Malformed, Outgoing
-
-if TYPE_CHECKING:
-    from chatsys.engine.engine import Engine
 
 logger = logging.getLogger("chatsys.engine")
 
@@ -82,6 +82,39 @@ class Polling:
         self.wake: Callable[[], None] | None = None
 
 
+class Layer(Protocol):
+    """What stands on the engine: Socket.IO, or what speaks Engine.IO alone. Called by the event loop, never at once."""
+
+    def message(self, connection: Connection, data: Data) -> None:
+        """A client has sent a message. Raises Malformed for one that ends its connection."""
+
+    def drained(self, connection: Connection) -> None:
+        """A client that was behind has taken all that waited."""
+
+    def ended(self, connection: Connection) -> None:
+        """A connection has ended; called once."""
+
+
+def random_id() -> str:
+    """An id that nobody guesses."""
+    return secrets.token_urlsafe(15)
+
+
+class Home(Shared):
+    """What the connections share, and what stands on them."""
+
+    def __init__(
+        self, layer: Layer, limits: ConnectionLimits, loop: Loop, count: Callable[[], int], new_id: Callable[[], str]
+    ) -> None:
+        super().__init__(limits, loop, count)
+        self.layer = layer
+        self.new_id = new_id
+
+    def forget(self, connection: Connection) -> None:
+        """The connection's id is no longer valid."""
+        raise NotImplementedError
+
+
 class Connection(Outbound):
     """One client. ``member`` belongs to the application; ``socket_id`` is its id in the default namespace."""
 
@@ -99,7 +132,9 @@ class Connection(Outbound):
         "socket_id",
     )
 
-    def __init__(self, engine: Engine, sid: str, opened: float) -> None:
+    engine: Home
+
+    def __init__(self, engine: Home, sid: str, opened: float) -> None:
         super().__init__(engine)
         self.sid = sid
         self.opened = opened

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
-
-from chatsys.engine.connection import Connection, Polling
-from chatsys.engine.memory import Memory
+from chatsys.engine.connection import Connection, Home, Layer, Polling, random_id
 from chatsys.engine.outbound import State
-from chatsys.engine.scheduler import FairScheduler, Loop, SendQueue, Slices
-from chatsys.engine.wheel import TimerWheel
+from chatsys.engine.scheduler import Loop
+from chatsys.engine.shared import ENDED_AT_ONCE, ConnectionLimits
 from chatsys.protocol.frames import POLICY, RESTART
 from chatsys.protocol.packets import Data, Outgoing, opening
 
@@ -25,51 +21,7 @@ UPGRADE_WITHIN = 10.0
 """Seconds that a polling client has to finish its upgrade."""
 
 
-ENDED_AT_ONCE = 50
-"""Connections that end before the event loop does something else, however many are lost at once."""
-
-STARTED_AT_ONCE = 64
-"""Connections whose events begin to be handled in a turn of the event loop, however many speak at once."""
-
-
-class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one connection may cost, and all together. Times in seconds, sizes in bytes.
-
-    ``byte_budget`` is for what waits for one client alone, ``memory`` for all clients of the process.
-    """
-
-    ping_interval: float = 25.0
-    ping_timeout: float = 20.0
-    connect_within: float = 45.0
-    unfinished_within: float = 30.0
-    stalled_within: float = 30.0
-    max_packet: int = 1_000_000
-    frames_per_turn: int = 32
-    fragments: int = 4096
-    attachments: int = 10
-    byte_budget: int = 2_097_152
-    memory: int = 536_870_912
-
-
-class Layer(Protocol):
-    """What stands on the engine: Socket.IO, or what speaks Engine.IO alone. Called by the event loop, never at once."""
-
-    def message(self, connection: Connection, data: Data) -> None:
-        """A client has sent a message. Raises Malformed for one that ends its connection."""
-
-    def drained(self, connection: Connection) -> None:
-        """A client that was behind has taken all that waited."""
-
-    def ended(self, connection: Connection) -> None:
-        """A connection has ended; called once."""
-
-
-def random_id() -> str:
-    """An id that nobody guesses."""
-    return secrets.token_urlsafe(15)
-
-
-class Engine:
+class Engine(Home):
     """The connections, by their session ids. ``transports`` are those that are served."""
 
     def __init__(
@@ -80,18 +32,9 @@ class Engine:
         new_id: Callable[[], str] = random_id,
         transports: tuple[str, ...] = (POLLING, WEBSOCKET),
     ) -> None:
-        self.layer = layer
-        self.limits = limits
-        self.loop = loop
-        self.new_id = new_id
-        self.transports = transports
         self.connections: dict[str, Connection] = {}
-        self.memory = Memory(limits.memory, lambda: len(self.connections))
-        self.wheel = TimerWheel(limits.ping_interval, limits.ping_timeout, loop)
-        self.scheduler = FairScheduler(loop)
-        self.lobby = SendQueue(self.scheduler)
-        self.losses = Slices(loop, ENDED_AT_ONCE)
-        self.starts = Slices(loop, STARTED_AT_ONCE)
+        super().__init__(layer, limits, loop, lambda: len(self.connections), new_id)
+        self.transports = transports
 
     def open(self, transport: str) -> Connection:
         """A new connection, whose handshake waits for its transport."""

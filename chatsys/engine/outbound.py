@@ -16,14 +16,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from chatsys import metrics
 from chatsys.engine.scheduler import SendQueue
+from chatsys.engine.shared import Shared
 from chatsys.protocol.packets import Outgoing
-
-if TYPE_CHECKING:
-    from chatsys.engine.engine import Engine
 
 CHUNK = 65_536
 """Bytes, give or take a packet, that are written to one connection before others have their turn."""
@@ -89,7 +87,7 @@ class Outbound(ABC):
         "transport",
     )
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Shared) -> None:
         self.engine = engine
         self.state = State.OPEN
         self.transport: Transport | None = None

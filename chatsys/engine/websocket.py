@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from chatsys.engine.shared import Shared
 from chatsys.protocol.frames import (
     CLOSE,
     NORMAL,
@@ -21,9 +22,6 @@ from chatsys.protocol.frames import (
     close_frame,
     frame,
 )
-
-if TYPE_CHECKING:
-    from chatsys.engine.engine import Engine
 
 try:
     from fcntl import ioctl
@@ -91,7 +89,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         "write",
     )
 
-    def __init__(self, wire: asyncio.Transport, receiver: FrameReceiver, engine: Engine, registry: set[Any]) -> None:
+    def __init__(self, wire: asyncio.Transport, receiver: FrameReceiver, engine: Shared, registry: set[Any]) -> None:
         super().__init__(engine.limits.max_packet, engine.limits.fragments)
         self.receiver = receiver
         self.stalled = False

@@ -21,8 +21,9 @@ import msgspec
 from chatsys import metrics
 from chatsys.chat.bundle import Chat
 from chatsys.engine.connection import Connection
-from chatsys.engine.engine import POLLING, WEBSOCKET, ConnectionLimits, Engine
+from chatsys.engine.engine import POLLING, WEBSOCKET, Engine
 from chatsys.engine.polling import Endpoint
+from chatsys.engine.shared import ConnectionLimits
 from chatsys.engine.sockets import SocketLayer
 from chatsys.protocol.events import DEFAULT, ClientEvent
 from chatsys.realtime.fanout import SocketFanout

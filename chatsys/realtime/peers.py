@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
 from chatsys.bus.contract import Bus
 from chatsys.chat import fanout as happened
-
-if TYPE_CHECKING:
-    from chatsys.realtime.fanout import SocketFanout
 
 logger = logging.getLogger("chatsys.realtime")
 
@@ -48,10 +45,26 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Carried).decode
 
 
+class LocalFanout(Protocol):
+    """What this server does with the events of the others."""
+
+    def stored(self, room: str, seq: int) -> None:
+        """A message is stored that the event does not carry."""
+
+    def ended_elsewhere(self, event: happened.SessionClosed) -> None:
+        """Another server has ended a session."""
+
+    def deliver(self, event: happened.Event) -> None:
+        """Tell the local members."""
+
+    def catch_up(self) -> None:
+        """Events may have been lost: read every room."""
+
+
 class Peers:
     """The other servers, as this one sees them: a :class:`chatsys.bus.contract.Receiver`. ``bus`` is set once open."""
 
-    def __init__(self, fanout: SocketFanout) -> None:
+    def __init__(self, fanout: LocalFanout) -> None:
         self._fanout = fanout
         self.bus: Bus | None = None
 

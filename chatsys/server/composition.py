@@ -17,7 +17,7 @@ from chatsys.bus.opening import open_bus
 from chatsys.chat import accounts, operations
 from chatsys.chat.bundle import Chat, ChatLimits, open_chat
 from chatsys.database.opening import open_prepared_store
-from chatsys.engine.engine import ConnectionLimits
+from chatsys.engine.shared import ConnectionLimits
 from chatsys.errors import StoreError
 from chatsys.model.values import StoreInfo
 from chatsys.realtime.fanout import SocketFanout

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from chatsys.engine.connection import Connection
-from chatsys.engine.engine import WEBSOCKET, ConnectionLimits, Engine
+from chatsys.engine.engine import WEBSOCKET, Engine
+from chatsys.engine.shared import ConnectionLimits
 from chatsys.engine.sockets import SocketLayer
 from chatsys.protocol.events import DEFAULT, ClientEvent
 from chatsys.protocol.packets import Outgoing

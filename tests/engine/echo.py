@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from chatsys.engine.connection import Connection
-from chatsys.engine.engine import ConnectionLimits, Engine, Layer
+from chatsys.engine.connection import Connection, Layer
+from chatsys.engine.engine import Engine
 from chatsys.engine.polling import Endpoint
+from chatsys.engine.shared import ConnectionLimits
 from chatsys.engine.sockets import SocketLayer
 from chatsys.protocol.events import ClientEvent, sent
 from chatsys.protocol.frames import BINARY

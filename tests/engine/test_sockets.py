@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from chatsys.engine.connection import Connection
-from chatsys.engine.engine import STARTED_AT_ONCE, Engine
+from chatsys.engine.engine import Engine
 from chatsys.engine.outbound import State
+from chatsys.engine.shared import STARTED_AT_ONCE
 from chatsys.engine.sockets import BATCH, INBOX_MOST
 from chatsys.protocol.events import ClientEvent
 

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from websockets.frames import Frame, Opcode
 
-from chatsys.engine.engine import ENDED_AT_ONCE, WEBSOCKET, Engine
+from chatsys.engine.engine import WEBSOCKET, Engine
+from chatsys.engine.shared import ENDED_AT_ONCE
 from chatsys.engine.websocket import WebSocket
 from chatsys.protocol.frames import frame
 

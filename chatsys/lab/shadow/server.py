@@ -21,8 +21,9 @@ from starlette.routing import Route
 from yarl import URL
 
 from chatsys.engine.connection import Connection
-from chatsys.engine.engine import ConnectionLimits, Engine
+from chatsys.engine.engine import Engine
 from chatsys.engine.polling import METHODS, Endpoint
+from chatsys.engine.shared import ConnectionLimits
 from chatsys.engine.sockets import SocketLayer
 from chatsys.lab.conformance.check import Failed
 from chatsys.lab.conformance.sockets import Client
