@@ -24,7 +24,7 @@ import psycopg
 import pytest
 
 from chatsys.chat import passwords
-from chatsys.lab.packets import NEEDS_ROOT, why_none_can_be_dropped
+from chatsys.lab.network.packets import NEEDS_ROOT, why_none_can_be_dropped
 from chatsys.settings import rows
 from chatsys.store.contract import Store
 from chatsys.store.embedded import LOCALE, embedded_server

@@ -20,7 +20,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from chatsys.errors import ChatsysError, OperatorError
-from chatsys.lab.servers import ServerProcess, chat_server
+from chatsys.lab.subjects.servers import ServerProcess, chat_server
 from chatsys.model.rules import DEFAULT_ROOMS
 from chatsys.store.postgres import admin
 from chatsys.store.postgres.operations.backup import backup, scratch_database

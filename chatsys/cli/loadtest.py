@@ -171,7 +171,7 @@ def loadtest(
             raise typer.BadParameter("the memory store ends with its process: give --store postgres.")
     require("loadtest")
     settings = read_settings({}, serving=False)
-    from chatsys.lab import loadtest as lab
+    from chatsys.lab.loadtest import run as lab
 
     hosts = tuple(lab.listening(url) for url in (host, *(against or ())) if url is not None)
     if hosts:

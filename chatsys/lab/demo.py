@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 
 from chatsys.errors import OperatorError
-from chatsys.lab import loadtest
 from chatsys.lab.faults.socket import Socket
-from chatsys.lab.servers import ServerProcess, chat_server
+from chatsys.lab.loadtest import run as loadtest
+from chatsys.lab.subjects.servers import ServerProcess, chat_server
 from chatsys.store.embedded import embedded_server
 
 ROOM = "general"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsys.lab.upkeep import adoption, clean_up
+from chatsys.lab.workloads.upkeep import adoption, clean_up
 from tests.db.conftest import Server
 
 

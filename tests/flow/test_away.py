@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from chatsys.lab.packets import packets_dropped
+from chatsys.lab.network.packets import packets_dropped
 from chatsys.store.embedded import embedded_server
 from tests.proxies import proxied
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chatsys.lab.proxy import Proxy
+from chatsys.lab.network.proxy import Proxy
 from chatsys.store.embedded import embedded_server
 from tests.proxies import proxied
 

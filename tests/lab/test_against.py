@@ -25,7 +25,7 @@ from chatsys.lab.against.plan import PLANS, Plan
 from chatsys.lab.against.record import Commit, Comparison
 from chatsys.lab.against.sides import NoSubject, Side
 from chatsys.lab.against.subject import Open
-from chatsys.lab.servers import Program
+from chatsys.lab.subjects.servers import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Plan(
@@ -85,7 +85,7 @@ def renamed(tmp_path, monkeypatch):
         shutil.copy(ROOT / name, folder / name)
     lab = folder / "chatsys" / "lab"
     for path in (folder / "chatsys").rglob("*.py"):
-        path.write_text(path.read_text().replace("chatsys.lab.synthetic", "chatsys.lab.made_up"))
+        path.write_text(path.read_text().replace("chatsys.lab.datasets.synthetic", "chatsys.lab.made_up"))
     (lab / "synthetic.py").rename(lab / "made_up.py")
     repository(folder)
     shutil.rmtree(folder / "chatsys")

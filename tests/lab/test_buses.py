@@ -10,16 +10,16 @@ from contextlib import ExitStack
 import pytest
 
 from chatsys.errors import OperatorError
-from chatsys.lab import brokers
-from chatsys.lab.brokers import running_broker
 from chatsys.lab.crowd import scenes
 from chatsys.lab.crowd.sockets import Crowd
 from chatsys.lab.experiments import buses
 from chatsys.lab.experiments.buses import Arrangement, Turn
-from chatsys.lab.machine import exact_processor_seconds
+from chatsys.lab.provenance.machine import exact_processor_seconds
 from chatsys.lab.record import Count, Point, Result
 from chatsys.lab.report.buses import answers, parts
-from chatsys.lab.servers import ServerProcess, chat_server, start_all
+from chatsys.lab.subjects import brokers
+from chatsys.lab.subjects.brokers import running_broker
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all
 from chatsys.results.run import Interval
 
 

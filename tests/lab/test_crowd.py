@@ -17,8 +17,8 @@ from chatsys.lab.crowd import scenes
 from chatsys.lab.crowd.sending import deliveries
 from chatsys.lab.crowd.sockets import Crowd, Member, _occurrences, frames
 from chatsys.lab.experiments.playing import believe_latency, believe_rate, believed
-from chatsys.lab.scene import scene as opened_scene
-from chatsys.lab.servers import chat_server, free_port, stock_server
+from chatsys.lab.runner.scenario import scene as opened_scene
+from chatsys.lab.subjects.servers import chat_server, free_port, stock_server
 
 
 def server_frame(payload: bytes) -> bytes:

@@ -13,9 +13,9 @@ from chatsys.errors import OperatorError
 from chatsys.lab import peers as others
 from chatsys.lab import record
 from chatsys.lab.experiments import peers
-from chatsys.lab.profiles import PROFILES
 from chatsys.lab.report import peers as report
-from chatsys.lab.running import Request, run
+from chatsys.lab.runner.profiles import PROFILES
+from chatsys.lab.runner.run import Request, run
 from chatsys.reports import publishing
 from chatsys.reports.bench import page
 from chatsys.reports.records import COMPARISON, benchmarks, entries

@@ -13,17 +13,19 @@ from typer.testing import CliRunner
 from chatsys.cli import bench
 from chatsys.errors import LabBusy, OperatorError
 from chatsys.interrupts import EndedBySignals
-from chatsys.lab import loadtest, record, running
+from chatsys.lab import record
+from chatsys.lab.datasets.databases import alone_on, database_with
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.experiments.fairness import NAMES as FLOODS
+from chatsys.lab.experiments.plans import plans, sequential_scans
 from chatsys.lab.experiments.playing import STOCK
-from chatsys.lab.floods import HALF_POSTS
-from chatsys.lab.load import alone_on, database_with
-from chatsys.lab.loadtest import Databases, Plan
-from chatsys.lab.machine import Watch
-from chatsys.lab.plans import plans, sequential_scans
-from chatsys.lab.profiles import PROFILES, Profile
-from chatsys.lab.running import Request, run
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.loadtest import run as loadtest
+from chatsys.lab.loadtest.run import Databases, Plan
+from chatsys.lab.provenance.machine import Watch
+from chatsys.lab.runner import run as running
+from chatsys.lab.runner.profiles import PROFILES, Profile
+from chatsys.lab.runner.run import Request, run
+from chatsys.lab.workloads.floods import HALF_POSTS
 from chatsys.lab.workloads.operation import TABLE
 from chatsys.results.names import FLOOD
 from chatsys.store.postgres.address import with_database

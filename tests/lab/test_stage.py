@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from chatsys.errors import OperatorError
-from chatsys.lab.stage import enter_all
+from chatsys.lab.runner.environment import enter_all
 
 
 @asynccontextmanager

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from chatsys.lab import statistics
-from chatsys.lab.filling import fill_messages, fill_users
-from chatsys.lab.synthetic import Synthetic
-from chatsys.lab.turns import Order, take
+from chatsys.lab.datasets.filling import fill_messages, fill_users
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.runner.repetitions import Order, take
 from chatsys.lab.workloads import stores
 from chatsys.lab.workloads.operation import TABLE, Operation, WrongAnswer, demand
 from chatsys.model.values import Posted

@@ -20,7 +20,7 @@ import pytest
 
 from chatsys.cli import app
 from chatsys.cli.loadtest import Scenario, Tag
-from chatsys.lab.loadtest import Plan, order_of, verdict_of
+from chatsys.lab.loadtest.run import Plan, order_of, verdict_of
 from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.weights import ACTIVITIES
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, free_master_port, locust, serving

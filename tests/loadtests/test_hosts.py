@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from chatsys.lab.endpoints import Measured, table
-from chatsys.lab.loadcounters import SAMPLES, Counters
-from chatsys.lab.loadtest import Plan, limitations, order_of
-from chatsys.lab.machine import Watch
-from chatsys.lab.servers import chat_server
+from chatsys.lab.loadtest.counters import SAMPLES, Counters
+from chatsys.lab.loadtest.run import Plan, limitations, order_of
+from chatsys.lab.provenance.machine import Watch
+from chatsys.lab.subjects.servers import chat_server
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, serving
 
 pytestmark = pytest.mark.process

@@ -16,7 +16,6 @@ import numpy as np
 
 from chatsys.chat.bundle import new_id
 from chatsys.errors import ChatsysError
-from chatsys.lab import machine
 from chatsys.lab.against import instructions
 from chatsys.lab.against.checkout import checked_out, project
 from chatsys.lab.against.measures import COUNTED, INSTRUCTIONS, UNITS
@@ -26,9 +25,10 @@ from chatsys.lab.against.rounds import Observed, perform
 from chatsys.lab.against.sides import Side
 from chatsys.lab.against.subject import Open
 from chatsys.lab.against.verdicts import BLUNT, LEAST, RUN_ERROR, Judged, Verdict, finds, judge
-from chatsys.lab.load import alone_on, tidy
-from chatsys.lab.running import without_password
-from chatsys.lab.servers import Program
+from chatsys.lab.datasets.databases import alone_on, tidy
+from chatsys.lab.provenance import machine
+from chatsys.lab.runner.run import without_password
+from chatsys.lab.subjects.servers import Program
 from chatsys.results.run import Interval
 from chatsys.store.embedded import embedded_server
 

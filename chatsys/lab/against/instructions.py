@@ -21,7 +21,7 @@ from chatsys.lab.against.plan import Plan, Work
 from chatsys.lab.against.requests import Clients, connected_clients
 from chatsys.lab.against.sides import Side, running
 from chatsys.lab.against.subject import Open
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.datasets.synthetic import Synthetic
 
 SAMPLES = 5
 """How often each operation is counted.

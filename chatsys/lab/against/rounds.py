@@ -17,8 +17,8 @@ from chatsys.lab.against.plan import CONNECTION, COUNTED_CALLS, Plan, Work, coun
 from chatsys.lab.against.requests import Clients, connected_clients
 from chatsys.lab.against.sides import Side, running
 from chatsys.lab.against.subject import Open, Run
-from chatsys.lab.machine import Watch, processors
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.provenance.machine import Watch, processors
 from chatsys.store.postgres.address import with_database
 from chatsys.store.postgres.admin import connected
 

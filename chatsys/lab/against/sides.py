@@ -20,8 +20,8 @@ from psycopg import sql
 from chatsys.errors import OperatorError
 from chatsys.lab.against.clock import cpu_nanoseconds
 from chatsys.lab.against.subject import PROTOCOL, Hello, Open, Opened, Ran, Run
-from chatsys.lab.load import drop_database
-from chatsys.lab.servers import Program, ServerProcess, chat_server
+from chatsys.lab.datasets.databases import drop_database
+from chatsys.lab.subjects.servers import Program, ServerProcess, chat_server
 from chatsys.store.postgres.address import with_database
 from chatsys.store.postgres.admin import connected
 

@@ -18,7 +18,7 @@ import msgspec
 import chatsys
 from chatsys.errors import ChatsysError
 from chatsys.lab.against.clock import cpu_nanoseconds
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.workloads import stores
 from chatsys.lab.workloads.operation import Operation
 from chatsys.model.values import NewMessage

@@ -15,7 +15,7 @@ from chatsys.lab.experiments import (
     upkeep,
     workers,
 )
-from chatsys.lab.stage import Experiment
+from chatsys.lab.runner.environment import Experiment
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     table.EXPERIMENT,

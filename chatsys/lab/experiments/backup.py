@@ -7,10 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from chatsys.lab.load import empty_database
+from chatsys.lab.datasets.databases import empty_database
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.record import Count
-from chatsys.lab.stage import Experiment, Stage
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.runner.environment import Experiment, Stage
 from chatsys.store.postgres.admin import connected
 from chatsys.store.postgres.operations.backup import backup
 from chatsys.store.postgres.operations.fingerprint import differences, fingerprint

@@ -22,14 +22,14 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from chatsys.errors import OperatorError
-from chatsys.lab.brokers import BROKERS, RunningBroker, running_broker
+from chatsys.lab.datasets.databases import empty_database
 from chatsys.lab.experiments.playing import believed, keep, line, point
-from chatsys.lab.load import empty_database
-from chatsys.lab.machine import exact_processor_seconds, processors
+from chatsys.lab.provenance.machine import exact_processor_seconds, processors
 from chatsys.lab.record import Count
-from chatsys.lab.scene import Scene, scene
-from chatsys.lab.servers import ServerProcess, chat_server, start_all
-from chatsys.lab.stage import Experiment, Stage, enter_all
+from chatsys.lab.runner.environment import Experiment, Stage, enter_all
+from chatsys.lab.runner.scenario import Scene, scene
+from chatsys.lab.subjects.brokers import BROKERS, RunningBroker, running_broker
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all
 
 NAME = "buses"
 SIZES = {"buses_of_two": 2, "buses_of_four": 4}

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 
 from chatsys.lab.record import Count
-from chatsys.lab.stage import Experiment, Stage
-from chatsys.lab.turns import Order
+from chatsys.lab.runner.environment import Experiment, Stage
+from chatsys.lab.runner.repetitions import Order
 from chatsys.lab.workloads.operation import SEND, TABLE
 from chatsys.store.postgres.admin import connected
 

@@ -11,14 +11,14 @@ from contextlib import AsyncExitStack, ExitStack
 import numpy as np
 
 from chatsys.lab import statistics
-from chatsys.lab.contestant import contestant
-from chatsys.lab.delay import delayed, round_trip, target_of, through
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.experiments.playing import point
-from chatsys.lab.machine import processors
-from chatsys.lab.runner import Match, closed, interleaved, steps
-from chatsys.lab.stage import Experiment, Stage, enter_all
-from chatsys.lab.synthetic import Synthetic
-from chatsys.lab.worker import Opening
+from chatsys.lab.network.delay import delayed, round_trip, target_of, through
+from chatsys.lab.provenance.machine import processors
+from chatsys.lab.runner.environment import Experiment, Stage, enter_all
+from chatsys.lab.runner.rounds import Match, closed, interleaved, steps
+from chatsys.lab.subjects.subject import contestant
+from chatsys.lab.subjects.worker import Opening
 from chatsys.lab.workloads.operation import SEND, TABLE
 
 NAME = "distance"

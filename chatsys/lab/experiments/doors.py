@@ -12,17 +12,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from chatsys.lab import statistics
-from chatsys.lab.contestant import Contestant, contestant
+from chatsys.lab.datasets.filling import write_snapshot
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.experiments.table import NAME as TABLE
 from chatsys.lab.experiments.table import record_operation
-from chatsys.lab.filling import write_snapshot
-from chatsys.lab.machine import processors
+from chatsys.lab.provenance.machine import processors
 from chatsys.lab.record import Floor
-from chatsys.lab.runner import Match, closed, interleaved, steps
-from chatsys.lab.servers import ServerProcess, chat_server, start_all, stock_server
-from chatsys.lab.stage import Experiment, Stage, enter_all
-from chatsys.lab.synthetic import Synthetic
-from chatsys.lab.worker import Opening
+from chatsys.lab.runner.environment import Experiment, Stage, enter_all
+from chatsys.lab.runner.rounds import Match, closed, interleaved, steps
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all, stock_server
+from chatsys.lab.subjects.subject import Contestant, contestant
+from chatsys.lab.subjects.worker import Opening
 from chatsys.lab.workloads.doors import HTTP, SOCKET
 from chatsys.lab.workloads.operation import SEND
 

@@ -27,12 +27,12 @@ from chatsys.lab.experiments.playing import (
     line,
     point,
 )
-from chatsys.lab.floods import FLOODS, HALF_POSTS
-from chatsys.lab.machine import BUSY_SHARE
+from chatsys.lab.provenance.machine import BUSY_SHARE
 from chatsys.lab.record import Point
-from chatsys.lab.scene import Scene, scene
-from chatsys.lab.servers import ServerProcess
-from chatsys.lab.stage import Stage
+from chatsys.lab.runner.environment import Stage
+from chatsys.lab.runner.scenario import Scene, scene
+from chatsys.lab.subjects.servers import ServerProcess
+from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS
 from chatsys.results.names import CONNECTIONS, DISCONNECTED, FLOOD, GROWTH, SENT, SERVER_SHARE
 
 TAIL = "p99 of a small room"

@@ -9,13 +9,13 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from chatsys.lab import statistics
-from chatsys.lab.contestant import Contestant
-from chatsys.lab.plans import plans
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.experiments.plans import plans
 from chatsys.lab.record import Fit, Point
-from chatsys.lab.runner import Match, interleaved, steps
-from chatsys.lab.stage import Experiment, Stage, enter_all
-from chatsys.lab.synthetic import Synthetic
-from chatsys.lab.turns import Order
+from chatsys.lab.runner.environment import Experiment, Stage, enter_all
+from chatsys.lab.runner.repetitions import Order
+from chatsys.lab.runner.rounds import Match, interleaved, steps
+from chatsys.lab.subjects.subject import Contestant
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH
 from chatsys.store.postgres.admin import connected
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.experiments.playing import point
-from chatsys.lab.stage import Experiment, Stage, enter_all
-from chatsys.lab.synthetic import Synthetic
-from chatsys.lab.turns import Order
+from chatsys.lab.runner.environment import Experiment, Stage, enter_all
+from chatsys.lab.runner.repetitions import Order
 from chatsys.lab.workloads.operation import SEND
 
 NAME = "durability"

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from chatsys.lab.experiments.playing import Servers, audit, crowds, keep, line, point
-from chatsys.lab.machine import processors, saturated
 from chatsys.lab.peers import PEERS, installed
-from chatsys.lab.scene import scene
-from chatsys.lab.servers import ServerProcess, chat_server, start_all
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.provenance.machine import processors, saturated
+from chatsys.lab.runner.environment import Experiment, Stage
+from chatsys.lab.runner.scenario import scene
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all
 
 NAME = "peers"
 OURS = "chatsys"

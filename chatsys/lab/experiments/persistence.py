@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 
 from chatsys.lab.record import Survival
-from chatsys.lab.servers import chat_server
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.runner.environment import Experiment, Stage
+from chatsys.lab.subjects.servers import chat_server
 from chatsys.lab.workloads.traffic import Traffic, stored_ids
 
 NAME = "persistence"

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from chatsys.lab.machine import generator_reasons, processors, saturated
+from chatsys.lab.provenance.machine import generator_reasons, processors, saturated
 from chatsys.lab.record import Point, Result, Sampled
-from chatsys.lab.scene import Scene, scene
-from chatsys.lab.servers import ServerProcess, chat_server, start_all, stock_server
-from chatsys.lab.stage import Stage, enter_all
+from chatsys.lab.runner.environment import Stage, enter_all
+from chatsys.lab.runner.scenario import Scene, scene
 from chatsys.lab.statistics import of_rounds
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all, stock_server
 
 STOCK = "stock python-socketio"
 CROWD = 500

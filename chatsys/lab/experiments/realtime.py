@@ -6,7 +6,7 @@ from __future__ import annotations
 from chatsys.errors import ChatsysError
 from chatsys.lab.experiments import fairness, strain, throughput
 from chatsys.lab.experiments.playing import STOCK, Part, servers
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.runner.environment import Experiment, Stage
 
 NAME = "realtime"
 PARTS = (strain.IDLE, *throughput.PARTS, *fairness.PARTS, *strain.PARTS)

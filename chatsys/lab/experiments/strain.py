@@ -25,10 +25,10 @@ from chatsys.lab.experiments.playing import (
     line,
     point,
 )
-from chatsys.lab.machine import processors
-from chatsys.lab.scene import Scene, scene
-from chatsys.lab.servers import chat_server
-from chatsys.lab.stage import Stage
+from chatsys.lab.provenance.machine import processors
+from chatsys.lab.runner.environment import Stage
+from chatsys.lab.runner.scenario import Scene, scene
+from chatsys.lab.subjects.servers import chat_server
 
 _SLOW_ROUNDS = 6  # at least: tails vary more than medians
 _TEXT = "ж" * 10_000  # to slow readers: the most characters that a message may have, two bytes each

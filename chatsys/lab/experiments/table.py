@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from chatsys.lab import pgbench, statistics
-from chatsys.lab.machine import processors
+from chatsys.lab import statistics
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.provenance.machine import processors
 from chatsys.lab.record import Floor, Operation, Ratio
-from chatsys.lab.runner import Match, TakesTurns, closed, interleaved, steps
-from chatsys.lab.stage import Experiment, Stage, enter_all
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.runner.environment import Experiment, Stage, enter_all
+from chatsys.lab.runner.rounds import Match, TakesTurns, closed, interleaved, steps
+from chatsys.lab.subjects import pgbench
 from chatsys.lab.workloads.operation import NOOP, SEARCH, TABLE
 
 NAME = "table"

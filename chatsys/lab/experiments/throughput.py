@@ -19,10 +19,10 @@ from chatsys.lab.experiments.playing import (
     line,
     point,
 )
-from chatsys.lab.machine import processor_seconds
-from chatsys.lab.scene import scene
-from chatsys.lab.servers import ServerProcess
-from chatsys.lab.stage import Stage
+from chatsys.lab.provenance.machine import processor_seconds
+from chatsys.lab.runner.environment import Stage
+from chatsys.lab.runner.scenario import scene
+from chatsys.lab.subjects.servers import ServerProcess
 
 OPEN_SENDERS = 64
 PUSH_USERS = 2_000

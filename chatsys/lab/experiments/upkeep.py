@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from chatsys.lab import upkeep
 from chatsys.lab.experiments.playing import point
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.runner.environment import Experiment, Stage
+from chatsys.lab.workloads import upkeep
 from chatsys.results.names import ADOPTION, CLEAN_UP, IMPORT
 
 NAME = "upkeep"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from chatsys.lab.datasets.databases import empty_database
 from chatsys.lab.experiments.throughput import closed_loop
-from chatsys.lab.load import empty_database
-from chatsys.lab.servers import chat_server, start_all
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.runner.environment import Experiment, Stage
+from chatsys.lab.subjects.servers import chat_server, start_all
 
 NAME = "workers"
 SENDERS = 64

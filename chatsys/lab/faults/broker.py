@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from chatsys.errors import OperatorError
-from chatsys.lab.proxy import Filter, Proxy
-from chatsys.lab.servers import free_port
+from chatsys.lab.network.proxy import Filter, Proxy
+from chatsys.lab.subjects.servers import free_port
 
 START_TIMEOUT = 10.0
 _PIECE = b"x" * 400_000

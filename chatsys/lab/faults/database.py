@@ -13,7 +13,7 @@ from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, Need, fault
 from chatsys.lab.faults.lost import register
 from chatsys.lab.faults.site import Place
 from chatsys.lab.faults.socket import Socket
-from chatsys.lab.packets import packets_dropped
+from chatsys.lab.network.packets import packets_dropped
 
 _OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 _UNIQUE = "SELECT indexrelid::regclass::text FROM pg_index WHERE indisunique AND indrelid = 'messages'::regclass"

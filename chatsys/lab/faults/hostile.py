@@ -14,7 +14,7 @@ from chatsys.lab.crowd.sockets import event_frame
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
 from chatsys.lab.faults.site import Server
 from chatsys.lab.faults.socket import Lost, Socket
-from chatsys.lab.floods import FLOODS, HALF_POSTS, Flood, hold_half_posts, hold_open, write_flood
+from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, Flood, hold_half_posts, hold_open, write_flood
 
 SECONDS = 2.0
 

@@ -16,7 +16,7 @@ from chatsys.lab.faults.fault import Fault
 from chatsys.lab.faults.injection import Load, inject
 from chatsys.lab.faults.record import LANES, Kind, Result, Run, load, save
 from chatsys.lab.faults.site import Place, Site
-from chatsys.lab.machine import describe
+from chatsys.lab.provenance.machine import describe
 
 LONG_SECONDS = 15.0
 """A fault that takes longer is injected fewer times."""

@@ -23,7 +23,7 @@ import psycopg
 
 from chatsys.lab.faults.answers import AnswerProxy
 from chatsys.lab.faults.broker import Broker, nats, redis
-from chatsys.lab.servers import ServerProcess, chat_server, this_program
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, this_program
 from chatsys.resources import database_dir
 from chatsys.store.embedded import embedded_server, wheel_programs
 

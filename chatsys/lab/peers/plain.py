@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 from websockets.utils import accept_key
 
-from chatsys.lab.stock import message_of
+from chatsys.lab.subjects.reference import message_of
 from chatsys.protocol.frames import TEXT, FrameReader, frame
 
 _LARGEST, _FRAMES = 1_000_000, 1_000_000  # bytes of a message, frames of a read: no limits for the lab's own clients

@@ -11,13 +11,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from chatsys.lab import loadmemory
+from chatsys.lab.loadtest import memory
 from chatsys.reports.page import Page, Part, Table, Text
 from chatsys.reports.pictures import Series, ecdf, lines, panels
 from chatsys.results import capacity, names
 
 if TYPE_CHECKING:
-    from chatsys.lab.loadtest import Run, Turn
+    from chatsys.lab.loadtest.run import Run, Turn
 
 _POINTS = 90  # a line has no more: a soak's would not be readable
 _PUSH = "receive-message "
@@ -207,8 +207,8 @@ def _over_time(turns: list[Turn], folder: Path) -> list[Part]:
     """One figure a turn, its panels on one axis: seconds since the turn's first sample."""
     parts: list[Part] = []
     for turn in turns:
-        locust = loadmemory.lines(folder / turn.folder / "samples.jsonl")
-        server = loadmemory.lines(folder / turn.folder / "server.jsonl")
+        locust = memory.lines(folder / turn.folder / "samples.jsonl")
+        server = memory.lines(folder / turn.folder / "server.jsonl")
         if locust:
             stacked = _panels(locust, server, min(line["time"] for line in (locust[0], *server[:1])))
             caption = f"{_name(turn)}: each second; a point stands for the worst of its stretch."
@@ -222,7 +222,7 @@ def _panels(locust: list[dict[str, Any]], server: list[dict[str, Any]], start: f
     when = [line["time"] - start for line in pushed]
     seen_server = bool(server) and "cpu" in server[0]
     cores = [Series("server", *_thin(times, [line["cpu"] for line in server]))] if seen_server else []
-    memory = [Series("server", *_thin(times, [line["rss"] / 2**20 for line in server]))] if seen_server else []
+    resident = [Series("server", *_thin(times, [line["rss"] / 2**20 for line in server]))] if seen_server else []
     stacked = [
         ("users", [Series("users", *_thin(seen, [line["users"] for line in locust]))]),
         ("push, ms", [Series(key, *_thin(when, [line["push"][key] for line in pushed])) for key in ("p50", "p99")]),
@@ -230,7 +230,7 @@ def _panels(locust: list[dict[str, Any]], server: list[dict[str, Any]], start: f
             "cores",
             [*cores, *_generators(locust, start, "cpu")],
         ),
-        ("memory, MiB", [*memory, *_generators(locust, start, "rss", 2**-20)]),
+        ("memory, MiB", [*resident, *_generators(locust, start, "rss", 2**-20)]),
     ]
     if server and "database" in server[0]:
         stacked += [
@@ -340,7 +340,7 @@ def _memory(turns: list[Turn], folder: Path) -> list[Part]:
     rows = []
     for turn in turns:
         users = turn.locust["options"]["users"]
-        for seen in loadmemory.of_turn(folder / turn.folder, turn.store):
+        for seen in memory.of_turn(folder / turn.folder, turn.store):
             share = f"{(seen.end - seen.first) / users / 1024:.0f}" if users else ""
             growth = "shorter run" if seen.growth is None else f"{seen.growth:+.1%}"
             each = "" if seen.bytes_each is None or not seen.keeps else f"{seen.bytes_each:,.0f}"
@@ -348,7 +348,7 @@ def _memory(turns: list[Turn], folder: Path) -> list[Part]:
             rows.append((f"{_name(turn)}, {seen.process}", *sizes, share, growth, each))
     text = (
         f"Growth is that of the last minute over the minute after the first five; a soak fails above "
-        f"{loadmemory.LIMIT:.0%}. A store in memory keeps each message with its receipts by design: its growth is "
+        f"{memory.LIMIT:.0%}. A store in memory keeps each message with its receipts by design: its growth is "
         "given in bytes for each message, and not judged."
     )
     header = ("process", "start, MiB", "end, MiB", "KiB a user", "growth after 5 min", "bytes a message")

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.workloads.operation import (
     FIND_BY_ID,
     FIND_BY_NAME,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from chatsys.chat.bundle import new_id
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.workloads.operation import (
     FIND_BY_ID,
     FIND_BY_NAME,

@@ -26,7 +26,7 @@ _MEASURED = (
 """What takes part in the work that is timed, or times it."""
 
 
-def program() -> dict[str, Any]:
+def describe() -> dict[str, Any]:
     """The version and the digest of the measured package, its commit if it lies in a repository, and the command."""
     commit = _commit()
     return {

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from chatsys.errors import OperatorError
-from chatsys.lab.machine import processors
-from chatsys.lab.servers import ServerProcess
+from chatsys.lab.provenance.machine import processors
+from chatsys.lab.subjects.servers import ServerProcess
 
 _LINE = 256 * 1024 * 1024  # bytes: a turn's raw latencies come on one line
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from chatsys.lab import loadmemory
-from chatsys.lab.servers import ServerProcess
+from chatsys.lab.loadtest import memory
+from chatsys.lab.subjects.servers import ServerProcess
 
 PROCESSES = 2
 """Server processes: while one is replaced the other serves."""
@@ -67,7 +67,7 @@ class RollingRestart(threading.Thread):
             self.trouble = f"the rolling restart ended early: {type(error).__name__}: {error}"
 
     def _all_are_there(self) -> bool:
-        return any(line["users"] >= self._users for line in loadmemory.lines(self._samples))
+        return any(line["users"] >= self._users for line in memory.lines(self._samples))
 
     def _until(self, happened: Callable[[], object], seconds: float = float("inf")) -> bool:
         """Whether it happened within ``seconds``, and before the load test was over."""

@@ -19,8 +19,8 @@ import msgspec
 import psycopg
 
 from chatsys.errors import OperatorError
-from chatsys.lab.filling import fill_messages, fill_users
-from chatsys.lab.synthetic import EPOCH, Synthetic
+from chatsys.lab.datasets.filling import fill_messages, fill_users
+from chatsys.lab.datasets.synthetic import EPOCH, Synthetic
 from chatsys.resources import database_dir
 from chatsys.store import snapshot
 from chatsys.store.opening import open_store

@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from chatsys.lab.datasets.synthetic import EPOCH, Synthetic
 from chatsys.lab.record import Plan
-from chatsys.lab.synthetic import EPOCH, Synthetic
 from chatsys.lab.workloads.operation import PAGE
 from chatsys.model.rules import SEQ_MAX
 from chatsys.store.postgres.admin import connected

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import psutil
 
 from chatsys.errors import OperatorError
-from chatsys.lab.servers import free_port
+from chatsys.lab.subjects.servers import free_port
 
 _START_SECONDS = 10.0
 

@@ -27,12 +27,13 @@ import msgspec
 import chatsys
 from chatsys.errors import OperatorError
 from chatsys.interrupts import undisturbed
-from chatsys.lab import loadaccounts, loadlimits, loadmemory, machine
-from chatsys.lab.load import alone_on, drop_database, empty_database
-from chatsys.lab.loadcounters import Counters
+from chatsys.lab.datasets.databases import alone_on, drop_database, empty_database
+from chatsys.lab.loadtest import accounts, limits, memory
+from chatsys.lab.loadtest.counters import Counters
+from chatsys.lab.loadtest.rolling import PROCESSES, RollingRestart
+from chatsys.lab.provenance import machine
 from chatsys.lab.report.load import page_of
-from chatsys.lab.rolling import PROCESSES, RollingRestart
-from chatsys.lab.servers import chat_server, free_port
+from chatsys.lab.subjects.servers import chat_server, free_port
 from chatsys.results.files import write_atomically
 from chatsys.store.embedded import embedded_server
 from chatsys.store.postgres.address import read_url
@@ -139,7 +140,7 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
                         shutil.rmtree(folder, ignore_errors=True)
                         raise
                     turn = _unmeasured(number, place(store) if plan.hosts else store, folder)
-                if not loadlimits.more_generators_help(turn.locust.get("steps", ()), processes):
+                if not limits.more_generators_help(turn.locust.get("steps", ()), processes):
                     break
                 processes *= 2
                 say(f"Turn {number}: the load generator was the limit; again with {processes} generator processes")
@@ -214,7 +215,7 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Tur
     watch = machine.Watch(machine.postmaster_of(url) if store == "postgres" else None)
     with TemporaryDirectory() as folder_of_turn:
         scratch, secret = Path(folder_of_turn), secrets.token_hex(32)
-        users, settings = loadaccounts.fill(url, plan.users, scratch, secret)
+        users, settings = accounts.fill(url, plan.users, scratch, secret)
         rolling = plan.scenario == "rolling-restart"
         settings |= {"CHATSYS_WORKERS": str(PROCESSES)} if rolling else {}
         with (
@@ -222,7 +223,7 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Tur
             Counters(server, url if store == "postgres" else None, own, watch) as counters,
             RollingRestart(server, url, own, plan.users) if rolling else nullcontext() as restart,
         ):
-            loadaccounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
+            accounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
             status = _locust(plan, server.url, own, scratch / ACCOUNTS)
     trouble = counters.trouble + ([restart.trouble] if restart is not None and restart.trouble else [])
     return _judged(plan, number, store, own, status=status, disturbed=watch.reasons() + trouble)
@@ -233,14 +234,14 @@ def _turn_at(plan: Plan, number: int, address: str, request: Databases, *, folde
     name = place(address).replace(":", "-")
     own = folder / f"turn-{number}-{name}"
     own.mkdir(parents=True)
-    accounts = request.folder.parent / "loadtest" / f"{name}.json"
+    kept = request.folder.parent / "loadtest" / f"{name}.json"
     trouble: list[str] = []
     if request.watched is None:
-        status = _locust(plan, address, own, accounts)
+        status = _locust(plan, address, own, kept)
     else:
         watch = machine.Watch(machine.postmaster_of(request.watched))
         with Counters(None, request.watched, own, watch) as counters:
-            status = _locust(plan, address, own, accounts)
+            status = _locust(plan, address, own, kept)
         trouble = counters.trouble
     return _judged(plan, number, place(address), own, status=status, disturbed=trouble)
 
@@ -248,7 +249,7 @@ def _turn_at(plan: Plan, number: int, address: str, request: Databases, *, folde
 def _judged(plan: Plan, number: int, store: str, own: Path, *, status: int, disturbed: list[str]) -> Turn:
     """What a turn's Locust has left in its folder, and what is to be said about it."""
     result = _result_of(own)
-    loadlimits.name_limits(result.get("steps", ()), own)
+    limits.name_limits(result.get("steps", ()), own)
     verdict, reasons = result.get("verdict", "FAILED"), [*_complaints(own), *result.get("reasons", ())]
     if not result and status != STATUS_INTERRUPTED:
         reasons.append(f"Locust ended with status {status} and left no result; see {own / LOG}")
@@ -256,7 +257,7 @@ def _judged(plan: Plan, number: int, store: str, own: Path, *, status: int, dist
         verdict, reasons = INTERRUPTED, ["Ctrl-C" if result else "Ctrl-C before anything was measured", *reasons]
     if disturbed and verdict == "VALID":
         verdict = "INVALID"
-    grown = loadmemory.reasons(loadmemory.of_turn(own, store)) if plan.scenario == "soak" else []
+    grown = memory.reasons(memory.of_turn(own, store)) if plan.scenario == "soak" else []
     if grown and verdict == "VALID":  # where the machine was saturated, what waited was kept, and proves nothing
         verdict = "FAILED"
     reasons += disturbed + grown
@@ -306,7 +307,7 @@ def _store(store: str, server_url: str | None, run_name: str, number: int) -> It
             drop_database(connection, name)
 
 
-def _locust(plan: Plan, address: str, folder: Path, accounts: Path) -> int:
+def _locust(plan: Plan, address: str, folder: Path, account_file: Path) -> int:
     """Drive the server; Locust's exit status, or 130 after Ctrl-C (Locust still concludes and writes)."""
     order = order_of(plan)
     turns_each = order.count(order[0])
@@ -325,7 +326,7 @@ def _locust(plan: Plan, address: str, folder: Path, accounts: Path) -> int:
         "--objective": plan.objective,
         "--seed": plan.seed,
         "--out": folder,
-        "--accounts": accounts.absolute(),
+        "--accounts": account_file.absolute(),
         "--csv": folder / "locust",
         "--html": folder / "locust.html",
     }

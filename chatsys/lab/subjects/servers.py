@@ -129,8 +129,8 @@ def chat_server(
 
 
 def stock_server(*, cpu: int | None = None) -> AbstractContextManager[ServerProcess]:
-    """The baseline of :mod:`chatsys.lab.stock` on a free port of 127.0.0.1."""
-    command = [sys.executable, "-m", "chatsys.lab.stock"]
+    """The baseline of :mod:`chatsys.lab.subjects.reference` on a free port of 127.0.0.1."""
+    command = [sys.executable, "-m", "chatsys.lab.subjects.reference"]
     return listening_server("stock Socket.IO", command, cpu=cpu, variables={"PYTHONPATH": this_program().path})
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 import numpy as np
 
-from chatsys.lab.profiles import Profile
 from chatsys.lab.record import Sampled
-from chatsys.lab.turns import Order, Turn
+from chatsys.lab.runner.profiles import Profile
+from chatsys.lab.runner.repetitions import Order, Turn
 
 WARM_UP_CALLS, WARM_UP_SECONDS = 100, 0.5
 """The warm-up ends after so many calls or so long: a copied database begins with nothing in its buffers."""

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from chatsys.errors import OperatorError
-from chatsys.lab.turns import Order, Turn
-from chatsys.lab.worker import Failed, Opened, Opening, frame
+from chatsys.lab.runner.repetitions import Order, Turn
+from chatsys.lab.subjects.worker import Failed, Opened, Opening, frame
 
 _LENGTH = struct.Struct("<I")
 
@@ -58,7 +58,7 @@ async def contestant(store: str, opening: Opening) -> AsyncIterator[Contestant]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "chatsys.lab.worker",
+        "chatsys.lab.subjects.worker",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=64 * 1024 * 1024,

@@ -1,6 +1,7 @@
 """Fill a store with synthetic rows through its own verbs, as a store in memory must be.
 
-``python -m chatsys.lab.filling FILE USERS MESSAGES SEED`` writes the snapshot of such a store, for a server to have.
+``python -m chatsys.lab.datasets.filling FILE USERS MESSAGES SEED`` writes the snapshot of such a store, for a server to
+load.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 
 from chatsys.errors import OperatorError
-from chatsys.lab.synthetic import EPOCH, Synthetic
+from chatsys.lab.datasets.synthetic import EPOCH, Synthetic
 from chatsys.store import snapshot
 from chatsys.store.contract import Store
 from chatsys.store.opening import open_store
@@ -38,7 +39,9 @@ async def write_snapshot(rows: Synthetic, file: Path) -> None:
     Raises OperatorError if it could not be made.
     """
     numbers = [str(number) for number in (rows.users, rows.messages, rows.seed)]
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "chatsys.lab.filling", str(file), *numbers)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "chatsys.lab.datasets.filling", str(file), *numbers
+    )
     try:
         status = await process.wait()
     finally:

@@ -1,7 +1,8 @@
 """A process of its own for each thing under test: it opens what it is told, and takes turns when it is told to.
 
-``python -m chatsys.lab.worker`` reads requests from standard input and answers on standard output, each a frame of
-four bytes of length and as many of msgpack. Between two turns it waits for the next request and uses no processor.
+``python -m chatsys.lab.subjects.worker`` reads requests from standard input and answers on standard output, each a
+frame of four bytes of length and as many of msgpack. Between two turns it waits for the next request and uses no
+processor.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import msgspec
 import psutil
 
 from chatsys.errors import ChatsysError
-from chatsys.lab.filling import fill_messages, fill_users
-from chatsys.lab.synthetic import Synthetic
-from chatsys.lab.turns import Order, Turn, take
+from chatsys.lab.datasets.filling import fill_messages, fill_users
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.runner.repetitions import Order, Turn, take
 from chatsys.lab.workloads import doors, floors, stores
 from chatsys.lab.workloads.operation import Operation
 from chatsys.store.opening import StoreOptions, open_store

@@ -1,7 +1,7 @@
-"""The baseline of the doors: python-socketio and uvicorn as they come, doing what a chat must and no more.
+"""The baseline of the endpoints: python-socketio and uvicorn as they come, doing what a chat must and no more.
 
-Run as ``python -m chatsys.lab.stock PORT``. It answers the events of a crowd with the same names and a message of the
-same shape and size as the reference server's, keeps nothing, and gives no list of users.
+Run as ``python -m chatsys.lab.subjects.reference PORT``. It answers the events of clients with the same names and a
+message of the same shape and size as chatsys does, keeps nothing, and gives no list of users.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _AVATAR = "https://ui-avatars.com/api/?name=member%200&background=667eea&color=f
 
 
 def message_of(number: int, user_id: str, text: str, room: str) -> dict[str, Any]:
-    """A message of a room, of the same shape and size as the reference server's."""
+    """A message of a room, of the same shape and size as that of chatsys."""
     return {
         "id": f"01900000-0000-7000-8000-{number:012d}",
         "seq": number,

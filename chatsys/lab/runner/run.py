@@ -13,13 +13,13 @@ import msgspec
 
 from chatsys.chat.bundle import new_id
 from chatsys.errors import ChatsysError, OperatorError
-from chatsys.lab import machine
+from chatsys.lab.datasets.databases import alone_on, tidy
 from chatsys.lab.experiments import EXPERIMENTS
-from chatsys.lab.load import alone_on, tidy
-from chatsys.lab.marks import reach
-from chatsys.lab.profiles import Profile
+from chatsys.lab.provenance import machine
 from chatsys.lab.record import Result, Sampled
-from chatsys.lab.stage import DEPTHS, STORES, Experiment, Stage
+from chatsys.lab.runner.environment import DEPTHS, STORES, Experiment, Stage
+from chatsys.lab.runner.profiles import Profile
+from chatsys.lab.runner.targets import reach
 from chatsys.results.claims import judge
 from chatsys.store.embedded import embedded_postgres
 

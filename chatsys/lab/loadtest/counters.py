@@ -14,8 +14,8 @@ import psutil
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
-from chatsys.lab.machine import Watch, processor_seconds
-from chatsys.lab.servers import ServerProcess
+from chatsys.lab.provenance.machine import Watch, processor_seconds
+from chatsys.lab.subjects.servers import ServerProcess
 
 SAMPLES = "server.jsonl"
 _COUNTERS = """

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from chatsys.errors import LabBusy
-from chatsys.lab.synthetic import EPOCH, Synthetic
+from chatsys.lab.datasets.synthetic import EPOCH, Synthetic
 from chatsys.resources import database_dir
 from chatsys.store.postgres.address import with_database
 from chatsys.store.postgres.admin import connected, create_database, upgrade

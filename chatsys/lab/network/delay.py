@@ -1,9 +1,9 @@
 """A network between two programs of one machine: a proxy that holds back what passes through it.
 
-``python -m chatsys.lab.delay TARGET SECONDS`` (TARGET is a Unix socket's path or host:port) says the port of 127.0.0.1
-on which it listens, and holds back each piece for so long in each direction. It is a process of its own, which sleeps
-in ``select`` with a timer of microseconds: an event loop's timers are of milliseconds. It ends when its standard input
-does. What the delay really is, :func:`round_trip` measures through it.
+``python -m chatsys.lab.network.delay TARGET SECONDS`` (TARGET is a Unix socket's path or host:port) says the port of
+127.0.0.1 on which it listens, and holds back each piece for so long in each direction. It is a process of its own,
+which sleeps in ``select`` with a timer of microseconds: an event loop's timers are of milliseconds. It ends when
+its standard input does. What the delay really is, :func:`round_trip` measures through it.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _pass_on(ways: dict[socket.socket, _Way]) -> None:
 @contextmanager
 def delayed(target: str, seconds: float, cpu: int | None = None) -> Iterator[int]:
     """The port of a proxy before ``target`` that holds back each piece for ``seconds`` in each direction."""
-    command = [sys.executable, "-m", "chatsys.lab.delay", target, repr(seconds)]
+    command = [sys.executable, "-m", "chatsys.lab.network.delay", target, repr(seconds)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdin is not None
     assert process.stdout is not None

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from chatsys.errors import OperatorError
-from chatsys.lab.synthetic import Synthetic
-from chatsys.lab.turns import Order, Turn
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.runner.repetitions import Order, Turn
 from chatsys.lab.workloads.floors import SQL
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH, SEND
 from chatsys.store.embedded import wheel_programs

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chatsys.lab import loadmemory
+from chatsys.lab.loadtest import memory
 from chatsys.results import capacity
 
 
@@ -19,8 +19,8 @@ def more_generators_help(steps: Sequence[dict[str, Any]], processes: int) -> boo
 
 def name_limits(steps: Sequence[dict[str, Any]], folder: Path) -> None:
     """Write the resource that ran out into each step that failed by its latency, from the seconds at as many users."""
-    users = {round(line["time"]): line for line in loadmemory.lines(folder / "samples.jsonl")}
-    server = [(line, users.get(round(line["time"]))) for line in loadmemory.lines(folder / "server.jsonl")]
+    users = {round(line["time"]): line for line in memory.lines(folder / "samples.jsonl")}
+    server = [(line, users.get(round(line["time"]))) for line in memory.lines(folder / "server.jsonl")]
     for step in steps:
         if step["outcome"] != capacity.FAILED or step["limit"] != capacity.LATENCY:
             continue

@@ -9,14 +9,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from chatsys.lab.contestant import Contestant, contestant
-from chatsys.lab.load import database_with, empty_database
-from chatsys.lab.machine import Watch, processors
-from chatsys.lab.profiles import Profile
+from chatsys.lab.datasets.databases import database_with, empty_database
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.provenance.machine import Watch, processors
 from chatsys.lab.record import Result, Sampled, Timing
+from chatsys.lab.runner.profiles import Profile
 from chatsys.lab.statistics import Rounds, Samples
-from chatsys.lab.synthetic import Synthetic
-from chatsys.lab.worker import Opening
+from chatsys.lab.subjects.subject import Contestant, contestant
+from chatsys.lab.subjects.worker import Opening
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import psycopg
 
-from chatsys.lab import provenance
+from chatsys.lab.provenance import program
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
 
@@ -39,14 +39,14 @@ def processors() -> tuple[int | None, int | None]:
 def describe(server_url: str | None, shown_url: str) -> dict[str, Any]:
     """The environment of a run: BENCHMARKING rule 9. ``shown_url`` has no password."""
     return {
-        **provenance.program(),
+        **program.describe(),
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "cgroup": {name: _read(Path("/sys/fs/cgroup") / name) for name in ("cpu.max", "memory.max")},
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": provenance.versions(),
+        "packages": program.versions(),
         "postgresql": _postgresql(server_url) if server_url else None,
         "store_url": shown_url,
         "garbage_collection": "on",
@@ -199,7 +199,7 @@ def _postgresql(url: str) -> dict[str, Any]:
     return {
         "version": row[0] if row else "",
         "settings": dict(changed),
-        "file_system": provenance.file_system(folder[0]) if folder is not None and local else None,
+        "file_system": program.file_system(folder[0]) if folder is not None and local else None,
     }
 
 
