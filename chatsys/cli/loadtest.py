@@ -15,7 +15,7 @@ from chatsys.settings import read_settings
 
 
 class Scenario(StrEnum):
-    """What is played: chatsys/loadtesting/scenarios.py."""
+    """What the users do: chatsys/loadtesting/scenarios.py."""
 
     steady = "steady"
     ramp = "ramp"

@@ -1,7 +1,7 @@
 """What changed between two stored runs: counts are judged; times and ratios are shown and never judged.
 
 Two runs of one commit differ in their times, and in ratios within them, by more than their intervals say: each run
-draws its processes' luck anew, on a machine that is never the same. Of 56 ordered pairs of 8 runs of one commit, a rule
+starts its processes anew, on a machine that is never the same. Of 56 ordered pairs of 8 runs of one commit, a rule
 by intervals and a factor called 24 "worse". Speed is compared by :mod:`chatsys.lab.against`, in one run.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from chatsys.lab.record import Mark, Result
+from chatsys.lab.record import Result, Target
 
 COUNT_FACTOR = 1.10
 """A count that grows by less than this factor is not worse: which pages of a table were read before moves it."""
@@ -32,7 +32,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(before: Result, after: Result) -> list[Change]:
-    """Every count, ratio, floor, mark and time that both runs have."""
+    """Every count, ratio, baseline, target and time that both runs have."""
     return [*_counts(before, after), *_survivals(before, after), *_ratios(before, after), *_times(before, after)]
 
 
@@ -112,14 +112,14 @@ def _ratios(before: Result, after: Result) -> Iterator[Change]:
 
 def _known_ratios(result: Result) -> dict[str, float]:
     found = {f"{r.operation}, {r.depth}: PostgreSQL / memory": r.ratio for r in result.ratios}
-    found |= {f"{f.operation}, {f.store} / {f.kind}": f.ratio for f in result.floors}
-    found |= {m.what: m.ratio for m in result.marks if m.interval is not None and not _is_floor(m)}
+    found |= {f"{f.operation}, {f.store} / {f.kind}": f.ratio for f in result.baselines}
+    found |= {m.what: m.ratio for m in result.targets if m.interval is not None and not _is_baseline(m)}
     return found
 
 
-def _is_floor(mark: Mark) -> bool:
-    """Whether it stands among the floors already."""
-    return "asyncpg" in mark.what or "bare SELECT" in mark.what
+def _is_baseline(target: Target) -> bool:
+    """Whether it stands among the baselines already."""
+    return "asyncpg" in target.what or "bare SELECT" in target.what
 
 
 def _times(before: Result, after: Result) -> Iterator[Change]:

@@ -220,11 +220,11 @@ class Lifecycle:
         path = Path(options.accounts)
         number, workers = RUN.worker
         try:
-            told = dialect(options.dialect) if options.dialect else None
+            chosen = dialect(options.dialect) if options.dialect else None
             own = path.with_stem(f"{path.stem}-{number}")
-            RUN.accounts = Accounts(RUN.rest, own, (told or Dialect()).account)
+            RUN.accounts = Accounts(RUN.rest, own, (chosen or Dialect()).account)
             RUN.accounts.prepare(-(-RUN.users // workers))
-            self._speak(told or self._spoken(options))
+            self._speak(chosen or self._spoken(options))
         except UnknownDialect as error:
             self._give_up(str(error))
             return
@@ -297,7 +297,7 @@ class Lifecycle:
             "rss": psutil.Process(os.getpid()).memory_info().rss,
             "users": self.runner.user_count,
             "deviations": RUN.ledger.deviations(),
-            **RUN.watch.seen.strain(),
+            **RUN.watch.seen.stress(),
         }
 
     def on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:

@@ -66,11 +66,11 @@ def add_tab(web_ui: Any, rows: Callable[[], Rows], over: Callable[[], bool]) -> 
     @web_ui.app.after_request
     def extend(response: Response) -> Response:
         if response.status_code == 200 and request.path.endswith("/stats/requests"):
-            told = dict(response.json)
-            told["state"] = web_ui.environment.runner.state if over() else STATE_RUNNING
+            state = dict(response.json)
+            state["state"] = web_ui.environment.runner.state if over() else STATE_RUNNING
             data = [dict(zip(_FIELDS, row, strict=True)) for row in rows()]
-            told["extended_stats"] = [{"key": KEY, "data": data}]
-            response.set_data(web_ui.app.json.dumps(told))
+            state["extended_stats"] = [{"key": KEY, "data": data}]
+            response.set_data(web_ui.app.json.dumps(state))
         elif response.status_code == 200 and request.path.endswith("/stats/report"):
             response.set_data(with_section(response.get_data(as_text=True), rows()))
         return response

@@ -170,11 +170,11 @@ class ChatUser(SocketIOUser):
             self.member.leave()
             self.member = None
 
-    def away(self, error: ConnectionLost) -> None:
+    def connection_lost(self, error: ConnectionLost) -> None:
         """The connection has ended: nothing more comes over it, no echo either."""
         self.in_room = False
         if self.member is not None:
-            self.member.away()
+            self.member.disconnected()
         echoes, self._echoes = self._echoes, {}
         for _, then in echoes.values():
             then(error)
@@ -182,7 +182,7 @@ class ChatUser(SocketIOUser):
     def lost(self, cause: str) -> None:
         """The server dropped us."""
         super().lost(cause)
-        self.away(ConnectionLost(cause))
+        self.connection_lost(ConnectionLost(cause))
 
     def reconnected(self) -> None:
         """Back after the server dropped us: the history fills the gap."""
@@ -196,7 +196,7 @@ class ChatUser(SocketIOUser):
             RUN.lingering.append(self)
             return
         self.io.disconnect()
-        self.away(Gone("disconnected"))
+        self.connection_lost(Gone("disconnected"))
         self.leave()  # not before: what arrives in between is still its room's
         RUN.numbers.release(self.number)
         RUN.of_persona[self.persona.name].release(self._nth)
@@ -386,7 +386,7 @@ class ChatUser(SocketIOUser):
             self.call(leave_event)
         else:
             self.io.disconnect()
-            self.away(Gone("disconnected"))
+            self.connection_lost(Gone("disconnected"))
         self.leave()
         self.room = self._some_room()
         if not leave_event:
@@ -398,7 +398,7 @@ class ChatUser(SocketIOUser):
     def reconnect(self) -> None:
         """Vanish as a phone does, come back some seconds later, and get what was missed."""
         self.io.vanish()
-        self.away(Gone("vanished"))
+        self.connection_lost(Gone("vanished"))
         gevent.sleep(random.uniform(1, 10))
         try:
             FIGURES.timing("connect", self.transport).add(self.io.connect())

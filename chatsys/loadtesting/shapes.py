@@ -79,7 +79,7 @@ class Counters(msgspec.Struct):
     histogram: dict[float, int]
     failures: int
     deviations: int
-    strain: dict[str, int]
+    stress: dict[str, int]
 
 
 def is_push(key: tuple[str, str]) -> bool:
@@ -109,7 +109,7 @@ def judged(users: int, before: Counters, after: Counters, objective: float) -> S
     failures, deviations = after.failures - before.failures, after.deviations - before.deviations
     if deviations:
         outcome, limit = FAILED, ERRORS
-    elif saturated(before.strain, after.strain):
+    elif saturated(before.stress, after.stress):
         outcome, limit = NOT_MEASURABLE, GENERATOR
     elif failures:
         outcome, limit = FAILED, ERRORS

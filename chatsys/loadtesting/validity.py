@@ -39,7 +39,7 @@ class Measurements(msgspec.Struct):
     steal: float = 0.0
     """The share of all the machine's CPU time that the hypervisor gave to others."""
 
-    def strain(self) -> dict[str, int]:
+    def stress(self) -> dict[str, int]:
         """Counts so far: seconds and how many were busy, timers and how many fired late."""
         return {
             "seconds": sum(self.cpu.values()),
@@ -69,7 +69,7 @@ def reasons(name: str, seen: Measurements, limits: Limits = LIMITS) -> list[str]
 
 
 def saturated(before: dict[str, int], after: dict[str, int], limits: Limits = LIMITS) -> bool:
-    """True if between two counts of :meth:`Measurements.strain` the generator measured itself."""
+    """True if between two counts of :meth:`Measurements.stress` the generator measured itself."""
     seconds, busy, timers, late = (after[name] - before[name] for name in ("seconds", "busy", "timers", "late"))
     return busy > limits.busy_share * seconds or late > 0.01 * timers
 

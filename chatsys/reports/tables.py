@@ -6,7 +6,7 @@ from chatsys.reports.page import Table
 from chatsys.results.decision import Decision
 from chatsys.results.names import TITLES
 from chatsys.results.numbers import change, duration, durations, times
-from chatsys.results.run import Floor, Operation, Part, Result, held, operation
+from chatsys.results.run import Baseline, Operation, Part, Result, held, operation
 
 _HEADER = ("Operation", "Memory p50 / p95 / p99", "PostgreSQL p50 / p95 / p99", "With PostgreSQL",
            "Over the bare driver")  # fmt: skip
@@ -62,6 +62,6 @@ def _figures(each: Operation | None) -> str:
     return "" if each is None else durations(each.p50_us, each.p95_us, each.p99_us)
 
 
-def _bare(result: Result, name: str) -> Floor | None:
+def _bare(result: Result, name: str) -> Baseline | None:
     wanted = (name, "postgresql", "asyncpg")
-    return next((f for f in result.floors if (f.operation, f.store, f.kind) == wanted), None)
+    return next((f for f in result.baselines if (f.operation, f.store, f.kind) == wanted), None)

@@ -199,10 +199,10 @@ def _servers(result: Result) -> Finding | None:
         return None
     faults = _faults(found)
     measured = f"Two servers on one database, each with members of the room: {_counted(found)}"
-    mark = next((mark for mark in result.marks if "two workers" in mark.what), None)
-    if mark is not None:
-        bounds = f" ({figure(mark.interval.low)} to {figure(mark.interval.high)})" if mark.interval else ""
-        measured += f"; two workers stored {figure(mark.ratio)}{bounds} times as many messages a second as one"
+    target = next((target for target in result.targets if "two workers" in target.what), None)
+    if target is not None:
+        bounds = f" ({figure(target.interval.low)} to {figure(target.interval.high)})" if target.interval else ""
+        measured += f"; two workers stored {figure(target.ratio)}{bounds} times as many messages a second as one"
     good = found.get("deliveries", 0) > 0 and not faults
     words = "each message once, in order" if good else f"{faults or 'nothing'} delivered"
     return Finding(f"{count(found['deliveries'])} deliveries by two servers", measured + ".", (_part(words, good),))

@@ -250,7 +250,7 @@ class Member:
             self.room.account.excused += len(self.skipped)
         self.skipped = None
 
-    def away(self) -> None:
+    def disconnected(self) -> None:
         """The connection has ended; who comes back asks for what was missed, by its number."""
 
     def leave(self) -> None:

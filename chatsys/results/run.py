@@ -45,8 +45,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     messages: int | None = None
 
 
-class Floor(msgspec.Struct, frozen=True, kw_only=True):
-    """The same work with nothing of chatsys around it, and ``ratio``: how many times the floor chatsys takes."""
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """The same work with nothing of chatsys around it, and ``ratio``: how many times the baseline chatsys takes."""
 
     operation: str
     store: str
@@ -86,8 +86,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     lower_bound: bool = False
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """A ratio of two things that took turns in this run, and what it should reach: ``bound``, if there is a mark.
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A ratio of two things that took turns in this run, and what it should reach: ``bound``, if there is a target.
 
     ``interval`` is None where there was one round. ``lower_bound``: the ratio is at least that.
     """
@@ -185,8 +185,8 @@ class Result(msgspec.Struct, kw_only=True):
     reasons: list[str] = []
     operations: list[Operation] = []
     ratios: list[Ratio] = []
-    floors: list[Floor] = []
-    marks: list[Mark] = []
+    baselines: list[Baseline] = msgspec.field(default_factory=list, name="floors")
+    targets: list[Target] = msgspec.field(default_factory=list, name="marks")
     points: list[Point] = []
     fits: list[Fit] = []
     counts: list[Count] = []

@@ -97,7 +97,7 @@ class Stay:
 
     def visit(self) -> None:
         """The member is about to join: pushes may come before the history."""
-        self.away()
+        self.disconnected()
         self.visits.append(Visit(len(self.room.numbers)))
 
     def show(self, messages: Iterable[tuple[str, str]]) -> None:
@@ -115,14 +115,14 @@ class Stay:
             self.room.fault("doubled", f"message {message_id}")
         return stamp
 
-    def away(self) -> None:
+    def disconnected(self) -> None:
         """The connection has ended."""
         if self.visits:
             self.visits[-1].end()
 
     def leave(self) -> None:
         """The stay ends here. Idempotent."""
-        self.away()
+        self.disconnected()
         self.room.members.discard(self)
 
 

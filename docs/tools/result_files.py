@@ -20,7 +20,7 @@ _FILES: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
         "Written by `chatsys bench`. Times are microseconds unless a name or a unit says otherwise. "
         "`chatsys.analytics.runs.load_run` reads it as pandas frames.",
         (
-            run.Result, run.Operation, run.Ratio, run.Floor, run.Mark, run.Point, run.Fit, run.Count, run.Plan,
+            run.Result, run.Operation, run.Ratio, run.Baseline, run.Target, run.Point, run.Fit, run.Count, run.Plan,
             run.Survival, run.Judgement, run.Part, run.Timing, run.Interval,
         ),
     ),
@@ -86,7 +86,7 @@ def _about(kind: Any) -> str:
 def _row(kind: Any, field: Any) -> str:
     shown = _type(get_type_hints(kind)[field.name])
     default = "" if field.required else "`" + str(_default(field)) + "`"
-    return f"| `{field.name}` | {shown} | {default} |"
+    return f"| `{field.encode_name}` | {shown} | {default} |"
 
 
 def _default(field: Any) -> Any:

@@ -48,8 +48,8 @@ def bench(folder: Path, *, slower: float = 1.0, valid: bool = True) -> runs.Run:
     result.ratios.append(
         lab.Ratio(operation="send_message", depth="store", ratio=times, interval=spread, verdict="slower", p=0.0)
     )
-    result.floors.append(
-        lab.Floor(
+    result.baselines.append(
+        lab.Baseline(
             operation="send_message", store="postgresql", kind="asyncpg", p50_us=200.0, ratio=2.0, interval=around
         )
     )
@@ -133,7 +133,7 @@ def test_what_a_run_did_not_measure_is_an_empty_frame_with_the_same_columns(tmp_
     for read in (
         runs.operations,
         runs.ratios,
-        runs.floors,
+        runs.baselines,
         runs.fits,
         runs.persistence,
         runs.claims,

@@ -16,9 +16,9 @@ from chatsys.interrupts import EndedBySignals
 from chatsys.lab import record
 from chatsys.lab.datasets.databases import alone_on, database_with
 from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.experiments.common import REFERENCE
 from chatsys.lab.experiments.fairness import NAMES as FLOODS
 from chatsys.lab.experiments.plans import plans, sequential_scans
-from chatsys.lab.experiments.playing import STOCK
 from chatsys.lab.loadtest import run as loadtest
 from chatsys.lab.loadtest.run import Databases, Plan
 from chatsys.lab.provenance.machine import Watch
@@ -65,7 +65,7 @@ async def test_a_run_measures_every_operation_on_both_stores_beside_its_floor(la
     assert result.valid, result.reasons
     measured = {(each.operation, each.store) for each in result.operations if each.depth == "store"}
     assert measured == {(name, store) for name in TABLE for store in ("memory", "postgresql")}
-    assert {(floor.operation, floor.kind) for floor in result.floors} >= {(name, "asyncpg") for name in TABLE}
+    assert {(each.operation, each.kind) for each in result.baselines} >= {(name, "asyncpg") for name in TABLE}
     assert all(each.n >= TINY.rounds and each.p50_us > 0 for each in result.operations)
     assert {turn.round for turn in samples} == {0, 1}
     assert result.environment["postgresql"]["version"].startswith("PostgreSQL")
@@ -93,15 +93,15 @@ async def test_real_time_is_measured_in_rounds_and_judged_by_its_marks(lab_serve
     assert not [reason for reason in result.reasons if "load generator" not in reason]
     measured = {(point.experiment, point.subject) for point in result.points}
     assert measured >= {(part, store) for part in parts for store in ("memory", "postgresql")}
-    assert {("fanout", STOCK), ("idle", STOCK)} <= measured
+    assert {("fanout", REFERENCE), ("idle", REFERENCE)} <= measured
     assert all(len(point.rounds) == 2 for point in result.points if point.experiment in ("fanout", "senders"))
     used = {(p.subject, p.metric): p.value for p in result.points if p.metric.endswith(" CPU")}
     assert used["postgresql", "database CPU"] > used["memory", "database CPU"] >= 0
     assert all(used[store, f"{who} CPU"] > 0 for store in ("memory", "postgresql") for who in ("server", "generator"))
     assert {turn.operation for turn in samples if turn.experiment == "arrivals"} == {"response", "service"}
-    fan = [mark for mark in result.marks if mark.what.startswith("Fan-out")]
+    fan = [each for each in result.targets if each.what.startswith("Fan-out")]
     assert len(fan) == 2
-    assert all(mark.bound == 3.5 and mark.interval is not None and mark.verdict for mark in fan)
+    assert all(each.bound == 3.5 and each.interval is not None and each.verdict for each in fan)
     assert {timing.what for timing in result.timings} >= {f"realtime: {part}" for part in parts}
 
 
@@ -124,8 +124,8 @@ async def test_every_flood_is_measured_beside_a_client_and_disconnects_nobody_el
 async def test_upkeep_is_a_ratio_to_the_bare_statement(lab_server, tmp_path, quiet):
     result, _ = await run(request_for(lab_server, tmp_path, only=("upkeep",)), lambda *_: None)
     assert result.valid, result.reasons
-    assert [mark.what.split()[0] for mark in result.marks] == ["Import", "Adoption", "Clean-up"]
-    assert all(mark.ratio > 0 and mark.interval is not None for mark in result.marks)
+    assert [each.what.split()[0] for each in result.targets] == ["Import", "Adoption", "Clean-up"]
+    assert all(each.ratio > 0 and each.interval is not None for each in result.targets)
 
 
 async def test_one_worker_and_two_take_turns(lab_server, tmp_path, quiet):
@@ -147,7 +147,7 @@ async def test_an_interrupted_run_keeps_whole_rounds_and_is_partial(lab_server, 
     assert {(one.operation, one.store) for one in result.operations} >= {
         (name, store) for name in TABLE for store in ("memory", "postgresql")
     }
-    assert {floor.operation for floor in result.floors} >= set(TABLE)
+    assert {each.operation for each in result.baselines} >= set(TABLE)
 
 
 async def test_a_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ def test_the_same_seed_gives_the_same_interval_of_a_single_round():
 
 
 def rounds_with_luck(generator, number, middle):
-    """Rounds of 60 calls: each round has its own luck of 10 %, and within it calls differ by 30 %."""
+    """Rounds of 60 calls: each round has its own deviation of 10 %, and within it calls differ by 30 %."""
     return [generator.lognormal(np.log(middle) + generator.normal(0, 0.1), 0.3, 60) for _ in range(number)]
 
 

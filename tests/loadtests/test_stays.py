@@ -112,7 +112,7 @@ class Chat:
         if client is not None:
             client.connected = False
             client.way, client.lost = [], []
-            client.stay.away()
+            client.stay.disconnected()
         return client
 
     def go(self) -> None:
@@ -194,7 +194,7 @@ def test_a_gap_that_the_history_does_not_reach_is_excused_and_a_hole_in_it_is_no
     member.visit()
     member.show([("1", ""), ("2", "")])
     member.receive(0, "3", "hello")
-    member.away()
+    member.disconnected()
     member.visit()
     member.show([("6", ""), ("7", ""), ("9", "")])
     room.read_back([str(number) for number in range(1, 10)])

@@ -187,7 +187,7 @@ def _users(rows: Synthetic) -> Iterator[str]:
 
 
 def _rooms(rows: Synthetic) -> Iterator[str]:
-    """The rooms, and an empty one into which the floor sends."""
+    """The rooms, and an empty one into which the baseline sends."""
     for number, name in enumerate(rows.rooms):
         size = rows.room_sizes[number]
         yield f"{rows.room_id(number)}\t{name}\t{EPOCH.isoformat()}\t{size}\t{size}\n"

@@ -150,7 +150,7 @@ class Synthetic:
 
     @property
     def marked_rooms(self) -> tuple[int, int]:
-        """The rooms whose messages are marked read, by the stores and by their floors: no pair comes twice."""
+        """The rooms whose messages are marked read, by the stores and by their baselines: no pair comes twice."""
         return 1 % len(self.rooms), 2 % len(self.rooms)
 
     @property

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from chatsys.lab.record import Survival
-from chatsys.lab.runner.environment import Experiment, Stage
+from chatsys.lab.runner.environment import Environment, Experiment
 from chatsys.lab.subjects.servers import chat_server
 from chatsys.lab.workloads.traffic import Traffic, stored_ids
 
@@ -25,15 +25,15 @@ _ROOMS = [f"lab survival {number}" for number in range(8)]
 _MESSAGES = 500  # acknowledged before the kill
 
 
-async def perform(stage: Stage) -> None:
+async def perform(env: Environment) -> None:
     """Kill and count, and write what survived into the record. Nothing is timed, so all of it goes on side by side."""
-    stage.step("persistence: kill servers and PostgreSQL")
+    env.step("persistence: kill servers and PostgreSQL")
     kills = []
-    for store in stage.stores:
-        kills.append(asyncio.to_thread(server_killed, store, stage.empty(store, "persistence")))
-    if "postgresql" in stage.stores:
+    for store in env.stores:
+        kills.append(asyncio.to_thread(server_killed, store, env.empty(store, "persistence")))
+    if "postgresql" in env.stores:
         kills.append(asyncio.to_thread(postgresql_killed))
-    stage.result.persistence += await asyncio.gather(*kills)
+    env.result.persistence += await asyncio.gather(*kills)
 
 
 def server_killed(store: str, url: str) -> Survival:

@@ -133,12 +133,12 @@ async def _fill_nats(port: int, seconds: float) -> None:
 
     channels: set[str] = set()
 
-    async def heard(message: Msg) -> None:
+    async def received(message: Msg) -> None:
         channels.add(message.subject)
 
     async with asyncio.timeout(seconds + START_TIMEOUT):
         client = await nats.connect(f"nats://127.0.0.1:{port}")
-        listening = await client.subscribe("chatsys.>", cb=heard)
+        listening = await client.subscribe("chatsys.>", cb=received)
         await asyncio.sleep(1)  # each room has several messages in it
         await listening.unsubscribe()
         end = asyncio.get_running_loop().time() + seconds

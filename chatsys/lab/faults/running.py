@@ -81,7 +81,7 @@ async def run(
 
 
 class _Lanes:
-    """The runs that are to be done, by the kind of site that they need, and lanes that do them side by side."""
+    """The runs that are to be done, by the kind of site that they need, and workers that do them side by side."""
 
     def __init__(self, result: Result, profile: Profile, faults: Iterable[Fault], folder: Path, say: Say) -> None:
         todo = [(fault, seeds) for fault in faults for seeds in missing(result, profile, fault)]
@@ -91,16 +91,16 @@ class _Lanes:
             self._todo.setdefault(fault.place, deque()).append((fault, seeds))
         self._result, self._profile, self._folder, self._say = result, profile, folder, say
 
-    async def run(self, lanes: int) -> None:
+    async def run(self, workers: int) -> None:
         """Do all of them, with so many sites at once. Raises what a site raises that can't be made."""
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(lanes):
-                    group.create_task(self._lane())
+                for _ in range(workers):
+                    group.create_task(self._worker())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _lane(self) -> None:
+    async def _worker(self) -> None:
         while self._left:
             place = max(self._todo, key=lambda each: len(self._todo[each]))
             async with Site(place=place) as site:

@@ -1,6 +1,6 @@
 """What fan-out costs at least with a write for each message: a frame is made once, and sent to one after another.
 
-Run as ``python -m chatsys.lab.peers.plain PORT``. It knows of WebSockets and Socket.IO only what a crowd needs.
+Run as ``python -m chatsys.lab.peers.plain PORT``. It knows of WebSockets and Socket.IO only what clients need.
 """
 
 from __future__ import annotations

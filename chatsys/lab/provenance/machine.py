@@ -136,7 +136,7 @@ def saturated(got: Mapping[str, Any]) -> bool:
 
 
 def generator_reasons(got: Mapping[str, Any], what: str) -> list[str]:
-    """Why latencies of a crowd's turn can't be believed: its generator was saturated, or missed intended starts."""
+    """Why latencies of a turn of clients can't be believed: its generator was saturated, or missed intended starts."""
     found = []
     if saturated(got):
         found.append(f"the load generator of {what} was saturated")
@@ -150,7 +150,7 @@ def kept_to(postmaster: int | None, cpu: int | None) -> Iterator[None]:
     """Within it all processes of a PostgreSQL server run on one processor, the other one than its clients'.
 
     Left to itself, the kernel puts a backend now beside its client, now elsewhere: the wake-ups between two processors
-    cost more than finding a user, and two things that take turns would differ by their luck.
+    cost more than finding a user, and two things that take turns would differ by their rng.
     """
     if postmaster is None or cpu is None:
         yield

@@ -1,4 +1,4 @@
-"""The stage of a run: what it measures with, what it has measured so far, and what it was asked to leave out."""
+"""The environment of a run: what it measures with, what it has measured so far, and what it was asked to leave out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chatsys.lab.provenance.machine import Watch, processors
 from chatsys.lab.record import Result, Sampled, Timing
 from chatsys.lab.runner.profiles import Profile
 from chatsys.lab.statistics import Rounds, Samples
-from chatsys.lab.subjects.subject import Contestant, contestant
+from chatsys.lab.subjects.subject import Subject, subject_process
 from chatsys.lab.subjects.worker import Opening
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ DEPTHS = ("store", "http", "socket")
 
 
 @dataclass(kw_only=True)
-class Stage:
+class Environment:
     """One run in the making. ``tell`` shows progress: a text, and whether a step was finished."""
 
     profile: Profile
@@ -84,7 +84,7 @@ class Stage:
         self.samples.append(taken)
 
     def rounds(self, experiment: str, operation: str, subject: str, depth: str, size: int) -> Rounds:
-        """What one contestant took, round by round."""
+        """What one subject took, round by round."""
         found: list[Samples] = [
             turn.microseconds
             for turn in self.samples
@@ -113,8 +113,8 @@ class Stage:
         kind: str = "store",
         purpose: str = "run",
         synchronous_commit: str = "on",
-    ) -> AsyncIterator[Contestant]:
-        """A contestant over ``rows``; ``store`` is its name in the record, ``kind`` as in worker.Opening.
+    ) -> AsyncIterator[Subject]:
+        """A subject over ``rows``; ``store`` is its name in the record, ``kind`` as in worker.Opening.
 
         Rows go into a database on a thread, so that those in memory can be made meanwhile.
         """
@@ -131,7 +131,7 @@ class Stage:
             synchronous_commit=synchronous_commit,
             cpu=processors()[0],
         )
-        async with contestant(store, opening) as taken:
+        async with subject_process(store, opening) as taken:
             yield taken
 
 
@@ -152,5 +152,5 @@ class Experiment:
 
     name: str
     names: Sequence[str]
-    steps: Callable[[Stage], int]
-    perform: Callable[[Stage], Awaitable[None]]
+    steps: Callable[[Environment], int]
+    perform: Callable[[Environment], Awaitable[None]]

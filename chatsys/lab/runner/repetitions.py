@@ -15,7 +15,7 @@ import msgspec
 from chatsys.lab.workloads.operation import Operation
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class Repetition(msgspec.Struct, frozen=True, kw_only=True):
     """What a turn gave. ``nanoseconds`` has one entry a call, ``seconds`` is the turn's wall time, and ``pool_wait``
     the seconds that calls waited for a connection to the database, all together.
     """
@@ -39,24 +39,24 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
 
 
-async def take(operation: Operation, order: Order) -> Turn:
+async def take(operation: Operation, order: Order) -> Repetition:
     """Perform ``order`` and audit its effect. Raises WrongAnswer if an answer or the effect is not right."""
-    luck = random.Random(order.seed)  # noqa: S311 - draws of a benchmark, to be repeated by seed
+    rng = random.Random(order.seed)  # noqa: S311 - draws of a benchmark, to be repeated by seed
     await operation.prepare()
     began = time.perf_counter()
-    spent = await _closed(operation, order, luck)
+    spent = await _closed(operation, order, rng)
     seconds = time.perf_counter() - began
     await operation.audit()
-    return Turn(nanoseconds=spent, seconds=seconds)
+    return Repetition(nanoseconds=spent, seconds=seconds)
 
 
-async def _closed(operation: Operation, order: Order, luck: random.Random) -> list[int]:
+async def _closed(operation: Operation, order: Order, rng: random.Random) -> list[int]:
     end = time.perf_counter() + order.seconds
     spent: list[int] = []
 
     async def caller() -> None:
         while len(spent) < order.least or (time.perf_counter() < end and len(spent) < order.most):
-            spent.append(await _timed(operation, operation.draw(luck)))
+            spent.append(await _timed(operation, operation.draw(rng)))
 
     if order.concurrency == 1:
         await caller()

@@ -14,14 +14,14 @@ import numpy as np
 
 from chatsys.lab.record import Sampled
 from chatsys.lab.runner.profiles import Profile
-from chatsys.lab.runner.repetitions import Order, Turn
+from chatsys.lab.runner.repetitions import Order, Repetition
 
 WARM_UP_CALLS, WARM_UP_SECONDS = 100, 0.5
 """The warm-up ends after so many calls or so long: a copied database begins with nothing in its buffers."""
-_CROWDED = 8  # times as many calls in a turn of many at a time, each of which waits for the others
+_CONCURRENT = 8  # times as many calls in a turn of many at a time, each of which waits for the others
 
 
-class TakesTurns(Protocol):
+class Repeatable(Protocol):
     """Whatever can be given turns. ``store`` is its name in the record, ``size`` how many users it holds."""
 
     @property
@@ -30,7 +30,7 @@ class TakesTurns(Protocol):
     @property
     def size(self) -> int: ...
 
-    async def turn(self, order: Order) -> Turn:
+    async def repeat(self, order: Order) -> Repetition:
         """Take one."""
         ...
 
@@ -38,7 +38,7 @@ class TakesTurns(Protocol):
 class Match(NamedTuple):
     """Who is compared with the same order, and at which depth."""
 
-    contestants: Sequence[TakesTurns]
+    subjects: Sequence[Repeatable]
     order: Order
     depth: str = "store"
 
@@ -51,20 +51,20 @@ async def interleaved(
     *,
     experiment: str,
 ) -> None:
-    """Let each contestant of each match take ``rounds`` turns, in turns, and hand on what they took, by whole rounds.
+    """Let each subject of each match take ``rounds`` turns, in turns, and hand on what they took, by whole rounds.
 
     ``step`` is told when a round begins, and the warm-up before the first.
     """
     step("warm-up")
     for match in matches:
-        for taken in match.contestants:
-            await taken.turn(_warm_up(match.order))
+        for taken in match.subjects:
+            await taken.repeat(_warm_up(match.order))
     for number in range(rounds):
         step(f"round {number + 1} of {rounds}")
         taken_in_round = []
         for match in matches:
-            for taken in match.contestants if number % 2 == 0 else tuple(reversed(match.contestants)):
-                turn = await taken.turn(_seeded(match.order, number + 1))
+            for taken in match.subjects if number % 2 == 0 else tuple(reversed(match.subjects)):
+                turn = await taken.repeat(_seeded(match.order, number + 1))
                 taken_in_round.append(
                     Sampled(
                         experiment=experiment,
@@ -91,7 +91,7 @@ def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1) ->
         operation=operation,
         seconds=profile.turn,
         least=max(profile.least_calls, concurrency),
-        most=profile.most_calls * min(concurrency, _CROWDED),
+        most=profile.most_calls * min(concurrency, _CONCURRENT),
         concurrency=concurrency,
         seed=seed,
     )

@@ -17,7 +17,7 @@ from chatsys.lab.datasets.databases import alone_on, tidy
 from chatsys.lab.experiments import EXPERIMENTS
 from chatsys.lab.provenance import machine
 from chatsys.lab.record import Result, Sampled
-from chatsys.lab.runner.environment import DEPTHS, STORES, Experiment, Stage
+from chatsys.lab.runner.environment import DEPTHS, STORES, Environment, Experiment
 from chatsys.lab.runner.profiles import Profile
 from chatsys.lab.runner.targets import reach
 from chatsys.results.claims import judge
@@ -33,7 +33,7 @@ LIMITATIONS = (
     "The senders of a page were on pages before, as in a room that is read often, so that the PostgreSQL store has kept"
     " their profiles; the first page after a profile changed looks them up again.",
     "Garbage collection is on in all that is measured, and off in the load generators.",
-    "Calls at store depth have no door before them: a client sees the http and socket depths.",
+    "Calls at store depth have no endpoint before them: a client sees the http and socket depths.",
     "Intervals count the rounds of this run: what a process draws once (hash seed, place in memory) is not in them.",
     "A closed loop measures whichever of server and load generator fills its processor. A turn counts as the server's"
     " where the generator used at most 90 % of its own, or the server at least 90 %; with one or few senders neither"
@@ -68,23 +68,25 @@ async def run(request: Request, tell: Tell) -> tuple[Result, list[Sampled]]:
     samples: list[Sampled] = []
     try:
         async with _server(request) as url:
-            stage = _stage(request, chosen, url, result, tell=tell)
-            samples = stage.samples
+            env = _environment(request, chosen, url, result, tell=tell)
+            samples = env.samples
             try:
-                await _perform(stage, chosen)
+                await _perform(env, chosen)
             finally:
                 tidy(url)
     except asyncio.CancelledError:
         result.partial = True
-    result.marks = reach(result)
+    result.targets = reach(result)
     result.claims = judge(result)
     result.finished_at = _timestamp()
     return result, samples
 
 
-def _stage(request: Request, chosen: Sequence[Experiment], url: str, result: Result, *, tell: Tell) -> Stage:
+def _environment(
+    request: Request, chosen: Sequence[Experiment], url: str, result: Result, *, tell: Tell
+) -> Environment:
     result.environment = machine.describe(url, without_password(url))
-    stage = Stage(
+    env = Environment(
         profile=request.profile,
         server_url=url,
         result=result,
@@ -94,19 +96,19 @@ def _stage(request: Request, chosen: Sequence[Experiment], url: str, result: Res
         stores=request.stores,
         depths=request.depths,
     )
-    total = sum(experiment.steps(stage) for experiment in chosen)
-    return stage
+    total = sum(experiment.steps(env) for experiment in chosen)
+    return env
 
 
-async def _perform(stage: Stage, chosen: Sequence[Experiment]) -> None:
+async def _perform(env: Environment, chosen: Sequence[Experiment]) -> None:
     for experiment in chosen:
-        if not experiment.steps(stage):
+        if not experiment.steps(env):
             continue
         try:
-            with stage.timed(experiment.name):
-                await experiment.perform(stage)
+            with env.timed(experiment.name):
+                await experiment.perform(env)
         except ChatsysError as error:
-            stage.result.invalid(f"{experiment.name}: {error.message}")
+            env.result.invalid(f"{experiment.name}: {error.message}")
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The runner's side of a scene: a crowd in a process of its own, which takes a turn each time it is told to."""
+"""The runner's side of a scenario: clients in a process of their own, which repeat it at each request."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from chatsys.lab.subjects.servers import ServerProcess
 _LINE = 256 * 1024 * 1024  # bytes: a turn's raw latencies come on one line
 
 
-class Scene:
-    """A crowd that is ready."""
+class ScenarioClients:
+    """The clients of a scenario, ready."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, server: ServerProcess) -> None:
         self.name = name
         self.process = process
         self.server = server
 
-    async def turn(self, **order: object) -> dict[str, Any]:
+    async def repeat(self, **order: object) -> dict[str, Any]:
         """What it measured in its next turn, and ``server_cpu``: processor seconds of each worker of the server.
 
         Raises OperatorError if it failed.
@@ -45,14 +45,14 @@ class Scene:
         assert self.process.stdout is not None
         line = await self.process.stdout.readline()
         if not line:
-            raise OperatorError(f"The crowd of {self.name} failed; its last words stand above.")
+            raise OperatorError(f"The clients of {self.name} failed; its last words stand above.")
         found: dict[str, Any] = msgspec.json.decode(line)
         return found
 
 
 @asynccontextmanager
-async def scene(name: str, server: ServerProcess, **parameters: object) -> AsyncIterator[Scene]:
-    """Scene ``name`` of chatsys.lab.crowd against ``server``, ready; its process ends with the block."""
+async def scenario_clients(name: str, server: ServerProcess, **parameters: object) -> AsyncIterator[ScenarioClients]:
+    """Scenario ``name`` of chatsys.lab.crowd against ``server``, ready; its process ends with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -62,14 +62,14 @@ async def scene(name: str, server: ServerProcess, **parameters: object) -> Async
         limit=_LINE,
         start_new_session=True,
     )
-    crowd = Scene(name, process, server)
+    clients = ScenarioClients(name, process, server)
     cpu = processors()[1]
     try:
         if cpu is not None:
             os.sched_setaffinity(process.pid, {cpu})
-        await crowd._say({"scene": name, "url": server.url, **parameters})
-        await crowd._measurements()
-        yield crowd
+        await clients._say({"scene": name, "url": server.url, **parameters})
+        await clients._measurements()
+        yield clients
     finally:
         if process.returncode is None:
             process.kill()  # it has nothing to lose, and its server sees the connections close

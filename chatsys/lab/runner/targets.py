@@ -1,6 +1,6 @@
-"""Ratios of two things that took turns in one run, and the marks that they should reach.
+"""Ratios of two things that took turns in one run, and the targets that they should reach.
 
-The marks were set before any run. A ratio comes with an interval over the rounds; where the mark lies in it, the
+The targets were set before any run. A ratio comes with an interval over the rounds; where the target lies in it, the
 verdict says that it is not certain.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from chatsys.lab.experiments.common import BIG_ROOM, REFERENCE
 from chatsys.lab.experiments.fairness import TAIL
-from chatsys.lab.experiments.playing import CROWD, STOCK
-from chatsys.lab.experiments.strain import CUT_OFF, OTHERS
+from chatsys.lab.experiments.stress import CUT_OFF, OTHERS
 from chatsys.lab.experiments.throughput import SERVER_CPU
-from chatsys.lab.experiments.upkeep import FLOOR
-from chatsys.lab.record import Mark, Point, Result
+from chatsys.lab.experiments.upkeep import BASELINE
+from chatsys.lab.record import Point, Result, Target
 from chatsys.lab.statistics import of_rounds, ratio_of_rounds
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT
 from chatsys.results.names import MISSED, REACHED, STORES, UPKEEP
@@ -25,36 +25,36 @@ _SQUARE = 4.5
 
 
 class _Goal(NamedTuple):
-    """``bound`` is None where there is no mark."""
+    """``bound`` is None where there is no target."""
 
     what: str
     bound: float | None
     at_least: bool = False
 
 
-def reach(result: Result) -> list[Mark]:
+def reach(result: Result) -> list[Target]:
     """Every ratio that the run has, judged."""
-    return [*_floors(result), *_realtime(result), *_upkeep(result)]
+    return [*_baselines(result), *_realtime(result), *_upkeep(result)]
 
 
-def _floors(result: Result) -> Iterator[Mark]:
+def _baselines(result: Result) -> Iterator[Target]:
     for name, what, bound in (
         (FIND_BY_ID, "Find a user by id, over bare asyncpg", 1.5),
         (FIND_BY_NAME, "Find a user by name, over bare asyncpg", 1.5),
         (RECENT, "Get 100 messages with receipts, over a bare SELECT of the same rows", 5),
     ):
-        for floor in result.floors:
-            if (floor.operation, floor.kind, floor.store) == (name, "asyncpg", "postgresql"):
+        for baseline in result.baselines:
+            if (baseline.operation, baseline.kind, baseline.store) == (name, "asyncpg", "postgresql"):
                 rounds = int(result.parameters.get("rounds", 1))
-                yield _judged(_Goal(what, bound), floor.ratio, floor.interval, rounds)
+                yield _judged(_Goal(what, bound), baseline.ratio, baseline.interval, rounds)
 
 
-def _realtime(result: Result) -> Iterator[Mark]:
-    big = max((p.x for p in result.points if p.experiment == "fanout" and p.x <= CROWD), default=0)
+def _realtime(result: Result) -> Iterator[Target]:
+    big = max((p.x for p in result.points if p.experiment == "fanout" and p.x <= BIG_ROOM), default=0)
     for store, name in STORES.items():
         yield from _ratio(
-            _Goal(f"Fan-out to {big:,.0f} members, {name} over {STOCK}", 3.5, at_least=True),
-            _point(result, "fanout", store, "deliveries/s", big), _point(result, "fanout", STOCK, "deliveries/s", big),
+            _Goal(f"Fan-out to {big:,.0f} members, {name} over {REFERENCE}", 3.5, at_least=True),
+            *(_point(result, "fanout", who, "deliveries/s", big) for who in (store, REFERENCE)),
         )  # fmt: skip
     yield from _ratio(
         _Goal("Durable sends of 64 senders over Socket.IO, PostgreSQL over memory", 0.8, at_least=True),
@@ -71,8 +71,8 @@ def _realtime(result: Result) -> Iterator[Mark]:
     )
     for store, name in STORES.items():
         yield from _ratio(
-            _Goal(f"Memory of an idle connection, {name} over {STOCK}", 0.7),
-            _point(result, "idle", store, "bytes a connection"), _point(result, "idle", STOCK, "bytes a connection"),
+            _Goal(f"Memory of an idle connection, {name} over {REFERENCE}", 0.7),
+            *(_point(result, "idle", who, "bytes a connection") for who in (store, REFERENCE)),
         )  # fmt: skip
         yield from _ratio(
             _Goal(f"A small room's p99 while a big room is busy, over its p99 alone, {name}", 3),
@@ -96,11 +96,11 @@ def _realtime(result: Result) -> Iterator[Mark]:
     )  # fmt: skip
 
 
-def _upkeep(result: Result) -> Iterator[Mark]:
+def _upkeep(result: Result) -> Iterator[Target]:
     for name, bare in UPKEEP.items():
         yield from _ratio(
             _Goal(f"{name.capitalize()}, over {bare}", None),
-            _point(result, "upkeep", name, "seconds"), _point(result, "upkeep", f"{name}: {FLOOR}", "seconds"),
+            _point(result, "upkeep", name, "seconds"), _point(result, "upkeep", f"{name}: {BASELINE}", "seconds"),
         )  # fmt: skip
 
 
@@ -117,14 +117,14 @@ def _ends(result: Result, experiment: str) -> Sequence[float]:
     return (xs[0], xs[-1]) if xs else (0, 0)
 
 
-def _ratio(goal: _Goal, above: Point | None, below: Point | None) -> Iterator[Mark]:
+def _ratio(goal: _Goal, above: Point | None, below: Point | None) -> Iterator[Target]:
     if above is not None and below is not None and min(below.rounds) > 0:
         value, interval = ratio_of_rounds(above.rounds, below.rounds)
         yield _judged(goal, value, interval, len(above.rounds), lower_bound=above.lower_bound)
 
 
-def _judged(goal: _Goal, value: float, interval: Interval | None, rounds: int, *, lower_bound: bool = False) -> Mark:
-    return Mark(
+def _judged(goal: _Goal, value: float, interval: Interval | None, rounds: int, *, lower_bound: bool = False) -> Target:
+    return Target(
         what=goal.what,
         ratio=value,
         interval=interval,

@@ -1,4 +1,4 @@
-"""pgbench as a contestant: the same SQL from a client in C, so that a reader sees what Python itself costs.
+"""pgbench as a subject: the same SQL from a client in C, so that a reader sees what Python itself costs.
 
 Its log of single latencies reads the clock lazily and has calls of 0 microseconds, so a turn gives one sample: the mean
 over its calls, from the rate that pgbench reports.
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from chatsys.errors import OperatorError
 from chatsys.lab.datasets.synthetic import Synthetic
-from chatsys.lab.runner.repetitions import Order, Turn
-from chatsys.lab.workloads.floors import SQL
+from chatsys.lab.runner.repetitions import Order, Repetition
+from chatsys.lab.workloads.baselines import SQL
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH, SEND
 from chatsys.store.embedded import wheel_programs
 from chatsys.store.postgres.address import read_url
@@ -40,7 +40,7 @@ class Pgbench:
         self._url = read_url(url).libpq
         self._rows = rows
 
-    async def turn(self, order: Order) -> Turn:
+    async def repeat(self, order: Order) -> Repetition:
         """Run one turn: a single sample, the mean over its calls. Raises OperatorError with pgbench's words."""
         folder = Path(tempfile.mkdtemp(prefix="chatsys-pgbench-"))
         try:
@@ -48,7 +48,7 @@ class Pgbench:
         finally:
             shutil.rmtree(folder)
 
-    async def _run(self, folder: Path, order: Order) -> Turn:
+    async def _run(self, folder: Path, order: Order) -> Repetition:
         calls = _COMMITS if order.operation == SEND else _CALLS
         arguments = ["-n", "-M", "prepared", "-c", "1", "-t", str(calls), f"--random-seed={order.seed}"]
         for number in range(_SCRIPTS):
@@ -69,11 +69,11 @@ class Pgbench:
         rate = _RATE.search(said.decode())
         if process.returncode or rate is None:
             raise OperatorError(f"pgbench failed: {complaint.decode(errors='replace').strip()[-300:]}")
-        return Turn(nanoseconds=[int(1e9 / float(rate[1]))], seconds=time.perf_counter() - began)
+        return Repetition(nanoseconds=[int(1e9 / float(rate[1]))], seconds=time.perf_counter() - began)
 
 
 def _statement(operation: str, rows: Synthetic, number: int) -> str:
-    """The floor's statement with its arguments written out: those of pgbench are numbers."""
+    """The baseline's statement with its arguments written out: those of pgbench are numbers."""
     user = number % rows.users
     arguments = {
         FIND_BY_ID: (f"'{rows.user_id(user)}'",),

@@ -37,7 +37,7 @@ def message_of(number: int, user_id: str, text: str, room: str) -> dict[str, Any
     }
 
 
-def stock_app() -> Any:
+def reference_app() -> Any:
     """An ASGI app: an AsyncServer with default options and three handlers."""
     server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins="*")
     rooms: dict[str, str] = {}
@@ -66,7 +66,7 @@ def stock_app() -> Any:
 
 def main() -> None:
     """Serve on 127.0.0.1 at the port named on the command line."""
-    uvicorn.run(stock_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    uvicorn.run(reference_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Servers as child processes: the one that an operator would start, and the stock one."""
+"""Servers as child processes: the one that an operator would start, and the reference server."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def chat_server(
         yield ServerProcess(process, _announced(process, Path(errors.name)), workers, Path(errors.name))
 
 
-def stock_server(*, cpu: int | None = None) -> AbstractContextManager[ServerProcess]:
+def reference_server(*, cpu: int | None = None) -> AbstractContextManager[ServerProcess]:
     """The baseline of :mod:`chatsys.lab.subjects.reference` on a free port of 127.0.0.1."""
     command = [sys.executable, "-m", "chatsys.lab.subjects.reference"]
     return listening_server("stock Socket.IO", command, cpu=cpu, variables={"PYTHONPATH": this_program().path})

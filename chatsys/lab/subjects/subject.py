@@ -11,13 +11,13 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from chatsys.errors import OperatorError
-from chatsys.lab.runner.repetitions import Order, Turn
+from chatsys.lab.runner.repetitions import Order, Repetition
 from chatsys.lab.subjects.worker import Failed, Opened, Opening, frame
 
 _LENGTH = struct.Struct("<I")
 
 
-class Contestant:
+class Subject:
     """One thing under test in a process of its own. ``store`` is what the record calls it, ``size`` its users."""
 
     def __init__(self, store: str, size: int, process: asyncio.subprocess.Process) -> None:
@@ -26,9 +26,9 @@ class Contestant:
         self.process = process
         self.opened = Opened(user_bytes=0, message_bytes=0, seconds=0)
 
-    async def turn(self, order: Order) -> Turn:
+    async def repeat(self, order: Order) -> Repetition:
         """Let it take a turn."""
-        return msgspec.convert(await self._ask(order), Turn)
+        return msgspec.convert(await self._ask(order), Repetition)
 
     async def open(self, opening: Opening) -> None:
         """Let it open and fill what it is to be."""
@@ -53,8 +53,8 @@ class Contestant:
 
 
 @asynccontextmanager
-async def contestant(store: str, opening: Opening) -> AsyncIterator[Contestant]:
-    """A contestant that is open; its process ends with the block."""
+async def subject_process(store: str, opening: Opening) -> AsyncIterator[Subject]:
+    """A subject that is open; its process ends with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -64,7 +64,7 @@ async def contestant(store: str, opening: Opening) -> AsyncIterator[Contestant]:
         limit=64 * 1024 * 1024,
         start_new_session=True,  # Ctrl-C is for the runner, which then ends its workers
     )
-    taken = Contestant(store, opening.users, process)
+    taken = Subject(store, opening.users, process)
     try:
         await taken.open(opening)
         yield taken

@@ -23,8 +23,8 @@ import psutil
 from chatsys.errors import ChatsysError
 from chatsys.lab.datasets.filling import fill_messages, fill_users
 from chatsys.lab.datasets.synthetic import Synthetic
-from chatsys.lab.runner.repetitions import Order, Turn, take
-from chatsys.lab.workloads import doors, floors, stores
+from chatsys.lab.runner.repetitions import Order, Repetition, take
+from chatsys.lab.workloads import baselines, doors, stores
 from chatsys.lab.workloads.operation import Operation
 from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres.address import read_url
@@ -33,8 +33,8 @@ _LENGTH = struct.Struct("<I")
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """Open a contestant. ``kind`` is ``store`` or ``asyncpg`` (``url`` is a database), ``python``, ``door`` or ``echo``
-    (``url`` is a chat server or a stock one).
+    """Open a subject. ``kind`` is ``store`` or ``asyncpg`` (``url`` is a database), ``python``, ``endpoint`` or
+    ``echo`` (``url`` is a chat server or the reference server).
 
     ``users``, ``messages`` and ``seed`` are those of the synthetic rows: a store in memory and plain Python are filled
     with them, a database must hold them.
@@ -81,10 +81,10 @@ def frame(content: bytes) -> bytes:
 
 
 async def work(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Serve one contestant until the requests end."""
+    """Serve one subject until the requests end."""
     loop = asyncio.get_running_loop()
 
-    def say(answer: Opened | Turn | Failed) -> None:
+    def say(answer: Opened | Repetition | Failed) -> None:
         with suppress(BrokenPipeError):  # the runner is gone; the requests end as well
             answers.write(frame(msgspec.msgpack.encode(answer)))
             answers.flush()
@@ -123,17 +123,17 @@ async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tup
     if opening.kind == "asyncpg":
         connection = await asyncpg.connect(read_url(opening.url).asyncpg)
         try:
-            yield await floors.bare_postgres(connection, rows), nothing
+            yield await baselines.bare_postgres(connection, rows), nothing
         finally:
             await connection.close()
-    elif opening.kind == "door":
+    elif opening.kind == "endpoint":
         async with doors.operations(opening.url) as operations:
             yield operations, nothing
     elif opening.kind == "echo":
         async with doors.echo(opening.url) as operations:
             yield operations, nothing
     elif opening.kind == "python":
-        yield floors.plain_python(rows), nothing
+        yield baselines.plain_python(rows), nothing
     else:
         options = StoreOptions(synchronous_commit=opening.synchronous_commit, observe=observe)
         async with open_store(opening.url, options) as store:

@@ -42,16 +42,16 @@ INSERT INTO message_reads (message_id, user_id) SELECT m.message_id, u.user_id F
 """
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class UpkeepRound(msgspec.Struct, frozen=True, kw_only=True):
     """One round: seconds that the operation took, and the bare statement for the same rows."""
 
     seconds: float
-    floor_seconds: float
+    baseline_seconds: float
     rows: int
 
 
-def adoption(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
-    """Adopt the original backend's database; the floor is a COPY of its messages into a bare table.
+def adoption(server_url: str, *, messages: int, rounds: int) -> Iterator[UpkeepRound]:
+    """Adopt the original backend's database; the baseline is a COPY of its messages into a bare table.
 
     Raises OperatorError if a message is missing afterwards.
     """
@@ -62,11 +62,11 @@ def adoption(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
             before = _count(url)
             seconds = _seconds(initialise, url)
             _expect(_count(url), before)
-            yield Turn(seconds=seconds, floor_seconds=_copy_seconds(url), rows=before)
+            yield UpkeepRound(seconds=seconds, baseline_seconds=_copy_seconds(url), rows=before)
 
 
-def importing(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
-    """Bring a snapshot into an empty database; the floor is a COPY of the same rows into the same empty tables.
+def importing(server_url: str, *, messages: int, rounds: int) -> Iterator[UpkeepRound]:
+    """Bring a snapshot into an empty database; the baseline is a COPY of the same rows into the same empty tables.
 
     The snapshot is that of a memory store with as many messages, each with a receipt. Raises OperatorError if a message
     is missing afterwards.
@@ -77,21 +77,21 @@ def importing(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
         for _ in range(rounds):
             with scratch_database(server_url) as url:
                 initialise(url)
-                seconds = _seconds(lambda url: asyncio.run(_take_up(url, file)), url)
+                seconds = _seconds(lambda url: asyncio.run(_load(url, file)), url)
                 _expect(_count(url), messages)
                 with scratch_database(server_url) as bare:
                     initialise(bare)
-                    yield Turn(seconds=seconds, floor_seconds=_copied_seconds(url, bare), rows=messages)
+                    yield UpkeepRound(seconds=seconds, baseline_seconds=_copied_seconds(url, bare), rows=messages)
 
 
-def clean_up(server_url: str, *, messages: int, rounds: int) -> Iterator[Turn]:
-    """Clean up the older half of the messages with their receipts; the floor is one DELETE and VACUUM of the same."""
+def clean_up(server_url: str, *, messages: int, rounds: int) -> Iterator[UpkeepRound]:
+    """Clean up the older half of the messages with receipts; the baseline is one DELETE and VACUUM of the same."""
     text = _FILL.format(rows=messages)
     for _ in range(rounds):
         with _filled(server_url, text) as ours, _filled(server_url, text) as bare:
-            seconds, floor = _seconds(_clean, ours), _seconds(_delete, bare)
+            seconds, baseline = _seconds(_clean, ours), _seconds(_delete, bare)
             _expect(_count(ours), _count(bare))
-            yield Turn(seconds=seconds, floor_seconds=floor, rows=messages - _count(bare))
+            yield UpkeepRound(seconds=seconds, baseline_seconds=baseline, rows=messages - _count(bare))
 
 
 async def _snapshot(file: Path, messages: int) -> None:
@@ -102,7 +102,7 @@ async def _snapshot(file: Path, messages: int) -> None:
         await snapshot.write(store, file, EPOCH)
 
 
-async def _take_up(url: str, file: Path) -> None:
+async def _load(url: str, file: Path) -> None:
     """As ``chatsys import`` does: checked, then loaded."""
     snapshot.check(file)
     async with open_store(url) as store:

@@ -235,9 +235,9 @@ def _strain(seconds: int = 0, busy: int = 0, timers: int = 0, late: int = 0) -> 
 
 
 def a_dwell_holds_only_with_pushes_in_time_and_nothing_wrong(*_: str) -> None:
-    before = shapes.Counters({1.0: 10}, failures=2, deviations=0, strain=_strain())
-    fast = shapes.Counters({1.0: 110, 50.0: 1}, failures=2, deviations=0, strain=_strain())
-    slow = shapes.Counters({1.0: 100, 500.0: 10}, failures=2, deviations=0, strain=_strain())
+    before = shapes.Counters({1.0: 10}, failures=2, deviations=0, stress=_strain())
+    fast = shapes.Counters({1.0: 110, 50.0: 1}, failures=2, deviations=0, stress=_strain())
+    slow = shapes.Counters({1.0: 100, 500.0: 10}, failures=2, deviations=0, stress=_strain())
     assert shapes.judged(5, before, fast, 100).outcome == HELD
     assert shapes.judged(5, before, slow, 100).push_p99 == 500.0
     assert shapes.judged(5, before, slow, 100).outcome == FAILED
@@ -245,10 +245,10 @@ def a_dwell_holds_only_with_pushes_in_time_and_nothing_wrong(*_: str) -> None:
     for changed in ({"failures": 3}, {"deviations": 1}):
         assert shapes.judged(5, before, msgspec.structs.replace(fast, **changed), 100).outcome == FAILED
     for strain in (_strain(seconds=10, busy=1), _strain(timers=100, late=2)):
-        step = shapes.judged(5, before, msgspec.structs.replace(fast, strain=strain), 100)
+        step = shapes.judged(5, before, msgspec.structs.replace(fast, stress=strain), 100)
         assert (step.outcome, step.limit) == (NOT_MEASURABLE, GENERATOR)
     calm = _strain(seconds=100, busy=5, timers=1000, late=10)
-    assert shapes.judged(5, before, msgspec.structs.replace(fast, strain=calm), 100).outcome == HELD
+    assert shapes.judged(5, before, msgspec.structs.replace(fast, stress=calm), 100).outcome == HELD
 
 
 def shapes_say_how_many_users_there_are(*_: str) -> None:

@@ -1,4 +1,4 @@
-"""The floors: the same work with nothing of chatsys around it.
+"""The baselines: the same work with nothing of chatsys around it.
 
 ``bare_postgres`` sends prepared statements over one asyncpg connection, one transaction a statement, and decodes rows
 to asyncpg's records alone. ``plain_python`` looks into dicts and lists that hold the same values.
@@ -43,7 +43,7 @@ SQL: Mapping[str, str] = {
     " INSERT INTO messages (message_id, user_id, room_id, message_text, seq)"
     " SELECT $1, $2, $3, $4, last_seq FROM numbered",
 }
-"""What each floor sends. ``recent_messages`` is a bare SELECT of the same 100 rows, without senders and receipts."""
+"""What each baseline sends. ``recent_messages`` is a bare SELECT of the same 100 rows, without senders and receipts."""
 
 ROUGH = {RECENT: "a bare SELECT of the same 100 rows", MARK_READ: "the two INSERTs in one transaction",
          SEND: "one INSERT and one COMMIT a message"}  # fmt: skip
@@ -66,8 +66,8 @@ async def bare_postgres(connection: asyncpg.Connection[Any], rows: Synthetic) ->
 
         return Operation(draw, run, check)
 
-    def draw_user(luck: random.Random) -> int:
-        return luck.randrange(rows.users)
+    def draw_user(rng: random.Random) -> int:
+        return rng.randrange(rows.users)
 
     rooms = [UUID(rows.room_id(number)) for number in rows.read_rooms]
     mail = UUID(rows.room_id(len(rows.rooms)))
@@ -75,11 +75,11 @@ async def bare_postgres(connection: asyncpg.Connection[Any], rows: Synthetic) ->
     page = min(PAGE, *(int(rows.room_sizes[number]) for number in rows.read_rooms))
     return {
         NOOP: noop(),
-        FIND_BY_ID: operation(FIND_BY_ID, lambda luck: (UUID(rows.user_id(draw_user(luck))),), 1),
-        FIND_BY_NAME: operation(FIND_BY_NAME, lambda luck: (rows.username(draw_user(luck)),), 1),
-        RECENT: operation(RECENT, lambda luck: (luck.choice(rooms),), page),
+        FIND_BY_ID: operation(FIND_BY_ID, lambda rng: (UUID(rows.user_id(draw_user(rng))),), 1),
+        FIND_BY_NAME: operation(FIND_BY_NAME, lambda rng: (rows.username(draw_user(rng)),), 1),
+        RECENT: operation(RECENT, lambda rng: (rng.choice(rooms),), page),
         MARK_READ: operation(MARK_READ, lambda _: next(pairs), 0),
-        SEARCH: operation(SEARCH, lambda luck: (f"%{rows.search_text(draw_user(luck))}%",), 1),
+        SEARCH: operation(SEARCH, lambda rng: (f"%{rows.search_text(draw_user(rng))}%",), 1),
         SEND: operation(SEND, lambda _: (uuid4(), author, mail, "sent by the lab"), 0),
     }
 
@@ -122,16 +122,16 @@ def plain_python(rows: Synthetic) -> Mapping[str, Operation]:
     def found(_: object, answer: Any) -> None:
         demand(bool(answer), "an answer")
 
-    def some(luck: random.Random) -> int:
-        return luck.randrange(rows.users)
+    def some(rng: random.Random) -> int:
+        return rng.randrange(rows.users)
 
     return {
         NOOP: noop(),
-        FIND_BY_ID: Operation(lambda luck: rows.user_id(some(luck)), find_by_id, found),
-        FIND_BY_NAME: Operation(lambda luck: rows.username(some(luck)), find_by_name, found),
-        RECENT: Operation(lambda luck: luck.choice(rooms), recent, found),
+        FIND_BY_ID: Operation(lambda rng: rows.user_id(some(rng)), find_by_id, found),
+        FIND_BY_NAME: Operation(lambda rng: rows.username(some(rng)), find_by_name, found),
+        RECENT: Operation(lambda rng: rng.choice(rooms), recent, found),
         MARK_READ: Operation(lambda _: next(pairs), mark, found),
-        SEARCH: Operation(lambda luck: rows.search_text(some(luck)), search, found),
+        SEARCH: Operation(lambda rng: rows.search_text(some(rng)), search, found),
         SEND: Operation(lambda _: rooms[0][0], send, found),
     }
 

@@ -20,49 +20,49 @@ import numpy as np
 
 from chatsys.lab.provenance.machine import generator_reasons, processors, saturated
 from chatsys.lab.record import Point, Result, Sampled
-from chatsys.lab.runner.environment import Stage, enter_all
-from chatsys.lab.runner.scenario import Scene, scene
+from chatsys.lab.runner.environment import Environment, enter_all
+from chatsys.lab.runner.scenario import ScenarioClients, scenario_clients
 from chatsys.lab.statistics import of_rounds
-from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all, stock_server
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, reference_server, start_all
 
-STOCK = "stock python-socketio"
-CROWD = 500
+REFERENCE = "stock python-socketio"
+BIG_ROOM = 500
 """Members of a big room, where the profile has rooms as big."""
 
 _MEMORY_EVERY = 0.05  # seconds between two looks at a server's memory
 
 T = TypeVar("T")
 Servers = Mapping[str, ServerProcess]
-Play = Callable[[Stage, Servers], Awaitable[None]]
+Perform = Callable[[Environment, Servers], Awaitable[None]]
 
 
-class Part(NamedTuple):
-    """One of the experiments: they share their servers. ``stock``: the baseline takes part."""
+class RealtimePart(NamedTuple):
+    """One of the experiments: they share their servers. ``reference``: the baseline takes part."""
 
     name: str
-    play: Play
-    steps: Callable[[Stage], int]
-    stock: bool
+    run: Perform
+    steps: Callable[[Environment], int]
+    reference: bool
 
 
 @asynccontextmanager
-async def servers(stage: Stage, *, stock: bool) -> AsyncIterator[Servers]:
-    """One server for each store that is wanted, and the stock one."""
+async def servers(env: Environment, *, reference: bool) -> AsyncIterator[Servers]:
+    """One server for each store that is wanted, and the reference server."""
     cpu = processors()[0]
     starting: dict[str, AbstractContextManager[ServerProcess]] = {}
-    for store in stage.stores:
-        starting[store] = chat_server(stage.empty(store, "realtime"), cpu=cpu)
-    if stock:
-        starting[STOCK] = stock_server(cpu=cpu)
+    for store in env.stores:
+        starting[store] = chat_server(env.empty(store, "realtime"), cpu=cpu)
+    if reference:
+        starting[REFERENCE] = reference_server(cpu=cpu)
     with ExitStack() as stack:
         yield dict(zip(starting, start_all(stack, list(starting.values())), strict=True))
 
 
 @asynccontextmanager
-async def crowds(name: str, taking: Servers, **parameters: object) -> AsyncIterator[dict[str, Scene]]:
-    """The same crowd before each server, all of them ready."""
+async def clients_of(name: str, taking: Servers, **parameters: object) -> AsyncIterator[dict[str, ScenarioClients]]:
+    """The same clients before each server, all of them ready."""
     async with AsyncExitStack() as stack:
-        ready = await enter_all(stack, [scene(name, server, **parameters) for server in taking.values()])
+        ready = await enter_all(stack, [scenario_clients(name, server, **parameters) for server in taking.values()])
         yield dict(zip(taking, ready, strict=True))
 
 
@@ -83,11 +83,11 @@ async def highest_memory(server: ServerProcess) -> AsyncIterator[list[int]]:
         looking.cancel()
 
 
-def line(stage: Stage, subjects: Sequence[T], rounds: int | None = None) -> list[tuple[int, T]]:
+def line(env: Environment, subjects: Sequence[T], rounds: int | None = None) -> list[tuple[int, T]]:
     """Who takes a turn in which round: A B C, C B A, …; as many rounds as the profile's stretches, or ``rounds``."""
     return [
         (number, subject)
-        for number in range(rounds or stage.profile.stretches)
+        for number in range(rounds or env.profile.stretches)
         for subject in (subjects if number % 2 == 0 else subjects[::-1])
     ]
 
@@ -134,7 +134,7 @@ def audit(result: Result, got: Mapping[str, Any], what: str) -> None:
 
 
 def point(  # noqa: PLR0917 - one figure of a curve
-    stage: Stage,
+    env: Environment,
     experiment: str,
     subject: str,
     x: float,
@@ -147,7 +147,7 @@ def point(  # noqa: PLR0917 - one figure of a curve
 ) -> None:
     """Write one figure, measured once a round, into the record; a ``difference`` may be negative."""
     value, interval = of_rounds(values, geometric=not difference)
-    stage.result.points.append(
+    env.result.points.append(
         Point(
             experiment=experiment,
             subject=subject,
@@ -163,9 +163,11 @@ def point(  # noqa: PLR0917 - one figure of a curve
     )
 
 
-def keep(stage: Stage, experiment: str, operation: str, subject: str, *, size: int, number: int, taken: Any) -> None:
+def keep(
+    env: Environment, experiment: str, operation: str, subject: str, *, size: int, number: int, taken: Any
+) -> None:
     """Keep the raw latencies of a turn."""
-    stage.keep(
+    env.keep(
         Sampled(
             experiment=experiment,
             operation=operation,

@@ -36,7 +36,7 @@ def counting(answer=lambda argument: argument, **more):
     def check(argument, got):
         demand(argument == got, "the argument")
 
-    return Operation(draw=lambda luck: luck.random(), call=call, check=check, **more), calls
+    return Operation(draw=lambda rng: rng.random(), call=call, check=check, **more), calls
 
 
 async def test_a_closed_turn_makes_at_least_and_at_most_as_many_calls_as_it_was_told():
