@@ -121,10 +121,10 @@ def _measure(
     from chatsys.lab import record
     from chatsys.lab.report.benchmark import page
     from chatsys.lab.runner.profiles import PROFILES
-    from chatsys.lab.runner.run import Request, run
+    from chatsys.lab.runner.run import RunRequest, run
     from chatsys.reports.records import run_folder
 
-    request = Request(
+    request = RunRequest(
         profile=PROFILES[profile.value],
         database_url=settings.database_url,
         data_dir=settings.data_dir / "postgres",
@@ -183,14 +183,14 @@ def _write_index(reports: Path) -> None:
 def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, markdown: bool) -> NoReturn:
     """Compare, print, and end with the status that says what was found."""
     from chatsys.lab.against import record, table
-    from chatsys.lab.against.comparison import Request, compare
+    from chatsys.lab.against.comparison import ComparisonRequest, compare
     from chatsys.lab.against.plan import PLANS
 
     settings = read_settings({}, serving=False)
     try:
         if profile.value not in PLANS:
             raise OperatorError("A comparison has no full profile.", hint="Name quick or standard.")
-        request = Request(
+        request = ComparisonRequest(
             revision=revision,
             plan=PLANS[profile.value],
             database_url=settings.database_url,

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import json
 import textwrap
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chatsys.cli.database import settings_for
+from chatsys.cli.working import Format
 
 if TYPE_CHECKING:
     from chatsys.analytics.doctor import Diagnosis, Finding
-
-
-class Format(StrEnum):
-    """How it is written: for people, or as one JSON object a finding."""
-
-    table = "table"
-    json = "json"
 
 
 def doctor(

@@ -14,7 +14,7 @@ from chatsys.extras import require
 from chatsys.settings import read_settings
 
 
-class Scenario(StrEnum):
+class ScenarioName(StrEnum):
     """What the users do: chatsys/loadtesting/scenarios.py."""
 
     steady = "steady"
@@ -74,12 +74,12 @@ def _print_locustfile(wanted: bool) -> None:
 def loadtest(
     *,
     scenario: Annotated[
-        Scenario,
+        ScenarioName,
         typer.Option(
             metavar="NAME",
-            help=f"How many users there are at each moment, in which rooms, and who writes: {', '.join(Scenario)}.",
+            help=f"How many users there are at each moment, in which rooms, and who writes: {', '.join(ScenarioName)}.",
         ),
-    ] = Scenario.steady,
+    ] = ScenarioName.steady,
     users: Annotated[
         int, typer.Option(metavar="N", min=1, help="Connected users; for capacity the most to try.")
     ] = 200,
@@ -165,7 +165,7 @@ def loadtest(
         raise typer.BadParameter("--against, --dialect and --database-url are for a server of --host.")
     if host is not None and store is not None:
         raise typer.BadParameter("a server that runs already has its own store: give --store or --host.")
-    if scenario is Scenario.rolling_restart and host is None:
+    if scenario is ScenarioName.rolling_restart and host is None:
         store = store or StoreChoice.postgres
         if store is not StoreChoice.postgres:
             raise typer.BadParameter("the memory store ends with its process: give --store postgres.")
@@ -177,7 +177,7 @@ def loadtest(
     if hosts:
         places = " and ".join(map(lab.place, hosts))
         confirm(f"{users} users will make accounts (load_…), rooms (load-…) and messages on {places}. Go on?", yes=yes)
-    plan = lab.Plan(
+    plan = lab.LoadTestPlan(
         scenario=scenario.value,
         users=users,
         store=(store or StoreChoice.both).value,

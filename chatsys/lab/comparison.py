@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from chatsys.lab.record import Result, Target
+from chatsys.lab.record import RatioTarget, Result
 
 COUNT_FACTOR = 1.10
 """A count that grows by less than this factor is not worse: which pages of a table were read before moves it."""
@@ -117,7 +117,7 @@ def _known_ratios(result: Result) -> dict[str, float]:
     return found
 
 
-def _is_baseline(target: Target) -> bool:
+def _is_baseline(target: RatioTarget) -> bool:
     """Whether it stands among the baselines already."""
     return "asyncpg" in target.what or "bare SELECT" in target.what
 

@@ -183,7 +183,7 @@ def _compare(written: list[str], alice: Person, bob: Person, say: Say) -> bool:
 def _load(url: str, folder: Path, say: Say) -> int:
     """Drive a server with simulated users, and say each second how it does; the exit status of the verdict."""
     say(f"\n{SECONDS} s of load: {USERS} users in rooms of about {ROOM_SIZE}, each writes every {INTERVAL:g} s or so.")
-    plan = loadtest.Plan(
+    plan = loadtest.LoadTestPlan(
         scenario="steady",
         users=USERS,
         store="postgres",

@@ -21,7 +21,7 @@ from chatsys.loadtesting.dialects import Dialect
 from chatsys.loadtesting.rest import RestError
 from chatsys.loadtesting.run import RUN
 from chatsys.loadtesting.socketio_user import FIGURES, SocketIOUser, UserEnded
-from chatsys.results.ledger import Member
+from chatsys.results.ledger import LedgerMember
 from chatsys.results.stamps import HOST, now, text_of
 from chatsys.results.stays import Stay
 
@@ -30,7 +30,7 @@ TASK_SCALE = 1000
 TRIES = 3
 
 
-class Refusal(msgspec.Struct):
+class ServerRefusal(msgspec.Struct):
     """The server's ``error`` event."""
 
     message: str
@@ -54,7 +54,7 @@ class ChatUser(SocketIOUser):
         self.index = RUN.index_of(self.persona.name, self._nth)
         self.io.unhandled = RUN.unhandled
         self.member: Any = None
-        self.account: accounts.Account | None = None
+        self.account: accounts.UserAccount | None = None
         self.room = ""
         self.in_room = False
         self.sends_receipts = random.Random(f"{RUN.seed}/receipts/{self.index}").random() < RUN.receipts
@@ -68,7 +68,7 @@ class ChatUser(SocketIOUser):
         if dialect.history_event:
             self.io.on(dialect.history_event, self._on_history, list[dialect.push])  # type: ignore[name-defined]
         if dialect.error_event:
-            self.io.on(dialect.error_event, self._on_error, Refusal)
+            self.io.on(dialect.error_event, self._on_error, ServerRefusal)
 
     # -- arriving and leaving
 
@@ -88,7 +88,7 @@ class ChatUser(SocketIOUser):
             raise UserEnded
         RUN.present.append(self)
 
-    def arrive(self) -> accounts.Account:
+    def arrive(self) -> accounts.UserAccount:
         """An account made beforehand; in a login storm its owner logs in with the password first."""
         account = RUN.accounts.of(self.number)
         if RUN.scenario.logs_in and account.token:
@@ -157,7 +157,7 @@ class ChatUser(SocketIOUser):
             if self.member is not None:
                 self.member.show((push.id, push.message) for push in history)
         elif self.member is None:
-            self.member = Member(RUN.ledger.room(self.room))
+            self.member = LedgerMember(RUN.ledger.room(self.room))
             self.member.begin(history[-1].seq if history else 0)
         else:
             self.member.replay([(push.seq, push.id, push.message) for push in history])
@@ -224,7 +224,7 @@ class ChatUser(SocketIOUser):
                 RUN.count(event)
                 self.emit(event, receipt)
 
-    def _on_error(self, refusal: Refusal) -> None:
+    def _on_error(self, refusal: ServerRefusal) -> None:
         if self.in_room or RUN.dialect.numbered:
             FIGURES.failure("push", "error", refusal.message)
         else:
@@ -475,7 +475,7 @@ class Newcomer(ChatUser):
     weight = persona.share
     tasks = tasks_of(persona)
 
-    def arrive(self) -> accounts.Account:
+    def arrive(self) -> accounts.UserAccount:
         """A new account by REST, timed: bcrypt is part of it. Raises RestError."""
         begun = time.perf_counter()
         account = RUN.dialect.account(RUN.rest, accounts.new_name())

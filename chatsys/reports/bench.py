@@ -14,7 +14,7 @@ from chatsys.results.decision import decide
 from chatsys.results.distributions import SHARES, Distribution
 from chatsys.results.names import MISSED, STORES, TITLES, UPKEEP, VERDICTS, store, title
 from chatsys.results.numbers import count, duration, figure, times, with_unit
-from chatsys.results.run import Baseline, Point, Ratio, Result, Target, of_peers, points
+from chatsys.results.run import Baseline, Point, Ratio, RatioTarget, Result, of_peers, points
 
 _GROWTH = "growth: "
 _ORIENTATION = (
@@ -202,13 +202,13 @@ def _targets(result: Result) -> list[Part]:
     return [Text(text), Table(header=header, rows=[_target(target) for target in result.targets], align="lrrlr")]
 
 
-def _target(target: Target) -> tuple[str, str, str, str, str]:
+def _target(target: RatioTarget) -> tuple[str, str, str, str, str]:
     wanted = "" if target.bound is None else f"{'≥' if target.at_least else '≤'} {target.bound:g}"
     verdict = target.verdict.replace(MISSED, f"**{MISSED}**")
     return target.what, ("≥ " if target.lower_bound else "") + _times(target), wanted, verdict, f"{target.rounds}"
 
 
-def _times(each: Target | Ratio | Baseline) -> str:
+def _times(each: RatioTarget | Ratio | Baseline) -> str:
     if each.interval is None:
         return times(each.ratio)
     return times(each.ratio, each.interval.low, each.interval.high)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 
-from chatsys.results.ledger import RECENT, Account, Ledger, Room, fingerprint
+from chatsys.results.ledger import RECENT, LedgerRoom, MessageLedger, RoomAccount, fingerprint
 from chatsys.results.stamps import Stamp, stamp_of
 
 
@@ -126,12 +126,12 @@ class Stay:
         self.room.members.discard(self)
 
 
-class StayRoom(Room):
+class StayRoom(LedgerRoom):
     """A room as this process sees it. ``stored`` is what is read back at the end: ids, oldest first."""
 
     __slots__ = ("_by_history", "numbers", "stays", "stored")
 
-    def __init__(self, ledger: Ledger, name: str, account: Account) -> None:
+    def __init__(self, ledger: MessageLedger, name: str, account: RoomAccount) -> None:
         super().__init__(ledger, name, account)
         self.numbers: dict[str, int] = {}
         self.stays: list[Stay] = []

@@ -31,7 +31,7 @@ def bench(folder: Path, *, slower: float = 1.0, valid: bool = True) -> runs.Run:
     samples = []
     for store, p50 in STORES.items():
         result.operations.append(
-            lab.Operation(operation="send_message", store=store, depth="store", n=3, p50_us=p50, p95_us=2 * p50,
+            lab.OperationResult(operation="send_message", store=store, depth="store", n=3, p50_us=p50, p95_us=2 * p50,
                           p99_us=3 * p50, max_us=4 * p50, interval=around)
         )  # fmt: skip
         for size in (100, 1000):

@@ -10,15 +10,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from chatsys.lab.record import Baseline, Count, Fit, Operation, Point, Ratio, Result, Sampled, Survival
+from chatsys.lab.record import Baseline, Count, Fit, OperationResult, Point, Ratio, Result, Sampled, Survival
 from chatsys.lab.workloads.operation import TABLE
 from chatsys.results.run import Interval
 from chatsys.store.embedded import embedded_server
 
 
-def operation(name: str, store: str, p50: float, depth: str = "store") -> Operation:
+def operation(name: str, store: str, p50: float, depth: str = "store") -> OperationResult:
     """A row with percentiles that follow from its median."""
-    return Operation(
+    return OperationResult(
         operation=name,
         store=store,
         depth=depth,

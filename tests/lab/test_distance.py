@@ -20,7 +20,7 @@ from tests.lab.test_run import TINY, request_for
 @pytest.fixture
 def quiet(monkeypatch):
     """A machine on which nobody else works."""
-    monkeypatch.setattr("chatsys.lab.provenance.machine.Watch.reasons", lambda _: [])
+    monkeypatch.setattr("chatsys.lab.provenance.machine.MachineWatch.reasons", lambda _: [])
 
 
 @pytest.mark.process

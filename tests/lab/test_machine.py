@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from chatsys.lab.provenance import program
-from chatsys.lab.provenance.machine import Snapshot, Watch, describe
+from chatsys.lab.provenance.machine import MachineWatch, ProcessorSnapshot, describe
 
 BURN = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
 
 
 @pytest.mark.process
 def test_the_time_of_a_child_that_has_ended_is_our_own():
-    watch = Watch()
+    watch = MachineWatch()
     before = watch._snapshot()
     subprocess.run([sys.executable, "-c", BURN], check=True)
     assert watch._snapshot().own - before.own >= 0.3
@@ -33,10 +33,10 @@ def test_the_time_of_a_child_that_has_ended_is_our_own():
 )
 def test_a_machine_is_quiet_unless_others_or_the_hypervisor_use_it(monkeypatch, busy, steal, own, said):
     """Ten seconds on two processors: 20 processor seconds."""
-    taken = iter([Snapshot(0.0, 0.0, 0.0, 0.0), Snapshot(10.0, busy, steal, own)])
-    monkeypatch.setattr(Watch, "_snapshot", lambda _: next(taken))
+    taken = iter([ProcessorSnapshot(0.0, 0.0, 0.0, 0.0), ProcessorSnapshot(10.0, busy, steal, own)])
+    monkeypatch.setattr(MachineWatch, "_snapshot", lambda _: next(taken))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    reasons = Watch().reasons()
+    reasons = MachineWatch().reasons()
     assert [reason.startswith(beginning) for reason, beginning in zip(reasons, said, strict=True)] == [True] * len(said)
 
 

@@ -12,7 +12,7 @@ from chatsys.lab.loadtest import memory
 MIB = 2**20
 
 
-def turn(folder: Path, *, seconds: int, generator: float, server: float, store: str) -> list[memory.Memory]:
+def turn(folder: Path, *, seconds: int, generator: float, server: float, store: str) -> list[memory.ProcessMemory]:
     """A turn whose processes begin with 100 MiB, then grow by this much a second; ten messages a second are stored."""
     locust = [
         {"time": 1000.0 + t, "users": min(10, t), "generators": {"local": {"rss": 100 * MIB + generator * t}}}

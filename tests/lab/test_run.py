@@ -20,11 +20,11 @@ from chatsys.lab.experiments.common import REFERENCE
 from chatsys.lab.experiments.fairness import NAMES as FLOODS
 from chatsys.lab.experiments.plans import plans, sequential_scans
 from chatsys.lab.loadtest import run as loadtest
-from chatsys.lab.loadtest.run import Databases, Plan
-from chatsys.lab.provenance.machine import Watch
+from chatsys.lab.loadtest.run import Databases, LoadTestPlan
+from chatsys.lab.provenance.machine import MachineWatch
 from chatsys.lab.runner import run as running
 from chatsys.lab.runner.profiles import PROFILES, Profile
-from chatsys.lab.runner.run import Request, run
+from chatsys.lab.runner.run import RunRequest, run
 from chatsys.lab.workloads.floods import HALF_POSTS
 from chatsys.lab.workloads.operation import TABLE
 from chatsys.results.names import FLOOD
@@ -51,13 +51,13 @@ TINY = Profile(
 
 
 def request_for(url, tmp_path, **more):
-    return Request(profile=TINY, database_url=url, data_dir=tmp_path, **more)
+    return RunRequest(profile=TINY, database_url=url, data_dir=tmp_path, **more)
 
 
 @pytest.fixture
 def quiet(monkeypatch):
     """A machine on which nobody else works: what the tests beside this one do is not its subject."""
-    monkeypatch.setattr(Watch, "reasons", lambda _: [])
+    monkeypatch.setattr(MachineWatch, "reasons", lambda _: [])
 
 
 async def test_a_run_measures_every_operation_on_both_stores_beside_its_floor(lab_server, tmp_path, quiet):
@@ -151,7 +151,7 @@ async def test_an_interrupted_run_keeps_whole_rounds_and_is_partial(lab_server, 
 
 
 async def test_a_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkeypatch):
-    monkeypatch.setattr(Watch, "reasons", lambda _: ["other programs used the processors"])
+    monkeypatch.setattr(MachineWatch, "reasons", lambda _: ["other programs used the processors"])
     request = request_for(lab_server, tmp_path, depths=("store",), only=("find_user_by_id",), stores=("memory",))
     result, _ = await run(request, lambda *_: None)
     assert not result.valid
@@ -239,7 +239,7 @@ async def test_a_second_run_on_the_same_server_is_refused_in_one_sentence(lab_se
         with pytest.raises(LabBusy, match="Another run measures") as refused:
             await run(request_for(other, tmp_path, only=("backup",)), lambda *_: None)
         assert refused.value.code == "lab_busy"
-        plan = Plan(scenario="steady", users=1, store="postgres", minutes=0.1)
+        plan = LoadTestPlan(scenario="steady", users=1, store="postgres", minutes=0.1)
         with pytest.raises(LabBusy):
             loadtest.run(plan, tmp_path, Databases(other, tmp_path), lambda _: None)
     with alone_on(other):

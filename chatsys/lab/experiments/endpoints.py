@@ -21,7 +21,7 @@ from chatsys.lab.record import Baseline
 from chatsys.lab.runner.environment import Environment, Experiment, enter_all
 from chatsys.lab.runner.rounds import Match, closed, interleaved, steps
 from chatsys.lab.subjects.servers import ServerProcess, chat_server, reference_server, start_all
-from chatsys.lab.subjects.subject import Subject, subject_process
+from chatsys.lab.subjects.subject import SubjectProcess, subject_process
 from chatsys.lab.subjects.worker import Opening
 from chatsys.lab.workloads.doors import HTTP, SOCKET
 from chatsys.lab.workloads.operation import SEND
@@ -53,7 +53,7 @@ async def perform(env: Environment) -> None:
         processes = stack.enter_context(ExitStack())
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="chatsys-lab-")))
 
-        def client(name: str, kind: str, server: ServerProcess) -> AbstractAsyncContextManager[Subject]:
+        def client(name: str, kind: str, server: ServerProcess) -> AbstractAsyncContextManager[SubjectProcess]:
             opening = Opening(kind=kind, users=0, messages=0, seed=env.seed, url=server.url, cpu=client_cpu)
             return subject_process(name, opening)
 

@@ -15,7 +15,7 @@ from chatsys.lab.record import Fit, Point
 from chatsys.lab.runner.environment import Environment, Experiment, enter_all
 from chatsys.lab.runner.repetitions import Order
 from chatsys.lab.runner.rounds import Match, interleaved, steps
-from chatsys.lab.subjects.subject import Subject
+from chatsys.lab.subjects.subject import SubjectProcess
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH
 from chatsys.store.postgres.admin import connected
 
@@ -28,7 +28,7 @@ async def perform(env: Environment) -> None:
     """Measure all sizes, and write curves, exponents, bytes and plans into the record."""
     profile = env.profile
     async with AsyncExitStack() as stack:
-        subjects: list[Subject] = []
+        subjects: list[SubjectProcess] = []
         for size in profile.growth:
             rows = Synthetic(size, size, env.seed)
             env.step(f"growth: filling {size:,}")
@@ -94,7 +94,7 @@ def _record_curve(env: Environment, store: str, name: str) -> None:
         )
 
 
-def _record_bytes(env: Environment, taken: Subject, rows: Synthetic) -> None:
+def _record_bytes(env: Environment, taken: SubjectProcess, rows: Synthetic) -> None:
     """Bytes a user and a message (with its receipts) cost: resident memory, or tables with their indexes on disk."""
     if taken.store == "memory":
         users, messages = taken.opened.user_bytes, taken.opened.message_bytes

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from chatsys.lab.datasets.synthetic import EPOCH, Synthetic
-from chatsys.lab.record import Plan
+from chatsys.lab.record import StatementPlan
 from chatsys.lab.workloads.operation import PAGE
 from chatsys.model.rules import SEQ_MAX
 from chatsys.store.postgres.admin import connected
@@ -22,17 +22,17 @@ _LIMIT = 50
 _WHOLE = re.compile(r"Seq Scan on (users|messages|message_reads|message_deliveries)\b")
 
 
-def plans(url: str, rows: Synthetic) -> list[Plan]:
+def plans(url: str, rows: Synthetic) -> list[StatementPlan]:
     """The plan of each statement on the database at ``url``, which holds ``rows``."""
     found = []
     with connected(url) as connection:
         for name, arguments in _arguments(rows).items():
-            found.append(Plan(statement=name, size=rows.users, lines=_explained(connection, name, arguments)))
+            found.append(StatementPlan(statement=name, size=rows.users, lines=_explained(connection, name, arguments)))
             connection.rollback()
     return found
 
 
-def sequential_scans(plan: Plan) -> list[str]:
+def sequential_scans(plan: StatementPlan) -> list[str]:
     """The lines of a plan that read a whole large table; a few rooms fit on one page, which no index beats."""
     return [line.strip() for line in plan.lines if _WHOLE.search(line)]
 

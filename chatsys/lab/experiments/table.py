@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from chatsys.lab import statistics
 from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.provenance.machine import processors
-from chatsys.lab.record import Baseline, Operation, Ratio
+from chatsys.lab.record import Baseline, OperationResult, Ratio
 from chatsys.lab.runner.environment import Environment, Experiment, enter_all
 from chatsys.lab.runner.rounds import Match, Repeatable, closed, interleaved, steps
 from chatsys.lab.subjects import pgbench
@@ -73,7 +73,7 @@ def record_operation(env: Environment, name: str, depth: str, size: int, rows: S
     for store, rounds in taken.items():
         figures = statistics.summary(rounds, env.seed)
         env.result.operations.append(
-            Operation(
+            OperationResult(
                 operation=name,
                 store=store,
                 depth=depth,

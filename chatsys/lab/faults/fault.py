@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from chatsys.lab.faults.site import Place, Site, faketime
+from chatsys.lab.faults.site import Site, SiteKind, faketime
 from chatsys.lab.faults.traffic import Person, Traffic
 
 
@@ -68,7 +68,7 @@ class Fault(NamedTuple):
     promise: str
     inject: Inject
     needs: tuple[Need, ...] = ()
-    place: Place = Place.PLAIN
+    place: SiteKind = SiteKind.PLAIN
     seconds: float = 1.0
     short: bool = False
     spends: bool = False
@@ -96,7 +96,7 @@ def fault(
     promise: str = STAYS,
     *,
     needs: Sequence[Need] = (),
-    place: Place = Place.PLAIN,
+    place: SiteKind = SiteKind.PLAIN,
     seconds: float = 1.0,
     short: bool = False,
     spends: bool = False,

@@ -12,14 +12,14 @@ import msgspec
 from chatsys.errors import OperatorError
 from chatsys.lab.faults.asking import asked
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
-from chatsys.lab.faults.site import Server
+from chatsys.lab.faults.site import SiteServer
 from chatsys.lab.faults.socket import Lost, Socket
 
 _PATIENCE = 6.0
 ONCE = "It has happened exactly once, or not at all, and the lists of members are true."
 
 
-async def _lose(server: Server, statement: str, *, within: float = _PATIENCE) -> None:
+async def _lose(server: SiteServer, statement: str, *, within: float = _PATIENCE) -> None:
     """Lose the answer of the next such commit. Raises OperatorError if there is none."""
     lost = server.proxy.lose(statement)
     try:
@@ -99,7 +99,7 @@ async def deleted_while_sending(hit: Hit) -> None:
         raise OperatorError(f"The deletion of an account was answered {status}.")
 
 
-async def _guest(server: Server) -> Socket:
+async def _guest(server: SiteServer) -> Socket:
     return await Socket.open(server.address(), lambda _event, _payload: None)
 
 

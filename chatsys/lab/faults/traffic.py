@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from chatsys.lab.faults.socket import Answer, Lost, Socket
-from chatsys.results.audit import Stored
-from chatsys.results.history import Client, History, Joined, Listed, Pushed, Sending
+from chatsys.results.audit import AuditedMessage
+from chatsys.results.history import ClientDiary, History, JoinedEntry, Listed, Pushed, Sending
 from chatsys.results.stamps import now, text_of
 
 AGAIN = 0.25
@@ -42,7 +42,7 @@ class Person:
         self.thrown_out: list[float] = []
         self.slowest_answer = 0.0
         self.last_seq = 0
-        self.record = Client(f"guest-{traffic.run}-{number}", room)
+        self.record = ClientDiary(f"guest-{traffic.run}-{number}", room)
         self.socket: Socket | None = None
         self._traffic = traffic
         self._outstanding: dict[str, Sending] = {}
@@ -89,7 +89,7 @@ class Person:
         answer = await socket.call("join", payload)
         if not answer.get("success"):
             return False
-        joined = next(entry for entry in reversed(self.record.diary) if isinstance(entry, Joined))
+        joined = next(entry for entry in reversed(self.record.diary) if isinstance(entry, JoinedEntry))
         joined.complete = bool(answer.get("complete", True))
         self._in_room = True
         return True
@@ -154,15 +154,15 @@ class Person:
     def _heard(self, event: str, payload: Any) -> None:
         diary = self.record.diary
         if event == "receive-message":
-            message = Stored(payload["id"], payload["seq"], payload["message"])
+            message = AuditedMessage(payload["id"], payload["seq"], payload["message"])
             diary.append(Pushed(message))
             self.last_seq = max(self.last_seq, message.seq)
         elif event == "message-history":
-            history = [Stored(each["id"], each["seq"], each["message"]) for each in payload]
-            again = any(isinstance(entry, Joined) for entry in diary)
+            history = [AuditedMessage(each["id"], each["seq"], each["message"]) for each in payload]
+            again = any(isinstance(entry, JoinedEntry) for entry in diary)
             if history:
                 self.last_seq = max(self.last_seq, history[-1].seq)
-            diary.append(Joined(history[-1].seq if history else 0, again, history if again else []))
+            diary.append(JoinedEntry(history[-1].seq if history else 0, again, history if again else []))
         elif event == "room-users":
             diary.append(Listed([each["userId"] for each in payload]))
 

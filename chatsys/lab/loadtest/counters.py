@@ -14,7 +14,7 @@ import psutil
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
-from chatsys.lab.provenance.machine import Watch, processor_seconds
+from chatsys.lab.provenance.machine import MachineWatch, processor_seconds
 from chatsys.lab.subjects.servers import ServerProcess
 
 SAMPLES = "server.jsonl"
@@ -26,7 +26,7 @@ FROM pg_stat_database d WHERE d.datname = current_database()
 """
 
 
-class Counters(threading.Thread):
+class ServerCounters(threading.Thread):
     """Appends a line a second to ``server.jsonl``: the server's CPU and memory, its metrics, the database's counters.
 
     Of a server that chatsys did not start (None) there are the database's counters alone.
@@ -35,7 +35,9 @@ class Counters(threading.Thread):
     ``database_cpu`` is that of PostgreSQL's processes where they are on this machine.
     """
 
-    def __init__(self, server: ServerProcess | None, database_url: str | None, folder: Path, watch: Watch) -> None:
+    def __init__(
+        self, server: ServerProcess | None, database_url: str | None, folder: Path, watch: MachineWatch
+    ) -> None:
         super().__init__(name="load-test-counters", daemon=True)
         self._server = server
         self._watch = watch
@@ -44,7 +46,7 @@ class Counters(threading.Thread):
         self._done = threading.Event()
         self.trouble: list[str] = []
 
-    def __enter__(self) -> Counters:
+    def __enter__(self) -> ServerCounters:
         self.start()
         return self
 

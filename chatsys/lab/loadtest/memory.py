@@ -19,7 +19,7 @@ LIMIT = 0.05
 MESSAGES = "chatsys_messages_total"
 
 
-class Memory(msgspec.Struct, frozen=True):
+class ProcessMemory(msgspec.Struct, frozen=True):
     """One process: resident bytes, first and last seen, and medians of the minute after settling and of the last one.
 
     ``messages`` were stored between the middles of the two minutes. Without two whole minutes after settling,
@@ -52,7 +52,7 @@ class Memory(msgspec.Struct, frozen=True):
         return not self.keeps and self.growth is not None and self.growth > LIMIT
 
 
-def of_turn(folder: Path, store: str) -> list[Memory]:
+def of_turn(folder: Path, store: str) -> list[ProcessMemory]:
     """The memory of a turn's generators and server, from the samples in its folder."""
     locust, server = lines(folder / "samples.jsonl"), lines(folder / "server.jsonl")
     if not locust:
@@ -72,19 +72,19 @@ def of_turn(folder: Path, store: str) -> list[Memory]:
     return found
 
 
-def _memory(process: str, samples: Sequence[dict[str, Any]], full: float, *, keeps: bool = False) -> Memory:
+def _memory(process: str, samples: Sequence[dict[str, Any]], full: float, *, keeps: bool = False) -> ProcessMemory:
     end = samples[-1]["time"]
     early = [s for s in samples if full + SETTLED <= s["time"] < full + SETTLED + MINUTE]
     late = [s for s in samples if s["time"] > end - MINUTE]
     first, last = samples[0]["rss"], samples[-1]["rss"]
     if not early or early[-1]["time"] >= late[0]["time"]:
-        return Memory(process, first, last, None, None, keeps=keeps)
+        return ProcessMemory(process, first, last, None, None, keeps=keeps)
     stored = [median(s.get("metrics", {}).get(MESSAGES, 0.0) for s in minute) for minute in (early, late)]
     settled, at_last = (median(s["rss"] for s in minute) for minute in (early, late))
-    return Memory(process, first, last, settled, at_last, stored[1] - stored[0], keeps)
+    return ProcessMemory(process, first, last, settled, at_last, stored[1] - stored[0], keeps)
 
 
-def reasons(seen: Sequence[Memory]) -> list[str]:
+def reasons(seen: Sequence[ProcessMemory]) -> list[str]:
     """Which processes' memory grew; empty if none did."""
     return [
         f"the {each.process}'s memory grew by {each.growth:.1%} after the first five minutes, over {LIMIT:.0%}"

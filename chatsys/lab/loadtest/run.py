@@ -29,7 +29,7 @@ from chatsys.errors import OperatorError
 from chatsys.interrupts import undisturbed
 from chatsys.lab.datasets.databases import alone_on, drop_database, empty_database
 from chatsys.lab.loadtest import accounts, limits, memory
-from chatsys.lab.loadtest.counters import Counters
+from chatsys.lab.loadtest.counters import ServerCounters
 from chatsys.lab.loadtest.rolling import PROCESSES, RollingRestart
 from chatsys.lab.provenance import machine
 from chatsys.lab.report.load import page_of
@@ -55,7 +55,7 @@ MINUTES = {"soak": 31.0, "capacity": 3.0}
 """How long each store is driven, unless told; other scenarios take one minute."""
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class LoadTestPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. ``minutes`` are those of each store; ``interval`` in seconds, ``objective`` in ms."""
 
     scenario: str
@@ -89,7 +89,7 @@ class Databases(msgspec.Struct, frozen=True):
     watched: str | None = None
 
 
-class Turn(msgspec.Struct, kw_only=True):
+class LoadTestRepetition(msgspec.Struct, kw_only=True):
     """One server and one Locust of so many ``processes``. ``store`` is what was measured: a store, or the address of a
     server that ran already. ``locust`` is the generator's own result (chatsys.loadtesting.record)."""
 
@@ -102,25 +102,25 @@ class Turn(msgspec.Struct, kw_only=True):
     processes: int = 1
 
 
-class Run(msgspec.Struct, kw_only=True):
+class LoadTestRun(msgspec.Struct, kw_only=True):
     """A whole load test: ``result.json`` in its folder."""
 
     id: str
     created_at: str
-    plan: Plan
+    plan: LoadTestPlan
     environment: dict[str, Any]
     verdict: str
-    turns: list[Turn]
+    turns: list[LoadTestRepetition]
     limitations: list[str]
     schema_version: int = SCHEMA_VERSION
 
 
-def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None]) -> tuple[Run, Path]:
+def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[str], None]) -> tuple[LoadTestRun, Path]:
     """Run ``plan``, write a folder under ``reports`` and give what it holds. Raises OperatorError."""
     created = datetime.now(UTC)
     name = f"load-{created:%Y%m%d-%H%M%S}-{plan.scenario}-{secrets.token_hex(2)}"
     folder, order = (reports / name).absolute(), order_of(plan)
-    turns: list[Turn] = []
+    turns: list[LoadTestRepetition] = []
     with _postgres(request, needed="postgres" in order) as server_url:
         shown = " ".join(map(place, plan.hosts)) or ("memory://" if server_url is None else _shown(server_url))
         environment = machine.describe(request.watched or server_url, shown)
@@ -149,7 +149,7 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
             say(f"Turn {number}: {turns[-1].verdict}")
             if turns[-1].verdict == INTERRUPTED:
                 break
-    result = Run(
+    result = LoadTestRun(
         id=name,
         created_at=created.isoformat(timespec="seconds"),
         plan=plan,
@@ -163,7 +163,7 @@ def run(plan: Plan, reports: Path, request: Databases, say: Callable[[str], None
     return result, folder
 
 
-def order_of(plan: Plan) -> tuple[str, ...]:
+def order_of(plan: LoadTestPlan) -> tuple[str, ...]:
     """The stores in turn: one, or both as A B B A; a search for the capacity is many turns of its own, so A B.
 
     The same with the addresses of servers that run already.
@@ -177,12 +177,12 @@ def verdict_of(verdicts: list[str]) -> str:
     return max(verdicts, key=SEVERITY.index)
 
 
-def exit_status(result: Run) -> int:
+def exit_status(result: LoadTestRun) -> int:
     """0 for VALID, 1 for FAILED, 2 for INVALID, 130 if Ctrl-C ended it."""
     return STATUS.get(result.verdict, STATUS_INTERRUPTED)
 
 
-def limitations(plan: Plan) -> list[str]:
+def limitations(plan: LoadTestPlan) -> list[str]:
     """What the run does not show."""
     known = ["Users are simulated: who does what how often is in chatsys/loadtesting/weights.py, with sources."]
     if plan.hosts:
@@ -209,10 +209,10 @@ def limitations(plan: Plan) -> list[str]:
     return known
 
 
-def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Turn:
+def _turn(plan: LoadTestPlan, number: int, store: str, url: str, *, folder: Path) -> LoadTestRepetition:
     own = folder / f"turn-{number}-{store}"
     own.mkdir(parents=True)
-    watch = machine.Watch(machine.postmaster_of(url) if store == "postgres" else None)
+    watch = machine.MachineWatch(machine.postmaster_of(url) if store == "postgres" else None)
     with TemporaryDirectory() as folder_of_turn:
         scratch, secret = Path(folder_of_turn), secrets.token_hex(32)
         users, settings = accounts.fill(url, plan.users, scratch, secret)
@@ -220,7 +220,7 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Tur
         settings |= {"CHATSYS_WORKERS": str(PROCESSES)} if rolling else {}
         with (
             chat_server(url, settings=settings) as server,
-            Counters(server, url if store == "postgres" else None, own, watch) as counters,
+            ServerCounters(server, url if store == "postgres" else None, own, watch) as counters,
             RollingRestart(server, url, own, plan.users) if rolling else nullcontext() as restart,
         ):
             accounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
@@ -229,7 +229,7 @@ def _turn(plan: Plan, number: int, store: str, url: str, *, folder: Path) -> Tur
     return _judged(plan, number, store, own, status=status, disturbed=watch.reasons() + trouble)
 
 
-def _turn_at(plan: Plan, number: int, address: str, request: Databases, *, folder: Path) -> Turn:
+def _turn_at(plan: LoadTestPlan, number: int, address: str, request: Databases, *, folder: Path) -> LoadTestRepetition:
     """A turn at a server that runs already. Its accounts are kept for the next run at the same address."""
     name = place(address).replace(":", "-")
     own = folder / f"turn-{number}-{name}"
@@ -239,14 +239,16 @@ def _turn_at(plan: Plan, number: int, address: str, request: Databases, *, folde
     if request.watched is None:
         status = _locust(plan, address, own, kept)
     else:
-        watch = machine.Watch(machine.postmaster_of(request.watched))
-        with Counters(None, request.watched, own, watch) as counters:
+        watch = machine.MachineWatch(machine.postmaster_of(request.watched))
+        with ServerCounters(None, request.watched, own, watch) as counters:
             status = _locust(plan, address, own, kept)
         trouble = counters.trouble
     return _judged(plan, number, place(address), own, status=status, disturbed=trouble)
 
 
-def _judged(plan: Plan, number: int, store: str, own: Path, *, status: int, disturbed: list[str]) -> Turn:
+def _judged(
+    plan: LoadTestPlan, number: int, store: str, own: Path, *, status: int, disturbed: list[str]
+) -> LoadTestRepetition:
     """What a turn's Locust has left in its folder, and what is to be said about it."""
     result = _result_of(own)
     limits.name_limits(result.get("steps", ()), own)
@@ -261,7 +263,7 @@ def _judged(plan: Plan, number: int, store: str, own: Path, *, status: int, dist
     if grown and verdict == "VALID":  # where the machine was saturated, what waited was kept, and proves nothing
         verdict = "FAILED"
     reasons += disturbed + grown
-    return Turn(
+    return LoadTestRepetition(
         number=number,
         store=store,
         folder=own.name,
@@ -272,12 +274,14 @@ def _judged(plan: Plan, number: int, store: str, own: Path, *, status: int, dist
     )
 
 
-def _unmeasured(number: int, store: str, folder: Path) -> Turn:
+def _unmeasured(number: int, store: str, folder: Path) -> LoadTestRepetition:
     """A turn that Ctrl-C ended while its server started or stopped."""
     own = folder / f"turn-{number}-{store}"
     own.mkdir(parents=True, exist_ok=True)
     reasons = ["Ctrl-C before anything was measured"]
-    return Turn(number=number, store=store, folder=own.name, verdict=INTERRUPTED, reasons=reasons, locust={})
+    return LoadTestRepetition(
+        number=number, store=store, folder=own.name, verdict=INTERRUPTED, reasons=reasons, locust={}
+    )
 
 
 @contextmanager
@@ -307,7 +311,7 @@ def _store(store: str, server_url: str | None, run_name: str, number: int) -> It
             drop_database(connection, name)
 
 
-def _locust(plan: Plan, address: str, folder: Path, account_file: Path) -> int:
+def _locust(plan: LoadTestPlan, address: str, folder: Path, account_file: Path) -> int:
     """Drive the server; Locust's exit status, or 130 after Ctrl-C (Locust still concludes and writes)."""
     order = order_of(plan)
     turns_each = order.count(order[0])

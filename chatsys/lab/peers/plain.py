@@ -34,7 +34,7 @@ class _Client:
         self.room = ""
 
 
-class _Plain:
+class _PlainServer:
     def __init__(self, port: int) -> None:
         self._selector = selectors.DefaultSelector()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
@@ -109,4 +109,4 @@ class _Plain:
 
 
 if __name__ == "__main__":
-    _Plain(int(sys.argv[1])).serve()
+    _PlainServer(int(sys.argv[1])).serve()

@@ -53,7 +53,7 @@ def describe(server_url: str | None, shown_url: str) -> dict[str, Any]:
     }
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class ProcessorSnapshot(msgspec.Struct, frozen=True):
     """Processor seconds since the start of the machine: of all, stolen, and of the lab's own processes."""
 
     at: float
@@ -62,7 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     own: float
 
 
-class Watch:
+class MachineWatch:
     """Looks whether others use the processors. Own processes: this one, its children, and those of ``postmaster``."""
 
     def __init__(self, postmaster: int | None = None) -> None:
@@ -91,11 +91,11 @@ class Watch:
         """Note what own processes have used so far: of one that ends before the next look, no more is counted."""
         self._snapshot()
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> ProcessorSnapshot:
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
         steal = getattr(times, "steal", 0.0)
-        return Snapshot(time.monotonic(), sum(times[:8]) - idle - steal, steal, self._own())
+        return ProcessorSnapshot(time.monotonic(), sum(times[:8]) - idle - steal, steal, self._own())
 
     def _own(self) -> float:
         return sum(processor_seconds(root) for root in (os.getpid(), self.postmaster) if root is not None)

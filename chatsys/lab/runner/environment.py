@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from chatsys.lab.datasets.databases import database_with, empty_database
 from chatsys.lab.datasets.synthetic import Synthetic
-from chatsys.lab.provenance.machine import Watch, processors
+from chatsys.lab.provenance.machine import MachineWatch, processors
 from chatsys.lab.record import Result, Sampled, Timing
 from chatsys.lab.runner.profiles import Profile
 from chatsys.lab.statistics import Rounds, Samples
-from chatsys.lab.subjects.subject import Subject, subject_process
+from chatsys.lab.subjects.subject import SubjectProcess, subject_process
 from chatsys.lab.subjects.worker import Opening
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class Environment:
     profile: Profile
     server_url: str
     result: Result
-    watch: Watch
+    watch: MachineWatch
     tell: Callable[[str, bool], None]
     only: Sequence[str] = ()
     stores: Sequence[str] = STORES
@@ -113,7 +113,7 @@ class Environment:
         kind: str = "store",
         purpose: str = "run",
         synchronous_commit: str = "on",
-    ) -> AsyncIterator[Subject]:
+    ) -> AsyncIterator[SubjectProcess]:
         """A subject over ``rows``; ``store`` is its name in the record, ``kind`` as in worker.Opening.
 
         Rows go into a database on a thread, so that those in memory can be made meanwhile.

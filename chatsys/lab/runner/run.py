@@ -41,7 +41,7 @@ LIMITATIONS = (
 )
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. ``only`` holds beginnings of names of operations and experiments; empty means all."""
 
     profile: Profile
@@ -53,7 +53,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     depths: Sequence[str] = DEPTHS
 
 
-async def run(request: Request, tell: Tell) -> tuple[Result, list[Sampled]]:
+async def run(request: RunRequest, tell: Tell) -> tuple[Result, list[Sampled]]:
     """Perform the run. Cancelling it gives what there is so far, marked partial."""
     chosen = _chosen(request)
     result = Result(
@@ -83,14 +83,14 @@ async def run(request: Request, tell: Tell) -> tuple[Result, list[Sampled]]:
 
 
 def _environment(
-    request: Request, chosen: Sequence[Experiment], url: str, result: Result, *, tell: Tell
+    request: RunRequest, chosen: Sequence[Experiment], url: str, result: Result, *, tell: Tell
 ) -> Environment:
     result.environment = machine.describe(url, without_password(url))
     env = Environment(
         profile=request.profile,
         server_url=url,
         result=result,
-        watch=machine.Watch(machine.postmaster_of(url)),
+        watch=machine.MachineWatch(machine.postmaster_of(url)),
         tell=lambda text, done: tell(text, done, total),
         only=request.only,
         stores=request.stores,
@@ -112,7 +112,7 @@ async def _perform(env: Environment, chosen: Sequence[Experiment]) -> None:
 
 
 @asynccontextmanager
-async def _server(request: Request) -> AsyncIterator[str]:
+async def _server(request: RunRequest) -> AsyncIterator[str]:
     """A PostgreSQL server on which no other run measures: the set one, or the private one, kept to a processor."""
     if request.database_url and request.database_url.startswith(("postgresql://", "postgres://")):
         with alone_on(request.database_url):
@@ -123,7 +123,7 @@ async def _server(request: Request) -> AsyncIterator[str]:
             yield url
 
 
-def _chosen(request: Request) -> list[Experiment]:
+def _chosen(request: RunRequest) -> list[Experiment]:
     known = [name for experiment in EXPERIMENTS for name in experiment.names]
     for beginning in request.only:
         if not any(name.startswith(beginning) for name in known):

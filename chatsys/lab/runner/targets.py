@@ -14,7 +14,7 @@ from chatsys.lab.experiments.fairness import TAIL
 from chatsys.lab.experiments.stress import CUT_OFF, OTHERS
 from chatsys.lab.experiments.throughput import SERVER_CPU
 from chatsys.lab.experiments.upkeep import BASELINE
-from chatsys.lab.record import Point, Result, Target
+from chatsys.lab.record import Point, RatioTarget, Result
 from chatsys.lab.statistics import of_rounds, ratio_of_rounds
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT
 from chatsys.results.names import MISSED, REACHED, STORES, UPKEEP
@@ -32,12 +32,12 @@ class _Goal(NamedTuple):
     at_least: bool = False
 
 
-def reach(result: Result) -> list[Target]:
+def reach(result: Result) -> list[RatioTarget]:
     """Every ratio that the run has, judged."""
     return [*_baselines(result), *_realtime(result), *_upkeep(result)]
 
 
-def _baselines(result: Result) -> Iterator[Target]:
+def _baselines(result: Result) -> Iterator[RatioTarget]:
     for name, what, bound in (
         (FIND_BY_ID, "Find a user by id, over bare asyncpg", 1.5),
         (FIND_BY_NAME, "Find a user by name, over bare asyncpg", 1.5),
@@ -49,7 +49,7 @@ def _baselines(result: Result) -> Iterator[Target]:
                 yield _judged(_Goal(what, bound), baseline.ratio, baseline.interval, rounds)
 
 
-def _realtime(result: Result) -> Iterator[Target]:
+def _realtime(result: Result) -> Iterator[RatioTarget]:
     big = max((p.x for p in result.points if p.experiment == "fanout" and p.x <= BIG_ROOM), default=0)
     for store, name in STORES.items():
         yield from _ratio(
@@ -96,7 +96,7 @@ def _realtime(result: Result) -> Iterator[Target]:
     )  # fmt: skip
 
 
-def _upkeep(result: Result) -> Iterator[Target]:
+def _upkeep(result: Result) -> Iterator[RatioTarget]:
     for name, bare in UPKEEP.items():
         yield from _ratio(
             _Goal(f"{name.capitalize()}, over {bare}", None),
@@ -117,14 +117,16 @@ def _ends(result: Result, experiment: str) -> Sequence[float]:
     return (xs[0], xs[-1]) if xs else (0, 0)
 
 
-def _ratio(goal: _Goal, above: Point | None, below: Point | None) -> Iterator[Target]:
+def _ratio(goal: _Goal, above: Point | None, below: Point | None) -> Iterator[RatioTarget]:
     if above is not None and below is not None and min(below.rounds) > 0:
         value, interval = ratio_of_rounds(above.rounds, below.rounds)
         yield _judged(goal, value, interval, len(above.rounds), lower_bound=above.lower_bound)
 
 
-def _judged(goal: _Goal, value: float, interval: Interval | None, rounds: int, *, lower_bound: bool = False) -> Target:
-    return Target(
+def _judged(
+    goal: _Goal, value: float, interval: Interval | None, rounds: int, *, lower_bound: bool = False
+) -> RatioTarget:
+    return RatioTarget(
         what=goal.what,
         ratio=value,
         interval=interval,

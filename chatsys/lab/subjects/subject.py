@@ -12,19 +12,19 @@ import msgspec
 
 from chatsys.errors import OperatorError
 from chatsys.lab.runner.repetitions import Order, Repetition
-from chatsys.lab.subjects.worker import Failed, Opened, Opening, frame
+from chatsys.lab.subjects.worker import Filled, Opening, WorkerFailed, frame
 
 _LENGTH = struct.Struct("<I")
 
 
-class Subject:
+class SubjectProcess:
     """One thing under test in a process of its own. ``store`` is what the record calls it, ``size`` its users."""
 
     def __init__(self, store: str, size: int, process: asyncio.subprocess.Process) -> None:
         self.store = store
         self.size = size
         self.process = process
-        self.opened = Opened(user_bytes=0, message_bytes=0, seconds=0)
+        self.opened = Filled(user_bytes=0, message_bytes=0, seconds=0)
 
     async def repeat(self, order: Order) -> Repetition:
         """Let it take a turn."""
@@ -32,7 +32,7 @@ class Subject:
 
     async def open(self, opening: Opening) -> None:
         """Let it open and fill what it is to be."""
-        self.opened = msgspec.convert(await self._ask(opening), Opened)
+        self.opened = msgspec.convert(await self._ask(opening), Filled)
 
     async def _ask(self, request: Opening | Order) -> object:
         assert self.process.stdin is not None
@@ -48,12 +48,12 @@ class Subject:
                 hint="Its last words stand above; a profile may be too large for this machine's memory.",
             ) from error
         if isinstance(answer, dict) and set(answer) == {"message"}:
-            raise OperatorError(f"{self.store}: {msgspec.convert(answer, Failed).message}")
+            raise OperatorError(f"{self.store}: {msgspec.convert(answer, WorkerFailed).message}")
         return answer
 
 
 @asynccontextmanager
-async def subject_process(store: str, opening: Opening) -> AsyncIterator[Subject]:
+async def subject_process(store: str, opening: Opening) -> AsyncIterator[SubjectProcess]:
     """A subject that is open; its process ends with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -64,7 +64,7 @@ async def subject_process(store: str, opening: Opening) -> AsyncIterator[Subject
         limit=64 * 1024 * 1024,
         start_new_session=True,  # Ctrl-C is for the runner, which then ends its workers
     )
-    taken = Subject(store, opening.users, process)
+    taken = SubjectProcess(store, opening.users, process)
     try:
         await taken.open(opening)
         yield taken

@@ -49,7 +49,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     cpu: int | None = None
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
+class Filled(msgspec.Struct, frozen=True, kw_only=True):
     """How filling went: resident bytes that the users and the messages took, and seconds."""
 
     user_bytes: int
@@ -57,7 +57,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong, in one sentence."""
 
     message: str
@@ -84,7 +84,7 @@ async def work(requests: BinaryIO, answers: BinaryIO) -> None:
     """Serve one subject until the requests end."""
     loop = asyncio.get_running_loop()
 
-    def say(answer: Opened | Repetition | Failed) -> None:
+    def say(answer: Filled | Repetition | WorkerFailed) -> None:
         with suppress(BrokenPipeError):  # the runner is gone; the requests end as well
             answers.write(frame(msgspec.msgpack.encode(answer)))
             answers.flush()
@@ -106,11 +106,11 @@ async def work(requests: BinaryIO, answers: BinaryIO) -> None:
                 turn = await take(operations[order.operation], order)
                 say(msgspec.structs.replace(turn, pool_wait=sum(waits)))
         except* ChatsysError as errors:
-            say(Failed(message="; ".join(str(error) for error in _leaves(errors))))
+            say(WorkerFailed(message="; ".join(str(error) for error in _leaves(errors))))
 
 
 @asynccontextmanager
-async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tuple[Mapping[str, Operation], Opened]]:
+async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tuple[Mapping[str, Operation], Filled]]:
     """What is to be opened; its waits for a connection of the pool are noted in ``waits``, in seconds."""
 
     def observe(name: str, value: float) -> None:
@@ -119,7 +119,7 @@ async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tup
 
     rows = Synthetic(opening.users, opening.messages, opening.seed)
     began = time.perf_counter()
-    nothing = Opened(user_bytes=0, message_bytes=0, seconds=0)
+    nothing = Filled(user_bytes=0, message_bytes=0, seconds=0)
     if opening.kind == "asyncpg":
         connection = await asyncpg.connect(read_url(opening.url).asyncpg)
         try:
@@ -143,7 +143,7 @@ async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tup
                 sizes.append(_resident())
                 await fill_messages(store, rows)
             sizes += [_resident()] * (3 - len(sizes))
-            opened = Opened(
+            opened = Filled(
                 user_bytes=sizes[1] - sizes[0],
                 message_bytes=sizes[2] - sizes[1],
                 seconds=time.perf_counter() - began,
