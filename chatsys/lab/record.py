@@ -20,7 +20,7 @@ from chatsys.lab.statistics import Samples
 from chatsys.reports.records import load
 from chatsys.results import distributions
 from chatsys.results.distributions import Distribution
-from chatsys.results.files import write_atomically
+from chatsys.results.files import write_atomically, write_record
 from chatsys.results.run import (
     DISTRIBUTIONS,
     RESULT,
@@ -80,8 +80,7 @@ def save(result: Result, samples: list[Sampled], folder: Path) -> None:
     """Write the three files into ``folder``."""
     write_atomically(folder / SAMPLES, _parquet(samples))
     write_atomically(folder / DISTRIBUTIONS, distributions.write(summed(samples)))
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=1)
-    write_atomically(folder / RESULT, encoded + b"\n")
+    write_record(folder / RESULT, result)
 
 
 def summed(samples: list[Sampled]) -> list[Distribution]:

@@ -19,10 +19,6 @@ class Interval(msgspec.Struct, frozen=True):
     low: float
     high: float
 
-    def overlaps(self, other: Interval) -> bool:
-        """True if some value lies in both."""
-        return self.low <= other.high and other.low <= self.high
-
 
 class OperationResult(msgspec.Struct, frozen=True, kw_only=True):
     """One operation on one store (``memory`` or ``postgresql``) at one depth. Times in microseconds.

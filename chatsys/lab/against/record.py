@@ -11,7 +11,7 @@ from chatsys.errors import OperatorError
 from chatsys.lab.against.measures import INSTRUCTIONS
 from chatsys.lab.against.verdicts import Verdict
 from chatsys.reports.records import decoded
-from chatsys.results.files import write_atomically
+from chatsys.results.files import write_record
 from chatsys.results.run import Interval
 
 SCHEMA_VERSION = 1
@@ -98,7 +98,7 @@ class CommitComparison(msgspec.Struct, kw_only=True):
 def save(comparison: CommitComparison, folder: Path) -> Path:
     """Write it into ``folder``; the file."""
     file = folder / COMPARISON
-    write_atomically(file, msgspec.json.format(msgspec.json.encode(comparison), indent=1) + b"\n")
+    write_record(file, comparison)
     return file
 
 

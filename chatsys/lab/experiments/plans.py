@@ -5,7 +5,6 @@ Each runs in a transaction that is rolled back, prepared as the store prepares i
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import psycopg
@@ -19,7 +18,6 @@ from chatsys.store.postgres.admin import connected
 from chatsys.store.postgres.statements import statements
 
 _LIMIT = 50
-_WHOLE = re.compile(r"Seq Scan on (users|messages|message_reads|message_deliveries)\b")
 
 
 def plans(url: str, rows: Synthetic) -> list[StatementPlan]:
@@ -30,11 +28,6 @@ def plans(url: str, rows: Synthetic) -> list[StatementPlan]:
             found.append(StatementPlan(statement=name, size=rows.users, lines=_explained(connection, name, arguments)))
             connection.rollback()
     return found
-
-
-def sequential_scans(plan: StatementPlan) -> list[str]:
-    """The lines of a plan that read a whole large table; a few rooms fit on one page, which no index beats."""
-    return [line.strip() for line in plan.lines if _WHOLE.search(line)]
 
 
 def _arguments(rows: Synthetic) -> dict[str, tuple[Any, ...]]:

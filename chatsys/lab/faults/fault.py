@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from chatsys.lab.faults.site import Site, SiteKind, faketime
-from chatsys.lab.faults.traffic import Person, Traffic
+from chatsys.lab.faults.traffic import Traffic
 
 
 class Concern(enum.StrEnum):
@@ -46,11 +46,6 @@ class Hit(NamedTuple):
     def room(self) -> str:
         """The room that a fault of one room concerns."""
         return self.traffic.rooms[0]
-
-    @property
-    def victim(self) -> Person:
-        """The client that a fault of one client may use."""
-        return self.traffic.people[0]
 
 
 Inject = Callable[[Hit], Awaitable[None]]

@@ -34,7 +34,7 @@ from chatsys.lab.loadtest.rolling import PROCESSES, RollingRestart
 from chatsys.lab.provenance import machine
 from chatsys.lab.report.load import page_of
 from chatsys.lab.subjects.servers import chat_server, free_port
-from chatsys.results.files import write_atomically
+from chatsys.results.files import write_record
 from chatsys.store.embedded import embedded_server
 from chatsys.store.postgres.address import read_url
 from chatsys.store.postgres.admin import connected
@@ -158,7 +158,7 @@ def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[st
         turns=turns,
         limitations=limitations(plan),
     )
-    write_atomically(folder / RESULT, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    write_record(folder / RESULT, result)
     page_of(result, folder).write(folder)
     return result, folder
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,9 +11,7 @@ import msgspec
 
 from chatsys.errors import OperatorError
 from chatsys.lab.runner.repetitions import Order, Repetition
-from chatsys.lab.subjects.worker import Filled, Opening, WorkerFailed, frame
-
-_LENGTH = struct.Struct("<I")
+from chatsys.lab.subjects.worker import LENGTH, Filled, Opening, WorkerFailed, frame
 
 
 class SubjectProcess:
@@ -40,8 +37,8 @@ class SubjectProcess:
         self.process.stdin.write(frame(msgspec.msgpack.encode(request)))
         await self.process.stdin.drain()
         try:
-            head = await self.process.stdout.readexactly(_LENGTH.size)
-            answer = msgspec.msgpack.decode(await self.process.stdout.readexactly(_LENGTH.unpack(head)[0]))
+            head = await self.process.stdout.readexactly(LENGTH.size)
+            answer = msgspec.msgpack.decode(await self.process.stdout.readexactly(LENGTH.unpack(head)[0]))
         except asyncio.IncompleteReadError as error:
             raise OperatorError(
                 f"The process that holds {self.store} ended.",

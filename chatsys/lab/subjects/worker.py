@@ -29,7 +29,8 @@ from chatsys.lab.workloads.operation import Operation
 from chatsys.store.opening import StoreOptions, open_store
 from chatsys.store.postgres.address import read_url
 
-_LENGTH = struct.Struct("<I")
+LENGTH = struct.Struct("<I")
+"""What goes before each message of the pipe: how many bytes it has."""
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,15 +70,15 @@ _orders = msgspec.msgpack.Decoder(Order)
 
 def read_frame(stream: BinaryIO) -> bytes | None:
     """The next frame, or None at the end of the stream."""
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
         return None
-    return stream.read(_LENGTH.unpack(head)[0])
+    return stream.read(LENGTH.unpack(head)[0])
 
 
 def frame(content: bytes) -> bytes:
     """``content`` with its length before it."""
-    return _LENGTH.pack(len(content)) + content
+    return LENGTH.pack(len(content)) + content
 
 
 async def work(requests: BinaryIO, answers: BinaryIO) -> None:

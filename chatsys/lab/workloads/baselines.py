@@ -45,9 +45,6 @@ SQL: Mapping[str, str] = {
 }
 """What each baseline sends. ``recent_messages`` is a bare SELECT of the same 100 rows, without senders and receipts."""
 
-ROUGH = {RECENT: "a bare SELECT of the same 100 rows", MARK_READ: "the two INSERTs in one transaction",
-         SEND: "one INSERT and one COMMIT a message"}  # fmt: skip
-
 
 async def bare_postgres(connection: asyncpg.Connection[Any], rows: Synthetic) -> Mapping[str, Operation]:
     """Every operation of the table over one connection, to a database that holds ``rows``."""
