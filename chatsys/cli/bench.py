@@ -255,7 +255,7 @@ def endpoints(
     1 if an operation failed at one of them (the table says why), 2 if this client was too slow itself (INVALID).
     """
     from chatsys.lab import endpoints as measuring
-    from chatsys.lab.loadtest.run import listening, place
+    from chatsys.lab.network.address import listening, place
 
     urls = list(map(listening, (host, *(against or ()))))
     if len(set(map(place, urls))) < len(urls):

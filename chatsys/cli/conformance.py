@@ -67,10 +67,11 @@ def _checked(url: str, sections: list[str], transport: str, form: OutcomeFormat,
     from chatsys.lab.conformance import report, runner
     from chatsys.lab.conformance.check import Outcome, chosen
     from chatsys.lab.conformance.checks import all_checks
+    from chatsys.lab.network.address import address, place
 
-    target = runner.address(url)
+    target = address(url)
     checks = chosen(all_checks(), sections)
-    confirm(f"{len(checks)} checks will make accounts, rooms and messages on {runner.place(target)}. Go on?", yes=yes)
+    confirm(f"{len(checks)} checks will make accounts, rooms and messages on {place(target)}. Go on?", yes=yes)
     with _progress(len(checks)) as progress:
         found = asyncio.run(runner.run(target, checks, transport, progress))
     write = {

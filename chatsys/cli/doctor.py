@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatsys.cli.database import settings_for
+from chatsys.cli.database import DatabaseArgument, settings_for
 from chatsys.cli.working import Format
 
 if TYPE_CHECKING:
@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    url: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="URL",
-            help="postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL.",
-            show_default=False,
-        ),
-    ] = None,
+    url: DatabaseArgument = None,
     form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.table,
 ) -> None:
     """Say what is wrong with a database, and what to do.

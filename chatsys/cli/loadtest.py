@@ -172,10 +172,11 @@ def loadtest(
     require("loadtest")
     settings = read_settings({}, serving=False)
     from chatsys.lab.loadtest import run as lab
+    from chatsys.lab.network.address import listening, place
 
-    hosts = tuple(lab.listening(url) for url in (host, *(against or ())) if url is not None)
+    hosts = tuple(listening(url) for url in (host, *(against or ())) if url is not None)
     if hosts:
-        places = " and ".join(map(lab.place, hosts))
+        places = " and ".join(map(place, hosts))
         confirm(f"{users} users will make accounts (load_…), rooms (load-…) and messages on {places}. Go on?", yes=yes)
     plan = lab.LoadTestPlan(
         scenario=scenario.value,

@@ -25,7 +25,7 @@ def shadow(
     """
     require("conformance")
     from chatsys import app
-    from chatsys.lab.conformance.runner import address, place
+    from chatsys.lab.network.address import address, place
     from chatsys.lab.shadow.server import serve
 
     servers = address(original), address(candidate)

@@ -8,7 +8,7 @@ runner        sizes of a run, its rounds in alternation, warm-up left out, its t
 experiments   growth, durability, servers killed, fan-out, senders …
 crowd         many clients over Socket.IO in one process
 peers         Socket.IO servers of others
-network       proxies that break or delay connections; packets that are dropped
+network       addresses; proxies that break or delay connections; packets that are dropped
 provenance    which program was measured, on what, and whether it was quiet enough
 statistics    percentiles, intervals over rounds, rank test, fitted exponents
 record        result.json and the samples beside it

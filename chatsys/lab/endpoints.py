@@ -22,7 +22,7 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 
 from chatsys.errors import OperatorError
-from chatsys.lab.loadtest.run import place
+from chatsys.lab.network.address import place
 from chatsys.reports.page import Table
 from chatsys.results.names import FIND_BY_ID, MARK_READ, RECENT, SEARCH, SEND, TITLES
 

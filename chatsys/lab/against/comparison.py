@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -27,7 +26,7 @@ from chatsys.lab.against.subject import Open
 from chatsys.lab.against.verdicts import BLUNT, LEAST, RUN_ERROR, Judged, Verdict, finds, judge
 from chatsys.lab.datasets.databases import alone_on, tidy
 from chatsys.lab.provenance import machine
-from chatsys.lab.runner.run import without_password
+from chatsys.lab.runner.run import timestamp, without_password
 from chatsys.lab.subjects.servers import Program
 from chatsys.results.run import Interval
 from chatsys.store.embedded import embedded_server
@@ -65,7 +64,7 @@ def compare(request: ComparisonRequest, tell: Tell) -> CommitComparison:
     environment = machine.describe(None, "")
     result = CommitComparison(
         id=new_id(),
-        created_at=_timestamp(),
+        created_at=timestamp(),
         before=Commit(revision=request.revision, commit="", dirty=False),
         after=Commit(revision="working tree", commit=environment["commit"] or "", dirty=environment["dirty"]),
         profile=request.plan.name,
@@ -107,7 +106,7 @@ def compare(request: ComparisonRequest, tell: Tell) -> CommitComparison:
             _believe(result)
         except ChatsysError as error:
             result.invalid(error.message)
-    result.finished_at = _timestamp()
+    result.finished_at = timestamp()
     result.seconds = round(time.monotonic() - began, 1)
     return result
 
@@ -265,7 +264,3 @@ def _server(request: ComparisonRequest) -> Iterator[str]:
         machine.kept_to(machine.postmaster_of(url), machine.processors()[1]),
     ):
         yield url
-
-
-def _timestamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from chatsys.errors import OperatorError
 from chatsys.lab.conformance.check import CHECKS, Check, CheckFailed, CheckResult, NotApplicable, Outcome
 from chatsys.lab.conformance.probe import Probe, Target
+from chatsys.lab.network.address import place
 
 AT_ONCE = 4
 """Checks that run at the same time."""
@@ -46,24 +46,6 @@ class ConformanceRun:
 
 Progress = Callable[[int, int, str], None]
 """Is called with the number of checks that have ended, of all, and the name of the last one."""
-
-
-def address(url: str) -> str:
-    """The server's base URL without a trailing slash. Raises OperatorError for what is no URL of a server."""
-    parts = urlsplit(url if "//" in url else f"http://{url}")
-    try:
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        known = False
-    if not known or parts.query or parts.fragment:
-        raise OperatorError(f"{url!r} is no address of a server.", hint="Name one like http://127.0.0.1:3001.")
-    return parts.geturl().rstrip("/")
-
-
-def place(url: str) -> str:
-    """Host and port, as a person reads them."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 async def run(url: str, checks: Sequence[Check], transport: str, progress: Progress) -> ConformanceRun:

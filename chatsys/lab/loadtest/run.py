@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,17 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 import chatsys
-from chatsys.errors import OperatorError
 from chatsys.interrupts import undisturbed
 from chatsys.lab.datasets.databases import alone_on, drop_database, empty_database
 from chatsys.lab.loadtest import accounts, limits, memory
 from chatsys.lab.loadtest.counters import ServerCounters
 from chatsys.lab.loadtest.rolling import PROCESSES, RollingRestart
+from chatsys.lab.network.address import place
 from chatsys.lab.provenance import machine
 from chatsys.lab.report.load import page_of
 from chatsys.lab.subjects.servers import chat_server, free_port
@@ -377,31 +375,6 @@ def _complaints(folder: Path) -> list[str]:
     """Why a run could not begin, in the load test's own sentences."""
     lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
     return list(dict.fromkeys(line.partition(_COMPLAINT)[2] for line in lines if _COMPLAINT in line))
-
-
-def place(url: str) -> str:
-    """Host and port of a server's address."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
-def listening(url: str) -> str:
-    """The address of a server that accepts connections. Raises OperatorError for another."""
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.username
-        host, _, port = place(url).rpartition(":")
-    except ValueError:
-        known = False
-    if not known:
-        raise OperatorError(f"{url!r} is no address of a server.", hint="Name one like http://127.0.0.1:3001.")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise OperatorError(
-            f"Nothing listens at {url} ({error}).", hint="Start the server, or name another."
-        ) from error
-    return url.rstrip("/")
 
 
 def _shown(url: str) -> str:

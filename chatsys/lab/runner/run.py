@@ -58,7 +58,7 @@ async def run(request: RunRequest, tell: Tell) -> tuple[Result, list[Sampled]]:
     chosen = _chosen(request)
     result = Result(
         id=new_id(),
-        created_at=_timestamp(),
+        created_at=timestamp(),
         profile=request.profile.name,
         seed=request.seed,
         environment={},
@@ -78,7 +78,7 @@ async def run(request: RunRequest, tell: Tell) -> tuple[Result, list[Sampled]]:
         result.partial = True
     result.targets = reach(result)
     result.claims = judge(result)
-    result.finished_at = _timestamp()
+    result.finished_at = timestamp()
     return result, samples
 
 
@@ -135,7 +135,8 @@ def _chosen(request: RunRequest) -> list[Experiment]:
     return [e for e in EXPERIMENTS if not only or any(name.startswith(only) for name in e.names)]
 
 
-def _timestamp() -> str:
+def timestamp() -> str:
+    """Now, as records have it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
