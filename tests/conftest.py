@@ -26,7 +26,7 @@ import pytest
 from chatsys.chat import passwords
 from chatsys.database import admin as database_admin
 from chatsys.database.embedded import LOCALE, embedded_server
-from chatsys.lab.packets import NEEDS_ROOT, why_none_can_be_dropped
+from chatsys.lab.network.packets import NEEDS_ROOT, why_none_can_be_dropped
 from chatsys.settings import rows
 from chatsys.store.address import with_database
 from chatsys.store.contract import Store

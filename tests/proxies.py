@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
-from chatsys.lab.proxy import Proxy
+from chatsys.lab.network.proxy import Proxy
 
 
 def socket_of(url: str) -> str:

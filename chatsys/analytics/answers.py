@@ -28,7 +28,7 @@ GIB = 2**30
 _SENT = ["send_message", "send_message x64"]
 
 
-class Answer(str):
+class NotebookAnswer(str):
     """Markdown that a notebook shows as such."""
 
     __slots__ = ()
@@ -50,11 +50,11 @@ class Screen:
         return markdown(self._decided, None)
 
 
-def _answer(run: Run, bold: str, points: Iterable[str] = ()) -> Answer:
+def _answer(run: Run, bold: str, points: Iterable[str] = ()) -> NotebookAnswer:
     """A bold line, a short list, and where it is written what the run does not show."""
     head = [] if run.is_valid else [f"**These figures must not be quoted: the run is not valid.** {run.describe()}"]
     listed = "\n".join(f"- {point}" for point in points if point)
-    return Answer("\n\n".join(part for part in [*head, f"**{bold}**", listed, _limits(run)] if part))
+    return NotebookAnswer("\n\n".join(part for part in [*head, f"**{bold}**", listed, _limits(run)] if part))
 
 
 def _limits(run: Run) -> str:
@@ -72,7 +72,7 @@ def decision(run: Run) -> Screen:
     return Screen(decide(runs.record(run)))
 
 
-def backend(run: Run) -> Answer:
+def backend(run: Run) -> NotebookAnswer:
     """What the run decides, and which part of each of the guide's promises was kept."""
     decided = decide(runs.record(run))
     judged = sorted(decided.promises, key=lambda each: VERDICTS.index(each.verdict))
@@ -88,7 +88,7 @@ def _survivors(run: Run) -> list[str]:
     return parts
 
 
-def growth(run: Run) -> Answer:
+def growth(run: Run) -> NotebookAnswer:
     """How each operation's median grows with what is stored."""
     fitted = runs.fits(run)
     if fitted.empty:
@@ -123,7 +123,7 @@ def _kind(exponent: float, low: float, high: float) -> str:
     return "cannot be told from either"
 
 
-def load(run: Run) -> Answer:
+def load(run: Run) -> NotebookAnswer:
     """Whether the load test passed, what people felt, and what became of each message."""
     points = []
     pushes = runs.distribution(run)
@@ -147,7 +147,7 @@ def load(run: Run) -> Answer:
     return _answer(run, bold, points)
 
 
-def monitoring(run: Run) -> Answer:
+def monitoring(run: Run) -> NotebookAnswer:
     """What the database did for each message, and whether anything is wrong with it."""
     change, watch = runs.monitored(run, "diff"), runs.monitored(run, "watch")
     seconds, messages = change.attrs["seconds"], change.attrs["messages"]
@@ -185,7 +185,7 @@ def _cost(cost: pd.Series[float], source: str, counter: str) -> float:
     return float(found)
 
 
-def capacity(load_run: Run, bench: Run) -> Answer:
+def capacity(load_run: Run, bench: Run) -> NotebookAnswer:
     """How many users one server carries, how many rows fit, and how far that can be believed."""
     bold, points = _searched(load_run)
     return _answer(load_run, bold, [*points, *_per_core(load_run), *_room(bench)])
@@ -233,7 +233,7 @@ def _room(bench: Run) -> list[str]:
     return points
 
 
-def durability(run: Run) -> Answer:
+def durability(run: Run) -> NotebookAnswer:
     """What a durable commit costs, what group commit saves, and what a crash loses."""
     killed = runs.persistence(run)
     lost = killed.loc[killed["store"].eq("postgresql"), "missing"].sum()
@@ -264,7 +264,7 @@ def durability(run: Run) -> Answer:
     return _answer(run, bold, points)
 
 
-def distance(run: Run) -> Answer:
+def distance(run: Run) -> NotebookAnswer:
     """What each operation takes with a network between server and database."""
     found = runs.points(run)
     found = found[found["experiment"].eq("distance") & found["metric"].eq("p50")].sort_values("x")
@@ -280,7 +280,7 @@ def distance(run: Run) -> Answer:
     return _answer(run, bold, points)
 
 
-def compared(before: Run, after: Run) -> Answer:
+def compared(before: Run, after: Run) -> NotebookAnswer:
     """What changed between two runs, as far as two runs can say it."""
     found = runs.compare_runs(before, after)
     is_ratio = found["metric"].isin(["PostgreSQL over memory", "times the baseline"])

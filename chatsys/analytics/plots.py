@@ -176,7 +176,7 @@ def _fitted(part: pd.DataFrame, exponent: float) -> npt.NDArray[np.float64]:
 
 
 @_picture()
-def ladder(frame: pd.DataFrame, axes: Axes, *, title: str = "What a durable commit costs") -> None:
+def durability(frame: pd.DataFrame, axes: Axes, *, title: str = "What a durable commit costs") -> None:
     """``runs.durability``: a bar a step, with its interval, its value written beside it."""
     steps = frame.iloc[::-1]
     axes.barh(steps["subject"].astype(str), steps["value"], color="#0072b2", height=0.6)

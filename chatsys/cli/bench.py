@@ -95,7 +95,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         return
     if against is not None:
         _against(against, profile, seed, out, markdown)
-    from chatsys.lab.stage import DEPTHS, STORES
+    from chatsys.lab.runner.environment import DEPTHS, STORES
 
     _measure(
         profile,
@@ -119,12 +119,12 @@ def _measure(
     """Run, write the report, show the decision, and end with the status that says how it went."""
     settings = read_settings({}, serving=False)
     from chatsys.lab import record
-    from chatsys.lab.profiles import PROFILES
     from chatsys.lab.report.benchmark import page
-    from chatsys.lab.running import Request, run
+    from chatsys.lab.runner.profiles import PROFILES
+    from chatsys.lab.runner.run import RunRequest, run
     from chatsys.reports.records import run_folder
 
-    request = Request(
+    request = RunRequest(
         profile=PROFILES[profile.value],
         database_url=settings.database_url,
         data_dir=settings.data_dir / "postgres",
@@ -183,14 +183,14 @@ def _write_index(reports: Path) -> None:
 def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, markdown: bool) -> NoReturn:
     """Compare, print, and end with the status that says what was found."""
     from chatsys.lab.against import record, table
-    from chatsys.lab.against.comparison import Request, compare
+    from chatsys.lab.against.comparison import ComparisonRequest, compare
     from chatsys.lab.against.plan import PLANS
 
     settings = read_settings({}, serving=False)
     try:
         if profile.value not in PLANS:
             raise OperatorError("A comparison has no full profile.", hint="Name quick or standard.")
-        request = Request(
+        request = ComparisonRequest(
             revision=revision,
             plan=PLANS[profile.value],
             database_url=settings.database_url,
@@ -255,7 +255,7 @@ def endpoints(
     1 if an operation failed at one of them (the table says why), 2 if this client was too slow itself (INVALID).
     """
     from chatsys.lab import endpoints as measuring
-    from chatsys.lab.loadtest import listening, place
+    from chatsys.lab.network.address import listening, place
 
     urls = list(map(listening, (host, *(against or ()))))
     if len(set(map(place, urls))) < len(urls):
@@ -368,7 +368,7 @@ def compare(
     With --gate the exit status is 1 if a count is worse, and 2 if the runs differ in validity, profile, data size or
     machine.
     """
-    from chatsys.lab import compare as comparing
+    from chatsys.lab import comparison as comparing
     from chatsys.reports.page import Table
     from chatsys.reports.records import load
     from chatsys.results.numbers import with_unit

@@ -25,7 +25,7 @@ from chatsys.database.invariants import broken_invariants
 from chatsys.database.restore import restore
 from chatsys.database.setup import initialise
 from chatsys.errors import ChatsysError, OperatorError
-from chatsys.lab.servers import ServerProcess, chat_server
+from chatsys.lab.subjects.servers import ServerProcess, chat_server
 from chatsys.model.rules import DEFAULT_ROOMS
 
 ROOM = "general"

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from chatsys.cli.working import Format
 from chatsys.settings import explained
-
-
-class Format(StrEnum):
-    """How it is written: for people, or as one JSON object a setting."""
-
-    table = "table"
-    json = "json"
 
 
 def config(

@@ -17,14 +17,14 @@ from chatsys.errors import OperatorError
 from chatsys.extras import require
 
 
-class Transport(StrEnum):
+class TransportName(StrEnum):
     """How the clients of the checks connect."""
 
     websocket = "websocket"
     polling = "polling"
 
 
-class Format(StrEnum):
+class OutcomeFormat(StrEnum):
     """How the outcomes are written."""
 
     text = "text"
@@ -41,8 +41,8 @@ def conformance(
             metavar="N", help="Only this section and those below it, like 9 or 9.3; repeatable.", show_default=False
         ),
     ] = None,
-    transport: Annotated[Transport, typer.Option(help="How the clients connect.")] = Transport.websocket,
-    form: Annotated[Format, typer.Option("--format", help="How to write the outcomes.")] = Format.text,
+    transport: Annotated[TransportName, typer.Option(help="How the clients connect.")] = TransportName.websocket,
+    form: Annotated[OutcomeFormat, typer.Option("--format", help="How to write the outcomes.")] = OutcomeFormat.text,
     yes: Yes = False,
 ) -> None:
     """Check a running server against the protocol.
@@ -62,20 +62,25 @@ def conformance(
     raise typer.Exit(status)
 
 
-def _checked(url: str, sections: list[str], transport: str, form: Format, yes: bool) -> int:
+def _checked(url: str, sections: list[str], transport: str, form: OutcomeFormat, yes: bool) -> int:
     require("conformance")
     from chatsys.lab.conformance import report, runner
     from chatsys.lab.conformance.check import Outcome, chosen
     from chatsys.lab.conformance.checks import all_checks
+    from chatsys.lab.network.address import address, place
 
-    target = runner.address(url)
+    target = address(url)
     checks = chosen(all_checks(), sections)
-    confirm(f"{len(checks)} checks will make accounts, rooms and messages on {runner.place(target)}. Go on?", yes=yes)
+    confirm(f"{len(checks)} checks will make accounts, rooms and messages on {place(target)}. Go on?", yes=yes)
     with _progress(len(checks)) as progress:
         found = asyncio.run(runner.run(target, checks, transport, progress))
-    write = {Format.text: report.as_text, Format.json: report.as_json, Format.junit: report.as_junit}[form]
+    write = {
+        OutcomeFormat.text: report.as_text,
+        OutcomeFormat.json: report.as_json,
+        OutcomeFormat.junit: report.as_junit,
+    }[form]
     typer.echo(write(found))
-    if form is not Format.text:
+    if form is not OutcomeFormat.text:
         typer.echo(report.created(found), err=True)
     return 1 if found.count(Outcome.failed) else 0
 

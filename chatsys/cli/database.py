@@ -17,14 +17,9 @@ from chatsys.errors import OperatorError, SettingsError
 from chatsys.extras import require
 from chatsys.settings import Settings, read_settings
 
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url",
-        metavar="URL",
-        help="postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL.",
-    ),
-]
+_WHICH = "postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL."
+DatabaseUrl = Annotated[str | None, typer.Option("--database-url", metavar="URL", help=_WHICH)]
+DatabaseArgument = Annotated[str | None, typer.Argument(metavar="URL", help=_WHICH, show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,7 @@ from chatsys.cli.database import (
     read_age,
     shown_size,
 )
-from chatsys.cli.working import interruptible, working
+from chatsys.cli.working import Format, interruptible, working
 from chatsys.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -32,13 +31,6 @@ app = typer.Typer(help="Set up, look at, back up and clean the database.", no_ar
 _STOP_SERVERS = "Stop them first; one that was killed counts until its lease ends (CHATSYS_LEASE, 15 s)."
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
-
-
-class Format(StrEnum):
-    """How a result is written: for people, or as one JSON object."""
-
-    table = "table"
-    json = "json"
 
 
 @app.command()

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import json
 import textwrap
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatsys.cli.database import settings_for
+from chatsys.cli.database import DatabaseArgument, settings_for
+from chatsys.cli.working import Format
 
 if TYPE_CHECKING:
     from chatsys.analytics.doctor import Diagnosis, Finding
 
 
-class Format(StrEnum):
-    """How it is written: for people, or as one JSON object a finding."""
-
-    table = "table"
-    json = "json"
-
-
 def doctor(
-    url: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="URL",
-            help="postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL.",
-            show_default=False,
-        ),
-    ] = None,
+    url: DatabaseArgument = None,
     form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.table,
 ) -> None:
     """Say what is wrong with a database, and what to do.

@@ -14,8 +14,8 @@ from chatsys.extras import require
 from chatsys.settings import read_settings
 
 
-class Scenario(StrEnum):
-    """What is played: chatsys/loadtesting/scenarios.py."""
+class ScenarioName(StrEnum):
+    """What the users do: chatsys/loadtesting/scenarios.py."""
 
     steady = "steady"
     ramp = "ramp"
@@ -74,12 +74,12 @@ def _print_locustfile(wanted: bool) -> None:
 def loadtest(
     *,
     scenario: Annotated[
-        Scenario,
+        ScenarioName,
         typer.Option(
             metavar="NAME",
-            help=f"How many users there are at each moment, in which rooms, and who writes: {', '.join(Scenario)}.",
+            help=f"How many users there are at each moment, in which rooms, and who writes: {', '.join(ScenarioName)}.",
         ),
-    ] = Scenario.steady,
+    ] = ScenarioName.steady,
     users: Annotated[
         int, typer.Option(metavar="N", min=1, help="Connected users; for capacity the most to try.")
     ] = 200,
@@ -165,19 +165,20 @@ def loadtest(
         raise typer.BadParameter("--against, --dialect and --database-url are for a server of --host.")
     if host is not None and store is not None:
         raise typer.BadParameter("a server that runs already has its own store: give --store or --host.")
-    if scenario is Scenario.rolling_restart and host is None:
+    if scenario is ScenarioName.rolling_restart and host is None:
         store = store or StoreChoice.postgres
         if store is not StoreChoice.postgres:
             raise typer.BadParameter("the memory store ends with its process: give --store postgres.")
     require("loadtest")
     settings = read_settings({}, serving=False)
-    from chatsys.lab import loadtest as lab
+    from chatsys.lab.loadtest import run as lab
+    from chatsys.lab.network.address import listening, place
 
-    hosts = tuple(lab.listening(url) for url in (host, *(against or ())) if url is not None)
+    hosts = tuple(listening(url) for url in (host, *(against or ())) if url is not None)
     if hosts:
-        places = " and ".join(map(lab.place, hosts))
+        places = " and ".join(map(place, hosts))
         confirm(f"{users} users will make accounts (load_…), rooms (load-…) and messages on {places}. Go on?", yes=yes)
-    plan = lab.Plan(
+    plan = lab.LoadTestPlan(
         scenario=scenario.value,
         users=users,
         store=(store or StoreChoice.both).value,

@@ -34,7 +34,7 @@ _OVERVIEW = ("pulse", "chat_totals")
 _UNLIMITED = 100_000  # columns of a terminal that cuts nothing
 
 
-class Format(StrEnum):
+class RowFormat(StrEnum):
     """How a frame is written: for people, as one JSON object a row, as CSV, or as a Parquet file."""
 
     table = "table"
@@ -84,7 +84,7 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
     explain: Annotated[
         bool, typer.Option("--explain", help="Show the decision that the query serves, its columns and its SQL.")
     ] = False,
-    form: Annotated[Format, typer.Option("--format", help="How to write the rows.")] = Format.table,
+    form: Annotated[RowFormat, typer.Option("--format", help="How to write the rows.")] = RowFormat.table,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Show what a database is doing.
@@ -109,7 +109,7 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
     if explain:
         _explain(query)
         return
-    if form is Format.parquet:
+    if form is RowFormat.parquet:
         _check_parquet(query, watch=watch)
     settings = settings_for(database_url)
     parameters = _parameters(query, given)
@@ -118,7 +118,7 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
 
     with Monitor(address_of(settings)) as source:
         looks = _looks(source, (query,) if query else _OVERVIEW, parameters, every if watch else None)
-        if form is Format.table and watch and sys.stdout.isatty():
+        if form is RowFormat.table and watch and sys.stdout.isatty():
             screen.live(looks)
             return
         for number, frames in enumerate(looks):
@@ -203,7 +203,7 @@ def _looks(
 class _Screen:
     """Writes frames as asked; while watching it remembers the last one of each query, for rates."""
 
-    def __init__(self, form: Format, *, wide: bool, limit: int | None, watching: bool) -> None:
+    def __init__(self, form: RowFormat, *, wide: bool, limit: int | None, watching: bool) -> None:
         self._form = form
         self._wide = wide
         self._limit = limit
@@ -224,7 +224,7 @@ class _Screen:
     def write(self, frame: pd.DataFrame, *, header: bool) -> None:
         """Write one frame to standard output, its notes to standard error."""
         frame = self._rated(frame)
-        if self._form is Format.table:
+        if self._form is RowFormat.table:
             self._console().print(self._shown(frame))
         else:
             rows = frame if self._limit is None else frame.head(self._limit)
@@ -233,9 +233,9 @@ class _Screen:
             Console(stderr=True).print(note, soft_wrap=True)
 
     def _written(self, rows: pd.DataFrame, *, header: bool) -> None:
-        if self._form is Format.csv:
+        if self._form is RowFormat.csv:
             rows.to_csv(sys.stdout, index=False, header=header, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
-        elif self._form is Format.parquet:
+        elif self._form is RowFormat.parquet:
             file = io.BytesIO()
             rows.to_parquet(file, index=False)
             sys.stdout.buffer.write(file.getvalue())
@@ -252,7 +252,7 @@ class _Screen:
 
         before = self._last.get(frame.attrs["query"])
         self._last[frame.attrs["query"]] = frame
-        return rates(before, frame, keep_totals=self._form is not Format.table)
+        return rates(before, frame, keep_totals=self._form is not RowFormat.table)
 
     def _shown(self, frame: pd.DataFrame) -> Any:
         from chatsys.analytics.screen import Shown

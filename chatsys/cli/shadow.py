@@ -24,7 +24,7 @@ def shadow(
     nothing did, 1 if something did. Both servers need the same accounts and the same JWT_SECRET.
     """
     require("conformance")
-    from chatsys.lab.conformance.runner import address, place
+    from chatsys.lab.network.address import address, place
     from chatsys.lab.shadow.server import serve
     from chatsys.server.process import bound_socket
 

@@ -8,18 +8,11 @@ from typing import Annotated
 
 import typer
 
-from chatsys.cli.database import settings_for
+from chatsys.cli.database import DatabaseArgument, settings_for
 
 
 def top(
-    url: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="URL",
-            help="postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL.",
-            show_default=False,
-        ),
-    ] = None,
+    url: DatabaseArgument = None,
     server: Annotated[
         str | None,
         typer.Option(

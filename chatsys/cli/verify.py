@@ -5,26 +5,18 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from chatsys.cli.database import DatabaseUrl, opened_database
-from chatsys.cli.working import interruptible, working
+from chatsys.cli.working import Format, interruptible, working
 
 if TYPE_CHECKING:
     from chatsys.errors import OperatorError
 
 
-class Format(StrEnum):
-    """How it is written: for people, or as one JSON object a check."""
-
-    table = "table"
-    json = "json"
-
-
-class Check(NamedTuple):
+class VerifiedStep(NamedTuple):
     """A step that was tried: how long it took, and what is wrong, if something is."""
 
     name: str
@@ -43,7 +35,7 @@ def verify(
     """
     from chatsys.cli.checklist import STEPS, Checked, attempt
 
-    checks: list[Check] = []
+    checks: list[VerifiedStep] = []
     try:
         with (
             interruptible("The scratch database and its server are gone."),
@@ -56,7 +48,7 @@ def verify(
                 report(name, len(checks), len(STEPS))
                 begun = time.monotonic()
                 error = attempt(state, name, step, helps)
-                checks.append(Check(name, time.monotonic() - begun, error))
+                checks.append(VerifiedStep(name, time.monotonic() - begun, error))
                 if error:
                     raise error
     finally:
@@ -65,7 +57,7 @@ def verify(
         typer.echo("Everything works. Next: `chatsys serve` starts the server.")
 
 
-def _show(checks: list[Check], form: Format) -> None:
+def _show(checks: list[VerifiedStep], form: Format) -> None:
     if form is Format.json:
         for each in checks:
             error = each.error.message if each.error else None

@@ -1,13 +1,21 @@
-"""What a command shows while it works, and what it says when Ctrl-C ends it."""
+"""What a command shows while it works, how it writes what it found, and what it says when Ctrl-C ends it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 
 Report = Callable[[str, float, float], None]
 """What is being done, how much of it is done, and of how much: 0 where that is not known."""
+
+
+class Format(StrEnum):
+    """How a result is written: for people, or as JSON objects, one a line."""
+
+    table = "table"
+    json = "json"
 
 
 class Interrupted(Exception):

@@ -20,8 +20,8 @@ import msgspec
 from chatsys.client.asynchronous import AsyncClient
 from chatsys.database.embedded import embedded_server
 from chatsys.errors import OperatorError
-from chatsys.lab import loadtest
-from chatsys.lab.servers import ServerProcess, chat_server
+from chatsys.lab.loadtest import run as loadtest
+from chatsys.lab.subjects.servers import ServerProcess, chat_server
 
 ROOM = "general"
 USERS, SECONDS, INTERVAL, ROOM_SIZE = 100, 20, 2.0, 10
@@ -188,7 +188,7 @@ def _compare(written: list[str], alice: Talker, bob: Talker, say: Say) -> bool:
 def _load(url: str, folder: Path, say: Say) -> int:
     """Drive a server with simulated users, and say each second how it does; the exit status of the verdict."""
     say(f"\n{SECONDS} s of load: {USERS} users in rooms of about {ROOM_SIZE}, each writes every {INTERVAL:g} s or so.")
-    plan = loadtest.Plan(
+    plan = loadtest.LoadTestPlan(
         scenario="steady",
         users=USERS,
         store="postgres",

@@ -23,7 +23,7 @@ from chatsys.client.asynchronous import AsyncClient
 from chatsys.client.errors import ConnectFailed, ConnectionLost
 from chatsys.client.requests import KeptConnection, Unanswered
 from chatsys.errors import OperatorError
-from chatsys.lab.loadtest import place
+from chatsys.lab.network.address import place
 from chatsys.reports.page import Table
 from chatsys.results.names import FIND_BY_ID, MARK_READ, RECENT, SEARCH, SEND, TITLES
 

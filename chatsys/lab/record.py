@@ -20,28 +20,46 @@ from chatsys.lab.statistics import Samples
 from chatsys.reports.records import load
 from chatsys.results import distributions
 from chatsys.results.distributions import Distribution
-from chatsys.results.files import write_atomically
+from chatsys.results.files import write_atomically, write_record
 from chatsys.results.run import (
     DISTRIBUTIONS,
     RESULT,
     SAMPLES,
+    Baseline,
     Count,
     Fit,
-    Floor,
     Judgement,
-    Mark,
-    Operation,
-    Plan,
+    OperationResult,
     Point,
     Ratio,
+    RatioTarget,
     Result,
+    StatementPlan,
     Survival,
     Timing,
 )
 
 __all__ = [
-    "DISTRIBUTIONS", "RESULT", "SAMPLES", "Count", "Fit", "Floor", "Judgement", "Mark", "Operation", "Plan", "Point",
-    "Ratio", "Result", "Sampled", "Survival", "Timing", "load", "load_samples", "save", "summed",
+    "DISTRIBUTIONS",
+    "RESULT",
+    "SAMPLES",
+    "Baseline",
+    "Count",
+    "Fit",
+    "Judgement",
+    "OperationResult",
+    "Point",
+    "Ratio",
+    "RatioTarget",
+    "Result",
+    "Sampled",
+    "StatementPlan",
+    "Survival",
+    "Timing",
+    "load",
+    "load_samples",
+    "save",
+    "summed",
 ]  # fmt: skip
 _TEXTS = ("experiment", "operation", "contestant", "depth")
 
@@ -62,8 +80,7 @@ def save(result: Result, samples: list[Sampled], folder: Path) -> None:
     """Write the three files into ``folder``."""
     write_atomically(folder / SAMPLES, _parquet(samples))
     write_atomically(folder / DISTRIBUTIONS, distributions.write(summed(samples)))
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=1)
-    write_atomically(folder / RESULT, encoded + b"\n")
+    write_record(folder / RESULT, result)
 
 
 def summed(samples: list[Sampled]) -> list[Distribution]:

@@ -1,6 +1,6 @@
 """What the samples say: percentiles, bootstrap intervals, a rank test, fitted exponents. All times in microseconds.
 
-Samples come in rounds. Calls within a round share its luck, so it is rounds that count, not calls: each gives one
+Samples come in rounds. Calls within a round share its rng, so it is rounds that count, not calls: each gives one
 figure (a median, a rate, a tail, the ratio of two that took turns), and the interval is Student's over those figures.
 With so few of them a bootstrap would be too narrow: the widest interval that it can make of 4 rounds covers the truth
 in 87 of 100 runs. Only a single round is resampled.

@@ -21,7 +21,7 @@ _SAID_EVERY = 250
 log = logging.getLogger("loadtest.accounts")
 
 
-class Account(msgspec.Struct):
+class UserAccount(msgspec.Struct):
     """An account of the server under test, and a token for it."""
 
     username: str
@@ -32,7 +32,7 @@ class Account(msgspec.Struct):
 
 class _File(msgspec.Struct):
     host: str
-    accounts: list[Account]
+    accounts: list[UserAccount]
 
 
 class _Registered(msgspec.Struct):
@@ -48,13 +48,13 @@ def fields(username: str) -> dict[str, str]:
     return {"username": username, "email": f"{username}@load.example", "password": PASSWORD}
 
 
-def registered(username: str, content: bytes) -> Account:
+def registered(username: str, content: bytes) -> UserAccount:
     """The account in the server's answer (contract §4.1)."""
     answer = msgspec.json.decode(content, type=_Registered)
-    return Account(username, answer.user.userId, answer.token)
+    return UserAccount(username, answer.user.userId, answer.token)
 
 
-def register(rest: Rest, username: str) -> Account:
+def register(rest: Rest, username: str) -> UserAccount:
     """Make an account (contract §4.1). Raises RestError."""
     status, content, _ = rest.request("POST", "/api/auth/register", fields(username))
     if status != 201:
@@ -71,12 +71,12 @@ def new_name() -> str:
 class Accounts:
     """The accounts of this process, kept in ``path``; ``make`` makes one, given its username."""
 
-    def __init__(self, rest: Rest, path: Path, make: Callable[[Rest, str], Account] = register) -> None:
+    def __init__(self, rest: Rest, path: Path, make: Callable[[Rest, str], UserAccount] = register) -> None:
         self._rest = rest
         self._host = rest.host
         self._path = path
         self._make = make
-        self._accounts: list[Account] = []
+        self._accounts: list[UserAccount] = []
 
     def prepare(self, count: int) -> None:
         """Have at least ``count`` accounts: those of the file that still work, and new ones. Raises RestError."""
@@ -94,17 +94,17 @@ class Accounts:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(msgspec.json.encode(_File(self._host, self._accounts)))
 
-    def of(self, number: int) -> Account:
+    def of(self, number: int) -> UserAccount:
         """The account of user ``number`` of this process. Raises RestError if it had to be made and was not."""
         while number >= len(self._accounts):
             self._accounts.append(self._make(self._rest, new_name()))
         return self._accounts[number]
 
-    def some(self, number: int) -> Account:
+    def some(self, number: int) -> UserAccount:
         """One of the accounts, whoever has it: to look at."""
         return self._accounts[number % len(self._accounts)]
 
-    def _still_working(self) -> list[Account]:
+    def _still_working(self) -> list[UserAccount]:
         """The file's accounts, if its last one can still log in at this host and its token verifies."""
         try:
             known = msgspec.json.decode(self._path.read_bytes(), type=_File)
@@ -120,7 +120,7 @@ class Accounts:
         status, _, _ = self._rest.request("POST", "/api/auth/login", credentials)
         return known.accounts if status == verified == 200 else []
 
-    def _tried(self, _number: int) -> Account | RestError:
+    def _tried(self, _number: int) -> UserAccount | RestError:
         """A new account, or the error as a value: a greenlet that raises prints a traceback."""
         try:
             return self._make(self._rest, new_name())

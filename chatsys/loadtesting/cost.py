@@ -211,16 +211,16 @@ def _lean(pushes: int) -> tuple[Any, list[Any]]:
 
     from chatsys.loadtesting.dialects import NumberedPush
     from chatsys.loadtesting.socketio_user import FIGURES, SocketIOUser
-    from chatsys.results.ledger import Ledger, Member
+    from chatsys.results.ledger import LedgerMember, MessageLedger
     from chatsys.results.stamps import now
 
-    room, got = Ledger().room("load-0"), []
+    room, got = MessageLedger().room("load-0"), []
 
     class Lean(SocketIOUser):
         """Receives as the chat users do."""
 
         def on_start(self) -> None:
-            self.member = Member(room)
+            self.member = LedgerMember(room)
             self.member.begin(0)
             self.timing = FIGURES.timing("push", EVENT)
             self.io.on(EVENT, self.on_push, NumberedPush)

@@ -17,7 +17,7 @@ from chatsys.client.blocking.client import SocketIOClient
 from chatsys.client.errors import SocketIOError
 from chatsys.client.namespace import Acknowledged
 from chatsys.loadtesting import accounts
-from chatsys.results.audit import Kept, Read, Stored, history, newest_first
+from chatsys.results.audit import AuditedMessage, Kept, Read, history, newest_first
 
 if TYPE_CHECKING:
     from chatsys.loadtesting.rest import Rest
@@ -80,15 +80,15 @@ class Dialect:
         """What confirms a message, as Locust's table calls it: ``ack``, or ``echo`` for the sender's own push."""
         return "ack" if "send" in self.acknowledges else "echo"
 
-    def account(self, rest: Rest, username: str) -> accounts.Account:
+    def account(self, rest: Rest, username: str) -> accounts.UserAccount:
         """Make an account. Raises RestError."""
         return accounts.register(rest, username)
 
-    def join(self, account: accounts.Account, room: str) -> dict[str, object]:
+    def join(self, account: accounts.UserAccount, room: str) -> dict[str, object]:
         """What ``join_event`` carries."""
         return {"room": room, "username": account.username, "userId": account.user_id, "token": account.token}
 
-    def joined(self, answer: Any, account: accounts.Account) -> bool:
+    def joined(self, answer: Any, account: accounts.UserAccount) -> bool:
         """Whether the acknowledgement of a join says that the account's user has joined."""
         return bool(answer.get("success")) and answer.get("userId") == account.user_id
 
@@ -132,7 +132,7 @@ class Chatsys(Dialect):
             return answer["seq"], answer["id"]
         return f"{answer.get('code')} {answer.get('message')}"
 
-    def stored(self, read: Read, room: str, base: int) -> Iterable[Stored]:
+    def stored(self, read: Read, room: str, base: int) -> Iterable[AuditedMessage]:
         """Contract §6.3."""
         return history(read, room, base)
 
@@ -158,7 +158,7 @@ def dialect(name: str) -> Dialect:
     return found
 
 
-def spoken_at(host: str, account: accounts.Account, room: str, transport: str, timeout: float) -> Dialect:
+def spoken_at(host: str, account: accounts.UserAccount, room: str, transport: str, timeout: float) -> Dialect:
     """The dialect of the server at ``host``, by what answers a first join there. Raises UnknownDialect.
 
     A first join may fail where others make the same room at that moment: it is tried again.

@@ -31,7 +31,7 @@ SERVICE = " (service)"
 """How the name of a row ends whose times count from the real start and not from the intended one."""
 
 
-class Timing:
+class TimingHistogram:
     """Times of one name (milliseconds), counted until the next flush."""
 
     __slots__ = ("counts",)
@@ -50,14 +50,14 @@ class Figures:
     """All timings of this process, and their way into Locust's statistics."""
 
     def __init__(self) -> None:
-        self._timings: dict[tuple[str, str], Timing] = {}
+        self._timings: dict[tuple[str, str], TimingHistogram] = {}
         self._stats: RequestStats | None = None
 
-    def timing(self, method: str, name: str) -> Timing:
+    def timing(self, method: str, name: str) -> TimingHistogram:
         """Where times of this Locust type and name are counted; the same object each time."""
         key = (name, method)
         if key not in self._timings:
-            self._timings[key] = Timing()
+            self._timings[key] = TimingHistogram()
         return self._timings[key]
 
     def failure(self, method: str, name: str, error: BaseException | str) -> None:

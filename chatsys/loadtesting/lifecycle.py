@@ -43,7 +43,7 @@ from chatsys.loadtesting.verdict import brought_by, print_verdict, verdict_of
 from chatsys.loadtesting.weights import SIZES
 from chatsys.results.audit import Audit, judged, judged_by_stays
 from chatsys.results.capacity import HELD
-from chatsys.results.ledger import Room
+from chatsys.results.ledger import LedgerRoom
 from chatsys.results.stamps import now
 from chatsys.results.stays import StayRoom
 
@@ -128,7 +128,7 @@ class Lifecycle:
         self._parts: dict[str, Handover] = {}
         self._silent: list[str] = []
         self._workers: set[str] = set()
-        self._told: record.Result | None = None
+        self._told: record.LocustResult | None = None
         self._concluded = True
         self._judging = False
         self._complaint = ""
@@ -220,11 +220,11 @@ class Lifecycle:
         path = Path(options.accounts)
         number, workers = RUN.worker
         try:
-            told = dialect(options.dialect) if options.dialect else None
+            chosen = dialect(options.dialect) if options.dialect else None
             own = path.with_stem(f"{path.stem}-{number}")
-            RUN.accounts = Accounts(RUN.rest, own, (told or Dialect()).account)
+            RUN.accounts = Accounts(RUN.rest, own, (chosen or Dialect()).account)
             RUN.accounts.prepare(-(-RUN.users // workers))
-            self._speak(told or self._spoken(options))
+            self._speak(chosen or self._spoken(options))
         except UnknownDialect as error:
             self._give_up(str(error))
             return
@@ -248,7 +248,7 @@ class Lifecycle:
 
     def _speak(self, chosen: Dialect) -> None:
         RUN.dialect = chosen
-        RUN.ledger.open(self.environment.parsed_options.load_run, Room if chosen.numbered else StayRoom)
+        RUN.ledger.open(self.environment.parsed_options.load_run, LedgerRoom if chosen.numbered else StayRoom)
 
     def _spawn(self, work: Any, *args: Any) -> None:
         self._background.append(gevent.spawn(work, *args))
@@ -297,7 +297,7 @@ class Lifecycle:
             "rss": psutil.Process(os.getpid()).memory_info().rss,
             "users": self.runner.user_count,
             "deviations": RUN.ledger.deviations(),
-            **RUN.watch.seen.strain(),
+            **RUN.watch.seen.stress(),
         }
 
     def on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:
@@ -308,7 +308,7 @@ class Lifecycle:
         """The master hears it."""
         self.generators[client_id] = data["generator"]
 
-    def counters(self) -> shapes.Counters:
+    def counters(self) -> shapes.DwellCounters:
         """What the capacity search compares."""
         FIGURES.flush()
         stats = self.environment.stats
@@ -317,7 +317,9 @@ class Lifecycle:
         together: Counter[str] = Counter()
         for generator in self.generators.values():
             together.update({name: int(count) for name, count in generator.items()})
-        return shapes.Counters(shapes.pushes(stats.entries), stats.num_failures, together["deviations"], {**together})
+        return shapes.DwellCounters(
+            shapes.pushes(stats.entries), stats.num_failures, together["deviations"], {**together}
+        )
 
     # -- the end
 
@@ -431,7 +433,7 @@ class Lifecycle:
             checked.incomplete.append(f"the generator's processes found different dialects, {found}: give --dialect")
         return checked
 
-    def _result(self, checked: Audit, whole: Handover) -> record.Result:
+    def _result(self, checked: Audit, whole: Handover) -> record.LocustResult:
         options = self.environment.parsed_options
         failures = record.failures_of(self.environment)
         search = getattr(self.environment.shape_class, "search", None)
@@ -448,7 +450,7 @@ class Lifecycle:
         if self._complaint:
             verdict, why = "FAILED", [self._complaint]
         names = ("scenario", "interval", "receipts", "arrival", "objective", "seed")
-        return record.Result(
+        return record.LocustResult(
             schema_version=record.SCHEMA,
             run=options.load_run,
             verdict=verdict,

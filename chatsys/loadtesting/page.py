@@ -16,9 +16,9 @@ from locust.env import Environment
 from locust.runners import STATE_RUNNING
 
 from chatsys.loadtesting.figures import ALL_PUSHES, PUSH, percentile
-from chatsys.loadtesting.record import Result
+from chatsys.loadtesting.record import LocustResult
 from chatsys.loadtesting.verdict import advice
-from chatsys.results.audit import Row
+from chatsys.results.audit import AuditRow
 
 KEY = "verdict"
 TITLE = "Verdict and audit"
@@ -45,13 +45,15 @@ def live_rows(environment: Environment, generators: dict[str, dict[str, float]])
     return rows
 
 
-def final_rows(result: Result) -> Rows:
+def final_rows(result: LocustResult) -> Rows:
     """What a run has come to: the verdict with its reasons and advice, the audit's sums, the clock."""
     rows = [("Verdict", result.verdict)]
     rows += [("Reason", reason) for reason in result.reasons]
     rows += [("Advice", line) for line in advice(result.verdict)]
     total = result.audit.total
-    rows += [(name.replace("_", " "), str(getattr(total, name))) for name in Row.__struct_fields__ if name != "room"]
+    rows += [
+        (name.replace("_", " "), str(getattr(total, name))) for name in AuditRow.__struct_fields__ if name != "room"
+    ]
     rows += [("Example", str(example)) for example in result.audit.examples]
     rows.append(("Clock of the pushes", result.clock))
     return rows
@@ -66,11 +68,11 @@ def add_tab(web_ui: Any, rows: Callable[[], Rows], over: Callable[[], bool]) -> 
     @web_ui.app.after_request
     def extend(response: Response) -> Response:
         if response.status_code == 200 and request.path.endswith("/stats/requests"):
-            told = dict(response.json)
-            told["state"] = web_ui.environment.runner.state if over() else STATE_RUNNING
+            state = dict(response.json)
+            state["state"] = web_ui.environment.runner.state if over() else STATE_RUNNING
             data = [dict(zip(_FIELDS, row, strict=True)) for row in rows()]
-            told["extended_stats"] = [{"key": KEY, "data": data}]
-            response.set_data(web_ui.app.json.dumps(told))
+            state["extended_stats"] = [{"key": KEY, "data": data}]
+            response.set_data(web_ui.app.json.dumps(state))
         elif response.status_code == 200 and request.path.endswith("/stats/report"):
             response.set_data(with_section(response.get_data(as_text=True), rows()))
         return response

@@ -22,7 +22,7 @@ from chatsys.loadtesting.dialects import Dialect
 from chatsys.loadtesting.rest import RestError
 from chatsys.loadtesting.run import RUN
 from chatsys.loadtesting.socketio_user import FIGURES, SocketIOUser, UserEnded
-from chatsys.results.ledger import Member
+from chatsys.results.ledger import LedgerMember
 from chatsys.results.stamps import HOST, now, text_of
 from chatsys.results.stays import Stay
 
@@ -31,7 +31,7 @@ TASK_SCALE = 1000
 TRIES = 3
 
 
-class Refusal(msgspec.Struct):
+class ServerRefusal(msgspec.Struct):
     """The server's ``error`` event."""
 
     message: str
@@ -55,7 +55,7 @@ class ChatUser(SocketIOUser):
         self.index = RUN.index_of(self.persona.name, self._nth)
         self.io.unhandled = RUN.unhandled
         self.member: Any = None
-        self.account: accounts.Account | None = None
+        self.account: accounts.UserAccount | None = None
         self.room = ""
         self.in_room = False
         self.sends_receipts = random.Random(f"{RUN.seed}/receipts/{self.index}").random() < RUN.receipts
@@ -69,7 +69,7 @@ class ChatUser(SocketIOUser):
         if dialect.history_event:
             self.io.on(dialect.history_event, self._on_history, list[dialect.push])  # type: ignore[name-defined]
         if dialect.error_event:
-            self.io.on(dialect.error_event, self._on_error, Refusal)
+            self.io.on(dialect.error_event, self._on_error, ServerRefusal)
 
     # -- arriving and leaving
 
@@ -89,7 +89,7 @@ class ChatUser(SocketIOUser):
             raise UserEnded
         RUN.present.append(self)
 
-    def arrive(self) -> accounts.Account:
+    def arrive(self) -> accounts.UserAccount:
         """An account made beforehand; in a login storm its owner logs in with the password first."""
         account = RUN.accounts.of(self.number)
         if RUN.scenario.logs_in and account.token:
@@ -158,7 +158,7 @@ class ChatUser(SocketIOUser):
             if self.member is not None:
                 self.member.show((push.id, push.message) for push in history)
         elif self.member is None:
-            self.member = Member(RUN.ledger.room(self.room))
+            self.member = LedgerMember(RUN.ledger.room(self.room))
             self.member.begin(history[-1].seq if history else 0)
         else:
             self.member.replay([(push.seq, push.id, push.message) for push in history])
@@ -171,11 +171,11 @@ class ChatUser(SocketIOUser):
             self.member.leave()
             self.member = None
 
-    def away(self, error: ConnectionLost) -> None:
+    def connection_lost(self, error: ConnectionLost) -> None:
         """The connection has ended: nothing more comes over it, no echo either."""
         self.in_room = False
         if self.member is not None:
-            self.member.away()
+            self.member.disconnected()
         echoes, self._echoes = self._echoes, {}
         for _, then in echoes.values():
             then(error)
@@ -183,7 +183,7 @@ class ChatUser(SocketIOUser):
     def lost(self, cause: str) -> None:
         """The server dropped us."""
         super().lost(cause)
-        self.away(ConnectionLost(cause))
+        self.connection_lost(ConnectionLost(cause))
 
     def reconnected(self) -> None:
         """Back after the server dropped us: the history fills the gap."""
@@ -197,7 +197,7 @@ class ChatUser(SocketIOUser):
             RUN.lingering.append(self)
             return
         self.io.disconnect()
-        self.away(Gone("disconnected"))
+        self.connection_lost(Gone("disconnected"))
         self.leave()  # not before: what arrives in between is still its room's
         RUN.numbers.release(self.number)
         RUN.of_persona[self.persona.name].release(self._nth)
@@ -225,7 +225,7 @@ class ChatUser(SocketIOUser):
                 RUN.count(event)
                 self.emit(event, receipt)
 
-    def _on_error(self, refusal: Refusal) -> None:
+    def _on_error(self, refusal: ServerRefusal) -> None:
         if self.in_room or RUN.dialect.numbered:
             FIGURES.failure("push", "error", refusal.message)
         else:
@@ -387,7 +387,7 @@ class ChatUser(SocketIOUser):
             self.call(leave_event)
         else:
             self.io.disconnect()
-            self.away(Gone("disconnected"))
+            self.connection_lost(Gone("disconnected"))
         self.leave()
         self.room = self._some_room()
         if not leave_event:
@@ -399,7 +399,7 @@ class ChatUser(SocketIOUser):
     def reconnect(self) -> None:
         """Vanish as a phone does, come back some seconds later, and get what was missed."""
         self.io.vanish()
-        self.away(Gone("vanished"))
+        self.connection_lost(Gone("vanished"))
         gevent.sleep(random.uniform(1, 10))
         try:
             FIGURES.timing("connect", self.transport).add(self.io.connect())
@@ -476,7 +476,7 @@ class Newcomer(ChatUser):
     weight = persona.share
     tasks = tasks_of(persona)
 
-    def arrive(self) -> accounts.Account:
+    def arrive(self) -> accounts.UserAccount:
         """A new account by REST, timed: bcrypt is part of it. Raises RestError."""
         begun = time.perf_counter()
         account = RUN.dialect.account(RUN.rest, accounts.new_name())

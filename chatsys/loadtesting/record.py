@@ -14,7 +14,7 @@ from locust.stats import calculate_response_time_percentile
 
 from chatsys.loadtesting.recent import times_since
 from chatsys.loadtesting.run import RUN
-from chatsys.loadtesting.shapes import Step, is_push
+from chatsys.loadtesting.shapes import CapacityStep, is_push
 from chatsys.loadtesting.validity import Measurements
 from chatsys.results.audit import Audit
 
@@ -25,7 +25,7 @@ CONFIRMATIONS = ("ack", "echo")
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-class Figure(msgspec.Struct):
+class LocustFigure(msgspec.Struct):
     """One line of Locust's table with its histogram: (milliseconds, how often), ascending."""
 
     method: str
@@ -44,7 +44,7 @@ class Failure(msgspec.Struct):
     occurrences: int
 
 
-class Result(msgspec.Struct):
+class LocustResult(msgspec.Struct):
     """A run as its generator saw it. ``verdict`` is VALID, FAILED or INVALID; ``memory`` in bytes a process."""
 
     schema_version: int
@@ -53,7 +53,7 @@ class Result(msgspec.Struct):
     reasons: list[str]
     options: dict[str, Any]
     seconds: float
-    figures: list[Figure]
+    figures: list[LocustFigure]
     failures: list[Failure]
     untimed: dict[str, int]
     unhandled: dict[str, int]
@@ -61,13 +61,15 @@ class Result(msgspec.Struct):
     clock: str
     audit: Audit
     generators: dict[str, Measurements]
-    steps: list[Step]
+    steps: list[CapacityStep]
 
 
-def figures_of(environment: Environment) -> list[Figure]:
+def figures_of(environment: Environment) -> list[LocustFigure]:
     """Locust's table, with whole histograms."""
     return [
-        Figure(entry.method, entry.name, entry.num_requests, entry.num_failures, sorted(entry.response_times.items()))
+        LocustFigure(
+            entry.method, entry.name, entry.num_requests, entry.num_failures, sorted(entry.response_times.items())
+        )
         for _, entry in sorted(environment.stats.entries.items())
     ]
 

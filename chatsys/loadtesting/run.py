@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from chatsys.loadtesting.dialects import Chatsys, Dialect
 from chatsys.loadtesting.scenarios import SCENARIOS, Scenario
-from chatsys.loadtesting.validity import Watch
+from chatsys.loadtesting.validity import GeneratorWatch
 from chatsys.loadtesting.weights import room_of, seat
-from chatsys.results.ledger import Ledger
+from chatsys.results.ledger import MessageLedger
 
 if TYPE_CHECKING:
     from chatsys.loadtesting.accounts import Accounts
     from chatsys.loadtesting.personas import ChatUser
     from chatsys.loadtesting.rest import Rest
-    from chatsys.results.ledger import Room
+    from chatsys.results.ledger import LedgerRoom
 
 NEVER = 2**63
 
@@ -40,15 +40,15 @@ class Numbers:
         heapq.heappush(self._free, number)
 
 
-class Run:
+class GeneratorRun:
     """The state of a run in this process. ``measure_from`` is a monotonic time in ns; before it is warm-up.
 
     A ``hopeless`` run can't begin: its users end at once, and so does its shape.
     """
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
-        self.watch = Watch()
+        self.ledger = MessageLedger()
+        self.watch = GeneratorWatch()
         self.dialect: Dialect = Chatsys()
         self.scenario: Scenario = SCENARIOS["steady"]
         self.rest: Rest
@@ -74,7 +74,7 @@ class Run:
         self.unhandled: dict[bytes, int] = {}
         self.present: list[ChatUser] = []
         self.lingering: list[ChatUser] = []
-        self.pending: dict[str, Room] = {}
+        self.pending: dict[str, LedgerRoom] = {}
         self.numbers = Numbers()
         self.of_persona: defaultdict[str, Numbers] = defaultdict(Numbers)
 
@@ -95,4 +95,4 @@ class Run:
         self.untimed[name] = self.untimed.get(name, 0) + 1
 
 
-RUN = Run()
+RUN = GeneratorRun()

@@ -28,7 +28,7 @@ PRECISION = 0.05
 """A capacity search ends when the bracket is this narrow, or the run time is over."""
 
 
-class Step(msgspec.Struct):
+class CapacityStep(msgspec.Struct):
     """What a dwell at one number of users showed. ``push_p99`` in milliseconds, None if nothing was timed.
 
     ``outcome`` is one of chatsys.results.capacity, ``limit`` what ran out first where the objective was not held.
@@ -54,9 +54,9 @@ class Search:
         self.bad: int | None = None
         self._most = most
         self.users = min(first, most)
-        self.steps: list[Step] = []
+        self.steps: list[CapacityStep] = []
 
-    def judge(self, step: Step) -> int | None:
+    def judge(self, step: CapacityStep) -> int | None:
         """Enter a dwell; the next number of users, or None when the search has ended."""
         self.steps.append(step)
         if step.outcome == NOT_MEASURABLE:
@@ -73,13 +73,13 @@ class Search:
         return following
 
 
-class Counters(msgspec.Struct):
+class DwellCounters(msgspec.Struct):
     """Cumulated counts at one moment, of which two give a dwell."""
 
     histogram: dict[float, int]
     failures: int
     deviations: int
-    strain: dict[str, int]
+    stress: dict[str, int]
 
 
 def is_push(key: tuple[str, str]) -> bool:
@@ -98,7 +98,7 @@ def pushes(entries: dict[tuple[str, str], StatsEntry]) -> dict[float, int]:
     return together
 
 
-def judged(users: int, before: Counters, after: Counters, objective: float) -> Step:
+def judged(users: int, before: DwellCounters, after: DwellCounters, objective: float) -> CapacityStep:
     """A dwell: the objective is held if pushes came, their p99 is at most ``objective`` ms, and nothing went wrong.
 
     A deviation is the server's whatever the generator does; anything else that a saturated one sees may be its own.
@@ -109,21 +109,21 @@ def judged(users: int, before: Counters, after: Counters, objective: float) -> S
     failures, deviations = after.failures - before.failures, after.deviations - before.deviations
     if deviations:
         outcome, limit = FAILED, ERRORS
-    elif saturated(before.strain, after.strain):
+    elif saturated(before.stress, after.stress):
         outcome, limit = NOT_MEASURABLE, GENERATOR
     elif failures:
         outcome, limit = FAILED, ERRORS
     else:
         held = p99 is not None and p99 <= objective
         outcome, limit = (HELD, "") if held else (FAILED, LATENCY)
-    return Step(users, n, p99, failures, deviations, outcome, limit)
+    return CapacityStep(users, n, p99, failures, deviations, outcome, limit)
 
 
 class ScenarioShape(LoadTestShape):
     """Follows ``--scenario``; ``counters`` and ``all_are_there`` are set by the lifecycle."""
 
     use_common_options = True
-    counters: Callable[[], Counters]
+    counters: Callable[[], DwellCounters]
     all_are_there: Callable[[], bool]
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class ScenarioShape(LoadTestShape):
         self.search: Search | None = None
         self._since: float | None = None
         self._searching: float | None = None
-        self._before: Counters | None = None
+        self._before: DwellCounters | None = None
         self._wanted: tuple[int, float] | None = None
 
     def reset_time(self) -> None:

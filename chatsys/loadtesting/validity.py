@@ -12,7 +12,7 @@ LAG_EVERY = 0.1
 CPU_EVERY = 1.0
 
 
-class Limits(msgspec.Struct, frozen=True):
+class GeneratorLimits(msgspec.Struct, frozen=True):
     """Past one of these a run is INVALID; each is a share of what was sampled after warm-up."""
 
     cpu: float = 0.90
@@ -26,7 +26,7 @@ class Limits(msgspec.Struct, frozen=True):
     missed_share: float = 0.01
 
 
-LIMITS = Limits()
+LIMITS = GeneratorLimits()
 
 
 class Measurements(msgspec.Struct):
@@ -39,7 +39,7 @@ class Measurements(msgspec.Struct):
     steal: float = 0.0
     """The share of all the machine's CPU time that the hypervisor gave to others."""
 
-    def strain(self) -> dict[str, int]:
+    def stress(self) -> dict[str, int]:
         """Counts so far: seconds and how many were busy, timers and how many fired late."""
         return {
             "seconds": sum(self.cpu.values()),
@@ -49,7 +49,7 @@ class Measurements(msgspec.Struct):
         }
 
 
-def reasons(name: str, seen: Measurements, limits: Limits = LIMITS) -> list[str]:
+def reasons(name: str, seen: Measurements, limits: GeneratorLimits = LIMITS) -> list[str]:
     """Why the run of the generator ``name`` is invalid; empty if it is not."""
     found = []
     seconds = sum(seen.cpu.values())
@@ -68,8 +68,8 @@ def reasons(name: str, seen: Measurements, limits: Limits = LIMITS) -> list[str]
     return found
 
 
-def saturated(before: dict[str, int], after: dict[str, int], limits: Limits = LIMITS) -> bool:
-    """True if between two counts of :meth:`Measurements.strain` the generator measured itself."""
+def saturated(before: dict[str, int], after: dict[str, int], limits: GeneratorLimits = LIMITS) -> bool:
+    """True if between two counts of :meth:`Measurements.stress` the generator measured itself."""
     seconds, busy, timers, late = (after[name] - before[name] for name in ("seconds", "busy", "timers", "late"))
     return busy > limits.busy_share * seconds or late > 0.01 * timers
 
@@ -84,7 +84,7 @@ def quantile(counts: dict[int, int], share: float) -> float:
     return 0.0
 
 
-class Watch:
+class GeneratorWatch:
     """Samples this process while it is measuring."""
 
     def __init__(self) -> None:

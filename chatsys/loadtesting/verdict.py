@@ -11,10 +11,10 @@ from chatsys.client.errors import ConnectionLost
 from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.socketio_user import LOST
 from chatsys.results import capacity
-from chatsys.results.audit import DEVIATIONS, Audit, Row
+from chatsys.results.audit import DEVIATIONS, Audit, AuditRow
 
 if TYPE_CHECKING:
-    from chatsys.loadtesting.record import Failure, Result
+    from chatsys.loadtesting.record import Failure, LocustResult
 
 _SHOWN = 10
 RECEIPT_UPDATES = ("message-status-update", "message-read-update")
@@ -43,14 +43,14 @@ def brought_by(scenario: str, failure: Failure) -> bool:
     return scenario == "capacity"
 
 
-def deviations(total: Row) -> list[tuple[str, int]]:
+def deviations(total: AuditRow) -> list[tuple[str, int]]:
     """What must be 0 and is not."""
     return [(name.replace("_", " "), getattr(total, name)) for name in DEVIATIONS if getattr(total, name)]
 
 
 def audit_table(audit: Audit) -> list[str]:
     """The audit as lines of text: the largest rooms, then all together."""
-    columns = [name for name in Row.__struct_fields__ if name != "room"]
+    columns = [name for name in AuditRow.__struct_fields__ if name != "room"]
     heads = ["room", *(name.replace("_", " ") for name in columns)]
     largest = sorted(audit.rows, key=lambda row: (-row.deviations, -row.expected))[:_SHOWN]
     lines = [[row.room, *(str(getattr(row, name)) for name in columns)] for row in (*largest, audit.total)]
@@ -60,7 +60,7 @@ def audit_table(audit: Audit) -> list[str]:
     return shown + ([f"({left_out} more rooms are in the sum)"] if left_out else [])
 
 
-def message_cost(total: Row, unhandled: dict[str, int]) -> str:
+def message_cost(total: AuditRow, unhandled: dict[str, int]) -> str:
     """What one message brought about, on average over the run."""
     updates = sum(unhandled.get(event, 0) for event in RECEIPT_UPDATES)
     sent = max(1, total.sent)
@@ -78,7 +78,7 @@ def advice(verdict: str) -> list[str]:
     ]
 
 
-def print_verdict(result: Result) -> None:
+def print_verdict(result: LocustResult) -> None:
     """Say it on standard output."""
     lines = ["", f"Audit: {result.audit.rule}", *audit_table(result.audit)]
     lines += [f"  {example}" for example in result.audit.examples]

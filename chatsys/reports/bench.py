@@ -14,7 +14,7 @@ from chatsys.results.decision import decide
 from chatsys.results.distributions import SHARES, Distribution
 from chatsys.results.names import MISSED, STORES, TITLES, UPKEEP, VERDICTS, store, title
 from chatsys.results.numbers import count, duration, figure, times, with_unit
-from chatsys.results.run import Floor, Mark, Point, Ratio, Result, of_peers, points
+from chatsys.results.run import Baseline, Point, Ratio, RatioTarget, Result, of_peers, points
 
 _GROWTH = "growth: "
 _ORIENTATION = (
@@ -72,7 +72,7 @@ def page(
         ("Growth", _growth(result)),
         ("Inside the process", _inside(result, distributions)),
         ("Is the difference real?", _certainty(result)),
-        ("Targets", _marks(result)),
+        ("Targets", _targets(result)),
         ("Upkeep", _upkeep(result)),
         ("What each operation costs PostgreSQL", _costs(result)),
         ("Limitations", [Text("\n".join(f"- {sentence}" for sentence in result.limitations))]),
@@ -162,9 +162,9 @@ def _baselines(result: Result) -> list[Part]:
         "socket.io": "Socket.IO echo",
     }
     rows = [
-        (TITLES.get(floor.operation, floor.operation), store(floor.store), kinds.get(floor.kind, floor.kind),
-         duration(floor.p50_us), _times(floor))
-        for floor in result.floors
+        (TITLES.get(each.operation, each.operation), store(each.store), kinds.get(each.kind, each.kind),
+         duration(each.p50_us), _times(each))
+        for each in result.baselines
     ]  # fmt: skip
     if not rows:
         return []
@@ -191,24 +191,24 @@ def _certainty(result: Result) -> list[Part]:
     return [Text(text), Table(header=header, rows=rows, align="llrl")]
 
 
-def _marks(result: Result) -> list[Part]:
+def _targets(result: Result) -> list[Part]:
     """Ratios of two things that took turns in this run, beside the target that each should reach."""
-    if not result.marks:
+    if not result.targets:
         return []
     text = "Each is a ratio of two things that took turns in this run, with its 95 % interval over the rounds."
-    missed = [mark.what for mark in result.marks if mark.verdict.startswith(MISSED)]
+    missed = [target.what for target in result.targets if target.verdict.startswith(MISSED)]
     text += f" Not reached: {'; '.join(missed)}." if missed else " Every target was reached."
     header = ("Ratio", "Measured", "Target", "Verdict", "Rounds")
-    return [Text(text), Table(header=header, rows=[_mark(mark) for mark in result.marks], align="lrrlr")]
+    return [Text(text), Table(header=header, rows=[_target(target) for target in result.targets], align="lrrlr")]
 
 
-def _mark(mark: Mark) -> tuple[str, str, str, str, str]:
-    wanted = "" if mark.bound is None else f"{'≥' if mark.at_least else '≤'} {mark.bound:g}"
-    verdict = mark.verdict.replace(MISSED, f"**{MISSED}**")
-    return mark.what, ("≥ " if mark.lower_bound else "") + _times(mark), wanted, verdict, f"{mark.rounds}"
+def _target(target: RatioTarget) -> tuple[str, str, str, str, str]:
+    wanted = "" if target.bound is None else f"{'≥' if target.at_least else '≤'} {target.bound:g}"
+    verdict = target.verdict.replace(MISSED, f"**{MISSED}**")
+    return target.what, ("≥ " if target.lower_bound else "") + _times(target), wanted, verdict, f"{target.rounds}"
 
 
-def _times(each: Mark | Ratio | Floor) -> str:
+def _times(each: RatioTarget | Ratio | Baseline) -> str:
     if each.interval is None:
         return times(each.ratio)
     return times(each.ratio, each.interval.low, each.interval.high)

@@ -13,9 +13,9 @@ from pathlib import Path
 from chatsys.reports import waits
 from chatsys.reports.page import Figure, Fragment
 from chatsys.reports.tables import marked
-from chatsys.results.decision import Decision, Rate
+from chatsys.results.decision import Decision, StoreRates
 from chatsys.results.numbers import count, duration
-from chatsys.results.run import Judgement, Part
+from chatsys.results.run import ClaimPart, Judgement
 
 PICTURE = "decision"
 _SHOWN = 8
@@ -95,7 +95,7 @@ def _foot(decision: Decision) -> Iterator[tuple[str, str]]:
         yield "What it does not show.", decision.limits
 
 
-def _rates(rates: tuple[Rate, ...]) -> str:
+def _rates(rates: tuple[StoreRates, ...]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(each.what)}</th>'
         + "".join(f'<td class="ds-n">{side}</td>' for side in _sides(each))
@@ -106,7 +106,7 @@ def _rates(rates: tuple[Rate, ...]) -> str:
     return f"<table><thead><tr>{head}<th></th></tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _sides(rate: Rate) -> tuple[str, str]:
+def _sides(rate: StoreRates) -> tuple[str, str]:
     """Both rates with three figures; a bound says so."""
     shown = [count(float(f"{value:.3g}")) for value in (rate.memory, rate.postgresql)]
     first, second = (f"over {text}" if bound else text for text, bound in zip(shown, rate.at_least, strict=True))
@@ -126,5 +126,5 @@ def _promises(promises: tuple[Judgement, ...]) -> str:
     return f'<table class="ds-promises"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}'
 
 
-def _verdict(part: Part) -> str:
+def _verdict(part: ClaimPart) -> str:
     return f'<span class="ds-v {"ds-yes" if part.kept else "ds-no"}">{escape(marked(part))}</span>'

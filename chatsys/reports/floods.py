@@ -23,7 +23,7 @@ _HEADER = ("Flood", "Calm p50 / p99", "Flooded p50 / p99", "Within 5 / 50 ms", "
 _MORE = ("Flooded max", "Flood sent", "Its connections", "Server's processor")
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class FloodRow(msgspec.Struct, frozen=True, kw_only=True):
     """One flood: microseconds, bytes, bytes a second, and the share of its processor that the server used."""
 
     flood: str
@@ -42,11 +42,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return self.flooded[0] <= P50_US and self.flooded[1] <= P99_US
 
 
-def rows(result: Result) -> list[Row]:
+def rows(result: Result) -> list[FloodRow]:
     """The floods that were measured to their end, in order."""
     known = {(p.subject, p.x, p.metric): p.value for p in result.points if p.experiment == FLOOD}
     return [
-        Row(
+        FloodRow(
             flood=flood,
             calm=(known[flood, 0, "p50"], known[flood, 0, "p99"]),
             flooded=(known[flood, 1, "p50"], known[flood, 1, "p99"]),
@@ -107,7 +107,7 @@ def short_table(result: Result) -> Table:
     return Table(header=_HEADER, rows=cells, caption="Round trip of another client, calm and in a flood of one client.")
 
 
-def _short(row: Row) -> tuple[str, ...]:
+def _short(row: FloodRow) -> tuple[str, ...]:
     return (
         row.flood,
         _both(row.calm),
@@ -118,7 +118,7 @@ def _short(row: Row) -> tuple[str, ...]:
     )
 
 
-def answer(found: Sequence[Row]) -> str:
+def answer(found: Sequence[FloodRow]) -> str:
     """What the run says, what does not hold first."""
     beyond = [row for row in found if not row.within]
     gone = [row for row in found if row.disconnected]

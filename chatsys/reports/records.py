@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -12,6 +12,7 @@ from chatsys.results.capacity import answer
 from chatsys.results.names import store
 from chatsys.results.run import RESULT, SCHEMA_VERSION, Result, of_peers
 
+T = TypeVar("T")
 LATEST, PREVIOUS, PEERS, LOAD, RUNS = "latest", "previous", "peers", "load", "runs"
 """Folders below reports/: the published benchmark, the one before, the comparison with other servers, load tests, and
 runs that are not published."""
@@ -54,13 +55,7 @@ def load(path: Path) -> Result:
             hint="`chatsys bench list` shows the runs there are, and `chatsys bench` makes one.",
         ) from error
     try:
-        version = msgspec.json.decode(content, type=_Version).schema_version
-        if version != SCHEMA_VERSION:
-            raise OperatorError(
-                f"{file} has schema_version {version}; this program reads {SCHEMA_VERSION}.",
-                hint="Read it with the version of chatsys that wrote it, or run `chatsys bench` again.",
-            )
-        return msgspec.json.decode(content, type=Result)
+        return decoded(content, Result, file, SCHEMA_VERSION, "chatsys bench")
     except msgspec.DecodeError as error:
         raise OperatorError(
             f"{file} is not the record of a benchmark run: {error}.",
@@ -70,6 +65,18 @@ def load(path: Path) -> Result:
 
 class _Version(msgspec.Struct):
     schema_version: int
+
+
+def decoded(content: bytes, kind: type[T], file: Path, version: int, command: str) -> T:
+    """The record of ``kind`` that ``command`` wrote into ``file``. Raises msgspec.DecodeError if it is none,
+    OperatorError if its schema has another ``version``."""
+    found = msgspec.json.decode(content, type=_Version).schema_version
+    if found != version:
+        raise OperatorError(
+            f"{file} has schema_version {found}; this program reads {version}.",
+            hint=f"Read it with the version of chatsys that wrote it, or run `{command}` again.",
+        )
+    return msgspec.json.decode(content, type=kind)
 
 
 def entries(reports: Path) -> list[Entry]:

@@ -6,7 +6,7 @@ from chatsys.reports.page import Table
 from chatsys.results.decision import Decision
 from chatsys.results.names import TITLES
 from chatsys.results.numbers import change, duration, durations, times
-from chatsys.results.run import Floor, Operation, Part, Result, held, operation
+from chatsys.results.run import Baseline, ClaimPart, OperationResult, Result, held, operation
 
 _HEADER = ("Operation", "Memory p50 / p95 / p99", "PostgreSQL p50 / p95 / p99", "With PostgreSQL",
            "Over the bare driver")  # fmt: skip
@@ -53,15 +53,15 @@ def promises_table(decision: Decision) -> Table:
     return Table(header=("Promise", "The guide", "Measured", "Verdict"), rows=rows, align="llll")
 
 
-def marked(part: Part) -> str:
+def marked(part: ClaimPart) -> str:
     """One part of a promise, with the mark that says whether it was kept."""
     return f"{'✓' if part.kept else '✗'} {part.words}"
 
 
-def _figures(each: Operation | None) -> str:
+def _figures(each: OperationResult | None) -> str:
     return "" if each is None else durations(each.p50_us, each.p95_us, each.p99_us)
 
 
-def _bare(result: Result, name: str) -> Floor | None:
+def _bare(result: Result, name: str) -> Baseline | None:
     wanted = (name, "postgresql", "asyncpg")
-    return next((f for f in result.floors if (f.operation, f.store, f.kind) == wanted), None)
+    return next((f for f in result.baselines if (f.operation, f.store, f.kind) == wanted), None)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from chatsys.results.ledger import FAULTS, Account, Books, Windows, fingerprint
+from chatsys.results.ledger import FAULTS, Books, RoomAccount, Windows, fingerprint
 from chatsys.results.stamps import stamp_of
 from chatsys.results.stays import counter
 
@@ -27,7 +27,7 @@ class Unreadable(Exception):
     """What the server has stored can't be read; the text is the cause."""
 
 
-class Stored(msgspec.Struct):
+class AuditedMessage(msgspec.Struct):
     """A message as the server's history has it."""
 
     id: str
@@ -42,7 +42,7 @@ class Kept(msgspec.Struct):
     message: str
 
 
-Message = TypeVar("Message", Stored, Kept)
+Message = TypeVar("Message", AuditedMessage, Kept)
 
 
 class _Page(msgspec.Struct, Generic[Message], rename="camel"):
@@ -50,7 +50,7 @@ class _Page(msgspec.Struct, Generic[Message], rename="camel"):
     next_offset: int | None = None
 
 
-class Row(msgspec.Struct):
+class AuditRow(msgspec.Struct):
     """One room's line in the audit's table; the last eight columns must be 0.
 
     ``dropped``, ``doubled`` and ``swapped`` are deliveries to one member; ``renumbered`` is a number with two messages.
@@ -91,8 +91,8 @@ class Audit(msgspec.Struct):
     ``rule`` says what was compared.
     """
 
-    rows: list[Row]
-    total: Row
+    rows: list[AuditRow]
+    total: AuditRow
     examples: list[str]
     incomplete: list[str]
     rule: str = NUMBERED
@@ -107,9 +107,9 @@ Readable = Callable[[str], Iterable[Kept]]
 """What the server has stored in a room, newest first, read as far as it is asked for. May raise Unreadable."""
 
 
-def history(read: Read, room: str, base: int) -> Iterator[Stored]:
+def history(read: Read, room: str, base: int) -> Iterator[AuditedMessage]:
     """What the server has stored in a room after ``base``, newest first (contract §6.3). Raises Unreadable."""
-    return takewhile(lambda message: message.seq > base, newest_first(read, room, Stored))
+    return takewhile(lambda message: message.seq > base, newest_first(read, room, AuditedMessage))
 
 
 def newest_first(read: Read, room: str, kind: type[Message]) -> Iterator[Message]:
@@ -137,7 +137,7 @@ def back_to(messages: Iterable[Kept], ids: Iterable[str]) -> Iterator[Kept]:
 
 def newest(read: Read, room: str) -> int:
     """The sequence number of the last message that the server has stored in a room. Raises Unreadable."""
-    return max((message.seq for message in _page(read, room, 1, 0, Stored).data), default=0)
+    return max((message.seq for message in _page(read, room, 1, 0, AuditedMessage).data), default=0)
 
 
 def _page(read: Read, room: str, limit: int, offset: int, kind: type[Message]) -> _Page[Message]:
@@ -154,7 +154,7 @@ def audit(books: Books, read: Read) -> Audit:
     return judged(books, lambda room, base: history(read, room, base))
 
 
-def judged(books: Books, stored: Callable[[str, int], Iterable[Stored]]) -> Audit:
+def judged(books: Books, stored: Callable[[str, int], Iterable[AuditedMessage]]) -> Audit:
     """Compare the books with ``stored``: a room's messages after a number, newest first. It may raise Unreadable."""
     return _all_rooms(
         books,
@@ -169,14 +169,14 @@ def judged_by_stays(books: Books, stored: Readable | None) -> Audit:
     What was confirmed is compared with ``stored``, or not at all where that can't be read.
     """
 
-    def room(name: str, account: Account, examples: list[str]) -> Row:
+    def room(name: str, account: RoomAccount, examples: list[str]) -> AuditRow:
         messages = None if stored is None else back_to(stored(name), account.since)
         return _unnumbered(books.run, name, account, messages, examples)
 
     return _all_rooms(books, UNREAD if stored is None else UNNUMBERED, room)
 
 
-def _all_rooms(books: Books, rule: str, judge: Callable[[str, Account, list[str]], Row]) -> Audit:
+def _all_rooms(books: Books, rule: str, judge: Callable[[str, RoomAccount, list[str]], AuditRow]) -> Audit:
     rows, incomplete, examples = [], list(books.incomplete), list(books.examples)
     for name in sorted(books.rooms):
         account = books.rooms[name]
@@ -188,12 +188,14 @@ def _all_rooms(books: Books, rule: str, judge: Callable[[str, Account, list[str]
             rows.append(judge(name, account, examples))
         except Unreadable as error:
             incomplete.append(f"room {name}: its history can't be read: {error}")
-    columns = Row.__struct_fields__[1:]
-    total = Row("all rooms", *(sum(getattr(row, column) for row in rows) for column in columns))
+    columns = AuditRow.__struct_fields__[1:]
+    total = AuditRow("all rooms", *(sum(getattr(row, column) for row in rows) for column in columns))
     return Audit(rows, total, examples, incomplete, rule)
 
 
-def _unnumbered(run: str, name: str, account: Account, messages: Iterable[Kept] | None, examples: list[str]) -> Row:
+def _unnumbered(
+    run: str, name: str, account: RoomAccount, messages: Iterable[Kept] | None, examples: list[str]
+) -> AuditRow:
     stored = Windows(account.acknowledged.width, most=account.acknowledged.most)
     unconfirmed = set(account.unconfirmed)
     seen: set[str] = set()
@@ -213,7 +215,7 @@ def _unnumbered(run: str, name: str, account: Account, messages: Iterable[Kept] 
         seen.add(stamp.token)
     if messages is not None:
         not_stored, not_acknowledged = _compare(account.acknowledged, stored, name, examples, "sender's count")
-    return Row(
+    return AuditRow(
         room=name,
         sent=account.sent,
         acknowledged=account.acked,
@@ -233,7 +235,9 @@ def _unnumbered(run: str, name: str, account: Account, messages: Iterable[Kept] 
     )
 
 
-def _room(run: str, name: str, account: Account, messages: Iterable[Stored], examples: list[str]) -> Row:
+def _room(
+    run: str, name: str, account: RoomAccount, messages: Iterable[AuditedMessage], examples: list[str]
+) -> AuditRow:
     stored = Windows(account.acknowledged.width, most=account.acknowledged.most)
     others = ours = gaps = 0
     highest = base = account.base or 0
@@ -264,7 +268,7 @@ def _room(run: str, name: str, account: Account, messages: Iterable[Stored], exa
     twice = {token: count - 1 for token, count in unconfirmed.items() if count > 1}
     examples += [f"stored_twice: room {name}, message {token}" for token in twice]
     expected, dropped = account.expected + tail, account.dropped + tail
-    return Row(
+    return AuditRow(
         room=name,
         sent=account.sent,
         acknowledged=account.acked,

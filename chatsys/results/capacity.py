@@ -19,7 +19,7 @@ FULL = 0.9
 """Share of what it can use from which on a processor has run out."""
 
 
-class Answer(NamedTuple):
+class CapacityAnswer(NamedTuple):
     """The most users that were held (0 if none were), the fewest that failed (None if none did), and what ran out."""
 
     held: int
@@ -75,7 +75,7 @@ def limit(step: Mapping[str, Any]) -> str:
     return ERRORS if step["failures"] or step["deviations"] else LATENCY
 
 
-def answer(steps: Iterable[Mapping[str, Any]]) -> Answer:
+def answer(steps: Iterable[Mapping[str, Any]]) -> CapacityAnswer:
     """What the steps of one search allow to say."""
     seen = [(int(step["users"]), outcome(step), limit(step)) for step in steps]
     held = max((users for users, what, _ in seen if what == HELD), default=0)
@@ -84,7 +84,7 @@ def answer(steps: Iterable[Mapping[str, Any]]) -> Answer:
         ((users, why) for users, what, why in seen if what == NOT_MEASURABLE and users > held), default=None
     )
     if failed is not None:
-        return Answer(held, failed[0], unmeasured and unmeasured[0], failed[1])
+        return CapacityAnswer(held, failed[0], unmeasured and unmeasured[0], failed[1])
     if unmeasured is not None:
-        return Answer(held, None, *unmeasured)
-    return Answer(held, None, None, "")
+        return CapacityAnswer(held, None, *unmeasured)
+    return CapacityAnswer(held, None, None, "")

@@ -24,7 +24,7 @@ from chatsys.results.names import (
     store,
 )
 from chatsys.results.numbers import brief_duration, change, count, duration, durations_arrow, figure, size
-from chatsys.results.run import RESULT, SAMPLES, Fit, Judgement, Part, Result, held, operation, points
+from chatsys.results.run import RESULT, SAMPLES, ClaimPart, Fit, Judgement, Result, held, operation, points
 
 LINEAR = 0.7
 """An exponent's interval above this: the time grows about as the size does."""
@@ -38,12 +38,12 @@ _GIB = 1024**3
 _STORES = ("memory", "postgresql")
 
 
-class Finding(NamedTuple):
+class ClaimFinding(NamedTuple):
     """What was measured: in short as ``memory → PostgreSQL``, in full, and which parts of the promise were kept."""
 
     brief: str
     measured: str
-    parts: tuple[Part, ...]
+    parts: tuple[ClaimPart, ...]
 
 
 class Claim(NamedTuple):
@@ -54,7 +54,7 @@ class Claim(NamedTuple):
     guide: str
     promise: str
     rule: str
-    judge: Callable[[Result], Finding | None]
+    judge: Callable[[Result], ClaimFinding | None]
     evidence: str
 
 
@@ -63,7 +63,7 @@ def judge(result: Result) -> list[Judgement]:
     return [_judged(claim, claim.judge(result)) for claim in CLAIMS]
 
 
-def _judged(claim: Claim, found: Finding | None) -> Judgement:
+def _judged(claim: Claim, found: ClaimFinding | None) -> Judgement:
     kept = [part.kept for part in found.parts] if found else []
     return Judgement(
         claim=claim.name,
@@ -79,29 +79,31 @@ def _judged(claim: Claim, found: Finding | None) -> Judgement:
     )
 
 
-def _time_promise(name: str, depth: str, limit_us: float, *, faster: bool) -> Callable[[Result], Finding | None]:
+def _time_promise(name: str, depth: str, limit_us: float, *, faster: bool) -> Callable[[Result], ClaimFinding | None]:
     """PostgreSQL's median within ``limit_us`` at the client; with ``faster`` also no slower than memory's."""
 
-    def rule(result: Result) -> Finding | None:
+    def rule(result: Result) -> ClaimFinding | None:
         memory, postgresql = (operation(result, name, each, depth) for each in _STORES)
         if memory is None or postgresql is None:
             return None
         limit, within = brief_duration(limit_us), postgresql.p50_us <= limit_us
-        parts = [Part(words=f"{'within' if within else 'over'} {limit}", kept=within)]
+        parts = [ClaimPart(words=f"{'within' if within else 'over'} {limit}", kept=within)]
         if faster:
             verdict = next((r.verdict for r in result.ratios if (r.operation, r.depth) == (name, depth)), "same")
             words = {"slower": "not faster", "same": "no slower", "faster": "faster"}[verdict]
-            parts.append(Part(words=f"{words}: {change(memory.p50_us, postgresql.p50_us)}", kept=verdict != "slower"))
+            parts.append(
+                ClaimPart(words=f"{words}: {change(memory.p50_us, postgresql.p50_us)}", kept=verdict != "slower")
+            )
         measured = (
             f"Half of the calls took at most {duration(memory.p50_us)} on memory and {duration(postgresql.p50_us)} on"
             f" PostgreSQL ({change(memory.p50_us, postgresql.p50_us)}), with {held(result, postgresql)}."
         )
-        return Finding(durations_arrow(memory.p50_us, postgresql.p50_us), measured, tuple(parts))
+        return ClaimFinding(durations_arrow(memory.p50_us, postgresql.p50_us), measured, tuple(parts))
 
     return rule
 
 
-def _search(result: Result) -> Finding | None:
+def _search(result: Result) -> ClaimFinding | None:
     found = _growth(result, (SEARCH,))
     if found is None:
         return None
@@ -117,11 +119,11 @@ def _search(result: Result) -> Finding | None:
     return found._replace(brief=brief)
 
 
-def _all_growth(result: Result) -> Finding | None:
+def _all_growth(result: Result) -> ClaimFinding | None:
     return _growth(result, (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH))
 
 
-def _growth(result: Result, names: Sequence[str]) -> Finding | None:
+def _growth(result: Result, names: Sequence[str]) -> ClaimFinding | None:
     """PostgreSQL flat, and memory linear: two parts."""
     fits = [_fit(result, name, each) for name in names for each in _STORES]
     known = [fit for fit in fits if fit is not None]
@@ -130,7 +132,7 @@ def _growth(result: Result, names: Sequence[str]) -> Finding | None:
     grows = [fit for fit in known if fit.store == "postgresql" and fit.interval.high > FLAT]
     short = [fit for fit in known if fit.store == "memory" and fit.interval.low < LINEAR]
     most = count(max(known[0].sizes))
-    flat = Part(
+    flat = ClaimPart(
         words=f"PostgreSQL: flat up to {most}" if not grows else f"PostgreSQL: {_list(grows)} grows", kept=not grows
     )
     words = "memory: grows with the number" if not short else f"memory: {_list(short)} is not linear"
@@ -142,14 +144,14 @@ def _growth(result: Result, names: Sequence[str]) -> Finding | None:
         for fit in known
     )
     brief = f"{len(names)} kinds of read, up to {most} users and messages"
-    return Finding(brief, measured + ".", (flat, Part(words=words, kept=not short)))
+    return ClaimFinding(brief, measured + ".", (flat, ClaimPart(words=words, kept=not short)))
 
 
 def _list(fits: Sequence[Fit]) -> str:
     return " and ".join(TITLES[fit.operation].lower() for fit in fits)
 
 
-def _persistence(result: Result) -> Finding | None:
+def _persistence(result: Result) -> ClaimFinding | None:
     kills = {each: [s for s in result.persistence if s.store == each] for each in _STORES}
     if not all(kills.values()):
         return None
@@ -162,13 +164,15 @@ def _persistence(result: Result) -> Finding | None:
     kept = [f"{sent - lost:,} of {sent:,}" for sent, lost in (sums[each] for each in _STORES)]
     missing = sums["postgresql"][1]
     words = "nothing acknowledged was lost" if not missing else f"{missing:,} acknowledged messages were lost"
-    return Finding(f"{kept[0]} → {kept[1]} kept after kill -9", measured + ".", (Part(words=words, kept=not missing),))
+    return ClaimFinding(
+        f"{kept[0]} → {kept[1]} kept after kill -9", measured + ".", (ClaimPart(words=words, kept=not missing),)
+    )
 
 
-def _room(kind: str, names: Sequence[str]) -> Callable[[Result], Finding | None]:
+def _room(kind: str, names: Sequence[str]) -> Callable[[Result], ClaimFinding | None]:
     """How many fit, and whether the reads at the largest size still take what they took at the smallest."""
 
-    def rule(result: Result) -> Finding | None:
+    def rule(result: Result) -> ClaimFinding | None:
         costs = [points(result, "bytes", f"bytes per {kind}", each) for each in _STORES]
         fits = [fit for name in names if (fit := _fit(result, name, "postgresql")) is not None]
         if not all(costs) or len(fits) < len(names) or len(fits[0].sizes) < DECADES:
@@ -182,43 +186,47 @@ def _room(kind: str, names: Sequence[str]) -> Callable[[Result], Finding | None]
             f" {fit_in[0]} and {fit_in[1]}. Reads were measured up to {count(most)}; exponents: {exponents}."
         )
         flat = all(fit.interval.high <= FLAT for fit in fits)
-        parts = [Part(words=f"reads {'stay flat' if flat else 'grow'} up to {count(most)}", kept=flat)]
+        parts = [ClaimPart(words=f"reads {'stay flat' if flat else 'grow'} up to {count(most)}", kept=flat)]
         if kind == "user":
             enough = most >= MANY_USERS
-            parts.append(Part(words="a million tried" if enough else f"more than {count(most)} not tried", kept=enough))
+            parts.append(
+                ClaimPart(words="a million tried" if enough else f"more than {count(most)} not tried", kept=enough)
+            )
         else:
-            parts.append(Part(words="not unlimited: a disk ends, too", kept=False))
-        return Finding(f"{fit_in[0]} in 1 GiB of RAM → {fit_in[1]} of disk", measured, tuple(parts))
+            parts.append(ClaimPart(words="not unlimited: a disk ends, too", kept=False))
+        return ClaimFinding(f"{fit_in[0]} in 1 GiB of RAM → {fit_in[1]} of disk", measured, tuple(parts))
 
     return rule
 
 
-def _servers(result: Result) -> Finding | None:
+def _servers(result: Result) -> ClaimFinding | None:
     found = {each.metric: each.value for each in result.counts if each.subject == "two servers"}
     if not found:
         return None
     faults = _faults(found)
     measured = f"Two servers on one database, each with members of the room: {_counted(found)}"
-    mark = next((mark for mark in result.marks if "two workers" in mark.what), None)
-    if mark is not None:
-        bounds = f" ({figure(mark.interval.low)} to {figure(mark.interval.high)})" if mark.interval else ""
-        measured += f"; two workers stored {figure(mark.ratio)}{bounds} times as many messages a second as one"
+    target = next((target for target in result.targets if "two workers" in target.what), None)
+    if target is not None:
+        bounds = f" ({figure(target.interval.low)} to {figure(target.interval.high)})" if target.interval else ""
+        measured += f"; two workers stored {figure(target.ratio)}{bounds} times as many messages a second as one"
     good = found.get("deliveries", 0) > 0 and not faults
     words = "each message once, in order" if good else f"{faults or 'nothing'} delivered"
-    return Finding(f"{count(found['deliveries'])} deliveries by two servers", measured + ".", (_part(words, good),))
+    return ClaimFinding(
+        f"{count(found['deliveries'])} deliveries by two servers", measured + ".", (_part(words, good),)
+    )
 
 
-def _backup(result: Result) -> Finding | None:
+def _backup(result: Result) -> ClaimFinding | None:
     found = {each.metric: each.value for each in result.counts if each.subject == "backup"}
     if not found:
         return None
     differ = found.get("tables that differ", 1)
     words = "restored alike" if not differ else f"{count(differ)} tables differ"
     brief = f"{count(found.get('tables compared', 0))} tables dumped and restored"
-    return Finding(brief, f"Dumped and restored: {_counted(found)}.", (_part(words, differ == 0),))
+    return ClaimFinding(brief, f"Dumped and restored: {_counted(found)}.", (_part(words, differ == 0),))
 
 
-def _same_client(result: Result) -> Finding | None:
+def _same_client(result: Result) -> ClaimFinding | None:
     wanted = [(name, depth, each) for name, depth in ((FIND_BY_ID, "http"), (RECENT, "http"), (SEARCH, "http"),
               (SEND, "socket"), (MARK_READ, "socket")) for each in _STORES]  # fmt: skip
     found = [operation(result, name, each, depth) for name, depth, each in wanted]
@@ -226,10 +234,10 @@ def _same_client(result: Result) -> Finding | None:
     if not calls or None in found:
         return None
     measured = f"One client with the contract's events and paths, {calls:,} calls on both stores, each answer checked."
-    return Finding(f"{calls:,} calls, each answer checked", measured, (_part("every answer as before", True),))
+    return ClaimFinding(f"{calls:,} calls, each answer checked", measured, (_part("every answer as before", True),))
 
 
-def _concurrency(result: Result) -> Finding | None:
+def _concurrency(result: Result) -> ClaimFinding | None:
     sizes = [point.x for point in points(result, "fanout", "deliveries/s", "postgresql")]
     if not sizes:
         return None
@@ -240,11 +248,11 @@ def _concurrency(result: Result) -> Finding | None:
     reach = f"{count(most)} clients" if enough else f"more than {count(most)} clients not tried"
     measured = f"{count(most)} clients in one room, every message counted at each of them: {words}."
     parts = (_part(words, not faults), _part(reach, enough))
-    return Finding(f"{count(most)} clients in one room", measured, parts)
+    return ClaimFinding(f"{count(most)} clients in one room", measured, parts)
 
 
-def _part(words: str, kept: bool) -> Part:
-    return Part(words=words, kept=kept)
+def _part(words: str, kept: bool) -> ClaimPart:
+    return ClaimPart(words=words, kept=kept)
 
 
 def _faults(found: dict[str, float]) -> str:

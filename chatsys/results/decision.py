@@ -13,7 +13,7 @@ from typing import NamedTuple
 from chatsys.results.claims import judge
 from chatsys.results.names import FIND_BY_ID, MARK_READ, RECENT, SEARCH, SEND, TITLES, UNKNOWN
 from chatsys.results.numbers import MANY_TIMES, brief_duration, change, count, share_of
-from chatsys.results.run import Judgement, Operation, Point, Result, held, operation, points
+from chatsys.results.run import Judgement, OperationResult, Point, Result, held, operation, points
 
 _SHOWN_LIMITS = 3
 _STORES = ("memory", "postgresql")
@@ -47,7 +47,7 @@ class Felt(NamedTuple):
         return self.memory.p50 >= MANY_TIMES * self.postgresql.p50
 
 
-class Rate(NamedTuple):
+class StoreRates(NamedTuple):
     """What a store does a second at full speed; ``at_least`` names the sides whose load generator was the limit."""
 
     what: str
@@ -70,7 +70,7 @@ class Decision(NamedTuple):
     warning: str
     headline: str
     felt: tuple[Felt, ...]
-    rates: tuple[Rate, ...]
+    rates: tuple[StoreRates, ...]
     promises: tuple[Judgement, ...]
     data: str
     believe: str
@@ -123,7 +123,7 @@ def _operation(result: Result, name: str, depth: str, what: str) -> Iterator[Fel
         yield Felt(what, how, held(result, memory), _wait(memory), _wait(postgresql))
 
 
-def _wait(each: Operation) -> Wait:
+def _wait(each: OperationResult) -> Wait:
     return Wait(each.p50_us, each.p99_us)
 
 
@@ -136,7 +136,7 @@ def _push(result: Result) -> Iterator[Felt]:
         yield Felt(what, "Socket.IO", "rooms of 20", Wait(m50.value, m99.value), Wait(p50.value, p99.value))
 
 
-def _rates(result: Result) -> Iterator[Rate]:
+def _rates(result: Result) -> Iterator[StoreRates]:
     senders = [{p.x: p for p in points(result, "senders", "messages/s", store)} for store in _STORES]
     both = sorted(senders[0].keys() & senders[1].keys())
     if both:
@@ -147,8 +147,8 @@ def _rates(result: Result) -> Iterator[Rate]:
         yield _rate(f"Deliveries a second to {count(largest[0].x)} members", largest[0], largest[1])
 
 
-def _rate(what: str, memory: Point, postgresql: Point) -> Rate:
-    return Rate(what, memory.value, postgresql.value, (memory.lower_bound, postgresql.lower_bound))
+def _rate(what: str, memory: Point, postgresql: Point) -> StoreRates:
+    return StoreRates(what, memory.value, postgresql.value, (memory.lower_bound, postgresql.lower_bound))
 
 
 def _at_most(found: list[Point]) -> Point | None:

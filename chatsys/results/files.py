@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -21,3 +24,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_record(path: Path, record: Any) -> None:
+    """Write a record as JSON that people read, too."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")

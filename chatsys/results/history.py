@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from chatsys.results.audit import DEVIATIONS, Stored, judged
-from chatsys.results.ledger import Ledger, Member
+from chatsys.results.audit import DEVIATIONS, AuditedMessage, judged
+from chatsys.results.ledger import LedgerMember, MessageLedger
 
 EXAMPLES = 10
 KINDS = (*DEVIATIONS, "altered", "answers_differ", "reordered", "ghosts", "absent", "incomplete")
@@ -32,19 +32,19 @@ class Sending(msgspec.Struct):
     answers: list[tuple[int, str]] = []
 
 
-class Joined(msgspec.Struct, tag=True):
+class JoinedEntry(msgspec.Struct, tag="Joined"):
     """A join: the room's newest number, and if it was ``again`` the replay and whether it was called complete."""
 
     last_seq: int
     again: bool = False
-    replay: list[Stored] = []
+    replay: list[AuditedMessage] = []
     complete: bool = True
 
 
 class Pushed(msgspec.Struct, tag=True):
     """A message came."""
 
-    message: Stored
+    message: AuditedMessage
 
 
 class Listed(msgspec.Struct, tag=True):
@@ -53,10 +53,10 @@ class Listed(msgspec.Struct, tag=True):
     users: list[str]
 
 
-Entry = Joined | Pushed | Listed
+Entry = JoinedEntry | Pushed | Listed
 
 
-class Client(msgspec.Struct):
+class ClientDiary(msgspec.Struct):
     """One client in one room: its user id, its diary, and whether it is still ``present`` at the end."""
 
     user: str
@@ -70,12 +70,12 @@ class History(msgspec.Struct):
 
     run: str
     sendings: list[Sending] = []
-    clients: list[Client] = []
-    stored: dict[str, list[Stored]] = {}
+    clients: list[ClientDiary] = []
+    stored: dict[str, list[AuditedMessage]] = {}
     listed: dict[str, list[list[str]]] = {}
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Deviation(msgspec.Struct, frozen=True):
     """One kind of deviation (see ``KINDS``), how often it was seen, and examples."""
 
     kind: str
@@ -83,7 +83,7 @@ class Finding(msgspec.Struct, frozen=True):
     examples: list[str]
 
 
-def findings(history: History) -> list[Finding]:
+def findings(history: History) -> list[Deviation]:
     """What is wrong; empty if nothing is."""
     found = [*_audited(history)]
     rules = {
@@ -95,13 +95,13 @@ def findings(history: History) -> list[Finding]:
     }
     for kind, examples in rules.items():
         if seen := list(examples):
-            found.append(Finding(kind, len(seen), seen[:EXAMPLES]))
+            found.append(Deviation(kind, len(seen), seen[:EXAMPLES]))
     return found
 
 
-def _audited(history: History) -> Iterator[Finding]:
+def _audited(history: History) -> Iterator[Deviation]:
     """What the audit of the load tests finds."""
-    ledger = Ledger(exact=True)
+    ledger = MessageLedger(exact=True)
     ledger.open(history.run)
     for sending in history.sendings:
         room = ledger.room(sending.room)
@@ -111,13 +111,13 @@ def _audited(history: History) -> Iterator[Finding]:
         else:
             room.unconfirmed(sending.token)
     for client in history.clients:
-        _replayed(client, Member(ledger.room(client.room)))
+        _replayed(client, LedgerMember(ledger.room(client.room)))
     result = judged(ledger.close(), lambda room, base: _after(history.stored.get(room, []), base))
     for kind in DEVIATIONS:
         if count := getattr(result.total, kind):
-            yield Finding(kind, count, [example for example in result.examples if _about(kind, example)][:EXAMPLES])
+            yield Deviation(kind, count, [example for example in result.examples if _about(kind, example)][:EXAMPLES])
     if result.incomplete:
-        yield Finding("incomplete", len(result.incomplete), result.incomplete[:EXAMPLES])
+        yield Deviation("incomplete", len(result.incomplete), result.incomplete[:EXAMPLES])
 
 
 def _about(kind: str, example: str) -> bool:
@@ -125,21 +125,21 @@ def _about(kind: str, example: str) -> bool:
     return example.startswith("room ") if kind in {"not_stored", "not_acknowledged"} else example.startswith(kind)
 
 
-def _replayed(client: Client, member: Member) -> None:
+def _replayed(client: ClientDiary, member: LedgerMember) -> None:
     """The client's diary, told to the ledger as it was told to the client."""
     for entry in client.diary:
         if isinstance(entry, Pushed):
             member.receive(entry.message.seq, entry.message.id, entry.message.message)
-        elif isinstance(entry, Joined) and entry.again:
+        elif isinstance(entry, JoinedEntry) and entry.again:
             member.replay([(message.seq, message.id, message.message) for message in entry.replay])
             member.rejoined(entry.complete)
-        elif isinstance(entry, Joined):
+        elif isinstance(entry, JoinedEntry):
             member.begin(entry.last_seq)
     if not client.present:
         member.leave()
 
 
-def _after(stored: list[Stored], base: int) -> Iterator[Stored]:
+def _after(stored: list[AuditedMessage], base: int) -> Iterator[AuditedMessage]:
     return (message for message in reversed(stored) if message.seq > base)
 
 
@@ -148,7 +148,9 @@ def _altered(history: History) -> Iterator[str]:
     for client in history.clients:
         stored = {message.seq: message for message in history.stored.get(client.room, [])}
         for entry in client.diary:
-            got = [entry.message] if isinstance(entry, Pushed) else entry.replay if isinstance(entry, Joined) else []
+            got = (
+                [entry.message] if isinstance(entry, Pushed) else entry.replay if isinstance(entry, JoinedEntry) else []
+            )
             for message in got:
                 if message != stored.get(message.seq):
                     yield f"{client.user} in {client.room} got another message {message.seq} than is stored"

@@ -68,7 +68,7 @@ class Windows(msgspec.Struct):
             self.widen(self.width * 2)
 
 
-class Account(msgspec.Struct):
+class RoomAccount(msgspec.Struct):
     """One room's books, in one process or merged.
 
     ``expected`` counts deliveries up to where each member has got; ``waiting`` members are still in the room, and the
@@ -95,7 +95,7 @@ class Account(msgspec.Struct):
     waiting: int = 0
     next_sum: int = 0
 
-    def merge(self, other: Account) -> None:
+    def merge(self, other: RoomAccount) -> None:
         """Add another process's books of the same room."""
         self.base = min((base for base in (self.base, other.base) if base is not None), default=None)
         self.since = self.since + other.since
@@ -120,24 +120,24 @@ class Books(msgspec.Struct):
     """
 
     run: str
-    rooms: dict[str, Account] = {}
+    rooms: dict[str, RoomAccount] = {}
     examples: list[str] = []
     incomplete: list[str] = []
 
     def merge(self, other: Books) -> None:
         """Add another process's books."""
         for name, account in other.rooms.items():
-            self.rooms.setdefault(name, Account()).merge(account)
+            self.rooms.setdefault(name, RoomAccount()).merge(account)
         self.examples = (self.examples + other.examples)[:EXAMPLES]
         self.incomplete = self.incomplete + other.incomplete
 
 
-class Room:
+class LedgerRoom:
     """A room as this process sees it: its books, its members here, and its most recent messages."""
 
     __slots__ = ("account", "ledger", "members", "name", "recent")
 
-    def __init__(self, ledger: Ledger, name: str, account: Account) -> None:
+    def __init__(self, ledger: MessageLedger, name: str, account: RoomAccount) -> None:
         self.ledger = ledger
         self.name = name
         self.account = account
@@ -187,12 +187,12 @@ class Room:
             member.leave()
 
 
-class Member:
+class LedgerMember:
     """One recipient in one room, from its join to its leaving; reconnects with replay in between are one stay."""
 
     __slots__ = ("missing", "next", "room", "skipped", "start")
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: LedgerRoom) -> None:
         self.room = room
         self.start = 0
         self.next = 0
@@ -250,7 +250,7 @@ class Member:
             self.room.account.excused += len(self.skipped)
         self.skipped = None
 
-    def away(self) -> None:
+    def disconnected(self) -> None:
         """The connection has ended; who comes back asks for what was missed, by its number."""
 
     def leave(self) -> None:
@@ -259,35 +259,35 @@ class Member:
             self.room.members.discard(self)
             self._settle(self.room.account)
 
-    def _settle(self, account: Account) -> None:
+    def _settle(self, account: RoomAccount) -> None:
         account.expected += self.next - self.start
         for seq in sorted(self.missing):
             self.room.fault("dropped", f"seq {seq}")
         self.missing = set()
 
 
-class Ledger:
+class MessageLedger:
     """The books of this process; with ``exact`` they name each message, in memory that grows with their number."""
 
     def __init__(self, *, exact: bool = False) -> None:
         self._exact = exact
         self.open("")
 
-    def open(self, run: str, kind: type[Room] = Room) -> None:
+    def open(self, run: str, kind: type[LedgerRoom] = LedgerRoom) -> None:
         """Begin a run with empty books; all processes of a run share its name, and rooms are of one ``kind``."""
         self.run = run
-        self.rooms: dict[str, Room] = {}
+        self.rooms: dict[str, LedgerRoom] = {}
         self.examples: list[str] = []
         self.incomplete: list[str] = []
         self._kind = kind
         self._prefix = f"{os.getpid():x}{secrets.token_hex(2)}"
         self._tokens = 0
 
-    def room(self, name: str) -> Room:
+    def room(self, name: str) -> LedgerRoom:
         """The room of that name."""
         if name not in self.rooms:
             windows = Windows(1, most=sys.maxsize) if self._exact else Windows()
-            self.rooms[name] = self._kind(self, name, Account(acknowledged=windows))
+            self.rooms[name] = self._kind(self, name, RoomAccount(acknowledged=windows))
         return self.rooms[name]
 
     def token(self) -> str:

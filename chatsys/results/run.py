@@ -19,12 +19,8 @@ class Interval(msgspec.Struct, frozen=True):
     low: float
     high: float
 
-    def overlaps(self, other: Interval) -> bool:
-        """True if some value lies in both."""
-        return self.low <= other.high and other.low <= self.high
 
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
+class OperationResult(msgspec.Struct, frozen=True, kw_only=True):
     """One operation on one store (``memory`` or ``postgresql``) at one depth. Times in microseconds.
 
     Depths: ``store`` a call of the store, ``http`` a request, ``socket`` an event and its acknowledgement, and each
@@ -45,8 +41,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     messages: int | None = None
 
 
-class Floor(msgspec.Struct, frozen=True, kw_only=True):
-    """The same work with nothing of chatsys around it, and ``ratio``: how many times the floor chatsys takes."""
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """The same work with nothing of chatsys around it, and ``ratio``: how many times the baseline chatsys takes."""
 
     operation: str
     store: str
@@ -86,8 +82,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     lower_bound: bool = False
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """A ratio of two things that took turns in this run, and what it should reach: ``bound``, if there is a mark.
+class RatioTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A ratio of two things that took turns in this run, and what it should reach: ``bound``, if there is a target.
 
     ``interval`` is None where there was one round. ``lower_bound``: the ratio is at least that.
     """
@@ -127,7 +123,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     value: float
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class StatementPlan(msgspec.Struct, frozen=True, kw_only=True):
     """EXPLAIN (ANALYZE, BUFFERS) of a production statement at a size."""
 
     statement: str
@@ -144,7 +140,7 @@ class Survival(msgspec.Struct, frozen=True, kw_only=True):
     missing: int
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimPart(msgspec.Struct, frozen=True, kw_only=True):
     """One statement that a promise makes, in words that say how it came out, and whether it was kept."""
 
     words: str
@@ -166,7 +162,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     guide: str = ""
     brief: str = ""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ClaimPart, ...] = ()
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -183,14 +179,14 @@ class Result(msgspec.Struct, kw_only=True):
     partial: bool = False
     valid: bool = True
     reasons: list[str] = []
-    operations: list[Operation] = []
+    operations: list[OperationResult] = []
     ratios: list[Ratio] = []
-    floors: list[Floor] = []
-    marks: list[Mark] = []
+    baselines: list[Baseline] = msgspec.field(default_factory=list, name="floors")
+    targets: list[RatioTarget] = msgspec.field(default_factory=list, name="marks")
     points: list[Point] = []
     fits: list[Fit] = []
     counts: list[Count] = []
-    plans: list[Plan] = []
+    plans: list[StatementPlan] = []
     persistence: list[Survival] = []
     claims: list[Judgement] = []
     timings: list[Timing] = []
@@ -213,7 +209,7 @@ def of_peers(result: Result) -> bool:
     return not result.operations and any(point.experiment == "peers" for point in result.points)
 
 
-def operation(result: Result, name: str, store: str, depth: str) -> Operation | None:
+def operation(result: Result, name: str, store: str, depth: str) -> OperationResult | None:
     """What an operation took on a store at a depth; None if it was not measured."""
     return next((o for o in result.operations if (o.operation, o.store, o.depth) == (name, store, depth)), None)
 
@@ -225,7 +221,7 @@ def points(result: Result, experiment: str, metric: str, subject: str | None = N
     ]
 
 
-def held(result: Result, each: Operation) -> str:
+def held(result: Result, each: OperationResult) -> str:
     """What the store held while ``each`` was measured: ``100,000 users and 500,000 messages``."""
     users, messages = each.users, each.messages
     if users is None or messages is None:  # an older record

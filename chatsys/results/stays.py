@@ -16,7 +16,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 
-from chatsys.results.ledger import RECENT, Account, Ledger, Room, fingerprint
+from chatsys.results.ledger import RECENT, LedgerRoom, MessageLedger, RoomAccount, fingerprint
 from chatsys.results.stamps import Stamp, stamp_of
 
 
@@ -97,7 +97,7 @@ class Stay:
 
     def visit(self) -> None:
         """The member is about to join: pushes may come before the history."""
-        self.away()
+        self.disconnected()
         self.visits.append(Visit(len(self.room.numbers)))
 
     def show(self, messages: Iterable[tuple[str, str]]) -> None:
@@ -115,23 +115,23 @@ class Stay:
             self.room.fault("doubled", f"message {message_id}")
         return stamp
 
-    def away(self) -> None:
+    def disconnected(self) -> None:
         """The connection has ended."""
         if self.visits:
             self.visits[-1].end()
 
     def leave(self) -> None:
         """The stay ends here. Idempotent."""
-        self.away()
+        self.disconnected()
         self.room.members.discard(self)
 
 
-class StayRoom(Room):
+class StayRoom(LedgerRoom):
     """A room as this process sees it. ``stored`` is what is read back at the end: ids, oldest first."""
 
     __slots__ = ("_by_history", "numbers", "stays", "stored")
 
-    def __init__(self, ledger: Ledger, name: str, account: Account) -> None:
+    def __init__(self, ledger: MessageLedger, name: str, account: RoomAccount) -> None:
         super().__init__(ledger, name, account)
         self.numbers: dict[str, int] = {}
         self.stays: list[Stay] = []

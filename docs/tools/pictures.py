@@ -18,7 +18,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from chatsys.lab.servers import chat_server, free_port
+from chatsys.lab.subjects.servers import chat_server, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "docs/pictures"

@@ -10,7 +10,7 @@ import msgspec
 
 from chatsys.lab.faults import record as faults
 from chatsys.loadtesting import record as load
-from chatsys.loadtesting.shapes import Step
+from chatsys.loadtesting.shapes import CapacityStep
 from chatsys.loadtesting.validity import Measurements
 from chatsys.results import audit, run
 
@@ -20,19 +20,19 @@ _FILES: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
         "Written by `chatsys bench`. Times are microseconds unless a name or a unit says otherwise. "
         "`chatsys.analytics.runs.load_run` reads it as pandas frames.",
         (
-            run.Result, run.Operation, run.Ratio, run.Floor, run.Mark, run.Point, run.Fit, run.Count, run.Plan,
-            run.Survival, run.Judgement, run.Part, run.Timing, run.Interval,
+            run.Result, run.OperationResult, run.Ratio, run.Baseline, run.RatioTarget, run.Point, run.Fit, run.Count,
+            run.StatementPlan, run.Survival, run.Judgement, run.ClaimPart, run.Timing, run.Interval,
         ),
     ),
     (
         "A load test: `locust.json`",
         "Written by `locust --out DIR`, and by `chatsys loadtest` once for each turn.",
-        (load.Result, load.Figure, load.Failure, audit.Audit, Measurements, Step),
+        (load.LocustResult, load.LocustFigure, load.Failure, audit.Audit, Measurements, CapacityStep),
     ),
     (
         "A suite of faults: `faults.json`",
         "Written by `make faults` into `reports/faults`. Times are seconds, latencies histograms of milliseconds.",
-        (faults.Result, faults.Kind, faults.Run, faults.Injection, faults.Caught),
+        (faults.FaultsResult, faults.FaultKind, faults.FaultRun, faults.Injection, faults.Caught),
     ),
 )  # fmt: skip
 _PARQUET = """\
@@ -86,7 +86,7 @@ def _about(kind: Any) -> str:
 def _row(kind: Any, field: Any) -> str:
     shown = _type(get_type_hints(kind)[field.name])
     default = "" if field.required else "`" + str(_default(field)) + "`"
-    return f"| `{field.name}` | {shown} | {default} |"
+    return f"| `{field.encode_name}` | {shown} | {default} |"
 
 
 def _default(field: Any) -> Any:

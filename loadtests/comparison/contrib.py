@@ -14,7 +14,7 @@ from locust.contrib.socketio import SocketIOUser
 _numbers = count()
 
 
-class Member(SocketIOUser):
+class ContribUser(SocketIOUser):
     """A guest in the room; the first one sends a message a second, and waits for each acknowledgement."""
 
     def on_start(self) -> None:

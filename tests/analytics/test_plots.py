@@ -28,8 +28,8 @@ FRAMES: dict[str, tuple[Callable[..., Axes], pd.DataFrame, dict[str, object]]] =
                       "p50_ms": [1.0, 10.0, 100.0]}),
         {"operation": "search_users"},
     ),
-    "ladder": (
-        plots.ladder,
+    "durability": (
+        plots.durability,
         pd.DataFrame({"subject": ["memory", "fsync"], "value": [9.0, 3.0], "low": [8.0, np.nan], "high": [10.0, np.nan],
                       "metric": ["messages"] * 2, "unit": ["1/s"] * 2}),
         {},

@@ -31,7 +31,7 @@ def bench(folder: Path, *, slower: float = 1.0, valid: bool = True) -> runs.Run:
     samples = []
     for store, p50 in STORES.items():
         result.operations.append(
-            lab.Operation(operation="send_message", store=store, depth="store", n=3, p50_us=p50, p95_us=2 * p50,
+            lab.OperationResult(operation="send_message", store=store, depth="store", n=3, p50_us=p50, p95_us=2 * p50,
                           p99_us=3 * p50, max_us=4 * p50, interval=around)
         )  # fmt: skip
         for size in (100, 1000):
@@ -48,8 +48,8 @@ def bench(folder: Path, *, slower: float = 1.0, valid: bool = True) -> runs.Run:
     result.ratios.append(
         lab.Ratio(operation="send_message", depth="store", ratio=times, interval=spread, verdict="slower", p=0.0)
     )
-    result.floors.append(
-        lab.Floor(
+    result.baselines.append(
+        lab.Baseline(
             operation="send_message", store="postgresql", kind="asyncpg", p50_us=200.0, ratio=2.0, interval=around
         )
     )
@@ -133,7 +133,7 @@ def test_what_a_run_did_not_measure_is_an_empty_frame_with_the_same_columns(tmp_
     for read in (
         runs.operations,
         runs.ratios,
-        runs.floors,
+        runs.baselines,
         runs.fits,
         runs.persistence,
         runs.claims,

@@ -22,7 +22,7 @@ from sqlalchemy import text
 from chatsys.analytics import Monitor
 from chatsys.analytics.catalogue import QUERIES
 from chatsys.analytics.frames import frame_of
-from chatsys.analytics.top import FIGURES, Level, Look, Looker, State, screen
+from chatsys.analytics.top import FIGURES, Level, Look, Looker, ScreenState, screen
 from chatsys.analytics.top.looking import PANE_QUERIES
 from chatsys.analytics.top.running import pressed
 from chatsys.analytics.top.serving import metrics, quantile
@@ -40,15 +40,17 @@ def look(at: float, pane: str = "rooms", server: dict[str, float] | None = None,
     return Look(at, {name.replace("__", "."): value for name, value in database.items()}, server, at / 10, frame)
 
 
-def drawn(before: Look, after: Look, state: State, width: int = 80, height: int = 24) -> list[str]:
+def drawn(before: Look, after: Look, state: ScreenState, width: int = 80, height: int = 24) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
     console.print(screen(before, after, state, title="chatsys top  chatdb", now=NOW, width=width, height=height))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 24), (120, 50)])
-@pytest.mark.parametrize("state", [State(), State(pane="queries"), State(pane="blocking"), State(help=True)])
-def test_the_screen_keeps_its_size(width: int, height: int, state: State) -> None:
+@pytest.mark.parametrize(
+    "state", [ScreenState(), ScreenState(pane="queries"), ScreenState(pane="blocking"), ScreenState(help=True)]
+)
+def test_the_screen_keeps_its_size(width: int, height: int, state: ScreenState) -> None:
     lines = drawn(look(0, state.pane), look(2, state.pane), state, width, height)
     assert len(lines) <= height
     assert max(len(line) for line in lines) <= width
@@ -60,15 +62,15 @@ def test_the_screen_keeps_its_size(width: int, height: int, state: State) -> Non
 def test_counters_are_shown_as_rates() -> None:
     before = look(10, pulse__commits_total=1_000, chat_totals__messages_total=50, message_reads__rows_inserted_total=0)
     after = look(12, pulse__commits_total=1_300, chat_totals__messages_total=57, message_reads__rows_inserted_total=80)
-    shown = " ".join(drawn(before, after, State()))
+    shown = " ".join(drawn(before, after, ScreenState()))
     for words in ("commits 150/s", "messages 3.5/s", "reads 40/s", "cpu 10.0 %"):
         assert words in shown
-    assert "commits -" in " ".join(drawn(after, before, State()))  # a counter that went back
+    assert "commits -" in " ".join(drawn(after, before, ScreenState()))  # a counter that went back
 
 
 def test_what_is_past_its_threshold_is_marked_and_explained() -> None:
     after = look(2, pulse__lock_waits=12, pulse__longest_transaction_ms=11_000, chat_totals__servers=0)
-    lines = drawn(look(0), after, State())
+    lines = drawn(look(0), after, ScreenState())
     assert "lock waits 12!!" in " ".join(lines)
     told = [line for line in lines if re.match("!", line)]
     assert told == [
@@ -79,7 +81,7 @@ def test_what_is_past_its_threshold_is_marked_and_explained() -> None:
 
 
 def test_every_threshold_is_in_the_help_and_fits() -> None:
-    lines = drawn(look(0), look(2), State(help=True))
+    lines = drawn(look(0), look(2), ScreenState(help=True))
     judged = [figure for figure in FIGURES if figure.warn is not None]
     assert all(figure.means and figure.bad is not None for figure in judged)
     for figure in judged:
@@ -91,32 +93,32 @@ def test_every_threshold_is_in_the_help_and_fits() -> None:
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ("q", State(done=True)),
-        (" ", State(paused=True)),
-        ("  ", State()),
-        ("2s", State(pane="queries", sort=1)),
-        ("sr", State(sort=1, reverse=True)),
-        ("h1", State()),
-        ("+", State(every=4.0)),
-        ("-----", State(every=0.5)),
-        ("x", State()),
+        ("q", ScreenState(done=True)),
+        (" ", ScreenState(paused=True)),
+        ("  ", ScreenState()),
+        ("2s", ScreenState(pane="queries", sort=1)),
+        ("sr", ScreenState(sort=1, reverse=True)),
+        ("h1", ScreenState()),
+        ("+", ScreenState(every=4.0)),
+        ("-----", ScreenState(every=0.5)),
+        ("x", ScreenState()),
     ],
 )
-def test_keys_change_what_they_say(keys: str, expected: State) -> None:
-    state = State()
+def test_keys_change_what_they_say(keys: str, expected: ScreenState) -> None:
+    state = ScreenState()
     for key in keys:
         state = pressed(state, key)
     assert state == expected
 
 
 def test_a_pane_that_is_not_there_yet_is_awaited() -> None:
-    assert "Asking." in drawn(look(0), look(2), State(pane="queries"))
+    assert "Asking." in drawn(look(0), look(2), ScreenState(pane="queries"))
 
 
 def test_a_pane_is_sorted_by_the_chosen_column() -> None:
     after = look(2)
     after.pane["senders"] = range(60)
-    lines = drawn(look(0), after, State(sort=1), 120)
+    lines = drawn(look(0), after, ScreenState(sort=1), 120)
     (title,) = [number for number, line in enumerate(lines) if line.startswith("rooms, 60, by senders")]
     rows = [line for line in lines[title:] if "a name" in line]
     assert [int(re.search(r" (\d\d) ", row)[1]) for row in rows] == list(range(59, 59 - len(rows), -1))  # type: ignore[index]

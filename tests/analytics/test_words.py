@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from chatsys.analytics import answers, plots, runs
-from chatsys.lab.loadtest import Run
+from chatsys.lab.loadtest.run import LoadTestRun
 from chatsys.lab.report.load import capacity_of, title_of
 from chatsys.reports.page import Page
 from chatsys.results.capacity import DATABASE, FAILED, HELD, LATENCY, MACHINE, NOT_MEASURABLE, SERVER, resource
@@ -58,7 +58,7 @@ def test_a_saturated_generator_says_nothing_of_the_server(steps: tuple[Any, ...]
     shown = " ".join((axes.get_title(loc="left"), axes.get_xlabel()))
     assert "memory: at least 1,000 users" in shown
     assert "a ring: not measurable" in shown
-    record = msgspec.convert(run.record, Run)
+    record = msgspec.convert(run.record, LoadTestRun)
     page = Page(title=title_of(record))
     page.add("Capacity", *capacity_of(record.turns, 200))
     for words in (said, shown, page.markdown()):

@@ -19,7 +19,7 @@ from chatsys.bus.contract import Broker
 from chatsys.bus.nats import NatsBroker
 from chatsys.bus.notify import NotifyBroker
 from chatsys.bus.redis import RedisBroker
-from chatsys.lab.packets import packets_dropped
+from chatsys.lab.network.packets import packets_dropped
 from chatsys.store.options import StoreOptions
 from tests.brokers import Postgres, Process, nats_server, redis_server
 from tests.conftest import free_port, passable

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from chatsys.lab.conformance import report, runner
-from chatsys.lab.conformance.check import CHECKS, Check, Outcome, Result, chosen
+from chatsys.lab.conformance.check import CHECKS, Check, CheckResult, Outcome, chosen
 from chatsys.lab.conformance.checks import all_checks
 
 from .faults import FAULTS, answers, status
@@ -21,7 +21,7 @@ def _quiet(_ended: int, _all: int, _name: str) -> None:
     pass
 
 
-async def judged(url: str, *names: str) -> list[Result]:
+async def judged(url: str, *names: str) -> list[CheckResult]:
     """The results of these checks."""
     return (await runner.run(url, [CHECKS[name] for name in names], "websocket", _quiet)).results
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from chatsys.lab.conformance import report, runner
-from chatsys.lab.conformance.check import CHECKS, Outcome, Result, chosen
+from chatsys.lab.conformance.check import CHECKS, CheckResult, Outcome, chosen
 from chatsys.lab.conformance.checks import all_checks
 from chatsys.lab.conformance.http import Answer, Http
 from chatsys.web.catalogue import OPERATIONS
@@ -120,7 +120,7 @@ async def test_junit_counts_what_failed_and_what_did_not_apply(sound_url: str) -
     async with standing_in(sound_url, fault) as stand_in:
         run = await runner.run(stand_in.url, chosen(CHECKS.values(), ["11.1"]), "websocket", lambda *_: None)
     run.results.append(
-        Result(check=CHECKS["metrics_are_prometheus_text"], outcome=Outcome.not_applicable, reason="why \0 not")
+        CheckResult(check=CHECKS["metrics_are_prometheus_text"], outcome=Outcome.not_applicable, reason="why \0 not")
     )
     root = Xml.fromstring(report.as_junit(run))
     suites = {suite.get("name"): suite for suite in root}

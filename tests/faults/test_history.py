@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatsys.results.audit import Stored
-from chatsys.results.history import KINDS, Client, History, Joined, Listed, Pushed, Sending, findings
+from chatsys.results.audit import AuditedMessage
+from chatsys.results.history import KINDS, ClientDiary, History, JoinedEntry, Listed, Pushed, Sending, findings
 from chatsys.results.stamps import text_of
 
 ROOM = "tea"
@@ -23,7 +23,7 @@ class Model:
     def __init__(self) -> None:
         self.history = History("run")
         self.stored = self.history.stored.setdefault(ROOM, [])
-        self.clients: dict[str, Client] = {}
+        self.clients: dict[str, ClientDiary] = {}
         self.connected: set[str] = set()
         self.clock = 0.0
 
@@ -37,14 +37,14 @@ class Model:
             return
         known = self.clients.get(user)
         if known is None:
-            known = self.clients[user] = Client(user, ROOM, diary=[Joined(len(self.stored))])
+            known = self.clients[user] = ClientDiary(user, ROOM, diary=[JoinedEntry(len(self.stored))])
             self.history.clients.append(known)
         else:
             seen = max(
                 [entry.message.seq for entry in known.diary if isinstance(entry, Pushed)]
-                + [entry.last_seq for entry in known.diary if isinstance(entry, Joined)]
+                + [entry.last_seq for entry in known.diary if isinstance(entry, JoinedEntry)]
             )
-            known.diary.append(Joined(len(self.stored), again=True, replay=self.stored[seen:]))
+            known.diary.append(JoinedEntry(len(self.stored), again=True, replay=self.stored[seen:]))
         self.connected.add(user)
         self.listed()
 
@@ -64,7 +64,7 @@ class Model:
         self.history.sendings.append(sending)
         if fate == "lost":
             return
-        message = Stored(f"id-{len(self.stored) + 1}", len(self.stored) + 1, text)
+        message = AuditedMessage(f"id-{len(self.stored) + 1}", len(self.stored) + 1, text)
         self.stored.append(message)
         for listener in self.connected:
             self.clients[listener].diary.append(Pushed(message))
@@ -127,7 +127,7 @@ def drop_the_last_push(history: History) -> None:
 
 def drop_what_the_replay_should_bring(history: History) -> None:
     for entry in history.clients[1].diary:
-        if isinstance(entry, Joined):
+        if isinstance(entry, JoinedEntry):
             entry.replay = []
 
 
@@ -156,7 +156,7 @@ def store_another_text(history: History) -> None:
 
 def store_it_twice(history: History) -> None:
     message = history.stored[ROOM][3]
-    history.stored[ROOM].append(Stored("again", 5, message.message))
+    history.stored[ROOM].append(AuditedMessage("again", 5, message.message))
 
 
 def store_it_twice_without_an_answer(history: History) -> None:
@@ -194,7 +194,7 @@ def tell_a_client_an_old_list(history: History) -> None:
 
 def push_another_text(history: History) -> None:
     diary, at = history.clients[0].diary, pushes(history, 0)[0]
-    diary[at] = Pushed(Stored("id-1", 1, "something else"))
+    diary[at] = Pushed(AuditedMessage("id-1", 1, "something else"))
 
 
 PLANTED: list[tuple[Callable[[History], None], set[str]]] = [
@@ -240,7 +240,7 @@ def test_a_gap_that_the_server_has_announced_is_excused() -> None:
     for complete, kinds in ((True, {"dropped"}), (False, set())):
         history = played(away)
         for entry in history.clients[1].diary:
-            if isinstance(entry, Joined) and entry.again:
+            if isinstance(entry, JoinedEntry) and entry.again:
                 entry.replay, entry.complete = entry.replay[-1:], complete
         assert {finding.kind for finding in findings(history)} == kinds
 

@@ -9,12 +9,12 @@ import pytest
 
 from chatsys.errors import OperatorError
 from chatsys.lab.faults import catalogue, fault, page, record, running
-from chatsys.lab.faults.record import Injection, Kind, Result, Run
-from chatsys.lab.faults.site import Place
-from chatsys.results.history import Finding
+from chatsys.lab.faults.record import FaultKind, FaultRun, FaultsResult, Injection
+from chatsys.lab.faults.site import SiteKind
+from chatsys.results.history import Deviation
 
 
-def run(**changed: object) -> Run:
+def run(**changed: object) -> FaultRun:
     """A run of one injection in which all that was promised was seen."""
     usual = {
         "seed": 1,
@@ -28,21 +28,21 @@ def run(**changed: object) -> Run:
     }
     own = {name: changed.pop(name) for name in ("findings", "broken") if name in changed}
     injection = Injection(**(usual | changed))  # type: ignore[arg-type]
-    return Run(messages=100, acknowledged=100, injections=[injection], **own)  # type: ignore[arg-type]
+    return FaultRun(messages=100, acknowledged=100, injections=[injection], **own)  # type: ignore[arg-type]
 
 
-def kind(name: str, *runs: Run, concerns: str = "one room", not_run: str = "") -> Kind:
-    return Kind(name=name, concerns=concerns, promise="All is well.", runs=list(runs), not_run=not_run)
+def kind(name: str, *runs: FaultRun, concerns: str = "one room", not_run: str = "") -> FaultKind:
+    return FaultKind(name=name, concerns=concerns, promise="All is well.", runs=list(runs), not_run=not_run)
 
 
-def result(*kinds: Kind) -> Result:
-    return Result(created_at="2026-01-01", profile="quick", seed=1, environment={"cpus": 2}, kinds=list(kinds))
+def result(*kinds: FaultKind) -> FaultsResult:
+    return FaultsResult(created_at="2026-01-01", profile="quick", seed=1, environment={"cpus": 2}, kinds=list(kinds))
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"findings": [Finding("not_stored", 2, [])]}, "2 not stored"),
+        ({"findings": [Deviation("not_stored", 2, [])]}, "2 not stored"),
         ({"thrown_out": 3}, "3 thrown out of a living server"),
         ({"recovery": None}, "service did not come back in 1"),
         ({"recovery": 6.0}, "1 times back only after up to 6.0 s"),
@@ -101,12 +101,12 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 async def test_every_run_is_done_once_beside_others_or_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sites: list[Place] = []
+    sites: list[SiteKind] = []
     most = {True: 0, False: 0}
     done: dict[str, list[int]] = {}
 
     class FakeSite:
-        def __init__(self, place: Place) -> None:
+        def __init__(self, place: SiteKind) -> None:
             self.place = place
 
         async def __aenter__(self) -> FakeSite:
@@ -116,7 +116,7 @@ async def test_every_run_is_done_once_beside_others_or_alone(tmp_path: Path, mon
         async def __aexit__(self, *_: object) -> None:
             sites.remove(self.place)
 
-    async def inject(site: FakeSite, what: fault.Fault, seeds: list[int], _load: object) -> Run:
+    async def inject(site: FakeSite, what: fault.Fault, seeds: list[int], _load: object) -> FaultRun:
         assert site.place is what.place
         most[what.alone] = max(most[what.alone], len(sites))
         await asyncio.sleep(0)

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from chatsys.database.embedded import embedded_server
-from chatsys.lab.packets import packets_dropped
+from chatsys.lab.network.packets import packets_dropped
 from tests.proxies import proxied
 
 from .clients import WAIT, Client, http_client

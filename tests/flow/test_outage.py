@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from chatsys.database.embedded import embedded_server
-from chatsys.lab.proxy import Proxy
+from chatsys.lab.network.proxy import Proxy
 from tests.proxies import proxied
 
 from .clients import WAIT, Client, http_client

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from chatsys.extras import MODULES
-from chatsys.lab.provenance import digest
+from chatsys.lab.provenance.program import digest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bin", "Scripts")

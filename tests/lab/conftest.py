@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from chatsys.database.embedded import embedded_server
-from chatsys.lab.record import Count, Fit, Floor, Operation, Point, Ratio, Result, Sampled, Survival
+from chatsys.lab.record import Baseline, Count, Fit, OperationResult, Point, Ratio, Result, Sampled, Survival
 from chatsys.lab.workloads.operation import TABLE
 from chatsys.results.run import Interval
 
 
-def operation(name: str, store: str, p50: float, depth: str = "store") -> Operation:
+def operation(name: str, store: str, p50: float, depth: str = "store") -> OperationResult:
     """A row with percentiles that follow from its median."""
-    return Operation(
+    return OperationResult(
         operation=name,
         store=store,
         depth=depth,
@@ -58,8 +58,8 @@ def result() -> Result:
         made.ratios.append(
             Ratio(operation=name, depth="store", ratio=10, interval=Interval(9.5, 10.5), verdict="slower", p=0.0)
         )
-        made.floors.append(
-            Floor(
+        made.baselines.append(
+            Baseline(
                 operation=name, store="postgresql", kind="asyncpg", p50_us=80, ratio=1.25, interval=Interval(1.2, 1.3)
             )
         )

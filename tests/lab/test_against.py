@@ -19,16 +19,16 @@ from chatsys.cli import bench
 from chatsys.errors import LabBusy, OperatorError
 from chatsys.lab.against import checkout, comparison, instructions, planted, record, subject, table
 from chatsys.lab.against.checkout import checked_out
-from chatsys.lab.against.comparison import Request, compare, rows_of
+from chatsys.lab.against.comparison import ComparisonRequest, compare, rows_of
 from chatsys.lab.against.measures import CPU, INSTRUCTIONS, STATEMENTS, TIME
-from chatsys.lab.against.plan import PLANS, Plan
-from chatsys.lab.against.record import Commit, Comparison
+from chatsys.lab.against.plan import PLANS, ComparisonPlan
+from chatsys.lab.against.record import Commit, CommitComparison
 from chatsys.lab.against.sides import NoSubject, Side
 from chatsys.lab.against.subject import Open
-from chatsys.lab.servers import Program
+from chatsys.lab.subjects.servers import Program
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = Plan(
+TINY = ComparisonPlan(
     name="tiny",
     users=40,
     messages=120,
@@ -85,7 +85,7 @@ def renamed(tmp_path, monkeypatch):
         shutil.copy(ROOT / name, folder / name)
     lab = folder / "chatsys" / "lab"
     for path in (folder / "chatsys").rglob("*.py"):
-        path.write_text(path.read_text().replace("chatsys.lab.synthetic", "chatsys.lab.made_up"))
+        path.write_text(path.read_text().replace("chatsys.lab.datasets.synthetic", "chatsys.lab.made_up"))
     (lab / "synthetic.py").rename(lab / "made_up.py")
     repository(folder)
     shutil.rmtree(folder / "chatsys")
@@ -96,7 +96,7 @@ def renamed(tmp_path, monkeypatch):
 
 @pytest.mark.timeout(600)  # some thirty processes start one after another
 def test_a_planted_slowdown_is_found_though_a_module_of_one_side_was_renamed(renamed, lab_server, tmp_path, quiet):
-    request = Request(
+    request = ComparisonRequest(
         revision="HEAD",
         plan=TINY,
         database_url=lab_server,
@@ -236,8 +236,8 @@ async def test_the_subject_answers_each_line_in_its_protocol():
     assert "error" in bad
 
 
-def result_of(observed, counted=None, **more) -> Comparison:
-    made = Comparison(
+def result_of(observed, counted=None, **more) -> CommitComparison:
+    made = CommitComparison(
         id="01900000-0000-7000-8000-000000000001",
         created_at="2026-01-01T00:00:00.000Z",
         before=Commit(revision="a-branch-with-a-long-name", commit="0" * 40, dirty=False),

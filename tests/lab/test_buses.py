@@ -10,16 +10,16 @@ from contextlib import ExitStack
 import pytest
 
 from chatsys.errors import OperatorError
-from chatsys.lab import brokers
-from chatsys.lab.brokers import running_broker
 from chatsys.lab.crowd import scenes
 from chatsys.lab.crowd.sockets import Crowd
 from chatsys.lab.experiments import buses
-from chatsys.lab.experiments.buses import Arrangement, Turn
-from chatsys.lab.machine import exact_processor_seconds
+from chatsys.lab.experiments.buses import Arrangement, BusRepetition
+from chatsys.lab.provenance.machine import exact_processor_seconds
 from chatsys.lab.record import Count, Point, Result
 from chatsys.lab.report.buses import answers, parts
-from chatsys.lab.servers import ServerProcess, chat_server, start_all
+from chatsys.lab.subjects import brokers
+from chatsys.lab.subjects.brokers import running_broker
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all
 from chatsys.results.run import Interval
 
 
@@ -78,8 +78,8 @@ def test_what_a_server_uses_while_others_have_their_turn_is_subtracted() -> None
     one, two = Arrangement("", 1, (server(1),), None), Arrangement("NOTIFY", 1, (server(2), server(3)), None)
     got = {"starts": 100, "latency_us": [1.0], "elsewhere_us": [], "between_us": []}
     turns = [
-        Turn(0, one, got, {1: 0.5, 2: 0.02, 3: 0.01, 9: 0.1}, 2.0, 0),
-        Turn(0, two, got, {1: 0.04, 2: 0.31, 3: 0.005, 9: 0.3}, 1.0, 0),
+        BusRepetition(0, one, got, {1: 0.5, 2: 0.02, 3: 0.01, 9: 0.1}, 2.0, 0),
+        BusRepetition(0, two, got, {1: 0.04, 2: 0.31, 3: 0.005, 9: 0.3}, 1.0, 0),
     ]
     found = buses._figures([turns[1]], turns)
     assert found[buses.SENDER_CPU] == pytest.approx([3_000])

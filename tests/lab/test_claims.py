@@ -34,7 +34,7 @@ def test_every_promise_of_the_guide_has_a_row():
 
 def test_what_was_not_measured_is_not_judged(result):
     empty = msgspec.structs.replace(
-        result, operations=[], ratios=[], fits=[], points=[], persistence=[], counts=[], floors=[]
+        result, operations=[], ratios=[], fits=[], points=[], persistence=[], counts=[], baselines=[]
     )
     assert set(verdicts(empty).values()) == {UNKNOWN}
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from chatsys.cli.bench import app
 from chatsys.lab import record
-from chatsys.lab.compare import compare, failures
+from chatsys.lab.comparison import compare, failures
 from chatsys.lab.record import Count, Survival
 from chatsys.results.run import Interval
 

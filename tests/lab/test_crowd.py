@@ -16,9 +16,9 @@ from chatsys.errors import OperatorError
 from chatsys.lab.crowd import scenes
 from chatsys.lab.crowd.sending import deliveries
 from chatsys.lab.crowd.sockets import Crowd, Member, _occurrences, frames
-from chatsys.lab.experiments.playing import believe_latency, believe_rate, believed
-from chatsys.lab.scene import scene as opened_scene
-from chatsys.lab.servers import chat_server, free_port, stock_server
+from chatsys.lab.experiments.common import believe_latency, believe_rate, believed
+from chatsys.lab.runner.scenario import scenario_clients
+from chatsys.lab.subjects.servers import chat_server, free_port, reference_server
 
 
 def server_frame(payload: bytes) -> bytes:
@@ -182,7 +182,7 @@ def test_one_message_that_went_wrong_makes_the_run_invalid(result, fault) -> Non
 @pytest.mark.process
 def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result) -> None:
     """Its messages leave late, and the response times say so though the service times don't."""
-    with stock_server() as server, Crowd(server.url) as crowd:
+    with reference_server() as server, Crowd(server.url) as crowd:
         turns = scenes.arrivals(crowd, senders=4)
         next(turns)
         got = turns.send({"rate": 1_000_000, "seconds": 0.005, "seed": 1})
@@ -195,7 +195,7 @@ def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result
 
 @pytest.mark.process
 def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
-    with stock_server() as server, Crowd(server.url) as crowd:
+    with reference_server() as server, Crowd(server.url) as crowd:
         scene = scenes.fanout(crowd, members=3)
         next(scene)
         turns = [scene.send({"seconds": 0.05}) for _ in range(2)]
@@ -209,7 +209,7 @@ def test_a_big_room_reads_after_the_turn_and_is_checked_all_the_same(monkeypatch
     def read(*_: object) -> None:
         raise AssertionError("it reads while others are measured")
 
-    with stock_server() as server, Crowd(server.url) as crowd:
+    with reference_server() as server, Crowd(server.url) as crowd:
         scene = scenes.burst(crowd, members=3, rate=100)
         next(scene)
         monkeypatch.setattr(crowd, "pump_before", read)
@@ -223,9 +223,9 @@ def test_a_big_room_reads_after_the_turn_and_is_checked_all_the_same(monkeypatch
 
 @pytest.mark.process
 async def test_a_turn_says_what_the_server_used_beside_what_the_generator_used() -> None:
-    with stock_server() as server:
-        async with opened_scene("fanout", server, members=3) as crowd:
-            got = await crowd.turn(seconds=0.3)
+    with reference_server() as server:
+        async with scenario_clients("fanout", server, members=3) as crowd:
+            got = await crowd.repeat(seconds=0.3)
     assert got["deliveries"] > 0
     assert got["generator_cpu"] > 0
     assert 0 <= got["server_cpu"] <= 2 * got["seconds"]

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from chatsys.lab.record import Operation, Point, Survival
+from chatsys.lab.record import OperationResult, Point, Survival
 from chatsys.reports.bench import page
 from chatsys.reports.decision import html, markdown
 from chatsys.results.decision import decide
@@ -200,4 +200,4 @@ def test_texts_of_a_record_are_escaped(result):
 
 
 def test_operations_of_the_record_have_what_the_store_held():
-    assert {"users", "messages"} <= set(Operation.__struct_fields__)
+    assert {"users", "messages"} <= set(OperationResult.__struct_fields__)

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from chatsys.lab.delay import delayed, round_trip, target_of, through
 from chatsys.lab.experiments.distance import ADDED
-from chatsys.lab.loadlimits import more_generators_help, name_limits
-from chatsys.lab.running import run
+from chatsys.lab.loadtest.limits import more_generators_help, name_limits
+from chatsys.lab.network.delay import delayed, round_trip, target_of, through
+from chatsys.lab.runner.run import run
 from chatsys.lab.workloads.operation import SEARCH, SEND, TABLE
 from chatsys.results.capacity import FAILED, HELD, LATENCY, NOT_MEASURABLE, SERVER
 from chatsys.results.run import held, operation, points
@@ -20,7 +20,7 @@ from tests.lab.test_run import TINY, request_for
 @pytest.fixture
 def quiet(monkeypatch):
     """A machine on which nobody else works."""
-    monkeypatch.setattr("chatsys.lab.machine.Watch.reasons", lambda _: [])
+    monkeypatch.setattr("chatsys.lab.provenance.machine.MachineWatch.reasons", lambda _: [])
 
 
 @pytest.mark.process
@@ -88,7 +88,7 @@ async def test_a_client_finds_the_same_rows_on_both_servers_and_the_record_says_
 
 
 def test_more_generators_are_started_only_where_the_generator_was_the_limit(monkeypatch):
-    monkeypatch.setattr("chatsys.lab.loadlimits._cpus", lambda: 4)
+    monkeypatch.setattr("chatsys.lab.loadtest.limits._cpus", lambda: 4)
     step = {"users": 100, "failures": 0, "deviations": 0}
     held_step, unknown = step | {"outcome": HELD}, step | {"users": 200, "outcome": NOT_MEASURABLE}
     assert more_generators_help([held_step, unknown], 1)

@@ -13,8 +13,8 @@ from websockets.utils import accept_key
 
 from chatsys.lab.experiments.fairness import NAMES
 from chatsys.lab.faults.catalogue import chosen
-from chatsys.lab.floods import FLOODS, HALF_POSTS, hold_open, write_flood
 from chatsys.lab.record import Point
+from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, hold_open, write_flood
 from chatsys.protocol.frames import FrameReader
 from chatsys.reports import floods
 from chatsys.reports.bench import page

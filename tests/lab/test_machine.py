@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from chatsys.lab import provenance
-from chatsys.lab.machine import Snapshot, Watch, describe
+from chatsys.lab.provenance import program
+from chatsys.lab.provenance.machine import MachineWatch, ProcessorSnapshot, describe
 
 BURN = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
 
 
 @pytest.mark.process
 def test_the_time_of_a_child_that_has_ended_is_our_own():
-    watch = Watch()
+    watch = MachineWatch()
     before = watch._snapshot()
     subprocess.run([sys.executable, "-c", BURN], check=True)
     assert watch._snapshot().own - before.own >= 0.3
@@ -33,10 +33,10 @@ def test_the_time_of_a_child_that_has_ended_is_our_own():
 )
 def test_a_machine_is_quiet_unless_others_or_the_hypervisor_use_it(monkeypatch, busy, steal, own, said):
     """Ten seconds on two processors: 20 processor seconds."""
-    taken = iter([Snapshot(0.0, 0.0, 0.0, 0.0), Snapshot(10.0, busy, steal, own)])
-    monkeypatch.setattr(Watch, "_snapshot", lambda _: next(taken))
+    taken = iter([ProcessorSnapshot(0.0, 0.0, 0.0, 0.0), ProcessorSnapshot(10.0, busy, steal, own)])
+    monkeypatch.setattr(MachineWatch, "_snapshot", lambda _: next(taken))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    reasons = Watch().reasons()
+    reasons = MachineWatch().reasons()
     assert [reason.startswith(beginning) for reason, beginning in zip(reasons, said, strict=True)] == [True] * len(said)
 
 
@@ -64,12 +64,12 @@ def test_a_digest_is_of_what_the_package_holds_and_not_of_where_it_lies(tmp_path
         tmp_path / "installed",
         {"a": "1", "sub/b": "2", "data/reports": "3", "__pycache__/a": "4", "sub/__pycache__/b": "4", ".hidden": "5"},
     )
-    assert provenance.digest(checkout, database) == provenance.digest(installed, database)
+    assert program.digest(checkout, database) == program.digest(installed, database)
     changed = package(tmp_path / "changed", {"a": "1", "sub/b": "3"})
     moved = package(tmp_path / "moved", {"a": "1", "b": "2"})
     other = package(tmp_path / "other", {"schema": "CREATE TABLE rooms ()"})
-    found = {provenance.digest(each, database) for each in (checkout, changed, moved)}
-    assert len(found | {provenance.digest(checkout, other)}) == 4
+    found = {program.digest(each, database) for each in (checkout, changed, moved)}
+    assert len(found | {program.digest(checkout, other)}) == 4
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_a_digest_is_of_what_the_package_holds_and_not_of_where_it_lies(tmp_path
     ],
 )
 def test_the_command_is_told_as_it_was_given_without_passwords(words, shown):
-    assert provenance.command(words) == shown
+    assert program.command(words) == shown
 
 
 @pytest.mark.process
 def test_a_commit_is_named_only_where_the_package_lies_in_the_repository(monkeypatch, tmp_path):
     assert (
-        provenance._commit()
+        program._commit()
         == subprocess.run(
             ["git", "-c", "safe.directory=*", "rev-parse", "HEAD"],
-            cwd=provenance.PACKAGE,
+            cwd=program.PACKAGE,
             capture_output=True,
             text=True,
             check=True,
@@ -101,6 +101,6 @@ def test_a_commit_is_named_only_where_the_package_lies_in_the_repository(monkeyp
     installed.mkdir(parents=True)
     (installed / "__init__.py").touch()
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    monkeypatch.setattr(provenance, "PACKAGE", installed)
-    assert provenance._commit() is None
-    assert provenance.program()["dirty"] is False
+    monkeypatch.setattr(program, "PACKAGE", installed)
+    assert program._commit() is None
+    assert program.describe()["dirty"] is False

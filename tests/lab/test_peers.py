@@ -13,9 +13,9 @@ from chatsys.errors import OperatorError
 from chatsys.lab import peers as others
 from chatsys.lab import record
 from chatsys.lab.experiments import peers
-from chatsys.lab.profiles import PROFILES
 from chatsys.lab.report import peers as report
-from chatsys.lab.running import Request, run
+from chatsys.lab.runner.profiles import PROFILES
+from chatsys.lab.runner.run import RunRequest, run
 from chatsys.reports import publishing
 from chatsys.reports.bench import page
 from chatsys.reports.records import COMPARISON, benchmarks, entries
@@ -96,7 +96,7 @@ async def test_a_run_measures_each_server_in_turns(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(peers, "installed", lambda _: {"node": "none"})
     monkeypatch.setattr(peers, "_SECONDS", 0.2)
     profile = msgspec.structs.replace(PROFILES["quick"], peer_members=(1, 20), peer_idle=50, stretches=2)
-    request = Request(
+    request = RunRequest(
         profile=profile, database_url="memory://", data_dir=tmp_path, seed=1, only=("peers",), stores=("memory",),
         depths=("socket",),
     )  # fmt: skip

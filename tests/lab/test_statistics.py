@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from chatsys.lab import statistics
-from chatsys.results.run import Interval
 
 
 def test_percentiles_are_those_of_all_rounds_together():
@@ -24,7 +23,7 @@ def test_the_same_seed_gives_the_same_interval_of_a_single_round():
 
 
 def rounds_with_luck(generator, number, middle):
-    """Rounds of 60 calls: each round has its own luck of 10 %, and within it calls differ by 30 %."""
+    """Rounds of 60 calls: each round has its own deviation of 10 %, and within it calls differ by 30 %."""
     return [generator.lognormal(np.log(middle) + generator.normal(0, 0.1), 0.3, 60) for _ in range(number)]
 
 
@@ -129,8 +128,3 @@ def test_the_interval_of_rounds_covers_the_truth_about_as_often_as_it_says():
         _, interval = statistics.of_rounds(generator.lognormal(np.log(100), 0.2, 4))
         hits += interval.low <= 100 <= interval.high
     assert hits >= 265
-
-
-def test_intervals_overlap_when_a_value_lies_in_both():
-    assert Interval(1, 2).overlaps(Interval(2, 3))
-    assert not Interval(1, 2).overlaps(Interval(2.1, 3))

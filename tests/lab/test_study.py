@@ -12,14 +12,14 @@ import pytest
 from chatsys.engine.scheduler import FairScheduler
 from chatsys.errors import OperatorError
 from chatsys.lab.against import planted, study
-from chatsys.lab.against.study import SAME, WANTED, Outcome, next_place, publish, read, run_one, table
+from chatsys.lab.against.study import SAME, WANTED, StudyOutcome, next_place, publish, read, run_one, table
 from chatsys.realtime.sequence import Sequence
 from chatsys.store.memory import MemoryStore
 from chatsys.store.postgres.store import PostgresStore
 from tests.lab.test_against import result_of, rounds_of
 
 
-def made(place: str = SAME, slower: tuple[str, ...] = (), **more) -> Outcome:
+def made(place: str = SAME, slower: tuple[str, ...] = (), **more) -> StudyOutcome:
     known = {
         "planted": place,
         "factor": 1.3,
@@ -36,7 +36,7 @@ def made(place: str = SAME, slower: tuple[str, ...] = (), **more) -> Outcome:
         "largest_finds": 1.1,
         "foreign": 0.0,
     }
-    return Outcome(**(known | more))
+    return StudyOutcome(**(known | more))
 
 
 def test_the_functions_that_are_slowed_exist(monkeypatch: pytest.MonkeyPatch):
@@ -50,7 +50,7 @@ def test_the_functions_that_are_slowed_exist(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_place_that_lacks_most_is_next_until_none_does():
-    outcomes: list[Outcome] = []
+    outcomes: list[StudyOutcome] = []
     places = []
     while (place := next_place(outcomes, same=4, each=2)) is not None:
         places.append(place)

@@ -19,8 +19,8 @@ import msgspec
 import pytest
 
 from chatsys.cli import app
-from chatsys.cli.loadtest import Scenario, Tag
-from chatsys.lab.loadtest import Plan, order_of, verdict_of
+from chatsys.cli.loadtest import ScenarioName, Tag
+from chatsys.lab.loadtest.run import LoadTestPlan, order_of, verdict_of
 from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.weights import ACTIVITIES
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, free_master_port, locust, serving
@@ -216,7 +216,7 @@ def test_a_rolling_restart_loses_nothing(tmp_path: Path, postgres_url: str) -> N
 def test_the_command_knows_the_scenarios_and_refuses_a_restart_that_would_forget(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert [scenario.value for scenario in Scenario] == list(SCENARIOS)
+    assert [scenario.value for scenario in ScenarioName] == list(SCENARIOS)
     documented = (ROOT / "docs/LOADTESTING.md").read_text()
     assert [name for name in SCENARIOS if f"| `{name}` | " not in documented] == []
     with pytest.raises(SystemExit) as ended:
@@ -339,7 +339,7 @@ def test_the_tags_of_the_command_are_those_of_the_activities(capsys: pytest.Capt
 
 
 def test_two_stores_take_turns_and_the_gravest_verdict_is_the_run_s() -> None:
-    plan = Plan(scenario="steady", users=1, store="both", minutes=1)
+    plan = LoadTestPlan(scenario="steady", users=1, store="both", minutes=1)
     assert order_of(plan) == ("memory", "postgres", "postgres", "memory")
     assert order_of(msgspec.structs.replace(plan, scenario="capacity")) == ("memory", "postgres")
     assert verdict_of(["VALID", "VALID"]) == "VALID"

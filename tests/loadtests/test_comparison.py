@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chatsys.lab.servers import chat_server
+from chatsys.lab.subjects.servers import chat_server
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT
 
 SCRIPTS = ROOT / "loadtests" / "comparison"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from chatsys.lab.endpoints import Measured, table
-from chatsys.lab.loadcounters import SAMPLES, Counters
-from chatsys.lab.loadtest import Plan, limitations, order_of
-from chatsys.lab.machine import Watch
-from chatsys.lab.servers import chat_server
+from chatsys.lab.loadtest.counters import SAMPLES, ServerCounters
+from chatsys.lab.loadtest.run import LoadTestPlan, limitations, order_of
+from chatsys.lab.provenance.machine import MachineWatch
+from chatsys.lab.subjects.servers import chat_server
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, serving
 
 pytestmark = pytest.mark.process
@@ -122,7 +122,7 @@ def test_the_guide_s_table_is_measured_at_several_servers_by_turns(tmp_path: Pat
 
 def test_of_a_running_server_only_the_named_database_is_watched(postgres_url: str, tmp_path: Path) -> None:
     samples = tmp_path / SAMPLES
-    with Counters(None, postgres_url, tmp_path, Watch()) as counters:
+    with ServerCounters(None, postgres_url, tmp_path, MachineWatch()) as counters:
         deadline = time.monotonic() + 60
         while not (samples.exists() and samples.read_bytes()) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -140,7 +140,7 @@ def test_the_table_shows_times_and_why_there_are_none() -> None:
 
 
 def test_running_servers_take_turns_and_what_is_not_known_of_them_is_said() -> None:
-    plan = Plan(scenario="steady", users=1, store="both", minutes=1, hosts=("http://a:1", "http://b:2"))
+    plan = LoadTestPlan(scenario="steady", users=1, store="both", minutes=1, hosts=("http://a:1", "http://b:2"))
     assert order_of(plan) == ("http://a:1", "http://b:2", "http://b:2", "http://a:1")
     said = " ".join(limitations(plan))
     assert "a:1 b:2 b:2 a:1" in said

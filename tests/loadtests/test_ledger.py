@@ -10,20 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsys.results.ledger import WINDOWS, Account, Books, Ledger, Member, Room, Windows, fingerprint
+from chatsys.results.ledger import (
+    WINDOWS,
+    Books,
+    LedgerMember,
+    LedgerRoom,
+    MessageLedger,
+    RoomAccount,
+    Windows,
+    fingerprint,
+)
 from chatsys.results.stamps import stamp_of, text_of
 
 
-def member(room: Room, last_seq: int = 0) -> Member:
+def member(room: LedgerRoom, last_seq: int = 0) -> LedgerMember:
     """A member who has joined when ``last_seq`` messages were there."""
-    joined = Member(room)
+    joined = LedgerMember(room)
     joined.begin(last_seq)
     return joined
 
 
 def faults_after(seqs: Iterable[int], newest: int = 5) -> dict[str, int]:
     """What the books say of one member who got these."""
-    ledger = Ledger()
+    ledger = MessageLedger()
     room = ledger.room("a")
     recipient = member(room)
     for seq in seqs:
@@ -52,7 +61,7 @@ def test_each_dropped_doubled_and_swapped_push_is_noticed(
 
 
 def test_two_messages_under_one_number_are_noticed() -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     room = ledger.room("a")
     first, second = member(room), member(room)
     first.receive(1, "one", "hello")
@@ -62,7 +71,7 @@ def test_two_messages_under_one_number_are_noticed() -> None:
 
 
 def test_a_member_expects_nothing_from_before_its_join_nor_after_its_leaving() -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     room = ledger.room("a")
     early, late = member(room), member(room, last_seq=2)
     for seq in (1, 2, 3):
@@ -76,7 +85,7 @@ def test_a_member_expects_nothing_from_before_its_join_nor_after_its_leaving() -
 
 
 def test_a_replay_fills_the_gap_of_an_absence() -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     absent = member(ledger.room("a"))
     absent.receive(1, "1", "hello")
     absent.replay([(2, "2", "hello"), (3, "3", "hello")])
@@ -90,7 +99,7 @@ def test_a_replay_fills_the_gap_of_an_absence() -> None:
 def test_a_gap_before_the_replay_is_excused_only_if_the_server_says_so(
     complete: bool, dropped: int, excused: int
 ) -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     absent = member(ledger.room("a"))
     absent.replay([(3, "3", "hello")])
     absent.rejoined(complete)
@@ -132,7 +141,7 @@ def test_one_message_more_less_or_other_changes_a_window(messages: dict[int, str
 
 
 def test_books_survive_the_way_from_a_worker_to_its_master() -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     room = ledger.room("a")
     recipient = member(room)
     recipient.receive(2, "2", "hello")
@@ -149,7 +158,7 @@ def test_books_survive_the_way_from_a_worker_to_its_master() -> None:
     assert account.unconfirmed == ["u", "u"]
 
 
-def run_for(ledger: Ledger, members: list[Member], seqs: range) -> None:
+def run_for(ledger: MessageLedger, members: list[LedgerMember], seqs: range) -> None:
     """Each message is acknowledged and received by all, every third one swapped with the next."""
     room = members[0].room
     for seq in seqs:
@@ -166,7 +175,7 @@ def allocated() -> int:
 
 
 def test_the_ledger_of_ten_times_as_many_messages_is_no_larger() -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     members = [member(ledger.room("a")) for _ in range(3)]
     tracemalloc.start()
     try:
@@ -182,7 +191,7 @@ def test_the_ledger_of_ten_times_as_many_messages_is_no_larger() -> None:
 
 
 def test_messages_without_acknowledgement_are_remembered_up_to_a_bound_and_then_counted() -> None:
-    room = Ledger().room("a")
+    room = MessageLedger().room("a")
     for number in range(10_005):
         room.unconfirmed(str(number))
     assert (len(room.account.unconfirmed), room.account.unconfirmed_lost) == (10_000, 5)
@@ -197,7 +206,7 @@ def test_a_stamp_is_read_back_and_another_s_text_has_none() -> None:
 
 
 def test_the_base_of_merged_books_is_the_earliest_join() -> None:
-    one, other, empty = Account(base=7), Account(base=3), Account()
+    one, other, empty = RoomAccount(base=7), RoomAccount(base=3), RoomAccount()
     one.merge(other)
     one.merge(empty)
     assert one.base == 3

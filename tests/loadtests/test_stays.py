@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsys.results.audit import Kept, Unreadable, back_to, judged_by_stays
-from chatsys.results.ledger import Books, Ledger
+from chatsys.results.ledger import Books, MessageLedger
 from chatsys.results.stamps import text_of
 from chatsys.results.stays import Stay, StayRoom, counter
 
@@ -48,7 +48,7 @@ class Chat:
         self.rng = random.Random(seed)
         self.faulty = faulty
         self.hurried = hurried
-        self.ledger = Ledger()
+        self.ledger = MessageLedger()
         self.ledger.open("run", StayRoom)
         self.room: StayRoom = self.ledger.room("attic")
         self.stored = [f"old-{number}" for number in range(self.rng.choice((0, 2, 8)))]
@@ -112,7 +112,7 @@ class Chat:
         if client is not None:
             client.connected = False
             client.way, client.lost = [], []
-            client.stay.away()
+            client.stay.disconnected()
         return client
 
     def go(self) -> None:
@@ -173,7 +173,7 @@ def test_nothing_is_found_wrong_with_a_clean_server_in_whatever_order_things_com
 
 @pytest.mark.parametrize("readable", [True, False])
 def test_a_message_that_nobody_here_got_is_missed_only_where_it_can_be_read_back(readable: bool) -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     ledger.open("run", StayRoom)
     room: StayRoom = ledger.room("attic")
     alone = Stay(room)
@@ -187,14 +187,14 @@ def test_a_message_that_nobody_here_got_is_missed_only_where_it_can_be_read_back
 
 
 def test_a_gap_that_the_history_does_not_reach_is_excused_and_a_hole_in_it_is_not() -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     ledger.open("run", StayRoom)
     room: StayRoom = ledger.room("attic")
     member = Stay(room)
     member.visit()
     member.show([("1", ""), ("2", "")])
     member.receive(0, "3", "hello")
-    member.away()
+    member.disconnected()
     member.visit()
     member.show([("6", ""), ("7", ""), ("9", "")])
     room.read_back([str(number) for number in range(1, 10)])
@@ -204,7 +204,7 @@ def test_a_gap_that_the_history_does_not_reach_is_excused_and_a_hole_in_it_is_no
 
 def books_of(texts: Iterable[tuple[str, str]]) -> Books:
     """Books of a room whose sender's echoes came under these (id, text)."""
-    ledger = Ledger()
+    ledger = MessageLedger()
     ledger.open("run", StayRoom)
     room: StayRoom = ledger.room("attic")
     member = Stay(room)
@@ -250,6 +250,6 @@ def test_a_history_that_cannot_be_read_makes_the_audit_incomplete() -> None:
 
 
 def test_a_token_tells_its_sender_s_count() -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     assert [counter(ledger.token()) for _ in range(20)] == list(range(1, 21))
     assert counter("anything else") == 0

@@ -7,13 +7,13 @@ empty, with the same columns.
 from __future__ import annotations
 
 from chatsys.analytics.runs.bench import (
+    baselines,
     claims,
     counts,
     distributions,
     durability,
     felt,
     fits,
-    floors,
     growth,
     guide_table,
     operations,
@@ -32,6 +32,7 @@ from chatsys.analytics.runs.monitoring import beside_locust, monitored
 __all__ = [
     "Run",
     "audit",
+    "baselines",
     "beside_locust",
     "capacity",
     "claims",
@@ -45,7 +46,6 @@ __all__ = [
     "felt",
     "find_run",
     "fits",
-    "floors",
     "growth",
     "guide_table",
     "latency",

@@ -27,8 +27,8 @@ _RATIOS = {
     "operation": "string", "depth": "string", "times": "float64", "low": "float64", "high": "float64",
     "verdict": "string",
 }  # fmt: skip
-_FLOORS = {
-    "operation": "string", "store": "string", "floor": "string", "p50_ms": "float64", "times": "float64",
+_BASELINES = {
+    "operation": "string", "store": "string", "baseline": "string", "p50_ms": "float64", "times": "float64",
     "low": "float64", "high": "float64",
 }  # fmt: skip
 _POINTS = {
@@ -80,13 +80,13 @@ def ratios(run: Run) -> pd.DataFrame:
     )
 
 
-def floors(run: Run) -> pd.DataFrame:
-    """How many times the floor (the same work with nothing of chatsys around it) each operation takes."""
+def baselines(run: Run) -> pd.DataFrame:
+    """How many times the baseline (the same work with nothing of chatsys around it) each operation takes."""
     rows = run.record.get("floors", ())
     return _frame(
         run,
-        _FLOORS,
-        ({**row, "floor": row["kind"], "times": row["ratio"], **_times(row, "p50"), **_bounds(row)} for row in rows),
+        _BASELINES,
+        ({**row, "baseline": row["kind"], "times": row["ratio"], **_times(row, "p50"), **_bounds(row)} for row in rows),
     )
 
 
@@ -195,11 +195,11 @@ def growth(run: Run) -> pd.DataFrame:
 
 
 def durability(run: Run) -> pd.DataFrame:
-    """The steps of the durability ladder: what each costs, as points with a rate a second."""
+    """The durability levels: what each costs, as points with a rate a second."""
     found = points(run)
-    ladder = found[found["experiment"].eq("durability") & found["unit"].eq("1/s")].reset_index(drop=True)
-    ladder.attrs = {"run": run.id}
-    return ladder
+    levels = found[found["experiment"].eq("durability") & found["unit"].eq("1/s")].reset_index(drop=True)
+    levels.attrs = {"run": run.id}
+    return levels
 
 
 def guide_table(run: Run, depth: str = "store") -> pd.DataFrame:
@@ -209,8 +209,8 @@ def guide_table(run: Run, depth: str = "store") -> pd.DataFrame:
     """
     measured = operations(run)
     measured = measured[measured["depth"].eq(depth)].set_index(["operation", "store"])
-    floor = floors(run)
-    floor = floor[floor["store"].eq("postgresql")].drop_duplicates("operation").set_index("operation")
+    bare = baselines(run)
+    bare = bare[bare["store"].eq("postgresql")].drop_duplicates("operation").set_index("operation")
     rows = []
     for name in [name for name in TITLES if name in set(measured.index.get_level_values(0))]:
         row: dict[str, Any] = {"operation": TITLES[name]}
@@ -221,7 +221,7 @@ def guide_table(run: Run, depth: str = "store") -> pd.DataFrame:
         medians = row["memory_p50_ms"] * 1000, row["postgresql_p50_ms"] * 1000
         row["with_postgresql"] = change(*medians) if not any(map(math.isnan, medians)) else ""
         if depth == "store":
-            row["postgresql_times_bare_driver"] = floor["times"].get(name, float("nan"))
+            row["postgresql_times_bare_driver"] = bare["times"].get(name, float("nan"))
         rows.append(row)
     frame = pd.DataFrame(rows)
     frame.attrs = {"run": run.id, "depth": depth}

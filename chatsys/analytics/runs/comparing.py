@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from chatsys.analytics.runs.bench import counts, felt, floors, ratios
+from chatsys.analytics.runs.bench import baselines, counts, felt, ratios
 from chatsys.analytics.runs.files import Run
 from chatsys.errors import OperatorError
 
@@ -76,10 +76,10 @@ def compared_commits(path: str | Path | None) -> pd.DataFrame:
 
 
 def _figures(run: Run) -> pd.DataFrame:
-    both, floor, counted = ratios(run), floors(run), counts(run)
+    both, bare, counted = ratios(run), baselines(run), counts(run)
     parts = [
         _part(both["operation"] + ", " + both["depth"], _RATIO, both, "times"),
-        _part(floor["operation"] + ", " + floor["store"] + ", " + floor["floor"], _BASELINE, floor, "times"),
+        _part(bare["operation"] + ", " + bare["store"] + ", " + bare["baseline"], _BASELINE, bare, "times"),
         pd.DataFrame(
             {
                 "what": counted["subject"],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chatsys.analytics.top.figures import FIGURES, Figure, Level
+from chatsys.analytics.top.figures import FIGURES, Level, TopFigure
 from chatsys.analytics.top.looking import Look, Looker
-from chatsys.analytics.top.screen import State, screen
+from chatsys.analytics.top.screen import ScreenState, screen
 
-__all__ = ["FIGURES", "Figure", "Level", "Look", "Looker", "State", "screen"]
+__all__ = ["FIGURES", "Level", "Look", "Looker", "ScreenState", "TopFigure", "screen"]

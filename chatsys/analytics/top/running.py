@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from chatsys.analytics.top.looking import PANES, Look, Looker
-from chatsys.analytics.top.screen import State, screen
+from chatsys.analytics.top.screen import ScreenState, screen
 from chatsys.errors import ChatsysError
 
 _TICK = 0.1
@@ -27,7 +27,7 @@ _END = "\x04"
 _FASTEST, _SLOWEST = 0.5, 60.0
 
 
-def pressed(state: State, key: str) -> State:
+def pressed(state: ScreenState, key: str) -> ScreenState:
     """What a key changes."""
     if key in {"q", "Q", _END}:
         return replace(state, done=True)
@@ -55,14 +55,14 @@ def once(looker: Looker, title: str, every: float, width: int) -> Iterator[Text]
     console = Console(width=width, color_system=None)
     with console.capture() as drawn:
         now = datetime.now().astimezone()
-        console.print(screen(before, after, State(every=every), title=title, now=now, width=width, height=40))
+        console.print(screen(before, after, ScreenState(every=every), title=title, now=now, width=width, height=40))
     yield from (Text(line) for line in drawn.get().rpartition("q quit")[0].rstrip().splitlines())
 
 
 def run(looker: Looker, title: str, every: float) -> None:
     """Show the screen until ``q`` or Ctrl-C. The first look is awaited: its error is the caller's."""
     console = Console()
-    state = State(every=every)
+    state = ScreenState(every=every)
     before = after = looker.look(state.pane)
     said, due = "", time.monotonic() + min(1.0, every)
     running: Future[Look] | None = None

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from chatsys.analytics.formatting import human
 from chatsys.analytics.screen import rows_in
-from chatsys.analytics.top.figures import FIGURES, Figure
+from chatsys.analytics.top.figures import FIGURES, TopFigure
 from chatsys.analytics.top.looking import PANE_QUERIES, PANES, Look
 
 SORTS: dict[str, tuple[str, ...]] = {
@@ -28,7 +28,7 @@ _LABEL = 10
 
 
 @dataclass(frozen=True)
-class State:
+class ScreenState:
     """What the keys have chosen. ``every`` in seconds."""
 
     pane: str = "rooms"
@@ -46,7 +46,7 @@ class State:
 
 
 def screen(
-    before: Look, after: Look, state: State, *, title: str, now: datetime, width: int, height: int
+    before: Look, after: Look, state: ScreenState, *, title: str, now: datetime, width: int, height: int
 ) -> RenderableType:
     """The whole screen, at most ``width`` × ``height``."""
     head = _head(title, state, now, width)
@@ -60,7 +60,7 @@ def screen(
     return Group(*lines[: height - 1], foot)
 
 
-def _head(title: str, state: State, now: datetime, width: int) -> Text:
+def _head(title: str, state: ScreenState, now: datetime, width: int) -> Text:
     right = f"{'PAUSED ' if state.paused else ''}every {state.every:g} s  {now:%H:%M:%S}"
     left = title[: max(0, width - len(right) - 2)]
     return Text(f"{left}{right:>{width - len(left)}}"[:width], style="reverse")
@@ -84,7 +84,7 @@ def _figures(before: Look, after: Look, width: int) -> list[Text]:
     return [each[:width] for each in lines]
 
 
-def shown(figure: Figure, value: float | None) -> str:
+def shown(figure: TopFigure, value: float | None) -> str:
     """The value as people read it; missing is a dash."""
     if value is None:
         return "-"
@@ -119,7 +119,7 @@ def _notes(after: Look, width: int) -> list[Text]:
     return [Text(note[:width], style="dim") for note in notes]
 
 
-def _pane(frame: pd.DataFrame, state: State, width: int, height: int) -> list[Text]:
+def _pane(frame: pd.DataFrame, state: ScreenState, width: int, height: int) -> list[Text]:
     if height < 2:
         return []
     if frame.attrs.get("query") != PANE_QUERIES[state.pane][0]:

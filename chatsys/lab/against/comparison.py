@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,19 +16,19 @@ import numpy as np
 from chatsys.chat.bundle import new_id
 from chatsys.database.embedded import embedded_server
 from chatsys.errors import ChatsysError
-from chatsys.lab import machine
 from chatsys.lab.against import instructions
 from chatsys.lab.against.checkout import checked_out, project
 from chatsys.lab.against.measures import COUNTED, INSTRUCTIONS, UNITS
-from chatsys.lab.against.plan import Plan, Work, works
-from chatsys.lab.against.record import Commit, Comparison, Row
+from chatsys.lab.against.plan import ComparisonPlan, Work, works
+from chatsys.lab.against.record import Commit, CommitComparison, ComparisonRow
 from chatsys.lab.against.rounds import Observed, perform
 from chatsys.lab.against.sides import Side
 from chatsys.lab.against.subject import Open
 from chatsys.lab.against.verdicts import BLUNT, LEAST, RUN_ERROR, Judged, Verdict, finds, judge
-from chatsys.lab.load import alone_on, tidy
-from chatsys.lab.running import without_password
-from chatsys.lab.servers import Program
+from chatsys.lab.datasets.databases import alone_on, tidy
+from chatsys.lab.provenance import machine
+from chatsys.lab.runner.run import timestamp, without_password
+from chatsys.lab.subjects.servers import Program
 from chatsys.results.run import Interval
 
 Tell = Callable[[str], None]
@@ -45,12 +44,12 @@ _LIMITATIONS = (
 )
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to compare: ``revision`` and the working tree. ``planted`` goes before the working tree's PYTHONPATH, and
     ``variables`` into its environment: the study slows one side by them."""
 
     revision: str
-    plan: Plan
+    plan: ComparisonPlan
     database_url: str | None
     data_dir: Path
     seed: int = 1
@@ -58,14 +57,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     variables: dict[str, str] = {}
 
 
-def compare(request: Request, tell: Tell) -> Comparison:
+def compare(request: ComparisonRequest, tell: Tell) -> CommitComparison:
     """Compare a revision with the working tree. Raises OperatorError if the revision can't be run."""
     began = time.monotonic()
     root = project()
     environment = machine.describe(None, "")
-    result = Comparison(
+    result = CommitComparison(
         id=new_id(),
-        created_at=_timestamp(),
+        created_at=timestamp(),
         before=Commit(revision=request.revision, commit="", dirty=False),
         after=Commit(revision="working tree", commit=environment["commit"] or "", dirty=environment["dirty"]),
         profile=request.plan.name,
@@ -107,12 +106,12 @@ def compare(request: Request, tell: Tell) -> Comparison:
             _believe(result)
         except ChatsysError as error:
             result.invalid(error.message)
-    result.finished_at = _timestamp()
+    result.finished_at = timestamp()
     result.seconds = round(time.monotonic() - began, 1)
     return result
 
 
-def _believe(result: Comparison) -> None:
+def _believe(result: CommitComparison) -> None:
     """Call a comparison invalid that is too blunt to say that nothing is slower, and say what may have made it so.
 
     The two sides take turns, so that whatever else uses the machine slows both. That makes rounds scatter and a
@@ -126,7 +125,7 @@ def _believe(result: Comparison) -> None:
     result.invalid(f"a slowdown of {BLUNT}× could have been missed in {', '.join(blunt)} ({busy}, {stolen})")
 
 
-def rows_of(observed: Sequence[Observed], counted: Mapping[str, Samples] | None = None) -> list[Row]:
+def rows_of(observed: Sequence[Observed], counted: Mapping[str, Samples] | None = None) -> list[ComparisonRow]:
     """The verdicts, from the figures of all rounds and the instructions; what a round lacks is left out."""
     keys = _complete(observed)
     tested = [key for key in keys if key[1] not in COUNTED]
@@ -137,11 +136,11 @@ def rows_of(observed: Sequence[Observed], counted: Mapping[str, Samples] | None 
     return rows
 
 
-def _row(key: tuple[str, str], pairs: Sequence[tuple[float, float]], judged: Judged | None) -> Row:
+def _row(key: tuple[str, str], pairs: Sequence[tuple[float, float]], judged: Judged | None) -> ComparisonRow:
     before, after = (float(np.median([pair[place] for pair in pairs])) for place in (0, 1))
     ratios = tuple(pair[1] / pair[0] for pair in pairs)
     found = judged or _counted(ratios)
-    return Row(
+    return ComparisonRow(
         operation=key[0],
         measure=key[1],
         unit=UNITS[key[1]],
@@ -174,13 +173,13 @@ def _counted(ratios: Sequence[float]) -> Judged:
     )
 
 
-def _served(plan: Plan) -> list[Work]:
+def _served(plan: ComparisonPlan) -> list[Work]:
     """What can be compared where the calls of a store can't be."""
     return [work for work in works(plan) if not work.store]
 
 
 def _instructions(
-    sides: Sequence[Side], request: Request, todo: Sequence[Work], result: Comparison, tell: Tell
+    sides: Sequence[Side], request: ComparisonRequest, todo: Sequence[Work], result: CommitComparison, tell: Tell
 ) -> dict[str, Samples]:
     """The instructions of each operation; none, and the record says why, where they can't be counted."""
     why = instructions.why_none_are_counted()
@@ -196,14 +195,14 @@ def _instructions(
 
 def _rounds(
     sides: Sequence[Side],
-    request: Request,
+    request: ComparisonRequest,
     todo: Sequence[Work],
-    result: Comparison,
+    result: CommitComparison,
     tell: Tell,
 ) -> list[Observed]:
     """Perform rounds until there are enough; how many is decided by how they scatter, never by what they show."""
     plan = request.plan
-    watch = machine.Watch(machine.postmaster_of(sides[0].server_url))
+    watch = machine.MachineWatch(machine.postmaster_of(sides[0].server_url))
     observed: list[Observed] = []
     began = time.monotonic()
     while len(observed) < plan.rounds or (
@@ -235,7 +234,7 @@ def _logarithms(observed: Sequence[Observed], key: tuple[str, str]) -> list[floa
     return [float(np.log(each[key][1] / each[key][0])) for each in observed]
 
 
-def _set_up(sides: Sequence[Side], request: Request, tell: Tell) -> None:
+def _set_up(sides: Sequence[Side], request: ComparisonRequest, tell: Tell) -> None:
     """Fill a database for each side, or one for both where their schemas are equal: how full pages are, and where rows
     lie in them, differs from one filling to the next."""
     tell("filling both databases")
@@ -247,13 +246,13 @@ def _set_up(sides: Sequence[Side], request: Request, tell: Tell) -> None:
         sides[1].template = sides[0].template
 
 
-def _order(request: Request, *, fill: bool) -> Open:
+def _order(request: ComparisonRequest, *, fill: bool) -> Open:
     plan = request.plan
     return Open(url="", users=plan.users, messages=plan.messages, seed=request.seed, fill=fill)
 
 
 @contextmanager
-def _server(request: Request) -> Iterator[str]:
+def _server(request: ComparisonRequest) -> Iterator[str]:
     """A PostgreSQL on which no other run measures: the set one, or the private one, kept to a processor."""
     if request.database_url and request.database_url.startswith(("postgresql://", "postgres://")):
         with alone_on(request.database_url):
@@ -265,7 +264,3 @@ def _server(request: Request) -> Iterator[str]:
         machine.kept_to(machine.postmaster_of(url), machine.processors()[1]),
     ):
         yield url
-
-
-def _timestamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -17,11 +17,11 @@ from dataclasses import replace
 import psutil
 
 from chatsys.errors import OperatorError
-from chatsys.lab.against.plan import Plan, Work
+from chatsys.lab.against.plan import ComparisonPlan, Work
 from chatsys.lab.against.requests import Clients, connected_clients
 from chatsys.lab.against.sides import Side, running
 from chatsys.lab.against.subject import Open
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.datasets.synthetic import Synthetic
 
 SAMPLES = 5
 """How often each operation is counted.
@@ -46,7 +46,7 @@ def why_none_are_counted() -> str:
 
 
 def count(
-    sides: Sequence[Side], plan: Plan, todo: Sequence[Work], order: Open
+    sides: Sequence[Side], plan: ComparisonPlan, todo: Sequence[Work], order: Open
 ) -> dict[str, tuple[list[float], list[float]]]:
     """For each operation the samples of both sides: instructions for each call. Raises OperatorError if a side can't
     run under Valgrind."""
@@ -72,7 +72,7 @@ def _kill_what_is_counted() -> None:
                 child.kill()
 
 
-def _count_side(side: Side, plan: Plan, todo: Sequence[Work], order: Open) -> dict[str, list[float]]:
+def _count_side(side: Side, plan: ComparisonPlan, todo: Sequence[Work], order: Open) -> dict[str, list[float]]:
     rows = Synthetic(plan.users, plan.messages, order.seed)
     stores = list(dict.fromkeys(work.store for work in todo if work.store))
     with (

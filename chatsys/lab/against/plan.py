@@ -12,7 +12,7 @@ from chatsys.lab.against import requests
 from chatsys.lab.against.measures import CPU, TIME
 from chatsys.lab.against.requests import Clients, Figures
 from chatsys.lab.against.sides import Running, Subject
-from chatsys.lab.against.subject import Run
+from chatsys.lab.against.subject import RunOrder
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND, TABLE
 
 CONNECTION = "Connection"
@@ -23,7 +23,7 @@ _NAMES = {FIND_BY_ID: "find by id", FIND_BY_NAME: "find by name", RECENT: "100 m
 _MEMORY, _POSTGRESQL = "memory", "postgresql"
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How much a comparison does.
 
     There are ``rounds`` rounds, and up to ``most`` while some operation would need a larger difference than
@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 PLANS = {
     plan.name: plan
     for plan in (
-        Plan(
+        ComparisonPlan(
             name="quick",
             users=400,
             messages=400,
@@ -61,7 +61,7 @@ PLANS = {
             senders=32,
             members=200,
         ),
-        Plan(
+        ComparisonPlan(
             name="standard",
             users=10_000,
             messages=20_000,
@@ -99,7 +99,7 @@ class Work(NamedTuple):
         return self.perform(clients, self.calls, self.batch, seed)
 
 
-def works(plan: Plan) -> list[Work]:
+def works(plan: ComparisonPlan) -> list[Work]:
     """Everything that the plan compares, in the order in which it is done and shown."""
     found = [_store(_MEMORY, name, calls * plan.scale, batch) for name, (calls, batch) in _IN_MEMORY.items()]
     found += [_store(_POSTGRESQL, name, calls * plan.scale, batch) for name, (calls, batch) in _IN_POSTGRESQL.items()]
@@ -127,7 +127,7 @@ _ASKED = (
 
 def _store(store: str, operation: str, calls: int, batch: int, *, together: bool = False) -> Work:
     def perform(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
-        order = Run(operation=operation, calls=calls, batch=batch, seed=seed, together=together)
+        order = RunOrder(operation=operation, calls=calls, batch=batch, seed=seed, together=together)
         ran = clients.running.subjects[store].run(order)
         return {TIME: _median(ran.wall) / batch / 1e3, CPU: _median(ran.cpu) / batch / 1e3}
 

@@ -10,7 +10,8 @@ import msgspec
 from chatsys.errors import OperatorError
 from chatsys.lab.against.measures import INSTRUCTIONS
 from chatsys.lab.against.verdicts import Verdict
-from chatsys.results.files import write_atomically
+from chatsys.reports.records import decoded
+from chatsys.results.files import write_record
 from chatsys.results.run import Interval
 
 SCHEMA_VERSION = 1
@@ -26,7 +27,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     unmeasured: str = ""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonRow(msgspec.Struct, frozen=True, kw_only=True):
     """One measure of one operation. ``before`` and ``after`` are medians over the rounds, in ``unit``.
 
     ``ratio`` is after over before, ``interval`` holds for all measures of the run together, ``p`` is corrected for all
@@ -48,7 +49,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[float, ...]
 
 
-class Comparison(msgspec.Struct, kw_only=True):
+class CommitComparison(msgspec.Struct, kw_only=True):
     """One comparison."""
 
     id: str
@@ -67,7 +68,7 @@ class Comparison(msgspec.Struct, kw_only=True):
     foreign: list[float] = []
     """For each round the share of the processors that other programs used."""
     steal: list[float] = []
-    rows: list[Row] = []
+    rows: list[ComparisonRow] = []
     uncounted: str = ""
     """Why no instructions were counted, if none were."""
     limitations: list[str] = []
@@ -78,43 +79,32 @@ class Comparison(msgspec.Struct, kw_only=True):
         if reason not in self.reasons:
             self.reasons.append(reason)
 
-    def finest(self) -> list[Row]:
+    def finest(self) -> list[ComparisonRow]:
         """For each operation the measure that would find the smallest difference.
 
         Statements, pages and bytes of WAL are a part of what an operation costs: they decide only where they differ.
         """
-        found: dict[str, Row] = {}
+        found: dict[str, ComparisonRow] = {}
         for row in self.rows:
             if not row.counted or row.measure == INSTRUCTIONS:
                 found[row.operation] = min(found.get(row.operation, row), row, key=lambda each: each.finds)
         return list(found.values())
 
-    def slower(self) -> list[Row]:
+    def slower(self) -> list[ComparisonRow]:
         """What is slower."""
         return [row for row in self.rows if row.verdict == "slower"]
 
 
-def save(comparison: Comparison, folder: Path) -> Path:
+def save(comparison: CommitComparison, folder: Path) -> Path:
     """Write it into ``folder``; the file."""
     file = folder / COMPARISON
-    write_atomically(file, msgspec.json.format(msgspec.json.encode(comparison), indent=1) + b"\n")
+    write_record(file, comparison)
     return file
 
 
-def load(file: Path) -> Comparison:
+def load(file: Path) -> CommitComparison:
     """Read one. Raises OperatorError if it is not one that this program reads."""
     try:
-        content = file.read_bytes()
-        version = msgspec.json.decode(content, type=_Version).schema_version
-        if version == SCHEMA_VERSION:
-            return msgspec.json.decode(content, type=Comparison)
+        return decoded(file.read_bytes(), CommitComparison, file, SCHEMA_VERSION, "chatsys bench --against")
     except (OSError, msgspec.DecodeError) as error:
         raise OperatorError(f"{file} is not the record of a comparison: {error}.") from error
-    raise OperatorError(
-        f"{file} has schema_version {version}; this program reads {SCHEMA_VERSION}.",
-        hint="Read it with the version of chatsys that wrote it, or run `chatsys bench --against` again.",
-    )
-
-
-class _Version(msgspec.Struct):
-    schema_version: int

@@ -23,8 +23,8 @@ from chatsys.lab.against.sides import Running
 from chatsys.lab.crowd.scenes import join_all
 from chatsys.lab.crowd.sending import POSTED, audited, deliveries, forget
 from chatsys.lab.crowd.sockets import Crowd, Member, event_frame
-from chatsys.lab.machine import BUSY_SHARE
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.provenance.machine import BUSY_SHARE
 from chatsys.lab.workloads.operation import PAGE, demand
 
 Figures = dict[str, float]

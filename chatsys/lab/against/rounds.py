@@ -14,12 +14,12 @@ import psycopg
 
 from chatsys.database.connecting import connected
 from chatsys.lab.against.measures import MEMORY, PAGES, STATEMENTS, WAL
-from chatsys.lab.against.plan import CONNECTION, COUNTED_CALLS, Plan, Work, counted_operations, subject_of
+from chatsys.lab.against.plan import CONNECTION, COUNTED_CALLS, ComparisonPlan, Work, counted_operations, subject_of
 from chatsys.lab.against.requests import Clients, connected_clients
 from chatsys.lab.against.sides import Side, running
-from chatsys.lab.against.subject import Open, Run
-from chatsys.lab.machine import Watch, processors
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.against.subject import Open, RunOrder
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.provenance.machine import MachineWatch, processors
 from chatsys.store.address import with_database
 
 Observed = dict[tuple[str, str], tuple[float, float]]
@@ -42,7 +42,9 @@ JOIN pg_database d ON d.oid = s.dbid WHERE s.toplevel AND d.datname = %s
 """
 
 
-def perform(sides: Sequence[Side], plan: Plan, todo: Sequence[Work], watch: Watch, *, number: int, seed: int) -> Round:
+def perform(
+    sides: Sequence[Side], plan: ComparisonPlan, todo: Sequence[Work], watch: MachineWatch, *, number: int, seed: int
+) -> Round:
     """Round ``number``; ``watch`` is asked before what is measured begins."""
     figures: defaultdict[tuple[str, str], list[list[float]]] = defaultdict(lambda: [[], []])
     order = Open(url="", users=plan.users, messages=plan.messages, seed=seed, fill=False)
@@ -71,7 +73,7 @@ def perform(sides: Sequence[Side], plan: Plan, todo: Sequence[Work], watch: Watc
 
 @contextmanager
 def _both(
-    sides: Sequence[Side], plan: Plan, order: Open, stores: Iterable[str], number: int
+    sides: Sequence[Side], plan: ComparisonPlan, order: Open, stores: Iterable[str], number: int
 ) -> Iterator[list[Clients]]:
     """The clients of both sides. Processes start side by side; which side's clients come first changes by round."""
     rows = Synthetic(plan.users, plan.messages, order.seed)
@@ -121,7 +123,7 @@ def _costs(clients: Clients, admin: psycopg.Connection[Any], todo: Sequence[Work
         spent = []
         for calls in COUNTED_CALLS:
             before = _counters(admin, database)
-            subject.run(Run(operation=operation, calls=calls, batch=calls, seed=calls))
+            subject.run(RunOrder(operation=operation, calls=calls, batch=calls, seed=calls))
             spent.append(np.subtract(_counters(admin, database), before))
         statements, pages, wal = (spent[1] - spent[0]) / (COUNTED_CALLS[1] - COUNTED_CALLS[0])
         found[name, STATEMENTS] = round(float(statements), 2)

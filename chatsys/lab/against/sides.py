@@ -20,9 +20,9 @@ from psycopg import sql
 from chatsys.database.connecting import connected
 from chatsys.errors import OperatorError
 from chatsys.lab.against.clock import cpu_nanoseconds
-from chatsys.lab.against.subject import PROTOCOL, Hello, Open, Opened, Ran, Run
-from chatsys.lab.load import drop_database
-from chatsys.lab.servers import Program, ServerProcess, chat_server
+from chatsys.lab.against.subject import PROTOCOL, Hello, Open, Ran, RunOrder, StoreOpened
+from chatsys.lab.datasets.databases import drop_database
+from chatsys.lab.subjects.servers import Program, ServerProcess, chat_server
 from chatsys.store.address import with_database
 
 _PATIENCE = 120.0
@@ -71,13 +71,13 @@ class Subject:
 
     def open(self, order: Open) -> None:
         """Let it open a store."""
-        msgspec.convert(self._ask(order), Opened)
+        msgspec.convert(self._ask(order), StoreOpened)
 
-    def run(self, order: Run) -> Ran:
+    def run(self, order: RunOrder) -> Ran:
         """Let it perform an operation."""
         return msgspec.convert(self._ask(msgspec.structs.replace(order, watch=self.backends)), Ran)
 
-    def _ask(self, order: Open | Run) -> dict[str, Any]:
+    def _ask(self, order: Open | RunOrder) -> dict[str, Any]:
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended, and its last words are read below
             self.process.stdin.write(msgspec.json.encode(order) + b"\n")

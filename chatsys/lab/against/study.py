@@ -19,9 +19,9 @@ from scipy import stats
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.interrupts import turn_into_interrupts
 from chatsys.lab.against import planted
-from chatsys.lab.against.comparison import Request, compare
+from chatsys.lab.against.comparison import ComparisonRequest, compare
 from chatsys.lab.against.plan import PLANS
-from chatsys.lab.against.record import Comparison
+from chatsys.lab.against.record import CommitComparison
 from chatsys.lab.against.table import answer
 from chatsys.reports.page import Table
 from chatsys.results.files import write_atomically
@@ -39,7 +39,7 @@ WANTED = {
 BLOCK = ("<!-- study: begin -->", "<!-- study: end -->")
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class StudyOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the study: where a slowdown was planted, and what was reported: names of operations."""
 
     planted: str
@@ -64,15 +64,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return set(WANTED.get(self.planted, ())) <= set(self.slower)
 
 
-def read(folder: Path) -> list[Outcome]:
+def read(folder: Path) -> list[StudyOutcome]:
     """The runs so far."""
     file = folder / FILE
     if not file.exists():
         return []
-    return [msgspec.json.decode(line, type=Outcome) for line in file.read_bytes().splitlines() if line]
+    return [msgspec.json.decode(line, type=StudyOutcome) for line in file.read_bytes().splitlines() if line]
 
 
-def table(outcomes: Sequence[Outcome]) -> Table:
+def table(outcomes: Sequence[StudyOutcome]) -> Table:
     """The counts, with exact (Clopper and Pearson's) 95 % intervals."""
     rows = []
     for place in (SAME, *WANTED):
@@ -91,7 +91,7 @@ def _interval(hits: int, runs: int) -> str:
     return f"{bounds.low:.0%} to {bounds.high:.0%}"
 
 
-def next_place(outcomes: Sequence[Outcome], same: int, each: int) -> str | None:
+def next_place(outcomes: Sequence[StudyOutcome], same: int, each: int) -> str | None:
     """Where the next run plants: the place that lacks the largest share of its runs; None if none lacks any."""
     wanted = {SAME: same, **dict.fromkeys(WANTED, each)}
     done = {place: sum(one.planted == place and one.valid for one in outcomes) for place in wanted}
@@ -99,9 +99,9 @@ def next_place(outcomes: Sequence[Outcome], same: int, each: int) -> str | None:
     return min(lacking, key=lambda place: lacking[place]) if lacking else None
 
 
-def outcome(place: str, result: Comparison) -> Outcome:
+def outcome(place: str, result: CommitComparison) -> StudyOutcome:
     """What a run of the study says."""
-    return Outcome(
+    return StudyOutcome(
         planted=place,
         factor=1.0 if place == SAME else FACTOR,
         created_at=result.created_at,
@@ -119,11 +119,11 @@ def outcome(place: str, result: Comparison) -> Outcome:
     )
 
 
-def run_one(folder: Path, place: str) -> Outcome:
+def run_one(folder: Path, place: str) -> StudyOutcome:
     """Make a run, and append what came of it. Raises OperatorError if the working tree has changes."""
     settings = read_settings({})
     slowed = place != SAME
-    request = Request(
+    request = ComparisonRequest(
         revision="HEAD",
         plan=PLANS["quick"],
         database_url=settings.database_url,
@@ -141,7 +141,7 @@ def run_one(folder: Path, place: str) -> Outcome:
     return done
 
 
-def publish(page: Path, outcomes: Sequence[Outcome]) -> None:
+def publish(page: Path, outcomes: Sequence[StudyOutcome]) -> None:
     """Write the counts between the marks of a page. Raises OperatorError if it has none."""
     text = page.read_text()
     if not all(mark in text for mark in BLOCK):

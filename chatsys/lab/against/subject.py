@@ -19,7 +19,7 @@ import chatsys
 from chatsys.database.opening import open_prepared_store
 from chatsys.errors import ChatsysError
 from chatsys.lab.against.clock import cpu_nanoseconds
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.workloads import stores
 from chatsys.lab.workloads.operation import Operation
 from chatsys.model.values import NewMessage
@@ -46,7 +46,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="open"
     fill: bool
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="run"):
+class RunOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="run"):
     """Perform ``calls`` calls, ``batch`` after batch: one after another, or all of a batch at once if ``together``.
 
     ``watch`` are processes that work for this one, such as the database's: their processor time is added.
@@ -60,7 +60,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="run"):
     watch: tuple[int, ...] = ()
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
+class StoreOpened(msgspec.Struct, frozen=True, kw_only=True):
     """The operations that there are."""
 
     operations: tuple[str, ...]
@@ -73,20 +73,20 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     cpu: list[int]
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True):
+class RequestFailed(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong, in one sentence."""
 
     error: str
 
 
-_requests = msgspec.json.Decoder(Open | Run)
+_requests = msgspec.json.Decoder(Open | RunOrder)
 
 
 async def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer each line until the input ends."""
     loop = asyncio.get_running_loop()
 
-    def say(answer: Hello | Opened | Ran | Failed) -> None:
+    def say(answer: Hello | StoreOpened | Ran | RequestFailed) -> None:
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.flush()
 
@@ -98,11 +98,11 @@ async def serve(requests: BinaryIO, answers: BinaryIO) -> None:
                 request = _requests.decode(line)
                 if isinstance(request, Open):
                     operations = await stack.enter_async_context(_opened(request))
-                    say(Opened(operations=tuple(operations)))
+                    say(StoreOpened(operations=tuple(operations)))
                 else:
                     say(await _run(operations[request.operation], request))
             except (ChatsysError, msgspec.DecodeError, KeyError) as error:
-                say(Failed(error=str(error) or type(error).__name__))
+                say(RequestFailed(error=str(error) or type(error).__name__))
 
 
 @asynccontextmanager
@@ -134,7 +134,7 @@ async def _fill(store: Store, rows: Synthetic) -> None:
         )
 
 
-async def _run(operation: Operation, order: Run) -> Ran:
+async def _run(operation: Operation, order: RunOrder) -> Ran:
     """What is drawn before a batch and checked after it is not timed."""
     rng = random.Random(order.seed)  # noqa: S311 - draws of a benchmark, to be repeated by seed
     perform = _together if order.together else _one_by_one

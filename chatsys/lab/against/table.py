@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from chatsys.lab.against.record import Comparison, Row
+from chatsys.lab.against.record import CommitComparison, ComparisonRow
 from chatsys.reports.page import Table
 from chatsys.results.numbers import duration, figure
 
@@ -14,7 +14,7 @@ _WIDTH = 80
 _LINE = "  {:<24} {:<12} {:>8} {:>8} {:>16} {:>5}"
 
 
-def answer(result: Comparison) -> str:
+def answer(result: CommitComparison) -> str:
     """The first line."""
     revision, commit = result.before.revision, result.before.commit[:9]
     than = commit if len(revision) > 30 else f"{revision} ({commit})"
@@ -26,16 +26,16 @@ def answer(result: Comparison) -> str:
     return f"SLOWER than {than}: {len(slower)} of {_operations(result)} operations."
 
 
-def shown(result: Comparison) -> list[Row]:
+def shown(result: CommitComparison) -> list[ComparisonRow]:
     """The rows that decide, by verdict: all differences, and of what has none the measure that would find the least."""
-    found: list[Row] = []
+    found: list[ComparisonRow] = []
     for verdict in _ORDER[:2]:
         found += [row for row in result.rows if row.verdict == verdict]
     different = {row.operation for row in found}
     return found + [row for row in result.finest() if row.operation not in different]
 
 
-def text(result: Comparison) -> str:
+def text(result: CommitComparison) -> str:
     """For a terminal of 80 columns."""
     lines = textwrap.wrap(answer(result), _WIDTH)
     if result.rows:
@@ -48,7 +48,7 @@ def text(result: Comparison) -> str:
     return "\n".join(lines)
 
 
-def markdown(result: Comparison) -> str:
+def markdown(result: CommitComparison) -> str:
     """For the summary of a workflow."""
     rows = [
         (row.operation, row.measure, _value(row, row.before), _value(row, row.after), _ratio(row), _finds(row.finds),
@@ -60,12 +60,12 @@ def markdown(result: Comparison) -> str:
     return "\n\n".join([f"**{answer(result)}**", *([table] if rows else []), *_notes(result)])
 
 
-def _line(row: Row) -> str:
+def _line(row: ComparisonRow) -> str:
     values = (_value(row, row.before), _value(row, row.after), _ratio(row), _finds(row.finds))
     return _LINE.format(row.operation, row.measure, *values)
 
 
-def _notes(result: Comparison) -> Iterator[str]:
+def _notes(result: CommitComparison) -> Iterator[str]:
     if result.rows:
         yield (
             f"{_operations(result)} operations in {_rounds(result.rows)} rounds, each with fresh processes. Smaller is"
@@ -80,15 +80,15 @@ def _notes(result: Comparison) -> Iterator[str]:
             yield f"Not measured: calls on the stores. {side.unmeasured}"
 
 
-def _operations(result: Comparison) -> int:
+def _operations(result: CommitComparison) -> int:
     return len({row.operation for row in result.rows})
 
 
-def _rounds(rows: Sequence[Row]) -> int:
+def _rounds(rows: Sequence[ComparisonRow]) -> int:
     return max((len(row.rounds) for row in rows), default=0)
 
 
-def _value(row: Row, value: float) -> str:
+def _value(row: ComparisonRow, value: float) -> str:
     if row.unit == "µs":
         return duration(value)
     if row.unit == "bytes":
@@ -96,7 +96,7 @@ def _value(row: Row, value: float) -> str:
     return figure(value) if value < 1e6 else f"{value / 1e6:,.2f} M"
 
 
-def _ratio(row: Row) -> str:
+def _ratio(row: ComparisonRow) -> str:
     if row.counted:
         return f"{_finds(row.ratio)} (counted)"
     return f"{_finds(row.ratio)} ({_finds(row.interval.low)}-{_finds(row.interval.high)})"

@@ -1,7 +1,7 @@
 """A check and its outcome.
 
 A check is a coroutine that gets a :class:`~chatsys.lab.conformance.probe.Probe`, returns if the server does what the
-quoted sentences of docs/PROTOCOL.md say, and raises :class:`Failed` or :class:`NotApplicable` if not.
+quoted sentences of docs/PROTOCOL.md say, and raises :class:`CheckFailed` or :class:`NotApplicable` if not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIMIT = 60.0
 Body = Callable[["Probe"], Awaitable[None]]
 
 
-class Failed(Exception):
+class CheckFailed(Exception):
     """The server does something else than the protocol says; the text says what."""
 
 
@@ -57,7 +57,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class CheckResult:
     """One check's outcome. ``exchange`` has what was sent and what came back, one line each; only for a failure."""
 
     check: Check

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from chatsys.lab.conformance.check import Failed
+from chatsys.lab.conformance.check import CheckFailed
 from chatsys.lab.conformance.shapes import SOME_TEXT, TEXTS, conform, cut, same, short
 
 PATIENCE = 30.0
@@ -45,16 +45,18 @@ class Answer:
         try:
             value = json.loads(self.content)
         except ValueError:
-            raise Failed(f"{self.request} answered {self.status} with {short(self.text)}, which is no JSON") from None
+            raise CheckFailed(
+                f"{self.request} answered {self.status} with {short(self.text)}, which is no JSON"
+            ) from None
         if not isinstance(value, dict):
-            raise Failed(f"{self.request} answered {self.status} with {short(value)}, which is no object")
+            raise CheckFailed(f"{self.request} answered {self.status} with {short(value)}, which is no object")
         return value
 
     def is_status(self, *statuses: int) -> Answer:
         """Raises Failed for another status."""
         if self.status not in statuses:
             expected = " or ".join(map(str, statuses))
-            raise Failed(f"{self.request} answered {self.status}, expected {expected}")
+            raise CheckFailed(f"{self.request} answered {self.status}, expected {expected}")
         return self
 
     def succeeds(self, shape: Mapping[str, Any], status: int = 200) -> dict[str, Any]:
@@ -77,7 +79,7 @@ class Answer:
     def never_500(self) -> Answer:
         """Raises Failed for a status in the 500s."""
         if self.status >= 500:
-            raise Failed(f"{self.request} answered {self.status}")
+            raise CheckFailed(f"{self.request} answered {self.status}")
         return self
 
 
@@ -142,7 +144,7 @@ class Http:
                 while len(body) < MOST and (more := await answer.content.read(MOST - len(body))):
                     body += more
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Failed(f"{request} was not answered: {error or type(error).__name__}") from None
+            raise CheckFailed(f"{request} was not answered: {error or type(error).__name__}") from None
         self._trace.append(cut(f"< {answer.status} {body.decode('utf-8', 'replace')}"))
         return Answer(request, answer.status, answer.headers, body)
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from chatsys.lab.conformance.check import Failed, NotApplicable
+from chatsys.lab.conformance.check import CheckFailed, NotApplicable
 from chatsys.lab.conformance.http import Answer, Http
 from chatsys.lab.conformance.shapes import short
 from chatsys.lab.conformance.sockets import Client, Raw
@@ -100,7 +100,7 @@ class Probe:
         answer = (await self.register(fields)).is_status(201)
         user, token = answer.body.get("user"), answer.body.get("token")
         if not isinstance(user, dict) or "userId" not in user or not isinstance(token, str):
-            raise Failed(f"the answer of a registration lacks user.userId or token: {short(answer.body)}")
+            raise CheckFailed(f"the answer of a registration lacks user.userId or token: {short(answer.body)}")
         username, email, password = (str(fields[key]) for key in ("username", "email", "password"))
         return Account(username=username, email=email, password=password, user=user, token=token)
 
@@ -113,7 +113,7 @@ class Probe:
         answer = (await self.http.get(f"/api/users/{account.user_id}")).is_status(200)
         user = answer.body.get("user")
         if not isinstance(user, dict) or not user:
-            raise Failed(f"GET /api/users/:userId answered with the user {short(user)}")
+            raise CheckFailed(f"GET /api/users/:userId answered with the user {short(user)}")
         return user
 
     async def change(self, account: Account, fields: Any) -> Answer:
@@ -129,7 +129,7 @@ class Probe:
         body = (await self.http.get(f"/api/rooms/{quote(room, safe='')}/messages{query}")).is_status(200).body
         data = body.get("data")
         if not isinstance(data, list):
-            raise Failed(f"the messages of a room are {short(data)}, not a list")
+            raise CheckFailed(f"the messages of a room are {short(data)}, not a list")
         return [each for each in data if not str(each.get("message", "")).startswith("fence ")]
 
     async def stats(self, room: str) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Probe:
         for entry in await self.rooms():
             if entry.get("name") == room:
                 return entry
-        raise Failed(f"GET /api/rooms does not list the room {room}")
+        raise CheckFailed(f"GET /api/rooms does not list the room {room}")
 
     # -- Socket.IO
 
@@ -181,7 +181,7 @@ class Probe:
             if len(client.all("message-history")) > histories:
                 return
             await asyncio.sleep(0.2 * (attempt + 1))
-        raise Failed(f"{client.name} cannot join: error came {JOINS} times")
+        raise CheckFailed(f"{client.name} cannot join: error came {JOINS} times")
 
     async def member(self, room: str, name: str = "Ann", account: Account | None = None) -> Member:
         """A registered user who has joined the room."""

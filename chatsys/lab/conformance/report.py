@@ -8,8 +8,8 @@ from collections import Counter
 from itertools import groupby
 from xml.etree import ElementTree as Xml
 
-from chatsys.lab.conformance.check import Outcome, Result
-from chatsys.lab.conformance.runner import Run
+from chatsys.lab.conformance.check import CheckResult, Outcome
+from chatsys.lab.conformance.runner import ConformanceRun
 
 TITLES = {
     "1": "Conventions",
@@ -30,12 +30,12 @@ TITLES = {
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def part_of(result: Result) -> str:
+def part_of(result: CheckResult) -> str:
     """The number of the part of the protocol: that before the first dot."""
     return result.check.section.partition(".")[0]
 
 
-def as_text(run: Run) -> str:
+def as_text(run: ConformanceRun) -> str:
     """Failures with what was sent and what came back, what does not apply and why, and a table of the parts."""
     lines = [f"Conformance of {run.url} over {run.transport}"]
     for result in run.results:
@@ -51,12 +51,12 @@ def as_text(run: Run) -> str:
     return "\n".join([*lines, "", *_table(run), "", created(run)])
 
 
-def created(run: Run) -> str:
+def created(run: ConformanceRun) -> str:
     """What the run has left on the server."""
     return f"The accounts and rooms that this run made have names that begin with {run.prefix}."
 
 
-def _table(run: Run) -> list[str]:
+def _table(run: ConformanceRun) -> list[str]:
     rows = [f"{'':<34}{'passed':>8}{'failed':>8}{'not applicable':>16}"]
     for part, group in groupby(run.results, key=part_of):
         rows.append(_row(f"§{part} {TITLES[part]}", Counter(result.outcome for result in group)))
@@ -67,7 +67,7 @@ def _row(title: str, counts: Counter[Outcome]) -> str:
     return f"{title:<34}{counts[Outcome.passed]:>8}{counts[Outcome.failed]:>8}{counts[Outcome.not_applicable]:>16}"
 
 
-def as_json(run: Run) -> str:
+def as_json(run: ConformanceRun) -> str:
     """One object: the run, and each check's section, name, sentences, outcome, seconds, reason and exchange."""
     plain = {
         "url": run.url,
@@ -94,7 +94,7 @@ def as_json(run: Run) -> str:
     return json.dumps(plain, indent=2)
 
 
-def as_junit(run: Run) -> str:
+def as_junit(run: ConformanceRun) -> str:
     """A test suite for each part of the protocol; what does not apply counts as skipped."""
     root = Xml.Element("testsuites", name=f"Conformance of {run.url}", time=f"{run.seconds:.3f}")
     for part, group in groupby(run.results, key=part_of):
@@ -116,7 +116,7 @@ def as_junit(run: Run) -> str:
     return Xml.tostring(root, encoding="unicode", xml_declaration=True)
 
 
-def _add_case(suite: Xml.Element, result: Result) -> None:
+def _add_case(suite: Xml.Element, result: CheckResult) -> None:
     name, section = result.check.name, f"§{result.check.section}"
     case = Xml.SubElement(suite, "testcase", classname=section, name=name, time=f"{result.seconds:.3f}")
     if result.outcome is Outcome.failed:

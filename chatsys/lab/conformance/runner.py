@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from chatsys.errors import OperatorError
-from chatsys.lab.conformance.check import CHECKS, Check, Failed, NotApplicable, Outcome, Result
+from chatsys.lab.conformance.check import CHECKS, Check, CheckFailed, CheckResult, NotApplicable, Outcome
 from chatsys.lab.conformance.probe import Probe, Target
+from chatsys.lab.network.address import place
 
 AT_ONCE = 4
 """Checks that run at the same time."""
@@ -29,7 +29,7 @@ _SHAPES = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # a bod
 
 
 @dataclass(kw_only=True)
-class Run:
+class ConformanceRun:
     """What a run found. ``prefix`` begins every name that it made on the server."""
 
     url: str
@@ -37,7 +37,7 @@ class Run:
     prefix: str
     additions: bool = False
     seconds: float = 0.0
-    results: list[Result] = field(default_factory=list)
+    results: list[CheckResult] = field(default_factory=list)
 
     def count(self, outcome: Outcome) -> int:
         """How many checks ended like this."""
@@ -48,30 +48,12 @@ Progress = Callable[[int, int, str], None]
 """Is called with the number of checks that have ended, of all, and the name of the last one."""
 
 
-def address(url: str) -> str:
-    """The server's base URL without a trailing slash. Raises OperatorError for what is no URL of a server."""
-    parts = urlsplit(url if "//" in url else f"http://{url}")
-    try:
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        known = False
-    if not known or parts.query or parts.fragment:
-        raise OperatorError(f"{url!r} is no address of a server.", hint="Name one like http://127.0.0.1:3001.")
-    return parts.geturl().rstrip("/")
-
-
-def place(url: str) -> str:
-    """Host and port, as a person reads them."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
-async def run(url: str, checks: Sequence[Check], transport: str, progress: Progress) -> Run:
+async def run(url: str, checks: Sequence[Check], transport: str, progress: Progress) -> ConformanceRun:
     """Run the checks. Raises OperatorError if nothing answers HTTP at the address."""
     if not await _alive(url):
         raise OperatorError(f"No server answers HTTP at {place(url)}.", hint="Start it, or name another address.")
     begun = time.monotonic()
-    found = Run(url=url, transport=transport, prefix=f"conf_{token_hex(3)}")
+    found = ConformanceRun(url=url, transport=transport, prefix=f"conf_{token_hex(3)}")
     found.additions = await _speaks_additions(Target(url=url, transport=transport, prefix=found.prefix, additions=True))
     target = Target(url=url, transport=transport, prefix=found.prefix, additions=found.additions)
     found.results = await _Running(target, checks, begun + RUN_LIMIT, progress).all()
@@ -101,7 +83,7 @@ async def _speaks_additions(target: Target) -> bool:
             if "seq" in await member.says("Are messages numbered?"):
                 return True
             await member.client.call("join", {"room": room, "token": member.account.token})
-        except (Failed, *_SHAPES):
+        except (CheckFailed, *_SHAPES):
             return False
     return True
 
@@ -115,10 +97,10 @@ class _Running:
         self._deadline = deadline
         self._progress = progress
         self._numbers = {name: number for number, name in enumerate(CHECKS, start=1)}
-        self._ended: dict[str, Result] = {}
+        self._ended: dict[str, CheckResult] = {}
         self._gone = ""
 
-    async def all(self) -> list[Result]:
+    async def all(self) -> list[CheckResult]:
         """The results in the order of the checks."""
         turns = asyncio.Semaphore(AT_ONCE)
 
@@ -135,7 +117,7 @@ class _Running:
                 await self._one(check)
         return [self._ended[check.name] for check in self._checks]
 
-    async def _one(self, check: Check) -> Result:
+    async def _one(self, check: Check) -> CheckResult:
         """Run a check, unless something speaks against it; report the progress."""
         if check.name not in self._ended:
             refusal = self._refusal(check) or await self._base_fails(check)
@@ -143,17 +125,19 @@ class _Running:
             self._progress(sum(each.name in self._ended for each in self._checks), len(self._checks), check.name)
         return self._ended[check.name]
 
-    def _refusal(self, check: Check) -> Result | None:
+    def _refusal(self, check: Check) -> CheckResult | None:
         if self._gone:
-            return Result(check=check, outcome=Outcome.not_applicable, reason=f"not run: {self._gone}")
+            return CheckResult(check=check, outcome=Outcome.not_applicable, reason=f"not run: {self._gone}")
         if time.monotonic() > self._deadline:
-            return Result(check=check, outcome=Outcome.failed, reason=f"not run within the run's {RUN_LIMIT:.0f} s")
+            return CheckResult(
+                check=check, outcome=Outcome.failed, reason=f"not run within the run's {RUN_LIMIT:.0f} s"
+            )
         if check.additions and not self._target.additions:
             why = "the server does not speak the additions of §14"
-            return Result(check=check, outcome=Outcome.not_applicable, reason=why)
+            return CheckResult(check=check, outcome=Outcome.not_applicable, reason=why)
         return None
 
-    async def _base_fails(self, check: Check) -> Result | None:
+    async def _base_fails(self, check: Check) -> CheckResult | None:
         """A reason not to send a check that may end a server: a harmless one of the same kind did not pass."""
         if check.after is None:
             return None
@@ -161,20 +145,20 @@ class _Running:
         if base.outcome is Outcome.passed:
             return None
         why = f"not sent: the server did not pass {check.after}, and one that fails it may end at this request"
-        return Result(check=check, outcome=Outcome.not_applicable, reason=why)
+        return CheckResult(check=check, outcome=Outcome.not_applicable, reason=why)
 
-    async def _judged(self, check: Check) -> Result:
+    async def _judged(self, check: Check) -> CheckResult:
         begun = time.monotonic()
         async with Probe(self._target, self._numbers[check.name]) as probe:
             outcome, reason = await _outcome(check, probe)
             exchange = _newest(probe.trace) if outcome is Outcome.failed else ()
         seconds = time.monotonic() - begun
         if outcome is Outcome.passed:
-            return Result(check=check, outcome=outcome, seconds=seconds)
+            return CheckResult(check=check, outcome=outcome, seconds=seconds)
         if outcome is Outcome.failed and not self._gone and not await _alive(self._target.url):
             self._gone = f"the server at {place(self._target.url)} no longer answers since {check.name}"
             reason = f"{reason}; the server no longer answers"
-        return Result(check=check, outcome=outcome, seconds=seconds, reason=reason, exchange=exchange)
+        return CheckResult(check=check, outcome=outcome, seconds=seconds, reason=reason, exchange=exchange)
 
 
 def _newest(trace: Sequence[str]) -> tuple[str, ...]:
@@ -188,7 +172,7 @@ async def _outcome(check: Check, probe: Probe) -> tuple[Outcome, str]:
     try:
         async with asyncio.timeout(check.within):
             await check.body(probe)
-    except Failed as failure:
+    except CheckFailed as failure:
         return Outcome.failed, str(failure)
     except NotApplicable as reason:
         return Outcome.not_applicable, str(reason)

@@ -1,7 +1,7 @@
 """What values on the wire must look like, written from docs/PROTOCOL.md and from nothing else.
 
-A shape is a :class:`Kind`, a dict from key to shape (exactly these keys; ``?`` at a key's end: may be absent), a list
-of one shape (a list of such elements), or any other value (equal to it).
+A shape is a :class:`ValueKind`, a dict from key to shape (exactly these keys; ``?`` at a key's end: may be absent), a
+list of one shape (a list of such elements), or any other value (equal to it).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chatsys.lab.conformance.check import Failed
+from chatsys.lab.conformance.check import CheckFailed
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
-class Kind:
+class ValueKind:
     """Values that ``holds`` is true of; ``name`` is what a failure calls them."""
 
     name: str
@@ -38,24 +38,23 @@ def _is_ids(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
 
 
-def either(*kinds: Any) -> Kind:
+def either(*kinds: Any) -> ValueKind:
     """A value of one of these kinds, or equal to one of these values."""
-    names = " or ".join(each.name if isinstance(each, Kind) else repr(each) for each in kinds)
-    return Kind(
-        names, lambda value: any(each.holds(value) if isinstance(each, Kind) else each == value for each in kinds)
+    names = " or ".join(each.name if isinstance(each, ValueKind) else repr(each) for each in kinds)
+    return ValueKind(
+        names, lambda value: any(each.holds(value) if isinstance(each, ValueKind) else each == value for each in kinds)
     )
 
 
-TEXT = Kind("a string", _is_text)
-SOME_TEXT = Kind("a string that is not empty", lambda value: _is_text(value) and bool(value))
-BOOLEAN = Kind("a boolean", lambda value: isinstance(value, bool))
-WHOLE = Kind("a whole number", _is_whole)
-ANY = Kind("anything", lambda value: True)
-UUID = Kind("a UUID in lower case", lambda value: _is_text(value) and bool(_UUID.fullmatch(value)))
-TIMESTAMP = Kind("a timestamp", lambda value: _is_text(value) and bool(_TIMESTAMP.fullmatch(value)))
-IDS = Kind("a list of different strings", _is_ids)
+TEXT = ValueKind("a string", _is_text)
+SOME_TEXT = ValueKind("a string that is not empty", lambda value: _is_text(value) and bool(value))
+BOOLEAN = ValueKind("a boolean", lambda value: isinstance(value, bool))
+WHOLE = ValueKind("a whole number", _is_whole)
+UUID = ValueKind("a UUID in lower case", lambda value: _is_text(value) and bool(_UUID.fullmatch(value)))
+TIMESTAMP = ValueKind("a timestamp", lambda value: _is_text(value) and bool(_TIMESTAMP.fullmatch(value)))
+IDS = ValueKind("a list of different strings", _is_ids)
 MAYBE_TIMESTAMP = either(TIMESTAMP, None)
-TEXTS = Kind(
+TEXTS = ValueKind(
     "a list of strings that is not empty",
     lambda value: isinstance(value, list) and bool(value) and all(map(_is_text, value)),
 )
@@ -131,30 +130,30 @@ EVENTS: dict[str, Any] = {
 
 def conform(value: Any, shape: Any, where: str = "the body") -> None:
     """Raises Failed with the first place in ``value`` that is not as ``shape`` says."""
-    if isinstance(shape, Kind):
+    if isinstance(shape, ValueKind):
         if not shape.holds(value):
-            raise Failed(f"{where} is {short(value)}, not {shape.name}")
+            raise CheckFailed(f"{where} is {short(value)}, not {shape.name}")
     elif isinstance(shape, dict):
         _conform_object(value, shape, where)
     elif isinstance(shape, list) and len(shape) == 1:
         if not isinstance(value, list):
-            raise Failed(f"{where} is {short(value)}, not a list")
+            raise CheckFailed(f"{where} is {short(value)}, not a list")
         for number, element in enumerate(value):
             conform(element, shape[0], f"{where}[{number}]")
     elif value != shape or isinstance(value, bool) is not isinstance(shape, bool):
-        raise Failed(f"{where} is {short(value)}, not {short(shape)}")
+        raise CheckFailed(f"{where} is {short(value)}, not {short(shape)}")
 
 
 def _conform_object(value: Any, shape: dict[str, Any], where: str) -> None:
     if not isinstance(value, dict):
-        raise Failed(f"{where} is {short(value)}, not an object")
+        raise CheckFailed(f"{where} is {short(value)}, not an object")
     keys = {key.removesuffix("?"): each for key, each in shape.items()}
     missing = [key for key in shape if not key.endswith("?") and key not in value]
     surplus = [key for key in value if key not in keys]
     if missing or surplus:
         said = [f"lacks {', '.join(missing)}"] if missing else []
         said += [f"has {', '.join(surplus)} too"] if surplus else []
-        raise Failed(f"{where} {' and '.join(said)}")
+        raise CheckFailed(f"{where} {' and '.join(said)}")
     for key, element in value.items():
         conform(element, keys[key], f"{where}.{key}")
 
@@ -162,13 +161,13 @@ def _conform_object(value: Any, shape: dict[str, Any], where: str) -> None:
 def same(value: Any, expected: Any, what: str) -> None:
     """Raises Failed if ``value`` is something else than ``expected``; ``what`` names it."""
     if value != expected:
-        raise Failed(f"{what} is {short(value)}, expected {short(expected)}")
+        raise CheckFailed(f"{what} is {short(value)}, expected {short(expected)}")
 
 
 def true(holds: object, otherwise: str) -> None:
     """Raises Failed with the text if ``holds`` is not."""
     if not holds:
-        raise Failed(otherwise)
+        raise CheckFailed(otherwise)
 
 
 def short(value: Any, most: int = 160) -> str:

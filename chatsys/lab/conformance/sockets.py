@@ -14,7 +14,7 @@ from socketio.exceptions import SocketIOError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
 
-from chatsys.lab.conformance.check import Failed
+from chatsys.lab.conformance.check import CheckFailed
 from chatsys.lab.conformance.shapes import EVENTS, conform, cut, short
 from chatsys.protocol.events import read_event
 
@@ -49,7 +49,7 @@ class Client:
         try:
             await self.sio.connect(self.url, auth=auth, transports=[self.transport], wait_timeout=WAIT)
         except (SocketIOError, aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Failed(f"{self.name} cannot connect over {self.transport}: {error}") from None
+            raise CheckFailed(f"{self.name} cannot connect over {self.transport}: {error}") from None
 
     async def close(self) -> None:
         """Disconnect, and give back what the libraries keep: tasks, and the response of a lost WebSocket."""
@@ -85,7 +85,7 @@ class Client:
         try:
             await self.sio.emit(event, payload)
         except SocketIOError as error:
-            raise Failed(f"{self.name} cannot send {event}: {error}") from None
+            raise CheckFailed(f"{self.name} cannot send {event}: {error}") from None
 
     async def call(self, event: str, payload: Any = None) -> Any:
         """Send an event and wait for its acknowledgement. Raises Failed if none comes."""
@@ -93,7 +93,7 @@ class Client:
         try:
             answer = await self.sio.call(event, payload, timeout=WAIT)
         except SocketIOError:
-            raise Failed(f"{event} was not acknowledged within {WAIT:g} s") from None
+            raise CheckFailed(f"{event} was not acknowledged within {WAIT:g} s") from None
         self._trace.append(f"< {self.name} got the acknowledgement {short(answer, 400)}")
         return answer
 
@@ -147,7 +147,7 @@ class Client:
                     self._arrived.clear()
                     await self._arrived.wait()
         except TimeoutError:
-            raise Failed(f"{self.name} did not get {what} within {WAIT:g} s") from None
+            raise CheckFailed(f"{self.name} did not get {what} within {WAIT:g} s") from None
 
 
 def _text(payload: Any) -> str:
@@ -173,7 +173,7 @@ class Raw:
         try:
             self._socket = await connect(target, open_timeout=WAIT, close_timeout=2, max_size=None, proxy=None)
         except (WebSocketException, InvalidURI, TimeoutError, OSError) as error:
-            raise Failed(f"no WebSocket at /socket.io/: {error}") from None
+            raise CheckFailed(f"no WebSocket at /socket.io/: {error}") from None
 
     async def close(self) -> None:
         """Close it."""
@@ -188,7 +188,7 @@ class Raw:
                 self._trace.append(cut(f"> frame {frame}", 160))
                 await self._socket.send(frame)
         except WebSocketException as error:
-            raise Failed(f"the connection has ended: {error}") from None
+            raise CheckFailed(f"the connection has ended: {error}") from None
 
     async def next(self, begins: str, within: float = WAIT) -> str:
         """The next frame that begins like this; others are kept in ``frames``. Raises Failed."""
@@ -203,9 +203,9 @@ class Raw:
                     if text.startswith(begins):
                         return text
         except TimeoutError:
-            raise Failed(f"no frame that begins with {begins!r} within {within:g} s") from None
+            raise CheckFailed(f"no frame that begins with {begins!r} within {within:g} s") from None
         except WebSocketException as error:
-            raise Failed(f"the connection ended instead of a frame that begins with {begins!r}: {error}") from None
+            raise CheckFailed(f"the connection ended instead of a frame that begins with {begins!r}: {error}") from None
 
     async def open(self) -> None:
         """Connect to the default namespace."""
@@ -225,7 +225,7 @@ class Raw:
                     if isinstance(frame, str):
                         self.frames.append(frame)
         except TimeoutError:
-            raise Failed(f"the connection is still open after {WAIT:g} s") from None
+            raise CheckFailed(f"the connection is still open after {WAIT:g} s") from None
         except WebSocketException:
             return
 

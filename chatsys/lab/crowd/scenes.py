@@ -31,7 +31,7 @@ from chatsys.lab.crowd.sending import (
     steady,
 )
 from chatsys.lab.crowd.sockets import Crowd, Member
-from chatsys.lab.floods import FLOODS, HALF_POSTS, hold_half_posts, write_flood
+from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, hold_half_posts, write_flood
 
 Turns = Generator[Result, dict[str, Any], None]
 """A scene: nothing when its crowd is ready, then the measurements of a turn each time it is told to take one."""

@@ -5,9 +5,9 @@ from chatsys.lab.experiments import (
     buses,
     costs,
     distance,
-    doors,
+    durability,
+    endpoints,
     growth,
-    ladder,
     peers,
     persistence,
     realtime,
@@ -15,14 +15,14 @@ from chatsys.lab.experiments import (
     upkeep,
     workers,
 )
-from chatsys.lab.stage import Experiment
+from chatsys.lab.runner.environment import Experiment
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     table.EXPERIMENT,
     persistence.EXPERIMENT,
-    doors.EXPERIMENT,
+    endpoints.EXPERIMENT,
     costs.EXPERIMENT,
-    ladder.EXPERIMENT,
+    durability.EXPERIMENT,
     backup.EXPERIMENT,
     growth.EXPERIMENT,
     distance.EXPERIMENT,

@@ -11,24 +11,24 @@ from chatsys.database.backup import backup
 from chatsys.database.connecting import connected
 from chatsys.database.fingerprint import differences, fingerprint
 from chatsys.database.restore import restore
-from chatsys.lab.load import empty_database
+from chatsys.lab.datasets.databases import empty_database
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.record import Count
-from chatsys.lab.stage import Experiment, Stage
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.runner.environment import Environment, Experiment
 
 NAME = "backup"
 _LARGEST = 10_000  # users and messages: a dump of more tells no more
 
 
-async def perform(stage: Stage) -> None:
+async def perform(env: Environment) -> None:
     """Dump, restore and compare; seconds, bytes and the tables that differ go into the record."""
-    if "postgresql" not in stage.stores:
+    if "postgresql" not in env.stores:
         return
-    size = max(n for n in stage.profile.growth if n <= _LARGEST)
-    stage.step(f"backup and restore of {size:,} users and messages")
-    url = stage.database(Synthetic(size, size, stage.seed))
-    other = empty_database(stage.server_url, "chatsys_lab_restored")
-    stage.result.counts += await asyncio.to_thread(_there_and_back, url, other)
+    size = max(n for n in env.profile.growth if n <= _LARGEST)
+    env.step(f"backup and restore of {size:,} users and messages")
+    url = env.database(Synthetic(size, size, env.seed))
+    other = empty_database(env.server_url, "chatsys_lab_restored")
+    env.result.counts += await asyncio.to_thread(_there_and_back, url, other)
 
 
 def _there_and_back(url: str, other: str) -> list[Count]:
@@ -51,4 +51,4 @@ def _there_and_back(url: str, other: str) -> list[Count]:
     return [Count(subject=NAME, metric=metric, value=value) for metric, value in measured.items()]
 
 
-EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda stage: "postgresql" in stage.stores, perform=perform)
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda env: "postgresql" in env.stores, perform=perform)

@@ -20,15 +20,15 @@ import numpy as np
 import psutil
 
 from chatsys.errors import OperatorError
-from chatsys.lab.brokers import BROKERS, RunningBroker, running_broker
-from chatsys.lab.experiments.playing import believed, keep, line, point
-from chatsys.lab.load import empty_database
-from chatsys.lab.loadcounters import read_metrics
-from chatsys.lab.machine import exact_processor_seconds, processors
+from chatsys.lab.datasets.databases import empty_database
+from chatsys.lab.experiments.common import believed, keep, line, point
+from chatsys.lab.loadtest.counters import read_metrics
+from chatsys.lab.provenance.machine import exact_processor_seconds, processors
 from chatsys.lab.record import Count
-from chatsys.lab.scene import Scene, scene
-from chatsys.lab.servers import ServerProcess, chat_server, start_all
-from chatsys.lab.stage import Experiment, Stage, enter_all
+from chatsys.lab.runner.environment import Environment, Experiment, enter_all
+from chatsys.lab.runner.scenario import ScenarioClients, scenario_clients
+from chatsys.lab.subjects.brokers import BROKERS, RunningBroker, running_broker
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all
 
 NAME = "buses"
 SIZES = {"buses_of_two": 2, "buses_of_four": 4}
@@ -65,56 +65,58 @@ class Arrangement(NamedTuple):
         return ALONE if not self.bus else f"{self.bus}, {SHARED if self.places > 1 else APART}"
 
 
-async def perform(stage: Stage) -> None:
+async def perform(env: Environment) -> None:
     """Measure all arrangements in turns; delays, processor times and what went missing go into the record."""
-    if not _steps(stage):
+    if not _steps(env):
         return
-    stage.step("buses: starting the servers")
-    stage.result.limited(_LIMITATION)
+    env.step("buses: starting the servers")
+    env.result.limited(_LIMITATION)
     with ExitStack() as stack:
-        arrangements = await asyncio.to_thread(lambda: list(_arranged(stage, stack)))
-        async with AsyncExitStack() as crowds:
+        arrangements = await asyncio.to_thread(lambda: list(_arranged(env, stack)))
+        async with AsyncExitStack() as entered:
             ready = await enter_all(
-                crowds,
+                entered,
                 [
-                    scene("relay", each.servers[0], others=[s.url for s in each.servers[1 : each.places]], rate=RATE)
+                    scenario_clients(
+                        "relay", each.servers[0], others=[s.url for s in each.servers[1 : each.places]], rate=RATE
+                    )
                     for each in arrangements
                 ],
             )
-            for crowd in ready:
-                await crowd.turn(seconds=_WARM_UP)
-            stage.watch.reasons()
-            turns = await _turns(stage, list(zip(arrangements, ready, strict=True)))
-            stage.disturbed()
-    _record(stage, arrangements, turns)
+            for clients in ready:
+                await clients.repeat(seconds=_WARM_UP)
+            env.watch.reasons()
+            turns = await _turns(env, list(zip(arrangements, ready, strict=True)))
+            env.disturbed()
+    _record(env, arrangements, turns)
 
 
-def _arranged(stage: Stage, stack: ExitStack) -> Iterator[Arrangement]:
+def _arranged(env: Environment, stack: ExitStack) -> Iterator[Arrangement]:
     """Start what is there; of a broker that is not, the record gets the reason."""
-    yield Arrangement("", 1, _servers(stage, stack, "one", 1), None)
+    yield Arrangement("", 1, _servers(env, stack, "one", 1), None)
     brokers: dict[str, RunningBroker | None] = {NOTIFY: None}
     for name in BROKERS:
         try:
             brokers[name] = stack.enter_context(running_broker(name, processors()[1]))
         except OperatorError as error:
-            stage.result.limited(f"{name} {NOT_RUN}: {error.message}")
+            env.result.limited(f"{name} {NOT_RUN}: {error.message}")
     for bus, broker in brokers.items():
-        for size in _sizes(stage):
-            servers = _servers(stage, stack, f"{bus.lower()}_{size}", size, broker)
+        for size in _sizes(env):
+            servers = _servers(env, stack, f"{bus.lower()}_{size}", size, broker)
             yield Arrangement(bus, 1, servers, broker)
             yield Arrangement(bus, max(2, size - 1), servers, broker)
 
 
 def _servers(
-    stage: Stage, stack: ExitStack, name: str, size: int, broker: RunningBroker | None = None
+    env: Environment, stack: ExitStack, name: str, size: int, broker: RunningBroker | None = None
 ) -> tuple[ServerProcess, ...]:
-    url = empty_database(stage.server_url, f"chatsys_lab_buses_{name}")
+    url = empty_database(env.server_url, f"chatsys_lab_buses_{name}")
     settings = {"DB_POOL_SIZE": _POOL} | ({} if broker is None else {"CHATSYS_BUS_URL": broker.url})
     starting = [chat_server(url, settings=settings, cpu=processors()[0]) for _ in range(size)]
     return tuple(start_all(stack, starting))
 
 
-class Turn(NamedTuple):
+class BusRepetition(NamedTuple):
     """What an arrangement gave in a round. ``spent``: processor seconds of every process that was watched, by pid."""
 
     number: int
@@ -125,41 +127,46 @@ class Turn(NamedTuple):
     idle_events: float
 
 
-async def _turns(stage: Stage, taking: Sequence[tuple[Arrangement, Scene]]) -> list[Turn]:
+async def _turns(env: Environment, taking: Sequence[tuple[Arrangement, ScenarioClients]]) -> list[BusRepetition]:
     watched = {server.popen.pid for each, _ in taking for server in each.servers}
     watched |= {each.broker.pid for each, _ in taking if each.broker is not None}
-    turns: list[Turn] = []
+    turns: list[BusRepetition] = []
     rounds = -1
-    for number, (arrangement, crowd) in line(stage, taking, _rounds(stage)):
+    for number, (arrangement, clients) in line(env, taking, _rounds(env)):
         if number != rounds:
             rounds = number
-            stage.step(f"buses: round {number + 1} of {_rounds(stage)}")
+            env.step(f"buses: round {number + 1} of {_rounds(env)}")
         what = f"{len(arrangement.servers)} servers, {arrangement.subject}"
-        latest: list[Turn] = []
-        turn = partial(_turn, stage, number, arrangement, crowd, sorted(watched), latest)
-        await believed(stage.result, what, turn)
+        latest: list[BusRepetition] = []
+        turn = partial(_turn, env, number, arrangement, clients, sorted(watched), latest)
+        await believed(env.result, what, turn)
         turns.append(latest[-1])
         for operation, key in ((HERE, "latency_us"), (ELSEWHERE, "elsewhere_us"), (DELAY, "between_us")):
             if taken := latest[-1].got[key]:
                 size = len(arrangement.servers)
-                keep(stage, NAME, operation, arrangement.subject, size=size, number=number, taken=taken)
+                keep(env, NAME, operation, arrangement.subject, size=size, number=number, taken=taken)
     return turns
 
 
 async def _turn(  # noqa: PLR0917 - bound by the caller
-    stage: Stage, number: int, arrangement: Arrangement, crowd: Scene, watched: Sequence[int], into: list[Turn]
+    env: Environment,
+    number: int,
+    arrangement: Arrangement,
+    clients: ScenarioClients,
+    watched: Sequence[int],
+    into: list[BusRepetition],
 ) -> dict[str, Any]:
     """Take one turn, and put what it cost beside it."""
-    pids = [*watched, *_database(stage)]
+    pids = [*watched, *_database(env)]
     idle = arrangement.servers[arrangement.places :]
     loop = asyncio.get_running_loop()
     events = await asyncio.to_thread(_received, idle)
     began, before = loop.time(), {pid: exact_processor_seconds(pid) for pid in pids}
-    got = await crowd.turn(seconds=_seconds(stage))
+    got = await clients.repeat(seconds=_seconds(env))
     spent = {pid: max(0.0, exact_processor_seconds(pid) - used) for pid, used in before.items()}  # some have ended
     seconds = loop.time() - began
     events = await asyncio.to_thread(_received, idle) - events
-    into.append(Turn(number, arrangement, got, spent, seconds, events))
+    into.append(BusRepetition(number, arrangement, got, spent, seconds, events))
     return got
 
 
@@ -174,34 +181,34 @@ def _received(servers: Sequence[ServerProcess]) -> float:
     )
 
 
-def _database(stage: Stage) -> list[int]:
+def _database(env: Environment) -> list[int]:
     """PostgreSQL's processes, where they are this machine's."""
-    if stage.watch.postmaster is None:
+    if env.watch.postmaster is None:
         return []
-    postmaster = psutil.Process(stage.watch.postmaster)
+    postmaster = psutil.Process(env.watch.postmaster)
     return [postmaster.pid, *(child.pid for child in postmaster.children())]
 
 
-def _record(stage: Stage, arrangements: Sequence[Arrangement], turns: Sequence[Turn]) -> None:
+def _record(env: Environment, arrangements: Sequence[Arrangement], turns: Sequence[BusRepetition]) -> None:
     faults = dict.fromkeys(("deliveries", "lost", "doubled", "swapped"), 0.0)
     for arrangement in arrangements:
         own = [turn for turn in turns if turn.arrangement is arrangement]
         size, subject = len(arrangement.servers), arrangement.subject
         for metric, values in _figures(own, turns).items():
             difference = metric in {OTHER_CPU, BROKER_CPU}
-            point(stage, NAME, subject, size, metric, values, "µs", difference=difference)
+            point(env, NAME, subject, size, metric, values, "µs", difference=difference)
         if arrangement.places < size:
             events = sum(turn.idle_events for turn in own)
-            stage.result.counts.append(Count(subject=f"{size} servers, {subject}", metric=IDLE_EVENTS, value=events))
+            env.result.counts.append(Count(subject=f"{size} servers, {subject}", metric=IDLE_EVENTS, value=events))
         if arrangement.places == size == 2:
             for turn in own:
                 faults["deliveries"] += len(turn.got["latency_us"]) + len(turn.got["elsewhere_us"])
                 for fault in ("lost", "doubled", "swapped"):
                     faults[fault] += turn.got[fault]
-    stage.result.counts += [Count(subject="two servers", metric=key, value=value) for key, value in faults.items()]
+    env.result.counts += [Count(subject="two servers", metric=key, value=value) for key, value in faults.items()]
 
 
-def _figures(own: Sequence[Turn], turns: Sequence[Turn]) -> dict[str, list[float]]:
+def _figures(own: Sequence[BusRepetition], turns: Sequence[BusRepetition]) -> dict[str, list[float]]:
     """One value a round of everything that was measured: microseconds, of a message where it is processor time."""
     figures = defaultdict[str, list[float]](list)
     for turn in own:
@@ -224,7 +231,7 @@ def _figures(own: Sequence[Turn], turns: Sequence[Turn]) -> dict[str, list[float
     return figures
 
 
-def _cost(turn: Turn, pid: int, turns: Sequence[Turn]) -> float:
+def _cost(turn: BusRepetition, pid: int, turns: Sequence[BusRepetition]) -> float:
     """Microseconds of a message on one process, without what it uses while others have their turn."""
     quiet = [each for each in turns if each.number == turn.number and not _takes_part(pid, each.arrangement)]
     rate = sum(each.spent[pid] for each in quiet) / sum(each.seconds for each in quiet)
@@ -236,21 +243,21 @@ def _takes_part(pid: int, arrangement: Arrangement) -> bool:
     return pid in {server.popen.pid for server in arrangement.servers} or (broker is not None and broker.pid == pid)
 
 
-def _rounds(stage: Stage) -> int:
-    return max(_ROUNDS, stage.profile.stretches)
+def _rounds(env: Environment) -> int:
+    return max(_ROUNDS, env.profile.stretches)
 
 
-def _seconds(stage: Stage) -> float:
-    return min(_SECONDS, 4 * stage.profile.stretch)
+def _seconds(env: Environment) -> float:
+    return min(_SECONDS, 4 * env.profile.stretch)
 
 
-def _sizes(stage: Stage) -> list[int]:
-    return [size for name, size in SIZES.items() if stage.wants(name)]
+def _sizes(env: Environment) -> list[int]:
+    return [size for name, size in SIZES.items() if env.wants(name)]
 
 
-def _steps(stage: Stage) -> int:
-    possible = "postgresql" in stage.stores and "socket" in stage.depths
-    return 1 + _rounds(stage) if possible and _sizes(stage) else 0
+def _steps(env: Environment) -> int:
+    possible = "postgresql" in env.stores and "socket" in env.depths
+    return 1 + _rounds(env) if possible and _sizes(env) else 0
 
 
 EXPERIMENT = Experiment(name=NAME, names=tuple(SIZES), steps=_steps, perform=perform)

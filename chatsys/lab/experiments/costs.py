@@ -9,8 +9,8 @@ import psycopg
 
 from chatsys.database.connecting import connected
 from chatsys.lab.record import Count
-from chatsys.lab.stage import Experiment, Stage
-from chatsys.lab.turns import Order
+from chatsys.lab.runner.environment import Environment, Experiment
+from chatsys.lab.runner.repetitions import Order
 from chatsys.lab.workloads.operation import SEND, TABLE
 
 NAME = "costs"
@@ -31,30 +31,30 @@ _METRICS = ("statements", "WAL bytes", "buffer hits", "buffer reads", "writing s
 """What a call costs: statements of the store (heartbeats left out), those that write and so commit, and so on."""
 
 
-async def perform(stage: Stage) -> None:
+async def perform(env: Environment) -> None:
     """Count over ``_CALLS`` calls, one at a time; sending a message also with 64 callers, to see the flushes shared."""
-    if "postgresql" not in stage.stores:
+    if "postgresql" not in env.stores:
         return
-    url = stage.database(stage.rows, NAME)
-    async with stage.opened("postgresql", stage.rows, purpose=NAME) as store:
+    url = env.database(env.rows, NAME)
+    async with env.opened("postgresql", env.rows, purpose=NAME) as store:
         with connected(url, autocommit=True) as connection:
             if not _prepare(connection):
-                stage.result.limitations.append("No cost counters: this server lacks pg_stat_statements.")
+                env.result.limitations.append("No cost counters: this server lacks pg_stat_statements.")
                 return
             for name, concurrency in [*((name, 1) for name in TABLE), (SEND, _CALLS)]:
                 label = name if concurrency == 1 else f"{name} x{concurrency}"
-                stage.step(f"costs: {label}")
+                env.step(f"costs: {label}")
                 calls = _CALLS * concurrency
-                order = Order(operation=name, seconds=0, least=concurrency, concurrency=concurrency, seed=stage.seed)
-                await store.turn(order)  # connects and prepares
+                order = Order(operation=name, seconds=0, least=concurrency, concurrency=concurrency, seed=env.seed)
+                await store.repeat(order)  # connects and prepares
                 before = _counters(connection)
-                turn = await store.turn(
-                    Order(operation=name, seconds=0, least=calls, concurrency=concurrency, seed=stage.seed + 1)
+                turn = await store.repeat(
+                    Order(operation=name, seconds=0, least=calls, concurrency=concurrency, seed=env.seed + 1)
                 )
                 after = _counters(connection)
                 spent = [b - a for a, b in zip(before, after, strict=True)] + [turn.pool_wait * 1e6]
                 for metric, value in zip(_METRICS, spent, strict=True):
-                    stage.result.counts.append(
+                    env.result.counts.append(
                         Count(subject=label, metric=f"{metric} per call", value=value / len(turn.nanoseconds))
                     )
 

@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack
 
 from chatsys.database.connecting import connected
 from chatsys.lab import statistics
-from chatsys.lab.contestant import Contestant
-from chatsys.lab.plans import plans
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.experiments.plans import plans
 from chatsys.lab.record import Fit, Point
-from chatsys.lab.runner import Match, interleaved, steps
-from chatsys.lab.stage import Experiment, Stage, enter_all
-from chatsys.lab.synthetic import Synthetic
-from chatsys.lab.turns import Order
+from chatsys.lab.runner.environment import Environment, Experiment, enter_all
+from chatsys.lab.runner.repetitions import Order
+from chatsys.lab.runner.rounds import Match, interleaved, steps
+from chatsys.lab.subjects.subject import SubjectProcess
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH
 
 NAME = "growth"
@@ -24,52 +24,52 @@ GROWING = (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH)
 _FEWEST = 3  # sizes, to fit a line with an interval
 
 
-async def perform(stage: Stage) -> None:
+async def perform(env: Environment) -> None:
     """Measure all sizes, and write curves, exponents, bytes and plans into the record."""
-    profile = stage.profile
+    profile = env.profile
     async with AsyncExitStack() as stack:
-        contestants: list[Contestant] = []
+        subjects: list[SubjectProcess] = []
         for size in profile.growth:
-            rows = Synthetic(size, size, stage.seed)
-            stage.step(f"growth: filling {size:,}")
-            pair = await enter_all(stack, [stage.opened(store, rows) for store in stage.stores])
+            rows = Synthetic(size, size, env.seed)
+            env.step(f"growth: filling {size:,}")
+            pair = await enter_all(stack, [env.opened(store, rows) for store in env.stores])
             for taken in pair:
-                _record_bytes(stage, taken, rows)
-            contestants += pair
-            if "postgresql" in stage.stores:
-                stage.result.plans += await asyncio.to_thread(plans, stage.database(rows), rows)
-        stage.watch.reasons()
+                _record_bytes(env, taken, rows)
+            subjects += pair
+            if "postgresql" in env.stores:
+                env.result.plans += await asyncio.to_thread(plans, env.database(rows), rows)
+        env.watch.reasons()
         matches = [
             Match(
-                contestants,
+                subjects,
                 Order(
                     operation=name,
                     seconds=profile.growth_turn,
                     least=profile.least_calls,
                     most=profile.most_calls,
-                    seed=stage.seed,
+                    seed=env.seed,
                 ),
             )
             for name in GROWING
         ]
         try:
-            await interleaved(matches, profile.growth_rounds, stage.keep, stage.steps_of(NAME), experiment=NAME)
+            await interleaved(matches, profile.growth_rounds, env.keep, env.steps_of(NAME), experiment=NAME)
         finally:  # also what an interrupted run has
-            for store in stage.stores:
+            for store in env.stores:
                 for name in GROWING:
-                    _record_curve(stage, store, name)
-    stage.disturbed()
+                    _record_curve(env, store, name)
+    env.disturbed()
 
 
-def _record_curve(stage: Stage, store: str, name: str) -> None:
+def _record_curve(env: Environment, store: str, name: str) -> None:
     medians: list[tuple[float, float]] = []
-    for size in stage.profile.growth:
-        rounds = stage.rounds(NAME, name, store, "store", size)
+    for size in env.profile.growth:
+        rounds = env.rounds(NAME, name, store, "store", size)
         if not rounds:
             return
-        figures = statistics.summary(rounds, stage.seed)
+        figures = statistics.summary(rounds, env.seed)
         medians += [(size, median) for median in statistics.medians(rounds)]
-        stage.result.points.append(
+        env.result.points.append(
             Point(
                 experiment=f"{NAME}: {name}",
                 subject=store,
@@ -81,27 +81,27 @@ def _record_curve(stage: Stage, store: str, name: str) -> None:
                 n=figures.n,
             )
         )
-    if len(stage.profile.growth) >= _FEWEST:
+    if len(env.profile.growth) >= _FEWEST:
         fitted = statistics.slope(*zip(*medians, strict=True))
-        stage.result.fits.append(
+        env.result.fits.append(
             Fit(
                 operation=name,
                 store=store,
                 exponent=fitted.exponent,
                 interval=fitted.interval,
-                sizes=stage.profile.growth,
+                sizes=env.profile.growth,
             )
         )
 
 
-def _record_bytes(stage: Stage, taken: Contestant, rows: Synthetic) -> None:
+def _record_bytes(env: Environment, taken: SubjectProcess, rows: Synthetic) -> None:
     """Bytes a user and a message (with its receipts) cost: resident memory, or tables with their indexes on disk."""
     if taken.store == "memory":
         users, messages = taken.opened.user_bytes, taken.opened.message_bytes
     else:
-        users, messages = _sizes_on_disk(stage.database(rows))
+        users, messages = _sizes_on_disk(env.database(rows))
     for metric, total in (("bytes per user", users), ("bytes per message", messages)):
-        stage.result.points.append(
+        env.result.points.append(
             Point(
                 experiment="bytes", subject=taken.store, x=taken.size, metric=metric, value=total / taken.size, unit="B"
             )
@@ -120,6 +120,6 @@ def _sizes_on_disk(url: str) -> tuple[int, int]:
 EXPERIMENT = Experiment(
     name=NAME,
     names=(NAME,),
-    steps=lambda stage: len(stage.profile.growth) + steps(stage.profile.growth_rounds),
+    steps=lambda env: len(env.profile.growth) + steps(env.profile.growth_rounds),
     perform=perform,
 )

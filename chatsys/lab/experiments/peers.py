@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from chatsys.lab.experiments.playing import Servers, audit, crowds, keep, line, point
-from chatsys.lab.machine import processors, saturated
+from chatsys.lab.experiments.common import Servers, audit, clients_of, keep, line, point
 from chatsys.lab.peers import PEERS, installed
-from chatsys.lab.scene import scene
-from chatsys.lab.servers import ServerProcess, chat_server, start_all
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.provenance.machine import processors, saturated
+from chatsys.lab.runner.environment import Environment, Experiment
+from chatsys.lab.runner.scenario import scenario_clients
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all
 
 NAME = "peers"
 OURS = "chatsys"
@@ -33,85 +33,85 @@ _LIMITATION = (
 )
 
 
-async def perform(stage: Stage) -> None:
+async def perform(env: Environment) -> None:
     """Measure all of them; rates, processor times, echoes and memory go into the record."""
-    if not _steps(stage):
+    if not _steps(env):
         return
-    stage.step("peers: installing from npm")
+    env.step("peers: installing from npm")
     versions = await asyncio.to_thread(installed, _FOLDER)
-    stage.result.environment["peers"] = versions
-    stage.result.limited(_LIMITATION)
-    async with _servers(stage) as taking:
-        stage.watch.reasons()
-        await _echo(stage, taking)
-        for members in stage.profile.peer_members:
-            stage.step(f"peers: fan-out to {members:,}")
-            await _fanout(stage, taking, members)
-        stage.disturbed()
-    async with _servers(stage) as taking:  # what earlier crowds have given back would hide what a connection costs
+    env.result.environment["peers"] = versions
+    env.result.limited(_LIMITATION)
+    async with _servers(env) as taking:
+        env.watch.reasons()
+        await _echo(env, taking)
+        for members in env.profile.peer_members:
+            env.step(f"peers: fan-out to {members:,}")
+            await _fanout(env, taking, members)
+        env.disturbed()
+    async with _servers(env) as taking:  # what earlier clients have given back would hide what a connection costs
         for name, server in taking.items():
-            stage.step(f"peers: idle connections, {name}")
-            await _idle(stage, name, server)
+            env.step(f"peers: idle connections, {name}")
+            await _idle(env, name, server)
 
 
 @asynccontextmanager
-async def _servers(stage: Stage) -> AsyncIterator[Servers]:
+async def _servers(env: Environment) -> AsyncIterator[Servers]:
     cpu = processors()[0]
-    ours = chat_server(stage.empty("memory", NAME), cpu=cpu)
+    ours = chat_server(env.empty("memory", NAME), cpu=cpu)
     starting = {OURS: ours, **{peer.name: peer.start(_FOLDER.absolute(), cpu) for peer in PEERS}}
     with ExitStack() as stack:
         started = await asyncio.to_thread(start_all, stack, list(starting.values()))
         yield dict(zip(starting, started, strict=True))
 
 
-async def _fanout(stage: Stage, taking: Servers, members: int) -> None:
+async def _fanout(env: Environment, taking: Servers, members: int) -> None:
     rates, costs = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     bounds: set[str] = set()
-    async with crowds("fanout", taking, members=members) as crowd:
-        for _, name in line(stage, list(taking)):
-            got = await crowd[name].turn(seconds=_SECONDS)
-            audit(stage.result, got, f"fan-out to {members} on {name}")
+    async with clients_of("fanout", taking, members=members) as clients:
+        for _, name in line(env, list(taking)):
+            got = await clients[name].repeat(seconds=_SECONDS)
+            audit(env.result, got, f"fan-out to {members} on {name}")
             if saturated(got):
                 bounds.add(name)
             rates[name].append(got["deliveries"] / got["seconds"])
             costs[name].append(got["server_cpu"] * 1e6 / got["deliveries"])
     for name in taking:
-        point(stage, NAME, name, members, RATE, rates[name], "1/s", lower_bound=name in bounds)
-        point(stage, NAME, name, members, CPU, costs[name], "µs")
+        point(env, NAME, name, members, RATE, rates[name], "1/s", lower_bound=name in bounds)
+        point(env, NAME, name, members, CPU, costs[name], "µs")
 
 
-async def _echo(stage: Stage, taking: Servers) -> None:
+async def _echo(env: Environment, taking: Servers) -> None:
     """One sender alone in its room, in a closed loop."""
-    stage.step("peers: echo")
-    turns = stage.profile.stretches
+    env.step("peers: echo")
+    turns = env.profile.stretches
     medians = defaultdict[str, list[float]](list)
-    async with crowds("senders", taking, senders=1, seconds=_SECONDS, turns=turns) as crowd:
-        for number, name in line(stage, list(taking)):
-            got = await crowd[name].turn()
-            audit(stage.result, got, f"the echo on {name}")
+    async with clients_of("senders", taking, senders=1, seconds=_SECONDS, turns=turns) as clients:
+        for number, name in line(env, list(taking)):
+            got = await clients[name].repeat()
+            audit(env.result, got, f"the echo on {name}")
             medians[name].append(float(np.median(got["latency_us"])))
-            keep(stage, NAME, "echo", name, size=1, number=number, taken=got["latency_us"])
+            keep(env, NAME, "echo", name, size=1, number=number, taken=got["latency_us"])
     for name in taking:
-        point(stage, NAME, name, 1, ECHO, medians[name], "µs")
+        point(env, NAME, name, 1, ECHO, medians[name], "µs")
 
 
-async def _idle(stage: Stage, name: str, server: ServerProcess) -> None:
+async def _idle(env: Environment, name: str, server: ServerProcess) -> None:
     """Memory of each connection that has joined nothing."""
-    wanted = stage.profile.peer_idle
-    async with scene("idle", server, connections=_FIRST) as first:
-        await first.turn()
+    wanted = env.profile.peer_idle
+    async with scenario_clients("idle", server, connections=_FIRST) as first:
+        await first.repeat()
         before = server.resident_bytes
-        async with scene("idle", server, connections=wanted) as crowd:
-            got = await crowd.turn()
+        async with scenario_clients("idle", server, connections=wanted) as clients:
+            got = await clients.repeat()
             grown = server.resident_bytes - before
     if got["connections"] < wanted:
-        stage.result.limited(f"{name} closed {wanted - got['connections']} of {wanted} idle connections.")
-    point(stage, NAME, name, wanted, IDLE, [grown / wanted], "B", difference=True)
+        env.result.limited(f"{name} closed {wanted - got['connections']} of {wanted} idle connections.")
+    point(env, NAME, name, wanted, IDLE, [grown / wanted], "B", difference=True)
 
 
-def _steps(stage: Stage) -> int:
-    wanted = "socket" in stage.depths and stage.wants(NAME)
-    return 2 + len(stage.profile.peer_members) + 1 + len(PEERS) if wanted else 0
+def _steps(env: Environment) -> int:
+    wanted = "socket" in env.depths and env.wants(NAME)
+    return 2 + len(env.profile.peer_members) + 1 + len(PEERS) if wanted else 0
 
 
 EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=_steps, perform=perform)

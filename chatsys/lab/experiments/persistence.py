@@ -16,29 +16,29 @@ from pathlib import Path
 import psutil
 
 from chatsys.lab.record import Survival
-from chatsys.lab.servers import chat_server
-from chatsys.lab.stage import Experiment, Stage
-from chatsys.lab.workloads.traffic import Traffic, stored_ids
+from chatsys.lab.runner.environment import Environment, Experiment
+from chatsys.lab.subjects.servers import chat_server
+from chatsys.lab.workloads.traffic import GuestTraffic, stored_ids
 
 NAME = "persistence"
 _ROOMS = [f"lab survival {number}" for number in range(8)]
 _MESSAGES = 500  # acknowledged before the kill
 
 
-async def perform(stage: Stage) -> None:
+async def perform(env: Environment) -> None:
     """Kill and count, and write what survived into the record. Nothing is timed, so all of it goes on side by side."""
-    stage.step("persistence: kill servers and PostgreSQL")
+    env.step("persistence: kill servers and PostgreSQL")
     kills = []
-    for store in stage.stores:
-        kills.append(asyncio.to_thread(server_killed, store, stage.empty(store, "persistence")))
-    if "postgresql" in stage.stores:
+    for store in env.stores:
+        kills.append(asyncio.to_thread(server_killed, store, env.empty(store, "persistence")))
+    if "postgresql" in env.stores:
         kills.append(asyncio.to_thread(postgresql_killed))
-    stage.result.persistence += await asyncio.gather(*kills)
+    env.result.persistence += await asyncio.gather(*kills)
 
 
 def server_killed(store: str, url: str) -> Survival:
     """Kill the chat server in mid-traffic, start it again, and look for what it had acknowledged."""
-    with chat_server(url) as first, Traffic(first.url, _ROOMS) as traffic:
+    with chat_server(url) as first, GuestTraffic(first.url, _ROOMS) as traffic:
         traffic.wait_for(_MESSAGES)
         first.kill()
     return _survival(store, "server", url, traffic)
@@ -48,14 +48,14 @@ def postgresql_killed() -> Survival:
     """Kill every process of a private PostgreSQL in mid-traffic, and the chat server with it."""
     with _folder() as home:
         url = f"embedded://{home}"
-        with chat_server(url) as first, Traffic(first.url, _ROOMS) as traffic:
+        with chat_server(url) as first, GuestTraffic(first.url, _ROOMS) as traffic:
             traffic.wait_for(_MESSAGES)
             _kill_postgresql(home)
             first.kill()
         return _survival("postgresql", "postgresql", url, traffic)
 
 
-def _survival(store: str, killed: str, url: str, traffic: Traffic) -> Survival:
+def _survival(store: str, killed: str, url: str, traffic: GuestTraffic) -> Survival:
     with chat_server(url) as second:
         missing = traffic.acknowledged.difference(*(stored_ids(second.url, room) for room in _ROOMS))
     return Survival(store=store, killed=killed, acknowledged=len(traffic.acknowledged), missing=len(missing))

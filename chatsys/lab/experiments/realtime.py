@@ -4,39 +4,39 @@ takes longer than many of them."""
 from __future__ import annotations
 
 from chatsys.errors import ChatsysError
-from chatsys.lab.experiments import fairness, strain, throughput
-from chatsys.lab.experiments.playing import STOCK, Part, servers
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.experiments import fairness, stress, throughput
+from chatsys.lab.experiments.common import REFERENCE, RealtimePart, servers
+from chatsys.lab.runner.environment import Environment, Experiment
 
 NAME = "realtime"
-PARTS = (strain.IDLE, *throughput.PARTS, *fairness.PARTS, *strain.PARTS)
-"""Idle connections come first: memory that an earlier crowd has given back to its server would hide what they cost."""
+PARTS = (stress.IDLE, *throughput.PARTS, *fairness.PARTS, *stress.PARTS)
+"""Idle connections come first: memory that earlier clients have given back to its server would hide what they cost."""
 
 
-def _wanted(stage: Stage) -> list[Part]:
-    return [part for part in PARTS if stage.wants(part.name)] if "socket" in stage.depths else []
+def _wanted(env: Environment) -> list[RealtimePart]:
+    return [part for part in PARTS if env.wants(part.name)] if "socket" in env.depths else []
 
 
-async def perform(stage: Stage) -> None:
-    """Play every part that is wanted; the baseline takes part where there is one."""
-    parts = _wanted(stage)
+async def perform(env: Environment) -> None:
+    """Run every part that is wanted; the reference server takes part where there is one."""
+    parts = _wanted(env)
     if not parts:
         return
-    async with servers(stage, stock=any(part.stock for part in parts)) as everyone:
-        own = {name: server for name, server in everyone.items() if name != STOCK}
+    async with servers(env, reference=any(part.reference for part in parts)) as everyone:
+        own = {name: server for name, server in everyone.items() if name != REFERENCE}
         for part in parts:
-            stage.watch.reasons()
-            with stage.timed(f"{NAME}: {part.name}"):
+            env.watch.reasons()
+            with env.timed(f"{NAME}: {part.name}"):
                 try:
-                    await part.play(stage, everyone if part.stock else own)
-                except ChatsysError as error:  # the other parts have their own crowds
-                    stage.result.invalid(f"{part.name}: {error.message}")
-            stage.disturbed()
+                    await part.run(env, everyone if part.reference else own)
+                except ChatsysError as error:  # the other parts have their own clients
+                    env.result.invalid(f"{part.name}: {error.message}")
+            env.disturbed()
 
 
 EXPERIMENT = Experiment(
     name=NAME,
     names=tuple(part.name for part in PARTS),
-    steps=lambda stage: sum(part.steps(stage) for part in _wanted(stage)),
+    steps=lambda env: sum(part.steps(env) for part in _wanted(env)),
     perform=perform,
 )

@@ -1,78 +1,79 @@
-"""The guide's table at store depth: every operation on both stores, alone and 64 at a time, beside its floors."""
+"""The guide's table at store depth: every operation on both stores, alone and 64 at a time, beside its baselines."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from chatsys.lab import pgbench, statistics
-from chatsys.lab.machine import processors
-from chatsys.lab.record import Floor, Operation, Ratio
-from chatsys.lab.runner import Match, TakesTurns, closed, interleaved, steps
-from chatsys.lab.stage import Experiment, Stage, enter_all
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab import statistics
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.provenance.machine import processors
+from chatsys.lab.record import Baseline, OperationResult, Ratio
+from chatsys.lab.runner.environment import Environment, Experiment, enter_all
+from chatsys.lab.runner.rounds import Match, Repeatable, closed, interleaved, steps
+from chatsys.lab.subjects import pgbench
 from chatsys.lab.workloads.operation import NOOP, SEARCH, TABLE
 
 NAME = "table"
-FLOORS = {"postgresql": ("asyncpg", "asyncpg"), "memory": ("python", "python")}
-"""For each store the contestant that is its floor, and that one's kind."""
-CROWD = 64
-DEPTH, CROWDED = "store", f"store x{CROWD}"
+BASELINES = {"postgresql": ("asyncpg", "asyncpg"), "memory": ("python", "python")}
+"""For each store the subject that is its baseline, and that one's kind."""
+CALLERS = 64
+DEPTH, CONCURRENT = "store", f"store x{CALLERS}"
 
 
-def _operations(stage: Stage) -> list[str]:
-    return [name for name in (NOOP, *TABLE) if stage.wants(name)]
+def _operations(env: Environment) -> list[str]:
+    return [name for name in (NOOP, *TABLE) if env.wants(name)]
 
 
-def _crowded(stage: Stage) -> list[str]:
+def _concurrent(env: Environment) -> list[str]:
     """Without searching: 64 scans of all users take as long as 64 scans, one after another."""
-    return [name for name in _operations(stage) if name not in (NOOP, SEARCH)]
+    return [name for name in _operations(env) if name not in (NOOP, SEARCH)]
 
 
-async def perform(stage: Stage) -> None:
-    """Measure, and write operations, ratios and floors into the record."""
-    rows, profile = stage.rows, stage.profile
+async def perform(env: Environment) -> None:
+    """Measure, and write operations, ratios and baselines into the record."""
+    rows, profile = env.rows, env.profile
     async with AsyncExitStack() as stack:
-        stage.tell("filling the stores", False)
-        openings = [stage.opened(store, rows) for store in stage.stores]
-        openings += [stage.opened(name, rows, kind=kind) for name, kind in map(FLOORS.__getitem__, stage.stores)]
-        with stage.timed("table: rows loaded and stores filled"):
+        env.tell("filling the stores", False)
+        openings = [env.opened(store, rows) for store in env.stores]
+        openings += [env.opened(name, rows, kind=kind) for name, kind in map(BASELINES.__getitem__, env.stores)]
+        with env.timed("table: rows loaded and stores filled"):
             everyone = await enter_all(stack, openings)
-        subjects, floors = everyone[: len(stage.stores)], everyone[len(stage.stores) :]
-        stage.watch.reasons()
+        subjects, baselines = everyone[: len(env.stores)], everyone[len(env.stores) :]
+        env.watch.reasons()
         matches = []
-        for name in _operations(stage):
-            taking: list[TakesTurns] = [*subjects, *floors]
-            if "postgresql" in stage.stores and name in pgbench.OPERATIONS:
-                taking.append(pgbench.Pgbench(stage.database(rows), rows, processors()[0]))
-            matches.append(Match(taking, closed(profile, name, stage.seed), DEPTH))
-        for name in _crowded(stage):
-            matches.append(Match(subjects, closed(profile, name, stage.seed, CROWD), CROWDED))
+        for name in _operations(env):
+            taking: list[Repeatable] = [*subjects, *baselines]
+            if "postgresql" in env.stores and name in pgbench.OPERATIONS:
+                taking.append(pgbench.Pgbench(env.database(rows), rows, processors()[0]))
+            matches.append(Match(taking, closed(profile, name, env.seed), DEPTH))
+        for name in _concurrent(env):
+            matches.append(Match(subjects, closed(profile, name, env.seed, CALLERS), CONCURRENT))
         try:
-            await interleaved(matches, profile.rounds, stage.keep, stage.steps_of(NAME), experiment=NAME)
+            await interleaved(matches, profile.rounds, env.keep, env.steps_of(NAME), experiment=NAME)
         finally:  # also what an interrupted run has
             for match in matches:
-                _record(stage, match.order.operation, match.depth)
-    stage.disturbed()
+                _record(env, match.order.operation, match.depth)
+    env.disturbed()
 
 
-def _record(stage: Stage, name: str, depth: str) -> None:
-    record_operation(stage, name, depth, stage.profile.users, stage.rows)
+def _record(env: Environment, name: str, depth: str) -> None:
+    record_operation(env, name, depth, env.profile.users, env.rows)
     if depth == DEPTH:
-        _record_floors(stage, name)
+        _record_baselines(env, name)
 
 
-def record_operation(stage: Stage, name: str, depth: str, size: int, rows: Synthetic) -> None:
+def record_operation(env: Environment, name: str, depth: str, size: int, rows: Synthetic) -> None:
     """Write what both stores took for an operation at a depth, and their ratio, into the record if there is a round.
 
     ``size`` names the samples, ``rows`` are what the stores held.
     """
-    taken = {store: stage.rounds(NAME, name, store, depth, size) for store in stage.stores}
+    taken = {store: env.rounds(NAME, name, store, depth, size) for store in env.stores}
     if not all(taken.values()):
         return
     for store, rounds in taken.items():
-        figures = statistics.summary(rounds, stage.seed)
-        stage.result.operations.append(
-            Operation(
+        figures = statistics.summary(rounds, env.seed)
+        env.result.operations.append(
+            OperationResult(
                 operation=name,
                 store=store,
                 depth=depth,
@@ -88,30 +89,30 @@ def record_operation(stage: Stage, name: str, depth: str, size: int, rows: Synth
         )
     if len(taken) == 2 and name != NOOP:
         postgresql, memory = taken["postgresql"], taken["memory"]
-        value, interval = statistics.ratio(postgresql, memory, stage.seed)
+        value, interval = statistics.ratio(postgresql, memory, env.seed)
         verdict, p = statistics.compare(statistics.pooled(postgresql), statistics.pooled(memory))
-        stage.result.ratios.append(
+        env.result.ratios.append(
             Ratio(operation=name, depth=depth, ratio=value, interval=interval, verdict=verdict, p=p)
         )
 
 
-def _record_floors(stage: Stage, name: str) -> None:
+def _record_baselines(env: Environment, name: str) -> None:
     if name == NOOP:
         return
-    floors = [(store, *FLOORS[store]) for store in stage.stores]
-    if "postgresql" in stage.stores and name in pgbench.OPERATIONS:
-        floors.append(("postgresql", pgbench.NAME, pgbench.NAME))
-    for store, floor, kind in floors:
-        taken, below = (stage.rounds(NAME, name, who, DEPTH, stage.profile.users) for who in (store, floor))
+    baselines = [(store, *BASELINES[store]) for store in env.stores]
+    if "postgresql" in env.stores and name in pgbench.OPERATIONS:
+        baselines.append(("postgresql", pgbench.NAME, pgbench.NAME))
+    for store, baseline, kind in baselines:
+        taken, below = (env.rounds(NAME, name, who, DEPTH, env.profile.users) for who in (store, baseline))
         if not below:
             return
-        value, interval = statistics.ratio(taken, below, stage.seed)
-        stage.result.floors.append(
-            Floor(
+        value, interval = statistics.ratio(taken, below, env.seed)
+        env.result.baselines.append(
+            Baseline(
                 operation=name,
                 store=store,
                 kind=kind,
-                p50_us=statistics.summary(below, stage.seed).p50_us,
+                p50_us=statistics.summary(below, env.seed).p50_us,
                 ratio=value,
                 interval=interval,
             )
@@ -121,6 +122,6 @@ def _record_floors(stage: Stage, name: str) -> None:
 EXPERIMENT = Experiment(
     name=NAME,
     names=(NAME, NOOP, *TABLE),
-    steps=lambda stage: steps(stage.profile.rounds) if _operations(stage) else 0,
+    steps=lambda env: steps(env.profile.rounds) if _operations(env) else 0,
     perform=perform,
 )

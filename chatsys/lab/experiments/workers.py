@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from chatsys.lab.datasets.databases import empty_database
 from chatsys.lab.experiments.throughput import closed_loop
-from chatsys.lab.load import empty_database
-from chatsys.lab.servers import chat_server, start_all
-from chatsys.lab.stage import Experiment, Stage
+from chatsys.lab.runner.environment import Environment, Experiment
+from chatsys.lab.subjects.servers import chat_server, start_all
 
 NAME = "workers"
 SENDERS = 64
@@ -18,28 +18,28 @@ LIMITATION = (
 )
 
 
-async def perform(stage: Stage) -> None:
+async def perform(env: Environment) -> None:
     """Measure; throughput and latency by number of workers go into the record."""
-    if not _steps(stage):
+    if not _steps(env):
         return
-    stage.step("one worker and two")
-    stage.result.limited(LIMITATION.format(stage.result.environment["cpus"]))
-    stage.watch.reasons()
+    env.step("one worker and two")
+    env.result.limited(LIMITATION.format(env.result.environment["cpus"]))
+    env.watch.reasons()
     with ExitStack() as stack:
         starting = [
             chat_server(
-                empty_database(stage.server_url, f"chatsys_lab_workers_{number}"),
+                empty_database(env.server_url, f"chatsys_lab_workers_{number}"),
                 settings={"CHATSYS_WORKERS": str(number)},
             )
             for number in (1, 2)
         ]
         taking = dict(zip((ONE, TWO), start_all(stack, starting), strict=True))
-        await closed_loop(stage, taking, NAME, SENDERS)
-    stage.disturbed()
+        await closed_loop(env, taking, NAME, SENDERS)
+    env.disturbed()
 
 
-def _steps(stage: Stage) -> int:
-    return int("postgresql" in stage.stores and "socket" in stage.depths and stage.wants(NAME))
+def _steps(env: Environment) -> int:
+    return int("postgresql" in env.stores and "socket" in env.depths and env.wants(NAME))
 
 
 EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=_steps, perform=perform)

@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 
-from chatsys.lab.proxy import Filter, Proxy, Target
+from chatsys.lab.network.proxy import Filter, Proxy, Target
 
 _IDLE = b"I"
 

@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from chatsys.errors import OperatorError
-from chatsys.lab.proxy import Filter, Proxy
-from chatsys.lab.servers import free_port
+from chatsys.lab.network.proxy import Filter, Proxy
+from chatsys.lab.subjects.servers import free_port
 
 START_TIMEOUT = 10.0
 _PIECE = b"x" * 400_000
@@ -20,7 +20,7 @@ _PIECE = b"x" * 400_000
 Fill = Callable[[int, float], Awaitable[None]]
 
 
-class Broker:
+class ProxiedBroker:
     """A broker on a port of its own, and the proxies through which the servers reach it.
 
     ``garbage`` is what its protocol does not have; ``fill`` publishes to all channels of the broker on a port, for so
@@ -67,7 +67,7 @@ class Broker:
         assert self._process is not None
         return self._process
 
-    async def __aenter__(self) -> Broker:
+    async def __aenter__(self) -> ProxiedBroker:
         await self.start()
         return self
 
@@ -99,11 +99,11 @@ class Broker:
         self.process.wait()
 
 
-def redis() -> Broker:
+def redis() -> ProxiedBroker:
     """A Redis that keeps nothing; its garbage is a broken RESP stream."""
     options = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     limit = ["--client-output-buffer-limit", "pubsub", "256kb", "0", "0"]
-    return Broker("redis", [*options, *limit], "--port", b"*3x\r\n", fill=_fill_redis)
+    return ProxiedBroker("redis", [*options, *limit], "--port", b"*3x\r\n", fill=_fill_redis)
 
 
 async def _fill_redis(port: int, seconds: float) -> None:
@@ -120,11 +120,11 @@ async def _fill_redis(port: int, seconds: float) -> None:
             await asyncio.sleep(0.05)
 
 
-def nats() -> Broker:
+def nats() -> ProxiedBroker:
     """A NATS server; its garbage is an operation that the protocol does not have."""
     options = ["nats-server", "-a", "127.0.0.1", "-c", "conf"]
     conf = "max_pending: 1MB\nmax_payload: 512KB\n"
-    return Broker("nats", options, "-p", b"\x00\xffMSG nonsense\r\n", fill=_fill_nats, conf=conf)
+    return ProxiedBroker("nats", options, "-p", b"\x00\xffMSG nonsense\r\n", fill=_fill_nats, conf=conf)
 
 
 async def _fill_nats(port: int, seconds: float) -> None:
@@ -133,12 +133,12 @@ async def _fill_nats(port: int, seconds: float) -> None:
 
     channels: set[str] = set()
 
-    async def heard(message: Msg) -> None:
+    async def received(message: Msg) -> None:
         channels.add(message.subject)
 
     async with asyncio.timeout(seconds + START_TIMEOUT):
         client = await nats.connect(f"nats://127.0.0.1:{port}")
-        listening = await client.subscribe("chatsys.>", cb=heard)
+        listening = await client.subscribe("chatsys.>", cb=received)
         await asyncio.sleep(1)  # each room has several messages in it
         await listening.unsubscribe()
         end = asyncio.get_running_loop().time() + seconds

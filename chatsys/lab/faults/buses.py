@@ -7,14 +7,14 @@ import signal
 
 import psycopg
 
-from chatsys.lab.faults.broker import Broker
+from chatsys.lab.faults.broker import ProxiedBroker
 from chatsys.lab.faults.fault import Concern, Hit, Inject, Need, fault
-from chatsys.lab.faults.site import Place
+from chatsys.lab.faults.site import SiteKind
 
 DELIVERED = "Every message reaches every member, at once or after the outage."
 
 
-def _broker(hit: Hit) -> Broker:
+def _broker(hit: Hit) -> ProxiedBroker:
     assert hit.site.broker is not None
     return hit.site.broker
 
@@ -81,7 +81,7 @@ _OF_BROKERS: tuple[tuple[str, Inject, float], ...] = (
     ("the queues of {} full for 3 s", full, 5),
     ("one server cut off from {} for 8 s", cut, 8),
 )
-for _name, _place, _need in (("Redis", Place.REDIS, Need.REDIS), ("NATS", Place.NATS, Need.NATS)):
+for _name, _place, _need in (("Redis", SiteKind.REDIS, Need.REDIS), ("NATS", SiteKind.NATS, Need.NATS)):
     for _title, _inject, _seconds in _OF_BROKERS:
         fault(_title.format(_name), Concern.BUS, DELIVERED, needs=(_need,), place=_place, seconds=_seconds)(_inject)
 
@@ -91,7 +91,7 @@ for _name, _place, _need in (("Redis", Place.REDIS, Need.REDIS), ("NATS", Place.
     Concern.BUS,
     DELIVERED,
     needs=(Need.REDIS,),
-    place=Place.REDIS,
+    place=SiteKind.REDIS,
     seconds=8,
 )
 async def deaf(hit: Hit) -> None:
@@ -113,7 +113,7 @@ async def notify_garbage(hit: Hit) -> None:
             await hit.site.sql("SELECT pg_notify(%s, %s)", channel, payload)
 
 
-@fault("the queue of NOTIFY full for 5 s", Concern.BUS, DELIVERED, place=Place.SMALL_QUEUE, seconds=7)
+@fault("the queue of NOTIFY full for 5 s", Concern.BUS, DELIVERED, place=SiteKind.SMALL_QUEUE, seconds=7)
 async def notify_full(hit: Hit) -> None:
     """A session that listens and never finishes its transaction keeps the queue from being emptied."""
     async with await psycopg.AsyncConnection.connect(hit.site.url, autocommit=True) as reader:

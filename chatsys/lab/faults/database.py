@@ -12,8 +12,8 @@ import psycopg
 from chatsys.client.asynchronous import connected
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, Need, fault
 from chatsys.lab.faults.lost import register
-from chatsys.lab.faults.site import Place
-from chatsys.lab.packets import packets_dropped
+from chatsys.lab.faults.site import SiteKind
+from chatsys.lab.network.packets import packets_dropped
 
 _OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 _UNIQUE = "SELECT indexrelid::regclass::text FROM pg_index WHERE indisunique AND indrelid = 'messages'::regclass"
@@ -129,7 +129,7 @@ async def statement_timeout(hit: Hit) -> None:
         await asyncio.sleep(8)
 
 
-@fault("a standby promoted, old connections open", Concern.DATABASE, place=Place.STANDBY, seconds=2, spends=True)
+@fault("a standby promoted, old connections open", Concern.DATABASE, place=SiteKind.STANDBY, seconds=2, spends=True)
 async def promoted(hit: Hit) -> None:
     """Synchronous replication; the old primary turns read-only and keeps its connections."""
     await hit.site.promote()
@@ -184,7 +184,7 @@ async def column(hit: Hit) -> None:
     await hit.site.sql("ALTER TABLE messages DROP COLUMN fault_probe")
 
 
-@fault("disk full for 3 s", Concern.DATABASE, needs=(Need.ROOT,), place=Place.SMALL_DISK, seconds=4)
+@fault("disk full for 3 s", Concern.DATABASE, needs=(Need.ROOT,), place=SiteKind.SMALL_DISK, seconds=4)
 async def disk_full(hit: Hit) -> None:
     """A file takes what is left, and goes; PostgreSQL may have ended itself, and is then started again."""
     assert hit.site.disk is not None

@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from chatsys.lab.faults.site import Place, Site, faketime
-from chatsys.lab.faults.traffic import Person, Traffic
+from chatsys.lab.faults.site import Site, SiteKind, faketime
+from chatsys.lab.faults.traffic import Traffic
 
 
 class Concern(enum.StrEnum):
@@ -47,11 +47,6 @@ class Hit(NamedTuple):
         """The room that a fault of one room concerns."""
         return self.traffic.rooms[0]
 
-    @property
-    def victim(self) -> Person:
-        """The client that a fault of one client may use."""
-        return self.traffic.people[0]
-
 
 Inject = Callable[[Hit], Awaitable[None]]
 
@@ -68,7 +63,7 @@ class Fault(NamedTuple):
     promise: str
     inject: Inject
     needs: tuple[Need, ...] = ()
-    place: Place = Place.PLAIN
+    place: SiteKind = SiteKind.PLAIN
     seconds: float = 1.0
     short: bool = False
     spends: bool = False
@@ -96,7 +91,7 @@ def fault(
     promise: str = STAYS,
     *,
     needs: Sequence[Need] = (),
-    place: Place = Place.PLAIN,
+    place: SiteKind = SiteKind.PLAIN,
     seconds: float = 1.0,
     short: bool = False,
     spends: bool = False,

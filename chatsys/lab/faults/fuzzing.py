@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from chatsys.client.asynchronous import connected
 from chatsys.lab.crowd.sockets import text_frame
-from chatsys.lab.faults.record import Fuzzed, Result, save
-from chatsys.lab.faults.site import Server, Site
+from chatsys.lab.faults.record import FaultsResult, Fuzzed, save
+from chatsys.lab.faults.site import Site, SiteServer
 from chatsys.lab.faults.traffic import clock
 
 AT_ONCE = 24
@@ -97,7 +97,7 @@ KINDS: dict[str, Callable[[random.Random], Case] | None] = {
 """What makes a case of each; those by the document are made elsewhere."""
 
 
-async def perform(result: Result, cases: int, folder: Path, say: Callable[[str], None]) -> None:
+async def perform(result: FaultsResult, cases: int, folder: Path, say: Callable[[str], None]) -> None:
     """Send what the result lacks."""
     for kind in KINDS:
         if all(each.kind != kind for each in result.fuzzing):
@@ -108,7 +108,7 @@ async def perform(result: Result, cases: int, folder: Path, say: Callable[[str],
             say(f"nonsense, {kind}: {fuzzed.errors} wrong answers, {fuzzed.tracebacks} tracebacks")
 
 
-async def fuzz(server: Server, kind: str, cases: int, seed: int) -> Fuzzed:
+async def fuzz(server: SiteServer, kind: str, cases: int, seed: int) -> Fuzzed:
     """Send ``cases`` of one kind, with a sentinel who sends a message every 20 ms."""
     before = server.process.resident_bytes
     make = KINDS[kind]
@@ -133,7 +133,7 @@ async def fuzz(server: Server, kind: str, cases: int, seed: int) -> Fuzzed:
     )
 
 
-async def _send(server: Server, make: Callable[[random.Random], Case], cases: int, seed: int) -> int:
+async def _send(server: SiteServer, make: Callable[[random.Random], Case], cases: int, seed: int) -> int:
     """Send cases on raw sockets; how many were answered with a 500."""
     rng = random.Random(seed)  # noqa: S311 - draws of an experiment
     left = iter(range(cases))
@@ -148,7 +148,7 @@ async def _send(server: Server, make: Callable[[random.Random], Case], cases: in
     return errors
 
 
-async def _sentinel(server: Server, answers: list[float]) -> None:
+async def _sentinel(server: SiteServer, answers: list[float]) -> None:
     """Send, and note the seconds until each acknowledgement; raises SocketIOError if it is thrown out."""
     socket = await connected(server.address())
     try:
@@ -162,7 +162,7 @@ async def _sentinel(server: Server, answers: list[float]) -> None:
         socket.abort()
 
 
-async def _asked(server: Server, case: Case) -> bytes:
+async def _asked(server: SiteServer, case: Case) -> bytes:
     """Send one case; the first piece of the answer, if any comes soon."""
     parts = urlsplit(server.address())
     try:

@@ -12,8 +12,8 @@ from chatsys.client.asynchronous import AsyncClient, connected
 from chatsys.client.errors import SocketIOError
 from chatsys.lab.crowd.sockets import event_frame
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
-from chatsys.lab.faults.site import Server
-from chatsys.lab.floods import FLOODS, HALF_POSTS, Flood, hold_half_posts, hold_open, write_flood
+from chatsys.lab.faults.site import SiteServer
+from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, Flood, hold_half_posts, hold_open, write_flood
 
 SECONDS = 2.0
 
@@ -70,7 +70,7 @@ async def attachments(hit: Hit) -> None:
             socket.abort()
 
 
-async def _storm(server: Server, seconds: float, each: Callable[[], bytes], rate: float) -> None:
+async def _storm(server: SiteServer, seconds: float, each: Callable[[], bytes], rate: float) -> None:
     """Requests at a rate, each on a connection of its own that is closed at once."""
     parts = urlsplit(server.address())
     loop = asyncio.get_running_loop()

@@ -16,11 +16,11 @@ import psutil
 from chatsys.errors import ChatsysError
 from chatsys.lab.faults.asking import read
 from chatsys.lab.faults.fault import Concern, Fault, Hit
-from chatsys.lab.faults.record import Injection, Run, histogram
+from chatsys.lab.faults.record import FaultRun, Injection, histogram
 from chatsys.lab.faults.site import LEASE, Site
 from chatsys.lab.faults.traffic import Traffic, clock
 from chatsys.results.audit import Unreadable, history
-from chatsys.results.history import Finding, findings
+from chatsys.results.history import Deviation, findings
 
 MIB = 1024 * 1024
 INJECTION_MOST = 180.0
@@ -46,7 +46,7 @@ class Load(NamedTuple):
     calm: float = 1.2
 
 
-async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Load()) -> Run:  # noqa: B008 - immutable
+async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Load()) -> FaultRun:  # noqa: B008 - immutable
     """Inject ``fault`` once for each seed in one run of traffic, and judge the whole.
 
     The run ends early if service does not come back, or if the fault could not be injected.
@@ -67,7 +67,7 @@ async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Lo
         if not finished and injections[-1].recovery is not None:
             broken = broken or "not everything was acknowledged and delivered after the fault"
         found = await _judged(site, traffic)
-    return Run(
+    return FaultRun(
         messages=len(traffic.history.sendings),
         acknowledged=len(traffic.acknowledged),
         injections=injections,
@@ -85,7 +85,7 @@ async def _once(site: Site, traffic: Traffic, fault: Fault, seed: int, calm: flo
         person.slowest_answer = 0.0
     begun = clock()
     await asyncio.sleep(calm + rng.random())
-    memory = Memory(site)
+    memory = MemoryGrowth(site)
     hit = clock()
     async with memory.watched():
         try:
@@ -119,7 +119,7 @@ async def _once(site: Site, traffic: Traffic, fault: Fault, seed: int, calm: flo
     )
 
 
-class Memory:
+class MemoryGrowth:
     """By how many bytes the resident memory of a server grew at most while it was ``watched``."""
 
     def __init__(self, site: Site) -> None:
@@ -193,7 +193,7 @@ async def _recovery(traffic: Traffic, healed: float) -> float | None:
     return max(0.0, max(served().values()) - healed)
 
 
-async def _judged(site: Site, traffic: Traffic) -> list[Finding]:
+async def _judged(site: Site, traffic: Traffic) -> list[Deviation]:
     """The findings once the lists of members have had time to become true; those that then still stand."""
     record = traffic.history
     for person in traffic.people:
@@ -203,17 +203,17 @@ async def _judged(site: Site, traffic: Traffic) -> list[Finding]:
         try:
             await asyncio.to_thread(_read, site, traffic)
         except Unreadable as error:
-            found = [Finding("incomplete", 1, [str(error)])]
+            found = [Deviation("incomplete", 1, [str(error)])]
         else:
             found = findings(record)
         if violated := await site.violated():
-            found.append(Finding("invariants", len(violated), violated))
+            found.append(Deviation("invariants", len(violated), violated))
         if clock() > deadline or not _may_pass(found):
             return found
         await asyncio.sleep(0.25)
 
 
-def _may_pass(found: Iterable[Finding]) -> bool:
+def _may_pass(found: Iterable[Deviation]) -> bool:
     """Whether there is a finding that time may heal: a list that is not true yet, a status with it."""
     return any(finding.kind in {"ghosts", "absent", "invariants", "incomplete"} for finding in found)
 

@@ -14,13 +14,13 @@ from chatsys.client.errors import SocketIOError
 from chatsys.client.requests import request
 from chatsys.errors import OperatorError
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
-from chatsys.lab.faults.site import Server
+from chatsys.lab.faults.site import SiteServer
 
 _PATIENCE = 6.0
 ONCE = "It has happened exactly once, or not at all, and the lists of members are true."
 
 
-async def _lose(server: Server, statement: str, *, within: float = _PATIENCE) -> None:
+async def _lose(server: SiteServer, statement: str, *, within: float = _PATIENCE) -> None:
     """Lose the answer of the next such commit. Raises OperatorError if there is none."""
     lost = server.proxy.lose(statement)
     try:

@@ -14,7 +14,7 @@ from chatsys.lab.faults.fault import FAULTS
 from chatsys.lab.faults.injection import Load, inject
 from chatsys.lab.faults.page import shortcomings
 from chatsys.lab.faults.patches import VARIABLE
-from chatsys.lab.faults.record import Caught, Kind, Result, save
+from chatsys.lab.faults.record import Caught, FaultKind, FaultsResult, save
 from chatsys.lab.faults.site import Site
 
 FOLDER = Path(__file__).parent / "mutated"
@@ -98,7 +98,7 @@ MUTATIONS = (
 )
 
 
-async def perform(result: Result, folder: Path, say: Callable[[str], None], only: str = "") -> None:
+async def perform(result: FaultsResult, folder: Path, say: Callable[[str], None], only: str = "") -> None:
     """Try those that the result lacks, and of them those whose mechanism contains one of the words of ``only``."""
     known = {each.mechanism for each in result.mutations}
     words = [word.strip() for word in only.split(",")]
@@ -132,4 +132,4 @@ async def _fell_short(mutation: Mutation, seed: int, *, taken: bool) -> list[str
         place=fault.place, settings=settings if taken else {}, first=(FOLDER,) if taken and mutation.patch else ()
     ) as site:
         run = await inject(site, fault, [seed], Load())
-    return shortcomings(Kind(name=fault.name, concerns=fault.concerns, promise=fault.promise, runs=[run]))
+    return shortcomings(FaultKind(name=fault.name, concerns=fault.concerns, promise=fault.promise, runs=[run]))

@@ -30,7 +30,7 @@ ARRIVAL, RETURN, ANSWER = 120.0, 30.0, 20.0
 """Seconds that all have to come, to come back, and that a process has for a line."""
 
 
-class Status(msgspec.Struct):
+class ClientsStatus(msgspec.Struct):
     """What the clients of one process saw; ``reasons`` counts the ends of connections by the library's names."""
 
     joined: int
@@ -42,38 +42,38 @@ class Status(msgspec.Struct):
     positions: list[tuple[str, int]] = []
 
 
-class Clients:
+class OfficialClients:
     """The processes. Made by :func:`official_clients`."""
 
     def __init__(self, processes: Sequence[asyncio.subprocess.Process]) -> None:
         self._processes = processes
 
-    async def asked(self, command: str) -> list[Status]:
+    async def asked(self, command: str) -> list[ClientsStatus]:
         """The answer of each process. Raises OperatorError if one gives none."""
         return list(await asyncio.gather(*(self._ask(process, command) for process in self._processes)))
 
-    async def _ask(self, process: asyncio.subprocess.Process, command: str) -> Status:
+    async def _ask(self, process: asyncio.subprocess.Process, command: str) -> ClientsStatus:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             process.stdin.write(command.encode() + b"\n")
             async with asyncio.timeout(ANSWER):
-                return msgspec.json.decode(await process.stdout.readline(), type=Status)
+                return msgspec.json.decode(await process.stdout.readline(), type=ClientsStatus)
         except (OSError, TimeoutError, msgspec.DecodeError) as error:
             raise OperatorError(f"A process of official clients gives no answer: {error!r}") from error
 
-    async def until(self, done: Callable[[list[Status]], bool], seconds: float, what: str) -> float:
+    async def until(self, done: Callable[[list[ClientsStatus]], bool], seconds: float, what: str) -> float:
         """Wait until ``done``; the seconds that it took. Raises OperatorError if it took more than ``seconds``."""
         begun = clock()
-        while not done(told := await self.asked("status")):
+        while not done(reported := await self.asked("status")):
             if clock() > begun + seconds:
-                raise OperatorError(f"{what} within {seconds:g} s: {told}")
+                raise OperatorError(f"{what} within {seconds:g} s: {reported}")
             await asyncio.sleep(0.1)
         return clock() - begun
 
 
 @asynccontextmanager
-async def official_clients(urls: Sequence[str], prefix: str) -> AsyncIterator[Clients]:
+async def official_clients(urls: Sequence[str], prefix: str) -> AsyncIterator[OfficialClients]:
     """CLIENTS of them, all in their rooms, spread evenly over the servers at ``urls``. Raises OperatorError."""
     processes = [
         await asyncio.create_subprocess_exec(
@@ -86,7 +86,7 @@ async def official_clients(urls: Sequence[str], prefix: str) -> AsyncIterator[Cl
         for number in range(PROCESSES)
     ]
     try:
-        clients = Clients(processes)
+        clients = OfficialClients(processes)
         await clients.until(everybody, ARRIVAL, "2,000 official clients did not all come")
         yield clients
     finally:
@@ -96,9 +96,9 @@ async def official_clients(urls: Sequence[str], prefix: str) -> AsyncIterator[Cl
         await asyncio.gather(*(process.wait() for process in processes))
 
 
-def everybody(told: Sequence[Status]) -> bool:
+def everybody(reported: Sequence[ClientsStatus]) -> bool:
     """Whether all are in their rooms."""
-    return sum(each.joined for each in told) == CLIENTS
+    return sum(each.joined for each in reported) == CLIENTS
 
 
 @fault(
@@ -119,7 +119,9 @@ async def rolling_restart(hit: Hit) -> None:
         back = await clients.until(everybody, RETURN, "2,000 official clients did not all come back")
         await asyncio.sleep(1)  # they talk on
         await clients.asked("stop")
-        await clients.until(lambda told: not any(each.waiting for each in told), ANSWER, "Messages were not answered")
+        await clients.until(
+            lambda reported: not any(each.waiting for each in reported), ANSWER, "Messages were not answered"
+        )
         short = await asyncio.to_thread(_shortcomings, hit.site.servers[0].address(), await clients.asked("stop"))
     if back > RECOVERY_LIMIT:
         short.append(f"official clients were back only after {back:.1f} s")
@@ -127,17 +129,17 @@ async def rolling_restart(hit: Hit) -> None:
         raise OperatorError("; ".join(short))
 
 
-def _shortcomings(url: str, told: Sequence[Status]) -> list[str]:
+def _shortcomings(url: str, reported: Sequence[ClientsStatus]) -> list[str]:
     """What the clients saw that is not promised; what was acknowledged is looked up in the server's history."""
     stored: dict[str, list[tuple[int, str, str]]] = {}
-    for room in {room for each in told for room, _ in each.positions}:
+    for room in {room for each in reported for room, _ in each.positions}:
         stored[room] = [(each.seq, each.id, each.message) for each in history(lambda path: read(url, path), room, 0)]
     texts = {room: Counter(text for _, _, text in messages) for room, messages in stored.items()}
-    acknowledged = [each for status in told for each in status.acknowledged]
-    positions = [each for status in told for each in status.positions]
+    acknowledged = [each for status in reported for each in status.acknowledged]
+    positions = [each for status in reported for each in status.positions]
     counts: dict[str, Any] = {
-        "missed by official clients": sum(each.lost for each in told),
-        "doubled for official clients": sum(each.doubled for each in told),
+        "missed by official clients": sum(each.lost for each in reported),
+        "doubled for official clients": sum(each.doubled for each in reported),
         "acknowledged to official clients and not stored so": sum(
             (seq, message_id, text) not in stored[room] for room, seq, message_id, text in acknowledged
         ),
@@ -145,7 +147,7 @@ def _shortcomings(url: str, told: Sequence[Status]) -> list[str]:
         "official clients without the last message": sum(
             position != max((seq for seq, _, _ in stored[room]), default=0) for room, position in positions
         ),
-        "connections of official clients lost to a living server": sum(sum(each.reasons.values()) for each in told)
+        "connections of official clients lost to a living server": sum(sum(each.reasons.values()) for each in reported)
         - CLIENTS,
     }
     if not acknowledged:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chatsys.errors import OperatorError
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
-from chatsys.lab.servers import this_program
+from chatsys.lab.subjects.servers import this_program
 
 PATIENCE = 60.0
 _OLD = """

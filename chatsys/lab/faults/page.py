@@ -13,9 +13,9 @@ from chatsys.lab.faults.record import (
     NOTICE_FACTOR,
     NOTICE_FLOOR_MS,
     RECOVERY_LIMIT,
+    FaultKind,
+    FaultsResult,
     Fuzzed,
-    Kind,
-    Result,
     p99,
 )
 
@@ -44,7 +44,7 @@ load was {load}
 """
 
 
-def markdown(result: Result) -> str:
+def markdown(result: FaultsResult) -> str:
     """The page."""
     environment = result.environment
     parts = [
@@ -93,7 +93,7 @@ def markdown(result: Result) -> str:
     return "\n".join(parts)
 
 
-def _load(result: Result) -> str:
+def _load(result: FaultsResult) -> str:
     """The machine's load where one fault had it to itself: what else uses it shows there."""
     loads = [each.load for kind in result.kinds if kind.concerns in CONTAINED for each in kind.injections]
     if not loads:
@@ -103,7 +103,7 @@ def _load(result: Result) -> str:
     return said if np.median(loads) <= 1.5 * cpus else said + " **Others used it: times say little.**"
 
 
-def fell_short(result: Result) -> bool:
+def fell_short(result: FaultsResult) -> bool:
     """Whether anything that was promised was not seen."""
     return (
         any(shortcomings(kind) for kind in result.kinds)
@@ -118,7 +118,7 @@ def withstood(fuzzed: Fuzzed) -> bool:
     return quiet and fuzzed.growth_mib <= GROWTH_LIMIT_MIB and fuzzed.sentinel_ms <= SENTINEL_LIMIT_MS
 
 
-def shortcomings(kind: Kind) -> list[str]:
+def shortcomings(kind: FaultKind) -> list[str]:
     """Where a kind's injections are not what is promised."""
     found: Counter[str] = Counter()
     for finding in (finding for run in kind.runs for finding in run.findings):
@@ -144,12 +144,12 @@ def shortcomings(kind: Kind) -> list[str]:
     return said
 
 
-def _section(title: str, kinds: Iterable[Kind]) -> str:
+def _section(title: str, kinds: Iterable[FaultKind]) -> str:
     columns = ("Fault", "Promise", "Injections", "Acknowledged", "Back after", "p99 calm, during", "What was seen")
     return f"## {title}\n\n" + _table(columns, [_row(kind) for kind in kinds])
 
 
-def _row(kind: Kind) -> tuple[str, ...]:
+def _row(kind: FaultKind) -> tuple[str, ...]:
     calm, during = _p99s(kind)
     back = [each.recovery for each in kind.injections if each.recovery is not None]
     return (
@@ -163,7 +163,7 @@ def _row(kind: Kind) -> tuple[str, ...]:
     )
 
 
-def _p99s(kind: Kind) -> tuple[float, float]:
+def _p99s(kind: FaultKind) -> tuple[float, float]:
     """The others' p99 in calm and during the fault, over all injections together, in milliseconds."""
     calm = p99([each.others_calm for each in kind.injections])
     during = p99([each.others for each in kind.injections])

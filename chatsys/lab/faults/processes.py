@@ -7,7 +7,7 @@ import signal
 
 from chatsys.errors import OperatorError
 from chatsys.lab.faults.fault import Concern, Hit, Need, fault
-from chatsys.lab.faults.site import Place
+from chatsys.lab.faults.site import SiteKind
 
 
 @fault("server killed and started again", Concern.SERVER, seconds=3, short=True)
@@ -43,25 +43,27 @@ def _end_a_worker(hit: Hit, number: signal.Signals) -> None:
     hit.rng.choice(server.process.worker_processes()).send_signal(number)
 
 
-@fault("a worker killed", Concern.SERVER, place=Place.WORKERS, seconds=2)
+@fault("a worker killed", Concern.SERVER, place=SiteKind.WORKERS, seconds=2)
 async def worker_killed(hit: Hit) -> None:
     """SIGKILL to one of two workers; the server starts another."""
     _end_a_worker(hit, signal.SIGKILL)
 
 
-@fault("a worker stopped", Concern.SERVER, place=Place.WORKERS, seconds=2)
+@fault("a worker stopped", Concern.SERVER, place=SiteKind.WORKERS, seconds=2)
 async def worker_stopped(hit: Hit) -> None:
     """SIGTERM to one of two workers; the server starts another."""
     _end_a_worker(hit, signal.SIGTERM)
 
 
-@fault("servers' clock an hour forward", Concern.SERVER, needs=(Need.LIBFAKETIME,), place=Place.FAKED_CLOCK, seconds=4)
+@fault(
+    "servers' clock an hour forward", Concern.SERVER, needs=(Need.LIBFAKETIME,), place=SiteKind.FAKED_CLOCK, seconds=4
+)
 async def clock_forward(hit: Hit) -> None:
     """For four seconds, then back."""
     await _shifted(hit, "+3600")
 
 
-@fault("servers' clock an hour back", Concern.SERVER, needs=(Need.LIBFAKETIME,), place=Place.FAKED_CLOCK, seconds=4)
+@fault("servers' clock an hour back", Concern.SERVER, needs=(Need.LIBFAKETIME,), place=SiteKind.FAKED_CLOCK, seconds=4)
 async def clock_back(hit: Hit) -> None:
     """For four seconds, then forward again."""
     await _shifted(hit, "-3600")
@@ -84,19 +86,19 @@ async def _restart(hit: Hit, number: signal.Signals) -> None:
     await hit.site.start_database()
 
 
-@fault("the embedded postmaster killed", Concern.DATABASE, place=Place.EMBEDDED, seconds=1)
+@fault("the embedded postmaster killed", Concern.DATABASE, place=SiteKind.EMBEDDED, seconds=1)
 async def embedded_killed(hit: Hit) -> None:
     """SIGKILL to the postmaster alone; a server that uses it has to start it again."""
     hit.site.postmaster().kill()
 
 
-@fault("the embedded postmaster stopped", Concern.DATABASE, place=Place.EMBEDDED, seconds=1)
+@fault("the embedded postmaster stopped", Concern.DATABASE, place=SiteKind.EMBEDDED, seconds=1)
 async def embedded_stopped(hit: Hit) -> None:
     """SIGINT, a clean end; a server that uses it has to start it again."""
     hit.site.postmaster().send_signal(signal.SIGINT)
 
 
-@fault("the embedded postmaster asked to end", Concern.DATABASE, place=Place.EMBEDDED, seconds=4)
+@fault("the embedded postmaster asked to end", Concern.DATABASE, place=SiteKind.EMBEDDED, seconds=4)
 async def embedded_asked(hit: Hit) -> None:
     """SIGTERM: it lets nobody in and waits for the last session, until a server that uses it loses patience."""
     hit.site.postmaster().terminate()

@@ -12,7 +12,7 @@ import msgspec
 
 from chatsys.errors import OperatorError
 from chatsys.results.files import write_atomically
-from chatsys.results.history import Finding
+from chatsys.results.history import Deviation
 
 SCHEMA_VERSION = 1
 RESULT = "faults.json"
@@ -51,7 +51,7 @@ class Injection(msgspec.Struct, kw_only=True):
     broken: str = ""
 
 
-class Run(msgspec.Struct, kw_only=True):
+class FaultRun(msgspec.Struct, kw_only=True):
     """One run of traffic with several injections of one fault, and what the history of the whole run shows.
 
     ``broken`` says what the traffic could not do: join before the first injection, or finish after the last one.
@@ -61,18 +61,18 @@ class Run(msgspec.Struct, kw_only=True):
     acknowledged: int
     injections: list[Injection]
     refusals: dict[str, int] = {}
-    findings: list[Finding] = []
+    findings: list[Deviation] = []
     broken: str = ""
 
 
-class Kind(msgspec.Struct, kw_only=True):
+class FaultKind(msgspec.Struct, kw_only=True):
     """All runs with one fault, or why it was ``not_run``."""
 
     name: str
     concerns: str
     promise: str
     not_run: str = ""
-    runs: list[Run] = []
+    runs: list[FaultRun] = []
 
     @property
     def injections(self) -> list[Injection]:
@@ -103,7 +103,7 @@ class Fuzzed(msgspec.Struct, kw_only=True):
     sentinel_ms: float
 
 
-class Result(msgspec.Struct, kw_only=True):
+class FaultsResult(msgspec.Struct, kw_only=True):
     """One run."""
 
     created_at: str
@@ -111,11 +111,11 @@ class Result(msgspec.Struct, kw_only=True):
     seed: int
     environment: dict[str, Any]
     schema_version: int = SCHEMA_VERSION
-    kinds: list[Kind] = []
+    kinds: list[FaultKind] = []
     mutations: list[Caught] = []
     fuzzing: list[Fuzzed] = []
 
-    def kind(self, name: str) -> Kind | None:
+    def kind(self, name: str) -> FaultKind | None:
         """The kind of that name."""
         return next((kind for kind in self.kinds if kind.name == name), None)
 
@@ -138,18 +138,18 @@ def p99(histograms: Iterable[dict[int, int]]) -> float:
     return 0.0
 
 
-def save(result: Result, folder: Path) -> None:
+def save(result: FaultsResult, folder: Path) -> None:
     """Write the result into ``folder``, whole or not at all."""
     write_atomically(folder / RESULT, msgspec.json.encode(result) + b"\n")
 
 
-def load(folder: Path) -> Result | None:
+def load(folder: Path) -> FaultsResult | None:
     """The result in ``folder``; None if there is none. Raises OperatorError if it is another version's, or damaged."""
     file = folder / RESULT
     if not file.exists():
         return None
     try:
-        result = msgspec.json.decode(file.read_bytes(), type=Result)
+        result = msgspec.json.decode(file.read_bytes(), type=FaultsResult)
     except msgspec.DecodeError as error:
         raise OperatorError(f"{file} is not the record of a run of faults: {error}.", hint="Move it away.") from error
     if result.schema_version != SCHEMA_VERSION:

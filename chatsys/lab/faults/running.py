@@ -14,9 +14,9 @@ from chatsys.errors import OperatorError
 from chatsys.lab.faults import fuzzing, mutations
 from chatsys.lab.faults.fault import Fault
 from chatsys.lab.faults.injection import Load, inject
-from chatsys.lab.faults.record import LANES, Kind, Result, Run, load, save
-from chatsys.lab.faults.site import Place, Site
-from chatsys.lab.machine import describe
+from chatsys.lab.faults.record import LANES, FaultKind, FaultRun, FaultsResult, load, save
+from chatsys.lab.faults.site import Site, SiteKind
+from chatsys.lab.provenance.machine import describe
 
 LONG_SECONDS = 15.0
 """A fault that takes longer is injected fewer times."""
@@ -27,7 +27,7 @@ PER_SITE = 100
 Say = Callable[[str], None]
 
 
-class Profile(NamedTuple):
+class FaultProfile(NamedTuple):
     """How often each fault is injected, the traffic, and whether mechanisms are taken away and nonsense is sent."""
 
     name: str
@@ -41,22 +41,22 @@ class Profile(NamedTuple):
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("once", 1, 1, Load()),
-        Profile("quick", 3, 1, Load()),
-        Profile("long", 20, 5, Load(), mutations=True, cases=100_000),
+        FaultProfile("once", 1, 1, Load()),
+        FaultProfile("quick", 3, 1, Load()),
+        FaultProfile("long", 20, 5, Load(), mutations=True, cases=100_000),
     )
 }
 
 
 async def run(
-    profile: Profile, faults: Sequence[Fault], seed: int, folder: Path, say: Say, *, mutated: str | None = None
-) -> Result:
+    profile: FaultProfile, faults: Sequence[Fault], seed: int, folder: Path, say: Say, *, mutated: str | None = None
+) -> FaultsResult:
     """Inject what is still missing from the result in ``folder``, and write it after each injection.
 
     With ``mutated`` only mechanisms are taken away: those whose names contain one of its comma-separated words.
     """
     environment = describe(None, "private")
-    result = load(folder) or Result(
+    result = load(folder) or FaultsResult(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         profile=profile.name,
         seed=seed,
@@ -81,26 +81,28 @@ async def run(
 
 
 class _Lanes:
-    """The runs that are to be done, by the kind of site that they need, and lanes that do them side by side."""
+    """The runs that are to be done, by the kind of site that they need, and workers that do them side by side."""
 
-    def __init__(self, result: Result, profile: Profile, faults: Iterable[Fault], folder: Path, say: Say) -> None:
+    def __init__(
+        self, result: FaultsResult, profile: FaultProfile, faults: Iterable[Fault], folder: Path, say: Say
+    ) -> None:
         todo = [(fault, seeds) for fault in faults for seeds in missing(result, profile, fault)]
         random.Random(result.seed).shuffle(todo)  # noqa: S311 - a minute in which the machine is slow hits all alike
-        self._todo: dict[Place, deque[tuple[Fault, range]]] = {}
+        self._todo: dict[SiteKind, deque[tuple[Fault, range]]] = {}
         for fault, seeds in todo:
             self._todo.setdefault(fault.place, deque()).append((fault, seeds))
         self._result, self._profile, self._folder, self._say = result, profile, folder, say
 
-    async def run(self, lanes: int) -> None:
+    async def run(self, workers: int) -> None:
         """Do all of them, with so many sites at once. Raises what a site raises that can't be made."""
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(lanes):
-                    group.create_task(self._lane())
+                for _ in range(workers):
+                    group.create_task(self._worker())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _lane(self) -> None:
+    async def _worker(self) -> None:
         while self._left:
             place = max(self._todo, key=lambda each: len(self._todo[each]))
             async with Site(place=place) as site:
@@ -126,11 +128,11 @@ class _Lanes:
                 return
 
 
-def missing(result: Result, profile: Profile, fault: Fault) -> list[range]:
+def missing(result: FaultsResult, profile: FaultProfile, fault: Fault) -> list[range]:
     """The numbers of the injections that the result lacks, run by run; what can't be injected here is noted."""
     kind = result.kind(fault.name)
     if kind is None:
-        kind = Kind(name=fault.name, concerns=fault.concerns, promise=fault.promise)
+        kind = FaultKind(name=fault.name, concerns=fault.concerns, promise=fault.promise)
         result.kinds.append(kind)
     lacking = fault.lacking()
     kind.not_run = f"needs {', '.join(lacking)}" if lacking else ""
@@ -140,7 +142,7 @@ def missing(result: Result, profile: Profile, fault: Fault) -> list[range]:
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
-def line(run: Run) -> str:
+def line(run: FaultRun) -> str:
     """One run in a few words."""
     injections = run.injections
     back = [each.recovery for each in injections if each.recovery is not None]

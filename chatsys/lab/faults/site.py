@@ -23,8 +23,8 @@ import psycopg
 
 from chatsys.database.embedded import embedded_server, wheel_programs
 from chatsys.lab.faults.answers import AnswerProxy
-from chatsys.lab.faults.broker import Broker, nats, redis
-from chatsys.lab.servers import ServerProcess, chat_server, this_program
+from chatsys.lab.faults.broker import ProxiedBroker, nats, redis
+from chatsys.lab.subjects.servers import ServerProcess, chat_server, this_program
 from chatsys.resources import database_dir
 
 _TUNING = {"max_connections": "100", "log_min_messages": "panic", "hot_standby": "on"}
@@ -37,7 +37,7 @@ _PORTS = (20_000, 32_000)
 DISK_MIB = 700
 
 
-class Place(enum.StrEnum):
+class SiteKind(enum.StrEnum):
     """Kinds of sites: what some faults need."""
 
     PLAIN = "plain"
@@ -65,7 +65,7 @@ def _lasting_port() -> int:
             return port
 
 
-class Server:
+class SiteServer:
     """One chat server behind its own proxy. ``restarts`` counts how often it was ended on purpose."""
 
     def __init__(self, site: Site, number: int, proxy: AnswerProxy, settings: dict[str, str]) -> None:
@@ -121,15 +121,15 @@ class Site:
         self,
         servers: int = 2,
         *,
-        place: Place = Place.PLAIN,
+        place: SiteKind = SiteKind.PLAIN,
         settings: dict[str, str] | None = None,
         first: tuple[Path, ...] = (),
     ) -> None:
         self.settings = {"DB_POOL_SIZE": POOL, "CHATSYS_LEASE": LEASE, "JWT_SECRET": secrets.token_hex(32)}
         self.settings |= settings or {}
         self.first = first
-        self.servers: list[Server] = []
-        self.broker: Broker | None = _BROKERS[place]() if place in _BROKERS else None
+        self.servers: list[SiteServer] = []
+        self.broker: ProxiedBroker | None = _BROKERS[place]() if place in _BROKERS else None
         self.disk: Path | None = None
         self._place = place
         self._count = servers
@@ -140,22 +140,22 @@ class Site:
 
     async def __aenter__(self) -> Site:
         try:
-            if self._place is Place.SMALL_DISK:
+            if self._place is SiteKind.SMALL_DISK:
                 self._mount()
-            if self._place is Place.EMBEDDED:
+            if self._place is SiteKind.EMBEDDED:
                 self.url = f"postgresql://chatsys@/chatsys?host={self._folder}/run"
             else:
                 await self.start_database()
             if self.broker is not None:
                 await self._stack.enter_async_context(self.broker)
             self._furnish()
-            if self._place is Place.STANDBY:
+            if self._place is SiteKind.STANDBY:
                 await self._make_standby()
             for number in range(self._count):
                 proxy = AnswerProxy(self._socket())
                 await self._stack.enter_async_context(proxy)
                 own = {} if self.broker is None else {"CHATSYS_BUS_URL": await self.broker.add()}
-                self.servers.append(Server(self, number, proxy, own))
+                self.servers.append(SiteServer(self, number, proxy, own))
             await self.servers[0].start()  # it makes the tables
             await asyncio.gather(*(server.start() for server in self.servers[1:]))
         except BaseException:
@@ -172,9 +172,9 @@ class Site:
 
     def _furnish(self) -> None:
         """What the servers of this kind of site are started with."""
-        if self._place is Place.WORKERS:
+        if self._place is SiteKind.WORKERS:
             self.settings["CHATSYS_WORKERS"] = "2"
-        elif self._place is Place.FAKED_CLOCK:
+        elif self._place is SiteKind.FAKED_CLOCK:
             self.set_clock("+0")
             self.settings |= {
                 "LD_PRELOAD": str(faketime()),
@@ -202,7 +202,7 @@ class Site:
 
     async def start_database(self) -> None:
         """Start PostgreSQL, also after it was killed."""
-        tuning = _TUNING | (_SMALL_QUEUE if self._place is Place.SMALL_QUEUE else {})
+        tuning = _TUNING | (_SMALL_QUEUE if self._place is SiteKind.SMALL_QUEUE else {})
         made = embedded_server(self._folder, settings=tuning)
         self.url = await asyncio.to_thread(self._database.enter_context, made)
 
@@ -281,7 +281,7 @@ class Site:
 
     def url_through(self, proxy: AnswerProxy) -> str:
         """The database's URL through a proxy; of an embedded one, which has no other, its folder."""
-        if self._place is Place.EMBEDDED:
+        if self._place is SiteKind.EMBEDDED:
             return f"embedded://{self._folder}"
         parts = urlsplit(self.url)
         return f"postgresql://{parts.username}@127.0.0.1:{proxy.port}{parts.path}?sslmode=disable"

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from chatsys.client.asynchronous import AsyncClient
 from chatsys.client.errors import SocketIOError
 from chatsys.client.namespace import Acknowledged
-from chatsys.results.audit import Stored
-from chatsys.results.history import Client, History, Joined, Listed, Pushed, Sending
+from chatsys.results.audit import AuditedMessage
+from chatsys.results.history import ClientDiary, History, JoinedEntry, Listed, Pushed, Sending
 from chatsys.results.stamps import now, text_of
 
 OPEN_TIMEOUT = 5.0
@@ -46,7 +46,7 @@ class Person:
         self.thrown_out: list[float] = []
         self.slowest_answer = 0.0
         self.last_seq = 0
-        self.record = Client(f"guest-{traffic.run}-{number}", room)
+        self.record = ClientDiary(f"guest-{traffic.run}-{number}", room)
         self.socket: AsyncClient | None = None
         self._traffic = traffic
         self._outstanding: dict[str, Sending] = {}
@@ -97,7 +97,7 @@ class Person:
         (answer,) = (await socket.call("join", payload, timeout=ANSWER_TIMEOUT)).args
         if not answer.get("success"):
             return False
-        joined = next(entry for entry in reversed(self.record.diary) if isinstance(entry, Joined))
+        joined = next(entry for entry in reversed(self.record.diary) if isinstance(entry, JoinedEntry))
         joined.complete = bool(answer.get("complete", True))
         self._in_room = True
         return True
@@ -160,17 +160,17 @@ class Person:
     # -- what comes
 
     def _pushed(self, payload: dict[str, Any]) -> None:
-        message = Stored(payload["id"], payload["seq"], payload["message"])
+        message = AuditedMessage(payload["id"], payload["seq"], payload["message"])
         self.record.diary.append(Pushed(message))
         self.last_seq = max(self.last_seq, message.seq)
 
     def _history(self, payload: list[dict[str, Any]]) -> None:
         diary = self.record.diary
-        history = [Stored(each["id"], each["seq"], each["message"]) for each in payload]
-        again = any(isinstance(entry, Joined) for entry in diary)
+        history = [AuditedMessage(each["id"], each["seq"], each["message"]) for each in payload]
+        again = any(isinstance(entry, JoinedEntry) for entry in diary)
         if history:
             self.last_seq = max(self.last_seq, history[-1].seq)
-        diary.append(Joined(history[-1].seq if history else 0, again, history if again else []))
+        diary.append(JoinedEntry(history[-1].seq if history else 0, again, history if again else []))
 
     def _listed(self, payload: list[dict[str, Any]]) -> None:
         self.record.diary.append(Listed([each["userId"] for each in payload]))

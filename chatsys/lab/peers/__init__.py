@@ -1,4 +1,4 @@
-"""Socket.IO servers of others, as they come, that do what :mod:`chatsys.lab.stock` does: for a comparison by turns.
+"""Socket.IO servers of others, as they come, that do what :mod:`chatsys.lab.subjects.reference` does.
 
 They are installed from npm into a folder, once. ``plain`` is no Socket.IO server but a loop of ``send`` over the same
 sockets: the bound of what writes each message by itself.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chatsys.errors import OperatorError
-from chatsys.lab.servers import ServerProcess, listening_server, this_program
+from chatsys.lab.subjects.servers import ServerProcess, listening_server, this_program
 
 HERE = Path(__file__).parent
 PROGRAMS = ("package.json", "chat.mjs", "server.mjs", "bun.mjs")

@@ -1,6 +1,6 @@
 """What fan-out costs at least with a write for each message: a frame is made once, and sent to one after another.
 
-Run as ``python -m chatsys.lab.peers.plain PORT``. It knows of WebSockets and Socket.IO only what a crowd needs.
+Run as ``python -m chatsys.lab.peers.plain PORT``. It knows of WebSockets and Socket.IO only what clients need.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 from websockets.utils import accept_key
 
-from chatsys.lab.stock import message_of
+from chatsys.lab.subjects.reference import message_of
 from chatsys.protocol.frames import TEXT, FrameReader, frame
 
 _LARGEST, _FRAMES = 1_000_000, 1_000_000  # bytes of a message, frames of a read: no limits for the lab's own clients
@@ -34,7 +34,7 @@ class _Client:
         self.room = ""
 
 
-class _Plain:
+class _PlainServer:
     def __init__(self, port: int) -> None:
         self._selector = selectors.DefaultSelector()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
@@ -109,4 +109,4 @@ class _Plain:
 
 
 if __name__ == "__main__":
-    _Plain(int(sys.argv[1])).serve()
+    _PlainServer(int(sys.argv[1])).serve()

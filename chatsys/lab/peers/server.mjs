@@ -1,4 +1,4 @@
-// Socket.IO as it comes, on Node.js: `node server.mjs ws|uws PORT`. It does what chatsys/lab/stock.py does.
+// Socket.IO as it comes, on Node.js: `node server.mjs ws|uws PORT`. It does what chatsys/lab/subjects/reference.py does.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { Server } from "socket.io";

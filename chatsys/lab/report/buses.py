@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from chatsys.lab.brokers import BROKERS
 from chatsys.lab.experiments.buses import (
     ALONE,
     APART,
@@ -23,6 +22,7 @@ from chatsys.lab.experiments.buses import (
     SHARED,
 )
 from chatsys.lab.statistics import of_rounds
+from chatsys.lab.subjects.brokers import BROKERS
 from chatsys.reports.page import Part, Table, Text
 from chatsys.reports.pictures import ecdf
 from chatsys.results.distributions import SHARES, Distribution

@@ -11,13 +11,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from chatsys.lab import loadmemory
+from chatsys.lab.loadtest import memory
 from chatsys.reports.page import Page, Part, Table, Text
 from chatsys.reports.pictures import Series, ecdf, lines, panels
 from chatsys.results import capacity, names
 
 if TYPE_CHECKING:
-    from chatsys.lab.loadtest import Run, Turn
+    from chatsys.lab.loadtest.run import LoadTestRepetition, LoadTestRun
 
 _POINTS = 90  # a line has no more: a soak's would not be readable
 _PUSH = "receive-message "
@@ -38,7 +38,7 @@ _EXPLAINED = {
 }
 
 
-def page_of(run: Run, folder: Path) -> Page:
+def page_of(run: LoadTestRun, folder: Path) -> Page:
     """The report of ``run``, whose turns lie in ``folder``."""
     plan = run.plan
     page = Page(
@@ -61,7 +61,7 @@ def page_of(run: Run, folder: Path) -> Page:
     return page
 
 
-def title_of(run: Run) -> str:
+def title_of(run: LoadTestRun) -> str:
     """What was run: of a search for the capacity its answer, not the most users that it was allowed to try."""
     if run.plan.scenario != "capacity":
         return f"Load test: {run.plan.scenario}, {run.plan.users:,} users"
@@ -69,12 +69,12 @@ def title_of(run: Run) -> str:
     return "Load test: capacity, " + "; ".join(f"{names.store(name)} {words}" for name, words in found)
 
 
-def _verdicts(run: Run) -> Table:
+def _verdicts(run: LoadTestRun) -> Table:
     rows = [(str(turn.number), turn.store, turn.verdict, "; ".join(turn.reasons) or "none") for turn in run.turns]
     return Table(header=("turn", "store", "verdict", "reasons"), rows=rows, align="rlll")
 
 
-def comparison(turns: list[Turn]) -> Table:
+def comparison(turns: list[LoadTestRepetition]) -> Table:
     """What was measured, one row each: times in ms (median, 99th percentile) and what the audit counted."""
     rows = []
     for store in dict.fromkeys(turn.store for turn in turns):
@@ -133,12 +133,12 @@ def _row(name: str, values: npt.NDArray[np.float64], counts: npt.NDArray[np.int6
     return (name, f"{counts.sum():,}", *(f"{ms:.2f}" for ms in (*at, values[-1])))
 
 
-def _pushes(turn: Turn) -> list[dict[str, Any]]:
+def _pushes(turn: LoadTestRepetition) -> list[dict[str, Any]]:
     figures = turn.locust["figures"]
     return [f for f in figures if f["method"] == "push" and f["name"].startswith(_PUSH) and f["histogram"]]
 
 
-def _latency(turns: list[Turn]) -> list[Part]:
+def _latency(turns: list[LoadTestRepetition]) -> list[Part]:
     """Each store: all personas together, each persona, and the service time beside the response time if it differs."""
     rows, curves = [], []
     for store in dict.fromkeys(turn.store for turn in turns):
@@ -175,7 +175,7 @@ def _cumulated(
     return floored, shares[chosen].tolist()
 
 
-def _figures(turn: Turn) -> Table:
+def _figures(turn: LoadTestRepetition) -> Table:
     rows = []
     for figure in turn.locust["figures"]:
         name = f"{figure['method']} {figure['name']}"
@@ -187,7 +187,7 @@ def _figures(turn: Turn) -> Table:
     return Table(header=header, rows=rows, caption=_name(turn))
 
 
-def _counted(turns: list[Turn]) -> Table:
+def _counted(turns: list[LoadTestRepetition]) -> Table:
     """Events that nobody times: what was sent without asking for an acknowledgement, and what came because of it."""
     rows = []
     for turn in turns:
@@ -203,12 +203,12 @@ def _counted(turns: list[Turn]) -> Table:
 # -- over time
 
 
-def _over_time(turns: list[Turn], folder: Path) -> list[Part]:
+def _over_time(turns: list[LoadTestRepetition], folder: Path) -> list[Part]:
     """One figure a turn, its panels on one axis: seconds since the turn's first sample."""
     parts: list[Part] = []
     for turn in turns:
-        locust = loadmemory.lines(folder / turn.folder / "samples.jsonl")
-        server = loadmemory.lines(folder / turn.folder / "server.jsonl")
+        locust = memory.lines(folder / turn.folder / "samples.jsonl")
+        server = memory.lines(folder / turn.folder / "server.jsonl")
         if locust:
             stacked = _panels(locust, server, min(line["time"] for line in (locust[0], *server[:1])))
             caption = f"{_name(turn)}: each second; a point stands for the worst of its stretch."
@@ -222,7 +222,7 @@ def _panels(locust: list[dict[str, Any]], server: list[dict[str, Any]], start: f
     when = [line["time"] - start for line in pushed]
     seen_server = bool(server) and "cpu" in server[0]
     cores = [Series("server", *_thin(times, [line["cpu"] for line in server]))] if seen_server else []
-    memory = [Series("server", *_thin(times, [line["rss"] / 2**20 for line in server]))] if seen_server else []
+    resident = [Series("server", *_thin(times, [line["rss"] / 2**20 for line in server]))] if seen_server else []
     stacked = [
         ("users", [Series("users", *_thin(seen, [line["users"] for line in locust]))]),
         ("push, ms", [Series(key, *_thin(when, [line["push"][key] for line in pushed])) for key in ("p50", "p99")]),
@@ -230,7 +230,7 @@ def _panels(locust: list[dict[str, Any]], server: list[dict[str, Any]], start: f
             "cores",
             [*cores, *_generators(locust, start, "cpu")],
         ),
-        ("memory, MiB", [*memory, *_generators(locust, start, "rss", 2**-20)]),
+        ("memory, MiB", [*resident, *_generators(locust, start, "rss", 2**-20)]),
     ]
     if server and "database" in server[0]:
         stacked += [
@@ -275,7 +275,7 @@ def _thin(xs: list[float], ys: list[float]) -> tuple[list[float], list[float]]:
 # -- capacity, audit, validity
 
 
-def capacity_of(turns: list[Turn], objective: float) -> list[Part]:
+def capacity_of(turns: list[LoadTestRepetition], objective: float) -> list[Part]:
     """What a search for the capacity found, turn by turn: the answer, its steps, a picture."""
     searched = [turn for turn in turns if turn.locust["steps"]]
     if not searched:
@@ -313,7 +313,7 @@ def _step(step: dict[str, Any]) -> tuple[str, ...]:
     return f"{step['users']:,}", p99, str(step["failures"]), str(step["deviations"]), outcome, limit
 
 
-def _audit(turn: Turn) -> Table:
+def _audit(turn: LoadTestRepetition) -> Table:
     audit = turn.locust["audit"]
     columns = [name for name in audit["total"] if name != "room"]
     rooms = sorted(audit["rows"], key=lambda row: -row["expected"])[:10]
@@ -322,7 +322,7 @@ def _audit(turn: Turn) -> Table:
     return Table(header=("room", *(name.replace("_", " ") for name in columns)), rows=rows, caption=caption)
 
 
-def _validity(turns: list[Turn]) -> list[Part]:
+def _validity(turns: list[LoadTestRepetition]) -> list[Part]:
     rows = []
     for turn in turns:
         for number, seen in enumerate(turn.locust["generators"].values(), 1):
@@ -335,12 +335,12 @@ def _validity(turns: list[Turn]) -> list[Part]:
     return [Table(header=header, rows=rows)] if rows else []
 
 
-def _memory(turns: list[Turn], folder: Path) -> list[Part]:
+def _memory(turns: list[LoadTestRepetition], folder: Path) -> list[Part]:
     """Each process: memory at the start and at the end, a user's share, and the growth after the first five minutes."""
     rows = []
     for turn in turns:
         users = turn.locust["options"]["users"]
-        for seen in loadmemory.of_turn(folder / turn.folder, turn.store):
+        for seen in memory.of_turn(folder / turn.folder, turn.store):
             share = f"{(seen.end - seen.first) / users / 1024:.0f}" if users else ""
             growth = "shorter run" if seen.growth is None else f"{seen.growth:+.1%}"
             each = "" if seen.bytes_each is None or not seen.keeps else f"{seen.bytes_each:,.0f}"
@@ -348,7 +348,7 @@ def _memory(turns: list[Turn], folder: Path) -> list[Part]:
             rows.append((f"{_name(turn)}, {seen.process}", *sizes, share, growth, each))
     text = (
         f"Growth is that of the last minute over the minute after the first five; a soak fails above "
-        f"{loadmemory.LIMIT:.0%}. A store in memory keeps each message with its receipts by design: its growth is "
+        f"{memory.LIMIT:.0%}. A store in memory keeps each message with its receipts by design: its growth is "
         "given in bytes for each message, and not judged."
     )
     header = ("process", "start, MiB", "end, MiB", "KiB a user", "growth after 5 min", "bytes a message")
@@ -379,5 +379,5 @@ def _plain(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _name(turn: Turn) -> str:
+def _name(turn: LoadTestRepetition) -> str:
     return f"turn {turn.number}, {turn.store}"

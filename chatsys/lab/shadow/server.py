@@ -25,7 +25,7 @@ from chatsys.engine.engine import Engine
 from chatsys.engine.polling import METHODS, Endpoint
 from chatsys.engine.shared import ConnectionLimits
 from chatsys.engine.sockets import SocketLayer
-from chatsys.lab.conformance.check import Failed
+from chatsys.lab.conformance.check import CheckFailed
 from chatsys.lab.conformance.sockets import Client
 from chatsys.lab.shadow.findings import Findings
 from chatsys.lab.shadow.traffic import ANSWER, ORIGINAL, SHADOW, Stream, Traffic
@@ -75,7 +75,7 @@ class Pair:
     async def _connect(self, auth: Any) -> bool:
         try:
             await self._original.connect(auth)
-        except Failed:
+        except CheckFailed:
             self._send_away()
             return False
         self._original.sio.on("disconnect", self._send_away)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from chatsys.chat.bundle import new_id
-from chatsys.lab.synthetic import Synthetic
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.workloads.operation import (
     FIND_BY_ID,
     FIND_BY_NAME,
@@ -47,14 +47,14 @@ def _find_by_id(store: Store, rows: Synthetic) -> Operation:
     def check(user_id: str, user: User | None) -> None:
         demand(user is not None and user.user_id == user_id, f"user {user_id}")
 
-    return Operation(lambda luck: rows.user_id(luck.randrange(rows.users)), store.user_by_id, check)
+    return Operation(lambda rng: rows.user_id(rng.randrange(rows.users)), store.user_by_id, check)
 
 
 def _find_by_name(store: Store, rows: Synthetic) -> Operation:
     def check(name: str, user: User | None) -> None:
         demand(user is not None and user.username == name, f"user {name}")
 
-    return Operation(lambda luck: rows.username(luck.randrange(rows.users)), store.user_by_name, check)
+    return Operation(lambda rng: rows.username(rng.randrange(rows.users)), store.user_by_name, check)
 
 
 def _search(store: Store, rows: Synthetic) -> Operation:
@@ -64,7 +64,7 @@ def _search(store: Store, rows: Synthetic) -> Operation:
     def check(text: str, users: list[User]) -> None:
         demand(bool(users) and all(text in user.username for user in users), f"users with {text}")
 
-    return Operation(lambda luck: rows.search_text(luck.randrange(rows.users)), call, check)
+    return Operation(lambda rng: rows.search_text(rng.randrange(rows.users)), call, check)
 
 
 def _recent(store: Store, rows: Synthetic) -> Operation:
@@ -78,7 +78,7 @@ def _recent(store: Store, rows: Synthetic) -> Operation:
         demand({message.message_id for message in page} == expected[room], f"the newest messages of {room}")
         demand(all(message.read_by for message in page), "the receipts of each message")
 
-    return Operation(lambda luck: luck.choice(rooms), call, check)
+    return Operation(lambda rng: rng.choice(rooms), call, check)
 
 
 def _mark_read(store: Store, rows: Synthetic) -> Operation:
@@ -135,8 +135,8 @@ def _send(store: Store, rows: Synthetic) -> Operation:
         demand({message.seq: message.message_id for message in stored} == sent, "each message in the store")
         sent.clear()
 
-    def draw(luck: random.Random) -> NewMessage:
-        who = luck.choice(people)
+    def draw(rng: random.Random) -> NewMessage:
+        who = rng.choice(people)
         return NewMessage(message_id=new_id(), room=SEND_ROOM, who=who, text="sent by the lab", at=_now())
 
     return Operation(draw, call, check, audit)

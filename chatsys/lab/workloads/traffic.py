@@ -17,7 +17,7 @@ _ACK = b"43"
 _PAGE = 1_000
 
 
-class Traffic:
+class GuestTraffic:
     """Guests, each in a room of its own, who send the next message when the last one is acknowledged.
 
     They live on a thread of their own from the beginning of the block to its end, or until the server is gone.
@@ -31,7 +31,7 @@ class Traffic:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="traffic")
 
-    def __enter__(self) -> Traffic:
+    def __enter__(self) -> GuestTraffic:
         self._thread.start()
         return self
 

@@ -30,7 +30,7 @@ from chatsys.loadtesting.refusals import unusable
 from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.validity import LIMITS, Measurements, reasons
 from chatsys.loadtesting.verdict import advice, brought_by, message_cost, verdict_of
-from chatsys.results.audit import Audit, Row, history
+from chatsys.results.audit import Audit, AuditRow, history
 from chatsys.results.capacity import FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE, answer
 from chatsys.results.ledger import Books
 
@@ -167,8 +167,8 @@ def stolen_time_is_invalid(*_: str) -> None:
 
 
 def _audit(**columns: int) -> Audit:
-    counts = dict.fromkeys(Row.__struct_fields__[1:], 0) | {"sent": 9} | columns
-    return Audit([], Row("all rooms", **counts), [], [])
+    counts = dict.fromkeys(AuditRow.__struct_fields__[1:], 0) | {"sent": 9} | columns
+    return Audit([], AuditRow("all rooms", **counts), [], [])
 
 
 def a_lost_message_fails_a_run_that_would_also_be_invalid(*_: str) -> None:
@@ -207,7 +207,7 @@ def a_capacity_search_ends_at_the_largest_number_that_holds(*_: str) -> None:
         users: int | None = search.users
         while users is not None:
             tries += 1
-            users = search.judge(shapes.Step(users, 1, 1.0, 0, 0, HELD if users <= capacity else FAILED))
+            users = search.judge(shapes.CapacityStep(users, 1, 1.0, 0, 0, HELD if users <= capacity else FAILED))
         found, expected = search.good, min(capacity, 1000)
         assert found <= expected, (capacity, found)
         assert expected - found <= max(1, shapes.PRECISION * (search.bad or 0)), (capacity, found)
@@ -216,7 +216,7 @@ def a_capacity_search_ends_at_the_largest_number_that_holds(*_: str) -> None:
 
 def a_capacity_says_what_is_known_of_more_users(*_: str) -> None:
     held, late, strained = (
-        msgspec.to_builtins(shapes.Step(users, 1, 1.0, 0, 0, outcome, limit))
+        msgspec.to_builtins(shapes.CapacityStep(users, 1, 1.0, 0, 0, outcome, limit))
         for users, outcome, limit in ((100, HELD, ""), (200, FAILED, LATENCY), (150, NOT_MEASURABLE, GENERATOR))
     )
     assert answer([held]).words == "at least 100 users"
@@ -227,7 +227,7 @@ def a_capacity_says_what_is_known_of_more_users(*_: str) -> None:
     assert answer([held, strained]).why.startswith("at 150 the load generator's processor ran out first")
     assert answer([late]).words == "fewer than 200 users"
     assert answer([strained]).words.startswith("no number")
-    assert shapes.Search(first=100, most=800).judge(shapes.Step(100, 1, 1.0, 0, 0, NOT_MEASURABLE)) is None
+    assert shapes.Search(first=100, most=800).judge(shapes.CapacityStep(100, 1, 1.0, 0, 0, NOT_MEASURABLE)) is None
 
 
 def _strain(seconds: int = 0, busy: int = 0, timers: int = 0, late: int = 0) -> dict[str, int]:
@@ -235,9 +235,9 @@ def _strain(seconds: int = 0, busy: int = 0, timers: int = 0, late: int = 0) -> 
 
 
 def a_dwell_holds_only_with_pushes_in_time_and_nothing_wrong(*_: str) -> None:
-    before = shapes.Counters({1.0: 10}, failures=2, deviations=0, strain=_strain())
-    fast = shapes.Counters({1.0: 110, 50.0: 1}, failures=2, deviations=0, strain=_strain())
-    slow = shapes.Counters({1.0: 100, 500.0: 10}, failures=2, deviations=0, strain=_strain())
+    before = shapes.DwellCounters({1.0: 10}, failures=2, deviations=0, stress=_strain())
+    fast = shapes.DwellCounters({1.0: 110, 50.0: 1}, failures=2, deviations=0, stress=_strain())
+    slow = shapes.DwellCounters({1.0: 100, 500.0: 10}, failures=2, deviations=0, stress=_strain())
     assert shapes.judged(5, before, fast, 100).outcome == HELD
     assert shapes.judged(5, before, slow, 100).push_p99 == 500.0
     assert shapes.judged(5, before, slow, 100).outcome == FAILED
@@ -245,10 +245,10 @@ def a_dwell_holds_only_with_pushes_in_time_and_nothing_wrong(*_: str) -> None:
     for changed in ({"failures": 3}, {"deviations": 1}):
         assert shapes.judged(5, before, msgspec.structs.replace(fast, **changed), 100).outcome == FAILED
     for strain in (_strain(seconds=10, busy=1), _strain(timers=100, late=2)):
-        step = shapes.judged(5, before, msgspec.structs.replace(fast, strain=strain), 100)
+        step = shapes.judged(5, before, msgspec.structs.replace(fast, stress=strain), 100)
         assert (step.outcome, step.limit) == (NOT_MEASURABLE, GENERATOR)
     calm = _strain(seconds=100, busy=5, timers=1000, late=10)
-    assert shapes.judged(5, before, msgspec.structs.replace(fast, strain=calm), 100).outcome == HELD
+    assert shapes.judged(5, before, msgspec.structs.replace(fast, stress=calm), 100).outcome == HELD
 
 
 def shapes_say_how_many_users_there_are(*_: str) -> None:
@@ -422,7 +422,7 @@ def each_room_mixes_the_personas_however_they_are_spawned(*_: str) -> None:
 
 
 def what_a_message_cost_counts_pushes_and_receipt_updates_alone(*_: str) -> None:
-    row = Row("all rooms", *[0] * (len(Row.__struct_fields__) - 1))
+    row = AuditRow("all rooms", *[0] * (len(AuditRow.__struct_fields__) - 1))
     row.sent, row.delivered = 10, 200
     came = {"message-read-update": 3800, "message-status-update": 3800, "user-joined": 7}
     assert message_cost(row, came) == "Each message cost 20.0 pushes and 760.0 receipt updates"

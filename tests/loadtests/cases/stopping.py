@@ -16,7 +16,7 @@ from chatsys.loadtesting import rest
 from chatsys.loadtesting.personas import ChatUser
 from chatsys.loadtesting.run import RUN
 from chatsys.results.audit import audit, newest
-from chatsys.results.ledger import Ledger, Member
+from chatsys.results.ledger import LedgerMember, MessageLedger
 from chatsys.results.stamps import text_of
 
 
@@ -66,7 +66,7 @@ def _sender() -> tuple[Any, Any]:
         raise ConnectionLost("closed by the server")
 
     RUN.begin()
-    RUN.ledger = Ledger()
+    RUN.ledger = MessageLedger()
     RUN.ledger.open("run")
     room = RUN.ledger.room("attic")
     user = SimpleNamespace(
@@ -96,10 +96,10 @@ def a_message_is_unconfirmed_whose_sender_was_killed_while_its_connection_was_lo
 
 
 def what_is_stored_when_nobody_listens_any_more_is_not_missed_but_what_was_stored_before_is() -> None:
-    ledger = Ledger()
+    ledger = MessageLedger()
     ledger.open("run")
     room = ledger.room("attic")
-    listener = Member(room)
+    listener = LedgerMember(room)
     listener.begin(0)
     texts = [text_of("run", token, 1, 1) for token in ("first", "second")]
     room.acknowledged(texts[0], 1, "1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from chatsys.lab.conformance.check import Body, Failed, check
+from chatsys.lab.conformance.check import Body, CheckFailed, check
 from chatsys.lab.conformance.probe import Probe
 from chatsys.lab.conformance.shapes import same, true
 from chatsys.lab.conformance.sockets import event
@@ -106,7 +106,7 @@ async def a_large_message_is_delivered_in_full(probe: Probe) -> None:
 async def a_larger_packet_is_felt_by_nobody_else(probe: Probe) -> None:
     room = probe.room()
     ann, bob, sender = await probe.member(room), await probe.member(room, "Bob"), await probe.member(room, "Sender")
-    with suppress(Failed):  # the connection may end while it is still sending
+    with suppress(CheckFailed):  # the connection may end while it is still sending
         await sender.client.emit("send-message", {"message": "x" * 1_200_000})
     await ann.says("undisturbed")
     await bob.client.text("undisturbed")

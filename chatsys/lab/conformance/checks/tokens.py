@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from chatsys.lab.conformance.check import Failed, check
+from chatsys.lab.conformance.check import CheckFailed, check
 from chatsys.lab.conformance.probe import Probe
 from chatsys.lab.conformance.shapes import TEXT, WHOLE, conform, same, short, true
 
@@ -20,9 +20,9 @@ def part(token: str, number: int) -> dict[str, Any]:
         text = token.split(".")[number]
         value = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (IndexError, ValueError):
-        raise Failed(f"{short(token)} is no JWT") from None
+        raise CheckFailed(f"{short(token)} is no JWT") from None
     if not isinstance(value, dict):
-        raise Failed(f"a part of the token is {short(value)}")
+        raise CheckFailed(f"a part of the token is {short(value)}")
     return value
 
 

@@ -1,0 +1,49 @@
+"""The durability levels at store depth: 64 callers that store messages in memory, in PostgreSQL without waiting for the
+disk, fully durable by group commit, and fully durable with one commit a message."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.experiments.common import point
+from chatsys.lab.runner.environment import Environment, Experiment, enter_all
+from chatsys.lab.runner.repetitions import Order
+from chatsys.lab.workloads.operation import SEND
+
+NAME = "durability"
+_CALLERS = 64
+_ROWS = 1_000
+ALONE = "one commit a message"
+
+
+async def perform(env: Environment) -> None:
+    """Let the levels take turns, and write each one's throughput into the record."""
+    if list(env.stores) != ["memory", "postgresql"] or "store" not in env.depths:
+        return
+    rows = Synthetic(_ROWS, _ROWS, env.seed)
+    async with AsyncExitStack() as stack:
+        levels = await enter_all(
+            stack,
+            [
+                env.opened("memory", rows),
+                env.opened("PostgreSQL, commit not waited for", rows, synchronous_commit="off"),
+                env.opened("PostgreSQL, group commit", rows),
+                env.opened(ALONE, rows, kind="asyncpg"),
+            ],
+        )
+        rates: dict[str, list[float]] = {level.store: [] for level in levels}
+        for number in range(env.profile.stretches):
+            env.step(f"durability, round {number + 1}")
+            for level in levels if number % 2 == 0 else levels[::-1]:
+                callers = 1 if level.store == ALONE else _CALLERS
+                order = Order(
+                    operation=SEND, seconds=env.profile.stretch, least=callers, concurrency=callers, seed=number
+                )
+                turn = await level.repeat(order)
+                rates[level.store].append(len(turn.nanoseconds) / turn.seconds)
+    for name, values in rates.items():
+        point(env, NAME, name, _CALLERS, "messages/s", values, "1/s")
+
+
+EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda env: env.profile.stretches, perform=perform)

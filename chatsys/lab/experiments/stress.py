@@ -1,0 +1,196 @@
+"""What clients do to a server and to one another: idle, not reading, all answering, all joining, thousands in a room.
+
+A slow reader, a storm of joins and a large room have little to do with the store: one server, PostgreSQL's where there
+is one, stands for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from chatsys.lab.experiments.common import (
+    BIG_ROOM,
+    RealtimePart,
+    Servers,
+    audit,
+    believed,
+    clients_of,
+    highest_memory,
+    keep,
+    line,
+    point,
+)
+from chatsys.lab.provenance.machine import processors
+from chatsys.lab.runner.environment import Environment
+from chatsys.lab.runner.scenario import ScenarioClients, scenario_clients
+from chatsys.lab.subjects.servers import chat_server
+
+_SLOW_ROUNDS = 6  # at least: tails vary more than medians
+_TEXT = "ж" * 10_000  # to slow readers: the most characters that a message may have, two bytes each
+_SLOW_RATE = 100  # messages a second, 2 MB/s for each member
+_SLOW_SECONDS = 2.5  # 5 MB: more than half the budget (frames count twice) and what the kernel keeps
+_BUDGET = 8 * 2**20  # bytes: well above what a server has in reserve, which would hide the cost of the default budget
+_OTHERS = 6  # members who read
+_WARM_UP = 0.5  # seconds
+_STORM_SECONDS, _STORMS = 2, 3
+_BESIDE_RATE = 50  # messages a second
+_PHASES = _JOINING, _SENDING, _LEAVING = "all join", "one sends", "most vanish"
+_NOT_CUT_OFF = "The slow reader was not cut off: the kernel's buffers took all that it was sent."
+OTHERS, CUT_OFF = "p99 of the others", "memory that it costs, in budgets"
+
+
+async def idle(env: Environment, taking: Servers) -> None:
+    """Resident memory of the server for each connection that has joined nothing.
+
+    As many connections are there before: what a server has in reserve would hide the cost of the first ones.
+    """
+    step = max(1, env.profile.idle_connections // env.profile.stretches)
+    for name, server in taking.items():
+        env.step(f"idle connections on {name}")
+        costs = []
+        async with scenario_clients("fanout", server, members=2):
+            pass  # brings the code and the buffers that any traffic needs
+        async with scenario_clients("idle", server, connections=env.profile.idle_connections) as first:
+            await first.repeat()
+            async with scenario_clients("idle", server, connections=step) as clients:
+                for number in range(1, env.profile.stretches + 1):
+                    before = server.resident_bytes
+                    got = await clients.repeat()
+                    costs.append((server.resident_bytes - before) / step)
+                    if got["connections"] != number * step:
+                        env.result.invalid(f"{name} closed idle connections")
+        point(env, "idle", name, env.profile.idle_connections, "bytes a connection", costs, "B")
+
+
+async def slow_reader(env: Environment, taking: Servers) -> None:
+    """A room under 2 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
+    name = list(taking)[-1]
+    settings = {"CHATSYS_SEND_BUFFER_BYTES": str(_BUDGET), "CHATSYS_STALLED_WITHIN": "1"}
+    env.step(f"a slow reader on {name}")
+    tails = defaultdict[int, list[float]](list)
+    grown = defaultdict[int, list[float]](list)
+    with chat_server(env.empty(name, "slow"), settings=settings, cpu=processors()[0]) as server:
+        async with scenario_clients("slow_reader", server, members=_OTHERS, rate=_SLOW_RATE, text=_TEXT) as clients:
+            await _slow_turn(clients, stuck=False, seconds=_WARM_UP)
+            for number, stuck in line(env, (0, 1), max(_SLOW_ROUNDS, env.profile.stretches)):
+                turn = partial(_slow_turn, clients, stuck=bool(stuck), seconds=_SLOW_SECONDS)
+                got = await believed(env.result, f"a slow reader on {name}", turn)
+                if stuck and not got["disconnected"]:
+                    env.result.limited(_NOT_CUT_OFF)
+                keep(env, "slow reader", "delivery", name, size=stuck, number=number, taken=got["latency_us"])
+                tails[stuck].append(float(np.quantile(got["latency_us"], 0.99)))
+                grown[stuck].append(got["grown"] / _BUDGET)
+    for stuck, values in tails.items():
+        point(env, "slow reader", name, stuck, OTHERS, values, "µs")
+    more = [with_it - without for with_it, without in zip(grown[1], grown[0], strict=True)]
+    point(env, "slow reader", name, 1, CUT_OFF, more, "1")
+
+
+async def _slow_turn(clients: ScenarioClients, *, stuck: bool, seconds: float) -> dict[str, Any]:
+    """What it measured, and how many bytes the server had ``grown`` by at most, once the last member was there."""
+    await clients.repeat()
+    async with highest_memory(clients.server) as seen:
+        got = await clients.repeat(stuck=stuck, seconds=seconds)
+    return {**got, "grown": max(seen) - seen[0]}
+
+
+async def receipts(env: Environment, taking: Servers) -> None:
+    """One message to a room, read by all at once: n receipts and n² updates."""
+    for members in _rooms(env):
+        env.step(f"receipts of {members}")
+        seconds, updates = defaultdict[str, list[float]](list), {}
+        async with clients_of("receipts", taking, members=members) as clients:
+            for _, name in line(env, list(taking)):
+                got = await clients[name].repeat()
+                if not got["complete"]:
+                    env.result.invalid(f"receipts of {members} on {name}: updates were missing")
+                seconds[name].append(got["seconds"])
+                updates[name] = got["updates"]
+        for name, values in seconds.items():
+            point(env, "receipts", name, members, "seconds", values, "s")
+            point(env, "receipts", name, members, "updates", [updates[name]], "1")
+
+
+async def storm(env: Environment, taking: Servers) -> None:
+    """Everybody joins one room within two seconds: a room, and one of half its size, to see what doubling costs."""
+    big = min(BIG_ROOM, max(env.profile.members))
+    name, server = list(taking.items())[-1]
+    for members in (big // 2, big):
+        env.step(f"{members} join on {name}")
+        sent, settled = [], []
+        async with scenario_clients("storm", server, members=members, seconds=_STORM_SECONDS) as clients:
+            for _ in range(_STORMS):
+                got = await clients.repeat()
+                if got["complete"] != members:
+                    env.result.invalid(f"a storm of joins on {name}: not every list of users was complete")
+                sent.append(got["bytes"])
+                settled.append(got["settled_seconds"])
+        point(env, "storm", name, members, "bytes sent", sent, "B")
+        point(env, "storm", name, members, "seconds until settled", settled, "s")
+
+
+async def large_room(env: Environment, taking: Servers) -> None:
+    """Thousands of members: how long until all are in, until all have a message, and until most have gone.
+
+    Meanwhile a client alone in a room of its own sends 50 messages a second and waits for its copies.
+    """
+    name, server = list(taking.items())[-1]
+    members, gone = env.profile.large_room, env.profile.large_room * 3 // 5
+    env.step(f"a room of {members} on {name}")
+    async with (
+        scenario_clients("beside", server, room="", others=0, rate=_BESIDE_RATE) as beside,
+        scenario_clients("large_room", server, members=members, vanishing=gone) as clients,
+    ):
+
+        async def watched(phase: str, **order: float) -> dict[str, Any]:
+            """A turn of the clients; what the client beside it felt goes into the record."""
+            turn = asyncio.create_task(clients.repeat(**order))
+            taken: list[float] = []
+            while not (taken and turn.done()):
+                got = await believed(env.result, f"the client beside a large room, {phase}", beside_once)
+                taken += got["latency_us"]
+            found = await turn
+            number = _PHASES.index(phase)
+            keep(env, "large room", "delivery", name, size=members, number=number, taken=taken)
+            point(
+                env,
+                "large room",
+                name,
+                members,
+                f"p99 beside, {phase}",
+                [float(np.quantile(taken, 0.99))],
+                "µs",
+            )
+            point(env, "large room", name, members, f"longest beside, {phase}", [max(taken)], "µs")
+            return found
+
+        beside_once = partial(beside.repeat, seconds=1)
+        await beside.repeat(seconds=_WARM_UP)
+        got = await watched(_JOINING)
+        point(env, "large room", name, members, "until all are in", [got["seconds"]], "s")
+        got = await watched(_SENDING, seconds=env.profile.flood)
+        audit(env.result, got, f"a room of {members} on {name}")
+        point(env, "large room", name, members, "until all have a message", [got["seconds"] / got["starts"]], "s")
+        got = await watched(_LEAVING)
+        if got["left"] != members - gone:
+            env.result.invalid(f"{got['left']} members of a room of {members} were left on {name}, {gone} having gone")
+        point(env, "large room", name, members, f"until {gone:,} have gone", [got["seconds"]], "s")
+
+
+def _rooms(env: Environment) -> list[int]:
+    """Sizes at which everybody answers everybody: with twice as many members, eight times as many names are sent."""
+    return [number for number in (2, 10, 30, 100, 200) if number <= max(env.profile.members)]
+
+
+IDLE = RealtimePart("idle", idle, lambda env: len(env.stores) + 1, reference=True)
+PARTS = (
+    RealtimePart("slow_reader", slow_reader, lambda _: 1, reference=False),
+    RealtimePart("receipts", receipts, lambda env: len(_rooms(env)), reference=False),
+    RealtimePart("storm", storm, lambda _: 2, reference=False),
+    RealtimePart("large_room", large_room, lambda _: 1, reference=False),
+)

@@ -1,0 +1,47 @@
+"""What limits a search for the capacity: which resource ran out first, and whether more generators would help."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from chatsys.lab.loadtest import memory
+from chatsys.results import capacity
+
+
+def more_generators_help(steps: Sequence[dict[str, Any]], processes: int) -> bool:
+    """Whether the search ended at its generator's limit while the machine has processors for twice as many."""
+    found = capacity.answer(steps)
+    return found.failed is None and found.unmeasured is not None and 2 * processes <= _cpus()
+
+
+def name_limits(steps: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Write the resource that ran out into each step that failed by its latency, from the seconds at as many users."""
+    users = {round(line["time"]): line for line in memory.lines(folder / "samples.jsonl")}
+    server = [(line, users.get(round(line["time"]))) for line in memory.lines(folder / "server.jsonl")]
+    for step in steps:
+        if step["outcome"] != capacity.FAILED or step["limit"] != capacity.LATENCY:
+            continue
+        pairs = [
+            (line, seen)
+            for line, seen in server
+            if "cpu" in line and seen is not None and seen["users"] == step["users"]
+        ]
+        if not pairs:
+            continue
+        step["limit"] = capacity.resource(
+            server=_mean([line["cpu"] for line, _ in pairs]),
+            database=_mean([line.get("database_cpu", 0.0) for line, _ in pairs]),
+            generators=_mean([sum(each["cpu"] for each in seen["generators"].values()) for _, seen in pairs]),
+            cpus=_cpus(),
+        )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,100 @@
+"""Whether a process's memory grows: the minute after the first five against the last minute of a run.
+
+A store in memory keeps every message by design, so its server's growth is told in bytes for each message, not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+
+SETTLED = 300.0
+"""Seconds after all users have come, from which on memory must stay."""
+MINUTE = 60.0
+LIMIT = 0.05
+MESSAGES = "chatsys_messages_total"
+
+
+class ProcessMemory(msgspec.Struct, frozen=True):
+    """One process: resident bytes, first and last seen, and medians of the minute after settling and of the last one.
+
+    ``messages`` were stored between the middles of the two minutes. Without two whole minutes after settling,
+    ``settled`` and ``last`` are None. ``keeps`` says that the process remembers each message.
+    """
+
+    process: str
+    first: int
+    end: int
+    settled: float | None
+    last: float | None
+    messages: float = 0.0
+    keeps: bool = False
+
+    @property
+    def growth(self) -> float | None:
+        """As a share of what it was after five minutes; None for a shorter run."""
+        return None if self.settled is None or self.last is None else self.last / self.settled - 1
+
+    @property
+    def bytes_each(self) -> float | None:
+        """Growth for each message stored meanwhile; None for a shorter run or without messages."""
+        if self.settled is None or self.last is None or not self.messages:
+            return None
+        return (self.last - self.settled) / self.messages
+
+    @property
+    def grows(self) -> bool:
+        """True if it grew by more than :data:`LIMIT`, and need not have."""
+        return not self.keeps and self.growth is not None and self.growth > LIMIT
+
+
+def of_turn(folder: Path, store: str) -> list[ProcessMemory]:
+    """The memory of a turn's generators and server, from the samples in its folder."""
+    locust, server = lines(folder / "samples.jsonl"), lines(folder / "server.jsonl")
+    if not locust:
+        return []
+    users = max(line["users"] for line in locust)
+    full = next(line["time"] for line in locust if line["users"] >= users)
+    found = []
+    for number, name in enumerate(sorted({name for line in locust for name in line["generators"]}), 1):
+        own = [
+            {"time": line["time"], "rss": line["generators"][name]["rss"]}
+            for line in locust
+            if name in line["generators"]
+        ]
+        found.append(_memory(f"generator {number}", own, full))
+    if server and "rss" in server[0]:
+        found.append(_memory("server", server, full, keeps=store == "memory"))
+    return found
+
+
+def _memory(process: str, samples: Sequence[dict[str, Any]], full: float, *, keeps: bool = False) -> ProcessMemory:
+    end = samples[-1]["time"]
+    early = [s for s in samples if full + SETTLED <= s["time"] < full + SETTLED + MINUTE]
+    late = [s for s in samples if s["time"] > end - MINUTE]
+    first, last = samples[0]["rss"], samples[-1]["rss"]
+    if not early or early[-1]["time"] >= late[0]["time"]:
+        return ProcessMemory(process, first, last, None, None, keeps=keeps)
+    stored = [median(s.get("metrics", {}).get(MESSAGES, 0.0) for s in minute) for minute in (early, late)]
+    settled, at_last = (median(s["rss"] for s in minute) for minute in (early, late))
+    return ProcessMemory(process, first, last, settled, at_last, stored[1] - stored[0], keeps)
+
+
+def reasons(seen: Sequence[ProcessMemory]) -> list[str]:
+    """Which processes' memory grew; empty if none did."""
+    return [
+        f"the {each.process}'s memory grew by {each.growth:.1%} after the first five minutes, over {LIMIT:.0%}"
+        for each in seen
+        if each.grows
+    ]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """A file of JSON lines; nothing if it is not there."""
+    if not path.exists():
+        return []
+    return [msgspec.json.decode(line, type=dict[str, Any]) for line in path.read_bytes().splitlines()]

@@ -1,0 +1,383 @@
+"""A load test from end to end: server, Locust, counters, report, verdict.
+
+Each turn starts a fresh server on an empty store, drives it with Locust headless, and reads
+the server's ``/metrics`` and PostgreSQL's counters each second. Two stores take turns A B B A with the same seed.
+Servers that run already (``hosts``) take turns in the same way; of them only a database that was named is watched.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+import chatsys
+from chatsys.database.connecting import connected
+from chatsys.database.embedded import embedded_server
+from chatsys.interrupts import undisturbed
+from chatsys.lab.datasets.databases import alone_on, drop_database, empty_database
+from chatsys.lab.loadtest import accounts, limits, memory
+from chatsys.lab.loadtest.counters import ServerCounters
+from chatsys.lab.loadtest.rolling import PROCESSES, RollingRestart
+from chatsys.lab.network.address import place
+from chatsys.lab.provenance import machine
+from chatsys.lab.report.load import page_of
+from chatsys.lab.subjects.servers import chat_server, free_port
+from chatsys.results.files import write_record
+from chatsys.store.address import read_url
+
+SCHEMA_VERSION = 1
+LOCUSTFILE = Path(chatsys.__file__).parent / "loadtesting" / "locustfile.py"
+RESULT = "result.json"
+LOG = "locust.log"
+_COMPLAINT = "ERROR/loadtest: "
+LOCUST_RESULT = "locust.json"
+ACCOUNTS = "accounts.json"
+STORES = ("memory", "postgres")
+STATUS = {"VALID": 0, "FAILED": 1, "INVALID": 2}
+INTERRUPTED, STATUS_INTERRUPTED = "INTERRUPTED", 130
+SEVERITY = ("VALID", "INVALID", "FAILED", INTERRUPTED)
+STOP_PATIENCE = 90.0
+MINUTES = {"soak": 31.0, "capacity": 3.0}
+"""How long each store is driven, unless told; other scenarios take one minute."""
+
+
+class LoadTestPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. ``minutes`` are those of each store; ``interval`` in seconds, ``objective`` in ms."""
+
+    scenario: str
+    users: int
+    store: str
+    minutes: float
+    interval: float = 20.0
+    room_size: int = 20
+    room_sizes: str = "zipf"
+    receipts: float = 0.1
+    arrival: str = "closed"
+    objective: float = 200.0
+    spawn_rate: float = 50.0
+    processes: int = 1
+    tags: tuple[str, ...] = ()
+    seed: int = 1
+    hosts: tuple[str, ...] = ()
+    """Addresses of servers that run already; ``store`` then means nothing."""
+    dialect: str = ""
+    """What they speak (chatsys.loadtesting.dialects); empty lets the first join decide."""
+
+
+class Databases(msgspec.Struct, frozen=True):
+    """Where PostgreSQL is: a server's URL, or None for the private one whose data lie in ``folder``.
+
+    ``watched`` is the database of servers that run already, to be read from alone.
+    """
+
+    url: str | None
+    folder: Path
+    watched: str | None = None
+
+
+class LoadTestRepetition(msgspec.Struct, kw_only=True):
+    """One server and one Locust of so many ``processes``. ``store`` is what was measured: a store, or the address of a
+    server that ran already. ``locust`` is the generator's own result (chatsys.loadtesting.record)."""
+
+    number: int
+    store: str
+    folder: str
+    verdict: str
+    reasons: list[str]
+    locust: dict[str, Any]
+    processes: int = 1
+
+
+class LoadTestRun(msgspec.Struct, kw_only=True):
+    """A whole load test: ``result.json`` in its folder."""
+
+    id: str
+    created_at: str
+    plan: LoadTestPlan
+    environment: dict[str, Any]
+    verdict: str
+    turns: list[LoadTestRepetition]
+    limitations: list[str]
+    schema_version: int = SCHEMA_VERSION
+
+
+def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[str], None]) -> tuple[LoadTestRun, Path]:
+    """Run ``plan``, write a folder under ``reports`` and give what it holds. Raises OperatorError."""
+    created = datetime.now(UTC)
+    name = f"load-{created:%Y%m%d-%H%M%S}-{plan.scenario}-{secrets.token_hex(2)}"
+    folder, order = (reports / name).absolute(), order_of(plan)
+    turns: list[LoadTestRepetition] = []
+    with _postgres(request, needed="postgres" in order) as server_url:
+        shown = " ".join(map(place, plan.hosts)) or ("memory://" if server_url is None else _shown(server_url))
+        environment = machine.describe(request.watched or server_url, shown)
+        for number, store in enumerate(order, 1):
+            say(f"Turn {number} of {len(order)}: {plan.scenario} on {store}, {plan.users} users")
+            processes = plan.processes
+            while True:
+                again = msgspec.structs.replace(plan, processes=processes)
+                try:
+                    if plan.hosts:
+                        turn = _turn_at(again, number, store, request, folder=folder)
+                    else:
+                        with _store(store, server_url, name, number) as url:
+                            turn = _turn(again, number, store, url, folder=folder)
+                except KeyboardInterrupt:  # while a server started or stopped
+                    if not turns:
+                        shutil.rmtree(folder, ignore_errors=True)
+                        raise
+                    turn = _unmeasured(number, place(store) if plan.hosts else store, folder)
+                if not limits.more_generators_help(turn.locust.get("steps", ()), processes):
+                    break
+                processes *= 2
+                say(f"Turn {number}: the load generator was the limit; again with {processes} generator processes")
+                shutil.rmtree(folder / turn.folder)
+            turns.append(turn)
+            say(f"Turn {number}: {turns[-1].verdict}")
+            if turns[-1].verdict == INTERRUPTED:
+                break
+    result = LoadTestRun(
+        id=name,
+        created_at=created.isoformat(timespec="seconds"),
+        plan=plan,
+        environment=environment,
+        verdict=verdict_of([turn.verdict for turn in turns]),
+        turns=turns,
+        limitations=limitations(plan),
+    )
+    write_record(folder / RESULT, result)
+    page_of(result, folder).write(folder)
+    return result, folder
+
+
+def order_of(plan: LoadTestPlan) -> tuple[str, ...]:
+    """The stores in turn: one, or both as A B B A; a search for the capacity is many turns of its own, so A B.
+
+    The same with the addresses of servers that run already.
+    """
+    subjects = plan.hosts or (STORES if plan.store == "both" else (plan.store,))
+    return subjects if plan.scenario == "capacity" or len(subjects) == 1 else (*subjects, *reversed(subjects))
+
+
+def verdict_of(verdicts: list[str]) -> str:
+    """The gravest of the turns' verdicts."""
+    return max(verdicts, key=SEVERITY.index)
+
+
+def exit_status(result: LoadTestRun) -> int:
+    """0 for VALID, 1 for FAILED, 2 for INVALID, 130 if Ctrl-C ended it."""
+    return STATUS.get(result.verdict, STATUS_INTERRUPTED)
+
+
+def limitations(plan: LoadTestPlan) -> list[str]:
+    """What the run does not show."""
+    known = ["Users are simulated: who does what how often is in chatsys/loadtesting/weights.py, with sources."]
+    if plan.hosts:
+        known.append(
+            "The server was not started by chatsys: what it and other programs on its machine used, and which rows it "
+            "had before, is not known."
+        )
+    else:
+        known += [
+            "Server, database and load generator share one machine: the latencies hold for this load on this machine.",
+            "The network is the loopback interface: no packet is lost, delayed or reordered.",
+            "The message history grows from empty; a server with years of messages is not tested here.",
+        ]
+    if plan.arrival == "closed":
+        known.append(
+            "Closed loop: a slow server slows its users down, and the waits of messages that were therefore sent later "
+            "are not in the acknowledgement latency (coordinated omission); `--arrival poisson` counts them."
+        )
+    if len(plan.hosts) > 1:
+        known.append(f"The servers took turns ({' '.join(map(place, order_of(plan)))}).")
+    elif plan.store == "both" and not plan.hosts:
+        order = " ".join("AB"[STORES.index(store)] for store in order_of(plan))
+        known.append(f"The two stores took turns on one machine ({order}); each turn began with an empty store.")
+    return known
+
+
+def _turn(plan: LoadTestPlan, number: int, store: str, url: str, *, folder: Path) -> LoadTestRepetition:
+    own = folder / f"turn-{number}-{store}"
+    own.mkdir(parents=True)
+    watch = machine.MachineWatch(machine.postmaster_of(url) if store == "postgres" else None)
+    with TemporaryDirectory() as folder_of_turn:
+        scratch, secret = Path(folder_of_turn), secrets.token_hex(32)
+        users, settings = accounts.fill(url, plan.users, scratch, secret)
+        rolling = plan.scenario == "rolling-restart"
+        settings |= {"CHATSYS_WORKERS": str(PROCESSES)} if rolling else {}
+        with (
+            chat_server(url, settings=settings) as server,
+            ServerCounters(server, url if store == "postgres" else None, own, watch) as counters,
+            RollingRestart(server, url, own, plan.users) if rolling else nullcontext() as restart,
+        ):
+            accounts.write_for_locust(users, secret, server.url, scratch / ACCOUNTS, plan.processes)
+            status = _locust(plan, server.url, own, scratch / ACCOUNTS)
+    trouble = counters.trouble + ([restart.trouble] if restart is not None and restart.trouble else [])
+    return _judged(plan, number, store, own, status=status, disturbed=watch.reasons() + trouble)
+
+
+def _turn_at(plan: LoadTestPlan, number: int, address: str, request: Databases, *, folder: Path) -> LoadTestRepetition:
+    """A turn at a server that runs already. Its accounts are kept for the next run at the same address."""
+    name = place(address).replace(":", "-")
+    own = folder / f"turn-{number}-{name}"
+    own.mkdir(parents=True)
+    kept = request.folder.parent / "loadtest" / f"{name}.json"
+    trouble: list[str] = []
+    if request.watched is None:
+        status = _locust(plan, address, own, kept)
+    else:
+        watch = machine.MachineWatch(machine.postmaster_of(request.watched))
+        with ServerCounters(None, request.watched, own, watch) as counters:
+            status = _locust(plan, address, own, kept)
+        trouble = counters.trouble
+    return _judged(plan, number, place(address), own, status=status, disturbed=trouble)
+
+
+def _judged(
+    plan: LoadTestPlan, number: int, store: str, own: Path, *, status: int, disturbed: list[str]
+) -> LoadTestRepetition:
+    """What a turn's Locust has left in its folder, and what is to be said about it."""
+    result = _result_of(own)
+    limits.name_limits(result.get("steps", ()), own)
+    verdict, reasons = result.get("verdict", "FAILED"), [*_complaints(own), *result.get("reasons", ())]
+    if not result and status != STATUS_INTERRUPTED:
+        reasons.append(f"Locust ended with status {status} and left no result; see {own / LOG}")
+    if status == STATUS_INTERRUPTED:
+        verdict, reasons = INTERRUPTED, ["Ctrl-C" if result else "Ctrl-C before anything was measured", *reasons]
+    if disturbed and verdict == "VALID":
+        verdict = "INVALID"
+    grown = memory.reasons(memory.of_turn(own, store)) if plan.scenario == "soak" else []
+    if grown and verdict == "VALID":  # where the machine was saturated, what waited was kept, and proves nothing
+        verdict = "FAILED"
+    reasons += disturbed + grown
+    return LoadTestRepetition(
+        number=number,
+        store=store,
+        folder=own.name,
+        verdict=verdict,
+        reasons=reasons,
+        locust=result,
+        processes=plan.processes,
+    )
+
+
+def _unmeasured(number: int, store: str, folder: Path) -> LoadTestRepetition:
+    """A turn that Ctrl-C ended while its server started or stopped."""
+    own = folder / f"turn-{number}-{store}"
+    own.mkdir(parents=True, exist_ok=True)
+    reasons = ["Ctrl-C before anything was measured"]
+    return LoadTestRepetition(
+        number=number, store=store, folder=own.name, verdict=INTERRUPTED, reasons=reasons, locust={}
+    )
+
+
+@contextmanager
+def _postgres(request: Databases, *, needed: bool) -> Iterator[str | None]:
+    """A server where scratch databases may be made and no other run measures: the one asked for, or the private one."""
+    if not needed:
+        yield None
+    elif request.url is not None and request.url.startswith(("postgresql://", "postgres://")):
+        with alone_on(request.url):
+            yield request.url
+    else:
+        with embedded_server(request.folder) as url, alone_on(url):
+            yield url
+
+
+@contextmanager
+def _store(store: str, server_url: str | None, run_name: str, number: int) -> Iterator[str]:
+    """The URL of an empty store; a database is dropped afterwards."""
+    if server_url is None or store == "memory":
+        yield "memory://"
+        return
+    name = f"chatsys_{run_name}_{number}".replace("-", "_")
+    try:
+        yield empty_database(server_url, name)
+    finally:
+        with undisturbed(), connected(server_url, autocommit=True) as connection:
+            drop_database(connection, name)
+
+
+def _locust(plan: LoadTestPlan, address: str, folder: Path, account_file: Path) -> int:
+    """Drive the server; Locust's exit status, or 130 after Ctrl-C (Locust still concludes and writes)."""
+    order = order_of(plan)
+    turns_each = order.count(order[0])
+    seconds = max(5, round(plan.minutes * 60 / turns_each))
+    options: dict[str, object] = {
+        "--host": address,
+        "--users": plan.users,
+        "--spawn-rate": plan.spawn_rate,
+        "--run-time": f"{seconds}s",
+        "--scenario": plan.scenario,
+        "--interval": plan.interval,
+        "--room-size": plan.room_size,
+        "--room-sizes": plan.room_sizes,
+        "--receipts": plan.receipts,
+        "--arrival": plan.arrival,
+        "--objective": plan.objective,
+        "--seed": plan.seed,
+        "--out": folder,
+        "--accounts": account_file.absolute(),
+        "--csv": folder / "locust",
+        "--html": folder / "locust.html",
+    }
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    command += [text for name, value in options.items() for text in (name, str(value))]
+    command += ["--tags", *plan.tags] if plan.tags else []
+    command += ["--dialect", plan.dialect] if plan.dialect else []
+    command += _processes(plan.processes) if plan.processes > 1 else []
+    here = os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH"))))  # for a dialect of one's own
+    with (folder / LOG).open("wb") as log:
+        child = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,  # Locust reads a locust.conf where it is started
+            env=os.environ | {"NO_COLOR": "1", "PYTHONPATH": here},
+            start_new_session=True,  # a terminal's Ctrl-C would reach Locust twice, and it would not conclude
+        )
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(STOP_PATIENCE)
+            except (KeyboardInterrupt, subprocess.TimeoutExpired):
+                os.killpg(child.pid, signal.SIGKILL)  # its workers too
+                child.wait()
+            return STATUS_INTERRUPTED
+
+
+def _processes(count: int) -> list[str]:
+    """Options for a master and ``count`` workers of its own: a free port, another Locust may have the usual one."""
+    port = str(free_port())
+    here = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+    return ["--processes", str(count), *here]
+
+
+def _result_of(folder: Path) -> dict[str, Any]:
+    path = folder / LOCUST_RESULT
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else {}
+
+
+def _complaints(folder: Path) -> list[str]:
+    """Why a run could not begin, in the load test's own sentences."""
+    lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
+    return list(dict.fromkeys(line.partition(_COMPLAINT)[2] for line in lines if _COMPLAINT in line))
+
+
+def _shown(url: str) -> str:
+    """The server's host, without user, password and database."""
+    host = read_url(url).host
+    return "postgresql:// on this machine" if host.startswith("/") else f"postgresql://{host}"

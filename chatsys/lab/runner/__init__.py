@@ -1,0 +1,1 @@
+"""A run of the benchmarks: its sizes, its environment, its rounds, and what its figures should reach."""

@@ -1,0 +1,156 @@
+"""The environment of a run: what it measures with, what it has measured so far, and what it was asked to leave out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from chatsys.lab.datasets.databases import database_with, empty_database
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.provenance.machine import MachineWatch, processors
+from chatsys.lab.record import Result, Sampled, Timing
+from chatsys.lab.runner.profiles import Profile
+from chatsys.lab.statistics import Rounds, Samples
+from chatsys.lab.subjects.subject import SubjectProcess, subject_process
+from chatsys.lab.subjects.worker import Opening
+
+T = TypeVar("T")
+
+STORES = ("memory", "postgresql")
+DEPTHS = ("store", "http", "socket")
+
+
+@dataclass(kw_only=True)
+class Environment:
+    """One run in the making. ``tell`` shows progress: a text, and whether a step was finished."""
+
+    profile: Profile
+    server_url: str
+    result: Result
+    watch: MachineWatch
+    tell: Callable[[str, bool], None]
+    only: Sequence[str] = ()
+    stores: Sequence[str] = STORES
+    depths: Sequence[str] = DEPTHS
+    samples: list[Sampled] = field(default_factory=list)
+    _urls: dict[str, str] = field(default_factory=dict)
+    _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.result.seed
+
+    @property
+    def rows(self) -> Synthetic:
+        """The rows of the guide's table."""
+        return Synthetic(self.profile.users, self.profile.messages, self.seed)
+
+    def wants(self, *names: str) -> bool:
+        """Whether ``--only`` names one of these, or, without it, whether the profile has time for them.
+
+        A name stands for all that begin with it.
+        """
+        if not self.only:
+            return not set(names) & set(self.profile.leave_out)
+        return any(name.startswith(tuple(self.only)) for name in names)
+
+    def disturbed(self) -> None:
+        """Mark the run as invalid if others used the machine since the watch was last asked."""
+        for reason in self.watch.reasons():
+            self.result.invalid(reason)
+
+    def step(self, text: str) -> None:
+        """Say that a step begins, the one before it being done."""
+        self.tell(text, True)
+
+    def steps_of(self, name: str) -> Callable[[str], None]:
+        """:meth:`step` for one experiment, whose name goes before each text."""
+        return lambda text: self.step(f"{name}: {text}")
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Write into the record how long the block takes: a reader sees where the run's time goes."""
+        began = time.monotonic()
+        yield
+        self.result.timings.append(Timing(what=what, seconds=round(time.monotonic() - began, 2)))
+
+    def keep(self, taken: Sampled) -> None:
+        """Keep the samples of a turn."""
+        self.samples.append(taken)
+
+    def rounds(self, experiment: str, operation: str, subject: str, depth: str, size: int) -> Rounds:
+        """What one subject took, round by round."""
+        found: list[Samples] = [
+            turn.microseconds
+            for turn in self.samples
+            if (turn.experiment, turn.operation, turn.contestant, turn.depth, turn.size)
+            == (experiment, operation, subject, depth, size)
+        ]
+        return found
+
+    def database(self, rows: Synthetic, purpose: str = "run") -> str:
+        """The URL of a database with ``rows``, made once a run and ``purpose``: what is written stays in it."""
+        name = f"chatsys_lab_{purpose}_{rows.users}_{rows.messages}"
+        if name not in self._urls:
+            self._urls[name] = database_with(self.server_url, name, rows, lambda text: self.tell(text, False))
+        return self._urls[name]
+
+    def empty(self, store: str, purpose: str) -> str:
+        """The URL of a store with nothing in it; PostgreSQL's is a new database, one a ``purpose``."""
+        return "memory://" if store == "memory" else empty_database(self.server_url, f"chatsys_lab_{purpose}")
+
+    @asynccontextmanager
+    async def opened(
+        self,
+        store: str,
+        rows: Synthetic,
+        *,
+        kind: str = "store",
+        purpose: str = "run",
+        synchronous_commit: str = "on",
+    ) -> AsyncIterator[SubjectProcess]:
+        """A subject over ``rows``; ``store`` is its name in the record, ``kind`` as in worker.Opening.
+
+        Rows go into a database on a thread, so that those in memory can be made meanwhile.
+        """
+        url = "memory://"
+        if not (store.startswith("memory") or kind == "python"):
+            async with self._loading:
+                url = await asyncio.to_thread(self.database, rows, purpose)
+        opening = Opening(
+            kind=kind,
+            users=rows.users,
+            messages=rows.messages,
+            seed=self.seed,
+            url=url,
+            synchronous_commit=synchronous_commit,
+            cpu=processors()[0],
+        )
+        async with subject_process(store, opening) as taken:
+            yield taken
+
+
+async def enter_all(stack: AsyncExitStack, contexts: Sequence[AbstractAsyncContextManager[T]]) -> list[T]:
+    """Enter contexts side by side, to be left with ``stack``. Raises the first error when all have tried."""
+    found = await asyncio.gather(*map(stack.enter_async_context, contexts), return_exceptions=True)
+    entered: list[T] = []
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+        entered.append(each)
+    return entered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """``names`` are what ``--only`` may call it and its parts; ``steps`` says how many steps it will tell."""
+
+    name: str
+    names: Sequence[str]
+    steps: Callable[[Environment], int]
+    perform: Callable[[Environment], Awaitable[None]]

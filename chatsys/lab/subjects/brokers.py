@@ -1,0 +1,82 @@
+"""Redis and NATS as processes of the lab's own, which keep nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from chatsys.errors import OperatorError
+from chatsys.lab.subjects.servers import free_port
+
+_START_SECONDS = 10.0
+
+
+class _Kind(NamedTuple):
+    program: str
+    scheme: str
+    arguments: tuple[str, ...]
+    """``{port}`` and ``{folder}`` stand for what is chosen at the start."""
+
+
+BROKERS: Mapping[str, _Kind] = {
+    "Redis": _Kind(
+        "redis-server", "redis", ("--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--dir", "{folder}")
+    ),
+    "NATS": _Kind("nats-server", "nats", ("-a", "127.0.0.1", "-p", "{port}")),
+}
+
+
+class RunningBroker(NamedTuple):
+    """A broker that takes connections at ``url``."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def running_broker(name: str, cpu: int | None) -> Iterator[RunningBroker]:
+    """One of ``BROKERS`` on a free port of 127.0.0.1. Raises OperatorError if it is not there, or does not start.
+
+    Looked for where a wheel installs it, on PATH, and where Debian keeps servers.
+    """
+    kind = BROKERS[name]
+    places = (str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin")
+    program = shutil.which(kind.program, path=os.pathsep.join(places))
+    if program is None:
+        raise OperatorError(f"there is no {kind.program} on this machine.", hint=f"Install {kind.program}.")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="chatsys-broker-") as folder:
+        arguments = [argument.format(port=port, folder=folder) for argument in kind.arguments]
+        process = subprocess.Popen(
+            [program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            if cpu is not None:
+                psutil.Process(process.pid).cpu_affinity([cpu])
+            _wait(process, kind.program, port)
+            yield RunningBroker(f"{kind.scheme}://127.0.0.1:{port}", process.pid)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], program: str, port: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as trial:
+            if trial.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    ended = "" if process.returncode is None else f": it ended with {process.returncode}"
+    raise OperatorError(f"{program} did not start within {_START_SECONDS:g} seconds{ended}.")

@@ -1,0 +1,204 @@
+"""Servers as child processes: the one that an operator would start, and the reference server."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from chatsys.errors import OperatorError
+from chatsys.interrupts import undisturbed
+
+if TYPE_CHECKING:
+    import psutil
+
+T = TypeVar("T", int, float)
+START_TIMEOUT = 60.0
+_OWN_SETTINGS = ("CHATSYS_", "DB_", "JWT_", "DATABASE_URL", "REDIS_URL", "CORS_ORIGIN", "PORT")
+_ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
+
+
+class Program(NamedTuple):
+    """Which chatsys is started: an interpreter, where it finds its modules (as PYTHONPATH), what is in its environment
+    besides, and the command that runs it, if it is not run as it is."""
+
+    python: str
+    path: str
+    variables: Mapping[str, str] = {}
+    wrapper: tuple[str, ...] = ()
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of one of its sub-commands."""
+        return [*self.wrapper, self.python, "-m", "chatsys", *arguments]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """This process's environment without settings of chatsys, and ``more``."""
+        known = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
+        own = {"PYTHONPATH": self.path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+        return known | own | dict(self.variables) | more
+
+
+def this_program(first: Sequence[Path] = ()) -> Program:
+    """The chatsys that runs now; it looks for modules in the folders ``first`` before any other."""
+    return Program(sys.executable, os.pathsep.join(filter(None, (*map(str, first), *sys.path))))
+
+
+class ServerProcess:
+    """A server that listens at ``url`` and serves with ``workers`` processes, each of which can fill one processor."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, workers: int = 1, log: Path | None = None) -> None:
+        self.popen = process
+        self.url = url
+        self.workers = workers
+        self.log = log
+
+    @property
+    def resident_bytes(self) -> int:
+        """Resident memory of the process and its workers."""
+        return sum(self._of_each(lambda process: int(process.memory_info().rss)))
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the process and its workers so far, those that have ended among them."""
+        return sum(self._of_each(lambda process: sum(process.cpu_times()[:4])))
+
+    def worker_processes(self) -> list[psutil.Process]:
+        """Its workers, where it has several."""
+        import psutil  # of the extra bench; a server can be started without it
+
+        children = psutil.Process(self.popen.pid).children()
+        return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def _of_each(self, figure: Callable[[psutil.Process], T]) -> Iterator[T]:
+        import psutil  # of the extra bench; a server can be started without it
+
+        first = psutil.Process(self.popen.pid)
+        workers = first.children(recursive=True)
+        yield figure(first)
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                yield figure(worker)
+
+
+def start_all(stack: ExitStack, servers: Sequence[AbstractContextManager[ServerProcess]]) -> list[ServerProcess]:
+    """Start servers side by side, to be stopped with ``stack``."""
+    with ThreadPoolExecutor(len(servers)) as pool:
+        return list(pool.map(stack.enter_context, servers))
+
+
+@contextmanager
+def chat_server(
+    database_url: str,
+    *,
+    settings: dict[str, str] | None = None,
+    cpu: int | None = None,
+    program: Program | None = None,
+    port: int = 0,
+) -> Iterator[ServerProcess]:
+    """``chatsys serve`` on ``port`` of 127.0.0.1, 0 for a free one, with nothing in its environment but ``settings``.
+
+    Raises OperatorError with the server's own words if it does not start.
+    """
+    program = program or this_program()
+    command = program.command("serve", "--host", "127.0.0.1", "--port", str(port))
+    own = {"CHATSYS_ENV": "production", "JWT_SECRET": secrets.token_hex(32)}
+    own["DATABASE_URL"] = database_url  # not an argument: it may have a password, and the process list shows those
+    with (
+        tempfile.TemporaryDirectory(prefix="chatsys-server-") as folder,
+        Path(folder, "errors").open("w+b") as errors,
+        _child(command, program.environment(**(own | (settings or {}))), folder, errors.fileno(), cpu) as process,
+    ):
+        workers = int((settings or {}).get("CHATSYS_WORKERS", 1))
+        yield ServerProcess(process, _announced(process, Path(errors.name)), workers, Path(errors.name))
+
+
+def reference_server(*, cpu: int | None = None) -> AbstractContextManager[ServerProcess]:
+    """The baseline of :mod:`chatsys.lab.subjects.reference` on a free port of 127.0.0.1."""
+    command = [sys.executable, "-m", "chatsys.lab.subjects.reference"]
+    return listening_server("stock Socket.IO", command, cpu=cpu, variables={"PYTHONPATH": this_program().path})
+
+
+@contextmanager
+def listening_server(
+    what: str, command: Sequence[str], *, cpu: int | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[ServerProcess]:
+    """A program that takes a port as its last argument and listens there; ready when it does.
+
+    Raises OperatorError if it ends or does not listen in time.
+    """
+    port = free_port()
+    with _child([*command, str(port)], os.environ | (variables or {}), None, None, cpu) as process:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and process.poll() is None:
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.02)
+        else:
+            raise OperatorError(f"The {what} server did not start.")
+        yield ServerProcess(process, f"http://127.0.0.1:{port}")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 on which nothing listens now, for programs that can't choose one themselves."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def _child(
+    command: list[str], environment: Mapping[str, str], folder: str | None, errors: int | None, cpu: int | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        start_new_session=True,  # Ctrl-C is for the laboratory, which then stops its servers
+    )
+    try:
+        if cpu is not None:
+            os.sched_setaffinity(process.pid, [cpu])
+        yield process
+    finally:
+        with undisturbed():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _announced(process: subprocess.Popen[bytes], errors: Path) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        found = _ADDRESS.search(line.decode("utf-8", "replace"))
+        if found:
+            return found[1]
+    said = errors.read_text("utf-8", "replace").strip().splitlines()
+    raise OperatorError(
+        f"The server did not start: {said[-1] if said else 'it said nothing'}", hint="Try `chatsys serve` yourself."
+    )

@@ -1,0 +1,78 @@
+"""The runner's side of a worker process: start it, give it turns, end it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from chatsys.errors import OperatorError
+from chatsys.lab.runner.repetitions import Order, Repetition
+from chatsys.lab.subjects.worker import LENGTH, Filled, Opening, WorkerFailed, frame
+
+
+class SubjectProcess:
+    """One thing under test in a process of its own. ``store`` is what the record calls it, ``size`` its users."""
+
+    def __init__(self, store: str, size: int, process: asyncio.subprocess.Process) -> None:
+        self.store = store
+        self.size = size
+        self.process = process
+        self.opened = Filled(user_bytes=0, message_bytes=0, seconds=0)
+
+    async def repeat(self, order: Order) -> Repetition:
+        """Let it take a turn."""
+        return msgspec.convert(await self._ask(order), Repetition)
+
+    async def open(self, opening: Opening) -> None:
+        """Let it open and fill what it is to be."""
+        self.opened = msgspec.convert(await self._ask(opening), Filled)
+
+    async def _ask(self, request: Opening | Order) -> object:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(frame(msgspec.msgpack.encode(request)))
+        await self.process.stdin.drain()
+        try:
+            head = await self.process.stdout.readexactly(LENGTH.size)
+            answer = msgspec.msgpack.decode(await self.process.stdout.readexactly(LENGTH.unpack(head)[0]))
+        except asyncio.IncompleteReadError as error:
+            raise OperatorError(
+                f"The process that holds {self.store} ended.",
+                hint="Its last words stand above; a profile may be too large for this machine's memory.",
+            ) from error
+        if isinstance(answer, dict) and set(answer) == {"message"}:
+            raise OperatorError(f"{self.store}: {msgspec.convert(answer, WorkerFailed).message}")
+        return answer
+
+
+@asynccontextmanager
+async def subject_process(store: str, opening: Opening) -> AsyncIterator[SubjectProcess]:
+    """A subject that is open; its process ends with the block."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "chatsys.lab.subjects.worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=64 * 1024 * 1024,
+        start_new_session=True,  # Ctrl-C is for the runner, which then ends its workers
+    )
+    taken = SubjectProcess(store, opening.users, process)
+    try:
+        await taken.open(opening)
+        yield taken
+    except BaseException:  # interrupted, or a turn went wrong: it may be in the middle of a long one
+        process.kill()
+        raise
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), 10)
+        except TimeoutError:
+            process.kill()
+            await process.wait()

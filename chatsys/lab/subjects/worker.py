@@ -1,0 +1,170 @@
+"""A process of its own for each thing under test: it opens what it is told, and takes turns when it is told to.
+
+``python -m chatsys.lab.subjects.worker`` reads requests from standard input and answers on standard output, each a
+frame of four bytes of length and as many of msgpack. Between two turns it waits for the next request and uses no
+processor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import BinaryIO
+
+import asyncpg
+import msgspec
+import psutil
+
+from chatsys.database.opening import open_prepared_store
+from chatsys.errors import ChatsysError
+from chatsys.lab.datasets.filling import fill_messages, fill_users
+from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.runner.repetitions import Order, Repetition, take
+from chatsys.lab.workloads import baselines, doors, stores
+from chatsys.lab.workloads.operation import Operation
+from chatsys.store.address import read_url
+from chatsys.store.options import StoreOptions
+
+LENGTH = struct.Struct("<I")
+"""What goes before each message of the pipe: how many bytes it has."""
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """Open a subject. ``kind`` is ``store`` or ``asyncpg`` (``url`` is a database), ``python``, ``endpoint`` or
+    ``echo`` (``url`` is a chat server or the reference server).
+
+    ``users``, ``messages`` and ``seed`` are those of the synthetic rows: a store in memory and plain Python are filled
+    with them, a database must hold them.
+    """
+
+    kind: str
+    users: int
+    messages: int
+    seed: int
+    url: str = "memory://"
+    synchronous_commit: str = "on"
+    cpu: int | None = None
+
+
+class Filled(msgspec.Struct, frozen=True, kw_only=True):
+    """How filling went: resident bytes that the users and the messages took, and seconds."""
+
+    user_bytes: int
+    message_bytes: int
+    seconds: float
+
+
+class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong, in one sentence."""
+
+    message: str
+
+
+_openings = msgspec.msgpack.Decoder(Opening)
+_orders = msgspec.msgpack.Decoder(Order)
+
+
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """The next frame, or None at the end of the stream."""
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    return stream.read(LENGTH.unpack(head)[0])
+
+
+def frame(content: bytes) -> bytes:
+    """``content`` with its length before it."""
+    return LENGTH.pack(len(content)) + content
+
+
+async def work(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Serve one subject until the requests end."""
+    loop = asyncio.get_running_loop()
+
+    def say(answer: Filled | Repetition | WorkerFailed) -> None:
+        with suppress(BrokenPipeError):  # the runner is gone; the requests end as well
+            answers.write(frame(msgspec.msgpack.encode(answer)))
+            answers.flush()
+
+    async with AsyncExitStack() as stack:
+        first = await loop.run_in_executor(None, read_frame, requests)
+        if first is None:
+            return
+        try:
+            opening = _openings.decode(first)
+            waits: list[float] = []
+            operations, opened = await stack.enter_async_context(_contestant(opening, waits))
+            if opening.cpu is not None:
+                os.sched_setaffinity(0, {opening.cpu})  # not before it was filled, which many do side by side
+            say(opened)
+            while (content := await loop.run_in_executor(None, read_frame, requests)) is not None:
+                order = _orders.decode(content)
+                waits.clear()
+                turn = await take(operations[order.operation], order)
+                say(msgspec.structs.replace(turn, pool_wait=sum(waits)))
+        except* ChatsysError as errors:
+            say(WorkerFailed(message="; ".join(str(error) for error in _leaves(errors))))
+
+
+@asynccontextmanager
+async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tuple[Mapping[str, Operation], Filled]]:
+    """What is to be opened; its waits for a connection of the pool are noted in ``waits``, in seconds."""
+
+    def observe(name: str, value: float) -> None:
+        if name == "pool_wait":
+            waits.append(value)
+
+    rows = Synthetic(opening.users, opening.messages, opening.seed)
+    began = time.perf_counter()
+    nothing = Filled(user_bytes=0, message_bytes=0, seconds=0)
+    if opening.kind == "asyncpg":
+        connection = await asyncpg.connect(read_url(opening.url).asyncpg)
+        try:
+            yield await baselines.bare_postgres(connection, rows), nothing
+        finally:
+            await connection.close()
+    elif opening.kind == "endpoint":
+        async with doors.operations(opening.url) as operations:
+            yield operations, nothing
+    elif opening.kind == "echo":
+        async with doors.echo(opening.url) as operations:
+            yield operations, nothing
+    elif opening.kind == "python":
+        yield baselines.plain_python(rows), nothing
+    else:
+        options = StoreOptions(synchronous_commit=opening.synchronous_commit, observe=observe)
+        async with open_prepared_store(opening.url, options) as store:
+            sizes = [_resident()]
+            if opening.url == "memory://":
+                await fill_users(store, rows)
+                sizes.append(_resident())
+                await fill_messages(store, rows)
+            sizes += [_resident()] * (3 - len(sizes))
+            opened = Filled(
+                user_bytes=sizes[1] - sizes[0],
+                message_bytes=sizes[2] - sizes[1],
+                seconds=time.perf_counter() - began,
+            )
+            yield stores.operations(store, rows), opened
+
+
+def _resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def _leaves(group: BaseExceptionGroup[ChatsysError]) -> list[ChatsysError]:
+    found: list[ChatsysError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(work(sys.stdin.buffer, sys.stdout.buffer))
