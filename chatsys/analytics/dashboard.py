@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,6 @@ from chatsys.errors import ChatsysError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from chatsys.analytics.monitor import Monitor
 
 _GLANCE = (
     ("pulse", ("connections", "active", "lock_waits", "longest_transaction_ms", "size_bytes")),
@@ -33,7 +31,16 @@ _TARGETS = re.compile(
 _SOURCE = re.compile(r"\bFROM\s+([a-z_][\w.]*)(?!\s*\()\b", re.IGNORECASE)
 
 
-def dashboard(monitor: Monitor) -> Figure:
+class Asked(Protocol):
+    """A database that answers the queries of the catalogue by their names: a Monitor."""
+
+    address: Any
+
+    def quiet(self, name: str, **parameters: int) -> pd.DataFrame:
+        """The answer to a query, without a warning."""
+
+
+def dashboard(monitor: Asked) -> Figure:
     """Six pictures in one figure: traffic, rooms, readers, tables, connections, statements.
 
     Each asks one query now; what this database or role does not have says so in its place.
@@ -63,7 +70,7 @@ def dashboard(monitor: Monitor) -> Figure:
 _Draw = Callable[[pd.DataFrame, "Axes"], None]
 
 
-def _pictures(monitor: Monitor) -> list[tuple[str, pd.DataFrame, _Draw]]:
+def _pictures(monitor: Asked) -> list[tuple[str, pd.DataFrame, _Draw]]:
     """Title, rows and what draws them."""
     rooms = monitor.quiet("room_stats").query("messages > 0").nlargest(_ROWS, "messages")
     tables = monitor.quiet("table_sizes").nlargest(_ROWS, "size_bytes")
@@ -164,7 +171,7 @@ def _short(name: str, most: int = 26) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def summary(monitor: Monitor) -> str:
+def summary(monitor: Asked) -> str:
     """Where the monitor looks and how that is now, as HTML; an error of the database is told, not raised."""
     where = f"{monitor.address.database} on {monitor.address.where}"
     try:

@@ -172,13 +172,14 @@ def loadtest(
     require("loadtest")
     settings = read_settings({}, serving=False)
     from chatsys.lab.loadtest import run as lab
+    from chatsys.lab.loadtest.record import LoadTestPlan
     from chatsys.lab.network.address import listening, place
 
     hosts = tuple(listening(url) for url in (host, *(against or ())) if url is not None)
     if hosts:
         places = " and ".join(map(place, hosts))
         confirm(f"{users} users will make accounts (load_…), rooms (load-…) and messages on {places}. Go on?", yes=yes)
-    plan = lab.LoadTestPlan(
+    plan = LoadTestPlan(
         scenario=scenario.value,
         users=users,
         store=(store or StoreChoice.both).value,

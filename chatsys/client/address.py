@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 
 
-class Address:
+class ServerAddress:
     """One server as one client reaches it; what it sets as cookies is sent from then on, as a browser does.
 
     ``url`` is ``http(s)://`` or ``ws(s)://``; a path in it stands before ``path`` and its query is sent with each

@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from chatsys.client.address import Address
+from chatsys.client.address import ServerAddress
 from chatsys.client.errors import AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
 from chatsys.client.namespace import Acknowledged, nothing
-from chatsys.client.session import Session
-from chatsys.client.transport import Hooks, TransportError, WebSocket, handshaken
+from chatsys.client.session import ClientSession
+from chatsys.client.transport import ClientWebSocket, Hooks, TransportError, handshaken
 from chatsys.protocol.frames import CLOSE, FrameError
-from chatsys.protocol.handshake import Handshake
+from chatsys.protocol.handshake import ClientHandshake
 
 UNSENT_LIMIT = 16 * 1024 * 1024
 """Bytes that may wait for a server that does not read."""
 _CLOSING = 2.0  # seconds for the server's answer to a closing frame
 
 
-class _AsyncioWebSocket(WebSocket, asyncio.Protocol):
+class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
     """``first`` is the server's first packet, or why there is none; ``gone`` is set when the socket is closed."""
 
     __slots__ = ("_carrier", "_handshake", "_opened", "first", "gone")
 
-    def __init__(self, address: Address, hooks: Hooks) -> None:
+    def __init__(self, address: ServerAddress, hooks: Hooks) -> None:
         super().__init__(hooks)
-        self._handshake = Handshake(address.target("websocket"), address.headers())
+        self._handshake = ClientHandshake(address.target("websocket"), address.headers())
         self._opened = False
         self._carrier: asyncio.Transport | None = None
         self._receive = self._first
@@ -92,7 +92,7 @@ class _AsyncioWebSocket(WebSocket, asyncio.Protocol):
         super()._fail(cause)
 
 
-class AsyncClient(Session):
+class AsyncClient(ClientSession):
     """One Socket.IO connection and its namespace. ``ended`` is set when the connection is lost or closed.
 
     It does not come back by itself. What a handler raises, or a packet that can't be read, ends the connection and goes
@@ -102,9 +102,9 @@ class AsyncClient(Session):
     __slots__ = ("_socket", "ended")
 
     def __init__(self, url: str, *, namespace: str = "/", auth: object = None, timeout: float = 10.0) -> None:
-        """``url`` as :class:`Address` takes it; ``timeout`` (seconds) holds for connecting and for each :meth:`call`.
-        Raises ValueError for what is no address."""
-        super().__init__(Address(url), namespace, auth, timeout)
+        """``url`` as :class:`ServerAddress` takes it; ``timeout`` (seconds) holds for connecting and for each
+        :meth:`call`. Raises ValueError for what is no address."""
+        super().__init__(ServerAddress(url), namespace, auth, timeout)
         self._socket: _AsyncioWebSocket | None = None
         self.on_failure = _raised
         self.ended = asyncio.Event()

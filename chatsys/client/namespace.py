@@ -31,7 +31,7 @@ class _Pending(msgspec.Struct):
     then: Callable[[Acknowledged | SocketIOError], None]
 
 
-class Connection(Protocol):
+class PacketSender(Protocol):
     """What a namespace needs of the connection that it is part of."""
 
     timeout: float
@@ -55,7 +55,7 @@ class Namespace:
         "on_disconnect", "sid", "unhandled", "wanted",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, namespace: str, auth: object) -> None:
+    def __init__(self, connection: PacketSender, namespace: str, auth: object) -> None:
         self._connection = connection
         self.namespace = namespace
         self.auth = auth

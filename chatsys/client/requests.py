@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chatsys.client.address import Address
+from chatsys.client.address import ServerAddress
 
 PATIENCE = 30.0
 """Seconds for an answer."""
@@ -24,7 +24,7 @@ def request(
     url: str, method: str, path: str, fields: object = None, *, token: str = "", timeout: float = PATIENCE
 ) -> tuple[int, bytes]:
     """Send one request on a connection of its own: the status and body of the answer. Raises OSError."""
-    address = Address(url)
+    address = ServerAddress(url)
     made = http.client.HTTPSConnection if address.secure else http.client.HTTPConnection
     connection = made(address.host, address.port, timeout=timeout)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
@@ -48,7 +48,7 @@ class KeptConnection:
     """One connection for requests that follow one another, without a library between them and the clock."""
 
     def __init__(self, url: str, timeout: float = PATIENCE) -> None:
-        self._address = Address(url)
+        self._address = ServerAddress(url)
         self._path = urlsplit(url).path.rstrip("/")
         self._host = self._address.headers()["Host"]
         self._timeout = timeout

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from chatsys.client.address import Address
+from chatsys.client.address import ServerAddress
 from chatsys.client.errors import ConnectionLost, SocketIOError
 from chatsys.client.namespace import Namespace, nothing
-from chatsys.client.transport import Hooks, Transport
+from chatsys.client.transport import Hooks, PacketTransport
 
 
 class _Partial(msgspec.Struct):
@@ -24,7 +24,7 @@ class _Partial(msgspec.Struct):
     buffers: list[bytes]
 
 
-class Session(Namespace):
+class ClientSession(Namespace):
     """A connection and its first namespace. A subclass carries the packets, and may have further namespaces.
 
     ``on_failure(what, error)`` and ``on_upgrade(ms)`` run in the event loop and must not wait.
@@ -35,10 +35,10 @@ class Session(Namespace):
         "on_upgrade", "packets", "timeout",
     )  # fmt: skip
 
-    def __init__(self, address: Address, namespace: str, auth: object, timeout: float) -> None:
+    def __init__(self, address: ServerAddress, namespace: str, auth: object, timeout: float) -> None:
         super().__init__(self, namespace, auth)
         self._address = address
-        self._transport: Transport | None = None
+        self._transport: PacketTransport | None = None
         self._hooks = Hooks(self._received, self._received_binary, self._lost, self._failed, self._upgraded)
         self._namespaces: dict[str, Namespace] = {namespace: self}
         self._fast = namespace == "/"

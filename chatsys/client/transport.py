@@ -53,7 +53,7 @@ class Hooks(msgspec.Struct, frozen=True):
     upgraded: Callable[[float], None]
 
 
-class Transport(Protocol):
+class PacketTransport(Protocol):
     """What carries packets."""
 
     def send(self, packet: bytes) -> None:
@@ -69,7 +69,7 @@ class Transport(Protocol):
         ...
 
 
-class WebSocket:
+class ClientWebSocket:
     """A WebSocket without I/O: a subclass says how bytes are written and how the socket is closed."""
 
     __slots__ = ("_closed", "_hooks", "_reader", "_receive")

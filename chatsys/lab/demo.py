@@ -21,6 +21,7 @@ from chatsys.client.asynchronous import AsyncClient
 from chatsys.database.embedded import embedded_server
 from chatsys.errors import OperatorError
 from chatsys.lab.loadtest import run as loadtest
+from chatsys.lab.loadtest.record import LoadTestPlan
 from chatsys.lab.subjects.servers import ServerProcess, chat_server
 
 ROOM = "general"
@@ -35,7 +36,7 @@ LOOK_EVERY = 0.25
 Say = Callable[[str], None]
 
 
-class Talker:
+class Speaker:
     """Somebody in the room, who remembers every message that came, by its number."""
 
     def __init__(self, name: str) -> None:
@@ -111,7 +112,7 @@ def run(say: Say) -> int:
 
 async def _conversation(url: str, say: Say) -> bool:
     """Two people talk while the server is killed and comes back; whether both have seen everything once, in order."""
-    alice, bob = Talker("Alice"), Talker("Bob")
+    alice, bob = Speaker("Alice"), Speaker("Bob")
     with ExitStack() as stack:
         for person in (alice, bob):
             stack.callback(person.close)
@@ -135,7 +136,7 @@ async def _conversation(url: str, say: Say) -> bool:
             return _compare(written, alice, bob, say)
 
 
-async def _talk(writer: Talker, reader: Talker, text: str, say: Say) -> str:
+async def _talk(writer: Speaker, reader: Speaker, text: str, say: Say) -> str:
     """Send a message and wait until the reader has it; the text."""
     began = time.perf_counter()
     answer = await writer.send(text, uuid.uuid4().hex)
@@ -149,7 +150,7 @@ async def _talk(writer: Talker, reader: Talker, text: str, say: Say) -> str:
     return text
 
 
-async def _kill(server: ServerProcess, alice: Talker, bob: Talker, say: Say) -> tuple[str, str]:
+async def _kill(server: ServerProcess, alice: Speaker, bob: Speaker, say: Say) -> tuple[str, str]:
     """Alice sends a message, and the server is killed before it answers; the message and its id."""
     text, client_message_id = "Let us see.", uuid.uuid4().hex
     alice.post(text, client_message_id)
@@ -160,7 +161,7 @@ async def _kill(server: ServerProcess, alice: Talker, bob: Talker, say: Say) -> 
     return text, client_message_id
 
 
-async def _return(server: ServerProcess, alice: Talker, bob: Talker, unsure: tuple[str, str], say: Say) -> str:
+async def _return(server: ServerProcess, alice: Speaker, bob: Speaker, unsure: tuple[str, str], say: Say) -> str:
     """Alice joins again, sends her message again under the same id, and another; then Bob joins; the other text."""
     await alice.join(server.url)
     answer = await alice.send(*unsure)
@@ -174,7 +175,7 @@ async def _return(server: ServerProcess, alice: Talker, bob: Talker, unsure: tup
     return text
 
 
-def _compare(written: list[str], alice: Talker, bob: Talker, say: Say) -> bool:
+def _compare(written: list[str], alice: Speaker, bob: Speaker, say: Say) -> bool:
     """Whether both have seen all that was written, once, in order."""
     expected = list(enumerate(written, 1))
     whole = alice.seen == bob.seen == expected
@@ -188,7 +189,7 @@ def _compare(written: list[str], alice: Talker, bob: Talker, say: Say) -> bool:
 def _load(url: str, folder: Path, say: Say) -> int:
     """Drive a server with simulated users, and say each second how it does; the exit status of the verdict."""
     say(f"\n{SECONDS} s of load: {USERS} users in rooms of about {ROOM_SIZE}, each writes every {INTERVAL:g} s or so.")
-    plan = loadtest.LoadTestPlan(
+    plan = LoadTestPlan(
         scenario="steady",
         users=USERS,
         store="postgres",

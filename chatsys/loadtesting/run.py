@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatsys.loadtesting.dialects import Chatsys, Dialect
 from chatsys.loadtesting.scenarios import SCENARIOS, Scenario
@@ -14,7 +14,6 @@ from chatsys.results.ledger import MessageLedger
 
 if TYPE_CHECKING:
     from chatsys.loadtesting.accounts import Accounts
-    from chatsys.loadtesting.personas import ChatUser
     from chatsys.loadtesting.rest import Rest
     from chatsys.results.ledger import LedgerRoom
 
@@ -72,8 +71,8 @@ class GeneratorRun:
         self.elsewhere = 0
         self.untimed: dict[str, int] = {}
         self.unhandled: dict[bytes, int] = {}
-        self.present: list[ChatUser] = []
-        self.lingering: list[ChatUser] = []
+        self.present: list[Any] = []  # the users in a room
+        self.lingering: list[Any] = []  # those that wait for what is under way to them
         self.pending: dict[str, LedgerRoom] = {}
         self.numbers = Numbers()
         self.of_persona: defaultdict[str, Numbers] = defaultdict(Numbers)

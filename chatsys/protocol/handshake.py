@@ -12,7 +12,7 @@ _LONGEST = 65_536
 """Bytes of an answer's head."""
 
 
-class Handshake:
+class ClientHandshake:
     """``request`` is to be sent; what comes is given to :meth:`read` until that returns what follows the answer.
 
     ``fields`` are then the answer's, names in lower case.

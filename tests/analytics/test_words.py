@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from chatsys.analytics import answers, plots, runs
-from chatsys.lab.loadtest.run import LoadTestRun
+from chatsys.lab.loadtest.record import LoadTestRun
 from chatsys.lab.report.load import capacity_of, title_of
 from chatsys.reports.page import Page
 from chatsys.results.capacity import DATABASE, FAILED, HELD, LATENCY, MACHINE, NOT_MEASURABLE, SERVER, resource

@@ -15,7 +15,7 @@ import pytest
 import websockets
 
 from chatsys.lab.crowd.scenes import join_all
-from chatsys.lab.crowd.sockets import Crowd
+from chatsys.lab.crowd.sockets import RawClients
 from chatsys.protocol.frames import BINARY, CONTINUATION, PING, TEXT, frame
 
 from .clients import WAIT, Client, event, fresh, http_client
@@ -247,7 +247,10 @@ async def test_a_malformed_packet_closes_at_the_first(strict: Server) -> None:
 
 def test_a_crowd_that_joins_at_once_is_not_closed_for_its_own_lists(tmp_path: Path) -> None:
     """Four hundred lists of four hundred users are twice what the process may hold."""
-    with running_server("memory://", tmp_path, CHATSYS_CLIENT_MEMORY="16777216") as server, Crowd(server.url) as crowd:
+    with (
+        running_server("memory://", tmp_path, CHATSYS_CLIENT_MEMORY="16777216") as server,
+        RawClients(server.url) as crowd,
+    ):
         for _ in range(400):
             crowd.connect()
         join_all(crowd, ["big"] * 400)

@@ -11,7 +11,7 @@ import pytest
 
 from chatsys.errors import OperatorError
 from chatsys.lab.crowd import scenes
-from chatsys.lab.crowd.sockets import Crowd
+from chatsys.lab.crowd.sockets import RawClients
 from chatsys.lab.experiments import buses
 from chatsys.lab.experiments.buses import Arrangement, BusRepetition
 from chatsys.lab.provenance.machine import exact_processor_seconds
@@ -30,7 +30,7 @@ def pair(postgres_url: str) -> Iterator[list[ServerProcess]]:
 
 
 def test_relay_times_members_on_other_servers(pair: list[ServerProcess]) -> None:
-    with Crowd(pair[0].url) as crowd:
+    with RawClients(pair[0].url) as crowd:
         scene = scenes.relay(crowd, others=[pair[1].url], rate=50)
         next(scene)
         got = scene.send({"seconds": 0.5})

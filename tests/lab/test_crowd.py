@@ -15,7 +15,7 @@ import pytest
 from chatsys.errors import OperatorError
 from chatsys.lab.crowd import scenes
 from chatsys.lab.crowd.sending import deliveries
-from chatsys.lab.crowd.sockets import Crowd, Member, _occurrences, frames
+from chatsys.lab.crowd.sockets import RawClient, RawClients, _occurrences, frames
 from chatsys.lab.experiments.common import believe_latency, believe_rate, believed
 from chatsys.lab.runner.scenario import scenario_clients
 from chatsys.lab.subjects.servers import chat_server, free_port, reference_server
@@ -31,9 +31,9 @@ def server_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def member_that_heard(*numbers: int) -> Member:
+def member_that_heard(*numbers: int) -> RawClient:
     """A member that got messages with these sequence numbers, one a microsecond."""
-    member = Member(socket.socket())
+    member = RawClient(socket.socket())
     member.sock.close()
     member.arrived = [
         (2_000_000 + 1_000 * place, server_frame(b'42["receive-message",{"seq":%d}]' % seq))
@@ -80,7 +80,7 @@ def test_a_binary_frame_is_refused() -> None:
 
 
 def test_an_event_cut_in_two_by_the_network_is_counted_once() -> None:
-    member = Member.__new__(Member)
+    member = RawClient.__new__(RawClient)
     member.tail = b""
     data = b'42["receive-message",1]42["receive-message",2]'
     for cut in range(len(data)):
@@ -182,7 +182,7 @@ def test_one_message_that_went_wrong_makes_the_run_invalid(result, fault) -> Non
 @pytest.mark.process
 def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result) -> None:
     """Its messages leave late, and the response times say so though the service times don't."""
-    with reference_server() as server, Crowd(server.url) as crowd:
+    with reference_server() as server, RawClients(server.url) as crowd:
         turns = scenes.arrivals(crowd, senders=4)
         next(turns)
         got = turns.send({"rate": 1_000_000, "seconds": 0.005, "seed": 1})
@@ -195,7 +195,7 @@ def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result
 
 @pytest.mark.process
 def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
-    with reference_server() as server, Crowd(server.url) as crowd:
+    with reference_server() as server, RawClients(server.url) as crowd:
         scene = scenes.fanout(crowd, members=3)
         next(scene)
         turns = [scene.send({"seconds": 0.05}) for _ in range(2)]
@@ -209,7 +209,7 @@ def test_a_big_room_reads_after_the_turn_and_is_checked_all_the_same(monkeypatch
     def read(*_: object) -> None:
         raise AssertionError("it reads while others are measured")
 
-    with reference_server() as server, Crowd(server.url) as crowd:
+    with reference_server() as server, RawClients(server.url) as crowd:
         scene = scenes.burst(crowd, members=3, rate=100)
         next(scene)
         monkeypatch.setattr(crowd, "pump_before", read)
@@ -235,8 +235,8 @@ async def test_a_turn_says_what_the_server_used_beside_what_the_generator_used()
 def pinging():
     """A crowd of one at a server that pings, and the server's end of its connection."""
     ours, theirs = socket.socketpair()
-    with Crowd("http://127.0.0.1:1") as crowd:
-        crowd.members.append(Member(ours))
+    with RawClients("http://127.0.0.1:1") as crowd:
+        crowd.members.append(RawClient(ours))
         crowd._selector.register(ours, selectors.EVENT_READ, crowd.members[0])
         yield crowd, theirs
     theirs.close()
@@ -288,7 +288,7 @@ def test_a_crowd_that_waits_for_its_turn_answers_pings_and_keeps_nothing(pinging
 
 @pytest.mark.process
 def test_a_storm_can_be_repeated() -> None:
-    with chat_server("memory://") as server, Crowd(server.url) as crowd:
+    with chat_server("memory://") as server, RawClients(server.url) as crowd:
         scene = scenes.storm(crowd, members=6, seconds=0.05)
         next(scene)
         for _ in range(2):
@@ -298,7 +298,7 @@ def test_a_storm_can_be_repeated() -> None:
 @pytest.mark.process
 def test_a_large_room_fills_hears_a_message_and_empties(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.nice", lambda _: 0)  # of this process
-    with chat_server("memory://") as server, Crowd(server.url) as crowd:
+    with chat_server("memory://") as server, RawClients(server.url) as crowd:
         scene = scenes.large_room(crowd, members=10, vanishing=6)
         next(scene)
         assert scene.send({})["seconds"] > 0
@@ -310,7 +310,7 @@ def test_a_large_room_fills_hears_a_message_and_empties(monkeypatch: pytest.Monk
 
 def test_a_connection_that_a_server_does_not_take_is_one_sentence() -> None:
     with (
-        Crowd(f"http://127.0.0.1:{free_port()}") as crowd,
+        RawClients(f"http://127.0.0.1:{free_port()}") as crowd,
         pytest.raises(OperatorError, match="beyond 0 could be made"),
     ):
         crowd.connect()

@@ -21,7 +21,8 @@ from chatsys.lab.experiments.common import REFERENCE
 from chatsys.lab.experiments.fairness import NAMES as FLOODS
 from chatsys.lab.experiments.plans import plans
 from chatsys.lab.loadtest import run as loadtest
-from chatsys.lab.loadtest.run import Databases, LoadTestPlan
+from chatsys.lab.loadtest.record import LoadTestPlan
+from chatsys.lab.loadtest.run import Databases
 from chatsys.lab.provenance.machine import MachineWatch
 from chatsys.lab.runner import run as running
 from chatsys.lab.runner.profiles import PROFILES, Profile

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from chatsys.lab.shadow.findings import Findings
-from chatsys.lab.shadow.traffic import ORIGINAL, SHADOW, Stream, Traffic
+from chatsys.lab.shadow.traffic import ORIGINAL, SHADOW, MirroredTraffic, Stream
 from chatsys.lab.shadow.twins import Difference, Twins, differences
 
 ANN, TWIN = str(uuid.uuid4()), str(uuid.uuid4())
@@ -72,7 +72,7 @@ def test_ids_are_learnt_where_answers_agree_and_translated_wherever_they_stand()
 
 
 async def test_events_match_in_any_order_and_what_only_one_server_says_is_a_difference() -> None:
-    traffic = Traffic()
+    traffic = MirroredTraffic()
     stream = Stream(traffic)
     for side, texts in ((ORIGINAL, ("one", "two", "lost")), (SHADOW, ("two", "one", "invented", "more"))):
         for text in texts:
@@ -88,7 +88,7 @@ async def test_events_match_in_any_order_and_what_only_one_server_says_is_a_diff
 
 @pytest.mark.parametrize(("last", "same"), [("Ann", True), ("Ben", False)])
 async def test_of_what_may_be_merged_the_last_is_compared(last: str, same: bool) -> None:
-    traffic = Traffic()
+    traffic = MirroredTraffic()
     stream = Stream(traffic)
     for names in (["Ann"], ["Ann", "Ben"], ["Ann"]):
         stream.heard(ORIGINAL, "event room-users", ([{"username": name} for name in names],))
@@ -100,7 +100,7 @@ async def test_of_what_may_be_merged_the_last_is_compared(last: str, same: bool)
 
 
 async def test_an_acknowledgement_that_the_original_does_not_give_is_no_difference() -> None:
-    traffic = Traffic()
+    traffic = MirroredTraffic()
     stream = Stream(traffic)
     stream.heard(SHADOW, "answer to join", ({"success": True},))
     stream.close()
@@ -113,7 +113,7 @@ def test_nothing_compared_is_said() -> None:
 
 async def test_what_the_second_server_never_names_is_waited_for_once() -> None:
     """As where its copy of the data is older: else every call would be a second late, and the shadow behind."""
-    traffic = Traffic()
+    traffic = MirroredTraffic()
     traffic.expect({"id": ANN, "by": TWIN})
     async with asyncio.timeout(1.5):
         for value in (f"/api/users/{ANN}", f"/api/users/{ANN}", f"/api/users/{TWIN}"):

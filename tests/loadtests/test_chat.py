@@ -20,7 +20,8 @@ import pytest
 
 from chatsys.cli import app
 from chatsys.cli.loadtest import ScenarioName, Tag
-from chatsys.lab.loadtest.run import LoadTestPlan, order_of, verdict_of
+from chatsys.lab.loadtest.record import LoadTestPlan
+from chatsys.lab.loadtest.run import order_of, verdict_of
 from chatsys.loadtesting.scenarios import SCENARIOS
 from chatsys.loadtesting.weights import ACTIVITIES
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, free_master_port, locust, serving

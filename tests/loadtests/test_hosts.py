@@ -13,7 +13,8 @@ import pytest
 
 from chatsys.lab.endpoints import Measured, table
 from chatsys.lab.loadtest.counters import SAMPLES, ServerCounters
-from chatsys.lab.loadtest.run import LoadTestPlan, limitations, order_of
+from chatsys.lab.loadtest.record import LoadTestPlan
+from chatsys.lab.loadtest.run import limitations, order_of
 from chatsys.lab.provenance.machine import MachineWatch
 from chatsys.lab.subjects.servers import chat_server
 from tests.loadtests.conftest import ENVIRON, PATIENCE, ROOT, serving

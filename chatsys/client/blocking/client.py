@@ -11,11 +11,11 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.hub import get_hub
 
-from chatsys.client.address import Address
+from chatsys.client.address import ServerAddress
 from chatsys.client.blocking.transports import TRANSPORTS
 from chatsys.client.errors import AckTimeout, ConnectFailed, ConnectionLost, ConnectRefused, SocketIOError
 from chatsys.client.namespace import Acknowledged, Namespace, nothing
-from chatsys.client.session import Session
+from chatsys.client.session import ClientSession
 from chatsys.client.transport import TransportError
 
 # The official client's defaults: https://socket.io/docs/v4/client-options/#reconnectiondelay
@@ -85,7 +85,7 @@ def _entered(namespace: Namespace, answer: AsyncResult) -> None:
         raise consent
 
 
-class SocketIOClient(BlockingNamespace, Session):
+class SocketIOClient(BlockingNamespace, ClientSession):
     """One Socket.IO connection, and its first namespace; ``of`` gives others.
 
     ``on_failure(what, error)`` and ``on_upgrade(ms)`` run in the event loop and must not wait. ``on_reconnect()`` runs
@@ -115,9 +115,9 @@ class SocketIOClient(BlockingNamespace, Session):
         verify: bool = True,
         server_name: str | None = None,
     ) -> None:
-        """``url`` and the last five as :class:`Address` takes them; ``timeout`` (seconds) holds for connecting and for
-        each :meth:`call`. Raises ValueError for what is no address."""
-        address = Address(
+        """``url`` and the last five as :class:`ServerAddress` takes them; ``timeout`` (seconds) holds for connecting and
+        for each :meth:`call`. Raises ValueError for what is no address."""
+        address = ServerAddress(
             url,
             path=path,
             headers=headers,
@@ -126,7 +126,7 @@ class SocketIOClient(BlockingNamespace, Session):
             verify=verify,
             server_name=server_name,
         )
-        Session.__init__(self, address, namespace, auth, timeout)
+        ClientSession.__init__(self, address, namespace, auth, timeout)
         self._transport_class = TRANSPORTS[transport]
         self._reconnecting: gevent.Greenlet | None = None
         self._watchdog: Any = None
@@ -162,7 +162,7 @@ class SocketIOClient(BlockingNamespace, Session):
                     _entered(namespace, answer)
         except BaseException as error:
             transport.close()
-            Session._lost(self, "connect failed")
+            ClientSession._lost(self, "connect failed")
             if isinstance(error, TransportError | ConnectionLost):
                 raise ConnectFailed(str(error)) from error
             raise

@@ -6,10 +6,10 @@ import http.client
 
 from gevent import socket, ssl
 
-from chatsys.client.address import Address
+from chatsys.client.address import ServerAddress
 
 
-def connected(address: Address, timeout: float) -> socket.socket:
+def connected(address: ServerAddress, timeout: float) -> socket.socket:
     """A connected socket. Raises OSError, of which a refused certificate is one."""
     sock = socket.create_connection((address.host, address.port), timeout)
     try:
@@ -23,9 +23,9 @@ def connected(address: Address, timeout: float) -> socket.socket:
 
 
 class HttpConnection(http.client.HTTPConnection):
-    """An HTTP connection to an :class:`Address`, made at its first request and kept."""
+    """An HTTP connection to a :class:`ServerAddress`, made at its first request and kept."""
 
-    def __init__(self, address: Address, timeout: float) -> None:
+    def __init__(self, address: ServerAddress, timeout: float) -> None:
         super().__init__(address.host, address.port, timeout=timeout)
         self.address = address
 

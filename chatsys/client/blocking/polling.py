@@ -11,7 +11,7 @@ import gevent
 from gevent.event import Event
 from gevent.select import select
 
-from chatsys.client.address import Address
+from chatsys.client.address import ServerAddress
 from chatsys.client.blocking.connecting import HttpConnection
 from chatsys.client.transport import Handshaken, Hooks, TransportError, handshaken
 
@@ -23,7 +23,7 @@ _MOST_PACKETS = 16
 class PollingTransport:
     """One session over HTTP."""
 
-    def __init__(self, address: Address, hooks: Hooks) -> None:
+    def __init__(self, address: ServerAddress, hooks: Hooks) -> None:
         self._address = address
         self._hooks = hooks
         self._target = address.target("polling")

@@ -7,23 +7,23 @@ import time
 import gevent
 import msgspec
 
-from chatsys.client.address import Address
+from chatsys.client.address import ServerAddress
 from chatsys.client.blocking.polling import PollingTransport
 from chatsys.client.blocking.websocket import WebSocketTransport
-from chatsys.client.transport import Handshaken, Hooks, Transport, TransportError
+from chatsys.client.transport import Handshaken, Hooks, PacketTransport, TransportError
 
 
 class UpgradingTransport:
     """Polling first; a WebSocket takes over if the server offers one and answers the probe. Else polling goes on."""
 
-    def __init__(self, address: Address, hooks: Hooks) -> None:
+    def __init__(self, address: ServerAddress, hooks: Hooks) -> None:
         self._address = address
         self._hooks = hooks
         self._timeout = 0.0
         self._polling = PollingTransport(
             address, msgspec.structs.replace(hooks, received=self._received, lost=self._lost)
         )
-        self._carrier: Transport | None = self._polling
+        self._carrier: PacketTransport | None = self._polling
         self._held: list[tuple[bool, bytes]] = []
         self._upgrading: gevent.Greenlet | None = None
         self._closed = False

@@ -11,22 +11,22 @@ from typing import Any
 from gevent import socket, ssl
 from gevent.hub import get_hub
 
-from chatsys.client.address import Address
+from chatsys.client.address import ServerAddress
 from chatsys.client.blocking.connecting import connected
-from chatsys.client.transport import Handshaken, Hooks, TransportError, WebSocket, handshaken
+from chatsys.client.transport import ClientWebSocket, Handshaken, Hooks, TransportError, handshaken
 from chatsys.protocol.frames import FrameError, masked
-from chatsys.protocol.handshake import Handshake
+from chatsys.protocol.handshake import ClientHandshake
 
 _READ = 65_536
 _UNSENT_LIMIT = 4 * 1024 * 1024
 
 
-class WebSocketTransport(WebSocket):
+class WebSocketTransport(ClientWebSocket):
     """One WebSocket, read by the event loop itself."""
 
     __slots__ = ("_address", "_readable", "_sock", "_unsent", "_waiting", "_writable")
 
-    def __init__(self, address: Address, hooks: Hooks) -> None:
+    def __init__(self, address: ServerAddress, hooks: Hooks) -> None:
         super().__init__(hooks)
         self._address = address
         self._sock: socket.socket | None = None
@@ -91,7 +91,7 @@ class WebSocketTransport(WebSocket):
 
     def _upgrade(self, sid: str) -> bytes:
         """Ask for a WebSocket; the bytes that came after the server's consent."""
-        handshake = Handshake(self._address.target("websocket", sid), self._address.headers())
+        handshake = ClientHandshake(self._address.target("websocket", sid), self._address.headers())
         self._sock.sendall(handshake.request)
         try:
             while (left := handshake.read(self._some())) is None:

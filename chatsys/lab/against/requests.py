@@ -22,7 +22,7 @@ from chatsys.errors import OperatorError
 from chatsys.lab.against.sides import Running
 from chatsys.lab.crowd.scenes import join_all
 from chatsys.lab.crowd.sending import POSTED, audited, deliveries, forget
-from chatsys.lab.crowd.sockets import Crowd, Member, event_frame
+from chatsys.lab.crowd.sockets import RawClient, RawClients, event_frame
 from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.provenance.machine import BUSY_SHARE
 from chatsys.lab.workloads.operation import PAGE, demand
@@ -43,10 +43,10 @@ class Clients:
 
     running: Running
     rows: Synthetic
-    crowd: Crowd
-    alone: Member
-    senders: list[Member]
-    audience: list[Member]
+    crowd: RawClients
+    alone: RawClient
+    senders: list[RawClient]
+    audience: list[RawClient]
     connection_bytes: float
 
 
@@ -54,7 +54,7 @@ class Clients:
 def connected_clients(running: Running, rows: Synthetic, *, senders: int, members: int) -> Iterator[Clients]:
     """All clients of one side in one round; their connections are closed after the block."""
     rooms = [f"alone {number}" for number in range(1 + senders)] + ["audience"] * members
-    with Crowd(running.server.url) as crowd:
+    with RawClients(running.server.url) as crowd:
         crowd.connect()  # what the first one costs once is not what each costs
         before = running.server.resident_bytes
         for _ in rooms[1:]:
@@ -155,15 +155,15 @@ def fan_out(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
 def senders(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
     """Many send at once, each alone in a room, the next message when the last one's copy is there."""
     each = max(1, calls // len(clients.senders))
-    sent: list[tuple[Member, int]] = []
+    sent: list[tuple[RawClient, int]] = []
     left = dict.fromkeys(clients.senders, each)
     done = 0
 
-    def send(member: Member) -> None:
+    def send(member: RawClient) -> None:
         left[member] -= 1
         sent.append((member, member.send(_MESSAGE)))
 
-    def heard(member: Member, _: int) -> None:
+    def heard(member: RawClient, _: int) -> None:
         nonlocal done
         done += 1
         if left[member]:
@@ -224,7 +224,7 @@ def _piece(http: socket.socket) -> bytes:
     return piece
 
 
-def _heard(crowd: Crowd, marker: bytes) -> bool:
+def _heard(crowd: RawClients, marker: bytes) -> bool:
     """Read until a packet with ``marker`` has come; False if it does not come in time."""
     crowd.keeping, heard = False, 0
     deadline = time.monotonic() + _PATIENCE

@@ -1,7 +1,7 @@
 """A check and its outcome.
 
-A check is a coroutine that gets a :class:`~chatsys.lab.conformance.probe.Probe`, returns if the server does what the
-quoted sentences of docs/PROTOCOL.md say, and raises :class:`CheckFailed` or :class:`NotApplicable` if not.
+A check is a coroutine that gets a CheckProbe, returns if the server does what the quoted sentences of docs/PROTOCOL.md
+say, and raises CheckFailed or NotApplicable if not.
 """
 
 from __future__ import annotations
@@ -9,25 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from chatsys.errors import OperatorError
-
-if TYPE_CHECKING:
-    from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.probe import CheckProbe
 
 LIMIT = 60.0
 """Seconds that a check may take, unless it says otherwise."""
 
-Body = Callable[["Probe"], Awaitable[None]]
-
-
-class CheckFailed(Exception):
-    """The server does something else than the protocol says; the text says what."""
-
-
-class NotApplicable(Exception):
-    """The check cannot judge this server; the text says why."""
+Body = Callable[[CheckProbe], Awaitable[None]]
 
 
 class Outcome(StrEnum):

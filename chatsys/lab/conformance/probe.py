@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from chatsys.lab.conformance.check import CheckFailed, NotApplicable
 from chatsys.lab.conformance.http import Answer, Http
+from chatsys.lab.conformance.judging import CheckFailed, NotApplicable
 from chatsys.lab.conformance.shapes import short
 from chatsys.lab.conformance.sockets import Client, Raw
 
@@ -35,7 +35,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class CheckAccount:
     """An account that was made for the check, as the server's answer describes it."""
 
     username: str
@@ -50,7 +50,7 @@ class Account:
         return str(self.user["userId"])
 
 
-class Probe:
+class CheckProbe:
     """An open probe; ``trace`` is what was sent and what came back."""
 
     def __init__(self, target: Target, number: int) -> None:
@@ -94,7 +94,7 @@ class Probe:
         fields = {"username": name, "email": f"{name}@example.org", "password": PASSWORD} | more
         return {key: value for key, value in fields.items() if value is not ...}
 
-    async def account(self, **more: Any) -> Account:
+    async def account(self, **more: Any) -> CheckAccount:
         """A new account. Raises Failed if the server refuses it."""
         fields = self.fields(**more)
         answer = (await self.register(fields)).is_status(201)
@@ -102,13 +102,13 @@ class Probe:
         if not isinstance(user, dict) or "userId" not in user or not isinstance(token, str):
             raise CheckFailed(f"the answer of a registration lacks user.userId or token: {short(answer.body)}")
         username, email, password = (str(fields[key]) for key in ("username", "email", "password"))
-        return Account(username=username, email=email, password=password, user=user, token=token)
+        return CheckAccount(username=username, email=email, password=password, user=user, token=token)
 
     async def login(self, username: Any, password: Any = PASSWORD) -> Answer:
         """Ask for a token."""
         return await self.http.post("/api/auth/login", {"username": username, "password": password})
 
-    async def profile(self, account: Account) -> dict[str, Any]:
+    async def profile(self, account: CheckAccount) -> dict[str, Any]:
         """The account's public profile. Raises Failed if there is none."""
         answer = (await self.http.get(f"/api/users/{account.user_id}")).is_status(200)
         user = answer.body.get("user")
@@ -116,11 +116,11 @@ class Probe:
             raise CheckFailed(f"GET /api/users/:userId answered with the user {short(user)}")
         return user
 
-    async def change(self, account: Account, fields: Any) -> Answer:
+    async def change(self, account: CheckAccount, fields: Any) -> Answer:
         """Change one's own profile."""
         return await self.http.request("PUT", f"/api/users/{account.user_id}", fields, token=account.token)
 
-    async def delete(self, account: Account) -> Answer:
+    async def delete(self, account: CheckAccount) -> Answer:
         """Delete one's own account."""
         return await self.http.request("DELETE", f"/api/users/{account.user_id}", token=account.token)
 
@@ -183,12 +183,12 @@ class Probe:
             await asyncio.sleep(0.2 * (attempt + 1))
         raise CheckFailed(f"{client.name} cannot join: error came {JOINS} times")
 
-    async def member(self, room: str, name: str = "Ann", account: Account | None = None) -> Member:
+    async def member(self, room: str, name: str = "Ann", account: CheckAccount | None = None) -> CheckedMember:
         """A registered user who has joined the room."""
         account = account or await self.account()
         client = await self.client(name)
         await self.join(client, room, username=account.username, token=account.token)
-        return Member(client, account)
+        return CheckedMember(client, account)
 
     async def guest(self, room: str, name: str = "Guest", **fields: Any) -> Client:
         """A guest who has joined the room. Raises Failed where guests cannot."""
@@ -208,10 +208,10 @@ def _answered(client: Client, histories: int, errors: int) -> bool:
     return len(client.all("message-history")) > histories or len(client.all("error")) > errors
 
 
-class Member:
+class CheckedMember:
     """A client in a room with its account."""
 
-    def __init__(self, client: Client, account: Account) -> None:
+    def __init__(self, client: Client, account: CheckAccount) -> None:
         self.client = client
         self.account = account
 

@@ -11,8 +11,9 @@ from secrets import token_hex
 import aiohttp
 
 from chatsys.errors import OperatorError
-from chatsys.lab.conformance.check import CHECKS, Check, CheckFailed, CheckResult, NotApplicable, Outcome
-from chatsys.lab.conformance.probe import Probe, Target
+from chatsys.lab.conformance.check import CHECKS, Check, CheckResult, Outcome
+from chatsys.lab.conformance.judging import CheckFailed, NotApplicable
+from chatsys.lab.conformance.probe import CheckProbe, Target
 from chatsys.lab.network.address import place
 
 AT_ONCE = 4
@@ -76,7 +77,7 @@ async def _alive(url: str) -> bool:
 
 async def _speaks_additions(target: Target) -> bool:
     """Whether the server acknowledges a join or numbers its messages (§14.1, §14.2)."""
-    async with Probe(target, 0) as probe:
+    async with CheckProbe(target, 0) as probe:
         try:
             room = probe.room()
             member = await probe.member(room)
@@ -149,7 +150,7 @@ class _Running:
 
     async def _judged(self, check: Check) -> CheckResult:
         begun = time.monotonic()
-        async with Probe(self._target, self._numbers[check.name]) as probe:
+        async with CheckProbe(self._target, self._numbers[check.name]) as probe:
             outcome, reason = await _outcome(check, probe)
             exchange = _newest(probe.trace) if outcome is Outcome.failed else ()
         seconds = time.monotonic() - begun
@@ -168,7 +169,7 @@ def _newest(trace: Sequence[str]) -> tuple[str, ...]:
     return tuple(trace[number] for number in sorted(sent[-SHOWN:] + received[-2 * SHOWN :]))
 
 
-async def _outcome(check: Check, probe: Probe) -> tuple[Outcome, str]:
+async def _outcome(check: Check, probe: CheckProbe) -> tuple[Outcome, str]:
     try:
         async with asyncio.timeout(check.within):
             await check.body(probe)

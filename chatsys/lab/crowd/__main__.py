@@ -13,13 +13,13 @@ import msgspec
 
 from chatsys.errors import OperatorError
 from chatsys.lab.crowd.scenes import SCENES
-from chatsys.lab.crowd.sockets import Crowd
+from chatsys.lab.crowd.sockets import RawClients
 
 
 def main() -> None:
     """Read orders, take turns, print what each gave."""
     order = msgspec.json.decode(sys.stdin.readline())
-    with Crowd(order.pop("url")) as crowd:
+    with RawClients(order.pop("url")) as crowd:
         scene = SCENES[order.pop("scene")](crowd, **order)
         found = next(scene)
         gc.disable()  # reference counting frees all that it makes, and a pause would make a start late

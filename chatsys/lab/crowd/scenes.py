@@ -30,7 +30,7 @@ from chatsys.lab.crowd.sending import (
     spread,
     steady,
 )
-from chatsys.lab.crowd.sockets import Crowd, Member
+from chatsys.lab.crowd.sockets import RawClient, RawClients
 from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, hold_half_posts, write_flood
 
 Turns = Generator[Result, dict[str, Any], None]
@@ -44,7 +44,7 @@ _WARM_UP = 0.1  # seconds
 _SETTLED = 0.35  # seconds without a list of users: one may be held back for 250 ms (contract §10.2)
 
 
-def fanout(crowd: Crowd, *, members: int, window: int = 4, text_bytes: int = 64) -> Turns:
+def fanout(crowd: RawClients, *, members: int, window: int = 4, text_bytes: int = 64) -> Turns:
     """One member sends for a turn's ``seconds``, all receive; at most ``window`` messages are on their way to somebody.
 
     What is measured runs from the first send of a turn to its last delivery.
@@ -61,7 +61,7 @@ def fanout(crowd: Crowd, *, members: int, window: int = 4, text_bytes: int = 64)
         order = yield {"deliveries": len(latencies), **spent, **audit}
 
 
-def senders(crowd: Crowd, *, senders: int, seconds: float, turns: int, text_bytes: int = 64) -> Turns:
+def senders(crowd: RawClients, *, senders: int, seconds: float, turns: int, text_bytes: int = 64) -> Turns:
     """Each sender alone in a room, in a closed loop: the next message leaves when the last one's echo is there.
 
     Warm-up: a fifth of ``seconds``. After ``turns`` turns comes what was ``sent`` in all, and what the server's room
@@ -87,7 +87,7 @@ def senders(crowd: Crowd, *, senders: int, seconds: float, turns: int, text_byte
     yield {"sent": total, "stored": sum(_statistics(crowd.url, room)["totalMessages"] for room in rooms)}
 
 
-def arrivals(crowd: Crowd, *, senders: int, text_bytes: int = 64) -> Turns:
+def arrivals(crowd: RawClients, *, senders: int, text_bytes: int = 64) -> Turns:
     """An open loop: messages leave at the moments of a Poisson process, however long the earlier ones take.
 
     A turn's ``rate`` is in messages a second over all senders, who take turns, each alone in a room. Its response times
@@ -111,7 +111,7 @@ def arrivals(crowd: Crowd, *, senders: int, text_bytes: int = 64) -> Turns:
         }
 
 
-def push(crowd: Crowd, *, members: int, room_size: int, text_bytes: int = 64) -> Turns:
+def push(crowd: RawClients, *, members: int, room_size: int, text_bytes: int = 64) -> Turns:
     """Many users in rooms of ``room_size``; a turn's ``rate`` is in messages a second over all rooms.
 
     The latencies are those of every delivery to every member.
@@ -125,7 +125,7 @@ def push(crowd: Crowd, *, members: int, room_size: int, text_bytes: int = 64) ->
         order = yield spread(crowd, rooms, rng, order["rate"], order["seconds"], "x" * text_bytes)
 
 
-def burst(crowd: Crowd, *, members: int, rate: float, text_bytes: int = 64) -> Turns:
+def burst(crowd: RawClients, *, members: int, rate: float, text_bytes: int = 64) -> Turns:
     """A big room that gets ``rate`` messages a second, at intended times, for as many ``seconds`` as a turn says.
 
     Its members read afterwards: what hundreds of them take to read would delay others on the generator's processor.
@@ -136,7 +136,7 @@ def burst(crowd: Crowd, *, members: int, rate: float, text_bytes: int = 64) -> T
         order = yield steady(crowd, crowd.members, (), rate, order["seconds"], "x" * text_bytes)
 
 
-def probe(crowd: Crowd, *, rate: float, text_bytes: int = 64) -> Turns:
+def probe(crowd: RawClients, *, rate: float, text_bytes: int = 64) -> Turns:
     """A room of two; the latency of each delivery to the one who only listens."""
     _join(crowd, [f"probe-{time.monotonic_ns()}"] * 2)
     order = yield {}
@@ -144,7 +144,7 @@ def probe(crowd: Crowd, *, rate: float, text_bytes: int = 64) -> Turns:
         order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
 
 
-def relay(crowd: Crowd, *, others: Sequence[str], rate: float, text_bytes: int = 64) -> Turns:
+def relay(crowd: RawClients, *, others: Sequence[str], rate: float, text_bytes: int = 64) -> Turns:
     """A room of two on the crowd's server, and of one more on each of the servers at the URLs ``others``.
 
     ``latency_us`` are those of the one who only listens on the sender's server; ``between_us`` how much later each of
@@ -161,7 +161,7 @@ def relay(crowd: Crowd, *, others: Sequence[str], rate: float, text_bytes: int =
         order = yield {**got, "latency_us": here, "elsewhere_us": elsewhere, "between_us": between}
 
 
-def beside(crowd: Crowd, *, room: str, others: int, rate: float, text_bytes: int = 64) -> Turns:
+def beside(crowd: RawClients, *, room: str, others: int, rate: float, text_bytes: int = 64) -> Turns:
     """A member alone in a room of its own, whose messages come back to it, and ``others`` in ``room``, who read.
 
     A turn gives the latencies of the first, and how many of all have been ``disconnected`` since the start.
@@ -174,7 +174,7 @@ def beside(crowd: Crowd, *, room: str, others: int, rate: float, text_bytes: int
         order = yield {**got, "disconnected": sum(member.closed for member in crowd.members)}
 
 
-def flood(crowd: Crowd, *, kind: str, room: str) -> Turns:
+def flood(crowd: RawClients, *, kind: str, room: str) -> Turns:
     """One client that does what it can for a turn's ``seconds``: the bytes it ``sent``, over how many connections.
 
     It gets a processor only when nobody else on this one wants it: whoever measures beside it is not to wait for it.
@@ -190,7 +190,7 @@ def flood(crowd: Crowd, *, kind: str, room: str) -> Turns:
         order = yield {"sent": done.sent, "connections": done.connections, **spent}
 
 
-def slow_reader(crowd: Crowd, *, members: int, rate: float, text: str) -> Turns:
+def slow_reader(crowd: RawClients, *, members: int, rate: float, text: str) -> Turns:
     """A room under steady traffic, and one more member who reads it, or, in a turn that is ``stuck``, stops reading.
 
     That member comes in a turn before, which measures nothing: what joining costs is not what reading slowly costs.
@@ -216,7 +216,7 @@ def slow_reader(crowd: Crowd, *, members: int, rate: float, text: str) -> Turns:
         crowd.pump_until(lambda: False, _SETTLED)
 
 
-def idle(crowd: Crowd, *, connections: int) -> Turns:
+def idle(crowd: RawClients, *, connections: int) -> Turns:
     """Connections that join nothing: ``connections`` more a turn, none of which is closed before the scene ends."""
     yield {}
     while True:
@@ -226,7 +226,7 @@ def idle(crowd: Crowd, *, connections: int) -> Turns:
         yield {"connections": sum(not member.closed for member in crowd.members)}
 
 
-def storm(crowd: Crowd, *, members: int, seconds: float) -> Turns:
+def storm(crowd: RawClients, *, members: int, seconds: float) -> Turns:
     """All join one new room within ``seconds``; what the server sends, and when each has the complete list of users."""
     found: Result = {}
     while True:
@@ -251,7 +251,7 @@ def storm(crowd: Crowd, *, members: int, seconds: float) -> Turns:
         crowd.empty()
 
 
-def large_room(crowd: Crowd, *, members: int, vanishing: int, text_bytes: int = 64) -> Turns:
+def large_room(crowd: RawClients, *, members: int, vanishing: int, text_bytes: int = 64) -> Turns:
     """One room in three turns: all connect and join it, one sends to all for a turn's ``seconds``, ``vanishing`` close.
 
     It gets a processor only when nobody else on this one wants it: whoever measures beside it is not to wait for it.
@@ -278,7 +278,7 @@ def large_room(crowd: Crowd, *, members: int, vanishing: int, text_bytes: int = 
     yield {"left": left, **spent}
 
 
-def receipts(crowd: Crowd, *, members: int) -> Turns:
+def receipts(crowd: RawClients, *, members: int) -> Turns:
     """One message; all other members answer with a read receipt at once; all updates to all are waited for.
 
     Each update names everybody who has read so far, so that n members get n³ names in all: they are counted only.
@@ -327,18 +327,18 @@ SCENES: dict[str, Callable[..., Turns]] = {
 }
 
 
-def _ask_to_join(member: Member, room: str, number: int, **more: int) -> None:
+def _ask_to_join(member: RawClient, room: str, number: int, **more: int) -> None:
     member.emit("join", {"username": f"member {number}", "userId": f"guest-{member.sid[:20]}", "room": room, **more})
 
 
-def _join(crowd: Crowd, rooms: Sequence[str]) -> None:
+def _join(crowd: RawClients, rooms: Sequence[str]) -> None:
     """Connect one member for each room name, and let it join."""
     for _ in rooms:
         crowd.connect()
     join_all(crowd, rooms)
 
 
-def join_all(crowd: Crowd, rooms: Sequence[str]) -> None:
+def join_all(crowd: RawClients, rooms: Sequence[str]) -> None:
     """Let all members join at once, each its room, and wait until nothing more is sent about it.
 
     At once, since a big room that fills slowly sends its growing list of users to everybody again and again. Those
@@ -356,7 +356,7 @@ def join_all(crowd: Crowd, rooms: Sequence[str]) -> None:
     forget(crowd.members)
 
 
-def _until_quiet(crowd: Crowd) -> None:
+def _until_quiet(crowd: RawClients) -> None:
     """Read until no list has come for ``_SETTLED`` seconds."""
     quiet = time.monotonic()
     while time.monotonic() - quiet < _SETTLED:
@@ -364,7 +364,7 @@ def _until_quiet(crowd: Crowd) -> None:
             quiet = time.monotonic()
 
 
-def _last_list(member: Member) -> tuple[int, int]:
+def _last_list(member: RawClient) -> tuple[int, int]:
     """How many users the member's last list has, and when it came."""
     size, last = 0, 0
     for at, event, payload in member.events():
@@ -373,7 +373,7 @@ def _last_list(member: Member) -> tuple[int, int]:
     return size, last
 
 
-def _was_cut_off(member: Member) -> bool:
+def _was_cut_off(member: RawClient) -> bool:
     """Whether the server has closed the connection of a member that does not read: what waits in it ends."""
     member.sock.settimeout(5)
     member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WIDE)  # through a small window it takes a minute

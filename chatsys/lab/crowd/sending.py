@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from itertools import cycle, pairwise
 from typing import Any
 
-from chatsys.lab.crowd.sockets import Crowd, Member, event_frame
+from chatsys.lab.crowd.sockets import RawClient, RawClients, event_frame
 
 Result = dict[str, Any]
-Sent = list[tuple[Member, int]]
+Sent = list[tuple[RawClient, int]]
 """Who sent, and when, in monotonic nanoseconds."""
 POSTED = b'["receive-message"'
 PATIENCE = 30.0
@@ -27,7 +27,7 @@ LATE_NS = 5_000_000
 """Nanoseconds after its intended start from which on a message was a missed start."""
 
 
-def forget(members: Iterable[Member]) -> None:
+def forget(members: Iterable[RawClient]) -> None:
     """Drop what all of them have heard."""
     for member in members:
         member.forget()
@@ -43,7 +43,7 @@ def effort() -> Iterator[dict[str, float]]:
     spent["generator_cpu"] = time.process_time() - cpu
 
 
-def broadcast(crowd: Crowd, sender: Member, text: str, seconds: float, window: int) -> list[int]:
+def broadcast(crowd: RawClients, sender: RawClient, text: str, seconds: float, window: int) -> list[int]:
     """Send for ``seconds``, at most ``window`` messages being on their way to somebody; when each left."""
     frame = _message(text)
     sent: list[int] = []
@@ -59,22 +59,22 @@ def broadcast(crowd: Crowd, sender: Member, text: str, seconds: float, window: i
     return sent
 
 
-def closed_loop(crowd: Crowd, text: str, seconds: float) -> tuple[Sent, list[float]]:
+def closed_loop(crowd: RawClients, text: str, seconds: float) -> tuple[Sent, list[float]]:
     """Everybody sends as the last echo arrives, for ``seconds``; then the last echoes are waited for.
 
     Every latency counts, so that the slow ones at the end are not left out.
     """
     frame = _message(text)
     sent: Sent = []
-    last: dict[Member, int] = {}
+    last: dict[RawClient, int] = {}
     latencies: list[float] = []
     deadline = time.monotonic_ns() + int(seconds * 1e9)
 
-    def send(member: Member) -> None:
+    def send(member: RawClient) -> None:
         last[member] = member.send(frame)
         sent.append((member, last[member]))
 
-    def echo(member: Member, _: int) -> None:
+    def echo(member: RawClient, _: int) -> None:
         now = time.monotonic_ns()
         latencies.append((now - last[member]) / 1e3)
         if now < deadline:
@@ -89,15 +89,15 @@ def closed_loop(crowd: Crowd, text: str, seconds: float) -> tuple[Sent, list[flo
 
 
 def poisson(
-    crowd: Crowd, luck: random.Random, rate: float, seconds: float, text: str
+    crowd: RawClients, luck: random.Random, rate: float, seconds: float, text: str
 ) -> tuple[Sent, list[float], list[float], int]:
     """What was sent, response and service times in microseconds, and how many left too late after their moment."""
     frame = _message(text)
     response: list[float] = []
     service: list[float] = []
-    waiting: defaultdict[Member, deque[tuple[float, int]]] = defaultdict(deque)
+    waiting: defaultdict[RawClient, deque[tuple[float, int]]] = defaultdict(deque)
 
-    def echo(member: Member, number: int) -> None:
+    def echo(member: RawClient, number: int) -> None:
         now = time.monotonic_ns()
         for _ in range(number):
             intended, left = waiting[member].popleft()
@@ -123,7 +123,7 @@ def poisson(
 
 
 def steady(  # noqa: PLR0917 - all of them say what the traffic is
-    crowd: Crowd, room: Sequence[Member], heard: Sequence[Member], rate: float, seconds: float, text: str
+    crowd: RawClients, room: Sequence[RawClient], heard: Sequence[RawClient], rate: float, seconds: float, text: str
 ) -> Result:
     """The first of ``room`` sends at intended times; latencies at ``heard``, and how many left too late.
 
@@ -147,7 +147,7 @@ def steady(  # noqa: PLR0917 - all of them say what the traffic is
 
 
 def spread(  # noqa: PLR0917 - all of them say what the traffic is
-    crowd: Crowd, rooms: Sequence[Sequence[Member]], rng: random.Random, rate: float, seconds: float, text: str
+    crowd: RawClients, rooms: Sequence[Sequence[RawClient]], rng: random.Random, rate: float, seconds: float, text: str
 ) -> Result:
     """Messages of all rooms together leave at the moments of a Poisson process; latencies at every member of a room.
 
@@ -182,16 +182,16 @@ def _message(text: str) -> bytes:
     return event_frame("send-message", {"message": text})
 
 
-def audited(members: Iterable[Member], sent: Sent) -> dict[str, int]:
+def audited(members: Iterable[RawClient], sent: Sent) -> dict[str, int]:
     """What was lost, doubled or swapped among members who are alone in their rooms."""
-    by_member: defaultdict[Member, list[int]] = defaultdict(list)
+    by_member: defaultdict[RawClient, list[int]] = defaultdict(list)
     for member, at in sent:
         by_member[member].append(at)
     audits = [deliveries([member], by_member[member])[1] for member in members]
     return {fault: sum(audit[fault] for audit in audits) for fault in ("lost", "doubled", "swapped")}
 
 
-def deliveries(members: Iterable[Member], sent: Sequence[int]) -> tuple[list[float], dict[str, int]]:
+def deliveries(members: Iterable[RawClient], sent: Sequence[int]) -> tuple[list[float], dict[str, int]]:
     """Latencies of every delivery in microseconds, and how many were lost, doubled or swapped.
 
     The room's sequence numbers give the order: each member must have got ``len(sent)`` messages, each once, each

@@ -17,7 +17,7 @@ import msgspec
 
 from chatsys.errors import OperatorError
 from chatsys.protocol.frames import CLOSE, TEXT, FrameError, ServerFrames, frame, payload_span
-from chatsys.protocol.handshake import Handshake
+from chatsys.protocol.handshake import ClientHandshake
 
 _RECEIVE = 262_144
 _ENGINE_PING = b"\x81\x012"
@@ -51,7 +51,7 @@ class Cut:
         self.head, self.rest = data[position:], max(0, position - len(data))
 
 
-class Member:
+class RawClient:
     """One client: its socket, and what arrived as (monotonic nanoseconds, bytes)."""
 
     __slots__ = ("arrived", "closed", "count", "cut", "end", "sid", "sock", "tail")
@@ -106,7 +106,7 @@ def upgraded(address: tuple[str, int], timeout: float) -> tuple[socket.socket, b
     """A new WebSocket for Engine.IO, and what came behind the server's consent. Raises OSError if there is none."""
     sock = socket.create_connection(address, timeout=timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    handshake = Handshake("/socket.io/?EIO=4&transport=websocket", {"Host": f"{address[0]}:{address[1]}"})
+    handshake = ClientHandshake("/socket.io/?EIO=4&transport=websocket", {"Host": f"{address[0]}:{address[1]}"})
     try:
         sock.sendall(handshake.request)
         while piece := sock.recv(65_536):
@@ -118,21 +118,21 @@ def upgraded(address: tuple[str, int], timeout: float) -> tuple[socket.socket, b
         raise ConnectionError(str(error)) from error
 
 
-Told = Callable[[Member, int], None]
+Told = Callable[[RawClient, int], None]
 """Called with a member and how many markers a piece of it had."""
 
 
-class Crowd:
+class RawClients:
     """Members of one process, read by one selector. While ``keeping`` is false, what arrives is counted and dropped."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._selector = selectors.DefaultSelector()
         self._received = memoryview(bytearray(_RECEIVE))
-        self.members: list[Member] = []
+        self.members: list[RawClient] = []
         self.keeping = True
 
-    def __enter__(self) -> Crowd:
+    def __enter__(self) -> RawClients:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,7 +145,7 @@ class Crowd:
             self._close(member)
         self.members.clear()
 
-    def connect(self, url: str = "") -> Member:
+    def connect(self, url: str = "") -> RawClient:
         """A new member, connected to the default namespace of the server at ``url``, by default the crowd's.
 
         Raises OperatorError if the server refuses it.
@@ -156,9 +156,9 @@ class Crowd:
         except OSError as error:
             raise OperatorError(f"No connection beyond {len(self.members)} could be made: {error}.") from error
 
-    def _connect(self, address: tuple[str, int]) -> Member:
+    def _connect(self, address: tuple[str, int]) -> RawClient:
         sock, rest = upgraded(address, 30)
-        member = Member(sock)
+        member = RawClient(sock)
         if rest:
             member.arrived.append((time.monotonic_ns(), rest))
         self._wait_for_text(member, b"0{")
@@ -170,17 +170,17 @@ class Crowd:
         self._selector.register(sock, selectors.EVENT_READ, member)
         return member
 
-    def pause(self, member: Member) -> None:
+    def pause(self, member: RawClient) -> None:
         """Stop reading a member's socket, and let the kernel keep little for it."""
         member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._selector.unregister(member.sock)
 
-    def dismiss(self, member: Member) -> None:
+    def dismiss(self, member: RawClient) -> None:
         """Close a member's connection."""
         self.members.remove(member)
         self._close(member)
 
-    def _close(self, member: Member) -> None:
+    def _close(self, member: RawClient) -> None:
         if not member.closed and member.sock in self._selector.get_map():  # :meth:`pause` takes it out
             self._selector.unregister(member.sock)
         member.sock.close()
@@ -201,7 +201,7 @@ class Crowd:
         """
         total = 0
         for key, _ in self._selector.select(seconds):
-            member: Member = key.data
+            member: RawClient = key.data
             try:
                 piece = self._piece(member.sock)
             except BlockingIOError:
@@ -260,7 +260,7 @@ class Crowd:
             self.pump(0.05, marker)
         return True
 
-    def _wait_for_text(self, member: Member, prefix: bytes) -> bytes:
+    def _wait_for_text(self, member: RawClient, prefix: bytes) -> bytes:
         while True:
             for _, text in frames(member.arrived):
                 if text.startswith(prefix):
@@ -276,7 +276,7 @@ def _is_one_text(piece: bytes) -> bool:
     return piece[:2] == _LONG_TEXT and int.from_bytes(piece[2:_LONG_HEAD], "big") == len(piece) - _LONG_HEAD
 
 
-def _answer_pings(member: Member, piece: bytes) -> None:
+def _answer_pings(member: RawClient, piece: bytes) -> None:
     """Answer what keeps a connection: Engine.IO's pings, and those of the WebSocket. Either may be cut in two."""
     seen = member.end + piece
     if seen.find(_ENGINE_PING, max(0, len(member.end) + 1 - len(_ENGINE_PING))) >= 0:
@@ -287,7 +287,7 @@ def _answer_pings(member: Member, piece: bytes) -> None:
     member.end = seen[1 - _PING_SIZE :]
 
 
-def _occurrences(member: Member, piece: bytes, marker: bytes) -> int:
+def _occurrences(member: RawClient, piece: bytes, marker: bytes) -> int:
     """How often ``marker`` ends in ``piece``: one that is cut in two counts when its second half is there."""
     joined = member.tail + piece if member.tail else piece
     member.tail = b"" if joined.endswith(b"]") else joined[1 - len(marker) :]  # no marker goes on behind a bracket

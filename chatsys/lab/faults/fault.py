@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from chatsys.lab.faults.site import Site, SiteKind, faketime
-from chatsys.lab.faults.traffic import Traffic
+from chatsys.lab.faults.traffic import SteadyTraffic
 
 
 class Concern(enum.StrEnum):
@@ -39,7 +39,7 @@ class Hit(NamedTuple):
     """What one injection happens to: the site, the traffic on it, and random numbers of its own."""
 
     site: Site
-    traffic: Traffic
+    traffic: SteadyTraffic
     rng: random.Random
 
     @property

@@ -18,7 +18,7 @@ from chatsys.lab.faults.asking import read
 from chatsys.lab.faults.fault import Concern, Fault, Hit
 from chatsys.lab.faults.record import FaultRun, Injection, histogram
 from chatsys.lab.faults.site import LEASE, Site
-from chatsys.lab.faults.traffic import Traffic, clock
+from chatsys.lab.faults.traffic import SteadyTraffic, clock
 from chatsys.results.audit import Unreadable, history
 from chatsys.results.history import Deviation, findings
 
@@ -55,7 +55,7 @@ async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Lo
     addresses = [server.address for server in site.servers]
     injections: list[Injection] = []
     broken = ""
-    traffic = Traffic(addresses, rooms=load.rooms, size=load.size, every=load.every, seed=seeds[0])
+    traffic = SteadyTraffic(addresses, rooms=load.rooms, size=load.size, every=load.every, seed=seeds[0])
     async with traffic:
         if not all(person.there for person in traffic.people):
             broken = "not everybody could join before the fault"
@@ -77,7 +77,7 @@ async def inject(site: Site, fault: Fault, seeds: Iterable[int], load: Load = Lo
     )
 
 
-async def _once(site: Site, traffic: Traffic, fault: Fault, seed: int, calm: float) -> Injection:
+async def _once(site: Site, traffic: SteadyTraffic, fault: Fault, seed: int, calm: float) -> Injection:
     """Wait for a random moment, inject the fault, and wait until everybody is served again."""
     rng = random.Random(seed)  # noqa: S311 - draws of an experiment
     machine, broken = os.getloadavg()[0], ""
@@ -151,14 +151,14 @@ class MemoryGrowth:
         return found
 
 
-def _others(fault: Fault, traffic: Traffic) -> set[int]:
+def _others(fault: Fault, traffic: SteadyTraffic) -> set[int]:
     """Those whom the fault does not concern; everybody where it concerns all."""
     if fault.concerns is Concern.ROOM:
         return {person.number for person in traffic.people if person.room != traffic.rooms[0]}
     return {person.number for person in traffic.people}
 
 
-def _theirs(site: Site, traffic: Traffic) -> set[int]:
+def _theirs(site: Site, traffic: SteadyTraffic) -> set[int]:
     """Those whose server was ended by the fault itself: they may lose their connection."""
     ended = {server.number for server in site.servers if server.restarts != server.restarts_seen}
     for server in site.servers:
@@ -168,14 +168,14 @@ def _theirs(site: Site, traffic: Traffic) -> set[int]:
     }
 
 
-def _latencies(traffic: Traffic, whose: set[int], begin: float, end: float) -> dict[int, int]:
+def _latencies(traffic: SteadyTraffic, whose: set[int], begin: float, end: float) -> dict[int, int]:
     """From when a message was due until its acknowledgement, of those due in the time."""
     return histogram(
         each.seconds * 1000 for each in traffic.acknowledged if each.person in whose and begin <= each.due < end
     )
 
 
-async def _recovery(traffic: Traffic, healed: float) -> float | None:
+async def _recovery(traffic: SteadyTraffic, healed: float) -> float | None:
     """Seconds after the fault until each had a message acknowledged that was due after it; None: it was not to be."""
 
     def served() -> dict[int, float]:
@@ -193,7 +193,7 @@ async def _recovery(traffic: Traffic, healed: float) -> float | None:
     return max(0.0, max(served().values()) - healed)
 
 
-async def _judged(site: Site, traffic: Traffic) -> list[Deviation]:
+async def _judged(site: Site, traffic: SteadyTraffic) -> list[Deviation]:
     """The findings once the lists of members have had time to become true; those that then still stand."""
     record = traffic.history
     for person in traffic.people:
@@ -218,7 +218,7 @@ def _may_pass(found: Iterable[Deviation]) -> bool:
     return any(finding.kind in {"ghosts", "absent", "invariants", "incomplete"} for finding in found)
 
 
-def _read(site: Site, traffic: Traffic) -> None:
+def _read(site: Site, traffic: SteadyTraffic) -> None:
     """What the servers have stored and whom they list. Raises Unreadable."""
     url = site.servers[0].address()
     for room in traffic.rooms:

@@ -39,7 +39,7 @@ class Confirmed(NamedTuple):
 class Person:
     """One client. ``server`` is asked for its address each time; ``thrown_out`` are the moments of lost connections."""
 
-    def __init__(self, traffic: Traffic, number: int, room: str, server: Callable[[], str]) -> None:
+    def __init__(self, traffic: SteadyTraffic, number: int, room: str, server: Callable[[], str]) -> None:
         self.number = number
         self.room = room
         self.server = server
@@ -176,7 +176,7 @@ class Person:
         self.record.diary.append(Listed([each["userId"] for each in payload]))
 
 
-class Traffic:
+class SteadyTraffic:
     """Rooms full of people. An async context manager: they come at the beginning and go at the end."""
 
     def __init__(self, servers: Sequence[Callable[[], str]], *, rooms: int, size: int, every: float, seed: int) -> None:
@@ -196,7 +196,7 @@ class Traffic:
         ]
         self.history.clients = [person.record for person in self.people]
 
-    async def __aenter__(self) -> Traffic:
+    async def __aenter__(self) -> SteadyTraffic:
         for person in self.people:
             self.spawn(person.stay())
         await self.until(lambda: all(person.there for person in self.people), 20)

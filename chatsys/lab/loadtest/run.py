@@ -29,6 +29,7 @@ from chatsys.interrupts import undisturbed
 from chatsys.lab.datasets.databases import alone_on, drop_database, empty_database
 from chatsys.lab.loadtest import accounts, limits, memory
 from chatsys.lab.loadtest.counters import ServerCounters
+from chatsys.lab.loadtest.record import LoadTestPlan, LoadTestRepetition, LoadTestRun
 from chatsys.lab.loadtest.rolling import PROCESSES, RollingRestart
 from chatsys.lab.network.address import place
 from chatsys.lab.provenance import machine
@@ -37,7 +38,6 @@ from chatsys.lab.subjects.servers import chat_server, free_port
 from chatsys.results.files import write_record
 from chatsys.store.address import read_url
 
-SCHEMA_VERSION = 1
 LOCUSTFILE = Path(chatsys.__file__).parent / "loadtesting" / "locustfile.py"
 RESULT = "result.json"
 LOG = "locust.log"
@@ -53,29 +53,6 @@ MINUTES = {"soak": 31.0, "capacity": 3.0}
 """How long each store is driven, unless told; other scenarios take one minute."""
 
 
-class LoadTestPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. ``minutes`` are those of each store; ``interval`` in seconds, ``objective`` in ms."""
-
-    scenario: str
-    users: int
-    store: str
-    minutes: float
-    interval: float = 20.0
-    room_size: int = 20
-    room_sizes: str = "zipf"
-    receipts: float = 0.1
-    arrival: str = "closed"
-    objective: float = 200.0
-    spawn_rate: float = 50.0
-    processes: int = 1
-    tags: tuple[str, ...] = ()
-    seed: int = 1
-    hosts: tuple[str, ...] = ()
-    """Addresses of servers that run already; ``store`` then means nothing."""
-    dialect: str = ""
-    """What they speak (chatsys.loadtesting.dialects); empty lets the first join decide."""
-
-
 class Databases(msgspec.Struct, frozen=True):
     """Where PostgreSQL is: a server's URL, or None for the private one whose data lie in ``folder``.
 
@@ -85,32 +62,6 @@ class Databases(msgspec.Struct, frozen=True):
     url: str | None
     folder: Path
     watched: str | None = None
-
-
-class LoadTestRepetition(msgspec.Struct, kw_only=True):
-    """One server and one Locust of so many ``processes``. ``store`` is what was measured: a store, or the address of a
-    server that ran already. ``locust`` is the generator's own result (chatsys.loadtesting.record)."""
-
-    number: int
-    store: str
-    folder: str
-    verdict: str
-    reasons: list[str]
-    locust: dict[str, Any]
-    processes: int = 1
-
-
-class LoadTestRun(msgspec.Struct, kw_only=True):
-    """A whole load test: ``result.json`` in its folder."""
-
-    id: str
-    created_at: str
-    plan: LoadTestPlan
-    environment: dict[str, Any]
-    verdict: str
-    turns: list[LoadTestRepetition]
-    limitations: list[str]
-    schema_version: int = SCHEMA_VERSION
 
 
 def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[str], None]) -> tuple[LoadTestRun, Path]:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from chatsys.lab.loadtest import memory
+from chatsys.lab.loadtest.record import LoadTestRepetition, LoadTestRun
 from chatsys.reports.page import Page, Part, Table, Text
 from chatsys.reports.pictures import Series, ecdf, lines, panels
 from chatsys.results import capacity, names
-
-if TYPE_CHECKING:
-    from chatsys.lab.loadtest.run import LoadTestRepetition, LoadTestRun
 
 _POINTS = 90  # a line has no more: a soak's would not be readable
 _PUSH = "receive-message "

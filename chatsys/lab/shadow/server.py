@@ -25,10 +25,10 @@ from chatsys.engine.engine import Engine
 from chatsys.engine.polling import METHODS, Endpoint
 from chatsys.engine.shared import ConnectionLimits
 from chatsys.engine.sockets import SocketLayer
-from chatsys.lab.conformance.check import CheckFailed
+from chatsys.lab.conformance.judging import CheckFailed
 from chatsys.lab.conformance.sockets import Client
 from chatsys.lab.shadow.findings import Findings
-from chatsys.lab.shadow.traffic import ANSWER, ORIGINAL, SHADOW, Stream, Traffic
+from chatsys.lab.shadow.traffic import ANSWER, ORIGINAL, SHADOW, MirroredTraffic, Stream
 from chatsys.lab.shadow.twins import Difference
 from chatsys.protocol.events import DEFAULT, ClientEvent, sent
 from chatsys.protocol.frames import RESTART
@@ -63,7 +63,7 @@ class Upstream(Client):
 class Pair:
     """One client's connections to both servers."""
 
-    def __init__(self, connection: Connection, auth: Any, servers: tuple[str, str], traffic: Traffic) -> None:
+    def __init__(self, connection: Connection, auth: Any, servers: tuple[str, str], traffic: MirroredTraffic) -> None:
         self._connection = connection
         self._traffic = traffic
         self._stream = Stream(traffic)
@@ -151,7 +151,7 @@ class Front:
 
     namespaces: Collection[str] = (DEFAULT,)
 
-    def __init__(self, servers: tuple[str, str], traffic: Traffic) -> None:
+    def __init__(self, servers: tuple[str, str], traffic: MirroredTraffic) -> None:
         self._servers = servers
         self._traffic = traffic
         self._pairs: dict[str, Pair] = {}
@@ -190,7 +190,7 @@ class Front:
 class Passage:
     """HTTP requests on their way through."""
 
-    def __init__(self, servers: tuple[str, str], traffic: Traffic, session: aiohttp.ClientSession) -> None:
+    def __init__(self, servers: tuple[str, str], traffic: MirroredTraffic, session: aiohttp.ClientSession) -> None:
         self._servers = servers
         self._traffic = traffic
         self._session = session
@@ -253,7 +253,7 @@ def _json(body: bytes) -> Any:
 
 @contextlib.asynccontextmanager
 async def _passing(
-    servers: tuple[str, str], traffic: Traffic, front: Front
+    servers: tuple[str, str], traffic: MirroredTraffic, front: Front
 ) -> AsyncIterator[tuple[Any, Endpoint, Engine]]:
     engine = Engine(SocketLayer(front), ConnectionLimits(), asyncio.get_running_loop())
     endpoint = Endpoint(engine, "*")
@@ -274,7 +274,7 @@ async def _passing(
 
 async def serve(servers: tuple[str, str], listener: socket.socket, started: Callable[[], None]) -> Findings:
     """Stand between clients and ``servers[0]`` on ``listener`` until Ctrl-C or SIGTERM; what was found meanwhile."""
-    traffic = Traffic()
+    traffic = MirroredTraffic()
     front = Front(servers, traffic)
     async with _passing(servers, traffic, front) as (application, endpoint, engine):
         server = Server(uvicorn_config(application, endpoint, PATH, forwarded_allow_ips=""), engine.close_all)

@@ -32,7 +32,7 @@ MERGED = frozenset({"event room-users", "event user-typing", "event user-status-
 Call = Callable[[], Awaitable[None]]
 
 
-class Traffic:
+class MirroredTraffic:
     """Calls at the shadow, in the order in which clients made them at the original, who never waits for it."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Traffic:
 class Stream:
     """What one client hears from both servers. An event waits until the other server has said the same."""
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: MirroredTraffic) -> None:
         self._traffic = traffic
         self._waiting: defaultdict[str, tuple[deque[Sequence[Any]], deque[Sequence[Any]]]] = defaultdict(
             lambda: (deque(), deque())

@@ -11,7 +11,7 @@ import msgspec
 
 from chatsys.client.requests import got
 from chatsys.errors import OperatorError
-from chatsys.lab.crowd.sockets import Crowd, Member
+from chatsys.lab.crowd.sockets import RawClient, RawClients
 
 _ACK = b"43"
 _PAGE = 1_000
@@ -27,7 +27,7 @@ class GuestTraffic:
         self.acknowledged: set[str] = set()
         self._url = url
         self._rooms = rooms
-        self._answered: dict[Member, int] = {}
+        self._answered: dict[RawClient, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="traffic")
 
@@ -48,7 +48,7 @@ class GuestTraffic:
             time.sleep(0.005)
 
     def _run(self) -> None:
-        with Crowd(self._url) as crowd:
+        with RawClients(self._url) as crowd:
             for room in self._rooms:
                 member = crowd.connect()
                 member.emit("join", {"username": "sender", "room": room}, ack=0)
@@ -57,7 +57,7 @@ class GuestTraffic:
                 for member in crowd.members:
                     self._answer(member)
 
-    def _answer(self, member: Member) -> None:
+    def _answer(self, member: RawClient) -> None:
         """Note the acknowledgements that arrived since the last look, and send the next message after each."""
         answers = [text for _, text in member.texts() if text.startswith(_ACK)]
         for text in answers[self._answered.get(member, 0) :]:
@@ -67,7 +67,7 @@ class GuestTraffic:
             self._send(member)
         self._answered[member] = len(answers)
 
-    def _send(self, member: Member) -> None:
+    def _send(self, member: RawClient) -> None:
         try:
             member.emit("send-message", {"message": "will you survive"}, ack=1)
         except OperatorError:  # the server was killed

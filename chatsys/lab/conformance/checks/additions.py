@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import Member, Probe
+from chatsys.lab.conformance.probe import CheckedMember, CheckProbe
 from chatsys.lab.conformance.shapes import BOOLEAN, SOME_TEXT, TIMESTAMP, UUID, WHOLE, conform, same, true
 from chatsys.lab.conformance.sockets import Client, event
 
@@ -43,7 +43,7 @@ async def _sent(client: Client, text: str, **fields: Any) -> dict[str, Any]:
     "That of `join` has `room`, `userId`, `sessionId`, `lastSeq`, `replayed`, `complete` and `epoch`.",
     additions=True,
 )
-async def a_join_is_acknowledged(probe: Probe) -> None:
+async def a_join_is_acknowledged(probe: CheckProbe) -> None:
     account, client = await probe.account(), await probe.client()
     answer = await _joined(client, probe.room(), account.token)
     same(answer["userId"], account.user_id, "userId")
@@ -56,7 +56,7 @@ async def a_join_is_acknowledged(probe: Probe) -> None:
     "That of `send-message` has `id`, `seq`, `timestamp` and `duplicate`, and comes once the message is durable.",
     additions=True,
 )
-async def a_message_is_acknowledged(probe: Probe) -> None:
+async def a_message_is_acknowledged(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     answer = await _sent(member.client, "hello")
@@ -72,7 +72,7 @@ async def a_message_is_acknowledged(probe: Probe) -> None:
 
 
 @check("14.1", _ONE_OBJECT, additions=True)
-async def the_other_events_are_acknowledged(probe: Probe) -> None:
+async def the_other_events_are_acknowledged(probe: CheckProbe) -> None:
     room = probe.room()
     sender, reader = await probe.member(room, "Sender"), await probe.member(room)
     message = await sender.says("hello")
@@ -89,7 +89,7 @@ async def the_other_events_are_acknowledged(probe: Probe) -> None:
 
 
 @check("14.1", '`{"success": false, "code": <stable code>, "message": <text>}`.', additions=True)
-async def a_refusal_is_acknowledged_with_its_code(probe: Probe) -> None:
+async def a_refusal_is_acknowledged_with_its_code(probe: CheckProbe) -> None:
     client = await probe.client()
     member = await probe.member(probe.room(), "Bob")
     for who, name, payload, code in (
@@ -103,7 +103,7 @@ async def a_refusal_is_acknowledged_with_its_code(probe: Probe) -> None:
 
 
 @check("14.1", "A client that asks for none gets none.", additions=True)
-async def nobody_gets_an_acknowledgement_unasked(probe: Probe) -> None:
+async def nobody_gets_an_acknowledgement_unasked(probe: CheckProbe) -> None:
     account = await probe.account()
     raw = await probe.raw()
     await raw.open()
@@ -122,7 +122,7 @@ async def nobody_gets_an_acknowledgement_unasked(probe: Probe) -> None:
     "each message stored there.",
     additions=True,
 )
-async def messages_are_numbered_without_gaps(probe: Probe) -> None:
+async def messages_are_numbered_without_gaps(probe: CheckProbe) -> None:
     for _ in range(2):
         room = probe.room()
         ann, bob = await probe.member(room), await probe.member(room, "Bob")
@@ -133,7 +133,7 @@ async def messages_are_numbered_without_gaps(probe: Probe) -> None:
 
 
 @check("14.2", "`message-history` and §6.3 are ordered by it.", additions=True)
-async def history_is_ordered_by_number(probe: Probe) -> None:
+async def history_is_ordered_by_number(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     for number in range(8):
@@ -150,7 +150,7 @@ async def history_is_ordered_by_number(probe: Probe) -> None:
     "first with `duplicate` true.",
     additions=True,
 )
-async def a_message_sent_again_is_stored_once(probe: Probe) -> None:
+async def a_message_sent_again_is_stored_once(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     first = await _sent(member.client, "hello", clientMessageId="c-1")
@@ -162,7 +162,7 @@ async def a_message_sent_again_is_stored_once(probe: Probe) -> None:
 
 
 @check("14.3", "That holds on any connection of the sender. Another sender may use the same one.", additions=True)
-async def another_connection_sends_again(probe: Probe) -> None:
+async def another_connection_sends_again(probe: CheckProbe) -> None:
     room = probe.room()
     member, other = await probe.member(room), await probe.member(room, "Bob")
     first = await _sent(member.client, "hello", clientMessageId="c-1")
@@ -177,7 +177,7 @@ async def another_connection_sends_again(probe: Probe) -> None:
     "`send-message` may carry `clientMessageId`, a string of 1 to 64 characters, unique for its sender",
     additions=True,
 )
-async def a_client_message_id_has_1_to_64_characters(probe: Probe) -> None:
+async def a_client_message_id_has_1_to_64_characters(probe: CheckProbe) -> None:
     member = await probe.member(probe.room())
     for good in ("x", "y" * 64):
         await _sent(member.client, "hello", clientMessageId=good)
@@ -186,7 +186,7 @@ async def a_client_message_id_has_1_to_64_characters(probe: Probe) -> None:
         same((answer["success"], answer.get("code")), (False, "validation_failed"), f"success and code with {bad!r}")
 
 
-async def _with_five(probe: Probe) -> tuple[str, Member]:
+async def _with_five(probe: CheckProbe) -> tuple[str, CheckedMember]:
     room = probe.room()
     member = await probe.member(room)
     for number in range(5):
@@ -195,7 +195,7 @@ async def _with_five(probe: Probe) -> tuple[str, Member]:
 
 
 @check("14.4", "then `message-history` has the messages after that number, oldest first", additions=True)
-async def since_gives_what_was_missed(probe: Probe) -> None:
+async def since_gives_what_was_missed(probe: CheckProbe) -> None:
     room, member = await _with_five(probe)
     client = await probe.client("Ann again")
     answer = await _joined(client, room, member.account.token, since=2)
@@ -208,7 +208,7 @@ async def since_gives_what_was_missed(probe: Probe) -> None:
     "if it differs, or if `since` is beyond the newest message, the newest history is sent and `complete` is false.",
     additions=True,
 )
-async def a_since_beyond_the_newest_is_not_complete(probe: Probe) -> None:
+async def a_since_beyond_the_newest_is_not_complete(probe: CheckProbe) -> None:
     room, member = await _with_five(probe)
     client = await probe.client("Ann again")
     same((await _joined(client, room, member.account.token, since=9))["complete"], False, "complete")
@@ -220,7 +220,7 @@ async def a_since_beyond_the_newest_is_not_complete(probe: Probe) -> None:
     "if it differs, or if `since` is beyond the newest message, the newest history is sent and `complete` is false.",
     additions=True,
 )
-async def another_epoch_is_not_complete(probe: Probe) -> None:
+async def another_epoch_is_not_complete(probe: CheckProbe) -> None:
     room, member = await _with_five(probe)
     client = await probe.client("Ann again")
     answer = await _joined(client, room, member.account.token, since=3, epoch="another")
@@ -233,7 +233,7 @@ async def another_epoch_is_not_complete(probe: Probe) -> None:
 @check(
     "14.4", "Between the history and the first live message nothing is missing and nothing comes twice.", additions=True
 )
-async def nothing_is_missing_between_history_and_live(probe: Probe) -> None:
+async def nothing_is_missing_between_history_and_live(probe: CheckProbe) -> None:
     room = probe.room()
     sender = await probe.member(room)
 
@@ -264,7 +264,7 @@ async def nothing_is_missing_between_history_and_live(probe: Probe) -> None:
     "Where a token was sent and not accepted, the acknowledgement has `guest: true` and `reason`",
     additions=True,
 )
-async def a_refused_token_is_named(probe: Probe) -> None:
+async def a_refused_token_is_named(probe: CheckProbe) -> None:
     gone = await probe.account()
     (await probe.delete(gone)).is_status(200)
     for token, reason in (("garbage", "invalid"), (gone.token, "unknown")):
@@ -274,7 +274,7 @@ async def a_refused_token_is_named(probe: Probe) -> None:
 
 
 @check("14.4", "A `since` that is no whole number of at least 0 makes the join fail (§9.1).", additions=True)
-async def a_since_that_is_no_number_fails(probe: Probe) -> None:
+async def a_since_that_is_no_number_fails(probe: CheckProbe) -> None:
     account, client = await probe.account(), await probe.client()
     for since in ("3", -1, 1.5, True, [3]):
         answer = await client.call("join", {"room": probe.room(), "token": account.token, "since": since})
@@ -287,7 +287,7 @@ async def a_since_that_is_no_number_fails(probe: Probe) -> None:
     "Neither needs a token.",
     additions=True,
 )
-async def ready_answers_within_a_second(probe: Probe) -> None:
+async def ready_answers_within_a_second(probe: CheckProbe) -> None:
     taken = []
     for _ in range(5):  # of which a busy machine delays some
         begun = time.monotonic()
@@ -297,7 +297,7 @@ async def ready_answers_within_a_second(probe: Probe) -> None:
 
 
 @check("14.6", "`GET /metrics` answers 200 with Prometheus text; a setting switches it off.", additions=True)
-async def metrics_are_prometheus_text(probe: Probe) -> None:
+async def metrics_are_prometheus_text(probe: CheckProbe) -> None:
     answer = (await probe.http.get("/metrics")).is_status(200, 404)
     if answer.status == 404:
         answer.fails(404)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import SOME_TEXT, TEXT, conform, same, true
 from chatsys.lab.conformance.sockets import Client, event
 
@@ -15,21 +15,21 @@ _FIELDS = "`pingInterval` 25000, `pingTimeout` 20000 and `maxPayload` 1000000."
 _REFUSED = "A transport that is absent or unknown, and an unknown `sid`, are answered with 400."
 
 
-async def _handshake(probe: Probe) -> dict[str, object]:
+async def _handshake(probe: CheckProbe) -> dict[str, object]:
     text = (await probe.http.get(_POLL)).is_status(200).text
     true(text.startswith("0{"), f"a handshake begins with {text[:20]!r}")
     return dict(json.loads(text[1:]))
 
 
 @check("8.1", _FIELDS)
-async def a_polling_handshake_has_its_fields(probe: Probe) -> None:
+async def a_polling_handshake_has_its_fields(probe: CheckProbe) -> None:
     handshake = await _handshake(probe)
     same(handshake.pop("upgrades", "absent"), ["websocket"], "upgrades")
     conform(handshake, HANDSHAKE, "the handshake")
 
 
 @check("8.1", "Socket.IO protocol 5 over Engine.IO 4 is served at `/socket.io/`, in the default namespace only.")
-async def a_websocket_handshake_has_its_fields(probe: Probe) -> None:
+async def a_websocket_handshake_has_its_fields(probe: CheckProbe) -> None:
     raw = await probe.raw()
     handshake = json.loads((await raw.next("0{"))[1:])
     same({key for key in HANDSHAKE if key not in handshake}, set(), "what the handshake lacks")
@@ -40,19 +40,19 @@ async def a_websocket_handshake_has_its_fields(probe: Probe) -> None:
 
 
 @check("8.1", _REFUSED)
-async def an_unknown_transport_is_400(probe: Probe) -> None:
+async def an_unknown_transport_is_400(probe: CheckProbe) -> None:
     for query in ("EIO=4", "EIO=4&transport=carrier-pigeon"):
         (await probe.http.get(f"/socket.io/?{query}")).is_status(400)
 
 
 @check("8.1", _REFUSED)
-async def an_unknown_sid_is_400(probe: Probe) -> None:
+async def an_unknown_sid_is_400(probe: CheckProbe) -> None:
     (await probe.http.get(f"{_POLL}&sid=unknown")).is_status(400)
     (await probe.http.post(f"{_POLL}&sid=unknown", content=b"40")).is_status(400)
 
 
 @check("8.1", 'Another namespace is refused with a connect error `{"message": "Invalid namespace"}`.')
-async def another_namespace_is_refused(probe: Probe) -> None:
+async def another_namespace_is_refused(probe: CheckProbe) -> None:
     raw = await probe.raw()
     await raw.open()
     await raw.send("40/admin,")
@@ -62,7 +62,7 @@ async def another_namespace_is_refused(probe: Probe) -> None:
     await raw.next('42["message-history"')
 
 
-async def _chats(probe: Probe, transport: str) -> None:
+async def _chats(probe: CheckProbe, transport: str) -> None:
     room = probe.room()
     account = await probe.account()
     client = await probe.client(transport=transport)
@@ -75,17 +75,17 @@ async def _chats(probe: Probe, transport: str) -> None:
 
 
 @check("8.1", "Polling and WebSocket each work alone.")
-async def polling_works_alone(probe: Probe) -> None:
+async def polling_works_alone(probe: CheckProbe) -> None:
     await _chats(probe, "polling")
 
 
 @check("8.1", "Polling and WebSocket each work alone.")
-async def websocket_works_alone(probe: Probe) -> None:
+async def websocket_works_alone(probe: CheckProbe) -> None:
     await _chats(probe, "websocket")
 
 
 @check("8.1", "A polling connection can be upgraded to WebSocket.")
-async def polling_is_upgraded_to_websocket(probe: Probe) -> None:
+async def polling_is_upgraded_to_websocket(probe: CheckProbe) -> None:
     sid = str((await _handshake(probe))["sid"])
     (await probe.http.post(f"{_POLL}&sid={sid}", content=b"40")).is_status(200)
     text = (await probe.http.get(f"{_POLL}&sid={sid}")).is_status(200).text
@@ -98,13 +98,13 @@ async def polling_is_upgraded_to_websocket(probe: Probe) -> None:
 
 
 @check("8.1", "Connecting needs no credentials.")
-async def connecting_needs_no_credentials(probe: Probe) -> None:
+async def connecting_needs_no_credentials(probe: CheckProbe) -> None:
     raw = await probe.raw()
     await raw.open()
 
 
 @check("8.1", "A malformed packet closes the connection.")
-async def a_malformed_packet_closes_the_connection(probe: Probe) -> None:
+async def a_malformed_packet_closes_the_connection(probe: CheckProbe) -> None:
     for frame in ("42[", "4Z", "x"):
         raw = await probe.raw()
         await raw.open()
@@ -116,7 +116,7 @@ async def a_malformed_packet_closes_the_connection(probe: Probe) -> None:
     "8.2",
     "What one socket sends is processed in the order of arrival: `join` directly followed by `send-message` works.",
 )
-async def a_message_may_follow_the_join_directly(probe: Probe) -> None:
+async def a_message_may_follow_the_join_directly(probe: CheckProbe) -> None:
     account = await probe.account()
     for _ in range(5):
         room = probe.room()
@@ -131,7 +131,7 @@ async def a_message_may_follow_the_join_directly(probe: Probe) -> None:
 
 
 @check("8.2", "A burst of messages is stored and broadcast in the order in which it was sent.")
-async def a_burst_keeps_its_order(probe: Probe) -> None:
+async def a_burst_keeps_its_order(probe: CheckProbe) -> None:
     room = probe.room()
     sender, watcher = await probe.member(room), await probe.member(room, "Bob")
     texts = [f"burst {number}" for number in range(60)]
@@ -143,7 +143,7 @@ async def a_burst_keeps_its_order(probe: Probe) -> None:
 
 
 @check("8.5", "Joining another room ends the session in the first one, with everything that §9.9 says.")
-async def another_room_ends_the_first_session(probe: Probe) -> None:
+async def another_room_ends_the_first_session(probe: CheckProbe) -> None:
     first, second = probe.room(), probe.room()
     watcher, member = await probe.member(first, "Watcher"), await probe.member(first)
     await probe.join(member.client, second, token=member.account.token, username=member.account.username)
@@ -158,7 +158,7 @@ async def another_room_ends_the_first_session(probe: Probe) -> None:
 @check(
     "8.5", "Joining the same room again keeps one session, and answers with `room-users` and `message-history` again."
 )
-async def the_same_room_again_keeps_one_session(probe: Probe) -> None:
+async def the_same_room_again_keeps_one_session(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     lists = len(member.client.all("room-users"))
@@ -169,14 +169,14 @@ async def the_same_room_again_keeps_one_session(probe: Probe) -> None:
     same((await probe.stats(room))["activeUsers"], 1, "activeUsers")
 
 
-async def _nothing_comes(client: Client, probe: Probe) -> None:
+async def _nothing_comes(client: Client, probe: CheckProbe) -> None:
     watcher = await probe.member(probe.room(), "Watcher")
     await probe.settle(watcher.client)
     same(client.names(), [], "the events that came")
 
 
 @check("8.6", "Events from a socket without a session, `join` excepted, are ignored silently.")
-async def events_without_a_session_are_ignored(probe: Probe) -> None:
+async def events_without_a_session_are_ignored(probe: CheckProbe) -> None:
     client = await probe.client()
     room = probe.room()
     await client.emit("send-message", {"message": "from outside", "room": room})
@@ -189,7 +189,7 @@ async def events_without_a_session_are_ignored(probe: Probe) -> None:
 
 
 @check("8.6", "Unknown events are ignored too.")
-async def unknown_events_are_ignored(probe: Probe) -> None:
+async def unknown_events_are_ignored(probe: CheckProbe) -> None:
     client = await probe.client()
     await client.emit("no-such-event", {"room": "general"})
     await client.emit("add-reaction", {"messageId": "x"})

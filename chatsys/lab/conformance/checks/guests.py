@@ -7,7 +7,7 @@ from typing import Any
 from chatsys.lab.conformance.check import check
 from chatsys.lab.conformance.checks.conventions import NOBODY
 from chatsys.lab.conformance.checks.profiles import default_avatar
-from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import same, true
 from chatsys.lab.conformance.sockets import Client
 
@@ -27,7 +27,7 @@ async def _self(client: Client) -> dict[str, Any]:
     "A `token` that is valid and whose account exists decides: `userId` and `username` of the "
     "payload are then ignored.",
 )
-async def the_token_decides_who_joins(probe: Probe) -> None:
+async def the_token_decides_who_joins(probe: CheckProbe) -> None:
     account, other = await probe.account(), await probe.account()
     client = await probe.client()
     await probe.join(client, probe.room(), token=account.token, username=other.username, userId=other.user_id)
@@ -40,7 +40,7 @@ async def the_token_decides_who_joins(probe: Probe) -> None:
     "A `token` that is valid and whose account exists decides: `userId` and `username` of the "
     "payload are then ignored.",
 )
-async def a_token_needs_no_username(probe: Probe) -> None:
+async def a_token_needs_no_username(probe: CheckProbe) -> None:
     account = await probe.account()
     client = await probe.client()
     await probe.join(client, probe.room(), token=account.token)
@@ -50,28 +50,28 @@ async def a_token_needs_no_username(probe: Probe) -> None:
 @check(
     "8.3", "A guest needs a `username` that is not blank and has at most 50 characters; it is the display name as well."
 )
-async def a_guest_s_username_is_the_display_name(probe: Probe) -> None:
+async def a_guest_s_username_is_the_display_name(probe: CheckProbe) -> None:
     name = f"Guest ü {probe.name()}"
     me = await _self(await probe.guest(probe.room(), username=name))
     same((me["username"], me["displayName"]), (name, name), "username and displayName")
 
 
 @check("8.3", "A guest's `userId` of 1 to 64 characters that is not shaped like a UUID is used as it is.")
-async def a_guest_keeps_its_own_id(probe: Probe) -> None:
+async def a_guest_keeps_its_own_id(probe: CheckProbe) -> None:
     for user_id in (f"guest-{probe.name()}", "g", "x" * 64):
         me = await _self(await probe.guest(probe.room(), userId=user_id))
         same(me["userId"], user_id, "userId")
 
 
 @check("8.3", "In all other cases (absent, not a string, shaped like a UUID) the guest's id is the socket id.")
-async def a_guest_without_an_id_has_the_socket_s(probe: Probe) -> None:
+async def a_guest_without_an_id_has_the_socket_s(probe: CheckProbe) -> None:
     for fields in ({}, {"userId": 5}, {"userId": ""}, {"userId": "x" * 65}):
         client = await probe.guest(probe.room(), **fields)
         same((await _self(client))["userId"], client.socket_id, f"userId with {fields}")
 
 
 @check("8.3", "In all other cases (absent, not a string, shaped like a UUID) the guest's id is the socket id.")
-async def a_guest_cannot_take_a_user_s_id(probe: Probe) -> None:
+async def a_guest_cannot_take_a_user_s_id(probe: CheckProbe) -> None:
     account = await probe.account()
     for user_id in (account.user_id, account.user_id.upper(), NOBODY):
         client = await probe.client("Guest")
@@ -80,7 +80,7 @@ async def a_guest_cannot_take_a_user_s_id(probe: Probe) -> None:
 
 
 @check("8.3", "Otherwise the socket joins as a guest; a bad or expired token is the same as none.")
-async def a_bad_token_is_the_same_as_none(probe: Probe) -> None:
+async def a_bad_token_is_the_same_as_none(probe: CheckProbe) -> None:
     gone = await probe.account()
     (await probe.delete(gone)).is_status(200)
     for token in ("garbage", gone.token, 5, ""):
@@ -91,13 +91,13 @@ async def a_bad_token_is_the_same_as_none(probe: Probe) -> None:
 
 
 @check("8.3", "A guest's avatar is the default of §3.1.")
-async def a_guest_has_the_default_avatar(probe: Probe) -> None:
+async def a_guest_has_the_default_avatar(probe: CheckProbe) -> None:
     name = f"Guest {probe.name()}"
     same((await _self(await probe.guest(probe.room(), username=name)))["avatar"], default_avatar(name), "avatar")
 
 
 @check("8.3", "Guests never appear in `/api/users` or in the search.")
-async def guests_are_not_among_the_users(probe: Probe) -> None:
+async def guests_are_not_among_the_users(probe: CheckProbe) -> None:
     name = probe.name()
     guest = await probe.guest(probe.room(), username=name)
     await guest.list_of(1)
@@ -108,7 +108,7 @@ async def guests_are_not_among_the_users(probe: Probe) -> None:
 
 
 @check("8.4", "Guests see the history, send, type and acknowledge like everybody else.")
-async def a_guest_chats_like_everybody(probe: Probe) -> None:
+async def a_guest_chats_like_everybody(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     message = await member.says("before")
@@ -123,7 +123,7 @@ async def a_guest_chats_like_everybody(probe: Probe) -> None:
 
 
 @check("8.4", "A guest appears in `room-users` with `status.online` true, and counts in §6.1, §6.2 and §6.4.")
-async def a_guest_counts(probe: Probe) -> None:
+async def a_guest_counts(probe: CheckProbe) -> None:
     room = probe.room()
     await probe.member(room)
     guest = await probe.guest(room)
@@ -134,7 +134,7 @@ async def a_guest_counts(probe: Probe) -> None:
 
 
 @check("8.4", "A guest's messages stay in the room's history.")
-async def a_guest_s_messages_stay(probe: Probe) -> None:
+async def a_guest_s_messages_stay(probe: CheckProbe) -> None:
     room, name = probe.room(), probe.name()
     guest = await probe.guest(room, username=name)
     await guest.emit("send-message", {"message": "I was here"})
@@ -146,7 +146,7 @@ async def a_guest_s_messages_stay(probe: Probe) -> None:
 
 
 @check("8.4", "A guest's receipts count in the update events.")
-async def a_guest_s_receipts_count(probe: Probe) -> None:
+async def a_guest_s_receipts_count(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     message = await member.says("hello")

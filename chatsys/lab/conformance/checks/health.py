@@ -6,14 +6,14 @@ import re
 from datetime import UTC, datetime
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import SOME_TEXT, TEXT, TIMESTAMP, WHOLE, conform, same, true
 
 ENDPOINT = re.compile(r"(GET|POST|PUT|DELETE) /api(/:?[A-Za-z]+)+")
 
 
 @check("11.1", "It answers 200 with `message` `Server is healthy` and the current time as `timestamp`.")
-async def health_shows_the_time(probe: Probe) -> None:
+async def health_shows_the_time(probe: CheckProbe) -> None:
     shape = {"message": "Server is healthy", "timestamp": TIMESTAMP}
     body = (await probe.http.get("/api/health")).succeeds(shape)
     shown = datetime.fromisoformat(body["timestamp"])
@@ -22,7 +22,7 @@ async def health_shows_the_time(probe: Probe) -> None:
 
 
 @check("11.1", "It answers 200 with `message` `Server is healthy` and the current time as `timestamp`.")
-async def the_time_of_health_advances(probe: Probe) -> None:
+async def the_time_of_health_advances(probe: CheckProbe) -> None:
     first = (await probe.http.get("/api/health")).body["timestamp"]
     for _ in range(50):
         if (await probe.http.get("/api/health")).body["timestamp"] > first:
@@ -33,7 +33,7 @@ async def the_time_of_health_advances(probe: Probe) -> None:
 @check(
     "11.2", "It answers 200 with strings `message`, `version` and `documentation`; a browser MAY get a page instead."
 )
-async def the_root_describes_the_server(probe: Probe) -> None:
+async def the_root_describes_the_server(probe: CheckProbe) -> None:
     shape = {
         "success": True,
         "message": SOME_TEXT,
@@ -51,7 +51,7 @@ async def the_root_describes_the_server(probe: Probe) -> None:
     "`stats` has `activeUsers`, the number of sessions, and `totalRooms`, the number of rooms with a session.",
     alone=True,
 )
-async def the_root_counts_sessions_and_rooms(probe: Probe) -> None:
+async def the_root_counts_sessions_and_rooms(probe: CheckProbe) -> None:
     before = (await probe.http.get("/")).is_status(200).body["stats"]
     room = probe.room()
     await probe.member(room)
@@ -66,7 +66,7 @@ async def the_root_counts_sessions_and_rooms(probe: Probe) -> None:
     "`endpoints` has `auth` (4 strings), `users` (5), `rooms` (4) and `health`, each `METHOD /path` "
     "with `:param` placeholders.",
 )
-async def the_root_lists_the_endpoints(probe: Probe) -> None:
+async def the_root_lists_the_endpoints(probe: CheckProbe) -> None:
     endpoints = (await probe.http.get("/")).is_status(200).body["endpoints"]
     same(
         {key: len(endpoints[key]) for key in ("auth", "users", "rooms")},

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from chatsys.lab.conformance.check import Body, check
-from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import EVENTS, conform, same, true
 
 FAILS = 'If the join fails, **S** gets `error` `{message: "Failed to join room"}` and the connection stays usable.'
@@ -32,7 +32,7 @@ REFUSED: tuple[tuple[str, Any], ...] = (
 
 
 def _refused(payload: Any) -> Body:
-    async def body(probe: Probe) -> None:
+    async def body(probe: CheckProbe) -> None:
         account = await probe.account()
         client = await probe.client()
         sent: Any = payload
@@ -59,7 +59,7 @@ for _name, _payload in REFUSED:
     "1. **O** get `user-joined`: `{username, displayName, avatar, userId, message, timestamp}`; "
     "`message` is `<displayName> has joined the chat`.",
 )
-async def the_others_get_user_joined(probe: Probe) -> None:
+async def the_others_get_user_joined(probe: CheckProbe) -> None:
     room = probe.room()
     watcher = await probe.member(room, "Watcher")
     member = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
@@ -73,7 +73,7 @@ async def the_others_get_user_joined(probe: Probe) -> None:
 
 
 @check("9.1", "2. **R** get `room-users` (§10.1) with the new session.")
-async def everybody_gets_the_new_list(probe: Probe) -> None:
+async def everybody_gets_the_new_list(probe: CheckProbe) -> None:
     room = probe.room()
     watcher = await probe.member(room, "Watcher")
     member = await probe.member(room)
@@ -84,7 +84,7 @@ async def everybody_gets_the_new_list(probe: Probe) -> None:
 
 
 @check("9.1", "3. **S** gets `message-history`: the newest 100 messages, oldest first; an empty list in a new room.")
-async def the_history_follows_the_list(probe: Probe) -> None:
+async def the_history_follows_the_list(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     same(await member.client.want("message-history"), [], "the history of a new room")
@@ -96,7 +96,7 @@ async def the_history_follows_the_list(probe: Probe) -> None:
     "3. **S** gets `message-history`: the newest 100 messages, oldest first; an empty list in a new room.",
     within=120,
 )
-async def the_history_has_the_newest_100(probe: Probe) -> None:
+async def the_history_has_the_newest_100(probe: CheckProbe) -> None:
     room = probe.room()
     sender = await probe.member(room)
     for number in range(105):
@@ -113,7 +113,7 @@ async def the_history_has_the_newest_100(probe: Probe) -> None:
 
 
 @check("9.1", "The room is created if need be, also if several join it at the same time.", within=120)
-async def several_may_join_a_new_room_at_once(probe: Probe) -> None:
+async def several_may_join_a_new_room_at_once(probe: CheckProbe) -> None:
     accounts = [await probe.account() for _ in range(8)]
     clients = [await probe.client(f"Ann {number}") for number in range(8)]
     for _ in range(4):
@@ -130,7 +130,7 @@ async def several_may_join_a_new_room_at_once(probe: Probe) -> None:
 
 
 @check("9.1", "The user becomes online; that alone sends no `user-status-update`.")
-async def a_join_sends_no_status(probe: Probe) -> None:
+async def a_join_sends_no_status(probe: CheckProbe) -> None:
     room = probe.room()
     watcher = await probe.member(room, "Watcher")
     member = await probe.member(room)

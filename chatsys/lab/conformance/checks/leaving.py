@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import Member, Probe
+from chatsys.lab.conformance.probe import CheckedMember, CheckProbe
 from chatsys.lab.conformance.shapes import EVENTS, conform, same, true
 
 ORDER = ["user-left", "user-status-update", "room-users"]
 
 
-async def _pair(probe: Probe) -> tuple[str, Member, Member]:
+async def _pair(probe: CheckProbe) -> tuple[str, CheckedMember, CheckedMember]:
     room = probe.room()
     watcher = await probe.member(room, "Watcher")
     member = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
@@ -21,7 +21,7 @@ async def _pair(probe: Probe) -> tuple[str, Member, Member]:
     return room, watcher, member
 
 
-def _who(member: Member) -> dict[str, Any]:
+def _who(member: CheckedMember) -> dict[str, Any]:
     user = member.account.user
     return {key: user[key] for key in ("username", "displayName", "userId")}
 
@@ -31,7 +31,7 @@ def _who(member: Member) -> dict[str, Any]:
     "1. `user-left`: `{username, displayName, userId, message, timestamp}`; `message` is "
     "`<displayName> has left the chat`.",
 )
-async def the_others_get_user_left(probe: Probe) -> None:
+async def the_others_get_user_left(probe: CheckProbe) -> None:
     _, watcher, member = await _pair(probe)
     await member.client.emit("leave-room")
     shape = EVENTS["user-left"] | _who(member) | {"message": "Ann Lee has left the chat"}
@@ -39,7 +39,7 @@ async def the_others_get_user_left(probe: Probe) -> None:
 
 
 @check("9.9", "2. `user-status-update` with `online: false`, only if the user has no other session anywhere.")
-async def the_others_get_the_status_of_who_left(probe: Probe) -> None:
+async def the_others_get_the_status_of_who_left(probe: CheckProbe) -> None:
     _, watcher, member = await _pair(probe)
     await member.client.emit("leave-room")
     shape = EVENTS["user-status-update"] | _who(member) | {"online": False}
@@ -47,7 +47,7 @@ async def the_others_get_the_status_of_who_left(probe: Probe) -> None:
 
 
 @check("9.9", "2. `user-status-update` with `online: false`, only if the user has no other session anywhere.")
-async def no_status_comes_with_another_session(probe: Probe) -> None:
+async def no_status_comes_with_another_session(probe: CheckProbe) -> None:
     _, watcher, member = await _pair(probe)
     await probe.member(probe.room(), "Ann elsewhere", member.account)
     await member.client.emit("leave-room")
@@ -57,21 +57,21 @@ async def no_status_comes_with_another_session(probe: Probe) -> None:
 
 
 @check("9.9", "3. `room-users` without the session that ended.")
-async def the_list_is_without_who_left(probe: Probe) -> None:
+async def the_list_is_without_who_left(probe: CheckProbe) -> None:
     _, watcher, member = await _pair(probe)
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
     same([each["userId"] for each in await watcher.client.list_of(1)], [watcher.user_id], "who is in the list")
 
 
-async def _ordered(watcher: Member, known: list[str]) -> None:
+async def _ordered(watcher: CheckedMember, known: list[str]) -> None:
     """The three events come after those that are known."""
     await watcher.client.list_of(1)
     same(watcher.client.names()[len(known) :], ORDER, "the events that came, in order")
 
 
 @check("9.9", "The session ends first. Then **O** get, in this order:")
-async def leaving_sends_three_events_in_order(probe: Probe) -> None:
+async def leaving_sends_three_events_in_order(probe: CheckProbe) -> None:
     _, watcher, member = await _pair(probe)
     known = watcher.client.names()
     await member.client.emit("leave-room")
@@ -79,7 +79,7 @@ async def leaving_sends_three_events_in_order(probe: Probe) -> None:
 
 
 @check("9.9", "A disconnect is noticed at once when the client closes")
-async def a_disconnect_sends_the_same_at_once(probe: Probe) -> None:
+async def a_disconnect_sends_the_same_at_once(probe: CheckProbe) -> None:
     _, watcher, member = await _pair(probe)
     known, begun = watcher.client.names(), time.monotonic()
     await member.client.close()
@@ -88,7 +88,7 @@ async def a_disconnect_sends_the_same_at_once(probe: Probe) -> None:
 
 
 @check("9.9", "After `leave-room` the connection stays open, gets nothing more from that room, and may join again.")
-async def who_left_gets_nothing_more(probe: Probe) -> None:
+async def who_left_gets_nothing_more(probe: CheckProbe) -> None:
     _, watcher, member = await _pair(probe)
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
@@ -100,7 +100,7 @@ async def who_left_gets_nothing_more(probe: Probe) -> None:
 
 
 @check("9.9", "After `leave-room` the connection stays open, gets nothing more from that room, and may join again.")
-async def who_left_may_join_again(probe: Probe) -> None:
+async def who_left_may_join_again(probe: CheckProbe) -> None:
     room, watcher, member = await _pair(probe)
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
@@ -110,7 +110,7 @@ async def who_left_may_join_again(probe: Probe) -> None:
 
 
 @check("9.9", "Leaving twice, or disconnecting after leaving, sends nothing more.")
-async def leaving_twice_sends_nothing_more(probe: Probe) -> None:
+async def leaving_twice_sends_nothing_more(probe: CheckProbe) -> None:
     _, watcher, member = await _pair(probe)
     await member.client.emit("leave-room")
     await watcher.client.want("user-status-update")

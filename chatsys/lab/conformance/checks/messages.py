@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import MESSAGE, PUSHED, conform, same
 
 TEXTS = (
@@ -21,7 +21,7 @@ NO_RECEIPTS = {"delivered": False, "deliveredTo": [], "read": False, "readBy": [
 
 
 @check("7", "A message has exactly these keys, and `seq` (§14.2) where the server numbers messages:")
-async def a_live_message_has_its_keys(probe: Probe) -> None:
+async def a_live_message_has_its_keys(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     message = await member.says("hello")
@@ -31,7 +31,7 @@ async def a_live_message_has_its_keys(probe: Probe) -> None:
 
 
 @check("7", "A message has exactly these keys, and `seq` (§14.2) where the server numbers messages:")
-async def a_stored_message_has_its_keys(probe: Probe) -> None:
+async def a_stored_message_has_its_keys(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     await member.says("hello")
@@ -42,7 +42,7 @@ async def a_stored_message_has_its_keys(probe: Probe) -> None:
 
 
 @check("7", "The text is delivered exactly as it was sent: not trimmed, escaped or normalised.")
-async def texts_are_kept_exactly(probe: Probe) -> None:
+async def texts_are_kept_exactly(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     for text in TEXTS:
@@ -53,7 +53,7 @@ async def texts_are_kept_exactly(probe: Probe) -> None:
 
 
 @check("7", "In `receive-message` `delivered` and `read` are false and both lists are empty.")
-async def a_live_message_has_no_receipts(probe: Probe) -> None:
+async def a_live_message_has_no_receipts(probe: CheckProbe) -> None:
     message = await (await probe.member(probe.room())).says("hello")
     same({key: message[key] for key in NO_RECEIPTS}, NO_RECEIPTS, "the receipts")
 
@@ -63,7 +63,7 @@ async def a_live_message_has_no_receipts(probe: Probe) -> None:
     "| `delivered` | boolean | true if `deliveredTo` is not empty |",
     "| `read` | boolean | true if `readBy` is not empty |",
 )
-async def receipts_show_in_the_stored_message(probe: Probe) -> None:
+async def receipts_show_in_the_stored_message(probe: CheckProbe) -> None:
     room = probe.room()
     sender, reader, other = (
         await probe.member(room, "Sender"),
@@ -90,7 +90,7 @@ async def receipts_show_in_the_stored_message(probe: Probe) -> None:
 
 
 @check("7", "`username`, `displayName` and `avatar` are those of the sender's current profile")
-async def a_stored_message_shows_the_current_profile(probe: Probe) -> None:
+async def a_stored_message_shows_the_current_profile(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     await member.says("hello")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import EVENTS, conform, same, true
 
 
 @check("9.6", "**O** get `user-typing`: `{username, displayName, userId, isTyping}`; S never does.")
-async def the_others_see_who_types(probe: Probe) -> None:
+async def the_others_see_who_types(probe: CheckProbe) -> None:
     room = probe.room()
     watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
     await member.client.emit("typing", True)
@@ -24,7 +24,7 @@ async def the_others_see_who_types(probe: Probe) -> None:
 
 
 @check("9.6", "`isTyping` is always a boolean: another payload is taken by its truthiness or ignored.")
-async def is_typing_is_always_a_boolean(probe: Probe) -> None:
+async def is_typing_is_always_a_boolean(probe: CheckProbe) -> None:
     room = probe.room()
     watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
     payloads: list[Any] = ["yes", 0, {"isTyping": True}, None, [1], True]
@@ -37,7 +37,7 @@ async def is_typing_is_always_a_boolean(probe: Probe) -> None:
 
 
 @check("9.6", "The last value always arrives.")
-async def the_last_value_of_typing_arrives(probe: Probe) -> None:
+async def the_last_value_of_typing_arrives(probe: CheckProbe) -> None:
     room = probe.room()
     watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
     values = [number % 2 == 0 for number in range(30)] + [True]
@@ -53,7 +53,7 @@ async def the_last_value_of_typing_arrives(probe: Probe) -> None:
     "9.8",
     "**R** get `user-status-update`: `{userId, username, displayName, online, lastSeen}`, and no `room-users` follows.",
 )
-async def a_status_is_shown_to_everybody(probe: Probe) -> None:
+async def a_status_is_shown_to_everybody(probe: CheckProbe) -> None:
     room = probe.room()
     watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
     await watcher.client.list_of(2)
@@ -70,7 +70,7 @@ async def a_status_is_shown_to_everybody(probe: Probe) -> None:
 
 
 @check("9.8", "It sets the user's status and `lastSeen`.")
-async def a_status_is_set_in_the_profile(probe: Probe) -> None:
+async def a_status_is_set_in_the_profile(probe: CheckProbe) -> None:
     member = await probe.member(probe.room())
     for number, (online, status) in enumerate(((False, "offline"), (True, "online")), start=1):
         await member.client.emit("update-online-status", {"online": online})
@@ -79,7 +79,7 @@ async def a_status_is_set_in_the_profile(probe: Probe) -> None:
 
 
 @check("9.8", "What is not a boolean is ignored.")
-async def a_status_that_is_no_boolean_is_ignored(probe: Probe) -> None:
+async def a_status_that_is_no_boolean_is_ignored(probe: CheckProbe) -> None:
     room = probe.room()
     watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
     for payload in ({"online": "no"}, {"online": 0}, {}, "offline", {"online": None}):

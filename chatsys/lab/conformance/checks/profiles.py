@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import Account, Probe
+from chatsys.lab.conformance.probe import CheckAccount, CheckProbe
 from chatsys.lab.conformance.shapes import PROFILE, TIMESTAMP, conform, same, true
 
 
@@ -15,13 +15,13 @@ def default_avatar(name: str) -> str:
 
 
 @check("3.1", "A public profile has exactly these keys:")
-async def a_public_profile_has_eight_keys(probe: Probe) -> None:
+async def a_public_profile_has_eight_keys(probe: CheckProbe) -> None:
     account = await probe.account()
     conform(await probe.profile(account), PROFILE, "user")
 
 
 @check("3.1", "| `displayName` | string | default: the username |", "| `bio` | string | default: empty |")
-async def a_profile_has_defaults(probe: Probe) -> None:
+async def a_profile_has_defaults(probe: CheckProbe) -> None:
     account = await probe.account()
     same(account.user["username"], account.username, "username")
     same(account.user["displayName"], account.username, "displayName")
@@ -31,7 +31,7 @@ async def a_profile_has_defaults(probe: Probe) -> None:
 
 
 @check("3.1", "| `lastSeen` | timestamp or null | null until the user first joins a room |")
-async def last_seen_is_null_before_the_first_join(probe: Probe) -> None:
+async def last_seen_is_null_before_the_first_join(probe: CheckProbe) -> None:
     account = await probe.account()
     same((await probe.profile(account)).get("lastSeen", "absent"), None, "lastSeen")
     await probe.member(probe.room(), account=account)
@@ -39,7 +39,7 @@ async def last_seen_is_null_before_the_first_join(probe: Probe) -> None:
 
 
 @check("3.1", "| `displayName` | string | default: the username |")
-async def a_profile_keeps_what_was_given(probe: Probe) -> None:
+async def a_profile_keeps_what_was_given(probe: CheckProbe) -> None:
     given = {"displayName": "Ann Ümläut \U0001f389", "avatar": "https://example.org/a.png", "bio": "likes\nlines"}
     account = await probe.account(**given)
     for key, value in given.items():
@@ -47,7 +47,7 @@ async def a_profile_keeps_what_was_given(probe: Probe) -> None:
 
 
 @check("3.1", "It never contains the email, a password or its hash, or the last login.")
-async def public_profiles_hide_the_email(probe: Probe) -> None:
+async def public_profiles_hide_the_email(probe: CheckProbe) -> None:
     account = await probe.account()
     await probe.login(account.username)
     for path in (f"/api/users/{account.user_id}", f"/api/users/search/{account.username}"):
@@ -58,13 +58,13 @@ async def public_profiles_hide_the_email(probe: Probe) -> None:
 
 
 @check("3.2", "The answers of registration and login have the public profile and `email`")
-async def a_registration_shows_the_own_profile(probe: Probe) -> None:
+async def a_registration_shows_the_own_profile(probe: CheckProbe) -> None:
     account = await probe.account()
     conform(account.user, PROFILE | {"email": account.email}, "user")
 
 
 @check("3.2", "the login's has `lastLogin` too, its own time.")
-async def a_login_shows_the_last_login(probe: Probe) -> None:
+async def a_login_shows_the_last_login(probe: CheckProbe) -> None:
     account = await probe.account()
     first = (await probe.login(account.username)).is_status(200).body["user"]
     conform(first, PROFILE | {"email": account.email, "lastLogin": TIMESTAMP}, "user")
@@ -72,12 +72,12 @@ async def a_login_shows_the_last_login(probe: Probe) -> None:
     true(second["lastLogin"] > first["lastLogin"], "the second login has not a later lastLogin")
 
 
-async def _status(probe: Probe, account: Account) -> object:
+async def _status(probe: CheckProbe, account: CheckAccount) -> object:
     return (await probe.profile(account))["status"]
 
 
 @check("3.3", "A user is `online` from the start of the first session to the end of the last one")
-async def a_user_is_online_with_a_session(probe: Probe) -> None:
+async def a_user_is_online_with_a_session(probe: CheckProbe) -> None:
     room = probe.room()
     account = await probe.account()
     watcher = await probe.member(room, "Watcher")
@@ -89,7 +89,7 @@ async def a_user_is_online_with_a_session(probe: Probe) -> None:
 
 
 @check("3.3", "A user is `online` from the start of the first session to the end of the last one")
-async def a_user_stays_online_with_another_session(probe: Probe) -> None:
+async def a_user_stays_online_with_another_session(probe: CheckProbe) -> None:
     room = probe.room()
     account = await probe.account()
     watcher = await probe.member(room, "Watcher")
@@ -102,7 +102,7 @@ async def a_user_stays_online_with_another_session(probe: Probe) -> None:
 
 
 @check("3.3", "`lastSeen` is set each time the status is.")
-async def last_seen_is_set_with_the_status(probe: Probe) -> None:
+async def last_seen_is_set_with_the_status(probe: CheckProbe) -> None:
     account = await probe.account()
     member = await probe.member(probe.room(), account=account)
     joined = (await probe.profile(account))["lastSeen"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import Member, Probe
+from chatsys.lab.conformance.probe import CheckedMember, CheckProbe
 from chatsys.lab.conformance.shapes import EVENTS, ROOM_USER, conform, same, true
 
 
 @check("10", "Each event has exactly one argument.", "| event | to | payload |")
-async def every_event_has_one_argument_as_listed(probe: Probe) -> None:
+async def every_event_has_one_argument_as_listed(probe: CheckProbe) -> None:
     room = probe.room()
     watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
     message = await watcher.says("hello")
@@ -40,7 +40,7 @@ async def every_event_has_one_argument_as_listed(probe: Probe) -> None:
 @check(
     "10.1", "There is one element for each session, in order of joining; a user with two sockets in the room has two."
 )
-async def the_list_has_an_element_for_each_session(probe: Probe) -> None:
+async def the_list_has_an_element_for_each_session(probe: CheckProbe) -> None:
     room = probe.room()
     first = await probe.member(room)
     second = await probe.member(room, "Bob")
@@ -55,7 +55,7 @@ async def the_list_has_an_element_for_each_session(probe: Probe) -> None:
     "An element has `sessionId`, `socketId`, `userId`, `username`, `displayName`, `avatar`, `room`, "
     "`joinedAt` and `status` `{online, lastSeen}`.",
 )
-async def an_element_of_the_list_has_its_keys(probe: Probe) -> None:
+async def an_element_of_the_list_has_its_keys(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     user = member.account.user
@@ -66,7 +66,7 @@ async def an_element_of_the_list_has_its_keys(probe: Probe) -> None:
 
 
 @check("10.1", "`socketId` is the Socket.IO id of that client.")
-async def the_socket_id_is_that_of_the_client(probe: Probe) -> None:
+async def the_socket_id_is_that_of_the_client(probe: CheckProbe) -> None:
     room = probe.room()
     members = [await probe.member(room), await probe.member(room, "Bob")]
     found = await members[1].client.list_of(2)
@@ -74,7 +74,7 @@ async def the_socket_id_is_that_of_the_client(probe: Probe) -> None:
 
 
 @check("10.2", "Each member's last list is the current one.")
-async def the_last_list_is_the_current_one(probe: Probe) -> None:
+async def the_last_list_is_the_current_one(probe: CheckProbe) -> None:
     room = probe.room()
     members = [await probe.member(room, f"Ann {number}") for number in range(5)]
     for member in members[3:]:
@@ -86,12 +86,12 @@ async def the_last_list_is_the_current_one(probe: Probe) -> None:
         same([each["userId"] for each in found], expected, f"the last list of {member.client.name}")
 
 
-def _known(watcher: Member) -> list[tuple[str, Any]]:
+def _known(watcher: CheckedMember) -> list[tuple[str, Any]]:
     return [(name, arguments[0]) for name, arguments in watcher.client.diary]
 
 
 @check("10.2", "A list never precedes the `user-joined` or `user-left` that it reflects.")
-async def a_list_never_precedes_its_reason(probe: Probe) -> None:
+async def a_list_never_precedes_its_reason(probe: CheckProbe) -> None:
     room = probe.room()
     watcher = await probe.member(room, "Watcher")
     members = [await probe.member(room, f"Ann {number}") for number in range(4)]

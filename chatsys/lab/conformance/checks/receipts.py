@@ -6,7 +6,7 @@ from typing import Any
 
 from chatsys.lab.conformance.check import Body, check
 from chatsys.lab.conformance.checks.conventions import NOBODY
-from chatsys.lab.conformance.probe import Member, Probe
+from chatsys.lab.conformance.probe import CheckedMember, CheckProbe
 from chatsys.lab.conformance.shapes import EVENTS, conform, same
 
 KINDS = (("9.3", "message-delivered", "message-status-update"), ("9.4", "message-read", "message-read-update"))
@@ -20,21 +20,21 @@ AGAIN = {
 }
 
 
-async def _sent(probe: Probe, text: str = "hello") -> tuple[str, Member, Member, dict[str, Any]]:
+async def _sent(probe: CheckProbe, text: str = "hello") -> tuple[str, CheckedMember, CheckedMember, dict[str, Any]]:
     """A room, the sender, a reader, and a message."""
     room = probe.room()
     sender, reader = await probe.member(room, "Sender"), await probe.member(room)
     return room, sender, reader, await sender.says(text)
 
 
-async def _no_update(probe: Probe, update: str, *members: Member) -> None:
+async def _no_update(probe: CheckProbe, update: str, *members: CheckedMember) -> None:
     await probe.settle(*(member.client for member in members))
     for member in members:
         same(member.client.all(update), [], f"{update} to {member.client.name}")
 
 
 @check("9.3", "**R** get `message-status-update`: `{messageId, delivered: true, deliveredTo, deliveredBy, timestamp}`.")
-async def a_delivery_is_shown_to_everybody(probe: Probe) -> None:
+async def a_delivery_is_shown_to_everybody(probe: CheckProbe) -> None:
     room, sender, reader, message = await _sent(probe)
     await reader.client.emit("message-delivered", {"messageId": message["id"], "room": room})
     for each in (sender, reader):
@@ -45,7 +45,7 @@ async def a_delivery_is_shown_to_everybody(probe: Probe) -> None:
 
 
 @check("9.3", "`deliveredTo` is the complete set so far.")
-async def delivered_to_is_complete(probe: Probe) -> None:
+async def delivered_to_is_complete(probe: CheckProbe) -> None:
     room, sender, reader, message = await _sent(probe)
     other = await probe.member(room, "Bob")
     for number, each in enumerate((reader, other), start=1):
@@ -56,7 +56,7 @@ async def delivered_to_is_complete(probe: Probe) -> None:
 
 
 def _ignored(event: str, update: str, wrong: Any) -> Body:
-    async def body(probe: Probe) -> None:
+    async def body(probe: CheckProbe) -> None:
         room, sender, reader, message = await _sent(probe)
         fields = {"messageId": message["id"], "room": room} | wrong
         await reader.client.emit(event, fields)
@@ -68,7 +68,7 @@ def _ignored(event: str, update: str, wrong: Any) -> Body:
 
 
 def _own(event: str, update: str) -> Body:
-    async def body(probe: Probe) -> None:
+    async def body(probe: CheckProbe) -> None:
         room, sender, reader, message = await _sent(probe)
         again = await probe.member(room, "Sender again", sender.account)
         for each in (sender, again):
@@ -79,7 +79,7 @@ def _own(event: str, update: str) -> Body:
 
 
 def _elsewhere(event: str, update: str) -> Body:
-    async def body(probe: Probe) -> None:
+    async def body(probe: CheckProbe) -> None:
         room, sender, reader, message = await _sent(probe)
         outside = await probe.member(probe.room(), "Outside")
         await outside.client.emit(event, {"messageId": message["id"], "room": room})
@@ -89,7 +89,7 @@ def _elsewhere(event: str, update: str) -> Body:
 
 
 def _repeated(event: str, update: str, who: str) -> Body:
-    async def body(probe: Probe) -> None:
+    async def body(probe: CheckProbe) -> None:
         room, sender, reader, message = await _sent(probe)
         for _ in range(3):
             await reader.client.emit(event, {"messageId": message["id"], "room": room})
@@ -122,7 +122,7 @@ for _section, _event, _update in KINDS:
     "**R** get `message-read-update`: `{messageId, read: true, readBy, readByUser, readByUsername, "
     "timestamp}`; `readByUsername` is the display name.",
 )
-async def a_read_is_shown_to_everybody(probe: Probe) -> None:
+async def a_read_is_shown_to_everybody(probe: CheckProbe) -> None:
     room = probe.room()
     sender = await probe.member(room, "Sender")
     reader = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
@@ -136,7 +136,7 @@ async def a_read_is_shown_to_everybody(probe: Probe) -> None:
 
 
 @check("9.4", "Reading records the delivery as well, without a `message-status-update`.")
-async def a_read_records_the_delivery(probe: Probe) -> None:
+async def a_read_records_the_delivery(probe: CheckProbe) -> None:
     room, sender, reader, message = await _sent(probe)
     await reader.client.emit("message-read", {"messageId": message["id"], "room": room})
     await sender.client.want("message-read-update")
@@ -150,7 +150,7 @@ async def a_read_records_the_delivery(probe: Probe) -> None:
     "**R** get `messages-marked-read`: `{messageIds, readBy, readByUsername, timestamp}`; `readBy` is the user's id.",
     "`messageIds` has exactly the newly marked messages",
 )
-async def all_unread_messages_are_marked(probe: Probe) -> None:
+async def all_unread_messages_are_marked(probe: CheckProbe) -> None:
     room, sender, reader, first = await _sent(probe)
     second, third = await sender.says("second"), await sender.says("third")
     await reader.says("my own")
@@ -166,7 +166,7 @@ async def all_unread_messages_are_marked(probe: Probe) -> None:
 
 
 @check("9.5", "if there are none, nothing is sent.")
-async def marking_nothing_sends_nothing(probe: Probe) -> None:
+async def marking_nothing_sends_nothing(probe: CheckProbe) -> None:
     room, sender, reader, _ = await _sent(probe)
     await sender.client.emit("mark-all-read", {"room": room})
     await probe.settle(sender.client)
@@ -179,7 +179,7 @@ async def marking_nothing_sends_nothing(probe: Probe) -> None:
 
 
 @check("9.5", "It marks all messages of other senders in the room that the user has not read, their delivery included.")
-async def marking_records_reads_and_deliveries(probe: Probe) -> None:
+async def marking_records_reads_and_deliveries(probe: CheckProbe) -> None:
     room, sender, reader, _ = await _sent(probe)
     await sender.says("second")
     await reader.client.emit("mark-all-read", {"room": room})
@@ -190,7 +190,7 @@ async def marking_records_reads_and_deliveries(probe: Probe) -> None:
 
 
 @check("9.5", "`room` must be the socket's own.")
-async def another_room_is_not_marked(probe: Probe) -> None:
+async def another_room_is_not_marked(probe: CheckProbe) -> None:
     room, sender, reader, _ = await _sent(probe)
     outside = await probe.member(probe.room(), "Outside")
     await outside.client.emit("mark-all-read", {"room": room})

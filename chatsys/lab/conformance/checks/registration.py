@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from chatsys.lab.conformance.check import Body, check
-from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import PROFILE, TEXT, same, true
 
 TAKEN = "Username or email already exists"
@@ -37,7 +37,7 @@ RULES: tuple[tuple[str, str, Any, str], ...] = (
 
 
 def _refused(field: str, value: Any, entry: str) -> Body:
-    async def body(probe: Probe) -> None:
+    async def body(probe: CheckProbe) -> None:
         (await probe.register(probe.fields(**{field: value}))).fails(400, "Validation failed", entry)
 
     return body
@@ -48,7 +48,7 @@ for _name, _field, _value, _entry in RULES:
 
 
 @check("4.1", "Success is 201 with `message` `User registered successfully`, the own profile as `user`, and `token`.")
-async def a_registration_is_201(probe: Probe) -> None:
+async def a_registration_is_201(probe: CheckProbe) -> None:
     fields = probe.fields()
     shape = {"message": "User registered successfully", "user": PROFILE | {"email": fields["email"]}, "token": TEXT}
     body = (await probe.register(fields)).succeeds(shape, 201)
@@ -56,20 +56,20 @@ async def a_registration_is_201(probe: Probe) -> None:
 
 
 @check("4.1", "`username`, `email` and `password` are required; `displayName`, `avatar` and `bio` are optional.")
-async def three_fields_are_required(probe: Probe) -> None:
+async def three_fields_are_required(probe: CheckProbe) -> None:
     (await probe.register({})).fails(400, "Validation failed", *REQUIRED)
     (await probe.register(probe.fields())).is_status(201)
 
 
 @check("4.1", "at most one entry for each field, the first rule that fails, in the", "order username, email, password")
-async def errors_are_in_order_one_for_each_field(probe: Probe) -> None:
+async def errors_are_in_order_one_for_each_field(probe: CheckProbe) -> None:
     entries = ("Username must be at least 3 characters long", "Invalid email format", "Password is required")
     fields = {"password": "", "email": "x", "username": "-", "displayName": "fine"}
     (await probe.register(fields)).fails(400, "Validation failed", *entries)
 
 
 @check("4.1", "| any | a string if present and not null | free text |")
-async def other_types_are_refused(probe: Probe) -> None:
+async def other_types_are_refused(probe: CheckProbe) -> None:
     for field in ("username", "email", "password", "displayName", "avatar", "bio"):
         for value in (5, ["abcdefg"], {"a": "b"}, True):
             answer = (await probe.register(probe.fields(**{field: value}))).fails(400, "Validation failed")
@@ -77,14 +77,14 @@ async def other_types_are_refused(probe: Probe) -> None:
 
 
 @check("4.1", "| | at most 30 characters | `Username must not exceed 30 characters` |")
-async def a_username_may_have_3_to_30_characters(probe: Probe) -> None:
+async def a_username_may_have_3_to_30_characters(probe: CheckProbe) -> None:
     for length in (30, 29):
         name = probe.name().ljust(length, "x")
         same((await probe.account(username=name)).user["username"], name, "username")
 
 
 @check("4.1", "An optional field that is absent, null or empty takes its default.")
-async def optional_fields_may_be_null_or_empty(probe: Probe) -> None:
+async def optional_fields_may_be_null_or_empty(probe: CheckProbe) -> None:
     for value in (None, ""):
         account = await probe.account(displayName=value, avatar=value, bio=value)
         same(account.user["displayName"], account.username, "displayName")
@@ -93,7 +93,7 @@ async def optional_fields_may_be_null_or_empty(probe: Probe) -> None:
 
 
 @check("4.1", "The email is stored and compared in lower case.")
-async def the_email_is_kept_in_lower_case(probe: Probe) -> None:
+async def the_email_is_kept_in_lower_case(probe: CheckProbe) -> None:
     name = probe.name()
     account = await probe.account(username=name, email=f"{name.upper()}@Example.ORG")
     claims = (await probe.http.get("/api/auth/verify", token=account.token)).is_status(200).body["user"]
@@ -101,7 +101,7 @@ async def the_email_is_kept_in_lower_case(probe: Probe) -> None:
 
 
 @check("4.1", "Usernames are case-sensitive: `Bob` and `bob` are two users.")
-async def usernames_are_case_sensitive(probe: Probe) -> None:
+async def usernames_are_case_sensitive(probe: CheckProbe) -> None:
     name = probe.name()
     lower = await probe.account(username=name)
     upper = await probe.account(username=name.upper())
@@ -111,7 +111,7 @@ async def usernames_are_case_sensitive(probe: Probe) -> None:
 @check(
     "4.1", "A username or email that is taken is answered with 400 `Username or email already exists` and no `errors`."
 )
-async def a_taken_username_is_refused(probe: Probe) -> None:
+async def a_taken_username_is_refused(probe: CheckProbe) -> None:
     account = await probe.account()
     (await probe.register(probe.fields(username=account.username))).fails(400, TAKEN)
 
@@ -119,14 +119,14 @@ async def a_taken_username_is_refused(probe: Probe) -> None:
 @check(
     "4.1", "A username or email that is taken is answered with 400 `Username or email already exists` and no `errors`."
 )
-async def a_taken_email_is_refused_in_any_case(probe: Probe) -> None:
+async def a_taken_email_is_refused_in_any_case(probe: CheckProbe) -> None:
     account = await probe.account()
     (await probe.register(probe.fields(email=account.email))).fails(400, TAKEN)
     (await probe.register(probe.fields(email=account.email.upper()))).fails(400, TAKEN)
 
 
 @check("4.1", "Of several simultaneous registrations of one name exactly one succeeds; the others get that 400.")
-async def one_of_simultaneous_registrations_succeeds(probe: Probe) -> None:
+async def one_of_simultaneous_registrations_succeeds(probe: CheckProbe) -> None:
     name = probe.name()
     requests = [probe.register(probe.fields(username=name)) for _ in range(6)]
     answers = await asyncio.gather(*requests)

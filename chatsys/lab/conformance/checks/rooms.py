@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import MAYBE_TIMESTAMP, MESSAGE, TEXT, TIMESTAMP, WHOLE, conform, same, true
 
 ENTRY = {"name": TEXT, "userCount": WHOLE, "lastActivity": TIMESTAMP}
@@ -29,7 +29,7 @@ def _path(room: str, what: str) -> str:
 
 
 @check("6", "A room exists once somebody has joined it; no room is ever removed.")
-async def a_room_exists_once_somebody_has_joined(probe: Probe) -> None:
+async def a_room_exists_once_somebody_has_joined(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     await probe.room_entry(room)
@@ -39,7 +39,7 @@ async def a_room_exists_once_somebody_has_joined(probe: Probe) -> None:
 
 
 @check("6", "An unknown room gives empty results with 200, and asking for it does not create it.")
-async def an_unknown_room_is_empty(probe: Probe) -> None:
+async def an_unknown_room_is_empty(probe: CheckProbe) -> None:
     room = probe.room()
     same((await probe.http.get(_path(room, "users"))).is_status(200).body["data"], [], "data of the users")
     same(await probe.messages(room), [], "the messages")
@@ -48,7 +48,7 @@ async def an_unknown_room_is_empty(probe: Probe) -> None:
 
 
 @check("6", "it is case-sensitive and used as sent.")
-async def room_names_are_used_as_sent(probe: Probe) -> None:
+async def room_names_are_used_as_sent(probe: CheckProbe) -> None:
     base = probe.room()
     for room in (f" {base} ", f"{base}/ü\u2603?#%", base, base.upper()):
         member = await probe.member(room)
@@ -63,13 +63,13 @@ async def room_names_are_used_as_sent(probe: Probe) -> None:
     "It answers 200 with the rooms by name as `data`, each `name`, `userCount` and `lastActivity`, "
     "and their number as `total`.",
 )
-async def rooms_are_listed(probe: Probe) -> None:
+async def rooms_are_listed(probe: CheckProbe) -> None:
     body = (await probe.http.get("/api/rooms")).succeeds({"data": [ENTRY], "total": WHOLE, "next?": TEXT})
     same(body["total"], len(body["data"]), "total")
 
 
 @check("6.1", "It answers 200 with the rooms by name as `data`")
-async def rooms_are_in_order_of_their_names(probe: Probe) -> None:
+async def rooms_are_in_order_of_their_names(probe: CheckProbe) -> None:
     base = probe.room()
     rooms = [f"{base}_{letter}" for letter in "cab"]
     for room in rooms:
@@ -79,14 +79,14 @@ async def rooms_are_in_order_of_their_names(probe: Probe) -> None:
 
 
 @check("6.1", "`general`, `random` and `tech` exist from the first start on, each once.")
-async def the_default_rooms_exist_once(probe: Probe) -> None:
+async def the_default_rooms_exist_once(probe: CheckProbe) -> None:
     names = [entry["name"] for entry in await probe.rooms()]
     for name in ("general", "random", "tech"):
         same(names.count(name), 1, f"how often {name} is listed")
 
 
 @check("6.1", "`userCount` is the number of different users now in the room, guests included.")
-async def a_user_with_two_sessions_counts_once(probe: Probe) -> None:
+async def a_user_with_two_sessions_counts_once(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     await probe.member(room, "Ann again", member.account)
@@ -95,7 +95,7 @@ async def a_user_with_two_sessions_counts_once(probe: Probe) -> None:
 
 
 @check("6.1", "`lastActivity` is the time of the newest message, or of the room's creation.")
-async def last_activity_is_that_of_the_newest_message(probe: Probe) -> None:
+async def last_activity_is_that_of_the_newest_message(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     before = (await probe.room_entry(room))["lastActivity"]
@@ -105,7 +105,7 @@ async def last_activity_is_that_of_the_newest_message(probe: Probe) -> None:
 
 
 @check("6.1", "if there are more, `next` is the name to send as `after`.", additions=True)
-async def rooms_come_in_pages(probe: Probe) -> None:
+async def rooms_come_in_pages(probe: CheckProbe) -> None:
     first = (await probe.http.get("/api/rooms?limit=2")).is_status(200).body
     same(len(first["data"]), 2, "the number of rooms on a page of 2")
     after = quote(first["next"], safe="")
@@ -121,7 +121,7 @@ async def rooms_come_in_pages(probe: Probe) -> None:
     "It answers 200 with `room`, and one element for each session, in order of joining, both as "
     "`data` and as `users`; `count` is their number.",
 )
-async def room_users_are_listed_twice(probe: Probe) -> None:
+async def room_users_are_listed_twice(probe: CheckProbe) -> None:
     room = probe.room()
     first = await probe.member(room)
     second = await probe.member(room, "Bob")
@@ -135,7 +135,7 @@ async def room_users_are_listed_twice(probe: Probe) -> None:
 
 
 @check("6.2", "An element of `data` has `id` and `userId` (both the user's id)")
-async def an_element_of_data_is_the_session_s_user(probe: Probe) -> None:
+async def an_element_of_data_is_the_session_s_user(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
     data = (await probe.http.get(_path(room, "users"))).is_status(200).body["data"]
@@ -150,7 +150,7 @@ async def an_element_of_data_is_the_session_s_user(probe: Probe) -> None:
     "It answers 200 with `room`, messages (§7) as `data`, their number as `total`, and the `limit` "
     "and `offset` that were used.",
 )
-async def messages_are_listed(probe: Probe) -> None:
+async def messages_are_listed(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     await member.says("one")
@@ -159,7 +159,7 @@ async def messages_are_listed(probe: Probe) -> None:
     same([message["message"] for message in body["data"]], ["one"], "the texts")
 
 
-async def _five(probe: Probe) -> str:
+async def _five(probe: CheckProbe) -> str:
     room = probe.room()
     member = await probe.member(room)
     for number in range(5):
@@ -172,7 +172,7 @@ async def _five(probe: Probe) -> str:
     "Counted from the newest message, `offset` (default 0) are skipped and `limit` (default 100) "
     "taken; the page is oldest first.",
 )
-async def pages_count_from_the_newest(probe: Probe) -> None:
+async def pages_count_from_the_newest(probe: CheckProbe) -> None:
     room = await _five(probe)
     pages = {"": "01234", "?limit=2": "34", "?limit=2&offset=1": "23", "?offset=3": "01", "?offset=9": ""}
     for query, expected in pages.items():
@@ -181,7 +181,7 @@ async def pages_count_from_the_newest(probe: Probe) -> None:
 
 
 @check("6.3", "A `limit` of 0 gives an empty page; one over 1,000 MAY be cut to 1,000, and `limit` says so.")
-async def limits_at_both_ends(probe: Probe) -> None:
+async def limits_at_both_ends(probe: CheckProbe) -> None:
     room = await _five(probe)
     none = (await probe.http.get(_path(room, "messages?limit=0"))).is_status(200).body
     same((none["data"], none["total"], none["limit"]), ([], 0, 0), "data, total and limit with limit=0")
@@ -193,21 +193,21 @@ async def limits_at_both_ends(probe: Probe) -> None:
 @check(
     "6.3", "A `limit` or `offset` that is not a whole number from 0 to 2^63 - 1 is answered with 400 and an error body."
 )
-async def other_limits_are_400(probe: Probe) -> None:
+async def other_limits_are_400(probe: CheckProbe) -> None:
     for value in ("abc", "-1", "1.5", "99999999999999999999"):
         for name in ("limit", "offset"):
             (await probe.http.get(_path(probe.room(), f"messages?{name}={value}"))).fails(400)
 
 
 @check("6.3", "`before=<seq>` may be sent: then the page has the newest messages below that number.", additions=True)
-async def before_counts_from_a_number(probe: Probe) -> None:
+async def before_counts_from_a_number(probe: CheckProbe) -> None:
     room = await _five(probe)
     found: list[Any] = [message["seq"] for message in await probe.messages(room, "?before=4&limit=2")]
     same(found, [2, 3], "the numbers of the messages before 4")
 
 
 @check("6.4", "It answers 200 with `room` and, as `data`, `totalMessages`, `unreadCount` and `activeUsers`.")
-async def stats_are_three_numbers(probe: Probe) -> None:
+async def stats_are_three_numbers(probe: CheckProbe) -> None:
     room = await _five(probe)
     shape = {"room": room, "data": {"totalMessages": 5, "unreadCount": 5, "activeUsers": 1}}
     (await probe.http.get(_path(room, "stats"))).succeeds(shape)
@@ -218,7 +218,7 @@ async def stats_are_three_numbers(probe: Probe) -> None:
     "`totalMessages` counts each message once, however many have read it.",
     "`unreadCount` counts the messages that nobody has read yet.",
 )
-async def a_message_with_two_readers_counts_once(probe: Probe) -> None:
+async def a_message_with_two_readers_counts_once(probe: CheckProbe) -> None:
     room = probe.room()
     sender, ann, bob = await probe.member(room, "Sender"), await probe.member(room), await probe.member(room, "Bob")
     read, _ = await sender.says("read"), await sender.says("unread")
@@ -229,7 +229,7 @@ async def a_message_with_two_readers_counts_once(probe: Probe) -> None:
 
 
 @check("6.4", "`activeUsers` is the room's `userCount` (§6.1).")
-async def active_users_are_different_users(probe: Probe) -> None:
+async def active_users_are_different_users(probe: CheckProbe) -> None:
     room = probe.room()
     member = await probe.member(room)
     await probe.member(room, "Ann again", member.account)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from chatsys.lab.conformance.check import Body, CheckFailed, check
-from chatsys.lab.conformance.probe import Probe
+from chatsys.lab.conformance.check import Body, check
+from chatsys.lab.conformance.judging import CheckFailed
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import same, true
 from chatsys.lab.conformance.sockets import event
 
@@ -30,7 +31,7 @@ NO_TEXTS: tuple[tuple[str, Any], ...] = (
 
 
 def _dropped(payload: Any) -> Body:
-    async def body(probe: Probe) -> None:
+    async def body(probe: CheckProbe) -> None:
         room = probe.room()
         watcher, sender = await probe.member(room, "Watcher"), await probe.member(room)
         await sender.client.emit("send-message", None if payload is ... else payload)
@@ -48,7 +49,7 @@ for _name, _payload in NO_TEXTS:
 
 
 @check("9.2", "**R** get `receive-message` (§7), each once, the sender too.")
-async def everybody_gets_a_message_once(probe: Probe) -> None:
+async def everybody_gets_a_message_once(probe: CheckProbe) -> None:
     room = probe.room()
     sender, ann, bob = await probe.member(room, "Sender"), await probe.member(room), await probe.member(room, "Bob")
     message = await sender.says("hello")
@@ -60,7 +61,7 @@ async def everybody_gets_a_message_once(probe: Probe) -> None:
 
 
 @check("9.2", "Sockets in other rooms never get it.")
-async def other_rooms_get_no_message(probe: Probe) -> None:
+async def other_rooms_get_no_message(probe: CheckProbe) -> None:
     elsewhere, sender = await probe.member(probe.room(), "Elsewhere"), await probe.member(probe.room())
     await sender.says("only here")
     await probe.settle(elsewhere.client)
@@ -68,7 +69,7 @@ async def other_rooms_get_no_message(probe: Probe) -> None:
 
 
 @check("9.2", "It is durable when it is broadcast: who has seen it finds it in §6.3 right away.")
-async def a_broadcast_message_is_stored(probe: Probe) -> None:
+async def a_broadcast_message_is_stored(probe: CheckProbe) -> None:
     room = probe.room()
     sender = await probe.member(room)
     for number in range(5):
@@ -79,7 +80,7 @@ async def a_broadcast_message_is_stored(probe: Probe) -> None:
 
 
 @check("9.2", "A lone surrogate is replaced by U+FFFD, or the message is dropped.")
-async def a_lone_surrogate_is_replaced_or_dropped(probe: Probe) -> None:
+async def a_lone_surrogate_is_replaced_or_dropped(probe: CheckProbe) -> None:
     room = probe.room()
     account = await probe.account()
     watcher = await probe.member(room, "Watcher")
@@ -93,7 +94,7 @@ async def a_lone_surrogate_is_replaced_or_dropped(probe: Probe) -> None:
 
 
 @check("9.2", "What fits a packet of 1,000,000 bytes is delivered in full.")
-async def a_large_message_is_delivered_in_full(probe: Probe) -> None:
+async def a_large_message_is_delivered_in_full(probe: CheckProbe) -> None:
     room = probe.room()
     sender, watcher = await probe.member(room), await probe.member(room, "Bob")
     text = "0123456789" * 99_000
@@ -103,7 +104,7 @@ async def a_large_message_is_delivered_in_full(probe: Probe) -> None:
 
 
 @check("9.2", "A larger packet may cost the sender its connection; nobody else notices.")
-async def a_larger_packet_is_felt_by_nobody_else(probe: Probe) -> None:
+async def a_larger_packet_is_felt_by_nobody_else(probe: CheckProbe) -> None:
     room = probe.room()
     ann, bob, sender = await probe.member(room), await probe.member(room, "Bob"), await probe.member(room, "Sender")
     with suppress(CheckFailed):  # the connection may end while it is still sending
