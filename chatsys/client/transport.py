@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -69,7 +70,7 @@ class PacketTransport(Protocol):
         ...
 
 
-class ClientWebSocket:
+class ClientWebSocket(ABC):
     """A WebSocket without I/O: a subclass says how bytes are written and how the socket is closed."""
 
     __slots__ = ("_closed", "_hooks", "_reader", "_receive")
@@ -88,12 +89,13 @@ class ClientWebSocket:
         """Send one binary message."""
         self._write(frames.masked(data, frames.BINARY))
 
+    @abstractmethod
     def close(self, farewell: bytes = b"") -> None:
         """Close the socket, after ``farewell`` and a closing frame if there is one. Idempotent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _write(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Send bytes, now or as soon as the socket takes them."""
 
     def _goodbye(self, farewell: bytes) -> None:
         self._write(frames.masked(farewell) + frames.masked(frames.NORMAL.to_bytes(2, "big"), frames.CLOSE))

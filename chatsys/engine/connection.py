@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -100,7 +101,7 @@ def random_id() -> str:
     return secrets.token_urlsafe(15)
 
 
-class Home(Shared):
+class Home(Shared, ABC):
     """What the connections share, and what stands on them."""
 
     def __init__(
@@ -110,9 +111,9 @@ class Home(Shared):
         self.layer = layer
         self.new_id = new_id
 
+    @abstractmethod
     def forget(self, connection: Connection) -> None:
         """The connection's id is no longer valid."""
-        raise NotImplementedError
 
 
 class Connection(Outbound):
