@@ -46,7 +46,7 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
                 if rest is None:
                     return
                 self._opened, data = True, rest
-            messages = self._reader.feed(data)
+            messages = self.reader.feed(data)
             if not self._closed:
                 self._deliver(messages)
             elif self._carrier is not None and any(opcode == CLOSE for opcode, _ in messages):
@@ -60,7 +60,7 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
         self._fail(str(exc) if exc else "closed by the server")
 
     def _first(self, packet: bytes) -> None:
-        self._receive = self._hooks.received
+        self._receive = self.hooks.received
         self.first.set_result(packet)
 
     def _write(self, data: bytes) -> None:
@@ -125,10 +125,10 @@ class AsyncClient(ClientSession):
 
     async def _opened_session(self) -> None:
         loop = asyncio.get_running_loop()
-        address = self._address
+        address = self.address
         consent: asyncio.Future[str | SocketIOError] = loop.create_future()
         self.expect(consent.set_result)
-        self._transport = self._socket = socket = _AsyncioWebSocket(address, self._hooks)
+        self._transport = self._socket = socket = _AsyncioWebSocket(address, self.hooks)
         try:
             await loop.create_connection(
                 lambda: socket,
@@ -149,7 +149,7 @@ class AsyncClient(ClientSession):
         """Send an event and wait for its acknowledgement. Raises AckTimeout or ConnectionLost."""
         waiting: asyncio.Future[Acknowledged | SocketIOError] = asyncio.get_running_loop().create_future()
         self.emit(event, *args, then=waiting.set_result)
-        number = self._last_ack
+        number = self.last_ack
         patience = self.timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(patience):
@@ -157,7 +157,7 @@ class AsyncClient(ClientSession):
         except TimeoutError as error:
             raise AckTimeout(f"{event}: no acknowledgement in {patience:g} s") from error
         finally:
-            self._acks.pop(number, None)
+            self.acks.pop(number, None)
         if isinstance(answer, SocketIOError):
             raise answer
         return answer

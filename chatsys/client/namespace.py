@@ -51,18 +51,29 @@ class Namespace:
     """
 
     __slots__ = (
-        "_acks", "_connected", "_connection", "_handlers", "_last_ack", "_opening", "_prefix", "auth", "namespace",
-        "on_disconnect", "sid", "unhandled", "wanted",
+        "_connected",
+        "_handlers",
+        "_opening",
+        "_prefix",
+        "acks",
+        "auth",
+        "connection",
+        "last_ack",
+        "namespace",
+        "on_disconnect",
+        "sid",
+        "unhandled",
+        "wanted",
     )  # fmt: skip
 
     def __init__(self, connection: PacketSender, namespace: str, auth: object) -> None:
-        self._connection = connection
+        self.connection = connection
         self.namespace = namespace
         self.auth = auth
         self._prefix = b"" if namespace == "/" else namespace.encode() + b","
         self._handlers: dict[bytes, tuple[Callable[..., Any], msgspec.json.Decoder[Any] | None]] = {}
-        self._acks: dict[int, _Pending] = {}
-        self._last_ack = 0
+        self.acks: dict[int, _Pending] = {}
+        self.last_ack = 0
         self._opening: Callable[[str | SocketIOError], None] = nothing
         self._connected = False
         self.wanted = False
@@ -103,9 +114,9 @@ class Namespace:
             raise ConnectionLost("not connected")
         ack = b""
         if then is not None:
-            self._last_ack += 1
-            ack = b"%d" % self._last_ack
-            self._acks[self._last_ack] = _Pending(time.perf_counter(), then)
+            self.last_ack += 1
+            ack = b"%d" % self.last_ack
+            self.acks[self.last_ack] = _Pending(time.perf_counter(), then)
         self._send(b"42", ack, (event, *args))
 
     def disconnect(self) -> None:
@@ -114,7 +125,7 @@ class Namespace:
         self.wanted = False
         self._gone("disconnected")
         if was:
-            self._connection.send(self.farewell)
+            self.connection.send(self.farewell)
 
     def expect(self, then: Callable[[str | SocketIOError], None]) -> None:
         """From now on the server's consent or refusal may come: ``then`` gets the Socket.IO id, or the error."""
@@ -126,7 +137,7 @@ class Namespace:
 
     def _send(self, kind: bytes, ack: bytes, data: object) -> None:
         """Send a packet of this namespace; an event or an acknowledgement with bytes as its binary sibling."""
-        connection = self._connection
+        connection = self.connection
         if kind == b"40":
             connection.send(kind + self._prefix + (_encode(data) if data is not None else b""))
         elif has_binary(data):
@@ -179,7 +190,7 @@ class Namespace:
             if ack and answer is not _NOBODY:
                 self._send(b"43", ack, [] if answer is None else answer if isinstance(answer, tuple) else [answer])
         else:
-            pending = self._acks.pop(int(ack), None)
+            pending = self.acks.pop(int(ack), None)
             if pending is not None:  # None: given up after its timeout, and counted then
                 args = _decode(packet[at:])
                 args = args if buffers is None else put_back(args, buffers)
@@ -210,7 +221,7 @@ class Namespace:
 
     def _gone(self, cause: str) -> bool:
         was, self._connected = self._connected, False
-        pending, self._acks = self._acks, {}
+        pending, self.acks = self.acks, {}
         for entry in pending.values():
             entry.then(ConnectionLost(cause))
         return was

@@ -31,16 +31,25 @@ class ClientSession(Namespace):
     """
 
     __slots__ = (
-        "_address", "_fast", "_hooks", "_namespaces", "_partial", "_transport", "last_heard", "on_failure",
-        "on_upgrade", "packets", "timeout",
+        "_fast",
+        "_partial",
+        "_transport",
+        "address",
+        "hooks",
+        "last_heard",
+        "namespaces",
+        "on_failure",
+        "on_upgrade",
+        "packets",
+        "timeout",
     )  # fmt: skip
 
     def __init__(self, address: ServerAddress, namespace: str, auth: object, timeout: float) -> None:
         super().__init__(self, namespace, auth)
-        self._address = address
+        self.address = address
         self._transport: PacketTransport | None = None
-        self._hooks = Hooks(self._received, self._received_binary, self._lost, self._failed, self._upgraded)
-        self._namespaces: dict[str, Namespace] = {namespace: self}
+        self.hooks = Hooks(self._received, self._received_binary, self._lost, self._failed, self._upgraded)
+        self.namespaces: dict[str, Namespace] = {namespace: self}
         self._fast = namespace == "/"
         self._partial: _Partial | None = None
         self.timeout = timeout
@@ -52,7 +61,7 @@ class ClientSession(Namespace):
     @property
     def cookies(self) -> Mapping[str, str]:
         """The cookies that go with each request: those given, and those that the server has set."""
-        return self._address.cookies
+        return self.address.cookies
 
     def send(self, packet: bytes, buffers: list[bytes] | None = None) -> None:
         """Send a packet and the bytes that belong to it; for namespaces. Raises ConnectionLost without a connection."""
@@ -66,7 +75,7 @@ class ClientSession(Namespace):
     def _begin(self) -> list[Namespace]:
         """A connection is about to be made: what is left of the last one goes; the namespaces to join."""
         self._partial, self._fast = None, self.namespace == "/"
-        return [namespace for namespace in self._namespaces.values() if namespace.wanted]
+        return [namespace for namespace in self.namespaces.values() if namespace.wanted]
 
     # -- what comes in
 
@@ -102,7 +111,7 @@ class ClientSession(Namespace):
             comma = len(packet) if comma < 0 else comma
             name = packet[at:comma].decode()
             at = comma + 1
-        namespace = self._namespaces.get(name)
+        namespace = self.namespaces.get(name)
         if namespace is None:
             raise SocketIOError(f"a packet for namespace {name} came")
         if kind == b"0":
@@ -158,7 +167,7 @@ class ClientSession(Namespace):
     def _disconnected(self, namespace: Namespace) -> None:
         """The server has put this client out of a namespace; with the last one the connection ends. No way back."""
         namespace.wanted = False
-        others = [each for each in self._namespaces.values() if each is not namespace and each.connected]
+        others = [each for each in self.namespaces.values() if each is not namespace and each.connected]
         if not others:
             self._finish()
         namespace.lost("disconnected by the server")
@@ -177,12 +186,12 @@ class ClientSession(Namespace):
     def _lost(self, cause: str) -> None:
         """The connection has ended without our asking."""
         self._partial, self._fast = None, self.namespace == "/"
-        for namespace in self._namespaces.values():
+        for namespace in self.namespaces.values():
             namespace.lost(cause)
 
     def _leave(self) -> bytes:
         """Every namespace is left; the packet that says so, empty if there was no connection."""
         was = self.connected
-        for namespace in self._namespaces.values():
+        for namespace in self.namespaces.values():
             namespace._gone("disconnected")
         return self.farewell if was else b""

@@ -73,12 +73,12 @@ class PacketTransport(Protocol):
 class ClientWebSocket(ABC):
     """A WebSocket without I/O: a subclass says how bytes are written and how the socket is closed."""
 
-    __slots__ = ("_closed", "_hooks", "_reader", "_receive")
+    __slots__ = ("_closed", "_receive", "hooks", "reader")
 
     def __init__(self, hooks: Hooks) -> None:
-        self._hooks = hooks
+        self.hooks = hooks
         self._receive = hooks.received
-        self._reader = frames.ServerFrames()
+        self.reader = frames.ServerFrames()
         self._closed = False
 
     def send(self, packet: bytes) -> None:
@@ -106,7 +106,7 @@ class ClientWebSocket(ABC):
             if opcode == frames.TEXT:
                 receive(payload)
             elif opcode == frames.BINARY:
-                self._hooks.received_binary(payload)
+                self.hooks.received_binary(payload)
             elif opcode == frames.PING:
                 self._write(frames.masked(payload, frames.PONG))
             elif opcode == frames.CLOSE:
@@ -118,4 +118,4 @@ class ClientWebSocket(ABC):
     def _fail(self, cause: str) -> None:
         if not self._closed:
             self.close()
-            self._hooks.lost(cause)
+            self.hooks.lost(cause)

@@ -22,6 +22,7 @@ ABOUT = {
     "reports": "results as HTML, Markdown and pictures",
     "results": "what a run is: its files, its audit, its words and numbers",
     "server": "a server: its composition, its process or several on one port, HTTP connections on uvicorn, limits",
+    "client": "Engine.IO and Socket.IO on the client's side: a session without I/O, on asyncio and on gevent",
     "realtime": "the chat over Socket.IO: the table of events, rooms of this server, lists, receipts",
     "web": "the chat over HTTP: endpoints, OpenAPI, the web client",
     "engine": "Engine.IO and Socket.IO on the server's side, with no chat in it: budgets, turns, timers",

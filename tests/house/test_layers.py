@@ -38,6 +38,30 @@ def test_imports_point_one_way_only():
     assert done.returncode == 0, done.stdout
 
 
+def imported_by(path: Path, names: dict[str, Path]) -> set[Path]:
+    """The modules of this project that a file imports, wherever it says so."""
+    found: set[Path] = set()
+    for node in ast.walk(MODULES[path]):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            wanted = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {names.get(each) or names[node.module] for each in wanted if each in names or node.module in names}
+        elif isinstance(node, ast.Import):
+            found |= {names[alias.name] for alias in node.names if alias.name in names}
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
+    }
+    imports = {path: imported_by(path, names) for path in MODULES}
+    while leaves := [path for path, others in imports.items() if not others & imports.keys()]:
+        for path in leaves:
+            del imports[path]
+    in_a_cycle = {path for path in imports if any(path in others for others in imports.values())}
+    assert not in_a_cycle
+
+
 def test_every_module_says_what_it_is_for():
     assert not [str(path) for path, tree in MODULES.items() if not ast.get_docstring(tree)]
 

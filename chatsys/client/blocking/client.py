@@ -41,14 +41,14 @@ class BlockingNamespace(Namespace):
         """Send an event and wait for its acknowledgement. Raises AckTimeout or ConnectionLost."""
         result = AsyncResult()
         self.emit(event, *args, then=result.set)
-        number = self._last_ack
-        patience = self._connection.timeout if timeout is None else timeout
+        number = self.last_ack
+        patience = self.connection.timeout if timeout is None else timeout
         try:
             answer = result.get(timeout=patience)
         except gevent.Timeout as error:
             raise AckTimeout(f"{event}: no acknowledgement in {patience:g} s") from error
         finally:
-            self._acks.pop(number, None)
+            self.acks.pop(number, None)
         if isinstance(answer, SocketIOError):
             raise answer
         return answer
@@ -61,7 +61,7 @@ class BlockingNamespace(Namespace):
         self.wanted = True
         begun = time.perf_counter()
         try:
-            with gevent.Timeout(self._connection.timeout, ConnectFailed("connect: no answer to the namespace")):
+            with gevent.Timeout(self.connection.timeout, ConnectFailed("connect: no answer to the namespace")):
                 _entered(self, _expected(self))
         except ConnectionLost as error:
             raise ConnectFailed(str(error)) from error
@@ -115,7 +115,7 @@ class SocketIOClient(BlockingNamespace, ClientSession):
         verify: bool = True,
         server_name: str | None = None,
     ) -> None:
-        """``url`` and the last five as :class:`ServerAddress` takes them; ``timeout`` (seconds) holds for connecting and
+        """``url`` and the last five as ServerAddress takes them; ``timeout`` (seconds) holds for connecting and
         for each :meth:`call`. Raises ValueError for what is no address."""
         address = ServerAddress(
             url,
@@ -137,9 +137,9 @@ class SocketIOClient(BlockingNamespace, ClientSession):
 
     def of(self, namespace: str, auth: object = None) -> BlockingNamespace:
         """Another namespace on this connection: joined by :meth:`connect`, or by its own if that is past."""
-        found = self._namespaces.get(namespace)
+        found = self.namespaces.get(namespace)
         if not isinstance(found, BlockingNamespace):
-            found = self._namespaces[namespace] = BlockingNamespace(self, namespace, auth)
+            found = self.namespaces[namespace] = BlockingNamespace(self, namespace, auth)
         return found
 
     def connect(self) -> float:
@@ -147,14 +147,14 @@ class SocketIOClient(BlockingNamespace, ClientSession):
 
         Raises ConnectRefused if the server is there and refuses, or ConnectFailed.
         """
-        for namespace in self._namespaces.values():
+        for namespace in self.namespaces.values():
             namespace.wanted = True
         return self._connect()
 
     def _connect(self) -> float:
         begun = time.perf_counter()
         expected = [(namespace, _expected(namespace)) for namespace in self._begin()]
-        transport = self._transport = self._transport_class(self._address, self._hooks)
+        transport = self._transport = self._transport_class(self.address, self.hooks)
         try:
             with gevent.Timeout(self.timeout, TransportError(f"connect: no answer in {self.timeout:g} s")):
                 self._silence = transport.open(self.timeout).silence

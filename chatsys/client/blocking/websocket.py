@@ -24,11 +24,11 @@ _UNSENT_LIMIT = 4 * 1024 * 1024
 class WebSocketTransport(ClientWebSocket):
     """One WebSocket, read by the event loop itself."""
 
-    __slots__ = ("_address", "_readable", "_sock", "_unsent", "_waiting", "_writable")
+    __slots__ = ("_readable", "_sock", "_unsent", "_waiting", "_writable", "address")
 
     def __init__(self, address: ServerAddress, hooks: Hooks) -> None:
         super().__init__(hooks)
-        self._address = address
+        self.address = address
         self._sock: socket.socket | None = None
         self._unsent = b""
         self._waiting: list[tuple[int, bytes]] = []
@@ -74,12 +74,12 @@ class WebSocketTransport(ClientWebSocket):
     def _first(self, sid: str, timeout: float, question: bytes = b"") -> bytes:
         """Connect and upgrade, send ``question``, wait for the first message; more may be waiting then."""
         try:
-            self._sock = connected(self._address, timeout)
-            messages = self._reader.feed(self._upgrade(sid))
+            self._sock = connected(self.address, timeout)
+            messages = self.reader.feed(self._upgrade(sid))
             if question:
                 self._sock.sendall(question)
             while not messages:
-                messages = self._reader.feed(self._some())
+                messages = self.reader.feed(self._some())
         except (OSError, FrameError) as error:
             self.close()
             raise TransportError(f"connect: {error or type(error).__name__}") from error
@@ -91,13 +91,13 @@ class WebSocketTransport(ClientWebSocket):
 
     def _upgrade(self, sid: str) -> bytes:
         """Ask for a WebSocket; the bytes that came after the server's consent."""
-        handshake = ClientHandshake(self._address.target("websocket", sid), self._address.headers())
+        handshake = ClientHandshake(self.address.target("websocket", sid), self.address.headers())
         self._sock.sendall(handshake.request)
         try:
             while (left := handshake.read(self._some())) is None:
                 pass
         finally:
-            self._address.learn(value for name, value in handshake.fields if name == "set-cookie")
+            self.address.learn(value for name, value in handshake.fields if name == "set-cookie")
         return left
 
     def _some(self) -> bytes:
@@ -110,9 +110,9 @@ class WebSocketTransport(ClientWebSocket):
         try:
             data = self._sock.recv(_READ)
             if data:
-                self._deliver(self._reader.feed(data))
+                self._deliver(self.reader.feed(data))
                 while not self._closed and isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
-                    self._deliver(self._reader.feed(self._sock.recv(_READ)))
+                    self._deliver(self.reader.feed(self._sock.recv(_READ)))
             else:
                 self._fail("closed by the server")
         except (BlockingIOError, ssl.SSLWantReadError):
