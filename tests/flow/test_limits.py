@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import websockets
 
-from chatsys.lab.crowd.scenes import join_all
-from chatsys.lab.crowd.sockets import RawClients
+from chatsys.lab.clients.scenarios import join_all
+from chatsys.lab.clients.sockets import RawClients
 from chatsys.protocol.frames import BINARY, CONTINUATION, PING, TEXT, frame
 
 from .clients import WAIT, Client, event, fresh, http_client

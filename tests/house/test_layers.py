@@ -51,9 +51,7 @@ def imported_by(path: Path, names: dict[str, Path]) -> set[Path]:
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    names = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
-    }
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
     imports = {path: imported_by(path, names) for path in MODULES}
     while leaves := [path for path, others in imports.items() if not others & imports.keys()]:
         for path in leaves:

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 
 from chatsys.errors import OperatorError
-from chatsys.lab.crowd import scenes
-from chatsys.lab.crowd.sockets import RawClients
+from chatsys.lab.clients import scenarios
+from chatsys.lab.clients.sockets import RawClients
 from chatsys.lab.experiments import buses
 from chatsys.lab.experiments.buses import Arrangement, BusRepetition
 from chatsys.lab.provenance.machine import exact_processor_seconds
@@ -31,7 +31,7 @@ def pair(postgres_url: str) -> Iterator[list[ServerProcess]]:
 
 def test_relay_times_members_on_other_servers(pair: list[ServerProcess]) -> None:
     with RawClients(pair[0].url) as crowd:
-        scene = scenes.relay(crowd, others=[pair[1].url], rate=50)
+        scene = scenarios.relay(crowd, others=[pair[1].url], rate=50)
         next(scene)
         got = scene.send({"seconds": 0.5})
     assert [got[fault] for fault in ("lost", "doubled", "swapped")] == [0, 0, 0]

@@ -20,9 +20,9 @@ import numpy as np
 
 from chatsys.errors import OperatorError
 from chatsys.lab.against.sides import Running
-from chatsys.lab.crowd.scenes import join_all
-from chatsys.lab.crowd.sending import POSTED, audited, deliveries, forget
-from chatsys.lab.crowd.sockets import RawClient, RawClients, event_frame
+from chatsys.lab.clients.scenarios import join_all
+from chatsys.lab.clients.sending import POSTED, audited, deliveries, forget
+from chatsys.lab.clients.sockets import RawClient, RawClients, event_frame
 from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.provenance.machine import BUSY_SHARE
 from chatsys.lab.workloads.operation import PAGE, demand

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from chatsys.client.asynchronous import connected
-from chatsys.lab.crowd.sockets import text_frame
+from chatsys.lab.clients.sockets import text_frame
 from chatsys.lab.faults.record import FaultsResult, Fuzzed, save
 from chatsys.lab.faults.site import Site, SiteServer
 from chatsys.lab.faults.traffic import clock

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from chatsys.client.asynchronous import AsyncClient, connected
 from chatsys.client.errors import SocketIOError
-from chatsys.lab.crowd.sockets import event_frame
+from chatsys.lab.clients.sockets import event_frame
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
 from chatsys.lab.faults.site import SiteServer
 from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, Flood, hold_half_posts, hold_open, write_flood

@@ -1,6 +1,6 @@
 """Take a turn: call an operation again and again, in a closed loop, and keep what each call took.
 
-The next call follows the answer, as one user's would; the open loop of many users is :mod:`chatsys.lab.crowd`'s.
+The next call follows the answer, as one user's would; the open loop of many users is :mod:`chatsys.lab.clients`'s.
 """
 
 from __future__ import annotations

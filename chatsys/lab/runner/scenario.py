@@ -52,11 +52,11 @@ class ScenarioClients:
 
 @asynccontextmanager
 async def scenario_clients(name: str, server: ServerProcess, **parameters: object) -> AsyncIterator[ScenarioClients]:
-    """Scenario ``name`` of chatsys.lab.crowd against ``server``, ready; its process ends with the block."""
+    """Scenario ``name`` of chatsys.lab.clients against ``server``, ready; its process ends with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "chatsys.lab.crowd",
+        "chatsys.lab.clients",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_LINE,
@@ -67,7 +67,7 @@ async def scenario_clients(name: str, server: ServerProcess, **parameters: objec
     try:
         if cpu is not None:
             os.sched_setaffinity(process.pid, {cpu})
-        await clients._say({"scene": name, "url": server.url, **parameters})
+        await clients._say({"scenario": name, "url": server.url, **parameters})
         await clients._measurements()
         yield clients
     finally:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chatsys.lab.crowd.sockets import event_frame, text_frame, upgraded
+from chatsys.lab.clients.sockets import event_frame, text_frame, upgraded
 
 HALF_POSTS = "200 half-sent POSTs"
 _PIECE = 16_384  # bytes, about, that are written at once

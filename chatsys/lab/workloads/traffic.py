@@ -11,7 +11,7 @@ import msgspec
 
 from chatsys.client.requests import got
 from chatsys.errors import OperatorError
-from chatsys.lab.crowd.sockets import RawClient, RawClients
+from chatsys.lab.clients.sockets import RawClient, RawClients
 
 _ACK = b"43"
 _PAGE = 1_000

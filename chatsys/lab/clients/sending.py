@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import cycle, pairwise
 from typing import Any
 
-from chatsys.lab.crowd.sockets import RawClient, RawClients, event_frame
+from chatsys.lab.clients.sockets import RawClient, RawClients, event_frame
 
 Result = dict[str, Any]
 Sent = list[tuple[RawClient, int]]

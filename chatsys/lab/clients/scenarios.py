@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from chatsys.client.requests import got
 from chatsys.errors import OperatorError
-from chatsys.lab.crowd.sending import (
+from chatsys.lab.clients.sending import (
     PATIENCE,
     POSTED,
     Result,
@@ -30,7 +30,7 @@ from chatsys.lab.crowd.sending import (
     spread,
     steady,
 )
-from chatsys.lab.crowd.sockets import RawClient, RawClients
+from chatsys.lab.clients.sockets import RawClient, RawClients
 from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, hold_half_posts, write_flood
 
 Turns = Generator[Result, dict[str, Any], None]
@@ -306,7 +306,7 @@ def receipts(crowd: RawClients, *, members: int) -> Turns:
         }
 
 
-SCENES: dict[str, Callable[..., Turns]] = {
+SCENARIOS: dict[str, Callable[..., Turns]] = {
     scene.__name__: scene
     for scene in (
         fanout,

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from chatsys.errors import OperatorError
-from chatsys.lab.crowd import scenes
-from chatsys.lab.crowd.sending import deliveries
-from chatsys.lab.crowd.sockets import RawClient, RawClients, _occurrences, frames
+from chatsys.lab.clients import scenarios
+from chatsys.lab.clients.sending import deliveries
+from chatsys.lab.clients.sockets import RawClient, RawClients, _occurrences, frames
 from chatsys.lab.experiments.common import believe_latency, believe_rate, believed
 from chatsys.lab.runner.scenario import scenario_clients
 from chatsys.lab.subjects.servers import chat_server, free_port, reference_server
@@ -183,7 +183,7 @@ def test_one_message_that_went_wrong_makes_the_run_invalid(result, fault) -> Non
 def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result) -> None:
     """Its messages leave late, and the response times say so though the service times don't."""
     with reference_server() as server, RawClients(server.url) as crowd:
-        turns = scenes.arrivals(crowd, senders=4)
+        turns = scenarios.arrivals(crowd, senders=4)
         next(turns)
         got = turns.send({"rate": 1_000_000, "seconds": 0.005, "seed": 1})
     assert got["lost"] == got["doubled"] == got["swapped"] == 0
@@ -196,7 +196,7 @@ def test_a_generator_that_is_asked_for_more_than_it_can_is_called_invalid(result
 @pytest.mark.process
 def test_a_crowd_takes_the_same_turn_again_and_again() -> None:
     with reference_server() as server, RawClients(server.url) as crowd:
-        scene = scenes.fanout(crowd, members=3)
+        scene = scenarios.fanout(crowd, members=3)
         next(scene)
         turns = [scene.send({"seconds": 0.05}) for _ in range(2)]
     assert all(turn["deliveries"] >= 3 and turn["deliveries"] % 3 == 0 for turn in turns)
@@ -210,7 +210,7 @@ def test_a_big_room_reads_after_the_turn_and_is_checked_all_the_same(monkeypatch
         raise AssertionError("it reads while others are measured")
 
     with reference_server() as server, RawClients(server.url) as crowd:
-        scene = scenes.burst(crowd, members=3, rate=100)
+        scene = scenarios.burst(crowd, members=3, rate=100)
         next(scene)
         monkeypatch.setattr(crowd, "pump_before", read)
         got = scene.send({"seconds": 0.1})
@@ -289,7 +289,7 @@ def test_a_crowd_that_waits_for_its_turn_answers_pings_and_keeps_nothing(pinging
 @pytest.mark.process
 def test_a_storm_can_be_repeated() -> None:
     with chat_server("memory://") as server, RawClients(server.url) as crowd:
-        scene = scenes.storm(crowd, members=6, seconds=0.05)
+        scene = scenarios.storm(crowd, members=6, seconds=0.05)
         next(scene)
         for _ in range(2):
             assert scene.send({})["complete"] == 6
@@ -299,7 +299,7 @@ def test_a_storm_can_be_repeated() -> None:
 def test_a_large_room_fills_hears_a_message_and_empties(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.nice", lambda _: 0)  # of this process
     with chat_server("memory://") as server, RawClients(server.url) as crowd:
-        scene = scenes.large_room(crowd, members=10, vanishing=6)
+        scene = scenarios.large_room(crowd, members=10, vanishing=6)
         next(scene)
         assert scene.send({})["seconds"] > 0
         got = scene.send({"seconds": 0.1})
