@@ -24,6 +24,7 @@ bus             what carries events between servers
 engine          the server side of the protocol, with no chat in it
 realtime        chat over Socket.IO
 web             chat over HTTP
+client          the client side of the protocol, on asyncio and on gevent
 server          composition and process: a store inside a chat inside a server
 results         what a run is
 reports         results as HTML, Markdown and pictures

@@ -127,7 +127,7 @@ def _measure(
     request = RunRequest(
         profile=PROFILES[profile.value],
         database_url=settings.database_url,
-        data_dir=settings.data_dir / "postgres",
+        data_dir=settings.data_dir,
         seed=seed,
         only=only,
         stores=stores,
@@ -218,7 +218,7 @@ def compare_with_peers(
 ) -> None:
     """Compare with Socket.IO on Node's ws, on uWebSockets and on Bun, by turns.
 
-    Installs them from npm into .chatsys/peers; needs Node.js 20. Fan-out, echo, memory of idle connections, processor
+    Installs them from npm into peers/ of the data folder; needs Node.js 20. Fan-out, echo, memory of idle connections, processor
     time of a delivery, beside a plain loop of send. Exit status as of `chatsys bench`.
     """
     require("bench")

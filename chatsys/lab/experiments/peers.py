@@ -24,7 +24,6 @@ from chatsys.lab.subjects.servers import ServerProcess, chat_server, start_all
 NAME = "peers"
 OURS = "chatsys"
 RATE, CPU, ECHO, IDLE = "deliveries/s", "CPU per delivery", "echo p50", "bytes per idle connection"
-_FOLDER = Path(".chatsys/peers")
 _SECONDS = 1.0
 _FIRST = 200  # connections before those that are weighed: what a process allocates once is not theirs
 _LIMITATION = (
@@ -38,7 +37,7 @@ async def perform(env: Environment) -> None:
     if not _steps(env):
         return
     env.step("peers: installing from npm")
-    versions = await asyncio.to_thread(installed, _FOLDER)
+    versions = await asyncio.to_thread(installed, _folder(env))
     env.result.environment["peers"] = versions
     env.result.limited(_LIMITATION)
     async with _servers(env) as taking:
@@ -54,11 +53,16 @@ async def perform(env: Environment) -> None:
             await _idle(env, name, server)
 
 
+def _folder(env: Environment) -> Path:
+    """Where npm puts them."""
+    return (env.data_dir / "peers").absolute()
+
+
 @asynccontextmanager
 async def _servers(env: Environment) -> AsyncIterator[Servers]:
     cpu = processors()[0]
     ours = chat_server(env.empty("memory", NAME), cpu=cpu)
-    starting = {OURS: ours, **{peer.name: peer.start(_FOLDER.absolute(), cpu) for peer in PEERS}}
+    starting = {OURS: ours, **{peer.name: peer.start(_folder(env), cpu) for peer in PEERS}}
     with ExitStack() as stack:
         started = await asyncio.to_thread(start_all, stack, list(starting.values()))
         yield dict(zip(starting, started, strict=True))

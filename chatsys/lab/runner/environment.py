@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from chatsys.lab.datasets.databases import database_with, empty_database
@@ -33,6 +34,7 @@ class Environment:
     result: Result
     watch: MachineWatch
     tell: Callable[[str, bool], None]
+    data_dir: Path
     only: Sequence[str] = ()
     stores: Sequence[str] = STORES
     depths: Sequence[str] = DEPTHS

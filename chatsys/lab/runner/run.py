@@ -92,6 +92,7 @@ def _environment(
         result=result,
         watch=machine.MachineWatch(machine.postmaster_of(url)),
         tell=lambda text, done: tell(text, done, total),
+        data_dir=request.data_dir,
         only=request.only,
         stores=request.stores,
         depths=request.depths,
@@ -118,7 +119,7 @@ async def _server(request: RunRequest) -> AsyncIterator[str]:
         with alone_on(request.database_url):
             yield request.database_url
         return
-    async with embedded_postgres(request.data_dir) as url:
+    async with embedded_postgres(request.data_dir / "postgres") as url:
         with alone_on(url), machine.kept_to(machine.postmaster_of(url), machine.processors()[1]):
             yield url
 
