@@ -218,8 +218,9 @@ def compare_with_peers(
 ) -> None:
     """Compare with Socket.IO on Node's ws, on uWebSockets and on Bun, by turns.
 
-    Installs them from npm into peers/ of the data folder; needs Node.js 20. Fan-out, echo, memory of idle connections, processor
-    time of a delivery, beside a plain loop of send. Exit status as of `chatsys bench`.
+    Installs them from npm into the folder peers of CHATSYS_DATA_DIR; needs Node.js 20. It measures fan-out, echo,
+    memory of idle connections and the processor time of a delivery, beside a plain loop of send. Exit status as of
+    `chatsys bench`.
     """
     require("bench")
     _measure(profile, ("peers",), stores=("memory",), depths=("socket",), seed=1, out=out)
