@@ -142,6 +142,7 @@ class BrokerBus(Bus):
     async def _opened(self) -> Line | BaseException:
         """A line, or why there is none. In a task of its own: a library may cancel whoever waits for it."""
         opening = asyncio.create_task(self._broker.open(self._inbox.take, self._patience))
+        opening.add_done_callback(_noted)  # also if this is cancelled in the moment in which it fails
         try:
             await asyncio.wait([opening], timeout=self._connect_timeout)
         finally:
@@ -221,16 +222,21 @@ def _reason(task: asyncio.Task[Any]) -> BaseException:
     return task.exception() or ConnectionError("it ended")
 
 
+def _noted(task: asyncio.Task[Any]) -> None:
+    """What it raised is known, or no longer of interest."""
+    if not task.cancelled():
+        task.exception()
+
+
 async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Let tasks end by themselves, or else cancel them; what they raise is known already."""
+    for task in tasks:
+        task.add_done_callback(_noted)
     for _ in range(5):  # what an aborted connection fails needs a few turns of the loop
         await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=CLOSE_WITHIN)
-    for task in tasks:
-        if task.done() and not task.cancelled():
-            task.exception()
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import cast
 
 from chatsys.client.address import ServerAddress
 from chatsys.client.errors import AckTimeout, ConnectFailed, ConnectionLost, SocketIOError
@@ -34,9 +35,8 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for a WebSocket."""
-        assert isinstance(transport, asyncio.Transport)
-        self._carrier = transport
-        transport.write(self._handshake.request)
+        self._carrier = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._carrier.write(self._handshake.request)
 
     def data_received(self, data: bytes) -> None:
         """Deliver what comes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from chatsys.bus.nats import NatsBroker
 from chatsys.bus.opening import open_bus
+from chatsys.bus.peers import BrokerBus
 from chatsys.bus.redis import RedisBroker
 from chatsys.errors import BusUnavailable
 from chatsys.store.options import StoreOptions
@@ -182,3 +184,28 @@ async def test_start_of_a_second_server_behind_a_bouncer_is_refused(postgres_url
         finally:
             renewing.cancel()
     assert "CHATSYS_BUS_URL" in caught.value.hint
+
+
+class FailingBroker(RedisBroker):
+    """A broker whose connection fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__("redis://127.0.0.1:1", PREFIX)
+        self.fail = asyncio.Event()
+
+    async def open(self, *_: object) -> object:
+        await self.fail.wait()
+        raise BusUnavailable("it does not answer")
+
+
+async def test_a_bus_that_ends_as_its_connection_fails_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    broker = FailingBroker()
+    bus = BrokerBus(broker, KEY, "a", Node(), lease=1.5, connect_timeout=CONNECT)
+    life = asyncio.create_task(bus.live())
+    await asyncio.sleep(0.01)
+    broker.fail.set()
+    life.cancel()
+    await asyncio.wait([life])
+    del bus, life
+    gc.collect()
+    assert caplog.records == []

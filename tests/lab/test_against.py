@@ -86,7 +86,7 @@ def renamed(tmp_path, monkeypatch):
     lab = folder / "chatsys" / "lab"
     for path in (folder / "chatsys").rglob("*.py"):
         path.write_text(path.read_text().replace("chatsys.lab.datasets.synthetic", "chatsys.lab.made_up"))
-    (lab / "synthetic.py").rename(lab / "made_up.py")
+    (lab / "datasets" / "synthetic.py").rename(lab / "made_up.py")
     repository(folder)
     shutil.rmtree(folder / "chatsys")
     shutil.copytree(ROOT / "chatsys", folder / "chatsys", ignore=shutil.ignore_patterns("__pycache__"))
