@@ -87,6 +87,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._finish()
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """The transport goes to another protocol, and this one goes at once.
+
+        It and its parser refer to each other: thousands of them would wait for the garbage collector, and that would
+        hold everybody up.
+        """
+        super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]
+
     def send_400_response(self, msg: str) -> None:
         """What came is not HTTP."""
         self._refuse(HTTPStatus.BAD_REQUEST)

@@ -44,6 +44,7 @@ NAMES = {
 ATTRIBUTES = {
     f"{HTTP}.transport": "The connection, to write a refusal and to close.",
     f"{HTTP}.cycle": "The request under way, or the last one; None before the first.",
+    f"{HTTP}.parser": "Refers to the connection; let go when the connection has become a WebSocket.",
     f"{CYCLE}.response_started": "Whether the application has begun its answer.",
     f"{CYCLE}.response_complete": "Whether it has ended it.",
     "uvicorn.server.ServerState.connections": "The set of open connections, which are told when the server stops.",

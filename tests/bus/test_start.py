@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chatsys.bus.contract import Line, OnMessage
 from chatsys.bus.nats import NatsBroker
 from chatsys.bus.opening import open_bus
 from chatsys.bus.peers import BrokerBus
@@ -193,7 +194,7 @@ class FailingBroker(RedisBroker):
         super().__init__("redis://127.0.0.1:1", PREFIX)
         self.fail = asyncio.Event()
 
-    async def open(self, *_: object) -> object:
+    async def open(self, on_message: OnMessage, patience: float) -> Line:
         await self.fail.wait()
         raise BusUnavailable("it does not answer")
 

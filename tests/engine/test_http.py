@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -23,6 +25,9 @@ class Transport:
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         assert name != "socket"
         return self._known.get(name, default)
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -46,3 +51,22 @@ async def test_a_new_connection_has_both_addresses_and_uvicorn_can_pause_it(
     assert not transport.reading
     made.flow.resume_reading()
     assert transport.reading
+
+
+async def test_a_connection_that_becomes_a_websocket_leaves_nothing_to_the_garbage_collector(engine: Engine) -> None:
+    transport: Any = Transport(("::1", 50_000), ("::1", 3000))
+    endpoint = Endpoint(engine, "*")
+    config = uvicorn_config(endpoint, endpoint, "/socket.io", forwarded_allow_ips="127.0.0.1")
+    made = HttpProtocol(endpoint, config=config, server_state=ServerState(), app_state={})
+    made.connection_made(transport)
+    gone = weakref.ref(made)
+    gc.disable()
+    try:
+        made.data_received(
+            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        del made
+        assert gone() is None
+    finally:
+        gc.enable()
