@@ -338,8 +338,9 @@ class Connection(Outbound):
             self._drained()
 
     def lost(self) -> None:
-        """The WebSocket is gone."""
+        """The WebSocket is gone. The timer wheel keeps this until its ping is due, and nothing of the transport."""
         self.end("transport close")
+        self.transport = None
 
     def overflowed(self) -> None:
         """The process holds too much, and this client more than its share."""

@@ -77,6 +77,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
     """
 
     __slots__ = (
+        "_cutting_off",
         "_engine",
         "_held",
         "_pauses",
@@ -102,6 +103,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         self._pauses = 0
         self._held = 0
         self._since = 0.0
+        self._cutting_off: Any = None  # the timer that aborts it
         registry.add(self)
 
     # -- outwards
@@ -122,7 +124,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         self._stop()
         self._wire.close()
         if self._wire.get_write_buffer_size():
-            self._engine.loop.call_later(_ABORT_AFTER, self._wire.abort)
+            self._cutting_off = self._engine.loop.call_later(_ABORT_AFTER, self._wire.abort)
 
     def _refuse(self, code: int, reason: str) -> None:
         """Close, and drop what the peer still sends until it closes too: for 5 s, and of the size of a packet at most.
@@ -136,7 +138,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
             self._pauses = 0
             self._wire.resume_reading()
         self._wire.write_eof()
-        self._engine.loop.call_later(_ABORT_AFTER, self._wire.abort)
+        self._cutting_off = self._engine.loop.call_later(_ABORT_AFTER, self._wire.abort)
 
     def _stop(self) -> None:
         self.closing = True
@@ -243,8 +245,11 @@ class WebSocket(FrameReader, asyncio.Protocol):
         """The transport is gone, and perhaps many others are with it."""
         if not self.closing:
             self._stop()
+        if self._cutting_off is not None:
+            self._cutting_off.cancel()
         self._registry.discard(self)
         self._engine.losses.add(self.receiver.lost)
+        del self.receiver  # it refers to this: both go at once, and not when garbage is collected
 
     def pause_writing(self) -> None:
         """The transport's buffer is above its high-water mark."""

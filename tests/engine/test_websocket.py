@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import random
 from itertools import pairwise
 from typing import Any
@@ -270,3 +272,26 @@ def test_a_process_that_holds_too_much_is_told_who_has_more_than_its_share(opene
     assert listener.messages == []
     socket.data_received(masked(Opcode.CONT, b"x" * 90, fin=False))
     assert listener.messages == ["overflowed"]
+
+
+def kept() -> list[object]:
+    return [each for each in gc.get_objects() if isinstance(each, WebSocket)]
+
+
+async def test_a_refused_client_that_is_gone_is_kept_by_nothing(application: Application) -> None:
+    engine = make_engine(application, asyncio.get_running_loop())
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(kept())
+        connection = engine.open(WEBSOCKET)
+        socket = WebSocket(Transport(), connection, engine, set())
+        connection.adopt(socket)
+        socket.data_received(frame(1, b"a client must mask this"))
+        assert socket.closing
+        socket.connection_lost(None)
+        await asyncio.sleep(0.01)
+        del connection, socket
+        assert len(kept()) == before
+    finally:
+        gc.enable()
