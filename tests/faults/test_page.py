@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chatsys.errors import OperatorError
@@ -87,7 +88,10 @@ def test_nonsense_that_was_not_withstood_is_said() -> None:
     assert not page.fell_short(made)
     made.fuzzing[0].tracebacks = 1
     assert page.fell_short(made)
-    assert "**fell short**" in page.markdown(made)
+    made.fuzzing.append(msgspec.structs.replace(made.fuzzing[0], kind="packets", tracebacks=0, commit="0123456789ab"))
+    text = page.markdown(made)
+    short, kept, nonsense = (text.index(title) for title in ("## What fell short", "## What was kept", "## Nonsense"))
+    assert short < text.index("| HTTP |") < kept < nonsense < text.index("| packets, commit `0123456789ab` |")
 
 
 def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ def main() -> int:
     parser.add_argument(
         "--mutations", metavar="WORDS", help="only take mechanisms away: those whose names contain one of these: a,b"
     )
+    parser.add_argument(
+        "--nonsense", metavar="WORDS", help="only send nonsense, again: the kinds that contain one of these: a,b"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the moments and the choices (default 1)")
     parser.add_argument(
         "--out", type=Path, default=OUT, help=f"folder of the result; a run goes on there (default {OUT})"
@@ -40,7 +43,15 @@ def main() -> int:
     try:
         if not options.show:
             faults = catalogue.chosen(options.only)
-            work = run(PROFILES[options.profile], faults, options.seed, options.out, _say, mutated=options.mutations)
+            work = run(
+                PROFILES[options.profile],
+                faults,
+                options.seed,
+                options.out,
+                _say,
+                mutated=options.mutations,
+                nonsense=options.nonsense,
+            )
             with EndedBySignals() as ending:  # servers, mounts and rules must not outlive the run
                 asyncio.run(ending.run(work))
         result = load(options.out)

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
+
 from chatsys.client.asynchronous import connected
 from chatsys.lab.clients.sockets import text_frame
 from chatsys.lab.faults.record import FaultsResult, Fuzzed, save
@@ -97,15 +99,16 @@ KINDS: dict[str, Callable[[random.Random], Case] | None] = {
 """What makes a case of each; those by the document are made elsewhere."""
 
 
-async def perform(result: FaultsResult, cases: int, folder: Path, say: Callable[[str], None]) -> None:
-    """Send what the result lacks."""
+async def perform(result: FaultsResult, cases: int, folder: Path, say: Callable[[str], None], commit: str = "") -> None:
+    """Send what the result lacks, and note ``commit`` with it."""
     for kind in KINDS:
         if all(each.kind != kind for each in result.fuzzing):
             async with Site(servers=1) as site:
                 fuzzed = await fuzz(site.servers[0], kind, cases, result.seed)
-            result.fuzzing.append(fuzzed)
+            result.fuzzing.append(msgspec.structs.replace(fuzzed, commit=commit))
             save(result, folder)
-            say(f"nonsense, {kind}: {fuzzed.errors} wrong answers, {fuzzed.tracebacks} tracebacks")
+            said = f"{fuzzed.errors} wrong answers, {fuzzed.tracebacks} tracebacks, {fuzzed.growth_mib:.0f} MiB more"
+            say(f"nonsense, {kind}: {said}, sentinel at most {fuzzed.sentinel_ms:.0f} ms")
 
 
 async def fuzz(server: SiteServer, kind: str, cases: int, seed: int) -> Fuzzed:

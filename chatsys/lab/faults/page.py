@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -66,7 +66,12 @@ def markdown(result: FaultsResult) -> str:
     short = [kind for kind in result.kinds if shortcomings(kind)]
     kept = [kind for kind in result.kinds if kind.injections and not shortcomings(kind)]
     away = [kind for kind in result.kinds if not kind.injections]
-    parts.append(_section("What fell short", short) if short else "## What fell short\n\nNothing.\n")
+    overcome = [each for each in result.fuzzing if not withstood(each)]
+    parts.append(_section("What fell short", short) if short else "## What fell short\n")
+    if overcome:
+        parts.append(_nonsense(overcome))
+    if not short and not overcome:
+        parts.append("Nothing.\n")
     parts.append(_section("What was kept", kept))
     if away:
         rows = [(kind.name, kind.not_run or "not run in this profile") for kind in away]
@@ -75,22 +80,26 @@ def markdown(result: FaultsResult) -> str:
         taken = [(each.mechanism, each.fault, each.noticed or "**nothing noticed it**") for each in result.mutations]
         head = "## Mechanisms taken away\n\nEach was disabled in the server; the fault must notice.\n\n"
         parts.append(head + _table(("Mechanism", "Fault", "What was noticed"), taken))
-    if result.fuzzing:
-        columns = ("Nonsense", "Cases", "Wrong answers", "Tracebacks", "Growth", "Sentinel, slowest", "")
-        lines = [
-            (
-                each.kind,
-                f"{each.cases:,}",
-                str(each.errors),
-                str(each.tracebacks),
-                f"{each.growth_mib:.0f} MiB",
-                f"{each.sentinel_ms:.0f} ms",
-                "withstood" if withstood(each) else "**fell short**",
-            )
-            for each in result.fuzzing
-        ]
-        parts.append("## Nonsense\n\n" + _table(columns, lines))
+    if withstood_ones := [each for each in result.fuzzing if withstood(each)]:
+        parts.append("## Nonsense\n\n" + _nonsense(withstood_ones))
     return "\n".join(parts)
+
+
+def _nonsense(fuzzed: Sequence[Fuzzed]) -> str:
+    """Each kind of nonsense a row."""
+    columns = ("Nonsense", "Cases", "Wrong answers", "Tracebacks", "Growth", "Sentinel, slowest")
+    lines = [
+        (
+            f"{each.kind}, commit `{each.commit[:12]}`" if each.commit else each.kind,
+            f"{each.cases:,}",
+            str(each.errors),
+            str(each.tracebacks),
+            f"{each.growth_mib:.0f} MiB, at most {GROWTH_LIMIT_MIB}",
+            f"{each.sentinel_ms:.0f} ms, at most {SENTINEL_LIMIT_MS}",
+        )
+        for each in fuzzed
+    ]
+    return _table(columns, lines)
 
 
 def _load(result: FaultsResult) -> str:

@@ -93,7 +93,10 @@ class Caught(msgspec.Struct, kw_only=True):
 
 
 class Fuzzed(msgspec.Struct, kw_only=True):
-    """Nonsense of one kind: cases, wrong answers, tracebacks, growth in MiB, and the sentinel's slowest answer."""
+    """Nonsense of one kind: cases, wrong answers, tracebacks, growth in MiB, and the sentinel's slowest answer.
+
+    ``commit`` is the program's; empty for that of the run.
+    """
 
     kind: str
     cases: int
@@ -101,6 +104,7 @@ class Fuzzed(msgspec.Struct, kw_only=True):
     tracebacks: int
     growth_mib: float
     sentinel_ms: float
+    commit: str = ""
 
 
 class FaultsResult(msgspec.Struct, kw_only=True):

@@ -49,11 +49,19 @@ PROFILES = {
 
 
 async def run(
-    profile: FaultProfile, faults: Sequence[Fault], seed: int, folder: Path, say: Say, *, mutated: str | None = None
+    profile: FaultProfile,
+    faults: Sequence[Fault],
+    seed: int,
+    folder: Path,
+    say: Say,
+    *,
+    mutated: str | None = None,
+    nonsense: str | None = None,
 ) -> FaultsResult:
     """Inject what is still missing from the result in ``folder``, and write it after each injection.
 
-    With ``mutated`` only mechanisms are taken away: those whose names contain one of its comma-separated words.
+    With ``mutated`` only mechanisms are taken away: those whose names contain one of its comma-separated words. With
+    ``nonsense`` nonsense alone is sent, again: the kinds that contain one of its words, and the commit stands with it.
     """
     environment = describe(None, "private")
     result = load(folder) or FaultsResult(
@@ -62,6 +70,11 @@ async def run(
         seed=seed,
         environment=environment,
     )
+    if nonsense is not None:
+        again = [each for each in result.fuzzing if any(word in each.kind for word in nonsense.split(","))]
+        result.fuzzing = [each for each in result.fuzzing if each not in again]
+        await fuzzing.perform(result, profile.cases, folder, say, commit=environment.get("commit") or "")
+        return result
     if result.environment.get("commit") != environment.get("commit"):
         raise OperatorError(
             f"The result in {folder} was made with commit {result.environment.get('commit')}.",
