@@ -65,7 +65,7 @@ class Echo:
             self._client.diary.clear()
             mine += 1
             self.times.append(time.perf_counter() - began)
-            await asyncio.sleep(max(0.0, 0.05 - self.times[-1]))
+            await asyncio.sleep(max(0.0, 0.02 - self.times[-1]))
 
     def check(self, least: int = 10) -> None:
         """Nobody has moved it."""
