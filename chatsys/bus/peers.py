@@ -10,9 +10,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from chatsys import metrics
 from chatsys.bus.contract import Broker, Bus, Line, Receiver
@@ -22,6 +22,7 @@ from chatsys.bus.messages import Envelope
 from chatsys.bus.outbox import Outbox
 from chatsys.errors import BusUnavailable
 
+Outcome = TypeVar("Outcome")
 logger = logging.getLogger("chatsys.bus")
 
 RETRY = (0.1, 0.2, 0.5, 1.0)
@@ -127,9 +128,7 @@ class BrokerBus(Bus):
         line = await self._opened()
         if isinstance(line, BaseException):
             return line
-        tasks = [
-            asyncio.create_task(work) for work in (line.run(), self._publish(line), self._converse(line, deadline))
-        ]
+        tasks = [_begun(work) for work in (line.run(), self._publish(line), self._converse(line, deadline))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return next(_reason(task) for task in tasks if task in done)
@@ -137,12 +136,11 @@ class BrokerBus(Bus):
             self._interest.down()
             line.abort()
             await _ended(tasks)
-            await _ended([asyncio.create_task(line.close())])
+            await _ended([_begun(line.close())])
 
     async def _opened(self) -> Line | BaseException:
         """A line, or why there is none. In a task of its own: a library may cancel whoever waits for it."""
-        opening = asyncio.create_task(self._broker.open(self._inbox.take, self._patience))
-        opening.add_done_callback(_noted)  # also if this is cancelled in the moment in which it fails
+        opening = _begun(self._broker.open(self._inbox.take, self._patience))
         try:
             await asyncio.wait([opening], timeout=self._connect_timeout)
         finally:
@@ -161,7 +159,7 @@ class BrokerBus(Bus):
             await self._interest.up(line)
         await self._prove_life(deadline - asyncio.get_running_loop().time())
         self._up()
-        follow = asyncio.create_task(self._interest.follow(line))
+        follow = _begun(self._interest.follow(line))
         try:
             while not follow.done():
                 await asyncio.wait([follow], timeout=self._lease / 3)
@@ -222,16 +220,20 @@ def _reason(task: asyncio.Task[Any]) -> BaseException:
     return task.exception() or ConnectionError("it ended")
 
 
+def _begun(work: Coroutine[Any, Any, Outcome]) -> asyncio.Task[Outcome]:
+    """A task whose error is read where it matters. If the bus ends as it fails, nothing is logged."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_noted)
+    return task
+
+
 def _noted(task: asyncio.Task[Any]) -> None:
-    """What it raised is known, or no longer of interest."""
     if not task.cancelled():
         task.exception()
 
 
 async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Let tasks end by themselves, or else cancel them; what they raise is known already."""
-    for task in tasks:
-        task.add_done_callback(_noted)
     for _ in range(5):  # what an aborted connection fails needs a few turns of the loop
         await asyncio.sleep(0)
     for task in tasks:
