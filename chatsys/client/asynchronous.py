@@ -20,9 +20,9 @@ _CLOSING = 2.0  # seconds for the server's answer to a closing frame
 
 
 class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
-    """``first`` is the server's first packet, or why there is none; ``gone`` is set when the socket is closed."""
+    """``first`` is the server's first packet, or why there is none."""
 
-    __slots__ = ("_carrier", "_handshake", "_opened", "first", "gone")
+    __slots__ = ("_carrier", "_gone", "_handshake", "_opened", "first")
 
     def __init__(self, address: ServerAddress, hooks: Hooks) -> None:
         super().__init__(hooks)
@@ -31,7 +31,7 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
         self._carrier: asyncio.Transport | None = None
         self._receive = self._first
         self.first: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.gone = asyncio.Event()
+        self._gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for a WebSocket."""
@@ -56,7 +56,7 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed, by either side."""
-        self.gone.set()
+        self._gone.set()
         self._fail(str(exc) if exc else "closed by the server")
 
     def _first(self, packet: bytes) -> None:
@@ -72,17 +72,24 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
             self._fail("the server does not read what is sent")
 
     def close(self, farewell: bytes = b"") -> None:
-        """Close the socket; after ``farewell`` and a closing frame when the server has answered that, or soon."""
+        """Close the socket; after ``farewell`` and a closing frame :meth:`answered` does."""
         if self._closed:
             return
         if farewell:
             self._goodbye(farewell)
         self._closed = True
+        if self._carrier is not None and not farewell:
+            self._carrier.abort()
+
+    async def answered(self) -> None:
+        """Wait until the server has answered the closing frame, a moment at most; then the socket is closed."""
         if self._carrier is None:
             return
-        if farewell:
-            asyncio.get_running_loop().call_later(_CLOSING, self._carrier.abort)
-        else:
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await self._gone.wait()
+        finally:
             self._carrier.abort()
 
     def _fail(self, cause: str) -> None:
@@ -166,10 +173,8 @@ class AsyncClient(ClientSession):
         """Say goodbye, and wait a moment for the server's answer; harmless if the connection has ended."""
         socket = self._socket
         self._finish(self._leave())
-        if socket is not None and socket._carrier is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(2 * _CLOSING):
-                    await socket.gone.wait()
+        if socket is not None:
+            await socket.answered()
 
     def abort(self) -> None:
         """Drop the connection without a word; harmless if it has ended."""
