@@ -172,7 +172,7 @@ async def _turn(  # noqa: PLR0917 - bound by the caller
 
 def _received(servers: Sequence[ServerProcess]) -> float:
     """Events that came to servers over their bus so far."""
-    found = (read_metrics(f"{server.url}/metrics") for server in servers)
+    found = (read_metrics(server.url) for server in servers)
     return sum(
         value
         for metrics in found

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +12,7 @@ import psutil
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
+from chatsys.client.requests import request
 from chatsys.lab.provenance.machine import MachineWatch, processor_seconds
 from chatsys.lab.subjects.servers import ServerProcess
 
@@ -63,7 +62,7 @@ class ServerCounters(threading.Thread):
                 else:
                     with psycopg.connect(self._database_url, autocommit=True) as connection:
                         self._sample_all(file, connection)
-            except (psycopg.Error, psutil.Error, urllib.error.URLError, OSError, ValueError) as error:
+            except (psycopg.Error, psutil.Error, OSError, ValueError) as error:
                 self.trouble.append(f"the counters ended early: {type(error).__name__}: {error}")
 
     def _sample_all(self, file: IO[bytes], connection: psycopg.Connection[Any] | None) -> None:
@@ -94,7 +93,7 @@ class ServerCounters(threading.Thread):
             line |= {
                 "cpu": round(cpu, 3),
                 "rss": self._server.resident_bytes,
-                "metrics": read_metrics(self._server.url + "/metrics"),
+                "metrics": read_metrics(self._server.url),
             }
         if connection is not None:
             cursor = connection.execute(_COUNTERS)
@@ -104,11 +103,12 @@ class ServerCounters(threading.Thread):
 
 
 def read_metrics(url: str) -> dict[str, float]:
-    """The server's own metrics by name (labels in braces), without the buckets of histograms."""
-    with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own child on this host
-        text = response.read().decode()
+    """The server's own metrics by name (labels in braces), without the buckets of histograms. Raises OSError."""
+    status, content = request(url, "GET", "/metrics", timeout=5)
+    if status != 200:
+        raise OSError(f"GET /metrics answered {status}")
     found = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(content.decode()):
         for sample in family.samples:
             if not sample.name.endswith(("_bucket", "_created")):
                 labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
