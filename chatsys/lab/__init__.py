@@ -6,7 +6,7 @@ datasets      users, messages and receipts as a pure function of a seed, in any 
 workloads     the operations of the guide's table, each checks its own effect
 runner        sizes of a run, its rounds in alternation, warm-up left out, its targets
 experiments   growth, durability, servers killed, fan-out, senders …
-crowd         many clients over Socket.IO in one process
+clients       many clients over Socket.IO in one process
 peers         Socket.IO servers of others
 network       addresses; proxies that break or delay connections; packets that are dropped
 provenance    which program was measured, on what, and whether it was quiet enough

@@ -41,7 +41,7 @@ class Answer:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The JSON object. Raises Failed if the body is something else."""
+        """The JSON object. Raises CheckFailed if the body is something else."""
         try:
             value = json.loads(self.content)
         except ValueError:
@@ -53,7 +53,7 @@ class Answer:
         return value
 
     def is_status(self, *statuses: int) -> Answer:
-        """Raises Failed for another status."""
+        """Raises CheckFailed for another status."""
         if self.status not in statuses:
             expected = " or ".join(map(str, statuses))
             raise CheckFailed(f"{self.request} answered {self.status}, expected {expected}")
@@ -77,7 +77,7 @@ class Answer:
         return self
 
     def never_500(self) -> Answer:
-        """Raises Failed for a status in the 500s."""
+        """Raises CheckFailed for a status in the 500s."""
         if self.status >= 500:
             raise CheckFailed(f"{self.request} answered {self.status}")
         return self
@@ -112,8 +112,8 @@ class Http:
     ) -> Answer:
         """Send ``fields`` as JSON, or ``content`` as it is, to a path that is percent-encoded already.
 
-        What a busy server refuses for now (§1.12) is sent again, ``AGAIN`` times at most. Raises Failed if nothing is
-        answered.
+        What a busy server refuses for now (§1.12) is sent again, ``AGAIN`` times at most. Raises CheckFailed if
+        nothing is answered.
         """
         sent = dict(headers or {})
         if token is not None:

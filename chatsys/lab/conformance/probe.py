@@ -95,7 +95,7 @@ class CheckProbe:
         return {key: value for key, value in fields.items() if value is not ...}
 
     async def account(self, **more: Any) -> CheckAccount:
-        """A new account. Raises Failed if the server refuses it."""
+        """A new account. Raises CheckFailed if the server refuses it."""
         fields = self.fields(**more)
         answer = (await self.register(fields)).is_status(201)
         user, token = answer.body.get("user"), answer.body.get("token")
@@ -109,7 +109,7 @@ class CheckProbe:
         return await self.http.post("/api/auth/login", {"username": username, "password": password})
 
     async def profile(self, account: CheckAccount) -> dict[str, Any]:
-        """The account's public profile. Raises Failed if there is none."""
+        """The account's public profile. Raises CheckFailed if there is none."""
         answer = (await self.http.get(f"/api/users/{account.user_id}")).is_status(200)
         user = answer.body.get("user")
         if not isinstance(user, dict) or not user:
@@ -125,7 +125,7 @@ class CheckProbe:
         return await self.http.request("DELETE", f"/api/users/{account.user_id}", token=account.token)
 
     async def messages(self, room: str, query: str = "") -> list[dict[str, Any]]:
-        """The room's messages by §6.3, without fences. Raises Failed."""
+        """The room's messages by §6.3, without fences. Raises CheckFailed."""
         body = (await self.http.get(f"/api/rooms/{quote(room, safe='')}/messages{query}")).is_status(200).body
         data = body.get("data")
         if not isinstance(data, list):
@@ -133,12 +133,12 @@ class CheckProbe:
         return [each for each in data if not str(each.get("message", "")).startswith("fence ")]
 
     async def stats(self, room: str) -> dict[str, Any]:
-        """The room's counts by §6.4. Raises Failed."""
+        """The room's counts by §6.4. Raises CheckFailed."""
         body = (await self.http.get(f"/api/rooms/{quote(room, safe='')}/stats")).is_status(200).body
         return dict(body["data"])
 
     async def rooms(self) -> list[dict[str, Any]]:
-        """All rooms by §6.1, page by page. Raises Failed."""
+        """All rooms by §6.1, page by page. Raises CheckFailed."""
         found: list[dict[str, Any]] = []
         path = "/api/rooms"
         for _ in range(1000):
@@ -150,7 +150,7 @@ class CheckProbe:
         return found
 
     async def room_entry(self, room: str) -> dict[str, Any]:
-        """One room's element of §6.1. Raises Failed if it is not listed."""
+        """One room's element of §6.1. Raises CheckFailed if it is not listed."""
         for entry in await self.rooms():
             if entry.get("name") == room:
                 return entry
@@ -173,7 +173,7 @@ class CheckProbe:
         return raw
 
     async def join(self, client: Client, room: str, **fields: Any) -> None:
-        """Join, again if the server refuses the first attempt. Raises Failed if it is not in after three."""
+        """Join, again if the server refuses the first attempt. Raises CheckFailed if it is not in after three."""
         for attempt in range(JOINS):
             histories, errors = len(client.all("message-history")), len(client.all("error"))
             await client.emit("join", {"room": room, **fields})
@@ -191,7 +191,7 @@ class CheckProbe:
         return CheckedMember(client, account)
 
     async def guest(self, room: str, name: str = "Guest", **fields: Any) -> Client:
-        """A guest who has joined the room. Raises Failed where guests cannot."""
+        """A guest who has joined the room. Raises CheckFailed where guests cannot."""
         client = await self.client(name)
         await self.join(client, room, **({"username": self.name()} | fields))
         return client

@@ -129,7 +129,7 @@ EVENTS: dict[str, Any] = {
 
 
 def conform(value: Any, shape: Any, where: str = "the body") -> None:
-    """Raises Failed with the first place in ``value`` that is not as ``shape`` says."""
+    """Raises CheckFailed with the first place in ``value`` that is not as ``shape`` says."""
     if isinstance(shape, ValueKind):
         if not shape.holds(value):
             raise CheckFailed(f"{where} is {short(value)}, not {shape.name}")
@@ -159,13 +159,13 @@ def _conform_object(value: Any, shape: dict[str, Any], where: str) -> None:
 
 
 def same(value: Any, expected: Any, what: str) -> None:
-    """Raises Failed if ``value`` is something else than ``expected``; ``what`` names it."""
+    """Raises CheckFailed if ``value`` is something else than ``expected``; ``what`` names it."""
     if value != expected:
         raise CheckFailed(f"{what} is {short(value)}, expected {short(expected)}")
 
 
 def true(holds: object, otherwise: str) -> None:
-    """Raises Failed with the text if ``holds`` is not."""
+    """Raises CheckFailed with the text if ``holds`` is not."""
     if not holds:
         raise CheckFailed(otherwise)
 

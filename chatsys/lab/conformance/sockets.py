@@ -45,7 +45,7 @@ class Client:
         self.sio.on("disconnect", lambda *_: self.lost.set())
 
     async def connect(self, auth: Any = None) -> None:
-        """Raises Failed if the server does not let it."""
+        """Raises CheckFailed if the server does not let it."""
         try:
             await self.sio.connect(self.url, auth=auth, transports=[self.transport], wait_timeout=WAIT)
         except (SocketIOError, aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -80,7 +80,7 @@ class Client:
         return str(self.sio.get_sid())
 
     async def emit(self, event: str, payload: Any = None) -> None:
-        """Send an event, asking for no acknowledgement; with None it has no argument. Raises Failed."""
+        """Send an event, asking for no acknowledgement; with None it has no argument. Raises CheckFailed."""
         self._trace.append(f"> {self.name} emits {event} {'' if payload is None else short(payload)}".rstrip())
         try:
             await self.sio.emit(event, payload)
@@ -88,7 +88,7 @@ class Client:
             raise CheckFailed(f"{self.name} cannot send {event}: {error}") from None
 
     async def call(self, event: str, payload: Any = None) -> Any:
-        """Send an event and wait for its acknowledgement. Raises Failed if none comes."""
+        """Send an event and wait for its acknowledgement. Raises CheckFailed if none comes."""
         self._trace.append(f"> {self.name} emits {event} {short(payload)} and asks for an acknowledgement")
         try:
             answer = await self.sio.call(event, payload, timeout=WAIT)
@@ -111,19 +111,19 @@ class Client:
         return [message["message"] for message in self.all("receive-message") if isinstance(message, dict)]
 
     async def want(self, event: str, count: int = 1) -> Any:
-        """Wait for the ``count``-th event of that name; its payload, whose shape is checked. Raises Failed."""
+        """Wait for the ``count``-th event of that name; its payload, whose shape is checked. Raises CheckFailed."""
         await self.until(lambda: len(self.all(event)) >= count, f"{event} ({count})" if count > 1 else event)
         payload = self.all(event)[count - 1]
         conform(payload, EVENTS[event], event)
         return payload
 
     async def text(self, text: str) -> dict[str, Any]:
-        """Wait for the message with that text. Raises Failed."""
+        """Wait for the message with that text. Raises CheckFailed."""
         await self.until(lambda: text in self.texts(), f"receive-message with {short(text)}")
         return next(message for message in self.all("receive-message") if message.get("message") == text)
 
     async def list_of(self, count: int) -> list[dict[str, Any]]:
-        """Wait until the newest ``room-users`` has ``count`` elements; that list. Raises Failed."""
+        """Wait until the newest ``room-users`` has ``count`` elements; that list. Raises CheckFailed."""
         await self.until(
             lambda: bool(self.all("room-users")) and len(self.all("room-users")[-1]) == count,
             f"room-users with {count} elements as the last list",
@@ -140,7 +140,7 @@ class Client:
         )
 
     async def until(self, arrived: Callable[[], bool], what: str) -> None:
-        """Wait until ``arrived`` is true, which is looked at after each event. Raises Failed, naming ``what``."""
+        """Wait until ``arrived`` is true, which is looked at after each event. Raises CheckFailed, naming ``what``."""
         try:
             async with asyncio.timeout(WAIT):
                 while not arrived():
@@ -168,7 +168,7 @@ class Raw:
         self.frames: list[str] = []
 
     async def connect(self, url: str, query: str = "EIO=4&transport=websocket") -> None:
-        """Open it at ``/socket.io/``. Raises Failed if the server does not let it."""
+        """Open it at ``/socket.io/``. Raises CheckFailed if the server does not let it."""
         target = f"{url.replace('http', 'ws', 1)}/socket.io/?{query}"
         try:
             self._socket = await connect(target, open_timeout=WAIT, close_timeout=2, max_size=None, proxy=None)
@@ -181,7 +181,7 @@ class Raw:
             await self._socket.close()
 
     async def send(self, *frames: str) -> None:
-        """Send text frames, one after the other. Raises Failed if the connection has ended."""
+        """Send text frames, one after the other. Raises CheckFailed if the connection has ended."""
         assert self._socket is not None
         try:
             for frame in frames:
@@ -191,7 +191,7 @@ class Raw:
             raise CheckFailed(f"the connection has ended: {error}") from None
 
     async def next(self, begins: str, within: float = WAIT) -> str:
-        """The next frame that begins like this; others are kept in ``frames``. Raises Failed."""
+        """The next frame that begins like this; others are kept in ``frames``. Raises CheckFailed."""
         assert self._socket is not None
         try:
             async with asyncio.timeout(within):
@@ -214,7 +214,7 @@ class Raw:
         await self.next("40{")
 
     async def ended(self) -> None:
-        """Wait until the server has closed the connection. Raises Failed if it does not."""
+        """Wait until the server has closed the connection. Raises CheckFailed if it does not."""
         assert self._socket is not None
         try:
             async with asyncio.timeout(WAIT):

@@ -16,7 +16,7 @@ INVALID = "Invalid or expired token"
 
 
 def part(token: str, number: int) -> dict[str, Any]:
-    """The header (0) or the claims (1) of a JWT. Raises Failed if it is none."""
+    """The header (0) or the claims (1) of a JWT. Raises CheckFailed if it is none."""
     try:
         text = token.split(".")[number]
         value = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
