@@ -13,7 +13,7 @@ import psycopg
 from chatsys.database.connecting import connected
 from chatsys.database.progress import Report, silent
 
-BATCH = 5_000
+BATCH = 1_000
 _TURN = 0x636C65616E  # "clean": two clean-ups at once take turns
 
 # A session counts as dead only when its server is: one that is quiet for days is still somebody's.
@@ -89,16 +89,21 @@ class _Batches:
         self.longest = 0.0
 
     def until_empty(self, batch: Callable[[], tuple[int, int]]) -> int:
-        """Repeat ``batch`` until it deletes nothing; the rows deleted."""
+        """Repeat ``batch`` until it deletes nothing; the rows deleted.
+
+        Between two batches the database belongs to the server, for as long as the batch took.
+        """
         whole = 0
         while True:
             begun = time.monotonic()
             with self.connection.transaction():
                 self.connection.execute("SELECT pg_advisory_xact_lock(%s)", (_TURN,))
                 count, size = batch()
-            self.longest = max(self.longest, time.monotonic() - begun)
+            taken = time.monotonic() - begun
+            self.longest = max(self.longest, taken)
             if not count:
                 return whole
+            time.sleep(taken)
             whole += count
             self.rows += count
             self.size += size

@@ -33,6 +33,13 @@ logger = logging.getLogger("chatsys.engine")
 
 _ABORT_AFTER = 5.0
 _MORE, _FULL = 1, 2  # why it does not read: whole frames are left over; its owner takes no more
+_PARKED = 4  # frames are left over, and wait until the owner takes more
+
+HURRIED = 16
+"""Turns of the event loop that a connection may take one after the other; then it is a flood, and is slowed."""
+
+PACE = 0.002
+"""Seconds between two turns of a connection that floods: the processor is the others' in between."""
 
 
 def _drop(data: bytes) -> None:
@@ -72,7 +79,8 @@ class WebSocket(FrameReader, asyncio.Protocol):
     =======  =================================  ================================================================
 
     ``stalled`` is true while the transport's buffer is above its high-water mark; its owner must not write then. It
-    handles as many frames in one turn of the event loop as its engine's limits say, and reads nothing until then.
+    handles as many frames in one turn of the event loop as its engine's limits say, and reads nothing until then. After
+    HURRIED turns it has one every PACE seconds.
     ``registry`` is the web server's set of connections, which are told when it stops.
     """
 
@@ -83,6 +91,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         "_pauses",
         "_registry",
         "_since",
+        "_turns",
         "_wire",
         "closing",
         "receiver",
@@ -101,6 +110,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         self._engine = engine
         self._registry = registry
         self._pauses = 0
+        self._turns = 0
         self._held = 0
         self._since = 0.0
         self._cutting_off: Any = None  # the timer that aborts it
@@ -158,6 +168,9 @@ class WebSocket(FrameReader, asyncio.Protocol):
 
     def resume(self) -> None:
         """Read on."""
+        if self._pauses & _PARKED:
+            self._pauses &= ~_PARKED
+            self._engine.loop.call_soon(self._read_on)
         if self._pauses & _FULL:
             self._resume(_FULL)
 
@@ -181,14 +194,15 @@ class WebSocket(FrameReader, asyncio.Protocol):
                 self._wire.abort()
 
     def _read_on(self) -> None:
-        """The next turn of the event loop: handle the frames that were left over."""
+        """A later turn of the event loop: handle the frames that were left over."""
         if self.closing or not self._pauses & _MORE:
             return
         if self._pauses & _FULL:
-            self._engine.loop.call_soon(self._read_on)
+            self._pauses |= _PARKED
             return
         self._take(self.read(b"", self._engine.limits.frames_per_turn))
         if not self.more:
+            self._turns = 0
             self._resume(_MORE)
 
     def _take(self, items: list[Item]) -> None:
@@ -211,7 +225,11 @@ class WebSocket(FrameReader, asyncio.Protocol):
             self.write(frame(PONG, ping))
         if self.more:
             self._pause(_MORE)
-            self._engine.loop.call_soon(self._read_on)
+            self._turns += 1
+            if self._turns < HURRIED:
+                self._engine.loop.call_soon(self._read_on)
+            else:
+                self._engine.loop.call_later(PACE, self._read_on)
         if self._buffer is not None or self._message is not None or self._held:
             self._account(finished=whole)
 

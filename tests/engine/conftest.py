@@ -71,6 +71,11 @@ class FakeLoop:
         while self._ready:
             self.turn()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is ready."""
+        return not self._ready
+
     def next_due(self) -> float:
         return self._timers[0][0]
 

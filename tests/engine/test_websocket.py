@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 
 from chatsys.engine.engine import WEBSOCKET, Engine
 from chatsys.engine.shared import ENDED_AT_ONCE
-from chatsys.engine.websocket import WebSocket
+from chatsys.engine.websocket import HURRIED, PACE, WebSocket
 from chatsys.protocol.frames import frame
 
 from .conftest import LIMITS, Application, FakeLoop, make_engine, server_texts
@@ -234,10 +234,26 @@ def test_frames_that_are_left_over_wait_for_an_owner_that_takes_no_more(opened: 
     for _ in range(3):
         loop.turn()
     assert len(listener.messages) == most
+    assert loop.idle
     socket.resume()
     assert not transport.reading
     loop.settle()
     assert (len(listener.messages), transport.reading) == (most + 1, True)
+
+
+def test_a_connection_that_always_has_more_is_slowed(opened: Opened, loop: FakeLoop) -> None:
+    socket, transport, listener = opened
+    most = LIMITS.frames_per_turn
+    socket.data_received(masked(Opcode.TEXT, b"x") * (HURRIED + 2) * most)
+    loop.settle()
+    assert len(listener.messages) == HURRIED * most
+    loop.pass_time(PACE)
+    assert (len(listener.messages), transport.reading) == ((HURRIED + 1) * most, False)
+    loop.pass_time(PACE)
+    assert (len(listener.messages), transport.reading) == ((HURRIED + 2) * most, True)
+    socket.data_received(masked(Opcode.TEXT, b"x") * 2 * most)
+    loop.settle()
+    assert transport.reading
 
 
 @pytest.mark.parametrize("begun", [masked(Opcode.TEXT, b"x" * 500, fin=False), masked(Opcode.TEXT, b"x" * 500)[:-1]])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
 from chatsys.errors import StoreError, StoreUnavailable, WriteQueueFull
 from chatsys.store.postgres.outage import Outages
-from chatsys.store.postgres.writer import BATCH, Repeat, Writer
+from chatsys.store.postgres.writer import BATCH, LOCK_WAIT, Locked, Locks, Repeat, Writer
 
 
 class Flushing:
@@ -151,3 +151,112 @@ async def test_draining_waits_for_all_that_was_queued() -> None:
     await flushing.writer.drain()
     assert [write.result() for write in writes] == ["A", "B", "C"]
     assert flushing.batches == [["a", "b", "c"]]
+
+
+class Rows:
+    """Items are "room text"; a flush waits for ``go``, and meets ``Locked`` while one of its rooms is locked."""
+
+    def __init__(self, *, patience: float = 4.5) -> None:
+        self.batches: list[list[str]] = []
+        self.locked: set[str] = set()
+        self.stuck: dict[str, asyncio.Event] = {}
+        self.writer: Writer[str, str] = Writer(
+            self.flush,
+            keys=lambda _: (),
+            limit=100,
+            observe=lambda *_: None,
+            locks=Locks(lambda item: (room_of(item),), self.blocked, self.wait),
+            patience=patience,
+        )
+
+    async def flush(self, batch: Sequence[str]) -> Sequence[str]:
+        self.batches.append(list(batch))
+        for item in batch:
+            if room_of(item) in self.stuck:
+                await self.stuck[room_of(item)].wait()
+            if room_of(item) in self.locked:
+                raise Locked(StoreUnavailable("locked"))
+        return [item.upper() for item in batch]
+
+    async def blocked(self, rows: Collection[str]) -> Collection[str]:
+        return self.locked.intersection(rows)
+
+    async def wait(self, row: str) -> None:
+        await asyncio.sleep(0.01)
+        if row in self.locked:
+            raise Locked(StoreUnavailable("locked"))
+
+
+def room_of(item: str) -> str:
+    return item.split(maxsplit=1)[0]
+
+
+async def test_writes_pass_a_slow_flush_unless_they_need_its_rows() -> None:
+    rows = Rows()
+    rows.stuck["a"] = asyncio.Event()
+    first = rows.writer.write("a 1")
+    await started()
+    behind, passing = rows.writer.write("a 2"), rows.writer.write("b 1")
+    assert await asyncio.wait_for(passing, 1) == "B 1"
+    later = rows.writer.write("b 2")
+    assert await asyncio.wait_for(later, 1) == "B 2"
+    assert not first.done()
+    assert not behind.done()
+    rows.stuck["a"].set()
+    assert await asyncio.gather(first, behind) == ["A 1", "A 2"]
+    assert rows.batches == [["a 1"], ["b 1"], ["b 2"], ["a 2"]]
+
+
+async def test_a_write_does_not_overtake_one_that_passed_a_slow_flush() -> None:
+    rows = Rows()
+    rows.stuck = {"a": asyncio.Event(), "b": asyncio.Event()}
+    writes = [rows.writer.write("a 1")]
+    await started()
+    writes.append(rows.writer.write("b 1"))
+    while rows.batches != [["a 1"], ["b 1"]]:
+        await asyncio.sleep(0.001)
+    rows.stuck["a"].set()
+    await writes[0]
+    writes.append(rows.writer.write("b 2"))
+    await asyncio.sleep(0.01)
+    assert rows.batches == [["a 1"], ["b 1"]]
+    rows.stuck["b"].set()
+    assert await asyncio.gather(*writes) == ["A 1", "B 1", "B 2"]
+
+
+async def test_a_locked_row_is_met_once_and_its_writes_keep_their_order() -> None:
+    rows = Rows()
+    rows.locked = {"a"}
+    behind = [rows.writer.write(item) for item in ("a 1", "b 1", "a 2")]
+    assert await behind[1] == "B 1"
+    behind.append(rows.writer.write("a 3"))
+    await asyncio.sleep(0.05)
+    assert [batch for batch in rows.batches if "a 1" in batch or "a 3" in batch] == [["a 1", "b 1", "a 2"]]
+    rows.locked = set()
+    assert await asyncio.gather(*behind) == ["A 1", "B 1", "A 2", "A 3"]
+    assert rows.batches[-1] == ["a 1", "a 2", "a 3"]
+
+
+async def test_a_write_behind_a_locked_row_is_refused_by_its_own_patience_alone() -> None:
+    rows = Rows(patience=LOCK_WAIT + 0.2)
+    rows.locked = {"a"}
+    early = rows.writer.write("a 1")
+    await asyncio.sleep(0.15)
+    late = rows.writer.write("a 2")
+    with pytest.raises(StoreUnavailable):
+        await early
+    assert not late.done()
+    with pytest.raises(StoreUnavailable):
+        await late
+    await asyncio.sleep(0.02)
+    rows.locked = set()
+    assert await rows.writer.write("a 3") == "A 3"
+    assert [batch for batch in rows.batches if batch[0].startswith("a")] == [["a 1"], ["a 3"]]
+
+
+async def test_draining_does_not_wait_for_a_locked_row_that_nobody_needs() -> None:
+    rows = Rows(patience=LOCK_WAIT + 0.1)
+    rows.locked = {"a"}
+    with pytest.raises(StoreUnavailable):
+        await rows.writer.write("a 1")
+    await asyncio.wait_for(rows.writer.drain(), 0.1)

@@ -1,4 +1,4 @@
-"""Nonsense on raw sockets: HTTP, Engine.IO frames and AsyncClient.IO packets, beside a sentinel who chats on.
+"""Nonsense on raw sockets: HTTP, Engine.IO frames and Socket.IO packets, beside a sentinel who chats on.
 
 Each case is a valid input that was cut, repeated, or had bytes changed, so that it gets past the first look. Requests
 by ``/openapi.json`` are whole HTTP; their answers must be such as it describes.
@@ -21,9 +21,11 @@ from chatsys.lab.faults.record import FaultsResult, Fuzzed, save
 from chatsys.lab.faults.site import Site, SiteServer
 from chatsys.lab.faults.traffic import clock
 
-AT_ONCE = 24
+SENDERS = 2
+AT_ONCE = 12
+"""Cases that one sender has under way on raw sockets."""
 _MIB = 1024 * 1024
-_ANSWER = 0.05
+_PATIENCE = 0.05
 Case = bytes
 
 _HTTP = (
@@ -104,25 +106,25 @@ async def perform(result: FaultsResult, cases: int, folder: Path, say: Callable[
     for kind in KINDS:
         if all(each.kind != kind for each in result.fuzzing):
             async with Site(servers=1) as site:
-                fuzzed = await fuzz(site.servers[0], kind, cases, result.seed)
+                fuzzed = await fuzz(site, kind, cases, result.seed)
             result.fuzzing.append(msgspec.structs.replace(fuzzed, commit=commit))
             save(result, folder)
             said = f"{fuzzed.errors} wrong answers, {fuzzed.tracebacks} tracebacks, {fuzzed.growth_mib:.0f} MiB more"
             say(f"nonsense, {kind}: {said}, sentinel at most {fuzzed.sentinel_ms:.0f} ms")
 
 
-async def fuzz(server: SiteServer, kind: str, cases: int, seed: int) -> Fuzzed:
-    """Send ``cases`` of one kind, with a sentinel who sends a message every 20 ms."""
+async def fuzz(site: Site, kind: str, cases: int, seed: int) -> Fuzzed:
+    """Send ``cases`` of one kind from SENDERS processes, with a sentinel who sends a message every 20 ms."""
+    server = site.servers[0]
     before = server.process.resident_bytes
-    make = KINDS[kind]
     answers: list[float] = []
     watching = asyncio.create_task(_sentinel(server, answers))
-    if make is None:
-        from chatsys.lab.faults import described
-
-        errors = await asyncio.to_thread(described.send, server.address(), cases, seed)
-    else:
-        errors = await _send(server, make, cases, seed)
+    shares = [cases // SENDERS + (number < cases % SENDERS) for number in range(SENDERS)]
+    sending = [
+        site.elsewhere(_send, kind, server.address(), share, seed * SENDERS + number)
+        for number, share in enumerate(shares)
+    ]
+    errors = sum(await asyncio.gather(*sending))
     watching.cancel()
     with suppress(asyncio.CancelledError):
         await watching
@@ -136,7 +138,17 @@ async def fuzz(server: SiteServer, kind: str, cases: int, seed: int) -> Fuzzed:
     )
 
 
-async def _send(server: SiteServer, make: Callable[[random.Random], Case], cases: int, seed: int) -> int:
+def _send(kind: str, url: str, cases: int, seed: int) -> int:
+    """Send cases; how many were answered with a 500, or not as ``/openapi.json`` describes."""
+    make = KINDS[kind]
+    if make is not None:
+        return asyncio.run(_send_raw(url, make, cases, seed))
+    from chatsys.lab.faults import described
+
+    return described.send(url, cases, seed)
+
+
+async def _send_raw(url: str, make: Callable[[random.Random], Case], cases: int, seed: int) -> int:
     """Send cases on raw sockets; how many were answered with a 500."""
     rng = random.Random(seed)  # noqa: S311 - draws of an experiment
     left = iter(range(cases))
@@ -145,7 +157,7 @@ async def _send(server: SiteServer, make: Callable[[random.Random], Case], cases
     async def send() -> None:
         nonlocal errors
         for _ in left:
-            errors += b" 500 " in (await _asked(server, make(rng)))[:20]
+            errors += b" 500 " in (await _answer(url, make(rng)))[:20]
 
     await asyncio.gather(*(send() for _ in range(AT_ONCE)))
     return errors
@@ -165,9 +177,9 @@ async def _sentinel(server: SiteServer, answers: list[float]) -> None:
         socket.abort()
 
 
-async def _asked(server: SiteServer, case: Case) -> bytes:
+async def _answer(url: str, case: Case) -> bytes:
     """Send one case; the first piece of the answer, if any comes soon."""
-    parts = urlsplit(server.address())
+    parts = urlsplit(url)
     try:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     except OSError:
@@ -175,7 +187,7 @@ async def _asked(server: SiteServer, case: Case) -> bytes:
     try:
         writer.write(case)
         await writer.drain()
-        async with asyncio.timeout(_ANSWER):
+        async with asyncio.timeout(_PATIENCE):
             return await reader.read(4096)
     except (OSError, TimeoutError):
         return b""

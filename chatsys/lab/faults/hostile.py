@@ -1,10 +1,15 @@
-"""One client does what it can: floods of frames and events, unfinished requests, logins, an expensive receipt."""
+"""One client does what it can: floods of frames and events, unfinished requests, logins, an expensive receipt.
+
+A client that floods is a process of its own: in this one it would delay the traffic and the proxies, and with them the
+latencies that are judged.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+import socket
+import time
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -12,88 +17,97 @@ from chatsys.client.asynchronous import AsyncClient, connected
 from chatsys.client.errors import SocketIOError
 from chatsys.lab.clients.sockets import event_frame
 from chatsys.lab.faults.fault import UNNOTICED, Concern, Hit, fault
-from chatsys.lab.faults.site import SiteServer
 from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, Flood, hold_half_posts, hold_open, write_flood
 
 SECONDS = 2.0
+STORM_SECONDS = 3.0
+LOGINS_A_SECOND = 300
+_MESSAGES = Flood("messages", lambda _: event_frame("send-message", {"message": "x" * 100}))
 
 
-def _flood(flood: Flood) -> None:
+async def _flood(hit: Hit, name: str) -> None:
+    url = hit.rng.choice(hit.site.servers).address()
+    await hit.site.elsewhere(_write, url, name, f"flood {secrets.token_hex(4)}")
+
+
+def _write(url: str, name: str, room: str) -> None:
+    write_flood(url, FLOODS.get(name, _MESSAGES), room, SECONDS)
+
+
+def _enter(name: str) -> None:
     """Enter a flood as a fault."""
 
-    @fault(f"flood: {flood.name}", Concern.CLIENT, UNNOTICED, seconds=SECONDS)
+    @fault(f"flood: {name}", Concern.CLIENT, UNNOTICED, seconds=SECONDS)
     async def inject(hit: Hit) -> None:
         """As fast as one socket writes, in a room of its own."""
-        url = hit.rng.choice(hit.site.servers).address()
-        await asyncio.to_thread(write_flood, url, flood, f"flood {secrets.token_hex(4)}", SECONDS)
+        await _flood(hit, name)
 
 
-for _each in FLOODS.values():
-    _flood(_each)
+for _each in FLOODS:
+    _enter(_each)
 
 
 @fault("flood: its own room", Concern.ROOM, UNNOTICED, seconds=SECONDS)
 async def messages(hit: Hit) -> None:
     """Messages as fast as one socket can."""
-    flood = Flood("messages", lambda _: event_frame("send-message", {"message": "x" * 100}))
-    url = hit.rng.choice(hit.site.servers).address()
-    await asyncio.to_thread(write_flood, url, flood, f"flood {secrets.token_hex(4)}", SECONDS)
+    await _flood(hit, _MESSAGES.name)
 
 
 @fault(HALF_POSTS, Concern.CLIENT, UNNOTICED, seconds=SECONDS + 1)
 async def half_posts(hit: Hit) -> None:
     """90,000 of 100,000 bytes each."""
-    await asyncio.to_thread(hold_half_posts, hit.rng.choice(hit.site.servers).address(), SECONDS)
+    await hit.site.elsewhere(hold_half_posts, hit.rng.choice(hit.site.servers).address(), SECONDS)
 
 
 @fault("200 half-sent heads", Concern.CLIENT, UNNOTICED, seconds=SECONDS)
 async def half_heads(hit: Hit) -> None:
     """A request line and half a header."""
     url = hit.rng.choice(hit.site.servers).address()
-    await asyncio.to_thread(hold_open, url, b"GET /api/rooms HTTP/1.1\r\nHos", SECONDS)
+    await hit.site.elsewhere(hold_open, url, b"GET /api/rooms HTTP/1.1\r\nHos", SECONDS)
 
 
 @fault("20 sockets with nine of ten attachments", Concern.CLIENT, UNNOTICED, seconds=SECONDS + 2)
 async def attachments(hit: Hit) -> None:
     """Nine of 1 MB each, and the last never comes."""
-    sockets: list[AsyncClient] = []
-    server = hit.rng.choice(hit.site.servers)
+    await hit.site.elsewhere(_attach, hit.rng.choice(hit.site.servers).address())
+
+
+def _attach(url: str) -> None:
+    asyncio.run(_attach_to(url))
+
+
+async def _attach_to(url: str) -> None:
+    clients: list[AsyncClient] = []
     try:
         for _ in range(20):
-            socket = await connected(server.address())
-            sockets.append(socket)
+            client = await connected(url)
+            clients.append(client)
             with suppress(SocketIOError):
-                socket.send(b'4510-["x",{"_placeholder":true,"num":0}]', [b"x" * 1_000_000] * 9)
+                client.send(b'4510-["x",{"_placeholder":true,"num":0}]', [b"x" * 1_000_000] * 9)
         await asyncio.sleep(SECONDS)
     finally:
-        for socket in sockets:
-            socket.abort()
+        for client in clients:
+            client.abort()
 
 
-async def _storm(server: SiteServer, seconds: float, each: Callable[[], bytes], rate: float) -> None:
-    """Requests at a rate, each on a connection of its own that is closed at once."""
-    parts = urlsplit(server.address())
-    loop = asyncio.get_running_loop()
-    end, due = loop.time() + seconds, loop.time()
-    while loop.time() < end:
-        with suppress(OSError):
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
-            writer.write(each())
-            writer.close()
-        due += 1 / rate
-        await asyncio.sleep(max(0.0, due - loop.time()))
-
-
-@fault("login storm", Concern.CLIENT, UNNOTICED, seconds=3)
+@fault("login storm", Concern.CLIENT, UNNOTICED, seconds=STORM_SECONDS)
 async def login_storm(hit: Hit) -> None:
     """300 logins a second from one address; nobody waits for the answer."""
+    await hit.site.elsewhere(_log_in, hit.rng.choice(hit.site.servers).address())
 
-    def login() -> bytes:
+
+def _log_in(url: str) -> None:
+    """Each on a connection of its own that is closed at once."""
+    parts = urlsplit(url)
+    due = time.monotonic()
+    end = due + STORM_SECONDS
+    while time.monotonic() < end:
         body = f'{{"username":"nobody{secrets.token_hex(4)}","password":"wrong password"}}'
         head = "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
-
-    await _storm(hit.rng.choice(hit.site.servers), 3, login, 300)
+        with suppress(OSError), socket.create_connection((parts.hostname, parts.port), timeout=STORM_SECONDS) as sock:
+            sock.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        due += 1 / LOGINS_A_SECOND
+        time.sleep(max(0.0, due - time.monotonic()))
 
 
 _FILL = """
@@ -111,8 +125,8 @@ async def mark_all_read(hit: Hit) -> None:
     """A new guest in a full room."""
     room = f"full {secrets.token_hex(4)}"
     await hit.site.sql(_FILL, room, MANY, MANY)
-    socket = await connected(hit.rng.choice(hit.site.servers).address())
-    await socket.call("join", {"room": room, "username": "reader"})
+    reader = await connected(hit.rng.choice(hit.site.servers).address())
+    await reader.call("join", {"room": room, "username": "reader"})
     with suppress(SocketIOError):
-        await socket.call("mark-all-read", {"room": room}, timeout=60)
-    socket.abort()
+        await reader.call("mark-all-read", {"room": room}, timeout=60)
+    reader.abort()

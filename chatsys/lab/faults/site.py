@@ -12,10 +12,13 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, suppress
+from multiprocessing import get_context
 from pathlib import Path
 from subprocess import TimeoutExpired
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import psutil
@@ -35,6 +38,8 @@ LEASE = "6"
 _PORTS = (20_000, 32_000)
 """Below those that Linux, macOS and Windows give to outgoing connections."""
 DISK_MIB = 700
+LOWEST_PRIORITY = 19
+Result = TypeVar("Result")
 
 
 class SiteKind(enum.StrEnum):
@@ -136,6 +141,9 @@ class Site:
         self._folder = Path(tempfile.mkdtemp(prefix="chatsys-faults-"))
         self._database = ExitStack()
         self._stack = AsyncExitStack()
+        self._processes = ProcessPoolExecutor(
+            mp_context=get_context("spawn"), initializer=os.nice, initargs=(LOWEST_PRIORITY,)
+        )
         self.url = self.standby_url = ""
 
     async def __aenter__(self) -> Site:
@@ -158,6 +166,7 @@ class Site:
                 self.servers.append(SiteServer(self, number, proxy, own))
             await self.servers[0].start()  # it makes the tables
             await asyncio.gather(*(server.start() for server in self.servers[1:]))
+            await self.elsewhere(os.getpid)  # a process that starts takes a processor for a second
         except BaseException:
             await self.__aexit__()
             raise
@@ -166,9 +175,14 @@ class Site:
     async def __aexit__(self, *_: object) -> None:
         for server in self.servers:
             await server.close()
+        await asyncio.to_thread(self._processes.shutdown)
         await asyncio.to_thread(self._database.close)
         await self._stack.aclose()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def elsewhere(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """The result of a function that runs in another process, of the lowest priority."""
+        return await asyncio.get_running_loop().run_in_executor(self._processes, work, *arguments)
 
     def _furnish(self) -> None:
         """What the servers of this kind of site are started with."""

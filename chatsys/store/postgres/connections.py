@@ -59,6 +59,7 @@ class Pools:
         self.observe = observe
         self.outages = Outages()
         self.generation = 0
+        self.lost_at = 0.0
         self.members: list[Connections] = []
         self._probed = 0.0
 
@@ -79,15 +80,23 @@ class Pools:
 
     def suspect(self) -> None:
         """A connection missed its deadline: see whether the idle ones still live."""
-        now = time.monotonic()
-        if now - self._probed >= PROBE:
-            self._probed = now
-            for pool in self.members:
-                pool.probe()
+        if time.monotonic() - self._probed >= PROBE:
+            self._probe()
+
+    def lose(self) -> None:
+        """A connection was lost: what ended it may be about to end the others, or concerned it alone."""
+        self.lost_at = time.monotonic()
+        self._probe()
+
+    def _probe(self) -> None:
+        self._probed = time.monotonic()
+        for pool in self.members:
+            pool.probe()
 
     def renounce(self) -> None:
-        """The server takes no writes any more, or has ended a connection: leave all that were begun until now."""
+        """The server takes no writes any more: leave all connections that were begun until now."""
         self.generation += 1
+        self.lost_at = time.monotonic()
         for pool in self.members:
             pool.drop_idle()
 
@@ -126,7 +135,6 @@ class Connections:
         except StoreUnavailable as error:
             if not lost(error, error.__cause__):
                 raise
-            self.drop_idle()  # what ended one connection has most likely ended the others
         except ReadOnlyDatabase:
             pass
         return await self._once(name, arguments, limit, reads=True)
@@ -270,7 +278,7 @@ class Connections:
             self.pools.renounce()
             link.connection.terminate()
         elif lost(meaning, error) and link.generation == self.pools.generation:
-            self.pools.renounce()  # those on their way may have been ended with it
+            self.pools.lose()
         if isinstance(meaning, StoreError) and type(meaning) is not StoreError and not _own_fault(error):
             whole = isinstance(meaning, ReadOnlyDatabase | StoreUnavailable)
             self.pools.outages.failed("" if whole else name, meaning)
@@ -376,9 +384,9 @@ class Connections:
     async def _add(self) -> None:
         """Make a connection and give it to who waits longest; a failure is told to one of them.
 
-        One that was begun before the server left its connections is no news to anybody, and made anew.
+        One that was begun before the server ended connections tells nothing about the server now, and is made anew.
         """
-        generation = self.pools.generation
+        generation, begun = self.pools.generation, time.monotonic()
         try:
             link = await self.pools.connector.connect(self._settings)
         except asyncio.CancelledError:
@@ -388,7 +396,7 @@ class Connections:
         except Exception as error:
             self._connecting -= 1
             self._open -= 1
-            if generation == self.pools.generation:
+            if begun > self.pools.lost_at:
                 self._refused(error)
             else:
                 self._grow()
