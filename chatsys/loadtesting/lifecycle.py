@@ -440,7 +440,9 @@ class Lifecycle:
         if used.numbered:
             audit = judged(merged.books, lambda room, base: used.stored(read, room, base))
         else:
-            audit = judged_by_stays(merged.books, (lambda room: used.stored(read, room, 0)) if used.reads_back else None)
+            audit = judged_by_stays(
+                merged.books, (lambda room: used.stored(read, room, 0)) if used.reads_back else None
+            )
         if len(merged.dialects) > 1:
             found = " and ".join(sorted(merged.dialects))
             audit.incomplete.append(f"the generator's processes found different dialects, {found}: give --dialect")
