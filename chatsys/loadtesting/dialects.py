@@ -22,7 +22,7 @@ from chatsys.results.audit import AuditedMessage, Kept, Read, history, newest_fi
 if TYPE_CHECKING:
     from chatsys.loadtesting.rest import Rest
 
-ACK_PATIENCE = 2.0
+ACK_TIMEOUT = 2.0
 """Seconds that the acknowledgement of the first join may arrive after its history."""
 TRIES = 3
 
@@ -175,7 +175,7 @@ def spoken_at(host: str, account: accounts.UserAccount, room: str, transport: st
             client.emit(documented.join_event, documented.join(account, room), then=acknowledged.set)
             gevent.wait((acknowledged, with_history, refused), timeout=timeout, count=1)
             if with_history.ready():
-                gevent.wait((acknowledged, refused), timeout=ACK_PATIENCE, count=1)
+                gevent.wait((acknowledged, refused), timeout=ACK_TIMEOUT, count=1)
         except SocketIOError as error:
             why = str(error)
             continue

@@ -53,7 +53,7 @@ WARM_UP = 2.0
 """Seconds after the first spawning during which nothing is measured."""
 GRACE = 15.0
 """Seconds that users have to finish what they are doing."""
-WORKERS_PATIENCE = 120.0
+WORKERS_TIMEOUT = 120.0
 ONE_HOST = "the stamp in each message, all on one host"
 ACROSS_HOSTS = "the stamp in each message; only pushes on the sender's own host are timed"
 READY, STOP, STOPPED, DRAINED, BOOKS = "load_ready", "load_stop", "load_stopped", "load_drain", "load_books"
@@ -373,10 +373,10 @@ class Lifecycle:
         workers = set(self.runner.clients)
         for client in workers:
             self.runner.send_message(STOP, None, client)
-        wait_until(lambda: self._stopped >= workers & set(self.runner.clients), WORKERS_PATIENCE)
+        wait_until(lambda: self._stopped >= workers & set(self.runner.clients), WORKERS_TIMEOUT)
         for client in workers:
             self.runner.send_message(DRAINED, None, client)
-        wait_until(lambda: self._handovers.keys() >= workers & set(self.runner.clients), WORKERS_PATIENCE)
+        wait_until(lambda: self._handovers.keys() >= workers & set(self.runner.clients), WORKERS_TIMEOUT)
         self._missing_workers = sorted((self._workers | workers) - self._handovers.keys())
 
     def on_stop_message(self, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Chat users. weights.py says what they do how often; the ledger records what they see of their room."""
+"""Chat users. weights.py says how often they do what; the ledger records what they see of their room."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class ChatUser(SocketIOUser):
         RUN.numbers.release(self.number)
         RUN.of_persona[self.persona.name].release(self._nth)
 
-    # -- what comes in
+    # -- receiving
 
     def _on_message(self, push: Any) -> None:
         at = now()

@@ -216,9 +216,9 @@ def _believe(result: Result) -> Iterator[str]:
     rounds, cpus = result.parameters.get("rounds"), result.environment.get("cpus")
     calls = sum(each.n for each in result.operations if each.operation in TITLES)
     if calls:
-        turns = f" in {rounds} rounds" if rounds else ""
+        over = f" in {rounds} rounds" if rounds else ""
         where = f" of {cpus} processors" if cpus else ""
-        yield f"Both stores took turns{turns} on one machine{where}; each of {calls:,} answers was checked."
+        yield f"The stores alternated{over} on one machine{where}; each of {calls:,} answers was checked."
     two = {each.metric: each.value for each in result.counts if each.subject == "two servers"}
     if two.get("deliveries"):
         wrong = [f"{count(two[name])} {name}" for name in ("lost", "doubled", "swapped") if two.get(name)]
