@@ -180,7 +180,7 @@ def receive(kind: str, host: str, users: int, pushes: int) -> Cost:
     import gevent
     from locust.env import Environment
 
-    user_class, clients = _lean(pushes) if kind == LEAN else _stock()
+    user_class, clients = _lean() if kind == LEAN else _stock()
     user_class.host = host
     environment = Environment(user_classes=[user_class], host=host)
     runner = environment.create_local_runner()
@@ -206,7 +206,7 @@ def receive(kind: str, host: str, users: int, pushes: int) -> Cost:
     return Cost(cpu_us=used / total * 1e6, kib=memory / users / 1024, pushes=total)
 
 
-def _lean(pushes: int) -> tuple[Any, list[Any]]:
+def _lean() -> tuple[Any, list[Any]]:
     from locust import task
 
     from chatsys.loadtesting.dialects import NumberedPush

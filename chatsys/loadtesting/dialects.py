@@ -48,8 +48,8 @@ class NumberedPush(Push, gc=False):
 class Dialect:
     """The documented protocol without its additions (docs/PROTOCOL.md without §14). Subclasses override what differs.
 
-    Nothing is acknowledged: its history confirms a join, and the sender's echo confirms a message. Messages have ids
-    and no numbers. Only registered users can join, and a connection is in one room.
+    Nothing is acknowledged: a join is confirmed by its history, and a message by the sender's own echo. Messages have
+    ids and no numbers. Only registered users can join, and a connection is in one room.
     """
 
     name: str = "documented"

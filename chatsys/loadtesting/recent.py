@@ -20,7 +20,7 @@ from chatsys.loadtesting.histogram import SPARSE, Histogram
 from chatsys.loadtesting.locust_names import replace
 
 KEPT = 20.0
-"""Seconds, as in Locust."""
+"""Seconds for which batches are kept, as in Locust."""
 POINTS = 120
 """Points of a chart: ten minutes, as Locust adds one every five seconds."""
 

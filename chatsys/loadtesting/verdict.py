@@ -39,7 +39,7 @@ def verdict_of(audit: Audit, invalid: list[str], failures: list[Failure]) -> tup
 
 
 def brought_by(scenario: str, failure: Failure) -> bool:
-    """Whether the scenario expects this failure: a capacity search any, restarts lost connections."""
+    """Whether the scenario expects this failure: a capacity search expects any, restarts expect lost connections."""
     if SCENARIOS[scenario].restarts:
         return failure.error.startswith(ConnectionLost.__name__) or (failure.method, failure.name) == LOST
     return scenario == "capacity"
