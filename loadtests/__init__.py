@@ -1,1 +1,1 @@
-"""Locustfiles, thin: what they need is in ``chatsys.loadtesting``."""
+"""Locustfiles; their code is in ``chatsys.loadtesting``."""

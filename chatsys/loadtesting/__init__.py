@@ -1,16 +1,16 @@
-"""Load tests: Locust users that speak Socket.IO and time what people feel.
+"""Load tests: Locust users that speak Socket.IO and measure latency at the receiver.
 
-``SocketIOUser`` is the Locust user for any Socket.IO server, on ``chatsys.client``; ``figures``, ``histogram`` and
-``recent`` feed Locust's statistics, and ``locust_names`` lists what is replaced in it for that. ``page`` is the verdict
-in Locust's web page and report.
+``SocketIOUser`` is the Locust user for any Socket.IO server; it uses ``chatsys.client``. ``figures``, ``histogram`` and
+``recent`` feed Locust's statistics, and ``locust_names`` lists the functions of Locust that they replace. ``page``
+shows the verdict in Locust's web page and report.
 
-For chat: ``locustfile`` is what Locust runs; ``weights`` (who does what how often), ``personas``, ``arrivals`` (open
-loop), ``shapes``, ``accounts``, ``rest``, ``validity`` (the generator watched), ``lifecycle``, ``refusals``, ``record``
-and ``verdict``; ``run`` is what they share. ``cost`` compares the user with Locust's own. Every message is accounted
-for in ``chatsys.results``.
+The chat load test: Locust runs ``locustfile``. ``weights`` says how often each kind of user does what. ``personas``,
+``arrivals`` (the open loop), ``shapes``, ``accounts``, ``rest``, ``validity`` (monitors the generator), ``lifecycle``,
+``refusals``, ``record`` and ``verdict`` share the state in ``run``. ``cost`` compares the user with Locust's own.
+``chatsys.results`` accounts for every message.
 
-From chatsys it may import only ``client``, ``results``, ``wire`` and ``model``: a load client that can reach the store
-is cheating.
+This package imports only ``client``, ``results``, ``wire`` and ``model`` from chatsys: a load client must not reach the
+store.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = ["SocketIOUser"]
 
 
 def __getattr__(name: str) -> object:
-    """``SocketIOUser``, imported at its first use: Locust patches the whole interpreter for gevent when it is imported.
+    """Import ``SocketIOUser`` at its first use, because importing Locust patches the whole interpreter for gevent.
 
-    Raises MissingExtra where Locust is not installed.
+    Raises MissingExtra if Locust is not installed.
     """
     if name != "SocketIOUser":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

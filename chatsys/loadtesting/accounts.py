@@ -1,4 +1,4 @@
-"""Accounts made beforehand, so that bcrypt is not what a run measures. They are kept in a file for the next run."""
+"""Accounts made before the run, so that the run does not measure bcrypt. A file keeps them for the next run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from chatsys.loadtesting.rest import Rest, RestError
 
 PASSWORD = "correct horse battery"  # noqa: S105
 PREFIX = "load"
-"""Of every account (``load_…``) and room (``load-…``) that a run makes."""
-_AT_ONCE = 8
-_SAID_EVERY = 250
+"""Prefix of every account (``load_…``) and room (``load-…``) that a run makes."""
+_CONCURRENCY = 8
+_LOG_EVERY = 250
 
 log = logging.getLogger("loadtest.accounts")
 
@@ -44,12 +44,12 @@ class _Registered(msgspec.Struct):
 
 
 def fields(username: str) -> dict[str, str]:
-    """What registers this name."""
+    """The request fields that register this name."""
     return {"username": username, "email": f"{username}@load.example", "password": PASSWORD}
 
 
 def registered(username: str, content: bytes) -> UserAccount:
-    """The account in the server's answer (contract §4.1)."""
+    """The account in the server's response (contract §4.1)."""
     answer = msgspec.json.decode(content, type=_Registered)
     return UserAccount(username, answer.user.userId, answer.token)
 
@@ -58,18 +58,18 @@ def register(rest: Rest, username: str) -> UserAccount:
     """Make an account (contract §4.1). Raises RestError."""
     status, content, _ = rest.request("POST", "/api/auth/register", fields(username))
     if status != 201:
-        said = " ".join(content[:120].decode("utf-8", "replace").split())
-        raise RestError(f"POST /api/auth/register answered {status} {said}; is {rest.host} a chatsys server?")
+        body = " ".join(content[:120].decode("utf-8", "replace").split())
+        raise RestError(f"POST /api/auth/register answered {status} {body}; is {rest.host} a chatsys server?")
     return registered(username, content)
 
 
 def new_name() -> str:
-    """A username that nobody has. All begin with the same prefix, so that they can be found again."""
+    """An unused username. All begin with the same prefix, so that they can be found again."""
     return f"{PREFIX}_{secrets.token_hex(8)}"
 
 
 class Accounts:
-    """The accounts of this process, kept in ``path``; ``make`` makes one, given its username."""
+    """The accounts of this process, kept in ``path``; ``make(rest, username)`` registers one."""
 
     def __init__(self, rest: Rest, path: Path, make: Callable[[Rest, str], UserAccount] = register) -> None:
         self._rest = rest
@@ -79,33 +79,33 @@ class Accounts:
         self._accounts: list[UserAccount] = []
 
     def prepare(self, count: int) -> None:
-        """Have at least ``count`` accounts: those of the file that still work, and new ones. Raises RestError."""
+        """Load the file's accounts if they still work, and register more up to ``count``. Raises RestError."""
         self._accounts = self._still_working()
-        lacking = count - len(self._accounts)
-        if lacking <= 0:
+        missing = count - len(self._accounts)
+        if missing <= 0:
             return
-        log.info("Registering %d accounts; the server spends a bcrypt hash on each ...", lacking)
-        for n, account in enumerate(Pool(_AT_ONCE).imap_unordered(self._tried, range(lacking)), 1):
+        log.info("Registering %d accounts; the server spends a bcrypt hash on each ...", missing)
+        for n, account in enumerate(Pool(_CONCURRENCY).imap_unordered(self._register, range(missing)), 1):
             if isinstance(account, RestError):
                 raise account
             self._accounts.append(account)
-            if n % _SAID_EVERY == 0:
-                log.info("%d of %d accounts registered", n, lacking)
+            if n % _LOG_EVERY == 0:
+                log.info("%d of %d accounts registered", n, missing)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(msgspec.json.encode(_File(self._host, self._accounts)))
 
     def of(self, number: int) -> UserAccount:
-        """The account of user ``number`` of this process. Raises RestError if it had to be made and was not."""
+        """The account of user ``number`` of this process. Raises RestError if registering it fails."""
         while number >= len(self._accounts):
             self._accounts.append(self._make(self._rest, new_name()))
         return self._accounts[number]
 
     def some(self, number: int) -> UserAccount:
-        """One of the accounts, whoever has it: to look at."""
+        """One of the accounts, in use or not; for looking at its profile."""
         return self._accounts[number % len(self._accounts)]
 
     def _still_working(self) -> list[UserAccount]:
-        """The file's accounts, if its last one can still log in at this host and its token verifies."""
+        """The accounts of the file, if the last one can still log in at this host and its token is valid."""
         try:
             known = msgspec.json.decode(self._path.read_bytes(), type=_File)
         except (OSError, msgspec.DecodeError):
@@ -113,15 +113,15 @@ class Accounts:
         if known.host != self._host or not known.accounts:
             return []
         last = known.accounts[-1]
-        if not last.token:  # a dialect without accounts
+        if not last.token:  # this dialect has no accounts
             return known.accounts
         verified, _, _ = self._rest.request("GET", "/api/auth/verify", token=last.token)
         credentials = {"username": last.username, "password": last.password}
         status, _, _ = self._rest.request("POST", "/api/auth/login", credentials)
         return known.accounts if status == verified == 200 else []
 
-    def _tried(self, _number: int) -> UserAccount | RestError:
-        """A new account, or the error as a value: a greenlet that raises prints a traceback."""
+    def _register(self, _number: int) -> UserAccount | RestError:
+        """A new account, or the error as a value, because gevent prints a traceback if a greenlet raises."""
         try:
             return self._make(self._rest, new_name())
         except RestError as error:

@@ -1,4 +1,4 @@
-// What k6 spends on each push: USERS connections to the stock server of cost.py, of whom the first asks for PUSHES.
+// What k6 spends on each push: USERS connect to the stock server of cost.py, and the first one requests PUSHES.
 import exec from "k6/execution";
 import { Counter, Trend } from "k6/metrics";
 import { WebSocket } from "k6/websockets";
@@ -22,7 +22,7 @@ export default function () {
       socket.send("40");
     } else if (data.startsWith("40")) {
       if (exec.vu.idInTest === 1) {
-        setTimeout(() => socket.send(`42["go",[${pushes}]]`), 3000); // until then the others are connected
+        setTimeout(() => socket.send(`42["go",[${pushes}]]`), 3000); // by then the others are connected
       }
     } else if (data.startsWith('42["receive-message"')) {
       const [, message] = JSON.parse(data.slice(2));

@@ -1,4 +1,4 @@
-"""How a chat server is spoken to: what confirms a join and a send, how messages are numbered, where they are stored.
+"""A chat server's dialect: what confirms a join and a send, how messages are numbered, and how to read them back.
 
 ``chatsys`` and ``documented`` are built in. A third is a subclass of :class:`Dialect`; docs/LOADTESTING.md shows one.
 """
@@ -22,17 +22,17 @@ from chatsys.results.audit import AuditedMessage, Kept, Read, history, newest_fi
 if TYPE_CHECKING:
     from chatsys.loadtesting.rest import Rest
 
-ACK_PATIENCE = 2.0
-"""Seconds that the acknowledgement of the first join may come after its history."""
+ACK_TIMEOUT = 2.0
+"""Seconds that the acknowledgement of the first join may arrive after its history."""
 TRIES = 3
 
 
 class UnknownDialect(Exception):
-    """No dialect has this name, or a server's own could not be told; the text is a sentence that names the option."""
+    """No dialect has this name, or the server's dialect is unclear. The text is a sentence that names the option."""
 
 
 class Push(msgspec.Struct, gc=False):
-    """What a user needs of a message, pushed or in a history (contract §7)."""
+    """The fields of a message that a user needs, from a push or a history (contract §7)."""
 
     id: str
     message: str
@@ -40,79 +40,80 @@ class Push(msgspec.Struct, gc=False):
 
 
 class NumberedPush(Push, gc=False):
-    """The same with its place in the room (contract §14.2)."""
+    """The same with its sequence number in the room (contract §14.2)."""
 
     seq: int
 
 
 class Dialect:
-    """The documented protocol without its additions (docs/PROTOCOL.md without §14), and what another may say otherwise.
+    """The documented protocol without its additions (docs/PROTOCOL.md without §14). Subclasses override what differs.
 
-    Nothing is acknowledged: a join is confirmed by its history, a message by the sender's own echo. Messages are told
-    apart by their ids. Only registered users can join, one room for each connection.
+    Nothing is acknowledged: a join is confirmed by its history, and a message by the sender's own echo. Messages have
+    ids and no numbers. Only registered users can join, and a connection is in one room.
     """
 
     name: str = "documented"
     acknowledges: ClassVar[frozenset[str]] = frozenset()
-    """Which of ``join`` and ``send`` are confirmed by an acknowledgement."""
+    """Which of ``join`` and ``send`` the server acknowledges."""
     numbered: ClassVar[bool] = False
-    """True if messages have ``seq``, without gaps in each room, and a join may say ``since``."""
+    """True if messages have a ``seq`` without gaps in each room, and a join may carry ``since``."""
     join_event: ClassVar[str] = "join"
     send_event: ClassVar[str] = "send-message"
     push_event: ClassVar[str] = "receive-message"
     history_event: ClassVar[str] = "message-history"
-    """What a join is answered with: a list of messages, oldest first. Empty if nothing is."""
+    """The event that answers a join with a list of messages, oldest first. Empty if there is none."""
     error_event: ClassVar[str] = "error"
     leave_event: ClassVar[str] = ""
-    """What leaves a room, acknowledged. Empty if it takes a new connection."""
+    """The acknowledged event that leaves a room. Empty if leaving takes a new connection."""
     receipt_events: ClassVar[tuple[str, ...]] = ("message-delivered", "message-read")
     resends: ClassVar[bool] = False
-    """True if a message may be sent again after a lost connection, and is stored once (contract §14.3)."""
+    """True if a message that is sent again after a lost connection is stored only once (contract §14.3)."""
     push: ClassVar[type] = Push
-    """A msgspec Struct with ``id``, ``message`` and ``userId``, whatever a message calls them; ``seq`` if numbered."""
+    """A msgspec Struct with ``id``, ``message`` and ``userId``, and ``seq`` if numbered; the wire names may differ."""
     without: ClassVar[frozenset[str]] = frozenset({"search_users"})
-    """Activities of weights.py that the server does not have."""
+    """Activities of weights.py that the server does not support."""
     reads_back: ClassVar[bool] = True
-    """True if :meth:`stored` can read what is stored."""
+    """True if :meth:`stored` works: the server can list its stored messages."""
 
     @property
     def confirmation(self) -> str:
-        """What confirms a message, as Locust's table calls it: ``ack``, or ``echo`` for the sender's own push."""
+        """What confirms a message, as a type in Locust's table: ``ack``, or ``echo`` for the sender's own push."""
         return "ack" if "send" in self.acknowledges else "echo"
 
     def account(self, rest: Rest, username: str) -> accounts.UserAccount:
-        """Make an account. Raises RestError."""
+        """Register an account. Raises RestError."""
         return accounts.register(rest, username)
 
     def join(self, account: accounts.UserAccount, room: str) -> dict[str, object]:
-        """What ``join_event`` carries."""
+        """The payload of ``join_event``."""
         return {"room": room, "username": account.username, "userId": account.user_id, "token": account.token}
 
     def joined(self, answer: Any, account: accounts.UserAccount) -> bool:
-        """Whether the acknowledgement of a join says that the account's user has joined."""
+        """Whether the acknowledgement of a join confirms that the account's user has joined."""
         return bool(answer.get("success")) and answer.get("userId") == account.user_id
 
     def message(self, room: str, text: str, token: str) -> object:
-        """What ``send_event`` carries."""
+        """The payload of ``send_event``."""
         return {"message": text}
 
     def confirmed(self, answer: Any) -> tuple[int, str] | str:
-        """The number (0 if there is none) and id of a sent message, or why it was refused.
+        """The sequence number (0 if there is none) and id of a sent message, or the reason for its refusal.
 
-        ``answer`` is what the acknowledgement carries, or the sender's own echo.
+        ``answer`` is the argument of the acknowledgement, or the sender's own echo.
         """
         return 0, answer.id
 
     def stored(self, read: Read, room: str, base: int) -> Iterable[Any]:
-        """A room's messages, newest first, after the number ``base`` if numbered. ``read`` gets a path by REST.
+        """A room's stored messages, newest first; if they are numbered, those after the number ``base``.
 
-        Each has ``id`` and ``message``, as :class:`chatsys.results.audit.Kept`. Raises Unreadable.
+        Each has ``id`` and ``message``, as :class:`chatsys.results.audit.Kept`. ``read`` requests a REST path. Raises
+        Unreadable.
         """
         return newest_first(read, room, Kept)
 
 
 class Chatsys(Dialect):
-    """The protocol with its additions: acknowledgements, numbers, replay, idempotent sending."""
+    """The protocol with its additions: acknowledgements, sequence numbers, replay, idempotent sending."""
 
     name = "chatsys"
     acknowledges = frozenset({"join", "send"})
@@ -123,7 +124,7 @@ class Chatsys(Dialect):
     without = frozenset()
 
     def message(self, room: str, text: str, token: str) -> object:
-        """With the token, under which it is stored once."""
+        """The text with its token: the server stores a token once."""
         return {"message": text, "clientMessageId": token}
 
     def confirmed(self, answer: Any) -> tuple[int, str] | str:
@@ -142,7 +143,7 @@ CHOICES = f"{' or '.join(DIALECTS)}, or a class of your own as module:Class"
 
 
 def dialect(name: str) -> Dialect:
-    """A built-in dialect by its name, or one's own by ``module:Class``. Raises UnknownDialect."""
+    """A built-in dialect by its name, or any other as ``module:Class``. Raises UnknownDialect."""
     module, _, own = name.partition(":")
     if not own:
         if name not in DIALECTS:
@@ -159,22 +160,22 @@ def dialect(name: str) -> Dialect:
 
 
 def spoken_at(host: str, account: accounts.UserAccount, room: str, transport: str, timeout: float) -> Dialect:
-    """The dialect of the server at ``host``, by what answers a first join there. Raises UnknownDialect.
+    """The dialect of the server at ``host``, detected by how it answers a first join. Raises UnknownDialect.
 
-    A first join may fail where others make the same room at that moment: it is tried again.
+    A first join can fail while other users create the same room, so it is repeated.
     """
-    asked, why = Dialect(), ""
+    documented, why = Dialect(), ""
     for _ in range(TRIES):
         client = SocketIOClient(host, transport=transport, reconnect=False, timeout=timeout)
-        acknowledged, shown, refused = AsyncResult(), AsyncResult(), AsyncResult()
-        client.on(asked.history_event, shown.set)
-        client.on(asked.error_event, refused.set)
+        acknowledged, with_history, refused = AsyncResult(), AsyncResult(), AsyncResult()
+        client.on(documented.history_event, with_history.set)
+        client.on(documented.error_event, refused.set)
         try:
             client.connect()
-            client.emit(asked.join_event, asked.join(account, room), then=acknowledged.set)
-            gevent.wait((acknowledged, shown, refused), timeout=timeout, count=1)
-            if shown.ready():
-                gevent.wait((acknowledged, refused), timeout=ACK_PATIENCE, count=1)
+            client.emit(documented.join_event, documented.join(account, room), then=acknowledged.set)
+            gevent.wait((acknowledged, with_history, refused), timeout=timeout, count=1)
+            if with_history.ready():
+                gevent.wait((acknowledged, refused), timeout=ACK_TIMEOUT, count=1)
         except SocketIOError as error:
             why = str(error)
             continue
@@ -183,9 +184,9 @@ def spoken_at(host: str, account: accounts.UserAccount, room: str, transport: st
         answer = acknowledged.get() if acknowledged.ready() else None
         if isinstance(answer, Acknowledged) and _is_ours(answer.args):
             return Chatsys()
-        if shown.ready():
-            return asked
-        why = f"it said {refused.get()}" if refused.ready() else "neither an acknowledgement nor a history came"
+        if with_history.ready():
+            return documented
+        why = f"it answered {refused.get()}" if refused.ready() else "it sent neither an acknowledgement nor a history"
     raise UnknownDialect(f"{host} does not say which protocol it speaks ({why}): give --dialect {CHOICES}.")
 
 

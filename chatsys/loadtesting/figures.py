@@ -1,9 +1,9 @@
-"""What was timed, given to Locust in batches, so that its table, web UI, CSV and HTML show the same figures.
+"""Pass measured times to Locust in batches, so that its table, web UI, CSV and HTML show the same figures.
 
 Locust handles each request by itself, rounds response times to whole milliseconds (to two digits above 100), and shows
-0 for what was not timed. Here a time costs one dictionary increment; once a second, and before each report to a master,
-the counts are merged into Locust's own entries by ``StatsEntry.extend``, which is how Locust merges the reports of its
-workers. Times keep 0.01 ms up to 100 ms, and three digits above: histograms stay small on a machine that is disturbed.
+0 for what was not timed. Here recording a time costs one dictionary increment. Once a second, and before each report to
+a master, ``StatsEntry.extend`` merges the counts into Locust's entries, as Locust does with the reports of its workers.
+Times are kept to 0.01 ms up to 100 ms and to three digits above, so histograms stay small even on a busy machine.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from chatsys.loadtesting.recent import bound_memory
 FLUSH_SECONDS = 1.0
 NOT_TIMED = "N/A"
 PUSH = "push"
-"""The method of what the server sends of its own accord."""
+"""Locust's request type for events that the server sends by itself."""
 ALL_PUSHES = "all pushes"
-"""The row that covers the rows of all pushes; Locust's total has them once."""
+"""The row that sums the rows of all pushes; Locust's total counts each push once."""
 SERVICE = " (service)"
-"""How the name of a row ends whose times count from the real start and not from the intended one."""
+"""Suffix of a row whose times count from the actual start instead of the intended one."""
 
 
 class TimingHistogram:
-    """Times of one name (milliseconds), counted until the next flush."""
+    """The times of one row since the last flush: milliseconds, and how often each occurred."""
 
     __slots__ = ("counts",)
 
@@ -47,38 +47,38 @@ class TimingHistogram:
 
 
 class Figures:
-    """All timings of this process, and their way into Locust's statistics."""
+    """All timings of this process; flushes them into Locust's statistics."""
 
     def __init__(self) -> None:
         self._timings: dict[tuple[str, str], TimingHistogram] = {}
         self._stats: RequestStats | None = None
 
     def timing(self, method: str, name: str) -> TimingHistogram:
-        """Where times of this Locust type and name are counted; the same object each time."""
+        """The histogram for this Locust type and name; each call returns the same object."""
         key = (name, method)
         if key not in self._timings:
             self._timings[key] = TimingHistogram()
         return self._timings[key]
 
     def failure(self, method: str, name: str, error: BaseException | str) -> None:
-        """A failure without a time: Locust counts it and its cause, and no response time."""
+        """Record a failure without a response time: Locust counts it and its cause."""
         if self._stats is not None:
             self._stats.log_request(method, name, None, 0)
             self._stats.log_error(method, name, error)
 
     def only_failure(self, method: str, name: str, error: BaseException | str) -> None:
-        """A failure of something that was timed and counted already."""
+        """Record the failure of a request that was already timed and counted."""
         if self._stats is not None:
             self._stats.log_error(method, name, error)
 
     def attach(self, environment: Environment) -> None:
-        """Feed this environment's statistics from now on, and show all its times with two decimals."""
+        """Feed this environment's statistics from now on, and make Locust show times with two decimals."""
         self._stats = environment.stats
         for cached in (self._stats, self._stats.total):
-            cached.use_response_times_cache = False  # ``recent`` keeps what is needed
+            cached.use_response_times_cache = False  # ``recent`` keeps the same in less memory
         show_decimals()
         bound_memory()
-        # Before Locust's own listener of the same event exists, so that it finds the flushed figures.
+        # Registered before Locust's own listener of this event, so that Locust reports the flushed figures.
         environment.events.report_to_master.add_listener(self._on_report)
         environment.events.test_stop.add_listener(self._on_report)
         gevent.spawn(self._keep_flushing)
@@ -92,7 +92,7 @@ class Figures:
             self.flush()
 
     def flush(self) -> None:
-        """Move what was counted into Locust's statistics."""
+        """Move the counts into Locust's statistics."""
         pushed: dict[float, int] = {}
         for (name, method), timing in self._timings.items():
             if timing.counts and self._stats is not None:
@@ -108,7 +108,7 @@ class Figures:
 
 
 def _as_entry(stats: RequestStats, name: str, method: str, counts: dict[float, int]) -> StatsEntry:
-    """The counts as a Locust entry of their own."""
+    """The counts as a separate Locust entry."""
     entry = StatsEntry(stats, name, method)
     now, n = time.time(), sum(counts.values())
     entry.num_requests = n
@@ -121,7 +121,7 @@ def _as_entry(stats: RequestStats, name: str, method: str, counts: dict[float, i
     return entry
 
 
-# -- Locust's own displays cut times to whole milliseconds in five places; each is given decimals here.
+# -- Locust's own displays cut times to whole milliseconds in five places; these replacements show decimals.
 
 
 def show_decimals() -> None:
@@ -171,11 +171,11 @@ def _percentile_line(self: StatsEntry) -> str:
     return f"{self.method or '':<{kind}} {self.name:<{name}} {first:>8} {values}"
 
 
-_whole_to_dict = StatsEntry.to_dict
+_original_to_dict = StatsEntry.to_dict
 
 
 def _to_dict(self: StatsEntry, escape_string_values: bool = False) -> dict[str, Any]:
-    values = _whole_to_dict(self, escape_string_values)
+    values = _original_to_dict(self, escape_string_values)
     if self.response_times:
         values["min_response_time"] = round(self.min_response_time, 2)
         values["max_response_time"] = round(self.max_response_time, 2)

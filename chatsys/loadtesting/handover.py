@@ -1,4 +1,4 @@
-"""What a generator process hands over at the end of a run, and how several processes' add up."""
+"""What a generator process hands over at the end of a run, and the sum over several processes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from chatsys.results.audit import Unreadable, back_to, newest
 from chatsys.results.ledger import Books
 
 DRAIN = 10.0
-"""Seconds without anything new after which what is under way counts as lost."""
-DRAIN_MOST = 45.0
-"""Seconds that a server gets to deliver what it has queued, however much still comes."""
+"""Seconds without new packets after which messages in flight count as lost."""
+DRAIN_LIMIT = 45.0
+"""Upper limit in seconds for a server to deliver what it has queued."""
 
 
 class Handover(msgspec.Struct):
-    """One process at its end, or several added up.
+    """The results of one process, or the sum of several.
 
-    ``untimed`` counts what was sent without asking for an acknowledgement, ``unhandled`` what came and nobody times,
-    both by event; ``elsewhere`` the pushes that came from senders on other hosts. ``dialects`` is one, or more where
-    processes found different ones.
+    ``untimed`` counts events sent without requesting an acknowledgement, and ``unhandled`` received events that are not
+    timed, both by event name. ``elsewhere`` counts the pushes from senders on other hosts. ``dialects`` has more than
+    one name if processes detected different dialects.
     """
 
     books: Books
@@ -41,24 +41,24 @@ class Handover(msgspec.Struct):
 
 
 def drain(name: str) -> Handover:
-    """Wait for what is under way, close all connections, and give what this process, ``name``, knows."""
+    """Wait for messages in flight, close all connections, and return the results of this process, called ``name``."""
     wait_until(lambda: not RUN.pending, DRAIN)
     while RUN.pending:
         token, room = RUN.pending.popitem()
-        spoken = RUN.dialect
+        dialect = RUN.dialect
         FIGURES.failure(
-            spoken.confirmation, spoken.send_event, f"no {spoken.confirmation} {DRAIN:g} s after the last send"
+            dialect.confirmation, dialect.send_event, f"no {dialect.confirmation} {DRAIN:g} s after the last send"
         )
         room.unconfirmed(token)
-    deadline = time.monotonic() + DRAIN_MOST
+    deadline = time.monotonic() + DRAIN_LIMIT
     if RUN.dialect.numbered:
-        Pool(10).map(_learn_of_the_newest, [room for room, book in RUN.ledger.rooms.items() if book.members])
+        Pool(10).map(_read_newest, [room for room, book in RUN.ledger.rooms.items() if book.members])
         _await_pushes(deadline)
     elif RUN.dialect.reads_back:
-        _await_all_that_is_stored(deadline)
+        _await_stored(deadline)
     else:
         _await_pushes(deadline)
-    gevent.sleep(0.5)  # a doubled or unasked-for push that comes last is seen too
+    gevent.sleep(0.5)  # so that a duplicate or unexpected push at the very end is counted too
     books = RUN.ledger.close()
     for user in RUN.lingering:
         user.io.disconnect()
@@ -68,12 +68,12 @@ def drain(name: str) -> Handover:
 
 
 def _await_pushes(deadline: float) -> None:
-    begun = time.monotonic()
-    wait_until(lambda: RUN.ledger.settled() or _quiet_since(begun) > DRAIN, deadline - begun)
+    began = time.monotonic()
+    wait_until(lambda: RUN.ledger.settled() or _seconds_quiet(began) > DRAIN, deadline - began)
 
 
-def _await_all_that_is_stored(deadline: float) -> None:
-    """A server that is behind stores what was sent last while this process waits: read until there is nothing new."""
+def _await_stored(deadline: float) -> None:
+    """Read back repeatedly until nothing new is stored: a slow server may still be storing the last messages."""
     rooms: list[Any] = list(RUN.ledger.rooms.values())
     Pool(10).map(_read_back, rooms)
     while True:
@@ -85,25 +85,25 @@ def _await_all_that_is_stored(deadline: float) -> None:
 
 
 def _has_more(room: Any) -> bool:
-    """Whether something was stored since a room was read back."""
+    """Whether the server has stored something in the room since it was read back."""
     if room.stored is None:
         return False
     try:
         newest_id = next((message.id for message in RUN.dialect.stored(RUN.rest.read, room.name, 0)), None)
-    except Unreadable:  # the audit reads the same history, and says so
+    except Unreadable:  # the audit reads the same history and reports this error
         return False
     return newest_id is not None and room.stored[-1:] != [newest_id]
 
 
-def _learn_of_the_newest(room: str) -> None:
-    """What others have sent last may still be queued in the server, and nobody here has heard of it."""
+def _read_newest(room: str) -> None:
+    """Read the newest sequence number: messages of other processes may still be queued and unseen by this one."""
     account = RUN.ledger.room(room).account
-    with suppress(Unreadable):  # the audit reads the same history, and says so
+    with suppress(Unreadable):  # the audit reads the same history and reports this error
         account.newest = max(account.newest, newest(RUN.rest.read, room))
 
 
 def _read_back(room: Any) -> None:
-    """What is stored, for the comparison with what each member of this process got."""
+    """Read what is stored, to compare it with what each member in this process received."""
     stored = RUN.dialect.stored(RUN.rest.read, room.name, 0)
     try:
         ids = [message.id for message in back_to(stored, room.oldest())]
@@ -113,26 +113,26 @@ def _read_back(room: Any) -> None:
     room.read_back(ids[::-1])
 
 
-def _quiet_since(begun: float) -> float:
-    """Seconds since a packet came to a user who has stayed, or since ``begun``."""
-    return time.monotonic() - max((begun, *(user.io.last_heard for user in RUN.lingering)))
+def _seconds_quiet(began: float) -> float:
+    """Seconds since the last packet to a user who is still connected, but at most since ``began``."""
+    return time.monotonic() - max((began, *(user.io.last_heard for user in RUN.lingering)))
 
 
 def together(run: str, parts: Iterable[Handover]) -> Handover:
-    """All processes' added up."""
-    whole = Handover(Books(run), {}, Counter(), Counter(), 0, set())
+    """The sum of the results of all processes."""
+    total = Handover(Books(run), {}, Counter(), Counter(), 0, set())
     for part in parts:
-        whole.books.merge(part.books)
-        whole.generators |= part.generators
-        whole.untimed = Counter(whole.untimed) + Counter(part.untimed)
-        whole.unhandled = Counter(whole.unhandled) + Counter(part.unhandled)
-        whole.elsewhere += part.elsewhere
-        whole.dialects |= part.dialects
-    return whole
+        total.books.merge(part.books)
+        total.generators |= part.generators
+        total.untimed = Counter(total.untimed) + Counter(part.untimed)
+        total.unhandled = Counter(total.unhandled) + Counter(part.unhandled)
+        total.elsewhere += part.elsewhere
+        total.dialects |= part.dialects
+    return total
 
 
 def wait_until(done: Callable[[], bool], seconds: float) -> None:
-    """Wait until ``done`` says so, at most ``seconds``."""
+    """Wait until ``done()`` is true, for at most ``seconds``."""
     deadline = time.monotonic() + seconds
     while not done() and time.monotonic() < deadline:
         gevent.sleep(0.05)

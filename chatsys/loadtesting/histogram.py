@@ -1,7 +1,7 @@
-"""Response times in memory that does not grow, in place of the dictionaries in Locust's entries once they are large.
+"""A histogram of response times with fixed memory. It replaces the dictionary of a Locust entry that has grown large.
 
 A dictionary with a key for each hundredth of a millisecond grows as long as a run lasts, and Locust sorts its keys for
-each percentile of each line, each second. Here each key of :func:`rounded` below 100 s has a slot from the beginning.
+each percentile of each line, each second. Here each key of :func:`rounded` below 100 s has its slot from the start.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ from array import array
 from collections.abc import Iterator, MutableMapping
 
 SPARSE = 500
-"""Up to so many keys a dictionary is smaller."""
+"""A dictionary with no more keys than this is smaller than a :class:`Histogram`."""
 _HUNDREDTHS = 10_000
 _DECADE = 900
 _SLOTS = _HUNDREDTHS + 3 * _DECADE
 _BLOCK = 100
-_MOST = 100_000.0
+_LIMIT = 100_000.0
 
 
 def rounded(ms: float) -> float:
-    """``ms`` to 0.01 ms below 100 ms, to three significant digits above: the keys of the histograms."""
+    """``ms`` rounded to 0.01 ms below 100 ms and to three significant digits above: a histogram's key."""
     if ms < 100.0:
         return round(ms, 2)
     return round(ms, 2 - math.floor(math.log10(ms)))
 
 
 class Histogram(MutableMapping[float, int]):
-    """How often each response time (milliseconds, as :func:`rounded` gives it) was seen; what never was counts 0."""
+    """How often each response time (milliseconds, from :func:`rounded`) occurred; a missing key counts 0."""
 
     __slots__ = ("_blocks", "_long", "_slots")
 
     def __init__(self, counts: MutableMapping[float, int]) -> None:
         self._slots = array("I", bytes(4 * _SLOTS))
-        self._blocks = array("Q", bytes(8 * (_SLOTS // _BLOCK)))  # sums, so that a percentile is found in few steps
+        self._blocks = array("Q", bytes(8 * (_SLOTS // _BLOCK)))  # sums of slots, to find a percentile in few steps
         self._long: dict[float, int] = {}
         self.add(counts)
 
     def __getitem__(self, ms: float) -> int:
-        return self._long.get(ms, 0) if ms >= _MOST else self._slots[_slot(ms)]
+        return self._long.get(ms, 0) if ms >= _LIMIT else self._slots[_slot(ms)]
 
     def __setitem__(self, ms: float, count: int) -> None:
-        if ms >= _MOST:
+        if ms >= _LIMIT:
             self._long[ms] = count
         else:
             slot = _slot(ms)
@@ -68,10 +68,10 @@ class Histogram(MutableMapping[float, int]):
         yield from sorted(self._long.items())
 
     def add(self, counts: MutableMapping[float, int]) -> None:
-        """Count these too."""
+        """Add these counts."""
         slots, blocks = self._slots, self._blocks
         for ms, count in counts.items():
-            if ms < _MOST:
+            if ms < _LIMIT:
                 slot = _slot(ms)
                 slots[slot] += count
                 blocks[slot // _BLOCK] += count
@@ -79,7 +79,7 @@ class Histogram(MutableMapping[float, int]):
                 self._long[ms] = self._long.get(ms, 0) + count
 
     def percentile(self, total: int, share: float) -> float:
-        """As Locust computes it: the longest time that so many of ``total`` did not exceed; 0 if none was seen."""
+        """The percentile as Locust computes it, counting down from the slowest of ``total`` times; 0 without times."""
         allowed, seen = total - int(total * share), 0
         for ms in sorted(self._long, reverse=True):
             seen += self._long[ms]

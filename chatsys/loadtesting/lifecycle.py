@@ -1,7 +1,7 @@
-"""A run from Locust's first event to the verdict: options, accounts, warm-up, the quiet end, audit, exit status.
+"""A run from Locust's first event to the verdict: options, accounts, warm-up, draining, audit, exit status.
 
-At the end the users stop and stay connected until each has what was under way; with workers, the master first lets all
-of them stop their users, then asks each for its books, merges them and does the audit.
+At the end the users stop sending and stay connected until each has received the messages in flight. A master first has
+all its workers stop their users, then requests the books of each, merges them and audits them.
 """
 
 from __future__ import annotations
@@ -50,62 +50,78 @@ from chatsys.results.stays import StayRoom
 log = logging.getLogger("loadtest")
 
 WARM_UP = 2.0
-"""Seconds after the first spawning that are not measured."""
+"""Seconds after the first spawning during which nothing is measured."""
 GRACE = 15.0
-"""Seconds that users get to end what they are doing."""
-WORKERS_PATIENCE = 120.0
+"""Seconds that users have to finish what they are doing."""
+WORKERS_TIMEOUT = 120.0
 ONE_HOST = "the stamp in each message, all on one host"
-ACROSS_HOSTS = "the stamp in each message, on the sender's own host: its own echo and its neighbours there"
+ACROSS_HOSTS = "the stamp in each message; only pushes on the sender's own host are timed"
 READY, STOP, STOPPED, DRAINED, BOOKS = "load_ready", "load_stop", "load_stopped", "load_drain", "load_books"
 
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: LocustArgumentParser) -> None:
-    """The options of ``locustfile``, beside Locust's own."""
+    """Add the options of ``locustfile`` to Locust's own."""
     parser.set_defaults(spawn_rate=shapes.SPAWN_RATE)
     sys.excepthook = explain
     gevent.spawn(end_with_parent)
     group = parser.add_argument_group("Chat load")
 
     def option(name: str, **settings: Any) -> None:
-        """With a place in the page's form, which shows nothing of a group unless told."""
+        """Add an option that Locust's web form shows; by default it shows no option of a group."""
         group.add_argument(name, **settings).include_in_web_ui = True
 
-    option("--scenario", choices=tuple(SCENARIOS), default="steady", help="How many users, where, and who writes")
-    option("--interval", type=float, default=20.0, help="Seconds between messages of a user, averaged over all users")
-    option("--room-size", type=int, default=20, help="Mean number of users in a room")
-    option("--room-sizes", choices=SIZES, default="zipf", help="Rooms by a power law, all alike, or one room for all")
+    option(
+        "--scenario",
+        choices=tuple(SCENARIOS),
+        default="steady",
+        help="How many users, where, and who writes (default steady)",
+    )
+    option("--interval", type=float, default=20.0, help="Mean seconds between two messages of a user (default 20)")
+    option("--room-size", type=int, default=20, help="Mean number of users in a room (default 20)")
+    option(
+        "--room-sizes",
+        choices=SIZES,
+        default="zipf",
+        help="zipf: room sizes follow a power law; equal: all alike; one: a single room for all users (default zipf)",
+    )
     option(
         "--receipts",
         type=float,
         default=0.1,
-        help="Share of users who acknowledge delivery and reading of each message",
+        help="Share of users who send receipts for each message, from 0 to 1 (default 0.1)",
     )
     option(
         "--arrival",
         choices=("closed", "constant", "poisson"),
         default="closed",
-        help="closed: a user waits for the acknowledgement; constant, poisson: an open loop at that arrival",
+        help="closed: a user waits for the acknowledgement; constant, poisson: an open loop (default closed)",
     )
-    option("--dialect", default="", help=f"What the server speaks: {CHOICES}; unless told, the first join decides")
-    option("--transport", choices=tuple(TRANSPORTS), default="websocket", help="What carries Engine.IO")
-    option("--objective", type=float, default=200.0, help="Capacity search: push p99 to hold, in ms")
-    option("--seed", type=int, default=1, help="Which user is in which room")
-    option("--accounts", default=".chatsys/loadtest/accounts.json", help="Where accounts are kept between runs")
-    option("--out", default="", help="Folder for samples.jsonl and locust.json")
+    option("--dialect", default="", help=f"The server's dialect: {CHOICES} (default: detected by the first join)")
+    option(
+        "--transport", choices=tuple(TRANSPORTS), default="websocket", help="Engine.IO transport (default websocket)"
+    )
+    option("--objective", type=float, default=200.0, help="Capacity search: highest push p99, in ms (default 200)")
+    option("--seed", type=int, default=1, help="Seed that assigns users to rooms (default 1)")
+    option(
+        "--accounts",
+        default=".chatsys/loadtest/accounts.json",
+        help="File that keeps the accounts for the next run (default .chatsys/loadtest/accounts.json)",
+    )
+    option("--out", default="", help="Folder for samples.jsonl and locust.json (default: write neither)")
 
 
 @events.init.add_listener
 def on_init(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None:
-    """Refuse to start with what can't work; tie this run to its runner."""
+    """Exit with one sentence if the run can't work; otherwise attach the lifecycle to its runner."""
     options = environment.parsed_options
     if not isinstance(runner, WorkerRunner):
         complaint = unusable(options) or (page_impossible(web_ui.host, web_ui.port) if web_ui else None)
-        absent = nobody_listens(environment.host or DEFAULT_HOST)
-        if complaint or (absent and (options.headless or options.autostart)):
-            sys.exit(complaint or absent)
-        if absent:
-            log.warning(absent)
+        unreachable = nobody_listens(environment.host or DEFAULT_HOST)
+        if complaint or (unreachable and (options.headless or options.autostart)):
+            sys.exit(complaint or unreachable)
+        if unreachable:
+            log.warning(unreachable)
     environment.stop_timeout = environment.stop_timeout or GRACE
     lifecycle = Lifecycle(environment)
     lifecycle.attach()
@@ -114,21 +130,21 @@ def on_init(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> Non
 
 
 class Lifecycle:
-    """The events of one environment. Holds what only the local runner or the master needs."""
+    """The event listeners of one environment, and the state that only the local runner or the master needs."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.runner = environment.runner
         self.generators: dict[str, dict[str, float]] = {}
-        self._begun = 0.0
+        self._began = 0.0
         self._background: list[gevent.Greenlet] = []
         self._sampler: record.Sampler | None = None
         self._ready: set[str] = set()
         self._stopped: set[str] = set()
-        self._parts: dict[str, Handover] = {}
-        self._silent: list[str] = []
+        self._handovers: dict[str, Handover] = {}
+        self._missing_workers: list[str] = []
         self._workers: set[str] = set()
-        self._told: record.LocustResult | None = None
+        self._final: record.LocustResult | None = None
         self._concluded = True
         self._judging = False
         self._complaint = ""
@@ -137,16 +153,16 @@ class Lifecycle:
 
     @property
     def is_worker(self) -> bool:
-        """True in a worker process: the master concludes, not we."""
+        """True in a worker process: its master audits the run and gives the verdict."""
         return isinstance(self.runner, WorkerRunner)
 
     @property
     def is_master(self) -> bool:
-        """True in a master: it has no users of its own."""
+        """True in a master process: its workers have the users."""
         return isinstance(self.runner, MasterRunner)
 
     def attach(self) -> None:
-        """Listen."""
+        """Register the listeners."""
         hooks = self.environment.events
         hooks.test_start.add_listener(self.on_test_start)
         hooks.spawning_complete.add_listener(self.on_spawning_complete)
@@ -171,7 +187,7 @@ class Lifecycle:
     # -- the beginning
 
     def on_test_start(self, **_: Any) -> None:
-        """Begin a run: the same options in all processes, accounts where users are."""
+        """Begin a run: share the options with all processes, and prepare accounts in those that have users."""
         options = self.environment.parsed_options
         RUN.begin()
         gc.unfreeze()
@@ -189,14 +205,14 @@ class Lifecycle:
         RUN.worker = (max(0, getattr(self.runner, "worker_index", 0)), max(1, options.load_workers))
         ChatUser.transport = options.transport
         RUN.rest = Rest(RUN.host)
-        self._begun, self._concluded, self._told = time.monotonic(), False, None
+        self._began, self._concluded, self._final = time.monotonic(), False, None
         self._complaint = ""
-        self._parts, self._ready, self._stopped = {}, set(), set()
+        self._handovers, self._ready, self._stopped = {}, set(), set()
         if self.is_master:
             self._workers = set(self.runner.clients)
         if not self.is_worker:
             self._spawn(self._keep_sampling, Path(options.out) if options.out else None)
-        complaint = unusable(options)  # the page's form may have changed them
+        complaint = unusable(options)  # the web form may have changed them
         if options.dialect and not complaint:
             try:
                 RUN.dialect = dialect(options.dialect)
@@ -208,11 +224,11 @@ class Lifecycle:
             self._prepare_users(options)
 
     def _give_up(self, why: str) -> None:
-        """End a run that can't begin."""
+        """End a run that can't begin, with the reason."""
         log.error(why)
         self._complaint = why
         self.environment.process_exit_code = 1
-        RUN.hopeless = True
+        RUN.cannot_start = True
         if self.is_worker:
             gevent.spawn(self.runner.quit)
 
@@ -221,10 +237,10 @@ class Lifecycle:
         number, workers = RUN.worker
         try:
             chosen = dialect(options.dialect) if options.dialect else None
-            own = path.with_stem(f"{path.stem}-{number}")
-            RUN.accounts = Accounts(RUN.rest, own, (chosen or Dialect()).account)
+            file = path.with_stem(f"{path.stem}-{number}")  # one file for each process
+            RUN.accounts = Accounts(RUN.rest, file, (chosen or Dialect()).account)
             RUN.accounts.prepare(-(-RUN.users // workers))
-            self._speak(chosen or self._spoken(options))
+            self._use_dialect(chosen or self._detect_dialect(options))
         except UnknownDialect as error:
             self._give_up(str(error))
             return
@@ -239,14 +255,14 @@ class Lifecycle:
         elif RUN.open_loop and not RUN.scenario.announcer:
             self._spawn(arrivals.keep_sending, options.arrival)
 
-    def _spoken(self, options: Any) -> Dialect:
-        """The dialect that the first join finds: that of the first user, in its room."""
+    def _detect_dialect(self, options: Any) -> Dialect:
+        """Detect the dialect by joining the first user to its room."""
         room = RUN.room_of(RUN.worker[0])
         found = spoken_at(RUN.host, RUN.accounts.of(0), room, options.transport, ChatUser.timeout)
         log.info("%s speaks the dialect %s", RUN.host, found.name)
         return found
 
-    def _speak(self, chosen: Dialect) -> None:
+    def _use_dialect(self, chosen: Dialect) -> None:
         RUN.dialect = chosen
         RUN.ledger.open(self.environment.parsed_options.load_run, LedgerRoom if chosen.numbered else StayRoom)
 
@@ -254,7 +270,7 @@ class Lifecycle:
         self._background.append(gevent.spawn(work, *args))
 
     def on_spawning_complete(self, **_: Any) -> None:
-        """All users of a step are there: after the first, measure from the end of the warm-up on."""
+        """All users of a step have started. After the first step, measure from the end of the warm-up on."""
         if RUN.ending:
             return
         first = RUN.measure_from == NEVER
@@ -264,16 +280,17 @@ class Lifecycle:
             if self.is_worker:
                 self.runner.send_message(READY)
         if first or self.environment.parsed_options.scenario == "capacity":
-            # A full collection of 2,000 users stops them for some 60 ms. They live as long as the step: once is enough.
+            # A full garbage collection with 2,000 users pauses them for some 60 ms. One is enough, as they live as long
+            # as the step.
             gc.collect()
             gc.freeze()
 
     def on_ready_message(self, msg: Any, **_: Any) -> None:
-        """Master: a worker has made its accounts, and its first users are there."""
+        """Master: a worker has its accounts, and its first users have started."""
         self._ready.add(msg.node_id)
 
     def all_are_there(self) -> bool:
-        """True once the first users of all processes are there: the run's time begins."""
+        """True once the first users of all processes have started; the run time counts from then."""
         return not self.is_master or self._ready >= set(self.runner.clients)
 
     # -- while it runs
@@ -289,7 +306,7 @@ class Lifecycle:
                 self._sampler.sample(self.environment, self.generators)
 
     def _generator(self) -> dict[str, float]:
-        """This process now: CPU as a share of a core, lag in ms, memory in bytes, deviations so far."""
+        """The current load of this process: CPU as a share of a core, lag in ms, memory in bytes, deviations so far."""
         (used, at), self._used = self._used, (time.process_time(), time.monotonic())
         return {
             "cpu": round((self._used[0] - used) / (self._used[1] - at), 3),
@@ -301,38 +318,36 @@ class Lifecycle:
         }
 
     def on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:
-        """A worker tells how its process does."""
+        """Worker: add the load of this process to Locust's report."""
         data["generator"] = self._generator()
 
     def on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
-        """The master hears it."""
+        """Master: keep the load that a worker reports."""
         self.generators[client_id] = data["generator"]
 
     def counters(self) -> shapes.DwellCounters:
-        """What the capacity search compares."""
+        """The cumulative counts that the capacity search compares."""
         FIGURES.flush()
         stats = self.environment.stats
         if not self.is_master:
             self.generators["local"] = self._generator()
-        together: Counter[str] = Counter()
+        totals: Counter[str] = Counter()
         for generator in self.generators.values():
-            together.update({name: int(count) for name, count in generator.items()})
-        return shapes.DwellCounters(
-            shapes.pushes(stats.entries), stats.num_failures, together["deviations"], {**together}
-        )
+            totals.update({name: int(count) for name, count in generator.items()})
+        return shapes.DwellCounters(shapes.pushes(stats.entries), stats.num_failures, totals["deviations"], {**totals})
 
     # -- the end
 
     def on_test_stopping(self, **_: Any) -> None:
-        """No more sends; users that stop now stay connected.
+        """Stop sending; users that stop from now on stay connected.
 
-        A master collects the books here: Locust's own message, which comes next, has a worker wait until its users
-        have had their time to stop, answering nobody.
+        A master collects the books here, because Locust's own stop message comes next, and a worker answers nothing
+        while it handles that.
         """
         first = not RUN.ending
         self._end_sending()
         if first and self.is_master:
-            self._gather()
+            self._collect_books()
 
     def _end_sending(self) -> None:
         if not RUN.ending:
@@ -342,70 +357,70 @@ class Lifecycle:
             RUN.watch.stop()
 
     def on_test_stop(self, **_: Any) -> None:
-        """The users have stopped: gather, audit, say the verdict. Does nothing in a worker."""
+        """The users have stopped: drain, audit, and give the verdict. Does nothing in a worker."""
         if self._concluded or self._judging or self.is_worker:
             return
         self._judging = True
         try:
             if not self.is_master:
-                self._parts["local"] = drain("local")
+                self._handovers["local"] = drain("local")
             self._conclude()
         finally:
             self._concluded, self._judging = True, False
 
-    def _gather(self) -> None:
-        """Let all workers stop their users, then take their books; one that got lost on the way is missed too."""
+    def _collect_books(self) -> None:
+        """Have all workers stop their users, then collect their books. Note which workers sent none, even lost ones."""
         workers = set(self.runner.clients)
         for client in workers:
             self.runner.send_message(STOP, None, client)
-        wait_until(lambda: self._stopped >= workers & set(self.runner.clients), WORKERS_PATIENCE)
+        wait_until(lambda: self._stopped >= workers & set(self.runner.clients), WORKERS_TIMEOUT)
         for client in workers:
             self.runner.send_message(DRAINED, None, client)
-        wait_until(lambda: self._parts.keys() >= workers & set(self.runner.clients), WORKERS_PATIENCE)
-        self._silent = sorted((self._workers | workers) - self._parts.keys())
+        wait_until(lambda: self._handovers.keys() >= workers & set(self.runner.clients), WORKERS_TIMEOUT)
+        self._missing_workers = sorted((self._workers | workers) - self._handovers.keys())
 
     def on_stop_message(self, **_: Any) -> None:
-        """Worker: stop the users, say so."""
+        """Worker: stop the users and report it."""
         self._end_sending()
         self.runner.stop_users(self.runner.user_classes_count)
         self.runner.send_message(STOPPED)
 
     def on_drain_message(self, **_: Any) -> None:
-        """Worker: no process sends any more; wait for what is under way, hand over the books."""
-        own = drain(self.runner.client_id)
+        """Worker: no process sends any more. Wait for messages in flight, then hand over the books."""
+        handover = drain(self.runner.client_id)
         timings: dict[str, Any] = {}
         self.runner.environment.events.report_to_master.fire(client_id=self.runner.client_id, data=timings)
         self.runner.send_message("stats", timings)
-        self.runner.send_message(BOOKS, msgspec.json.encode(own))
+        self.runner.send_message(BOOKS, msgspec.json.encode(handover))
         self._concluded = True
-        self.environment.stop_timeout = 0  # the users have stopped; the next run brings its own
+        self.environment.stop_timeout = 0  # the users have stopped, so Locust need not wait; the next run sets it anew
 
     def on_interrupt(self, signum: int, frame: Any) -> None:
-        """Worker: a terminal's Ctrl-C comes to the master too, which ends the run with an audit; wait for it once."""
+        """Worker: ignore the first Ctrl-C. A terminal sends it to the master too, which ends the run with an audit."""
         if self._concluded or self._interrupted:
             signal.default_int_handler(signum, frame)
         self._interrupted = True
         if os.getpid() == STARTED_IN:
-            log.warning("The master ends the run: press Ctrl-C there, or here again to leave it incomplete.")
+            log.warning("The master ends the run: press Ctrl-C there, or again here to leave the run incomplete.")
 
     def on_stopped_message(self, msg: Any, **_: Any) -> None:
-        """Master: one worker's users have stopped."""
+        """Master: the users of one worker have stopped."""
         self._stopped.add(msg.node_id)
 
     def on_books_message(self, msg: Any, **_: Any) -> None:
-        """Master: one worker's books."""
-        self._parts[msg.node_id] = msgspec.json.decode(msg.data, type=Handover)
+        """Master: keep the books of one worker."""
+        self._handovers[msg.node_id] = msgspec.json.decode(msg.data, type=Handover)
 
     def _conclude(self) -> None:
         FIGURES.flush()
-        whole = together(self.environment.parsed_options.load_run, self._parts.values())
-        checked = self._audit(whole)
-        checked.incomplete += [f"worker {client} did not hand over its books" for client in self._silent]
-        result = self._result(checked, whole)
+        merged = together(self.environment.parsed_options.load_run, self._handovers.values())
+        audit = self._audit(merged)
+        audit.incomplete += [f"worker {client} did not hand over its books" for client in self._missing_workers]
+        result = self._result(audit, merged)
         RUN.rest.close()
         if self.environment.process_exit_code is None:
             self.environment.process_exit_code = {"VALID": 0, "FAILED": 1, "INVALID": 2}[result.verdict]
-        self._told = result
+        self._final = result
         options = self.environment.parsed_options
         if not options.headless:
             print_verdict(result)
@@ -414,38 +429,36 @@ class Lifecycle:
         if self._sampler is not None:
             self._sampler.close()
             self._sampler = None
-        if options.csv_prefix:  # Locust writes its CSV files by the clock: let it see the last figures
+        if options.csv_prefix:  # Locust writes its CSV files at fixed intervals: wait for the last one
             gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.5)
 
-    def _audit(self, whole: Handover) -> Audit:
-        """What all processes know, beside what the server has stored. The master speaks as its workers did."""
-        if whole.dialects and not self.environment.parsed_options.dialect:
-            RUN.dialect = dialect(min(whole.dialects))
-        spoken, read = RUN.dialect, RUN.rest.read
-        if spoken.numbered:
-            checked = judged(whole.books, lambda room, base: spoken.stored(read, room, base))
+    def _audit(self, merged: Handover) -> Audit:
+        """Compare the books of all processes with what the server has stored. A master uses its workers' dialect."""
+        if merged.dialects and not self.environment.parsed_options.dialect:
+            RUN.dialect = dialect(min(merged.dialects))
+        used, read = RUN.dialect, RUN.rest.read
+        if used.numbered:
+            audit = judged(merged.books, lambda room, base: used.stored(read, room, base))
         else:
-            checked = judged_by_stays(
-                whole.books, (lambda room: spoken.stored(read, room, 0)) if spoken.reads_back else None
+            audit = judged_by_stays(
+                merged.books, (lambda room: used.stored(read, room, 0)) if used.reads_back else None
             )
-        if len(whole.dialects) > 1:
-            found = " and ".join(sorted(whole.dialects))
-            checked.incomplete.append(f"the generator's processes found different dialects, {found}: give --dialect")
-        return checked
+        if len(merged.dialects) > 1:
+            found = " and ".join(sorted(merged.dialects))
+            audit.incomplete.append(f"the generator's processes found different dialects, {found}: give --dialect")
+        return audit
 
-    def _result(self, checked: Audit, whole: Handover) -> record.LocustResult:
+    def _result(self, audit: Audit, merged: Handover) -> record.LocustResult:
         options = self.environment.parsed_options
         failures = record.failures_of(self.environment)
         search = getattr(self.environment.shape_class, "search", None)
         steps = search.steps if search is not None else []
-        if any(
-            step.outcome == HELD for step in steps
-        ):  # each step was judged by itself; past the capacity all is strained
-            invalid = []
+        if any(step.outcome == HELD for step in steps):
+            invalid = []  # each step was judged by itself; above the capacity a saturated generator is expected
         else:
-            invalid = [reason for name, seen in sorted(whole.generators.items()) for reason in reasons(name, seen)]
+            invalid = [reason for name, seen in sorted(merged.generators.items()) for reason in reasons(name, seen)]
         verdict, why = verdict_of(
-            checked, invalid, [failure for failure in failures if not brought_by(options.scenario, failure)]
+            audit, invalid, [failure for failure in failures if not brought_by(options.scenario, failure)]
         )
         if self._complaint:
             verdict, why = "FAILED", [self._complaint]
@@ -465,35 +478,35 @@ class Lifecycle:
                 "tags": options.tags,
                 "run_time": options.run_time,
             },
-            seconds=time.monotonic() - self._begun,
+            seconds=time.monotonic() - self._began,
             figures=record.figures_of(self.environment),
             failures=failures,
-            untimed=whole.untimed,
-            unhandled=whole.unhandled,
-            elsewhere=whole.elsewhere,
-            clock=ACROSS_HOSTS if whole.elsewhere else ONE_HOST,
-            audit=checked,
-            generators=whole.generators,
+            untimed=merged.untimed,
+            unhandled=merged.unhandled,
+            elsewhere=merged.elsewhere,
+            clock=ACROSS_HOSTS if merged.elsewhere else ONE_HOST,
+            audit=audit,
+            generators=merged.generators,
             steps=steps,
         )
 
     def over(self) -> bool:
-        """True if no run goes on: there has been none, or it has its verdict."""
+        """True if no run is active: none has started yet, or the last one has its verdict."""
         return self._concluded
 
     def rows(self) -> Rows:
-        """The section of Locust's page and report."""
-        return live_rows(self.environment, self.generators) if self._told is None else final_rows(self._told)
+        """The rows of the section in Locust's page and report."""
+        return live_rows(self.environment, self.generators) if self._final is None else final_rows(self._final)
 
     def on_quit(self, **_: Any) -> None:
-        """Locust has printed its tables and written its report: the verdict is the last thing to be read."""
-        if self._told is not None:
+        """Print the verdict last, after Locust has printed its tables and written its report."""
+        if self._final is not None:
             html_file = self.environment.parsed_options.html_file
             if html_file:
                 add_to_file(html_file, self.rows())
-            print_verdict(self._told)
+            print_verdict(self._final)
 
     def on_quitting(self, **_: Any) -> None:
-        """SIGTERM reaches us here with the users still running: stop them first, so that there is a verdict."""
+        """After SIGTERM the users are still running here: stop them, so that the run gets a verdict."""
         if not self._concluded and not self.is_worker:
             self.runner.stop()

@@ -10,14 +10,14 @@ KINDS = ("constant", "poisson")
 
 
 def gap(kind: str, rate: float, rng: random.Random) -> float:
-    """Seconds from one intended start to the next, at ``rate`` a second: constant, or exponential for ``poisson``."""
+    """Seconds until the next intended start, at ``rate`` per second: constant, or exponential for ``poisson``."""
     return 1 / rate if kind == "constant" else rng.expovariate(rate)
 
 
 def intended_starts(kind: str, rate: float) -> Iterator[float]:
-    """When each send is due, in seconds of ``time.perf_counter``, without end, at ``rate`` a second.
+    """An endless series of due times in seconds of ``time.perf_counter``, at ``rate`` per second.
 
-    Raises ValueError for a rate that is not above 0 and an arrival that there is not.
+    Raises ValueError if the rate is not above 0 or ``kind`` is not in ``KINDS``.
     """
     if kind not in KINDS or not rate > 0:
         raise ValueError(f"{rate!r} a second, {kind!r}: the rate must be above 0, the arrival {' or '.join(KINDS)}")

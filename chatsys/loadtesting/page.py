@@ -1,7 +1,7 @@
 """Verdict and audit in Locust's web page, live and at the end, and the same section in its HTML report.
 
-Locust's page polls its statistics until a run has stopped, which is before the audit is made. So it is told that the
-run goes on until there is a verdict.
+Locust's page polls its statistics until a run has stopped, which is before the audit. Therefore this module reports the
+state "running" to the page until there is a verdict.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Rows = list[tuple[str, str]]
 
 
 def live_rows(environment: Environment, generators: dict[str, dict[str, float]]) -> Rows:
-    """What is known while a run goes on; ``generators`` as their processes report themselves."""
+    """The rows during a run; ``generators`` are the latest reports of the generator processes."""
     stats = environment.stats
     pushes = stats.entries.get((ALL_PUSHES, PUSH))
     p99 = percentile(pushes, 0.99) if pushes is not None else None
@@ -46,7 +46,7 @@ def live_rows(environment: Environment, generators: dict[str, dict[str, float]])
 
 
 def final_rows(result: LocustResult) -> Rows:
-    """What a run has come to: the verdict with its reasons and advice, the audit's sums, the clock."""
+    """The rows after a run: the verdict with its reasons and advice, the audit's sums, the clock."""
     rows = [("Verdict", result.verdict)]
     rows += [("Reason", reason) for reason in result.reasons]
     rows += [("Advice", line) for line in advice(result.verdict)]
@@ -60,7 +60,7 @@ def final_rows(result: LocustResult) -> Rows:
 
 
 def add_tab(web_ui: Any, rows: Callable[[], Rows], over: Callable[[], bool]) -> None:
-    """Give Locust's page a tab that shows ``rows()``, and its report the section. ``over()``: there is a verdict."""
+    """Add a tab with ``rows()`` to Locust's page, and the section to its report. ``over()`` is true between runs."""
     structure = [{"key": key, "title": title} for key, title in zip(_FIELDS, ("", "Now"), strict=True)]
     web_ui.template_args["extended_tabs"] = [{"title": TITLE, "key": KEY}]
     web_ui.template_args["extended_tables"] = [{"key": KEY, "structure": structure}]
@@ -79,7 +79,7 @@ def add_tab(web_ui: Any, rows: Callable[[], Rows], over: Callable[[], bool]) -> 
 
 
 def with_section(report: str, rows: Rows) -> str:
-    """Locust's HTML report with the section at its end."""
+    """Locust's HTML report with the section appended."""
     cells = "".join(f"<tr><th scope=row>{escape(what)}</th><td>{escape(says)}</td></tr>" for what, says in rows)
     style = "max-width:1200px;margin:2em auto;padding:0 24px;font-family:Roboto,Helvetica,Arial,sans-serif"
     cell = "#chatsys th,#chatsys td{text-align:left;padding:.3em 1em .3em 0;border-bottom:1px solid #ccc}"
@@ -91,7 +91,7 @@ def with_section(report: str, rows: Rows) -> str:
 
 
 def add_to_file(path: str, rows: Rows) -> None:
-    """Add the section to a report that Locust has written; nothing where it has written none."""
+    """Append the section to the report at ``path``. Does nothing if Locust has not written one."""
     report = Path(path)
     if report.is_file():
         report.write_text(with_section(report.read_text("utf-8"), rows), "utf-8")

@@ -1,4 +1,4 @@
-"""Chat users: a mind (weights.py), hands (the wire) and a memory (what they know of their room)."""
+"""Chat users. weights.py says how often they do what; the ledger records what they see of their room."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class ServerRefusal(msgspec.Struct):
 
 
 class Gone(ConnectionLost):
-    """The user has ended the connection itself: what was not confirmed then has not failed."""
+    """The user ended the connection itself, so an unconfirmed message is not a failure."""
 
 
 class ChatUser(SocketIOUser):
-    """A user in a room. Subclasses are personas: they say which tasks they do how often."""
+    """A user in a room. Each subclass is a persona and defines its tasks and their frequency."""
 
     abstract = True
     host = DEFAULT_HOST
@@ -74,8 +74,8 @@ class ChatUser(SocketIOUser):
     # -- arriving and leaving
 
     def on_start(self) -> None:
-        """Get an account, connect, join the room."""
-        if RUN.hopeless:
+        """Get an account, connect and join the room."""
+        if RUN.cannot_start:
             raise UserEnded
         try:
             self.account = self.arrive()
@@ -90,7 +90,7 @@ class ChatUser(SocketIOUser):
         RUN.present.append(self)
 
     def arrive(self) -> accounts.UserAccount:
-        """An account made beforehand; in a login storm its owner logs in with the password first."""
+        """A prepared account. In a login storm the user first logs in with its password."""
         account = RUN.accounts.of(self.number)
         if RUN.scenario.logs_in and account.token:
             credentials = {"username": account.username, "password": account.password}
@@ -101,9 +101,9 @@ class ChatUser(SocketIOUser):
         return account
 
     def join(self) -> bool:
-        """Join the room; what was missed is replayed if this stay had begun already. False after a failure.
+        """Join the room; after a reconnect this replays missed messages. False after a failure.
 
-        A first join may be refused where others make the same room at that moment; it is then tried again.
+        A first join can be refused while other users create the same room, so it is repeated.
         """
         dialect = RUN.dialect
         for attempt in range(1 if dialect.numbered else TRIES):
@@ -122,7 +122,7 @@ class ChatUser(SocketIOUser):
 
     def _join_once(self, dialect: Dialect) -> bool:
         payload, again, answer = dialect.join(self.account, self.room), self.member is not None, None
-        if not dialect.numbered:  # pushes may come before the history
+        if not dialect.numbered:  # pushes may arrive before the history
             if not again:
                 room: Any = RUN.ledger.room(self.room)
                 self.member = Stay(room)
@@ -130,7 +130,7 @@ class ChatUser(SocketIOUser):
         elif again:
             payload["since"] = self.member.next - 1
         self._answered_join.clear()
-        begun = time.perf_counter()
+        began = time.perf_counter()
         if "join" in dialect.acknowledges:
             answer = self.call(dialect.join_event, payload)
             if answer is None:
@@ -146,13 +146,13 @@ class ChatUser(SocketIOUser):
                 return False
             if self._refused is not None:
                 return False
-            FIGURES.timing("load", dialect.history_event).add((self._history_at - begun) * 1000)
+            FIGURES.timing("load", dialect.history_event).add((self._history_at - began) * 1000)
         if again and dialect.numbered:
             self.member.rejoined(bool(answer.get("complete", True)))
         return self.member is not None
 
     def _on_history(self, history: list[Any]) -> None:
-        """With numbers the history comes before any live message, and the books are open when it is handled."""
+        """Enter the history into the books. If messages are numbered, it arrives before any live message."""
         self._history_at = time.perf_counter()
         if not RUN.dialect.numbered:
             if self.member is not None:
@@ -165,14 +165,14 @@ class ChatUser(SocketIOUser):
         self._answered_join.set()
 
     def leave(self) -> None:
-        """Leave the room: its messages are no longer expected from here on."""
+        """Leave the room: this user expects no more of its messages."""
         self.in_room = False
         if self.member is not None:
             self.member.leave()
             self.member = None
 
     def connection_lost(self, error: ConnectionLost) -> None:
-        """The connection has ended: nothing more comes over it, no echo either."""
+        """The connection has ended: sends that wait for an echo fail with ``error``."""
         self.in_room = False
         if self.member is not None:
             self.member.disconnected()
@@ -181,16 +181,16 @@ class ChatUser(SocketIOUser):
             then(error)
 
     def lost(self, cause: str) -> None:
-        """The server dropped us."""
+        """The server closed the connection, or it broke."""
         super().lost(cause)
         self.connection_lost(ConnectionLost(cause))
 
     def reconnected(self) -> None:
-        """Back after the server dropped us: the history fills the gap."""
+        """Join again after a reconnect; the history fills the gap."""
         self.join()
 
     def on_stop(self) -> None:
-        """At the end of the run stay connected, so that what is under way arrives; before it, leave."""
+        """Leave and disconnect; but at the end of the run stay connected, so that messages in flight arrive."""
         if self in RUN.present:
             RUN.present.remove(self)
         if RUN.ending and self.io.connected and self.member is not None:
@@ -198,11 +198,11 @@ class ChatUser(SocketIOUser):
             return
         self.io.disconnect()
         self.connection_lost(Gone("disconnected"))
-        self.leave()  # not before: what arrives in between is still its room's
+        self.leave()  # last, because a message that arrives during the disconnect still belongs to the room
         RUN.numbers.release(self.number)
         RUN.of_persona[self.persona.name].release(self._nth)
 
-    # -- what comes in
+    # -- receiving
 
     def _on_message(self, push: Any) -> None:
         at = now()
@@ -236,13 +236,15 @@ class ChatUser(SocketIOUser):
 
     @tag("send")
     def send(self) -> None:
-        """Send one message and wait until it is confirmed; where that stores it once (contract §14.3), send it again
-        after a lost connection."""
-        if RUN.ending:  # a user who wakes while it is being stopped would be killed before the answer comes
+        """Send one message and wait for its confirmation.
+
+        After a lost connection send it again, if the server stores it only once (contract §14.3).
+        """
+        if RUN.ending:  # a user that is being stopped would be killed before its message is confirmed
             return
-        dialect, way = RUN.dialect, RUN.dialect.confirmation
+        dialect, method = RUN.dialect, RUN.dialect.confirmation
         if not dialect.numbered and not self._wait_until(lambda: self.in_room):
-            return  # the connection was lost, which is counted
+            return  # the lost connection was counted already
         at = now()
         room, token, text = self._message(at, at)
         answer = None
@@ -251,20 +253,20 @@ class ChatUser(SocketIOUser):
                 try:
                     answer = self._confirmed(dialect, token, dialect.message(self.room, text, token))
                 except ConnectionLost as error:
-                    FIGURES.failure(way, dialect.send_event, error)
+                    FIGURES.failure(method, dialect.send_event, error)
                     if attempt + 1 < TRIES and self._wait_until(lambda: self.io.connected):
                         continue
                 except AckTimeout as error:
-                    FIGURES.failure(way, dialect.send_event, error)
+                    FIGURES.failure(method, dialect.send_event, error)
                 break
-        finally:  # also of a user who is killed, in the call or while it waits for a connection
+        finally:  # also runs if the user is killed while it waits
             if answer is None:
                 room.unconfirmed(token)
         if answer is not None:
             self._answered(room, text, at, at, answer)
 
     def _confirmed(self, dialect: Dialect, token: str, payload: object) -> Acknowledged:
-        """Send, and wait for the acknowledgement or the echo. Raises AckTimeout or ConnectionLost."""
+        """Send and wait for the acknowledgement or the echo. Raises AckTimeout or ConnectionLost."""
         if "send" in dialect.acknowledges:
             return self.io.call(dialect.send_event, payload)
         result = AsyncResult()
@@ -288,14 +290,14 @@ class ChatUser(SocketIOUser):
             raise
 
     def send_openly(self, intended: int) -> None:
-        """Send one message without waiting; it should have begun at ``intended``."""
+        """Send one message that was due at ``intended``, without waiting for its confirmation."""
         sent, dialect = now(), RUN.dialect
         RUN.watch.start_of_send((sent - intended) / 1e6)
         room, token, text = self._message(intended, sent)
         RUN.pending[token] = room
 
         def then(answer: Acknowledged | SocketIOError) -> None:
-            if RUN.pending.pop(token, None) is None:  # given up at the end of the run
+            if RUN.pending.pop(token, None) is None:  # already counted as unconfirmed at the end of the run
                 return
             if isinstance(answer, Acknowledged):
                 self._answered(room, text, intended, sent, answer)
@@ -319,16 +321,16 @@ class ChatUser(SocketIOUser):
         return room, token, text_of(RUN.ledger.run, token, intended, sent)
 
     def _answered(self, room: Any, text: str, intended: int, sent: int, answer: Acknowledged) -> None:
-        way, event = RUN.dialect.confirmation, RUN.dialect.send_event
+        method, event = RUN.dialect.confirmation, RUN.dialect.send_event
         if intended >= RUN.measure_from:
             waited = (now() - intended) / 1e6 if sent != intended else answer.ms
-            FIGURES.timing(way, event).add(waited)
+            FIGURES.timing(method, event).add(waited)
             if sent != intended:
-                FIGURES.timing(way, f"{event} (service)").add(answer.ms)
+                FIGURES.timing(method, f"{event} (service)").add(answer.ms)
         found = RUN.dialect.confirmed(answer.args[0] if answer.args else None)
         if isinstance(found, str):
             room.account.refused += 1
-            FIGURES.only_failure(way, event, f"refused: {found}")
+            FIGURES.only_failure(method, event, f"refused: {found}")
         else:
             room.acknowledged(text, *found)
 
@@ -342,46 +344,46 @@ class ChatUser(SocketIOUser):
 
     @tag("typing")
     def typing(self) -> None:
-        """Type, and pause."""
+        """Start typing, or stop it."""
         self._typing = not getattr(self, "_typing", False)
         RUN.count("typing")
         self.emit("typing", self._typing)
 
     @tag("read")
     def open_room(self) -> None:
-        """The newest page of some room."""
+        """Read the newest page of a random room."""
         RUN.rest.timed("GET", f"/api/rooms/{self._some_room()}/messages?limit=100", "/api/rooms/:room/messages")
 
     @tag("read")
     def scroll_back(self) -> None:
-        """An older page of one's own room."""
+        """Read an older page of the user's own room."""
         offset = 100 * random.randint(1, 5)
         path = f"/api/rooms/{quote(self.room, safe='')}/messages?limit=100&offset={offset}"
         RUN.rest.timed("GET", path, "/api/rooms/:room/messages?offset")
 
     @tag("read")
     def list_rooms(self) -> None:
-        """All rooms."""
+        """List all rooms."""
         RUN.rest.timed("GET", "/api/rooms", "/api/rooms")
 
     @tag("read")
     def search_users(self) -> None:
-        """A few letters of somebody's name."""
+        """Search for the first letters of a username."""
         RUN.rest.timed("GET", f"/api/users/search/load_{secrets.token_hex(1)}", "/api/users/search/:query")
 
     @tag("read")
     def open_profile(self) -> None:
-        """Somebody's profile."""
+        """Read the profile of a random user."""
         RUN.rest.timed("GET", f"/api/users/{RUN.accounts.some(random.getrandbits(30)).user_id}", "/api/users/:userId")
 
     @tag("read")
     def room_stats(self) -> None:
-        """The counts of some room."""
+        """Read the counts of a random room."""
         RUN.rest.timed("GET", f"/api/rooms/{self._some_room()}/stats", "/api/rooms/:room/stats")
 
     @tag("rooms")
     def change_room(self) -> None:
-        """Leave, and join another room; where leaving is not confirmed, with a new connection."""
+        """Leave and join another room, over a new connection if the server has no event for leaving."""
         leave_event = RUN.dialect.leave_event
         if leave_event:
             self.call(leave_event)
@@ -397,7 +399,7 @@ class ChatUser(SocketIOUser):
 
     @tag("reconnect")
     def reconnect(self) -> None:
-        """Vanish as a phone does, come back some seconds later, and get what was missed."""
+        """Drop the connection without a close, as a phone does, reconnect seconds later, and replay missed messages."""
         self.io.vanish()
         self.connection_lost(Gone("vanished"))
         gevent.sleep(random.uniform(1, 10))
@@ -412,13 +414,13 @@ class ChatUser(SocketIOUser):
 
     @tag(*{activity.tag for activity in weights.ACTIVITIES.values()})
     def look_on(self) -> None:
-        """Do nothing: who has no other task left still listens."""
+        """Do nothing. A user needs a task, even if the tags leave none."""
 
     def look_on_untagged(self) -> None:
-        """The same, for runs that exclude tags."""
+        """The same without tags, for runs that exclude tags."""
 
     def wait_time(self) -> float:
-        """Seconds to think: exponential; each activity is as frequent as its weight says, whatever tags leave out."""
+        """Exponential think time in seconds. Leaving out tasks by tags does not make the others more frequent."""
         return random.expovariate(len(self.tasks) / (TASK_SCALE * RUN.interval))
 
     def _some_room(self) -> str:
@@ -426,7 +428,7 @@ class ChatUser(SocketIOUser):
 
 
 def tasks_of(persona: weights.Persona) -> dict[Callable[..., None], int]:
-    """A persona's activities as Locust tasks, ``TASK_SCALE`` for each message of the average user."""
+    """The activities of a persona as Locust tasks; ``TASK_SCALE`` is one message of the average user."""
     tasks = {
         getattr(ChatUser, activity.name): round(TASK_SCALE * activity.weight * weights.factor(persona, activity))
         for activity in weights.ACTIVITIES.values()
@@ -438,7 +440,7 @@ def tasks_of(persona: weights.Persona) -> dict[Callable[..., None], int]:
 
 
 class Talker(ChatUser):
-    """Writes most of the messages."""
+    """Writes most messages."""
 
     persona = weights.PERSONAS["talker"]
     weight = persona.share
@@ -446,7 +448,7 @@ class Talker(ChatUser):
 
 
 class Reader(ChatUser):
-    """Reads a lot, writes a little."""
+    """Reads a lot and writes a little."""
 
     persona = weights.PERSONAS["reader"]
     weight = persona.share
@@ -462,7 +464,7 @@ class Lurker(ChatUser):
 
 
 class Mobile(ChatUser):
-    """Loses its connection now and then, and comes back."""
+    """Loses its connection now and then, and reconnects."""
 
     persona = weights.PERSONAS["mobile"]
     weight = persona.share
@@ -470,18 +472,18 @@ class Mobile(ChatUser):
 
 
 class Newcomer(ChatUser):
-    """Makes its account when it starts."""
+    """Registers its account when it starts."""
 
     persona = weights.PERSONAS["newcomer"]
     weight = persona.share
     tasks = tasks_of(persona)
 
     def arrive(self) -> accounts.UserAccount:
-        """A new account by REST, timed: bcrypt is part of it. Raises RestError."""
-        begun = time.perf_counter()
+        """Register an account over REST and time it, including bcrypt. Raises RestError."""
+        began = time.perf_counter()
         account = RUN.dialect.account(RUN.rest, accounts.new_name())
         if account.token:
-            FIGURES.timing("POST", "/api/auth/register").add((time.perf_counter() - begun) * 1000)
+            FIGURES.timing("POST", "/api/auth/register").add((time.perf_counter() - began) * 1000)
         return account
 
 

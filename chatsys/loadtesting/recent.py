@@ -1,10 +1,10 @@
-"""What Locust remembers of the last seconds, in memory that does not grow with the run.
+"""Keep Locust's recent statistics in memory that does not grow with the run.
 
-For the percentiles of the last ten seconds Locust keeps a copy of each whole histogram for each of the last twenty
-seconds; histograms of 0.01 ms make that tens of megabytes, and more the longer a run lasts. Here the batches of those
-seconds are kept instead, which are what such a difference comes to; what was timed since the beginning is in a
-:class:`Histogram`. Locust also counts the requests of each second for the whole run and reads the last twelve: the
-rest is dropped. Its charts get one point each five seconds: past ``POINTS`` every second one is dropped.
+To compute percentiles of the last ten seconds, Locust keeps a copy of each whole histogram for each of the last twenty
+seconds. With times of 0.01 ms these copies take tens of megabytes and grow with the run. This module keeps the batches
+of those seconds instead, which give the same percentiles, and a :class:`Histogram` for the whole run. Locust also
+counts the requests of each second for the whole run but reads only the last twelve, so older counts are deleted. Its
+charts get a point every five seconds; above ``POINTS`` points, every second one is deleted.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from chatsys.loadtesting.histogram import SPARSE, Histogram
 from chatsys.loadtesting.locust_names import replace
 
 KEPT = 20.0
-"""Seconds, as in Locust."""
+"""Seconds for which batches are kept, as in Locust."""
 POINTS = 120
-"""Ten minutes at Locust's pace."""
+"""Points of a chart: ten minutes, as Locust adds one every five seconds."""
 
-_whole_extend = StatsEntry.extend
-_whole_log = StatsEntry.log
-_whole_serialize = StatsEntry.serialize
-_whole_history = locust_stats.update_stats_history
+_original_extend = StatsEntry.extend
+_original_log = StatsEntry.log
+_original_serialize = StatsEntry.serialize
+_original_history = locust_stats.update_stats_history
 
 
 def bound_memory() -> None:
-    """Make Locust's statistics keep what it reads, and no more. Idempotent."""
+    """Make Locust's statistics keep only what Locust reads. Idempotent."""
     replace("StatsEntry.extend", _extend)
     replace("StatsEntry.log", _log)
     replace("StatsEntry.serialize", _serialize)
@@ -41,24 +41,24 @@ def bound_memory() -> None:
 
 
 def times_since(entry: StatsEntry, at: float) -> dict[float, int]:
-    """The histogram of what ``entry`` was given after ``at`` (monotonic seconds, at most :data:`KEPT` ago)."""
-    together: dict[float, int] = {}
-    for given, batch in getattr(entry, "recent", ()):
-        if given > at:
+    """The histogram of the times added to ``entry`` after ``at`` (monotonic seconds, at most :data:`KEPT` ago)."""
+    merged: dict[float, int] = {}
+    for added, batch in getattr(entry, "recent", ()):
+        if added > at:
             for key, count in batch.items():
-                together[key] = together.get(key, 0) + count
-    return together
+                merged[key] = merged.get(key, 0) + count
+    return merged
 
 
 def _extend(self: StatsEntry, other: StatsEntry) -> None:
     own = self.response_times
     if isinstance(own, Histogram):
         self.response_times = {}
-        _whole_extend(self, other)
+        _original_extend(self, other)
         own.add(other.response_times)
         self.response_times = own
     else:
-        _whole_extend(self, other)
+        _original_extend(self, other)
         _flatten(self)
     _remember(self, other.response_times)
     for counts in (self.num_reqs_per_sec, self.num_fail_per_sec):
@@ -68,7 +68,7 @@ def _extend(self: StatsEntry, other: StatsEntry) -> None:
 
 
 def _log(self: StatsEntry, response_time: float | None, content_length: int) -> None:
-    _whole_log(self, response_time, content_length)
+    _original_log(self, response_time, content_length)
     _flatten(self)
     if response_time is not None:
         _remember(self, {locust_stats.bucket_response_time(response_time): 1})
@@ -80,7 +80,7 @@ def _flatten(self: StatsEntry) -> None:
 
 
 def _serialize(self: StatsEntry) -> object:
-    return _whole_serialize(self) | {"response_times": dict(self.response_times)}
+    return _original_serialize(self) | {"response_times": dict(self.response_times)}
 
 
 def _percentile(response_times: dict[float, int] | Histogram, total: int, share: float) -> float:
@@ -105,7 +105,7 @@ def _current_percentile(self: StatsEntry, percent: float) -> float | None:
 
 
 def _update_history(runner: Any, timestamp: str | None = None) -> None:
-    _whole_history(runner, timestamp)
+    _original_history(runner, timestamp)
     stats: RequestStats = runner.stats
     if len(stats.history) > POINTS:
         del stats.history[1:-1:2]

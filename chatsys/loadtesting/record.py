@@ -1,4 +1,4 @@
-"""What a run leaves behind: ``samples.jsonl`` (one line a second) and ``locust.json`` (figures, audit, verdict)."""
+"""The files of a run: ``samples.jsonl`` (one line per second) and ``locust.json`` (figures, audit, verdict)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class LocustFigure(msgspec.Struct):
-    """One line of Locust's table with its histogram: (milliseconds, how often), ascending."""
+    """One line of Locust's table with its histogram: pairs (milliseconds, count), ascending."""
 
     method: str
     name: str
@@ -45,7 +45,7 @@ class Failure(msgspec.Struct):
 
 
 class LocustResult(msgspec.Struct):
-    """A run as its generator saw it. ``verdict`` is VALID, FAILED or INVALID; ``memory`` in bytes a process."""
+    """A run as its generator saw it. ``verdict`` is VALID, FAILED or INVALID."""
 
     schema_version: int
     run: str
@@ -65,7 +65,7 @@ class LocustResult(msgspec.Struct):
 
 
 def figures_of(environment: Environment) -> list[LocustFigure]:
-    """Locust's table, with whole histograms."""
+    """The lines of Locust's table with their histograms."""
     return [
         LocustFigure(
             entry.method, entry.name, entry.num_requests, entry.num_failures, sorted(entry.response_times.items())
@@ -75,7 +75,7 @@ def figures_of(environment: Environment) -> list[LocustFigure]:
 
 
 def failures_of(environment: Environment) -> list[Failure]:
-    """What went wrong, by cause; an exception inside a user is one too."""
+    """The failures by cause, including exceptions inside users."""
     stats = [
         Failure(error.method, error.name, error.parse_error(error.error), error.occurrences)
         for error in environment.stats.errors.values()
@@ -85,7 +85,7 @@ def failures_of(environment: Environment) -> list[Failure]:
 
 
 class Sampler:
-    """Appends one line a second to ``samples.jsonl``: users, what was timed since the last line, and the generators."""
+    """Appends one line per second to ``samples.jsonl``: users, times since the last line, load of the generators."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,13 +112,13 @@ class Sampler:
 
 
 def _is_confirmation(key: tuple[str, str]) -> bool:
-    """True for the (name, method) of response times of messages."""
+    """True if the row (name, method) has the response times of sent messages."""
     name, method = key
     return method in CONFIRMATIONS and name == RUN.dialect.send_event
 
 
 def _spread(histograms: Iterable[dict[float, int]]) -> dict[str, float] | None:
-    """Count and percentiles in milliseconds of several histograms together; None if nothing was timed."""
+    """Count and percentiles in milliseconds of the merged histograms; None if nothing was timed."""
     histogram: Counter[float] = Counter()
     for each in histograms:
         histogram.update(each)

@@ -1,4 +1,4 @@
-"""What keeps a run from starting, each in one sentence that says what helps; and workers that end with their master."""
+"""Checks before a run starts: each returns one sentence that says what to do. Also ends workers with their master."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from chatsys.loadtesting.weights import ACTIVITIES
 
 TAGS = tuple(dict.fromkeys(activity.tag for activity in ACTIVITIES.values()))
 STARTED_IN = os.getpid()
-"""The process that has read the locustfile: with ``--processes`` the master, and its workers are its children."""
-PARENT_EVERY = 1.0
+"""The process that read the locustfile. With ``--processes`` it is the master, and its workers are its children."""
+PARENT_CHECK_INTERVAL = 1.0
 
 
 def unusable(options: Any) -> str | None:
-    """One sentence if an option of ours has a value that no run can have; None if all are usable."""
+    """One sentence if one of our options has an unusable value; None if all are usable."""
     unknown = sorted({*(options.tags or ()), *(options.exclude_tags or ())} - set(TAGS))
     if not options.interval > 0:
         return f"--interval {options.interval:g}: a user's messages must be more than 0 seconds apart."
@@ -38,7 +38,7 @@ def unusable(options: Any) -> str | None:
 
 
 def nobody_listens(host: str) -> str | None:
-    """One sentence if ``host`` is no address or nothing listens there; None if something does."""
+    """One sentence if ``host`` is not an address or nothing listens there; otherwise None."""
     url = urlsplit(host)
     if url.scheme not in {"http", "https"} or not url.hostname:
         return f"{host} is not an address: give --host http://name:port."
@@ -51,7 +51,7 @@ def nobody_listens(host: str) -> str | None:
 
 
 def page_impossible(host: str, port: int) -> str | None:
-    """One sentence if Locust's page can't listen there, which Locust tells by a traceback; None if it can."""
+    """One sentence if Locust's page can't listen there, otherwise None. Locust itself would print a traceback."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
@@ -64,7 +64,7 @@ def page_impossible(host: str, port: int) -> str | None:
 
 
 def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """``sys.excepthook``: a master whose port is taken says so before any of Locust's events."""
+    """``sys.excepthook``: if a master's port is taken, say so. This happens before any of Locust's events."""
     if issubclass(kind, RPCError):
         sys.stderr.write(f"{error}. Give another --master-bind-port, and the same --master-port to the workers.\n")
     else:
@@ -72,7 +72,7 @@ def explain(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 
 def end_with_parent() -> None:
-    """In the parent do nothing; in a child that ``--processes`` has made, end once the parent has ended."""
+    """End a child process of ``--processes`` once its parent has ended. In the parent this only waits."""
     while os.getpid() == STARTED_IN or os.getppid() == STARTED_IN:
-        gevent.sleep(PARENT_EVERY)
+        gevent.sleep(PARENT_CHECK_INTERVAL)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,7 +1,7 @@
-"""REST requests on kept-alive connections that all users of this process share.
+"""REST requests over keep-alive connections that all users of this process share.
 
-geventhttpclient's own pool loses a place for good when a greenlet is killed while it looks at an idle connection, as
-users are who do not stop in time; the places are therefore counted here.
+geventhttpclient's own pool permanently loses a slot if a greenlet is killed while it checks an idle connection. Locust
+kills users that do not stop in time, so this module has its own pool.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from chatsys.loadtesting.socketio_user import FIGURES
 from chatsys.results.audit import Unreadable
 
 PLACES = 50
-"""Connections that are kept at most."""
-_PATIENCE = 30.0
+"""Most connections in use at the same time."""
+_TIMEOUT = 30.0
 
 
 class RestError(Unreadable):
-    """A request without a usable answer; the text is the cause."""
+    """A request without a usable response; the text is the cause."""
 
 
 class Rest:
@@ -33,13 +33,13 @@ class Rest:
     def __init__(self, host: str) -> None:
         self.host = host
         self._url = urlsplit(host)
-        self._places = BoundedSemaphore(PLACES)
+        self._slots = BoundedSemaphore(PLACES)
         self._idle: list[HTTPClient] = []
 
     @contextmanager
-    def _kept(self) -> Iterator[HTTPClient]:
-        """A connection for one request, kept unless that breaks off: by an error, or because its user is killed."""
-        with self._places:
+    def _pooled(self) -> Iterator[HTTPClient]:
+        """A pooled connection for one request. It is closed if the request fails or its user is killed."""
+        with self._slots:
             client = self._idle.pop() if self._idle else self._client()
             try:
                 yield client
@@ -56,38 +56,38 @@ class Rest:
             ssl=secure,
             concurrency=1,
             connection_timeout=10.0,
-            network_timeout=_PATIENCE,
+            network_timeout=_TIMEOUT,
         )
 
     def request(self, method: str, path: str, fields: object = None, token: str = "") -> tuple[int, bytes, float]:
-        """Send one request: its status, body and milliseconds. Raises RestError without an answer.
+        """Send one request and return status, body and milliseconds. Raises RestError without a response.
 
-        A POST has a connection of its own: those that are kept may just be ended by the server, and what may have been
-        done already must not be sent again (RFC 9110 §9.2.2).
+        A POST uses a new connection: the server may be closing an idle one, and a POST that it may have processed must
+        not be sent again (RFC 9110 §9.2.2).
         """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         body = b""
         if fields is not None:
             body = msgspec.json.encode(fields)
             headers["Content-Type"] = "application/json"
-        begun = time.perf_counter()
+        began = time.perf_counter()
         try:
-            with self._kept() if method == "GET" else closing(self._client()) as client:
+            with self._pooled() if method == "GET" else closing(self._client()) as client:
                 response = client.request(method, path, body, headers)
                 content = bytes(response.read())
-        except Exception as error:  # the client raises its own, gevent's and the socket's errors
+        except Exception as error:  # the client raises its own errors, gevent's and the socket's
             raise RestError(f"{type(error).__name__}: {error}") from error
-        return response.status_code, content, (time.perf_counter() - begun) * 1000
+        return response.status_code, content, (time.perf_counter() - began) * 1000
 
     def read(self, path: str) -> bytes:
-        """The body of a GET that must succeed. Raises RestError."""
+        """The body of a GET. Raises RestError unless the status is 200."""
         status, content, _ = self.request("GET", path)
         if status != 200:
             raise RestError(f"GET {path} answered {status}")
         return content
 
     def timed(self, method: str, path: str, name: str, fields: object = None, token: str = "") -> bytes | None:
-        """A request of a user: timed under ``name``; None and a Locust failure if it fails."""
+        """Send a user's request, timed under ``name``. After a failure, record it in Locust and return None."""
         try:
             status, content, ms = self.request(method, path, fields, token)
         except RestError as error:
@@ -100,6 +100,6 @@ class Rest:
         return content
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()

@@ -21,7 +21,7 @@ NEVER = 2**63
 
 
 class Numbers:
-    """Numbers from 0: the lowest that nobody has, so that who comes takes the place of who has gone."""
+    """Hands out the lowest free number from 0, so that a new user gets the number of one that has left."""
 
     def __init__(self) -> None:
         self._next = 0
@@ -35,14 +35,14 @@ class Numbers:
         return self._next - 1
 
     def release(self, number: int) -> None:
-        """Somebody has gone."""
+        """Make a number free again."""
         heapq.heappush(self._free, number)
 
 
 class GeneratorRun:
-    """The state of a run in this process. ``measure_from`` is a monotonic time in ns; before it is warm-up.
+    """The state of a run in this process. ``measure_from`` is a monotonic time in ns, the end of the warm-up.
 
-    A ``hopeless`` run can't begin: its users end at once, and so does its shape.
+    A run that ``cannot_start`` ends its users and its shape at once.
     """
 
     def __init__(self) -> None:
@@ -64,33 +64,33 @@ class GeneratorRun:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the run before."""
+        """Reset the state for a new run."""
         self.measure_from = NEVER
         self.ending = False
-        self.hopeless = False
+        self.cannot_start = False
         self.elsewhere = 0
         self.untimed: dict[str, int] = {}
         self.unhandled: dict[bytes, int] = {}
         self.present: list[Any] = []  # the users in a room
-        self.lingering: list[Any] = []  # those that wait for what is under way to them
+        self.lingering: list[Any] = []  # stopped users that stay connected for messages in flight
         self.pending: dict[str, LedgerRoom] = {}
         self.numbers = Numbers()
         self.of_persona: defaultdict[str, Numbers] = defaultdict(Numbers)
 
     def index_of(self, persona: str, nth: int) -> int:
-        """The place of the ``nth`` user of a persona in this process among the users of all processes.
+        """The index of the ``nth`` user of a persona in this process among the users of all processes.
 
-        Neighbours share a room, so personas are mixed in it however Locust orders its spawning.
+        Users with neighbouring indexes share a room, so each room has mixed personas whatever order Locust spawns in.
         """
         own, workers = self.worker
         return seat(persona, nth) * workers + own
 
     def room_of(self, index: int) -> str:
-        """The room of the user at this place among all."""
+        """The room of the user with this index."""
         return room_of(index, users=self.users, mean_size=self.room_size, sizes=self.room_sizes, seed=self.seed)
 
     def count(self, name: str) -> None:
-        """Something was sent that nobody times."""
+        """Count an event that was sent and is not timed."""
         self.untimed[name] = self.untimed.get(name, 0) + 1
 
 

@@ -1,4 +1,4 @@
-"""What a load test plays: how many users there are at each moment, in which rooms, and who of them writes."""
+"""The scenarios of a load test: how many users there are over time, in which rooms, and which of them write."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable
 import msgspec
 
 Plan = Callable[[float, int, float], float]
-"""Users wanted ``t`` seconds after the first are there, of ``users`` in all and for ``total`` seconds."""
+"""``plan(t, users, total)``: the target number of users after ``t`` of ``total`` seconds, with ``users`` at most."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario; docs/LOADTESTING.md says which question each answers.
 
-    ``rooms`` is the mean size of rooms and how users are spread over them (weights.SIZES), in place of the options.
-    ``without`` are activities of weights.py that nobody does. With an ``announcer`` one user writes, each
-    ``--interval``. Those who arrive ``at_once`` do so within a second. Where ``restarts`` belong to it, a lost
-    connection is no failure.
+    ``rooms`` is the mean room size and the distribution of users (weights.SIZES), and overrides the options.
+    ``without`` are activities of weights.py that are left out. With ``announcer``, one user writes a message every
+    ``--interval`` seconds. With ``at_once``, all users arrive within a second. With ``logs_in``, each user logs in with
+    its password first. With ``restarts``, a lost connection is not a failure.
     """
 
     users: Plan = lambda t, users, total: users

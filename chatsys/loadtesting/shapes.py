@@ -1,6 +1,6 @@
-"""How many users there are at each moment: one Locust shape, which follows ``--scenario``.
+"""How many users there are over time: one Locust shape, which follows ``--scenario``.
 
-Seconds and users below are for ``--users`` U and ``--run-time`` T (from the end of the first spawning on).
+The run time counts from the end of the first spawning.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from chatsys.loadtesting.validity import saturated
 from chatsys.results.capacity import ERRORS, FAILED, GENERATOR, HELD, LATENCY, NOT_MEASURABLE
 
 SETTLE = 5.0
-"""Seconds after a step before its dwell is measured."""
+"""Seconds after a step before its dwell (the measured time) begins."""
 DWELL = 10.0
 SPAWN_RATE = 50.0
-"""Users a second, unless ``--spawn-rate`` says otherwise."""
+"""Users per second; the default of ``--spawn-rate``."""
 PRECISION = 0.05
-"""A capacity search ends when the bracket is this narrow, or the run time is over."""
+"""A capacity search ends when the bracket is this narrow, relative to its upper end, or the run time is over."""
 
 
 class CapacityStep(msgspec.Struct):
-    """What a dwell at one number of users showed. ``push_p99`` in milliseconds, None if nothing was timed.
+    """What one dwell at a number of users showed. ``push_p99`` is in milliseconds, None if nothing was timed.
 
-    ``outcome`` is one of chatsys.results.capacity, ``limit`` what ran out first where the objective was not held.
+    ``outcome`` is one of chatsys.results.capacity. ``limit`` is what ran out first if the objective was not held.
     """
 
     users: int
@@ -44,9 +44,9 @@ class CapacityStep(msgspec.Struct):
 
 
 class Search:
-    """Doubling, then bisection, for the largest number of users at which the objective is held.
+    """Searches the largest number of users that hold the objective, by doubling and then by bisection.
 
-    It ends where a step is not measurable: the generator would measure itself at that number and near it.
+    It ends at a step that is not measurable: there, and nearby, the generator would measure itself.
     """
 
     def __init__(self, first: int, most: int) -> None:
@@ -57,7 +57,7 @@ class Search:
         self.steps: list[CapacityStep] = []
 
     def judge(self, step: CapacityStep) -> int | None:
-        """Enter a dwell; the next number of users, or None when the search has ended."""
+        """Enter a dwell and return the next number of users, or None if the search has ended."""
         self.steps.append(step)
         if step.outcome == NOT_MEASURABLE:
             return None
@@ -74,7 +74,7 @@ class Search:
 
 
 class DwellCounters(msgspec.Struct):
-    """Cumulated counts at one moment, of which two give a dwell."""
+    """Cumulative counts at one moment. The difference of two is a dwell."""
 
     histogram: dict[float, int]
     failures: int
@@ -83,25 +83,25 @@ class DwellCounters(msgspec.Struct):
 
 
 def is_push(key: tuple[str, str]) -> bool:
-    """True for the (name, method) of response times of pushes."""
+    """True if the row (name, method) has the response times of pushes."""
     name, method = key
     return method == PUSH and name != ALL_PUSHES and not name.endswith(SERVICE)
 
 
 def pushes(entries: dict[tuple[str, str], StatsEntry]) -> dict[float, int]:
-    """The histogram of all push response times, over all personas."""
-    together: dict[float, int] = {}
+    """The histogram of all push response times of all personas."""
+    merged: dict[float, int] = {}
     for key, entry in entries.items():
         if is_push(key):
             for ms, count in entry.response_times.items():
-                together[ms] = together.get(ms, 0) + count
-    return together
+                merged[ms] = merged.get(ms, 0) + count
+    return merged
 
 
 def judged(users: int, before: DwellCounters, after: DwellCounters, objective: float) -> CapacityStep:
-    """A dwell: the objective is held if pushes came, their p99 is at most ``objective`` ms, and nothing went wrong.
+    """Judge a dwell. It holds if pushes arrived, their p99 is at most ``objective`` ms, and nothing failed.
 
-    A deviation is the server's whatever the generator does; anything else that a saturated one sees may be its own.
+    A deviation is always the server's fault. Any other fault may be the generator's own if that was saturated.
     """
     histogram = diff_response_time_dicts(after.histogram, before.histogram)
     n = sum(histogram.values())
@@ -120,7 +120,7 @@ def judged(users: int, before: DwellCounters, after: DwellCounters, objective: f
 
 
 class ScenarioShape(LoadTestShape):
-    """Follows ``--scenario``; ``counters`` and ``all_are_there`` are set by the lifecycle."""
+    """Follows ``--scenario``. The lifecycle sets ``counters`` and ``all_are_there``."""
 
     use_common_options = True
     counters: Callable[[], DwellCounters]
@@ -129,41 +129,41 @@ class ScenarioShape(LoadTestShape):
     def __init__(self) -> None:
         super().__init__()
         self.search: Search | None = None
-        self._since: float | None = None
-        self._searching: float | None = None
+        self._began: float | None = None
+        self._search_began: float | None = None
         self._before: DwellCounters | None = None
-        self._wanted: tuple[int, float] | None = None
+        self._target: tuple[int, float] | None = None
 
     def reset_time(self) -> None:
-        """A new run begins."""
+        """Reset the shape for a new run."""
         super().reset_time()
-        self.search = self._since = self._searching = self._before = self._wanted = None
+        self.search = self._began = self._search_began = self._before = self._target = None
 
     def tick(self) -> tuple[int, float] | None:
-        """Users wanted now and the spawn rate, or None at the end."""
-        if RUN.hopeless:
+        """The target number of users now and the spawn rate, or None at the end."""
+        if RUN.cannot_start:
             return None
-        if RUN.ending and self._wanted is not None:
-            return self._wanted
+        if RUN.ending and self._target is not None:
+            return self._target
         options = self.runner.environment.parsed_options
         scenario, users = SCENARIOS[options.scenario], int(options.num_users or 1)
         rate = float(users) if scenario.at_once else float(options.spawn_rate or SPAWN_RATE)
-        if self._since is None and self.runner.state == STATE_RUNNING and self.all_are_there():
-            self._since = self.get_run_time()
-        elapsed = 0.0 if self._since is None else self.get_run_time() - self._since
+        if self._began is None and self.runner.state == STATE_RUNNING and self.all_are_there():
+            self._began = self.get_run_time()
+        elapsed = 0.0 if self._began is None else self.get_run_time() - self._began
         if options.scenario == "capacity":
-            wanted = self._capacity(users, elapsed, options.objective, float(options.run_time or 0) or math.inf)
+            target = self._capacity(users, elapsed, options.objective, float(options.run_time or 0) or math.inf)
         else:
             total = float(options.run_time or 0) or math.inf
-            wanted = None if elapsed >= total else math.ceil(scenario.users(elapsed, users, total))
-        self._wanted = None if wanted is None else (max(1, wanted), rate)
-        return self._wanted
+            target = None if elapsed >= total else math.ceil(scenario.users(elapsed, users, total))
+        self._target = None if target is None else (max(1, target), rate)
+        return self._target
 
     def _capacity(self, most: int, elapsed: float, objective: float, budget: float) -> int | None:
-        """The users of the step under way, or of the next one; None when found, or after ``budget`` seconds."""
-        if self._searching is None:
-            self._searching = self._since
-        elif self.get_run_time() - self._searching >= budget:
+        """The users of the current or the next step; None if the search has ended or ``budget`` seconds are over."""
+        if self._search_began is None:
+            self._search_began = self._began
+        elif self.get_run_time() - self._search_began >= budget:
             return None
         if self.search is None:
             self.search = Search(max(1, most // 8), most)
@@ -171,6 +171,6 @@ class ScenarioShape(LoadTestShape):
             self._before = self.counters()
         elif self._before is not None and elapsed >= SETTLE + DWELL:
             step = judged(self.search.users, self._before, self.counters(), objective)
-            self._before = self._since = None
+            self._before = self._began = None
             return self.search.judge(step)
         return self.search.users

@@ -1,4 +1,4 @@
-"""A Locust user that speaks Socket.IO, for any server: no chat in it.
+"""A Locust user that speaks Socket.IO, for any server, not only for a chat.
 
 ::
 
@@ -38,10 +38,10 @@ from chatsys.loadtesting.figures import PUSH, Figures
 from chatsys.loadtesting.pace import intended_starts
 
 FIGURES = Figures()
-"""The timings of this process; attached to Locust when it has started."""
+"""The timings of this process; attached to Locust when it starts."""
 
 LOST = ("socket", "connection")
-"""The row of connections that ended without a user's asking."""
+"""The row of connections that the user did not end itself."""
 CLOCKS_DIFFER = "not timed: the stamp is later than this machine's clock; the sender's clock is ahead"
 _OVER = (STATE_STOPPING, STATE_CLEANUP, STATE_STOPPED)
 
@@ -52,14 +52,14 @@ def _attach(environment: Environment, **_: Any) -> None:
 
 
 class UserEnded(GreenletExit):
-    """This user can't go on; Locust's table says why. Unlike StopUser it leaves no traceback in Locust's log."""
+    """This user can't continue; Locust's table shows why. Unlike StopUser it leaves no traceback in Locust's log."""
 
 
 class SocketIOUser(User):
     """A Locust user with one Socket.IO connection, ``self.io``.
 
-    In Locust's table: ``connect``, ``reconnect``, ``ack <event>``, ``push <event>`` and ``push all pushes`` with their
-    times; what was not timed is a failure with its cause, or nothing.
+    Locust's table shows ``connect``, ``reconnect``, ``ack <event>``, ``push <event>`` and ``push all pushes`` with
+    their times. What can't be timed is shown as a failure with its cause, or not at all.
     """
 
     abstract = True
@@ -67,20 +67,20 @@ class SocketIOUser(User):
     """``websocket``, ``polling``, or ``upgrade``: polling that becomes a WebSocket, as in a browser."""
     namespace = "/"
     socketio_path = "/socket.io/"
-    """Stands behind the path of the host, if that has one. The host's query goes with each request."""
+    """Appended to the path of the host, if it has one. The host's query is sent with each request."""
     auth: object = None
     timeout = 10.0
     """Seconds, for connecting and for each acknowledgement."""
     headers: Mapping[str, str] = {}
-    """Of each request: ``Origin``, ``Authorization`` …"""
+    """Headers of each request, such as ``Origin`` or ``Authorization``."""
     cookies: Mapping[str, str] = {}
-    """To begin with; each user keeps what the server sets, as a browser does."""
+    """Initial cookies; each user keeps the cookies that the server sets, as a browser does."""
     ca_file: str | None = None
-    """Authorities (PEM) in place of the system's."""
+    """File of certificate authorities (PEM) that replace the system's."""
     verify = True
-    """False takes any certificate, a self-signed one too."""
+    """False accepts any certificate, even a self-signed one."""
     server_name: str | None = None
-    """For SNI and the certificate's check, where the host is an address."""
+    """The name for SNI and the certificate check, if the host is an IP address."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -104,7 +104,7 @@ class SocketIOUser(User):
         self.io.on_upgrade = FIGURES.timing("upgrade", "websocket").add
 
     def connect(self) -> None:
-        """Connect and time it. A failure is counted and tried again with back-off; a refusal ends this user."""
+        """Connect and time it. After a failure count it and retry with back-off; a refusal ends this user."""
         for delay in backoff():
             try:
                 FIGURES.timing("connect", self.transport).add(self.io.connect())
@@ -116,9 +116,9 @@ class SocketIOUser(User):
             gevent.sleep(delay)
 
     def emit(self, event: str, *args: object, via: BlockingNamespace | None = None) -> None:
-        """Send without acknowledgement: nothing to time; a lost connection is a failure.
+        """Send without an acknowledgement, so there is nothing to time. A lost connection is a failure.
 
-        ``via`` is a namespace of ``self.io.of(...)``, for this and the next two; the user's own unless told.
+        ``via`` is a namespace from ``self.io.of(...)``, here and in ``call`` and ``send`` (default: the user's own).
         """
         try:
             (via or self.io).emit(event, *args)
@@ -126,9 +126,9 @@ class SocketIOUser(User):
             FIGURES.failure("emit", event, error)
 
     def call(self, event: str, *args: object, via: BlockingNamespace | None = None) -> Any:
-        """Send, wait for the acknowledgement, time it.
+        """Send an event, wait for the acknowledgement and time it.
 
-        Its argument, or a tuple of several, ``(error, result)`` say. None for an acknowledgement without arguments,
+        Returns its argument, or a tuple if it has several, such as ``(error, result)``. Returns None if it has none,
         and after a failure.
         """
         try:
@@ -142,12 +142,11 @@ class SocketIOUser(User):
     def send(
         self, event: str, *args: object, rate: float, arrival: str = "constant", via: BlockingNamespace | None = None
     ) -> gevent.Greenlet:
-        """Send an event ``rate`` times a second from now on, however slowly it is acknowledged: an open loop.
+        """Send an event ``rate`` times per second from now on, in an open loop: slow acknowledgements do not delay it.
 
-        ``arrival`` is ``constant`` or ``poisson``. An argument that can be called is called for each event. In Locust's
-        table ``ack <event>`` counts from when the event was due (response time), ``ack <event> (service)`` from when
-        it was sent. Ends with the user, or when the greenlet that it gives is killed. Raises ValueError for a rate or
-        an arrival that there is not.
+        ``arrival`` is ``constant`` or ``poisson``. A callable argument is called for each event. In Locust's table
+        ``ack <event>`` counts from the due time (response time) and ``ack <event> (service)`` from the actual send. It
+        stops when the user stops or the returned greenlet is killed. Raises ValueError for an invalid rate or arrival.
         """
         starts = intended_starts(arrival, rate)
         return self._sending.spawn(self._keep_sending, starts, via or self.io, event, args)
@@ -172,8 +171,8 @@ class SocketIOUser(User):
     ) -> Callable[[Mapping[str, Any]], Any]:
         """A handler that times a push from its field ``stamp`` (Unix time in ms) until now, then calls ``then``.
 
-        It is right only where sender and receiver share a clock. Where the stamp is in the future they don't: that
-        push is a failure and not timed.
+        Sender and receiver must share a clock. If the stamp is in the future they don't, so that push is a failure and
+        not timed.
         """
         timing = FIGURES.timing(PUSH, event)
 
@@ -188,11 +187,11 @@ class SocketIOUser(User):
         return handler
 
     def failed(self, what: str, error: BaseException) -> None:
-        """A failure off any call (a packet that can't be read, a vain reconnect): counted with its cause."""
+        """Count a failure outside of any call, such as an unreadable packet or a failed reconnect, with its cause."""
         FIGURES.failure("socket", what, error)
 
     def lost(self, cause: str) -> None:
-        """The connection ended without our asking: a failure. It comes back by itself, unless the server ended it."""
+        """Count a lost connection. The client reconnects by itself, unless the server disconnected it."""
         FIGURES.failure(*LOST, cause)
 
     def _back(self) -> None:
@@ -200,9 +199,9 @@ class SocketIOUser(User):
         self.reconnected()
 
     def reconnected(self) -> None:
-        """After a reconnect, in a greenlet of its own: override to join and replay again."""
+        """Called after a reconnect in its own greenlet; override it to join and replay again."""
 
     def on_stop(self) -> None:
-        """Say goodbye."""
+        """Stop sending and disconnect."""
         self._sending.kill(block=False)
         self.io.disconnect()

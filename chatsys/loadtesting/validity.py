@@ -1,4 +1,4 @@
-"""Watches the generator itself: a saturated one measures its own queue, and its run is INVALID."""
+"""Monitors the generator itself: a saturated generator measures its own queue, so its run is INVALID."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ CPU_EVERY = 1.0
 
 
 class GeneratorLimits(msgspec.Struct, frozen=True):
-    """Past one of these a run is INVALID; each is a share of what was sampled after warm-up."""
+    """A run that exceeds one of these limits after warm-up is INVALID."""
 
     cpu: float = 0.90
-    """The generator is one thread: above this share of a core it is the bottleneck."""
+    """CPU as a share of a core. The generator has one thread, so above this share it is the bottleneck."""
     busy_share: float = 0.05
-    """How many of the seconds may be above it."""
+    """The share of seconds that may be above ``cpu``."""
     lag_ms: float = 20.0
-    """How late the 99th percentile of the generator's own timers may fire."""
+    """How late the generator's own timers may fire at the 99th percentile."""
     late_ms: float = 20.0
-    """An open-loop send that starts later than this after its intended start is missed."""
+    """An open-loop send counts as missed if it starts later than this after its intended start."""
     missed_share: float = 0.01
+    """The share of sends that may be missed."""
 
 
 LIMITS = GeneratorLimits()
 
 
 class Measurements(msgspec.Struct):
-    """What was watched in one process. Histograms: CPU in whole percent, lag in whole tenths of a millisecond."""
+    """What one process measured of itself. ``cpu`` and ``lag`` are histograms of whole percents and of 0.1 ms."""
 
     cpu: dict[int, int] = {}
     lag: dict[int, int] = {}
     starts: int = 0
     missed: int = 0
     steal: float = 0.0
-    """The share of all the machine's CPU time that the hypervisor gave to others."""
+    """The share of the machine's CPU time that the hypervisor gave to other machines."""
 
     def stress(self) -> dict[str, int]:
-        """Counts so far: seconds and how many were busy, timers and how many fired late."""
+        """Counts so far: seconds, busy seconds, timers, and timers that fired late."""
         return {
             "seconds": sum(self.cpu.values()),
             "busy": sum(n for percent, n in self.cpu.items() if percent > LIMITS.cpu * 100),
@@ -50,7 +51,7 @@ class Measurements(msgspec.Struct):
 
 
 def reasons(name: str, seen: Measurements, limits: GeneratorLimits = LIMITS) -> list[str]:
-    """Why the run of the generator ``name`` is invalid; empty if it is not."""
+    """The reasons why the run of the generator ``name`` is invalid; empty if it is valid."""
     found = []
     seconds = sum(seen.cpu.values())
     if not seconds:
@@ -69,23 +70,23 @@ def reasons(name: str, seen: Measurements, limits: GeneratorLimits = LIMITS) -> 
 
 
 def saturated(before: dict[str, int], after: dict[str, int], limits: GeneratorLimits = LIMITS) -> bool:
-    """True if between two counts of :meth:`Measurements.stress` the generator measured itself."""
+    """True if the generator was saturated between two counts of :meth:`Measurements.stress`."""
     seconds, busy, timers, late = (after[name] - before[name] for name in ("seconds", "busy", "timers", "late"))
     return busy > limits.busy_share * seconds or late > 0.01 * timers
 
 
 def quantile(counts: dict[int, int], share: float) -> float:
-    """The smallest key with at least ``share`` of the counts at or below it; 0 for no counts."""
-    wanted, seen = share * sum(counts.values()), 0
+    """The smallest key with at least ``share`` of the counts at or below it; 0 if there are no counts."""
+    target, seen = share * sum(counts.values()), 0
     for key in sorted(counts):
         seen += counts[key]
-        if seen >= wanted:
+        if seen >= target:
             return float(key)
     return 0.0
 
 
 class GeneratorWatch:
-    """Samples this process while it is measuring."""
+    """Samples the CPU and timer lag of this process while it measures."""
 
     def __init__(self) -> None:
         self.seen = Measurements()
@@ -94,23 +95,23 @@ class GeneratorWatch:
         self._ticks: tuple[float, float] = (0.0, 0.0)
 
     def start(self) -> None:
-        """Begin to sample; what was sampled before is forgotten."""
+        """Discard earlier samples and begin to sample."""
         self.stop()
         self.seen = Measurements()
-        self._ticks = _steal_and_all()
+        self._ticks = _machine_ticks()
         self._greenlets = [gevent.spawn(self._watch_cpu), gevent.spawn(self._watch_lag)]
 
     def stop(self) -> Measurements:
-        """End sampling; what was seen."""
+        """End sampling and return the measurements."""
         if self._greenlets:
             gevent.killall(self._greenlets)
             self._greenlets = []
-            steal, everything = _steal_and_all()
+            steal, everything = _machine_ticks()
             self.seen.steal = (steal - self._ticks[0]) / max(1.0, everything - self._ticks[1])
         return self.seen
 
     def start_of_send(self, late_ms: float) -> None:
-        """An open-loop send began this long after its intended start."""
+        """Count an open-loop send that began this long after its intended start."""
         self.seen.starts += 1
         self.seen.missed += late_ms > LIMITS.late_ms
 
@@ -125,15 +126,15 @@ class GeneratorWatch:
 
     def _watch_lag(self) -> None:
         while True:
-            begun = time.monotonic()
+            began = time.monotonic()
             gevent.sleep(LAG_EVERY)
-            self.lag_now = max(0.0, time.monotonic() - begun - LAG_EVERY) * 1000
+            self.lag_now = max(0.0, time.monotonic() - began - LAG_EVERY) * 1000
             tenths = round(self.lag_now * 10)
             self.seen.lag[tenths] = self.seen.lag.get(tenths, 0) + 1
 
 
-def _steal_and_all() -> tuple[float, float]:
-    """Ticks stolen, and all ticks, of the whole machine; zeros where there is no /proc/stat."""
+def _machine_ticks() -> tuple[float, float]:
+    """The machine's stolen CPU ticks and all its ticks; zeros without /proc/stat."""
     if not os.path.exists("/proc/stat"):
         return 0.0, 0.0
     with open("/proc/stat") as file:

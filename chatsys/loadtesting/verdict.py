@@ -1,4 +1,4 @@
-"""The verdict in words: VALID, FAILED (something was lost or went wrong), or INVALID (the generator was saturated)."""
+"""The verdict and its reasons: VALID, FAILED (messages lost or failures) or INVALID (the generator was saturated)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ RECEIPT_UPDATES = ("message-status-update", "message-read-update")
 
 
 def verdict_of(audit: Audit, invalid: list[str], failures: list[Failure]) -> tuple[str, list[str]]:
-    """The verdict and its reasons. A lost message fails any run, and so do ``failures``: those that the scenario does
-    not bring."""
+    """The verdict and its reasons. A lost message fails any run, and so does any of ``failures``.
+
+    ``failures`` must not contain those that the scenario expects (:func:`brought_by`).
+    """
     if not audit.passed:
         return "FAILED", audit.incomplete + [f"audit: {count} {name}" for name, count in deviations(audit.total)]
     if not audit.total.sent:
@@ -37,19 +39,19 @@ def verdict_of(audit: Audit, invalid: list[str], failures: list[Failure]) -> tup
 
 
 def brought_by(scenario: str, failure: Failure) -> bool:
-    """Whether a failure belongs to the scenario: any to a search for the capacity, lost connections to restarts."""
+    """Whether the scenario expects this failure: a capacity search expects any, restarts expect lost connections."""
     if SCENARIOS[scenario].restarts:
         return failure.error.startswith(ConnectionLost.__name__) or (failure.method, failure.name) == LOST
     return scenario == "capacity"
 
 
 def deviations(total: AuditRow) -> list[tuple[str, int]]:
-    """What must be 0 and is not."""
+    """The columns that must be 0 and are not, with their counts."""
     return [(name.replace("_", " "), getattr(total, name)) for name in DEVIATIONS if getattr(total, name)]
 
 
 def audit_table(audit: Audit) -> list[str]:
-    """The audit as lines of text: the largest rooms, then all together."""
+    """The audit as lines of text: rooms with deviations, then the largest rooms, then the sum of all."""
     columns = [name for name in AuditRow.__struct_fields__ if name != "room"]
     heads = ["room", *(name.replace("_", " ") for name in columns)]
     largest = sorted(audit.rows, key=lambda row: (-row.deviations, -row.expected))[:_SHOWN]
@@ -61,14 +63,14 @@ def audit_table(audit: Audit) -> list[str]:
 
 
 def message_cost(total: AuditRow, unhandled: dict[str, int]) -> str:
-    """What one message brought about, on average over the run."""
+    """The pushes and receipt updates that one message caused, on average over the run."""
     updates = sum(unhandled.get(event, 0) for event in RECEIPT_UPDATES)
     sent = max(1, total.sent)
     return f"Each message cost {total.delivered / sent:.1f} pushes and {updates / sent:.1f} receipt updates"
 
 
 def advice(verdict: str) -> list[str]:
-    """What helps after a run that says nothing about the server; nothing after others."""
+    """What to change after an INVALID run; empty after any other."""
     if verdict != "INVALID":
         return []
     return [
@@ -79,15 +81,15 @@ def advice(verdict: str) -> list[str]:
 
 
 def print_verdict(result: LocustResult) -> None:
-    """Say it on standard output."""
+    """Print the audit, the capacity and the verdict to standard output."""
     lines = ["", f"Audit: {result.audit.rule}", *audit_table(result.audit)]
     lines += [f"  {example}" for example in result.audit.examples]
     if result.untimed:
         sent = ", ".join(f"{count} {name}" for name, count in sorted(result.untimed.items()))
-        lines.append(f"Sent and not timed (no acknowledgement asked for): {sent}")
+        lines.append(f"Sent and not timed (no acknowledgement requested): {sent}")
     if result.unhandled:
-        came = ", ".join(f"{count} {name}" for name, count in sorted(result.unhandled.items()))
-        lines.append(f"Received and not timed: {came}")
+        received = ", ".join(f"{count} {name}" for name, count in sorted(result.unhandled.items()))
+        lines.append(f"Received and not timed: {received}")
         lines.append(message_cost(result.audit.total, result.unhandled))
     lines.append(f"Clock of the pushes: {result.clock}; {result.elsewhere} pushes from other hosts were not timed")
     for step in result.steps:

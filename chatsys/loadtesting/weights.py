@@ -1,8 +1,8 @@
-"""The mind of the users: how often they do what, relative to one sent message, each with its source.
+"""How often users do what, relative to one sent message, each number with its source.
 
-Mattermost's load test publishes the mix that it derived from the traffic of its own community server, relative to one
-post: loadtest/control/simulcontroller/controller.go of https://github.com/mattermost/mattermost-load-test-ng, as of
-commit 072ff078c9b2a944431feae532218fb129ed8b3b. Where no source is known the row says that the number was chosen here.
+Mattermost derived such a mix from the traffic of its own community server, relative to one post:
+loadtest/control/simulcontroller/controller.go of https://github.com/mattermost/mattermost-load-test-ng, as of commit
+072ff078c9b2a944431feae532218fb129ed8b3b. ``CHOSEN`` marks a number without a source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHOSEN = "chosen here"
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """Something a user does; ``weight`` is how often, for each message that is sent."""
+    """Something a user does; ``weight`` is how often per sent message."""
 
     name: str
     weight: float
@@ -39,15 +39,15 @@ ACTIVITIES = {
         Activity("open_profile", 0.03, "read", f"{MATTERMOST}: ClickUserProfile"),
         Activity("room_stats", 0.0218, "read", f"{MATTERMOST}: SearchPosts (the other query over a room's messages)"),
         Activity("change_room", 0.0049, "rooms", f"{MATTERMOST}: JoinChannel (leave, and join another room)"),
-        Activity("reconnect", 0.144, "reconnect", f"{MATTERMOST}: ReconnectWebSocket (mobile users alone)"),
+        Activity("reconnect", 0.144, "reconnect", f"{MATTERMOST}: ReconnectWebSocket (mobile users only)"),
     )
 }
 
 
 class Persona(msgspec.Struct, frozen=True):
-    """A kind of user: ``share`` of all users; ``sends`` and ``reads`` multiply the activities' weights.
+    """A kind of user: its ``share`` of all users, and the factors ``sends`` and ``reads`` for the activities' weights.
 
-    The factors are scaled so that a user sends one message per interval on average over all personas.
+    :func:`factor` scales them so that the average user sends one message per interval.
     """
 
     name: str
@@ -63,14 +63,14 @@ PERSONAS = {
         Persona("talker", 25, 3.0, 1.0, f"{CHOSEN}: few write most (Nielsen's 90-9-1 rule, softened for rooms of 20)"),
         Persona("reader", 25, 0.5, 1.5, CHOSEN),
         Persona("lurker", 30, 0.0, 0.75, f"{CHOSEN}: never writes (https://www.nngroup.com/articles/participation-inequality/)"),
-        Persona("mobile", 18, 0.5, 1.0, f"{CHOSEN}: vanishes and comes back with replay"),
-        Persona("newcomer", 2, 0.5, 1.0, f"{CHOSEN}: makes its account by REST when it starts"),
+        Persona("mobile", 18, 0.5, 1.0, f"{CHOSEN}: loses its connection and comes back with replay"),
+        Persona("newcomer", 2, 0.5, 1.0, f"{CHOSEN}: registers its account over REST when it starts"),
     )
 }  # fmt: skip
 
 
 def factor(persona: Persona, activity: Activity) -> float:
-    """How often this persona does it, relative to the average user's messages."""
+    """How often this persona does it, relative to the average user."""
     if activity.name == "reconnect":
         return 1.0 if persona.name == "mobile" else 0.0
     scaled = persona.sends if activity.tag in {"send", "typing"} else persona.reads
@@ -84,13 +84,13 @@ def factor(persona: Persona, activity: Activity) -> float:
 
 @cache
 def _seats() -> dict[str, list[int]]:
-    """Each persona's seats among as many users as there are shares, spread as evenly as can be."""
+    """The indexes of each persona among 100 users (the sum of the shares), spread as evenly as possible."""
     even = sorted(((n + 0.5) / p.share, p.name) for p in PERSONAS.values() for n in range(p.share))
     return {name: [seat for seat, (_, owner) in enumerate(even) if owner == name] for name in PERSONAS}
 
 
 def seat(persona: str, nth: int) -> int:
-    """The number that the ``nth`` user of a persona (from 0) has among users of all personas."""
+    """The index of the ``nth`` user (from 0) of a persona among the users of all personas."""
     own = _seats()[persona]
     return nth // len(own) * sum(map(len, _seats().values())) + own[nth % len(own)]
 
@@ -99,21 +99,21 @@ SIZES = ("zipf", "equal", "one")
 
 
 @cache
-def _cumulated(rooms: int) -> tuple[float, ...]:
+def _cumulative(rooms: int) -> tuple[float, ...]:
     return tuple(accumulate(1 / rank for rank in range(1, rooms + 1)))
 
 
 def room_of(index: int, *, users: int, mean_size: int, sizes: str, seed: int) -> str:
     """The room of user ``index`` (the same in each process).
 
-    ``one`` puts all into one room, ``equal`` fills rooms of ``mean_size``; ``zipf`` draws among users/mean_size rooms
-    with probability 1/rank, so that the sizes follow a power law (Zipf 1949; group sizes of chat services are
-    heavy-tailed: https://arxiv.org/abs/1408.5558 for Tencent QQ).
+    ``one`` puts all into one room, ``equal`` fills rooms of ``mean_size``, and ``zipf`` draws one of users/mean_size
+    rooms with probability proportional to 1/rank. The sizes then follow a power law (Zipf 1949; group sizes of chat
+    services are heavy-tailed: https://arxiv.org/abs/1408.5558 for Tencent QQ).
     """
     if sizes == "one":
         return "load-0"
     if sizes == "equal":
         return f"load-{index // mean_size}"
-    weights = _cumulated(max(1, users // mean_size))
+    weights = _cumulative(max(1, users // mean_size))
     draw = random.Random(f"{seed}/{index}").random() * weights[-1]
     return f"load-{bisect(weights, draw)}"

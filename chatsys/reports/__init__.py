@@ -1,8 +1,8 @@
-"""Pages for people: sections of text, tables and figures, written as one self-contained HTML file and as Markdown.
+"""Reports: sections of text, tables and figures, written as one self-contained HTML file and as Markdown.
 
-``page`` holds :class:`Page` and what goes on it; ``pictures`` draws SVG figures that follow light and dark;
-``decision`` is the first screen of a benchmark, ``bench`` its whole page; ``records`` finds the runs below a folder,
-``index`` lists them, ``publishing`` makes one the published one. A load test's report uses the same parts::
+``page`` has :class:`Page` and its parts. ``pictures`` draws SVG figures for light and dark screens. ``decision`` is the
+first screen of a benchmark's report, ``bench`` the whole page. ``records`` finds the runs below a folder, ``index``
+lists them, and ``publishing`` publishes one. A load test's report uses the same parts::
 
     page = Page(title="Load test", subtitle="run 0192…")
     page.add("Latency", Text("Timed at the receiver."), Table(header=("what", "p50"), rows=(("push", "1.2 ms"),)),

@@ -1,4 +1,4 @@
-"""The page of a benchmark run: the decision first, then, folded, what explains it; pictures before tables."""
+"""The page of a benchmark run: the decision first, then folded sections that explain it, pictures before tables."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from chatsys.results.run import Baseline, Point, Ratio, RatioTarget, Result, of_
 
 _GROWTH = "growth: "
 _ORIENTATION = (
-    "For orientation: the Node.js original on two cores stored 1,200 messages a second from one sender (p50 0.73 ms)"
-    " and 3,700 from 64 (p50 17 ms); that was another run, not this one."
+    "For orientation, from another run: the original Node.js server on two cores stored 1,200 messages a second from"
+    " one sender (p50 0.73 ms) and 3,700 from 64 (p50 17 ms)."
 )
 _CAPTIONS = {
-    "senders": "The closed loop in figures: from sending to the sender's own echo; processor times are of a message.",
-    "arrivals": "The open loop in figures.",
-    "push": "From the sender to each recipient, while so many users are connected in rooms of 20.",
-    "fairness": "A room of two, without and with a big room that gets 20 messages a second.",
-    "slow reader": "A room that gets 2 MB a second, without and with a member that reads nothing of it.",
-    "storm": "Everybody joins one room within two seconds, and gets the growing list of its members.",
-    "large room": "All join one room as fast as the server takes them, one sends, and three of five vanish at once: how"
-    " long each takes, and what a client alone in another room feels meanwhile.",
-    "workers": "One worker and two in figures; processor times are of a message, over all workers.",
+    "senders": "The closed loop: times from sending to the sender's own echo; processor times are for one message.",
+    "arrivals": "The open loop.",
+    "push": "Times from the sender to each recipient, by the number of users connected in rooms of 20.",
+    "fairness": "A room of two members, without and with a big room that gets 20 messages a second.",
+    "slow reader": "A room that gets 2 MB a second, without and with a member that reads nothing.",
+    "storm": "All members join one room within two seconds, and each gets the growing list of members.",
+    "large room": "All members join one room as fast as the server accepts them, one sends, and three of five"
+    " disconnect at once: how long each takes, and the latency of a client alone in another room meanwhile.",
+    "workers": "One worker and two; processor times are for one message, summed over the workers.",
 }
-"""What the tables of the experiments show."""
+"""The captions of the experiments' tables."""
 _OTHERS = {
     "push": "Users",
     "fairness": "Members of the other room",
@@ -41,8 +41,8 @@ _OTHERS = {
     "large room": "Members",
     "workers": "Senders",
 }
-"""Experiments of many users that have a table and no picture, and what their x is."""
-_BAND = 3  # rounds, from which on an interval over them is narrow enough to be drawn
+"""Experiments with many users that have a table but no picture, and the meaning of their x."""
+_BAND = 3  # with fewer rounds the interval is too wide to be drawn
 
 
 def page(
@@ -51,8 +51,7 @@ def page(
     between: Sequence[Part] = (),
     peers: Sequence[Part] = (),
 ) -> Page:
-    """Everything the run has to say; ``between`` is what it found of the buses between servers, ``peers`` of servers of
-    others."""
+    """The whole report of a run, with parts about buses ``between`` servers and about other servers (``peers``)."""
     if of_peers(result):
         drawn = Page(title="chatsys beside other Socket.IO servers", subtitle=subtitle(result))
         drawn.add("What was found", *peers)
@@ -84,7 +83,7 @@ def page(
 
 
 def subtitle(result: Result) -> str:
-    """Which run this is."""
+    """The line that identifies the run: its id, time, profile, commit and machine."""
     environment = result.environment
     commit = (environment.get("commit") or "")[:10] + (" with changes" if environment.get("dirty") else "")
     measured = f"commit {commit}" if commit else f"chatsys {environment.get('chatsys', 'of an unknown version')}"
@@ -96,7 +95,7 @@ def subtitle(result: Result) -> str:
 
 
 def _verdicts(result: Result) -> list[Part]:
-    """Each promise with its rule; what does not hold comes first."""
+    """Each promise with its rule; those that do not hold come first."""
     order = sorted(judge(result), key=lambda each: VERDICTS.index(each.verdict))
     rows = [
         (each.promise, f"**{each.verdict}**", "; ".join(map(marked, each.parts)),
@@ -113,7 +112,7 @@ def _at_the_client(result: Result) -> list[Part]:
 
 
 def _distance(result: Result) -> list[Part]:
-    """The guide's operations and a stored message, by the delay between server and database."""
+    """The guide's operations and sending, by the network delay between server and database."""
     found = points(result, "distance", "p50")
     if not found:
         return []
@@ -125,8 +124,8 @@ def _distance(result: Result) -> list[Part]:
         own = [point for point in found if point.subject == name]
         series.append(Series(title(name), [p.x / 1000 for p in own], [p.value / 1000 for p in own]))
     caption = (
-        "Calls of the PostgreSQL store through a proxy that holds back each packet to and from the database, by the"
-        " round trip that was measured through it. At the first point the proxy adds no delay of its own."
+        "Calls of the PostgreSQL store through a proxy that delays each packet to and from the database, by the round"
+        " trip measured through the proxy. At the first point the proxy adds no delay."
     )
     rows = [
         (title(name), *(duration(known[name, delay].value) for delay in delays if (name, delay) in known))
@@ -139,7 +138,7 @@ def _distance(result: Result) -> list[Part]:
 
 
 def _inside(result: Result, distributions: Sequence[Distribution]) -> list[Part]:
-    """What explains the client's figures: the same operations without network and protocol."""
+    """The same operations without network and protocol; they explain the client's figures."""
     parts: list[Part] = []
     for name, shown in TITLES.items():
         drawn = []
@@ -169,8 +168,8 @@ def _baselines(result: Result) -> list[Part]:
     if not rows:
         return []
     noop = [o for o in result.operations if o.operation == "noop"]
-    text = "The same work with nothing of chatsys around it, in turns with the stores. The baseline of 100 messages is"
-    text += " a bare SELECT of the same rows without senders and receipts; that of sending one INSERT and one COMMIT."
+    text = "The same work without chatsys, alternating with the stores. The baseline of getting 100 messages is a bare"
+    text += " SELECT of the same rows without senders and receipts; that of sending is one INSERT and one COMMIT."
     if noop:
         text += f" The harness itself costs {duration(max(o.p50_us for o in noop))} a call (a no-op)."
     header = ("Operation", "Store", "Baseline", "Its median", "Times the baseline")
@@ -182,9 +181,9 @@ def _certainty(result: Result) -> list[Part]:
     if not result.ratios:
         return []
     text = (
-        "PostgreSQL over memory: the geometric mean of the rounds' ratios with its 95 % interval. It is another figure"
-        " than the ratio of the two medians over all rounds, and near it. The rank test says slower or faster only past"
-        " a factor of 1.05."
+        "PostgreSQL divided by memory: the geometric mean of the rounds' ratios with its 95 % interval. It is close to"
+        " the ratio of the two medians over all rounds, but not equal to it. The verdict is slower or faster only if"
+        " the rank test confirms it and the factor is above 1.05."
     )
     rows = [(TITLES.get(r.operation, r.operation), r.depth, _times(r), r.verdict) for r in result.ratios]
     header = ("Operation", "Depth", "PostgreSQL / memory", "PostgreSQL is")
@@ -192,10 +191,10 @@ def _certainty(result: Result) -> list[Part]:
 
 
 def _targets(result: Result) -> list[Part]:
-    """Ratios of two things that took turns in this run, beside the target that each should reach."""
+    """Ratios of two subjects that alternated in this run, with the target of each."""
     if not result.targets:
         return []
-    text = "Each is a ratio of two things that took turns in this run, with its 95 % interval over the rounds."
+    text = "Each is a ratio of two subjects that alternated in this run, with its 95 % interval over the rounds."
     missed = [target.what for target in result.targets if target.verdict.startswith(MISSED)]
     text += f" Not reached: {'; '.join(missed)}." if missed else " Every target was reached."
     header = ("Ratio", "Measured", "Target", "Verdict", "Rounds")
@@ -250,8 +249,8 @@ def _throughput(result: Result) -> list[Part]:
         series.append(Series(store(subject), x, y))
     counts = ", ".join(f"{point.x:,.0f}" for point in rates if point.subject == subjects[0])
     caption = (
-        f"Closed loop: each point is a number of senders ({counts}), each alone in a room, whose next message follows"
-        f" the echo of the last. {_ORIENTATION}"
+        f"Closed loop: each point is a number of senders ({counts}). Each is alone in a room and sends its next message"
+        f" after the echo of the last. {_ORIENTATION}"
     )
     table = _curve_table(result, "senders", _metrics(result, "senders"), "Senders")
     picture = lines("throughput", caption, series, x="messages a second", y="p50, milliseconds", log_y=True)
@@ -259,7 +258,7 @@ def _throughput(result: Result) -> list[Part]:
 
 
 def _arrivals(result: Result) -> list[Part]:
-    """The open loop: response times from the intended start beside service times from the actual one."""
+    """The open loop: response times from the intended start, and service times from the actual one."""
     series = []
     for subject in dict.fromkeys(p.subject for p in result.points if p.experiment == "arrivals"):
         for metric in ("response p99", "service p99"):
@@ -269,8 +268,8 @@ def _arrivals(result: Result) -> list[Part]:
     if not series:
         return []
     caption = (
-        "Open loop: messages leave at the moments of a Poisson process, at shares of what the same server took in a"
-        " closed loop. Response time runs from the intended start, service time from the actual one."
+        "Open loop: messages are sent at the times of a Poisson process, at shares of the rate that the same server"
+        " reached in the closed loop. Response time counts from the intended start, service time from the actual one."
     )
     metrics = ("share", "response p50", "response p99", "service p50", "service p99")
     picture = lines("arrivals", caption, series, x="messages a second", y="p99, milliseconds", log_y=True)
@@ -286,8 +285,8 @@ def _durability(result: Result) -> list[Part]:
     levels = points(result, "durability", "messages/s")
     if levels:
         caption = (
-            "Messages stored a second by 64 callers, from nothing durable to each one durable; the last is one"
-            " connection without a store around it, which commits each message before it sends the next."
+            "Messages stored a second by 64 callers, from the least durable level to the most durable one. The last bar"
+            " is a bare connection without a store; it commits each message before it sends the next."
         )
         parts.append(bars("durability", caption, [(p.subject, p.value) for p in levels], x="messages a second"))
     return parts
@@ -297,17 +296,17 @@ def _realtime(result: Result) -> list[Part]:
     parts: list[Part] = []
     for experiment, metric, x, y, caption, log_y in (
         ("fanout", "deliveries/s", "members of the room", "deliveries a second",
-         "One message to a room, counted at the receivers. A generator that was saturated is named under Limitations.",
+         "One message to a room, counted at the receivers. Limitations name each saturated generator.",
          False),
         ("receipts", "seconds", "members of the room", "seconds",
-         "One message that everybody reads at once: the time until everybody has every update.", True),
+         "One message that all members read at once: the time until each has every update.", True),
     ):  # fmt: skip
         series = _series(result, experiment, metric)
         if series:
             parts.append(lines(experiment, caption, series, x=x, y=y, log_x=True, log_y=log_y))
     workers = points(result, "workers", "messages/s")
     if workers:
-        caption = f"{workers[0].x:,.0f} senders, each alone in a room, before one worker process and before two."
+        caption = f"{workers[0].x:,.0f} senders, each alone in a room, on one worker process and on two."
         parts.append(bars("workers", caption, [(p.subject, p.value) for p in workers], x="messages a second"))
     idle = points(result, "idle", "bytes a connection")
     if idle:
@@ -328,17 +327,17 @@ def _costs(result: Result) -> list[Part]:
     if not rows:
         return []
     return [Table(header=("Operation", *(metric.removesuffix(" per call") for metric in metrics)), rows=rows,
-                  caption="Counted by the server, for each call.")]  # fmt: skip
+                  caption="Counted by PostgreSQL, for each call.")]  # fmt: skip
 
 
 def _upkeep(result: Result) -> list[Part]:
-    """Seconds of the operation and of the bare statement that moves the same rows."""
+    """The time of each operation and of the bare statement that moves the same rows."""
     seconds = points(result, "upkeep", "seconds")
     if not seconds:
         return []
     rows = [(p.subject, count(p.x), duration(p.value * 1e6), count(p.x / p.value), f"{p.n}") for p in seconds]
     against = "; ".join(f"of the {name}, {bare}" for name, bare in UPKEEP.items())
-    text = f"What an operator waits for, and below each the bare statement that took turns with it: {against}."
+    text = f"Work that an operator waits for, and below each the bare statement that alternated with it: {against}."
     header = ("Work", "Messages", "Time", "Messages a second", "Rounds")
     return [Text(text), Table(header=header, rows=rows)]
 
@@ -347,7 +346,7 @@ def _timings(result: Result) -> list[Part]:
     if not result.timings:
         return []
     rows = [(each.what, f"{each.seconds:,.1f}") for each in result.timings]
-    text = "Wall time of the parts. One with a colon is contained in the time of the part that it begins with."
+    text = "Wall time of the parts. The time of `a: b` is contained in the time of `a`."
     return [Text(text), Table(header=("Part", "Seconds"), rows=rows)]
 
 
@@ -385,7 +384,7 @@ def _series(result: Result, experiment: str, metric: str) -> list[Series]:
 
 
 def _metrics(result: Result, experiment: str) -> tuple[str, ...]:
-    """What an experiment measured, in its order."""
+    """The metrics of an experiment in their recorded order."""
     return tuple(dict.fromkeys(p.metric for p in result.points if p.experiment == experiment))
 
 

@@ -1,7 +1,7 @@
 """The first screen of a benchmark's report: the same content as HTML, as Markdown and as one picture.
 
-The HTML is one fragment with its own style, for a page and for a notebook; every class begins with ``ds-``, so that it
-disturbs nothing around it. It follows light, dark and paper, and is read from 400 pixels on.
+The HTML is one fragment with its own style, for a page and for a notebook. Every class begins with ``ds-``, so the
+style does not affect what is around it. It has a light, a dark and a print style, and is readable from 400 pixels on.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from chatsys.results.run import ClaimPart, Judgement
 
 PICTURE = "decision"
 _SHOWN = 8
-"""Promises on the first screen; the others are named below them."""
+"""Promises in the table of the first screen; a line below names the others."""
 _KEY = (
-    '<p class="ds-key">○ memory, ● PostgreSQL: half of the calls are faster; the thin line reaches to the slowest'
-    " 1 %. Logarithmic.</p>"
+    '<p class="ds-key">○ memory, ● PostgreSQL: the median. The thin line reaches to the 99th percentile. The'
+    " axis is logarithmic.</p>"
 )
 _STYLE = Path(__file__).with_name("decision.css").read_text(encoding="utf-8")
 
 
 def fragment(decision: Decision) -> Fragment:
-    """The first screen as a part of a page; its picture is written beside the page for those who link it."""
+    """The first screen as a part of a page; the page writes its picture as a file that others can link."""
     return Fragment(html=html(decision), markdown=markdown(decision), figure=_figure(decision))
 
 
@@ -40,7 +40,7 @@ def html(decision: Decision) -> str:
     )
     style = f"<style>{themes}{waits.STYLE}{_STYLE}</style>"
     warned = f'<p class="ds-warn">{escape(decision.warning)}</p>' if decision.warning else ""
-    heading = "<h2>What a client waits, on memory and on PostgreSQL</h2>"
+    heading = "<h2>How long a client waits, on memory and on PostgreSQL</h2>"
     picture = f"{heading}{waits.svg(decision.felt)}{_KEY}" if decision.felt else ""
     rates = _rates(decision.rates) if decision.rates else ""
     promises = _promises(decision.promises) if decision.promises else ""
@@ -55,10 +55,10 @@ def html(decision: Decision) -> str:
 
 
 def markdown(decision: Decision, picture: str | None = f"{PICTURE}.svg") -> str:
-    """The same for a README; ``picture`` is where the picture lies: without it there is a table instead."""
+    """The same for a README. ``picture`` is the path of the picture; if it is None, there is a table instead."""
     parts = [f"**{decision.warning}**" if decision.warning else "", f"**{decision.headline}**"]
     if decision.felt and picture is None:
-        rows = [("What a client waits (median)", "Memory", "PostgreSQL", ""), ("---", "---:", "---:", "---")]
+        rows = [("How long a client waits (median)", "Memory", "PostgreSQL", ""), ("---", "---:", "---:", "---")]
         rows += [(each.what, duration(each.memory.p50), duration(each.postgresql.p50), each.change)
                  for each in decision.felt]  # fmt: skip
         parts.append(_rows(rows))
@@ -107,7 +107,7 @@ def _rates(rates: tuple[StoreRates, ...]) -> str:
 
 
 def _sides(rate: StoreRates) -> tuple[str, str]:
-    """Both rates with three figures; a bound says so."""
+    """Both rates with three significant figures; a lower bound is marked with "over"."""
     shown = [count(float(f"{value:.3g}")) for value in (rate.memory, rate.postgresql)]
     first, second = (f"over {text}" if bound else text for text, bound in zip(shown, rate.at_least, strict=True))
     return first, second
@@ -121,7 +121,7 @@ def _promises(promises: tuple[Judgement, ...]) -> str:
         for each in promises[:_SHOWN]
     )
     more = "; ".join(f"{each.title}: {each.verdict}" for each in promises[_SHOWN:])
-    more = f'<p class="ds-key">Also judged: {escape(more)}. The report has every rule.</p>' if more else ""
+    more = f'<p class="ds-key">Also judged: {escape(more)}. The report shows every rule.</p>' if more else ""
     head = "<th>promise</th><th>the guide</th><th>measured</th><th>verdict</th>"
     return f'<table class="ds-promises"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}'
 

@@ -1,4 +1,4 @@
-"""What a client notices while another one floods its server: the answer in words, a picture, a row for each flood."""
+"""How a flood by one client affects another client: the answer in words, a picture, and a row for each flood."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from chatsys.results.numbers import duration
 from chatsys.results.run import Result
 
 P50_US, P99_US = 5_000, 50_000
-"""What the median and the 99th percentile of the others should stay within, in microseconds; set before any run."""
+"""Bounds in microseconds for the median and the 99th percentile of other clients; set before any run."""
 
 _CAPTION = (
-    "Round trip of another client's messages, from their intended start to its own copy, calm and while one client"
-    " floods the server; and what the flood did."
+    "Round trip of another client's messages, from the intended start to its own echo, without a flood (calm)"
+    " and while one client floods the server; and the figures of the flood."
 )
 _HEADER = ("Flood", "Calm p50 / p99", "Flooded p50 / p99", "Within 5 / 50 ms", "Others lost", "Memory")
 _MORE = ("Flooded max", "Flood sent", "Its connections", "Server's processor")
 
 
 class FloodRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One flood: microseconds, bytes, bytes a second, and the share of its processor that the server used."""
+    """One flood: times are microseconds, ``growth`` bytes, ``sent`` bytes per second, ``server`` a share of a core."""
 
     flood: str
     calm: tuple[float, float]
@@ -38,12 +38,12 @@ class FloodRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def within(self) -> bool:
-        """Whether the others stayed within both bounds."""
+        """Whether the other client stayed within both bounds."""
         return self.flooded[0] <= P50_US and self.flooded[1] <= P99_US
 
 
 def rows(result: Result) -> list[FloodRow]:
-    """The floods that were measured to their end, in order."""
+    """The completely measured floods, in recorded order."""
     known = {(p.subject, p.x, p.metric): p.value for p in result.points if p.experiment == FLOOD}
     return [
         FloodRow(
@@ -63,7 +63,7 @@ def rows(result: Result) -> list[FloodRow]:
 
 
 def parts(result: Result) -> list[Part]:
-    """The section of the page; nothing if no flood was measured."""
+    """The section of the page; empty if no flood was measured."""
     found = rows(result)
     if not found:
         return []
@@ -81,13 +81,13 @@ def parts(result: Result) -> list[Part]:
             for row in found
         ],
         x="milliseconds",
-        marks=((P50_US / 1000, "bound of p50"), (P99_US / 1000, "bound of p99")),
+        bounds=((P50_US / 1000, "bound of p50"), (P99_US / 1000, "bound of p99")),
     )
     return [Text(answer(found)), picture, table(result)]
 
 
 def table(result: Result) -> Table:
-    """A row for each flood, with what the flood did."""
+    """A row for each flood, including the figures of the flood."""
     cells = [
         (
             *_short(row),
@@ -102,7 +102,7 @@ def table(result: Result) -> Table:
 
 
 def short_table(result: Result) -> Table:
-    """The same for a terminal: what the others noticed."""
+    """The same for a terminal, without the figures of the flood."""
     cells = [[cell.replace("**", "") for cell in _short(row)] for row in rows(result)]
     return Table(header=_HEADER, rows=cells, caption="Round trip of another client, calm and in a flood of one client.")
 
@@ -119,28 +119,30 @@ def _short(row: FloodRow) -> tuple[str, ...]:
 
 
 def answer(found: Sequence[FloodRow]) -> str:
-    """What the run says, what does not hold first."""
+    """The result in words; missed bounds come first."""
     beyond = [row for row in found if not row.within]
     gone = [row for row in found if row.disconnected]
-    said = []
+    sentences = []
     if beyond:
         names = "; ".join(f"{row.flood} ({_both(row.flooded)})" for row in beyond)
-        said.append(f"**Beyond a median of 5 ms or a p99 of 50 ms: {names}.**")
+        sentences.append(f"**Beyond a median of 5 ms or a p99 of 50 ms: {names}.**")
     if gone:
         names = "; ".join(f"{row.flood} ({row.disconnected})" for row in gone)
-        said.append(f"**Others were disconnected: {names}.**")
+        sentences.append(f"**Others were disconnected: {names}.**")
     worst50, worst99 = (max(found, key=lambda row: row.flooded[index]) for index in (0, 1))
     most = max(found, key=lambda row: row.growth)
     if not beyond:
-        said.append(f"In each of {len(found)} floods the others stayed within a median of 5 ms and a p99 of 50 ms.")
-    said.append(
+        sentences.append(
+            f"In each of {len(found)} floods the others stayed within a median of 5 ms and a p99 of 50 ms."
+        )
+    sentences.append(
         f"The highest median of another client was {duration(worst50.flooded[0])} ({worst50.flood}), the highest"
         f" p99 {duration(worst99.flooded[1])} ({worst99.flood})."
     )
     if not gone:
-        said.append("No flood disconnected anybody else.")
-    said.append(f"The server's memory grew by at most {most.growth / 1e6:.1f} MB ({most.flood}).")
-    return " ".join(said)
+        sentences.append("No flood disconnected anybody else.")
+    sentences.append(f"The server's memory grew by at most {most.growth / 1e6:.1f} MB ({most.flood}).")
+    return " ".join(sentences)
 
 
 def _both(value: tuple[float, float]) -> str:

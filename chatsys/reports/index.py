@@ -1,4 +1,4 @@
-"""The index of a folder of reports: every run and notebook, and the history of each figure on each machine."""
+"""The index of a folder of reports: all runs and notebooks, and the history of each figure on each machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from chatsys.results.numbers import duration
 from chatsys.results.run import Result
 
 _TARGETS = ("index.html", "report.md", "result.json")
-"""What a run's line leads to: the first of these that it has."""
-_MANY = 2  # runs that make a history
+"""A run's line links to the first of these files that exists."""
+_MANY = 2  # a history needs this many runs
 _HEADINGS = {
     BENCH: "Benchmarks",
     COMPARISON: "Other Socket.IO servers",
@@ -25,7 +25,7 @@ _HEADINGS = {
 
 
 def index(reports: Path) -> Page:
-    """The page over all runs below ``reports``. Only valid, complete benchmarks have a history."""
+    """The page of all runs below ``reports``. Only valid and complete benchmarks have a history."""
     found = entries(reports)
     valid = [entry for entry in found if entry.result is not None and entry.state == "valid"]
     chosen = next((entry.result for entry in (*filter(_is_published, valid), *valid)), None)
@@ -46,7 +46,7 @@ def index(reports: Path) -> Page:
 
 
 def machine(result: Result) -> str:
-    """What figures can be compared over time: those of one processor, one number of them, and one profile."""
+    """The key of a history: only runs with the same processor, number of processors and profile are comparable."""
     environment = result.environment
     return f"{environment.get('cpu', 'unknown')}, {environment.get('cpus', '?')} processors, profile {result.profile}"
 
@@ -56,8 +56,8 @@ def _is_published(entry: Entry) -> bool:
 
 
 def _row(entry: Entry, reports: Path) -> tuple[str, ...]:
-    place = entry.folder.relative_to(reports).as_posix()
-    target = f"{place}/{next(name for name in _TARGETS if (entry.folder / name).exists())}"
+    path = entry.folder.relative_to(reports).as_posix()
+    target = f"{path}/{next(name for name in _TARGETS if (entry.folder / name).exists())}"
     environment = entry.result.environment if entry.result is not None else {}
     commit = (environment.get("commit") or "")[:10] + (" with changes" if environment.get("dirty") else "")
     published = "yes" if entry.is_published else "no"
@@ -66,7 +66,7 @@ def _row(entry: Entry, reports: Path) -> tuple[str, ...]:
 
 
 def _notebooks(reports: Path) -> list[Part]:
-    """Executed copies beside the reports, as the pages have them; else the notebooks of the checkout."""
+    """Links to the executed notebooks beside the reports; if there are none, to the notebooks of the checkout."""
     pages = sorted((reports / "notebooks").glob("*.html"))
     if pages:
         return [Text("\n".join(f"- [{page.stem}](notebooks/{page.name})" for page in pages))]
@@ -82,29 +82,29 @@ def _machines(results: list[Result]) -> dict[str, list[Result]]:
 
 
 def _history(name: str, runs: list[Result]) -> list[Part]:
-    """Each figure of the first screen over the runs of a machine, with the steps that are certain."""
+    """Each figure of the first screen over the runs of a machine, with the significant steps."""
     if len(runs) < _MANY:
         return [Text("One run; a history begins with the second.")]
-    pictures, certain = [], []
+    pictures, significant = [], []
     for what, series in _figures(runs).items():
-        certain += [f"- {what}, {text}" for line in series for text in _steps(line, runs)]
+        significant += [f"- {what}, {text}" for line in series for text in _steps(line, runs)]
         caption = f"{what}: median of each run, {runs[0].created_at[:10]} to {runs[-1].created_at[:10]}."
         marked = [(line.x[step.first], line.name) for line in series for step in steps(line.y)]
         figure = f"history-{_slug(name)}-{_slug(what)}"
         pictures.append(lines(figure, caption, series, x="run", y="microseconds", steps=marked))
-    head = Text("Steps that are certain:\n\n" + "\n".join(certain)) if certain else Text("No step is certain.")
+    head = Text("Significant steps:\n\n" + "\n".join(significant)) if significant else Text("No step is significant.")
     return [head, *pictures, _newest(runs[-1])]
 
 
 def _steps(line: Series, runs: list[Result]) -> list[str]:
-    """Each certain step in words: what became slower or faster, by how much, and from which commit on."""
-    said = []
+    """Each significant step in words: what became slower or faster, by how much, and since which commit."""
+    sentences = []
     for step in steps(line.y):
         first = runs[int(line.x[step.first]) - 1]
         commit = (first.environment.get("commit") or "")[:10] or "an unknown commit"
-        slower = f"{abs(step.factor - 1):.0%} {'slower' if step.factor > 1 else 'faster'}".replace("%", " %")
-        said.append(f"{line.name}: {slower} from {first.created_at[:10]} ({commit}) on")
-    return said
+        change = f"{abs(step.factor - 1):.0%} {'slower' if step.factor > 1 else 'faster'}".replace("%", " %")
+        sentences.append(f"{line.name}: {change} since {first.created_at[:10]} ({commit})")
+    return sentences
 
 
 def _figures(runs: list[Result]) -> dict[str, list[Series]]:

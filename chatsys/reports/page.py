@@ -1,4 +1,4 @@
-"""A page: sections of text, tables and figures -> index.html (one file, no network) and report.md with its pictures."""
+"""A page of text, tables and figures, written as index.html (one file, no network) and as report.md with SVGs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _STRONG = re.compile(r"\*\*([^*]+)\*\*")
 
 
 class Text(msgspec.Struct, frozen=True):
-    """Paragraphs, parted by an empty line; ``- `` begins a list item; `code`, **strong** and [link](address) inline."""
+    """Paragraphs, separated by empty lines. ``- `` begins a list item. Inline: `code`, **strong**, [link](address)."""
 
     text: str
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of texts. ``align``: a letter a column, ``l`` or ``r``; without it the first is left, the rest right."""
+    """Rows of texts. ``align`` has ``l`` or ``r`` for each column (default: the first left, the others right)."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -34,18 +34,18 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     align: str = ""
 
     def alignment(self) -> str:
-        """One letter a column."""
+        """One letter for each column."""
         return self.align or "l" + "r" * (len(self.header) - 1)
 
     def markdown(self) -> str:
-        """As a GitHub table, with the caption above."""
+        """The table in GitHub's Markdown, with the caption above."""
         rule = [("---:" if letter == "r" else "---") for letter in self.alignment()]
         rows = [list(self.header), rule, *([cell.replace("|", "\\|") for cell in row] for row in self.rows)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return f"{self.caption}\n\n{table}" if self.caption else table
 
     def rich(self) -> RichTable:
-        """For a terminal."""
+        """The table for a terminal."""
         table = RichTable(title=self.caption or None, title_justify="left")
         for title, letter in zip(self.header, self.alignment(), strict=True):
             table.add_column(title, justify="right" if letter == "r" else "left", overflow="fold")
@@ -55,7 +55,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture: ``svg`` as :mod:`chatsys.reports.pictures` draws it. ``name`` is its file's, unique on the page."""
+    """A picture from :mod:`chatsys.reports.pictures`. ``name`` is its file name without suffix, unique on the page."""
 
     name: str
     caption: str
@@ -63,7 +63,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fragment(msgspec.Struct, frozen=True, kw_only=True):
-    """HTML that stands on the page as it is, and the same in Markdown, which may refer to ``figure``."""
+    """HTML that is inserted unchanged, and the same content in Markdown, which may refer to ``figure``."""
 
     html: str
     markdown: str
@@ -74,7 +74,7 @@ Part = Text | Table | Figure | Fragment
 
 
 class Section(msgspec.Struct, frozen=True):
-    """A heading and what stands below it; one that is ``folded`` opens when it is clicked, linked or printed."""
+    """A heading and the parts below it. A ``folded`` section opens when it is clicked, linked or printed."""
 
     title: str
     parts: Sequence[Part]
@@ -82,7 +82,7 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, kw_only=True):
-    """A report in the making: what stands first, then sections in the order they were added."""
+    """A report: first ``lead``, then the sections in the order in which they were added."""
 
     title: str
     subtitle: str = ""
@@ -90,12 +90,12 @@ class Page(msgspec.Struct, kw_only=True):
     sections: list[Section] = []
 
     def add(self, title: str, *parts: Part, folded: bool = False) -> None:
-        """Append a section; one without parts is left out."""
+        """Append a section. Does nothing without parts."""
         if parts:
             self.sections.append(Section(title, parts, folded))
 
     def html(self) -> str:
-        """The whole page as one file without any reference to another host."""
+        """The whole page as one file that refers to no other host."""
         return _environment().get_template("page.html.j2").render(page=self, slug=_slug)
 
     def markdown(self) -> str:
@@ -106,7 +106,7 @@ class Page(msgspec.Struct, kw_only=True):
         return "\n\n".join(block for block in blocks if block) + "\n"
 
     def write(self, folder: Path) -> None:
-        """Write index.html, report.md and each figure's SVG into ``folder``, replacing what was there."""
+        """Write index.html, report.md and an SVG for each figure into ``folder``; existing files are replaced."""
         folder.mkdir(parents=True, exist_ok=True)
         for figure in self._figures():
             write_atomically(folder / f"{figure.name}.svg", figure.svg.encode())
@@ -139,7 +139,7 @@ def _inline(text: str) -> str:
 
 
 def _render(part: Part) -> Markup:
-    """One part as HTML. Everything that comes from outside is escaped on the way."""
+    """One part as HTML. All text is escaped; only a :class:`Fragment` and SVGs are inserted as they are."""
     if isinstance(part, Text):
         return Markup("\n".join(_block(block) for block in part.text.strip().split("\n\n")))  # noqa: S704
     if isinstance(part, Fragment):
@@ -172,7 +172,7 @@ def _block(block: str) -> str:
 
 
 def _inlined(svg: str, name: str) -> str:
-    """The SVG element alone, its ids made unique on the page."""
+    """The SVG element alone, with ids that are unique on the page."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r'\bid="', f'id="{name}-', body)
     return re.sub(r'(href="|url\()#', rf"\1#{name}-", body)

@@ -1,9 +1,9 @@
-"""Figures as SVG that follow the reader's light or dark scheme, by matplotlib.
+"""Figures as SVG that follow the reader's light or dark scheme, drawn by matplotlib.
 
-matplotlib writes fixed colours. Each role (ink, grid, the series) is drawn in a colour of its own, which is then
-replaced by a CSS variable; the style sheet inside the SVG gives the variables a light and a dark value. The series
-colours are those of Okabe and Ito (2008, "Color Universal Design"), lightened where dark paper needs it; each series
-has a marker and a line style of its own as well, so no figure depends on colour.
+matplotlib writes fixed colours. Therefore each role (ink, grid, each series) is drawn in a placeholder colour, which is
+then replaced by a CSS variable. The style sheet inside the SVG gives each variable a light and a dark value. The series
+colours are those of Okabe and Ito (2008, "Color Universal Design"), lightened for dark backgrounds. Each series also
+has its own marker and line style, so no figure depends on colour.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from matplotlib.ticker import Formatter, FuncFormatter, MaxNLocator, NullFormatt
 from chatsys.reports.page import Figure
 from chatsys.results.numbers import short_count
 
-_ROLES = {  # role: (the colour it is drawn in, light, dark)
+_ROLES = {  # role: (placeholder, light, dark)
     "ink": ("#010203", "#1c2024", "#e4e8ec"),
     "grid": ("#010204", "#d4d9df", "#3a424a"),
     "s0": ("#010205", "#0072b2", "#56b4e9"),
@@ -35,7 +35,7 @@ _ROLES = {  # role: (the colour it is drawn in, light, dark)
     "s5": ("#01020a", "#5a6470", "#a0aab4"),
 }
 _SERIES = [name for name in _ROLES if name.startswith("s")]
-_LEGEND = 0.94  # of a picture's width at most: the font of the page may be wider than the one that is measured
+_LEGEND = 0.94  # largest share of the picture's width: the page's font may be wider than the measured one
 _MARKERS = "osD^vX"
 _DASHES: Sequence[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), "-", (0, (5, 2))]
 _STYLE: Any = {
@@ -77,10 +77,10 @@ def lines(
     log_y: bool = False,
     steps: Sequence[tuple[float, str]] = (),
 ) -> Figure:
-    """Lines with markers, an interval as a band. ``x`` and ``y`` are the axes' labels with their units.
+    """Lines with markers; an interval is a band. ``x`` and ``y`` are the labels of the axes with their units.
 
-    ``steps`` are places at which the line of that name changed for good: a vertical line before each. An axis of ``x``
-    that is not logarithmic has whole numbers.
+    ``steps`` are values of x at which the line with that name changed permanently; each gets a vertical line. A linear
+    x axis has whole numbers.
     """
     with _drawing() as (canvas, axes):
         for number, line in enumerate(series):
@@ -88,9 +88,9 @@ def lines(
             axes.plot(line.x, line.y, color=colour, marker=marker, linestyle=dash, linewidth=2, label=line.name)
             if line.low:
                 axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
-        for place, name_of_line in steps:
-            axes.axvline(place - 0.5, color=_ROLES["ink"][0], linewidth=1, linestyle=(0, (2, 2)))
-            axes.annotate(f"{name_of_line}: a step", (place - 0.5, 0.98), xycoords=("data", "axes fraction"),
+        for at, name_of_line in steps:
+            axes.axvline(at - 0.5, color=_ROLES["ink"][0], linewidth=1, linestyle=(0, (2, 2)))
+            axes.annotate(f"{name_of_line}: a step", (at - 0.5, 0.98), xycoords=("data", "axes fraction"),
                           xytext=(4, 0), textcoords="offset points", va="top", fontsize=11)  # fmt: skip
         _axes(axes, x, y, log_x=log_x, log_y=log_y)
         if log_x:
@@ -105,7 +105,7 @@ def lines(
 
 
 def panels(name: str, caption: str, stacked: Sequence[tuple[str, Sequence[Series]]], *, x: str) -> Figure:
-    """Lines in panels below one another on one axis of ``x``; each panel is the label of its y axis and its series."""
+    """Line charts stacked on a common x axis; each panel is the label of its y axis and its series."""
     with mpl.rc_context(_STYLE):
         canvas = Canvas(figsize=(7.6, 1.0 + 2.1 * len(stacked)), layout="constrained")
         drawn = np.atleast_1d(canvas.subplots(len(stacked), sharex=True))
@@ -129,7 +129,7 @@ def ecdf(
     x: str,
     y: str = "cumulative share",
 ) -> Figure:
-    """The cumulative share of what is at most ``x``, on a logarithmic axis: label, values, and the share at each."""
+    """Cumulative distributions on a logarithmic x axis: label, values, and the cumulative share at each value."""
     with _drawing() as (canvas, axes):
         for number, (label, values, shares) in enumerate(drawn):
             colour, _, dash = _look(number)
@@ -139,10 +139,8 @@ def ecdf(
         return _finish(canvas, axes, name, caption, legend=len(drawn))
 
 
-def bars(
-    name: str, caption: str, values: Sequence[tuple[str, float]], *, x: str, mark: tuple[float, str] | None = None
-) -> Figure:
-    """Horizontal bars, the value written at each; ``mark`` is a line at a value, with its name."""
+def bars(name: str, caption: str, values: Sequence[tuple[str, float]], *, x: str) -> Figure:
+    """Horizontal bars, each with its value."""
     with _drawing(height=1.4 + 0.55 * len(values)) as (canvas, axes):
         labels = [label for label, _ in values]
         numbers = [value for _, value in values]
@@ -152,14 +150,12 @@ def bars(
         axes.grid(visible=False, axis="y")
         _axes(axes, x, "", log_x=False, log_y=False)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.set_xlim(0, max([*numbers, mark[0] if mark else 0]) * 1.18 or 1)
-        if mark:
-            axes.axvline(mark[0], color=_ROLES["s1"][0], linestyle=(0, (5, 2)), label=mark[1])
-        return _finish(canvas, axes, name, caption, legend=2 if mark else 0)
+        axes.set_xlim(0, max(numbers, default=0) * 1.18 or 1)
+        return _finish(canvas, axes, name, caption, legend=0)
 
 
 class Dots(NamedTuple):
-    """Values of one name that belong together: a line from the least to the greatest, and a dot at each."""
+    """Named values: a line from the smallest to the largest, and a dot at each."""
 
     name: str
     values: Sequence[float]
@@ -171,9 +167,9 @@ def dots(
     rows: Sequence[tuple[str, Sequence[Dots]]],
     *,
     x: str,
-    marks: Sequence[tuple[float, str]] = (),
+    bounds: Sequence[tuple[float, str]] = (),
 ) -> Figure:
-    """For each row, on a logarithmic axis, the dots of each name one below the other; ``marks`` are lines at values."""
+    """Rows of dots on a logarithmic x axis, one line for each name; ``bounds`` are vertical lines with labels."""
     with _drawing(height=1.6 + 0.55 * len(rows)) as (canvas, axes):
         for number, (_, named) in enumerate(rows):
             for index, each in enumerate(named):
@@ -181,7 +177,7 @@ def dots(
                 y = [number + 0.3 * (index - (len(named) - 1) / 2)] * len(each.values)
                 label = each.name if not number else None
                 axes.plot(each.values, y, color=colour, marker=marker, linewidth=2, label=label)
-        for index, (value, label) in enumerate(marks):
+        for index, (value, label) in enumerate(bounds):
             colour, _, dash = _look(len(rows[0][1]) + index)
             axes.axvline(value, color=colour, linestyle=dash, label=label)
         axes.set_yticks(range(len(rows)), [label for label, _ in rows])
@@ -189,7 +185,7 @@ def dots(
         axes.grid(visible=False, axis="y")
         _axes(axes, x, "", log_x=True, log_y=False)
         axes.xaxis.set_minor_formatter(_between(*axes.get_xlim()))
-        return _finish(canvas, axes, name, caption, legend=len(rows[0][1]) + len(marks))
+        return _finish(canvas, axes, name, caption, legend=len(rows[0][1]) + len(bounds))
 
 
 def _look(number: int) -> tuple[str, str, Any]:
@@ -217,7 +213,7 @@ def _axes(axes: Axes, x: str, y: str, *, log_x: bool, log_y: bool) -> None:
 
 
 def _between(low: float, high: float) -> Formatter:
-    """Names for the marks between powers of ten: of all over half a decade, of 2 and 5 over two, then of none."""
+    """Labels for ticks between powers of ten: all below half a decade, 2 and 5 below two decades, otherwise none."""
     if high < 5 * low:
         return FuncFormatter(short_count)
     if high >= 100 * low:

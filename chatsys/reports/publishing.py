@@ -1,8 +1,8 @@
-"""Make a run the published one: its small record goes into the repository, its samples stay with the run.
+"""Publish a run: copy its small record into the repository; its samples stay with the run.
 
-A benchmark becomes ``reports/latest``, and the one before ``reports/previous``; a comparison with other Socket.IO
-servers becomes ``reports/peers``, a load test ``reports/load/<scenario>``. What git keeps of a publication is less than
-200 kB: the record, the distributions, the report as Markdown and its pictures.
+A benchmark becomes ``reports/latest``, and the previous one ``reports/previous``. A comparison with other Socket.IO
+servers becomes ``reports/peers``, a load test ``reports/load/<scenario>``. Git keeps less than 200 kB of a publication:
+the record, the distributions, the report as Markdown and its pictures.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _SECONDS = ("samples.jsonl", "server.jsonl")
 
 
 def publish(run: Path, reports: Path) -> Path:
-    """Copy what is small of the run in the folder ``run`` to its published place; that folder.
+    """Copy the small files of the run in the folder ``run`` to its published folder, and return that folder.
 
-    Raises OperatorError for a run that may not be quoted.
+    Raises OperatorError if the run may not be quoted.
     """
     record: dict[str, Any] = msgspec.json.decode(_content(run), type=dict[str, Any])
     if "turns" in record:
@@ -35,7 +35,7 @@ def publish(run: Path, reports: Path) -> Path:
     if result.partial or not result.valid:
         raise OperatorError(
             f"The run {result.id} is {'partial' if result.partial else 'INVALID'}.",
-            hint="Run `make bench` on a machine that does nothing else.",
+            hint="Run `make bench` on an otherwise idle machine.",
         )
     if of_peers(result):
         folder = _emptied(reports / PEERS, run)
@@ -55,7 +55,7 @@ def _content(run: Path) -> bytes:
         return (run / RESULT).read_bytes()
     except OSError as error:
         raise OperatorError(
-            f"No run at {run}: {error.strerror}.", hint="`chatsys bench list` shows the runs there are."
+            f"No run at {run}: {error.strerror}.", hint="`chatsys bench list` shows all runs."
         ) from error
 
 
@@ -75,7 +75,7 @@ def _load_test(run: Path, record: dict[str, Any], reports: Path) -> Path:
 
 
 def thinned(histogram: list[list[float]]) -> list[list[float]]:
-    """At most some 200 pairs of a value and how often it came: each stands for those up to it, as many in all."""
+    """At most 200 pairs (value, count): each also counts the values since the pair before, so the sum is the same."""
     if len(histogram) <= _BUCKETS:
         return histogram
     values, counts = (np.array(column) for column in zip(*histogram, strict=True))
@@ -92,7 +92,7 @@ def _without_metrics(line: bytes) -> bytes:
 
 
 def _keep_previous(reports: Path, run: Path) -> None:
-    """What was published until now stays comparable: its record and distributions, which git has already."""
+    """Keep the record and distributions of the last published run, so that runs can be compared."""
     latest = reports / LATEST
     if not (latest / RESULT).exists() or load(latest).id == load(run).id:
         return
@@ -104,7 +104,7 @@ def _keep_previous(reports: Path, run: Path) -> None:
 
 def _emptied(folder: Path, run: Path) -> Path:
     if folder.resolve() == run.resolve():
-        raise OperatorError(f"{run} is published already.", hint="`chatsys bench list` shows the runs there are.")
+        raise OperatorError(f"{run} is published already.", hint="`chatsys bench list` shows all runs.")
     shutil.rmtree(folder, ignore_errors=True)
     return folder
 

@@ -1,4 +1,4 @@
-"""The runs below a folder: benchmarks, load tests and recordings of a monitor, whether they were published or not."""
+"""The runs below a folder: benchmarks, load tests and recordings of a monitor, published or not."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from chatsys.results.run import RESULT, SCHEMA_VERSION, Result, of_peers
 
 T = TypeVar("T")
 LATEST, PREVIOUS, PEERS, LOAD, RUNS = "latest", "previous", "peers", "load", "runs"
-"""Folders below reports/: the published benchmark, the one before, the comparison with other servers, load tests, and
-runs that are not published."""
+"""Folders below reports/: the published benchmark, the previous one, the comparison with other servers, load tests, and
+unpublished runs."""
 BENCH, LOADTEST, RECORDING, COMPARISON = "benchmark", "load test", "monitoring", "other servers"
 
 
 class Entry(NamedTuple):
-    """One run as a list shows it. ``what`` is its profile or scenario; ``result`` is there for a benchmark."""
+    """One run in a list. ``what`` is its profile or scenario; only a benchmark has a ``result``."""
 
     folder: Path
     kind: str
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 class _Head(msgspec.Struct):
-    """What tells the kinds of records apart."""
+    """The fields that tell the kinds of records apart."""
 
     id: str
     created_at: str
@@ -45,21 +45,21 @@ class _Head(msgspec.Struct):
 
 
 def load(path: Path) -> Result:
-    """Read a benchmark's record: a result.json or its folder. Raises OperatorError with what to do."""
+    """Read a benchmark's record from a result.json or its folder. Raises OperatorError if there is none."""
     file = path / RESULT if path.is_dir() else path
     try:
         content = file.read_bytes()
     except OSError as error:
         raise OperatorError(
             f"No run at {path}: {error.strerror}.",
-            hint="`chatsys bench list` shows the runs there are, and `chatsys bench` makes one.",
+            hint="`chatsys bench list` shows all runs, and `chatsys bench` makes one.",
         ) from error
     try:
         return decoded(content, Result, file, SCHEMA_VERSION, "chatsys bench")
     except msgspec.DecodeError as error:
         raise OperatorError(
             f"{file} is not the record of a benchmark run: {error}.",
-            hint="`chatsys bench list` shows the runs there are.",
+            hint="`chatsys bench list` shows all runs.",
         ) from error
 
 
@@ -68,8 +68,10 @@ class _Version(msgspec.Struct):
 
 
 def decoded(content: bytes, kind: type[T], file: Path, version: int, command: str) -> T:
-    """The record of ``kind`` that ``command`` wrote into ``file``. Raises msgspec.DecodeError if it is none,
-    OperatorError if its schema has another ``version``."""
+    """The record of ``kind`` that ``command`` wrote into ``file``.
+
+    Raises msgspec.DecodeError if it is not such a record, OperatorError if its schema has another ``version``.
+    """
     found = msgspec.json.decode(content, type=_Version).schema_version
     if found != version:
         raise OperatorError(
@@ -80,7 +82,7 @@ def decoded(content: bytes, kind: type[T], file: Path, version: int, command: st
 
 
 def entries(reports: Path) -> list[Entry]:
-    """Every run below ``reports``, newest first; one that was published is listed where it was published."""
+    """All runs below ``reports``, newest first. A published run is listed once, in its published folder."""
     found: dict[str, Entry] = {}
     for file in sorted(reports.rglob(RESULT)):
         entry = _entry(file, reports)
@@ -90,12 +92,12 @@ def entries(reports: Path) -> list[Entry]:
 
 
 def benchmarks(reports: Path) -> list[tuple[Path, Result]]:
-    """Every benchmark below ``reports`` with its folder, newest first."""
+    """All benchmarks below ``reports`` with their folders, newest first."""
     return [(entry.folder, entry.result) for entry in entries(reports) if entry.result is not None]
 
 
 def run_folder(reports: Path, result: Result) -> Path:
-    """Where a new run belongs: ``runs/<date>T<time>-<profile>-<commit>``."""
+    """The folder for a new run: ``runs/<date>T<time>-<profile>-<commit>``."""
     moment = result.created_at[:19].replace(":", "")
     commit = str(result.environment.get("commit") or "no-commit")[:10]
     return reports / RUNS / f"{moment}-{result.profile}-{commit}"
@@ -113,9 +115,8 @@ def _entry(file: Path, reports: Path) -> Entry:
         head = msgspec.json.decode(file.read_bytes(), type=_Head)
     except (msgspec.DecodeError, OSError) as error:
         raise OperatorError(f"{file} is not the record of a run: {error}.", hint=f"Remove {file.parent}.") from error
-    place = file.parent.relative_to(reports).parts
-    common = (file.parent, head.id, head.created_at, bool(place) and place[0] != RUNS)
-    folder, name, created, published = common
+    path = file.parent.relative_to(reports).parts
+    folder, name, created, published = file.parent, head.id, head.created_at, bool(path) and path[0] != RUNS
     if head.turns is not None:
         what = f"{head.plan.get('scenario', '')}, {_load(head)}"
         return Entry(folder, LOADTEST, name, created, what, head.verdict, published)
@@ -128,7 +129,7 @@ def _entry(file: Path, reports: Path) -> Entry:
 
 
 def _load(head: _Head) -> str:
-    """What was driven: of a search for the capacity its answer."""
+    """The load of a load test; for a capacity search, its answer."""
     if head.plan.get("scenario") != "capacity":
         stores = " and ".join(dict.fromkeys(store(turn["store"]) for turn in head.turns or ()))
         return f"{head.plan.get('users', 0):,} users on {stores}"
@@ -137,5 +138,5 @@ def _load(head: _Head) -> str:
 
 
 def state(result: Result) -> str:
-    """Whether a benchmark may be quoted."""
+    """The state of a benchmark: ``valid`` if it may be quoted."""
     return "partial" if result.partial else "valid" if result.valid else "INVALID: " + "; ".join(result.reasons)

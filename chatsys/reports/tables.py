@@ -11,15 +11,15 @@ from chatsys.results.run import Baseline, ClaimPart, OperationResult, Result, he
 _HEADER = ("Operation", "Memory p50 / p95 / p99", "PostgreSQL p50 / p95 / p99", "With PostgreSQL",
            "Over the bare driver")  # fmt: skip
 _WHERE = {
-    "http": "HTTP requests over one kept connection",
-    "socket": "Socket.IO over WebSocket: from sending to the own echo, from marking read to the acknowledgement",
+    "http": "HTTP requests over one keep-alive connection",
+    "socket": "Socket.IO over WebSocket: sending until the own echo, marking read until the acknowledgement",
     "store": "Calls of the store inside the process, one at a time",
     "store x64": "Calls of the store inside the process, 64 at a time: a call's time includes its waiting",
 }
 
 
 def operations_table(result: Result, depth: str) -> Table:
-    """The guide's operations at one depth, with what the stores held. What was not measured is left out."""
+    """The guide's operations at one depth, with the data in the stores. Operations without a result are left out."""
     rows, data = [], ""
     for name in TITLES:
         memory, postgresql = (operation(result, name, store, depth) for store in ("memory", "postgresql"))
@@ -40,7 +40,7 @@ def operations_table(result: Result, depth: str) -> Table:
 
 
 def decision_table(result: Result) -> Table:
-    """What a client waits: the first table of a terminal."""
+    """How long a client waits: the first table in a terminal."""
     both = [operations_table(result, depth) for depth in ("socket", "http")]
     filled = [table for table in both if table.rows] or [operations_table(result, "store")]
     rows = [row for table in filled for row in table.rows]
@@ -48,13 +48,13 @@ def decision_table(result: Result) -> Table:
 
 
 def promises_table(decision: Decision) -> Table:
-    """The guide's promises with both figures, and the verdict on each part."""
+    """The guide's promises with the guide's figures, the measured ones, and the verdict on each part."""
     rows = [(each.title, each.guide, each.brief, "; ".join(map(marked, each.parts))) for each in decision.promises]
     return Table(header=("Promise", "The guide", "Measured", "Verdict"), rows=rows, align="llll")
 
 
 def marked(part: ClaimPart) -> str:
-    """One part of a promise, with the mark that says whether it was kept."""
+    """One part of a promise, with ✓ if it was kept and ✗ if not."""
     return f"{'✓' if part.kept else '✗'} {part.words}"
 
 

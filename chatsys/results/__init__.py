@@ -1,6 +1,8 @@
-"""What a run is, for everybody who makes, judges or shows one. Imports nothing of the server.
+"""The records of runs, and the rules that judge them. Imports nothing of the server.
 
-``stamps`` (a message's text says who sent it), ``ledger`` (what each client was promised and got, in constant memory),
-``audit`` (acknowledged = stored = delivered once, in order) and ``history`` (the same judgement of a complete record,
-with the rules that need one).
+Benchmarks: ``run`` (the record), ``claims`` (the guide's promises judged), ``decision`` (the first screen),
+``distributions``, ``names`` and ``numbers``. Load tests: ``stamps`` (a message's text says who sent it and when),
+``ledger`` (what each client should get and got, in constant memory), ``stays`` (the same without sequence numbers),
+``audit`` (acknowledged = stored = delivered once, in order), ``history`` (the same rules and more, on a complete
+record) and ``capacity``.
 """

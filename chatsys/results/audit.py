@@ -20,15 +20,15 @@ UNNUMBERED = "confirmed = stored = delivered to each member once (nothing is num
 UNREAD = "delivered to each member once (what is stored can't be read back, and order is not judged)"
 
 Read = Callable[[str], bytes]
-"""Gets a path of the server's REST interface: the body of a 200. Raises Unreadable for anything else."""
+"""Requests a path of the server's REST interface and returns the body. Raises Unreadable unless the status is 200."""
 
 
 class Unreadable(Exception):
-    """What the server has stored can't be read; the text is the cause."""
+    """The stored messages can't be read; the text is the cause."""
 
 
 class AuditedMessage(msgspec.Struct):
-    """A message as the server's history has it."""
+    """A message in the server's history."""
 
     id: str
     seq: int
@@ -36,7 +36,7 @@ class AuditedMessage(msgspec.Struct):
 
 
 class Kept(msgspec.Struct):
-    """A message as the history of a server has it that numbers nothing."""
+    """A message in the history of a server without sequence numbers."""
 
     id: str
     message: str
@@ -53,9 +53,9 @@ class _Page(msgspec.Struct, Generic[Message], rename="camel"):
 class AuditRow(msgspec.Struct):
     """One room's line in the audit's table; the last eight columns must be 0.
 
-    ``dropped``, ``doubled`` and ``swapped`` are deliveries to one member; ``renumbered`` is a number with two messages.
-    ``stored_twice`` counts messages that were sent again, with their own id, and stored again; ``gaps`` counts numbers
-    that no stored message has.
+    ``dropped``, ``doubled`` and ``swapped`` count deliveries to one member. ``renumbered`` counts sequence numbers that
+    two messages had. ``stored_twice`` counts messages that were sent again with the same id and stored again. ``gaps``
+    counts sequence numbers that no stored message has.
     """
 
     room: str
@@ -78,7 +78,7 @@ class AuditRow(msgspec.Struct):
 
     @property
     def deviations(self) -> int:
-        """The sum of what must be 0."""
+        """The sum of the columns that must be 0."""
         return sum(getattr(self, column) for column in DEVIATIONS)
 
 
@@ -86,9 +86,9 @@ DEVIATIONS = (*FAULTS, "not_stored", "not_acknowledged", "stored_twice", "gaps")
 
 
 class Audit(msgspec.Struct):
-    """The table, its sum, examples of what is wrong, and why the audit is not complete, if it is not.
+    """The table, its sum, and examples of deviations. ``rule`` says what was compared.
 
-    ``rule`` says what was compared.
+    ``incomplete`` lists what could not be checked, and why.
     """
 
     rows: list[AuditRow]
@@ -104,16 +104,16 @@ class Audit(msgspec.Struct):
 
 
 Readable = Callable[[str], Iterable[Kept]]
-"""What the server has stored in a room, newest first, read as far as it is asked for. May raise Unreadable."""
+"""Returns what the server has stored in a room, newest first, and reads it lazily. May raise Unreadable."""
 
 
 def history(read: Read, room: str, base: int) -> Iterator[AuditedMessage]:
-    """What the server has stored in a room after ``base``, newest first (contract §6.3). Raises Unreadable."""
+    """The stored messages of a room after ``base``, newest first (contract §6.3). Raises Unreadable."""
     return takewhile(lambda message: message.seq > base, newest_first(read, room, AuditedMessage))
 
 
 def newest_first(read: Read, room: str, kind: type[Message]) -> Iterator[Message]:
-    """All that the server has stored in a room, newest first, page by page (contract §6.3). Raises Unreadable."""
+    """All stored messages of a room, newest first, page by page (contract §6.3). Raises Unreadable."""
     offset = 0
     while True:
         page = _page(read, room, _PAGE, offset, kind)
@@ -124,7 +124,7 @@ def newest_first(read: Read, room: str, kind: type[Message]) -> Iterator[Message
 
 
 def back_to(messages: Iterable[Kept], ids: Iterable[str]) -> Iterator[Kept]:
-    """Messages, newest first, until each of ``ids`` has come; all of them if one is ``""``, none without ids."""
+    """The messages (newest first) up to the last of ``ids``; all if one id is ``""``, none if there are no ids."""
     wanted = set(ids)
     if not wanted:
         return
@@ -136,7 +136,7 @@ def back_to(messages: Iterable[Kept], ids: Iterable[str]) -> Iterator[Kept]:
 
 
 def newest(read: Read, room: str) -> int:
-    """The sequence number of the last message that the server has stored in a room. Raises Unreadable."""
+    """The sequence number of the newest stored message of a room. Raises Unreadable."""
     return max((message.seq for message in _page(read, room, 1, 0, AuditedMessage).data), default=0)
 
 
@@ -150,12 +150,12 @@ def _page(read: Read, room: str, limit: int, offset: int, kind: type[Message]) -
 
 
 def audit(books: Books, read: Read) -> Audit:
-    """Compare the books of all processes with what the server has stored."""
+    """Compare the books of all processes with the server's history."""
     return judged(books, lambda room, base: history(read, room, base))
 
 
 def judged(books: Books, stored: Callable[[str, int], Iterable[AuditedMessage]]) -> Audit:
-    """Compare the books with ``stored``: a room's messages after a number, newest first. It may raise Unreadable."""
+    """The same with ``stored(room, base)``: the messages after ``base``, newest first. It may raise Unreadable."""
     return _all_rooms(
         books,
         NUMBERED,
@@ -164,9 +164,9 @@ def judged(books: Books, stored: Callable[[str, int], Iterable[AuditedMessage]])
 
 
 def judged_by_stays(books: Books, stored: Readable | None) -> Audit:
-    """The same for messages without numbers, whose deliveries each process has compared already (``results.stays``).
+    """The same for messages without numbers; each process has already compared their deliveries (``results.stays``).
 
-    What was confirmed is compared with ``stored``, or not at all where that can't be read.
+    Confirmed messages are compared with ``stored``. If that is None, they are not compared.
     """
 
     def room(name: str, account: RoomAccount, examples: list[str]) -> AuditRow:
@@ -180,10 +180,10 @@ def _all_rooms(books: Books, rule: str, judge: Callable[[str, RoomAccount, list[
     rows, incomplete, examples = [], list(books.incomplete), list(books.examples)
     for name in sorted(books.rooms):
         account = books.rooms[name]
-        if account.base is None:  # nobody ever joined it
+        if account.base is None:  # no member ever joined it
             continue
         if account.unconfirmed_lost:
-            incomplete.append(f"room {name}: too many messages without acknowledgement to check each")
+            incomplete.append(f"room {name}: too many unacknowledged messages to check each")
         try:
             rows.append(judge(name, account, examples))
         except Unreadable as error:
@@ -253,7 +253,7 @@ def _room(
             others += 1
         elif stamp.token in unconfirmed:
             unconfirmed[stamp.token] += 1
-            continue  # the newest of them may have been stored when nobody listened any more
+            continue  # do not raise ``highest``: the newest may have been stored after the members left
         else:
             ours += 1
             stored.add(message.seq, fingerprint(message.message, message.seq, message.id))
@@ -292,20 +292,20 @@ def _room(
 def _compare(
     acknowledged: Windows, stored: Windows, room: str, examples: list[str], number: str = "seq"
 ) -> tuple[int, int]:
-    """How many acknowledged messages are not stored, and stored ones not acknowledged, at least."""
+    """Lower bounds: how many acknowledged messages are not stored, and how many stored ones not acknowledged."""
     width = max(acknowledged.width, stored.width)
     acknowledged.widen(width)
     stored.widen(width)
     not_stored = not_acknowledged = 0
     for window in sorted(acknowledged.sums.keys() | stored.sums.keys()):
-        ours, theirs = acknowledged.sums.get(window, (0, 0)), stored.sums.get(window, (0, 0))
-        if ours == theirs:
+        promised, found = acknowledged.sums.get(window, (0, 0)), stored.sums.get(window, (0, 0))
+        if promised == found:
             continue
         first = window * width
         which = f"{number} {first}" if width == 1 else f"{number} {first} to {first + width - 1}"
-        examples.append(f"room {room}, {which}: acknowledged {ours[0]}, stored {theirs[0]}")
-        if ours[0] == theirs[0]:  # as many, but not the same ones
+        examples.append(f"room {room}, {which}: acknowledged {promised[0]}, stored {found[0]}")
+        if promised[0] == found[0]:  # as many, but not the same messages
             not_stored, not_acknowledged = not_stored + 1, not_acknowledged + 1
-        not_stored += max(0, ours[0] - theirs[0])
-        not_acknowledged += max(0, theirs[0] - ours[0])
+        not_stored += max(0, promised[0] - found[0])
+        not_acknowledged += max(0, found[0] - promised[0])
     return not_stored, not_acknowledged

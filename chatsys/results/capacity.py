@@ -1,7 +1,7 @@
-"""How many users a server carries: what each step of a search showed, and the answer that the steps allow.
+"""How many users a server carries: the outcome of each step of a search, and the answer that the steps allow.
 
-A step has one of three outcomes. Where the load generator was saturated, latencies are the generator's own and say
-nothing of the server: the step is not measurable, and the answer is "at least" what was held below it.
+A step has one of three outcomes. If the load generator was saturated, the latencies are the generator's own and say
+nothing about the server. Then the step is not measurable, and the answer is "at least" the users held below it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ GENERATOR, SERVER, DATABASE, MACHINE, LATENCY, ERRORS = (
     "latency", "failures or lost messages",
 )  # fmt: skip
 FULL = 0.9
-"""Share of what it can use from which on a processor has run out."""
+"""A processor has run out if this share of it is used."""
 
 
 class CapacityAnswer(NamedTuple):
-    """The most users that were held (0 if none were), the fewest that failed (None if none did), and what ran out."""
+    """The answer of a capacity search.
+
+    ``held`` is the largest number of users that held the objective (0 if none), ``failed`` the smallest that failed it
+    (None if none), ``unmeasured`` the smallest that was not measurable (None if none), and ``limit`` what ran out.
+    """
 
     held: int
     failed: int | None
@@ -40,7 +44,7 @@ class CapacityAnswer(NamedTuple):
 
     @property
     def why(self) -> str:
-        """A clause that says what is known of more users."""
+        """A clause that says what is known about more users."""
         if self.failed is not None:
             return f"the objective failed at {self.failed:,}; {self.limit} ran out first"
         if self.unmeasured is not None:
@@ -49,7 +53,7 @@ class CapacityAnswer(NamedTuple):
 
 
 def resource(*, server: float, database: float, generators: float, cpus: int) -> str:
-    """What ran out where the objective was not held: cores used by the (one) server process, the database, the rest."""
+    """What ran out if the objective was not held, from the cores used by the one server process and all others."""
     if server >= FULL:
         return SERVER
     if database >= FULL * cpus:
@@ -58,7 +62,7 @@ def resource(*, server: float, database: float, generators: float, cpus: int) ->
 
 
 def outcome(step: Mapping[str, Any]) -> str:
-    """What a step of a record showed; records of older versions say it in two flags."""
+    """The outcome of a recorded step; older records have two flags instead."""
     known: str | None = step.get("outcome")
     if known is not None:
         return known
@@ -66,7 +70,7 @@ def outcome(step: Mapping[str, Any]) -> str:
 
 
 def limit(step: Mapping[str, Any]) -> str:
-    """What ran out first at a step that was not held; empty where it was, or where it is not known."""
+    """What ran out first at a step that was not held; empty if it was held or the record does not say."""
     known: str | None = step.get("limit")
     if known is not None or outcome(step) == HELD:
         return known or ""
@@ -76,7 +80,7 @@ def limit(step: Mapping[str, Any]) -> str:
 
 
 def answer(steps: Iterable[Mapping[str, Any]]) -> CapacityAnswer:
-    """What the steps of one search allow to say."""
+    """The answer that the steps of one search allow."""
     seen = [(int(step["users"]), outcome(step), limit(step)) for step in steps]
     held = max((users for users, what, _ in seen if what == HELD), default=0)
     failed = min(((users, why) for users, what, why in seen if what == FAILED and users > held), default=None)

@@ -1,7 +1,7 @@
-"""The guide's promises, and the rules that judge them. The rules are code: they were written before the run they judge.
+"""The guide's promises and the rules that judge them. The rules were written before the run that they judge.
 
-A rule looks at a record and says what was measured and which parts of the promise were kept. A promise with two parts
-has two verdicts. What a run did not measure is not judged. Times are those of a client: HTTP or Socket.IO.
+A rule reads a record and returns what was measured and which parts of the promise were kept; each part has its own
+verdict. What a run did not measure is not judged. Times are those of a client: HTTP or Socket.IO.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from chatsys.results.numbers import brief_duration, change, count, duration, dur
 from chatsys.results.run import RESULT, SAMPLES, ClaimPart, Fit, Judgement, Result, held, operation, points
 
 LINEAR = 0.7
-"""An exponent's interval above this: the time grows about as the size does."""
+"""If the interval of an exponent lies above this, the time grows about linearly."""
 FLAT = 0.3
-"""An exponent's interval below this: the time grows like a logarithm, or not at all (log n over 10³ to 10⁶ is 0.1)."""
+"""If the interval lies below this, the time grows like a logarithm at most (log n over 10³ to 10⁶ is 0.1)."""
 DECADES = 4
-"""Sizes, a decade apart, that a statement about growth needs."""
+"""A statement about growth needs this many sizes, a decade apart."""
 MANY_USERS = 1_000_000
 MANY_SOCKETS = 2_000
 _GIB = 1024**3
@@ -39,7 +39,7 @@ _STORES = ("memory", "postgresql")
 
 
 class ClaimFinding(NamedTuple):
-    """What was measured: in short as ``memory → PostgreSQL``, in full, and which parts of the promise were kept."""
+    """What was measured, briefly as ``memory → PostgreSQL`` and in full, and which parts of the promise were kept."""
 
     brief: str
     measured: str
@@ -47,7 +47,7 @@ class ClaimFinding(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """One promise with the guide's figures. ``evidence`` says where what was measured lies."""
+    """One promise with the guide's figures. ``evidence`` says which file of a run has the measurements."""
 
     name: str
     title: str
@@ -59,7 +59,7 @@ class Claim(NamedTuple):
 
 
 def judge(result: Result) -> list[Judgement]:
-    """Every claim, judged by this run."""
+    """Judge every claim by this run."""
     return [_judged(claim, claim.judge(result)) for claim in CLAIMS]
 
 
@@ -80,7 +80,7 @@ def _judged(claim: Claim, found: ClaimFinding | None) -> Judgement:
 
 
 def _time_promise(name: str, depth: str, limit_us: float, *, faster: bool) -> Callable[[Result], ClaimFinding | None]:
-    """PostgreSQL's median within ``limit_us`` at the client; with ``faster`` also no slower than memory's."""
+    """PostgreSQL's median at the client is within ``limit_us``; with ``faster`` it is also not slower than memory's."""
 
     def rule(result: Result) -> ClaimFinding | None:
         memory, postgresql = (operation(result, name, each, depth) for each in _STORES)
@@ -124,16 +124,16 @@ def _all_growth(result: Result) -> ClaimFinding | None:
 
 
 def _growth(result: Result, names: Sequence[str]) -> ClaimFinding | None:
-    """PostgreSQL flat, and memory linear: two parts."""
+    """Two parts: PostgreSQL is flat, and memory is linear."""
     fits = [_fit(result, name, each) for name in names for each in _STORES]
     known = [fit for fit in fits if fit is not None]
     if len(known) < len(fits) or any(len(fit.sizes) < DECADES for fit in known):
         return None
     grows = [fit for fit in known if fit.store == "postgresql" and fit.interval.high > FLAT]
     short = [fit for fit in known if fit.store == "memory" and fit.interval.low < LINEAR]
-    most = count(max(known[0].sizes))
+    largest = count(max(known[0].sizes))
     flat = ClaimPart(
-        words=f"PostgreSQL: flat up to {most}" if not grows else f"PostgreSQL: {_list(grows)} grows", kept=not grows
+        words=f"PostgreSQL: flat up to {largest}" if not grows else f"PostgreSQL: {_list(grows)} grows", kept=not grows
     )
     words = "memory: grows with the number" if not short else f"memory: {_list(short)} is not linear"
     if len(short) > 1:
@@ -143,7 +143,7 @@ def _growth(result: Result, names: Sequence[str]) -> ClaimFinding | None:
         f" ({fit.interval.low:z.2f} to {fit.interval.high:z.2f})"
         for fit in known
     )
-    brief = f"{len(names)} kinds of read, up to {most} users and messages"
+    brief = f"{len(names)} kinds of read, up to {largest} users and messages"
     return ClaimFinding(brief, measured + ".", (flat, ClaimPart(words=words, kept=not short)))
 
 
@@ -169,8 +169,8 @@ def _persistence(result: Result) -> ClaimFinding | None:
     )
 
 
-def _room(kind: str, names: Sequence[str]) -> Callable[[Result], ClaimFinding | None]:
-    """How many fit, and whether the reads at the largest size still take what they took at the smallest."""
+def _size_promise(kind: str, names: Sequence[str]) -> Callable[[Result], ClaimFinding | None]:
+    """How many users or messages fit into 1 GiB, and whether reads stay as fast at the largest size."""
 
     def rule(result: Result) -> ClaimFinding | None:
         costs = [points(result, "bytes", f"bytes per {kind}", each) for each in _STORES]
@@ -179,27 +179,27 @@ def _room(kind: str, names: Sequence[str]) -> Callable[[Result], ClaimFinding | 
             return None
         ram, disk = (max(each, key=lambda point: point.x).value for each in costs)
         fit_in = [count(float(f"{_GIB / max(each, 1):.2g}")) for each in (ram, disk)]
-        most = max(fits[0].sizes)
+        largest = max(fits[0].sizes)
         exponents = ", ".join(f"{TITLES[fit.operation].lower()} {fit.exponent:z.2f}" for fit in fits)
         measured = (
             f"A {kind} costs {size(ram)} of RAM in memory and {size(disk)} on disk in PostgreSQL: 1 GiB holds"
-            f" {fit_in[0]} and {fit_in[1]}. Reads were measured up to {count(most)}; exponents: {exponents}."
+            f" {fit_in[0]} and {fit_in[1]}. Reads were measured up to {count(largest)}; exponents: {exponents}."
         )
         flat = all(fit.interval.high <= FLAT for fit in fits)
-        parts = [ClaimPart(words=f"reads {'stay flat' if flat else 'grow'} up to {count(most)}", kept=flat)]
+        parts = [ClaimPart(words=f"reads {'stay flat' if flat else 'grow'} up to {count(largest)}", kept=flat)]
         if kind == "user":
-            enough = most >= MANY_USERS
+            enough = largest >= MANY_USERS
             parts.append(
-                ClaimPart(words="a million tried" if enough else f"more than {count(most)} not tried", kept=enough)
+                ClaimPart(words="a million tried" if enough else f"more than {count(largest)} not tried", kept=enough)
             )
         else:
-            parts.append(ClaimPart(words="not unlimited: a disk ends, too", kept=False))
+            parts.append(ClaimPart(words="not unlimited: a disk fills up", kept=False))
         return ClaimFinding(f"{fit_in[0]} in 1 GiB of RAM → {fit_in[1]} of disk", measured, tuple(parts))
 
     return rule
 
 
-def _servers(result: Result) -> ClaimFinding | None:
+def _two_servers(result: Result) -> ClaimFinding | None:
     found = {each.metric: each.value for each in result.counts if each.subject == "two servers"}
     if not found:
         return None
@@ -260,7 +260,7 @@ def _faults(found: dict[str, float]) -> str:
 
 
 def _counted(found: dict[str, float]) -> str:
-    """Counts in words: a metric of bytes or seconds has its unit."""
+    """The counts as text; a metric of bytes or seconds has its unit."""
     shown = []
     for metric, value in found.items():
         if metric.startswith("seconds"):
@@ -282,7 +282,7 @@ _FASTER = "; it is not slower than memory's (rank test and a factor of 1.05)"
 
 CLAIMS: tuple[Claim, ...] = (
     Claim("persistence", "Data survive a crash", "no → yes", "Data persistence: no in memory, yes in PostgreSQL.",
-          "After SIGKILL in mid-traffic, of the server and of PostgreSQL, PostgreSQL misses no acknowledged message.",
+          "After SIGKILL to the server and to PostgreSQL in mid-traffic, PostgreSQL has every acknowledged message.",
           _persistence, f"{RESULT}: persistence"),
     Claim("find_user", "Find a user", "1 → 0.5 ms", "Find a user: ~1 ms in memory, ~0.5 ms in PostgreSQL.",
           _TIME_RULE.format(_TWO, 0.5, _FASTER),
@@ -298,25 +298,26 @@ CLAIMS: tuple[Claim, ...] = (
           f" PostgreSQL; it lies above {LINEAR} in memory.",
           _search, f"{SAMPLES}: experiment growth, operation search_users"),
     Claim("multi_server", "Several servers, one database", "yes", "Several servers can share one PostgreSQL.",
-          "Members on two servers get each message of one room once, in order. What a second worker adds to throughput"
-          " is stated and not judged: the processors are shared with the database and the load generator.",
-          _servers, f"{RESULT}: counts and marks"),
+          "Members on two servers get each message of one room once, in order. The throughput that a second worker adds"
+          " is stated and not judged, because the database and the load generator share the processors.",
+          _two_servers, f"{RESULT}: counts and marks"),
     Claim("clients", "Clients need no change", "yes", "No client-side changes.",
-          "One client performs every operation over HTTP and Socket.IO on both stores, and each answer is right.",
+          "One client performs every operation over HTTP and Socket.IO on both stores, and each answer is correct.",
           _same_client, f"{SAMPLES}: depths http and socket"),
     Claim("concurrency", "Many users at once", "thousands", "Thousands of concurrent users.",
-          f"Two parts: everybody in one room gets each message once, in order; at least {MANY_SOCKETS:,} clients were"
-          " there.", _concurrency, f"{RESULT}: points"),
+          f"Two parts: every member of one room gets each message once, in order; at least {MANY_SOCKETS:,} clients"
+          " were in the room.", _concurrency, f"{RESULT}: points"),
     Claim("backup", "Easy backup", "yes", "Easy backup and restore.",
-          "A restored dump of the loaded database has the same checksum of each table.",
+          "In a restored dump of the loaded database, each table has the same checksum.",
           _backup, f"{RESULT}: counts"),
     Claim("users", "Number of users", "RAM → millions", "Users: limited by RAM in memory, millions in PostgreSQL.",
-          f"Two parts: the reads' exponents have intervals below {FLAT}; {MANY_USERS:,} users were tried.",
-          _room("user", (FIND_BY_ID, FIND_BY_NAME)), f"{SAMPLES}: experiment growth"),
+          f"Two parts: the intervals of the reads' exponents lie below {FLAT}; {MANY_USERS:,} users were tried.",
+          _size_promise("user", (FIND_BY_ID, FIND_BY_NAME)), f"{SAMPLES}: experiment growth"),
     Claim("messages", "Number of messages", "RAM → unlimited",
           "Messages: limited by RAM in memory, unlimited in PostgreSQL (with clean-up).",
-          f"Two parts: the page's exponent has its interval below {FLAT} over four sizes a decade apart; unlimited,"
-          " which no disk is.", _room("message", (RECENT,)), f"{SAMPLES}: experiment growth"),
+          f"Two parts: the interval of the exponent of reading a page lies below {FLAT} over four sizes a decade apart;"
+          " the number is unlimited, which no disk allows.",
+          _size_promise("message", (RECENT,)), f"{SAMPLES}: experiment growth"),
     Claim("queries", "Every read", "O(n) → O(log n)",
           "Queries: O(n) linear in memory, O(log n) with indexes in PostgreSQL.",
           f"Two parts: all exponents' intervals lie below {FLAT} in PostgreSQL; all lie above {LINEAR} in memory.",

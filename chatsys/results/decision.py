@@ -1,8 +1,8 @@
-"""What a run says to somebody who must decide: the first screen of every report, derived from the record alone.
+"""The first screen of every report, for somebody who must decide; it is derived from the record alone.
 
-:func:`decide` looks at a :class:`~chatsys.results.run.Result` and gives a :class:`Decision`: two sentences, what a
-client waits on both stores, rates at full speed, the guide's promises with their verdicts, the sizes of the data, why
-to believe it, and what it does not show. All words follow from the figures that stand beside them.
+:func:`decide` turns a :class:`~chatsys.results.run.Result` into a :class:`Decision`: two sentences, how long a client
+waits on both stores, rates at full speed, the guide's promises with their verdicts, the sizes of the data, why to
+believe the run, and what it does not show. All words follow from the figures beside them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _SENDING = "Send a message"
 
 
 class Wait(NamedTuple):
-    """What half and what 99 % of the calls stay under, in microseconds."""
+    """The median and the 99th percentile of a call, in microseconds."""
 
     p50: float
     p99: float
 
 
 class Felt(NamedTuple):
-    """One action of a client: ``what`` over ``how``, and how long it waits on each store, which held ``data``."""
+    """One action of a client (``what`` over ``how``), and its wait on each store. ``data`` is what the stores held."""
 
     what: str
     how: str
@@ -38,17 +38,17 @@ class Felt(NamedTuple):
 
     @property
     def change(self) -> str:
-        """What PostgreSQL changes, in words: ``0.41 ms more``, ``98 times faster``."""
+        """How PostgreSQL changes the wait, in words: ``0.41 ms more``, ``98 times faster``."""
         return change(self.memory.p50, self.postgresql.p50)
 
     @property
     def gains(self) -> bool:
-        """Whether PostgreSQL is much the faster one."""
+        """Whether PostgreSQL is much faster."""
         return self.memory.p50 >= MANY_TIMES * self.postgresql.p50
 
 
 class StoreRates(NamedTuple):
-    """What a store does a second at full speed; ``at_least`` names the sides whose load generator was the limit."""
+    """What each store does per second at full speed; ``at_least`` marks a side limited by its load generator."""
 
     what: str
     memory: float
@@ -57,7 +57,7 @@ class StoreRates(NamedTuple):
 
     @property
     def change(self) -> str:
-        """What PostgreSQL changes, in words; a bound against a figure allows none."""
+        """How PostgreSQL changes the rate, in words. A lower bound can't be compared."""
         if any(self.at_least):
             return "the load generator's limit"
         return share_of(self.memory, self.postgresql)
@@ -94,18 +94,18 @@ def decide(result: Result) -> Decision:
 
 
 def warning(result: Result) -> str:
-    """What a reader must know before the figures; empty for a valid, complete run."""
-    said = []
+    """What a reader must know before the figures; empty for a valid and complete run."""
+    sentences = []
     if not result.valid:
         reasons = "; ".join(reason.removesuffix(".") for reason in result.reasons)
-        said.append(f"INVALID: these figures must not be quoted. Reasons: {reasons}.")
+        sentences.append(f"INVALID: these figures must not be quoted. Reasons: {reasons}.")
     if result.partial:
-        said.append("Partial: the run was interrupted; what it had measured until then is shown.")
-    return " ".join(said)
+        sentences.append("Partial: the run was interrupted; only what it had measured by then is shown.")
+    return " ".join(sentences)
 
 
 def _felt(result: Result) -> Iterator[Felt]:
-    """A message sent and received first, then what is asked for; the search last, where it can be much faster."""
+    """Sending and receiving a message, then requests; the search comes last, as PostgreSQL can be much faster there."""
     yield from _operation(result, SEND, "socket", f"{_SENDING}, see it come back")
     yield from _push(result)
     yield from _operation(result, MARK_READ, "socket", "Mark a message read")
@@ -128,8 +128,8 @@ def _wait(each: OperationResult) -> Wait:
 
 
 def _push(result: Result) -> Iterator[Felt]:
-    """The time from a sender to each recipient while many are connected."""
-    figures = [[_at_most(points(result, "push", metric, store)) for metric in ("p50", "p99")] for store in _STORES]
+    """The time from a sender to each recipient while many users are connected."""
+    figures = [[_largest(points(result, "push", metric, store)) for metric in ("p50", "p99")] for store in _STORES]
     (m50, m99), (p50, p99) = figures
     if m50 and m99 and p50 and p99:
         what = f"Receive a push, {count(m50.x)} users"
@@ -142,7 +142,7 @@ def _rates(result: Result) -> Iterator[StoreRates]:
     if both:
         most = max(both, key=lambda x: senders[1][x].value)
         yield _rate(f"Stored messages a second, {count(most)} senders", senders[0][most], senders[1][most])
-    largest = [_at_most(points(result, "fanout", "deliveries/s", store)) for store in _STORES]
+    largest = [_largest(points(result, "fanout", "deliveries/s", store)) for store in _STORES]
     if largest[0] and largest[1]:
         yield _rate(f"Deliveries a second to {count(largest[0].x)} members", largest[0], largest[1])
 
@@ -151,12 +151,12 @@ def _rate(what: str, memory: Point, postgresql: Point) -> StoreRates:
     return StoreRates(what, memory.value, postgresql.value, (memory.lower_bound, postgresql.lower_bound))
 
 
-def _at_most(found: list[Point]) -> Point | None:
+def _largest(found: list[Point]) -> Point | None:
     return max(found, key=lambda point: point.x, default=None)
 
 
 def _headline(result: Result, felt: tuple[Felt, ...]) -> str:
-    """The cost of a message in the first sentence; what is gained and what the rest costs in the second."""
+    """The first sentence is the cost of a message, the second the gain and the cost of everything else."""
     sent = next((each for each in felt if each.what.startswith(_SENDING)), None)
     lost = [each for each in result.persistence if each.store == "postgresql"]
     missing, acknowledged = sum(each.missing for each in lost), sum(each.acknowledged for each in lost)
@@ -171,7 +171,7 @@ def _headline(result: Result, felt: tuple[Felt, ...]) -> str:
 
 
 def _gain(result: Result, felt: tuple[Felt, ...]) -> Iterator[str]:
-    """The largest gain of a client; else that of a search in the store, where no client searched among as many."""
+    """The largest gain of a client. If there is none, the gain of a search inside the store, with more users."""
     gained = [each for each in felt if each.gains]
     if gained:
         most = max(gained, key=lambda each: each.memory.p50 / each.postgresql.p50)
@@ -180,7 +180,7 @@ def _gain(result: Result, felt: tuple[Felt, ...]) -> Iterator[str]:
         return
     curves = [points(result, f"growth: {SEARCH}", "p50", store) for store in _STORES]
     if all(curves):
-        memory, postgresql = (_at_most(curve) for curve in curves)
+        memory, postgresql = (_largest(curve) for curve in curves)
         if memory and postgresql and memory.value >= MANY_TIMES * postgresql.value:
             faster = change(memory.value, postgresql.value)
             yield f"in the store, finding people among {count(memory.x)} users gets {faster}"
@@ -199,26 +199,26 @@ def _sentence(words: str) -> str:
 
 
 def _data(result: Result) -> str:
-    """The sizes of the data behind the figures, which are not the same everywhere."""
+    """The sizes of the data behind the figures, which differ between figures."""
     client = next((each for each in result.operations if each.depth in ("http", "socket")), None)
     inside = next((each for each in result.operations if each.depth == "store"), None)
-    said = []
+    sentences = []
     if client is not None:
-        said.append(f"What a client waits was measured with {held(result, client)} in each store")
+        sentences.append(f"The waits of a client were measured with {held(result, client)} in each store")
     if inside is not None:
-        said.append(f"calls inside the process with {held(result, inside)}")
+        sentences.append(f"calls inside the process with {held(result, inside)}")
     if points(result, "push", "p50"):
-        said.append("a push in empty stores, with as many guests in rooms of 20 as are named")
-    return _sentence("; ".join(said))
+        sentences.append("a push with empty stores and the stated number of guests, in rooms of 20")
+    return _sentence("; ".join(sentences))
 
 
 def _believe(result: Result) -> Iterator[str]:
     rounds, cpus = result.parameters.get("rounds"), result.environment.get("cpus")
     calls = sum(each.n for each in result.operations if each.operation in TITLES)
     if calls:
-        turns = f" in {rounds} rounds" if rounds else ""
+        over = f" in {rounds} rounds" if rounds else ""
         where = f" of {cpus} processors" if cpus else ""
-        yield f"Both stores took turns{turns} on one machine{where}; each of {calls:,} answers was checked."
+        yield f"The stores alternated{over} on one machine{where}; each of {calls:,} answers was checked."
     two = {each.metric: each.value for each in result.counts if each.subject == "two servers"}
     if two.get("deliveries"):
         wrong = [f"{count(two[name])} {name}" for name in ("lost", "doubled", "swapped") if two.get(name)]
@@ -226,17 +226,18 @@ def _believe(result: Result) -> Iterator[str]:
         yield f"{count(two['deliveries'])} deliveries between two servers were audited: {found}."
     if result.valid and not result.partial:
         yield (
-            "The run is valid: other programs left the machine to it, and no load generator on which a latency depends"
-            " was saturated."
+            "The run is valid: other programs did not disturb it, and no load generator on which a latency depends was"
+            " saturated."
         )
 
 
 def _distance(result: Result) -> Iterator[str]:
-    """What a network to the database adds, where the run measured it."""
+    """What a network to the database adds, if the run measured it."""
     found = sorted(points(result, "distance", "p50", SEND), key=lambda point: point.x)
     if len(found) > 1:
         near, far = found[0], found[-1]
         yield (
-            f"The database stood beside the server: {brief_duration(far.x)} away, storing a message takes"
-            f" {brief_duration(far.value)} instead of {brief_duration(near.value)}."
+            "The database ran on the same machine as the server. With a database"
+            f" {brief_duration(far.x)} away, storing a message takes {brief_duration(far.value)} instead of"
+            f" {brief_duration(near.value)}."
         )

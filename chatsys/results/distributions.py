@@ -1,6 +1,6 @@
-"""The distribution of each kind of sample in some fifty figures: enough for any picture, at a hundredth of the size.
+"""The distribution of each kind of sample as some fifty quantiles: enough for any picture, at a hundredth of the size.
 
-A run keeps all its samples; a published run keeps their distributions alone.
+A run keeps all its samples; a published run keeps only their distributions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Values = npt.NDArray[np.float64]
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
-    """``n`` samples; ``microseconds`` has, for each of ``SHARES``, the time that such a share of them took at most."""
+    """The distribution of ``n`` samples. ``microseconds`` are their quantiles at ``SHARES``."""
 
     experiment: str
     operation: str
@@ -39,7 +39,7 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def distribution(key: Key, samples: Values) -> Distribution:
-    """The distribution of at least one sample."""
+    """The distribution of ``samples``, which must not be empty."""
     experiment, operation, contestant, depth, size = key
     return Distribution(
         experiment=experiment,
@@ -53,7 +53,7 @@ def distribution(key: Key, samples: Values) -> Distribution:
 
 
 def write(distributions: Iterable[Distribution]) -> bytes:
-    """As a parquet file: a row for each kind of sample, its times in one list."""
+    """The content of a Parquet file: one row per kind of sample, with its times as a list."""
     rows = list(distributions)
     columns = {name: pa.array([getattr(row, name) for row in rows]) for name in (*_KEYS, "n")}
     times = [row.microseconds.astype(np.float32) for row in rows]

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside ``path`` and rename, so that a reader, or a power cut, never finds half a file."""
+    """Write a temporary file and rename it, so that no reader and no power cut leaves half a file at ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -27,5 +27,5 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_record(path: Path, record: Any) -> None:
-    """Write a record as JSON that people read, too."""
+    """Write a record as indented JSON."""
     write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")

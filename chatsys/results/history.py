@@ -1,8 +1,8 @@
-"""The complete record of a short run: what each client did and saw, what was stored in the end, and what is wrong.
+"""The complete record of a short run: what each client did and saw, what was stored at the end, and what is wrong.
 
-The rules of ``ledger`` and ``audit`` judge it, and three more that need the whole record: what clients got is what is
-stored, a message that was acknowledged before another was sent has the smaller number, and the lists of members name
-those who are there. Times are seconds of one monotonic clock.
+The rules of ``ledger`` and ``audit`` judge it, and four more that need the complete record: clients got exactly what is
+stored; all acknowledgements of a message agree; a message that was acknowledged before another was sent has the smaller
+number; the lists of members name exactly those who are present. Times are seconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from chatsys.results.ledger import LedgerMember, MessageLedger
 
 EXAMPLES = 10
 KINDS = (*DEVIATIONS, "altered", "answers_differ", "reordered", "ghosts", "absent", "incomplete")
-"""Every kind of finding; the first are those of the audit."""
+"""Every kind of deviation; those of the audit come first."""
 
 
 class Sending(msgspec.Struct):
-    """One message as its sender knows it: ``sent_at`` the first time, ``answers`` its acknowledgements as (seq, id)."""
+    """One message as its sender knows it. ``sent_at`` is the first attempt; ``answers`` are acknowledged (seq, id)."""
 
     token: str
     room: str
@@ -33,7 +33,7 @@ class Sending(msgspec.Struct):
 
 
 class JoinedEntry(msgspec.Struct, tag="Joined"):
-    """A join: the room's newest number, and if it was ``again`` the replay and whether it was called complete."""
+    """A join: the room's newest number, and after a rejoin (``again``) the replay and whether it was ``complete``."""
 
     last_seq: int
     again: bool = False
@@ -42,13 +42,13 @@ class JoinedEntry(msgspec.Struct, tag="Joined"):
 
 
 class Pushed(msgspec.Struct, tag=True):
-    """A message came."""
+    """A message arrived."""
 
     message: AuditedMessage
 
 
 class Listed(msgspec.Struct, tag=True):
-    """A list of members came: their user ids."""
+    """A list of members arrived, as user ids."""
 
     users: list[str]
 
@@ -66,7 +66,7 @@ class ClientDiary(msgspec.Struct):
 
 
 class History(msgspec.Struct):
-    """A run. ``stored``: the history of each room at the end, oldest first; ``listed``: the lists of its members."""
+    """A run. For each room, ``stored`` is its history at the end, oldest first, and ``listed`` its lists of members."""
 
     run: str
     sendings: list[Sending] = []
@@ -76,7 +76,7 @@ class History(msgspec.Struct):
 
 
 class Deviation(msgspec.Struct, frozen=True):
-    """One kind of deviation (see ``KINDS``), how often it was seen, and examples."""
+    """One kind of deviation (see ``KINDS``), how often it occurred, and examples."""
 
     kind: str
     count: int
@@ -84,7 +84,7 @@ class Deviation(msgspec.Struct, frozen=True):
 
 
 def findings(history: History) -> list[Deviation]:
-    """What is wrong; empty if nothing is."""
+    """The deviations of a run; empty if there are none."""
     found = [*_audited(history)]
     rules = {
         "altered": _altered(history),
@@ -100,7 +100,7 @@ def findings(history: History) -> list[Deviation]:
 
 
 def _audited(history: History) -> Iterator[Deviation]:
-    """What the audit of the load tests finds."""
+    """The deviations that the audit of the load tests finds."""
     ledger = MessageLedger(exact=True)
     ledger.open(history.run)
     for sending in history.sendings:
@@ -111,7 +111,7 @@ def _audited(history: History) -> Iterator[Deviation]:
         else:
             room.unconfirmed(sending.token)
     for client in history.clients:
-        _replayed(client, LedgerMember(ledger.room(client.room)))
+        _enter_diary(client, LedgerMember(ledger.room(client.room)))
     result = judged(ledger.close(), lambda room, base: _after(history.stored.get(room, []), base))
     for kind in DEVIATIONS:
         if count := getattr(result.total, kind):
@@ -121,12 +121,12 @@ def _audited(history: History) -> Iterator[Deviation]:
 
 
 def _about(kind: str, example: str) -> bool:
-    """Whether an example of the audit is about a kind; what is stored and what is not stand in one example."""
+    """Whether an example of the audit shows this kind; one example covers both comparisons with the store."""
     return example.startswith("room ") if kind in {"not_stored", "not_acknowledged"} else example.startswith(kind)
 
 
-def _replayed(client: ClientDiary, member: LedgerMember) -> None:
-    """The client's diary, told to the ledger as it was told to the client."""
+def _enter_diary(client: ClientDiary, member: LedgerMember) -> None:
+    """Enter the client's diary into the ledger, in the order in which the client saw it."""
     for entry in client.diary:
         if isinstance(entry, Pushed):
             member.receive(entry.message.seq, entry.message.id, entry.message.message)
@@ -144,7 +144,7 @@ def _after(stored: list[AuditedMessage], base: int) -> Iterator[AuditedMessage]:
 
 
 def _altered(history: History) -> Iterator[str]:
-    """What a client got under a number is not what is stored under it."""
+    """A client got a message that differs from the stored one with the same number."""
     for client in history.clients:
         stored = {message.seq: message for message in history.stored.get(client.room, [])}
         for entry in client.diary:
@@ -153,7 +153,7 @@ def _altered(history: History) -> Iterator[str]:
             )
             for message in got:
                 if message != stored.get(message.seq):
-                    yield f"{client.user} in {client.room} got another message {message.seq} than is stored"
+                    yield f"{client.user} in {client.room} got a message {message.seq} that differs from the stored one"
 
 
 def _answers_differ(history: History) -> Iterator[str]:
@@ -164,10 +164,10 @@ def _answers_differ(history: History) -> Iterator[str]:
 
 
 def _reordered(history: History) -> Iterator[str]:
-    """A was acknowledged before B was sent, and has the greater number."""
+    """A message was acknowledged before another was sent, but has the greater number."""
     known = {sending.text: sending for sending in history.sendings}
     for room, stored in history.stored.items():
-        earliest, later = math.inf, 0  # the earliest acknowledgement among the messages with greater numbers
+        earliest, later = math.inf, 0  # the earliest acknowledgement of the messages with greater numbers
         for message in reversed(stored):
             sending = known.get(message.message)
             if sending is None:
@@ -179,7 +179,7 @@ def _reordered(history: History) -> Iterator[str]:
 
 
 def _members(history: History) -> Iterator[tuple[str, Counter[str], Counter[str]]]:
-    """Each list that should name the members of a room now: whose it is, what it names, who is there."""
+    """Each current list of a room's members: its owner, the users that it names, and the users who are present."""
     present: dict[str, Counter[str]] = {client.room: Counter() for client in history.clients}
     for client in history.clients:
         present[client.room][client.user] += client.present
@@ -193,14 +193,14 @@ def _members(history: History) -> Iterator[tuple[str, Counter[str], Counter[str]
 
 
 def _ghosts(history: History) -> Iterator[str]:
-    """Somebody is listed who is not there, or twice."""
-    for whose, named, there in _members(history):
+    """A list names a user who is not present, or names a user twice."""
+    for owner, named, there in _members(history):
         for user in sorted((named - there).elements()):
-            yield f"{whose} names {user}, who is not there"
+            yield f"{owner} names {user}, who is not there"
 
 
 def _absent(history: History) -> Iterator[str]:
-    """Somebody is there and is not listed."""
-    for whose, named, there in _members(history):
+    """A list lacks a user who is present."""
+    for owner, named, there in _members(history):
         for user in sorted((there - named).elements()):
-            yield f"{whose} does not name {user}, who is there"
+            yield f"{owner} does not name {user}, who is there"

@@ -1,8 +1,9 @@
 """The ledger: every message sent, acknowledged and received, by room and ``seq``, in constant memory.
 
-A room's messages are numbered without gaps (contract §14.2), so what one member got is one number, the next ``seq``
-it waits for, and the few that are missing below it. What was acknowledged is a count and a sum of hashes for each
-window of ``seq``; windows double their width when there are too many. Both add up, so a master merges its workers'.
+A room's messages are numbered without gaps (contract §14.2). So what one member received is described by the next
+``seq`` that it waits for and the few that are missing below it. Acknowledged messages are kept as a count and a sum of
+hashes for each window of ``seq``; windows double their width when there are too many. Both are additive, so a master
+can merge the books of its workers.
 """
 
 from __future__ import annotations
@@ -26,30 +27,30 @@ FAULTS = ("dropped", "doubled", "swapped", "renumbered")
 
 
 def fingerprint(text: str, seq: int, message_id: str) -> int:
-    """64 bits of a stored message's identity: its text, stamp included, its number and its id."""
+    """A 64-bit hash of a stored message: its text including the stamp, its number and its id."""
     return int.from_bytes(hashlib.blake2b(f"{seq} {message_id} {text}".encode(), digest_size=8).digest(), "big")
 
 
 class Windows(msgspec.Struct):
-    """How many messages, and the sum of their fingerprints (modulo 2**64), for each ``width`` sequence numbers.
+    """For each window of ``width`` sequence numbers: how many messages, and the sum of their fingerprints (mod 2**64).
 
-    Of more than ``most`` windows, neighbours are joined. A width of 1 that is never joined tells each message apart.
+    If there are more than ``most`` windows, neighbours are merged. With a width of 1 each message has its own window.
     """
 
     width: int = FIRST_WIDTH
     sums: dict[int, tuple[int, int]] = {}
     most: int = WINDOWS
 
-    def add(self, seq: int, mark: int, count: int = 1) -> None:
-        """Enter one message, or with ``count=-1`` take it out again."""
+    def add(self, seq: int, digest: int, count: int = 1) -> None:
+        """Enter one message with its fingerprint, or remove it with ``count=-1``."""
         window = seq // self.width
         known, total = self.sums.get(window, (0, 0))
-        self.sums[window] = (known + count, (total + count * mark) % 2**64)
+        self.sums[window] = (known + count, (total + count * digest) % 2**64)
         while len(self.sums) > self.most:
             self.widen(self.width * 2)
 
     def widen(self, width: int) -> None:
-        """Let each window span ``width`` numbers, a multiple of the width so far."""
+        """Make each window span ``width`` numbers, a multiple of the current width."""
         factor, sums = width // self.width, self.sums
         self.width, self.sums = width, {}
         for window, (count, total) in sums.items():
@@ -57,7 +58,7 @@ class Windows(msgspec.Struct):
             self.sums[window // factor] = (known + count, (so_far + total) % 2**64)
 
     def merge(self, other: Windows) -> None:
-        """Add what ``other`` holds (it is widened if it is narrower)."""
+        """Add the counts of ``other``, which is widened if it is narrower."""
         width = max(self.width, other.width)
         self.widen(width)
         other.widen(width)
@@ -71,10 +72,11 @@ class Windows(msgspec.Struct):
 class RoomAccount(msgspec.Struct):
     """One room's books, in one process or merged.
 
-    ``expected`` counts deliveries up to where each member has got; ``waiting`` members are still in the room, and the
-    sum of the numbers they wait for is ``next_sum``. ``base`` is the lowest ``seq`` that was there before any of them.
-    Where messages have no numbers (``chatsys.results.stays``) ``since`` has, for each process, the id of the oldest
-    message that it was shown, or ``""`` if there was none yet.
+    ``expected`` counts the deliveries up to the last message that each member got. ``waiting`` members are still in the
+    room, and ``next_sum`` is the sum of the numbers that they wait for. ``base`` is the newest ``seq`` at the first
+    join. ``excused`` counts messages that a rejoin was allowed to miss. If messages have no numbers
+    (``chatsys.results.stays``), ``since`` has one id for each process: the oldest message of its first history, or
+    ``""`` if that was empty.
     """
 
     base: int | None = None
@@ -114,9 +116,9 @@ class RoomAccount(msgspec.Struct):
 
 
 class Books(msgspec.Struct):
-    """All rooms of one process, or of all processes merged; what a worker sends to its master.
+    """The books of one process or of several merged; a worker sends them to its master.
 
-    ``incomplete`` says what a process could not compare, and why.
+    ``incomplete`` lists what a process could not compare, and why.
     """
 
     run: str
@@ -133,7 +135,7 @@ class Books(msgspec.Struct):
 
 
 class LedgerRoom:
-    """A room as this process sees it: its books, its members here, and its most recent messages."""
+    """A room in this process: its books, its members here, and its most recent messages."""
 
     __slots__ = ("account", "ledger", "members", "name", "recent")
 
@@ -145,7 +147,7 @@ class LedgerRoom:
         self.recent: list[Stamp | None] = [None] * RECENT
 
     def note(self, seq: int, message_id: str, text: str) -> Stamp:
-        """The first sight of a message in this process."""
+        """Record a message that this process sees for the first time, and return its stamp."""
         stamp = stamp_of(text) or Stamp("", "", "", 0, 0)
         stamp.seq, stamp.message_id = seq, message_id
         self.recent[seq % RECENT] = stamp
@@ -160,7 +162,7 @@ class LedgerRoom:
             examples.append(example)
 
     def acknowledged(self, text: str, seq: int, message_id: str) -> None:
-        """The server has acknowledged a message of ours."""
+        """Enter a message of this process that the server has acknowledged."""
         account = self.account
         account.newest = max(account.newest, seq)
         account.acknowledged.add(seq, fingerprint(text, seq, message_id))
@@ -169,18 +171,18 @@ class LedgerRoom:
             self.fault("renumbered", f"seq {seq}")
 
     def unconfirmed(self, token: str) -> None:
-        """A message may or may not be stored: its acknowledgement never came."""
+        """Enter a message without acknowledgement: it may or may not be stored."""
         if len(self.account.unconfirmed) < UNCONFIRMED_KEPT:
             self.account.unconfirmed.append(token)
         else:
             self.account.unconfirmed_lost += 1
 
     def settled(self) -> bool:
-        """True once every member here has everything that this process knows to exist."""
+        """True once every member here has received every message that this process knows of."""
         return all(member.next > self.account.newest and not member.missing for member in self.members)
 
     def close(self) -> None:
-        """Settle the stays of those who are still here: they count as ``waiting``."""
+        """Settle the stays of the remaining members; they count as ``waiting``."""
         for member in list(self.members):
             self.account.waiting += 1
             self.account.next_sum += member.next
@@ -188,7 +190,7 @@ class LedgerRoom:
 
 
 class LedgerMember:
-    """One recipient in one room, from its join to its leaving; reconnects with replay in between are one stay."""
+    """One recipient in one room, from its join to its leaving, including reconnects with replay in between."""
 
     __slots__ = ("missing", "next", "room", "skipped", "start")
 
@@ -208,7 +210,7 @@ class LedgerMember:
         account.newest = max(account.newest, last_seq)
 
     def receive(self, seq: int, message_id: str, text: str) -> Stamp:
-        """A push has come; its stamp (an empty one for another's message)."""
+        """Enter a push and return its stamp, which is empty for a message of somebody else."""
         room = self.room
         stamp = room.recent[seq % RECENT]
         if stamp is None or stamp.seq != seq:
@@ -218,10 +220,10 @@ class LedgerMember:
         if seq == self.next:
             self.next = seq + 1
         else:
-            self._out_of_turn(seq)
+            self._out_of_order(seq)
         return stamp
 
-    def _out_of_turn(self, seq: int) -> None:
+    def _out_of_order(self, seq: int) -> None:
         if seq > self.next:
             self.missing.update(range(self.next, seq))
             self.next = seq + 1
@@ -232,7 +234,7 @@ class LedgerMember:
             self.room.fault("doubled", f"seq {seq}")
 
     def replay(self, messages: list[tuple[int, str, str]]) -> None:
-        """The history after a reconnect: (seq, id, text), oldest first. A gap before it waits for :meth:`rejoined`."""
+        """Enter the replay after a reconnect: (seq, id, text), oldest first. :meth:`rejoined` judges the gap before."""
         if messages and messages[0][0] > self.next:
             self.skipped = range(self.next, messages[0][0])
             self.next = messages[0][0]
@@ -241,7 +243,7 @@ class LedgerMember:
         self.room.account.replayed += len(messages)
 
     def rejoined(self, complete: bool) -> None:
-        """The server has said whether the replay was complete: if not, its gap is excused."""
+        """Enter whether the server called the replay complete. If not, the gap before it is excused."""
         if self.skipped is None:
             return
         if complete:
@@ -251,10 +253,10 @@ class LedgerMember:
         self.skipped = None
 
     def disconnected(self) -> None:
-        """The connection has ended; who comes back asks for what was missed, by its number."""
+        """Do nothing: after a reconnect the client requests the missed messages by number."""
 
     def leave(self) -> None:
-        """The stay ends here: what is missing now was dropped. Idempotent."""
+        """End the stay: messages that are still missing were dropped. Idempotent."""
         if self in self.room.members:
             self.room.members.discard(self)
             self._settle(self.room.account)
@@ -267,14 +269,14 @@ class LedgerMember:
 
 
 class MessageLedger:
-    """The books of this process; with ``exact`` they name each message, in memory that grows with their number."""
+    """The books of this process. With ``exact`` each message has its own window, so the memory grows with messages."""
 
     def __init__(self, *, exact: bool = False) -> None:
         self._exact = exact
         self.open("")
 
     def open(self, run: str, kind: type[LedgerRoom] = LedgerRoom) -> None:
-        """Begin a run with empty books; all processes of a run share its name, and rooms are of one ``kind``."""
+        """Begin a run with empty books. All its processes share the name ``run``, and all rooms are of one ``kind``."""
         self.run = run
         self.rooms: dict[str, LedgerRoom] = {}
         self.examples: list[str] = []
@@ -284,27 +286,27 @@ class MessageLedger:
         self._tokens = 0
 
     def room(self, name: str) -> LedgerRoom:
-        """The room of that name."""
+        """The room of that name, created on first use."""
         if name not in self.rooms:
             windows = Windows(1, most=sys.maxsize) if self._exact else Windows()
             self.rooms[name] = self._kind(self, name, RoomAccount(acknowledged=windows))
         return self.rooms[name]
 
     def token(self) -> str:
-        """A new message's own id, unique in the run: this process's, and a count in hexadecimal after the last dash."""
+        """A new token, unique in the run: a prefix of this process, a dash, and a count in hexadecimal."""
         self._tokens += 1
         return f"{self._prefix}-{self._tokens:x}"
 
     def settled(self) -> bool:
-        """True once every member here has everything that this process knows to exist."""
+        """True once every member here has received every message that this process knows of."""
         return all(room.settled() for room in self.rooms.values())
 
     def deviations(self) -> int:
-        """How many faults were seen so far, without those that only the audit can see."""
+        """The number of faults so far, without those that only the audit can find."""
         return sum(getattr(room.account, fault) for room in self.rooms.values() for fault in FAULTS)
 
     def close(self) -> Books:
-        """Settle all stays and give the books."""
+        """Settle all stays and return the books."""
         for room in self.rooms.values():
             room.close()
         accounts = {name: room.account for name, room in self.rooms.items()}

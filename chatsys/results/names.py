@@ -1,4 +1,4 @@
-"""What things are called wherever they are shown: stores, operations, experiments, verdicts."""
+"""The displayed names of stores, operations, experiments and verdicts."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ TITLES = {
     SEARCH: "Search users",
     SEND: "Send a message",
 }
-"""The operations of the guide's table, in its order."""
+"""The operations of the guide's table, in the guide's order."""
 
 HOLDS, PARTLY, FAILS, UNKNOWN = "holds", "holds in part", "does not hold", "not measured"
 VERDICTS = (FAILS, PARTLY, HOLDS, UNKNOWN)
-"""What becomes of a promise, in the order in which they are shown."""
+"""The verdicts on a promise, in the order in which a report shows them."""
 FLOOD = "flood"
-"""The name of the floods in the record; x is 0 for calm turns and 1 during the flood."""
+"""The experiment of the floods in a record; x is 0 while calm and 1 during the flood."""
 DISCONNECTED, GROWTH, SENT, CONNECTIONS, SERVER_SHARE = (
     "others disconnected", "memory growth", "sent", "connections of the flood", "server's processor",
 )  # fmt: skip
 REACHED, MISSED = "reached", "not reached"
-"""Whether a ratio is where it should be."""
+"""Whether a ratio reached its target."""
 IMPORT, ADOPTION, CLEAN_UP = (
     "import of a snapshot", "adoption of the original's database", "clean-up of the older half",
 )  # fmt: skip
@@ -38,16 +38,16 @@ UPKEEP = {
     ADOPTION: "a COPY of its messages into a table without keys and indexes",
     CLEAN_UP: "one DELETE and VACUUM of the same rows",
 }
-"""What an operator waits for, and the bare statement that each is compared with."""
+"""The work that an operator waits for, and the bare statement that each is compared with."""
 
 
 def store(name: str) -> str:
-    """A store's name for people; ``postgres`` is an older record's word for ``postgresql``."""
+    """The displayed name of a store; older records say ``postgres`` for ``postgresql``."""
     return STORES.get("postgresql" if name == "postgres" else name, name)
 
 
 def title(operation: str) -> str:
-    """An operation's title; of one that many do at a time, with their number."""
+    """The title of an operation, with the number of concurrent calls if the name has one."""
     name, _, many = operation.partition(" x")
     found = TITLES.get(name, name.replace("_", " "))
     return f"{found}, {many} at a time" if many else found

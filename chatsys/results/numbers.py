@@ -1,6 +1,6 @@
-"""Numbers as a person reads them, wherever they are shown. One definition of each format; units stand beside numbers.
+"""Formats for numbers shown to people, each defined once; units stand beside the numbers.
 
-Times come in microseconds, sizes in bytes. Python's and numpy's numbers are taken alike.
+Times are microseconds and sizes are bytes. Python's and numpy's numbers are accepted.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import SupportsFloat
 _TIMES = ((1_000, 1, "µs"), (1_000_000, 1_000, "ms"), (120_000_000, 1_000_000, "s"), (7.2e9, 6e7, "min"))
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 SAME = 1.05
-"""Two values that differ by less than this factor are called the same."""
+"""Two values that differ by less than this factor count as the same."""
 MANY_TIMES = 2
-"""From this factor on a gain is told in times, below it as a difference."""
+"""A gain of at least this factor is shown as a factor, a smaller one as a difference."""
 
 
 def figure(number: SupportsFloat) -> str:
-    """Three figures: 0.0037, 0.53, 7.25, 41.4, 1,184. Two for what is below 0.1."""
+    """Three significant figures: 7.25, 41.4, 1,184; two below 0.1 (0.0037) and two decimals below 10 (0.53)."""
     value = float(number)
     size = abs(value)
     if 0 < size < 0.0995:
@@ -26,13 +26,13 @@ def figure(number: SupportsFloat) -> str:
 
 
 def rounded(number: SupportsFloat) -> str:
-    """Two figures, for sentences: 0.53, 7.2, 41, 1,200."""
+    """Two significant figures, for sentences: 0.53, 7.2, 41, 1,200."""
     value = float(f"{float(number):.2g}")
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:g}"
 
 
 def duration(microseconds: SupportsFloat) -> str:
-    """A time with a unit that suits it: 0.78 µs, 25.7 µs, 1.18 ms, 2.10 s, 3.50 min, 2.00 h."""
+    """A time with a suitable unit: 0.78 µs, 25.7 µs, 1.18 ms, 2.10 s, 3.50 min, 2.00 h."""
     return _duration(float(microseconds), figure)
 
 
@@ -45,13 +45,13 @@ def brief_duration(microseconds: SupportsFloat) -> str:
 
 
 def durations(*microseconds: SupportsFloat) -> str:
-    """Times that belong together, in the unit of the first: ``1.08 / 2.01 / 2.85 µs``."""
+    """Several times in the unit of the first: ``1.08 / 2.01 / 2.85 µs``."""
     divisor, unit = _unit(float(microseconds[0]))
     return " / ".join(figure(float(value) / divisor) for value in microseconds) + f" {unit}"
 
 
 def durations_arrow(before: SupportsFloat, after: SupportsFloat) -> str:
-    """Two times for a sentence, ``0.14 → 0.25 ms``: the unit once where it is the same."""
+    """Two times for a sentence: ``0.14 → 0.25 ms``. A common unit is shown once."""
     first, second = brief_duration(before), brief_duration(after)
     number, _, unit = first.partition(" ")
     return f"{number if second.endswith(f' {unit}') else first} → {second}"
@@ -67,7 +67,7 @@ def size(number: SupportsFloat) -> str:
 
 
 def count(number: SupportsFloat) -> str:
-    """A whole number with thousands marked: 100,000."""
+    """A whole number with thousands separators: 100,000."""
     return f"{float(number):,.0f}"
 
 
@@ -86,7 +86,7 @@ def short_count(number: SupportsFloat, _position: object = None) -> str:
 
 
 def with_unit(number: SupportsFloat, unit: str) -> str:
-    """A value whose unit is written beside it in a record: µs, s, B, 1/s or 1."""
+    """A value with its unit from a record: µs, s, B, 1/s or 1."""
     value = float(number)
     if unit in ("µs", "s"):
         return duration(value * (1e6 if unit == "s" else 1))
@@ -96,10 +96,7 @@ def with_unit(number: SupportsFloat, unit: str) -> str:
 
 
 def change(before: SupportsFloat, after: SupportsFloat) -> str:
-    """What a time became, in words: ``0.41 ms more``, ``0.05 ms less``, ``271 times faster``, ``the same``.
-
-    The words follow from the two values given, so that they can stand beside them.
-    """
+    """The change of a time in words: ``0.41 ms more``, ``0.05 ms less``, ``271 times faster``, ``the same``."""
     old, new = float(before), float(after)
     if new * MANY_TIMES <= old:
         return f"{rounded(old / new)} times faster"
@@ -109,7 +106,7 @@ def change(before: SupportsFloat, after: SupportsFloat) -> str:
 
 
 def share_of(before: SupportsFloat, after: SupportsFloat) -> str:
-    """What a rate became, in words: ``33 % fewer``, ``2.4 times as many``, ``as many``."""
+    """The change of a rate in words: ``33 % fewer``, ``2.4 times as many``, ``as many``."""
     factor = float(after) / float(before)
     if 1 / SAME < factor < SAME:
         return "as many"

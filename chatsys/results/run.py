@@ -1,4 +1,4 @@
-"""What a run of the benchmark is: ``result.json`` is one :class:`Result`, written and read as JSON.
+"""The record of a benchmark run: ``result.json`` is one :class:`Result` as JSON.
 
 Times are microseconds unless a name or a unit says otherwise.
 """
@@ -14,7 +14,7 @@ RESULT, SAMPLES, DISTRIBUTIONS = "result.json", "samples.parquet", "distribution
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """Bounds of a 95 % confidence interval."""
+    """The bounds of a 95 % confidence interval."""
 
     low: float
     high: float
@@ -23,9 +23,9 @@ class Interval(msgspec.Struct, frozen=True):
 class OperationResult(msgspec.Struct, frozen=True, kw_only=True):
     """One operation on one store (``memory`` or ``postgresql``) at one depth. Times in microseconds.
 
-    Depths: ``store`` a call of the store, ``http`` a request, ``socket`` an event and its acknowledgement, and each
-    with `` x64`` added: 64 of them at a time. ``interval`` is that of the median. ``users`` and ``messages`` are what
-    the store held; None in an older record.
+    The depth is ``store`` (a call of the store), ``http`` (a request) or ``socket`` (an event and its acknowledgement).
+    `` x64`` is added if 64 of them ran at a time. ``interval`` is that of the median. ``users`` and ``messages`` are
+    the numbers in the store; older records lack them.
     """
 
     operation: str
@@ -42,7 +42,7 @@ class OperationResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """The same work with nothing of chatsys around it, and ``ratio``: how many times the baseline chatsys takes."""
+    """The same work without chatsys. ``ratio`` is the time of chatsys divided by that of the baseline."""
 
     operation: str
     store: str
@@ -53,7 +53,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ratio(msgspec.Struct, frozen=True, kw_only=True):
-    """PostgreSQL's median over memory's in this run, and what the rank test says of PostgreSQL."""
+    """PostgreSQL's median divided by memory's in this run, and the verdict of the rank test on PostgreSQL."""
 
     operation: str
     depth: str
@@ -64,10 +64,10 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One measured value of a curve: ``subject`` at ``x`` has ``metric`` = ``value``; the experiment says what x is.
+    """One measured value of a curve: ``metric`` of ``subject`` at ``x`` is ``value``. The experiment defines ``x``.
 
-    ``rounds`` are the values of the single rounds where there are several. ``lower_bound``: the load generator was
-    saturated, so that the subject could have done more.
+    ``rounds`` are the values of the rounds if there are several. ``lower_bound`` is true if the load generator was
+    saturated, so the subject may be able to do more.
     """
 
     experiment: str
@@ -83,9 +83,10 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RatioTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """A ratio of two things that took turns in this run, and what it should reach: ``bound``, if there is a target.
+    """A ratio of two subjects that alternated in this run, and its target ``bound``, if there is one.
 
-    ``interval`` is None where there was one round. ``lower_bound``: the ratio is at least that.
+    ``at_least`` is true if the ratio must be at least the bound, false if at most. ``interval`` is None if there was
+    only one round. ``lower_bound`` is true if the real ratio may be higher.
     """
 
     what: str
@@ -99,14 +100,14 @@ class RatioTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Wall time that a part of the run took."""
+    """The wall time of one part of the run."""
 
     what: str
     seconds: float
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
-    """How an operation's median grows with size: the exponent, its interval, and over which sizes."""
+    """How an operation's median grows with size: the exponent, its interval, and the sizes measured."""
 
     operation: str
     store: str
@@ -116,7 +117,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True):
-    """Something counted, that no noise touches: ``value`` of ``metric`` for ``subject`` (an operation, a scenario)."""
+    """A count, which noise does not affect: ``metric`` of ``subject`` (an operation or a scenario) is ``value``."""
 
     subject: str
     metric: str
@@ -132,7 +133,7 @@ class StatementPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Survival(msgspec.Struct, frozen=True, kw_only=True):
-    """What was left after a kill in mid-traffic: messages acknowledged, and those of them missing afterwards."""
+    """The outcome of a kill in mid-traffic: how many messages were acknowledged, and how many of these are missing."""
 
     store: str
     killed: str
@@ -141,16 +142,16 @@ class Survival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimPart(msgspec.Struct, frozen=True, kw_only=True):
-    """One statement that a promise makes, in words that say how it came out, and whether it was kept."""
+    """One part of a promise: its outcome in words, and whether it was kept."""
 
     words: str
     kept: bool
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """A promise of the guide, the rule it was judged by, what was measured, and the verdict over all ``parts``.
+    """A promise of the guide, the rule that judged it, what was measured, and the verdict over all ``parts``.
 
-    ``guide`` and ``brief`` are the guide's figures and the measured ones, memory → PostgreSQL, for a table.
+    ``guide`` and ``brief`` are the guide's figures and the measured ones for a table, memory → PostgreSQL.
     """
 
     claim: str
@@ -193,29 +194,29 @@ class Result(msgspec.Struct, kw_only=True):
     limitations: list[str] = []
 
     def limited(self, sentence: str) -> None:
-        """Something that the run does not show."""
+        """Add a limitation: something that the run does not show."""
         if sentence not in self.limitations:
             self.limitations.append(sentence)
 
     def invalid(self, reason: str) -> None:
-        """The run can't be believed, and why."""
+        """Mark the run as invalid, with the reason."""
         self.valid = False
         if reason not in self.reasons:
             self.reasons.append(reason)
 
 
 def of_peers(result: Result) -> bool:
-    """Whether a run has compared chatsys with other servers, and not the stores with each other."""
+    """Whether a run compared chatsys with other servers, and not its stores with each other."""
     return not result.operations and any(point.experiment == "peers" for point in result.points)
 
 
 def operation(result: Result, name: str, store: str, depth: str) -> OperationResult | None:
-    """What an operation took on a store at a depth; None if it was not measured."""
+    """The result of an operation on a store at a depth; None if it was not measured."""
     return next((o for o in result.operations if (o.operation, o.store, o.depth) == (name, store, depth)), None)
 
 
 def points(result: Result, experiment: str, metric: str, subject: str | None = None) -> list[Point]:
-    """The points of a curve in their order, of one ``subject`` or of all."""
+    """The points of a curve in their recorded order, of one ``subject`` or of all."""
     return [
         p for p in result.points if (p.experiment, p.metric) == (experiment, metric) and subject in (None, p.subject)
     ]

@@ -1,7 +1,7 @@
 """The stamp in a message's text: who sent it and when, so that each recipient can time its push.
 
 The text is ``run.host.token.intended.sent words``. ``intended`` and ``sent`` are nanoseconds of the sending host's
-monotonic clock, which all processes of one host share; a stamp of another host is counted and not timed.
+monotonic clock, which all processes of one host share. A push from another host is counted but not timed.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def _host() -> str:
 
 
 HOST = _host()
-"""This host as a stamp names it."""
+"""The name of this host in a stamp."""
 
 now = time.monotonic_ns
 
 
 class Stamp(msgspec.Struct, gc=False):
-    """A message as its stamp tells it, with the place and id that the server gave it."""
+    """The stamp of a message, with the sequence number and id that the server assigned."""
 
     run: str
     host: str
@@ -67,13 +67,13 @@ class Stamp(msgspec.Struct, gc=False):
 
 
 def text_of(run: str, token: str, intended: int, sent: int) -> str:
-    """A message's text: the stamp and 3 to 15 words."""
+    """The text of a message: the stamp and 3 to 15 random words."""
     words = " ".join(random.choices(WORDS, k=random.randint(3, 15)))  # noqa: S311
     return f"{run}.{HOST}.{token}.{intended}.{sent} {words}"
 
 
 def stamp_of(text: str) -> Stamp | None:
-    """The stamp in a text, or None if somebody else wrote it."""
+    """The stamp in a text, or None if it has none."""
     parts = text.partition(" ")[0].split(".")
     if len(parts) != 5 or not (parts[3].isdigit() and parts[4].isdigit()):
         return None

@@ -1,14 +1,14 @@
-"""The books of a room whose messages have no numbers: what each member got is compared with what is stored.
+"""The books of a room without sequence numbers: what each member received is compared with what is stored.
 
-Each process numbers a room's messages by the order in which it first sees them. What came to one member over one
-connection, a :class:`Visit`, is therefore a few numbers, as in the ledger. But another process, and a member that was
-left out, see another order, so nothing is missing until the end: then the stored messages are read back, and their
-order is the one that counts.
+Each process numbers a room's messages in the order in which it first sees them. So what one member received over one
+connection, a :class:`Visit`, is described by a few numbers, as in the ledger. But another process, or a member that
+missed messages, sees a different order. Therefore no message counts as missing before the end of the run. Then the
+stored messages are read back, and their order decides.
 
-A visit is owed what is stored after the history that it was shown, or after the visit before, until its end. Of a visit
-that ended, the end is the last message that came; what may have been on its way then is not owed: it must come before
-another message of the visit both in the store and in the order of first sight. The memory grows with the number of
-messages, by some 200 bytes for each.
+A visit must have received what was stored after its history, or after the previous visit, until its end. If a visit
+ended early, its end is the last message that it received, since later ones may still have been in flight: a message is
+expected only if another message of the visit comes after it, both in the store and in the order of first sight. The
+memory grows by some 200 bytes for each message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chatsys.results.stamps import Stamp, stamp_of
 
 
 def counter(token: str) -> int:
-    """The sender's count in a token of :meth:`Ledger.token`; 0 in any other."""
+    """The sender's count in a token of :meth:`MessageLedger.token`; 0 for any other token."""
     try:
         return int(token.rpartition("-")[2], 16)
     except ValueError:
@@ -29,10 +29,10 @@ def counter(token: str) -> int:
 
 
 class Visit:
-    """What came over one connection while its user was in the room, by the room's numbers in this process.
+    """What arrived over one connection while its user was in the room, by the room's numbers in this process.
 
-    ``history`` are the numbers of what the join has shown, oldest first, or None if nothing was shown. A message may
-    appear once in the history and once as a push, in either order.
+    ``history`` has the numbers of the join's history, oldest first, or None if no history arrived. A message may appear
+    once in the history and once as a push, in either order.
     """
 
     __slots__ = ("_early", "_shown", "ended", "history", "missing", "next", "start")
@@ -46,7 +46,7 @@ class Visit:
         self._shown: set[int] = set()
 
     def pushed(self, number: int) -> bool:
-        """A push has come; False if it has come before."""
+        """Enter a push. Returns False if it was pushed before."""
         if number in self._shown:
             self._shown.discard(number)
             if number < self.start:
@@ -59,7 +59,7 @@ class Visit:
         return self._take(number)
 
     def listed(self, numbers: Iterable[int]) -> None:
-        """The history has come."""
+        """Enter the history."""
         self.history = array("I", numbers)
         for number in self.history:
             known = number in self._early if number < self.start else not self._take(number)
@@ -67,11 +67,11 @@ class Visit:
                 self._shown.add(number)
 
     def end(self) -> None:
-        """The connection has ended, or its user has left."""
+        """End the visit: the connection has ended, or the user has left."""
         self.ended = True
 
-    def came(self) -> set[int]:
-        """The numbers of all that came as pushes."""
+    def received(self) -> set[int]:
+        """The numbers of all messages that arrived as pushes."""
         return (self._early | set(range(self.start, self.next))) - self.missing - self._shown
 
     def _take(self, number: int) -> bool:
@@ -85,7 +85,7 @@ class Visit:
 
 
 class Stay:
-    """One member in one room, from its join to its leaving; each reconnect in between begins another visit."""
+    """One member in one room, from its join to its leaving; each reconnect begins another visit."""
 
     __slots__ = ("room", "visits")
 
@@ -96,12 +96,12 @@ class Stay:
         room.stays.append(self)
 
     def visit(self) -> None:
-        """The member is about to join: pushes may come before the history."""
+        """Begin a visit, before the join, because pushes may arrive before the history."""
         self.disconnected()
         self.visits.append(Visit(len(self.room.numbers)))
 
     def show(self, messages: Iterable[tuple[str, str]]) -> None:
-        """The history of a join: (id, text), oldest first."""
+        """Enter the history of a join: (id, text), oldest first."""
         room = self.room
         messages = list(messages)
         if not room.account.since:
@@ -109,25 +109,25 @@ class Stay:
         self.visits[-1].listed([room.listed(message_id) for message_id, _ in messages])
 
     def receive(self, _seq: int, message_id: str, text: str) -> Stamp:
-        """A push has come; its stamp (an empty one for another's message)."""
+        """Enter a push and return its stamp, which is empty for a message of somebody else."""
         stamp = self.room.seen(message_id, text)
         if not self.visits[-1].pushed(stamp.seq):
             self.room.fault("doubled", f"message {message_id}")
         return stamp
 
     def disconnected(self) -> None:
-        """The connection has ended."""
+        """End the current visit: the connection has ended."""
         if self.visits:
             self.visits[-1].end()
 
     def leave(self) -> None:
-        """The stay ends here. Idempotent."""
+        """End the stay. Idempotent."""
         self.disconnected()
         self.room.members.discard(self)
 
 
 class StayRoom(LedgerRoom):
-    """A room as this process sees it. ``stored`` is what is read back at the end: ids, oldest first."""
+    """A room in this process. ``stored`` are the ids read back at the end, oldest first."""
 
     __slots__ = ("_by_history", "numbers", "stays", "stored")
 
@@ -139,7 +139,7 @@ class StayRoom(LedgerRoom):
         self._by_history: set[int] = set()
 
     def seen(self, message_id: str, text: str) -> Stamp:
-        """The stamp of a message that was pushed; its ``seq`` is its number here."""
+        """The stamp of a pushed message; its ``seq`` is the message's number in this process."""
         number = self.numbers.get(message_id)
         if number is None:
             number = self.numbers[message_id] = len(self.numbers)
@@ -159,69 +159,70 @@ class StayRoom(LedgerRoom):
         return number
 
     def read_back(self, stored: Sequence[str]) -> None:
-        """What is stored when nobody sends any more: ids, oldest first. Members wait for it."""
+        """Enter the ids stored after the last send, oldest first; members then wait for these messages."""
         self.stored = stored
         for message_id in stored:
             self.listed(message_id)
 
     def acknowledged(self, text: str, _seq: int, message_id: str) -> None:
-        """A message of ours is confirmed under this id: it is entered by its sender's count."""
+        """Enter a message of this process that was confirmed under this id, by its sender's count."""
         stamp = stamp_of(text)
         count = counter(stamp.token) if stamp is not None else 0
         self.account.acknowledged.add(count, fingerprint(text, count, message_id))
 
     def oldest(self) -> list[str]:
-        """The message to which what is stored has to be read back, as ``account.since``; none if nothing ever came.
+        """The ids down to which the stored messages must be read back (``account.since``); empty if nothing arrived.
 
-        Without histories that is all: what was seen first here need not be stored first.
+        Without any history the result is ``[""]``, which means all of them: the first message seen here need not be the
+        first one stored.
         """
         if not self.account.since and self.numbers:
             self.account.since = [""]
         return self.account.since
 
     def settled(self) -> bool:
-        """True once every member here has everything that this process knows to exist."""
+        """True once every member here has received every message that this process knows of."""
         visits = (stay.visits[-1] for stay in self.members if stay.visits)
         return all(visit.ended or (visit.next >= len(self.numbers) and not visit.missing) for visit in visits)
 
     def close(self) -> None:
-        """Compare each stay with what is stored; where that can't be read, with what this process has seen."""
+        """Compare each stay with the stored messages, or, if they can't be read, with those seen by this process."""
         if not self.stays:
             return
         self.account.base = 0
         self.oldest()
         ids = list(self.numbers) if self.stored is None else self.stored
         order = [self.numbers[message_id] for message_id in ids]
-        place = {number: index for index, number in enumerate(order)}
+        index_of = {number: index for index, number in enumerate(order)}
         for stay in self.stays:
             reached: int | None = None
             for visit in stay.visits:
-                reached = self._compare(visit, reached, order, place, ids)
+                reached = self._compare(visit, reached, order, index_of, ids)
 
     def _compare(
-        self, visit: Visit, reached: int | None, order: list[int], place: dict[int, int], ids: Sequence[str]
+        self, visit: Visit, reached: int | None, order: list[int], index_of: dict[int, int], ids: Sequence[str]
     ) -> int | None:
-        """Enter what a visit was owed; the place of the last message that its member has, None for none."""
-        came, shown = visit.came(), visit.history
-        if not came and shown is None:
+        """Compare one visit. Returns the index of the last message that its member has, or None."""
+        received, shown = visit.received(), visit.history
+        if not received and shown is None:
             return reached
-        pushed = [place[number] for number in came if number in place]
-        last_shown = max((place[number] for number in shown or () if number in place), default=-1)
+        pushed = [index_of[number] for number in received if number in index_of]
+        last_shown = max((index_of[number] for number in shown or () if number in index_of), default=-1)
         last = max(pushed, default=-1) if visit.ended else len(order) - 1
         if shown is None:  # without a history, from the first push on
             first = min(pushed, default=last + 1)
         elif reached is None:
             first = last_shown + 1
         else:
-            oldest = place.get(shown[0], 0) if shown else 0
+            oldest = index_of.get(shown[0], 0) if shown else 0
             self.account.excused += max(0, oldest - reached - 1)
             first = max(oldest, reached + 1)
         listed = set(shown or ())
-        newest = max(came | listed, default=-1)
+        newest = max(received | listed, default=-1)
         for index in range(first, max(last, last_shown) + 1):
             number = order[index]
-            if number in came or number in listed:
-                self.account.replayed += number not in came
+            if number in received or number in listed:
+                self.account.replayed += number not in received
             elif visit.ended and number > newest and number not in self._by_history:
                 continue
             else:

@@ -1,9 +1,9 @@
-// Numbers the members; the first one sends for a minute, the others listen as long.
+// Numbers the members: the first one sends for a minute, the others listen for the same time.
 let members = 0;
 
 exports.number = (context, _events, next) => {
   const number = members++;
-  const turns = number === 0 ? Array.from({ length: 60 }, (_, turn) => turn) : [];
-  Object.assign(context.vars, { number, turns, rest: number === 0 ? 1 : 61 });
+  const rounds = number === 0 ? Array.from({ length: 60 }, (_, round) => round) : [];
+  Object.assign(context.vars, { number, rounds, rest: number === 0 ? 1 : 61 });
   next();
 };

@@ -15,7 +15,7 @@ _numbers = count()
 
 
 class ContribUser(SocketIOUser):
-    """A guest in the room; the first one sends a message a second, and waits for each acknowledgement."""
+    """A guest in the room. The first one sends a message per second and waits for each acknowledgement."""
 
     def on_start(self) -> None:
         """Connect and join."""
@@ -27,7 +27,7 @@ class ContribUser(SocketIOUser):
 
     @task
     def talk(self) -> None:
-        """Once a second."""
+        """Send one message, if this is the first guest, and wait a second."""
         if self.number == 0:
             self.sio.call("send-message", {"message": "hello"})
         gevent.sleep(1)

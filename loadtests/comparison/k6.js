@@ -2,8 +2,8 @@
 //
 // k6 run -e HOST=127.0.0.1:3001 loadtests/comparison/k6.js
 //
-// k6 has WebSockets and no Socket.IO, so the packets of Engine.IO and Socket.IO are written and read here. It times
-// nothing of what passes over a WebSocket: the delivery is a figure that this script makes, from the stamp in the text.
+// k6 supports WebSockets but not Socket.IO, so this script encodes and decodes the packets of Engine.IO and Socket.IO.
+// k6 does not time WebSocket messages; the script computes the delivery time from the timestamp in the text.
 import exec from "k6/execution";
 import { Trend } from "k6/metrics";
 import { WebSocket } from "k6/websockets";
