@@ -69,7 +69,7 @@ class Lists:
     async def tell(self, member: Member) -> None:
         """Send the current list to one member, now. Raises StoreError if nothing is known of the room yet."""
         await self._compare()
-        member.connection.send(self._list_of(member), asked=True)
+        member.connection.send(self._list_of(member), requested=True)
         member.listed = self._roster.version
 
     def changed(self) -> None:

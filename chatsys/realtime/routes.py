@@ -182,7 +182,7 @@ class Routes:
                 await channel.lists.tell(member)
                 out, found = await asyncio.shield(reading)
                 last_seq = max(last_seq, found.last)
-                member.connection.send(out, asked=True)
+                member.connection.send(out, requested=True)
         finally:
             channel.release(member, last_seq)
         complete = found.complete and not lost

@@ -224,7 +224,7 @@ class Sequence:
                     break
                 out = _event(message)
                 sent += len(out.frame)
-                member.connection.send(out, asked=True)
+                member.connection.send(out, requested=True)
                 member.position = message.seq
             if not messages:
                 member.position = min(member.position + PAGE, self._cursor or 0)
