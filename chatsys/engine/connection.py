@@ -224,7 +224,7 @@ class Connection(Outbound):
             elif data == packets.CLOSE:
                 self.end(CLIENT_LEFT)
             elif data != packets.NOOP:
-                raise Malformed("no Engine.IO packet")
+                raise Malformed("not an Engine.IO packet")
         except Malformed as error:
             logger.debug("%s: closed after a malformed packet: %s", self.sid, error)
             self.end(MALFORMED, PROTOCOL_ERROR)
@@ -259,7 +259,7 @@ class Connection(Outbound):
         self._append(_PING)
 
     def timed_out(self) -> None:
-        """No pong arrived. Many clients may be lost at once, so each is ended in a slice of event loop time."""
+        """End the connection: no pong arrived. Many may time out at once, so their ends are handled in slices."""
         self.engine.losses.add(lambda: self.end("ping timeout"))
 
     def check(self, now: float) -> bool:

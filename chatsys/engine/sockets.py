@@ -72,7 +72,7 @@ class SocketLayer:
         if partial is not None:
             self._attachment(connection, partial, data)
         elif isinstance(data, bytes):
-            raise Malformed("an attachment of nothing")
+            raise Malformed("an attachment without an event")
         else:
             engine = connection.engine
             read = read_packet(data, engine.loop.time(), engine.limits.attachments)
@@ -84,7 +84,7 @@ class SocketLayer:
 
     def _attachment(self, connection: Connection, partial: Partial, data: Data) -> None:
         if isinstance(data, str):
-            raise Malformed("a text instead of an attachment")
+            raise Malformed("text instead of an attachment")
         engine = connection.engine
         engine.memory.take(len(data))
         whole = partial.add(data)
