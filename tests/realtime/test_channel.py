@@ -115,7 +115,7 @@ async def test_those_who_come_and_go_while_the_room_is_read_are_told_of_once(mak
     channel.catch_up()
     comer, _ = await server.enter("r", "cleo")
     await conversation.leave(server.chat, leaver)
-    await settle(lambda: channel._catching is None and ear.users() == ["ann", "cleo"])
+    await settle(lambda: channel._reading is None and ear.users() == ["ann", "cleo"])
     assert ear.names().count("user-joined") == 2
     assert ear.names().count("user-left") == 1
     assert comer.ended == ""
@@ -128,7 +128,7 @@ async def test_the_first_member_is_shown_those_who_came_before_others_told_this_
     channel = here.fanout.channel("r")
     channel.joining += 1
     channel.catch_up()
-    await settle(lambda: channel._catching is None)
+    await settle(lambda: channel._reading is None)
     wire.cut = True  # a server that has nobody in a room is told nothing of it
     await there.enter("r", "ben")
     await settle()
