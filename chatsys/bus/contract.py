@@ -19,7 +19,7 @@ OnMessage = Callable[[str, bytes], None]
 class Line(ABC):
     """One connection to a broker. After any error that it raises, the bus closes it and opens another one.
 
-    Every method except ``run`` ends within the ``timeout`` (seconds) passed to :meth:`Broker.open`.
+    Except in ``run``, no wait for the broker takes longer than the ``timeout`` (seconds) passed to :meth:`Broker.open`.
     """
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Bus(ABC):
     @property
     @abstractmethod
     def deaf(self) -> bool:
-        """Whether messages may not arrive. A load balancer should then send no new clients to this server."""
+        """Whether messages have not arrived for too long. This server should then get no new clients."""
 
     @abstractmethod
     def enter(self, room: str) -> asyncio.Event | None:

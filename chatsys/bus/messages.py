@@ -1,9 +1,9 @@
 """The envelope: ``VERSION MAC BODY``, text as UTF-8.
 
-The MAC covers version, channel and body, and is the same in every version. A server can therefore verify a message of
-a newer version that it can't read, and then reads the store instead. The key is random and stored in a table that only
-the server's database role can read. A client of the broker without the key can publish, but its messages are dropped.
-The MAC is keyed BLAKE2b, see RFC 7693.
+The MAC covers version, channel and body, and is computed in the same way in every version. So a server can verify a
+message of a newer version that it can't decode, and reads the store instead. The key is random and stored in a table
+that only the server's database role can read. A client of the broker without the key can publish, but its messages are
+dropped. The MAC is keyed BLAKE2b, see RFC 7693.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class Roster:
 
 
 def _with_recorded(sessions: Iterable[Session], recorded: Iterable[tuple[bool, Session]]) -> dict[str, Session]:
-    """The sessions read from the store, updated with the joins and leaves recorded before."""
+    """The sessions read from the store, updated with the recorded joins and leaves."""
     known = {session.session_id: session for session in sessions}
     for began, session in recorded:
         if began:

@@ -88,12 +88,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Pass the transport to another protocol, and free this one.
-
-        It breaks the reference cycle with the parser. Otherwise the garbage collector would have to free thousands of
-        them, which would block the event loop.
-        """
+        """Pass the transport to another protocol, and free this one."""
         super().handle_websocket_upgrade()
+        # Break the reference cycle: collecting thousands of them as garbage would block the event loop.
         self.parser = None  # type: ignore[assignment]
 
     def send_400_response(self, msg: str) -> None:

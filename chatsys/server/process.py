@@ -148,7 +148,7 @@ def _port_errors(host: str, port: int) -> Iterator[None]:
 
 
 class _Stop:
-    """The signal handler: cancels the start, or stops the running server, on a second signal without waiting."""
+    """The signal handler. It cancels the start or stops the running server; a second signal stops it at once."""
 
     def __init__(self, task: asyncio.Task[None] | None, last_resort: _LastResort) -> None:
         self._task = task

@@ -42,7 +42,7 @@ class SnapshotFile:
             self._saving = asyncio.create_task(self._save_or_log())
 
     async def finish(self, *, write: bool) -> None:
-        """Wait for a snapshot that is being written, then ``write`` a last one. Raises OperatorError."""
+        """Wait for a snapshot that is being written. With ``write``, write a last one. Raises OperatorError."""
         if self._saving is not None:
             await self._saving
         if write:

@@ -22,9 +22,7 @@ Id = Annotated[
     str,
     Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="A UUID in lower case."),
 ]
-UserId = Annotated[
-    str, Meta(min_length=1, max_length=rules.GUEST_ID_MAX, description="A UUID, or a guest's own id.")
-]
+UserId = Annotated[str, Meta(min_length=1, max_length=rules.GUEST_ID_MAX, description="A UUID, or a guest's own id.")]
 Status = Annotated[str, Meta(extra_json_schema={"enum": ["online", "offline"]})]
 Count = Annotated[int, Meta(ge=0)]
 Seq = Annotated[int, Meta(ge=1, description="Counts 1, 2, 3, ... in each room.")]
