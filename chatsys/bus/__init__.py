@@ -1,6 +1,7 @@
-"""What carries events between the server processes of one chat.
+"""The bus carries events between the server processes of one chat.
 
-``contract`` says what a broker has to do, ``notify``, ``redis`` and ``nats`` are the three there are, ``opening`` picks
-one. Everything else is the same for all: ``messages`` (the envelope and its MAC), ``outbox`` and ``inbox`` (bounded
-queues and numbers), ``interest`` (which rooms this server has) and ``peers`` (the life of the connection).
+``contract`` defines what a broker must do; ``notify``, ``redis`` and ``nats`` are the three brokers; ``opening`` picks
+one. The other modules work with every broker: ``messages`` (the envelope and its MAC), ``outbox`` and ``inbox``
+(bounded queues and message numbers), ``interest`` (the rooms this server subscribes to) and ``peers`` (connecting and
+reconnecting).
 """

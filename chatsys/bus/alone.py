@@ -1,5 +1,6 @@
-"""No bus: nobody can LISTEN behind PgBouncer in transaction mode. One server can do without, and a second one must not
-start: half of a room would not see the other half.
+"""No bus, for a single server behind PgBouncer in transaction mode, where LISTEN does not work.
+
+A second server must not start: clients of one server would not see messages from clients of the other.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from chatsys.errors import BusUnavailable, StoreError
 
 logger = logging.getLogger("chatsys.bus")
 
-REMEDY = "Set CHATSYS_BUS_URL to a Redis or NATS server, or let DATABASE_URL lead to PostgreSQL without PgBouncer."
+REMEDY = "Set CHATSYS_BUS_URL to a Redis or NATS server, or point DATABASE_URL at PostgreSQL instead of PgBouncer."
 
 
 class Alone(Bus):
-    """The bus of the only server. Made by :func:`open_alone`."""
+    """The bus of the only server. Create it with :func:`open_alone`."""
 
     def __init__(self, broker: NotifyBroker, server: str) -> None:
         self._broker = broker
@@ -28,32 +29,35 @@ class Alone(Bus):
 
     @property
     def deaf(self) -> bool:
-        """Whether another server has been seen."""
+        """Whether another server uses the database."""
         return self._others_seen
 
     def enter(self, room: str) -> None:
-        """There are no other servers."""
+        """Do nothing: there are no other servers."""
 
     def leave(self, room: str) -> None:
-        """There are no other servers."""
+        """Do nothing: there are no other servers."""
 
     def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
-        """Nobody."""
+        """No other servers."""
         return ()
 
     def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
-        """There are no other servers."""
+        """Do nothing: there are no other servers."""
 
     async def refuse_second_server(self, lease: float) -> None:
-        """Raise BusUnavailable if another server lives: it renews its lease, unlike one that was killed."""
+        """Raise BusUnavailable if another server is running: a running server renews its lease, a killed one does not.
+
+        Takes up to 0.4 leases.
+        """
         before = await self._broker.living_servers(self._server)
         if before:
             await asyncio.sleep(0.4 * lease)
             after = await self._broker.living_servers(self._server)
             if any(server not in before or until > before[server] for server, until in after.items()):
                 raise BusUnavailable(
-                    "Another server uses this database, and behind PgBouncer in transaction mode neither receives "
-                    "anything from the other.",
+                    "Another server uses this database. Behind PgBouncer in transaction mode, neither server receives "
+                    "events from the other.",
                     hint=REMEDY,
                 )
         logger.warning(
@@ -61,16 +65,16 @@ class Alone(Bus):
         )
 
     async def watch_for_others(self, lease: float) -> None:
-        """Notice, for ever, whether another server has come all the same."""
+        """Check regularly, until cancelled, whether another server has started anyway."""
         while True:
             await asyncio.sleep(lease / 3)
             try:
                 seen = bool(await self._broker.living_servers(self._server))
             except StoreError as error:
-                logger.info("Whether there are other servers could not be read: %s", error)
+                logger.info("Could not check whether there are other servers: %s", error)
                 continue
             if seen and not self._others_seen:
-                logger.error("Another server uses this database, and this one receives nothing from it. %s", REMEDY)
+                logger.error("Another server uses this database, but this server receives nothing from it. %s", REMEDY)
             self._others_seen = seen
 
 
@@ -79,7 +83,7 @@ async def open_alone(broker: NotifyBroker, server: str, *, lease: float, workers
     """The bus of the only server. Raises BusUnavailable if there are others, on this machine or elsewhere."""
     if workers > 1:
         raise BusUnavailable(
-            f"{workers} workers can't reach each other behind PgBouncer in transaction mode.",
+            f"{workers} workers can't exchange events behind PgBouncer in transaction mode.",
             hint=f"{REMEDY} Or use --workers 1.",
         )
     bus = Alone(broker, server)

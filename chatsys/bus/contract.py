@@ -1,8 +1,8 @@
-"""What a broker has to do for the bus, and what the bus does for a server. See docs/REALTIME.md, "Several servers".
+"""What a broker must do for the bus, and what the bus does for a server. See docs/REALTIME.md, "Several servers".
 
-A broker carries bytes on channels. Each server has a channel of its own, named by its id. A broker with ``rooms`` also
-has one for each room, to which servers subscribe; with the other kind a message for a room goes to the channels of the
-servers that have it.
+A broker carries bytes on channels. Each server has its own channel, named by the server's id. If the broker has
+``rooms``, each room also has a channel, to which servers subscribe. Otherwise a message for a room goes to the
+channel of each server that has clients in the room.
 """
 
 from __future__ import annotations
@@ -13,90 +13,90 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 OnMessage = Callable[[str, bytes], None]
-"""Called with a channel and a message that came on it. Never blocks, never raises."""
+"""Called with a channel and a message that arrived on it. Never blocks, never raises."""
 
 
 class Line(ABC):
-    """One connection to a broker. Whatever it raises, the bus closes it and opens another one.
+    """One connection to a broker. After any error that it raises, the bus closes it and opens another one.
 
-    Every wait of a line ends within the patience (seconds) that it was opened with.
+    Except in ``run``, no wait for the broker takes longer than the ``timeout`` (seconds) passed to :meth:`Broker.open`.
     """
 
     @abstractmethod
     async def run(self) -> None:
-        """Receive until the connection is lost, then raise why. Damaged data loses the connection."""
+        """Receive until the connection is lost, then raise the reason. Malformed data also ends the connection."""
 
     @abstractmethod
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """Hand messages to the broker, each with its channel, in order. The broker has them when this returns."""
+        """Publish pairs of channel and message, in order. The broker has received them when this returns."""
 
     @abstractmethod
     async def subscribe(self, channels: Sequence[str]) -> None:
-        """From the return of this on, what is published on these channels is received."""
+        """Subscribe. Messages published on these channels after this returns are received."""
 
     @abstractmethod
     async def unsubscribe(self, channels: Sequence[str]) -> None:
-        """These channels are of no interest any longer."""
+        """Stop receiving messages on these channels."""
 
     @abstractmethod
     def abort(self) -> None:
-        """Give the connection up at once: what waits on it fails."""
+        """Drop the connection immediately: pending calls fail."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Free what the line holds. Called once, after ``run`` has ended; ends within the patience."""
+        """Release all resources. Called once, after ``run`` has ended."""
 
 
 class Broker(ABC):
-    """Where lines come from."""
+    """A message broker, to which the bus opens connections."""
 
     name: ClassVar[str]
-    """As an operator calls it."""
+    """The name for log lines and error messages."""
 
     rooms: ClassVar[bool]
     """Whether each room has a channel."""
 
     message_bytes: ClassVar[int]
-    """How long a message had better not be. A single event may be longer."""
+    """The preferred maximum size of a message in bytes. A message with a single event may be larger."""
 
     remedy: ClassVar[str]
-    """What to do if it can't be used."""
+    """A hint for the operator when the broker can't be used."""
 
     @abstractmethod
-    async def open(self, on_message: OnMessage, patience: float) -> Line:
-        """A new connection, within ``patience`` seconds. Raises BusUnavailable where it knows what helps."""
+    async def open(self, on_message: OnMessage, timeout: float) -> Line:
+        """Open a connection within ``timeout`` seconds. Raises BusUnavailable for a failure that it has a hint for."""
 
 
 class Bus(ABC):
-    """What a server does with the bus. None of it waits for a broker."""
+    """The bus as a server uses it. No method waits for the broker."""
 
     @property
     @abstractmethod
     def deaf(self) -> bool:
-        """Whether no token of its own came back for more than a lease: this server should not be given new clients."""
+        """Whether messages have not arrived for too long. This server should then get no new clients."""
 
     @abstractmethod
     def enter(self, room: str) -> asyncio.Event | None:
-        """This server has a room from now on. Wait for what is given, half a second at most, before reading it."""
+        """Start receiving a room's events. Before reading the room, wait for the returned event (at most 0.5 s)."""
 
     @abstractmethod
     def leave(self, room: str) -> None:
-        """This server no longer has the room."""
+        """Stop receiving a room's events."""
 
     @abstractmethod
     def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
-        """Who else has a room: of ``servers``, the newest answer of the store; None: of the answer before."""
+        """The other servers with clients in a room: ``servers`` (from the store) or, if None, the last known."""
 
     @abstractmethod
     def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
-        """Hand an event on to the other servers that have its room. Events that are sent together arrive in order."""
+        """Send an event to the other servers with clients in the room. Events of one room arrive in order."""
 
 
 class Receiver(Protocol):
-    """The server's side. Called on the event loop; must not block."""
+    """The server as the bus calls it, on the event loop. The methods must not block."""
 
     def received(self, room: str, event: bytes) -> None:
-        """An event in a room, from another server."""
+        """Handle an event of a room from another server."""
 
     def missed(self, room: str | None) -> None:
-        """Events of this room, or of any (None), may have been lost: look into the store."""
+        """Read the store: events of this room (None: of any room) may have been lost."""

@@ -1,4 +1,4 @@
-"""What comes from the broker: verified, in order, once; and what is missing is noticed."""
+"""Messages from the broker: verify them, drop repeated ones and detect missing ones."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from chatsys.bus.messages import Body, Envelope, NewerVersion, Refused
 logger = logging.getLogger("chatsys.bus")
 
 SENDERS_MOST = 10_000
-"""Servers on one channel whose newest number is kept."""
+"""How many senders' newest numbers are kept for each channel."""
 
 WARN_EVERY = 60.0
-"""Seconds between two log lines on messages that were refused."""
+"""Minimum seconds between two log lines about refused messages."""
 
 
 class BusInbox:
-    """Opens what comes on this server's channel and on those of its rooms.
+    """Handles the messages on this server's channel and on the channels of its rooms.
 
-    ``room_of`` gives a channel's room. ``on_token`` is called with the token of a message that this server has sent to
-    itself, ``on_sender`` with the server and the room of each event.
+    ``room_of`` returns a channel's room. ``on_token`` is called with each token that this server sent to itself,
+    ``on_sender`` with the sending server and the room of each event.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class BusInbox:
         self._warned_at = -WARN_EVERY
 
     def take(self, channel: str, data: bytes) -> None:
-        """Take one message, whatever it is."""
+        """Handle one message, valid or not."""
         own = channel == self._server
         if not own and self._envelope.sent_by(self._server, data):
             return
@@ -63,7 +63,7 @@ class BusInbox:
                 self._on_token(body.token)
 
     def forget(self, channel: str) -> None:
-        """The room of this channel is of no interest any longer."""
+        """Forget the numbers of a channel that this server has unsubscribed from."""
         self._newest.pop(channel, None)
 
     def _take(self, channel: str, own: bool, body: Body) -> None:
@@ -91,5 +91,6 @@ class BusInbox:
         if now - self._warned_at >= WARN_EVERY:
             self._warned_at = now
             logger.warning(
-                "A message on the bus was dropped: %s. Somebody else may send on it; /metrics counts them.", reason
+                "Dropped a message on the bus: %s. Another program may publish there; /metrics counts such messages.",
+                reason,
             )

@@ -1,4 +1,7 @@
-"""Which rooms this server has, for brokers with a channel for each: subscribed before anybody reads the room."""
+"""Subscriptions to room channels, for brokers that have them.
+
+The server subscribes to a room before it reads the room from the store, so that no event is lost in between.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,22 @@ from collections.abc import Callable
 from chatsys.bus.contract import Line
 
 WAIT = 0.5
-"""Seconds that one who enters a room waits for the broker to subscribe. Then the room is read once more when it has."""
+"""Seconds to wait for a subscription before reading the room. If it takes longer, the room is read again afterwards."""
 
 AT_ONCE = 500
-"""Channels in one command to the broker."""
+"""Maximum channels in one command to the broker."""
 
 
 def channel_of(room: str) -> str:
-    """A room's channel: letters, digits, - and _ alone, whatever the room is called."""
+    """A room's channel. Contains only letters, digits, ``-``, ``_`` and one dot, whatever the room's name."""
     return "room." + base64.urlsafe_b64encode(room.encode("utf-8", "surrogatepass")).rstrip(b"=").decode()
 
 
 class Interest:
-    """What is wanted, and what the broker knows of it. ``on_late`` gets each room that was entered before it did."""
+    """The rooms to subscribe to, and the subscriptions that the broker has confirmed.
+
+    ``on_late`` is called with each room whose subscription was confirmed only after ``WAIT``.
+    """
 
     def __init__(self, on_late: Callable[[str], None]) -> None:
         self._on_late = on_late
@@ -35,13 +41,13 @@ class Interest:
         self._changed = asyncio.Event()
 
     def room_of(self, channel: str) -> str | None:
-        """The room of a channel that is wanted."""
+        """The room of a channel, or None if this server has left the room."""
         return self._rooms.get(channel)
 
     def enter(self, room: str) -> asyncio.Event | None:
-        """Want a room. Set once the broker knows, or is not waited for any longer; None if there is no use in waiting.
+        """Subscribe to a room. The returned event is set once the subscription is confirmed or ``WAIT`` is over.
 
-        During an outage there is none: all rooms are read after it.
+        Returns None if waiting is useless: the room is subscribed already, or it will be read again after an outage.
         """
         channel = channel_of(room)
         self._rooms[channel] = room
@@ -60,7 +66,7 @@ class Interest:
         return known
 
     def leave(self, room: str) -> None:
-        """Want it no longer."""
+        """Unsubscribe from a room."""
         channel = channel_of(room)
         if self._rooms.pop(channel, None) is not None:
             self._new.pop(channel, None)
@@ -71,7 +77,7 @@ class Interest:
                 self._changed.set()
 
     def down(self) -> None:
-        """The connection is lost: nobody waits, nothing is known."""
+        """The connection is lost: release every waiter and forget all subscriptions."""
         self._live = False
         self._known.clear()
         self._late.clear()
@@ -81,12 +87,12 @@ class Interest:
             self._release(channel)
 
     async def up(self, line: Line) -> None:
-        """Subscribe to everything on a new connection."""
+        """Subscribe to all rooms on a new connection."""
         self._live = True
         await self._settle(line)
 
     async def follow(self, line: Line) -> None:
-        """Pass changes on to the broker, for ever."""
+        """Subscribe and unsubscribe as rooms change, until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -105,7 +111,7 @@ class Interest:
 
     def _subscribed(self, channel: str) -> None:
         self._known.add(channel)
-        self._new.pop(channel, None)  # it was left and entered again meanwhile
+        self._new.pop(channel, None)  # the room was left and entered again meanwhile
         self._release(channel)
         room = self._rooms.get(channel)
         if room is None:
@@ -127,5 +133,5 @@ class Interest:
 
 
 def _some(channels: dict[str, None]) -> list[str]:
-    """Take as many as one command may hold."""
+    """Remove and return as many channels as one command may hold."""
     return [channels.popitem()[0] for _ in range(min(AT_ONCE, len(channels)))]

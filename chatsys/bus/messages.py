@@ -1,8 +1,9 @@
 """The envelope: ``VERSION MAC BODY``, text as UTF-8.
 
-The MAC covers version, channel and body, in every version in the same way. So a server knows a message of a newer
-one as genuine before it can read it, and catches up from the store instead. The key is random and stands in a table
-that only the server's role can read: whoever may connect to the broker can send, but not forge. See RFC 7693 (BLAKE2).
+The MAC covers version, channel and body, and is computed in the same way in every version. So a server can verify a
+message of a newer version that it can't decode, and reads the store instead. The key is random and stored in a table
+that only the server's database role can read. A client of the broker without the key can publish, but its messages are
+dropped. The MAC is keyed BLAKE2b, see RFC 7693.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ _MAC_BYTES = 16
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One message of a server. Its messages on a channel are numbered: one that is missing shows by the next.
+    """One message of a server. The ``number`` counts its messages on a channel, so that receivers detect a gap.
 
-    ``first``: none came before on this channel. ``missed``: rooms of which events were dropped before this message.
-    ``events``: room and event, in order. ``token``: sent to oneself, to see whether messages arrive.
+    ``first``: this is the server's first message on the channel. ``missed``: rooms whose events were dropped before
+    this message. ``events``: pairs of room and event, in order. ``token``: sent by a server to itself, to check that
+    messages arrive.
     """
 
     server: str
@@ -32,7 +34,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Refused(Exception):
-    """A message that is not to be believed; ``reason`` is ``garbage`` or ``forged``."""
+    """The message is malformed or its MAC is wrong; ``reason`` is ``garbage`` or ``forged``."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -40,11 +42,11 @@ class Refused(Exception):
 
 
 class NewerVersion(Exception):
-    """A genuine message of a server with another version."""
+    """The message is genuine, but in another version of the format."""
 
 
 class Envelope:
-    """Seals messages with a key, and opens those that were sealed with it."""
+    """Signs messages with a key and verifies messages signed with it."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -56,11 +58,11 @@ class Envelope:
         return self.sealed(VERSION, channel, self._encode(body))
 
     def sealed(self, version: str, channel: str, body: bytes) -> bytes:
-        """The same for a body that is encoded already, of any version."""
+        """As :meth:`seal`, for an encoded body of any version."""
         return b"%s %s %s" % (version.encode(), self._mac(version.encode(), channel, body), body)
 
     def open(self, channel: str, data: bytes) -> Body:
-        """What came on ``channel``. Raises Refused, or NewerVersion."""
+        """Verify and decode a message that arrived on ``channel``. Raises Refused or NewerVersion."""
         version, _, rest = data.partition(b" ")
         mac, _, body = rest.partition(b" ")
         if len(mac) != 2 * _MAC_BYTES or not version.isdigit():
@@ -75,7 +77,7 @@ class Envelope:
             raise Refused("garbage") from error
 
     def sent_by(self, server: str, data: bytes) -> bool:
-        """Whether ``data`` names ``server`` as its sender: one's own echo, which need not be opened."""
+        """Whether ``data`` names ``server`` as its sender. The MAC is not checked."""
         start = len(VERSION) + 2 * _MAC_BYTES + 2
         claim = b'{"server":"%s"' % server.encode()
         return data.startswith(claim, start)

@@ -1,6 +1,6 @@
 """NATS: one subject for each room and each server, on one connection. Verified against nats-py 2.16.
 
-nats-py's own reconnection is off: it would come back without a word, and what was lost meanwhile would never be read.
+nats-py's own reconnection is off: the bus would not notice it, and would never read what was lost meanwhile.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from nats.aio.subscription import Subscription
 from chatsys.bus.contract import Broker, Line, OnMessage
 from chatsys.errors import BusUnavailable
 
-logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it logs with a traceback the bus says in one line
+logging.getLogger("nats").setLevel(logging.CRITICAL)  # the bus logs the same errors in one line
 
-_RIGHTS = "Let its user publish and subscribe to chatsys.> on the NATS server."
+_RIGHTS = "Allow its user to publish and subscribe to chatsys.> on the NATS server."
 _REFUSED = ("permissions violation", "authorization violation", "authentication")
 
 CLOSE_WAIT, CLOSE_MOST = 0.2, 30.0
-"""Seconds that the bus waits for the end of a connection, and after which nobody does."""
+"""Seconds that the bus waits while a connection closes, and seconds after which closing is abandoned."""
 
 _closing: set[asyncio.Task[None]] = set()
-"""Kept until they are done: the event loop alone would let the collector take them."""
+"""References to running tasks: the event loop keeps only weak ones."""
 
 
 class NatsBroker(Broker):
-    """The NATS servers at ``url``, ``nats://`` or ``tls://``, several of one cluster with commas between them.
+    """The NATS servers at ``url`` (``nats://`` or ``tls://``); commas separate several servers of one cluster.
 
-    User and password, or a token, stand in the URL; ``?ca=FILE`` names who signed the servers' certificates. Subjects
-    begin with ``prefix``.
+    The URL may contain user and password, or a token. ``?ca=FILE`` names the certificate authority of the servers.
+    Subjects begin with ``prefix``.
     """
 
     name = "NATS"
@@ -49,17 +49,17 @@ class NatsBroker(Broker):
         self._url = url
         self._prefix = prefix
 
-    async def open(self, on_message: OnMessage, patience: float) -> Line:
-        """One connection, to the first server of the cluster that takes it; they are tried in random order."""
+    async def open(self, on_message: OnMessage, timeout: float) -> Line:
+        """Try the servers in random order, and connect to the first that accepts."""
         try:
             servers = [_server(url) for url in self._url.split(",")]
         except (OSError, ValueError) as error:
             raise BusUnavailable(f"The URL of NATS can't be used: {error}.", hint=self.remedy) from error
         failures: list[Exception] = []
         for server in random.sample(servers, len(servers)):
-            line = NatsLine(self._prefix, on_message, patience)
+            line = NatsLine(self._prefix, on_message, timeout)
             try:
-                await line.connect(server, patience / len(servers))
+                await line.connect(server, timeout / len(servers))
             except BaseException as error:
                 await line.close()
                 if not isinstance(error, Exception):
@@ -71,7 +71,7 @@ class NatsBroker(Broker):
 
 
 class _EncryptionContext(ssl.SSLContext):
-    """Checks certificates, and knows whether a handshake was begun with it."""
+    """A TLS context; ``used`` tells whether a handshake was begun with it."""
 
     used = False
 
@@ -91,12 +91,15 @@ class _Server(NamedTuple):
     tls: _EncryptionContext | None
 
     def require_encryption(self) -> None:
-        """Raise SecureConnRequiredError if the server did not begin TLS: it chooses, in its first line."""
+        """Raise SecureConnRequiredError if TLS is required but the server did not start it.
+
+        In NATS, the server's first line decides whether the connection uses TLS.
+        """
         if self.tls is not None and not self.tls.used:
             raise nats.errors.SecureConnRequiredError
 
     def secret(self, text: str | None) -> Callable[[], str] | None:
-        """A text for nats-py, which fetches it when it logs in, and gets it over an encrypted connection alone."""
+        """A callback that nats-py calls to log in. It refuses to return ``text`` over a connection without TLS."""
         if text is None:
             return None
 
@@ -110,10 +113,10 @@ class _Server(NamedTuple):
 class NatsLine(Line):
     """The connection of one :class:`NatsBroker`."""
 
-    def __init__(self, prefix: str, on_message: OnMessage, patience: float) -> None:
+    def __init__(self, prefix: str, on_message: OnMessage, timeout: float) -> None:
         self._prefix = prefix
         self._on_message = on_message
-        self._patience = patience
+        self._timeout = timeout
         self._client = Client()
         self._subscriptions: dict[str, Subscription] = {}
         self._lost: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -121,7 +124,7 @@ class NatsLine(Line):
         self._connected = False
 
     async def connect(self, server: _Server, within: float) -> None:
-        """Connect and log in, each step within so many seconds."""
+        """Connect and log in, each step within ``within`` seconds."""
         try:
             await self._client.connect(
                 [server.url],
@@ -132,7 +135,7 @@ class NatsLine(Line):
                 closed_cb=self._closed,
                 allow_reconnect=False,
                 connect_timeout=within,  # type: ignore[arg-type]  # seconds, also fractions
-                ping_interval=3600,  # the bus has its own
+                ping_interval=3600,  # the bus sends its own tokens
                 tls=server.tls,
                 name="chatsys",
             )
@@ -140,8 +143,8 @@ class NatsLine(Line):
             server.require_encryption()
         except nats.errors.SecureConnRequiredError as error:
             raise BusUnavailable(
-                "The NATS server does not use TLS, and its URL asks for it.",
-                hint="Let the server use TLS, or write nats:// in CHATSYS_BUS_URL.",
+                "The NATS server does not use TLS, but its URL requires it.",
+                hint="Enable TLS on the NATS server, or write nats:// in CHATSYS_BUS_URL.",
             ) from error
         except (nats.errors.Error, OSError) as error:
             raise _explained(self._last or error) from error
@@ -152,51 +155,54 @@ class NatsLine(Line):
         raise _explained(reason)
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """All, and wait until the server has taken them."""
-        async with asyncio.timeout(self._patience):
+        """Publish all messages and wait until the server has processed them."""
+        async with asyncio.timeout(self._timeout):
             for channel, data in messages:
                 await self._client.publish(self._prefix + channel, data)
             await self._processed()
 
     async def subscribe(self, channels: Sequence[str]) -> None:
-        """A subscription for each, and wait until the server knows them."""
-        async with asyncio.timeout(self._patience):
+        """Subscribe to each channel and wait until the server has processed the commands."""
+        async with asyncio.timeout(self._timeout):
             for channel in channels:
                 self._subscriptions[channel] = await self._client.subscribe(self._prefix + channel, cb=self._take)
             await self._processed()
 
     async def unsubscribe(self, channels: Sequence[str]) -> None:
-        """Nobody waits for an answer."""
-        async with asyncio.timeout(self._patience):
+        """Unsubscribe without waiting for the server."""
+        async with asyncio.timeout(self._timeout):
             for channel in channels:
                 await self._subscriptions.pop(channel).unsubscribe()
 
     def abort(self) -> None:
-        """Nothing that could not be cancelled."""
+        """Do nothing: cancelling ends every pending call."""
 
     async def close(self) -> None:
-        """Close it. nats-py waits for the server to take the rest, and for ever after a failed handshake."""
+        """Close, and stop waiting after ``CLOSE_WAIT``.
+
+        nats-py waits until the server has read everything; after a failed handshake, it waits forever.
+        """
         closing = asyncio.create_task(asyncio.wait_for(self._client.close(), CLOSE_MOST))
         _closing.add(closing)
         closing.add_done_callback(_forget)
-        await asyncio.wait([closing], timeout=min(CLOSE_WAIT, self._patience))
+        await asyncio.wait([closing], timeout=min(CLOSE_WAIT, self._timeout))
 
     async def _processed(self) -> None:
-        """Wait for the pong of a ping that went behind all commands.
+        """Wait until the server has processed all commands sent so far.
 
-        ``flush`` writes its ping at once, commands wait for a task of nats-py (2.16): the first ping overtakes them.
-        When its pong is there, that task has written them, and the second ping follows them.
+        In nats-py 2.16 a background task writes commands, but ``flush`` writes its ping immediately, so the first ping
+        overtakes them. Once its pong has arrived, the commands are written, and the second ping follows them.
         """
         for _ in range(2):
-            await self._client.flush(self._patience)  # type: ignore[arg-type]
+            await self._client.flush(self._timeout)  # type: ignore[arg-type]
 
     async def _take(self, message: Msg) -> None:
         self._on_message(message.subject.removeprefix(self._prefix), message.data)
 
     async def _failed(self, error: Exception) -> None:
-        """What nats-py reports beside the calls: a slow consumer has lost messages, a right is missing.
+        """nats-py reports an error in the background, such as lost messages or a missing permission.
 
-        While it connects, raising ends it: else it would try the same server again every two seconds.
+        Raising during ``connect`` makes it fail. Otherwise nats-py would retry the same server every two seconds.
         """
         self._last = error
         if not self._connected:
@@ -219,11 +225,11 @@ def _forget(closing: asyncio.Task[None]) -> None:
 
 
 def _server(url: str) -> _Server:
-    """Read one server's URL. Raises ValueError, or OSError for the file of the authorities."""
+    """Parse one server's URL. Raises ValueError, or OSError if the file of the certificate authority can't be read."""
     parts = urlsplit(url)
-    _ = parts.port
+    _ = parts.port  # raises ValueError if it is not a number
     if not parts.hostname:
-        raise ValueError("it names no host")
+        raise ValueError("it has no host name")
     user, password = (None if part is None else unquote(part) for part in (parts.username, parts.password))
     authority = parse_qs(parts.query).get("ca", [None])[0]
     return _Server(
@@ -249,7 +255,7 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _explained(error: BaseException) -> BaseException:
-    """The error, or what to do where NATS has refused something."""
+    """The error itself, or a BusUnavailable with a hint if NATS refused the login or a permission."""
     if not _is_refusal(error):
         return error
     return BusUnavailable(f"NATS refuses this server: {error}.", hint=f"Check CHATSYS_BUS_URL. {_RIGHTS}")

@@ -1,9 +1,12 @@
-"""PostgreSQL's NOTIFY: one channel for each server, on one connection that listens and notifies.
+"""PostgreSQL NOTIFY as a broker: one channel for each server, on one connection that listens and notifies.
 
-NOTIFY takes a lock of the whole database from its commit on, so one statement carries all that waits, and its
-commit does not wait for the disk: a notification does not outlive a crash anyway. A payload is shorter than 8,000
-bytes; a longer message goes in parts, each with its number after ``+``, or after ``.`` if it is the last. They come in
-one transaction, so nothing of the same sender comes between them; of equal payloads in it only one would come. See https://www.postgresql.org/docs/current/sql-notify.html
+The commit of a NOTIFY locks the whole database. So one statement sends all waiting messages, and its commit does not
+wait for the disk: notifications do not survive a crash anyway.
+
+A payload must be shorter than 8,000 bytes. A longer message is split into parts, each prefixed with ``+`` (the last
+with ``.``) and its number. All parts are sent in one transaction, so other messages of the same sender do not come
+between them. The numbers keep equal parts apart: PostgreSQL delivers equal payloads of a transaction only once. See
+https://www.postgresql.org/docs/current/sql-notify.html
 """
 
 from __future__ import annotations
@@ -23,35 +26,35 @@ from chatsys.store.postgres.opening import pools_to
 from chatsys.store.postgres.statements import statements
 
 PAYLOAD_BYTES = 7_900
-"""Of a notification; PostgreSQL takes 7,999."""
+"""Maximum bytes of a payload; PostgreSQL allows 7,999."""
 
 PARTS_MOST = 100
-"""Parts of one message that are put together."""
+"""Maximum parts of one message."""
 
 PART_DIGITS = 3
 
 SENDERS_MOST = 100
-"""Connections of others whose messages are put together at the same time."""
+"""Maximum senders with an incomplete message at the same time."""
 
 
 class NotifyBroker(Broker):
-    """The PostgreSQL at ``url``, which is not PgBouncer in transaction mode."""
+    """The PostgreSQL server at ``url``. Unusable as a broker if ``bouncer`` is true."""
 
     name = "NOTIFY"
     rooms = False
     message_bytes = 7_600
-    remedy = "Let DATABASE_URL lead to PostgreSQL without PgBouncer in transaction mode, or set CHATSYS_BUS_URL."
+    remedy = "Point DATABASE_URL at PostgreSQL instead of PgBouncer in transaction mode, or set CHATSYS_BUS_URL."
 
     def __init__(self, url: str, options: StoreOptions) -> None:
         self._pools = pools_to(url, options)
 
     @property
     def bouncer(self) -> bool:
-        """Whether the URL names PgBouncer in transaction mode: nobody can listen through it."""
+        """Whether the URL names PgBouncer in transaction mode, which does not support LISTEN."""
         return self._pools.address.bouncer
 
     async def living_servers(self, server: str) -> dict[str, datetime]:
-        """The servers of this database other than ``server``, and until when they are taken to live."""
+        """The ids of the other servers of this database, with the times at which their leases end."""
         pool = self._pools.pool(1)
         try:
             return {row[0]: row[1] for row in await pool.fetch("living_servers", server)}
@@ -59,8 +62,8 @@ class NotifyBroker(Broker):
             await pool.close()
             self._pools.members.remove(pool)
 
-    async def open(self, on_message: OnMessage, patience: float) -> Line:
-        """A connection beyond the store's pool."""
+    async def open(self, on_message: OnMessage, timeout: float) -> Line:
+        """Open a connection in addition to the store's pool."""
         try:
             link = await self._pools.connector.connect({"synchronous_commit": "off"})
         except TooManyConnections as error:
@@ -71,64 +74,67 @@ class NotifyBroker(Broker):
             ) from error
         except StoreError as error:
             raise BusUnavailable(error.message, hint=error.hint) from error
-        line = NotifyLine(self._pools.address, link, on_message, patience)
+        line = NotifyLine(self._pools.address, link, on_message, timeout)
         await line.free_queue()
         return line
 
 
 class NotifyLine(Line):
-    """The connection of one :class:`NotifyBroker`. All waits are ended by ending the connection."""
+    """The connection of one :class:`NotifyBroker`. A timeout terminates the connection, which fails pending calls."""
 
-    def __init__(self, address: Address, link: Link, on_message: OnMessage, patience: float) -> None:
+    def __init__(self, address: Address, link: Link, on_message: OnMessage, timeout: float) -> None:
         self._address = address
         self._link = link
         self._on_message = on_message
-        self._patience = patience
+        self._timeout = timeout
         self._parts: dict[int, list[str]] = {}
         self._lost = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         link.connection.add_termination_listener(lambda _: self._lost.set())
 
     async def run(self) -> None:
-        """asyncpg reads by itself; wait until the connection ends."""
+        """Wait until the connection ends; asyncpg reads in the background."""
         await self._lost.wait()
         raise ConnectionError("PostgreSQL ended the connection, or did not answer in time")
 
     async def free_queue(self) -> None:
-        """Let PostgreSQL drop what every session has read: a queue that was full once stays so otherwise."""
+        """Make PostgreSQL drop notifications that every session has read. Without this, a full queue stays full."""
         statement = await self._link.prepared(statements()["free_notify_queue"], bouncer=False)
-        await self._within_patience(statement.fetch)
+        await self._with_timeout(statement.fetch)
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """One statement."""
+        """Send all messages in one statement."""
         pieces = [(_name(channel), piece) for channel, data in messages for piece in _pieces(data.decode())]
-        await self._within_patience(lambda: self._notify([name for name, _ in pieces], [piece for _, piece in pieces]))
+        await self._with_timeout(lambda: self._notify([name for name, _ in pieces], [piece for _, piece in pieces]))
 
     async def subscribe(self, channels: Sequence[str]) -> None:
-        """LISTEN."""
+        """LISTEN on each channel."""
         for channel in channels:
-            await self._within_patience(partial(self._link.connection.add_listener, _name(channel), self._notified))
+            await self._with_timeout(partial(self._link.connection.add_listener, _name(channel), self._notified))
 
     async def unsubscribe(self, channels: Sequence[str]) -> None:
-        """UNLISTEN."""
+        """UNLISTEN each channel."""
         for channel in channels:
-            await self._within_patience(partial(self._link.connection.remove_listener, _name(channel), self._notified))
+            await self._with_timeout(partial(self._link.connection.remove_listener, _name(channel), self._notified))
 
     def abort(self) -> None:
-        """End the connection."""
+        """Terminate the connection."""
         self._link.connection.terminate()
 
     async def close(self) -> None:
-        """It has ended."""
+        """Do nothing: the connection has ended."""
 
     async def _notify(self, names: list[str], pieces: list[str]) -> None:
         statement = await self._link.prepared(statements()["notify"], bouncer=False)
         await statement.fetch(names, pieces)
 
-    async def _within_patience(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Cancelling would have asyncpg request the statement's end over yet another connection."""
-        async with self._turn:
-            limit = asyncio.get_running_loop().call_later(self._patience, self._link.expire)
+    async def _with_timeout(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Terminate the connection if ``work`` takes longer than the timeout.
+
+        Cancelling ``work`` would make asyncpg open another connection to cancel the statement.
+        """
+        async with self._lock:
+            limit = asyncio.get_running_loop().call_later(self._timeout, self._link.expire)
             try:
                 await work()
             except DRIVER_ERRORS as error:
@@ -143,7 +149,7 @@ class NotifyLine(Line):
             self._on_message(channel, piece.encode())
             return
         if pid not in self._parts and len(self._parts) >= SENDERS_MOST:
-            self._parts.clear()  # messages that are whole come at once
+            self._parts.clear()  # their senders have gone: the parts of a message arrive together
         parts = self._parts.setdefault(pid, [])
         parts.append(piece[1 + PART_DIGITS :])
         if piece[0] == "." or len(parts) >= PARTS_MOST:
@@ -152,7 +158,7 @@ class NotifyLine(Line):
 
 
 def _name(channel: str) -> str:
-    """A server's channel; an identifier of PostgreSQL has at most 63 bytes."""
+    """The PostgreSQL name of a server's channel, without hyphens: identifiers have at most 63 bytes."""
     return "chatsys_" + channel.replace("-", "")
 
 
@@ -169,8 +175,8 @@ def _pieces(message: str) -> Iterator[str]:
     start = number = 0
     while start < len(data):
         end = min(start + PAYLOAD_BYTES - 1 - PART_DIGITS, len(data))
-        while end < len(data) and data[end] & 0xC0 == 0x80:  # not within a character
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # do not split a character
             end -= 1
-        mark = "." if end == len(data) else "+"
-        yield f"{mark}{number:0{PART_DIGITS}}{data[start:end].decode()}"
+        prefix = "." if end == len(data) else "+"
+        yield f"{prefix}{number:0{PART_DIGITS}}{data[start:end].decode()}"
         start, number = end, number + 1

@@ -1,4 +1,4 @@
-"""Open the bus that the settings name. Each implementation is imported when it is needed."""
+"""Open the bus that the settings name. A broker's module is imported only if it is used."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ async def open_bus(
     receiver: Receiver,
     workers: int = 1,
 ) -> AsyncIterator[Bus]:
-    """The bus of ``server``: the broker at ``url``, or NOTIFY of the database if there is none. It has received its own
-    token when this returns.
+    """The bus of ``server``, over the broker at ``url``, or over the database's NOTIFY if ``url`` is None.
 
-    ``key`` is the secret of the servers that belong together. Raises BusUnavailable with what helps, within
-    ``options.connect_timeout``; a second server where only one is possible within half a lease.
+    On entry, the bus has received its own token, so it works. All servers of one chat share the secret ``key``.
+
+    Raises BusUnavailable with a hint, within ``options.connect_timeout``. Behind PgBouncer in transaction mode, a
+    second server raises it within half a lease.
     """
     timing = {"lease": options.lease, "connect_timeout": options.connect_timeout}
     if url is not None:
@@ -49,7 +50,7 @@ async def open_bus(
 
 
 def _broker(url: str, key: bytes) -> Broker:
-    """By the URL's scheme. Channels of different databases have different names."""
+    """The broker for the URL's scheme. Channel names depend on the key, so chats that share a broker stay apart."""
     prefix = f"chatsys.{hashlib.blake2b(key, digest_size=6, person=b'channels').hexdigest()}."
     if url.startswith(("nats://", "tls://")):
         require("nats")

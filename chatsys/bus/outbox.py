@@ -1,4 +1,4 @@
-"""What waits for the broker: bounded, numbered, and kept until the broker has it."""
+"""Events that wait for the broker: bounded, numbered, and kept until the broker has received them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from chatsys import metrics
 from chatsys.bus.messages import Body, Envelope
 
 EVENTS_MOST = 20_000
-"""Events that may wait. Past it all of them are dropped, and the others are sent the names of the rooms to read."""
+"""Maximum waiting events. Beyond it, all are dropped and the other servers are sent the rooms to read instead."""
 
 BYTES_MOST = 16 * 1024 * 1024
-"""The same in bytes of events."""
+"""Maximum bytes of waiting events. Beyond it, the same happens."""
 
 EVENT_MOST = 512 * 1024
-"""Bytes of one event; the others read the room instead of a longer one."""
+"""Maximum bytes of one event. Instead of a longer one, the other servers are sent the room to read."""
 
 BATCH_BYTES = 256 * 1024
-"""Bytes that are handed to the broker at once, give or take one event."""
+"""Bytes passed to the broker at once, give or take one event."""
 
 CHANNELS_MOST = 10_000
-"""Channels whose numbers are kept."""
+"""Maximum channels whose numbers are kept."""
 
 Message = tuple[str, bytes]
 
 
 class Outbox:
-    """Events by channel, in the order in which they came. ``message_bytes``: see :class:`contract.Broker`."""
+    """A queue of events for each channel. ``message_bytes``: see :class:`contract.Broker`."""
 
     def __init__(self, envelope: Envelope, server: str, message_bytes: int) -> None:
         self._envelope = envelope
@@ -47,7 +47,7 @@ class Outbox:
         self._emptied = asyncio.Event()
 
     def add(self, channel: str, room: str, event: bytes) -> None:
-        """Let an event wait for its turn. Never blocks."""
+        """Queue an event. Never blocks."""
         metrics.bus_sent.inc()
         if len(event) > EVENT_MOST:
             self._lose(channel, room)
@@ -70,20 +70,20 @@ class Outbox:
             await self._filled.wait()
 
     async def emptied(self) -> None:
-        """Wait until the broker has everything."""
+        """Wait until the broker has received everything."""
         if not self._empty:
             self._emptied.clear()
             await self._emptied.wait()
 
     def take(self) -> list[Message]:
-        """The next messages. Until :meth:`taken` they are given again, with the same numbers."""
+        """The next messages. Until :meth:`taken` is called, they are returned again, with the same numbers."""
         if not self._under_way:
             self._under_way = list(self._batch())
         token, self._token = self._token, None
         return [token, *self._under_way] if token is not None else list(self._under_way)
 
     def taken(self) -> None:
-        """The broker has what was given last."""
+        """The broker has received the messages that :meth:`take` returned last."""
         self._under_way = []
         if self._empty:
             self._emptied.set()

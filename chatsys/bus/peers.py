@@ -1,7 +1,7 @@
-"""The bus of one server: a connection to the broker that is opened again whenever it is lost, or silent.
+"""The bus of one server. It reconnects to the broker whenever the connection is lost or messages stop arriving.
 
-Silence is noticed by a random token that the server sends to itself every third of a lease. When it does not come back,
-the connection is given up, another one is opened, and the server looks into the store for what it missed.
+Every third of a lease, the server sends itself a random token. If the token does not arrive, the bus drops the
+connection and opens another one, and the server reads the store for what it missed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Outcome = TypeVar("Outcome")
 logger = logging.getLogger("chatsys.bus")
 
 RETRY = (0.1, 0.2, 0.5, 1.0)
-"""Seconds before the first, second, ... try to connect again."""
+"""Seconds before the first, second, ... attempt to reconnect."""
 
 CLOSE_WITHIN = 1.0
-"""Seconds that a server that stops gives the broker to take what waits, and then the connection to end."""
+"""Seconds that a stopping server waits for the broker to receive what is queued, and then for the connection to end."""
 
 
 class BrokerBus(Bus):
-    """A bus over any broker. Made by :func:`open_broker_bus`. ``lease`` and ``connect_timeout`` in seconds."""
+    """A bus over any broker. Create it with :func:`open_broker_bus`. ``lease`` and ``connect_timeout`` in seconds."""
 
     def __init__(
         self, broker: Broker, key: bytes, server: str, receiver: Receiver, *, lease: float, connect_timeout: float
@@ -43,7 +43,7 @@ class BrokerBus(Bus):
         self._receiver = receiver
         self._lease = lease
         self._connect_timeout = connect_timeout
-        self._patience = min(connect_timeout, lease / 3)
+        self._timeout = min(connect_timeout, lease / 3)
         envelope = Envelope(key)
         self._outbox = Outbox(envelope, server, broker.message_bytes)
         self._interest = Interest(receiver.missed)
@@ -66,23 +66,23 @@ class BrokerBus(Bus):
 
     @property
     def deaf(self) -> bool:
-        """Whether the last token came more than a lease ago; a bus that works stays below half of one."""
+        """Whether the last token arrived more than a lease ago. In a working bus it is at most half a lease old."""
         return time.monotonic() - self._token_at > self._lease
 
     def enter(self, room: str) -> asyncio.Event | None:
-        """Subscribe, where rooms have channels."""
+        """Subscribe, if the broker has a channel for each room."""
         self._others.setdefault(room, ())
         return self._interest.enter(room) if self._broker.rooms else None
 
     def leave(self, room: str) -> None:
-        """Unsubscribe, where rooms have channels."""
+        """Unsubscribe, if the broker has a channel for each room."""
         self._others.pop(room, None)
         if self._broker.rooms:
             self._interest.leave(room)
             self._inbox.forget(channel_of(room))
 
     def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
-        """Keep the newest answer of the store, for rooms that this server has."""
+        """Cache the store's newest answer for the rooms that this server has entered."""
         if servers is None:
             return self._others.get(room, ())
         others = tuple([server for server in servers if server != self._server])
@@ -91,14 +91,14 @@ class BrokerBus(Bus):
         return others
 
     def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
-        """Let it wait for its turn."""
+        """Queue the event."""
         for channel in [channel_of(room)] if self._broker.rooms else others:
             self._outbox.add(channel, room, event)
 
-    # -- its life
+    # -- connecting and reconnecting
 
     async def started(self) -> None:
-        """Wait until the first token came back. Raises BusUnavailable if it did not at the first try."""
+        """Wait until the first token arrives. Raises BusUnavailable if the first connection fails before that."""
         await self._started
 
     async def live(self) -> None:
@@ -107,23 +107,23 @@ class BrokerBus(Bus):
             try:
                 reason = await self._connection()
             except Exception as error:
-                logger.exception("The bus between servers failed and is started again")
+                logger.exception("The bus between servers failed and is restarted")
                 reason = error
             if not self._started.done():
                 self._started.set_exception(self._explained(reason))
                 return
             if not self._failures:
                 why = str(reason) or type(reason).__name__
-                logger.warning("The bus between servers (%s) is deaf, trying again: %s", self._broker.name, why)
+                logger.warning("The bus between servers (%s) is unavailable, reconnecting: %s", self._broker.name, why)
             await asyncio.sleep(RETRY[min(self._failures, len(RETRY) - 1)])
             self._failures += 1
 
     async def drained(self) -> None:
-        """Wait until the broker has everything."""
+        """Wait until the broker has received everything."""
         await self._outbox.emptied()
 
     async def _connection(self) -> BaseException:
-        """One connection from its beginning to its end; why it ended."""
+        """Open a connection, use it until it ends, and return why it ended."""
         deadline = asyncio.get_running_loop().time() + self._connect_timeout
         line = await self._opened()
         if isinstance(line, BaseException):
@@ -139,8 +139,11 @@ class BrokerBus(Bus):
             await _ended([_begun(line.close())])
 
     async def _opened(self) -> Line | BaseException:
-        """A line, or why there is none. In a task of its own: a library may cancel whoever waits for it."""
-        opening = _begun(self._broker.open(self._inbox.take, self._patience))
+        """Open a line. Returns the error if that fails.
+
+        It runs in its own task because a broker's library may cancel the task that calls it.
+        """
+        opening = _begun(self._broker.open(self._inbox.take, self._timeout))
         try:
             await asyncio.wait([opening], timeout=self._connect_timeout)
         finally:
@@ -163,7 +166,7 @@ class BrokerBus(Bus):
         try:
             while not follow.done():
                 await asyncio.wait([follow], timeout=self._lease / 3)
-                await self._prove_life(self._patience)
+                await self._prove_life(self._timeout)
             raise _reason(follow)
         finally:
             follow.cancel()
@@ -171,7 +174,7 @@ class BrokerBus(Bus):
     async def _publish(self, line: Line) -> None:
         while True:
             await self._outbox.filled()
-            await asyncio.sleep(0)  # events of the same turn of the loop leave together
+            await asyncio.sleep(0)  # events of the same event loop iteration are sent together
             await line.publish(self._outbox.take())
             self._outbox.taken()
 
@@ -183,7 +186,7 @@ class BrokerBus(Bus):
             async with asyncio.timeout(within):
                 await self._token_came.wait()
         except TimeoutError as error:
-            raise TimeoutError("what is sent to it does not come back") from error
+            raise TimeoutError("messages sent to it do not come back") from error
 
     def _token_arrived(self, token: str) -> None:
         if token == self._token:
@@ -201,7 +204,7 @@ class BrokerBus(Bus):
             return
         self._failures = 0
         metrics.bus_outages.inc()
-        logger.info("The bus between servers (%s) works again; every room is read once more", self._broker.name)
+        logger.info("The bus between servers (%s) works again; every room is read again", self._broker.name)
         self._receiver.missed(None)
 
     def _explained(self, reason: BaseException) -> BusUnavailable:
@@ -214,14 +217,14 @@ class BrokerBus(Bus):
 
 
 def _reason(task: asyncio.Task[Any]) -> BaseException:
-    """Why a task ended that should not have."""
+    """Why a task ended that was meant to run until cancelled."""
     if task.cancelled():
         return ConnectionError("it was cancelled by its library")
     return task.exception() or ConnectionError("it ended")
 
 
 def _begun(work: Coroutine[Any, Any, Outcome]) -> asyncio.Task[Outcome]:
-    """A task whose error is read where it matters. If the bus ends as it fails, nothing is logged."""
+    """Start a task. asyncio does not log its error if nobody reads it, for example while the bus stops."""
     task = asyncio.create_task(work)
     task.add_done_callback(_noted)
     return task
@@ -233,8 +236,8 @@ def _noted(task: asyncio.Task[Any]) -> None:
 
 
 async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Let tasks end by themselves, or else cancel them; what they raise is known already."""
-    for _ in range(5):  # what an aborted connection fails needs a few turns of the loop
+    """Give tasks a few iterations of the event loop to end, then cancel them. Their errors are known already."""
+    for _ in range(5):  # an aborted connection needs a few iterations to fail pending calls
         await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
@@ -245,7 +248,7 @@ async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
 async def open_broker_bus(
     broker: Broker, key: bytes, server: str, receiver: Receiver, *, lease: float, connect_timeout: float
 ) -> AsyncIterator[BrokerBus]:
-    """The bus of ``server`` over ``broker``; it works when this returns. Raises BusUnavailable if it can't."""
+    """The bus of ``server`` over ``broker``, connected and working. Raises BusUnavailable if it can't connect."""
     bus = BrokerBus(broker, key, server, receiver, lease=lease, connect_timeout=connect_timeout)
     life = asyncio.create_task(bus.live())
     try:

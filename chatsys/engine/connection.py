@@ -1,19 +1,19 @@
-"""One client of Engine.IO 4 as a state machine without I/O, without a task and without a timer.
+"""One Engine.IO 4 client as a state machine without I/O, tasks or timers.
 
 =========  ================================  ======================  =================================================
-state      a poll (GET)                      a packet                goes on to
+state      on a poll (GET)                   on a packet             next states
 =========  ================================  ======================  =================================================
-OPEN       the first gets the handshake      none comes              POLLING, or WEBSOCKET once one is adopted
-POLLING    waits for a packet, one at once   handled                 PROBING (``2probe`` of a WebSocket), CLOSING
+OPEN       the first gets the handshake      none arrives            POLLING, or WEBSOCKET once one is adopted
+POLLING    waits for a packet, one at a time handled                 PROBING (``2probe`` of a WebSocket), CLOSING
 PROBING    is answered with ``6``            handled                 WEBSOCKET (``5``), POLLING (lost, late), CLOSING
 WEBSOCKET  refused                           handled                 CLOSING
-CLOSING    refused; a waiting one is ended   dropped                 CLOSED once what was sent before is handled
-CLOSED     refused                           dropped                 nothing
+CLOSING    refused; a waiting one is ended   dropped                 CLOSED once earlier packets are handled
+CLOSED     refused                           dropped                 none
 =========  ================================  ======================  =================================================
 
-CLOSING follows the packet ``1``, a malformed packet, a pong or a CONNECT that does not come in time, a limit that is
-passed, two polls or POSTs at once, the end of the WebSocket, and the server's stop. What waits for the client, and when
-it counts as behind, is the outward half: :class:`chatsys.engine.outbound.Outbound`.
+A connection enters CLOSING on the packet ``1``, a malformed packet, a missing pong or CONNECT, an exceeded limit, two
+concurrent polls or POSTs, the end of the WebSocket, or the server's stop. :class:`chatsys.engine.outbound.Outbound`
+is the outgoing half: the packets waiting for the client, and whether the client is behind.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from chatsys.protocol.packets import Data, Malformed, Outgoing
 
 logger = logging.getLogger("chatsys.engine")
 
-_POLL_BEHIND = 64  # packets that may wait for a poll
+_POLL_BEHIND = 64  # maximum packets waiting for a poll before the client counts as behind
 _PING = Outgoing(packets.PING.encode())
 _CLOSE = Outgoing(packets.CLOSE.encode())
 _NOOP = Outgoing(packets.NOOP.encode())
@@ -46,9 +46,9 @@ TOO_MUCH = "the server holds too much for its clients"
 
 
 class Inbox:
-    """What a client has sent and what is not handled yet: packets that wait, in order, and the bytes of all.
+    """Packets of a client that are not handled yet, in order, with their total size in bytes.
 
-    ``since`` is the loop's time at which the first that waits came, ``came`` the same of those that are handled now.
+    ``since`` is the loop's time when the first waiting packet arrived; ``came`` the same for the batch being handled.
     """
 
     __slots__ = ("came", "packets", "since", "size")
@@ -59,21 +59,21 @@ class Inbox:
         self.since = self.came = now
 
     def add(self, packet: Any, size: int, now: float) -> None:
-        """One more waits."""
+        """Append a packet."""
         if not self.packets:
             self.since = now
         self.packets.append(packet)
         self.size += size
 
     def take(self) -> list[Any]:
-        """All that waits, to be handled now."""
+        """Remove and return all waiting packets."""
         taken, self.packets = self.packets, []
         self.came = self.since
         return taken
 
 
 class Polling:
-    """The requests under way of a client that polls: ``wake`` its poll, ``resumed`` its POST."""
+    """The pending requests of a polling client. ``wake`` continues its poll, ``resumed`` its POST."""
 
     __slots__ = ("posting", "resumed", "wake")
 
@@ -84,25 +84,25 @@ class Polling:
 
 
 class Layer(Protocol):
-    """What stands on the engine: Socket.IO, or what speaks Engine.IO alone. Called by the event loop, never at once."""
+    """The protocol on top of the engine, such as Socket.IO. Called on the event loop, never concurrently."""
 
     def message(self, connection: Connection, data: Data) -> None:
-        """A client has sent a message. Raises Malformed for one that ends its connection."""
+        """Handle a message of a client. Raises Malformed to end the connection."""
 
     def drained(self, connection: Connection) -> None:
-        """A client that was behind has taken all that waited."""
+        """A client that was behind has received everything that was waiting for it."""
 
     def ended(self, connection: Connection) -> None:
-        """A connection has ended; called once."""
+        """A connection has ended. Called once for each connection."""
 
 
 def random_id() -> str:
-    """An id that nobody guesses."""
+    """An unguessable id."""
     return secrets.token_urlsafe(15)
 
 
 class Home(Shared, ABC):
-    """What the connections share, and what stands on them."""
+    """The objects that all connections share, and the layer on top."""
 
     def __init__(
         self, layer: Layer, limits: ConnectionLimits, loop: Loop, count: Callable[[], int], new_id: Callable[[], str]
@@ -152,20 +152,20 @@ class Connection(Outbound):
 
     @property
     def closing(self) -> bool:
-        """Whether the connection has ended: nothing is sent or taken any more."""
+        """Whether the connection has ended: it no longer sends or accepts packets."""
         return self.state in ENDED
 
     @property
     def came(self) -> float:
-        """The loop's time at which the oldest of the events that are handled now had come."""
+        """The loop's time at which the oldest event of the batch being handled arrived."""
         return self.inbox.came if self.inbox is not None else 0.0
 
     # -- polling
 
     def poll(self, wake: Callable[[], None]) -> list[Outgoing] | None:
-        """What waits for a poll; None if nothing does: then ``wake`` is called once there may be something.
+        """The packets waiting for a poll. If there are none, returns None and calls ``wake`` later.
 
-        A second poll ends the connection.
+        A second concurrent poll ends the connection.
         """
         assert self.polling is not None
         if self.polling.wake is not None:
@@ -180,7 +180,7 @@ class Connection(Outbound):
         return taken
 
     def polled(self) -> list[Outgoing]:
-        """The answer to a poll that was woken."""
+        """The packets for a poll whose ``wake`` was called."""
         if self.reason == CLIENT_LEFT or self.state in (State.PROBING, State.WEBSOCKET):
             return [_NOOP]
         return self._take_polled() or [_CLOSE if self.closing else _NOOP]
@@ -208,10 +208,10 @@ class Connection(Outbound):
             if wake is not None:
                 wake()
 
-    # -- inwards
+    # -- incoming
 
     def received(self, data: Data) -> None:
-        """A whole packet. One that is malformed ends the connection."""
+        """Handle one packet. A malformed packet ends the connection."""
         if self.state in ENDED:
             return
         try:
@@ -224,25 +224,25 @@ class Connection(Outbound):
             elif data == packets.CLOSE:
                 self.end(CLIENT_LEFT)
             elif data != packets.NOOP:
-                raise Malformed("no Engine.IO packet")
+                raise Malformed("not an Engine.IO packet")
         except Malformed as error:
             logger.debug("%s: closed after a malformed packet: %s", self.sid, error)
             self.end(MALFORMED, PROTOCOL_ERROR)
 
     def forget_partial(self) -> None:
-        """No attachments are awaited any more."""
+        """Stop waiting for attachments."""
         if self.partial is not None:
             self.engine.memory.take(-self.partial.size)
             self.partial = None
 
     def pause(self) -> None:
-        """Take nothing more from the client until :meth:`resume`."""
+        """Stop reading from the client until :meth:`resume`."""
         self.paused = True
         if self.transport is not None:
             self.transport.pause()
 
     def resume(self) -> None:
-        """Take again."""
+        """Read from the client again."""
         self.paused = False
         if self.transport is not None:
             self.transport.resume()
@@ -251,7 +251,7 @@ class Connection(Outbound):
             if resumed is not None:
                 resumed()
 
-    # -- alive or not
+    # -- liveness
 
     def ping(self) -> None:
         """Send a ping; the pong sets ``ponged``."""
@@ -259,11 +259,11 @@ class Connection(Outbound):
         self._append(_PING)
 
     def timed_out(self) -> None:
-        """No pong came: the client is gone, and perhaps many others are with it."""
+        """End the connection: no pong arrived. Many may time out at once, so their ends are handled in slices."""
         self.engine.losses.add(lambda: self.end("ping timeout"))
 
     def check(self, now: float) -> bool:
-        """Close the connection if it has passed a deadline; whether it has one still."""
+        """Close the connection if a deadline has passed. Returns whether it still has a deadline."""
         limits = self.engine.limits
         if self.state in ENDED:
             return False
@@ -276,7 +276,7 @@ class Connection(Outbound):
         return self.behind or self.partial is not None or (self.socket_id is None and self.namespaces is None)
 
     def end(self, reason: str, code: int = NORMAL) -> None:
-        """Close the connection; the layer above is told once what was sent before is handled."""
+        """Close the connection. The layer handles what the client sent before, then the end."""
         if self.state in ENDED:
             return
         self.reason = reason
@@ -299,7 +299,7 @@ class Connection(Outbound):
     # -- the WebSocket
 
     def adopt(self, transport: Transport) -> None:
-        """From now on the WebSocket is the transport; what waits leaves by it."""
+        """Use the WebSocket as the transport, also for packets that are waiting."""
         self.transport = transport
         if self.state in ENDED:
             transport.close(NORMAL, self.reason)
@@ -313,7 +313,7 @@ class Connection(Outbound):
         metrics.deliveries.inc(self.flush())
 
     def probed(self) -> bool:
-        """A WebSocket probes; false if it may not."""
+        """Start an upgrade to a WebSocket. Returns false if the connection's state does not allow it."""
         if self.state is not State.POLLING:
             return False
         self.state = State.PROBING
@@ -321,12 +321,12 @@ class Connection(Outbound):
         return True
 
     def probe_lost(self) -> None:
-        """The client has given up the upgrade, and polls on."""
+        """The upgrade failed; the client continues polling."""
         if self.state is State.PROBING:
             self.state = State.POLLING
 
     def stalled(self) -> None:
-        """The WebSocket's peer does not take what was written."""
+        """The WebSocket's peer has stopped reading."""
         if self.state not in ENDED:
             self.hold_back()
 
@@ -338,22 +338,20 @@ class Connection(Outbound):
             self._drained()
 
     def lost(self) -> None:
-        """The WebSocket is gone. The timer wheel keeps this until its ping is due, and nothing of the transport."""
+        """The WebSocket is gone."""
         self.end("transport close")
-        self.transport = None
+        self.transport = None  # the timer wheel keeps the connection until its ping is due; free the transport now
 
     def overflowed(self) -> None:
-        """The process holds too much, and this client more than its share."""
-        logger.warning(
-            "%s: closed, since the process holds %d bytes for its clients", self.sid, self.engine.memory.held
-        )
+        """The process is over its memory limit for clients, and this client holds more than its share."""
+        logger.warning("%s: closed: the process holds %d bytes for its clients", self.sid, self.engine.memory.held)
         self.end(TOO_MUCH, TRY_LATER)
 
     def _caught_up(self) -> None:
         self.engine.layer.drained(self)
 
     def _too_slow(self, why: str) -> None:
-        """End it: its client does not read. What waits is dropped, and replayed when the client returns."""
+        """End the connection: its client does not read. A returning client gets replayed what is dropped here."""
         metrics.slow_disconnects.inc()
         logger.warning("%s: closed as a slow reader: %s", self.sid, why)
         self.end("slow reader", POLICY)

@@ -1,4 +1,4 @@
-"""All connections of a server: their limits, the memory that they may take together, their timers and turns."""
+"""All connections of a server, with their shared limits, memory, timers and scheduler."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ logger = logging.getLogger("chatsys.engine")
 
 POLLING, WEBSOCKET = "polling", "websocket"
 UPGRADE_WITHIN = 10.0
-"""Seconds that a polling client has to finish its upgrade."""
+"""Seconds within which a polling client must finish its upgrade."""
 
 
 class Engine(Home):
-    """The connections, by their session ids. ``transports`` are those that are served."""
+    """The connections by session id. ``transports`` are the transports that clients may use."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Engine(Home):
         self.transports = transports
 
     def open(self, transport: str) -> Connection:
-        """A new connection, whose handshake waits for its transport."""
+        """Create a connection. Its handshake is sent once it has a transport."""
         connection = Connection(self, self.new_id(), self.loop.time())
         self.connections[connection.sid] = connection
         if transport == POLLING:
@@ -62,7 +62,7 @@ class Engine(Home):
         self.connections.pop(connection.sid, None)
 
     async def close_all(self) -> None:
-        """Send every client away, to come back; a slice of them in each turn of the event loop."""
+        """Close every connection with "service restart", a few in each iteration of the event loop."""
         connections = list(self.connections.values())
         for start in range(0, len(connections), ENDED_AT_ONCE):
             for connection in connections[start : start + ENDED_AT_ONCE]:
@@ -74,12 +74,12 @@ class Probe:
     """A WebSocket that a polling client tries to upgrade to: a ping and its pong, then the upgrade (Engine.IO 4).
 
     ========  ==========  ========  ===================  ====================================================
-    state     ``2probe``  ``5``     any other packet     goes on to
+    state     ``2probe``  ``5``     any other packet     next states
     ========  ==========  ========  ===================  ====================================================
-    opened    is probed   fails     fails                probed, failed (also after 10 s, or if it is closed)
-    probed    fails       upgrades  fails                upgraded, failed (the same)
-    upgraded  is none     is none   is the connection's  nothing: the WebSocket is the connection's
-    failed    is none     is none   is none              nothing: the client polls on
+    opened    answered    fails     fails                probed, failed (also after 10 s, or if it is closed)
+    probed    fails       upgrades  fails                upgraded, failed (as above)
+    upgraded  never       never     for the connection   none: the connection uses the WebSocket
+    failed    never       never     never                none: the client continues polling
     ========  ==========  ========  ===================  ====================================================
     """
 
@@ -89,11 +89,11 @@ class Probe:
         self._timer = connection.engine.loop.call_later(UPGRADE_WITHIN, self._fail)
 
     def adopt(self, socket: Any) -> None:
-        """The probe's own WebSocket."""
+        """Set the WebSocket to probe."""
         self._socket = socket
 
     def received(self, data: Data) -> None:
-        """``2probe`` is answered and ends the open poll; ``5`` upgrades; anything else fails."""
+        """Answer ``2probe`` and end the pending poll, upgrade on ``5``, fail on any other packet."""
         if data == "2probe" and self._connection.probed():
             self._socket.write(_PROBED.frame)
         elif data == "5" and self._connection.state is State.PROBING:
@@ -104,17 +104,17 @@ class Probe:
             self._fail()
 
     def stalled(self) -> None:
-        """Nothing waits on a probe."""
+        """Do nothing: a probe has no waiting packets."""
 
     def writable(self) -> None:
-        """Nothing waits on a probe."""
+        """Do nothing: a probe has no waiting packets."""
 
     def overflowed(self) -> None:
-        """The process holds too much."""
+        """The process is over its memory limit for clients."""
         self._fail()
 
     def lost(self) -> None:
-        """The client has given up the upgrade, and polls on."""
+        """The client gave up the upgrade and continues polling."""
         self._timer.cancel()
         self._connection.probe_lost()
 

@@ -1,15 +1,15 @@
-"""What waits for one client, and when that client is behind.
+"""The packets that wait for one client, and whether the client is behind.
 
 =======  ========================  ==================================  =================================================
-state    a broadcast (push)        a packet of its own (send)          goes on to
+state    broadcast (push)          packet for this client (send)       next states
 =======  ========================  ==================================  =================================================
-current  waits                     waits, counted against the budget   behind, if much waits or the client takes nothing
-behind   waits, up to SHARED_MOST  waits, counted against the budget   current, once all is taken; ended
-ended    is dropped                is dropped                          nothing
+current  waits                     waits, counted against the budget   behind, if too much waits or nothing is read
+behind   waits, up to SHARED_MOST  waits, counted against the budget   current, once everything has been read; ended
+ended    is dropped                is dropped                          none
 =======  ========================  ==================================  =================================================
 
-A broadcast exists once, whoever waits for it. One that finds the client behind may be dropped; the layer above is told
-when the client has caught up, and sends what must not be missed.
+All recipients of a broadcast share one object. While the client is behind, a broadcast may be dropped. The layer above
+is notified when the client has caught up, and sends the client what it must not miss.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from chatsys.engine.shared import Shared
 from chatsys.protocol.packets import Outgoing
 
 CHUNK = 65_536
-"""Bytes, give or take a packet, that are written to one connection before others have their turn."""
+"""Bytes written to one connection, give or take a packet, before other connections are written to."""
 
 QUEUE_MOST = 1024
-"""Packets that may wait for a connection before it counts as behind."""
+"""Maximum packets waiting for a connection before it counts as behind."""
 
 SHARED_MOST = 262_144
-"""Bytes of broadcasts that are kept for a connection that is behind."""
+"""Maximum bytes of broadcasts kept for a connection that is behind."""
 
 _UNKNOWN = 1 << 62
 
 
 class State(Enum):
-    """Where a connection is in its life."""
+    """The state of a connection."""
 
     OPEN = "open"
     POLLING = "polling"
@@ -50,28 +50,28 @@ ENDED = (State.CLOSING, State.CLOSED)
 
 
 class Transport(Protocol):
-    """An open WebSocket as a connection sees it."""
+    """An open WebSocket, as a connection uses it."""
 
     stalled: bool
 
     def write(self, data: bytes, /) -> object:
-        """Write whole frames. Not to be called while ``stalled``."""
+        """Write whole frames. Must not be called while ``stalled``."""
 
     def unsent(self) -> int:
         """Bytes written that the client's machine has not acknowledged."""
 
     def close(self, code: int, reason: str) -> None:
-        """Close behind what is written."""
+        """Close after everything written so far."""
 
     def pause(self) -> None:
-        """Read nothing more from the client."""
+        """Stop reading from the client."""
 
     def resume(self) -> None:
         """Read again."""
 
 
 class Outbound(ABC):
-    """The outward half of a connection. ``behind``: its client does not take what was written."""
+    """The outgoing half of a connection. ``behind``: the client does not read fast enough."""
 
     __slots__ = (
         "_exempt",
@@ -91,15 +91,15 @@ class Outbound(ABC):
         self.engine = engine
         self.state = State.OPEN
         self.transport: Transport | None = None
-        self.send_queue: SendQueue = engine.lobby
+        self.send_queue: SendQueue = engine.default_queue
         self.behind = False
         self._waiting: list[Outgoing] | None = None
         self._queued = False
         self._private = self._shared = self._exempt = 0
-        self._progress: tuple[float, int] | None = None  # when a client that is behind last read, and what was left
+        self._progress: tuple[float, int] | None = None  # when a client that is behind last read, and the bytes left
 
     def push(self, out: Outgoing) -> None:
-        """Send a packet of a broadcast, after what was sent before; while the client is behind it may be dropped."""
+        """Queue a broadcast packet. While the client is behind, it may be dropped."""
         if self.behind:
             self._push_behind(out)
             return
@@ -112,7 +112,7 @@ class Outbound(ABC):
                 self.hold_back()
         if not self._queued:
             self._queued = True
-            queue = self.send_queue  # as ``add``, for what each delivery costs
+            queue = self.send_queue  # SendQueue.add inlined: this line runs once for each delivery
             if not queue:
                 queue.enter()
             queue.append(self)
@@ -124,17 +124,17 @@ class Outbound(ABC):
         self._shared += size
         self._append(out)
 
-    def send(self, out: Outgoing, *, asked: bool = False) -> None:
-        """Send a packet of this connection alone; close it if more than its byte budget would wait for it.
+    def send(self, out: Outgoing, *, requested: bool = False) -> None:
+        """Queue a packet for this client alone. Closes the connection if its waiting packets exceed the byte budget.
 
-        What the client ``asked`` for itself (a history) does not count against the budget, once, until it has left.
+        One ``requested`` packet at a time, such as a history, may exceed the budget.
         """
         if self.state in ENDED:
             return
         budget = self.engine.limits.byte_budget
         if self._private + out.cost > budget:
-            self._write_out()  # where all leaves, what was exempt before is no longer
-        if asked:
+            self._write_out()  # if everything is written, this also clears the exemption
+        if requested:
             self._exempt = max(self._exempt, out.cost)
         if self._private and self._private + out.cost > budget + self._exempt:
             self._too_slow("its byte budget is spent")
@@ -146,11 +146,11 @@ class Outbound(ABC):
             self.overflowed()
 
     def answer(self, out: Outgoing) -> None:
-        """As :meth:`send`, and written at once if nothing else waits: a turn of the event loop earlier."""
+        """As :meth:`send`, but write immediately if nothing else waits, without waiting for the scheduler."""
         if self._queued or self._waiting or self.transport is None:
             self.send(out)
             return
-        self._queued = True  # it needs no turn of the scheduler
+        self._queued = True  # keeps ``send`` from scheduling the write
         self.send(out)
         metrics.deliveries.inc(self.flush())
 
@@ -169,7 +169,10 @@ class Outbound(ABC):
     # -- writing
 
     def flush(self) -> int:
-        """Write some of what waits, unless the client reads nothing; wake a poll. How many packets were written."""
+        """Write some waiting packets unless the client has stopped reading, or wake its poll.
+
+        Returns how many packets were written.
+        """
         self._queued = False
         transport, waiting = self.transport, self._waiting
         if not waiting:
@@ -195,7 +198,7 @@ class Outbound(ABC):
         return count
 
     def _chunk(self, waiting: list[Outgoing]) -> tuple[int, bytes]:
-        """Take the next packets out of the list: their number, and their frames in one."""
+        """Remove the next packets from the list. Returns their number and their concatenated frames."""
         count = size = 0
         for out in waiting:
             size += len(out.frame)
@@ -210,23 +213,23 @@ class Outbound(ABC):
 
     @abstractmethod
     def _flush_polling(self, waiting: list[Outgoing]) -> None:
-        """Something waits for a client without a WebSocket."""
+        """Deliver to a client without a WebSocket."""
 
     def _write_out(self) -> None:
-        """Write until the client takes no more."""
+        """Write until nothing waits or the transport stalls."""
         while self._waiting and self.transport is not None and not self.transport.stalled:
             metrics.deliveries.inc(self.flush())
 
     # -- behind
 
     def hold_back(self) -> None:
-        """The connection is behind until all that waits now has left."""
+        """Mark the connection as behind, until the client has read everything that waits now."""
         self.behind = True
         self._progress = (self.engine.loop.time(), _UNKNOWN)
         self.engine.wheel.watch(self)
 
     def _drained(self) -> None:
-        """All that waited was taken."""
+        """Everything that waited was written."""
         if self._private:
             self.engine.memory.take(-self._private)
             self._private = self._exempt = 0
@@ -252,21 +255,21 @@ class Outbound(ABC):
         self._private = self._shared = 0
 
     def waiting_bytes(self) -> int:
-        """What waits for this connection alone costs, in bytes."""
+        """The memory cost in bytes of what waits for this connection."""
         return self._private + self._shared
 
     @abstractmethod
     def _caught_up(self) -> None:
-        """Its client was behind, and has taken all that waited."""
+        """The client was behind, and has now received everything that was waiting."""
 
     @abstractmethod
     def _too_slow(self, why: str) -> None:
-        """End it: its client does not read."""
+        """End the connection: its client does not read."""
 
     @abstractmethod
     def overflowed(self) -> None:
-        """End it: the process holds too much, and this client more than its share."""
+        """End the connection: the process is over its memory limit, and this client holds more than its share."""
 
     @abstractmethod
     def check(self, now: float) -> bool:
-        """Close the connection if it has passed a deadline; whether it has one still."""
+        """Close the connection if a deadline has passed. Returns whether it still has a deadline."""

@@ -1,6 +1,6 @@
-"""The endpoint of Engine.IO 4 over HTTP: long-polling as an ASGI application, and who may open a WebSocket.
+"""The Engine.IO 4 HTTP endpoint: long-polling as an ASGI application, and admission of WebSockets.
 
-Answers to what is refused are those of the reference implementation: status 400, ``{"code", "message"}``.
+A refused request gets the reference implementation's response: status 400 and ``{"code", "message"}``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chatsys.engine.websocket import WebSocket
 from chatsys.protocol.packets import Malformed, decode_payload, encode_payload
 
 PACKETS_MOST = 20_000
-"""Packets that one POST may have."""
+"""Maximum packets in one POST."""
 
 METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS"
 
@@ -30,7 +30,7 @@ _ONE_PROCESS = (
 
 
 class Refusal(Exception):
-    """A request that is not served: the answer's code, message and status."""
+    """The request is refused; with the response's code, message and status."""
 
     def __init__(self, code: int, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ _UNKNOWN_SESSION = Refusal(1, "Session ID unknown")
 
 
 class Endpoint:
-    """Long-polling of one engine. ``cors_origin`` is one origin, or ``*``."""
+    """Long-polling for one engine. ``cors_origin`` is one origin, or ``*``."""
 
     def __init__(self, engine: Engine, cors_origin: str) -> None:
         self.engine = engine
@@ -64,12 +64,12 @@ class Endpoint:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def _answer(self, scope: Any, headers: Mapping[bytes, bytes], receive: Any) -> bytes | None:
-        """The body of the answer; None if the client is gone. Raises Refusal."""
+        """The body of the response; None if the client is gone. Raises Refusal."""
         method = scope["method"]
         if method == "OPTIONS":
             return b""
         query = self._checked(scope["query_string"], headers.get(b"origin"))
-        if query["transport"] != POLLING or "j" in query:  # a WebSocket comes another way; JSONP ended with protocol 3
+        if query["transport"] != POLLING or "j" in query:  # WebSockets use ``admit``; Engine.IO 4 has no JSONP
             raise _BAD_REQUEST
         sid = query.get("sid")
         if method == "GET":
@@ -79,7 +79,7 @@ class Endpoint:
         raise Refusal(2, "Bad handshake method")
 
     def _checked(self, query_string: bytes, origin: bytes | None) -> dict[str, str]:
-        """The query of a request that may be served, the first value of each name."""
+        """The query parameters, with the first value of each name. Raises Refusal if the request may not be served."""
         query = {name: values[0] for name, values in parse_qs(query_string.decode("latin-1")).items()}
         if origin is not None and not self._allows(origin):
             raise Refusal(4, "The origin is not accepted", 400)
@@ -111,7 +111,7 @@ class Endpoint:
         return encode_payload(packets)
 
     async def _post(self, connection: Connection, headers: Mapping[bytes, bytes], receive: Any) -> bytes | None:
-        """Hand on the packets of a POST, some in each turn of the event loop; one POST at a time."""
+        """Handle the packets of a POST, a few in each iteration of the event loop. Concurrent POSTs are refused."""
         polling = connection.polling
         if polling is None or polling.posting:
             connection.end("overlapping posts")
@@ -122,12 +122,12 @@ class Endpoint:
             if body is None:
                 return None
             packets = decode_payload(body, PACKETS_MOST)
-            some = self.engine.limits.frames_per_turn
-            for start in range(0, len(packets), some):
-                await self._others_first(connection, start)
-                for data in packets[start : start + some]:
+            batch = self.engine.limits.frames_per_turn
+            for start in range(0, len(packets), batch):
+                await self._yield(connection, start)
+                for data in packets[start : start + batch]:
                     connection.received(data)
-            await self._others_first(connection, 0)
+            await self._yield(connection, 0)
         except Malformed:
             connection.end(MALFORMED)
         finally:
@@ -136,8 +136,8 @@ class Endpoint:
             raise _BAD_REQUEST
         return b"ok"
 
-    async def _others_first(self, connection: Connection, start: int) -> None:
-        """Wait for the loop's next turn, and until what the client has sent before is handled."""
+    async def _yield(self, connection: Connection, start: int) -> None:
+        """Let other tasks run unless ``start`` is 0, and wait while the connection is paused."""
         if start:
             await asyncio.sleep(0)
         if connection.paused and connection.polling is not None:
@@ -146,7 +146,7 @@ class Endpoint:
             await resumed.wait()
 
     async def _body(self, connection: Connection, headers: Mapping[bytes, bytes], receive: Any) -> bytes | None:
-        """The body of a POST; None if the client has gone away before its end. The web server counts it meanwhile."""
+        """The body of a POST; None if the client disconnects before its end. The web server accounts for its memory."""
         limit = self.engine.limits.max_packet
         length = headers.get(b"content-length", b"0")
         body = bytearray()
@@ -167,20 +167,20 @@ class Endpoint:
         return self._cors_origin in ("*", origin.decode("latin-1"))
 
     def _cors(self, scope: Any, headers: Mapping[bytes, bytes]) -> Iterable[tuple[bytes, bytes]]:
-        origin, asked = headers.get(b"origin"), headers.get(b"access-control-request-headers")
+        origin, requested = headers.get(b"origin"), headers.get(b"access-control-request-headers")
         if origin is not None and self._allows(origin):
             yield b"access-control-allow-origin", origin
             yield b"access-control-allow-credentials", b"true"
             yield b"vary", b"Origin"
         if scope["method"] == "OPTIONS":
             yield b"access-control-allow-methods", METHODS.encode()
-        if asked is not None:
-            yield b"access-control-allow-headers", asked
+        if requested is not None:
+            yield b"access-control-allow-headers", requested
 
     # -- WebSockets
 
     def admit(self, query_string: bytes, origin: bytes | None) -> Connection | None:
-        """Whether a WebSocket may be opened: the session that it upgrades, or None for a new one. Raises Refusal."""
+        """The session that a new WebSocket upgrades, or None for a new session. Raises Refusal if it is not allowed."""
         query = self._checked(query_string, origin)
         if query["transport"] != WEBSOCKET:
             raise _BAD_REQUEST
@@ -192,7 +192,7 @@ class Endpoint:
         return connection
 
     def adopt(self, wire: asyncio.Transport, session: Connection | None, registry: set[Any]) -> WebSocket:
-        """Take over the transport of a WebSocket that was admitted and has been accepted."""
+        """Use the transport of an admitted WebSocket after its opening handshake."""
         if session is not None:
             probe = Probe(session)
             socket = WebSocket(wire, probe, self.engine, registry)

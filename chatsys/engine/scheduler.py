@@ -1,9 +1,11 @@
-"""Who writes when: connections with something to send wait in send queues, which take turns.
+"""Fair writing: connections with packets to send wait in send queues, which are served round-robin.
 
-A broadcast is only put into each connection's list, which costs a fraction of a microsecond; the writing, which costs
-a system call each, happens here, in slices with the rest of the event loop between. So a message to a big room delays
-each step of a small room's (read, stored, written) by one slice at most, several packets for one connection leave in
-one write, and what one connection gets stays in order, since it waits in one list.
+A broadcast only appends to each connection's list, which takes a fraction of a microsecond. Writing takes a system call
+for each connection, so it happens here, in slices between which the event loop does other work. As a result:
+
+- A message to a large room delays each step of a small room's message (read, store, write) by at most one slice.
+- Several packets for one connection are sent in one write.
+- The packets of one connection stay in order, because they wait in one list.
 """
 
 from __future__ import annotations
@@ -18,43 +20,42 @@ from chatsys import metrics
 logger = logging.getLogger("chatsys.engine")
 
 SLICE = 16
-"""How many connections are written to before the event loop does something else."""
+"""Connections written to in one iteration of the event loop."""
 
 SHARE = 4
-"""How many of them may belong to one send queue while others wait."""
-
+"""Maximum of them that belong to the same send queue while other queues wait."""
 
 MOMENT = 0.001
-"""Seconds within which few calls need not wait for a turn of their own."""
+"""Seconds within which the first few calls run immediately, see :meth:`Slices.passes`."""
 
 
 class Loop(Protocol):
-    """What the engine needs of an event loop; asyncio's has it."""
+    """The part of an event loop that the engine uses; asyncio's loops have it."""
 
     def call_soon(self, callback: Callable[..., object], /, *args: Any) -> Any:
-        """Call after what is ready now."""
+        """Call in the next iteration."""
 
     def call_later(self, delay: float, callback: Callable[..., object], /, *args: Any) -> Any:
-        """Call in so many seconds; the handle has ``cancel``."""
+        """Call after ``delay`` seconds. The returned handle has ``cancel``."""
 
     def time(self) -> float:
-        """Seconds of a clock that never goes back."""
+        """Seconds of a monotonic clock."""
 
     def create_task(self, coro: Any, /) -> Any:
         """Run a coroutine."""
 
 
 class QueuedWriter(Protocol):
-    """A connection that has something to send."""
+    """A connection with packets to send."""
 
     def flush(self) -> int:
-        """Write what waits; how many packets that were."""
+        """Write waiting packets. Returns how many."""
 
 
 class SendQueue(deque[QueuedWriter]):
-    """The writers of one room or the like, in order of their first packet since they last wrote.
+    """The writers of one room (or another group), ordered by when each of them got something to write.
 
-    Before the first is appended, the scheduler is told: ``if not queue: queue.enter()``.
+    Call ``enter`` before appending to an empty queue, as :meth:`add` does.
     """
 
     __slots__ = ("_scheduler",)
@@ -64,18 +65,18 @@ class SendQueue(deque[QueuedWriter]):
         self._scheduler = scheduler
 
     def enter(self) -> None:
-        """The first writer comes."""
+        """Tell the scheduler that the queue is about to get its first writer."""
         self._scheduler.enter(self)
 
     def add(self, writer: QueuedWriter) -> None:
-        """Let ``writer`` flush when it is this queue's turn."""
+        """Have the scheduler call ``writer.flush``."""
         if not self:
             self._scheduler.enter(self)
         self.append(writer)
 
 
 class FairScheduler:
-    """The send queues that have writers, taking turns."""
+    """Serves the non-empty send queues round-robin."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -83,7 +84,7 @@ class FairScheduler:
         self._scheduled = False
 
     def enter(self, queue: SendQueue) -> None:
-        """A send queue has got its first writer."""
+        """Add a send queue that is getting its first writer."""
         self._queues.append(queue)
         if not self._scheduled:
             self._scheduled = True
@@ -96,9 +97,9 @@ class FairScheduler:
             share = min(len(queue), left if len(self._queues) == 1 else SHARE, left)
             for _ in range(share):
                 try:
-                    written += queue[0].flush()  # one with more to write comes in behind the others
+                    written += queue[0].flush()  # appends itself again if it has more
                 except Exception:
-                    logger.exception("A connection was not written to")
+                    logger.exception("Could not write to a connection")
                 queue.popleft()
             left -= share
             self._queues.popleft()
@@ -112,7 +113,7 @@ class FairScheduler:
 
 
 class Slices:
-    """Calls that may be many at once: at most ``most`` of them in one turn of the event loop, in order."""
+    """Runs calls in order, at most ``most`` of them in one iteration of the event loop."""
 
     def __init__(self, loop: Loop, most: int) -> None:
         self._loop = loop
@@ -123,7 +124,7 @@ class Slices:
         self._passed = 0
 
     def passes(self, now: float) -> bool:
-        """Whether a call may be made at once: no others wait, and few came in this moment of the loop's clock."""
+        """Whether a call may run immediately: no calls wait, and at most ``most`` have passed within ``MOMENT``."""
         if self._scheduled:
             return False
         if now > self._since + MOMENT:
@@ -132,7 +133,7 @@ class Slices:
         return self._passed <= self._most
 
     def add(self, call: Callable[[], object]) -> None:
-        """Call it once those before it are done."""
+        """Queue a call."""
         self._calls.append(call)
         if not self._scheduled:
             self._scheduled = True

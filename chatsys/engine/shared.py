@@ -1,4 +1,4 @@
-"""What the connections of a server share: limits, the memory that they may take together, timers and turns."""
+"""What the connections of a server share: limits, memory accounting, timers and the scheduler."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from chatsys.engine.scheduler import FairScheduler, Loop, SendQueue, Slices
 from chatsys.engine.wheel import TimerWheel
 
 ENDED_AT_ONCE = 50
-"""Connections that end before the event loop does something else, however many are lost at once."""
+"""Maximum connections ended in one iteration of the event loop."""
 
 STARTED_AT_ONCE = 64
-"""Connections whose events begin to be handled in a turn of the event loop, however many speak at once."""
+"""Maximum connections for which event handling starts in one iteration of the event loop."""
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one connection may cost, and all together. Times in seconds, sizes in bytes.
+    """Limits for one connection and for all together. Times in seconds, sizes in bytes.
 
-    ``byte_budget`` is for what waits for one client alone, ``memory`` for all clients of the process.
+    ``byte_budget`` limits what waits for one client alone; ``memory`` limits what the process holds for all clients.
     """
 
     ping_interval: float = 25.0
@@ -37,7 +37,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shared:
-    """``count`` says how many connections there are."""
+    """Created once for each engine. ``count`` returns the number of connections."""
 
     def __init__(self, limits: ConnectionLimits, loop: Loop, count: Callable[[], int]) -> None:
         self.limits = limits
@@ -45,6 +45,6 @@ class Shared:
         self.memory = Memory(limits.memory, count)
         self.wheel = TimerWheel(limits.ping_interval, limits.ping_timeout, loop)
         self.scheduler = FairScheduler(loop)
-        self.lobby = SendQueue(self.scheduler)
+        self.default_queue = SendQueue(self.scheduler)
         self.losses = Slices(loop, ENDED_AT_ONCE)
         self.starts = Slices(loop, STARTED_AT_ONCE)

@@ -1,7 +1,7 @@
-"""Socket.IO 5 over the engine: namespaces, events in the order in which they came, attachments.
+"""Socket.IO 5 on the engine: namespaces, events in order of arrival, attachments.
 
-What one connection sends waits in its inbox for one task, which lives as long as there is anything: so it is handled
-in order, and an idle connection has no task. A client that sends faster than it is served is not read meanwhile.
+One task for each connection handles the packets in its inbox in order, and ends when the inbox is empty. So an idle
+connection has no task. While too many packets wait, the server stops reading from that client.
 """
 
 from __future__ import annotations
@@ -32,47 +32,47 @@ from chatsys.protocol.packets import Data, Malformed
 logger = logging.getLogger("chatsys.engine")
 
 BATCH = 16
-"""How many events of one connection are handled before others have their turn."""
+"""Maximum events of one connection handled before other tasks run."""
 
 INBOX_MOST = 256
-"""How many may wait for their turn before the connection is not read."""
+"""Maximum waiting packets of one connection before the server stops reading from it."""
 
 
 class Application(Protocol):
-    """What is served over Socket.IO. The calls about one connection follow one another."""
+    """The application served over Socket.IO. Calls for the same connection are never concurrent."""
 
     namespaces: Collection[str]
 
     def knows(self, event: str) -> bool:
-        """Whether there is anything to do for an event of that name; others are dropped as they come."""
+        """Whether the application handles events of that name. Other events are dropped on arrival."""
 
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
-        """A client has connected to a namespace, and has been told."""
+        """A client has connected to a namespace. The CONNECT packet is already answered."""
 
     def events(self, connection: Connection, batch: list[ClientEvent]) -> Awaitable[None]:
-        """Events of one client in order, of namespaces that it is connected to."""
+        """Handle events of one client in order. The client is connected to their namespaces."""
 
     async def left(self, connection: Connection, namespace: str) -> None:
-        """A client has left a namespace or is gone, after its last event. ``socket_id`` is still there."""
+        """A client has left a namespace or disconnected. Called after its last event; ``socket_id`` is still set."""
 
     def drained(self, connection: Connection) -> None:
-        """A client that was behind has taken all that waited."""
+        """A client that was behind has received everything that was waiting for it."""
 
 
 class SocketLayer:
-    """Socket.IO packets to events of an application."""
+    """Turns Socket.IO packets into events for an application."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
         self._knows = application.knows
 
     def message(self, connection: Connection, data: Data) -> None:
-        """A packet, or an attachment of the packet before."""
+        """Handle a packet, or an attachment of the previous packet."""
         partial = connection.partial
         if partial is not None:
             self._attachment(connection, partial, data)
         elif isinstance(data, bytes):
-            raise Malformed("an attachment of nothing")
+            raise Malformed("an attachment without an event")
         else:
             engine = connection.engine
             read = read_packet(data, engine.loop.time(), engine.limits.attachments)
@@ -84,7 +84,7 @@ class SocketLayer:
 
     def _attachment(self, connection: Connection, partial: Partial, data: Data) -> None:
         if isinstance(data, str):
-            raise Malformed("a text instead of an attachment")
+            raise Malformed("text instead of an attachment")
         engine = connection.engine
         engine.memory.take(len(data))
         whole = partial.add(data)
@@ -113,7 +113,7 @@ class SocketLayer:
             inbox = connection.inbox = Inbox(now)
             if engine.starts.passes(now):
                 self._start(connection, inbox)
-            else:  # thousands that speak at once would hold the event loop up
+            else:  # starting thousands of tasks at once would block the event loop
                 engine.starts.add(partial(self._start, connection, inbox))
         inbox.add(read, size, now)
         engine.memory.take(size)
@@ -127,7 +127,7 @@ class SocketLayer:
         connection.engine.loop.create_task(self._work(connection, inbox))
 
     async def _work(self, connection: Connection, inbox: Inbox) -> None:
-        """Handle what a connection has sent, until there is nothing more; then its end, if it has ended."""
+        """Handle a connection's packets until none are left, then its end if it has ended."""
         logs.mark(socket=connection.sid)
         while inbox.packets:
             batch, size, done = inbox.take(), inbox.size, 0
@@ -140,7 +140,7 @@ class SocketLayer:
                     elif events := self._admitted(connection, run):
                         await self._application.events(connection, events)
                 except Exception:
-                    logger.exception("%s: an event was not handled", connection.sid)
+                    logger.exception("%s: could not handle an event", connection.sid)
                 if done < len(batch):
                     await asyncio.sleep(0)
             inbox.size -= size
@@ -154,7 +154,7 @@ class SocketLayer:
             await self._end(connection)
 
     def _admitted(self, connection: Connection, events: list[ClientEvent]) -> list[ClientEvent]:
-        """Of a run of events those of namespaces that the client is in."""
+        """The events whose namespaces the client is connected to."""
         return [event for event in events if self._socket_id(connection, event.namespace) is not None]
 
     async def _handle(self, connection: Connection, packet: Connect | Disconnect) -> None:
@@ -203,7 +203,7 @@ class SocketLayer:
     # -- the end
 
     def ended(self, connection: Connection) -> None:
-        """Handle what is left, then the end."""
+        """Handle the remaining packets, then the end."""
         if connection.inbox is None:
             if connection.socket_id is None and connection.namespaces is None:
                 connection.state = State.CLOSED
@@ -216,16 +216,16 @@ class SocketLayer:
             try:
                 await self._leave(connection, namespace)
             except Exception:
-                logger.exception("%s: the end was not handled", connection.sid)
+                logger.exception("%s: could not handle the end of the connection", connection.sid)
         connection.state = State.CLOSED
 
     def drained(self, connection: Connection) -> None:
-        """A client that was behind has taken all that waited."""
+        """A client that was behind has received everything that was waiting for it."""
         self._application.drained(connection)
 
 
 def _end_of_run(batch: list[Any], start: int) -> int:
-    """Where the run of events ends that begins at ``start``, of which at most BATCH are handled in one turn."""
+    """The end index of the run of at most BATCH events that begins at ``start``."""
     end = start + 1
     if isinstance(batch[start], ClientEvent):
         while end < len(batch) and end < start + BATCH and isinstance(batch[end], ClientEvent):

@@ -1,4 +1,4 @@
-"""An open WebSocket that costs little when idle: frames by callbacks alone, no task, no queue and no timer."""
+"""An open WebSocket that costs little when idle: it works with callbacks, without a task, a queue or a timer."""
 
 from __future__ import annotations
 
@@ -26,62 +26,62 @@ from chatsys.protocol.frames import (
 try:
     from fcntl import ioctl
     from termios import TIOCOUTQ
-except ImportError:  # Windows does not tell what a peer has acknowledged
+except ImportError:  # Windows does not report what a peer has acknowledged
     ioctl = None  # type: ignore[assignment]
 
 logger = logging.getLogger("chatsys.engine")
 
 _ABORT_AFTER = 5.0
-_MORE, _FULL = 1, 2  # why it does not read: whole frames are left over; its owner takes no more
-_PARKED = 4  # frames are left over, and wait until the owner takes more
+_MORE, _FULL = 1, 2  # reasons to pause reading: whole frames are left over; the receiver has paused it
+_PARKED = 4  # frames are left over, and wait until the receiver resumes
 
-HURRIED = 16
-"""Turns of the event loop that a connection may take one after the other; then it is a flood, and is slowed."""
+ITERATIONS_MOST = 16
+"""Event loop iterations in a row in which one connection is handled. Beyond that it is slowed down as a flood."""
 
 PACE = 0.002
-"""Seconds between two turns of a connection that floods: the processor is the others' in between."""
+"""Seconds between two iterations in which a flood is handled, so that other connections are served in between."""
 
 
 def _drop(data: bytes) -> None:
-    """What is written to a WebSocket that closes."""
+    """Replaces ``write`` on a WebSocket that is closing."""
 
 
 class FrameReceiver(Protocol):
-    """What a WebSocket tells its owner, always from the event loop and never concurrently."""
+    """The user of a WebSocket. Called on the event loop, never concurrently."""
 
     def received(self, data: str | bytes) -> None:
-        """A whole message: a text or a binary one."""
+        """Handle a whole text or binary message."""
 
     def stalled(self) -> None:
-        """The peer does not take what was written."""
+        """The peer has stopped reading."""
 
     def writable(self) -> None:
-        """The peer takes again."""
+        """The peer reads again."""
 
     def overflowed(self) -> None:
-        """The process holds too much for its clients, and this one more than its share."""
+        """The process is over its memory limit for clients, and this client holds more than its share."""
 
     def lost(self) -> None:
-        """The connection is gone; nothing follows."""
+        """The connection is gone. This is the last call."""
 
 
 class WebSocket(FrameReader, asyncio.Protocol):
-    """The server's side of one open WebSocket: whole messages in, frames out.
+    """The server side of one open WebSocket: whole messages in, frames out.
 
     =======  =================================  ================================================================
-    state    what the peer sends                goes on to
+    state    data from the peer                 next states
     =======  =================================  ================================================================
-    reading  is handled                         paused (frames left over, its owner is full), refused, closing
-    paused   waits in the system                reading, in a later turn of the event loop; closing
-    refused  is dropped, up to a packet's size  gone, when the peer closes too, after 5 s, or past that size
-    closing  is not read                        gone, when what is written has left, or after 5 s
-    gone     is nothing                         nothing
+    reading  is handled                         paused (frames left over, receiver is full), refused, closing
+    paused   waits in the kernel                reading, in a later iteration of the event loop; closing
+    refused  is dropped, up to a packet's size  gone, when the peer closes too, after 5 s, or beyond that size
+    closing  is not read                        gone, when everything is sent, or after 5 s
+    gone     none                               none
     =======  =================================  ================================================================
 
-    ``stalled`` is true while the transport's buffer is above its high-water mark; its owner must not write then. It
-    handles as many frames in one turn of the event loop as its engine's limits say, and reads nothing until then. After
-    HURRIED turns it has one every PACE seconds.
-    ``registry`` is the web server's set of connections, which are told when it stops.
+    ``stalled`` is true while the transport's buffer is above its high-water mark; the receiver must not write then.
+    One iteration of the event loop handles at most ``frames_per_turn`` frames; the rest waits for the next one. After
+    ITERATIONS_MOST in a row, the next ones follow every PACE seconds.
+    ``registry`` is the web server's set of connections, which it shuts down when it stops.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         "_pauses",
         "_registry",
         "_since",
-        "_turns",
+        "_iterations",
         "_wire",
         "closing",
         "receiver",
@@ -105,21 +105,21 @@ class WebSocket(FrameReader, asyncio.Protocol):
         self.stalled = False
         self.closing = False
         self._wire = wire
-        self.write: Callable[[bytes], object] = wire.write  # one call less for each delivery
+        self.write: Callable[[bytes], object] = wire.write  # saves a call for each delivery
         """Write whole frames."""
         self._engine = engine
         self._registry = registry
         self._pauses = 0
-        self._turns = 0
+        self._iterations = 0
         self._held = 0
         self._since = 0.0
-        self._cutting_off: Any = None  # the timer that aborts it
+        self._cutting_off: Any = None  # the timer that aborts a slow close
         registry.add(self)
 
-    # -- outwards
+    # -- outgoing
 
     def unsent(self) -> int:
-        """Bytes that the peer's machine has not acknowledged: the transport's, and the kernel's where it tells."""
+        """Bytes that the peer's machine has not acknowledged, in the transport and (not on Windows) in the kernel."""
         size = self._wire.get_write_buffer_size()
         pipe = self._wire.get_extra_info("socket")
         if ioctl is not None and pipe is not None and not self._wire.is_closing():
@@ -127,7 +127,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
         return size
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Send a close frame behind what is written and close; a peer that reads nothing is cut off after 5 s."""
+        """Send a close frame after all written data, and close. A peer that does not read is cut off after 5 s."""
         if self.closing:
             return
         self._wire.write(close_frame(code, reason))
@@ -137,9 +137,10 @@ class WebSocket(FrameReader, asyncio.Protocol):
             self._cutting_off = self._engine.loop.call_later(_ABORT_AFTER, self._wire.abort)
 
     def _refuse(self, code: int, reason: str) -> None:
-        """Close, and drop what the peer still sends until it closes too: for 5 s, and of the size of a packet at most.
+        """Send a close frame, then read and drop what the peer sends until it closes too.
 
-        The system resets a connection that is closed with unread bytes, and the peer would not be told why.
+        The kernel resets a connection that is closed with unread bytes, and the peer would not receive the close frame.
+        The peer is cut off after 5 s, or when it has sent more than the size of a packet.
         """
         logger.debug("closed a WebSocket with code %d: %s", code, reason)
         self._wire.write(close_frame(code, reason))
@@ -157,17 +158,17 @@ class WebSocket(FrameReader, asyncio.Protocol):
         self._account(finished=True)
 
     def shutdown(self) -> None:
-        """The web server stops: tell the peer to come back."""
+        """Close with "service restart", since the web server stops."""
         self.close(RESTART, "server restart")
 
-    # -- inwards
+    # -- incoming
 
     def pause(self) -> None:
-        """Read nothing more until :meth:`resume`."""
+        """Stop reading until :meth:`resume`."""
         self._pause(_FULL)
 
     def resume(self) -> None:
-        """Read on."""
+        """Read again."""
         if self._pauses & _PARKED:
             self._pauses &= ~_PARKED
             self._engine.loop.call_soon(self._read_on)
@@ -185,16 +186,16 @@ class WebSocket(FrameReader, asyncio.Protocol):
             self._wire.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        """What the peer sent."""
+        """Handle data from the peer."""
         if not self.closing:
             self._take(self.read(data, self._engine.limits.frames_per_turn))
-        else:  # refused: what is dropped has a bound too, since reading it takes time from the others
+        else:  # refused: limit the dropped bytes too, since reading them takes time
             self._held += len(data)
             if self._held > self.max_size:
                 self._wire.abort()
 
     def _read_on(self) -> None:
-        """A later turn of the event loop: handle the frames that were left over."""
+        """Handle frames that a previous iteration of the event loop left over."""
         if self.closing or not self._pauses & _MORE:
             return
         if self._pauses & _FULL:
@@ -202,7 +203,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
             return
         self._take(self.read(b"", self._engine.limits.frames_per_turn))
         if not self.more:
-            self._turns = 0
+            self._iterations = 0
             self._resume(_MORE)
 
     def _take(self, items: list[Item]) -> None:
@@ -221,12 +222,12 @@ class WebSocket(FrameReader, asyncio.Protocol):
                 self._violated(item)
             if self.closing:
                 return
-        if ping is not None and not self.stalled:  # one pong for the newest of several pings (RFC 6455 §5.5.3)
+        if ping is not None and not self.stalled:  # one pong, for the newest ping (RFC 6455 §5.5.3)
             self.write(frame(PONG, ping))
         if self.more:
             self._pause(_MORE)
-            self._turns += 1
-            if self._turns < HURRIED:
+            self._iterations += 1
+            if self._iterations < ITERATIONS_MOST:
                 self._engine.loop.call_soon(self._read_on)
             else:
                 self._engine.loop.call_later(PACE, self._read_on)
@@ -236,10 +237,10 @@ class WebSocket(FrameReader, asyncio.Protocol):
     def _violated(self, violation: Violation) -> None:
         self._refuse(violation.code, violation.reason)
 
-    # -- what is not finished
+    # -- unfinished messages
 
     def _account(self, *, finished: bool) -> None:
-        """Count what waits for the rest of its frame or message; its time begins anew when a message is whole."""
+        """Count the bytes of the unfinished frame or message. Its deadline restarts when a message is ``finished``."""
         size = self.unfinished
         self._engine.memory.take(size - self._held)
         grown, self._held = size > self._held, size
@@ -252,7 +253,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
             self.receiver.overflowed()
 
     def check(self, now: float) -> bool:
-        """Refuse a peer that does not finish what it has begun in time; whether it still has begun something."""
+        """Refuse a peer whose message did not end in time. Returns whether a message is unfinished."""
         if self._since and now - self._since > self._engine.limits.unfinished_within and not self.closing:
             self._refuse(POLICY, "a message did not end in time")
         return bool(self._since)
@@ -260,14 +261,14 @@ class WebSocket(FrameReader, asyncio.Protocol):
     # -- asyncio.Protocol
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone, and perhaps many others are with it."""
+        """The transport is gone. Many may be lost at once, so their ends are handled in slices."""
         if not self.closing:
             self._stop()
         if self._cutting_off is not None:
             self._cutting_off.cancel()
         self._registry.discard(self)
         self._engine.losses.add(self.receiver.lost)
-        del self.receiver  # it refers to this: both go at once, and not when garbage is collected
+        del self.receiver  # breaks a reference cycle, so that both are freed without the garbage collector
 
     def pause_writing(self) -> None:
         """The transport's buffer is above its high-water mark."""

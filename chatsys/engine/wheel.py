@@ -1,8 +1,8 @@
-"""One timer wheel for the pings and deadlines of all connections, where stock Engine.IO has a task for each.
+"""One timer wheel for the pings and deadlines of all connections. Stock Engine.IO runs a task for each connection.
 
-A connection is looked at when its ping is due, and again when its pong is. The wheel turns in steps of ``tick``
-seconds, so a ping may leave one tick early, and a dead connection is noticed at most one tick late. Whoever has a
-deadline of another kind is watched: asked at each tick, until it has none.
+The wheel looks at a connection when its ping is due, and again when its pong is due. It advances in ticks, so a ping
+may be sent one tick early, and a dead connection is detected at most one tick late. An object with another deadline is
+watched: the wheel calls its ``check`` at each tick until the object has no deadline.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from chatsys.engine.scheduler import Loop
 
 
 class Pinged(Protocol):
-    """What the wheel pings."""
+    """A connection that the wheel pings."""
 
     ponged: bool
 
@@ -25,14 +25,14 @@ class Pinged(Protocol):
         """Send a ping and set ``ponged`` to false."""
 
     def timed_out(self) -> None:
-        """The pong did not come in time."""
+        """The pong did not arrive in time."""
 
 
 class Watched(Protocol):
-    """What has a deadline."""
+    """An object with a deadline."""
 
     def check(self, now: float) -> bool:
-        """Act on a deadline that has passed; whether there is still one. ``now`` is the event loop's time."""
+        """Act if the deadline has passed. Returns whether there is still one. ``now`` is the event loop's time."""
 
 
 class TimerWheel:
@@ -52,18 +52,18 @@ class TimerWheel:
         self._timer: Any = None
 
     def start(self) -> None:
-        """Turn the wheel from now on."""
+        """Start ticking."""
         self._due = self._loop.time()
-        self._wind()
+        self._schedule()
 
-    def _wind(self) -> None:
-        """Wait for the next tick; one that came late does not delay those after it, unless it was very late."""
+    def _schedule(self) -> None:
+        """Schedule the next tick. A late tick does not delay the following ones, unless it was later than a tick."""
         now = self._loop.time()
         self._due = max(self._due + self._tick, now)
-        self._timer = self._loop.call_later(self._due - now, self._turn)
+        self._timer = self._loop.call_later(self._due - now, self._advance)
 
     def stop(self) -> None:
-        """Stand still."""
+        """Stop ticking."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -72,18 +72,18 @@ class TimerWheel:
         self._put(self._pings, connection, self._interval)
 
     def watch(self, watched: Watched) -> None:
-        """Ask it at each tick, until it has no deadline."""
+        """Call ``check`` at each tick until it returns false."""
         self._watched.add(watched)
 
     def unwatch(self, watched: Watched) -> None:
-        """Ask it no more, and keep it no longer."""
+        """Stop calling ``check``, and drop the reference."""
         self._watched.discard(watched)
 
     def _put(self, wheel: list[list[Pinged]], connection: Pinged, ticks: int) -> None:
         wheel[(self._now + ticks) % len(wheel)].append(connection)
 
-    def _turn(self) -> None:
-        self._wind()
+    def _advance(self) -> None:
+        self._schedule()
         self._now = (self._now + 1) % len(self._pings)
         pings, self._pings[self._now] = self._pings[self._now], []
         pongs, self._pongs[self._now] = self._pongs[self._now], []

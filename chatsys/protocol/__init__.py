@@ -1,7 +1,7 @@
-"""What a Socket.IO server and its client share, without I/O: WebSocket frames, Engine.IO and Socket.IO packets.
+"""Codecs without I/O, for a Socket.IO server and its client: WebSocket frames, Engine.IO and Socket.IO packets.
 
-frames      RFC 6455: frames made and read, by either side
-handshake   RFC 6455: the opening handshake as a client makes it
-packets     Engine.IO 4: packets and polling payloads; a packet that is encoded and framed once for all its recipients
-events      Socket.IO 5: events, acknowledgements and what else a client may send
+frames      RFC 6455: encode and decode frames, for both sides
+handshake   RFC 6455: the client's opening handshake
+packets     Engine.IO 4: packets and polling payloads; a packet is encoded and framed once for all its recipients
+events      Socket.IO 5: events, acknowledgements and the other packets that a client may send
 """

@@ -1,8 +1,8 @@
-"""Socket.IO 5: what a client may send, read strictly, and what a server sends.
+"""Socket.IO 5: decode what a client may send, strictly, and encode what a server sends.
 
 A packet is the text of an Engine.IO message: its type, ``<attachments>-``, ``/namespace,``, an acknowledgement's id,
-JSON. :func:`read_event` is a short path for events of the default namespace without attachments, which is nearly all
-that chat clients send; the others are read by python-socketio's codec.
+JSON. :func:`read_event` is a fast path for events of the default namespace without attachments, which are nearly all
+that chat clients send. python-socketio's codec decodes the other packets.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from chatsys.protocol.frames import BINARY
 from chatsys.protocol.packets import Malformed, Outgoing
 
 DEFAULT = "/"
-"""The namespace of a packet that names none."""
+"""The namespace of a packet that does not name one."""
 
 ID_DIGITS = 20
-"""How many digits an acknowledgement's id may have; clients count from 0."""
+"""Maximum digits of an acknowledgement's id; clients count from 0."""
 
 _RESERVED = frozenset({"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"})
 _decode = msgspec.json.Decoder().decode
 
 
 class ClientEvent(msgspec.Struct, frozen=True, gc=False):
-    """What a client sent: the event's name, its first argument (None without one), the acknowledgement asked for.
+    """An event from a client: its name, its first argument (None if it has none) and the id to acknowledge, if any.
 
-    ``data`` is the packet's whole list, the name first.
+    ``data`` is the packet's whole list, beginning with the name.
     """
 
     name: str
@@ -41,7 +41,7 @@ class ClientEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Connect(msgspec.Struct, frozen=True):
-    """A client connects to a namespace, with what it says of itself."""
+    """A client connects to a namespace, with its ``auth`` data."""
 
     namespace: str
     auth: Any
@@ -54,14 +54,14 @@ class Disconnect(msgspec.Struct, frozen=True):
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """An acknowledgement of what this server never asked one for."""
+    """An acknowledgement. The server never requests one, so it ignores them."""
 
 
 Incoming = ClientEvent | Connect | Disconnect | Ignored
 
 
 class Partial:
-    """An event whose attachments are on their way; ``size`` is their bytes so far."""
+    """An event whose attachments have not all arrived; ``size`` is the bytes that have."""
 
     __slots__ = ("_packet", "since", "size")
 
@@ -71,19 +71,19 @@ class Partial:
         self.since = since
 
     def add(self, attachment: bytes) -> Incoming | None:
-        """The event if that was the last attachment. Raises Malformed if one has no place in it."""
+        """Add an attachment. Returns the event if it was the last one. Raises Malformed if it does not belong here."""
         self.size += len(attachment)
         try:
             whole = self._packet.add_attachment(attachment)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
-            raise Malformed("an attachment has no place") from error
+            raise Malformed("an unexpected attachment") from error
         return _incoming(self._packet) if whole else None
 
 
 def read_event(text: str) -> ClientEvent | None:
-    """An event of the default namespace (``2[...]`` or ``2<id>[...]``); None if it is something else.
+    """Decode an event of the default namespace (``2[...]`` or ``2<id>[...]``). Returns None for any other packet.
 
-    Raises Malformed for what begins as one and is none.
+    Raises Malformed if the text begins like such an event but is not one.
     """
     start = text.find("[", 1, ID_DIGITS + 2)
     digits = text[1:start]
@@ -97,21 +97,21 @@ def read_event(text: str) -> ClientEvent | None:
 
 
 def read_packet(text: str, now: float, attachments: int) -> Incoming | Partial:
-    """Any packet; ``attachments`` is how many it may have. Raises Malformed for what is none."""
+    """Decode any packet with at most ``attachments`` attachments. Raises Malformed if the text is not a packet."""
     if text[:1] == "2" and (event := read_event(text)) is not None:
         return event
     if text[:1] not in "0123456" or not text:
-        raise Malformed("no Socket.IO packet")
+        raise Malformed("not a Socket.IO packet")
     try:
         read = packet.Packet(encoded_packet=text)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise Malformed("no Socket.IO packet") from error
+        raise Malformed("not a Socket.IO packet") from error
     if read.attachment_count > attachments:
-        raise Malformed(f"a packet may have {attachments} attachments")
+        raise Malformed(f"a packet may have at most {attachments} attachments")
     if read.packet_type in (packet.BINARY_EVENT, packet.BINARY_ACK):
         return Partial(read, now) if read.attachment_count else _incoming(read)
     if read.attachment_count:
-        raise Malformed("attachments of a packet that has none")
+        raise Malformed("a packet of this type has no attachments")
     return _incoming(read)
 
 
@@ -128,45 +128,45 @@ def _incoming(read: packet.Packet) -> Incoming:
             return Disconnect(namespace)
         case packet.ACK | packet.BINARY_ACK if isinstance(data, list) and read.id is not None:
             return Ignored()
-    raise Malformed("no Socket.IO packet")
+    raise Malformed("not a Socket.IO packet")
 
 
 def _event(data: Any, ack_id: int | None, namespace: str) -> ClientEvent:
-    """The event in a packet's data: a list whose first element is its name, or a number, which names none of ours."""
+    """The event in a packet's data: a list that begins with its name. A number as name is converted to text."""
     if not isinstance(data, list) or not data:
         raise Malformed("an event must be a list")
     name = data[0]
     if isinstance(name, int | float) and not isinstance(name, bool):
         name = str(name)
     if not isinstance(name, str) or name in _RESERVED:
-        raise Malformed("an event must have a name of its own")
+        raise Malformed("an event must have a name that is not reserved")
     return ClientEvent(name, data[1] if len(data) > 1 else None, ack_id, namespace, data)
 
 
 def _with_surrogates(text: str) -> Any:
-    """What only the standard library reads: escaped lone surrogates, which JavaScript sends and RFC 8259 allows."""
+    """Decode JSON with the standard library: it accepts lone surrogates, which JavaScript sends and RFC 8259 allows."""
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Malformed("not JSON") from error
 
 
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def connected(namespace: str, socket_id: str) -> Outgoing:
-    """The answer to a client that may be in the namespace."""
+    """The packet that admits a client to a namespace."""
     return _packet(packet.CONNECT, {"sid": socket_id}, namespace)
 
 
 def refused(namespace: str, message: str) -> Outgoing:
-    """The answer to a client that may not."""
+    """The packet that refuses a client's CONNECT to a namespace."""
     return _packet(packet.CONNECT_ERROR, {"message": message}, namespace)
 
 
 def sent(data: list[Any], namespace: str = DEFAULT, ack_id: int | None = None) -> list[Outgoing]:
-    """An event (its name and arguments) or with ``ack_id`` an acknowledgement (its arguments), bytes as attachments."""
+    """Encode an event (its name and arguments) or, with ``ack_id``, an acknowledgement. Bytes become attachments."""
     kind = packet.EVENT if ack_id is None else packet.ACK
     encoded = packet.Packet(kind, data, namespace, ack_id).encode()
     texts = encoded if isinstance(encoded, list) else [encoded]

@@ -1,4 +1,4 @@
-"""Frames of RFC 6455, made and read without I/O: bytes go in, whole messages come out."""
+"""Encode and decode WebSocket frames (RFC 6455) without I/O: bytes go in, whole messages come out."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RESTART, TRY_LATER = 1012, 1013
 
 _FIN = 0x80
 _MASKED = 0x80
-_SHORT_TEXT = [bytes((_FIN | TEXT, _MASKED | size)) for size in range(126)]  # how a client's whole text begins
+_SHORT_TEXT = [bytes((_FIN | TEXT, _MASKED | size)) for size in range(126)]  # headers of a client's short texts
 _RESERVED_CODES = (1004, 1005, 1006, 1015)
 MAX_MESSAGE = 64 * 1024 * 1024
-"""Bytes of a message that a client takes."""
+"""Maximum bytes of a message that a client accepts."""
 
 
 def frame(opcode: int, payload: bytes, mask: bytes = b"", *, final: bool = True) -> bytes:
-    """One frame (RFC 6455 §5.2): a server's, or with a ``mask`` of 4 bytes a client's."""
+    """Encode a server's frame (RFC 6455 §5.2), or with a ``mask`` of 4 bytes a client's frame."""
     first, bit, size = (_FIN if final else 0) | opcode, _MASKED if mask else 0, len(payload)
     if size < 126:
         head = bytes((first, bit | size))
@@ -36,12 +36,12 @@ def frame(opcode: int, payload: bytes, mask: bytes = b"", *, final: bool = True)
 
 
 def masked(payload: bytes, opcode: int = TEXT) -> bytes:
-    """A client's frame with a random mask, as §5.3 asks."""
+    """Encode a client's frame with a random mask (RFC 6455 §5.3)."""
     return frame(opcode, payload, random.getrandbits(32).to_bytes(4, "big"))
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A server's close frame with a code (RFC 6455 §7.4) and a reason of at most 123 bytes in UTF-8."""
+    """Encode a server's close frame with a code (RFC 6455 §7.4). The reason is cut to 123 bytes of UTF-8."""
     return frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
 
 
@@ -57,28 +57,28 @@ class Control(NamedTuple):
 
     @property
     def code(self) -> int:
-        """The code of a close frame that may be sent back."""
+        """The code to send back in reply to a close frame."""
         code = int.from_bytes(self.payload[:2], "big") if len(self.payload) >= 2 else NORMAL
         return code if 1000 <= code < 5000 and code not in _RESERVED_CODES else PROTOCOL_ERROR
 
 
 class Violation(NamedTuple):
-    """The peer broke the protocol or a limit; the code and the reason are the close frame's."""
+    """The peer violated the protocol or a limit; with the code and the reason for the close frame."""
 
     code: int
     reason: str
 
 
 class _Broken(Exception):
-    """Ends the reading of a stream, with the violation."""
+    """Ends the decoding of a stream; the argument is the violation."""
 
 
 Item = str | bytes | Control | Violation
-"""What a stream holds: a text, a binary message, a control frame; after a violation nothing follows."""
+"""A decoded item: a text or binary message, a control frame, or a violation, which is always the last item."""
 
 
 class _Message:
-    """A message in fragments that has begun."""
+    """A fragmented message that is not complete yet."""
 
     __slots__ = ("data", "fragments", "opcode")
 
@@ -89,19 +89,18 @@ class _Message:
 
 
 class FrameReader:
-    """Cuts a client's stream into messages.
+    """Decodes a client's stream into messages.
 
-    =========  ========================  ==================  ==========================================================
-    state      a text or binary frame    a continuation      goes on to
-    =========  ========================  ==================  ==========================================================
-    between    is a message or begins    is a violation      within, if the frame is not the last of its message
-    within     is a violation            is added            between, with the last frame; broken, if a limit is passed
-    broken     is not read               is not read         nothing
-    =========  ========================  ==================  ==========================================================
+    =======  =================================  ==================  ===================================================
+    state    text or binary frame               continuation frame  next states
+    =======  =================================  ==================  ===================================================
+    between  is a message, or the start of one  is a violation      within, if the message is not complete
+    within   is a violation                     is appended         between, when complete; broken, if over a limit
+    broken   is not read                        is not read         none
+    =======  =================================  ==================  ===================================================
 
-    A control frame may come between messages and within one. A message has at most ``max_size`` bytes and
-    ``max_fragments`` frames. ``more`` is true if whole frames may be left over from the last call of :meth:`read`,
-    whose number of frames was limited.
+    Control frames may arrive in every state. A message has at most ``max_size`` bytes and ``max_fragments`` frames.
+    ``more`` is true if the last call of :meth:`read` reached its limit of frames, so that whole frames may be left.
     """
 
     __slots__ = ("_buffer", "_message", "max_fragments", "max_size", "more")
@@ -115,20 +114,20 @@ class FrameReader:
 
     @property
     def unfinished(self) -> int:
-        """Bytes that wait for the rest of their frame or message."""
+        """Bytes of the incomplete frame and message."""
         return (len(self._buffer) if self._buffer is not None else 0) + (
             len(self._message.data) if self._message is not None else 0
         )
 
     def read(self, data: bytes, most: int) -> list[Item]:
-        """What ``data`` brings to its end, of the next ``most`` frames; the rest is kept."""
+        """Decode at most ``most`` frames and return the completed items. Remaining bytes are kept for the next call."""
         buffer, items = self._buffer, list[Item]()
         size = len(data) - 6
         try:
             if 0 < size < 126 and data[:2] == _SHORT_TEXT[size] and buffer is None and self._message is None and most:
                 if size > self.max_size:
                     raise self._too_big()
-                items.append(_whole(TEXT, apply_mask(data[6:], data[2:6])))  # nearly all reads are one such frame
+                items.append(_whole(TEXT, apply_mask(data[6:], data[2:6])))  # the fast path of most reads
             elif buffer is None:
                 used = self._frames(data, most, items)
                 if used < len(data):
@@ -147,7 +146,7 @@ class FrameReader:
         return items
 
     def _frames(self, data: bytes | bytearray, most: int, items: list[Item]) -> int:
-        """Read frames into ``items``; how many bytes they took."""
+        """Append the decoded frames to ``items``. Returns how many bytes were used."""
         start, size = 0, len(data)
         while size - start >= 2:
             second = data[start + 1]
@@ -223,7 +222,7 @@ def _whole(opcode: int, payload: bytes) -> str | bytes:
 
 
 def payload_span(data: bytes, position: int) -> tuple[int, int] | None:
-    """Where the payload of a server's frame at ``position`` starts and will stop; None if its head is not complete."""
+    """The start and end of the payload of a server's frame at ``position``; None if its header is incomplete."""
     if len(data) < position + 2:
         return None
     size = data[position + 1]
@@ -238,9 +237,9 @@ def payload_span(data: bytes, position: int) -> tuple[int, int] | None:
 
 
 class ServerFrames:
-    """Cuts a server's stream into messages for a client; a fragmented message comes out whole, as bytes.
+    """Decodes a server's stream into messages for a client. Joins the fragments of a message.
 
-    No extension is offered in the handshake, so a frame with a reserved bit set is an error of the server.
+    The handshake offers no extension, so a frame with a reserved bit set is an error of the server.
     """
 
     __slots__ = ("_left", "_opcode", "_parts")
@@ -251,7 +250,7 @@ class ServerFrames:
         self._parts: list[bytes] = []
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The messages that ``data`` completes, each an opcode and its payload. Raises FrameError."""
+        """The messages completed by ``data``, each as opcode and payload. Raises FrameError."""
         if self._left:
             data = self._left + data
         at, end, messages = 0, len(data), list[tuple[int, bytes]]()
@@ -279,7 +278,7 @@ class ServerFrames:
         return messages
 
     def _uncommon(self, first: int, payload: bytes, messages: list[tuple[int, bytes]]) -> None:
-        """Control frames and fragments."""
+        """Handle a control frame or a fragment."""
         if first & 0x70:
             raise FrameError("a reserved bit is set")
         opcode, final = first & 0x0F, first & _FIN

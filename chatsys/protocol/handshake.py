@@ -1,4 +1,4 @@
-"""The opening handshake of RFC 6455 §4 as a client makes it, without I/O."""
+"""The client's opening handshake (RFC 6455 §4), without I/O."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from websockets.utils import accept_key, generate_key
 from chatsys.protocol.frames import FrameError
 
 _LONGEST = 65_536
-"""Bytes of an answer's head."""
+"""Maximum bytes of the response's header."""
 
 
 class ClientHandshake:
-    """``request`` is to be sent; what comes is given to :meth:`read` until that returns what follows the answer.
+    """Send ``request``, then pass received bytes to :meth:`read` until it returns bytes.
 
-    ``fields`` are then the answer's, names in lower case.
+    ``fields`` are then the response's header fields, with names in lower case.
     """
 
     def __init__(self, target: str, headers: Mapping[str, str]) -> None:
@@ -32,7 +32,7 @@ class ClientHandshake:
         self._answer = b""
 
     def read(self, data: bytes) -> bytes | None:
-        """The bytes behind the answer; None while that is not whole. Raises FrameError if it refuses."""
+        """The bytes after the response; None while it is incomplete. Raises FrameError if the server refuses."""
         self._answer += data
         head, end, rest = self._answer.partition(b"\r\n\r\n")
         if not end:

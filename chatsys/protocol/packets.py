@@ -1,7 +1,7 @@
-"""Engine.IO 4: packets, polling payloads, and a packet that is encoded and framed once for all its recipients.
+"""Engine.IO 4: packets and polling payloads. A packet is encoded and framed once for all its recipients.
 
-A packet is text that begins with its type, or the bytes of a binary message. On a WebSocket each is one message; a
-polling payload holds several, separated by ``\\x1e``, binary ones as ``b`` and base64.
+A packet is text that begins with its type, or the bytes of a binary message. On a WebSocket, each packet is one
+message. A polling payload contains several packets, separated by ``\\x1e``; binary ones are ``b`` followed by base64.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = (
 Data = str | bytes
 
 POLL_PACKETS = Payload.max_decode_packets
-"""How many packets python-engineio's client takes in one answer."""
+"""Maximum packets that python-engineio's client accepts in one response."""
 
-_BESIDE = 160  # bytes that are kept beside an event's frame while it waits
-_HEAD = {126: 4, 127: 10}  # bytes before the payload, by a frame's second byte; 2 where that is the payload's size
+_OVERHEAD = 160  # bytes of memory that a waiting packet takes in addition to its frame
+_HEAD = {126: 4, 127: 10}  # bytes before the payload, by the frame's second byte; otherwise 2
 
 
 class Malformed(ValueError):
-    """A client sent what is no packet; the text says what is wrong."""
+    """A client sent something that is not a packet; the text says what is wrong."""
 
 
 class Outgoing:
-    """An Engine.IO packet on its way to one or many connections.
+    """An Engine.IO packet for one or many connections.
 
-    ``frame`` is its WebSocket frame, the same object for every recipient and all that is kept while the packet waits.
-    ``cost`` is what it counts for while it waits for one connection alone, in bytes: its frame and what is kept beside
-    it, and the frame once more for holes that the allocator can leave between frames that stay.
+    ``frame`` is its WebSocket frame, one object shared by all recipients. ``cost`` is the bytes of memory that count
+    while the packet waits for a single connection: the frame, the overhead, and the frame's size again, since freed
+    frames can leave gaps between frames that stay.
     """
 
     __slots__ = ("cost", "frame")
 
     def __init__(self, payload: bytes, opcode: int = TEXT) -> None:
         self.frame = frame(opcode, payload)
-        self.cost = 2 * len(self.frame) + _BESIDE
+        self.cost = 2 * len(self.frame) + _OVERHEAD
 
     @property
     def packet(self) -> packet.Packet:
-        """The packet as a polling payload takes it."""
+        """The packet for a polling payload."""
         payload = self.frame[_HEAD.get(self.frame[1], 2) :]
         if self.frame[0] & 0x0F == BINARY:
             return packet.Packet(packet.MESSAGE, data=payload)
@@ -67,25 +67,25 @@ class Outgoing:
 
 
 def opening(handshake: dict[str, Any]) -> Outgoing:
-    """The packet that opens a connection."""
+    """The OPEN packet with a connection's handshake data."""
     return Outgoing(OPEN.encode() + msgspec.json.encode(handshake))
 
 
 def encode_payload(packets: Iterable[Outgoing]) -> bytes:
-    """The body of the answer to a poll."""
+    """The body of the response to a poll."""
     encoded: str = Payload([out.packet for out in packets]).encode()
     return encoded.encode()
 
 
 def decode_payload(body: bytes, most: int) -> list[Data]:
-    """The packets of a POST. Raises Malformed for what is no payload, or one of more than ``most`` packets.
+    """The packets of a POST. Raises Malformed if the body is not a payload or has more than ``most`` packets.
 
-    Split here and not by python-engineio, which reads JSON in the text of a message.
+    python-engineio is not used here, because it parses JSON in the text of a message.
     """
     try:
         parts = body.decode().split("\x1e")
         if len(parts) > most:
-            raise Malformed(f"a payload may have {most} packets")
+            raise Malformed(f"a payload may have at most {most} packets")
         return [b64decode(part[1:], validate=True) if part[:1] == "b" else part for part in parts]
     except Malformed:
         raise

@@ -1,7 +1,7 @@
-"""A room as this server sees it: its local members, how far their messages have come, and who is listed.
+"""A room on this server: its local members, the messages delivered to them, and the list of its sessions.
 
-A room channel exists while a local socket is in the room or on its way in. What it knows of the room comes from events
-alone (its own server's or, by the bus, another's), so that a list never shows a session before its ``user-joined``.
+A room channel exists while a local socket is in the room or joining it. It updates the list from events only (from this
+server or, over the bus, from another one), so that a list never shows a session before its ``user-joined``.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from chatsys.wire import catalogue, events
 logger = logging.getLogger("chatsys.realtime")
 
 RETRY = 1.0
-"""Seconds until what the store could not answer is asked again."""
+"""Seconds before a failed read of the store is repeated."""
 
 GONE_AT_ONCE = 25
-"""Sessions that are told to have gone before the event loop does something else."""
+"""Maximum ended sessions announced in one iteration of the event loop."""
 
 
 class RoomChannel:
-    """One room on this server. ``coming`` counts sockets on their way in."""
+    """One room on this server. ``joining`` counts the sockets that are joining."""
 
     def __init__(self, room: str, send_queue: SendQueue, chat: Chat, reads: asyncio.Semaphore, memory: Memory) -> None:
         self.room = room
@@ -42,11 +42,11 @@ class RoomChannel:
         self.chat = chat
         self.members: dict[str, Member] = {}
         self.sequence = Sequence(room, chat, self.members, reads, memory)
-        self.coming = 0
-        self.known: asyncio.Event | None = None  # set once the bus carries the room's events here
-        self._catching: asyncio.Task[None] | None = None
-        self._catch_again = False
-        self._left_meanwhile: set[str] = set()
+        self.joining = 0
+        self.subscribed: asyncio.Event | None = None  # set once the bus delivers the room's events
+        self._reading: asyncio.Task[None] | None = None
+        self._read_again = False
+        self._left_during_read: set[str] = set()
         self.roster = Roster(LISTED)
         self.lists = Lists(room, chat, self.roster, self.members)
         self.receipts = MergedReceipts(self.broadcast)
@@ -54,16 +54,14 @@ class RoomChannel:
     # -- members
 
     async def announced(self) -> None:
-        """Wait until the bus carries here what happens in the room, half a second at most."""
-        if self.known is not None:
-            await self.known.wait()
+        """Wait until the bus delivers the room's events to this server, at most half a second."""
+        if self.subscribed is not None:
+            await self.subscribed.wait()
 
     def add(self, member: Member) -> None:
-        """A local socket is in: from now on it gets everything but live messages.
-
-        Others tell this server of a room once it has a session there, so what was read before the first is too old.
-        """
+        """Add a local socket. It receives every event except new messages, which follow after :meth:`release`."""
         if not self.members:
+            # Other servers send events only once a session exists here, so what was read before is outdated.
             self.roster.begin()
         self.members[member.session.socket_id] = member
         member.connection.send_queue = self.send_queue
@@ -71,109 +69,112 @@ class RoomChannel:
         self.sequence.hold(member)
 
     def broadcast(self, out: Outgoing, skip: str | None = None) -> None:
-        """Send to all local members but the socket ``skip``."""
+        """Send to all local members except the socket ``skip``."""
         for socket_id, member in self.members.items():
             if socket_id != skip:
                 member.connection.push(out)
 
     def stop(self) -> None:
-        """End what this channel has under way."""
+        """Cancel the channel's tasks and timers."""
         self.sequence.stop()
         self.lists.stop()
         self.receipts.stop()
-        if self._catching is not None:
-            self._catching.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
 
     @property
     def large(self) -> bool:
-        """Whether so many are in the room that events about single ones are left out (contract §10.3)."""
+        """Whether the room has so many sessions that events about single sessions are left out (contract §10.3)."""
         return len(self.roster) > self.chat.limits.large_room
 
     # -- messages, in sequence
 
     def open_at(self, last_seq: int) -> None:
-        """The room stood at ``last_seq`` when the first member came: live messages begin after it."""
+        """Set the room's newest sequence number when the first member joined. Delivery starts after it."""
         self.sequence.open_at(last_seq)
 
     def post(self, message: Message) -> None:
-        """A message was stored: deliver it once and in sequence."""
+        """Deliver a stored message exactly once, in order."""
         self.sequence.post(message)
 
     def stored(self, seq: int) -> None:
-        """Another server has stored a message that is too long to be carried between servers."""
+        """Read the store for message ``seq`` of another server, which is too long for the bus."""
         self.sequence.stored(seq)
 
     def catch_up(self) -> bool:
-        """Something may have been missed: read the messages after the cursor, and who is here.
+        """Read new messages and the room's sessions from the store, since events may have been missed.
 
-        False if that was under way.
+        Returns False if the sessions are being read already; they are then read once more.
         """
         self.sequence.read_soon(0.0)
-        if self._catching is not None:
-            self._catch_again = True
+        if self._reading is not None:
+            self._read_again = True
             return False
-        self._catching = asyncio.create_task(self._look_who_is_here())
+        self._reading = asyncio.create_task(self._read_sessions())
         return True
 
-    # -- who is here
+    # -- sessions
 
     def joined(self, session: Session) -> None:
-        """A session began: ``user-joined`` to the others, the list to all."""
+        """A session began: send ``user-joined`` to the others, and the list to all."""
         if self.roster.began(session):
             if not self.large:
                 self.broadcast(event(catalogue.USER_JOINED, events.user_joined(session)), skip=session.socket_id)
             self.lists.changed()
 
     def left(self, ended: EndedSession) -> None:
-        """A session ended: its socket is out, then ``user-left``, the status if it was the last, and the list."""
+        """A session ended: remove its socket, send ``user-left``, the status (if it was the last), and the list."""
         session = ended.session
         member = self.members.get(session.socket_id)
         if member is not None and member.session.session_id == session.session_id:
             del self.members[session.socket_id]
             member.connection.member = None
-        if self._catching is not None:
-            self._left_meanwhile.add(session.session_id)
+        if self._reading is not None:
+            self._left_during_read.add(session.session_id)
         if self.roster.ended(session):
             if not self.large:
-                self._tell_of_leaving(ended)
+                self._announce_leave(ended)
             self.lists.changed()
 
-    def _tell_of_leaving(self, ended: EndedSession) -> None:
+    def _announce_leave(self, ended: EndedSession) -> None:
         self.broadcast(event(catalogue.USER_LEFT, events.user_left(ended)))
         if ended.last:
             status = events.user_status_update(ended.session.who, False, ended.at)
             self.broadcast(event(catalogue.USER_STATUS_UPDATE, status))
 
-    async def _look_who_is_here(self) -> None:
-        """Tell of the joins and leaves that no event has told of."""
+    async def _read_sessions(self) -> None:
+        """Read the room's sessions, and announce joins and leaves for which no event arrived."""
         before = dict.fromkeys(self.roster.ids())
         beginnings = self.roster.beginnings
-        self._left_meanwhile.clear()
+        self._left_during_read.clear()
         try:
             sessions = await conversation.members(self.chat, self.room)
             here = {session.session_id for session in sessions}
             for session in sessions:
-                known = session.session_id in before or session.session_id in self._left_meanwhile
+                known = session.session_id in before or session.session_id in self._left_during_read
                 if self.roster.whole and not known:
                     self.joined(session)
             self.lists.read(sessions, beginnings)
             for number, session_id in enumerate(session_id for session_id in before if session_id not in here):
                 gone = self.roster.find(session_id)
                 if gone is not None:
-                    await self._gone(gone)
+                    await self._remove_stale(gone)
                 if not number % GONE_AT_ONCE:
                     await asyncio.sleep(0)
         except StoreError as error:
-            logger.warning("room %r: who is here could not be read: %s", self.room, error)
+            logger.warning("room %r: could not read the sessions: %s", self.room, error)
             asyncio.get_running_loop().call_later(RETRY, self.catch_up)
         finally:
-            self._catching = None
-            if self._catch_again:
-                self._catch_again = False
+            self._reading = None
+            if self._read_again:
+                self._read_again = False
                 self.catch_up()
 
-    async def _gone(self, session: Session) -> None:
-        """A session is no longer in the store. If its socket is here, this server was taken for dead: send it away."""
+    async def _remove_stale(self, session: Session) -> None:
+        """Remove a session that is no longer in the store.
+
+        If its socket is on this server, the other servers took this one for dead. Its client must reconnect.
+        """
         exists, online = await conversation.standing(self.chat, session.who)
         member = self.members.get(session.socket_id)
         self.left(EndedSession(session=session, last=not online, at=self.chat.clock.now()))
@@ -181,6 +182,6 @@ class RoomChannel:
             member.connection.end("session lost")
 
     def release(self, member: Member, last: int) -> None:
-        """The member has its history up to ``last``: it goes live, and gets a newer list if there is one."""
+        """Start live delivery to a member that has the history up to ``last``. Also send it a newer list, if any."""
         self.sequence.release(member, last)
         self.lists.changed()

@@ -1,4 +1,4 @@
-"""The chat's events and acknowledgements as packets, encoded and framed once for all their recipients.
+"""The chat's events and acknowledgements as packets. Each is encoded and framed once for all its recipients.
 
 A Socket.IO event in the default namespace is the Engine.IO message ``42["name",payload]``; an acknowledgement is
 ``43<id>[payload]``.
@@ -20,7 +20,7 @@ def event(name: str, payload: msgspec.Struct | list[Any]) -> Outgoing:
 
 
 def encoded_event(name: str, payload: bytes) -> Outgoing:
-    """The same for an argument that is JSON already."""
+    """As :func:`event`, for an argument encoded as JSON."""
     return Outgoing(b'42["' + name.encode() + b'",' + payload + b"]")
 
 

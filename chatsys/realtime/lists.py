@@ -1,7 +1,7 @@
-"""The list of a room's users on its way: at once to who joins, to the others with a delay that grows with the list.
+"""Sends the list of a room's users: immediately to a joining member, to the others after a delay.
 
-A full list to each member at each join costs the cube of the room's size (contract §10.2). So one list covers the
-changes of a while, and every member gets 64 KiB/s of lists at most.
+Sending the full list to each member on each join would cost the cube of the room's size (contract §10.2). So one list
+covers all changes of an interval, which grows with the list: each member gets at most 64 KiB/s of lists.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from chatsys.wire import catalogue
 logger = logging.getLogger("chatsys.realtime")
 
 HOLD = 0.2
-"""Seconds between two lists to one who did not just join; contract §10.2 allows 0.25 for a short one."""
+"""Minimum seconds between two lists to the same member. Contract §10.2 allows 0.25 for a short list."""
 
 RATE = 64 * 1024
-"""Bytes of lists for one member in a second."""
+"""Maximum bytes of lists sent to one member each second."""
 
 HOLD_MOST = 30.0
-"""Seconds that a list is held back at most."""
+"""Maximum seconds between two lists."""
 
 SLICE = 25
-"""Members that are sent a list before the event loop does something else."""
+"""Members that get a list in one iteration of the event loop."""
 
 RETRY = 1.0
-"""Seconds until what the store could not answer is asked again."""
+"""Seconds before a failed read of the store is repeated."""
 
 
 def hold(size: int) -> float:
-    """Seconds between two lists to one member, for a list of ``size`` bytes."""
+    """Seconds between two lists of ``size`` bytes to the same member."""
     return max(HOLD, min(size / RATE, HOLD_MOST))
 
 
@@ -62,60 +62,60 @@ class Lists:
         self._clock = clock
         self._reading: asyncio.Task[None] | None = None
         self._queued: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
-        self._told = -HOLD_MOST
+        self._sending: asyncio.Task[None] | None = None
+        self._sent_at = -HOLD_MOST
         self._shared: tuple[bytes, Outgoing] | None = None
 
-    async def tell(self, member: Member) -> None:
-        """Send the current list to one member, now. Raises StoreError if nothing is known of the room yet."""
+    async def send(self, member: Member) -> None:
+        """Send the current list to one member immediately. Raises StoreError if the room could never be read."""
         await self._compare()
-        member.connection.send(self._list_of(member), asked=True)
+        member.connection.send(self._list_of(member), requested=True)
         member.listed = self._roster.version
 
     def changed(self) -> None:
-        """Somebody has come, gone or gone live: see that all members get the current list."""
-        if self._telling is None and self._members:
-            self._telling = asyncio.create_task(self._tell_all())
+        """Send the current list to all members soon. Called when the list or the set of live members has changed."""
+        if self._sending is None and self._members:
+            self._sending = asyncio.create_task(self._send_all())
 
     def stop(self) -> None:
-        """End what is under way."""
-        for task in (self._reading, self._queued, self._telling):
+        """Cancel all tasks."""
+        for task in (self._reading, self._queued, self._sending):
             if task is not None:
                 task.cancel()
 
-    async def _tell_all(self) -> None:
+    async def _send_all(self) -> None:
         try:
-            while any(self._waits(member) for member in self._members.values()):
+            while any(self._outdated(member) for member in self._members.values()):
                 wait = hold(self._roster.size()) if self._roster.whole else HOLD
-                await asyncio.sleep(max(0.0, self._told + wait - self._clock()))
-                self._told = self._clock()
+                await asyncio.sleep(max(0.0, self._sent_at + wait - self._clock()))
+                self._sent_at = self._clock()
                 await self._compare()
-                await self._pass(wait / 2 if self._roster.cut else 0.0)
+                await self._send_slices(wait / 2 if self._roster.cut else 0.0)
         except StoreError as error:
-            logger.warning("room %r: the list of users could not be read: %s", self._room, error)
+            logger.warning("room %r: could not read the list of users: %s", self._room, error)
             asyncio.get_running_loop().call_later(RETRY, self.changed)
         finally:
-            self._telling = None
+            self._sending = None
 
-    async def _pass(self, seconds: float) -> None:
-        """Send the list to all who have an older one, in slices over so many seconds.
+    async def _send_slices(self, seconds: float) -> None:
+        """Send the list to all members with an older one, in slices spread over ``seconds``.
 
-        One who has not yet taken what was sent before gets the list that is current when it has.
+        A member that is behind is skipped. It gets the current list once it has caught up.
         """
-        waiting = [member for member in self._members.values() if self._waits(member)]
+        waiting = [member for member in self._members.values() if self._outdated(member)]
         for start in range(0, len(waiting), SLICE):
             for member in waiting[start : start + SLICE]:
                 here = self._members.get(member.session.socket_id) is member
-                if here and self._waits(member) and not member.connection.behind:
+                if here and self._outdated(member) and not member.connection.behind:
                     member.connection.push(self._list_of(member))
                     member.listed = self._roster.version
             await asyncio.sleep(seconds * SLICE / len(waiting))
 
-    def _waits(self, member: Member) -> bool:
+    def _outdated(self, member: Member) -> bool:
         return member.live and member.listed < self._roster.version
 
     def _list_of(self, member: Member) -> Outgoing:
-        """The list for one member: the same frame for all whom it lists anyway."""
+        """The list for one member. All members that are among the listed sessions share one frame."""
         json = self._roster.json(member.session.session_id)
         if self._shared is None or self._shared[0] is not json:
             out = encoded_event(catalogue.ROOM_USERS, json)
@@ -127,7 +127,7 @@ class Lists:
     # -- the store
 
     async def _compare(self) -> None:
-        """Read the room if the roster is stale. One that is whole does without a store that is away."""
+        """Read the room if the roster is stale. If the store is unavailable, a complete roster is used as it is."""
         if self._roster.stale(self._clock()):
             try:
                 await self._read()
@@ -136,7 +136,7 @@ class Lists:
                     raise
 
     async def _read(self) -> None:
-        """A read that begins after this call; askers at the same time share it."""
+        """Wait for a read that begins after this call. Concurrent calls share it."""
         if self._queued is None:
             self._queued = asyncio.create_task(self._read_after(self._reading))
         await asyncio.shield(self._queued)
@@ -146,11 +146,14 @@ class Lists:
             await asyncio.wait([before])
         self._reading, self._queued = self._queued, None
         if before is not None and not before.cancelled() and (failure := before.exception()) is not None:
-            raise failure  # the store is away for those who waited as well
+            raise failure  # those who waited fail too, instead of waiting for the store again
         beginnings = self._roster.beginnings
         self.read(await conversation.members(self._chat, self._room), beginnings)
 
     def read(self, sessions: list[Session], beginnings: int) -> None:
-        """The store was read since the roster had begun so often; if it has begun anew since then, that is too old."""
+        """Update the roster with sessions read from the store, unless it was reset since the read began.
+
+        ``beginnings`` is the value of ``Roster.beginnings`` before the read.
+        """
         if beginnings == self._roster.beginnings:
             self._roster.compare(sessions, self._clock())

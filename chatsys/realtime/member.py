@@ -1,4 +1,4 @@
-"""A local socket in a room."""
+"""A socket of this server in a room."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 class Member:
-    """A local socket in a room.
+    """A socket of this server in a room.
 
-    ``live`` is true once its history is sent, ``current`` while no message is missing in its list; ``position`` is the
-    newest that it surely has. ``listed`` is the version of the list that was sent.
+    ``live`` is true once its history was sent. ``current`` is true while every message up to the room's cursor was sent
+    or is queued for it. ``position`` is the sequence number up to which it surely has all messages. ``listed`` is the
+    version of the last list sent to it.
     """
 
     __slots__ = ("connection", "current", "listed", "live", "position", "session")

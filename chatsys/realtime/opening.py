@@ -1,6 +1,6 @@
 """Open Socket.IO on a chat, and close it.
 
-The order of the wiring: the fan-out comes first since the chat needs it, then the chat, then Socket.IO over both::
+Create the fan-out first because the chat needs it, then the chat, then Socket.IO on both::
 
     fanout = SocketFanout()
     async with open_prepared_store(url) as store, open_chat(store, secret=secret, fanout=fanout) as chat:
@@ -29,7 +29,7 @@ from chatsys.protocol.events import DEFAULT, ClientEvent
 from chatsys.realtime.fanout import SocketFanout
 from chatsys.realtime.member import Member
 from chatsys.realtime.routes import Routes
-from chatsys.realtime.welcomes import Welcomes, places
+from chatsys.realtime.welcomes import Welcomes, slots
 
 PATH = "/socket.io"
 
@@ -37,23 +37,23 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class RealtimeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How Socket.IO is served."""
+    """Options of the Socket.IO endpoint."""
 
     cors_origin: str
     polling: bool
-    """Whether long-polling is served; its requests must all come to this process."""
+    """Whether long-polling is served. All polling requests of a client must then reach this process."""
     limits: ConnectionLimits
 
 
 class Realtime:
-    """The chat as an application of the engine. Made by :func:`open_realtime`."""
+    """The chat as an application of the engine. Create it with :func:`open_realtime`."""
 
     namespaces: Collection[str] = (DEFAULT,)
 
     def __init__(self, chat: Chat, fanout: SocketFanout, options: RealtimeOptions) -> None:
         self._fanout = fanout
         self._draining = False
-        self.routes = Routes(chat, fanout, Welcomes(places(options.limits.memory)))
+        self.routes = Routes(chat, fanout, Welcomes(slots(options.limits.memory)))
         self.engine = Engine(
             SocketLayer(self),
             options.limits,
@@ -66,7 +66,7 @@ class Realtime:
         metrics.waiting_bytes.set_function(lambda: self.engine.memory.held)
 
     def asgi(self, other: App) -> App:
-        """The ASGI application: ``/socket.io/`` is answered here, everything else by ``other``."""
+        """An ASGI application that handles ``/socket.io/`` and passes every other request to ``other``."""
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             path = scope.get("path", "")
@@ -78,7 +78,7 @@ class Realtime:
         return app
 
     async def drain(self) -> None:
-        """Close all connections, so that the web server's stop need not wait for open polls. Idempotent."""
+        """Close all connections, so that the web server does not wait for pending polls when it stops. Idempotent."""
         self._draining = True
         await self.engine.close_all()
         await asyncio.sleep(0)
@@ -86,23 +86,23 @@ class Realtime:
     # -- as the engine's application
 
     def knows(self, event: str) -> bool:
-        """Whether the event table has a row of that name."""
+        """Whether the table of routes has an event of that name."""
         return event in self.routes.names
 
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
-        """Connecting needs no credentials (contract §8.1)."""
+        """Do nothing: connecting needs no credentials (contract §8.1)."""
 
     def events(self, connection: Connection, batch: list[ClientEvent]) -> Awaitable[None]:
-        """Events of one client, in order."""
+        """Handle events of one client, in order."""
         return self.routes.dispatch(connection, batch)
 
     async def left(self, connection: Connection, namespace: str) -> None:
-        """A client is gone."""
-        if not self._draining:  # else the server's sessions end all at once
+        """End the session of a client that has disconnected."""
+        if not self._draining:  # retiring the server ends all its sessions together
             self.routes.ended(connection)
 
     def drained(self, connection: Connection) -> None:
-        """A client that was behind reads again: it gets the messages that it missed."""
+        """Send a client that was behind the messages that it missed."""
         member: Member | None = connection.member
         channel = self._fanout.channels.get(member.session.room) if member is not None else None
         if channel is not None and member is not None:
@@ -111,9 +111,9 @@ class Realtime:
 
 @asynccontextmanager
 async def open_realtime(chat: Chat, fanout: SocketFanout, options: RealtimeOptions) -> AsyncIterator[Realtime]:
-    """Socket.IO on ``chat``, which was opened with this ``fanout``; at the end all connections are closed.
+    """Socket.IO on ``chat``, which was opened with this ``fanout``. On exit, all connections are closed.
 
-    The caller keeps the server registered with the store, and retires it afterwards, which ends its sessions.
+    The caller keeps the server registered with the store and retires it afterwards, which ends its sessions.
     """
     realtime = Realtime(chat, fanout, options)
     realtime.engine.wheel.start()

@@ -1,7 +1,7 @@
-"""Events of this server to the others, and theirs to this one, over a bus that may lose some.
+"""Exchanges events with the other servers over a bus that may lose some.
 
-Events travel with their sequence numbers, never as finished packets: that is how a receiver puts the messages of
-several servers in order, and how it sees that one is missing. What is missing is read from the store.
+Messages carry their sequence numbers, so a receiver can put the messages of several servers in order and detect a
+missing one, which it reads from the store. For the same reason, events are not sent as finished packets.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from chatsys.chat import fanout as happened
 logger = logging.getLogger("chatsys.realtime")
 
 LONG_TEXT = 2000
-"""Characters; a message with a longer text is read from the store by those who have the room."""
+"""Maximum characters of a message on the bus. The other servers read a longer message from the store."""
 
 
 class Stored(happened.Event, frozen=True, kw_only=True):
-    """A message that was stored and is too long to be carried."""
+    """Announces a stored message that is too long for the bus."""
 
     seq: int
 
@@ -46,23 +46,23 @@ _decode = msgspec.json.Decoder(Carried).decode
 
 
 class LocalFanout(Protocol):
-    """What this server does with the events of the others."""
+    """How this server handles events of the other servers."""
 
     def stored(self, room: str, seq: int) -> None:
-        """A message is stored that the event does not carry."""
+        """Read the store for message ``seq``, which is too long for the bus."""
 
     def ended_elsewhere(self, event: happened.SessionClosed) -> None:
         """Another server has ended a session."""
 
     def deliver(self, event: happened.Event) -> None:
-        """Tell the local members."""
+        """Send an event to the local members."""
 
     def catch_up(self) -> None:
-        """Events may have been lost: read every room."""
+        """Read every room from the store, since events may have been lost."""
 
 
 class Peers:
-    """The other servers, as this one sees them: a :class:`chatsys.bus.contract.Receiver`. ``bus`` is set once open."""
+    """The other servers. A :class:`chatsys.bus.contract.Receiver`; ``bus`` is None until the bus is open."""
 
     def __init__(self, fanout: LocalFanout) -> None:
         self._fanout = fanout
@@ -70,20 +70,20 @@ class Peers:
 
     @property
     def deaf(self) -> bool:
-        """Whether this server has heard nothing for too long."""
+        """Whether events of other servers do not arrive."""
         return self.bus is not None and self.bus.deaf
 
     def enter(self, room: str) -> asyncio.Event | None:
-        """This server has a room from now on. Wait for what is given before reading it."""
+        """Start receiving a room's events. Before reading the room, wait for the returned event, if any."""
         return self.bus.enter(room) if self.bus is not None else None
 
     def leave(self, room: str) -> None:
-        """This server no longer has the room."""
+        """Stop receiving a room's events."""
         if self.bus is not None:
             self.bus.leave(room)
 
     def send(self, event: happened.Event, servers: Sequence[str] | None) -> None:
-        """Hand an event on to the others of ``servers``; None: to those that had the room last. Never waits."""
+        """Send an event to the other servers of ``servers``, or if None to those last known. Never waits."""
         if self.bus is None:
             return
         others = self.bus.others(event.room, servers)
@@ -96,22 +96,22 @@ class Peers:
         self.bus.send(event.room, _encode(event), others)
 
     def received(self, room: str, event: bytes) -> None:
-        """Tell this server's members."""
+        """Handle an event of another server."""
         try:
-            told = _decode(event)
+            decoded = _decode(event)
         except msgspec.DecodeError as error:
-            logger.warning("An event of another server could not be read, room %r is read instead: %s", room, error)
+            logger.warning("Could not decode an event of another server; reading room %r instead: %s", room, error)
             self.missed(room)
             return
-        if isinstance(told, Stored):
-            self._fanout.stored(told.room, told.seq)
-        elif isinstance(told, happened.SessionClosed):
-            self._fanout.ended_elsewhere(told)
+        if isinstance(decoded, Stored):
+            self._fanout.stored(decoded.room, decoded.seq)
+        elif isinstance(decoded, happened.SessionClosed):
+            self._fanout.ended_elsewhere(decoded)
         else:
-            self._fanout.deliver(told)
+            self._fanout.deliver(decoded)
 
     def missed(self, room: str | None) -> None:
-        """Read this room, or all, as far as this server has them."""
+        """Read the room (None: every room of this server) from the store, since events may have been lost."""
         if room is None:
             self._fanout.catch_up()
         else:

@@ -1,4 +1,4 @@
-"""How often a socket's typing and status reach its room (contract §9.6 and §9.8), and how many rooms it makes."""
+"""Rate limits of a socket: its typing and status events (contract §9.6 and §9.8), and the rooms that it creates."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from chatsys.errors import StoreError
 logger = logging.getLogger("chatsys.realtime")
 
 MOST = 10
-"""Events of one kind that one socket may send in a period."""
+"""Maximum events of one kind that reach the room from one socket in each period."""
 
 PERIOD = 1.0
 """Seconds."""
 
 ROOMS_PERIOD = 60.0
-"""Seconds in which a socket may make so many rooms."""
+"""Seconds of the period for which the number of new rooms is limited."""
 
 Send = Callable[[bool], Awaitable[None]]
 
 
 class Rate:
-    """The values of one kind that one socket sends. Times are in seconds, of any clock."""
+    """Limits the values of one kind from one socket. Times are in seconds, of any clock."""
 
     __slots__ = ("_newest", "_sent", "_value")
 
@@ -34,7 +34,7 @@ class Rate:
         self._newest: bool | None = None
 
     def offer(self, value: bool, now: float) -> float | None:
-        """After how many seconds to call :meth:`due` for this value; None if not at all, or if that is to come."""
+        """Seconds until :meth:`due` must be called for this value; None if no call, or no further call, is needed."""
         if self._newest is not None:
             self._newest = value
             return None
@@ -44,7 +44,7 @@ class Rate:
         return max(0.0, self._sent[0] + PERIOD - now) if len(self._sent) == MOST else 0.0
 
     def due(self, now: float) -> bool | None:
-        """The newest value, which is sent now; None if it was sent before and nothing has changed since."""
+        """The newest value, to be sent now; None if the same value was sent less than a period ago."""
         value, self._newest = self._newest, None
         if value is None or (value == self._value and now - self._sent[-1] < PERIOD):
             return None
@@ -54,7 +54,7 @@ class Rate:
 
 
 class Allowance:
-    """What one socket has used."""
+    """The rate limits of one socket."""
 
     __slots__ = ("rooms", "status", "typing")
 
@@ -65,13 +65,13 @@ class Allowance:
 
 
 class Rates:
-    """The rates of all sockets of a server. What is kept goes with the object that it is kept for."""
+    """Sends values within their rates, for all sockets of a server."""
 
     def __init__(self) -> None:
         self._late: set[asyncio.Task[None]] = set()
 
     async def offer(self, rate: Rate, value: bool, send: Send, wanted: Callable[[], bool]) -> None:
-        """``send`` the value now, or the newest one as soon as the rate allows if it is still ``wanted`` then."""
+        """Send the value now. Above the rate, send the newest value once the rate allows, if it is still ``wanted``."""
         loop = asyncio.get_running_loop()
         wait = rate.offer(value, loop.time())
         if wait is None:
@@ -95,11 +95,11 @@ async def _send(send: Send, value: bool) -> None:
     try:
         await send(value)
     except StoreError as error:
-        logger.warning("a status was not stored: %s: %s", error.code, error.message)
+        logger.warning("Could not store a status: %s: %s", error.code, error.message)
 
 
 class RoomCount:
-    """The rooms that one socket has made lately. Times are in seconds, of any clock."""
+    """Counts the rooms that one socket has created recently. Times are in seconds, of any clock."""
 
     __slots__ = ("_made",)
 
@@ -107,11 +107,11 @@ class RoomCount:
         self._made: deque[float] = deque()
 
     def may_make(self, limit: int | None, now: float) -> bool:
-        """Whether the socket may make another one."""
+        """Whether the socket may create another room."""
         while self._made and self._made[0] <= now - ROOMS_PERIOD:
             self._made.popleft()
         return limit is None or len(self._made) < limit
 
     def made(self, now: float) -> None:
-        """The socket has made one."""
+        """Count a room that the socket has created."""
         self._made.append(now)

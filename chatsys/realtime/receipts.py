@@ -1,4 +1,4 @@
-"""Receipt updates of one room: at once, or in a large room those of one message together (contract §10.3)."""
+"""Sends the receipt updates of one room: immediately, or in a large room merged for each message (contract §10.3)."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from chatsys.realtime.frames import event
 from chatsys.wire import catalogue, events
 
 HOLD = 0.2
-"""Seconds for which the updates of one message are merged; contract §10.3 has 0.25."""
+"""Seconds for which the updates of one message are merged; contract §10.3 allows 0.25."""
 
 IDS_MOST = 1000
-"""User ids in a merged update."""
+"""Maximum user ids in a merged update."""
 
 Update = MessageDelivered | MessageRead
 
 
 class MergedReceipts:
-    """Sends receipt updates by ``broadcast``."""
+    """Sends receipt updates with ``broadcast``."""
 
     def __init__(self, broadcast: Callable[[Outgoing], None]) -> None:
         self._broadcast = broadcast
-        self._held: dict[tuple[type[Update], str], Update] = {}
+        self._pending: dict[tuple[type[Update], str], Update] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def tell(self, update: Update, *, merge: bool) -> None:
-        """Send an update now; or ``merge`` it with the next ones of its message and kind, of which the last is sent."""
-        if not merge and not self._held:
+    def send(self, update: Update, *, merge: bool) -> None:
+        """Send an update now. With ``merge``, wait ``HOLD`` and send only the last one of the same message and kind."""
+        if not merge and not self._pending:
             self._broadcast(_event(update, len(_ids(update))))
             return
-        self._held[type(update), update.message_id] = update
+        self._pending[type(update), update.message_id] = update
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(HOLD, self._flush)
 
     def stop(self) -> None:
-        """Send nothing any more."""
+        """Drop pending updates."""
         if self._timer is not None:
             self._timer.cancel()
 
     def _flush(self) -> None:
-        held, self._held = self._held, {}
+        pending, self._pending = self._pending, {}
         self._timer = None
-        for update in held.values():
+        for update in pending.values():
             self._broadcast(_event(update, IDS_MOST))
 
 
@@ -62,7 +62,7 @@ def _ids(update: Update) -> Sequence[str]:
 
 
 def _cut(ids: Sequence[str], by: str, most: int) -> Sequence[str]:
-    """At most so many, and the one who has just acknowledged among them."""
+    """At most ``most`` ids, always including ``by``, the user who has just acknowledged."""
     if len(ids) <= most:
         return ids
     cut = ids[:most]

@@ -1,8 +1,7 @@
-"""Who is in a room, as this server was told: kept from events, and compared with the store only so often.
+"""The sessions in a room, kept up to date by events and compared with the store from time to time.
 
-A session is listed from the event of its joining to that of its leaving, whatever the store says meanwhile, so that a
-list never shows a session before its ``user-joined``. Profiles and statuses are those of the last comparison, and of
-what events have told since.
+A session is listed from its join event to its leave event, whatever the store returns meanwhile. So a list never shows
+a session before its ``user-joined``. Profiles and statuses come from the last comparison and from events since then.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from chatsys.model.values import Session
 from chatsys.wire import objects
 
 LISTED = 1000
-"""Sessions that a list holds: the newest, and the receiver's own. Contract §10.2."""
+"""Maximum sessions in a list: the newest, and the receiver's own. Contract §10.2."""
 
 ALWAYS_READ = 100
-"""Sessions up to which a room is compared with the store for each list."""
+"""A room of at most this many sessions is compared with the store before each list."""
 
 READ_AGAIN = 0.003
-"""Seconds for each further session until it is compared again: reading one takes some microseconds."""
+"""Minimum seconds between two comparisons, for each further session. Reading a session takes some microseconds."""
 
 
 class Roster:
     """The sessions of one room in order of joining, and the list of them as JSON.
 
-    ``version`` changes with who is in the room, and not with profiles and statuses. Until the first comparison with the
-    store the roster is not ``whole``: it has only noted what events told. ``beginnings`` counts how often it has begun.
+    ``version`` changes when a session joins or leaves, not when a profile or status changes. The roster is ``whole``
+    after its first comparison with the store; before, it only records events. ``beginnings`` counts its resets.
     """
 
     def __init__(self, listed: int) -> None:
@@ -39,7 +38,7 @@ class Roster:
         self.beginnings = 0
         self._listed = listed
         self._sessions: dict[str, Session] | None = None
-        self._noted: list[tuple[bool, Session]] = []
+        self._recorded: list[tuple[bool, Session]] = []
         self._json: dict[str, bytes] = {}
         self._newest: tuple[bytes, dict[str, None]] | None = None
         self._read_at = 0.0
@@ -49,34 +48,34 @@ class Roster:
 
     @property
     def whole(self) -> bool:
-        """Whether everybody in the room is known."""
+        """Whether all sessions in the room are known."""
         return self._sessions is not None
 
     @property
     def cut(self) -> bool:
-        """Whether a list leaves some out."""
+        """Whether the room has more sessions than a list may contain."""
         return len(self) > self._listed
 
     def ids(self) -> list[str]:
-        """The ids of the sessions in order of joining."""
+        """The session ids in order of joining."""
         return list(self._sessions or ())
 
     def find(self, session_id: str) -> Session | None:
-        """A session, if it is known."""
+        """A session by its id, or None if it is not known."""
         return (self._sessions or {}).get(session_id)
 
     def begin(self) -> None:
-        """Forget what is known: events of others come only from now on, so the store must be read after this."""
+        """Reset: events of other servers arrive only from now on, so the store must be read after this call."""
         self.beginnings += 1
         self._sessions = None
-        self._noted = []
+        self._recorded = []
         self._json.clear()
         self._changed()
 
     def began(self, session: Session) -> bool:
-        """A session began; false if that was known."""
+        """Add a session. Returns false if it was known already."""
         if self._sessions is None:
-            self._noted.append((True, session))
+            self._recorded.append((True, session))
         elif session.session_id in self._sessions:
             return False
         else:
@@ -85,9 +84,9 @@ class Roster:
         return True
 
     def ended(self, session: Session) -> bool:
-        """A session ended; false if it was not known."""
+        """Remove a session. Returns false if it was not known."""
         if self._sessions is None:
-            self._noted.append((False, session))
+            self._recorded.append((False, session))
         elif self._sessions.pop(session.session_id, None) is None:
             return False
         self._json.pop(session.session_id, None)
@@ -95,7 +94,7 @@ class Roster:
         return True
 
     def status(self, user_id: str, online: bool, last_seen: datetime) -> None:
-        """A user set its status."""
+        """Update the status of a user's sessions."""
         for session in list((self._sessions or {}).values()):
             if session.who.user_id == user_id and not session.who.guest:
                 self._put(msgspec.structs.replace(session, online=online, last_seen=last_seen))
@@ -105,10 +104,13 @@ class Roster:
         return not self.whole or now >= self._read_at + max(0, len(self) - ALWAYS_READ) * READ_AGAIN
 
     def compare(self, sessions: Sequence[Session], now: float) -> None:
-        """Take over what the store says, in its order, of the sessions that events have told of."""
+        """Update order, profiles and statuses with ``sessions``, read from the store.
+
+        Once the roster is whole, this neither adds nor removes sessions.
+        """
         if self._sessions is None:
-            self._sessions = _noted_since(sessions, self._noted)
-            self._noted = []
+            self._sessions = _with_recorded(sessions, self._recorded)
+            self._recorded = []
         else:
             before, self._sessions = self._sessions, _in_order(sessions, self._sessions)
             for session_id, session in self._sessions.items():
@@ -118,7 +120,7 @@ class Roster:
         self._read_at = now
 
     def json(self, session_id: str) -> bytes:
-        """The list as this session's socket gets it: the newest sessions, and before them its own."""
+        """The list for this session's socket: the newest sessions, preceded by its own if that is not among them."""
         newest, listed = self._newest_json()
         own = None if session_id in listed else self.find(session_id)
         if own is None:
@@ -126,11 +128,11 @@ class Roster:
         return b"[" + self._json_of(own) + (b"," if listed else b"") + newest[1:]
 
     def is_listed(self, session_id: str) -> bool:
-        """Whether the session is among the newest, so that its socket's list is everybody's."""
+        """Whether the session is among the newest, so that its socket gets the common list."""
         return session_id in self._newest_json()[1]
 
     def size(self) -> int:
-        """The bytes of a list of all."""
+        """The approximate bytes of a list of all sessions."""
         newest, listed = self._newest_json()
         return len(newest) * len(self) // max(1, len(listed))
 
@@ -161,10 +163,10 @@ class Roster:
         self._newest = None
 
 
-def _noted_since(sessions: Iterable[Session], noted: Iterable[tuple[bool, Session]]) -> dict[str, Session]:
-    """What was read, and what events told before it was."""
+def _with_recorded(sessions: Iterable[Session], recorded: Iterable[tuple[bool, Session]]) -> dict[str, Session]:
+    """The sessions read from the store, updated with the recorded joins and leaves."""
     known = {session.session_id: session for session in sessions}
-    for began, session in noted:
+    for began, session in recorded:
         if began:
             known.setdefault(session.session_id, session)
         else:
@@ -173,7 +175,7 @@ def _noted_since(sessions: Iterable[Session], noted: Iterable[tuple[bool, Sessio
 
 
 def _in_order(sessions: Iterable[Session], known: dict[str, Session]) -> dict[str, Session]:
-    """Of what was read, the known ones; those that the store no longer has stay in their places."""
+    """The known sessions in the store's order. Those that the store no longer has are merged in by their join time."""
     merged = [session for session in sessions if session.session_id in known]
     read = {session.session_id for session in merged}
     for session_id, session in known.items():

@@ -1,4 +1,4 @@
-"""What each client event does: one table, one function a row, over the chat's verbs (contract §9 and §14)."""
+"""The routes of client events: a table with one function for each event, which calls the chat (contract §9 and §14)."""
 
 from __future__ import annotations
 
@@ -32,25 +32,22 @@ logger = logging.getLogger("chatsys.realtime")
 DONE = events.Done()
 
 LONG = 0.5
-"""Seconds after which a failure of the store is also that of the events that have come behind it meanwhile.
+"""If the store fails after this many seconds, the events that arrived meanwhile from the same socket fail too.
 
-They are refused with it: else each would wait for the store in turn, and be answered far too late.
+Otherwise they would wait for the store one after another, and the last one would be answered far too late.
 """
 
 
 class Route(NamedTuple):
-    """A row of the table of events: what it does, and what it takes.
-
-    One that ``asks_store`` can't be answered without the store; one that is ``in_room`` needs a session.
-    """
+    """How one event is handled. ``needs_store``: it fails without the store. ``in_room``: it requires a session."""
 
     handle: Callable[[Connection, Any, Any], Awaitable[msgspec.Struct]]
-    asks_store: bool = True
+    needs_store: bool = True
     in_room: bool = True
 
 
 class Routes:
-    """Client events to verbs, for the sockets of one server."""
+    """Handles client events for the sockets of one server."""
 
     def __init__(self, chat: Chat, fanout: SocketFanout, welcomes: Welcomes) -> None:
         self._chat = chat
@@ -59,21 +56,21 @@ class Routes:
         self._welcomes = welcomes
         self._rates = Rates()
         self._allowances: dict[str, Allowance] = {}
-        self._failed: dict[str, float] = {}  # by socket: when the store failed one of its events, after a long time
+        self._failed: dict[str, float] = {}  # by socket: when the store last failed an event after ``LONG``
         self._table = {
             catalogue.JOIN: Route(self._join, in_room=False),
             catalogue.SEND_MESSAGE: Route(self._send),
             catalogue.MESSAGE_DELIVERED: Route(self._delivered),
             catalogue.MESSAGE_READ: Route(self._read),
             catalogue.MARK_ALL_READ: Route(self._mark_all_read),
-            catalogue.TYPING: Route(self._typing, asks_store=False),
+            catalogue.TYPING: Route(self._typing, needs_store=False),
             catalogue.UPDATE_ONLINE_STATUS: Route(self._status),
-            catalogue.LEAVE_ROOM: Route(self._leave, asks_store=False),
+            catalogue.LEAVE_ROOM: Route(self._leave, needs_store=False),
         }
         self.names = frozenset(self._table)
 
     async def dispatch(self, connection: Connection, batch: list[ClientEvent]) -> None:
-        """Handle one socket's events in order; a run of messages goes to the store together, acknowledged in order."""
+        """Handle one socket's events in order. Consecutive messages are stored together and acknowledged in order."""
         start = 0
         began = time.perf_counter()
         while start < len(batch):
@@ -91,22 +88,22 @@ class Routes:
                 start += 1
 
     def ended(self, connection: Connection) -> None:
-        """The socket is gone: its session ends soon."""
+        """End the session of a closed socket in the background."""
         self._allowances.pop(connection.socket_id or "", None)
         self._failed.pop(connection.socket_id or "", None)
         member: Member | None = connection.member
         if member is not None:
-            self._out(member)
+            self._remove(member)
             self._chat.endings.end(member.session)
 
     async def _answer(self, connection: Connection, one: ClientEvent) -> msgspec.Struct | None:
-        """The acknowledgement of an event; None for one that nobody knows."""
+        """Handle an event. Returns its acknowledgement, or None for an unknown event."""
         route = self._table.get(one.name)
         if route is None:
             return None
         began = asyncio.get_running_loop().time()
         try:
-            if route.asks_store and self._came_behind_a_failure(connection):
+            if route.needs_store and self._arrived_before_failure(connection):
                 raise StoreUnavailable
             member: Member | None = connection.member
             if member is None and route.in_room:
@@ -125,7 +122,7 @@ class Routes:
         if now - began >= LONG and connection.socket_id is not None:
             self._failed[connection.socket_id] = now
 
-    def _came_behind_a_failure(self, connection: Connection) -> bool:
+    def _arrived_before_failure(self, connection: Connection) -> bool:
         return bool(self._failed) and connection.came <= self._failed.get(connection.socket_id or "", -1.0)
 
     # -- events
@@ -137,12 +134,12 @@ class Routes:
         who, reason = await conversation.identify(
             self._chat, token=request.token, username=request.username, user_id=request.user_id, socket_id=socket_id
         )
-        if connection.member is not None and not _same_place(connection.member.session, request.room, who):
+        if connection.member is not None and not _repeats_session(connection.member.session, request.room, who):
             await self._end_session(connection, connection.member.session)
         channel = self._fanout.channel(request.room)
-        channel.coming += 1
+        channel.joining += 1
         try:
-            await channel.announced()
+            await channel.wait_subscribed()
             joined = await self._enter(connection, request.room, who, socket_id)
             channel.open_at(joined.last_seq)
             member: Member | None = connection.member
@@ -152,15 +149,15 @@ class Routes:
             else:
                 channel.sequence.hold(member)
             return await self._welcome(member, joined, request, reason)
-        except StoreError:  # a join is whole or it is none
+        except StoreError:  # no half-finished join
             self.ended(connection)
             raise
         finally:
-            channel.coming -= 1
+            channel.joining -= 1
             self._fanout.close_if_empty(channel)
 
     async def _enter(self, connection: Connection, room: str, who: Participant, socket_id: str) -> Joined:
-        """Join, if need be by making the room, which a socket may do so many times in a minute."""
+        """Join, and create the room if necessary. The number of new rooms for each socket and minute is limited."""
         made, now = self._allowance(connection).rooms, asyncio.get_running_loop().time()
         may_make = made.may_make(self._chat.limits.new_rooms, now)
         joined = await conversation.join(self._chat, room, who, socket_id, may_make_room=may_make)
@@ -171,18 +168,18 @@ class Routes:
     async def _welcome(
         self, member: Member, joined: Joined, request: inbound.JoinRequest, reason: str | None
     ) -> msgspec.Struct:
-        """The list, the history or the replay, then what came meanwhile."""
+        """Send the list and the history or replay, then the messages that arrived meanwhile."""
         channel, room = self._fanout.channel(member.session.room), member.session.room
         last_seq, since = joined.last_seq, request.since
         lost = since is not None and (since > last_seq or request.epoch not in (None, joined.epoch))
         try:
-            async with self._welcomes.place(member.connection):
-                # With the list: where the store fails, both do at once.
+            async with self._welcomes.slot(member.connection):
+                # Read the history while the list is read: if the store fails, both fail together.
                 reading = self._history(room, None if lost else since)
-                await channel.lists.tell(member)
+                await channel.lists.send(member)
                 out, found = await asyncio.shield(reading)
                 last_seq = max(last_seq, found.last)
-                member.connection.send(out, asked=True)
+                member.connection.send(out, requested=True)
         finally:
             channel.release(member, last_seq)
         complete = found.complete and not lost
@@ -196,7 +193,7 @@ class Routes:
         )
 
     def _history(self, room: str, since: int | None) -> asyncio.Task[tuple[Outgoing, Replay]]:
-        """The newest messages, or those after ``since``: encoded once for all who come at the same time."""
+        """Read the newest messages, or those after ``since``. Sockets that join concurrently share one read."""
 
         async def read() -> tuple[Outgoing, Replay]:
             found = await replay(self._chat, room, objects.encoded_messages, since)
@@ -258,28 +255,28 @@ class Routes:
 
     async def _leave(self, connection: Connection, session: Session, payload: Any) -> msgspec.Struct:
         member: Member | None = connection.member
-        if member is not None and self._came_behind_a_failure(connection):
-            self._out(member)
+        if member is not None and self._arrived_before_failure(connection):
+            self._remove(member)
             self._chat.endings.end(session)
             return DONE
         began = asyncio.get_running_loop().time()
         try:
             await self._end_session(connection, session)
-        except StoreError:  # then its session ends as soon as the store answers
+        except StoreError:  # the session ends as soon as the store answers
             self._store_failed(connection, began)
         return DONE
 
     async def _end_session(self, connection: Connection, session: Session) -> None:
-        """The socket is in no room afterwards. Raises StoreError where it is the session that ends later."""
+        """Leave the room. If this raises StoreError, the socket has left, but its session ends later."""
         member: Member | None = connection.member
         try:
             await conversation.leave(self._chat, session)
         finally:
             if member is not None:
-                self._out(member)
+                self._remove(member)
 
-    def _out(self, member: Member) -> None:
-        """The socket is in no room: it gets nothing more from this one."""
+    def _remove(self, member: Member) -> None:
+        """Remove the socket from its room, so that it receives nothing more from it."""
         channel = self._fanout.channels.get(member.session.room)
         if channel is not None:
             if channel.members.get(member.session.socket_id) is member:
@@ -294,15 +291,15 @@ def _in_session(connection: Connection, session: Session) -> bool:
     return member is not None and member.session.session_id == session.session_id
 
 
-def _same_place(session: Session, room: str, who: Participant) -> bool:
-    """Whether a join only repeats what the socket's session says."""
+def _repeats_session(session: Session, room: str, who: Participant) -> bool:
+    """Whether a join asks for the room and user that the socket's session already has."""
     return session.room == room and (session.who.user_id, session.who.username) == (who.user_id, who.username)
 
 
 def _acknowledge(connection: Connection, one: ClientEvent, answer: msgspec.Struct | None, began: float) -> None:
     if one.ack_id is not None and answer is not None:
         connection.answer(acknowledgement(one.ack_id, answer))
-        metrics.ack_seconds.observe((one.name,), time.perf_counter() - began)  # it has a row: no client makes up labels
+        metrics.ack_seconds.observe((one.name,), time.perf_counter() - began)  # only names of the table become labels
 
 
 def _found(recorded: bool) -> msgspec.Struct:
@@ -312,12 +309,12 @@ def _found(recorded: bool) -> msgspec.Struct:
 
 
 def _refusal(connection: Connection, name: str, error: ChatsysError) -> msgspec.Struct:
-    """The failed acknowledgement, and the ``error`` event where the contract has one (§9.1, §9.2, §14.5)."""
+    """The acknowledgement of a failure. Also sends the ``error`` event if the contract has one (§9.1, §9.2, §14.5)."""
     if isinstance(error, StoreError):
-        # An outage is logged where it is seen, once; any other error of the store is a fault.
+        # The store logs an outage once itself; any other error of the store is a fault.
         level = logging.WARNING if type(error) is StoreError else logging.DEBUG
-        logger.log(level, "%s: %s was not done: %s: %s", connection.socket_id, name, error.code, error.message)
-        error = StoreUnavailable()  # what the store says about itself stays in the log
+        logger.log(level, "%s: %s failed: %s: %s", connection.socket_id, name, error.code, error.message)
+        error = StoreUnavailable()  # clients do not see the store's own message
     if name == catalogue.JOIN:
         _tell_error(connection, JoinRefused().message)
     elif name == catalogue.SEND_MESSAGE and not isinstance(error, NoSession | NotFound):

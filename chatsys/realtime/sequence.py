@@ -1,8 +1,8 @@
-"""A room's messages on this server: each member gets each once and in order, however slowly it reads.
+"""Delivers a room's messages to this server's members: to each exactly once, in order, however slowly it reads.
 
-A member is *current* while all messages up to the room's cursor are sent to it or wait in its list. One that is behind
-is left where it is; once it has taken all that waited, it gets what it missed: from the messages that the room keeps
-while somebody is behind, or from the store, read from its position.
+A member is *current* while all messages up to the room's cursor are sent to it or queued for it. A member that is
+behind gets no new messages until it has read everything queued. Then it gets what it missed: from the messages that the
+room keeps while any member is behind, or from the store.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
 logger = logging.getLogger("chatsys.realtime")
 
 GAP_WAIT = 0.05
-"""Seconds that a message out of sequence waits for the one before it, until the store is asked."""
+"""Seconds that an early message waits for the missing ones before it. Then they are read from the store."""
 
 RETRY = 1.0
-"""Seconds until what the store could not answer is asked again."""
+"""Seconds before a failed read of the store is repeated."""
 
 GAP_MOST = 10_000
-"""Missed messages that are read at once for all; members who missed more read for themselves."""
+"""Maximum missed messages read once for all members. If more were missed, each member reads them separately."""
 
 CHUNK = 65_536
-"""Bytes that a member who catches up gets before it must have taken them."""
+"""Bytes sent to a member that is catching up, before it must have read them."""
 
 KEPT_MOST = 2_097_152
-"""Bytes of messages that a room keeps for members who are behind."""
+"""Maximum bytes of messages that a room keeps for members that are behind."""
 
 PAGE = 16
-"""Sequence numbers that are read from the store for a member who is further behind."""
+"""Sequence numbers read from the store at a time, for a member that is too far behind for the kept messages."""
 
 _PURGE_EVERY = 64  # messages
 
 
 class Sequence:
-    """The messages of one room for ``members``, which belongs to somebody else.
+    """The messages of one room for ``members``, a dictionary that the room channel maintains.
 
-    ``reads`` limits how many members read the store at once, over all rooms; ``memory`` is what the process holds.
+    ``reads`` limits concurrent store reads over all rooms. ``memory`` counts the bytes of the kept messages.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class Sequence:
         self._again = False
         self._behind: set[Member] = set()
         self._reading: dict[Member, asyncio.Task[None]] = {}
-        # the messages kept, oldest first: those after _kept_from
+        # the kept messages after _kept_from, oldest first
         self._kept_from = 0
         self._kept_seqs: list[int] = []
         self._kept: list[Outgoing] = []
         self._kept_bytes = 0
 
     def stop(self) -> None:
-        """End what is under way."""
+        """Cancel all tasks and drop the kept messages."""
         self._drop_kept()
         for task in (self._filling, *self._reading.values()):
             if task is not None:
@@ -85,21 +85,21 @@ class Sequence:
     # -- in order
 
     def open_at(self, last_seq: int) -> None:
-        """The room stood at ``last_seq`` when the first member came: live messages begin after it."""
+        """Set the room's newest sequence number when the first member joined. Delivery starts after it."""
         if self._cursor is None:
             self._cursor = last_seq
             self._early = {seq: message for seq, message in self._early.items() if seq > last_seq}
             self._advance()
 
     def post(self, message: Message) -> None:
-        """A message was stored: deliver it once and in sequence."""
+        """Deliver a stored message exactly once, in order."""
         if self._cursor is not None and message.seq <= self._cursor:
             return
         self._early[message.seq] = message
         self._advance()
 
     def stored(self, seq: int) -> None:
-        """Another server has stored a message that is too long to be carried between servers."""
+        """Read the store for message ``seq`` of another server, which is too long for the bus."""
         if self._cursor is not None and seq > self._cursor:
             self.read_soon(0.0)
 
@@ -128,14 +128,14 @@ class Sequence:
     # -- gaps
 
     def read_soon(self, wait: float) -> None:
-        """Read what is missing, ``wait`` seconds from now."""
+        """Read missing messages after ``wait`` seconds."""
         if self._filling is None:
             self._filling = asyncio.create_task(self._fill(wait))
         else:
             self._again = True
 
     async def _fill(self, wait: float) -> None:
-        """Read what is missing. What the store does not have before an early message was deleted, and is skipped."""
+        """Read missing messages. A number that is neither in the store nor early was deleted, and is skipped."""
         try:
             await asyncio.sleep(wait)
             self._again = self._again or bool(self._early) or not wait
@@ -143,7 +143,7 @@ class Sequence:
                 self._again = False
                 await self._read_missed()
         except StoreError as error:
-            logger.warning("room %r: missing messages could not be read: %s", self.room, error)
+            logger.warning("room %r: could not read missing messages: %s", self.room, error)
             asyncio.get_running_loop().call_later(RETRY, self.read_soon, 0.0)
         finally:
             self._filling = None
@@ -158,14 +158,14 @@ class Sequence:
         for message in missed:
             if message.seq > self._cursor:
                 self._deliver(message)
-        self._cursor = max(self._cursor, max(early, default=0))  # deleted since: nobody misses it
+        self._cursor = max(self._cursor, max(early, default=0))  # numbers not read by now were deleted
         self._early = {seq: message for seq, message in self._early.items() if seq > self._cursor}
         self._advance()
         for member in list(self._behind):
             self.resume(member)
 
     def _leap(self, to: int) -> None:
-        """Too much was missed to be read for all at once: each member reads it for itself."""
+        """Move the cursor over a gap that is too large to read for all members: each reads it separately."""
         for member in self._members.values():
             if member.current:
                 self._fall_behind(member, self._cursor or 0)
@@ -175,12 +175,12 @@ class Sequence:
     # -- members
 
     def hold(self, member: Member) -> None:
-        """Deliver nothing to a member until :meth:`release`."""
+        """Deliver no messages to a member until :meth:`release`."""
         member.live = member.current = False
         self._behind.add(member)
 
     def release(self, member: Member, last: int) -> None:
-        """The history up to ``last`` is sent to a member: send what came meanwhile, and go on."""
+        """Start delivery to a member that has the history up to ``last``, beginning with the messages since then."""
         member.live = True
         member.position = last
         self.resume(member)
@@ -191,7 +191,7 @@ class Sequence:
         self._behind.add(member)
 
     def resume(self, member: Member) -> None:
-        """Send a member the next of what it missed, if it has taken all that waited."""
+        """Send a member the next messages that it missed, if it has read everything queued."""
         connection = member.connection
         if member.current or not member.live or connection.behind or member in self._reading:
             return
@@ -214,7 +214,7 @@ class Sequence:
             self._drop_kept()
 
     async def _read_for(self, member: Member) -> None:
-        """Send a member the next messages after its position, as the store has them."""
+        """Read the next messages after a member's position from the store, and send them."""
         sent = 0
         try:
             async with self._reads:
@@ -224,12 +224,12 @@ class Sequence:
                     break
                 out = _event(message)
                 sent += len(out.frame)
-                member.connection.send(out, asked=True)
+                member.connection.send(out, requested=True)
                 member.position = message.seq
             if not messages:
                 member.position = min(member.position + PAGE, self._cursor or 0)
         except StoreError as error:
-            logger.warning("room %r: what a member missed could not be read: %s", self.room, error)
+            logger.warning("room %r: could not read the messages that a member missed: %s", self.room, error)
             asyncio.get_running_loop().call_later(RETRY, self.resume, member)
             return
         finally:
@@ -239,7 +239,7 @@ class Sequence:
         else:
             self.resume(member)
 
-    # -- what is kept
+    # -- kept messages
 
     def _keep(self, before: int, seq: int, out: Outgoing) -> None:
         if len(self._kept) % _PURGE_EVERY == 0:
@@ -258,7 +258,7 @@ class Sequence:
             self._drop_kept((len(self._kept) + 1) // 2)
 
     def _drop_kept(self, count: int | None = None) -> None:
-        """Keep the ``count`` oldest no longer, or none."""
+        """Drop the ``count`` oldest kept messages; None: all."""
         gone = self._kept[:count]
         if gone:
             self._kept_from = self._kept_seqs[len(gone) - 1]
@@ -270,6 +270,6 @@ class Sequence:
 
 
 def _event(message: Message) -> Outgoing:
-    if message.delivered_to:  # read from the store after somebody had got it
+    if message.delivered_to:  # read from the store late; the event shows it as new
         message = msgspec.structs.replace(message, delivered_to=(), read_by=())
     return event(catalogue.RECEIVE_MESSAGE, objects.message(message))

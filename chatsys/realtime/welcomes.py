@@ -1,7 +1,7 @@
-"""How many members may have the list and the history of their join on the way at once.
+"""Limits how many joining members are sent their list and history at the same time.
 
-Both are large, and each member has its own. When thousands join together, the server makes them faster than anybody
-reads: without a bound it would hold more than its limit for clients, and close those who only wanted to join.
+Both are large, and each member gets its own. When thousands join together, the server produces them faster than clients
+read. Without this limit, it would exceed its memory limit for clients and disconnect the joining clients.
 """
 
 from __future__ import annotations
@@ -12,39 +12,39 @@ from contextlib import asynccontextmanager
 
 from chatsys.engine.connection import Connection
 
-PLACE_BYTES = 8 * 1024 * 1024
-"""Of what the process may hold for clients: a list and a history take up to half of it."""
+SLOT_BYTES = 8 * 1024 * 1024
+"""Bytes of the process's memory limit for each slot. A list and a history take up to half of them."""
 
-PATIENCE = 0.5
-"""Seconds after which a member that does not read makes room for the next one."""
+TIMEOUT = 0.5
+"""Seconds after which a member that does not read loses its slot."""
 
-_LOOK = 0.01
+_POLL = 0.01
 
 
-def places(memory: int) -> int:
-    """How many members may be served at once by a process that may hold ``memory`` bytes for its clients."""
-    return max(1, memory // PLACE_BYTES)
+def slots(memory: int) -> int:
+    """The number of slots for a process with a limit of ``memory`` bytes for its clients."""
+    return max(1, memory // SLOT_BYTES)
 
 
 class Welcomes:
-    """Places for members that are joining, for all rooms of a process; those who wait are served in order."""
+    """Slots for joining members, shared by all rooms of a process and assigned in order of arrival."""
 
-    def __init__(self, at_once: int, patience: float = PATIENCE) -> None:
+    def __init__(self, at_once: int, timeout: float = TIMEOUT) -> None:
         self._free = asyncio.Semaphore(at_once)
-        self._patience = patience
+        self._timeout = timeout
 
     @asynccontextmanager
-    async def place(self, connection: Connection) -> AsyncIterator[None]:
-        """Wait for a place. It is free again once the connection has taken what was sent to it within the block."""
+    async def slot(self, connection: Connection) -> AsyncIterator[None]:
+        """Wait for a slot. It becomes free once the connection has sent everything queued within the block."""
         await self._free.acquire()
         try:
             yield
         finally:
-            self._leave(connection, asyncio.get_running_loop().time() + self._patience)
+            self._leave(connection, asyncio.get_running_loop().time() + self._timeout)
 
     def _leave(self, connection: Connection, deadline: float) -> None:
         loop = asyncio.get_running_loop()
         if connection.waiting_bytes() and loop.time() < deadline:
-            loop.call_later(_LOOK, self._leave, connection, deadline)
+            loop.call_later(_POLL, self._leave, connection, deadline)
         else:
             self._free.release()

@@ -1,11 +1,11 @@
-"""A server: what it is made of, its process or processes, and the connections over HTTP on uvicorn.
+"""A server: its parts, its processes, and its HTTP connections on uvicorn.
 
-composition     store, chat, bus and what goes on beside them, from the settings
-process         the life of one process: socket, signals, start and end
+composition     store, chat, bus and background tasks, opened from the settings
+process         one process: socket, signals, start and stop
 workers         several processes on one port
-snapshot_file   where a store that lives in memory is kept
-uvicorn_names   which names of uvicorn are used beyond its documentation, and what for
-http            HTTP connections with limits, and the way of a WebSocket to the engine
-serving         uvicorn's server on a socket of ours
-siblings        the numbers of all processes that share a port
+snapshot_file   saves a memory store to a file and loads it again
+uvicorn_names   the undocumented names of uvicorn that are used, and for what
+http            HTTP connections with limits, and the handover of WebSockets to the engine
+serving         uvicorn's server on an existing socket
+siblings        the combined metrics of all processes that share a port
 """

@@ -1,7 +1,7 @@
-"""What a server is made of: the store, the chat over it, the bus to other servers, and what goes on beside them.
+"""The parts of a server: the store, the chat on it, the bus to other servers, and background tasks.
 
-``open_server`` opens them from the settings, each inside the one that it needs, and closes them the same way back: the
-server's sessions end, the bus is left, the store is closed.
+``open_server`` opens them from the settings in the order of their dependencies, and closes them in reverse: it ends the
+server's sessions, leaves the bus and closes the store.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from chatsys.store.options import StoreOptions
 log = logging.getLogger(__name__)
 
 RETIRE_SECONDS = 1.5
-"""How long the store may take to end the sessions of a server that stops."""
+"""Seconds that the store may take to end the sessions of a stopping server."""
 
 RETRY_HEARTBEAT = 1.0
-"""Seconds until a heartbeat that failed is tried again."""
+"""Seconds before a failed heartbeat is repeated."""
 
 BUS_CONNECTIONS = 2
-"""Of DB_POOL_SIZE: one, and another while the server has not noticed that the first one is lost."""
+"""The bus's share of DB_POOL_SIZE: one connection, and its successor while PostgreSQL still holds a lost one."""
 
 LAG_INTERVAL = 0.5
-"""Seconds between two looks at the event loop's lag."""
+"""Seconds between two measurements of the event loop's lag."""
 
 Announce = Callable[[str], None]
 
@@ -48,7 +48,7 @@ Announce = Callable[[str], None]
 async def open_server(
     settings: Settings, announce: Announce, fanout: SocketFanout | None = None
 ) -> AsyncIterator[Chat]:
-    """A chat over the settings' store, registered with it as a living server."""
+    """A chat on the settings' store, registered there as a running server."""
     fanout = fanout or SocketFanout()
     async with (
         open_prepared_store(settings.database_url, store_options(settings)) as store,
@@ -74,7 +74,7 @@ async def open_server(
 
 @contextlib.asynccontextmanager
 async def _peers(fanout: SocketFanout, chat: Chat, settings: Settings) -> AsyncIterator[None]:
-    """Tie this server to others on the same database; the memory store has no others."""
+    """Connect this server to others on the same database. With the memory store there are no others."""
     if settings.database_url == "memory://":
         yield
         return
@@ -92,7 +92,7 @@ async def _peers(fanout: SocketFanout, chat: Chat, settings: Settings) -> AsyncI
 
 
 def limits(settings: Settings) -> ChatLimits:
-    """What the settings let a client ask for."""
+    """The limits for clients, from the settings."""
     return ChatLimits(
         login_attempts=settings.login_attempts,
         login_window=settings.login_window,
@@ -107,7 +107,7 @@ def limits(settings: Settings) -> ChatLimits:
 
 
 def store_options(settings: Settings) -> StoreOptions:
-    """How the settings want a PostgreSQL store to behave."""
+    """The options of a PostgreSQL store, from the settings."""
     return StoreOptions(
         pool_size=settings.db_pool_size - BUS_CONNECTIONS,
         synchronous_commit=settings.synchronous_commit,
@@ -136,7 +136,7 @@ def _observe(name: str, value: float) -> None:
 
 
 def realtime_options(settings: Settings) -> RealtimeOptions:
-    """How the settings want Socket.IO to be served."""
+    """The options of Socket.IO, from the settings."""
     return RealtimeOptions(
         cors_origin=settings.cors_origin,
         polling=settings.workers == 1,
@@ -155,14 +155,14 @@ def realtime_options(settings: Settings) -> RealtimeOptions:
 
 def _connected(info: StoreInfo, settings: Settings) -> str:
     if info.kind == "memory":
-        kept = f"kept in {settings.snapshot}" if settings.snapshot else "nothing is kept"
-        return f"Connected to the memory store: {kept} when the server stops"
+        fate = f"saved to {settings.snapshot}" if settings.snapshot else "lost"
+        return f"Connected to the memory store: its data is {fate} when the server stops"
     return f"Connected to PostgreSQL database {info.database} on {info.host} (PostgreSQL {info.version})"
 
 
 @contextlib.asynccontextmanager
 async def _alive(chat: Chat, interval: float) -> AsyncIterator[None]:
-    """Tell the store every ``interval`` seconds that this server lives; at the end, that it is gone."""
+    """Renew this server's lease in the store every ``interval`` seconds; on exit, retire the server."""
     await operations.heartbeat(chat)
     try:
         async with _background(_beat(chat, interval)):
@@ -173,7 +173,7 @@ async def _alive(chat: Chat, interval: float) -> AsyncIterator[None]:
                 await operations.retire(chat)
         except (StoreError, TimeoutError) as error:
             code = getattr(error, "code", "no answer in time")
-            log.warning("The store was away when the server stopped (%s); sessions end with the lease", code)
+            log.warning("The store was unavailable when the server stopped (%s); sessions end with the lease", code)
 
 
 async def _beat(chat: Chat, interval: float) -> None:
@@ -183,19 +183,19 @@ async def _beat(chat: Chat, interval: float) -> None:
         try:
             await operations.heartbeat(chat)
         except StoreError as error:
-            log.debug("The store did not take the heartbeat (%s); trying again", error.code)
+            log.debug("The heartbeat failed (%s); trying again", error.code)
             wait = min(interval, RETRY_HEARTBEAT)
         else:
             wait = interval
 
 
 async def _finish_deletions(chat: Chat) -> None:
-    """Take up, every minute, what servers that died in the midst of a deletion have left."""
+    """Every minute, finish deletions of servers that died before they had finished them."""
     while True:
         try:
             await accounts.finish_deletions(chat)
         except StoreError as error:
-            log.warning("Deletions that were begun are not finished yet (%s); trying again", error.code)
+            log.warning("Could not finish interrupted deletions (%s); trying again", error.code)
         await asyncio.sleep(accounts.DELETION_AGE.total_seconds())
 
 
@@ -208,7 +208,7 @@ async def _watch_lag() -> None:
 
 @contextlib.asynccontextmanager
 async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run ``work`` beside the body; end it with the body."""
+    """Run ``work`` during the body, and cancel it afterwards."""
     task = asyncio.create_task(work)
     try:
         yield

@@ -1,8 +1,8 @@
-"""HTTP connections with limits, and the way of a WebSocket to the engine.
+"""HTTP connections with limits, and the handover of WebSockets to the engine.
 
-uvicorn parses HTTP and runs the application; here a head has a size, a request a deadline, what is unfinished is
-counted, and what is not HTTP gets an answer in JSON. A request for a WebSocket is judged by the sans-I/O server of the
-websockets library; then its transport belongs to the engine, and nothing of the request is kept.
+uvicorn parses HTTP and runs the application. This module limits the size of a request's head and the time of a request,
+counts the bytes of unfinished requests, and answers malformed HTTP in JSON. The websockets library (without I/O) checks
+a request for a WebSocket. Then the engine takes over the transport, and the request is freed.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from chatsys.wire import objects
 from chatsys.wire.answers import Problem
 
 HEAD_LIMIT = 65_536
-"""Bytes of a request line with its headers, give or take what one read brings."""
+"""Maximum bytes of a request line with its headers, give or take one read."""
 
 
 class HttpProtocol(HttpToolsProtocol):
     """One HTTP connection.
 
     =======  ==============================  =============================  ==================================
-    state    what the client sends           its deadline                   goes on to
+    state    data from the client            deadline                       next states
     =======  ==============================  =============================  ==================================
     head     is counted, up to HEAD_LIMIT    ``unfinished_within``: 408     body, idle, refused, the handshake
-    body     is counted                      the same                       idle, refused
-    idle     begins a head                   uvicorn's, of 5 s              head
-    refused  is not read                     none                           nothing
+    body     is counted                      as above                       idle, refused
+    idle     begins a head                   uvicorn's 5 s                  head
+    refused  is not read                     none                           none
     =======  ==============================  =============================  ==================================
 
-    A new connection is in its head: one that sends nothing is refused like one that sends half a head.
+    A new connection starts in the state head, so a client that sends nothing is refused at the deadline.
     """
 
     def __init__(self, endpoint: Endpoint, **given: Any) -> None:
@@ -48,17 +48,17 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
-        super().connection_made(_Introduced(transport))
+        super().connection_made(_SmallTransport(transport))
         self.transport = transport
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client has disconnected."""
         self._finish()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless it goes on a head that is too long."""
+        """Parse data from the client, unless its head is already too long."""
         if self._in_head:
             if self._head > HEAD_LIMIT:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -70,7 +70,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """A request has begun."""
         self._in_head = True
         self._begin()
         super().on_message_begin()
@@ -88,22 +88,19 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """The transport goes to another protocol, and this one goes at once.
-
-        It and its parser refer to each other: thousands of them would wait for the garbage collector, and that would
-        hold everybody up.
-        """
+        """Pass the transport to another protocol, and free this one."""
         super().handle_websocket_upgrade()
+        # Break the reference cycle: collecting thousands of them as garbage would block the event loop.
         self.parser = None  # type: ignore[assignment]
 
     def send_400_response(self, msg: str) -> None:
-        """What came is not HTTP."""
+        """Refuse malformed HTTP."""
         self._refuse(HTTPStatus.BAD_REQUEST)
 
-    # -- what is not finished
+    # -- unfinished requests
 
     def check(self, now: float) -> bool:
-        """Refuse a client that does not finish its request in time; whether it has begun one."""
+        """Refuse a client whose request did not end in time. Returns whether a request is unfinished."""
         if self._since and now - self._since > self._engine.limits.unfinished_within:
             self._finish()
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
@@ -124,7 +121,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._engine.wheel.unwatch(self)
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Answer, unless another answer is due or under way, and close."""
+        """Send an error response, unless another response is expected or under way, and close."""
         cycle = self.cycle
         if cycle is None or (cycle.response_complete if self._in_head else not cycle.response_started):
             self.transport.write(_refusal(status))
@@ -141,11 +138,11 @@ def _refusal(status: HTTPStatus) -> bytes:
     return head.encode("ascii") + body
 
 
-class _Introduced(asyncio.Transport):
-    """A new connection as uvicorn gets to know it.
+class _SmallTransport(asyncio.Transport):
+    """The transport as uvicorn sees it when a client connects; it saves 360 bytes for each WebSocket.
 
-    uvicorn asks the transport's socket for both addresses, and uvloop keeps that socket and what it answered for as
-    long as the connection lives, which is 360 bytes of each WebSocket. The transport itself keeps no copies.
+    uvicorn reads both addresses from the transport's socket, and uvloop then keeps the socket object and the addresses
+    until the connection ends. Without a socket, uvicorn reads them from the transport, which keeps no copies.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -154,22 +151,22 @@ class _Introduced(asyncio.Transport):
         self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Of an address the host and the port, which is what uvicorn reads."""
+        """No socket, and addresses as host and port, which is all that uvicorn reads."""
         found = None if name == "socket" else self._transport.get_extra_info(name, default)
         return found[:2] if isinstance(found, tuple) else found
 
 
 class Handshake(asyncio.Protocol):
-    """What answers a request for a WebSocket. uvicorn makes one, and gives it the transport and the request's head.
+    """Answers a request for a WebSocket. uvicorn creates it and passes it the transport and the request's head.
 
-    ========  ====================================  ==================
-    state     what it waits for                     goes on to
-    ========  ====================================  ==================
-    made      the head, from uvicorn                judging
-    judging   the next turn of the event loop       accepted, refused
-    accepted  nothing: the transport is handed on   nothing
-    refused   nothing: it has answered and closed   nothing
-    ========  ====================================  ==================
+    ========  ======================================  ==================
+    state     waits for                               next states
+    ========  ======================================  ==================
+    created   the head, from uvicorn                  checking
+    checking  the next iteration of the event loop    accepted, refused
+    accepted  nothing: the engine has the transport   none
+    refused   nothing: it has answered and closed     none
+    ========  ======================================  ==================
     """
 
     def __init__(self, endpoint: Endpoint, path: str, *, server_state: Any, **_: Any) -> None:
@@ -179,12 +176,12 @@ class Handshake(asyncio.Protocol):
         self._data = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The transport is this protocol's."""
+        """uvicorn passes the transport."""
         self._transport = transport
         self._registry.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client has disconnected."""
         self._registry.discard(self)
 
     def shutdown(self) -> None:
@@ -192,7 +189,7 @@ class Handshake(asyncio.Protocol):
         self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """The head of the request. uvicorn makes this the transport's protocol afterwards, so the answer waits."""
+        """Take the head of the request, and answer in the next iteration: uvicorn sets the protocol after this call."""
         if not self._data:
             self._endpoint.engine.loop.call_soon(self._answer)
         self._data += data

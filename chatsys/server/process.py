@@ -1,7 +1,7 @@
-"""The life of a server process: its socket, its signals, its start and its end.
+"""One server process: its socket, its signals, its start and its stop.
 
-A start goes: bind the port, open the store, announce the server to it, listen. A stop goes the same way back: no new
-connections, sockets told to leave, requests drained, the server's sessions ended, the store closed.
+To start, it binds the port, opens the store, registers the server there and listens. To stop, it refuses new
+connections, closes the WebSockets, finishes running requests, ends the server's sessions and closes the store.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from chatsys.settings import Settings
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 9.5
-"""After a first signal to stop; what has not ended by then is left behind."""
+"""Seconds after the first signal to stop, after which the process exits without waiting any longer."""
 
 ANNOUNCEMENTS = 2
-"""Lines that a start announces: the store, then the address."""
+"""Lines announced at start: the store, then the address."""
 
 COLLECT_AFTER = 10_000
-"""Objects made and not yet freed after which Python looks for cycles among the youngest."""
+"""Threshold of the youngest generation of Python's garbage collector, in objects created and not yet freed."""
 
 UNSENT = 128 * 1024
-"""Bytes for one client that the kernel takes beyond what is under way to it; it would keep up to some megabytes."""
+"""Maximum unsent bytes in the kernel for one client. The kernel's default is up to some megabytes."""
 
 
 def say(line: str) -> None:
-    """Announce a line on standard output."""
+    """Print a line on standard output."""
     print(line, flush=True)
 
 
@@ -54,8 +54,8 @@ def run(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises OperatorError or StoreError if the server can't start.
 
-    ``announce`` is told which store and which address; ``listener`` is a bound socket, else one is made. ``others`` is
-    the folder in which further processes of this port are found.
+    ``announce`` is called with a line about the store and one with the address. ``listener`` is a bound socket; if it
+    is None, one is created. ``others`` is the folder with the sockets of the other processes of this port.
     """
     logs.configure(settings.log_format)
     with (
@@ -74,7 +74,7 @@ async def serve(
     last_resort: _LastResort | None = None,
     others: Path | None = None,
 ) -> None:
-    """Serve on the settings' store and on ``listener``."""
+    """Serve the settings' store on ``listener``."""
     with _stop_signals(last_resort or _LastResort()) as stop:
         fanout = SocketFanout()
         async with (
@@ -94,17 +94,17 @@ async def serve(
             )
             server = Server(config, realtime.drain)
             stop.server = server
-            _spare_the_collector()
+            _tune_garbage_collector()
             with _port_errors(*listener.getsockname()[:2]):
                 listener.listen(config.backlog)
             await server.serve_on(listener, lambda: announce(_started(settings.host, listener)))
 
 
-def _spare_the_collector() -> None:
-    """Leave out of every collection what the start has made, which lives as long as the server; collect less often.
+def _tune_garbage_collector() -> None:
+    """Exclude the objects that exist after the start from garbage collection, and collect less often.
 
-    A message makes a dozen objects that wait for the store, none of them in a cycle: looking through them after each
-    700, as the default is, costs a tenth of the server's time.
+    A message creates a dozen objects that wait for the store, none of them in a reference cycle. With Python's default
+    threshold of 700 objects, scanning them takes a tenth of the server's time.
     """
     gc.collect()
     gc.freeze()
@@ -119,17 +119,17 @@ def _started(host: str, listener: socket.socket) -> str:
 
 @contextlib.contextmanager
 def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket bound to the address, not listening yet, so that a taken port is known before a database is opened."""
+    """A socket bound to the address but not listening, so that a used port is detected before the store is opened."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise OperatorError(
-            f"The address {host!r} can't be used: {error.strerror}.", hint="Choose another with --host."
+            f"The address {host!r} can't be used: {error.strerror}.", hint="Choose another address with --host."
         ) from error
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # what waits for a client waits here, where it is counted
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # keep waiting bytes in this process, which counts them
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         with _port_errors(host, port):
             listener.bind(address)
@@ -143,12 +143,12 @@ def _port_errors(host: str, port: int) -> Iterator[None]:
     except OSError as error:
         raise OperatorError(
             f"Port {port} on {host} can't be used: {error.strerror}.",
-            hint="Choose another with `chatsys serve --port PORT`.",
+            hint="Choose another port with `chatsys serve --port PORT`.",
         ) from error
 
 
 class _Stop:
-    """What a signal does: cancels a start under way, later asks the server to stop, at once if asked again."""
+    """The signal handler. It cancels the start or stops the running server; a second signal stops it at once."""
 
     def __init__(self, task: asyncio.Task[None] | None, last_resort: _LastResort) -> None:
         self._task = task
@@ -164,13 +164,13 @@ class _Stop:
 
 
 class _LastResort:
-    """Ends the process if it has not ended in time after :meth:`arm`: whatever hangs then, hangs for good."""
+    """Ends the process if it is still running ``STOP_SECONDS`` after :meth:`arm`, whatever it waits for."""
 
     def __init__(self) -> None:
         self._timer: threading.Timer | None = None
 
     def arm(self) -> None:
-        """The time begins; once."""
+        """Start the timer. Later calls have no effect."""
         if self._timer is None:
             self._timer = threading.Timer(STOP_SECONDS, self._leave)
             self._timer.daemon = True
@@ -184,7 +184,7 @@ class _LastResort:
             self._timer.cancel()
 
     def _leave(self) -> None:
-        log.error("The server did not stop within %.1f s: it leaves now", STOP_SECONDS)
+        log.error("The server did not stop within %.1f s: exiting now", STOP_SECONDS)
         os._exit(0)
 
 
@@ -204,7 +204,7 @@ def _stop_signals(last_resort: _LastResort) -> Iterator[_Stop]:
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
-    except ImportError:  # there is none for Windows
+    except ImportError:  # uvloop does not support Windows
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory

@@ -1,4 +1,4 @@
-"""uvicorn's server on a socket of ours, with signals that somebody else handles."""
+"""uvicorn's server on an existing socket, without its signal handling."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from chatsys.engine.polling import Endpoint
 from chatsys.server.http import Handshake, HttpProtocol
 
 DRAIN_SECONDS = 4
-"""How long requests under way may take once the server stops."""
+"""Maximum seconds for running requests once the server stops."""
 
 
 def uvicorn_config(
     application: Callable[..., Any], endpoint: Endpoint, path: str, *, forwarded_allow_ips: str
 ) -> uvicorn.Config:
-    """How uvicorn serves ``application``, and under ``path`` the WebSockets of ``endpoint``."""
+    """uvicorn's configuration to serve ``application``, and the WebSockets of ``endpoint`` at ``path``."""
     logging.getLogger("uvicorn.error").addFilter(_clients_at_debug)
     http: Any = partial(HttpProtocol, endpoint)
     websocket: Any = partial(Handshake, endpoint, path)
@@ -39,7 +39,7 @@ def uvicorn_config(
 
 
 def _clients_at_debug(record: logging.LogRecord) -> bool:
-    """What a client's bytes are to blame for is logged at DEBUG: uvicorn writes a warning for each such request."""
+    """Log malformed requests at DEBUG level; uvicorn logs a warning for each."""
     if record.levelno != logging.WARNING or record.module != "httptools_impl":
         return True
     record.levelno, record.levelname = logging.DEBUG, "DEBUG"
@@ -47,14 +47,14 @@ def _clients_at_debug(record: logging.LogRecord) -> bool:
 
 
 class Server(uvicorn.Server):
-    """``before_stop`` is awaited before uvicorn waits for what is open."""
+    """uvicorn's server. It awaits ``before_stop`` before it waits for open connections."""
 
     def __init__(self, config: uvicorn.Config, before_stop: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self._before_stop = before_stop
 
     async def serve_on(self, listener: socket.socket, started: Callable[[], None]) -> None:
-        """Serve on a listening socket until told to stop; ``started`` is called once."""
+        """Serve on a listening socket until stopped. ``started`` is called once."""
         self._started = started
         await self.serve([listener])
 
@@ -64,11 +64,11 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen on ``sockets``, and say so."""
+        """Listen on ``sockets``, then call ``started``."""
         await super().startup(sockets)
         self._started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the open polls first, which uvicorn would wait for."""
+        """Await ``before_stop``, which ends pending polls, so that uvicorn does not wait for them."""
         await self._before_stop()
         await super().shutdown(sockets)

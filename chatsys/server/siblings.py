@@ -1,6 +1,6 @@
-"""What the server processes of one port count, together: each tells its numbers to the others on a socket of its own.
+"""The combined metrics of all server processes on one port. Each process offers its own metrics on a Unix socket.
 
-The sockets lie in a folder that the first process makes, and that only its user can enter.
+The sockets are in a folder that the first process creates and only its user can access.
 """
 
 from __future__ import annotations
@@ -19,31 +19,34 @@ from prometheus_client.samples import Sample
 from chatsys.web.health import Together, alone
 
 WITHIN = 0.5
-"""Seconds that another process gets to tell its numbers; ``chatsys_processes`` says how many did."""
+"""Seconds to wait for the metrics of another process. ``chatsys_processes`` counts the processes that answered."""
 
 _GREATEST = frozenset({"chatsys_event_loop_lag_seconds"})
 _THE_SAME = frozenset({"chatsys_sessions", "chatsys_rooms", "python_info"})
-"""What each process would answer alike: the store's numbers, and what Python it is."""
+"""Metrics that are equal in all processes: those of the store, and Python's version."""
 
 
 @contextlib.asynccontextmanager
 async def siblings(folder: Path | None) -> AsyncIterator[Together]:
-    """Tell the others in ``folder`` this process's numbers, and ask for theirs; without a folder there are none."""
+    """Offer this process's metrics in ``folder``, and combine them with those of the other processes there.
+
+    Without a folder, there are no other processes.
+    """
     if folder is None:
         yield alone
         return
     path = folder / str(os.getpid())
-    server = await asyncio.start_unix_server(_tell, path)
+    server = await asyncio.start_unix_server(_send, path)
     try:
         yield lambda own: _together(own, folder, path)
     finally:
         server.close()
         with contextlib.suppress(OSError):
             path.unlink()
-            folder.rmdir()  # the last one, if the first process was killed
+            folder.rmdir()  # empty only if the first process was killed and this is the last one
 
 
-async def _tell(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _send(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         writer.write(generate_latest())
         await writer.drain()
@@ -52,12 +55,12 @@ async def _tell(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def _together(own: bytes, folder: Path, path: Path) -> bytes:
     others = [each for each in folder.iterdir() if each != path]
-    found = await asyncio.gather(*map(_ask, others))
+    found = await asyncio.gather(*map(_request, others))
     return generate_latest(_Sum([own, *filter(None, found)]))
 
 
-async def _ask(path: Path) -> bytes:
-    """The numbers of another process; nothing of one that has ended or hangs."""
+async def _request(path: Path) -> bytes:
+    """The metrics of another process; empty if it has ended or hangs."""
     try:
         async with asyncio.timeout(WITHIN):
             reader, writer = await asyncio.open_unix_connection(path)
@@ -70,13 +73,13 @@ async def _ask(path: Path) -> bytes:
 
 
 class _Sum(Collector):
-    """The families of several texts: counts are added up."""
+    """Combines the metrics of several texts. Counts are summed."""
 
     def __init__(self, texts: Sequence[bytes]) -> None:
         self._texts = texts
 
     def collect(self) -> Iterator[Metric]:
-        """Each family once, as the first text orders them."""
+        """Each metric family once, in the order of the first text."""
         families: dict[str, Metric] = {}
         values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
         for text in self._texts:

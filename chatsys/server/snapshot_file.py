@@ -1,4 +1,4 @@
-"""Keep a store that lives in memory in a snapshot file, from one run of its server to the next."""
+"""Save a memory store to a snapshot file, and load it when the server starts again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class SnapshotFile:
-    """One store and the file it is kept in. At most one file is being written at a time."""
+    """A memory store and its snapshot file. At most one snapshot is being written at a time."""
 
     def __init__(self, store: Store, path: Path) -> None:
         self._store = store
@@ -28,21 +28,21 @@ class SnapshotFile:
         self._saving: asyncio.Task[None] | None = None
 
     async def load(self) -> str:
-        """Load the file if there is one; a sentence that says what was taken up. Raises SnapshotDamaged."""
+        """Load the file if it exists. Returns a sentence about what was loaded. Raises SnapshotDamaged."""
         if not self._path.exists():
-            return f"No snapshot at {self._path} yet: it is written when the server stops, or on SIGUSR1"
+            return f"No snapshot at {self._path} yet: it will be written when the server stops, or on SIGUSR1"
         trailer = await asyncio.to_thread(snapshot.check, self._path)
         await snapshot.load(self._store, self._path)
         counts = trailer.counts
-        return f"Took up {counts.users} users, {counts.rooms} rooms and {counts.messages} messages from {self._path}"
+        return f"Loaded {counts.users} users, {counts.rooms} rooms and {counts.messages} messages from {self._path}"
 
     def save_soon(self) -> None:
-        """Write the file beside what else is going on; a failure is logged. Nothing if it is being written already."""
+        """Write the file in the background, unless it is being written already. A failure is logged."""
         if self._saving is None or self._saving.done():
             self._saving = asyncio.create_task(self._save_or_log())
 
     async def finish(self, *, write: bool) -> None:
-        """Wait for a file that is being written and, if asked to, write the last one. Raises OperatorError."""
+        """Wait for a snapshot that is being written. With ``write``, write a last one. Raises OperatorError."""
         if self._saving is not None:
             await self._saving
         if write:
@@ -52,7 +52,7 @@ class SnapshotFile:
         try:
             await self._save()
         except ChatsysError as error:
-            log.error("The snapshot was not written: %s", error.message)
+            log.error("Could not write the snapshot: %s", error.message)
 
     async def _save(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,16 +62,16 @@ class SnapshotFile:
 
 @contextlib.asynccontextmanager
 async def kept(store: Store, settings: Settings, announce: Callable[[str], None]) -> AsyncIterator[None]:
-    """Keep a memory store in its snapshot file: loaded now, written at the end, and whenever SIGUSR1 comes.
+    """Load a memory store from its snapshot file now, and save it on exit and on SIGUSR1.
 
-    Without a file SIGUSR1 still rescues what is in memory, into the data folder. A server on PostgreSQL has nothing
-    to rescue and says so; the signal would end it otherwise.
+    Without a configured file, SIGUSR1 saves the store to the data folder. With PostgreSQL, SIGUSR1 only logs a warning;
+    without a handler, it would end the process.
     """
     if settings.database_url != "memory://":
         if settings.snapshot is not None:
             raise OperatorError(
-                "A snapshot is kept for memory:// alone; PostgreSQL keeps its data itself.",
-                hint="Move it with `chatsys import FILE --to URL`.",
+                "A snapshot can be configured only for memory://; PostgreSQL stores its data itself.",
+                hint="Import the snapshot with `chatsys import FILE --to URL`.",
             )
         with _on_signal(signal.SIGUSR1, nothing_to_rescue):
             yield
@@ -87,13 +87,13 @@ async def kept(store: Store, settings: Settings, announce: Callable[[str], None]
 
 
 def nothing_to_rescue(*_: object) -> None:
-    """What SIGUSR1 does to a server on PostgreSQL."""
-    log.warning("SIGUSR1 was ignored: PostgreSQL keeps the data itself; `chatsys export` writes a snapshot")
+    """Handle SIGUSR1 in a server on PostgreSQL."""
+    log.warning("SIGUSR1 was ignored: PostgreSQL stores the data itself; `chatsys export` writes a snapshot")
 
 
 @contextlib.contextmanager
 def _on_signal(number: int, handler: Callable[[], None]) -> Iterator[None]:
-    """Within it a signal calls the handler. Only a main thread hears signals; a server in another one goes without."""
+    """Call the handler on a signal. Does nothing outside the main thread, where Python can't handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,7 +1,7 @@
-"""The names of uvicorn that are used beyond its documentation, each with what it is used for.
+"""The undocumented names of uvicorn that chatsys uses, each with its purpose.
 
-No other module of chatsys uses such a name. tests/house/test_private_names.py reads this table: it fails when a name
-is gone, when the code behind one has changed, and when an undocumented name is used that is not here. Then read the
+Only chatsys/server uses such names. tests/house/test_private_names.py reads this table. It fails if a name no longer
+exists, if the code behind a name has changed, or if chatsys uses an undocumented name that is not listed. Then read the
 new source, adapt chatsys/server, run tests/flow, and put the new digest into the test.
 """
 
@@ -13,39 +13,39 @@ SERVER = "uvicorn.server.Server"
 UTILS = "uvicorn.protocols.utils"
 
 NAMES = {
-    f"{HTTP}.__init__": "Called with config, server_state, app_state and _loop; so is the class for WebSockets.",
+    f"{HTTP}.__init__": "Called with config, server_state, app_state and _loop, like the class for WebSockets.",
     f"{HTTP}.connection_made": (
-        "A client has connected; from now on its first request has a deadline. Given a transport that answers for its "
-        "addresses alone, and pauses and resumes reading for the flow control that is made of it."
+        "Called when a client connects; extended to start the deadline of its first request. It gets a transport that "
+        "only has addresses, and can pause and resume reading for uvicorn's flow control."
     ),
-    f"{UTILS}.get_remote_addr": "Asks for ``peername`` where there is no ``socket``: host and port, no more.",
-    f"{UTILS}.get_local_addr": "The same with ``sockname``.",
-    f"{HTTP}.connection_lost": "Sets the request under way to disconnected, so that the application hears of it.",
-    f"{HTTP}.data_received": "Parses what came. Before it, the size of a head is judged; after it, what is held.",
-    f"{HTTP}.on_message_begin": "The first byte of a request: its deadline begins.",
-    f"{HTTP}.on_headers_complete": "The end of a head; sets ``cycle``, the request under way.",
-    f"{HTTP}.on_message_complete": "The end of a body: the deadline is met.",
-    f"{HTTP}.send_400_response": "Answers what is not HTTP; replaced by an answer in JSON.",
+    f"{UTILS}.get_remote_addr": "Reads host and port from ``peername`` if the transport has no ``socket``.",
+    f"{UTILS}.get_local_addr": "Reads ``sockname`` in the same way.",
+    f"{HTTP}.connection_lost": "Marks the current request as disconnected, which notifies the application.",
+    f"{HTTP}.data_received": "Parses data. Extended to check the head's size before, and the held memory after.",
+    f"{HTTP}.on_message_begin": "Called at the start of a request; extended to start its deadline.",
+    f"{HTTP}.on_headers_complete": "Called at the end of a head; sets ``cycle``, the current request.",
+    f"{HTTP}.on_message_complete": "Called at the end of a body; extended to end the deadline.",
+    f"{HTTP}.send_400_response": "Answers malformed HTTP; replaced by a response in JSON.",
     f"{HTTP}.handle_websocket_upgrade": (
-        "Makes an object of ``Config.ws``, calls its connection_made and gives the request's head to data_received, "
-        "and then makes it the transport's protocol."
+        "Creates an object of ``Config.ws``, calls its connection_made, passes the request's head to its "
+        "data_received, and then sets it as the transport's protocol."
     ),
-    f"{CYCLE}.receive": "Tells the application of a disconnect after ``transport`` was closed.",
-    f"{SERVER}.serve": "Serves on the sockets given, within ``capture_signals``.",
-    f"{SERVER}.startup": "Extended to say that the server listens.",
+    f"{CYCLE}.receive": "Notifies the application of a disconnect after ``transport`` was closed.",
+    f"{SERVER}.serve": "Serves on the given sockets, within ``capture_signals``.",
+    f"{SERVER}.startup": "Extended to announce that the server listens.",
     f"{SERVER}.shutdown": (
-        "Calls ``shutdown`` of everything in ``server_state.connections``, where WebSockets enter themselves; "
-        "extended to end open polls first."
+        "Calls ``shutdown`` of everything in ``server_state.connections``, to which WebSockets add themselves; "
+        "extended to end pending polls first."
     ),
-    f"{SERVER}.capture_signals": "Replaced: signals are handled by the process itself.",
-    f"{SERVER}.handle_exit": "Asks the server to stop, at once if asked again.",
+    f"{SERVER}.capture_signals": "Replaced: the process handles signals itself.",
+    f"{SERVER}.handle_exit": "Stops the server; on a second call without waiting.",
 }
 
 ATTRIBUTES = {
-    f"{HTTP}.transport": "The connection, to write a refusal and to close.",
-    f"{HTTP}.cycle": "The request under way, or the last one; None before the first.",
-    f"{HTTP}.parser": "Refers to the connection; let go when the connection has become a WebSocket.",
-    f"{CYCLE}.response_started": "Whether the application has begun its answer.",
-    f"{CYCLE}.response_complete": "Whether it has ended it.",
-    "uvicorn.server.ServerState.connections": "The set of open connections, which are told when the server stops.",
+    f"{HTTP}.transport": "The connection, to write an error response and to close.",
+    f"{HTTP}.cycle": "The current request, or the last one; None before the first.",
+    f"{HTTP}.parser": "Refers to the connection; set to None when the connection becomes a WebSocket.",
+    f"{CYCLE}.response_started": "Whether the application has started its response.",
+    f"{CYCLE}.response_complete": "Whether the application has finished its response.",
+    "uvicorn.server.ServerState.connections": "The open connections, which the server shuts down when it stops.",
 }

@@ -1,8 +1,8 @@
-"""Several server processes on one port: each accepts from the same listening socket and opens the store for itself.
+"""Several server processes on one port: each accepts from the same listening socket and opens the store itself.
 
-The first process binds the port, starts the workers, says once what they say, replaces a worker that ends, and ends
-them all. It opens no store, so nothing of the database is shared across processes. A worker whose first process has
-vanished stops too.
+The first process binds the port, starts the workers, prints their announcements once, replaces a worker that ends, and
+stops them all. It does not open the store, so processes share no database connection. A worker stops if the first
+process has ended.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from chatsys.settings import Settings
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 9.5
-"""How long the workers have to stop before they are killed."""
+"""Seconds that the workers have to stop before they are killed."""
 
 RESTART_SECONDS = 1.0
-"""The pause before a worker that ended is replaced."""
+"""Seconds before a worker that ended is replaced."""
 
 _spawn = multiprocessing.get_context("spawn")
 
 
-class _StopAsked(Exception):
-    """A signal to stop has come."""
+class _StopRequested(Exception):
+    """A signal to stop has arrived."""
 
 
 class _Worker:
-    """One server process. ``lines`` is what it has announced, ``error`` the message and hint of a failed start."""
+    """One server process. ``lines`` are its announcements, ``error`` the message and hint of a failed start."""
 
     def __init__(self, settings: Settings, listener: socket.socket, folder: Path) -> None:
         self.lines: list[str] = []
         self.error: tuple[str, str] | None = None
         self.pipe, theirs = _spawn.Pipe(duplex=False)
         self.process = _spawn.Process(target=_work, args=(settings, listener, theirs, folder))
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: we tell the workers
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; _end stops the workers
         self.process.start()
         signal.signal(signal.SIGINT, before)
         theirs.close()
@@ -61,17 +61,17 @@ class _Worker:
         return len(self.lines) == process.ANNOUNCEMENTS
 
     def read(self) -> bool:
-        """Take the next thing that it says; false if it has ended."""
+        """Receive its next announcement or error. Returns false if the process has ended."""
         try:
-            said = self.pipe.recv()
+            received = self.pipe.recv()
         except EOFError:
             self.pipe.close()
             self.process.join()
             return False
-        if isinstance(said, str):
-            self.lines.append(said)
+        if isinstance(received, str):
+            self.lines.append(received)
         else:
-            self.error = said
+            self.error = received
         return True
 
 
@@ -80,10 +80,11 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format)
     if settings.database_url == "memory://":
         raise OperatorError(
-            "The memory store lives in one process.", hint="Use `--workers 1`, or a PostgreSQL with --database-url."
+            "The memory store works with one process only.",
+            hint="Use `--workers 1`, or choose PostgreSQL with --database-url.",
         )
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _ask_to_stop)
+        signal.signal(number, _request_stop)
     signal.signal(signal.SIGUSR1, nothing_to_rescue)
     workers: list[_Worker] = []
     with process.bound_socket(settings.host, settings.port) as listener, _folder() as folder:
@@ -92,19 +93,19 @@ def run(settings: Settings) -> None:
                 workers.append(_Worker(settings, listener, folder))
             _start(workers)
             _keep(workers, settings, listener, folder)
-        except _StopAsked:
+        except _StopRequested:
             log.info("Stopping %d server processes", len(workers))
         finally:
             _end(workers)
 
 
 def _start(workers: list[_Worker]) -> None:
-    """Wait until all have started, then say once what they said."""
+    """Wait until all workers have started, then print their announcements once."""
     while waiting := [worker for worker in workers if not worker.started]:
         for pipe in wait([worker.pipe for worker in waiting]):
             (worker,) = [each for each in waiting if each.pipe is pipe]
             if not worker.read():
-                message, hint = worker.error or ("A server process ended at its start.", "Its log lines say why.")
+                message, hint = worker.error or ("A server process ended while starting.", "Its log lines say why.")
                 raise OperatorError(message, hint=hint)
     for line in workers[0].lines:
         process.say(line)
@@ -112,7 +113,7 @@ def _start(workers: list[_Worker]) -> None:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """Where the workers find one another."""
+    """A temporary folder for the workers' sockets."""
     with tempfile.TemporaryDirectory(prefix="chatsys-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
@@ -121,16 +122,16 @@ def _keep(workers: list[_Worker], settings: Settings, listener: socket.socket, f
     """Replace workers that end."""
     while True:
         for pipe in wait([worker.pipe for worker in workers]):
-            (place,) = [number for number, each in enumerate(workers) if each.pipe is pipe]
-            if not workers[place].read():
-                reason = (workers[place].error or ("",))[0]
-                log.error("A server process ended (status %s). %s", workers[place].process.exitcode, reason)
+            (index,) = [number for number, each in enumerate(workers) if each.pipe is pipe]
+            if not workers[index].read():
+                reason = (workers[index].error or ("",))[0]
+                log.error("A server process ended (status %s). %s", workers[index].process.exitcode, reason)
                 time.sleep(RESTART_SECONDS)
-                workers[place] = _Worker(settings, listener, folder)
+                workers[index] = _Worker(settings, listener, folder)
 
 
 def _end(workers: list[_Worker]) -> None:
-    """Ask all to stop, and kill those that take too long."""
+    """Stop all workers, and kill those that take too long."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     for worker in workers:
@@ -143,7 +144,7 @@ def _end(workers: list[_Worker]) -> None:
 
 
 def _work(settings: Settings, listener: socket.socket, pipe: Connection, folder: Path) -> None:
-    """A worker's life."""
+    """Run a worker process."""
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
         process.run(settings, pipe.send, listener, folder)
@@ -159,5 +160,5 @@ def _stop_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _ask_to_stop(number: int, frame: FrameType | None) -> None:
-    raise _StopAsked
+def _request_stop(number: int, frame: FrameType | None) -> None:
+    raise _StopRequested

@@ -1,6 +1,6 @@
-"""Names on the socket and in JSON to and from the model: strict in, exact out.
+"""Translates between the wire format (JSON and Socket.IO events) and the model.
 
-``objects`` builds what leaves (profiles, messages, lists), ``inbound`` reads what clients send, ``events`` builds the
-payloads of events and acknowledgements, and ``catalogue`` lists every event of both directions with the type of its
-payload. All values that leave are msgspec structs; :func:`chatsys.wire.objects.encode` makes JSON of them.
+``objects`` builds outgoing profiles, messages and lists; ``inbound`` reads what clients send; ``events`` builds the
+payloads of events and acknowledgements; ``catalogue`` lists every event of both directions with the type of its
+payload. All outgoing values are msgspec structs, which :func:`chatsys.wire.objects.encode` encodes as JSON.
 """

@@ -1,6 +1,6 @@
-"""The bodies of HTTP answers, one type each (contract §1.3, §4 to §6, §11 and §14.6).
+"""The types of the HTTP response bodies (contract §1.3, §4 to §6, §11 and §14.6).
 
-The fields stand in the order in which they are sent.
+Fields are sent in the order in which they are declared.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Unset = msgspec.UnsetType
 
 
 class Claims(TypedDict):
-    """What a token says; ``iat`` and ``exp`` are seconds since 1970."""
+    """The claims of a token; ``iat`` and ``exp`` are seconds since 1970."""
 
     userId: Id
     username: str
@@ -37,19 +37,19 @@ class Claims(TypedDict):
 
 
 class Answered(Wire, frozen=True, kw_only=True):
-    """Base of all answers to what was done."""
+    """Base of all responses to successful requests."""
 
     success: Success = True
 
 
 class Said(Answered, frozen=True, kw_only=True):
-    """It was done, and there is no more to say."""
+    """The request succeeded; the response has only a message."""
 
     message: str
 
 
 class Problem(Wire, frozen=True, kw_only=True):
-    """It was not done. ``errors`` has an entry for each wrong field; ``reason`` says why a server is not ready."""
+    """The request failed. ``errors`` has an entry for each invalid field; ``reason`` says why a server is not ready."""
 
     success: Refused = False
     message: str
@@ -58,7 +58,7 @@ class Problem(Wire, frozen=True, kw_only=True):
 
 
 class LoggedIn(Said, frozen=True, kw_only=True):
-    """One's own account, and a token for it."""
+    """The caller's own account and a token for it."""
 
     user: OwnProfile
     token: str
@@ -71,14 +71,14 @@ class TokenClaims(Said, frozen=True, kw_only=True):
 
 
 class UserList(Answered, frozen=True, kw_only=True):
-    """Accounts; ``total`` is their number here."""
+    """Accounts; ``total`` is the number of accounts in this response."""
 
     users: Sequence[PublicProfile]
     total: Count
 
 
 class UserSearch(Answered, frozen=True, kw_only=True):
-    """Accounts that were searched for; ``count`` is their number here."""
+    """Accounts found by a search; ``count`` is the number of accounts in this response."""
 
     query: str
     results: Sequence[PublicProfile]
@@ -92,13 +92,13 @@ class OneUser(Answered, frozen=True, kw_only=True):
 
 
 class ChangedUser(Said, frozen=True, kw_only=True):
-    """One's own account after the change."""
+    """The caller's own account after the change."""
 
     user: PublicProfile
 
 
 class RoomList(Answered, frozen=True, kw_only=True):
-    """A page of rooms; ``total`` is their number here, ``next`` the name to go on after if there are more."""
+    """A page of rooms; ``total`` is the number of rooms on it. If there are more, ``next`` continues the list."""
 
     data: Sequence[RoomEntry]
     total: Count
@@ -106,7 +106,7 @@ class RoomList(Answered, frozen=True, kw_only=True):
 
 
 class RoomMembers(Answered, frozen=True, kw_only=True):
-    """The newest sessions in a room, in two forms; ``count`` is the number of all."""
+    """The newest sessions in a room, in two forms; ``count`` is the number of all sessions in the room."""
 
     room: str
     count: Count
@@ -115,9 +115,9 @@ class RoomMembers(Answered, frozen=True, kw_only=True):
 
 
 class MessagePage(Answered, frozen=True, kw_only=True):
-    """A page of messages, oldest first; ``total`` is their number here.
+    """A page of messages, oldest first; ``total`` is the number of messages on it.
 
-    A page that was cut for its bytes has ``truncated`` and the ``nextOffset`` to go on with.
+    A page that was cut to limit its bytes has ``truncated``, and ``nextOffset`` for the request that continues it.
     """
 
     room: str
@@ -130,27 +130,27 @@ class MessagePage(Answered, frozen=True, kw_only=True):
 
 
 class RoomStatistics(Answered, frozen=True, kw_only=True):
-    """Counts of a room."""
+    """The counts of a room."""
 
     room: str
     data: RoomCounts
 
 
 class Healthy(Said, frozen=True, kw_only=True):
-    """The process answers."""
+    """The process is running."""
 
     timestamp: Timestamp
 
 
 class SessionCounts(Wire, frozen=True, kw_only=True):
-    """Sessions now, and rooms with at least one of them."""
+    """The number of current sessions, and of rooms with at least one session."""
 
     active_users: Count
     total_rooms: Count
 
 
 class About(Said, frozen=True, kw_only=True):
-    """What this server is; ``endpoints`` has lists of ``METHOD /path`` by their subject."""
+    """Information about the server; ``endpoints`` has lists of ``METHOD /path`` by subject."""
 
     version: str
     documentation: str

@@ -1,4 +1,4 @@
-"""The events as an AsyncAPI 3.0 document, made from the catalogue."""
+"""The events as an AsyncAPI 3.0 document, generated from the catalogue."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from chatsys.wire.schemas import schemas
 ABOUT = """Chat over Socket.IO 5 (Engine.IO 4) at `/socket.io/`, by WebSocket or long-polling, in the default namespace.
 Connecting needs no credentials: `join` carries a token, or the name of a guest. Each event has one argument.
 
-Every event of a client may ask for a Socket.IO acknowledgement, whose one argument is the reply below. Who asks for
-none gets none. All that one socket sends is processed in order. `GET /openapi.json` describes the HTTP endpoints, and
-docs/PROTOCOL.md all of it in numbered sections (§)."""
+A client may request a Socket.IO acknowledgement for each of its events. The acknowledgement has one argument, the reply
+described below. The server processes the events of a socket in order. `GET /openapi.json` describes the HTTP endpoints;
+docs/PROTOCOL.md describes the whole protocol in numbered sections (§)."""
 
 TO = {"S": "this socket", "O": "the others in the room", "R": "all in the room"}
-"""Who gets an event, by the letters of the catalogue."""
+"""The recipients of an event, by the letters of the catalogue."""
 
 _CHANNEL = "#/channels/chat"
 _ANSWER = "acknowledgement"
@@ -28,7 +28,7 @@ _REFUSAL = "refusal"
 
 
 def document() -> dict[str, Any]:
-    """The document. From the server's point of view, as the specification wants it: it receives what clients send."""
+    """The document. The specification requires the server's view: ``receive`` is for the events that clients send."""
     kinds = [row.payload for row in (*catalogue.OUTGOING, *catalogue.INCOMING) if row.payload is not None]
     kinds += examples.ANSWERS
     found, components = schemas(kinds)

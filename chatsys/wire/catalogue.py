@@ -1,6 +1,6 @@
-"""Every event of both directions, once: its name, its payload, and what it is for.
+"""Every event of both directions: its name, its payload and its purpose.
 
-Each row has a golden sample in tests/wire/golden; a test holds the two equal, and refuses fields that no row names.
+Each event has a golden sample in tests/wire/golden. A test compares the two, and fails for undeclared fields.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chatsys.wire import events, inbound, objects, requests
 
 
 class OutgoingEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event to clients. ``to``: S the socket itself, O the others in the room, R all in the room."""
+    """An event to clients. ``to``: S for the socket itself, O for the others in the room, R for all in the room."""
 
     name: str
     payload: Any
@@ -23,7 +23,7 @@ class OutgoingEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IncomingEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event from clients: its payload's type, what reads that, and the acknowledgement's type when it succeeds."""
+    """An event from clients: the payload's type, the function that reads it, and the acknowledgement's type."""
 
     name: str
     payload: Any
@@ -58,7 +58,7 @@ OUTGOING = (
         name=ROOM_USERS,
         payload=list[objects.RoomUser],
         to="R",
-        about="Who is in the room, in order of joining; also after each join and leave, one list for several.",
+        about="The sessions in the room, in order of joining. Sent again after changes; one list may cover several.",
     ),
     OutgoingEvent(
         name=MESSAGE_HISTORY,
@@ -66,33 +66,33 @@ OUTGOING = (
         to="S",
         about="After a join: the newest messages, or those after `since`, oldest first.",
     ),
-    OutgoingEvent(name=RECEIVE_MESSAGE, payload=objects.MessageObject, to="R", about="A message that is stored."),
+    OutgoingEvent(name=RECEIVE_MESSAGE, payload=objects.MessageObject, to="R", about="A new message, which is stored."),
     OutgoingEvent(name=USER_JOINED, payload=events.UserJoined, to="O", about="A new session in the room."),
     OutgoingEvent(name=USER_LEFT, payload=events.UserLeft, to="O", about="A session has ended."),
     OutgoingEvent(
         name=USER_STATUS_UPDATE,
         payload=events.UserStatusUpdate,
         to="O on leaving, R on request",
-        about="Somebody went offline with the last session, or set the status.",
+        about="A user went offline when the last session ended, or set the status.",
     ),
-    OutgoingEvent(name=USER_TYPING, payload=events.UserTyping, to="O", about="Somebody types, or has stopped."),
+    OutgoingEvent(name=USER_TYPING, payload=events.UserTyping, to="O", about="A user is typing, or has stopped."),
     OutgoingEvent(
         name=MESSAGE_STATUS_UPDATE,
         payload=events.MessageStatusUpdate,
         to="R",
-        about="A message was delivered to another one; `deliveredTo` is the whole set so far.",
+        about="A message was delivered to another user; `deliveredTo` is the complete set so far.",
     ),
     OutgoingEvent(
         name=MESSAGE_READ_UPDATE,
         payload=events.MessageReadUpdate,
         to="R",
-        about="A message was read by another one; `readBy` is the whole set so far.",
+        about="Another user has read a message; `readBy` is the complete set so far.",
     ),
     OutgoingEvent(
         name=MESSAGES_MARKED_READ,
         payload=events.MessagesMarkedRead,
         to="R",
-        about="Somebody has read all; the ids of those that were unread, at most 1,000 an event.",
+        about="A user has read all messages; the ids of those that were unread, at most 1,000 in each event.",
     ),
     OutgoingEvent(
         name=ERROR, payload=events.Error, to="S", about="A `join` or a `send-message` of this socket failed."
@@ -105,21 +105,21 @@ INCOMING = (
         payload=requests.JoinPayload,
         reads=inbound.join,
         answer=events.JoinAnswer,
-        about="Come into a room, and leave the one before. The list of users and the history follow.",
+        about="Join a room and leave the previous one. The list of users and the history follow.",
     ),
     IncomingEvent(
         name=SEND_MESSAGE,
         payload=requests.MessagePayload,
         reads=inbound.send_message,
         answer=events.SendAnswer,
-        about="Store a message and send it to the room. The acknowledgement comes when it is durable.",
+        about="Store a message and send it to the room. It is acknowledged once it is durable.",
     ),
     IncomingEvent(
         name=MESSAGE_DELIVERED,
         payload=requests.ReceiptPayload,
         reads=inbound.receipt,
         answer=events.Done,
-        about="This user's client has got a message.",
+        about="This user's client has received a message.",
     ),
     IncomingEvent(
         name=MESSAGE_READ,
@@ -136,16 +136,24 @@ INCOMING = (
         about="This user has read all messages of the room.",
     ),
     IncomingEvent(
-        name=TYPING, payload=bool, reads=inbound.typing, answer=events.Done, about="This user types, or has stopped."
+        name=TYPING,
+        payload=bool,
+        reads=inbound.typing,
+        answer=events.Done,
+        about="This user is typing, or has stopped.",
     ),
     IncomingEvent(
         name=UPDATE_ONLINE_STATUS,
         payload=requests.StatusPayload,
         reads=inbound.online_status,
         answer=events.Done,
-        about="Set the status that others see.",
+        about="Set the status that other users see.",
     ),
     IncomingEvent(
-        name=LEAVE_ROOM, payload=None, reads=None, answer=events.Done, about="Leave the room; the connection stays."
+        name=LEAVE_ROOM,
+        payload=None,
+        reads=None,
+        answer=events.Done,
+        about="Leave the room; the connection stays open.",
     ),
 )

@@ -1,4 +1,4 @@
-"""The payloads of the events that leave, built from what the chat published (contract §9, §10 and §14.1)."""
+"""The payloads of outgoing events, built from the chat's events (contract §9, §10 and §14.1)."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ class Error(Wire, frozen=True, kw_only=True):
 
 
 class Done(Wire, frozen=True, kw_only=True):
-    """The acknowledgement of an event that has nothing else to say."""
+    """The acknowledgement of an event that succeeded, if there is no data to return."""
 
     success: Success = True
 
 
 class Failed(Wire, frozen=True, kw_only=True):
-    """The acknowledgement of an event that did not do what was asked; ``code`` is stable."""
+    """The acknowledgement of an event that failed; ``code`` is stable."""
 
     success: Refused = False
     code: str
@@ -104,9 +104,9 @@ class Failed(Wire, frozen=True, kw_only=True):
 
 
 class JoinAnswer(Wire, frozen=True, kw_only=True):
-    """The acknowledgement of ``join``; ``complete`` is false if the history left out messages that were asked for.
+    """The acknowledgement of ``join``; ``complete`` is false if requested messages are missing in the history.
 
-    ``guest`` and ``reason`` are there where a token was sent and not accepted.
+    ``guest`` and ``reason`` are present if the client sent a token that was not accepted.
     """
 
     success: Success = True
@@ -132,7 +132,7 @@ class SendAnswer(Wire, frozen=True, kw_only=True):
 
 
 def user_joined(session: Session) -> UserJoined:
-    """The payload that tells of a new session."""
+    """The payload for a new session."""
     who = session.who
     return UserJoined(
         username=who.username,
@@ -145,7 +145,7 @@ def user_joined(session: Session) -> UserJoined:
 
 
 def user_left(ended: EndedSession) -> UserLeft:
-    """The payload that tells of a session's end."""
+    """The payload for the end of a session."""
     who = ended.session.who
     return UserLeft(
         username=who.username,
@@ -157,7 +157,7 @@ def user_left(ended: EndedSession) -> UserLeft:
 
 
 def user_status_update(who: Participant, online: bool, last_seen: datetime) -> UserStatusUpdate:
-    """The payload that tells of a status."""
+    """The payload for a user's status."""
     return UserStatusUpdate(
         user_id=who.user_id,
         username=who.username,
@@ -168,14 +168,14 @@ def user_status_update(who: Participant, online: bool, last_seen: datetime) -> U
 
 
 def user_typing(who: Participant, is_typing: bool) -> UserTyping:
-    """The payload that tells who types, or has stopped."""
+    """The payload for a user who is typing, or has stopped."""
     return UserTyping(username=who.username, display_name=who.display_name, user_id=who.user_id, is_typing=is_typing)
 
 
 def message_status_update(
     message_id: str, delivered_to: Sequence[str], by: Participant, at: datetime
 ) -> MessageStatusUpdate:
-    """The payload that tells of a delivery."""
+    """The payload for a delivery."""
     return MessageStatusUpdate(
         message_id=message_id,
         delivered=True,
@@ -186,7 +186,7 @@ def message_status_update(
 
 
 def message_read_update(message_id: str, read_by: Sequence[str], by: Participant, at: datetime) -> MessageReadUpdate:
-    """The payload that tells of a read."""
+    """The payload for a read message."""
     return MessageReadUpdate(
         message_id=message_id,
         read=True,
@@ -198,14 +198,14 @@ def message_read_update(message_id: str, read_by: Sequence[str], by: Participant
 
 
 def messages_marked_read(message_ids: Sequence[str], by: Participant, at: datetime) -> MessagesMarkedRead:
-    """The payload that tells of all messages read at once."""
+    """The payload for several messages read together."""
     return MessagesMarkedRead(
         message_ids=message_ids, read_by=by.user_id, read_by_username=by.display_name, timestamp=timestamp(at)
     )
 
 
 def failed(error: ChatsysError) -> Failed:
-    """The acknowledgement that carries an error's stable code and its text."""
+    """The acknowledgement with an error's stable code and its text."""
     return Failed(code=error.code, message=error.message)
 
 
@@ -214,7 +214,7 @@ def join_answer(
 ) -> JoinAnswer:
     """The acknowledgement of a join; ``last_seq`` is the newest sequence number that the history covers.
 
-    ``reason`` says why the token that was sent was not accepted.
+    ``reason`` says why the client's token was not accepted.
     """
     return JoinAnswer(
         room=session.room,
@@ -230,6 +230,6 @@ def join_answer(
 
 
 def send_answer(posted: Posted) -> SendAnswer:
-    """The acknowledgement of a stored message, or of the one that a repetition found."""
+    """The acknowledgement of a stored message, or of an earlier one with the same client message id."""
     stored = posted.message
     return SendAnswer(id=stored.message_id, seq=stored.seq, timestamp=timestamp(stored.at), duplicate=posted.duplicate)

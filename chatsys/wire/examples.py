@@ -1,4 +1,4 @@
-"""One value for each thing on the wire, as the documents and the reference pages show it."""
+"""An example of each object on the wire, for the API documents and the reference pages."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ INCOMING: dict[str, Any] = {
     catalogue.TYPING: True,
     catalogue.UPDATE_ONLINE_STATUS: requests.StatusPayload(online=False),
 }
-"""By event; one without a payload is not here."""
+"""By event. Events without a payload are left out."""
 
 ANSWERS: dict[type, Any] = {
     events.JoinAnswer: events.JoinAnswer(

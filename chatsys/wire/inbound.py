@@ -1,7 +1,7 @@
-"""What clients send, read strictly: a payload of any type goes in, only what the contract names comes out (§9, §14).
+"""Reads what clients send: accepts a payload of any type, and returns only what the contract names (§9, §14).
 
-Each function takes the first argument of one event as JSON gave it (or ``None`` without one) and never raises for its
-shape, but for :func:`join`, whose failure is an answer of its own. Fields that an event does not name are ignored.
+Each function takes the first argument of one event as decoded from JSON, or None if there is none. Only :func:`join`
+raises for a wrong shape, since a failed join has its own answer. Fields that an event does not name are ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A join whose room is one. Who joins is not decided here, so ``token``, ``username``, ``user_id`` are as sent."""
+    """A join with a valid room. ``token``, ``username`` and ``user_id`` are as sent; the chat checks them."""
 
     room: str
     token: object = None
@@ -29,14 +29,14 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReceiptEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Which message, in which room, was delivered or read."""
+    """The message that was delivered or read, and its room."""
 
     message_id: str
     room: str
 
 
 def join(payload: object) -> JoinRequest:
-    """A join. Raises JoinRefused if the payload is no object, or its room or ``since`` can't be one."""
+    """Read a join. Raises JoinRefused if the payload is not an object, or if its room or ``since`` is invalid."""
     fields = _fields(payload)
     room = rules.room_name(fields.get("room"))
     if room is None:
@@ -52,13 +52,13 @@ def join(payload: object) -> JoinRequest:
 
 
 def send_message(payload: object) -> tuple[object, object]:
-    """The text and the client's message id, each as sent; the verb judges them."""
+    """The text and the client's message id, both as sent; the chat checks them."""
     fields = _fields(payload)
     return fields.get("message"), fields.get("clientMessageId")
 
 
 def receipt(payload: object) -> ReceiptEvent | None:
-    """A receipt, or None if the message id is not shaped like a UUID or the room is no text."""
+    """A receipt, or None if the message id is not shaped like a UUID or the room is not a string."""
     fields = _fields(payload)
     message_id, room = fields.get("messageId"), fields.get("room")
     if isinstance(message_id, str) and rules.is_uuid(message_id) and isinstance(room, str):
@@ -67,18 +67,18 @@ def receipt(payload: object) -> ReceiptEvent | None:
 
 
 def mark_all_read(payload: object) -> str | None:
-    """The room, or None."""
+    """The room, or None if it is not a string."""
     room = _fields(payload).get("room")
     return room if isinstance(room, str) else None
 
 
 def typing(payload: object) -> bool:
-    """Whether the client types: the payload's truthiness."""
+    """Whether the client is typing: the payload's truthiness."""
     return bool(payload)
 
 
 def online_status(payload: object) -> bool | None:
-    """The status asked for, or None if it is not a boolean."""
+    """The requested status, or None if it is not a boolean."""
     online = _fields(payload).get("online")
     return online if isinstance(online, bool) else None
 

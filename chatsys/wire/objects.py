@@ -1,6 +1,6 @@
-"""The objects that leave the server, in REST bodies and in events alike (contract §3, §6, §7 and §10).
+"""The objects in REST responses and outgoing events (contract §3, §6, §7 and §10).
 
-Each is a struct whose fields, renamed to camel case, are exactly the keys on the wire; a function beside it builds it
+The fields of each struct, renamed to camel case, are exactly the keys on the wire. A function for each struct builds it
 from the model.
 """
 
@@ -18,11 +18,11 @@ from chatsys.wire.scalars import Count, Id, Seq, Status, Timestamp, UserId
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """Base of all objects on the wire: camel case, and nothing but the named keys."""
+    """Base of all objects on the wire: keys in camel case, and no unknown keys."""
 
 
 class PublicProfile(Wire, frozen=True, kw_only=True):
-    """What everyone may see of an account (contract §3.1)."""
+    """The public part of an account (contract §3.1)."""
 
     user_id: Id
     username: str
@@ -35,7 +35,7 @@ class PublicProfile(Wire, frozen=True, kw_only=True):
 
 
 class OwnProfile(PublicProfile, frozen=True, kw_only=True):
-    """What the owner sees at registration and login (contract §3.2); ``last_login`` at login only."""
+    """The owner's view after registration and login (contract §3.2); ``last_login`` after login only."""
 
     email: str
     last_login: Timestamp | msgspec.UnsetType | None = msgspec.UNSET
@@ -61,7 +61,7 @@ class MessageObject(Wire, frozen=True, kw_only=True):
 
 
 class Presence(Wire, frozen=True, kw_only=True):
-    """Whether a participant is online, and since when that holds."""
+    """Whether a participant is online, and when that was last set."""
 
     online: bool
     last_seen: Timestamp | None
@@ -121,13 +121,13 @@ class RoomCounts(Wire, frozen=True, kw_only=True):
 
 
 Encoded = msgspec.Raw
-"""A value that is JSON already, inside one that is not yet."""
+"""A value encoded as JSON, inside one that is not encoded yet."""
 
 _encoder = msgspec.json.Encoder()
 
 
 def encode(value: Any) -> bytes:
-    """``value`` as JSON in UTF-8. A lone surrogate, which UTF-8 can't carry, becomes U+FFFD."""
+    """``value`` as JSON in UTF-8. A lone surrogate, which UTF-8 can't encode, becomes U+FFFD."""
     try:
         return _encoder.encode(value)
     except UnicodeEncodeError:
@@ -155,12 +155,12 @@ def optional_timestamp(moment: datetime | None) -> str | None:
 
 
 def public_profile(user: values.User) -> PublicProfile:
-    """The eight keys that everyone may see."""
+    """The public profile of a user."""
     return PublicProfile(**_profile(user))
 
 
 def own_profile(user: values.User, *, with_login: bool) -> OwnProfile:
-    """The owner's view: the answer of a login has ``lastLogin``, that of a registration does not."""
+    """The owner's view. The response to a login has ``lastLogin``, the response to a registration does not."""
     last_login = optional_timestamp(user.last_login) if with_login else msgspec.UNSET
     return OwnProfile(**_profile(user), email=user.email, last_login=last_login)
 
@@ -204,12 +204,12 @@ def encoded_messages(stored: Sequence[values.Message]) -> bytes:
 
 
 def presence(session: values.Session) -> Presence:
-    """The participant's status as of the read of the session."""
+    """The participant's status when the session was read."""
     return Presence(online=session.online, last_seen=optional_timestamp(session.last_seen))
 
 
 def room_user(session: values.Session) -> RoomUser:
-    """The session as ``room-users`` lists it."""
+    """The session's entry in ``room-users``."""
     who = session.who
     return RoomUser(
         session_id=session.session_id,
@@ -225,7 +225,7 @@ def room_user(session: values.Session) -> RoomUser:
 
 
 def room_member(session: values.Session) -> RoomMember:
-    """The session as ``data`` of the room's users lists it."""
+    """The session's entry in ``data`` of the room's users."""
     who = session.who
     return RoomMember(
         id=who.user_id,
@@ -238,7 +238,7 @@ def room_member(session: values.Session) -> RoomMember:
 
 
 def room_member_presence(session: values.Session) -> RoomMemberPresence:
-    """The session as ``users`` of the room's users lists it."""
+    """The session's entry in ``users`` of the room's users."""
     who = session.who
     return RoomMemberPresence(
         user_id=who.user_id,
@@ -251,7 +251,7 @@ def room_member_presence(session: values.Session) -> RoomMemberPresence:
 
 
 def room_entry(room: values.Room) -> RoomEntry:
-    """The room as the list of rooms shows it."""
+    """The room's entry in the list of rooms."""
     return RoomEntry(name=room.name, user_count=room.user_count, last_activity=timestamp(room.last_activity))
 
 

@@ -1,7 +1,7 @@
-"""What clients send, as types: bodies of HTTP requests, and payloads of events (contract §4, §5, §9 and §14).
+"""The types of HTTP request bodies and of client events' payloads (contract §4, §5, §9 and §14).
 
-They describe what is accepted. Nothing is read with them: a request that is wrong gets the contract's own words, which
-``chatsys.chat.accounts`` and :mod:`chatsys.wire.inbound` say. Fields that are not named here are ignored.
+They only describe what is accepted, for the API documents. ``chatsys.chat.accounts`` and :mod:`chatsys.wire.inbound`
+read the requests, and refuse invalid ones in the words of the contract. Fields that are not declared are ignored.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Credentials(Sent, frozen=True, kw_only=True):
 
 
 class ProfileChange(Sent, frozen=True, kw_only=True):
-    """What of the profile changes. The password changes only with both of its fields."""
+    """The fields of the profile to change. The password changes only if both of its fields are sent."""
 
     display_name: DisplayName | Unset | None = UNSET
     avatar: Text | Unset | None = UNSET
@@ -59,10 +59,10 @@ class ProfileChange(Sent, frozen=True, kw_only=True):
 
 
 class JoinPayload(Sent, frozen=True, kw_only=True):
-    """``join``: with a valid token as its account, else as a guest of that name.
+    """``join``: with a valid token as its account, otherwise as a guest with that name.
 
-    A guest goes by its ``userId`` unless that is shaped like a UUID. ``since`` asks for the messages after a sequence
-    number, ``epoch`` is what the last join answered.
+    A guest is identified by its ``userId``, unless that is shaped like a UUID. ``since`` requests the messages after a
+    sequence number. ``epoch`` is the value from the answer to the last join.
     """
 
     room: Room
@@ -74,7 +74,7 @@ class JoinPayload(Sent, frozen=True, kw_only=True):
 
 
 class MessagePayload(Sent, frozen=True, kw_only=True):
-    """``send-message``: the same ``clientMessageId`` again stores nothing and is answered like the first time."""
+    """``send-message``: with a repeated ``clientMessageId``, it stores nothing and gets the first acknowledgement."""
 
     message: Written
     client_message_id: ClientId | Unset | None = UNSET

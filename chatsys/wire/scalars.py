@@ -1,6 +1,6 @@
-"""The kinds of text on the wire, with what a schema says about each (contract §1.4, §1.5, §4.1, §6 and §8.3).
+"""The scalar types on the wire, with their constraints for the schemas (contract §1.4, §1.5, §4.1, §6 and §8.3).
 
-What leaves is not checked against them, so they cost nothing; what comes in is judged by ``chatsys.model.rules``.
+Outgoing values are not checked against them, so they cost nothing. ``chatsys.model.rules`` checks incoming values.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ Id = Annotated[
     str,
     Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="A UUID in lower case."),
 ]
-UserId = Annotated[
-    str, Meta(min_length=1, max_length=rules.GUEST_ID_MAX, description="A UUID, or the id that a guest goes by.")
-]
+UserId = Annotated[str, Meta(min_length=1, max_length=rules.GUEST_ID_MAX, description="A UUID, or a guest's own id.")]
 Status = Annotated[str, Meta(extra_json_schema={"enum": ["online", "offline"]})]
 Count = Annotated[int, Meta(ge=0)]
-Seq = Annotated[int, Meta(ge=1, description="1, 2, 3 and so on in each room.")]
+Seq = Annotated[int, Meta(ge=1, description="Counts 1, 2, 3, ... in each room.")]
 
 Text = Annotated[str, Meta(pattern=_TEXT)]
 Username = Annotated[str, Meta(min_length=3, max_length=30, pattern="^[A-Za-z0-9_]+$")]

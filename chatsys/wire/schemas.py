@@ -1,4 +1,4 @@
-"""JSON schemas of the types on the wire (2020-12, as OpenAPI 3.1 has them)."""
+"""JSON schemas of the types on the wire (draft 2020-12, as in OpenAPI 3.1)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ REF = "#/components/schemas/{name}"
 
 
 def schemas(types: Iterable[Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The schema of each type, which may refer to components, and these by their names.
+    """The schema of each type, and the components that the schemas refer to, by name.
 
-    A field that has a value unless another is given is always sent, so it is required.
+    A field with a default value is always sent, so it is marked as required.
     """
     found, components = msgspec.json.schema_components(types, ref_template=REF)
     for component in components.values():
@@ -30,6 +30,6 @@ def schemas(types: Iterable[Any]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def prose(docstring: str) -> str:
-    """A docstring as Markdown, a paragraph a line."""
+    """A docstring as Markdown, one line for each paragraph."""
     text = re.sub(r"contract (?=§)", "", docstring.replace("``", "`").strip())
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

@@ -194,7 +194,7 @@ class FailingBroker(RedisBroker):
         super().__init__("redis://127.0.0.1:1", PREFIX)
         self.fail = asyncio.Event()
 
-    async def open(self, on_message: OnMessage, patience: float) -> Line:
+    async def open(self, on_message: OnMessage, timeout: float) -> Line:
         await self.fail.wait()
         raise BusUnavailable("it does not answer")
 

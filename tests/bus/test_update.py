@@ -53,4 +53,4 @@ async def test_update_servers_of_two_versions_serve_one_room(servers: list[Serve
             while [user["username"] for user in ann.all("room-users")[-1]] != ["Ann"]:
                 await asyncio.sleep(0.02)
     assert [served.stop() for served in servers] == [0, 0]
-    assert "is deaf" not in servers[0].stderr + servers[1].stderr
+    assert "is unavailable" not in servers[0].stderr + servers[1].stderr

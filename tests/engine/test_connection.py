@@ -114,16 +114,16 @@ def test_one_packet_may_be_larger_than_the_budget(socket: Socket) -> None:
 
 def test_what_was_asked_for_does_not_count_once(socket: Socket) -> None:
     socket.stalled = True
-    socket.receiver.send(out("x" * 3 * BUDGET), asked=True)
+    socket.receiver.send(out("x" * 3 * BUDGET), requested=True)
     socket.receiver.send(out("live"))
     assert not socket.receiver.closing
-    socket.receiver.send(out("x" * 3 * BUDGET), asked=True)
+    socket.receiver.send(out("x" * 3 * BUDGET), requested=True)
     assert socket.receiver.closing
 
 
 def test_what_was_asked_for_does_not_count_until_it_has_left(socket: Socket, loop: FakeLoop) -> None:
     socket.stalled = True
-    socket.receiver.send(out("x" * 3 * BUDGET), asked=True)
+    socket.receiver.send(out("x" * 3 * BUDGET), requested=True)
     socket.receiver.send(out("live"))
     assert not socket.receiver.closing
     socket.stalled = False
@@ -137,8 +137,8 @@ def test_what_was_asked_for_does_not_count_until_it_has_left(socket: Socket, loo
 
 def test_what_was_asked_for_does_not_count_though_what_was_before_it_has_left(socket: Socket) -> None:
     """A list of users, then a history, and then the acknowledgement of the join."""
-    socket.receiver.send(out("a list"), asked=True)
-    socket.receiver.send(out("x" * 3 * BUDGET), asked=True)
+    socket.receiver.send(out("a list"), requested=True)
+    socket.receiver.send(out("x" * 3 * BUDGET), requested=True)
     socket.stalled = True
     socket.receiver.send(out("acknowledgement"))
     assert not socket.receiver.closing

@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 
 from chatsys.engine.engine import WEBSOCKET, Engine
 from chatsys.engine.shared import ENDED_AT_ONCE
-from chatsys.engine.websocket import HURRIED, PACE, WebSocket
+from chatsys.engine.websocket import ITERATIONS_MOST, PACE, WebSocket
 from chatsys.protocol.frames import frame
 
 from .conftest import LIMITS, Application, FakeLoop, make_engine, server_texts
@@ -244,13 +244,13 @@ def test_frames_that_are_left_over_wait_for_an_owner_that_takes_no_more(opened: 
 def test_a_connection_that_always_has_more_is_slowed(opened: Opened, loop: FakeLoop) -> None:
     socket, transport, listener = opened
     most = LIMITS.frames_per_turn
-    socket.data_received(masked(Opcode.TEXT, b"x") * (HURRIED + 2) * most)
+    socket.data_received(masked(Opcode.TEXT, b"x") * (ITERATIONS_MOST + 2) * most)
     loop.settle()
-    assert len(listener.messages) == HURRIED * most
+    assert len(listener.messages) == ITERATIONS_MOST * most
     loop.pass_time(PACE)
-    assert (len(listener.messages), transport.reading) == ((HURRIED + 1) * most, False)
+    assert (len(listener.messages), transport.reading) == ((ITERATIONS_MOST + 1) * most, False)
     loop.pass_time(PACE)
-    assert (len(listener.messages), transport.reading) == ((HURRIED + 2) * most, True)
+    assert (len(listener.messages), transport.reading) == ((ITERATIONS_MOST + 2) * most, True)
     socket.data_received(masked(Opcode.TEXT, b"x") * 2 * most)
     loop.settle()
     assert transport.reading

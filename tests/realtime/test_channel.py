@@ -92,9 +92,9 @@ async def test_a_member_that_joined_during_a_change_gets_the_current_list_once_i
     joined = await conversation.join(server.chat, "r", session.who, "late")
     member = Member(ear, joined.session)  # type: ignore[arg-type]
     channel.add(member)
-    await channel.lists.tell(member)
+    await channel.lists.send(member)
     other, _ = await server.enter("r", "ben")
-    await settle(lambda: channel.lists._telling is None)
+    await settle(lambda: channel.lists._sending is None)
     channel.release(member, 0)
     await settle(lambda: ear.users() == other.users())
 
@@ -115,7 +115,7 @@ async def test_those_who_come_and_go_while_the_room_is_read_are_told_of_once(mak
     channel.catch_up()
     comer, _ = await server.enter("r", "cleo")
     await conversation.leave(server.chat, leaver)
-    await settle(lambda: channel._catching is None and ear.users() == ["ann", "cleo"])
+    await settle(lambda: channel._reading is None and ear.users() == ["ann", "cleo"])
     assert ear.names().count("user-joined") == 2
     assert ear.names().count("user-left") == 1
     assert comer.ended == ""
@@ -126,9 +126,9 @@ async def test_the_first_member_is_shown_those_who_came_before_others_told_this_
 ) -> None:
     here, there = await make_server(), await make_server()
     channel = here.fanout.channel("r")
-    channel.coming += 1
+    channel.joining += 1
     channel.catch_up()
-    await settle(lambda: channel._catching is None)
+    await settle(lambda: channel._reading is None)
     wire.cut = True  # a server that has nobody in a room is told nothing of it
     await there.enter("r", "ben")
     await settle()

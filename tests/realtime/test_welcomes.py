@@ -11,12 +11,12 @@ from tests.realtime.conftest import Ear
 
 
 async def test_no_more_are_served_than_have_a_place() -> None:
-    welcomes = Welcomes(at_once=2, patience=60)
+    welcomes = Welcomes(at_once=2, timeout=60)
     readers = [Ear() for _ in range(6)]
     served: list[int] = []
 
     async def join(number: int) -> None:
-        async with welcomes.place(cast("Connection", readers[number])):
+        async with welcomes.slot(cast("Connection", readers[number])):
             served.append(number)
             readers[number].unread = 1000
 
@@ -37,19 +37,19 @@ async def test_no_more_are_served_than_have_a_place() -> None:
 
 
 async def test_one_that_reads_nothing_keeps_its_place_for_a_limited_time() -> None:
-    welcomes = Welcomes(at_once=1, patience=0.1)
+    welcomes = Welcomes(at_once=1, timeout=0.1)
     deaf = Ear()
-    async with welcomes.place(cast("Connection", deaf)):
+    async with welcomes.slot(cast("Connection", deaf)):
         deaf.unread = 1000
-    async with asyncio.timeout(5), welcomes.place(cast("Connection", Ear())):
+    async with asyncio.timeout(5), welcomes.slot(cast("Connection", Ear())):
         assert deaf.unread
 
 
 async def test_a_place_is_given_back_when_a_join_fails() -> None:
-    welcomes = Welcomes(at_once=1, patience=60)
+    welcomes = Welcomes(at_once=1, timeout=60)
     for _ in range(3):
         try:
-            async with asyncio.timeout(5), welcomes.place(cast("Connection", Ear())):
+            async with asyncio.timeout(5), welcomes.slot(cast("Connection", Ear())):
                 raise LookupError
         except LookupError:
             pass

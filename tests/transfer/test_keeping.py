@@ -55,7 +55,7 @@ def test_what_was_said_survives_a_stop_and_the_password_still_fits(start):
     assert first.stop() == 0
     second = start("--snapshot", "chat.snapshot")
     assert usernames(second) == {"ann"}
-    assert any("Took up 1 users" in line for line in second.stdout)
+    assert any("Loaded 1 users" in line for line in second.stdout)
     login = {"username": "ann", "password": "password"}
     assert post(f"{second.url}/api/auth/login", json=login).status_code == 200
 
@@ -117,6 +117,6 @@ async def test_a_file_that_can_not_be_written_is_logged_on_the_way_and_raised_at
     kept = SnapshotFile(filled, tmp_path / "folder")
     kept.save_soon()
     await kept.finish(write=False)
-    assert "The snapshot was not written" in caplog.text
+    assert "Could not write the snapshot" in caplog.text
     with pytest.raises(OperatorError, match="Is a directory"):
         await kept.finish(write=True)
