@@ -1,11 +1,11 @@
-"""``chatsys`` and ``python -m chatsys``: the command line, Ctrl-C handled from the first import on."""
+"""The entry point of ``chatsys`` and ``python -m chatsys``. It handles Ctrl-C from the first import on."""
 
 import signal
 import sys
 
 
 def main() -> None:
-    """Run the command line; exit status 130 and one line if Ctrl-C comes where no command handles it."""
+    """Run the command line. If no command handles Ctrl-C, print one line and exit with status 130."""
     try:
         from chatsys.cli import main as run
 
@@ -14,7 +14,7 @@ def main() -> None:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to do, and an interpreter that ends dies of it
+        for number in (signal.SIGINT, signal.SIGTERM):  # while the interpreter shuts down, a signal would kill it
             signal.signal(number, signal.SIG_IGN)
 
 

@@ -18,13 +18,13 @@ The tree::
     ├── Conflict                 conflict
     │   └── UserExists           user_exists
     ├── TooManyAttempts          too_many_attempts      retry_after
-    ├── Overloaded               overloaded             (passing: worth trying again)
+    ├── Overloaded               overloaded             (temporary: retry)
     ├── ClientGone               client_gone
     ├── JoinRefused              join_refused
     │   └── TooManyRooms         too_many_rooms
     ├── NoSession                no_session
     ├── StoreError               store_error            hint: the command or action that helps
-    │   ├── StoreUnavailable     store_unavailable      (passing: worth trying again)
+    │   ├── StoreUnavailable     store_unavailable      (temporary: retry)
     │   │   ├── ConnectionRefused    connection_refused
     │   │   ├── TooManyConnections   too_many_connections
     │   │   ├── StatementTimeout     statement_timeout
@@ -53,7 +53,7 @@ The tree::
         ├── SnapshotDamaged      snapshot_damaged
         └── LabBusy              lab_busy
 
-The docstring of a class is its default message. Nothing here imports anything of chatsys.
+The docstring of a class is its default message. This module imports nothing else from chatsys.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Overloaded(ChatsysError):
 
 
 class ClientGone(ChatsysError):
-    """The client closed its connection before it was answered"""
+    """The client closed its connection before the server answered"""
 
     code = "client_gone"
 
@@ -209,7 +209,7 @@ class StoreError(ChatsysError):
         super().__init__(message)
         self.hint = hint
         if hint:
-            self.add_note(f"What helps: {hint}")  # shown below a traceback, as in a notebook
+            self.add_note(f"Hint: {hint}")  # shown below a traceback, as in a notebook
 
 
 class StoreUnavailable(StoreError):
@@ -315,8 +315,7 @@ class SchemaOutdated(StoreError):
 
     def __init__(self, found: str, expected: str, *, hint: str = "") -> None:
         super().__init__(
-            f"The database schema is at {found}, older than this program, which needs {expected}.",
-            hint=hint,
+            f"The database schema is at version {found}, but this program needs version {expected}.", hint=hint
         )
         self.found = found
         self.expected = expected
@@ -329,8 +328,7 @@ class SchemaTooNew(StoreError):
 
     def __init__(self, found: str, expected: str, *, hint: str = "") -> None:
         super().__init__(
-            f"The database schema is at {found}, which this program (at {expected}) does not know.",
-            hint=hint,
+            f"The database schema is at version {found}, but this program knows no version after {expected}.", hint=hint
         )
         self.found = found
         self.expected = expected
@@ -349,7 +347,7 @@ class BadDatabaseUrl(StoreError):
 
 
 class SnapshotConflict(StoreError):
-    """The store holds something else in the place of a record of the snapshot"""
+    """The store holds another record that conflicts with one in the snapshot"""
 
     code = "snapshot_conflict"
 
@@ -373,7 +371,7 @@ class SettingsError(ChatsysError):
 
 
 class OperatorError(ChatsysError):
-    """A command can't do what was asked"""
+    """The command can't do what was requested"""
 
     code = "operator_error"
 
@@ -381,7 +379,7 @@ class OperatorError(ChatsysError):
         super().__init__(message)
         self.hint = hint
         if hint:
-            self.add_note(f"What helps: {hint}")  # shown below a traceback, as in a notebook
+            self.add_note(f"Hint: {hint}")  # shown below a traceback, as in a notebook
 
 
 class BusUnavailable(OperatorError):
@@ -408,6 +406,6 @@ class SnapshotDamaged(OperatorError):
 
 
 class LabBusy(OperatorError):
-    """Another run measures on this PostgreSQL server; two at once would spoil each other's figures"""
+    """Another run is measuring on this PostgreSQL server; two at once would distort each other's results"""
 
     code = "lab_busy"

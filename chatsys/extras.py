@@ -1,6 +1,6 @@
-"""What ``pip install chatsys`` leaves out: each extra by the modules that it brings.
+"""The optional extras of chatsys, and the modules that each one installs.
 
-A package or command that needs an extra calls :func:`require` before it imports anything of it.
+Code that needs an extra calls :func:`require` before it imports the extra's modules.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MODULES = {
 
 
 def require(extra: str) -> None:
-    """Raise MissingExtra, which names the command that installs it, unless all modules of the extra are there."""
+    """Raise MissingExtra, whose message has the install command, unless all modules of the extra are installed."""
     if extra == "embedded":
         refuse_windows("The private PostgreSQL")
     missing = [name for name in MODULES[extra] if not _installed(name)]
@@ -35,7 +35,7 @@ def require(extra: str) -> None:
 
 
 def refuse_windows(what: str) -> None:
-    """Raise OperatorError on Windows, where processes can't share a port, a lock or a signal as they do elsewhere."""
+    """Raise OperatorError on Windows, where processes can't share a port, a lock or a signal as on other systems."""
     if sys.platform == "win32":
         raise OperatorError(f"{what} does not run on Windows: use Linux, macOS or the Windows Subsystem for Linux.")
 
@@ -43,5 +43,5 @@ def refuse_windows(what: str) -> None:
 def _installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except (ImportError, ValueError):  # an importer refuses it, or it was imported by hand
+    except (ImportError, ValueError):  # an import hook refuses it, or the loaded module has no spec
         return False

@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: what they do to a command, and how they are put off while it puts things in order.
+"""Ctrl-C and SIGTERM: how they end a command, and how a command delays them while it cleans up.
 
-timeout(1) sends its signal twice, and people press Ctrl-C again: what comes within a second is one.
+timeout(1) sends its signal twice, and people press Ctrl-C repeatedly, so signals within one second count as one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ T = TypeVar("T")
 BURST = 1.0
 """Seconds within which signals count as one."""
 
-_told = [-BURST]
-"""When the last that counted came."""
+_last_counted = [-BURST]
+"""When the last signal that counted came."""
 
 
 def turn_into_interrupts() -> None:
-    """Let both signals raise KeyboardInterrupt: for a command, whose servers would outlive it otherwise."""
+    """Make both signals raise KeyboardInterrupt, so that a command stops the servers that it started."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as for what nohup or a shell's background started
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup or a background job of a shell ignores it
             signal.signal(number, _interrupt)
 
 
@@ -38,15 +38,15 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _is_another() -> bool:
     now = time.monotonic()
-    another = now > _told[0] + BURST
+    another = now > _last_counted[0] + BURST
     if another:
-        _told[0] = now
+        _last_counted[0] = now
     return another
 
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Both signals go to ``handler`` until the block has ended, but for one that is ignored, or not Python's."""
+    """Send both signals to ``handler`` within the block, except one that is ignored or has a handler outside Python."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = {number: known for number, known in handlers.items() if known not in (None, signal.SIG_IGN)}
     for number in before:
@@ -60,25 +60,25 @@ def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put Ctrl-C and SIGTERM off until the block has ended: a second one would leave half undone what the first began.
+    """Delay Ctrl-C and SIGTERM until the block has ended, so that a second signal can't interrupt a cleanup.
 
-    For what puts things in order within a limit of its own. Outside the main thread, where no signal is handled, it
+    Use it for a cleanup that has a time limit of its own. Outside the main thread, where Python handles no signals, it
     does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    told: list[int] = []
+    received: list[int] = []
     try:
-        with _handled_by(lambda number, _: told.append(number)):
+        with _handled_by(lambda number, _: received.append(number)):
             yield
     finally:
-        if told:
-            signal.raise_signal(told[0])
+        if received:
+            signal.raise_signal(received[0])
 
 
 class EndedBySignals:
-    """The first signal within the block cancels the work, so that what was done is written; a later one ends it."""
+    """Within the block, the first signal cancels the work, which can still return its results; a later one ends it."""
 
     def __init__(self) -> None:
         self._cancel: Callable[[], object] | None = None
@@ -92,7 +92,7 @@ class EndedBySignals:
         self._handling.__exit__(None, None, None)
 
     async def run(self, work: Awaitable[T]) -> T:
-        """Do the work; what it returns, also when it is cancelled."""
+        """Await the work, and return its result, which it may still return after it was cancelled."""
         task = asyncio.current_task()
         assert task is not None
         self._cancel = partial(task.get_loop().call_soon_threadsafe, task.cancel)

@@ -1,4 +1,4 @@
-"""Log lines on standard error, for people or as JSON, each with the request or socket it is about."""
+"""Log lines on standard error, for people or as JSON, each with the request or socket that it concerns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def short_id() -> str:
 
 @contextlib.contextmanager
 def about(**subject: str) -> Iterator[None]:
-    """Mark the lines logged inside as about this, e.g. ``request=<id>`` or ``socket=<sid>``."""
+    """Add this subject, e.g. ``request=<id>`` or ``socket=<sid>``, to the lines logged within the block."""
     token = _about.set(subject)
     try:
         yield
@@ -30,7 +30,7 @@ def about(**subject: str) -> Iterator[None]:
 
 
 def mark(**subject: str) -> None:
-    """As :func:`about`, for all that the current task still does."""
+    """Like :func:`about`, for the rest of the current task."""
     _about.set(subject)
 
 
@@ -45,7 +45,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message, the subject's keys, and an exception's traceback."""
+    """One object per line: time, level, logger, message, the subject's keys, and an exception's traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as JSON."""
@@ -62,7 +62,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(log_format: str) -> None:
-    """Send everything from INFO on to standard error, in the ``text`` or the ``json`` format."""
+    """Write log lines of level INFO and above to standard error, in the ``text`` or the ``json`` format."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -1,8 +1,7 @@
 """Every number that ``/metrics`` shows, in Prometheus' units (contract §14.6).
 
-Each process counts its own; where several share a port, ``server.siblings`` adds them up.
-
-``sessions`` and ``rooms`` are read from the store when the page is asked for; the others are counted where they happen.
+Each process counts its own events; ``server.siblings`` adds up the processes that share a port. ``sessions`` and
+``rooms`` are read from the store when a client requests ``/metrics``; the others are counted where they happen.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5
 
 
 class Durations(Collector):
-    """A histogram of seconds by labels that costs a tenth of the library's: for what happens with each event."""
+    """A histogram of seconds with labels, at a tenth of the library's cost: for values observed at each event."""
 
     def __init__(self, name: str, about: str, labels: tuple[str, ...]) -> None:
         self._name, self._about, self._labels = name, about, labels
@@ -28,7 +27,7 @@ class Durations(Collector):
         REGISTRY.register(self)
 
     def observe(self, labels: tuple[str, ...], seconds: float) -> None:
-        """Count one."""
+        """Count one duration."""
         counts = self._counts.get(labels)
         if counts is None:
             counts = self._counts[labels] = [0] * (len(_SECONDS) + 1)
@@ -37,7 +36,7 @@ class Durations(Collector):
         self._sums[labels] += seconds
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What the page shows."""
+        """The histogram as ``/metrics`` shows it."""
         family = HistogramMetricFamily(self._name, self._about, labels=self._labels)
         for labels, counts in self._counts.items():
             buckets, total = [], 0
@@ -48,7 +47,7 @@ class Durations(Collector):
         yield family
 
 
-processes = Gauge("chatsys_processes", "Server processes whose numbers these are")
+processes = Gauge("chatsys_processes", "Server processes that these numbers include")
 processes.set(1)
 connections = Gauge("chatsys_connections", "Open Socket.IO connections")
 sessions = Gauge("chatsys_sessions", "Sessions in all rooms, of all servers")
@@ -60,17 +59,17 @@ flush_seconds = Histogram("chatsys_flush_seconds", "Time that one flush took", b
 pool_wait_seconds = Histogram("chatsys_pool_wait_seconds", "Time spent waiting for a connection", buckets=_SECONDS)
 waiting_bytes = Gauge(
     "chatsys_waiting_bytes",
-    "Memory for what waits for connections that do not read fast enough, as counted against their budgets",
+    "Memory for data that waits for slow connections, as counted against their byte budgets",
 )
 slow_disconnects = Counter("chatsys_slow_disconnects", "Connections closed because their byte budget was spent")
-loop_lag = Gauge("chatsys_event_loop_lag_seconds", "How late the event loop woke a timer, last seen")
+loop_lag = Gauge("chatsys_event_loop_lag_seconds", "How late the event loop woke a timer, as last measured")
 http_seconds = Durations("chatsys_http_seconds", "Time that one HTTP request took", ("method", "status"))
 ack_seconds = Durations("chatsys_ack_seconds", "Time from an event to its acknowledgement", ("event",))
-bus_outages = Counter("chatsys_bus_outages", "Times that the bus between servers was deaf and works again")
-bus_events = Counter("chatsys_bus_events", "Events that were handed to the bus, or came from it", ["direction"])
+bus_outages = Counter("chatsys_bus_outages", "Outages of the bus between servers that are over")
+bus_events = Counter("chatsys_bus_events", "Events sent to the bus, or received from it", ["direction"])
 bus_sent, bus_received = bus_events.labels("sent"), bus_events.labels("received")
 bus_dropped = Counter(
-    "chatsys_bus_dropped", "What the bus dropped: messages garbage, forged or repeated, events by overflow", ["reason"]
+    "chatsys_bus_dropped", "What the bus dropped: garbage, forged or repeated messages; events on overflow", ["reason"]
 )
 for _reason in ("garbage", "forged", "repeated", "overflow"):
     bus_dropped.labels(_reason)

@@ -1,4 +1,4 @@
-"""Where the files of ``database/``, ``notebooks/`` and ``reports/`` lie: at the top of a checkout, inside a wheel."""
+"""Finds the folders ``database``, ``notebooks`` and ``reports``: at the top of a checkout, or inside a wheel."""
 
 from __future__ import annotations
 

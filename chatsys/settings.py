@@ -1,8 +1,7 @@
 """Every setting of the server as one table, read once at the start. Nothing is read or opened on import.
 
 Each field of :class:`Settings` is a row: the variable's name, its default, how its text is read, what is allowed, its
-unit and its help. docs/SETTINGS.md and ``chatsys serve --help`` are made from these rows
-(``python -m chatsys.settings`` prints the page).
+unit and its help. ``python -m chatsys.settings`` prints docs/SETTINGS.md from these rows.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _LIFETIME_MAX = 100 * 365 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a setting's text becomes its value. ``read`` raises ValueError; ``allowed`` says what it takes."""
+    """How a setting's text becomes its value. ``read`` raises ValueError; ``allowed`` says what it accepts."""
 
     read: Callable[[str], Any]
     allowed: str
@@ -143,7 +142,7 @@ class Settings:
         None,
         _url("postgresql://", "postgres://", "embedded://", "memory://"),
         "The store: a PostgreSQL server, the memory store (`memory://`), or a private PostgreSQL that the program "
-        "starts itself (`embedded://[path]`, and when unset).",
+        "starts itself (`embedded://[path]`, and if unset).",
         shown="unset",
         hidden=True,
     )
@@ -151,29 +150,30 @@ class Settings:
         "DB_POOL_SIZE",
         20,
         _whole(SMALLEST_DB_POOL, 1000),
-        "All connections of one server process to the database: two for the bus, one for its lock, and shares for "
-        "sends, for those that wait for a locked room, for housekeeping and for reads.",
+        "Database connections of one server process: two for the bus, one for its lock. The others are divided between "
+        "sends, sends that wait for a locked room, housekeeping and reads.",
         unit="connections",
     )
     db_ssl: bool = _setting(
         "DB_SSL",
         False,
         Kind(lambda text: text == "true", "true; any other text is false"),
-        "TLS to the database; only the text `true` switches it on. Without a CA file the certificate is not verified.",
+        "Use TLS to the database; only `true` switches it on. Without a CA file, the certificate is not verified.",
         shown="false",
     )
     db_ssl_ca_file: Path | None = _setting(
         "DB_SSL_CA_CERT_PATH",
         None,
         Kind(Path, "a path"),
-        "PEM file with the certificate authority of the database; if it can be read, certificates are verified.",
+        "PEM file with the certificate authority of the database. If it can be read, the certificate is verified.",
         shown="unset",
     )
     jwt_secret: str | None = _setting(
         "JWT_SECRET",
         None,
         Kind(_secret, f"at least {SECRET_BYTES} bytes"),
-        "Signs the tokens. Unset: a random one, made once and kept in `.chatsys/jwt_secret`; production needs its own.",
+        "The secret that signs tokens. If unset, the server creates a random one once, and keeps it in "
+        "`.chatsys/jwt_secret`. Production needs its own secret.",
         shown="unset",
         hidden=True,
     )
@@ -181,8 +181,8 @@ class Settings:
         "JWT_SECRET_PREVIOUS",
         None,
         Kind(_secret, f"at least {SECRET_BYTES} bytes"),
-        "The secret before `JWT_SECRET`: tokens that it signed are still accepted, and none are signed with it. Set it "
-        "for one token lifetime when the secret changes.",
+        "The previous `JWT_SECRET`: tokens signed with it are still accepted, but it signs no new ones. Set it for one "
+        "token lifetime when you change the secret.",
         shown="unset",
         hidden=True,
     )
@@ -203,8 +203,8 @@ class Settings:
         "CHATSYS_BUS_URL",
         None,
         _url("redis://", "rediss://", "unix://", "nats://", "tls://"),
-        "The bus between several servers: Redis, or NATS (`tls://`: with TLS), user and password in the URL; without "
-        "it PostgreSQL's LISTEN/NOTIFY is used.",
+        "The bus between servers: Redis, or NATS (`tls://` for TLS), with user and password in the URL. Without it, "
+        "servers use PostgreSQL's LISTEN/NOTIFY.",
         shown="REDIS_URL",
         hidden=True,
     )
@@ -212,7 +212,7 @@ class Settings:
         "REDIS_URL",
         None,
         _url("redis://", "rediss://", "unix://"),
-        "What `CHATSYS_BUS_URL` is if unset.",
+        "The bus if `CHATSYS_BUS_URL` is unset.",
         shown="unset",
         hidden=True,
     )
@@ -220,20 +220,20 @@ class Settings:
         "CHATSYS_ENV",
         "development",
         _one_of("development", "production"),
-        "production refuses insecure defaults and does not log each request.",
+        "`production` refuses insecure defaults and does not log each request.",
     )
     workers: int = _setting(
         "CHATSYS_WORKERS",
         1,
         _whole(1, 64),
-        "Server processes on the port; with more than one, Socket.IO is served on WebSocket alone.",
+        "Server processes that share the port. With more than one, Socket.IO works only over WebSocket.",
         unit="processes",
     )
     login_attempts: int = _setting(
         "CHATSYS_LOGIN_ATTEMPTS",
         10,
         _whole(1, 1_000_000),
-        "Failed logins for one account from one client address before more are refused.",
+        "Failed logins for one account from one client address, after which further logins are refused.",
         unit="logins",
     )
     login_window: float = _setting(
@@ -248,23 +248,23 @@ class Settings:
         "CHATSYS_PASSWORD_QUEUE",
         200,
         _whole(1, 100_000),
-        "Logins, registrations and password changes that may wait for a processor before more are answered with 503. "
-        "Addresses take turns.",
+        "Logins, registrations and password changes that may wait for a processor; any more get 503. The queue is fair "
+        "between client addresses.",
         unit="requests",
     )
     page_queue: int = _setting(
         "CHATSYS_PAGE_QUEUE",
         200,
         _whole(1, 100_000),
-        "Requests for messages, rooms and searches that may wait before more are answered with 503; four are worked on "
-        "at once. Addresses take turns.",
+        "Requests for messages, rooms and searches that may wait while four others run; any more get 503. The queue is "
+        "fair between client addresses.",
         unit="requests",
     )
     queue_timeout: float = _setting(
         "CHATSYS_QUEUE_TIMEOUT",
         10.0,
         _seconds(0.1, 600),
-        "How long a request may wait in either queue before it is answered with 503.",
+        "How long a request may wait in either of these two queues before it gets 503.",
         shown="10",
         unit="seconds",
     )
@@ -272,29 +272,30 @@ class Settings:
         "CHATSYS_NEW_ROOMS",
         30,
         _whole(0, 1_000_000),
-        "In production: rooms that one socket may make in a minute by joining them.",
+        "In production: rooms that one socket may create in a minute by joining them.",
         unit="rooms",
     )
     send_buffer_bytes: int = _setting(
         "CHATSYS_SEND_BUFFER_BYTES",
         2_097_152,
         _whole(65_536, 1_073_741_824),
-        "Memory for what waits for one connection alone (answers, histories), before it is closed.",
+        "Memory for data that waits for one connection only (answers, histories). Beyond it, the server closes the "
+        "connection.",
         unit="bytes",
     )
     client_memory: int = _setting(
         "CHATSYS_CLIENT_MEMORY",
         536_870_912,
         _whole(16_777_216, 1_099_511_627_776),
-        "Memory that the process holds for all clients together, unfinished requests included; above it, one that "
-        "wants more than an equal share is closed.",
+        "Memory that the process holds for all clients together, including unfinished requests. Beyond it, the server "
+        "closes a connection that needs more than an equal share.",
         unit="bytes",
     )
     connect_within: float = _setting(
         "CHATSYS_CONNECT_WITHIN",
         45.0,
         _seconds(1, 3600),
-        "How long a connection may take to send its Socket.IO CONNECT, before it is closed.",
+        "How long a connection may take to send its Socket.IO CONNECT before the server closes it.",
         shown="45",
         unit="seconds",
     )
@@ -302,8 +303,8 @@ class Settings:
         "CHATSYS_UNFINISHED_WITHIN",
         30.0,
         _seconds(1, 3600),
-        "How long a client may take for what it has begun: a request, a message in fragments, the attachments of an "
-        "event; then a request gets 408, and the connection is closed.",
+        "How long a client may take to finish a request, a message in fragments, or the attachments of an event. Then "
+        "the server answers a request with 408, and closes the connection.",
         shown="30",
         unit="seconds",
     )
@@ -311,7 +312,7 @@ class Settings:
         "CHATSYS_STALLED_WITHIN",
         30.0,
         _seconds(0.1, 3600),
-        "How long a connection for which something waits may read nothing, before it is closed.",
+        "How long a connection may read nothing while data waits for it, before the server closes it.",
         shown="30",
         unit="seconds",
     )
@@ -319,43 +320,43 @@ class Settings:
         "CHATSYS_FRAMES_PER_TURN",
         32,
         _whole(1, 100_000),
-        "Frames of one connection that are handled in one turn of the event loop.",
+        "Frames of one connection that the server handles in one iteration of the event loop.",
         unit="frames",
     )
     fragments: int = _setting(
         "CHATSYS_FRAGMENTS",
         4096,
         _whole(1, 1_000_000),
-        "Frames that one message may be split into, before the connection is closed.",
+        "Frames into which a client may split one message. With more, the server closes the connection.",
         unit="frames",
     )
     attachments: int = _setting(
         "CHATSYS_ATTACHMENTS",
         10,
         _whole(0, 1000),
-        "Binary attachments that one event may have, before the connection is closed.",
+        "Binary attachments that one event may have. With more, the server closes the connection.",
         unit="attachments",
     )
     large_room: int = _setting(
         "CHATSYS_LARGE_ROOM",
         1000,
         _whole(100, 1_000_000),
-        "Sessions in a room above which joins, leaves, statuses and typing are not told one by one, and receipts of "
-        "one message are told together.",
+        "Sessions above which a room is large: its clients get no event for each join, leave, status and typing, and "
+        "the receipts of one message come together.",
         unit="sessions",
     )
     join_bytes: int = _setting(
         "CHATSYS_JOIN_BYTES",
         2_097_152,
         _whole(1024, 1_073_741_824),
-        "The history that a join is sent; of more the newest messages come, and at least one.",
+        "Size of the history that a join returns. A longer history is cut to its newest messages, at least one.",
         unit="bytes",
     )
     page_bytes: int = _setting(
         "CHATSYS_PAGE_BYTES",
         8_388_608,
         _whole(1024, 1_073_741_824),
-        "A page of `GET /api/rooms/:room/messages`; of more the newest messages come, and at least one.",
+        "Size of a page of `GET /api/rooms/:room/messages`. A longer page is cut to its newest messages, at least one.",
         unit="bytes",
     )
     metrics: bool = _setting("CHATSYS_METRICS", True, _SWITCH, "Serve `/metrics`.", shown="on")
@@ -363,14 +364,14 @@ class Settings:
         "CHATSYS_SYNCHRONOUS_COMMIT",
         "on",
         _one_of("on", "off", "local", "remote_write", "remote_apply"),
-        "Durability of writes, as PostgreSQL's setting of that name; off may lose the last moments in a crash.",
+        "Durability of writes: PostgreSQL's setting of that name. With `off`, a crash may lose the last writes.",
     )
     statement_timeout: float = _setting(
         "CHATSYS_STATEMENT_TIMEOUT",
         3.0,
         _seconds(0.1, 3600),
-        "How long one statement may run in the database; its connection is closed soon after. Commands that work on "
-        "the whole database have limits of their own.",
+        "How long one statement may run in the database. Soon after, the server closes its connection. Commands that "
+        "work on the whole database have their own limits.",
         shown="3",
         unit="seconds",
     )
@@ -386,14 +387,14 @@ class Settings:
         "CHATSYS_WRITE_QUEUE",
         10_000,
         _whole(1, 10_000_000),
-        "Writes that may wait for the database before more are refused with `store_unavailable`.",
+        "Writes that may wait for the database; any more are refused with `store_unavailable`.",
         unit="writes",
     )
     lease: float = _setting(
         "CHATSYS_LEASE",
         15.0,
         _seconds(1, 3600),
-        "How long the sessions of a server that vanished are kept.",
+        "How long the sessions of a server that disappeared are kept.",
         shown="15",
         unit="seconds",
     )
@@ -401,23 +402,23 @@ class Settings:
         "CHATSYS_DATA_DIR",
         Path(".chatsys"),
         Kind(Path, "a path"),
-        "Folder of the embedded PostgreSQL's data and of the random JWT_SECRET.",
+        "Folder for the data of the private PostgreSQL and for the random JWT_SECRET.",
     )
     snapshot: Path | None = _setting(
         "CHATSYS_SNAPSHOT",
         None,
         Kind(Path, "a path"),
-        "With memory://: the snapshot that is taken up at the start and written at the stop and on SIGUSR1.",
+        "With memory://: the snapshot file that the server loads at its start, and writes at its stop and on SIGUSR1.",
         shown="unset",
     )
     forwarded_allow_ips: str = _setting(
         "CHATSYS_FORWARDED_ALLOW_IPS",
         "127.0.0.1",
         Kind(str, "addresses or networks separated by commas, or *"),
-        "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.",
     )
     log_format: str = _setting(
-        "CHATSYS_LOG_FORMAT", "text", _one_of("text", "json"), "Log lines for people, or one JSON object a line."
+        "CHATSYS_LOG_FORMAT", "text", _one_of("text", "json"), "Log lines for people, or one JSON object per line."
     )
 
     @property
@@ -440,7 +441,7 @@ def read_settings(
     *,
     serving: bool = True,
 ) -> Settings:
-    """The settings: ``overrides`` (by variable name; None is not given) before the environment before ``.env``.
+    """The settings from ``overrides`` (by variable name; None means not given), else the environment, else ``.env``.
 
     An empty text means unset. Raises SettingsError for a value that is not allowed, for a ``CHATSYS_`` variable that
     does not exist, and in production for a missing JWT_SECRET, unless ``serving`` is false: a command that signs no
@@ -460,7 +461,7 @@ def read_settings(
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A setting as it is in effect: its text with secrets hidden, its unit, and where it comes from."""
+    """A setting in effect: its text with secrets hidden, its unit, and where it comes from."""
 
     name: str
     value: str
@@ -471,7 +472,7 @@ class Explained:
 def explained(environ: Mapping[str, str] | None = None, folder: Path = Path()) -> list[Explained]:
     """Every setting with its value and its origin, in the order of the documentation.
 
-    Raises SettingsError for what a server would refuse.
+    Raises SettingsError for a value that a server would refuse.
     """
     read_settings(None, environ, folder)
     given = os.environ if environ is None else environ
@@ -485,7 +486,7 @@ def explained(environ: Mapping[str, str] | None = None, folder: Path = Path()) -
 
 
 def _shown(row: Row, text: str) -> str:
-    """The value without its secret: of an address the password, of anything else that is hidden all of it."""
+    """The value with its secret hidden: the password of an address, or the whole of any other hidden value."""
     if not row.hidden:
         return text
     parts = urllib.parse.urlsplit(text)
@@ -499,7 +500,7 @@ def _shown(row: Row, text: str) -> str:
 
 
 def token_secret(settings: Settings) -> str:
-    """``jwt_secret``, or the random one kept in the data folder, made at the first call with mode 0600."""
+    """``jwt_secret``, or the random secret in the data folder, which the first call creates with mode 0600."""
     if settings.jwt_secret is not None:
         return settings.jwt_secret
     path = settings.data_dir / "jwt_secret"
@@ -509,7 +510,7 @@ def token_secret(settings: Settings) -> str:
         secret = path.read_text("ascii").strip()
     except (OSError, UnicodeError) as error:
         raise OperatorError(
-            f"The token secret in {path} can't be read or made: {error}.", hint="Set JWT_SECRET, or mend the folder."
+            f"The token secret in {path} can't be read or created: {error}.", hint="Set JWT_SECRET, or fix the folder."
         ) from error
     if len(secret) < SECRET_BYTES:
         raise OperatorError(f"The token secret in {path} is damaged.", hint=f"Remove it with `rm {path}`.")
@@ -521,9 +522,9 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "Environment variables, read once at the start. A `.env` file in the working directory is read too; the",
-        "environment wins. An empty value means unset. The server refuses to start with a value that is not allowed",
-        "and with a `CHATSYS_` variable that is not in this table.",
+        "The server reads these environment variables once, at its start. It also reads a `.env` file in the working",
+        "directory; the environment takes precedence. An empty value means unset. The server refuses to start with a",
+        "value that is not allowed, or with a `CHATSYS_` variable that is not in this table.",
         "",
         "| variable | default | unit | allowed | |",
         "|---|---|---|---|---|",
@@ -537,7 +538,7 @@ def _dotenv(path: Path) -> dict[str, str]:
     try:
         return {name: value or "" for name, value in dotenv_values(path, interpolate=False).items()}
     except (OSError, UnicodeError) as error:
-        raise OperatorError(f"{path} can't be read: {error}.", hint="Mend it or move it away.") from error
+        raise OperatorError(f"{path} can't be read: {error}.", hint="Fix it or move it away.") from error
 
 
 def _refuse_unknown(given: Mapping[str, str]) -> None:
@@ -556,7 +557,7 @@ def _read(row: Row, text: str) -> Any:
 
 
 def _make_secret(path: Path) -> None:
-    """Write a new secret beside ``path`` and link it there: two servers that start at once agree on one."""
+    """Write a new secret beside ``path`` and link it there, so that two servers that start at once share one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chatsys.chat.bundle import PAUSE, Chat, new_id
-from chatsys.chat.endings import tell_ended
+from chatsys.chat.endings import publish_ended
 from chatsys.errors import (
     Forbidden,
     InvalidCredentials,
@@ -27,21 +27,21 @@ from chatsys.model.values import LoginAttempt, User, UserChanges
 Fields = Mapping[str, Any]
 
 DELETION_AGE = timedelta(seconds=60)
-"""After so long a deletion that is not at its end is taken up by any server."""
+"""The age from which any server resumes an unfinished deletion."""
 
 
 def claims_of(chat: Chat, token: str | None) -> dict[str, Any]:
-    """The claims of a token that must be there. Raises TokenMissing or TokenInvalid."""
+    """The claims of the token. Raises TokenMissing or TokenInvalid."""
     if not token:
         raise TokenMissing
     return chat.tokens.verify(token)
 
 
 async def register(chat: Chat, fields: Fields, address: str = "") -> tuple[User, str]:
-    """Make an account from ``username``, ``email``, ``password`` and optional profile texts; the user and a token.
+    """Create an account from ``username``, ``email``, ``password`` and optional profile texts.
 
-    ``address`` is the client's: addresses take turns. Raises InvalidInput with all that is wrong, UserExists, or
-    Overloaded.
+    Returns the user and a token. ``address`` is the client's: the password queue is fair between addresses. Raises
+    InvalidInput with every invalid field, UserExists, or Overloaded.
     """
     _refuse(
         rules.username_error(fields.get("username")),
@@ -71,10 +71,10 @@ async def register(chat: Chat, fields: Fields, address: str = "") -> tuple[User,
 
 
 async def login(chat: Chat, fields: Fields, address: str) -> tuple[User, str]:
-    """Log in by username or email; the user with its new ``last_login`` and a token.
+    """Log in by username or email; return the user, with its new ``last_login``, and a token.
 
-    ``address`` is the client's, against which failures are counted. Raises InvalidInput, InvalidCredentials,
-    TooManyAttempts or Overloaded.
+    Failures are counted for ``address``, the client's. Raises InvalidInput, InvalidCredentials, TooManyAttempts or
+    Overloaded.
     """
     name: Any = fields.get("username")
     password: Any = fields.get("password")
@@ -95,7 +95,7 @@ async def login(chat: Chat, fields: Fields, address: str) -> tuple[User, str]:
     now = chat.clock.now()
     if user is None or not known:
         failures = await chat.store.record_failure(attempt, now)
-        _refuse_attempt(chat, attempt, failures[:-1])  # guesses sent side by side have all passed the first check
+        _refuse_attempt(chat, attempt, failures[:-1])  # concurrent guesses have all passed the first check
         raise InvalidCredentials
     entered = await chat.store.record_login(user.user_id, now, attempt)
     if entered is None:
@@ -130,10 +130,10 @@ async def search(chat: Chat, text: str) -> list[User]:
 
 
 async def change_profile(chat: Chat, token: str | None, user_id: str, fields: Fields, address: str = "") -> User:
-    """Change the token's own account; the account after it.
+    """Change the token's own account; return the changed account.
 
-    Raises TokenMissing, TokenInvalid, Forbidden, UserNotFound, InvalidInput or WrongPassword, looked for in this
-    order, or Overloaded; whichever it is, nothing was changed.
+    Raises TokenMissing, TokenInvalid, Forbidden, UserNotFound, InvalidInput or WrongPassword, checked in this order,
+    or Overloaded. After an error, nothing has changed.
     """
     user = await _own_account(chat, token, user_id)
     current, new = fields.get("currentPassword"), fields.get("newPassword")
@@ -160,7 +160,7 @@ async def change_profile(chat: Chat, token: str | None, user_id: str, fields: Fi
 
 
 async def delete_account(chat: Chat, token: str | None, user_id: str) -> None:
-    """Delete the token's own account with all it wrote; its sessions end and the rooms are told.
+    """Delete the token's own account and everything it wrote; end its sessions and notify their rooms.
 
     Raises TokenMissing, TokenInvalid, Forbidden or UserNotFound.
     """
@@ -174,12 +174,12 @@ async def delete_account(chat: Chat, token: str | None, user_id: str) -> None:
         raise
     if ended is None:
         raise UserNotFound
-    await tell_ended(chat.fanout, ended)
+    await publish_ended(chat.fanout, ended)
     await purge(chat, user_id)
 
 
 async def purge(chat: Chat, user_id: str) -> None:
-    """Delete what a retired account left, part by part. Between two parts others have as long as the last one took."""
+    """Delete the data of a retired account in batches, with a pause as long as each batch took for other work."""
     more = True
     while more:
         started = time.monotonic()
@@ -189,7 +189,7 @@ async def purge(chat: Chat, user_id: str) -> None:
 
 
 async def finish_deletions(chat: Chat) -> None:
-    """Go on with deletions that a server began and did not finish within ``DELETION_AGE``."""
+    """Resume deletions that a server began and did not finish within ``DELETION_AGE``."""
     for user_id in await chat.store.removed_users(chat.clock.now() - DELETION_AGE):
         await purge(chat, user_id)
 

@@ -1,4 +1,4 @@
-"""The bundle that every verb takes: where things are remembered, whom to tell, what time it is, what the limits are."""
+"""The bundle that every verb takes: the store, the fan-out, the clock, the limits and what logins need."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from chatsys.chat.turns import Turns
 from chatsys.store.contract import Store
 
 PAUSE = 0.1
-"""Seconds between two parts of a long work, at most."""
+"""The longest pause between two batches of long work, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatLimits:
-    """What a client may ask for. Counts, bytes as sent, and ``login_window`` and ``patience`` in seconds.
+    """What a client may request. Counts, bytes as sent, and ``login_window`` and ``patience`` in seconds.
 
     ``reads`` pages are made at once, and ``waiting`` more may wait (``passwords`` for a processor), each for at most
-    ``patience``. ``new_rooms`` is how many rooms a socket may make in a minute; None is any number. A room with more
-    sessions than ``large_room`` is told less of single ones (contract §10.3).
+    ``patience``. ``new_rooms`` is how many rooms a socket may create in a minute; None means no limit. A room with more
+    sessions than ``large_room`` gets fewer events about single sessions (contract §10.3).
     """
 
     history: int = 100
@@ -56,7 +56,7 @@ def new_id() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """One chat: the store, the fan-out, the clock, the limits, and who may log in."""
+    """One chat, as the verbs take it."""
 
     store: Store
     tokens: Tokens
@@ -79,9 +79,9 @@ async def open_chat(
     fanout: Fanout | None = None,
     limits: ChatLimits | None = None,
 ) -> AsyncIterator[Chat]:
-    """A chat over an open store; without a ``fanout`` nobody is told.
+    """A chat over an open store; without a ``fanout`` its events are dropped.
 
-    ``secret`` signs the tokens and verifies them, ``previous_secret`` only verifies.
+    ``secret`` signs and verifies tokens, ``previous_secret`` only verifies them.
     """
     limits = limits or ChatLimits()
     fanout = fanout or NullFanout()

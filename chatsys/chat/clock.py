@@ -1,4 +1,4 @@
-"""What time it is, for everything that is remembered."""
+"""The clock for everything that is stored."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class Clock:
     """The time in UTC, cut to milliseconds."""
 
     def now(self) -> datetime:
-        """This moment."""
+        """The current time."""
         return milliseconds(datetime.now(UTC))

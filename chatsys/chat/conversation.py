@@ -34,15 +34,16 @@ from chatsys.model.values import (
 )
 
 READ_TOGETHER = 1000
-"""Messages that one event tells to be read; contract §9.5 has one event for as many."""
+"""The most messages in one ``MessagesRead`` event; contract §9.5 allows to split more."""
 
 
 async def identify(
     chat: Chat, *, token: object, username: object, user_id: object, socket_id: str
 ) -> tuple[Participant, str | None]:
-    """Who joins (contract §8.3): the token's account, else a guest. Raises JoinRefused for a guest without a name.
+    """Who joins (contract §8.3): the token's account, else a guest; and why the token was not accepted.
 
-    With it, why a token that was sent was not accepted: ``expired``, ``invalid``, ``unknown``, or None.
+    The reason is ``expired``, ``invalid`` or ``unknown``, and None for an accepted or missing token. Raises JoinRefused
+    for a guest without a name.
     """
     reason = None
     if token is not None and token != "":
@@ -72,10 +73,10 @@ def participant(user: User) -> Participant:
 
 
 async def join(chat: Chat, room: str, who: Participant, socket_id: str, *, may_make_room: bool = True) -> Joined:
-    """Let ``who`` into ``room``; the others are told. The caller has left any other room before.
+    """Open a session of ``who`` in ``room``, and notify the others. The caller has left any other room before.
 
-    Raises JoinRefused if the account is gone by now, TooManyRooms if the room is not there and may not be made. A
-    session that the store opened without saying so is closed.
+    Raises JoinRefused if the account no longer exists, TooManyRooms if the room does not exist and may not be created.
+    If the store's answer is lost, the session that it may have opened is closed later.
     """
     await chat.endings.settle(socket_id)
     new = NewSession(
@@ -100,7 +101,7 @@ async def join(chat: Chat, room: str, who: Participant, socket_id: str, *, may_m
 
 
 async def leave(chat: Chat, session: Session) -> EndedSession | None:
-    """End a session and tell those who remain; None (and nobody is told) if it had ended.
+    """End a session and notify the room; return None, and notify nobody, if it had ended.
 
     A session that the store could not close is closed later.
     """
@@ -115,9 +116,9 @@ async def leave(chat: Chat, session: Session) -> EndedSession | None:
 
 
 async def send(chat: Chat, session: Session, text: object, client_message_id: object = None) -> Posted:
-    """Store a message and tell the room, unless it is a repetition.
+    """Store a message and publish it to the room, unless it is a duplicate.
 
-    Raises InvalidInput for a text that can't be one or a bad ``client_message_id``.
+    Raises InvalidInput for an invalid text or ``client_message_id``.
     """
     stored = rules.message_text(text)
     if stored is None:
@@ -139,9 +140,9 @@ async def send(chat: Chat, session: Session, text: object, client_message_id: ob
 
 
 async def delivered(chat: Chat, session: Session, room: str, message_id: str) -> bool:
-    """Record that the session's user got a message; false if there is nothing to record. A repetition is not told.
+    """Record that the session's user received a message; return false if there is nothing to record.
 
-    Raises NotFound if ``room`` is not the session's.
+    Only the first such receipt is published. Raises NotFound if ``room`` is not the session's.
     """
     _require_own(session, room)
     at = chat.clock.now()
@@ -159,9 +160,9 @@ async def delivered(chat: Chat, session: Session, room: str, message_id: str) ->
 
 
 async def read(chat: Chat, session: Session, room: str, message_id: str) -> bool:
-    """Record that the session's user read a message; false if there is nothing to record. A repetition is not told.
+    """Record that the session's user read a message; return false if there is nothing to record.
 
-    Raises NotFound if ``room`` is not the session's.
+    Only the first such receipt is published. Raises NotFound if ``room`` is not the session's.
     """
     _require_own(session, room)
     at = chat.clock.now()
@@ -179,10 +180,10 @@ async def read(chat: Chat, session: Session, room: str, message_id: str) -> bool
 
 
 async def read_all(chat: Chat, session: Session, room: str | None) -> int:
-    """Mark all that others wrote in the session's room as read, part by part; how many were newly marked.
+    """Mark all messages of others in the session's room as read, in batches; return how many were newly marked.
 
-    The room is told of ``READ_TOGETHER`` at once, or of fewer where there are no more, when they are stored. Between
-    two parts others have as long as the last one took. Raises NotFound if ``room`` is not the session's.
+    Each event has up to ``READ_TOGETHER`` messages, and is published after they are stored. After each batch follows
+    a pause as long as it took, for other work. Raises NotFound if ``room`` is not the session's.
     """
     _require_own(session, room)
     at, count = chat.clock.now(), 0
@@ -190,7 +191,7 @@ async def read_all(chat: Chat, session: Session, room: str | None) -> int:
     servers: Sequence[str] = ()
     reached: int | None = 0
 
-    async def tell() -> None:
+    async def publish() -> None:
         if marked:
             ids = tuple(marked)
             marked.clear()
@@ -203,25 +204,25 @@ async def read_all(chat: Chat, session: Session, room: str | None) -> int:
             part = await chat.store.mark_some_read(session.room, session.who, at, reached)
             reached, count = part.reached, count + len(part.message_ids)
             if len(marked) + len(part.message_ids) > READ_TOGETHER:
-                await tell()
+                await publish()
             marked += part.message_ids
             servers = part.servers
             if reached is not None:
                 await asyncio.sleep(min(PAUSE, time.monotonic() - started))
     finally:
-        await tell()
+        await publish()
     return count
 
 
 async def typing(chat: Chat, session: Session, is_typing: bool) -> None:
-    """Tell the others; nothing is stored."""
+    """Notify the others; nothing is stored."""
     await chat.fanout.publish(
         Typing(room=session.room, who=session.who, socket_id=session.socket_id, is_typing=is_typing)
     )
 
 
 async def set_online(chat: Chat, session: Session, online: bool) -> None:
-    """Set the user's status (a guest's is told and not stored) and tell the room."""
+    """Set the user's status and publish it to the room. A guest's status is not stored."""
     at = chat.clock.now()
     if not session.who.guest:
         await chat.store.set_online(session.who.user_id, online, at)
@@ -229,9 +230,9 @@ async def set_online(chat: Chat, session: Session, online: bool) -> None:
 
 
 async def missed(chat: Chat, room: str, since: int, limit: int) -> tuple[list[Message], bool]:
-    """What came after ``since``, oldest first: the newest ``limit`` of it, and whether that is all.
+    """The newest ``limit`` messages after ``since``, oldest first, and whether these are all.
 
-    Of more than ``limits.page_bytes`` bytes the newest are given.
+    If they have more than ``limits.page_bytes`` bytes, only the newest that fit are returned.
     """
     messages = await chat.store.messages_since(room, since, limit + 1, chat.limits.page_bytes)
     whole = not messages or messages[0].seq == since + 1 or sum(map(_size, messages)) < chat.limits.page_bytes
@@ -239,12 +240,12 @@ async def missed(chat: Chat, room: str, since: int, limit: int) -> tuple[list[Me
 
 
 async def following(chat: Chat, room: str, since: int, span: int) -> list[Message]:
-    """What came after ``since`` within the next ``span`` sequence numbers, oldest first."""
+    """The messages with the ``span`` sequence numbers after ``since``, oldest first."""
     return await chat.store.history(room, span, after=since, before=since + span + 1)
 
 
 async def rooms(chat: Chat, limit: int, after: str) -> tuple[list[Room], str | None]:
-    """A page of the rooms by name, at most ``limits.rooms``, and the name to go on after if there are more."""
+    """A page of the rooms by name, at most ``limits.rooms``, and the name after which the next page starts, if any."""
     limit = min(limit, chat.limits.rooms)
     found = await chat.store.rooms(limit + 1, after) if limit else []
     return found[:limit], found[limit - 1].name if len(found) > limit else None

@@ -1,8 +1,8 @@
-"""Sessions that must not stay: those whose sockets have gone, and those of which the store gave no answer.
+"""Sessions that must be closed: those whose sockets are gone, and those about which the store did not answer.
 
-A join, a leave or a deletion of an account may have been committed although its answer was lost. Each such session is
-kept here by socket and session until the store has said that it is closed. What waits is closed in batches, at once,
-and where the store is away as soon as it answers.
+The store may have committed a join, a leave or the deletion of an account although its answer was lost. This module
+keeps each such session, by socket and session id, until the store confirms that it is closed. It closes them in
+batches: immediately, or as soon as an unavailable store answers again.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from chatsys.store.contract import Store
 logger = logging.getLogger(__name__)
 
 BATCH = 250
-"""Sessions that are closed together: it bounds the time for which the event loop does nothing else."""
+"""Sessions that are closed together. It limits the time for which the event loop does nothing else."""
 
-TOLD_AT_ONCE = 25
-"""Ended sessions of which rooms are told before the event loop does something else."""
+_PUBLISHED_TOGETHER = 25
+"""Ended sessions that are published before the event loop does other work."""
 
 RETRY = 0.5
-"""Seconds between two tries while the store is away."""
+"""Seconds between two attempts while the store is unavailable."""
 
 MOST = 100_000
-"""Sessions that may wait. Past it they are left to the end of this server."""
+"""Sessions that may wait. Any more stay open until this server ends."""
 
 
 class _Ending(msgspec.Struct):
-    """A session to close. ``tried``: it may have been closed already, and nobody was told."""
+    """A session to close. ``tried``: it may already be closed, without an event."""
 
     socket_id: str
     session_id: str
@@ -58,27 +58,27 @@ class Endings:
         self._task: asyncio.Task[None] | None = None
 
     def end(self, session: Session, *, tried: bool = False) -> None:
-        """Close a session soon. ``tried``: the store was asked to, and gave no answer."""
+        """Close a session soon. ``tried``: the store did not answer an earlier request to close it."""
         self._add(_Ending(session.socket_id, session.session_id, session.room, tried))
 
     def unanswered(self, new: NewSession) -> None:
-        """The store gave no answer when this session was to be opened: close it if it is."""
+        """Close this session if it is open: the store did not answer the request to open it."""
         self._add(_Ending(new.socket_id, new.session_id, new.room, tried=False))
 
     def deletion(self, user_id: str, sessions: Sequence[Session]) -> None:
-        """The store gave no answer when this account was to be deleted; these were its sessions."""
+        """Check whether this account was deleted: the store did not answer. ``sessions`` were its sessions."""
         if len(self._deletions) < MOST:
             self._deletions[user_id] = list(sessions)
             self._wake()
 
     async def settle(self, socket_id: str) -> None:
-        """Close what waits of this socket, which is about to join again. Raises StoreError."""
+        """Close the waiting sessions of this socket, which is about to join again. Raises StoreError."""
         ids = self._by_socket.get(socket_id)
         if ids:
             await self._close([self._waiting[session_id] for session_id in ids])
 
     async def stop(self) -> None:
-        """Leave what still waits to the end of this server."""
+        """Stop the task; sessions that still wait end with this server."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -86,7 +86,7 @@ class Endings:
 
     def _add(self, ending: _Ending) -> None:
         if len(self._waiting) >= MOST:
-            logger.error("%s: its session ends with this server: too many wait", ending.socket_id)
+            logger.error("%s: its session stays open until this server ends: too many wait", ending.socket_id)
             return
         self._waiting[ending.session_id] = ending
         self._by_socket.setdefault(ending.socket_id, set()).add(ending.session_id)
@@ -108,16 +108,16 @@ class Endings:
             batch = list(islice(self._waiting.values(), size))
             try:
                 await self._close(batch)
-                await self._look_for_deleted()
+                await self._check_deletions()
                 size = min(2 * size, BATCH)
             except StoreError as error:
-                logger.debug("%d sessions that have ended are closed later (%s)", len(self._waiting), error.code)
+                logger.debug("%d ended sessions are closed later (%s)", len(self._waiting), error.code)
                 self._put_last(batch)
                 size = max(size // 2, 1)
                 await asyncio.sleep(RETRY)
 
     async def _close(self, endings: Sequence[_Ending]) -> None:
-        """Close sessions, and tell their rooms. One that was closed before without a word has its room looked at."""
+        """Close sessions and notify their rooms. For one that was closed without an event, servers check the room."""
         try:
             ended = await self._store.close_sessions([each.session_id for each in endings], self._clock.now())
         except StoreError:
@@ -126,23 +126,24 @@ class Endings:
             raise
         for each in endings:
             self._forget(each)
-        await tell_ended(self._fanout, ended)
+        await publish_ended(self._fanout, ended)
         open_until_now = {each.session.session_id for each in ended}
-        await self._doubt({each.room for each in endings if each.tried and each.session_id not in open_until_now})
+        await self._check_rooms({each.room for each in endings if each.tried and each.session_id not in open_until_now})
 
-    async def _look_for_deleted(self) -> None:
+    async def _check_deletions(self) -> None:
         for user_id, sessions in list(self._deletions.items()):
             if await self._store.user_by_id(user_id) is None:
-                await self._doubt({session.room for session in sessions})
+                await self._check_rooms({session.room for session in sessions})
             del self._deletions[user_id]
 
-    async def _doubt(self, rooms: Iterable[str]) -> None:
+    async def _check_rooms(self, rooms: Iterable[str]) -> None:
+        """Have each server compare its members of these rooms with the store."""
         for room in sorted(rooms):
             await self._fanout.publish(ServerLost(room=room))
             await asyncio.sleep(0)
 
     def _put_last(self, endings: Iterable[_Ending]) -> None:
-        """Let the others go first: one session whose row somebody else has locked holds up a whole batch."""
+        """Move these behind the others: one session whose row is locked would hold up the whole batch."""
         for each in endings:
             if self._waiting.pop(each.session_id, None) is not None:
                 self._waiting[each.session_id] = each
@@ -155,9 +156,9 @@ class Endings:
                 del self._by_socket[ending.socket_id]
 
 
-async def tell_ended(fanout: Fanout, ended: Sequence[EndedSession]) -> None:
-    """Tell the rooms of sessions that ended together, however many, with pauses for the event loop."""
-    for start in range(0, len(ended), TOLD_AT_ONCE):
-        for each in ended[start : start + TOLD_AT_ONCE]:
+async def publish_ended(fanout: Fanout, ended: Sequence[EndedSession]) -> None:
+    """Notify the rooms of sessions that ended together, with pauses for other work of the event loop."""
+    for start in range(0, len(ended), _PUBLISHED_TOGETHER):
+        for each in ended[start : start + _PUBLISHED_TOGETHER]:
             await fanout.publish(SessionClosed(room=each.session.room, ended=each), each.servers)
         await asyncio.sleep(0)

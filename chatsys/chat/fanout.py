@@ -1,4 +1,4 @@
-"""What a verb tells the world, once the store has committed it, and the seam that carries it."""
+"""The events that a verb publishes once the store has committed, and the interface that carries them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from chatsys.model.values import EndedSession, Message, Participant, Session, Va
 
 
 class Event(Value, frozen=True, kw_only=True, tag=True):
-    """Something that happened in a room. The tag tells the kinds apart between servers."""
+    """Something that happened in a room. The tag names the kind of event in bus messages."""
 
     room: str
 
 
 class MessagePosted(Event, frozen=True, kw_only=True):
-    """To all sockets in the room, in the order of ``message.seq``."""
+    """A new message: to all sockets in the room, in the order of ``message.seq``."""
 
     message: Message
 
@@ -42,7 +42,7 @@ class PresenceChanged(Event, frozen=True, kw_only=True):
 
 
 class Typing(Event, frozen=True, kw_only=True):
-    """To all in the room but ``socket_id``."""
+    """A participant types, or no longer does: to all in the room except ``socket_id``."""
 
     who: Participant
     socket_id: str
@@ -50,7 +50,7 @@ class Typing(Event, frozen=True, kw_only=True):
 
 
 class MessageDelivered(Event, frozen=True, kw_only=True):
-    """To all in the room. ``delivered_to`` is the complete set so far."""
+    """A delivery receipt: to all in the room. ``delivered_to`` is the complete set so far."""
 
     message_id: str
     delivered_to: Sequence[str]
@@ -59,7 +59,7 @@ class MessageDelivered(Event, frozen=True, kw_only=True):
 
 
 class MessageRead(Event, frozen=True, kw_only=True):
-    """To all in the room. ``read_by`` is the complete set so far."""
+    """A read receipt: to all in the room. ``read_by`` is the complete set so far."""
 
     message_id: str
     read_by: Sequence[str]
@@ -68,7 +68,7 @@ class MessageRead(Event, frozen=True, kw_only=True):
 
 
 class MessagesRead(Event, frozen=True, kw_only=True):
-    """To all in the room: exactly the newly marked messages, at least one."""
+    """A participant read everything: to all in the room, with exactly the newly marked messages, at least one."""
 
     message_ids: Sequence[str]
     by: Participant
@@ -76,27 +76,28 @@ class MessagesRead(Event, frozen=True, kw_only=True):
 
 
 class ServerLost(Event, frozen=True, kw_only=True):
-    """A server died, or lost the store in the midst of a write: what it stored last may not have been told."""
+    """A server died, or lost the store during a write: what it stored last may not have been published."""
 
 
 class Fanout(ABC):
-    """Carries events to those they concern. Never raises for a recipient's fault, never waits for a slow one."""
+    """Carries events to their recipients. It never raises for a recipient's fault, and never waits for a slow one."""
 
     @abstractmethod
     async def publish(self, event: Event, servers: Sequence[str] | None = None) -> None:
-        """Hand ``event`` on. Events published one after another for one room arrive in that order.
+        """Send ``event`` to its recipients. Events published one after another for one room arrive in that order.
 
-        ``servers`` are those that have the room, as the store has just told; None: as it told last.
+        ``servers`` are the servers with sessions in the room, as the store has just returned them; None means those
+        that it returned last.
         """
 
     @property
     def deaf(self) -> bool:
-        """Whether what happens on other servers is not told here: then this one should get no new clients."""
+        """Whether events of other servers do not arrive here; if so, this server should get no new clients."""
         return False
 
 
 class NullFanout(Fanout):
-    """Nobody listens: for a store without a server, as in the command line's verbs."""
+    """A fan-out without recipients, for a store without a server."""
 
     async def publish(self, event: Event, servers: Sequence[str] | None = None) -> None:
         """Drop the event."""

@@ -10,20 +10,20 @@ from chatsys.model.rules import SEQ_MAX
 from chatsys.model.values import Message, Value
 
 STEP = 100
-"""Messages that are read and encoded before others have their turn."""
+"""Messages that are read and encoded before other tasks run."""
 
 STEP_BYTES = 1_048_576
-"""Bytes of text in such a step, give or take one message."""
+"""Bytes of text in such a step, plus or minus one message."""
 
 Encode = Callable[[Sequence[Message]], bytes]
-"""Gives messages as a JSON array."""
+"""Encodes messages as a JSON array."""
 
 
 class Excerpt(Value, frozen=True, kw_only=True):
     """Encoded messages as a JSON array, oldest first.
 
-    ``first`` and ``last`` are the sequence numbers at its ends, 0 if it is empty. ``truncated`` is true if messages
-    that were asked for have no place in its bytes.
+    ``first`` and ``last`` are the sequence numbers at its ends, 0 if it is empty. ``truncated`` is true if some of the
+    requested messages did not fit into the bytes.
     """
 
     data: bytes
@@ -34,7 +34,7 @@ class Excerpt(Value, frozen=True, kw_only=True):
 
 
 class Replay(Value, frozen=True, kw_only=True):
-    """What a join is sent: encoded messages, how many, the newest's number (0 without one), and whether that is all."""
+    """The messages that a join returns, encoded: their count, the newest number (0 if none), and whether it is all."""
 
     data: bytes
     count: int
@@ -43,9 +43,9 @@ class Replay(Value, frozen=True, kw_only=True):
 
 
 async def replay(chat: Chat, room: str, encode: Encode, since: int | None = None) -> Replay:
-    """The newest ``limits.history`` messages, or of those after ``since`` the newest ``limits.replay``.
+    """The newest ``limits.history`` messages; with ``since``, the newest ``limits.replay`` messages after it.
 
-    ``complete`` is false if the first do not fit into ``limits.join_bytes``, or if more was missed than is given.
+    ``complete`` is false if the oldest of them do not fit into ``limits.join_bytes``, or if more messages were missed.
     """
     limit = chat.limits.history if since is None else chat.limits.replay
     found = await excerpt(chat, room, encode, limit=limit, max_bytes=chat.limits.join_bytes, after=since or 0)
@@ -68,7 +68,7 @@ async def excerpt(
 ) -> Excerpt:
     """The newest ``limit`` messages with numbers between ``after`` and ``before``, after skipping ``offset`` of them.
 
-    At least one is given if there is one; of more than ``max_bytes`` bytes the newest that fit.
+    If they have more than ``max_bytes`` bytes, it has the newest that fit, but at least one.
     """
     parts: list[bytes] = []
     size, count, first, last, more, truncated = 2, 0, before, 0, True, False
@@ -90,26 +90,26 @@ async def excerpt(
     return Excerpt(data=_together(parts), count=count, first=first if parts else 0, last=last, truncated=truncated)
 
 
-def _newest(found: list[Message], encode: Encode, room: int, before: list[bytes]) -> tuple[bytes, int]:
-    """The newest of these messages that have room, as an array, and how many; one at least if there are none yet.
+def _newest(found: list[Message], encode: Encode, space: int, before: list[bytes]) -> tuple[bytes, int]:
+    """The newest of these messages that fit into ``space`` bytes, as an array, and how many.
 
-    They are encoded together, and one by one only where they have no room.
+    If nothing came ``before``, it has at least one. They are encoded one by one only if all together do not fit.
     """
     part = encode(found)
-    if len(part) - 1 <= room:
+    if len(part) - 1 <= space:
         return part, len(found)
     fitting: list[bytes] = []
     for message in reversed(found):
         each = encode([message])
-        room -= len(each) - 1
-        if room < 0 and (before or fitting):
+        space -= len(each) - 1
+        if space < 0 and (before or fitting):
             break
         fitting.append(each)
     return _together(fitting), len(fitting)
 
 
 def _together(arrays: list[bytes]) -> bytes:
-    """The arrays as one, from the last to the first; one alone, the usual case, is not copied."""
+    """The arrays as one, from the last to the first; a single one, the usual case, is not copied."""
     if len(arrays) == 1:
         return arrays[0]
     return b"[" + b",".join([array[1:-1] for array in reversed(arrays)]) + b"]"

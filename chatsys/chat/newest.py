@@ -1,4 +1,4 @@
-"""An answer of the store that many ask for: one question at a time for all of them, and nobody waits long for it."""
+"""Queries to the store that many callers share: one runs at a time, and nobody waits long for its answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Answer = TypeVar("Answer")
 
 
 class Newest(Generic[Answer]):
-    """Asks with ``ask`` when somebody wants to know, at most once in ``every`` seconds and one question at a time.
+    """Runs the query ``ask`` on request, at most once in ``every`` seconds and one at a time.
 
-    A question that was not answered within ``patience`` seconds stays; nobody waits for it any longer than that.
+    A query that has no answer within ``patience`` seconds goes on, but nobody waits for it any longer.
     """
 
     def __init__(self, ask: Callable[[], Coroutine[Any, Any, Answer]], *, patience: float, every: float = 0.0) -> None:
@@ -25,13 +25,13 @@ class Newest(Generic[Answer]):
         self._task: asyncio.Task[Answer] | None = None
 
     async def get(self) -> Answer:
-        """The newest answer. Raises what the question raised, and DatabaseSilent if there is no answer in time."""
+        """The newest answer. Raises the query's error, or DatabaseSilent if there is no answer in time."""
         loop = asyncio.get_running_loop()
         task = self._task
         if task is None or (task.done() and (task.cancelled() or loop.time() - self._began >= self._every)):
             self._began = loop.time()
             task = self._task = loop.create_task(self._ask())
-            task.add_done_callback(_heard)
+            task.add_done_callback(retrieve_error)
         left = self._began + self._patience - loop.time()
         if not task.done() and left > 0:
             await asyncio.wait([task], timeout=left)
@@ -43,7 +43,7 @@ class Newest(Generic[Answer]):
         return task.result()
 
 
-def _heard(task: asyncio.Task[Any]) -> None:
-    """Those who asked may all be gone: the error is nobody's then."""
+def retrieve_error(task: asyncio.Task[Any]) -> None:
+    """Keep asyncio from logging an error that nobody retrieves, because every caller was cancelled."""
     if not task.cancelled():
         task.exception()

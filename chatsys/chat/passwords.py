@@ -1,4 +1,4 @@
-"""Passwords as bcrypt hashes, computed on threads of their own: one hash takes tens of milliseconds of a core."""
+"""Passwords as bcrypt hashes, computed on separate threads: one hash takes tens of milliseconds of CPU time."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ T = TypeVar("T")
 
 COST = 10
 NICE = 10
-"""The priority of the threads, as ``nice`` has it."""
+"""The nice value of the threads."""
 
-_DECOY = b"$2b$10$3apEXWe3h9nE4EvyJ61y/Oy8/hQHi030AuWlu4LiHymnvnOXQalrK"  # of a password nobody knows
-_USED_BYTES = 72  # bcrypt reads no more; longer passwords are cut here, as the original's library does
+_DECOY = b"$2b$10$3apEXWe3h9nE4EvyJ61y/Oy8/hQHi030AuWlu4LiHymnvnOXQalrK"  # the hash of a password nobody knows
+_USED_BYTES = 72  # bcrypt reads no more; longer passwords are cut, as in the original's library
 
 
 class Passwords:
     """Hash and check passwords off the event loop. A context manager: leaving it ends its threads.
 
-    Who has several to do waits for a turn first: ``waiting`` may, each for at most ``patience`` seconds.
+    A caller first enters :meth:`turn`, where ``waiting`` callers may wait, each for at most ``patience`` seconds.
     """
 
     def __init__(self, waiting: int = 200, patience: float = 10.0) -> None:
         threads = max(2, os.cpu_count() or 2)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt", initializer=_give_way)
-        self._turns = Turns(threads + 1, waiting, patience)  # one looks its account up while the others compute
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt", initializer=_lower_priority)
+        self._turns = Turns(threads + 1, waiting, patience)  # one reads its account while the others compute
 
     def __enter__(self) -> Passwords:
         return self
@@ -47,7 +47,7 @@ class Passwords:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def turn(self, client: str) -> AbstractAsyncContextManager[None]:
-        """A turn of ``client`` (its address). Raises Overloaded where it would wait too long."""
+        """Wait for a thread, fairly between clients (by address). Raises Overloaded if that takes too long."""
         return self._turns.turn(client)
 
     async def hash(self, password: str) -> str:
@@ -57,7 +57,7 @@ class Passwords:
         return hashed.decode("ascii")
 
     async def matches(self, password: str, hashed: str | None) -> bool:
-        """True if ``password`` gave ``hashed``. With None (no such account) it takes as long, and is false."""
+        """Whether ``hashed`` is the hash of ``password``. None (no such account) takes as long, and gives False."""
         known = _DECOY if hashed is None else hashed.encode("utf-8", "replace")
         try:
             same = await self._run(bcrypt.checkpw, _prepared(password), known)
@@ -69,8 +69,8 @@ class Passwords:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, password, salt)
 
 
-def _give_way() -> None:
-    """Let the event loop's thread go before this one. On Linux each thread has a priority of its own."""
+def _lower_priority() -> None:
+    """Give this thread a lower priority than the event loop's. Only on Linux does each thread have its own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 

@@ -1,4 +1,4 @@
-"""Reads that several clients ask for at the same time, done once for all of them."""
+"""Reads that several clients request at the same time, done once for all of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from chatsys.chat.newest import retrieve_error
 from chatsys.errors import StoreUnavailable
 
 Key = TypeVar("Key")
@@ -13,9 +14,9 @@ Answer = TypeVar("Answer")
 
 
 class SharedReads(Generic[Key, Answer]):
-    """Answers by key. Who asks shares a read that has not begun yet, so that no answer is older than its question.
+    """Answers by key. Callers share a read that has not begun yet, so that no answer is older than its request.
 
-    Where the store is away for the read before, it is for the one that waits for it: nobody waits for two in turn.
+    If the store is unavailable for one read, the read that waits behind it fails too: nobody waits for two outages.
     """
 
     def __init__(self) -> None:
@@ -23,15 +24,15 @@ class SharedReads(Generic[Key, Answer]):
         self._next: dict[Key, asyncio.Task[Answer]] = {}
 
     async def read(self, key: Key, make: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What ``make`` gives, called after this question; also by one of those who ask at the same time."""
+        """The result of ``make``, which this or another caller's read calls after this request."""
         return await asyncio.shield(self.begin(key, make))
 
     def begin(self, key: Key, make: Callable[[], Awaitable[Answer]]) -> asyncio.Task[Answer]:
-        """The task of :meth:`read`. It belongs to all who ask: whoever awaits it shields it."""
+        """The task of :meth:`read`. All callers share it, so each must shield it when awaiting it."""
         task = self._next.get(key)
         if task is None:
             task = self._next[key] = asyncio.create_task(self._run(key, self._running.get(key), make))
-            task.add_done_callback(_heard)
+            task.add_done_callback(retrieve_error)
         return task
 
     async def _run(
@@ -48,9 +49,3 @@ class SharedReads(Generic[Key, Answer]):
         finally:
             if self._running.get(key) is task:
                 del self._running[key]
-
-
-def _heard(task: asyncio.Task[Answer]) -> None:
-    """Those who asked may all be gone: their error is nobody's then."""
-    if not task.cancelled():
-        task.exception()

@@ -34,7 +34,7 @@ class Tokens:
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
     def verify(self, token: str) -> dict[str, Any]:
-        """The claims. Raises TokenInvalid for anything that does not verify, TokenExpired if only its time is over."""
+        """The claims. Raises TokenInvalid for a token that does not verify, TokenExpired for one that has expired."""
         try:
             return _claims(token, self._secret)
         except TokenExpired:

@@ -1,4 +1,4 @@
-"""Turns: a few pieces of costly work at once, the rest waiting in a bounded queue that is fair between clients."""
+"""Limits costly work: a few pieces run at once, the rest wait in a bounded queue that is fair between clients."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from chatsys.errors import Overloaded, StatementTimeout, StoreUnavailable
 
 
 class Turns:
-    """``places`` pieces of work at once and ``waiting`` more in the queue, each for at most ``patience`` seconds.
+    """Runs ``at_once`` pieces of work, while ``waiting`` more wait in the queue, each for at most ``patience`` seconds.
 
-    Clients (any key: an address) take turns, whatever the number that each has waiting. In a full queue the newest work
-    of the client that has most of it makes room for one that has less. Work whose task is cancelled leaves the queue.
-    When the store is away for one piece of work, it is for those who wait as well: they are refused with it.
+    Clients (any key, such as an address) take turns, however much work each of them has waiting. If the queue is full,
+    the client with the most waiting work loses its newest piece to a client with less. Work whose task is cancelled
+    leaves the queue. If the store is unavailable for one piece of work, all waiting work is refused too.
     """
 
-    def __init__(self, places: int, waiting: int, patience: float) -> None:
-        self._free = places
+    def __init__(self, at_once: int, waiting: int, patience: float) -> None:
+        self._free = at_once
         self._limit = waiting
         self._patience = patience
         self._waiting = 0
@@ -27,7 +27,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncIterator[None]:
-        """Wait for a turn of ``client`` and keep it for the body. Raises Overloaded instead of waiting too long."""
+        """Wait for the turn of ``client``, and keep it for the block. Raises Overloaded if that takes too long."""
         if self._free:
             self._free -= 1
         else:
@@ -35,7 +35,7 @@ class Turns:
         try:
             yield
         except StoreUnavailable as error:
-            if not isinstance(error, StatementTimeout):  # that is the fault of a single statement
+            if not isinstance(error, StatementTimeout):  # which concerns a single statement
                 self._refuse_all()
             raise
         finally:
@@ -52,7 +52,7 @@ class Turns:
                 await ticket
         except BaseException as error:
             if ticket.done() and not ticket.cancelled() and ticket.exception() is None:
-                self._pass_on()  # it was let in while it was given up
+                self._pass_on()  # its turn came while the task gave up
             elif not ticket.done() or ticket.cancelled():
                 self._forget(client, ticket)
             if isinstance(error, TimeoutError):
@@ -84,7 +84,7 @@ class Turns:
                 del self._queues[client]
 
     def _pass_on(self) -> None:
-        """Let the next client in, or keep the place free."""
+        """Let the next client's work run, if any waits."""
         while self._queues:
             client, queue = self._queues.popitem(last=False)
             ticket = queue.popleft()
