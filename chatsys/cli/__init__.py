@@ -83,13 +83,13 @@ app.command()(transfer.migrate)
 
 
 def _allow_many_connections() -> None:
-    """Each connection is an open file: a shell allows 1,024 of them where the system would allow many more."""
+    """Raise the limit of open files to the system's: each connection is one, and a shell often allows only 1,024."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows has no such limit
         return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS calls it infinite and refuses that
+    with suppress(ValueError, OSError):  # macOS reports an infinite limit, and refuses to set it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 

@@ -25,7 +25,7 @@ from chatsys.settings import read_settings
 if TYPE_CHECKING:
     from chatsys.results.run import Result
 
-app = typer.Typer(help="Measure memory against PostgreSQL, and compare runs.", invoke_without_command=True)
+app = typer.Typer(help="Compare the memory store with PostgreSQL, and compare runs.", invoke_without_command=True)
 
 REPORTS = Path("reports")
 INVALID = 2
@@ -60,16 +60,23 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     context: typer.Context,
     profile: Annotated[ProfileName, typer.Option(help="How much to measure.")] = ProfileName.standard,
     only: Annotated[
-        str, typer.Option(metavar="NAMES", help="Operations and experiments by the beginnings of their names: a,b.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Measure only operations and experiments whose names begin with one of these: a,b.",
+            show_default="all",
+        ),
     ] = "",
-    store: Annotated[StoreName | None, typer.Option(help="One store alone.", show_default="both")] = None,
-    depth: Annotated[Depth | None, typer.Option(help="One depth alone.", show_default="all")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the rows, the draws and the intervals.")] = 1,
+    store: Annotated[StoreName | None, typer.Option(help="Measure only this store.", show_default="both")] = None,
+    depth: Annotated[Depth | None, typer.Option(help="Measure only this depth.", show_default="all")] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of the data, the random choices and the intervals.")
+    ] = 1,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where the report goes; a comparison's record goes to .chatsys/against.",
+            help="Folder for the report, or with --against for the record (then default .chatsys/against).",
             show_default="a new folder of reports/runs",
         ),
     ] = None,
@@ -77,18 +84,18 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
         str | None,
         typer.Option(
             metavar="REV",
-            help="Compare this Git revision with the working tree instead, in turns, and say what differs.",
+            help="Instead, compare this Git revision with the working tree, in alternating runs.",
         ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="With --against: print Markdown.")] = False,
 ) -> None:
     """Measure both stores and write a report.
 
-    Exit status 0 for a valid run, 2 for an INVALID one (the report says why), 130 after Ctrl-C (what was measured is
-    written, marked partial). PostgreSQL is the one of DATABASE_URL, else the private one.
+    Exit status 0 for a valid run, 2 for an INVALID one (the report says why), 130 after Ctrl-C (the results so far are
+    written, marked partial). PostgreSQL is the server of DATABASE_URL, else the private one.
 
-    With --against REV: 0 if nothing is slower than REV, 1 if something is, 2 if the comparison is INVALID or REV can't
-    be run.
+    With --against REV the exit status is 0 if nothing is slower than REV, 1 if something is, and 2 if the comparison is
+    INVALID or REV can't run.
     """
     require("bench")
     if context.invoked_subcommand is not None:
@@ -116,7 +123,7 @@ def _measure(
     seed: int,
     out: Path | None,
 ) -> NoReturn:
-    """Run, write the report, show the decision, and end with the status that says how it went."""
+    """Run, write the report, show the decision, and exit with the status of the run."""
     settings = read_settings({}, serving=False)
     from chatsys.lab import record
     from chatsys.lab.report.benchmark import page
@@ -134,10 +141,10 @@ def _measure(
         depths=depths,
     )
     with EndedBySignals() as ending:
-        with _progress() as tell:
-            result, samples = asyncio.run(ending.run(run(request, tell)))
+        with _progress() as report:
+            result, samples = asyncio.run(ending.run(run(request, report)))
         if result.partial and not any((samples, result.operations, result.points, result.counts, result.persistence)):
-            raise Interrupted("Nothing was measured, and nothing written.")
+            raise Interrupted("Nothing was measured, and nothing was written.")
         folder = out or run_folder(REPORTS, result)
         record.save(result, samples, folder)
         distributions = record.summed(samples)
@@ -150,7 +157,7 @@ def _measure(
 
 
 def _show(result: Result) -> None:
-    """The decision for a terminal: what must be known first, two sentences, what a client waits, the promises."""
+    """Print the decision: warning, headline, what a client waits for, the promises, and the other experiments."""
     from chatsys.lab.report import buses, peers
     from chatsys.reports import floods
     from chatsys.reports.tables import decision_table, promises_table
@@ -181,7 +188,7 @@ def _write_index(reports: Path) -> None:
 
 
 def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, markdown: bool) -> NoReturn:
-    """Compare, print, and end with the status that says what was found."""
+    """Compare, print the table, and exit with the status of the comparison."""
     from chatsys.lab.against import record, table
     from chatsys.lab.against.comparison import ComparisonRequest, compare
     from chatsys.lab.against.plan import PLANS
@@ -189,7 +196,7 @@ def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, m
     settings = read_settings({}, serving=False)
     try:
         if profile.value not in PLANS:
-            raise OperatorError("A comparison has no full profile.", hint="Name quick or standard.")
+            raise OperatorError("A comparison has no full profile.", hint="Use --profile quick or standard.")
         request = ComparisonRequest(
             revision=revision,
             plan=PLANS[profile.value],
@@ -213,13 +220,13 @@ def compare_with_peers(
     profile: Annotated[ProfileName, typer.Option(help="How much to measure.")] = ProfileName.standard,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the report goes.", show_default="a new folder of reports/runs"),
+        typer.Option(metavar="DIR", help="Folder for the report.", show_default="a new folder of reports/runs"),
     ] = None,
 ) -> None:
-    """Compare with Socket.IO on Node's ws, on uWebSockets and on Bun, by turns.
+    """Compare with Socket.IO on Node's ws, on uWebSockets and on Bun, in alternating runs.
 
-    Installs them from npm into the folder peers of CHATSYS_DATA_DIR; needs Node.js 20. It measures fan-out, echo,
-    memory of idle connections and the processor time of a delivery, beside a plain loop of send. Exit status as of
+    Installs them from npm into the folder peers of CHATSYS_DATA_DIR, which needs Node.js 20. Measures fan-out, echo,
+    the memory of idle connections and the CPU time of a delivery; a plain send loop is the baseline. Exit status as for
     `chatsys bench`.
     """
     require("bench")
@@ -228,7 +235,7 @@ def compare_with_peers(
 
 @app.command()
 def subject() -> None:
-    """Perform operations of a store on request: JSON lines, for a comparison of two commits.
+    """Perform store operations requested as JSON lines, for a comparison of two commits.
 
     docs/BENCHMARKS.md describes the protocol.
     """
@@ -241,19 +248,21 @@ def subject() -> None:
 
 @app.command()
 def endpoints(
-    host: Annotated[str, typer.Option(metavar="URL", help="A server that runs already.", show_default=False)],
+    host: Annotated[str, typer.Option(metavar="URL", help="A running server.", show_default=False)],
     against: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="By turns with this other one; repeatable.", show_default=False),
+        typer.Option(
+            metavar="URL", help="Another running server, measured in alternation; repeatable.", show_default="none"
+        ),
     ] = None,
     calls: Annotated[int, typer.Option(metavar="N", min=10, help="Calls of each operation at each server.")] = 500,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Measure the guide's table at the endpoints of servers that speak the documented protocol.
+    """Measure the guide's table of operations on servers that speak the documented protocol.
 
-    It asks, then makes four accounts (load_…) and one room (load-…) with messages at each. Exit status 0,
-    1 if an operation failed at one of them (the table says why), 2 if this client was too slow itself (INVALID).
+    Asks first, then creates four accounts (load_…) and one room (load-…) with messages on each server. Exit status 0
+    for success, 1 if an operation failed on a server (the table says why), 2 if this client was too slow (INVALID).
     """
     from chatsys.lab import endpoints as measuring
     from chatsys.lab.network.address import listening, place
@@ -261,8 +270,8 @@ def endpoints(
     urls = list(map(listening, (host, *(against or ()))))
     if len(set(map(place, urls))) < len(urls):
         raise OperatorError("The servers must be different ones.", hint="Give --against another address.")
-    places = " and ".join(map(place, urls))
-    confirm(f"This makes accounts (load_…), a room (load-…) and messages on {places}. Go on?", yes=yes)
+    servers = " and ".join(map(place, urls))
+    confirm(f"This creates accounts (load_…), a room (load-…) and messages on {servers}. Continue?", yes=yes)
     with Console(stderr=True).status("starting") as shown:
         found = asyncio.run(measuring.measure(urls, calls, shown.update))
     table = measuring.table(found.measured)
@@ -278,7 +287,7 @@ def endpoints(
 
 @app.command("list")
 def list_runs(
-    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where runs are.")] = REPORTS,
+    reports: Annotated[Path, typer.Option(metavar="DIR", help="The folder of runs.")] = REPORTS,
 ) -> None:
     """List every run below DIR, published or not, newest first: benchmarks, load tests, recordings."""
     from chatsys.reports.page import Table
@@ -298,12 +307,12 @@ def list_runs(
 @app.command()
 def publish(
     run: Annotated[Path | None, typer.Argument(help="The run's folder.", show_default="the newest benchmark")] = None,
-    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where it is published.")] = REPORTS,
+    reports: Annotated[Path, typer.Option(metavar="DIR", help="The folder to publish in.")] = REPORTS,
     readme: Annotated[
         Path, typer.Option(metavar="FILE", help="For a benchmark: the README that shows the decision.")
     ] = Path("README.md"),
 ) -> None:
-    """Make a run the published one: its small record goes to DIR, the decision of a benchmark into the README.
+    """Publish a run: write its small record to DIR, and a benchmark's decision into the README.
 
     A benchmark must be valid and complete, a load test VALID. Samples stay with the run.
     """
@@ -324,7 +333,7 @@ def show(
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a summary.")] = False,
 ) -> None:
-    """Show the decision that a benchmark allows."""
+    """Show the decision that a benchmark supports."""
     from chatsys.reports.bench import subtitle
     from chatsys.reports.decision import markdown as written
     from chatsys.reports.records import load, newest
@@ -344,7 +353,7 @@ def claims(
         Path | None, typer.Argument(help="A result.json or its folder.", show_default="the newest benchmark")
     ] = None,
 ) -> None:
-    """Show the guide's promises, the verdict of a run on each part, and what was measured."""
+    """Show the guide's promises, a run's verdict on each part, and what was measured."""
     from chatsys.reports.page import Table
     from chatsys.reports.records import load, newest
     from chatsys.results.claims import judge
@@ -364,7 +373,7 @@ def compare(
     gate: Annotated[bool, typer.Option("--gate", help="Fail if a count is worse.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
-    """Show what changed between two stored runs. Counts are judged; for times and ratios use `chatsys bench --against`.
+    """Show what changed between two stored runs. It judges counts; for times and ratios use `chatsys bench --against`.
 
     With --gate the exit status is 1 if a count is worse, and 2 if the runs differ in validity, profile, data size or
     machine.
@@ -410,7 +419,7 @@ def index(reports: Annotated[Path, typer.Argument(help="The folder of runs.")] =
 def page(
     run: Annotated[Path, typer.Argument(help="The run's folder, with its distributions.")],
 ) -> None:
-    """Write the pages of a stored benchmark anew: index.html, report.md and the pictures."""
+    """Rewrite the pages of a stored benchmark: index.html, report.md and the pictures."""
     from chatsys.lab.report.benchmark import page as drawn
     from chatsys.reports.records import load
     from chatsys.results.distributions import read
@@ -421,15 +430,15 @@ def page(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, bool, int], None]]:
-    """A bar on standard error; a step's end moves it."""
+    """A progress bar on standard error; each finished step advances it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=None)
         steps = -1
 
-        def tell(text: str, done: bool, total: int) -> None:
+        def report(text: str, done: bool, total: int) -> None:
             nonlocal steps
             steps += done
             bar.update(task, description=text, completed=max(0, steps), total=total or None)
 
-        yield tell
+        yield report

@@ -1,6 +1,6 @@
-"""The migration guide's checklist, run for real: a scratch database, a server process, two people who talk.
+"""The migration guide's checklist as a program: a scratch database, a server process, and two users who talk.
 
-The steps go in order, each on what the ones before it left; a step that fails says what it saw and what helps.
+The steps run in order, and each needs those before it. A step that fails says what it saw and what helps.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MISSING = object()
 
 
 class Visitor:
-    """Somebody in the room, on the event loop of ``runner``; what comes is kept until it is asked for."""
+    """A user in the room, on the event loop of ``runner``. Events wait in queues until :meth:`event` takes them."""
 
     def __init__(self, runner: asyncio.Runner, url: str) -> None:
         self._runner = runner
@@ -46,7 +46,7 @@ class Visitor:
         runner.run(self._socket.connect())
 
     def ask(self, event: str, payload: Any) -> dict[str, Any]:
-        """Send an event; its acknowledgement. Raises SocketIOError."""
+        """Send an event and return its acknowledgement. Raises SocketIOError."""
         (answer,) = self._runner.run(self._socket.call(event, payload)).args
         return dict(answer)
 
@@ -61,7 +61,7 @@ class Visitor:
 
 @dataclass(kw_only=True)
 class Checked:
-    """What the steps leave for each other. ``resources`` closes in reverse order what they opened."""
+    """The state that the steps share. ``resources`` closes in reverse order what they opened."""
 
     url: str
     resources: ExitStack
@@ -99,7 +99,7 @@ class Checked:
         return visitor
 
     def history(self) -> dict[str, Any]:
-        """The message that was sent, as the history has it."""
+        """The sent message, as the history has it."""
         found = self.http("GET", f"/api/rooms/{quote(ROOM)}/messages")["data"]
         kept = [message for message in found if message["id"] == self.message_id]
         if not kept:
@@ -197,7 +197,7 @@ def backs_up(state: Checked) -> None:
         with connected(copy) as connection:
             broken = broken_invariants(connection)
     if broken:
-        raise OperatorError(f"In the copy this does not hold: {broken[0].promise}")
+        raise OperatorError(f"In the copy, this invariant does not hold: {broken[0].promise}")
 
 
 STEPS: tuple[tuple[str, Callable[[Checked], None], str], ...] = (
@@ -216,11 +216,11 @@ STEPS: tuple[tuple[str, Callable[[Checked], None], str], ...] = (
 """Name, step, and what helps when it fails."""
 
 _FAILURES = (OSError, SocketIOError, ValueError, KeyError)
-# What a step may meet besides errors of chatsys: a connection cut, an answer of another shape.
+# What a step may raise besides errors of chatsys, such as for a lost connection or an answer of another shape.
 
 
 def attempt(state: Checked, name: str, step: Callable[[Checked], None], helps: str) -> OperatorError | None:
-    """Run one step; the error that says what it saw and what helps, or None."""
+    """Run one step. Return None, or the error that says what it saw and what helps."""
     try:
         step(state)
     except ChatsysError as error:

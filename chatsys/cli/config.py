@@ -17,8 +17,8 @@ def config(
     """Show each setting, its value and its origin.
 
     The origin is the environment, the .env file of this folder, or the default. Secrets and the passwords of addresses
-    are hidden. Exit status 1 for a value that the server would refuse, with what is allowed. docs/SETTINGS.md explains
-    them all.
+    are hidden. Exit status 1 for a value that the server would refuse; the message says what is allowed.
+    docs/SETTINGS.md explains them all.
     """
     found = explained()
     if form is Format.json:
@@ -38,8 +38,8 @@ def config(
         style = "" if each.origin == "default" else "bold"
         table.add_row(*(Text(cell, style) for cell in (each.name, _with_unit(each.value, each.unit), each.origin)))
     Console().print(table)
-    chosen = sum(each.origin != "default" for each in found)
-    typer.echo(f"{chosen} of {len(found)} settings differ from the default or are given. Read once, at the start.")
+    given = sum(each.origin != "default" for each in found)
+    typer.echo(f"{given} of {len(found)} settings are given. The server reads them once, at its start.")
 
 
 def _with_unit(value: str, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""``chatsys conformance``: what docs/PROTOCOL.md says, checked against a running server."""
+"""``chatsys conformance``: check a running server against docs/PROTOCOL.md."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class OutcomeFormat(StrEnum):
 
 
 def conformance(
-    url: Annotated[str, typer.Argument(metavar="URL", help="The server, like http://127.0.0.1:3001.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="The server, such as http://127.0.0.1:3001.")],
     *,
     section: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="N", help="Only this section and those below it, like 9 or 9.3; repeatable.", show_default=False
+            metavar="N", help="Check only this section and its parts, such as 9 or 9.3; repeatable.", show_default="all"
         ),
     ] = None,
     transport: Annotated[TransportName, typer.Option(help="How the clients connect.")] = TransportName.websocket,
@@ -47,9 +47,9 @@ def conformance(
 ) -> None:
     """Check a running server against the protocol.
 
-    Over HTTP and Socket.IO, section by section of docs/PROTOCOL.md. It writes to the server: accounts, rooms and
-    messages, whose names begin with a prefix that is printed at the end. Exit status 0 if all passed or did not apply,
-    1 if something failed, 2 if it could not run.
+    Runs the checks of each section of docs/PROTOCOL.md, over HTTP and Socket.IO. They create accounts, rooms and
+    messages, whose names begin with a prefix that is printed at the end. Exit status 0 if every check passed or did not
+    apply, 1 if one failed, 2 if the checks could not run.
     """
     try:
         status = _checked(url, section or [], transport.value, form, yes)
@@ -71,7 +71,7 @@ def _checked(url: str, sections: list[str], transport: str, form: OutcomeFormat,
 
     target = address(url)
     checks = chosen(all_checks(), sections)
-    confirm(f"{len(checks)} checks will make accounts, rooms and messages on {place(target)}. Go on?", yes=yes)
+    confirm(f"{len(checks)} checks will create accounts, rooms and messages on {place(target)}. Continue?", yes=yes)
     with _progress(len(checks)) as progress:
         found = asyncio.run(runner.run(target, checks, transport, progress))
     write = {
@@ -87,7 +87,7 @@ def _checked(url: str, sections: list[str], transport: str, form: OutcomeFormat,
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on standard error, at a terminal only."""
+    """A progress bar on standard error, only on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

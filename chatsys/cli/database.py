@@ -20,24 +20,24 @@ from chatsys.settings import Settings, read_settings
 _WHICH = "postgresql://… or embedded://[path]; default DATABASE_URL, else the private PostgreSQL."
 DatabaseUrl = Annotated[str | None, typer.Option("--database-url", metavar="URL", help=_WHICH)]
 DatabaseArgument = Annotated[str | None, typer.Argument(metavar="URL", help=_WHICH, show_default=False)]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def settings_for(url: str | None) -> Settings:
-    """The settings, with the database of the command line before that of DATABASE_URL."""
+    """The settings; the database ``url`` of the command line replaces that of DATABASE_URL."""
     try:
         return read_settings({"DATABASE_URL": url}, serving=False)
     except SettingsError as error:
         if url is None or error.name != "DATABASE_URL":
             raise
-        raise OperatorError(f"The database's address has to be {error.allowed}.") from None
+        raise OperatorError(f"The database's address must be {error.allowed}.") from None
 
 
 @contextmanager
 def opened_database(url: str | None, *, create: bool = False) -> Iterator[tuple[str, Settings]]:
-    """The URL that libpq takes, TLS settings included, and the settings. A private PostgreSQL runs for the block.
+    """The URL that libpq takes, including TLS settings, and the settings. A private PostgreSQL runs during the block.
 
-    With ``create`` a private one that is missing is made; else EmbeddedFailed is raised.
+    If the private PostgreSQL is missing, ``create`` creates it; otherwise EmbeddedFailed is raised.
     """
     settings = settings_for(url)
     chosen = settings.database_url or ""
@@ -61,13 +61,13 @@ def opened_database(url: str | None, *, create: bool = False) -> Iterator[tuple[
 
 
 def missing_private(url: str | None) -> Path | None:
-    """Where a private PostgreSQL would be made, if ``url`` and the settings name one that is not there."""
+    """The folder of the private PostgreSQL if ``url`` and the settings name one that does not exist yet, else None."""
     folder = private_folder(settings_for(url))
     return None if folder is None or (folder / "data").exists() else folder
 
 
 def private_folder(settings: Settings) -> Path | None:
-    """The folder of the private PostgreSQL, or None where the settings name another server."""
+    """The folder of the private PostgreSQL, or None if the settings name another server."""
     chosen = settings.database_url or "embedded://"
     if not chosen.startswith("embedded://"):
         return None
@@ -76,7 +76,7 @@ def private_folder(settings: Settings) -> Path | None:
 
 
 def estimated_rows(url: str, *tables: str) -> float:
-    """About how many rows these tables of the database hold together."""
+    """The estimated total number of rows in these tables of the database."""
     from chatsys.database.connecting import connected
     from chatsys.database.progress import estimated
 
@@ -97,7 +97,7 @@ def confirm(question: str, *, yes: bool) -> None:
 def confirm_name(question: str, name: str, hint: str) -> None:
     """Ask for ``name`` to be typed. Raises as :func:`confirm` does."""
     try:
-        typed = typer.prompt(f"{question} Type its name to go on", default="", show_default=False, err=True)
+        typed = typer.prompt(f"{question} Type its name to continue", default="", show_default=False, err=True)
     except typer.Abort as no:
         raise _unconfirmed(no, question, hint) from None
     if typed != name:
@@ -105,13 +105,13 @@ def confirm_name(question: str, name: str, hint: str) -> None:
 
 
 def _unconfirmed(no: BaseException, question: str, hint: str) -> Exception:
-    """What follows a question that was not answered with yes."""
+    """The exception for a question that was not answered with yes."""
     if isinstance(no.__context__, KeyboardInterrupt):
         return Interrupted("Nothing was changed.")
     if sys.stdin.isatty():
         return typer.Abort()
-    typer.echo(err=True)  # the question's line has no end yet
-    return OperatorError(f"This has to be confirmed, and nothing was changed: {question}", hint=hint)
+    typer.echo(err=True)  # end the question's line
+    return OperatorError(f"This needs a confirmation, so nothing was changed: {question}", hint=hint)
 
 
 def shown_size(size: float) -> str:

@@ -1,4 +1,4 @@
-"""``chatsys db``: create, upgrade, look at, back up, restore, clean and reset the database."""
+"""``chatsys db``: create, upgrade, inspect, back up, restore, clean and reset the database."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from chatsys.database.servers import Alive
     from chatsys.database.setup import Plan, Prepared
 
-app = typer.Typer(help="Set up, look at, back up and clean the database.", no_args_is_help=True)
+app = typer.Typer(help="Set up, inspect, back up and clean the database.", no_args_is_help=True)
 
-_STOP_SERVERS = "Stop them first; one that was killed counts until its lease ends (CHATSYS_LEASE, 15 s)."
+_STOP_SERVERS = "Stop them first. A server that was killed counts until its lease ends (CHATSYS_LEASE, 15 s)."
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 
 
 @app.command()
 def init(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl = None) -> None:
-    """Make the database, its tables and the default rooms.
+    """Create the database, its tables and the default rooms.
 
-    The database is created if it is missing. The original backend's is adopted: its rows stay. Beside tables of others
-    nothing is made without asking. Running it again changes nothing.
+    Creates the database if it is missing. Adopts a database of the original backend, and keeps its rows. Asks before it
+    creates tables next to those of another program. Running it again changes nothing.
     """
     from chatsys.database.setup import OWN, foreign_relations, initialise, plan
     from chatsys.store.address import read_url
 
     folder = missing_private(database_url)
     if dry_run and folder is not None:
-        typer.echo(f"Would make a private PostgreSQL in {folder}, and in it the database chatsys.")
-        _say_made()
+        typer.echo(f"Would create a private PostgreSQL in {folder}, and in it the database chatsys.")
+        _say_created()
         return
     with opened_database(database_url, create=True) as (url, _):
         name = read_url(url).database
@@ -57,11 +57,11 @@ def init(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl = 
         if others:
             shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
             confirm(
-                f"The database {name} has {len(others)} tables and views of somebody else ({shown}). "
-                f"Make the {len(OWN)} of chatsys beside them?",
+                f"The database {name} has {len(others)} tables and views of another program ({shown}). "
+                f"Create the {len(OWN)} of chatsys next to them?",
                 yes=yes,
             )
-        with interruptible("Run it again: it goes on with what is missing."), working(f"Setting up {name}"):
+        with interruptible("Run it again: it creates what is missing."), working(f"Setting up {name}"):
             done = initialise(url)
     if done.created:
         typer.echo(f"Created the database {name}.")
@@ -76,29 +76,29 @@ def _say_plan(name: str, found: Plan) -> None:
     if found.adopts:
         typer.echo(f"Would adopt the original backend's database {name}: {_counted(found.adopts)}.")
     if found.before is None:
-        _say_made()
+        _say_created()
     elif found.pending:
-        typer.echo(f"Would bring the schema of {name} from version {found.before} through {', '.join(found.pending)}.")
+        typer.echo(f"Would upgrade the schema of {name} from version {found.before} to {', '.join(found.pending)}.")
     else:
         typer.echo(f"The schema of {name} is at version {found.before}; nothing to do.")
 
 
-def _say_made() -> None:
+def _say_created() -> None:
     from chatsys.database.setup import OWN
     from chatsys.model.rules import DEFAULT_ROOMS
     from chatsys.store.schema import expected_version
 
     views = sorted(name for name in OWN if name.endswith("_view"))
     typer.echo(
-        f"Would make the schema of version {expected_version()}: the tables {', '.join(sorted(OWN - set(views)))}; "
+        f"Would create the schema of version {expected_version()}: the tables {', '.join(sorted(OWN - set(views)))}; "
         f"the views {', '.join(views)}; and the rooms {', '.join(name for name, _ in DEFAULT_ROOMS)}."
     )
-    typer.echo("Next: the same command without --dry-run makes it.")
+    typer.echo("Next: the same command without --dry-run creates it.")
 
 
 @app.command()
 def migrate(dry_run: DryRun = False, database_url: DatabaseUrl = None) -> None:
-    """Bring an existing schema to the version that this program needs."""
+    """Upgrade an existing schema to the version that this program needs."""
     from chatsys.database.setup import migrate as bring_up_to_date
     from chatsys.database.setup import plan, require_schema
     from chatsys.store.address import read_url
@@ -118,7 +118,7 @@ def migrate(dry_run: DryRun = False, database_url: DatabaseUrl = None) -> None:
 
 @app.command()
 def status(
-    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="How to write the status.")] = Format.table,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Show schema version, size, rows and connections."""
@@ -151,10 +151,10 @@ def status(
 
 @app.command()
 def reset(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl = None) -> None:
-    """Delete everything and create the schema anew.
+    """Delete everything, and create the schema again.
 
-    Tables that chatsys does not know go as well. The database's name has to be typed; --yes spares that, except in
-    production (CHATSYS_ENV).
+    This also deletes tables that chatsys does not know. Asks you to type the database's name, unless --yes is given; in
+    production (CHATSYS_ENV) it asks in any case.
     """
     from chatsys.database.servers import alive
     from chatsys.database.setup import count_tables
@@ -165,7 +165,7 @@ def reset(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl =
         address = read_url(url)
         what = f"all {count_tables(url)} tables of the database {address.database} on {address.where}"
         if dry_run:
-            typer.echo(f"Would delete {what}, and create the schema anew.")
+            typer.echo(f"Would delete {what}, and create the schema again.")
             return
         at_work = alive(url)
         if at_work.servers:
@@ -174,19 +174,19 @@ def reset(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl =
                 hint=_STOP_SERVERS,
             )
         if settings.production:
-            confirm_name(f"This deletes {what}.", address.database, "In production somebody has to type the name.")
+            confirm_name(f"This deletes {what}.", address.database, "In production, a person must type the name.")
         elif not yes:
             confirm_name(f"This deletes {what}.", address.database, "Confirm it with --yes.")
         with interruptible("Nothing was changed, or everything is deleted."), working(f"Emptying {address.database}"):
             done = start_over(url)
     typer.echo(f"Emptied the database {address.database}; its schema is at version {done.after}.")
-    typer.echo("Next: `chatsys serve` starts the server; everybody has to register again.")
+    typer.echo("Next: `chatsys serve` starts the server; all users must register again.")
 
 
 @app.command()
 def backup(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Where to; plain SQL if its name ends in .sql, else compressed.")
+        Path, typer.Argument(metavar="FILE", help="The file to write: plain SQL if it ends in .sql, else compressed.")
     ],
     verify: Annotated[
         bool, typer.Option("--verify", help="Restore it into a scratch database and compare every table.")
@@ -196,7 +196,7 @@ def backup(
 ) -> None:
     """Write the whole database to one file, with pg_dump.
 
-    The server may go on. An existing file is not replaced without asking.
+    The server may keep running. Asks before it replaces an existing file.
     """
     from chatsys.database.backup import backup as write_backup
 
@@ -210,7 +210,7 @@ def backup(
         rows = sum(table.rows for table in done.proof)
         typer.echo(f"Verified: {len(done.proof)} tables with {rows:,} rows are the same after a restore, by checksum.")
     else:
-        typer.echo(f"Next: `chatsys db restore {done.file}` puts it back; --verify would have proved that it restores.")
+        typer.echo(f"Next: `chatsys db restore {done.file}` restores it; --verify also checks that it does.")
 
 
 @app.command()
@@ -218,14 +218,14 @@ def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `chatsys db backup` or pg_dump wrote.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace what is in the database without asking.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Restore under running servers: their clients lose their sessions.")
+        bool, typer.Option("--force", help="Restore even if servers are running: their clients lose their sessions.")
     ] = False,
     dry_run: DryRun = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Replace the whole database by a backup, or change nothing.
+    """Replace the whole database with a backup, or change nothing.
 
-    A missing database is created. While chat servers work on the database it refuses; --force does it all the same.
+    Creates the database if it is missing. Refuses while chat servers work on the database, unless --force is given.
     """
     from chatsys.database import admin
     from chatsys.database.restore import check
@@ -237,7 +237,7 @@ def restore(
     shown = f"{file}, {shown_size(file.stat().st_size)}"
     folder = missing_private(database_url)
     if dry_run and folder is not None:
-        typer.echo(f"Would make a private PostgreSQL in {folder}, and fill its database from {shown}.")
+        typer.echo(f"Would create a private PostgreSQL in {folder}, and fill its database from {shown}.")
         return
     with opened_database(database_url, create=True) as (url, _):
         name = read_url(url).database
@@ -245,12 +245,11 @@ def restore(
         if at_work is not None and at_work.servers and not force:
             raise OperatorError(
                 f"{at_work} work on {name}, so nothing was changed",
-                hint=f"{_STOP_SERVERS} --force restores all the same: their clients lose their sessions and must join "
-                "again, messages that were sent since the backup are gone, and the servers should be restarted "
-                "afterwards.",
+                hint=f"{_STOP_SERVERS} --force restores anyway: their clients lose their sessions and must join again, "
+                "messages sent since the backup are lost, and you should restart the servers afterwards.",
             )
         if dry_run:
-            would = f"replace the {tables} tables of {name} by"
+            would = f"replace the {tables} tables of {name} with"
             if at_work is None:
                 would = f"create the database {name} and fill it from"
             typer.echo(f"Would {would} {shown}.")
@@ -258,8 +257,8 @@ def restore(
         if at_work is None:
             create(url)
         if tables:
-            hurt = f", and {at_work} work on it" if at_work and at_work.servers else ""
-            confirm(f"The database {name} has {tables} tables{hurt}. Replace everything in it?", yes=yes)
+            users = f", and {at_work} work on it" if at_work and at_work.servers else ""
+            confirm(f"The database {name} has {tables} tables{users}. Replace everything in it?", yes=yes)
         with interruptible("Nothing was changed."), working(f"Restoring {name}") as report:
             done = read_backup(url, file, report=report)
         version = admin.current_version(url)
@@ -267,15 +266,15 @@ def restore(
     if version is None:
         typer.echo("Next: these are tables of the original backend; `chatsys db init` adopts them.")
     elif admin.pending_versions(version):
-        typer.echo("Next: the backup is of an older schema; run `chatsys db migrate`.")
+        typer.echo("Next: the backup has an older schema; run `chatsys db migrate`.")
     elif at_work and at_work.servers:
-        typer.echo("Next: restart the servers; their clients have to join again.")
+        typer.echo("Next: restart the servers; their clients must join again.")
     else:
         typer.echo("Next: `chatsys db status` shows what is in it; `chatsys serve` starts the server.")
 
 
 def _state(url: str) -> tuple[int, Alive | None]:
-    """The tables of a database and the servers that work on it; None where there is no such database."""
+    """The number of tables in a database, and the servers that work on it; None if the database does not exist."""
     from chatsys.database.servers import alive
     from chatsys.database.setup import count_tables
     from chatsys.errors import DatabaseMissing
@@ -298,10 +297,10 @@ def rollback(
     dry_run: DryRun = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Go back to the original backend with what was written since.
+    """Go back to the original backend, with the data that was written since the cut-over.
 
-    Copies accounts, rooms, messages and receipts that came after the cut-over into the original's database. It refuses
-    while chat servers work on ours. Messages of guests stay behind: the original has no guests.
+    Copies accounts, rooms, messages and receipts that are newer than the cut-over into the original's database. Refuses
+    while chat servers work on this database. Leaves out messages of guests: the original has no guests.
     """
     from chatsys.database.rollback import roll_back
     from chatsys.database.servers import alive
@@ -334,10 +333,21 @@ def rollback(
 def cleanup(
     sessions_older_than: Annotated[
         timedelta | None,
-        typer.Option(parser=read_age, metavar="AGE", help="Delete sessions of dead servers, inactive for AGE: 1d."),
+        typer.Option(
+            parser=read_age,
+            metavar="AGE",
+            help="Delete sessions of dead servers, inactive for longer than AGE, such as 1d.",
+            show_default="none",
+        ),
     ] = None,
     messages_older_than: Annotated[
-        timedelta | None, typer.Option(parser=read_age, metavar="AGE", help="Delete messages older than AGE: 30d.")
+        timedelta | None,
+        typer.Option(
+            parser=read_age,
+            metavar="AGE",
+            help="Delete messages older than AGE, such as 30d.",
+            show_default="none",
+        ),
     ] = None,
     dry_run: DryRun = False,
     form: Annotated[Format, typer.Option("--format", help="How to write the result.")] = Format.table,
@@ -345,8 +355,8 @@ def cleanup(
 ) -> None:
     """Delete dead sessions and old messages.
 
-    In short transactions, so that the server may go on. Stopped half way, what is deleted is deleted, and the next run
-    goes on.
+    Works in short transactions, so the server may keep running. After an interruption, deleted rows stay deleted, and
+    the next run continues.
     """
     import msgspec
 
@@ -354,11 +364,11 @@ def cleanup(
 
     if sessions_older_than is None and messages_older_than is None:
         raise OperatorError(
-            "Nothing was named, so nothing was deleted.",
-            hint="Name an age: chatsys db cleanup --sessions-older-than 1d --messages-older-than 30d",
+            "No age was given, so nothing was deleted.",
+            hint="Give an age: chatsys db cleanup --sessions-older-than 1d --messages-older-than 30d",
         )
-    left = "What is deleted stays deleted; the same command goes on."
-    with opened_database(database_url) as (url, _), interruptible(left), working("Looking for what is old") as report:
+    left = "Deleted rows stay deleted; the same command continues."
+    with opened_database(database_url) as (url, _), interruptible(left), working("Looking for old rows") as report:
         if dry_run:
             done = work.preview(url, sessions_older_than=sessions_older_than, messages_older_than=messages_older_than)
         else:

@@ -1,4 +1,4 @@
-"""``chatsys doctor``: what is wrong with a database, in order of harm, and what to do."""
+"""``chatsys doctor``: what is wrong with a database, the worst first, and what to do."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ def doctor(
     url: DatabaseArgument = None,
     form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.table,
 ) -> None:
-    """Say what is wrong with a database, and what to do.
+    """Report what is wrong with a database, and what to do.
 
-    Any PostgreSQL from 14 to 18, with or without a chat in it. The worst comes first, each with what was seen, the
-    command that helps and where to read more. Only looks. Exit status 0 and one line when all is well, else 1.
+    Examines any PostgreSQL from 14 to 18, with or without a chat in it, and changes nothing. The worst finding comes
+    first. Each has its evidence, the command that helps and where to read more. Exit status 0 and one line if all is
+    well, else 1.
     """
     settings = settings_for(url)
     from chatsys.analytics import Monitor
     from chatsys.analytics.doctor import examine
     from chatsys.cli.monitor import address_of
 
-    with Monitor(address_of(settings), timeout=10.0) as monitor:  # for each rule
+    with Monitor(address_of(settings), timeout=10.0) as monitor:  # the limit for each rule
         found = examine(monitor)
     if form is Format.json:
         for each in found.findings:
@@ -70,7 +71,7 @@ def _show(found: Diagnosis) -> None:
         for name, words in (("Do", each.command), ("Read", each.rule.source)):  # to be copied: not folded
             console.print(Text(f"   {name + ':':<5} {words}"), soft_wrap=True)
         console.print()
-    skipped = f"; not asked: {', '.join(found.skipped)}" if found.skipped else ""
+    skipped = f"; skipped: {', '.join(found.skipped)}" if found.skipped else ""
     count = len(found.findings)
-    said = "nothing to say" if found.is_well else f"{count} finding{'' if count == 1 else 's'}"
-    console.print(Text(f"{found.database}: {found.asked} rules, {said}{skipped}."), soft_wrap=True)
+    total = "no findings" if found.is_well else f"{count} finding{'' if count == 1 else 's'}"
+    console.print(Text(f"{found.database}: {found.asked} rules, {total}{skipped}."), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The one place where an error becomes what a person reads in a terminal."""
+"""Turns errors into the sentences that a terminal shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chatsys.errors import ChatsysError
 
 
 def sentences(error: ChatsysError) -> str:
-    """What is wrong and, where the error knows it, the command or action that helps."""
+    """What is wrong and, if the error has a hint, the command or action that helps."""
     hint = getattr(error, "hint", "")
     return " ".join(_sentence(part) for part in (error.message, hint) if part)
 
@@ -38,7 +38,7 @@ def explain_usage(error: Any) -> None:
 
 
 def _in_words(error: Any) -> str:
-    """What is wrong with a value, where the parser would say it in the words of a library."""
+    """The message, in plain words where the parser would show a library's."""
     message: str = error.message
     read_errors = getattr(error.__cause__, "errors", None)
     if read_errors is None:

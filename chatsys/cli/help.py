@@ -1,4 +1,4 @@
-"""What each command's help shows below its options: commands to copy."""
+"""The examples that each command's help shows below its options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 PAGE = 80
 """Help is no wider than this, whatever the terminal."""
 _INDENT = 4
-"""What the library puts before and after a line of the examples."""
+"""The columns that the library adds before and after a line of the examples."""
 
 _DATABASE = "postgresql://chatuser@localhost/chatdb"
 
@@ -77,7 +77,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def folded(example: str, width: int) -> str:
-    """The command on lines of at most ``width``, as a shell takes it; a word that is longer stays whole."""
+    """The command on lines of at most ``width`` columns, as a shell takes it; a longer word stays whole."""
     lines = textwrap.wrap(
         f"  {example}", width - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
@@ -92,7 +92,7 @@ def epilog(command: str) -> str:
 
 
 def with_examples(command: Any, words: str = "") -> None:
-    """Give a command and all below it their examples, and lists of commands and arguments that are not cut."""
+    """Add examples to a command and all its sub-commands, and keep their summaries and arguments whole."""
     command.epilog = command.epilog or epilog(words)
     command.short_help = _first_sentence(command.help or "")
     for each in command.params:
@@ -103,12 +103,12 @@ def with_examples(command: Any, words: str = "") -> None:
 
 
 def _first_sentence(text: str) -> str:
-    """What a list of commands shows, whole: the library would cut it."""
+    """The whole summary for a list of commands, which the library would truncate."""
     return " ".join(text.partition("\n\n")[0].split())
 
 
 def _plainly(argument: Any) -> None:
-    """Show an argument as manuals do: FILE if it is needed, [FILE] if not, and no type of Python's."""
+    """Show an argument as manuals do: FILE if it is required, else [FILE], without a Python type."""
     argument.metavar = argument.metavar or argument.name.upper()
     shown = [argument.metavar if argument.required else f"[{argument.metavar}]"]
     argument.get_usage_pieces = lambda *_, **__: shown

@@ -1,4 +1,4 @@
-"""``chatsys loadtest``: a server, Locust against it, and a verdict."""
+"""``chatsys loadtest``: start a server, run Locust against it, and give a verdict."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ScenarioName(StrEnum):
 
 
 class StoreChoice(StrEnum):
-    """What the server under test remembers in."""
+    """The store of the server under test."""
 
     memory = "memory"
     postgres = "postgres"
@@ -40,7 +40,7 @@ class StoreChoice(StrEnum):
 
 
 class Arrival(StrEnum):
-    """When a message begins."""
+    """When users send messages."""
 
     closed = "closed"
     constant = "constant"
@@ -81,42 +81,38 @@ def loadtest(
         ),
     ] = ScenarioName.steady,
     users: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Connected users; for capacity the most to try.")
+        int, typer.Option(metavar="N", min=1, help="Connected users; for capacity, the most to try.")
     ] = 200,
-    store: Annotated[
-        StoreChoice | None, typer.Option(help="What the server remembers in.", show_default="both")
-    ] = None,
+    store: Annotated[StoreChoice | None, typer.Option(help="The store of the server.", show_default="both")] = None,
     host: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL", help="Measure this server, which runs already, and start none.", show_default=False
-        ),
+        typer.Option(metavar="URL", help="Measure this running server instead of starting one.", show_default="none"),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="URL", help="By turns with this other one, which runs too; repeatable.", show_default=False
+            metavar="URL", help="Another running server, measured in alternation; repeatable.", show_default="none"
         ),
     ] = None,
     dialect: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="What the servers of --host speak: chatsys, documented, or module:Class. Unless told, the first join "
-            "decides; with --against it is documented.",
+            help="The dialect of the servers of --host: chatsys, documented, or module:Class. By default the first "
+            "join decides; with --against the default is documented.",
             show_default=False,
         ),
     ] = "",
     database_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="With --host: read this database's counters too.", show_default=False),
+        typer.Option(metavar="URL", help="With --host: also read this database's counters.", show_default="none"),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
             metavar="MINUTES",
             min=0.05,
-            help="How long each store is driven; default 1, for soak 31, for capacity at most 3.",
+            help="Minutes of load on each store; default 1, for soak 31, for capacity at most 3.",
         ),
     ] = None,
     interval: Annotated[
@@ -124,24 +120,29 @@ def loadtest(
     ] = 20.0,
     room_size: Annotated[int, typer.Option(metavar="N", min=1, help="Mean number of users in a room.")] = 20,
     room_sizes: Annotated[
-        RoomSizes, typer.Option(help="Rooms by a power law, all alike, or one room for all.")
+        RoomSizes, typer.Option(help="Room sizes by a power law, all equal, or one room for all users.")
     ] = RoomSizes.zipf,
     receipts: Annotated[
         float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of users who acknowledge each message.")
     ] = 0.1,
-    arrival: Annotated[Arrival, typer.Option(help="closed loop, or open loop at that arrival.")] = Arrival.closed,
+    arrival: Annotated[
+        Arrival, typer.Option(help="A closed loop of messages, or an open loop with constant or Poisson arrivals.")
+    ] = Arrival.closed,
     objective: Annotated[
-        float, typer.Option(metavar="MS", min=1, help="Push p99 that a capacity search holds, in ms.")
+        float, typer.Option(metavar="MS", min=1, help="The p99 of deliveries that a capacity search must hold, in ms.")
     ] = 200.0,
     spawn_rate: Annotated[
-        float, typer.Option(metavar="RATE", min=0.1, help="Users a second while they arrive.")
+        float, typer.Option(metavar="RATE", min=0.1, help="Users that connect per second at the start.")
     ] = 50.0,
-    processes: Annotated[int, typer.Option(metavar="N", min=1, help="Generator processes.")] = 1,
+    processes: Annotated[int, typer.Option(metavar="N", min=1, help="Processes of the load generator.")] = 1,
     tags: Annotated[
-        str, typer.Option(metavar="TAGS", help=f"Only these activities, with commas between: {', '.join(Tag)}.")
+        str,
+        typer.Option(
+            metavar="TAGS", help=f"Only these activities, separated by commas: {', '.join(Tag)}.", show_default="all"
+        ),
     ] = "",
-    seed: Annotated[int, typer.Option(metavar="N", help="Which user is in which room.")] = 1,
-    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where the run's folder is written.")] = Path(
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed that assigns users to rooms.")] = 1,
+    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the run's folder.")] = Path(
         "reports/runs"
     ),
     locustfile: Annotated[
@@ -155,16 +156,17 @@ def loadtest(
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Drive a server with simulated users.
+    """Load a server with simulated users.
 
-    Starts it, and writes a report. With --host it starts none: it asks, then makes accounts (load_…) and rooms
-    (load-…) with messages at that server. Exit status 0 for VALID, 1 for FAILED, 2 for INVALID (the report says why),
-    130 after Ctrl-C. PostgreSQL is the one of DATABASE_URL, where scratch databases are made, else the private one.
+    Starts the server, and writes a report. With --host it starts none: it asks first, then creates accounts (load_…)
+    and rooms (load-…) with messages on that server. Exit status 0 for VALID, 1 for FAILED, 2 for INVALID (the report
+    says why), 130 after Ctrl-C. PostgreSQL is the server of DATABASE_URL, where the test creates scratch databases,
+    else the private one.
     """
     if host is None and (against or dialect or database_url):
-        raise typer.BadParameter("--against, --dialect and --database-url are for a server of --host.")
+        raise typer.BadParameter("--against, --dialect and --database-url need --host.")
     if host is not None and store is not None:
-        raise typer.BadParameter("a server that runs already has its own store: give --store or --host.")
+        raise typer.BadParameter("a running server has its own store: give --store or --host.")
     if scenario is ScenarioName.rolling_restart and host is None:
         store = store or StoreChoice.postgres
         if store is not StoreChoice.postgres:
@@ -177,8 +179,10 @@ def loadtest(
 
     hosts = tuple(listening(url) for url in (host, *(against or ())) if url is not None)
     if hosts:
-        places = " and ".join(map(place, hosts))
-        confirm(f"{users} users will make accounts (load_…), rooms (load-…) and messages on {places}. Go on?", yes=yes)
+        servers = " and ".join(map(place, hosts))
+        confirm(
+            f"{users} users will create accounts (load_…), rooms (load-…) and messages on {servers}. Continue?", yes=yes
+        )
     plan = LoadTestPlan(
         scenario=scenario.value,
         users=users,
@@ -213,8 +217,8 @@ def loadtest(
 
 def _known(tags: str) -> tuple[str, ...]:
     """The tags between the commas. Raises BadParameter for one that no activity has."""
-    asked = tuple(filter(None, (tag.strip() for tag in tags.split(","))))
-    unknown = sorted(set(asked) - set(Tag))
+    given = tuple(filter(None, (tag.strip() for tag in tags.split(","))))
+    unknown = sorted(set(given) - set(Tag))
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)} is not one of {','.join(Tag)}.", param_hint="--tags")
-    return asked
+    return given

@@ -1,4 +1,4 @@
-"""``chatsys monitor``: the frames of chatsys.analytics at the terminal."""
+"""``chatsys monitor``: the frames of chatsys.analytics in a terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from chatsys.analytics import Monitor
 
 _OVERVIEW = ("pulse", "chat_totals")
-_UNLIMITED = 100_000  # columns of a terminal that cuts nothing
+_UNLIMITED = 100_000  # a width in columns that cuts nothing
 
 
 class RowFormat(StrEnum):
@@ -52,28 +52,28 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
         str | None,
         typer.Argument(
             metavar="QUERY",
-            help=f"One of {', '.join(_names())}. Left out: {' and '.join(_OVERVIEW)}. Or `record DIR`: watch for a "
-            "while, and write what was seen into that folder.",
+            help=f"One of {', '.join(_names())}; default {' and '.join(_OVERVIEW)}. Or `record DIR`: watch for a "
+            "while, and write a recording into that folder.",
             autocompletion=_names,
             show_default=False,
         ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="The folder of `record`.", show_default=False)
+        Path | None, typer.Argument(metavar="DIR", help="The folder that `record` writes.", show_default=False)
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Ask again until Ctrl-C; counters become rates.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C; counters become rates.")] = False,
     every: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="Seconds between two looks of --watch.")
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Seconds between two samples of --watch or `record`.")
     ] = 2.0,
     minutes: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="How many minutes the query looks back.")
     ] = None,
     days: Annotated[int | None, typer.Option(metavar="N", min=1, help="How many days the query looks back.")] = None,
     messages: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many of the newest messages a lag is taken of.")
+        int | None, typer.Option(metavar="N", min=1, help="How many of the newest messages a lag is computed from.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Show the first N rows, and no summary of a long answer.")
+        int | None, typer.Option(metavar="N", min=1, help="Show the first N rows instead of a summary of many rows.")
     ] = None,
     duration: Annotated[
         timedelta | None,
@@ -82,15 +82,15 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Let `record` replace an older recording.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Show every column, whatever the terminal's width.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show the decision that the query serves, its columns and its SQL.")
+        bool, typer.Option("--explain", help="Show what the query helps to decide, its columns and its SQL.")
     ] = False,
     form: Annotated[RowFormat, typer.Option("--format", help="How to write the rows.")] = RowFormat.table,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Show what a database is doing.
 
-    Connections, sizes, locks, slow queries, rooms, read lag and more. A terminal shows the columns that matter most in
-    its width, and of more than 40 rows a summary. docs/ANALYTICS.md explains every query and its columns.
+    Connections, sizes, locks, slow queries, rooms, read lag and more. A terminal shows the most important columns that
+    fit, and a summary instead of more than 40 rows. docs/ANALYTICS.md explains every query and its columns.
     """
     if query == "record":
         _record(
@@ -99,7 +99,7 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
         return
     if folder is not None or duration is not None:
         raise OperatorError(
-            "A folder and --for belong to record.", hint="chatsys monitor record reports/today --for 5m"
+            "Only record takes a folder and --for.", hint="Example: chatsys monitor record reports/today --for 5m"
         )
     given = {"minutes": minutes, "days": days, "messages": messages, "limit": limit}
     from chatsys.analytics.monitor import known
@@ -117,25 +117,25 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
     from chatsys.analytics import Monitor
 
     with Monitor(address_of(settings)) as source:
-        looks = _looks(source, (query,) if query else _OVERVIEW, parameters, every if watch else None)
+        samples = _samples(source, (query,) if query else _OVERVIEW, parameters, every if watch else None)
         if form is RowFormat.table and watch and sys.stdout.isatty():
-            screen.live(looks)
+            screen.live(samples)
             return
-        for number, frames in enumerate(looks):
+        for number, frames in enumerate(samples):
             for frame in frames:
                 screen.write(frame, header=number == 0)
             sys.stdout.flush()
 
 
 def _record(folder: Path | None, duration: timedelta, every: float, *, yes: bool, database_url: str | None) -> None:
-    """Watch somebody else's traffic, and keep what was seen; Ctrl-C ends it early and keeps it all the same."""
+    """Record the activity of a database. Ctrl-C ends the recording early, and keeps it."""
     if folder is None or not timedelta(seconds=1) <= duration <= timedelta(days=1):
         raise OperatorError(
-            "record needs a folder and between 1s and 1d.",
+            "record needs a folder, and a time from 1s to 1d.",
             hint="Example: chatsys monitor record reports/today --for 5m",
         )
     if folder.exists() and not folder.is_dir():
-        raise OperatorError(f"{folder} is a file.", hint="Name a folder; it is made if it is missing.")
+        raise OperatorError(f"{folder} is a file.", hint="Name a folder; it is created if it is missing.")
     if (folder / "result.json").exists():
         confirm(f"{folder} holds a run already. Replace it?", yes=yes)
     settings = settings_for(database_url)
@@ -144,7 +144,7 @@ def _record(folder: Path | None, duration: timedelta, every: float, *, yes: bool
 
     with (
         Monitor(address_of(settings)) as source,
-        working(f"Watching for {duration.total_seconds():,.0f} s; Ctrl-C ends it and keeps what was seen"),
+        working(f"Watching for {duration.total_seconds():,.0f} s; Ctrl-C ends it and keeps the recording"),
     ):
         path = record(source, folder, duration.total_seconds(), every=every)
     typer.echo(f"Recorded {path}.")
@@ -154,7 +154,7 @@ def _record(folder: Path | None, duration: timedelta, every: float, *, yes: bool
 
 
 def address_of(settings: Settings) -> str:
-    """The server's own database, with the TLS that DB_SSL asks for."""
+    """The URL of the database in the settings, with the TLS of DB_SSL."""
     url = settings.database_url or "embedded://"
     if url == "embedded://":
         url = f"embedded://{settings.data_dir / 'postgres'}"
@@ -166,14 +166,14 @@ def address_of(settings: Settings) -> str:
 
 
 def _parameters(query: str | None, given: dict[str, int | None]) -> dict[str, int]:
-    """What the query takes of the options. Raises OperatorError for one that it does not take."""
+    """The options that the query takes. Raises OperatorError for one that it does not take."""
     from chatsys.analytics.monitor import checked
     from chatsys.analytics.sql import defaults
 
     wanted = {name: value for name, value in given.items() if value is not None}
     takes = defaults(query) if query else {}
     if "limit" not in takes:
-        wanted.pop("limit", None)  # cuts what is shown
+        wanted.pop("limit", None)  # it limits only the rows shown
     if query is None and wanted:
         raise OperatorError(f"--{next(iter(wanted))} needs a query.", hint="Example: chatsys monitor growth --days 7")
     return checked(query, wanted) if query else {}
@@ -187,10 +187,10 @@ def _check_parquet(query: str | None, *, watch: bool) -> None:
         )
 
 
-def _looks(
+def _samples(
     source: Monitor, names: tuple[str, ...], parameters: dict[str, int], every: float | None
 ) -> Iterator[list[pd.DataFrame]]:
-    """The frames of ``names`` once, or again and again."""
+    """The frames of the queries ``names``: once, or with ``every`` repeatedly."""
     while True:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a MonitorWarning is shown with the rows, from attrs
@@ -201,7 +201,7 @@ def _looks(
 
 
 class _Screen:
-    """Writes frames as asked; while watching it remembers the last one of each query, for rates."""
+    """Writes frames in the chosen format. While watching, it keeps the last one of each query, for rates."""
 
     def __init__(self, form: RowFormat, *, wide: bool, limit: int | None, watching: bool) -> None:
         self._form = form
@@ -210,12 +210,12 @@ class _Screen:
         self._watching = watching
         self._last: dict[str, pd.DataFrame] = {}
 
-    def live(self, looks: Iterator[list[pd.DataFrame]]) -> None:
-        """Show the newest look in the place of the one before."""
+    def live(self, samples: Iterator[list[pd.DataFrame]]) -> None:
+        """Replace each sample on the screen with the next one."""
         with Live(console=self._console(), auto_refresh=False) as screen:
-            for frames in looks:
+            for frames in samples:
                 if not sys.stdout.isatty():
-                    return  # it is gone, as when an ssh connection breaks
+                    return  # the terminal is gone, as when an ssh connection breaks
                 parts: list[Any] = []
                 for frame in frames:
                     parts += [self._shown(self._rated(frame)), *_notes(frame)]
@@ -240,12 +240,12 @@ class _Screen:
             rows.to_parquet(file, index=False)
             sys.stdout.buffer.write(file.getvalue())
         else:
-            looked = {"query": rows.attrs["query"], "taken_at": rows.attrs["taken_at"]}
+            source = {"query": rows.attrs["query"], "taken_at": rows.attrs["taken_at"]}
             for row in json.loads(rows.to_json(orient="records", date_format="iso", date_unit="us")):
-                typer.echo(json.dumps({**looked, **row}, ensure_ascii=False))
+                typer.echo(json.dumps({**source, **row}, ensure_ascii=False))
 
     def _rated(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """While watching: counters as rates for people, and rates beside the counters for programs."""
+        """While watching, a table shows rates instead of counters; other formats have both."""
         if not self._watching:
             return frame
         from chatsys.analytics.rates import rates
@@ -260,7 +260,7 @@ class _Screen:
         return Shown(frame, wide=self._uncut(), limit=self._limit)
 
     def _uncut(self) -> bool:
-        """What goes to a file or a pipe is not cut, unless COLUMNS says how wide it may be."""
+        """Whether to show every column: with --wide, and in a file or pipe unless COLUMNS gives a width."""
         return self._wide or not (sys.stdout.isatty() or "COLUMNS" in os.environ)
 
     def _console(self) -> Console:

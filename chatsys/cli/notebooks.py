@@ -13,7 +13,7 @@ from chatsys.extras import require
 
 
 def notebooks(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is made here.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to create.", show_default=False)],
 ) -> None:
     """Copy the notebooks with the runs that they read.
 

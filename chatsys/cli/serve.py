@@ -31,7 +31,8 @@ def serve(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="For memory://: take this snapshot up at the start and write it at the stop and on SIGUSR1.",
+            help="With memory://: load this snapshot at the start, and write it at the stop and on SIGUSR1; default "
+            "CHATSYS_SNAPSHOT, else none.",
         ),
     ] = None,
 ) -> None:

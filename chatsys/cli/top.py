@@ -19,13 +19,13 @@ def top(
             "--server", metavar="URL", help="A chat server, for its /metrics; default http://127.0.0.1 and PORT."
         ),
     ] = None,
-    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.5, help="Seconds between two looks.")] = 2.0,
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.5, help="Seconds between two samples.")] = 2.0,
 ) -> None:
     """Show a chat and its database live, as rates.
 
-    Messages, deliveries, lag, flushes, CPU, commits, WAL, cache, connections, locks; below them the busiest rooms, the
-    running statements or who waits for whom. What is past its threshold is coloured, marked and explained. Keys: q
-    quit, space pause, 1 2 3 pane, s sort, h help. Without a terminal it writes one screen.
+    Shows messages, deliveries, lag, flushes, CPU, commits, WAL, cache, connections and locks; below them the busiest
+    rooms, the running statements, or which session waits for which. A value past its threshold is coloured, marked and
+    explained. Keys: q quit, space pause, 1 2 3 pane, s sort, h help. Without a terminal it prints one screen.
     """
     settings = settings_for(url)
     from chatsys.analytics import Monitor

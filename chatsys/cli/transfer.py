@@ -1,4 +1,4 @@
-"""``chatsys export``, ``import`` and ``migrate``: move what a store remembers through a snapshot file."""
+"""``chatsys export``, ``import`` and ``migrate``: move the data of a store through a snapshot file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from chatsys.database.comparison import Comparison
     from chatsys.database.snapshot import Progress, Trailer
 
-_GOES_ON = "What was imported stays; the same command goes on where this one stopped."
+_RESUMABLE = "Imported records stay; the same command continues where this one stopped."
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The snapshot file.")]
 Source = Annotated[
-    str | None, typer.Option("--from", metavar="URL", help="The store; default DATABASE_URL, else the embedded one.")
+    str | None,
+    typer.Option("--from", metavar="URL", help="The database; default DATABASE_URL, else the private PostgreSQL."),
 ]
 Target = Annotated[
-    str | None, typer.Option("--to", metavar="URL", help="The database; default DATABASE_URL, else the embedded one.")
+    str | None,
+    typer.Option("--to", metavar="URL", help="The database; default DATABASE_URL, else the private PostgreSQL."),
 ]
 
 
@@ -38,8 +40,8 @@ def export(
 ) -> None:
     """Write accounts, rooms and messages to a snapshot file.
 
-    Receipts go with their messages. The file holds password hashes, so only its owner can read it. A memory store lives
-    inside its server: send that one SIGUSR1, and it writes its own.
+    Messages include their receipts. The file holds password hashes, so only its owner can read it. A memory store lives
+    inside its server: send the server SIGUSR1, and it writes its own snapshot.
     """
     _refuse_memory(source, "A server on memory:// writes its own snapshot: kill -USR1 its process id.")
     with opened_database(source) as (url, settings):
@@ -50,13 +52,13 @@ def export(
 
 
 def import_(file: File, target: Target = None) -> None:
-    """Bring a snapshot file into a database.
+    """Import a snapshot file into a database.
 
-    Run again after an interruption, it goes on where it stopped. What is there already stays as it is, so that
-    importing twice is importing once.
+    After an interruption, the same command continues where it stopped. Records that already exist stay unchanged, so
+    importing twice has the same result as importing once.
     """
-    _refuse_memory(target, "A server on memory:// takes a snapshot up itself: chatsys serve --snapshot FILE.")
-    with interruptible(_GOES_ON):
+    _refuse_memory(target, "A server on memory:// loads a snapshot itself: chatsys serve --snapshot FILE.")
+    with interruptible(_RESUMABLE):
         asyncio.run(_import(file, target, verify=False))
 
 
@@ -72,12 +74,12 @@ def migrate(
     With --verify it proves that nothing is lost or doubled.
     """
     _refuse_memory(target, "Give a database: --to postgresql://…")
-    with interruptible(_GOES_ON):
+    with interruptible(_RESUMABLE):
         asyncio.run(_import(snapshot, target, verify=verify))
 
 
 def _refuse_memory(url: str | None, hint: str) -> None:
-    """Raise OperatorError if the address that ``url`` and the settings give is the memory store's."""
+    """Raise OperatorError if ``url``, or else the settings, name the memory store."""
     if settings_for(url).database_url == "memory://":
         raise OperatorError("A memory store is empty outside its server.", hint=hint)
 
@@ -88,12 +90,12 @@ async def _export(file: Path, url: str, settings: Settings) -> None:
     from chatsys.server.composition import store_options
 
     whole = estimated_rows(url, "users", "rooms", "messages")
-    address = settings.database_url if private_folder(settings) is None else url  # with what libpq would not take
+    address = settings.database_url if private_folder(settings) is None else url  # may have options unknown to libpq
     async with open_prepared_store(address, store_options(settings)) as store:
         with working(f"Exporting to {file}") as report:
             trailer = await snapshot.write(store, file, datetime.now(UTC), _records(report, whole))
     typer.echo(f"Exported {_counted(trailer)} to {file}.")
-    typer.echo(f"Next: `chatsys migrate --from {file} --to URL --verify` brings it into a database and proves it.")
+    typer.echo(f"Next: `chatsys migrate --from {file} --to URL --verify` imports it into a database and proves it.")
 
 
 async def _import(file: Path, url: str | None, *, verify: bool) -> None:
@@ -118,7 +120,7 @@ async def _import(file: Path, url: str | None, *, verify: bool) -> None:
     if not result.equal:
         raise OperatorError(
             f"{result.different:,} records differ. {'; '.join(result.examples)}.",
-            hint="Move into an empty database, with no server on it yet.",
+            hint="Import into an empty database that no server uses yet.",
         )
     typer.echo("Nothing is lost or doubled. Next: `chatsys serve` on this database.")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class VerifiedStep(NamedTuple):
-    """A step that was tried: how long it took, and what is wrong, if something is."""
+    """A step that ran: how long it took, and its error, if any."""
 
     name: str
     seconds: float
@@ -30,8 +30,8 @@ def verify(
 ) -> None:
     """Check that everything works.
 
-    On a scratch database and a server of its own; nothing else is touched. Exit status 1 at the first step that fails,
-    with what helps.
+    Uses a scratch database and its own server, and touches nothing else. Stops at the first step that fails, with exit
+    status 1 and what helps.
     """
     from chatsys.cli.checklist import STEPS, Checked, attempt
 

@@ -1,4 +1,4 @@
-"""What a command shows while it works, how it writes what it found, and what it says when Ctrl-C ends it."""
+"""What commands share: the progress display, the output format, and the end by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 Report = Callable[[str, float, float], None]
-"""What is being done, how much of it is done, and of how much: 0 where that is not known."""
+"""Takes the current step, the amount done, and the total amount (0 if unknown)."""
 
 
 class Format(StrEnum):
@@ -19,12 +19,12 @@ class Format(StrEnum):
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM ended a command; the text says what it left."""
+    """Ctrl-C or SIGTERM ended a command; the text says in which state."""
 
 
 @contextmanager
 def interruptible(left: str) -> Iterator[None]:
-    """Raise Interrupted, with what the command leaves, when Ctrl-C or SIGTERM ends the block."""
+    """Raise Interrupted with the text ``left`` when Ctrl-C or SIGTERM ends the block."""
     try:
         yield
     except KeyboardInterrupt:
@@ -33,7 +33,7 @@ def interruptible(left: str) -> Iterator[None]:
 
 @contextmanager
 def working(title: str) -> Iterator[Report]:
-    """Show on a terminal's standard error what is being done, how far it is and since when, until the block ends."""
+    """Show step, progress and elapsed time during the block, if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column

@@ -312,7 +312,7 @@ def test_doctor_says_nothing_about_a_healthy_database(url: str, patients: Scratc
     done = chatsys("doctor", url)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
-    assert done.stdout.endswith(f": {len(RULES)} rules, nothing to say.\n")
+    assert done.stdout.endswith(f": {len(RULES)} rules, no findings.\n")
     with patients.database("template0") as other:
         run(other, "CREATE EXTENSION pg_stat_statements")
         without = diagnosis(other, {})
@@ -337,7 +337,7 @@ def test_doctor_tells_the_worst_first_with_what_helps(url: str, columns: str) ->
     assert "   Do:   chatsys db backup before.dump && chatsys db migrate" in lines
     assert "To take care of" in lines
     assert "   Do:   CREATE EXTENSION pg_stat_statements;" in lines
-    assert " rules, 2 findings; not asked: slow_statements." in lines[-1]
+    assert " rules, 2 findings; skipped: slow_statements." in lines[-1]
     objects = [json.loads(line) for line in chatsys("doctor", url, "--format", "json").stdout.splitlines()]
     assert [each["rule"] for each in objects] == ["schema_version", "statement_statistics"]
 

@@ -123,5 +123,5 @@ def test_record_is_a_command_that_keeps_an_older_run(postgres_url: str, tmp_path
     assert "holds a run already. Replace it? Confirm it with --yes." in chatsys(*command).stderr
     assert (tmp_path / "result.json").read_bytes() == before
     for arguments in ([], ["x", "--for", "0s"], ["x", "--for", "2d"]):
-        assert "record needs a folder and between 1s and 1d" in chatsys("monitor", "record", *arguments).stderr
-    assert "belong to record" in chatsys("monitor", "pulse", "--for", "5m").stderr
+        assert "record needs a folder, and a time from 1s to 1d" in chatsys("monitor", "record", *arguments).stderr
+    assert "Only record takes" in chatsys("monitor", "pulse", "--for", "5m").stderr

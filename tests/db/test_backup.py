@@ -137,7 +137,7 @@ def test_a_restore_under_a_living_server_is_refused_unless_forced(fresh: str, tm
     assert refused.returncode == 1
     assert "1 chat server with 1 session work on" in refused.stderr
     assert "so nothing was changed. Stop them first" in refused.stderr
-    assert "--force restores all the same: their clients lose their sessions" in refused.stderr
+    assert "--force restores anyway: their clients lose their sessions" in refused.stderr
     assert content(fresh) == before
     forced = chatsys(*command, "--force")
     assert forced.returncode == 0, forced.stderr

@@ -125,7 +125,7 @@ def held(url: str) -> psycopg.Connection[tuple[object, ...]]:
         (("export", "new.snapshot"), "Exporting to new.snapshot", "No file was written."),
         (("db", "restore", "old.dump", "--yes"), "Restoring ", "Nothing was changed."),
         (("db", "cleanup", "--messages-older-than", "1d"), "Looking for what is old", "What is deleted stays deleted;"),
-        (("import", "old.snapshot"), "Importing old.snapshot", "What was imported stays;"),
+        (("import", "old.snapshot"), "Importing old.snapshot", "Imported records stay;"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -151,7 +151,7 @@ def test_ctrl_c_ends_a_command_with_one_line_that_says_what_it_left(
 
 def test_ctrl_c_at_a_question_changes_nothing(postgres_url: str) -> None:
     with Terminal("db", "reset", "--database-url", postgres_url) as terminal:
-        terminal.until("Type its name to go on")
+        terminal.until("Type its name to continue")
         terminal.interrupt()
         assert terminal.end() == 130
     assert terminal.text.rstrip().endswith("Interrupted. Nothing was changed.")

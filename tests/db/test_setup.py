@@ -96,7 +96,7 @@ def test_init_asks_before_it_makes_tables_beside_those_of_others(empty: str, sai
     run(empty, ORDERS)
     before = content(empty)
     told = fails("db", "init", "--database-url", empty, said=said)
-    assert "has 2 tables and views of somebody else (customers, orders). Make the 16 of chatsys beside them?" in told
+    assert "has 2 tables and views of another program (customers, orders). Create the 16 of chatsys" in told
     assert "--yes" in told
     assert content(empty) == before
 
@@ -131,7 +131,7 @@ def test_a_dry_run_of_migrate_names_the_versions(server: Server) -> None:
 
 def test_a_dry_run_where_nothing_is_makes_no_private_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert succeeds("db", "init", "--dry-run").startswith("Would make a private PostgreSQL in .chatsys/postgres")
+    assert succeeds("db", "init", "--dry-run").startswith("Would create a private PostgreSQL in .chatsys/postgres")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -74,7 +74,7 @@ def test_nothing_is_written_to_a_running_server_without_a_yes(command: tuple[str
     with serving("documented_server", "none") as address:
         done = chatsys(*command, "--host", address, folder=tmp_path)
     assert done.returncode == 1
-    assert f"on {address.removeprefix('http://')}. Go on?" in done.stderr
+    assert f"on {address.removeprefix('http://')}. Continue?" in done.stderr
     assert "Confirm it with --yes." in done.stderr
     assert not (tmp_path / "data").exists()
 
@@ -85,7 +85,7 @@ def test_nothing_is_written_to_a_running_server_without_a_yes(command: tuple[str
         (("--host", "http://127.0.0.1:9"), "Nothing listens at http://127.0.0.1:9 "),
         (("--host", "chat.example.org"), "'chat.example.org' is no address of a server."),
         (("--host", "http://127.0.0.1:9", "--store", "memory"), "give --store or --host."),
-        (("--against", "http://127.0.0.1:9"), "are for a server of --host."),
+        (("--against", "http://127.0.0.1:9"), "need --host."),
     ],
 )
 def test_what_cannot_be_measured_is_told_in_one_sentence(

@@ -142,7 +142,7 @@ def test_a_damaged_file_is_refused_before_the_database_is_touched(snapshot_file,
         (("export", "--from", "memory://", "file"), "kill -USR1"),
         (("import", "file", "--to", "memory://"), "chatsys serve --snapshot FILE"),
         (("migrate", "--from", "missing", "--to", "postgresql://127.0.0.1:1/x"), "missing can't be read"),
-        (("import", "missing", "--to", "mysql://x"), "has to be a URL that begins with postgresql://"),
+        (("import", "missing", "--to", "mysql://x"), "must be a URL that begins with postgresql://"),
     ],
 )
 def test_what_can_not_work_is_said_with_what_helps(arguments, says):
