@@ -14,12 +14,12 @@ _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 
 
 class ServerAddress:
-    """One server as one client reaches it; what it sets as cookies is sent from then on, as a browser does.
+    """One server as one client reaches it. Cookies that the server sets are sent from then on, as a browser does.
 
-    ``url`` is ``http(s)://`` or ``ws(s)://``; a path in it stands before ``path`` and its query is sent with each
-    request. ``headers`` go with each request, ``Host`` and ``Origin`` among them. ``ca_file`` (PEM) replaces the
-    system's authorities, ``verify=False`` takes any certificate, and ``server_name`` is the name for SNI and for the
-    certificate's check where it is not the URL's. Raises ValueError for what is no such address or header.
+    ``url`` is ``http(s)://`` or ``ws(s)://``; a path in it is put before ``path``, and its query is sent with each
+    request. ``headers`` are sent with each request, and may include ``Host`` and ``Origin``. ``ca_file`` (PEM) replaces
+    the system's authorities, ``verify=False`` accepts any certificate, and ``server_name`` replaces the URL's host for
+    SNI and for the check of the certificate. Raises ValueError for an invalid address or header.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class ServerAddress:
         return f"{self._path}?{self._query}EIO=4&transport={transport}" + (f"&sid={sid}" if sid else "")
 
     def headers(self) -> dict[str, str]:
-        """What goes with each request."""
+        """The headers of each request."""
         if not self.cookies:
             return self._headers
         return self._headers | {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
 
     def learn(self, set_cookies: Iterable[str]) -> None:
-        """Keep the cookies of an answer: a load balancer finds its server again by them."""
+        """Keep the cookies of an answer: a load balancer uses them to find the same server again."""
         for line in set_cookies:
             try:
                 found = SimpleCookie(line)
@@ -84,7 +84,7 @@ class ServerAddress:
 
 @functools.cache
 def _context(made: Callable[[Any], ssl.SSLContext], ca_file: str | None, verify: bool) -> ssl.SSLContext:
-    """One for all users of a process: reading the authorities takes 20 ms."""
+    """One context for all clients of a process: reading the authorities takes 20 ms."""
     context = made(ssl.PROTOCOL_TLS_CLIENT)
     if not verify:
         context.check_hostname = False

@@ -1,4 +1,4 @@
-"""A Socket.IO client on asyncio, over a WebSocket: for programs that talk with a server and measure, not for load."""
+"""A Socket.IO client on asyncio, over a WebSocket: for programs that use a server or measure it, not for load."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLOSING = 2.0  # seconds for the server's answer to a closing frame
 
 
 class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
-    """``first`` is the server's first packet, or why there is none."""
+    """A WebSocket on asyncio. ``first`` resolves to the server's first packet, or fails with the cause."""
 
     __slots__ = ("_carrier", "_gone", "_handshake", "_opened", "first")
 
@@ -34,12 +34,12 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
         self._gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for a WebSocket."""
+        """Request a WebSocket."""
         self._carrier = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._carrier.write(self._handshake.request)
 
     def data_received(self, data: bytes) -> None:
-        """Deliver what comes."""
+        """Deliver the messages in the received bytes."""
         try:
             if not self._opened:
                 rest = self._handshake.read(data)
@@ -72,7 +72,7 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
             self._fail("the server does not read what is sent")
 
     def close(self, farewell: bytes = b"") -> None:
-        """Close the socket; after ``farewell`` and a closing frame :meth:`answered` does."""
+        """Close the socket; with ``farewell``, send it and a closing frame, and :meth:`answered` closes the socket."""
         if self._closed:
             return
         if farewell:
@@ -82,7 +82,7 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
             self._carrier.abort()
 
     async def answered(self) -> None:
-        """Wait until the server has answered the closing frame, a moment at most; then the socket is closed."""
+        """Wait briefly for the server's answer to the closing frame, then close the socket."""
         if self._carrier is None:
             return
         try:
@@ -95,29 +95,29 @@ class _AsyncioWebSocket(ClientWebSocket, asyncio.Protocol):
     def _fail(self, cause: str) -> None:
         if not self.first.done():
             self.first.set_exception(TransportError(f"connect: {cause}"))
-            self.first.exception()  # whoever waits for it may have gone
+            self.first.exception()  # the task that waits for it may be gone: keep asyncio from logging the error
         super()._fail(cause)
 
 
 class AsyncClient(ClientSession):
     """One Socket.IO connection and its namespace. ``ended`` is set when the connection is lost or closed.
 
-    It does not come back by itself. What a handler raises, or a packet that can't be read, ends the connection and goes
-    to the event loop's exception handler, unless ``on_failure`` is set.
+    It does not reconnect by itself. An exception in a handler, or a packet that can't be read, ends the connection and
+    goes to the event loop's exception handler, unless ``on_failure`` is set.
     """
 
     __slots__ = ("_socket", "ended")
 
     def __init__(self, url: str, *, namespace: str = "/", auth: object = None, timeout: float = 10.0) -> None:
-        """``url`` as :class:`ServerAddress` takes it; ``timeout`` (seconds) holds for connecting and for each
-        :meth:`call`. Raises ValueError for what is no address."""
+        """``url`` is as for :class:`ServerAddress`; ``timeout`` (seconds) applies to connecting and to each
+        :meth:`call`. Raises ValueError for an invalid address."""
         super().__init__(ServerAddress(url), namespace, auth, timeout)
         self._socket: _AsyncioWebSocket | None = None
         self.on_failure = _raised
         self.ended = asyncio.Event()
 
     async def connect(self) -> None:
-        """Connect. Raises ConnectRefused if the server is there and refuses, or ConnectFailed."""
+        """Connect. Raises ConnectRefused if the server refuses, or ConnectFailed."""
         self.wanted = True
         self._begin()
         self.ended.clear()
@@ -170,14 +170,14 @@ class AsyncClient(ClientSession):
         return answer
 
     async def close(self) -> None:
-        """Say goodbye, and wait a moment for the server's answer; harmless if the connection has ended."""
+        """Leave, and wait briefly for the server's answer; does nothing if the connection has ended."""
         socket = self._socket
         self._finish(self._leave())
         if socket is not None:
             await socket.answered()
 
     def abort(self) -> None:
-        """Drop the connection without a word; harmless if it has ended."""
+        """Drop the connection without notice; does nothing if it has ended."""
         self._leave()
         self._finish()
 

@@ -1,7 +1,7 @@
-"""Socket.IO's binary packets: bytes are taken out of what is sent and put back into what comes.
+"""Socket.IO's binary packets: bytes are taken out of outgoing data and put back into incoming data.
 
-Where bytes stood is ``{"_placeholder": true, "num": n}``; the bytes follow, each as a binary message (Socket.IO
-protocol 5, "BINARY_EVENT").
+``{"_placeholder": true, "num": n}`` replaces bytes; the bytes follow, each as a binary message (Socket.IO protocol 5,
+"BINARY_EVENT").
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _replaced(value: Any, buffers: list[bytes]) -> Any:
 
 
 def put_back(value: Any, buffers: list[bytes]) -> Any:
-    """``value`` with its placeholders replaced by bytes. Raises ValueError for one that has none."""
+    """``value`` with its placeholders replaced by bytes. Raises ValueError for a placeholder without bytes."""
     if isinstance(value, dict):
         if value.get("_placeholder") is True:
             number = value.get("num")

@@ -1,4 +1,4 @@
-"""What may go wrong between a client and its server; the text of each is the cause."""
+"""Errors between a client and its server; the text of each is the cause."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class ConnectFailed(SocketIOError):
 
 
 class ConnectRefused(ConnectFailed):
-    """The server is there, and does not want this client in the namespace: to try again is no use."""
+    """The server refused this client in the namespace: a retry is useless."""
 
 
 class ConnectionLost(SocketIOError):
-    """The connection ended without our asking."""
+    """The connection ended unexpectedly."""
 
 
 class AckTimeout(SocketIOError):

@@ -15,8 +15,8 @@ from chatsys.client.errors import ConnectionLost, ConnectRefused, SocketIOError
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
-_NOBODY = object()
-"""What the handler of an event gives that has none."""
+_UNHANDLED = object()
+"""The result of an event that has no handler."""
 
 
 class Acknowledged(msgspec.Struct):
@@ -32,7 +32,7 @@ class _Pending(msgspec.Struct):
 
 
 class PacketSender(Protocol):
-    """What a namespace needs of the connection that it is part of."""
+    """What a namespace needs of its connection."""
 
     timeout: float
     """Seconds, for connecting and for each call."""
@@ -43,11 +43,11 @@ class PacketSender(Protocol):
 
 
 class Namespace:
-    """One namespace; a client's ``of`` makes others beside its own.
+    """One namespace; a client's ``of`` creates others on the same connection.
 
     Event handlers, ``then`` callbacks and ``on_disconnect(cause)`` run in the event loop and must not wait (spawn a
-    greenlet or a task for that). ``unhandled`` counts the events that came and have no handler, by name; several
-    clients may share one dictionary.
+    greenlet or a task for that). ``unhandled`` counts the received events without a handler, by name; several clients
+    may share one dictionary.
     """
 
     __slots__ = (
@@ -95,8 +95,8 @@ class Namespace:
         """Call ``handler`` for each ``event``: with its arguments, or decoded as the one type ``payload``.
 
         With a ``payload`` type (a msgspec Struct, say) only the fields that it names are decoded. The event must then
-        have exactly one argument. What the handler returns answers the server if that asks for an acknowledgement:
-        nothing for None, several arguments for a tuple.
+        have exactly one argument. If the server requests an acknowledgement, it has what the handler returns: no
+        argument for None, several for a tuple.
         """
         entry = (handler, None if payload is None else _decoder(payload))
         for name in _names(event):
@@ -128,29 +128,29 @@ class Namespace:
             self.connection.send(self.farewell)
 
     def expect(self, then: Callable[[str | SocketIOError], None]) -> None:
-        """From now on the server's consent or refusal may come: ``then`` gets the Socket.IO id, or the error."""
+        """Expect the server's consent or refusal: ``then`` gets the Socket.IO id, or the error."""
         self._opening = then
 
     def enter(self) -> None:
-        """Ask to be let in. Raises ConnectionLost without a connection."""
+        """Request to join this namespace. Raises ConnectionLost without a connection."""
         self._send(b"40", b"", self.auth)
 
     def _send(self, kind: bytes, ack: bytes, data: object) -> None:
-        """Send a packet of this namespace; an event or an acknowledgement with bytes as its binary sibling."""
+        """Send a packet of this namespace; an event or an acknowledgement with bytes becomes its binary kind."""
         connection = self.connection
         if kind == b"40":
             connection.send(kind + self._prefix + (_encode(data) if data is not None else b""))
         elif has_binary(data):
             left, buffers = taken_out(data)
-            sibling = b"45" if kind == b"42" else b"46"
-            connection.send(sibling + b"%d-" % len(buffers) + self._prefix + ack + _encode(left), buffers)
+            binary = b"45" if kind == b"42" else b"46"
+            connection.send(binary + b"%d-" % len(buffers) + self._prefix + ack + _encode(left), buffers)
         else:
             connection.send(kind + self._prefix + ack + _encode(data))
 
     # -- what comes in
 
     def _event(self, packet: bytes, at: int) -> Any:
-        """Handle an event whose JSON begins at ``at``; what its handler gives."""
+        """Handle an event whose JSON begins at ``at``; return the result of its handler."""
         end = packet.index(b'"', at + 2)
         name = packet[at + 2 : end]
         entry = self._handlers.get(name)
@@ -164,7 +164,7 @@ class Namespace:
         return handler(*_decode(packet[at:])[1:])
 
     def _uncommon(self, data: list[Any]) -> Any:
-        """An event with bytes in it, or written as few servers write it."""
+        """Handle an event with bytes in it, or in a form that few servers write."""
         name, *args = data
         written = _written(str(name), ascii_only=False)
         entry = self._handlers.get(written)
@@ -178,16 +178,16 @@ class Namespace:
 
     def _unknown(self, name: bytes) -> object:
         self.unhandled[name] = self.unhandled.get(name, 0) + 1
-        return _NOBODY
+        return _UNHANDLED
 
     def take(self, kind: bytes, ack: bytes, packet: bytes, at: int, buffers: list[bytes] | None = None) -> None:
-        """A packet of this namespace but for CONNECT and DISCONNECT, with its bytes if there are any."""
+        """Handle a packet of this namespace, except CONNECT and DISCONNECT, with its bytes if there are any."""
         if kind in b"25":
             if buffers is None:
                 answer = self._event(packet, at)
             else:
                 answer = self._uncommon(put_back(_decode(packet[at:]), buffers))
-            if ack and answer is not _NOBODY:
+            if ack and answer is not _UNHANDLED:
                 self._send(b"43", ack, [] if answer is None else answer if isinstance(answer, tuple) else [answer])
         else:
             pending = self.acks.pop(int(ack), None)
@@ -197,13 +197,13 @@ class Namespace:
                 pending.then(Acknowledged(args, (time.perf_counter() - pending.sent) * 1000))
 
     def consented(self, answer: bytes) -> None:
-        """The server lets this client in."""
+        """The server accepted this client."""
         self._connected = True
         self.sid = _decode(answer).get("sid", "") if answer else ""
         self._opened(self.sid)
 
     def refused(self, answer: bytes) -> None:
-        """The server does not let this client in."""
+        """The server refused this client."""
         refusal = _decode(answer) if answer else ""
         text = refusal.get("message", refusal) if isinstance(refusal, dict) else refusal
         self.wanted = False
@@ -214,7 +214,7 @@ class Namespace:
         opening(answer)
 
     def lost(self, cause: str) -> None:
-        """The namespace or the whole connection has ended without our asking."""
+        """The namespace or the whole connection has ended unexpectedly."""
         self._opened(ConnectionLost(f"connect: {cause}"))
         if self._gone(cause):
             self.on_disconnect(cause)
@@ -244,4 +244,4 @@ def _names(event: str) -> frozenset[bytes]:
 
 
 def nothing(*_: object) -> None:
-    """The callback of whoever has set none."""
+    """The default callback, which does nothing."""

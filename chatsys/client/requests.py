@@ -1,4 +1,4 @@
-"""HTTP for programs that talk with a server: one request at a time, and a kept connection for what is measured."""
+"""HTTP for programs that use a server: single requests, and a persistent connection for measured requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Unanswered(Exception):
 def request(
     url: str, method: str, path: str, fields: object = None, *, token: str = "", timeout: float = PATIENCE
 ) -> tuple[int, bytes]:
-    """Send one request on a connection of its own: the status and body of the answer. Raises OSError."""
+    """Send one request on its own connection; return the status and body of the answer. Raises OSError."""
     address = ServerAddress(url)
     made = http.client.HTTPSConnection if address.secure else http.client.HTTPConnection
     connection = made(address.host, address.port, timeout=timeout)
@@ -40,12 +40,12 @@ def request(
 
 
 def got(url: str, path: str, *, timeout: float = PATIENCE) -> Any:
-    """The JSON of a GET. Raises OSError, and ValueError for what is no JSON."""
+    """The JSON of a GET. Raises OSError, and ValueError for an answer that is not JSON."""
     return msgspec.json.decode(request(url, "GET", path, timeout=timeout)[1])
 
 
 class KeptConnection:
-    """One connection for requests that follow one another, without a library between them and the clock."""
+    """One connection for successive requests, measured without the time of a library."""
 
     def __init__(self, url: str, timeout: float = PATIENCE) -> None:
         self._address = ServerAddress(url)
@@ -99,7 +99,7 @@ class KeptConnection:
         await self._reader.readline()
 
     def close(self) -> None:
-        """Close the connection; the next request makes another."""
+        """Close the connection; the next request opens another."""
         if self._writer is not None:
             writer, self._writer = self._writer, None
             writer.close()

@@ -1,4 +1,4 @@
-"""One Socket.IO connection as its client sees it, without I/O: what comes is sorted by kind and namespace.
+"""One Socket.IO connection of a client, without I/O: it sorts incoming packets by kind and namespace.
 
 Protocols: https://github.com/socketio/engine.io-protocol (4) and https://github.com/socketio/socket.io-protocol (5).
 """
@@ -17,7 +17,7 @@ from chatsys.client.transport import Hooks, PacketTransport
 
 
 class _Partial(msgspec.Struct):
-    """A packet that waits for its bytes."""
+    """A packet whose bytes have not all arrived."""
 
     missing: int
     take: Callable[[list[bytes]], None]
@@ -36,7 +36,7 @@ class ClientSession(Namespace):
         "_transport",
         "address",
         "hooks",
-        "last_heard",
+        "last_received",
         "namespaces",
         "on_failure",
         "on_upgrade",
@@ -53,14 +53,14 @@ class ClientSession(Namespace):
         self._fast = namespace == "/"
         self._partial: _Partial | None = None
         self.timeout = timeout
-        self.last_heard = 0.0
+        self.last_received = 0.0
         self.packets = 0
         self.on_failure: Callable[[str, BaseException], None] = nothing
         self.on_upgrade: Callable[[float], None] = nothing
 
     @property
     def cookies(self) -> Mapping[str, str]:
-        """The cookies that go with each request: those given, and those that the server has set."""
+        """The cookies sent with each request: those given, and those that the server has set."""
         return self.address.cookies
 
     def send(self, packet: bytes, buffers: list[bytes] | None = None) -> None:
@@ -73,14 +73,14 @@ class ClientSession(Namespace):
             transport.send_binary(data)
 
     def _begin(self) -> list[Namespace]:
-        """A connection is about to be made: what is left of the last one goes; the namespaces to join."""
+        """Before a new connection, reset the state of the last one; return the namespaces to join."""
         self._partial, self._fast = None, self.namespace == "/"
         return [namespace for namespace in self.namespaces.values() if namespace.wanted]
 
     # -- what comes in
 
     def _received(self, packet: bytes) -> None:
-        self.last_heard = time.monotonic()
+        self.last_received = time.monotonic()
         self.packets += 1
         try:
             if packet.startswith(b'42["') and self._fast:
@@ -97,9 +97,9 @@ class ClientSession(Namespace):
             self.on_failure("receive", error)
 
     def _message(self, packet: bytes) -> None:
-        """A Socket.IO packet off the fast path: other kinds, another namespace, bytes, an acknowledgement."""
+        """Handle a Socket.IO packet off the fast path: other kinds, another namespace, bytes, an acknowledgement."""
         if self._partial is not None:
-            self._broken("a text came where bytes were to come")
+            self._broken("a text packet came where bytes were expected")
             return
         kind, at, attachments = packet[1:2], 2, 0
         if kind in {b"5", b"6"}:
@@ -113,7 +113,7 @@ class ClientSession(Namespace):
             at = comma + 1
         namespace = self.namespaces.get(name)
         if namespace is None:
-            raise SocketIOError(f"a packet for namespace {name} came")
+            raise SocketIOError(f"a packet came for the unknown namespace {name}")
         if kind == b"0":
             namespace.consented(packet[at:])
         elif kind == b"4":
@@ -136,7 +136,7 @@ class ClientSession(Namespace):
             raise SocketIOError(f"a Socket.IO packet {packet[:20]!r} is not understood")
 
     def _received_binary(self, data: bytes) -> None:
-        self.last_heard = time.monotonic()
+        self.last_received = time.monotonic()
         self.packets += 1
         partial = self._partial
         if partial is None:
@@ -159,13 +159,13 @@ class ClientSession(Namespace):
     # -- when the connection ends
 
     def _hang_up(self, cause: str) -> None:
-        """Close the connection without a word, and do as when it is lost."""
+        """Close the connection without notice, and treat it as lost."""
         if self._transport is not None:
             self._transport.close()
         self._lost(cause)
 
     def _disconnected(self, namespace: Namespace) -> None:
-        """The server has put this client out of a namespace; with the last one the connection ends. No way back."""
+        """The server removed this client from a namespace. After the last one the connection ends; no reconnect."""
         namespace.wanted = False
         others = [each for each in self.namespaces.values() if each is not namespace and each.connected]
         if not others:
@@ -173,7 +173,7 @@ class ClientSession(Namespace):
         namespace.lost("disconnected by the server")
 
     def _finish(self, farewell: bytes = b"") -> None:
-        """The connection ends, and none follows."""
+        """End the connection, without a reconnect."""
         if self._transport is not None:
             self._transport.close(farewell)
 
@@ -184,13 +184,13 @@ class ClientSession(Namespace):
         self.on_upgrade(ms)
 
     def _lost(self, cause: str) -> None:
-        """The connection has ended without our asking."""
+        """The connection has ended unexpectedly."""
         self._partial, self._fast = None, self.namespace == "/"
         for namespace in self.namespaces.values():
             namespace.lost(cause)
 
     def _leave(self) -> bytes:
-        """Every namespace is left; the packet that says so, empty if there was no connection."""
+        """Leave every namespace; return the packet that says so, empty if there was no connection."""
         was = self.connected
         for namespace in self.namespaces.values():
             namespace._gone("disconnected")

@@ -1,4 +1,4 @@
-"""What passes between a Socket.IO session and what carries its packets, and the WebSocket that both carriers share."""
+"""The interface between a Socket.IO session and its transport, and the WebSocket code that both clients share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Handshaken(msgspec.Struct):
 
     @property
     def silence(self) -> float:
-        """Seconds without a packet after which the server is gone."""
+        """Seconds without a packet after which the client gives the server up."""
         return (self.pingInterval + self.pingTimeout) / 1000
 
 
@@ -41,10 +41,10 @@ def handshaken(packet: bytes) -> Handshaken:
 
 
 class Hooks(msgspec.Struct, frozen=True):
-    """What a transport calls; none of them may wait.
+    """The callbacks of a transport; none of them may wait.
 
-    ``received(packet)`` and ``received_binary(data)`` for what comes, ``lost(cause)`` when the connection has ended
-    without our asking, ``failed(what, error)`` for what went wrong and was survived, ``upgraded(ms)``.
+    ``received(packet)`` and ``received_binary(data)`` for incoming data, ``lost(cause)`` when the connection has ended
+    unexpectedly, ``failed(what, error)`` for an error that the connection survived, ``upgraded(ms)`` after an upgrade.
     """
 
     received: Callable[[bytes], None]
@@ -55,7 +55,7 @@ class Hooks(msgspec.Struct, frozen=True):
 
 
 class PacketTransport(Protocol):
-    """What carries packets."""
+    """Carries packets."""
 
     def send(self, packet: bytes) -> None:
         """Send one text packet, now or as soon as the socket takes it; never waits."""
@@ -82,7 +82,7 @@ class ClientWebSocket(ABC):
         self._closed = False
 
     def send(self, packet: bytes) -> None:
-        """Send one text packet; what the socket does not take now goes as soon as it does."""
+        """Send one text packet, now or as soon as the socket takes it."""
         self._write(frames.masked(packet))
 
     def send_binary(self, data: bytes) -> None:

@@ -115,7 +115,7 @@ def _read_back(room: Any) -> None:
 
 def _seconds_quiet(began: float) -> float:
     """Seconds since the last packet to a user who is still connected, but at most since ``began``."""
-    return time.monotonic() - max((began, *(user.io.last_heard for user in RUN.lingering)))
+    return time.monotonic() - max((began, *(user.io.last_received for user in RUN.lingering)))
 
 
 def together(run: str, parts: Iterable[Handover]) -> Handover:

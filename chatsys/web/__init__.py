@@ -1,10 +1,9 @@
-"""The REST endpoints (contract §1 to §6, §11 and §14.6), each one module a noun.
+"""The REST endpoints (contract §1 to §6, §11 and §14.6), one module for each noun.
 
-``middleware`` is around all of them (paths, HEAD, CORS, faults), ``requests`` reads what a client sent, ``responses``
-has the one table from errors to HTTP statuses, ``pages`` serves the web client. Endpoints take the raw request and
-answer a type of ``chatsys.wire.answers``, encoded once: no schema library stands between a request and a verb of
-``chat``.
-``catalogue`` describes every endpoint, ``openapi`` makes a document of it, ``documents`` serves that and its page.
+``middleware`` wraps all of them (paths, HEAD, CORS, faults), ``requests`` reads what a client sent, ``responses`` maps
+errors to HTTP statuses, and ``pages`` serves the web client. Endpoints take the raw request, call a verb of ``chat``
+without a schema library in between, and return a type of ``chatsys.wire.answers``, encoded once. ``catalogue``
+describes every endpoint, ``openapi`` generates a document from it, and ``documents`` serves that and its page.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def make_app(
 ) -> Middleware:
     """The REST application over ``chat``, an ASGI callable. ``access_log`` writes a line for each request.
 
-    ``together`` makes the numbers of all processes of the port from those of this one.
+    ``together`` returns the metrics of all processes of the port, given those of this one.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.chat = chat

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/auth")
 
 @router.post("/register")
 async def register(request: Request) -> Response:
-    """Make an account."""
+    """Create an account."""
     sent = await fields(request)
     work = accounts.register(chat_of(request), sent, address_of(request))
     user, token = await while_connected(request, work)
@@ -45,5 +45,5 @@ async def verify(request: Request) -> Response:
 
 @router.post("/logout")
 async def logout(request: Request) -> Response:
-    """Nothing is revoked: tokens are stateless."""
+    """Confirm the logout. Tokens are stateless, so nothing is revoked."""
     return ok(answers.Said(message="Logout successful"))

@@ -1,7 +1,7 @@
-"""Every HTTP endpoint, once: what it takes, what it gives, how it refuses, each with an example.
+"""Every HTTP endpoint, once: what it takes, what it returns, how it refuses, each with an example.
 
-``chatsys.web.openapi`` makes the document of it. A test holds the table and the routes equal, and the answers of all
-tests over HTTP are judged by it.
+``chatsys.web.openapi`` generates the document from it. Tests compare the table with the routes, and check every HTTP
+answer of the test suite against it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HTML = "text/html"
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """A parameter of the query."""
+    """A query parameter."""
 
     name: str
     schema: Mapping[str, Any]
@@ -34,17 +34,16 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Media(msgspec.Struct, frozen=True):
-    """An answer that is none of the types on the wire."""
+    """An answer that is not one of the wire's types."""
 
     kind: str
 
 
 class HttpOperation(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint. ``takes`` is an example of its body, ``gives`` one for each status, or one for each media type.
+    """An endpoint. ``takes`` is an example of its body, ``gives`` has one for each status, or one for each media type.
 
-    None is an answer without a body.
-
-    ``refuses`` has the errors that are its own; those of :data:`ALWAYS` can happen to any request.
+    None is an answer without a body. ``refuses`` has the endpoint's own errors; those of :data:`ALWAYS` can happen to
+    any request.
     """
 
     method: str
@@ -62,18 +61,18 @@ class HttpOperation(msgspec.Struct, frozen=True, kw_only=True):
 
 PARAMETERS = {
     "userId": "The account's id.",
-    "query": "Any characters, percent-encoded; an encoded slash belongs to them.",
-    "room": "The room's name, percent-encoded; an encoded slash belongs to it.",
+    "query": "Any text, percent-encoded, slashes included.",
+    "room": "The room's name, percent-encoded, slashes included.",
     "name": "The file's path.",
 }
-"""What the parameters of paths are."""
+"""The path parameters and their descriptions."""
 
 SUBJECTS = {
-    "auth": "Accounts and tokens. A token is valid until it expires, after a logout too.",
-    "users": "Accounts as others see them, and one's own.",
-    "rooms": "Who is where, and what was said. Unknown rooms are empty. Joining and sending are events.",
+    "auth": "Accounts and tokens. A token is valid until it expires, even after a logout.",
+    "users": "Accounts as other users see them, and your own.",
+    "rooms": "Rooms, their members and messages. An unknown room is empty. To join and to send, use Socket.IO events.",
     "operations": "Health, readiness, metrics, and these documents.",
-    "pages": "What a browser shows.",
+    "pages": "Pages for a browser.",
 }
 
 MALFORMED = errors.MalformedRequest()
@@ -88,26 +87,26 @@ ALWAYS: Mapping[int, Mapping[str, answers.Problem]] = {
     500: {"fault": answers.Problem(message="Internal server error")},
     503: {"unavailable": answers.Problem(message=errors.StoreUnavailable().message)},
 }
-"""How any request may be refused, whatever it asks for; examples by their names."""
+"""How the server may refuse any request, by status; examples by their names."""
 
 MEANINGS = {
-    400: "The request is wrong; `errors`, if it is there, has an entry for each wrong field.",
+    400: "The request is invalid; `errors`, if present, has an entry for each invalid field.",
     401: "No token, an invalid one, or wrong credentials.",
-    403: "It is another user's account.",
-    404: "There is no such account, file or route.",
-    408: "Head or body did not arrive in time; the connection is closed.",
+    403: "The account belongs to another user.",
+    404: "The account, file or route does not exist.",
+    408: "Head or body did not arrive in time; the server closes the connection.",
     413: "The body is larger than 102,400 bytes.",
-    429: "Too many failed logins with what was typed from this address.",
-    431: "The head is larger than 64 KiB; the connection is closed.",
-    499: "The client closed the connection first, so nobody sees this.",
+    429: "Too many failed logins with this name from this address.",
+    431: "The head is larger than 64 KiB; the server closes the connection.",
+    499: "The client closed the connection first, so it never sees this.",
     500: "A fault of the server, which its log explains.",
-    503: "The store is away, or too much is waiting; send it again after `Retry-After`.",
+    503: "The store is unavailable, or too many requests wait; retry after `Retry-After`.",
     200: "Done.",
-    201: "Made.",
-    304: "The browser's copy is the newest.",
-    308: "The address with a slash at its end, or without it, as `Location` says.",
+    201: "Created.",
+    304: "The browser's copy is current.",
+    308: "Use the address in `Location`, with a slash at its end or without it.",
 }
-"""What a status says."""
+"""What each status means."""
 
 _LIMITS = ChatLimits()
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": SEQ_MAX}
@@ -120,7 +119,7 @@ OPERATIONS = (
         path="/api/auth/register",
         name="register",
         subject="auth",
-        summary="Make an account",
+        summary="Create an account",
         takes=requests.Registration(username="alice", email="alice@example.org", password=WORD),
         gives={201: answers.LoggedIn(message="User registered successfully", user=shown.REGISTERED, token=shown.TOKEN)},
         refuses=(INCOMPLETE, MALFORMED, errors.UserExists(), errors.ClientGone()),
@@ -146,7 +145,7 @@ OPERATIONS = (
         path="/api/auth/verify",
         name="verify",
         subject="auth",
-        summary="The claims of one's token",
+        summary="The claims of your token",
         token=True,
         gives={200: answers.TokenClaims(message="Token is valid", user=shown.CLAIMS)},
         refuses=NO_TOKEN,
@@ -156,7 +155,7 @@ OPERATIONS = (
         path="/api/auth/logout",
         name="logout",
         subject="auth",
-        summary="Say goodbye; nothing is revoked",
+        summary="Confirm a logout; no token is revoked",
         gives={200: answers.Said(message="Logout successful")},
     ),
     HttpOperation(
@@ -173,8 +172,8 @@ OPERATIONS = (
         name="searchUsers",
         subject="users",
         summary="Accounts by a part of their name",
-        about="A literal part of the username or display name, in any letter case; nothing for more than 100 "
-        f"characters. At most {_LIMITS.search}, by username.",
+        about="Finds a literal part of the username or display name, in any letter case. Returns at most "
+        f"{_LIMITS.search}, sorted by username, and none for more than 100 characters.",
         gives={200: answers.UserSearch(query="ali", results=(shown.PROFILE,), count=1)},
         refuses=(MALFORMED,),
     ),
@@ -192,8 +191,8 @@ OPERATIONS = (
         path="/api/users/{userId}",
         name="changeUser",
         subject="users",
-        summary="Change one's own profile or password",
-        about="Only the fields that are sent change. Whichever refusal it is, nothing was changed.",
+        summary="Change your own profile or password",
+        about="Only the fields that are sent change. A refused request changes nothing.",
         token=True,
         takes=requests.ProfileChange(display_name="Alice", bio="Likes tea."),
         gives={200: answers.ChangedUser(message="Profile updated successfully", user=shown.PROFILE)},
@@ -212,8 +211,8 @@ OPERATIONS = (
         path="/api/users/{userId}",
         name="deleteUser",
         subject="users",
-        summary="Delete one's own account",
-        about="Messages, receipts and sessions go with it.",
+        summary="Delete your own account",
+        about="This also deletes its messages, receipts and sessions.",
         token=True,
         gives={200: answers.Said(message="User deleted successfully")},
         refuses=(MALFORMED, *NO_TOKEN, errors.Forbidden(), errors.UserNotFound()),
@@ -226,9 +225,9 @@ OPERATIONS = (
         summary="A page of the rooms by name",
         query=(
             Parameter(
-                name="limit", schema={**_NUMBER, "default": _LIMITS.rooms}, about=f"At most {_LIMITS.rooms} are given."
+                name="limit", schema={**_NUMBER, "default": _LIMITS.rooms}, about=f"Returns at most {_LIMITS.rooms}."
             ),
-            Parameter(name="after", schema={"type": "string"}, about="The name to go on after: `next` of a page."),
+            Parameter(name="after", schema={"type": "string"}, about="Start after this name: `next` of the last page."),
         ),
         gives={200: answers.RoomList(data=(shown.ROOM,), total=1)},
         refuses=(errors.MalformedRequest(message=f"limit must be a whole number from 0 to {SEQ_MAX}"),),
@@ -249,14 +248,14 @@ OPERATIONS = (
         subject="rooms",
         summary="A page of the messages, oldest first",
         about="`limit` and `offset` count from the newest message, or with `before` from the newest one below that "
-        "sequence number, which costs the same however far back it is. A page has at most `CHATSYS_PAGE_BYTES` bytes "
-        "of messages, and at least one message. One that was cut for its bytes holds the newest that fit, and has "
-        "`truncated` and `nextOffset`: send that as `offset`, with the same `before`, to go on.",
+        "sequence number. `before` costs the same however far back it is. A page has at most `CHATSYS_PAGE_BYTES` "
+        "bytes of messages, but at least one message. A page that is cut to this size has the newest messages that "
+        "fit, `truncated` and `nextOffset`. To continue, send `nextOffset` as `offset`, with the same `before`.",
         query=(
             Parameter(
-                name="limit", schema={**_NUMBER, "default": _LIMITS.history}, about=f"At most {_LIMITS.page} are given."
+                name="limit", schema={**_NUMBER, "default": _LIMITS.history}, about=f"Returns at most {_LIMITS.page}."
             ),
-            Parameter(name="offset", schema={**_NUMBER, "default": 0}, about="How many are left out."),
+            Parameter(name="offset", schema={**_NUMBER, "default": 0}, about="How many messages to skip."),
             Parameter(name="before", schema=_NUMBER, about="A sequence number."),
         ),
         gives={200: answers.MessagePage(room="general", data=(shown.READ,), total=1, limit=100, offset=0)},
@@ -276,7 +275,7 @@ OPERATIONS = (
         path="/api/health",
         name="health",
         subject="operations",
-        summary="The process answers; the store is not asked",
+        summary="Whether the process answers, without a query to the store",
         gives={200: answers.Healthy(message="Server is healthy", timestamp=shown.AT)},
     ),
     HttpOperation(
@@ -284,7 +283,7 @@ OPERATIONS = (
         path="/api/ready",
         name="ready",
         subject="operations",
-        summary="The store takes messages, and the server hears itself on the bus",
+        summary="Whether the store accepts messages, and the bus delivers the server's own events",
         about="Answers within a second. docs/ERRORS.md lists the reasons.",
         gives={
             200: answers.Said(message="Server is ready"),
@@ -297,7 +296,7 @@ OPERATIONS = (
         name="metrics",
         subject="operations",
         summary="Prometheus text",
-        about="`CHATSYS_METRICS=off` removes it.",
+        about="`CHATSYS_METRICS=off` disables it.",
         gives={200: Media("text/plain")},
         refuses=(errors.NotFound("Route /metrics not found"),),
     ),
@@ -306,7 +305,7 @@ OPERATIONS = (
         path="/",
         name="about",
         subject="operations",
-        summary="What this server is; a page with links for a browser",
+        summary="Describes this server; a browser gets a page with links",
         gives={
             200: (
                 answers.About(

@@ -1,6 +1,6 @@
-"""The API explains itself: ``/openapi.json``, ``/asyncapi.json``, and ``/docs``, a page that shows both.
+"""The documents of the API: ``/openapi.json``, ``/asyncapi.json``, and ``/docs``, a page that shows both.
 
-They are served in production too: they say nothing of a deployment that the source does not, and are made once.
+They are served in production too: they reveal nothing about a deployment, and are generated once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ async def events(request: Request) -> Response:
 
 @router.get(DOCS)
 async def docs(request: Request) -> Response:
-    """The page, whose links are relative: with a slash at the end they would lead elsewhere."""
+    """The page. A slash at the end is redirected, because the page's links are relative."""
     if request.scope["raw_path"].endswith(b"/"):
         return Response(status_code=308, headers={"Location": f"..{DOCS}"})
     return page(request, "docs.html")

@@ -1,4 +1,4 @@
-"""Whether the server is well, what it offers and what it counts (contract §11 and §14.6)."""
+"""Health, readiness, metrics, and the description of the server (contract §11 and §14.6)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ READY_SECONDS = 0.8
 """How long the store may take to commit something before the server is not ready."""
 
 READY_EVERY = 1.0
-"""Seconds between two such commits; all who ask meanwhile get the answer of the last one."""
+"""Seconds between two such commits; requests in between get the result of the last one."""
 
 COUNT_SECONDS = 0.2
-"""How long a page waits for the counts of sessions and rooms; after that it does without."""
+"""How long a page waits for the counts of sessions and rooms; after that it is sent without them."""
 
 
 Together = Callable[[bytes], Awaitable[bytes]]
-"""From this process's numbers, as Prometheus text, to those of all processes of its port."""
+"""Turns this process's metrics, as Prometheus text, into those of all processes of its port."""
 
 DEAF = "bus deaf"
 
@@ -63,12 +63,12 @@ REASONS: dict[type[errors.ChatsysError], str] = {
     errors.StoreUnavailable: "database unavailable",
     errors.StoreError: "database fails",
 }
-"""Why a server is not ready, by the nearest class: fixed words, of which none is the database's own."""
+"""Why a server is not ready, by the nearest error class: fixed texts, so that no database message leaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What these endpoints ask the store, shared by all requests; ``known`` are the counts that were told last."""
+    """The store queries of these endpoints, shared by all requests; ``known`` holds the last counts."""
 
     ready: Newest[None]
     activity: Newest[tuple[int, int]]
@@ -76,7 +76,7 @@ class Questions:
 
 
 def questions(chat: Chat) -> Questions:
-    """Those of one application."""
+    """The queries of one application."""
     return Questions(
         Newest(lambda: operations.check_writing(chat), patience=READY_SECONDS, every=READY_EVERY),
         Newest(lambda: operations.activity(chat), patience=COUNT_SECONDS),
@@ -85,7 +85,7 @@ def questions(chat: Chat) -> Questions:
 
 
 async def alone(own: bytes) -> bytes:
-    """The numbers of a port's only process."""
+    """The metrics of a port's only process."""
     return own
 
 
@@ -95,15 +95,15 @@ metrics_router = APIRouter()
 
 @router.get("/")
 async def root(request: Request) -> Response:
-    """What this server is and which endpoints it has; a page with links for a browser."""
+    """Describe this server and its endpoints; a browser gets a page with links."""
     if prefers_html(request.headers.get("accept", "")):
         response = page(request, START)
         response.headers["Vary"] = "Accept"
         return response
-    asked: Questions = request.app.state.questions
+    queries: Questions = request.app.state.questions
     with contextlib.suppress(StoreError):
-        asked.known[:] = [await asked.activity.get()]
-    sessions, rooms = asked.known[0]
+        queries.known[:] = [await queries.activity.get()]
+    sessions, rooms = queries.known[0]
     return ok(
         answers.About(
             message=catalogue.ABOUT,
@@ -117,18 +117,18 @@ async def root(request: Request) -> Response:
 
 @router.get("/api/health")
 async def health(request: Request) -> Response:
-    """The process answers; the store is not asked."""
+    """Show that the process answers, without a query to the store."""
     return ok(answers.Healthy(message="Server is healthy", timestamp=objects.timestamp(chat_of(request).clock.now())))
 
 
 @router.get("/api/ready")
 async def ready(request: Request) -> Response:
-    """The store has just committed something, and the server hears itself on the bus."""
+    """Whether the store has just committed something, and the bus delivers the server's own events."""
     if chat_of(request).fanout.deaf:
         return unavailable("The bus between servers is deaf", reason=DEAF)
-    asked: Questions = request.app.state.questions
+    queries: Questions = request.app.state.questions
     try:
-        await asked.ready.get()
+        await queries.ready.get()
     except StoreError as error:
         log.debug("Not ready: %s: %s", error.code, error.message)
         return unavailable(reason=next(REASONS[kind] for kind in type(error).__mro__ if kind in REASONS))
@@ -137,7 +137,7 @@ async def ready(request: Request) -> Response:
 
 @metrics_router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Every number of this port's processes as Prometheus text; sessions and rooms are NaN while the store is away."""
+    """The metrics of this port's processes as Prometheus text; without the store, sessions and rooms are NaN."""
     counts: tuple[float, float] = math.nan, math.nan
     with contextlib.suppress(StoreError):
         counts = await request.app.state.questions.activity.get()

@@ -1,8 +1,8 @@
-"""What holds for every HTTP request, before a route is looked for.
+"""The rules for every HTTP request, applied before routing (contract §1.7 to §1.11).
 
-Paths are matched before percent-decoding, so that an encoded slash stays inside its parameter; one trailing slash makes
-no difference; HEAD is answered as GET without the body; every response has the CORS headers; whatever goes wrong
-inside becomes a JSON answer without internals (contract §1.7 to §1.11).
+Paths are matched before percent-decoding, so that an encoded slash stays inside its parameter. One trailing slash makes
+no difference. HEAD is answered as GET without the body. Every response has the CORS headers. Every error becomes a JSON
+answer without internals.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Middleware:
             started = time.perf_counter()
             try:
                 await self._answer(_routed(scope), receive, exchange)
-            except asyncio.CancelledError:  # the server stops and waits no longer; nobody else cancels a request
+            except asyncio.CancelledError:  # only a server that stops and waits no longer cancels a request
                 if not exchange.status:
                     await unavailable()(scope, receive, exchange.send)
             except Exception:

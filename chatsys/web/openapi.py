@@ -1,4 +1,4 @@
-"""The HTTP endpoints as an OpenAPI 3.1 document, made from the catalogue."""
+"""The HTTP endpoints as an OpenAPI 3.1 document, generated from the catalogue."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from chatsys.wire.objects import Wire, encode
 from chatsys.wire.requests import Sent
 from chatsys.wire.schemas import schemas
 
-ABOUT = """Bodies and answers are JSON objects. A body may also be `application/x-www-form-urlencoded`, which means
-the same; fields that are not named here are ignored. Every answer has a boolean `success`, and a refusal has a
-`message`, for validation with a list `errors`.
+ABOUT = """Bodies and answers are JSON objects. A body may also be `application/x-www-form-urlencoded`. Fields that are
+not listed here are ignored. Every answer has a boolean `success`; a refusal also has a `message`, and after a failed
+validation a list `errors`.
 
-A token goes into `Authorization: Bearer <token>`, or into `x-access-token`. Timestamps are UTC with three fractional
+Send a token in `Authorization: Bearer <token>`, or in `x-access-token`. Timestamps are UTC with three fractional
 digits.
 
-`HEAD` is answered as `GET` without the body. `OPTIONS` answers a preflight with 204 on every path, and every answer
-has the headers of CORS. A slash at the end of a path makes no difference. A path or method that is not here is answered
-with 404 and `Route <target> not found`. Behind a reverse proxy, failed logins are counted by the address in
-`X-Forwarded-For` if `CHATSYS_FORWARDED_ALLOW_IPS` names the proxy; without that, all clients of the proxy share one
+The server answers `HEAD` as `GET` without the body, and a preflight with `OPTIONS` on every path with 204. Every answer
+has the CORS headers. A slash at the end of a path makes no difference. For an unknown path or method, the answer is 404
+and `Route <target> not found`. Behind a reverse proxy, the server counts failed logins by the address in
+`X-Forwarded-For` if `CHATSYS_FORWARDED_ALLOW_IPS` names the proxy; otherwise all clients of the proxy share one
 address.
 
-Events are described by `/asyncapi.json`. docs/ERRORS.md says what each error means to a client and to the operator, and
-docs/PROTOCOL.md says all of it in numbered sections (§)."""
+`/asyncapi.json` describes the events. docs/ERRORS.md says what each error means to a client and to the operator, and
+docs/PROTOCOL.md specifies all of this in numbered sections (§)."""
 
 FORM = "application/x-www-form-urlencoded"
 RETRY = {429, 503}
@@ -125,7 +125,7 @@ def _content(given: Any, schema: dict[type, Any]) -> tuple[str, Any]:
 
 
 def _refused(status: int, own: Iterable[tuple[str, Any]], schema: Any) -> dict[str, Any]:
-    """A refusal with an example of each cause; those that any request may have come last."""
+    """A refusal with an example of each cause; the causes that can affect any request come last."""
     examples: dict[str, Any] = {}
     always = [(name, _plain(each)) for name, each in ALWAYS.get(status, {}).items()]
     for name, value in (*own, *always):

@@ -1,4 +1,4 @@
-"""What a browser gets: the client at ``/chat/``, files that are read once, and the page at ``/`` (contract §11.2)."""
+"""Files for a browser, each read once: the client at ``/chat/`` and the page at ``/`` (contract §11.2)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""``no-cache``: a browser keeps a file and asks each time if it is still the same, so it never mixes two versions."""
+"""``no-cache``: a browser keeps a file but checks each time that it is current, so it never mixes two versions."""
 
 START = "start.html"
 """The page at ``/``."""
@@ -82,7 +82,7 @@ def asset(body: bytes, media_type: str) -> Asset:
 
 @router.get("/chat")
 async def client(request: Request) -> Response:
-    """The client's page, whose links are relative: without the slash at the end they would lead elsewhere."""
+    """The client's page. A path without a slash at the end is redirected, because the page's links are relative."""
     if not request.scope["raw_path"].endswith(b"/"):
         return Response(status_code=308, headers={"Location": "chat/"})
     return page(request, "index.html")

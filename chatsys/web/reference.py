@@ -1,4 +1,4 @@
-"""Writes docs/API.md from both documents: ``python -m chatsys.web.reference > docs/API.md``, which is `make docs`."""
+"""Prints docs/API.md from both documents: ``make docs`` runs ``python -m chatsys.web.reference > docs/API.md``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def markdown() -> str:
     http, socket = openapi.document(), asyncapi.document()
     lines = ["# HTTP endpoints and events", "", "<!-- Made by `make docs` from chatsys/web and chatsys/wire. -->", ""]
     lines += [
-        "A running server shows this page at `/docs`, where requests can be tried, and the documents it is made of at",
+        "A running server shows this page at `/docs`, where you can also send requests. Its sources are the documents",
         "`/openapi.json` (OpenAPI 3.1) and `/asyncapi.json` (AsyncAPI 3.0).",
         "",
         "## HTTP",
         "",
         _linked(http["info"]["description"]),
         "",
-        "Any request may also be refused with one of these:",
+        "The server may also refuse any request with one of these:",
         "",
         *_answers(http["components"]["responses"].values(), ALWAYS),
     ]

@@ -1,4 +1,4 @@
-"""What a client sent, read strictly: tokens, bodies, path parameters, numbers in a query (§1.6, §1.9, §2.2)."""
+"""Reads what a client sent, strictly: tokens, bodies, path parameters, numbers in a query (§1.6, §1.9, §2.2)."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def count(request: Request, name: str, default: int) -> int:
 
 
 async def fields(request: Request) -> dict[str, Any]:
-    """The named fields of a JSON or form body; none if the body is missing, a JSON array or of another type.
+    """The named fields of a JSON or form body; none if the body is missing, a JSON array, or of another type.
 
-    Raises MalformedRequest for other JSON and for text that is not JSON, RequestTooLarge over 102,400 bytes.
+    Raises MalformedRequest for other or broken JSON, and RequestTooLarge for more than 102,400 bytes.
     """
     body = await _body(request)
     if not body:
@@ -82,7 +82,7 @@ async def fields(request: Request) -> dict[str, Any]:
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do ``work`` for a request whose body has been read; drop it when the client goes. Raises ClientGone then."""
+    """Do ``work`` for a request whose body has been read. If the client disconnects, cancel it and raise ClientGone."""
     task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -125,7 +125,7 @@ def _json_fields(body: bytes) -> dict[str, Any]:
 
 
 def _form_fields(body: bytes) -> dict[str, Any]:
-    """The pairs of a form; a name that comes twice has a list, which no text field accepts."""
+    """The pairs of a form. A repeated name has a list, which no text field accepts."""
     try:
         pairs = urllib.parse.parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=1000)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Answers: JSON by the wire's encoder, and the one table from errors to HTTP statuses (contract §1.3)."""
+"""Answers as JSON, and the table from errors to HTTP statuses (contract §1.3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chatsys.wire.answers import Answered, Problem
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
-"""What ``Retry-After`` says while the store is away."""
+"""The ``Retry-After`` of answers with 503."""
 
 INTERNAL = Problem(message="Internal server error")
 
@@ -31,16 +31,16 @@ STATUS: dict[type[errors.ChatsysError], int] = {
     errors.ClientGone: 499,
     errors.StoreError: 503,
 }
-"""The status of each error and of those below it in the tree; any other is a fault of the server, 500."""
+"""The status of each error and of its subclasses; any other error is a fault of the server, 500."""
 
 
 def ok(answer: Answered, status: int = 200) -> Response:
-    """An answer to what was done."""
+    """The answer to a successful request."""
     return Response(objects.encode(answer), status, media_type="application/json")
 
 
 def problem(status: int, said: Problem, headers: dict[str, str] | None = None) -> Response:
-    """An answer to what was not done."""
+    """The answer to a failed request."""
     return Response(objects.encode(said), status, headers, media_type="application/json")
 
 
@@ -50,7 +50,7 @@ def status_of(error: errors.ChatsysError) -> int:
 
 
 async def failure(request: Request, error: Exception) -> Response:
-    """The answer to an error of chatsys. What the store says about itself stays in the log."""
+    """The answer to an error of chatsys. Details about the store stay in the log."""
     assert isinstance(error, errors.ChatsysError)
     if isinstance(error, errors.StoreError):
         # An outage is logged where it is seen, once; any other error of the store is a fault.
@@ -75,15 +75,15 @@ def refusal(error: errors.ChatsysError) -> Response:
 def unavailable(
     message: str = "Service temporarily unavailable", *, reason: str | msgspec.UnsetType = msgspec.UNSET
 ) -> Response:
-    """The store is away, or too much work is waiting (contract §1.12 and §14.5), or ``message`` says what is wrong."""
+    """The answer while the store is unavailable or too much work waits (contract §1.12 and §14.5)."""
     return problem(503, Problem(message=message, reason=reason), {"Retry-After": str(RETRY_SECONDS)})
 
 
 async def route_not_found(request: Request, error: Exception) -> Response:
-    """No such path, or not with this method: 404 with the target as requested (contract §1.7)."""
+    """The answer to an unknown path or method: 404 with the requested target (contract §1.7)."""
     return problem(404, Problem(message=f"Route {request.scope['chatsys.target']} not found"))
 
 
 async def fault(request: Request, error: Exception) -> Response:
-    """A fault of the server: 500 without internals (contract §1.11); the error goes on to the log."""
+    """The answer to a fault of the server: 500 without internals (contract §1.11). The middleware logs the error."""
     return problem(500, INTERNAL)

@@ -1,4 +1,4 @@
-"""Rooms: who is in them and what was said (contract §6)."""
+"""Rooms, their members and their messages (contract §6)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def rooms(request: Request) -> Response:
 
 @router.get("/{room}/users")
 async def members(request: Request) -> Response:
-    """Each session in the room, as the running original has it (``data``) and as its documentation does (``users``)."""
+    """The sessions in the room: ``data`` as the original server sends them, ``users`` as its documentation says."""
     room = parameter(request, "room")
     sessions, number = await conversation.newest_members(chat_of(request), room)
     return ok(
@@ -52,7 +52,7 @@ async def members(request: Request) -> Response:
 
 @router.get("/{room}/messages")
 async def messages(request: Request) -> Response:
-    """A page of the room's messages, counted from the newest or from ``before``, itself oldest first."""
+    """A page of the room's messages, oldest first, counted back from the newest or from ``before``."""
     chat, room = chat_of(request), parameter(request, "room")
     limit = min(count(request, "limit", chat.limits.history), chat.limits.page)
     offset, before = count(request, "offset", 0), count(request, "before", SEQ_MAX)
@@ -93,6 +93,6 @@ async def stats(request: Request) -> Response:
 
 
 def _shared(request: Request) -> SharedReads[object, Response]:
-    """The pages that are made for all who ask for the same one at the same time."""
+    """The reads that are shared by concurrent requests for the same page."""
     reads: SharedReads[object, Response] = request.app.state.reads
     return reads

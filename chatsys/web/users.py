@@ -1,4 +1,4 @@
-"""Accounts as others see them, and changing one's own (contract §5)."""
+"""Accounts as other users see them, and changes to the caller's own (contract §5)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def profile(request: Request) -> Response:
 
 @router.put("/{userId}")
 async def change(request: Request) -> Response:
-    """Change one's own profile or password."""
+    """Change the caller's own profile or password."""
     sent = await fields(request)
     user_id = parameter(request, "userId")
     work = accounts.change_profile(chat_of(request), token_of(request), user_id, sent, address_of(request))
@@ -50,6 +50,6 @@ async def change(request: Request) -> Response:
 
 @router.delete("/{userId}")
 async def delete(request: Request) -> Response:
-    """Delete one's own account."""
+    """Delete the caller's own account."""
     await accounts.delete_account(chat_of(request), token_of(request), parameter(request, "userId"))
     return ok(answers.Said(message="User deleted successfully"))

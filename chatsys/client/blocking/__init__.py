@@ -1,6 +1,6 @@
-"""The client on gevent, for load users: a call blocks its greenlet and nobody else.
+"""The client on gevent, for load users: a call blocks only its greenlet.
 
 client        SocketIOClient: connect, emit, call, handlers, namespaces, reconnect
-transports    what carries Engine.IO: a WebSocket, polling, polling that becomes a WebSocket
+transports    Engine.IO over a WebSocket, over polling, or over polling that becomes a WebSocket
 connecting    sockets and HTTP connections to an address
 """

@@ -25,7 +25,7 @@ BACKOFF_SPREAD = 0.5
 
 
 def backoff() -> Iterator[float]:
-    """Seconds before each further try: 1, 2, 4 and then always 5, each longer or shorter by up to a half."""
+    """Seconds before each further attempt: 1, 2, 4 and then always 5, each longer or shorter by up to a half."""
     delay = BACKOFF_FIRST
     while True:
         yield delay * random.uniform(1 - BACKOFF_SPREAD, 1 + BACKOFF_SPREAD)
@@ -33,7 +33,7 @@ def backoff() -> Iterator[float]:
 
 
 class BlockingNamespace(Namespace):
-    """A namespace whose calls wait."""
+    """A namespace whose calls block."""
 
     __slots__ = ()
 
@@ -54,7 +54,7 @@ class BlockingNamespace(Namespace):
         return answer
 
     def connect(self) -> float:
-        """Join this namespace on the connection that there is; the milliseconds until the server's consent.
+        """Join this namespace on the existing connection; return the milliseconds until the server's consent.
 
         Raises ConnectRefused, or ConnectFailed without an answer or a connection.
         """
@@ -75,7 +75,7 @@ def _expected(namespace: Namespace) -> AsyncResult:
 
 
 def _entered(namespace: Namespace, answer: AsyncResult) -> None:
-    """Ask to be let in, and wait for the answer. Raises what that says."""
+    """Request to join, and wait for the answer. Raises the answer's error."""
     try:
         namespace.enter()
         consent = answer.get()
@@ -89,10 +89,10 @@ class SocketIOClient(BlockingNamespace, ClientSession):
     """One Socket.IO connection, and its first namespace; ``of`` gives others.
 
     ``on_failure(what, error)`` and ``on_upgrade(ms)`` run in the event loop and must not wait. ``on_reconnect()`` runs
-    in a greenlet of its own and may wait; ``away`` is then how long there was no connection, in milliseconds.
+    in its own greenlet and may wait; ``away`` is then how long there was no connection, in milliseconds.
 
-    As the official client it comes back by itself from a lost connection, and not after the server has disconnected
-    it: :meth:`connect` does that.
+    Like the official client, it reconnects by itself after a lost connection, but not after the server has disconnected
+    it; then call :meth:`connect`.
     """
 
     __slots__ = (
@@ -115,8 +115,8 @@ class SocketIOClient(BlockingNamespace, ClientSession):
         verify: bool = True,
         server_name: str | None = None,
     ) -> None:
-        """``url`` and the last five as ServerAddress takes them; ``timeout`` (seconds) holds for connecting and
-        for each :meth:`call`. Raises ValueError for what is no address."""
+        """``url`` and the last five are as for ServerAddress; ``timeout`` (seconds) applies to connecting and
+        to each :meth:`call`. Raises ValueError for an invalid address."""
         address = ServerAddress(
             url,
             path=path,
@@ -136,16 +136,16 @@ class SocketIOClient(BlockingNamespace, ClientSession):
         self.on_reconnect: Callable[[], None] = nothing
 
     def of(self, namespace: str, auth: object = None) -> BlockingNamespace:
-        """Another namespace on this connection: joined by :meth:`connect`, or by its own if that is past."""
+        """Another namespace on this connection: :meth:`connect` joins it, or its own ``connect`` does later."""
         found = self.namespaces.get(namespace)
         if not isinstance(found, BlockingNamespace):
             found = self.namespaces[namespace] = BlockingNamespace(self, namespace, auth)
         return found
 
     def connect(self) -> float:
-        """Connect, and join all namespaces; the milliseconds from the first packet to the server's last consent.
+        """Connect, and join all namespaces; return the milliseconds until the server's last consent.
 
-        Raises ConnectRefused if the server is there and refuses, or ConnectFailed.
+        Raises ConnectRefused if the server refuses, or ConnectFailed.
         """
         for namespace in self.namespaces.values():
             namespace.wanted = True
@@ -171,11 +171,11 @@ class SocketIOClient(BlockingNamespace, ClientSession):
         return taken
 
     def disconnect(self) -> None:
-        """Say goodbye and close; no reconnect, no ``on_disconnect``."""
+        """Leave and close; no reconnect, no ``on_disconnect``."""
         self._finish(self._leave())
 
     def vanish(self) -> None:
-        """Drop the connection without a word, as a phone in a tunnel does; no reconnect, no ``on_disconnect``."""
+        """Drop the connection without notice, as a phone in a tunnel does; no reconnect, no ``on_disconnect``."""
         self._leave()
         self._finish()
 
@@ -191,12 +191,12 @@ class SocketIOClient(BlockingNamespace, ClientSession):
     def _watch(self) -> None:
         """Notice a server that falls silent: it must ping within interval + timeout."""
         self._unwatch()
-        self.last_heard = time.monotonic()
+        self.last_received = time.monotonic()
         self._watchdog = get_hub().loop.timer(self._silence, self._silence / 4)
         self._watchdog.start(self._still_there)
 
     def _still_there(self) -> None:
-        if time.monotonic() - self.last_heard > self._silence:
+        if time.monotonic() - self.last_received > self._silence:
             self._hang_up(f"no ping for {self._silence:g} s")
 
     def _unwatch(self) -> None:

@@ -1,4 +1,4 @@
-"""Sockets of gevent to an address, and HTTP connections on them."""
+"""gevent sockets to an address, and HTTP connections on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatsys.client.address import ServerAddress
 
 
 def connected(address: ServerAddress, timeout: float) -> socket.socket:
-    """A connected socket. Raises OSError, of which a refused certificate is one."""
+    """A connected socket. Raises OSError, also for a refused certificate."""
     sock = socket.create_connection((address.host, address.port), timeout)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,4 +1,4 @@
-"""Engine.IO 4 over HTTP long-polling: one greenlet asks, one posts; a connection each, kept open."""
+"""Engine.IO 4 over HTTP long-polling: one greenlet polls, one posts, each on its own persistent connection."""
 
 from __future__ import annotations
 
@@ -34,25 +34,26 @@ class PollingTransport:
         self._pausing = False
         self._said_goodbye = False
         self._greenlets: list[gevent.Greenlet] = []
-        self._asking: HttpConnection | None = None
+        self._polling: HttpConnection | None = None
         self._posting: HttpConnection | None = None
 
     def open(self, timeout: float) -> Handshaken:
-        """Shake hands, then begin to ask and to post. Raises TransportError."""
+        """Shake hands, then begin to poll and to post. Raises TransportError."""
         try:
-            self._asking, self._posting = HttpConnection(self._address, timeout), HttpConnection(self._address, timeout)
-            first, *others = self._ask()
+            self._polling = HttpConnection(self._address, timeout)
+            self._posting = HttpConnection(self._address, timeout)
+            first, *others = self._poll()
             opened = handshaken(first)
         except (OSError, http.client.HTTPException) as error:
             raise TransportError(f"connect: {error or type(error).__name__}") from error
         self._target = self._address.target("polling", opened.sid)
         self._most = opened.maxPayload
         patience = opened.silence
-        if self._asking.sock is not None:
-            self._asking.sock.settimeout(patience)
-        self._asking.timeout = patience
+        if self._polling.sock is not None:
+            self._polling.sock.settimeout(patience)
+        self._polling.timeout = patience
         self._deliver(others)
-        self._greenlets = [gevent.spawn(self._guarded, work) for work in (self._keep_asking, self._keep_posting)]
+        self._greenlets = [gevent.spawn(self._guarded, work) for work in (self._keep_polling, self._keep_posting)]
         return opened
 
     def send(self, packet: bytes) -> None:
@@ -65,7 +66,7 @@ class PollingTransport:
         self.send(b"b" + base64.b64encode(data))
 
     def pause(self) -> None:
-        """Post what is queued, and end once the GET under way is answered: the session goes on elsewhere."""
+        """Post what is queued, and end once the pending GET is answered: another transport continues the session."""
         self._pausing = True
         self._wake.set()
         gevent.joinall(self._greenlets)
@@ -91,16 +92,16 @@ class PollingTransport:
                 self._wake.set()
                 self._hooks.lost(str(error) or type(error).__name__)
 
-    def _keep_asking(self) -> None:
+    def _keep_polling(self) -> None:
         try:
             while not self._closed and not self._pausing:
-                self._deliver(self._ask())
+                self._deliver(self._poll())
         finally:
-            self._asking.close()
+            self._polling.close()
 
-    def _ask(self) -> list[bytes]:
-        self._asking.request("GET", self._target, headers=self._address.headers())
-        return self._body(self._asking).split(_SEPARATOR)
+    def _poll(self) -> list[bytes]:
+        self._polling.request("GET", self._target, headers=self._address.headers())
+        return self._body(self._polling).split(_SEPARATOR)
 
     def _deliver(self, packets: list[bytes]) -> None:
         for packet in packets:
@@ -119,13 +120,13 @@ class PollingTransport:
                     self._wake.clear()
                     continue
                 self._post(self._batch())
-            if self._said_goodbye:  # not with the farewell, which Node.js reads later than this
+            if self._said_goodbye:  # not in one payload with the farewell: Node.js would handle this packet first
                 self._post([b"1"])
         finally:
             self._posting.close()
 
     def _batch(self) -> list[bytes]:
-        """As many of the queued packets as the server takes in one payload, and one at least."""
+        """As many of the queued packets as the server takes in one payload, at least one."""
         sizes, total = [], -1
         for packet in self._unsent[:_MOST_PACKETS]:
             total += len(packet) + 1
@@ -136,7 +137,7 @@ class PollingTransport:
 
     def _post(self, packets: list[bytes]) -> None:
         idle = self._posting.sock
-        if idle is not None and select([idle], [], [], 0)[0]:  # the server has ended it while nothing was to be sent
+        if idle is not None and select([idle], [], [], 0)[0]:  # the server has closed the idle connection
             self._posting.close()
         headers = self._address.headers() | {"Content-Type": "text/plain;charset=UTF-8"}
         self._posting.request("POST", self._target, _SEPARATOR.join(packets), headers)

@@ -1,4 +1,4 @@
-"""What carries Engine.IO 4: a WebSocket, HTTP long-polling, or polling that becomes a WebSocket as in a browser."""
+"""The transports of Engine.IO 4: WebSocket, HTTP long-polling, or polling that becomes a WebSocket as in a browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatsys.client.transport import Handshaken, Hooks, PacketTransport, Transpo
 
 
 class UpgradingTransport:
-    """Polling first; a WebSocket takes over if the server offers one and answers the probe. Else polling goes on."""
+    """Polling first; a WebSocket takes over if the server offers one and answers the probe. Else polling continues."""
 
     def __init__(self, address: ServerAddress, hooks: Hooks) -> None:
         self._address = address
@@ -38,21 +38,21 @@ class UpgradingTransport:
         return opened
 
     def send(self, packet: bytes) -> None:
-        """Send one text packet by what carries them now."""
+        """Send one text packet on the current transport."""
         if self._carrier is None:
             self._held.append((False, packet))
         else:
             self._carrier.send(packet)
 
     def send_binary(self, data: bytes) -> None:
-        """Send one binary message by what carries them now."""
+        """Send one binary message on the current transport."""
         if self._carrier is None:
             self._held.append((True, data))
         else:
             self._carrier.send_binary(data)
 
     def close(self, farewell: bytes = b"") -> None:
-        """Close; in the middle of the upgrade as soon as it is over. Idempotent."""
+        """Close, during an upgrade as soon as that is over. Idempotent."""
         if self._closed:
             return
         self._closed, self._farewell = True, farewell
@@ -66,7 +66,7 @@ class UpgradingTransport:
             self._hooks.received(packet)
 
     def _lost(self, cause: str) -> None:
-        """Polling has failed before the upgrade was over."""
+        """Polling failed before the upgrade was over."""
         if not self._closed:
             self.close()
             self._hooks.lost(cause)
@@ -82,7 +82,7 @@ class UpgradingTransport:
                 self._polling.pause()
         except TransportError as error:
             websocket.close()
-            if self._carrier is None:  # neither can go on
+            if self._carrier is None:  # neither transport can continue
                 self._polling.close()
                 self._lost(str(error))
             else:

@@ -1,7 +1,7 @@
 """Engine.IO 4 over one WebSocket.
 
-It costs no greenlet: the event loop calls back when its socket is readable, and the packet is handled there and then.
-So what handles a packet must not wait; it may emit, set events and spawn.
+It needs no greenlet: the event loop calls back when the socket is readable, and the callback handles the packet. So a
+packet's handler must not wait; it may emit, set events and spawn.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class WebSocketTransport(ClientWebSocket):
             raise TransportError(f"upgrade: the answer to the probe is {answer[:40]!r}")
 
     def begin(self) -> None:
-        """Read from now on as packets come."""
+        """Start to read packets as they come."""
         self._sock.settimeout(0.0)
         loop = get_hub().loop
         self._readable = loop.io(self._sock.fileno(), 1)
@@ -90,7 +90,7 @@ class WebSocketTransport(ClientWebSocket):
         return first
 
     def _upgrade(self, sid: str) -> bytes:
-        """Ask for a WebSocket; the bytes that came after the server's consent."""
+        """Request a WebSocket; return the bytes that came after the server's consent."""
         handshake = ClientHandshake(self.address.target("websocket", sid), self.address.headers())
         self._sock.sendall(handshake.request)
         try:
