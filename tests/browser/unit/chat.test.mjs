@@ -38,7 +38,7 @@ async function opened(state, { token = "token" } = {}) {
     messages: async (room, { before }) => ({ data: state.stored.filter((one) => one.seq < before).slice(-100) }),
   };
   const session = { user: { userId: ME, username: "me", displayName: "Me" }, token };
-  const chat = new Chat({ session, api, connection, stores: { local: storage(), session: storage() }, place: "/" });
+  const chat = new Chat({ session, api, connection, stores: { local: storage(), session: storage() }, basePath: "/" });
   chat.open("general");
   chat.start();
   connection.up();

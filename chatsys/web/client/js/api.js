@@ -1,4 +1,4 @@
-// The HTTP endpoints that the client uses. Every answer is the decoded body; every failure is an ApiError.
+// The HTTP endpoints that the client uses. Each call returns the decoded body, or throws an ApiError.
 
 import { ApiError } from "./errors.js";
 
@@ -9,7 +9,7 @@ export class Api {
   #fetch;
   #token;
 
-  /** `base` is the URL below which `api/` lies; `token` gives the token to send, or null. */
+  /** `base` is the URL that contains `api/`; `token` returns the token to send, or null. */
   constructor(base, token, fetch = globalThis.fetch.bind(globalThis)) {
     this.#base = base;
     this.#token = token;
@@ -24,7 +24,7 @@ export class Api {
   remove = (userId) => this.#request("DELETE", `users/${encodeURIComponent(userId)}`);
   stats = (room) => this.#request("GET", `rooms/${encodeURIComponent(room)}/stats`);
 
-  /** A page of the rooms by name; `next` in the answer is the `after` of the page that follows. */
+  /** A page of the rooms by name; `next` in the answer is the `after` of the next page. */
   rooms = (after = "") => this.#request("GET", after ? `rooms?after=${encodeURIComponent(after)}` : "rooms");
 
   /** At most `limit` messages before the number `before`, or the newest. */

@@ -1,4 +1,4 @@
-// The chat of one user: joins, sends, acknowledges, looks after unread counts. No DOM: the views read and call it.
+// The chat of one user: joins, sends, acknowledges and keeps unread counts. No DOM: the views read and call it.
 
 import { NoAnswer } from "./errors.js";
 import { Marks } from "./marks.js";
@@ -10,7 +10,7 @@ const ROOM_PAGES = 5;
 const HEADS_AT_ONCE = 8;
 const REST = 1_500;
 const LATER = new Set(["store_unavailable", "overloaded", "no_session"]);
-/** JSON of a message beyond this may not fit a packet, and would cost the connection. */
+/** A message with more JSON may not fit into a packet, and the server would close the connection. */
 const PACKET = 900_000;
 
 export class Chat extends EventTarget {
@@ -23,7 +23,7 @@ export class Chat extends EventTarget {
   #seen = false;
   #joins = 0;
 
-  constructor({ session, api, connection, stores, place }) {
+  constructor({ session, api, connection, stores, basePath }) {
     super();
     this.#api = api;
     this.#connection = connection;
@@ -34,7 +34,7 @@ export class Chat extends EventTarget {
     this.rooms = [];
     this.problem = "";
     this.away = false;
-    const owner = `chatsys:${place}:${session.user.userId}`;
+    const owner = `chatsys:${basePath}:${session.user.userId}`;
     this.marks = new Marks(stores.local, `${owner}:marks`);
     this.outbox = new Outbox(stores.session, `${owner}:outbox`);
   }
@@ -60,7 +60,7 @@ export class Chat extends EventTarget {
     return this.room?.me ?? this.session.user.userId;
   }
 
-  /** Go to a room; harmless for the one that is open. */
+  /** Go to a room; does nothing for the open one. */
   open(name) {
     if (this.room?.name === name) return;
     this.room = new Room(name, this.session.user.userId, this.marks.of(name));
@@ -70,10 +70,10 @@ export class Chat extends EventTarget {
     else this.#changed();
   }
 
-  /** Write to the room that is open; a sentence that says why not, or "". */
+  /** Write to the open room; return a sentence that says why not, or "". */
   send(text) {
     if (text.includes("\0")) return "A message can't contain the character U+0000.";
-    if (new TextEncoder().encode(JSON.stringify(text)).length > PACKET) return "This message is too long: 900 kB are the most.";
+    if (new TextEncoder().encode(JSON.stringify(text)).length > PACKET) return "This message is too long: the limit is 900 kB.";
     if (!this.outbox.add(this.room.name, text)) return "Too many messages wait to be sent. Wait until the server is back.";
     this.#changed();
     this.#pump();
@@ -97,19 +97,19 @@ export class Chat extends EventTarget {
     if (this.room?.live) this.#quietly("typing", value);
   }
 
-  /** Show oneself as away, or as online again, in this room and in those that are opened later. */
+  /** Show this user as away, or as online again, in this room and in rooms opened later. */
   appear(away) {
     this.away = away;
     if (this.room?.live) this.#quietly("update-online-status", { online: !away });
   }
 
-  /** Whether the newest message is on the screen; then what came is read. */
+  /** Whether the newest message is on the screen; then the received messages count as read. */
   seen(value) {
     this.#seen = value;
     if (value) this.#markRead();
   }
 
-  /** Fetch the page before the oldest message. Raises ApiError. */
+  /** Fetch the page before the oldest message. Throws ApiError. */
   async older() {
     const room = this.room;
     const page = await this.#api.messages(room.name, { limit: PAGE, before: room.messages[0]?.seq });
@@ -118,7 +118,7 @@ export class Chat extends EventTarget {
     this.#changed();
   }
 
-  /** Ask which rooms there are, and in those that were open before, how many messages are new. */
+  /** Fetch the rooms, and for rooms that were open before, how many messages are new. */
   async refresh() {
     if (this.#polling || !this.#connection.connected) return;
     this.#polling = true;
@@ -133,14 +133,14 @@ export class Chat extends EventTarget {
         this.#known.set(room.name, room.lastActivity);
       }
     } catch {
-      // The next time will do: the connection's state is shown where it matters.
+      // The next attempt is enough: the banner shows the connection's state.
     } finally {
       this.#polling = false;
       this.#changed();
     }
   }
 
-  /** New messages of a room: in the one that is open, those that are not on the screen yet. */
+  /** The number of new messages of a room; for the open one, those not on the screen yet. */
   unread(name) {
     if (name === this.room?.name) return this.#seen ? 0 : this.room.unread().filter((m) => m.seq > this.#markOf()).length;
     return this.marks.unread(name);
@@ -151,7 +151,7 @@ export class Chat extends EventTarget {
     return [...names].reduce((sum, name) => sum + this.unread(name), 0);
   }
 
-  /** One's own profile has changed. */
+  /** This user's profile has changed. */
   profile(user) {
     Object.assign(this.session.user, user);
     this.#emit("profile");
@@ -221,7 +221,7 @@ export class Chat extends EventTarget {
     this.#again = setTimeout(() => this.#connection.connected && this.#join(), REST);
   }
 
-  /** A token comes without a name, so nobody chats as a guest by mistake: with a bad one the join is refused. */
+  /** A token is sent without a name, so that a bad token fails the join instead of making the user a guest. */
   #refused(answer) {
     this.room.left();
     if (answer.code === "join_refused" && this.session.token && isRoomName(this.room.name)) {
@@ -270,7 +270,7 @@ export class Chat extends EventTarget {
     }
   }
 
-  /** `again`: the connection was lost, and with it perhaps what was said of messages that were read. */
+  /** `again`: the connection was lost, and perhaps receipts of read messages with it. */
   #markRead(again = false) {
     const room = this.room;
     if (!room?.live) return;
@@ -281,7 +281,7 @@ export class Chat extends EventTarget {
     else if (unread.length === 1) this.#quietly("message-read", { messageId: unread[0].id, room: room.name });
   }
 
-  /** Send what waits in this room, one after the other. */
+  /** Send the waiting messages of this room, one after the other. */
   async #pump() {
     const room = this.room;
     if (this.#busy || !room?.live) return;

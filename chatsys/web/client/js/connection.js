@@ -1,4 +1,4 @@
-// The Socket.IO connection: connects again by itself, shows every event that passes, and never queues one.
+// The Socket.IO connection: it reconnects by itself, reports every event, and never queues one.
 
 import { io } from "../vendor/socket.io.esm.min.js";
 import { NoAnswer } from "./errors.js";
@@ -7,7 +7,7 @@ export class Connection {
   #socket;
   #passing;
 
-  /** `passing(direction, name, payload)` sees each event; `base` is the URL below which `socket.io/` lies. */
+  /** `passing(direction, name, payload)` sees each event; `base` is the URL that contains `socket.io/`. */
   constructor(base, passing) {
     this.#passing = passing;
     this.#socket = io(base.origin, {
@@ -21,7 +21,7 @@ export class Connection {
     });
   }
 
-  /** Connect, and call from now on: `up()`, `down()`, and `event(name, payload)`. */
+  /** Connect, and from then on call `up()`, `down()`, and `event(name, payload)`. */
   open({ up, down, event }) {
     this.#socket.on("connect", up);
     this.#socket.on("disconnect", (reason) => {
@@ -39,12 +39,12 @@ export class Connection {
     return this.#socket.connected;
   }
 
-  /** Do not wait for the next attempt. */
+  /** Try to connect now instead of at the next attempt. */
   hurry() {
     if (!this.#socket.connected && this.#socket.active) this.#socket.disconnect().connect();
   }
 
-  /** Send an event; the acknowledgement. Raises NoAnswer. */
+  /** Send an event; return the acknowledgement. Throws NoAnswer. */
   async request(name, payload, patience = 10_000) {
     if (!this.#socket.connected) throw new NoAnswer("not connected");
     this.#passing("out", name, payload);

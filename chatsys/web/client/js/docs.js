@@ -23,7 +23,7 @@ function kind(schema) {
   return [schema.type ?? "anything"];
 }
 
-/** What a schema asks for beyond its kind. */
+/** The limits of a schema beyond its kind. */
 function limits(schema) {
   const one = schema.anyOf?.[0] ?? schema;
   const words = [one.description];

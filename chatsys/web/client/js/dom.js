@@ -16,14 +16,14 @@ export function h(tag, options = {}, ...children) {
   return element;
 }
 
-/** The circle with initials. Avatars are addresses on other hosts, which this page never asks. */
+/** The circle with initials. Avatars are addresses on other hosts, which this page never loads. */
 export const avatar = (userId, name) =>
   h("span", { className: `av hue-${hue(userId)}`, "aria-hidden": "true" }, initials(name));
 
-/** A name as somebody wrote it, whatever its direction. */
+/** A name as its user wrote it, left-to-right or right-to-left. */
 export const nameText = (name) => h("bdi", {}, name);
 
-/** Children that stay the same elements as long as what they show stays the same, so no click and no focus is lost. */
+/** A list whose elements stay as long as their content stays the same, so no click and no focus is lost. */
 export class Keyed {
   #element;
   #known = new Map();
@@ -41,7 +41,7 @@ export class Keyed {
     return this.#known.get(key)?.element;
   }
 
-  /** Show `items`, each `{key, signature, build}`: it is built anew when its signature changes. */
+  /** Show `items`, each `{key, signature, build}`; an item is rebuilt when its signature changes. */
   arrange(items) {
     const keys = new Set(items.map((item) => item.key));
     for (const [key, { element }] of this.#known) {
@@ -65,7 +65,7 @@ export class Keyed {
   }
 }
 
-/** The focus goes to the button of the new element that does the same (`data-do`), if it was in the old one. */
+/** If the focus was in the old element, move it to the new element's button with the same `data-do`. */
 function replace(old, element) {
   const focused = old.contains(document.activeElement) ? document.activeElement.dataset.do : undefined;
   old.replaceWith(element);
@@ -94,15 +94,15 @@ export function onceAFrame(work) {
   };
 }
 
-/** What a form says, by the names of its fields. */
+/** The values of a form, by the names of its fields. */
 export const valuesOf = (form) => Object.fromEntries(new FormData(form));
 
-/** Show the problem of a form, or none. */
+/** Show the problem of a form, or clear it. */
 export function problem(form, error) {
-  const place = form.querySelector(".problem");
-  if (!error) place.replaceChildren();
-  else if (error.errors?.length) place.replaceChildren(...error.errors.flatMap((text) => [text, h("br")]));
-  else place.replaceChildren(error.message);
+  const problem = form.querySelector(".problem");
+  if (!error) problem.replaceChildren();
+  else if (error.errors?.length) problem.replaceChildren(...error.errors.flatMap((text) => [text, h("br")]));
+  else problem.replaceChildren(error.message);
 }
 
 /** Let `work` answer a form's submission: once at a time, its error shown in the form. */

@@ -1,8 +1,8 @@
-// What can go wrong on the way to the server.
+// Errors of requests to the server.
 
 /** The server refused an HTTP request, or gave no answer. */
 export class ApiError extends Error {
-  /** `status` is 0 where no answer came. `errors` names each field that was refused. */
+  /** `status` is 0 if no answer came. `errors` names each refused field. */
   constructor(message, status = 0, errors = []) {
     super(message);
     this.status = status;

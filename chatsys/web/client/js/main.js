@@ -1,4 +1,4 @@
-// Puts the parts together: who is here decides between the welcome and the chat; the address names the room.
+// Puts the parts together: the session decides between the welcome and the chat; the address names the room.
 
 import { Api } from "./api.js";
 import { Chat } from "./chat.js";
@@ -51,7 +51,7 @@ class Page {
       events.render();
     });
     const stores = { local: localStorage, session: sessionStorage };
-    this.chat = new Chat({ session, api, connection, stores, place: BASE.pathname });
+    this.chat = new Chat({ session, api, connection, stores, basePath: BASE.pathname });
     this.events = events;
     this.connection = connection;
     const showPerson = (userId) => this.people.show(userId);
@@ -94,7 +94,7 @@ class Page {
     this.draw();
   }
 
-  /** Ready to write, but for touch screens, where a keyboard would cover the messages. */
+  /** Focus the composer, except on touch screens, where a keyboard would cover the messages. */
   focus() {
     if (matchMedia("(pointer: fine)").matches) this.composer.focus();
   }

@@ -1,4 +1,4 @@
-// Up to which message each room was read in this browser, and so how many are new in the rooms that are not open.
+// Up to which message each room was read in this browser, and so how many messages are new in the other rooms.
 
 const MOST = 500;
 
@@ -18,7 +18,7 @@ export class Marks {
     }
   }
 
-  /** `{seq, epoch}` of a room, undefined if it was never open. */
+  /** The `{seq, epoch}` of a room, or undefined if it was never open. */
   of(room) {
     return this.#marks.get(room);
   }
@@ -34,7 +34,7 @@ export class Marks {
     try {
       this.#storage.setItem(this.#key, JSON.stringify([...this.#marks]));
     } catch {
-      // The storage is full or closed: the marks hold for this page.
+      // The storage is full or closed: the marks last as long as this page.
     }
   }
 
@@ -43,7 +43,7 @@ export class Marks {
     this.#heads.set(room, seq);
   }
 
-  /** How many messages are new. A number before the mark's means that the room began anew. */
+  /** How many messages are new. If the newest number is below the mark's, the room's numbering started again. */
   unread(room) {
     const mark = this.#marks.get(room);
     const head = this.#heads.get(room);

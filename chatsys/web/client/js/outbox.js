@@ -1,4 +1,4 @@
-// Messages that are on their way. Each has an id of its own (clientMessageId), so sending it again is harmless.
+// Messages that are being sent. Each has its own id (clientMessageId), so sending it again is harmless.
 
 const MOST = 200;
 
@@ -7,24 +7,24 @@ export class Outbox {
   #storage;
   #key;
 
-  /** What an earlier page of this tab left is taken up from `storage`. */
+  /** Loads from `storage` the messages that an earlier page of this tab left. */
   constructor(storage, key) {
     this.#storage = storage;
     this.#key = key;
     this.#items = read(storage, key);
   }
 
-  /** What is shown in a room, oldest first: without those whose broadcast has come already. */
+  /** The messages to show in a room, oldest first, without those whose broadcast has already come. */
   of(room) {
     return this.#items.filter((item) => item.room === room && !item.arrived);
   }
 
-  /** How many still go out, in all rooms together or in one. */
+  /** How many are still to be sent, in all rooms together or in one. */
   waiting(room) {
     return this.#items.filter((item) => item.state !== "failed" && (room === undefined || item.room === room)).length;
   }
 
-  /** A new message; null if too many wait already. */
+  /** Add a new message; returns null if too many wait already. */
   add(room, text, now = Date.now()) {
     if (this.#items.length >= MOST) return null;
     const item = { id: crypto.randomUUID(), room, text, at: new Date(now).toISOString(), state: "waiting" };
@@ -33,7 +33,7 @@ export class Outbox {
     return item;
   }
 
-  /** The one to send next in a room: they go one after the other, so they stay in order. */
+  /** The message to send next in a room. They are sent one after the other, so they stay in order. */
   next(room) {
     return this.#items.find((item) => item.room === room && item.state === "waiting");
   }
@@ -50,7 +50,7 @@ export class Outbox {
     this.#save();
   }
 
-  /** A broadcast of one's own: it is most likely the message whose acknowledgement is due, which is shown no more. */
+  /** A broadcast of this user: most likely the message whose acknowledgement is due, which is then hidden here. */
   arrived(message) {
     const item = this.#items.find(
       (one) => one.state === "sending" && one.room === message.room && one.text === message.message && !one.arrived,
@@ -67,7 +67,7 @@ export class Outbox {
     try {
       this.#storage.setItem(this.#key, JSON.stringify(kept));
     } catch {
-      // The storage is full or closed: the messages wait in this page alone.
+      // The storage is full or closed: the messages wait only in this page.
     }
   }
 }

@@ -1,4 +1,4 @@
-// What is known of the room that is open. No DOM, no network: events go in, the views read the fields.
+// The state of the open room. No DOM, no network: events go in, the views read the fields.
 
 /** Messages that are kept: the newest, and more of them while somebody reads further up. */
 export const KEPT = 2_000;
@@ -10,15 +10,15 @@ const NOTICES = 100;
 export const isRoomName = (name) => name.trim() !== "" && [...name].length <= 100 && !name.includes("\0");
 
 export class Room {
-  /** `mark` is the number of the last message that was read before, undefined for a room that was never open. */
+  /** `mark` is the number of the last message read before, or undefined for a room that was never open. */
   constructor(name, me, mark) {
     this.name = name;
     this.me = me;
     this.mark = mark;
-    /** Messages with greater numbers are new; it stays while the room is open. */
+    /** Messages with greater numbers are new; it stays the same while the room is open. */
     this.divider = mark?.seq;
     this.epoch = undefined;
-    /** Every message up to this number has come: what a replay starts from. */
+    /** Every message up to this number has come; a replay starts after it. */
     this.through = 0;
     this.messages = [];
     this.more = false;
@@ -41,7 +41,7 @@ export class Room {
     return this.#byId.has(id);
   }
 
-  /** A join is on its way: what comes until its answer waits, for it may still belong to the room before. */
+  /** A join was sent. Events wait until its answer, because they may still belong to the previous room. */
   joining() {
     this.live = false;
     this.typing.clear();
@@ -72,7 +72,7 @@ export class Room {
     for (const [name, payload] of stash.slice(at + 1)) this.apply(name, payload);
   }
 
-  /** A mark of another life of the room's numbers says nothing. */
+  /** Ignore a mark from another epoch of the room's numbers. */
   #judgeMark(answer) {
     if (this.mark && (this.mark.epoch !== answer.epoch || this.mark.seq > answer.lastSeq)) this.divider = undefined;
   }
@@ -162,7 +162,7 @@ export class Room {
     this.notices.splice(0, this.notices.length - NOTICES);
   }
 
-  /** A message of one's own that its acknowledgement confirms; its broadcast may come before or after. */
+  /** Add this user's message after its acknowledgement; its broadcast may come before or after. */
   confirmed(message) {
     if (message.seq > (this.messages[0]?.seq ?? 0)) this.#insert(message);
   }
@@ -175,7 +175,7 @@ export class Room {
     this.messages.splice(at, 0, message);
   }
 
-  /** Forget the oldest messages above the bound; scrolling back fetches them again. */
+  /** Drop the oldest messages above the limit; scrolling back fetches them again. */
   trim(reading) {
     const most = reading ? KEPT_READING : KEPT;
     if (this.messages.length <= most) return;
@@ -183,12 +183,12 @@ export class Room {
     this.more = true;
   }
 
-  /** Messages of others that this user has not read, of those that are loaded. */
+  /** The loaded messages of others that this user has not read. */
   unread() {
     return this.messages.filter((message) => message.userId !== this.me && !message.readBy.includes(this.me));
   }
 
-  /** Those who type, without those who fell silent `patience` milliseconds ago. */
+  /** The users who type, without those whose last event is older than `patience` milliseconds. */
   typists(now = Date.now(), patience = 6_000) {
     return [...this.typing.values()].filter((typist) => now - typist.at < patience).map((typist) => typist.name);
   }

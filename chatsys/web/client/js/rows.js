@@ -1,4 +1,4 @@
-// From messages to the rows of the log: days, the divider, groups of one sender, who came and went. Pure.
+// Turns messages into the rows of the log: days, the divider, groups of one sender, joins and leaves. Pure.
 
 import { day, dayKey, names } from "./text.js";
 
@@ -55,7 +55,7 @@ function follows(before, message) {
   return new Date(message.timestamp) - new Date(before.timestamp) < TOGETHER;
 }
 
-/** "Carol and 2 others joined; Dave left". Of somebody who came and went, the last counts. */
+/** "Carol and 2 others joined; Dave left". For a user who came and went, the last event counts. */
 function summary(notices) {
   const last = new Map();
   for (const notice of notices) last.set(notice.userId, notice);
@@ -66,7 +66,7 @@ function summary(notices) {
   return parts.join("; ");
 }
 
-/** The mark of a stored message of one's own: [symbol, words, names of the readers or receivers]. */
+/** The mark of this user's stored message: [symbol, words, names of the readers or receivers]. */
 export function receipt(message, nameOf) {
   const named = (ids) => names(ids.map((id) => nameOf(id) ?? "somebody who left"), 5);
   if (message.readBy.length) return ["✓✓", `read by ${message.readBy.length}`, `Read by ${named(message.readBy)}`];

@@ -4,10 +4,10 @@ export class Sessions {
   #storage;
   #key;
 
-  /** `place` tells apart several servers behind one host. */
-  constructor(storage, place) {
+  /** `basePath` distinguishes several servers behind one host. */
+  constructor(storage, basePath) {
     this.#storage = storage;
-    this.#key = `chatsys:${place}:session`;
+    this.#key = `chatsys:${basePath}:session`;
   }
 
   /** `{user, token}`, the token null for a guest; null if nobody is logged in. */

@@ -1,8 +1,8 @@
-// How things are written: names, numbers, days and times. Pure functions.
+// Formats names, numbers, days and times. Pure functions.
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** Whether a user id is that of a guest: accounts have UUIDs, guests never do. */
+/** Whether a user id belongs to a guest: accounts have UUIDs, guests never do. */
 export const isGuest = (userId) => !UUID.test(userId);
 
 /** One or two characters for the circle beside a name. */

@@ -1,4 +1,4 @@
-// The line above everything that says when the server is not there, and what happens to what was written.
+// The line at the top that says when the server is unavailable, and what happens to unsent messages.
 
 import { byId } from "../dom.js";
 import { count } from "../text.js";
@@ -13,7 +13,7 @@ export class Banner {
     this.chat = chat;
   }
 
-  /** The state has changed: a short interruption is not worth a word. */
+  /** The state has changed. A short interruption is not shown. */
   changed(state) {
     if (state === "live") this.#since = 0;
     else if (!this.#since) this.#since = Date.now();

@@ -1,4 +1,4 @@
-// The line to write in: Enter sends, each room keeps its draft, others see that somebody types.
+// The message field: Enter sends, each room keeps its draft, others see that this user types.
 
 import { byId } from "../dom.js";
 import { names } from "../text.js";
@@ -51,8 +51,8 @@ export class Composer {
   render() {
     const typists = this.#chat.room.typists();
     const words = typists.length ? `${names(typists, 3)} ${typists.length === 1 ? "is" : "are"} typing…` : "";
-    const place = byId("typing");
-    if (place.textContent !== words) place.textContent = words;
+    const line = byId("typing");
+    if (line.textContent !== words) line.textContent = words;
   }
 
   #send() {

@@ -1,4 +1,4 @@
-// One's own profile, the end of one's account, and the name of a room to join.
+// The dialogs for the user's profile, the deletion of the account, and the name of a room to join.
 
 import { byId, problem, submits } from "../dom.js";
 import { ApiError } from "../errors.js";

@@ -1,4 +1,4 @@
-// The drawer that shows the events as they pass, so that one can learn the protocol by watching.
+// The drawer that shows events as they pass, so that a user can learn the protocol by watching.
 
 import { byId, h, onceAFrame } from "../dom.js";
 import { clock } from "../text.js";
@@ -33,7 +33,7 @@ export class Events {
     else this.#toggle.focus();
   }
 
-  /** New entries go in front; what somebody has unfolded stays as it is. */
+  /** Add new entries in front; unfolded entries stay unfolded. */
   #draw() {
     if (this.#drawer.hidden) return;
     const newest = Number(this.#list.firstElementChild?.dataset.number ?? 0);

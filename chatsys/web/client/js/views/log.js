@@ -27,7 +27,7 @@ export class Log {
     this.watcher.observe(this.#element);
     this.onVisible = () => this.#look();
     document.addEventListener("visibilitychange", this.onVisible);
-    this.onMessage = () => this.#scrolled(); // its scroll event may be still to come
+    this.onMessage = () => this.#scrolled(); // the scroll event may not have come yet
     chat.addEventListener("message", this.onMessage);
   }
 
@@ -65,7 +65,7 @@ export class Log {
     if (this.#placed) this.#fetchAhead();
   }
 
-  /** What stands above the oldest message. */
+  /** The row above the oldest message. */
   #head(room, rows, state) {
     if (this.#failed) return [{ kind: "failed", key: "head" }];
     if (room.more) return [{ kind: "more", key: "head" }];

@@ -1,4 +1,4 @@
-// The list of rooms with their unread counts, the search for people and rooms, and oneself.
+// The list of rooms with their unread counts, the search for people and rooms, and this user.
 
 import { avatar, button, byId, h, Keyed, nameText } from "../dom.js";
 import { count } from "../text.js";

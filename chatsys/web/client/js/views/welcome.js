@@ -7,7 +7,7 @@ import { guest } from "../session.js";
 export class Welcome {
   #tabs = ["login", "register", "guest"].map((name) => byId(`tab-${name}`));
 
-  /** `enter(session)` is called once somebody has come in. */
+  /** `enter(session)` is called after a login, a registration, or a guest's start. */
   constructor(api, enter) {
     submits(byId("login"), async (fields) => this.#account(await api.login(fields), enter));
     submits(byId("register"), async (fields) => this.#account(await api.register(fields), enter));
