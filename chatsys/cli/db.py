@@ -216,7 +216,7 @@ def backup(
 @app.command()
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `chatsys db backup` or pg_dump wrote.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace what is in the database without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace the database's data without asking.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Restore even if servers are running: their clients lose their sessions.")
     ] = False,

@@ -38,7 +38,7 @@ def explain_usage(error: Any) -> None:
 
 
 def _in_words(error: Any) -> str:
-    """The message, in plain words where the parser would show a library's."""
+    """The error's message, in our own words where the parser would show those of a library."""
     message: str = error.message
     read_errors = getattr(error.__cause__, "errors", None)
     if read_errors is None:

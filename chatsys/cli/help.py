@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 PAGE = 80
-"""Help is no wider than this, whatever the terminal."""
+"""The maximum width of help, in columns."""
 _INDENT = 4
 """The columns that the library adds before and after a line of the examples."""
 

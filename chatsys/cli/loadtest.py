@@ -120,13 +120,15 @@ def loadtest(
     ] = 20.0,
     room_size: Annotated[int, typer.Option(metavar="N", min=1, help="Mean number of users in a room.")] = 20,
     room_sizes: Annotated[
-        RoomSizes, typer.Option(help="Room sizes by a power law, all equal, or one room for all users.")
+        RoomSizes,
+        typer.Option(help="zipf: sizes follow a power law; equal: all alike; one: a single room for all users."),
     ] = RoomSizes.zipf,
     receipts: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of users who acknowledge each message.")
+        float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of users who send receipts for each message.")
     ] = 0.1,
     arrival: Annotated[
-        Arrival, typer.Option(help="A closed loop of messages, or an open loop with constant or Poisson arrivals.")
+        Arrival,
+        typer.Option(help="closed: a user waits for the acknowledgement; constant, poisson: an open loop."),
     ] = Arrival.closed,
     objective: Annotated[
         float, typer.Option(metavar="MS", min=1, help="The p99 of deliveries that a capacity search must hold, in ms.")

@@ -8,7 +8,7 @@ class SocketIOError(Exception):
 
 
 class ConnectFailed(SocketIOError):
-    """No connection: nobody answers, or the server refused."""
+    """The server did not answer, or refused the connection."""
 
 
 class ConnectRefused(ConnectFailed):

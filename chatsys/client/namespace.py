@@ -147,7 +147,7 @@ class Namespace:
         else:
             connection.send(kind + self._prefix + ack + _encode(data))
 
-    # -- what comes in
+    # -- incoming packets
 
     def _event(self, packet: bytes, at: int) -> Any:
         """Handle an event whose JSON begins at ``at``; return the result of its handler."""

@@ -56,7 +56,7 @@ class KeptConnection:
         self._writer: asyncio.StreamWriter | None = None
 
     async def renew(self) -> None:
-        """Begin with a new connection: a server closes one that was idle for long. Raises OSError."""
+        """Open a new connection, because a server closes one that was idle for long. Raises OSError."""
         self.close()
         secure = self._address.context() if self._address.secure else None
         self._reader, self._writer = await asyncio.open_connection(self._address.host, self._address.port, ssl=secure)

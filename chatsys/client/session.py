@@ -77,7 +77,7 @@ class ClientSession(Namespace):
         self._partial, self._fast = None, self.namespace == "/"
         return [namespace for namespace in self.namespaces.values() if namespace.wanted]
 
-    # -- what comes in
+    # -- incoming packets
 
     def _received(self, packet: bytes) -> None:
         self.last_received = time.monotonic()

@@ -42,7 +42,7 @@ class WebSocketTransport(ClientWebSocket):
         return opened
 
     def probe(self, sid: str, timeout: float) -> None:
-        """Connect to a session that is open already, and ask whether it can go on here. Raises TransportError."""
+        """Connect to an open session, and probe whether it can continue here. Raises TransportError."""
         answer = self._first(sid, timeout, masked(b"2probe"))
         if answer != b"3probe":
             raise TransportError(f"upgrade: the answer to the probe is {answer[:40]!r}")
