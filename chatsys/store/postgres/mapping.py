@@ -1,7 +1,7 @@
-"""The one place where driver errors become errors of chatsys: by constraint name, SQLSTATE or kind of failure.
+"""The only module that turns driver errors into errors of chatsys: by constraint name, SQLSTATE or kind of failure.
 
-Works on the exceptions of asyncpg and of psycopg: both carry ``sqlstate``; a connection that libpq could not open
-carries only its words.
+It handles exceptions of asyncpg and of psycopg. Both have ``sqlstate``, but if libpq could not open a connection, there
+is only the error text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONSTRAINTS: Mapping[str, type[ChatsysError]] = {
     "room_members_user_id_fkey": errors.UserNotFound,
     "active_sessions_user_id_fkey": errors.UserNotFound,
 }
-"""Constraints that a verb may meet in normal operation. Any other one that fails is a fault: StoreError."""
+"""Constraints that a verb may violate in normal operation. Violating any other is a fault: StoreError."""
 
 _Row = tuple[type[StoreError], str, str]
 
@@ -33,7 +33,7 @@ SQLSTATES: Mapping[str, _Row] = {
     "28P01": (errors.AuthenticationFailed, "The database refused the password of {user}.",
               "Check user and password in DATABASE_URL; special characters must be percent-encoded."),
     "28000": (errors.AuthenticationFailed, "The database does not let {user} in: {said}.",
-              "Check the role and pg_hba.conf; if TLS is asked for, set DB_SSL=true."),
+              "Check the role and pg_hba.conf; if the server requires TLS, set DB_SSL=true."),
     "3D000": (errors.DatabaseMissing, "The database {database} does not exist on {host}.",
               "Create it with `chatsys db init`."),
     "42501": (errors.PermissionDenied, "The role {user} lacks a right: {said}.",
@@ -46,14 +46,14 @@ SQLSTATES: Mapping[str, _Row] = {
               "Look with `chatsys monitor running_queries`; CHATSYS_STATEMENT_TIMEOUT raises the limit."),
     "25006": (errors.ReadOnlyDatabase, "The database on {host} is read-only or a standby.",
               "Point DATABASE_URL at the primary server."),
-    "55P03": (errors.StoreUnavailable, "Another connection holds the tables of {database}.",
+    "55P03": (errors.StoreUnavailable, "Another connection has locked the tables of {database}.",
               "Stop the programs that use the database, then try again."),
     "57P01": (errors.ServerShuttingDown, "The database on {host} is shutting down.", "Start it again."),
     "57P02": (errors.ServerShuttingDown, "The database on {host} is recovering from a crash.", "Wait a moment."),
     "57P03": (errors.ServerShuttingDown, "The database on {host} is starting up or shutting down.",
               "Wait a moment."),
     "57P05": (errors.StoreUnavailable, "The database closed an idle session.", "Try again."),
-    "3F000": (errors.PermissionDenied, "The role {user} may use no schema of {database}: {said}.",
+    "3F000": (errors.PermissionDenied, "The role {user} can't use any schema of {database}: {said}.",
               "As the database's owner: GRANT ALL ON SCHEMA public TO the role, or make it the owner."),
     "42P01": (errors.SchemaMissing, "The database {database} lacks a table of chatsys.", "Run `chatsys db init`."),
     "42703": (errors.SchemaMissing, "A table of {database} lacks a column of chatsys.", "Run `chatsys db migrate`."),
@@ -80,9 +80,9 @@ _REBUILT = re.compile(r"(_cc(new|old)[0-9]*)+$")
 
 
 def constraint_of(error: BaseException | None) -> tuple[str | None, bool]:
-    """The constraint that ``error`` is about, and whether a copy of its index reported it.
+    """The constraint that ``error`` violates, and whether a copy of its index reported it.
 
-    While ``REINDEX CONCURRENTLY`` works, an index has a copy called ``NAME_ccnew``, later ``NAME_ccold``.
+    While ``REINDEX CONCURRENTLY`` runs, an index has a copy called ``NAME_ccnew``, later ``NAME_ccold``.
     """
     name = getattr(error, "constraint_name", None) or getattr(getattr(error, "diag", None), "constraint_name", None)
     if name is None:
@@ -99,7 +99,7 @@ def translated(error: BaseException, address: Address) -> ChatsysError:
     if rebuilt:  # ON CONFLICT does not see the copy
         return StoreUnavailable("An index of the database is being rebuilt.", hint="Try again.")
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    said = re.sub(r"^connection failed: .*?(FATAL|ERROR):\s*", "", said)  # what libpq puts before the server's words
+    said = re.sub(r"^connection failed: .*?(FATAL|ERROR):\s*", "", said)  # libpq's prefix of the server's message
     said = re.sub(r"^connection failed: (connection to server .*? failed: )?", "", said)
     sqlstate = getattr(error, "sqlstate", None) or _by_words(said)
     if sqlstate == "42501" and "extension" in said:
