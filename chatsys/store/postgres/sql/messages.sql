@@ -139,9 +139,9 @@ LEFT JOIN (
 
 -- name: long_history
 -- plan: custom
--- The newest $3 messages with numbers between $4 and $5, after skipping $2, with texts of $6 bytes. This form is planned
--- in half the time, which matters for a few messages. If no number is missing in the room, the first
--- number is computed. Otherwise rows are skipped one by one, or none is read if $2 skips all messages of the room.
+-- The newest $3 messages with numbers between $4 and $5, after skipping $2, with texts of $6 bytes. This form is
+-- planned in half the time, which matters for a few messages. If no number is missing in the room, the first number is
+-- computed. Otherwise rows are skipped one by one, or none is read if $2 skips all messages of the room.
 WITH room AS MATERIALIZED (
     SELECT room_id, removed_count = 0 AS whole, least(last_seq, $5::bigint - 1) AS top, last_seq - removed_count AS stored
     FROM rooms WHERE room_name = $1::text
