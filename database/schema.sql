@@ -64,7 +64,7 @@ CREATE TABLE users (
     created_at timestamptz NOT NULL DEFAULT now(),
     last_login timestamptz,
     updated_at timestamptz NOT NULL DEFAULT now(),
-    removed_at timestamptz -- when its deletion began: it is hidden, and its data goes in parts
+    removed_at timestamptz -- when its deletion began: it is hidden, and its data is deleted in parts
 );
 CREATE INDEX users_removed_at_idx ON users (removed_at) WHERE removed_at IS NOT NULL;
 CREATE INDEX users_created_at_idx ON users (created_at DESC, user_id DESC);
@@ -261,7 +261,7 @@ CREATE TRIGGER message_reads_removed AFTER DELETE ON message_reads REFERENCING O
     FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION count_last_reads_removed();
 
--- A message that was not delivered was not read, so the read goes with the delivery.
+-- Removing a delivery also removes the read: a message that was not delivered was not read.
 CREATE FUNCTION remove_undelivered_reads() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM removed WHERE is_read) THEN

@@ -56,7 +56,7 @@ def backup(url: str, file: Path, *, verify: bool = False, report: Report = silen
             _prove(url, partial, expected, report)
         partial.replace(file)
     except OSError as error:
-        raise OperatorError(f"{file} can't be written: {error.strerror}.", hint="Choose another place.") from error
+        raise OperatorError(f"{file} can't be written: {error.strerror}.", hint="Choose another folder.") from error
     finally:
         partial.unlink(missing_ok=True)
     return Backup(file=file, size=file.stat().st_size, seconds=time.monotonic() - started, proof=expected)

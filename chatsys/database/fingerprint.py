@@ -36,7 +36,7 @@ class TableFingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fingerprint(connection: psycopg.Connection[Any], report: Report = silent) -> tuple[TableFingerprint, ...]:
-    """The fingerprints of all ordinary tables, by name. Equal rows give equal ones on all versions of PostgreSQL.
+    """The fingerprints of all ordinary tables, by name. Equal rows give equal fingerprints on all servers.
 
     Run it in a REPEATABLE READ transaction to get the state of one moment.
     """

@@ -17,7 +17,7 @@ async def open_prepared_store(url: str | None, options: StoreOptions | None = No
     """Open the store at ``url`` and close it at the end; an empty or older database gets this program's schema.
 
     None or ``embedded://[path]`` is a private PostgreSQL with its data in ``path`` or ``options.data_dir``, which is
-    started here. Other URLs are those of :func:`chatsys.store.opening.open_store`. Raises the same errors as that.
+    started here. Other URLs are those of :func:`chatsys.store.opening.open_store`. Raises the same errors.
     """
     options = options or StoreOptions()
     async with database_server(url, options) as server_url, open_store(server_url, options, upgrade=_upgrade) as store:

@@ -143,7 +143,7 @@ def count_tables(url: str) -> int:
 
 
 def reset(url: str) -> Prepared:
-    """Drop everything in the schema ``public``, in one transaction, and create the schema anew."""
+    """Drop everything in the schema ``public``, in one transaction, and create the schema again."""
     with connected(url) as connection:
         connection.execute("SET LOCAL lock_timeout = '5s'")
         connection.execute(EMPTY_PUBLIC)

@@ -328,7 +328,7 @@ class PostgresStore(Store):
         before: int = SEQ_MAX,
         max_bytes: int = SEQ_MAX,
     ) -> list[Message]:
-        """One statement. The usual page has its own statement, which needs no profiles of cached senders."""
+        """One statement. The usual page has its own statement, which skips the profiles of cached senders."""
         if not _storable(room):
             return []
         if (limit, offset, after, before) == (_USUAL_PAGE, 0, 0, SEQ_MAX):
@@ -356,7 +356,7 @@ class PostgresStore(Store):
         kept = self._profiles
         found = await self._connections.fetch("history", room, kept.version, max_bytes)
         if found and found[0][0] == kept.version:
-            with suppress(KeyError):  # of a sender who is not cached
+            with suppress(KeyError):  # a sender is not cached
                 return await _messages(found, room, kept)
             found = await self._connections.fetch("history", room, "", max_bytes)
         self._profiles = self._profiles.joined(found)

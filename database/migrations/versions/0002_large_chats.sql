@@ -150,7 +150,7 @@ CREATE TRIGGER message_reads_removed AFTER DELETE ON message_reads REFERENCING O
     FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION count_last_reads_removed();
 
--- A message that was not delivered was not read, so the read goes with the delivery.
+-- Removing a delivery also removes the read: a message that was not delivered was not read.
 CREATE FUNCTION remove_undelivered_reads() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM removed WHERE is_read) THEN

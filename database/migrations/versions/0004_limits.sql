@@ -26,7 +26,8 @@ CREATE TABLE login_failures (
 );
 CREATE INDEX login_failures_last_at_idx ON login_failures (last_at);
 
--- Set when the deletion of an account begins: it is hidden, its name and email are free, and its data goes in parts.
+-- Set when the deletion of an account begins: it is hidden, its name and email are free, and its data is deleted in
+-- parts.
 ALTER TABLE users ADD removed_at timestamptz;
 CREATE INDEX users_removed_at_idx ON users (removed_at) WHERE removed_at IS NOT NULL;
 
