@@ -23,7 +23,7 @@ from chatsys.store.address import read_url
 Report = Callable[[str], None]
 
 _SINCE = "SELECT coalesce(max(created_at) - interval '1 hour', '-infinity')::text FROM messages"
-"""Later rows may be new. It is a little before the newest message, because the clocks of two servers may differ."""
+"""Rows after this time may be new: a little before the newest message, since the clocks of two servers may differ."""
 
 _NOT_THERE = (
     "SELECT count(*) FROM unnest(%(ids)s::uuid[]) id WHERE NOT EXISTS (SELECT FROM messages WHERE message_id = id)"

@@ -59,7 +59,7 @@ class Store(ABC):
     async def check_writing(self, server_id: str) -> None:
         """Commit a tiny write for this server, which must be registered.
 
-        Raises the StoreError that keeps messages from being stored, as far as this shows without storing one.
+        Raises the StoreError that keeps messages from being stored, as far as a write without a message shows.
         """
 
     # -- servers: whose sessions are alive
