@@ -144,7 +144,7 @@ CREATE TABLE room_members (
     joined_at timestamptz NOT NULL DEFAULT now(),
     left_at timestamptz,
     is_active boolean NOT NULL DEFAULT true,
-    read_to bigint NOT NULL DEFAULT 0, -- the member has read what others wrote up to this number
+    read_to bigint NOT NULL DEFAULT 0, -- the member has read what others wrote up to here
     CONSTRAINT room_members_room_id_user_id_key UNIQUE (room_id, user_id)
 );
 CREATE INDEX room_members_user_id_idx ON room_members (user_id);
@@ -355,8 +355,7 @@ CREATE CONSTRAINT TRIGGER users_profile_changed AFTER UPDATE ON users DEFERRABLE
     WHEN ((OLD.username, OLD.display_name, OLD.avatar) IS DISTINCT FROM (NEW.username, NEW.display_name, NEW.avatar))
     EXECUTE FUNCTION change_profiles_version();
 
--- The id of the current series of sequence numbers. An import changes it, because numbers may be assigned a second
--- time.
+-- The id of the current series of sequence numbers. An import changes it, because numbers may be assigned again.
 CREATE TABLE chat_epoch (
     epoch uuid NOT NULL DEFAULT gen_random_uuid(),
     only_row boolean CONSTRAINT chat_epoch_pkey PRIMARY KEY DEFAULT true

@@ -1,5 +1,4 @@
--- How long deliveries and reads take, for the newest messages of the last minutes: one row, cheap enough for every
--- second.
+-- How long deliveries and reads take, for the newest messages of the last minutes: one row, cheap enough to run often.
 -- The senders' own are left out. Only :messages messages are read, so that the cost does not grow with the table.
 \if :{?minutes} \else \set minutes 1 \endif
 \if :{?messages} \else \set messages 200 \endif

@@ -1,5 +1,4 @@
--- The current state of this database in one row, cheap enough for every second. The monitor's own connection is left
--- out.
+-- The current state of this database in one row, cheap enough to run often. The monitor's own connection is left out.
 SELECT a.connections,
        a.active,
        a.idle_in_transaction,

@@ -25,7 +25,7 @@ class Profiles(dict[str, Profile]):
         self._characters = 0
 
     def joined(self, found: Sequence[Record]) -> Profiles:
-        """These profiles and those in rows of ``history``; the latter alone if their version differs or this is full."""
+        """These profiles and those in rows of ``history``; the latter only if their version differs or this is full."""
         version = found[0][0] if found else None
         if version is None:  # an empty page, or no version to compare
             return self

@@ -166,7 +166,7 @@ CREATE TRIGGER message_deliveries_removed AFTER DELETE ON message_deliveries REF
     FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION remove_undelivered_reads();
 
-ALTER TABLE room_members ADD read_to bigint NOT NULL DEFAULT 0; -- the member has read what others wrote up to this number
+ALTER TABLE room_members ADD read_to bigint NOT NULL DEFAULT 0; -- the member has read what others wrote up to here
 ALTER TABLE active_sessions ADD place bigint GENERATED ALWAYS AS IDENTITY; -- the order of joining
 CREATE INDEX active_sessions_guest_id_idx ON active_sessions (guest_id) WHERE guest_id IS NOT NULL;
 ALTER TABLE chat_servers ADD locked_at timestamptz; -- when the process took its advisory lock

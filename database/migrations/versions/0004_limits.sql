@@ -1,5 +1,4 @@
--- The id of the current series of sequence numbers. An import changes it, because numbers may be assigned a second
--- time.
+-- The id of the current series of sequence numbers. An import changes it, because numbers may be assigned again.
 CREATE TABLE chat_epoch (
     epoch uuid NOT NULL DEFAULT gen_random_uuid(),
     only_row boolean CONSTRAINT chat_epoch_pkey PRIMARY KEY DEFAULT true
@@ -26,8 +25,7 @@ CREATE TABLE login_failures (
 );
 CREATE INDEX login_failures_last_at_idx ON login_failures (last_at);
 
--- Set when the deletion of an account begins: it is hidden, its name and email are free, and its data is deleted in
--- parts.
+-- Set when the deletion of an account begins: the account is hidden, and its data is deleted in parts.
 ALTER TABLE users ADD removed_at timestamptz;
 CREATE INDEX users_removed_at_idx ON users (removed_at) WHERE removed_at IS NOT NULL;
 

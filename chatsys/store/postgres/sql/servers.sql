@@ -78,8 +78,7 @@ SELECT server_id::text, lease_until, process FROM chat_servers WHERE server_id <
 
 -- name: claim_dead_servers
 -- Claims dead servers that no other server has removed yet: those of $1, and those of $2 that have not renewed their
--- lease $3 and do not hold their lock. They can neither renew their lease nor take their lock until this transaction
--- ends.
+-- lease $3 and do not hold their lock. Until this transaction ends, they can neither renew the lease nor take the lock.
 SELECT c.server_id::text FROM chat_servers c
 WHERE c.server_id = ANY ($1::uuid[])
    OR ((c.server_id, c.lease_until) IN (SELECT * FROM unnest($2::uuid[], $3::timestamptz[]))
@@ -87,8 +86,7 @@ WHERE c.server_id = ANY ($1::uuid[])
 ORDER BY c.server_id FOR UPDATE;
 
 -- name: prepare_lock_connection
--- The connection is idle while the server lives. If the server's machine vanishes, PostgreSQL notices within $1
--- seconds.
+-- The connection is idle while the server lives. If the server's machine vanishes, PostgreSQL notices in $1 seconds.
 SELECT set_config('idle_session_timeout', '0', false),
        set_config('tcp_keepalives_idle', ceil($1 / 4.0)::int::text, false),
        set_config('tcp_keepalives_interval', ceil($1 / 4.0)::int::text, false),

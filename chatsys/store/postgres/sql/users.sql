@@ -114,8 +114,7 @@ WHERE user_id = $1;
 SELECT user_id::text FROM users WHERE removed_at < $1 ORDER BY removed_at LIMIT 10;
 
 -- name: purge_messages
--- Deletes a part of a retired account's messages and their receipts. Rooms whose counts change are locked first, in
--- order.
+-- Deletes a part of a retired account's messages and their receipts. Rooms whose counts change are locked first.
 WITH part AS MATERIALIZED (
     SELECT m.message_id, m.room_id FROM messages m WHERE m.user_id = $1 LIMIT $2
 ), locked AS MATERIALIZED (
