@@ -1,6 +1,6 @@
--- The schema of chatsys: the sum of the migrations in database/migrations, kept equal by a test.
--- PostgreSQL 14 to 18. Seven tables of chat, one of servers and one of their key, one of failed logins, two of versions,
--- three views.
+-- The schema of chatsys: the sum of the migrations in database/migrations. A test keeps the two equal.
+-- PostgreSQL 14 to 18. Seven tables of chat, one of servers and one of their key, one of failed logins, two of
+-- versions, three views.
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
@@ -11,8 +11,8 @@ BEGIN
 END
 $$;
 
--- Text in lower case as a search compares it: character by character, whatever the database's locale and version
--- know of letters. chatsys.model.rules.fold says the same; the letters are those of Unicode 14.
+-- Text in lower case, as searches compare it: character by character, independent of the database's locale and version.
+-- chatsys.model.rules.fold does the same. The letters are those of Unicode 14.
 CREATE FUNCTION fold_case(text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN octet_length($1) = char_length($1) THEN lower($1 COLLATE "C")
            ELSE translate(lower($1 COLLATE "C"),
@@ -64,7 +64,7 @@ CREATE TABLE users (
     created_at timestamptz NOT NULL DEFAULT now(),
     last_login timestamptz,
     updated_at timestamptz NOT NULL DEFAULT now(),
-    removed_at timestamptz -- its deletion has begun: nobody sees it, and what it left goes in pieces
+    removed_at timestamptz -- when its deletion began: it is hidden, and its data is deleted in parts
 );
 CREATE INDEX users_removed_at_idx ON users (removed_at) WHERE removed_at IS NOT NULL;
 CREATE INDEX users_created_at_idx ON users (created_at DESC, user_id DESC);
@@ -82,7 +82,7 @@ CREATE TABLE rooms (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     last_seq bigint NOT NULL DEFAULT 0, -- the newest sequence number given out in this room
-    removed_count bigint NOT NULL DEFAULT 0, -- messages that were deleted or are marked so
+    removed_count bigint NOT NULL DEFAULT 0, -- messages that were deleted or are marked as deleted
     read_count bigint NOT NULL DEFAULT 0 -- messages that somebody has read
 ) WITH (fillfactor = 50); -- last_seq changes with each flush, in place
 CREATE INDEX rooms_room_name_order_idx ON rooms (room_name COLLATE "C"); -- code-point order, for pages of the list
@@ -94,7 +94,7 @@ CREATE TABLE messages (
     message_text text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     edited_at timestamptz,
-    is_deleted boolean NOT NULL DEFAULT false, -- shown to nobody
+    is_deleted boolean NOT NULL DEFAULT false, -- hidden from everybody
     seq bigint NOT NULL,
     client_message_id varchar(64),
     guest_id varchar(64),
@@ -129,7 +129,7 @@ CREATE TABLE message_deliveries (
     user_id uuid CONSTRAINT message_deliveries_user_id_fkey REFERENCES users ON DELETE CASCADE,
     delivered_at timestamptz NOT NULL DEFAULT now(),
     guest_id varchar(64),
-    is_read boolean NOT NULL DEFAULT false, -- it is in message_reads as well: one look-up gives both
+    is_read boolean NOT NULL DEFAULT false, -- also in message_reads; this saves a second look-up
     CONSTRAINT message_deliveries_message_id_user_id_key UNIQUE (message_id, user_id),
     CONSTRAINT message_deliveries_reader_check CHECK (num_nonnulls(user_id, guest_id) = 1)
 ) WITH (fillfactor = 90); -- is_read changes soon after, in place
@@ -144,7 +144,7 @@ CREATE TABLE room_members (
     joined_at timestamptz NOT NULL DEFAULT now(),
     left_at timestamptz,
     is_active boolean NOT NULL DEFAULT true,
-    read_to bigint NOT NULL DEFAULT 0, -- up to here the member has read what others wrote
+    read_to bigint NOT NULL DEFAULT 0, -- the member has read what others wrote up to here
     CONSTRAINT room_members_room_id_user_id_key UNIQUE (room_id, user_id)
 );
 CREATE INDEX room_members_user_id_idx ON room_members (user_id);
@@ -177,9 +177,9 @@ CREATE INDEX active_sessions_guest_id_idx ON active_sessions (guest_id) WHERE gu
 CREATE TRIGGER rooms_touch BEFORE UPDATE OF room_name, description, is_private ON rooms
     FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
--- rooms.removed_count and rooms.read_count give a room's counts without reading its messages: last_seq - removed_count
--- messages, of which read_count have a reader. Whoever writes messages or reads by SQL should lock the rooms concerned
--- first (SELECT ... FROM rooms ... ORDER BY room_id FOR NO KEY UPDATE), as the server does, so that none deadlock.
+-- rooms.removed_count and rooms.read_count give a room's counts without reading its messages: it has last_seq -
+-- removed_count messages, of which read_count have a reader. SQL scripts that write messages or reads should first lock
+-- their rooms (SELECT ... FROM rooms ... ORDER BY room_id FOR NO KEY UPDATE), as the server does, to avoid deadlocks.
 CREATE FUNCTION count_removed_messages() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE rooms r SET removed_count = r.removed_count + gone.messages, read_count = r.read_count - gone.reads
@@ -192,7 +192,7 @@ $$;
 CREATE TRIGGER messages_removed AFTER DELETE ON messages REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION count_removed_messages();
 
--- Programs of the original mark messages as deleted. Such a message is shown to nobody and counts as removed.
+-- Programs of the original backend mark messages as deleted. Such a message is hidden and counts as removed.
 CREATE FUNCTION count_hidden_message() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     change int = CASE WHEN NEW.is_deleted THEN 1 ELSE -1 END;
@@ -207,7 +207,7 @@ $$;
 CREATE TRIGGER messages_hidden AFTER UPDATE OF is_deleted ON messages
     FOR EACH ROW WHEN (OLD.is_deleted <> NEW.is_deleted) EXECUTE FUNCTION count_hidden_message();
 
--- A read sets message_deliveries.is_read, and adds the delivery where people's own SQL left it out.
+-- A read sets message_deliveries.is_read, and adds the delivery if an SQL script left it out.
 CREATE FUNCTION count_first_reads() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO message_deliveries (message_id, user_id, guest_id, delivered_at, is_read)
@@ -230,7 +230,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
--- An import and a clean-up keep deliveries, marks and counts right themselves, and say so for their transaction.
+-- Imports and clean-ups update deliveries, marks and counts themselves, and set chatsys.bulk in their transaction.
 CREATE TRIGGER message_reads_added AFTER INSERT ON message_reads REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION count_first_reads();
@@ -261,7 +261,7 @@ CREATE TRIGGER message_reads_removed AFTER DELETE ON message_reads REFERENCING O
     FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION count_last_reads_removed();
 
--- What was not delivered was not read.
+-- Removing a delivery also removes the read: a message that was not delivered was not read.
 CREATE FUNCTION remove_undelivered_reads() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM removed WHERE is_read) THEN
@@ -277,9 +277,9 @@ CREATE TRIGGER message_deliveries_removed AFTER DELETE ON message_deliveries REF
     FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION remove_undelivered_reads();
 
--- End sessions, each at its own time, and set users offline whose last one it was; in order of joining. Two servers that
--- end the two last sessions of one user at once must not both see the other's: the first statement waits for the other
--- server, the second sees what it did.
+-- Ends sessions, each at its own time, and sets users offline who have no session left. Returns the sessions in order
+-- of joining. If two servers end the last two sessions of a user at once, they must not both see the other's as open.
+-- So the first statement waits for the other server, and the second sees what it did.
 CREATE FUNCTION end_sessions(ids uuid[], times timestamptz[]) RETURNS TABLE (
     session_id uuid, socket_id varchar, room_name varchar, connected_at timestamptz, user_id uuid, guest_id varchar,
     guest_name varchar, username varchar, display_name varchar, avatar text, online boolean, last_seen timestamptz,
@@ -330,9 +330,9 @@ BEGIN
 END
 $$;
 
--- The version of all profiles. Whoever changes a profile, a server or an SQL of your own, gives it a new one in the same
--- transaction. So profiles that were read together with a version are right in every snapshot that shows this version, and
--- servers keep them instead of looking them up for each page.
+-- The version of all profiles. Each transaction that changes a profile, of a server or of an SQL script, sets a new
+-- one. So profiles that were read with a version are correct in every snapshot with this version, and servers cache
+-- them instead of looking them up for each page.
 CREATE TABLE profiles_version (
     version uuid NOT NULL DEFAULT gen_random_uuid(),
     only_row boolean CONSTRAINT profiles_version_pkey PRIMARY KEY DEFAULT true
@@ -349,13 +349,13 @@ BEGIN
     RETURN NULL;
 END
 $$;
--- At the end of the transaction: a change that is not committed yet keeps nobody else from changing profiles.
+-- Deferred to the end of the transaction, so that a long transaction does not block other changes of profiles.
 CREATE CONSTRAINT TRIGGER users_profile_changed AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW
     WHEN ((OLD.username, OLD.display_name, OLD.avatar) IS DISTINCT FROM (NEW.username, NEW.display_name, NEW.avatar))
     EXECUTE FUNCTION change_profiles_version();
 
--- The life of the room numbers. An import gives it another one: numbers may then be given out a second time.
+-- The id of the current series of sequence numbers. An import changes it, because numbers may be assigned again.
 CREATE TABLE chat_epoch (
     epoch uuid NOT NULL DEFAULT gen_random_uuid(),
     only_row boolean CONSTRAINT chat_epoch_pkey PRIMARY KEY DEFAULT true
@@ -363,8 +363,8 @@ CREATE TABLE chat_epoch (
 );
 INSERT INTO chat_epoch DEFAULT VALUES;
 
--- What clients are told. It also changes when a restore has made the table anew (another oid, or another server) and with
--- the timeline: a standby was promoted, or a point in time was recovered.
+-- The epoch that clients get. It also changes when a restore creates the table again (another oid, or another server),
+-- and with the timeline, when a standby is promoted or a point in time is recovered.
 CREATE FUNCTION current_epoch() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT left(encode(sha256(convert_to(
         concat_ws(' ', e.epoch, e.tableoid, s.system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8)), 'UTF8'
@@ -372,7 +372,7 @@ CREATE FUNCTION current_epoch() RETURNS text LANGUAGE sql STABLE AS $$
     FROM chat_epoch e, pg_control_system() s
 $$;
 
--- Failed logins by what was typed (in lower case) and the client's address: the times of the newest ones.
+-- The times of the newest failed logins, by the typed name in lower case and the client's address.
 CREATE TABLE login_failures (
     typed varchar(255) NOT NULL,
     address varchar(255) NOT NULL,
@@ -382,7 +382,7 @@ CREATE TABLE login_failures (
 );
 CREATE INDEX login_failures_last_at_idx ON login_failures (last_at);
 
--- The key of the messages that servers send each other: who can't read this table can't forge one.
+-- The key that authenticates messages between servers: without access to this table, nobody can forge one.
 CREATE TABLE bus_key (
     key bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
     only_row boolean CONSTRAINT bus_key_pkey PRIMARY KEY DEFAULT true
@@ -391,8 +391,8 @@ CREATE TABLE bus_key (
 REVOKE ALL ON bus_key FROM PUBLIC;
 INSERT INTO bus_key DEFAULT VALUES;
 
--- The servers that have sessions in rooms, as of the call and not of the statement around it: after that statement has
--- locked the rooms, nothing falls between. Nothing if there are not several servers.
+-- The servers that have sessions in these rooms, as of the call and not as of the snapshot of the calling statement. So
+-- a statement that calls it after locking the rooms misses no server. Returns nothing if there is only one server.
 CREATE FUNCTION servers_of(room_ids uuid[]) RETURNS TABLE (room_id uuid, servers text[]) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
@@ -437,7 +437,7 @@ INSERT INTO rooms (room_name, description) VALUES
     ('random', 'Off-topic conversations'),
     ('tech', 'Technology talk');
 
--- What Alembic would have noted, so that a database made from this file is at the newest revision.
+-- The entry that Alembic would have made, so that a database made from this file has the newest revision.
 CREATE TABLE alembic_version (
     version_num varchar(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)

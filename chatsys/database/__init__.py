@@ -1,5 +1,4 @@
-"""What an operator does to a database: start a private one, set up, back up, restore, clean up, move, compare, check.
+"""An operator's work on a database: start a private one, set up, back up, restore, clean up, move, compare, check.
 
-Nothing here is needed by a verb of the chat. What works on PostgreSQL is synchronous (psycopg, pg_dump, pg_restore,
-psql) and runs beside the server, never in it.
+No verb of the chat needs this package. Its work on PostgreSQL is synchronous (psycopg, pg_dump, pg_restore, psql).
 """

@@ -1,4 +1,4 @@
-"""Work on a database as a whole, for the command line: create, upgrade, ask how it is. Synchronous, over psycopg."""
+"""Operations on a whole database for the command line: create, upgrade, status. Synchronous, with psycopg."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _VERSION = "SELECT version_num FROM alembic_version"
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How a database is. ``rows`` are counted exactly; sizes in bytes."""
+    """The state of a database. ``rows`` are exact counts by table; sizes are in bytes."""
 
     server: str
     version: str | None
@@ -48,9 +48,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_database(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> bool:
-    """Create the database that ``url`` names if it is missing; true if it was.
+    """Create the database that ``url`` names if it is missing. Returns True if it was.
 
-    Raises PermissionDenied if the role may not, and what else hinders.
+    Raises PermissionDenied if the role may not create databases, and the error that says what else prevents it.
     """
     address = read_url(url, ssl=ssl, ca_file=ca_file)
     with connected(with_database(url, "postgres"), ssl=ssl, ca_file=ca_file, autocommit=True) as connection:
@@ -63,9 +63,9 @@ def create_database(url: str, *, ssl: bool = False, ca_file: Path | None = None)
 
 
 def upgrade(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> tuple[str | None, str]:
-    """Bring the schema to this program's version; the versions before and after.
+    """Upgrade the schema to this program's version. Returns the versions before and after.
 
-    Each migration is one transaction; two processes that upgrade at once take turns. Raises SchemaTooNew.
+    Each migration is one transaction. A lock makes concurrent upgrades wait for each other. Raises SchemaTooNew.
     """
     address = read_url(url, ssl=ssl, ca_file=ca_file)
     with explained(address), connect(address) as guard:
@@ -85,12 +85,12 @@ def current_version(url: str, *, ssl: bool = False, ca_file: Path | None = None)
 
 
 def pending_versions(found: str | None) -> tuple[str, ...]:
-    """The versions that an upgrade from ``found`` goes through."""
+    """The versions to which an upgrade from ``found`` migrates, in order."""
     return tuple(version for version in known_versions() if found is None or version > found)
 
 
 def status(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Status:
-    """How the database is; ``rows`` is empty where there is no schema."""
+    """The state of the database. ``rows`` is empty if there is no schema."""
     with connected(url, ssl=ssl, ca_file=ca_file) as connection:
         version = _version(connection)
         row = connection.execute(
@@ -120,7 +120,7 @@ def status(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Statu
 
 
 def run_script(name: str) -> None:
-    """Execute a file of ``database/migrations`` in the migration's transaction; percent signs mean themselves."""
+    """Execute a file of ``database/migrations`` in the migration's transaction. Percent signs are literal."""
     _driver().execute((database_dir() / "migrations" / name).read_bytes())
 
 
@@ -144,7 +144,7 @@ def _migrate(address: Address) -> None:
         with engine.connect() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-    except DBAPIError as error:  # from a statement of Alembic's own
+    except DBAPIError as error:  # from one of Alembic's own statements
         raise meaning(error, address) from error
 
 

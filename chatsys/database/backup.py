@@ -1,4 +1,4 @@
-"""Back up a database to one file, and prove that the file restores."""
+"""Back up a database to one file, and prove that the file can be restored."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from chatsys.errors import OperatorError
 from chatsys.store.address import read_url, with_database
 
 _LOOK_SECONDS = 0.5
-"""Between two looks at how far pg_dump is."""
+"""Seconds between two checks of pg_dump's progress."""
 
 
 class Backup(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished backup: its size in bytes, the seconds it took, and what a scratch database proved of it."""
+    """A finished backup: its size in bytes, the seconds it took, and the fingerprints that a restore has confirmed."""
 
     file: Path
     size: int
@@ -39,10 +39,10 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
 def backup(url: str, file: Path, *, verify: bool = False, report: Report = silent) -> Backup:
     """Write the whole database to ``file``: plain SQL if its name ends in .sql, else pg_dump's custom format.
 
-    The file appears under its name only when it is complete. With ``verify`` it is restored into a scratch database
-    on the same server, and every table's count and checksum compared with the snapshot that was dumped.
-    ``report`` gets how far it is. Raises OperatorError if pg_dump fails or the copy differs; StoreError if the
-    database can't be reached.
+    The file gets its name only when it is complete. With ``verify``, it is first restored into a scratch database on
+    the same server, and the row count and checksum of every table are compared with the dumped snapshot. ``report``
+    gets the progress. Raises OperatorError if pg_dump fails or the copy differs, and StoreError if the database can't
+    be reached.
     """
     started = time.monotonic()
     partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.partial")
@@ -56,7 +56,7 @@ def backup(url: str, file: Path, *, verify: bool = False, report: Report = silen
             _prove(url, partial, expected, report)
         partial.replace(file)
     except OSError as error:
-        raise OperatorError(f"{file} can't be written: {error.strerror}.", hint="Choose another place.") from error
+        raise OperatorError(f"{file} can't be written: {error.strerror}.", hint="Choose another folder.") from error
     finally:
         partial.unlink(missing_ok=True)
     return Backup(file=file, size=file.stat().st_size, seconds=time.monotonic() - started, proof=expected)
@@ -66,7 +66,7 @@ def _dump(connection: psycopg.Connection[Any], url: str, file: Path, *, plain: b
     """Run pg_dump on the snapshot that ``connection`` holds, so that both see the same rows."""
     tools = dumping_tools(read_url(url), connection.info.server_version // 10_000)
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
-    file.touch(mode=0o600, exist_ok=False)  # a dump has password hashes in it
+    file.touch(mode=0o600, exist_ok=False)  # a dump contains password hashes
     command = tools.command(
         "pg_dump",
         f"--format={'plain' if plain else 'custom'}",
@@ -76,10 +76,10 @@ def _dump(connection: psycopg.Connection[Any], url: str, file: Path, *, plain: b
         f"--snapshot={row[0] if row else ''}",
         f"--file={file}",
     )
-    said, status = _watched(command, environment(url), Dumped(connection), report)
+    output, status = _watched(command, environment(url), Dumped(connection), report)
     if status:
         raise OperatorError(
-            f"pg_dump failed: {failure(said)}.",
+            f"pg_dump failed: {failure(output)}.",
             hint="The role must be able to read every table; run it as the owner of the database.",
         )
     with file.open("rb") as written:
@@ -87,7 +87,7 @@ def _dump(connection: psycopg.Connection[Any], url: str, file: Path, *, plain: b
 
 
 def _watched(command: list[str], environ: dict[str, str], dumped: Dumped, report: Report) -> tuple[str, int]:
-    """Run pg_dump to its end and report how far it is; what it said, and its exit status."""
+    """Run pg_dump to its end and report its progress. Returns its error output and its exit status."""
     with subprocess.Popen(
         command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -110,14 +110,14 @@ def _prove(url: str, file: Path, expected: tuple[TableFingerprint, ...], report:
     wrong = differences(expected, found)
     if wrong:
         raise OperatorError(
-            "The backup does not hold what the database holds. " + " ".join(wrong),
+            "The backup differs from the database. " + " ".join(wrong),
             hint="No file was written. Check the disk, then run the backup again.",
         )
 
 
 @contextmanager
 def scratch_database(url: str) -> Iterator[str]:
-    """An empty database on the same server, dropped at the end; its URL.
+    """The URL of an empty database on the same server. It is dropped at the end.
 
     Raises OperatorError if the role may not create databases.
     """

@@ -1,4 +1,4 @@
-"""Compare a snapshot file with a store, record by record and by checksum: the proof after a move."""
+"""Compare a snapshot file with a store, record by record and by checksum, to prove that a move is complete."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from chatsys.model.snapshot import MessageRecord, RoomRecord, UserRecord
 from chatsys.store.contract import Store
 
 SHOWN = 10
-"""Differences that are described; all are counted."""
+"""How many differences are described. All are counted."""
 
 AnyRecord = UserRecord | RoomRecord | MessageRecord
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Both sides' sums, and where they differ: ``different`` records, the first of them described."""
+    """Counts and checksums of both sides, the number of ``different`` records, and descriptions of the first ones."""
 
     snapshot: Trailer
     store: Trailer
@@ -33,7 +33,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def compare(store: Store, path: Path, trailer: Trailer, progress: Progress = lambda _: None) -> Comparison:
-    """Walk both sides in their common order; ``trailer`` is that of the checked file."""
+    """Read both sides in their common order. ``trailer`` is that of the file, which was checked before."""
     ledger = Ledger()
     different = 0
     examples: list[str] = []
@@ -48,7 +48,7 @@ async def compare(store: Store, path: Path, trailer: Trailer, progress: Progress
 async def _pairs(
     here: AsyncIterator[AnyRecord], there: AsyncIterator[AnyRecord]
 ) -> AsyncIterator[tuple[AnyRecord | None, AnyRecord | None]]:
-    """Records with one key side by side; None where a side lacks it."""
+    """Pairs of records with the same key; None where one side lacks the record."""
     ours, theirs = await anext(here, None), await anext(there, None)
     while ours is not None or theirs is not None:
         first = min(_key(record) for record in (ours, theirs) if record is not None)
@@ -77,7 +77,7 @@ async def _from_store(store: Store, ledger: Ledger) -> AsyncIterator[AnyRecord]:
 
 
 def _key(record: AnyRecord) -> tuple[int, str, int]:
-    """The place of a record in the order of a snapshot."""
+    """The sort key of a record in a snapshot."""
     match record:
         case UserRecord():
             return 0, record.user_id, 0

@@ -1,4 +1,4 @@
-"""Connections of psycopg to a database, and what its errors mean."""
+"""psycopg connections to a database, and the translation of their errors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from chatsys.store.postgres.mapping import translated
 
 _NETWORK = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
             "tcp_user_timeout": 30_000}  # fmt: skip
-"""What ends the waiting for a server that has vanished, unless the URL says otherwise; tcp_user_timeout in ms."""
+"""Limits of the wait for a vanished server, unless the URL sets them. In seconds; tcp_user_timeout in ms."""
 
 
 @contextmanager
 def connected(
     url: str, *, ssl: bool = False, ca_file: Path | None = None, autocommit: bool = False
 ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection for the block; all database errors in it become errors of chatsys."""
+    """A connection for the block. Database errors in the block become errors of chatsys."""
     address = read_url(url, ssl=ssl, ca_file=ca_file)
     with explained(address), connect(address, autocommit=autocommit) as connection:
         yield connection
@@ -46,5 +46,5 @@ def explained(address: Address) -> Iterator[None]:
 
 
 def meaning(error: BaseException, address: Address) -> ChatsysError:
-    """The error of chatsys that says what a driver's error, or SQLAlchemy's around one, means and what to do."""
+    """The error of chatsys for a driver's error, or for SQLAlchemy's wrapper of one. It says what to do."""
     return translated(getattr(error, "orig", None) or error, address)

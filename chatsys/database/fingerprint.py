@@ -1,4 +1,4 @@
-"""What a database holds, as one row count and one checksum for each table: equal content, equal fingerprint."""
+"""The fingerprint of a database: a row count and a checksum for each table. Equal content has equal fingerprints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY 1
 """
 
-# The sum of row hashes does not depend on the order of rows, and needs no memory that grows with them.
+# The sum of the rows' hashes does not depend on their order, and its memory does not grow with their number.
 _TABLE = """
 SELECT count(*), coalesce(sum(('x' || left(md5(whole::text), 16))::bit(64)::bigint::numeric), 0)::text
 FROM {table} AS whole
@@ -28,7 +28,7 @@ FROM {table} AS whole
 
 
 class TableFingerprint(msgspec.Struct, frozen=True, kw_only=True):
-    """A table's rows counted, and a checksum over all of their columns."""
+    """The number of rows of a table, and a checksum over all of their columns."""
 
     table: str
     rows: int
@@ -36,9 +36,9 @@ class TableFingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fingerprint(connection: psycopg.Connection[Any], report: Report = silent) -> tuple[TableFingerprint, ...]:
-    """Every ordinary table of the database by name. Equal on servers of different versions for equal rows.
+    """The fingerprints of all ordinary tables, by name. Equal rows give equal fingerprints on all servers.
 
-    Run it in a REPEATABLE READ transaction for the state of one moment.
+    Run it in a REPEATABLE READ transaction to get the state of one moment.
     """
     # The text of a row depends on these settings; with them fixed it depends on the row alone.
     for setting in ("SET LOCAL TimeZone = 'UTC'", "SET LOCAL DateStyle = 'ISO'", "SET LOCAL bytea_output = 'hex'"):

@@ -1,6 +1,6 @@
-"""What must be true of the rows of every chat, whatever happened to its servers: ``database/invariants/*.sql``.
+"""Invariants of every chat's rows, whatever happened to its servers: ``database/invariants/*.sql``.
 
-Each file holds one query that gives the rows that break its promise; the comment on top is the promise.
+Each file has a query that returns the rows that violate the invariant. The comment on top states the invariant.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chatsys.resources import database_dir
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
-    """A promise that rows break, how many do, and the first of them."""
+    """A violated invariant: what it promises, how many rows violate it, and the first of them."""
 
     name: str
     promise: str
@@ -23,7 +23,7 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def broken_invariants(connection: psycopg.Connection[Any]) -> list[Broken]:
-    """The promises that the database does not keep, by name; none in a healthy one."""
+    """The invariants that the database violates, by name. A healthy one violates none."""
     broken = []
     for file in sorted((database_dir() / "invariants").glob("*.sql")):
         text = file.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Open a store after doing what its database needs first: start the private server, bring the schema up to date."""
+"""Open a store after preparing its database: start the private server, upgrade the schema."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from chatsys.store.options import StoreOptions
 async def open_prepared_store(url: str | None, options: StoreOptions | None = None) -> AsyncIterator[Store]:
     """Open the store at ``url`` and close it at the end; an empty or older database gets this program's schema.
 
-    None or ``embedded://[path]`` is a private PostgreSQL started here, its data in ``path`` or ``options.data_dir``;
-    other URLs are those of :func:`chatsys.store.opening.open_store`. Raises as that does.
+    None or ``embedded://[path]`` is a private PostgreSQL with its data in ``path`` or ``options.data_dir``, which is
+    started here. Other URLs are those of :func:`chatsys.store.opening.open_store`. Raises the same errors.
     """
     options = options or StoreOptions()
     async with database_server(url, options) as server_url, open_store(server_url, options, upgrade=_upgrade) as store:
@@ -26,7 +26,7 @@ async def open_prepared_store(url: str | None, options: StoreOptions | None = No
 
 @asynccontextmanager
 async def database_server(url: str | None, options: StoreOptions) -> AsyncIterator[str]:
-    """The URL of a database that runs: ``url``, or that of the private PostgreSQL, which runs for the block."""
+    """The URL of a running database: ``url``, or that of the private PostgreSQL, which runs during the block."""
     if url is not None and not url.startswith("embedded://"):
         yield url
         return

@@ -13,7 +13,7 @@ from chatsys.store.postgres.statements import statements
 def explained(
     connection: psycopg.Connection[tuple[Any, ...]], name: str, arguments: tuple[Any, ...]
 ) -> tuple[str, ...]:
-    """The plan of the statement ``name``, which runs with the arguments; the caller rolls back."""
+    """The plan of the statement ``name``. It runs with the arguments, so the caller must roll back."""
     statement = statements()[name]
     connection.execute("DISCARD PLANS")
     connection.execute(

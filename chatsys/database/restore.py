@@ -1,7 +1,7 @@
-"""Restore a backup into a database: everything that is in it is replaced, or nothing is changed.
+"""Restore a backup into a database: everything in it is replaced, or nothing is changed.
 
-Both formats become one SQL script that goes to psql inside one transaction. COMMIT is sent only once the whole file
-has been read without an error, so a killed process or a cut file leaves the database as it was.
+Both formats become one SQL script, which psql runs in one transaction. COMMIT is sent only after the whole file was
+read without an error, so a killed process or a truncated file leaves the database as it was.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _TAIL = 4096
 _PIECE = 1 << 20
 _LOOK_LINES = 1_000
 
-# Drops everything in the schema public but what belongs to an extension, which a dump creates only if it is missing,
-# and what goes with its table.
+# Drops everything in the schema public, except objects of extensions (a dump creates an extension only if it is
+# missing) and objects that are dropped with their table.
 EMPTY_PUBLIC = b"""
 DO $$
 DECLARE
@@ -62,7 +62,7 @@ END
 $$;
 """
 
-# Lines of a dump that a server older than pg_dump, or a role that does not own the extensions, would refuse.
+# Lines of a dump that fail on a server older than pg_dump, or for a role that does not own the extensions.
 _SKIPPED = (
     b"SET transaction_timeout = ",
     b"COMMENT ON EXTENSION ",
@@ -72,17 +72,17 @@ _SKIPPED = (
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished restore: bytes of SQL that were run, and the seconds it took."""
+    """A finished restore: the bytes of SQL that ran, and the seconds it took."""
 
     size: int
     seconds: float
 
 
 def restore(url: str, file: Path, *, report: Report = silent) -> Restored:
-    """Replace everything in the database's schema ``public`` by what ``file`` holds, in one transaction.
+    """Replace everything in the database's schema ``public`` with the content of ``file``, in one transaction.
 
-    ``report`` gets the bytes of the file that were read. Raises OperatorError if the file is no complete backup or a
-    statement fails; nothing has changed then.
+    ``report`` gets the number of bytes read. Raises OperatorError if the file is not a complete backup or a statement
+    fails; then nothing has changed.
     """
     started = time.monotonic()
     plain = check(file)
@@ -98,7 +98,8 @@ def check(file: Path) -> bool:
     try:
         with file.open("rb") as content:
             if content.read(len(_CUSTOM_MAGIC)) == _CUSTOM_MAGIC:
-                return _refuse_broken(file)
+                _refuse_broken(file)
+                return False
             content.seek(max(0, file.stat().st_size - _TAIL))
             complete = _PLAIN_END in content.read()
     except OSError as error:
@@ -112,18 +113,17 @@ def check(file: Path) -> bool:
     return True
 
 
-def _refuse_broken(file: Path) -> bool:
-    """False, for a custom file whose table of contents can be read."""
+def _refuse_broken(file: Path) -> None:
+    """Raise OperatorError unless the table of contents of a custom file can be read."""
     command = reading_tools().command("pg_restore", "--list", str(file))
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         raise _unreadable(file, done.stderr)
-    return False
 
 
 @contextmanager
 def _script(file: Path, *, plain: bool, report: Report) -> Iterator[Iterable[bytes]]:
-    """The backup as lines of SQL. Raises OperatorError at the end if the custom file could not be read whole."""
+    """The backup as lines of SQL. Raises OperatorError at the end if a custom file could not be read completely."""
     with file.open("rb") as content:
         if plain:
             yield _reported(_pieces(content), content, report)
@@ -137,13 +137,13 @@ def _script(file: Path, *, plain: bool, report: Report) -> Iterator[Iterable[byt
 
 
 def _reported(lines: Iterable[bytes], content: IO[bytes], report: Report) -> Iterator[bytes]:
-    """The lines; reports how far their file is read, which a program that has it as its input shares."""
+    """The same lines. Reports the position in the file, which a program that reads it as its input shares."""
     whole = os.fstat(content.fileno()).st_size
     for number, line in enumerate(lines):
         if number % _LOOK_LINES == 0:
             report("", os.lseek(content.fileno(), 0, os.SEEK_CUR), whole)
         yield line
-    report("Building the indexes", 0, 0)  # they come last, and are in psql's hands
+    report("Building the indexes", 0, 0)  # they come last, and psql is still busy with them
 
 
 def _checked(process: subprocess.Popen[bytes], errors: IO[bytes], file: Path) -> Iterator[bytes]:
@@ -154,20 +154,20 @@ def _checked(process: subprocess.Popen[bytes], errors: IO[bytes], file: Path) ->
         raise _unreadable(file, errors.read().decode(errors="replace"))
 
 
-def _unreadable(file: Path, said: str) -> OperatorError:
+def _unreadable(file: Path, output: str) -> OperatorError:
     return OperatorError(
-        f"{file} can't be read as a backup: {failure(said)}. Nothing was changed.",
+        f"{file} can't be read as a backup: {failure(output)}. Nothing was changed.",
         hint="Take another copy of the backup, or install the client programs that made it.",
     )
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines, long ones in pieces: a small archive may unpack to any size."""
+    """The lines. Long ones come in pieces, because a small archive may unpack to any size."""
     return iter(lambda: file.readline(_PIECE), b"")
 
 
 def _run(tools: Tools, url: str, lines: Iterable[bytes]) -> int:
-    """Send the script to psql; the bytes sent. COMMIT goes last, and only if every line was there."""
+    """Send the script to psql. Returns the bytes sent. COMMIT comes last, and only if every line was read."""
     command = tools.command("psql", "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--file=-")
     with (
         tempfile.TemporaryFile() as errors,
@@ -178,38 +178,38 @@ def _run(tools: Tools, url: str, lines: Iterable[bytes]) -> int:
         assert psql.stdin is not None
         size, complete = 0, False
         try:
-            with suppress(BrokenPipeError):  # psql stopped at an error; what it wrote says which
+            with suppress(BrokenPipeError):  # psql stopped at an error, which it has printed
                 psql.stdin.write(b"BEGIN;\nSET LOCAL statement_timeout = 0;\n" + EMPTY_PUBLIC)
                 for line in _portable(lines):
                     size += psql.stdin.write(line)
                 psql.stdin.write(b"COMMIT;\n")
                 complete = True
         except BaseException:
-            psql.kill()  # before its input ends, which it could take for the end of the script
+            psql.kill()  # before its input ends, which psql could take for the end of the script
             raise
         finally:
             with suppress(BrokenPipeError):
                 psql.stdin.close()
         if psql.wait():
             errors.seek(0)
-            said = errors.read().decode(errors="replace")
-            if complete and "ERROR" not in said:  # the connection ended after COMMIT was sent
+            output = errors.read().decode(errors="replace")
+            if complete and "ERROR" not in output:  # the connection ended after COMMIT was sent
                 raise OperatorError(
-                    f"It is not known whether the restore was done: {failure(said)}.",
+                    f"It is not known whether the restore was done: {failure(output)}.",
                     hint="See what is there with `chatsys db status`, then restore again.",
                 )
             raise OperatorError(
-                f"The restore failed and nothing was changed: {failure(said)}.",
+                f"The restore failed and nothing was changed: {failure(output)}.",
                 hint="The role must own the tables that are replaced.",
             )
     return size
 
 
 def _portable(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The script without the lines that not every server takes. Rows of COPY pass untouched.
+    """The script without the lines that fail on some servers. Rows of COPY pass unchanged.
 
-    Raises OperatorError for what no dump of a database has and psql would obey: its own commands, which reach the
-    machine's shell, programs run by COPY, and statements that end the transaction.
+    Raises OperatorError for what no dump of a database contains but psql would execute: psql's own commands, which
+    reach the machine's shell, programs run by COPY, and statements that end the transaction.
     """
     copying, begins, state = False, True, _Plain()
     for line in lines:
@@ -230,7 +230,7 @@ def _portable(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 _COPY = re.compile(rb"COPY [^;'$]* FROM stdin;\s*$")
 _GUARD = re.compile(rb"\\(un)?restrict \w+\s*$")
-"""What newer dumps say to psql about themselves: that no other command of psql follows, which is seen to here."""
+"""The lines with which newer dumps keep psql from running its own commands, which this module refuses anyway."""
 
 _TOKEN = re.compile(
     rb"""(?P<word>[A-Za-z_\x80-\xff][\w\x80-\xff$]*'?)|(?P<dollar>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)"""
@@ -241,7 +241,7 @@ _ENDS_TRANSACTION = (b"COMMIT", b"END", b"ROLLBACK", b"ABORT", b"BEGIN", b"START
 
 
 class _Plain:
-    """Where psql is in a script that has no COPY rows: within which quotes, if any."""
+    """The state of psql's scanner in a script without COPY rows: inside which quotes or comment it is, if any."""
 
     def __init__(self) -> None:
         self.between_statements = True
@@ -250,7 +250,7 @@ class _Plain:
         self._statement: list[bytes] = []
 
     def read(self, text: bytes) -> None:
-        """Go on by a line, or a part of a long one."""
+        """Scan a line, or a part of a long one."""
         position = 0
         while position < len(text):
             position = self._inside(text, position) if self._within is not None else self._outside(text, position)
@@ -268,7 +268,7 @@ class _Plain:
             return found.end()
         found = _CLOSING.get(within, re.compile(b".*?" + re.escape(within), re.DOTALL)).match(text, position)
         if within == b"'" and b"\\'" in (found[0] if found is not None else text[position:]):
-            raise _forbidden("a backslash before a quote")  # what it means depends on a setting
+            raise _forbidden("a backslash before a quote")  # its meaning depends on a setting
         if found is None:
             return len(text)
         self._within = None
@@ -278,7 +278,7 @@ class _Plain:
         found = _TOKEN.search(text, position)
         if found is None:
             return len(text)
-        kind, said = found.lastgroup, found[0]
+        kind, token = found.lastgroup, found[0]
         if kind == "command":
             raise _forbidden("a command of psql")
         if kind == "end":
@@ -287,14 +287,14 @@ class _Plain:
         if kind == "comment":
             return found.end()
         self.between_statements = False
-        if kind == "word" and said.endswith(b"'"):
-            self._within = b"E'" if said.upper() == b"E'" else b"'"
+        if kind == "word" and token.endswith(b"'"):
+            self._within = b"E'" if token.upper() == b"E'" else b"'"
         elif kind in ("dollar", "quote"):
-            self._within = said
+            self._within = token
         elif kind == "block":
-            self._within, self._nested = said, 1
+            self._within, self._nested = token, 1
         if kind == "word" and len(self._statement) < 100:
-            self._statement.append(said.upper())
+            self._statement.append(token.upper())
             self._judge()
         return found.end()
 
@@ -308,6 +308,6 @@ class _Plain:
 
 def _forbidden(what: str) -> OperatorError:
     return OperatorError(
-        f"The backup has {what} in it, which no backup of a database has. Nothing was changed.",
+        f"The file contains {what}, which no backup of a database contains. Nothing was changed.",
         hint="Do not trust this file.",
     )

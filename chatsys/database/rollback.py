@@ -1,7 +1,7 @@
-"""The way back to the original backend: what was written since the cut-over goes into the original's database.
+"""Return to the original backend: copy what was written since the cut-over into the original's database.
 
-That is the database as it was at the cut-over: restored from the backup that was made then. Adoption keeps every id, so
-rows are told apart by their primary keys, and a second run adds nothing.
+That database must be as it was at the cut-over, restored from the backup that was made then. Adoption keeps every id,
+so rows are matched by their primary keys, and a second run adds nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from chatsys.store.address import read_url
 Report = Callable[[str], None]
 
 _SINCE = "SELECT coalesce(max(created_at) - interval '1 hour', '-infinity')::text FROM messages"
-"""From when on rows may be new: a little before the newest message, since clocks of two servers may differ."""
-
+"""Rows after this time may be new: a little before the newest message, since the clocks of two servers may differ."""
 
 _NOT_THERE = (
     "SELECT count(*) FROM unnest(%(ids)s::uuid[]) id WHERE NOT EXISTS (SELECT FROM messages WHERE message_id = id)"
@@ -32,7 +31,7 @@ _NOT_THERE = (
 
 
 class Part(NamedTuple):
-    """A table: which rows of chatsys's may be new, and what the original can keep of them.
+    """A table to copy: the rows of chatsys that may be ``new``, and the condition for those that the original can keep.
 
     ``{since}`` is a little before the cut-over. ``leaves_out`` is a column that the original fills itself.
     """
@@ -62,8 +61,8 @@ _PROFILE = ("password", "display_name", "avatar", "bio", "last_seen", "last_logi
 
 
 class Returned(msgspec.Struct, frozen=True, kw_only=True):
-    """What went back. ``rows`` are new ones by table; ``guests`` are messages of people without an account, which the
-    original cannot keep."""
+    """What was copied. ``rows`` counts new rows by table, ``guests`` the messages of guests, which the original can't
+    keep."""
 
     rows: dict[str, int]
     changed_accounts: int
@@ -73,10 +72,10 @@ class Returned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def roll_back(url: str, target: str, report: Report, *, dry_run: bool = False) -> Returned:
-    """Bring what the database ``url`` has got since the cut-over into the original's database ``target``.
+    """Copy what was written to the database ``url`` since the cut-over into the original's database ``target``.
 
-    One transaction there, which is not committed in a ``dry_run``; nothing is changed in ``url``. Raises OperatorError
-    if the two are not the same chat before and after its adoption.
+    It is one transaction in ``target``, which a ``dry_run`` does not commit; ``url`` is not changed. Raises
+    OperatorError if the two are not the same chat before and after its adoption.
     """
     begun = time.monotonic()
     require_schema(url)
@@ -129,7 +128,7 @@ def _transfer(
     part: Part,
     since: str,
 ) -> None:
-    """Copy what may be new into a temporary table beside the original's own."""
+    """Copy the rows that may be new into a temporary table in the original's database."""
     incoming = sql.Identifier(f"incoming_{part.table}")
     columns = _list(_columns(source, original, part))
     original.execute(
@@ -151,7 +150,7 @@ def _transfer(
 
 
 def _add(original: psycopg.Connection[tuple[Any, ...]], part: Part) -> int:
-    """Insert what the original lacks; how many rows that were."""
+    """Insert the rows that the original lacks. Returns their number."""
     columns = _list(_columns(original, original, part, f"incoming_{part.table}"))
     done = original.execute(
         sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} i WHERE {} ON CONFLICT {}").format(
@@ -167,7 +166,7 @@ def _add(original: psycopg.Connection[tuple[Any, ...]], part: Part) -> int:
 
 
 def _update_accounts(original: psycopg.Connection[tuple[Any, ...]]) -> tuple[int, int]:
-    """Change and delete the accounts that were changed and deleted since; how many each."""
+    """Change and delete the accounts that were changed and deleted since. Returns the number of each."""
     ours, theirs = (sql.SQL(", ").join(sql.Identifier(side, name) for name in _PROFILE) for side in ("u", "i"))
     changed = original.execute(
         sql.SQL(
@@ -187,7 +186,7 @@ def _columns(
     part: Part,
     table: str = "",
 ) -> list[str]:
-    """The columns that both sides have, but for what is left out."""
+    """The columns that both sides have, without the one that is left out."""
     query = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
     theirs = {row[0] for row in source.execute(query, (table or part.table,)).fetchall()}
     ours = [row[0] for row in original.execute(query, (part.table,)).fetchall()]

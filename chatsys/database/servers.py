@@ -1,4 +1,4 @@
-"""The chat servers that work on a database at this moment: who would be hurt if it were replaced."""
+"""The chat servers that use a database now. Replacing the database would disrupt them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FROM chat_servers WHERE lease_until > now()
 
 
 class Alive(msgspec.Struct, frozen=True, kw_only=True):
-    """Servers that keep their lease, and the sessions of their clients."""
+    """The number of servers whose lease is valid, and of their clients' sessions."""
 
     servers: int
     sessions: int
@@ -25,7 +25,7 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def alive(url: str) -> Alive:
-    """Who is at work on the database; nobody where there is no schema of chatsys."""
+    """The servers that use the database; none if it has no schema of chatsys."""
     with connected(url) as connection:
         known = connection.execute("SELECT to_regclass('chat_servers'), to_regclass('active_sessions')").fetchone()
         if known is None or None in known:

@@ -1,4 +1,4 @@
-"""Bring a database to this program's schema from whatever it is: missing, empty, older, or the original backend's."""
+"""Bring a database to this program's schema, whether it is missing, empty, older or the original backend's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHERE table_schema = current_schema()
 """
 _ADOPTED = ("users", "rooms", "messages")
 
-# What is in the schema where chatsys makes its own, views included, but for what belongs to an extension.
+# The tables and views in the schema where chatsys creates its own, except those of extensions.
 _RELATIONS = """
 SELECT c.relname FROM pg_class c
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -50,7 +50,7 @@ OWN = frozenset(
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done: the database created or not, rows by table if the original's were adopted, schema versions."""
+    """What was done: whether the database was created, the adopted rows by table, and the schema versions."""
 
     created: bool
     adopted: dict[str, int]
@@ -59,7 +59,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What :func:`initialise` would do: the versions that it goes through, and the original's rows that it adopts."""
+    """What :func:`initialise` would do: the versions it would migrate to, and the original's rows it would adopt."""
 
     creates: bool
     adopts: dict[str, int]
@@ -68,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(url: str) -> Plan:
-    """What :func:`initialise` would do; nothing is changed. Raises as that does."""
+    """What :func:`initialise` would do. Changes nothing. Raises the same errors."""
     foreign_relations(url)
     try:
         before = current_version(url)
@@ -79,9 +79,10 @@ def plan(url: str) -> Plan:
 
 
 def foreign_relations(url: str) -> tuple[str, ...]:
-    """Tables and views of others beside which :func:`initialise` would make chatsys's; empty where it needs no asking.
+    """Tables and views of other programs, beside which :func:`initialise` would create those of chatsys.
 
-    Raises OperatorError if one of them has a name that chatsys needs for its own.
+    Empty if the schema is already that of chatsys or of the original backend. Raises OperatorError if one of them has a
+    name that chatsys needs.
     """
     try:
         found = current_version(url)
@@ -96,7 +97,7 @@ def foreign_relations(url: str) -> tuple[str, ...]:
         return tuple(names)
     address = read_url(url)
     raise OperatorError(
-        f"The database {address.database} has tables of somebody else, and chatsys needs the names of "
+        f"The database {address.database} has tables of another program, and chatsys needs the names of "
         f"{len(taken)} of them: {', '.join(taken)}. Nothing was changed",
         hint=f"Give chatsys a database of its own: createdb --owner={address.user or 'ROLE'} chatdb, and name it in "
         "DATABASE_URL.",
@@ -107,7 +108,7 @@ def initialise(url: str) -> Prepared:
     """Create the database if it is missing and bring its schema up to date. Running it again changes nothing.
 
     Raises PermissionDenied with the command for a superuser if the role may not create the database, and OperatorError
-    where tables of others stand in the way.
+    if tables of other programs have names that chatsys needs.
     """
     foreign_relations(url)
     try:
@@ -119,7 +120,7 @@ def initialise(url: str) -> Prepared:
 
 
 def migrate(url: str) -> Prepared:
-    """Bring an existing schema up to date. Raises as :func:`require_schema` does."""
+    """Bring an existing schema up to date. Raises the errors of :func:`require_schema`."""
     require_schema(url)
     return _upgraded(url, created=False)
 
@@ -135,14 +136,14 @@ def require_schema(url: str) -> None:
 
 
 def count_tables(url: str) -> int:
-    """How many tables the schema ``public`` holds. Raises DatabaseMissing."""
+    """The number of tables in the schema ``public``. Raises DatabaseMissing."""
     with connected(url) as connection:
         row = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
         return row[0] if row else 0
 
 
 def reset(url: str) -> Prepared:
-    """Drop everything in the schema ``public``, in one transaction, and create the schema anew."""
+    """Drop everything in the schema ``public``, in one transaction, and create the schema again."""
     with connected(url) as connection:
         connection.execute("SET LOCAL lock_timeout = '5s'")
         connection.execute(EMPTY_PUBLIC)
@@ -162,7 +163,7 @@ def create(url: str) -> None:
 
 
 def _is_own(version: str) -> bool:
-    """Whether a version is one of chatsys, known or newer: others use Alembic too, with versions of another form."""
+    """Whether a version is one of chatsys, known or newer. Other programs that use Alembic have other versions."""
     return len(version) == len(expected_version()) and version.isdigit()
 
 
@@ -173,21 +174,21 @@ def _upgraded(url: str, *, created: bool) -> Prepared:
 
 
 def is_original(url: str) -> bool:
-    """Whether the database has the tables of the original backend, or of chatsys, which adopts them."""
+    """Whether the database has the original backend's tables, which chatsys also has."""
     with connected(url) as connection:
         row = connection.execute(_IS_ORIGINAL).fetchone()
         return row is not None and bool(row[0])
 
 
 def _settle(url: str) -> dict[str, int]:
-    """Clear away the row versions that the adoption left behind; the rows now in the tables that it took over."""
+    """Vacuum the row versions that the adoption left behind. Returns the number of rows by adopted table."""
     with connected(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
     return _counted(url)
 
 
 def _counted(url: str) -> dict[str, int]:
-    """The rows in the tables that an adoption takes over."""
+    """The number of rows in the tables that an adoption takes over."""
     with connected(url) as connection:
         rows = {}
         for table in _ADOPTED:

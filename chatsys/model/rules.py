@@ -1,6 +1,6 @@
 """Pure rules: what a name, a room, an id and a text may be. No I/O, no clock.
 
-The texts are the wire's (contract §4.1); the limits count Unicode code points.
+The error texts are those of the protocol (contract §4.1). Limits count Unicode code points.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ GUEST_NAME_MAX = 50
 GUEST_ID_MAX = 64
 CLIENT_MESSAGE_ID_MAX = 64
 DISPLAY_NAME_MAX = 100
-"""Characters of the longest name that a search can find."""
+"""The most characters of a display name, and of a search text."""
 
 SEQ_MAX = 2**63 - 1
-"""The greatest sequence number there can be."""
+"""The greatest possible sequence number."""
 
 _USERNAME = re.compile(r"[A-Za-z0-9_]+")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
@@ -37,7 +37,7 @@ def is_uuid(text: str) -> bool:
 
 
 def milliseconds(moment: datetime) -> datetime:
-    """``moment`` in UTC, cut (not rounded) to whole milliseconds."""
+    """``moment`` in UTC, truncated (not rounded) to whole milliseconds."""
     moment = moment.astimezone(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
@@ -58,40 +58,40 @@ def clean_surrogates(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """``text`` in lower case as a search compares it: character by character, each to one (simple lower-casing)."""
+    """``text`` in lower case, as searches compare it. Each character becomes exactly one (simple lower-casing)."""
     return text.lower() if text.isascii() else "".join(character.lower()[0] for character in text)
 
 
 def room_name(value: object) -> str | None:
-    """The room's name as sent, or None if it can't be one: 1 to 100 characters, not blank, no U+0000."""
+    """The room name as sent, or None unless it has 1 to 100 characters, is not blank and has no U+0000."""
     if isinstance(value, str) and value.strip() and len(value) <= ROOM_NAME_MAX and "\0" not in value:
         return clean_surrogates(value)
     return None
 
 
 def guest_name(value: object) -> str | None:
-    """A guest's name as sent, or None: 1 to 50 characters, not blank, no U+0000."""
+    """The guest name as sent, or None unless it has 1 to 50 characters, is not blank and has no U+0000."""
     if isinstance(value, str) and value.strip() and len(value) <= GUEST_NAME_MAX and "\0" not in value:
         return clean_surrogates(value)
     return None
 
 
 def guest_id(value: object, socket_id: str) -> str:
-    """The id a guest goes by: its own if it is 1 to 64 characters and not shaped like a UUID, else the socket id."""
+    """The guest's id: the one sent if it has 1 to 64 characters and is not shaped like a UUID, else the socket id."""
     if isinstance(value, str) and 1 <= len(value) <= GUEST_ID_MAX and "\0" not in value and not is_uuid(value):
         return clean_surrogates(value)
     return socket_id
 
 
 def message_text(value: object) -> str | None:
-    """The text to store, or None: a string with a non-white-space character and without U+0000."""
+    """The text to store, or None unless it is a string with a non-white-space character and without U+0000."""
     if isinstance(value, str) and value.strip() and "\0" not in value:
         return clean_surrogates(value)
     return None
 
 
 def username_error(value: object) -> str | None:
-    """The first rule that a username breaks, in the wire's words, or None."""
+    """The error text for the first rule that the username breaks, or None."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "Username is required"
     if not isinstance(value, str):
@@ -106,7 +106,7 @@ def username_error(value: object) -> str | None:
 
 
 def email_error(value: object) -> str | None:
-    """The first rule that an email breaks, in the wire's words, or None."""
+    """The error text for the first rule that the email breaks, or None."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "Email is required"
     if not isinstance(value, str):
@@ -119,7 +119,7 @@ def email_error(value: object) -> str | None:
 
 
 def password_error(value: object, field: str = "Password") -> str | None:
-    """The first rule that a password breaks, in the wire's words, or None."""
+    """The error text for the first rule that the password breaks, or None."""
     if value is None or value == "":
         return f"{field} is required"
     if not isinstance(value, str):
@@ -134,7 +134,7 @@ def password_error(value: object, field: str = "Password") -> str | None:
 
 
 def optional_text_error(field: str, value: object, limit: int | None = None) -> str | None:
-    """The rule that an optional profile text breaks, or None; ``field`` is its name in the message."""
+    """The error text for the rule that an optional profile text breaks, or None. The error text calls it ``field``."""
     if value is None:
         return None
     if not isinstance(value, str):

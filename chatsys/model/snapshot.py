@@ -1,7 +1,7 @@
-"""The records of a snapshot: all that a store remembers but sessions, which end with their server.
+"""The records of a snapshot: everything in a store except sessions, which end with their server.
 
-A batch holds records of one kind. Batches come in an order in which each record finds what it refers to: accounts by
-user id, rooms by name, messages by room name and sequence number, all in code-point order.
+A batch holds records of one kind. Each record comes after those that it refers to: first accounts by user id, then
+rooms by name, then messages by room name and sequence number. Strings are in code-point order.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import msgspec
 from chatsys.model.values import User
 
 Receipts = dict[str, datetime]
-"""User id (or guest id) to the time of the receipt, by id."""
+"""Maps user ids and guest ids to the time of the receipt, ordered by id."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """Base of the records; ``kind`` tells them apart in a file."""
+    """Base of the records. In a file, the field ``kind`` says which type a record has."""
 
 
 class UserRecord(Record, frozen=True, kw_only=True, tag="user"):
@@ -46,7 +46,7 @@ class UserRecord(Record, frozen=True, kw_only=True, tag="user"):
 
 
 class RoomRecord(Record, frozen=True, kw_only=True, tag="room"):
-    """A room. ``last_seq`` is the newest sequence number it gave out, even if that message is deleted."""
+    """A room. ``last_seq`` is its newest sequence number, even if that message is deleted."""
 
     name: str
     created_at: datetime
@@ -54,7 +54,7 @@ class RoomRecord(Record, frozen=True, kw_only=True, tag="room"):
 
 
 class MessageRecord(Record, frozen=True, kw_only=True, tag="message"):
-    """A message with its receipts. ``guest_name`` is set if and only if a guest sent it, whose id is ``user_id``."""
+    """A message with its receipts. ``guest_name`` is set if a guest sent it; ``user_id`` is then the guest's id."""
 
     message_id: str
     room: str

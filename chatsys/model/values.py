@@ -1,4 +1,4 @@
-"""The values that packages hand to one another."""
+"""The values that packages pass to each other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class User(Value, frozen=True, kw_only=True):
 
 
 class UserChanges(Value, frozen=True, kw_only=True):
-    """What a profile update sets; None leaves a field as it is."""
+    """The fields that a profile update sets. None leaves a field unchanged."""
 
     display_name: str | None = None
     avatar: str | None = None
@@ -38,9 +38,10 @@ class UserChanges(Value, frozen=True, kw_only=True):
 
 
 class LoginAttempt(Value, frozen=True, kw_only=True):
-    """A login as failures are counted: what was typed, in lower case, and the client's address.
+    """A login attempt: the username or email as typed, and the client's address.
 
-    After ``limit`` failures within ``window`` more are refused until ``window`` after the last one.
+    Failures are counted for each pair of the typed text in lower case and the address. After ``limit`` failures within
+    ``window``, further attempts are refused until ``window`` after the last failure.
     """
 
     typed: str
@@ -49,14 +50,14 @@ class LoginAttempt(Value, frozen=True, kw_only=True):
     window: timedelta
 
     def refused_until(self, failures: Sequence[datetime]) -> datetime | None:
-        """When the refusal ends that these failures, in order, have brought about; None if there is none."""
+        """When attempts are accepted again after these failures, oldest first; None if they are not refused."""
         if len(failures) < self.limit or failures[-1] - failures[-self.limit] >= self.window:
             return None
         return failures[-1] + self.window
 
 
 class Participant(Value, frozen=True, kw_only=True):
-    """Who speaks in a room: a registered user, or a guest (whose ``user_id`` is never shaped like a UUID)."""
+    """A participant of a room: a registered user, or a guest, whose ``user_id`` is never shaped like a UUID."""
 
     user_id: str
     username: str
@@ -66,7 +67,7 @@ class Participant(Value, frozen=True, kw_only=True):
 
 
 class Session(Value, frozen=True, kw_only=True):
-    """One socket in one room. ``online`` and ``last_seen`` are the participant's, as of the read."""
+    """One socket in one room. ``online`` and ``last_seen`` describe the participant at the time of the read."""
 
     session_id: str
     socket_id: str
@@ -78,9 +79,9 @@ class Session(Value, frozen=True, kw_only=True):
 
 
 class NewSession(Value, frozen=True, kw_only=True):
-    """What ``Store.open_session`` remembers. ``server_id`` is the server process that holds the socket.
+    """The input of ``Store.open_session``. ``server_id`` is the id of the server process that holds the socket.
 
-    Without ``may_make_room`` the room must be there.
+    If ``may_make_room`` is false, the room must exist.
     """
 
     session_id: str
@@ -93,11 +94,11 @@ class NewSession(Value, frozen=True, kw_only=True):
 
 
 class Joined(Value, frozen=True, kw_only=True):
-    """The answer of ``Store.open_session``: the session and the room's newest sequence number at that moment.
+    """The result of ``Store.open_session``: the session and the room's newest sequence number at that moment.
 
-    ``epoch`` names the life of the store's sequence numbers; ``made_room`` tells that the room was not there before.
-    ``servers``, here and in other answers: if there are several, the ids of those that had the room at that moment;
-    whoever of another joins later reads what was stored.
+    ``epoch`` identifies the current series of sequence numbers. ``made_room`` is true if the call created the room.
+    ``servers``, here and in other results, are the ids of the servers that had sessions in the room at that moment; it
+    is empty if there is only one server. Clients that join later on another server read what was stored.
     """
 
     session: Session
@@ -108,9 +109,10 @@ class Joined(Value, frozen=True, kw_only=True):
 
 
 class EndedSession(Value, frozen=True, kw_only=True):
-    """A session that ended, as it was seen last: its user's status is that after the end.
+    """An ended session. It shows the user's status after the end.
 
-    ``last`` is true if the participant has no session left anywhere; of sessions that end together, for each of them.
+    ``last`` is true if the participant has no session left anywhere. If several sessions of a participant end together,
+    it is the same for each of them.
     """
 
     session: Session
@@ -120,7 +122,7 @@ class EndedSession(Value, frozen=True, kw_only=True):
 
 
 class NewMessage(Value, frozen=True, kw_only=True):
-    """What ``Store.post_message`` stores. ``client_message_id`` makes a repetition harmless."""
+    """The input of ``Store.post_message``. A retry with the same ``client_message_id`` stores nothing."""
 
     message_id: str
     room: str
@@ -131,10 +133,10 @@ class NewMessage(Value, frozen=True, kw_only=True):
 
 
 class Message(Value, frozen=True, kw_only=True):
-    """A stored message with its receipts; ``seq`` is its place in the room, from 1 without gaps.
+    """A stored message with its receipts. ``seq`` is its number in the room, counted from 1 without gaps.
 
-    ``username``, ``display_name`` and ``avatar`` are the sender's current profile (as given at the time for guests).
-    ``delivered_to`` and ``read_by`` hold user ids, each once, in no set order.
+    ``username``, ``display_name`` and ``avatar`` are the sender's current profile; a guest's are those of the time of
+    sending. ``delivered_to`` and ``read_by`` hold distinct user ids in no particular order.
     """
 
     message_id: str
@@ -152,7 +154,7 @@ class Message(Value, frozen=True, kw_only=True):
 
 
 class Posted(Value, frozen=True, kw_only=True):
-    """The answer of ``Store.post_message``. For a duplicate, ``message`` is the one stored first."""
+    """The result of ``Store.post_message``. For a duplicate, ``message`` is the one that was stored first."""
 
     message: Message
     duplicate: bool
@@ -160,7 +162,7 @@ class Posted(Value, frozen=True, kw_only=True):
 
 
 class Receipt(Value, frozen=True, kw_only=True):
-    """The answer of recording one receipt: the complete set of user ids so far, and whether it was not known before."""
+    """The result of recording one receipt: all user ids so far, and whether this receipt is new."""
 
     message_id: str
     user_ids: tuple[str, ...]
@@ -169,9 +171,10 @@ class Receipt(Value, frozen=True, kw_only=True):
 
 
 class Marked(Value, frozen=True, kw_only=True):
-    """The answer of marking a part of a room as read: the newly marked, and the number to go on after (None: done).
+    """The result of marking a part of a room as read: the ids of the newly marked messages.
 
-    ``servers`` is empty where nothing was marked: there is nothing to publish.
+    The next call continues after the sequence number ``reached``; None means that everything is read. ``servers`` is
+    empty if nothing was marked, because there is nothing to publish.
     """
 
     message_ids: tuple[str, ...]
@@ -180,7 +183,7 @@ class Marked(Value, frozen=True, kw_only=True):
 
 
 class Room(Value, frozen=True, kw_only=True):
-    """A room as ``GET /api/rooms`` lists it. ``user_count`` counts different users now in the room."""
+    """A room as ``GET /api/rooms`` lists it. ``user_count`` counts distinct users who are in the room now."""
 
     name: str
     user_count: int
@@ -188,7 +191,7 @@ class Room(Value, frozen=True, kw_only=True):
 
 
 class RoomStats(Value, frozen=True, kw_only=True):
-    """Counts of one room: messages, messages nobody has read, different users now in it."""
+    """Counts of one room: messages, messages that nobody has read, and distinct users who are in it now."""
 
     total_messages: int
     unread_count: int
@@ -196,7 +199,7 @@ class RoomStats(Value, frozen=True, kw_only=True):
 
 
 class StoreInfo(Value, frozen=True, kw_only=True):
-    """What the server says at its start: never a password."""
+    """What the server logs about its store at start-up. It contains no password."""
 
     kind: str
     version: str

@@ -1,1 +1,1 @@
-"""What is remembered. ``contract`` states the verbs, ``opening`` opens a store by its URL."""
+"""The stores. ``contract`` defines the verbs, ``opening`` opens a store by its URL."""

@@ -1,4 +1,4 @@
-"""Database URLs: what they may hold, and the address that each of the two drivers gets.
+"""Database URLs: how they are read, and the address that each of the two drivers gets.
 
 asyncpg (the server) and libpq through psycopg (migrations, command line) get the same address and the same TLS rules.
 """
@@ -22,8 +22,8 @@ _LIBPQ_ONLY = {"channel_binding", "connect_timeout", "gssencmode", "keepalives",
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
-class Place(msgspec.Struct, frozen=True):
-    """One host of an address; a host that begins with a slash is the folder of a Unix socket."""
+class Endpoint(msgspec.Struct, frozen=True):
+    """One host of an address. A host that begins with a slash is the folder of a Unix socket."""
 
     host: str
     port: int
@@ -32,8 +32,8 @@ class Place(msgspec.Struct, frozen=True):
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """Where a database is. ``libpq`` and ``asyncpg`` are URLs with the password; the other fields have none.
 
-    ``places`` are tried in turn until one takes writes; ``host`` names all of them. The place None is the only one
-    of its URL, or the driver's default.
+    ``endpoints`` are tried in order until one accepts writes; ``host`` names all of them. An endpoint of None stands
+    for the only one of the URL, or for the driver's default.
     """
 
     libpq: str
@@ -43,59 +43,60 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     tls: bool
     bouncer: bool
-    places: tuple[Place | None, ...] = (None,)
+    endpoints: tuple[Endpoint | None, ...] = (None,)
     port: int = 5432
 
     @property
     def where(self) -> str:
-        """Host and port as messages name them."""
-        return ", ".join(_named(each or Place(self.host, self.port)) for each in self.places)
+        """Host and port as messages show them."""
+        return ", ".join(_named(each or Endpoint(self.host, self.port)) for each in self.endpoints)
 
     @property
     def server_settings(self) -> bool:
-        """True if session settings last: not behind PgBouncer in transaction mode."""
+        """True if session settings stay in effect, which they do not behind PgBouncer in transaction mode."""
         return not self.bouncer
 
 
 def read_url(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Address:
     """Read a ``postgresql://`` or ``postgres://`` URL. Raises BadDatabaseUrl.
 
-    ``sslmode`` and ``sslrootcert`` in the URL win over ``ssl`` (DB_SSL) and ``ca_file`` (DB_SSL_CA_CERT_PATH).
-    ``pgbouncer=true`` in the URL says that PgBouncer in transaction mode answers there. Of several hosts
-    (``HOST:PORT,HOST:PORT``) the first that takes writes is used, as with ``target_session_attrs=read-write``.
+    ``sslmode`` and ``sslrootcert`` in the URL override ``ssl`` (DB_SSL) and ``ca_file`` (DB_SSL_CA_CERT_PATH).
+    ``pgbouncer=true`` in the URL says that the address is a PgBouncer in transaction mode. Of several hosts
+    (``HOST:PORT,HOST:PORT``) the first that accepts writes is used, as with ``target_session_attrs=read-write``.
     """
     try:
         parts = urlsplit(url)
-        places = _places(parts.netloc.rpartition("@")[2])
-        if len(places) == 1:
+        endpoints = _endpoints(parts.netloc.rpartition("@")[2])
+        if len(endpoints) == 1:
             _ = parts.port
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-    except ValueError as error:
-        raise _bad(f"The database URL can't be read: {_without_password(str(error), url)}.") from error
+    except ValueError as error:  # whose text may show the password
+        why = "its port is not a number from 0 to 65535" if "ort" in str(error) else "bad query or host"
+        raise _bad(f"The database URL can't be read: {why}.") from error
     if parts.scheme not in ("postgresql", "postgres"):
         raise _bad("The database URL must begin with postgresql:// or postgres://.")
     if parts.fragment or "/" in parts.path[1:] or "@" in parts.path:
         raise _bad("The database URL has a #, / or @ in its user name, password or database name.")
     bouncer = query.pop("pgbouncer", "false").lower() in ("true", "1", "yes", "on")
-    places = places if len(places) > 1 else _places(query.get("host", ""), query.get("port", ""))
-    if len(places) > 1:
-        host = ", ".join(place.host for place in places)
+    endpoints = endpoints if len(endpoints) > 1 else _endpoints(query.get("host", ""), query.get("port", ""))
+    if len(endpoints) > 1:
+        host = ", ".join(endpoint.host for endpoint in endpoints)
     else:
         host = unquote(parts.hostname or query.get("host") or os.environ.get("PGHOST") or "localhost")
-    _refuse_standbys(query, several=len(places) > 1)
+    _refuse_standbys(query, several=len(endpoints) > 1)
     _tls(query, ssl and not host.startswith("/"), ca_file)
     asyncpg_query = {name: value for name, value in query.items() if name not in _LIBPQ_ONLY}
-    asyncpg_query.pop("target_session_attrs", None)  # each new connection is looked at here
+    asyncpg_query.pop("target_session_attrs", None)  # the store checks each new connection itself
     return Address(
         libpq=_joined(parts.netloc, parts.path, _encoded(query)),
         asyncpg=_joined(parts.netloc, parts.path, _encoded(asyncpg_query)),
-        places=places if len(places) > 1 else (None,),
+        endpoints=endpoints if len(endpoints) > 1 else (None,),
         host=host,
         database=unquote(parts.path[1:]) or query.get("dbname") or unquote(parts.username or "") or "",
         user=unquote(parts.username or "") or query.get("user") or os.environ.get("PGUSER", ""),
         tls=query.get("sslmode", "prefer") in _SSL_MODES[3:],
         bouncer=bouncer,
-        port=_port(parts.port if len(places) == 1 else None, query),
+        port=_port(parts.port if len(endpoints) == 1 else None, query),
     )
 
 
@@ -104,25 +105,26 @@ def _port(given: int | None, query: dict[str, str]) -> int:
     return int(text) if text.isascii() and text.isdigit() else 5432
 
 
-def _named(place: Place) -> str:
-    """A socket's folder is told from its port by a comma."""
-    if place.host.startswith("/"):
-        return f"{place.host}, port {place.port}"
-    return f"[{place.host}]:{place.port}" if ":" in place.host else f"{place.host}:{place.port}"
+def _named(endpoint: Endpoint) -> str:
+    """Host and port as text. A comma separates the folder of a socket from its port."""
+    host, port = endpoint.host, endpoint.port
+    if host.startswith("/"):
+        return f"{host}, port {port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def with_database(url: str, database: str) -> str:
-    """``url`` with another database's name."""
+    """``url`` with the name of another database."""
     parts = urlsplit(url)
     return _joined(parts.netloc, "/" + quote(database, safe=""), parts.query)
 
 
 def _joined(netloc: str, path: str, query: str) -> str:
-    """A URL for both drivers; urlunsplit would leave out the slashes before an empty host, which libpq needs."""
+    """A URL for both drivers. urlunsplit would drop the slashes before an empty host, which libpq needs."""
     return f"postgresql://{netloc}{path}{'?' if query else ''}{query}"
 
 
-def _places(hosts: str, ports: str = "") -> tuple[Place, ...]:
+def _endpoints(hosts: str, ports: str = "") -> tuple[Endpoint, ...]:
     """The hosts of ``HOST:PORT,HOST:PORT``, or of ``host=`` and ``port=`` of a query. Raises ValueError."""
     names = hosts.split(",")
     given = ports.split(",") if ports else [""]
@@ -133,14 +135,14 @@ def _places(hosts: str, ports: str = "") -> tuple[Place, ...]:
         number = int(own if colon else port or "5432") if len(names) > 1 else 0
         if not 0 <= number <= 65_535:
             raise ValueError("port out of range")
-        found.append(Place(unquote(host), number))
+        found.append(Endpoint(unquote(host), number))
     return tuple(found)
 
 
 def _refuse_standbys(query: dict[str, str], *, several: bool) -> None:
     wanted = query.get("target_session_attrs", "read-write")
     if wanted not in ("any", "primary", "read-write"):
-        raise _bad(f"target_session_attrs={wanted} in the database URL: chatsys needs a server that takes writes.")
+        raise _bad(f"target_session_attrs={wanted} in the database URL: chatsys needs a server that accepts writes.")
     if several:
         query["target_session_attrs"] = "read-write"
 
@@ -171,7 +173,3 @@ def _bad(message: str) -> BadDatabaseUrl:
         hint="Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters percent-encoded "
         "(# as %23, / as %2F, @ as %40).",
     )
-
-
-def _without_password(text: str, url: str) -> str:
-    return "its port is not a number from 0 to 65535" if "ort" in text else "bad query or host" if url else text

@@ -1,10 +1,10 @@
-"""The store contract: chat verbs, each one transaction, stated once for both stores.
+"""The store contract: the chat verbs, defined once for both stores. Each verb is one transaction.
 
-Both stores obey each sentence here, and one suite (tests/contract) runs on both. A verb takes and gives frozen values;
-ids are strings (an unknown or malformed id is a miss, never an error); times come from the caller, cut to milliseconds.
-Each verb may raise :class:`chatsys.errors.StoreUnavailable`; other errors are named where they occur. When a verb
-raises, nothing of it was stored. When a write returns, it is durable as far as the store can be. ``servers`` in an
-answer is empty in a store that one process has for itself.
+Both stores follow every sentence here, and one test suite (tests/contract) runs on both. Verbs take and return frozen
+values. Ids are strings; an unknown or malformed id finds nothing and is never an error. Times come from the caller, in
+whole milliseconds. Each verb may raise :class:`chatsys.errors.StoreUnavailable`; other errors are named where they
+occur. A verb that raises has stored nothing. A write that returns is as durable as the store can make it. ``servers``
+in a result is empty if only one process uses the store.
 """
 
 from __future__ import annotations
@@ -35,54 +35,55 @@ from chatsys.model.values import (
 )
 
 HEARTBEATS = 4
-"""How often a server calls ``register_server`` within a lease."""
+"""How many times per lease a server calls ``register_server``."""
 
 
 class Store(ABC):
-    """Everything a chat remembers: users, rooms, messages with receipts, and who is where."""
+    """Everything that a chat stores: users, rooms, messages with receipts, and sessions."""
 
     # -- the store itself
 
     @abstractmethod
     async def ping(self) -> StoreInfo:
-        """Say who answers. Raises StoreUnavailable if nobody does."""
+        """Describe the database server. Raises StoreUnavailable if it does not answer."""
 
     @abstractmethod
     async def epoch(self) -> str:
-        """The name of this life of the store's sequence numbers.
+        """The id of the current series of sequence numbers.
 
-        It changes whenever numbers may be given out a second time: when a memory store starts, when a restore stores
-        something, and when a database is restored, recovered or led by what was a standby.
+        It changes whenever numbers may be assigned a second time: when a memory store starts, when a restore stores
+        something, when a database is restored or recovered, and when a standby is promoted.
         """
 
     @abstractmethod
     async def check_writing(self, server_id: str) -> None:
-        """Commit something tiny for this server, which must be registered.
+        """Commit a tiny write for this server, which must be registered.
 
-        Raises the StoreError that keeps messages from being stored, as far as one can tell without storing one.
+        Raises the StoreError that keeps messages from being stored, as far as a write without a message shows.
         """
 
     # -- servers: whose sessions are alive
 
     @abstractmethod
     async def register_server(self, server_id: str, at: datetime) -> list[EndedSession]:
-        """Announce a server process, and end the sessions of all servers that are dead.
+        """Register a server process or renew its lease, and end the sessions of all dead servers. Idempotent.
 
-        A server is dead once its process is known to be gone (which others on its machine see). Elsewhere it is dead
-        once its lock is free and it has been silent for a lease, as seen by a server that has itself missed no
-        heartbeat in that time. Called at the start and then as a heartbeat, ``HEARTBEATS`` times in a lease;
-        idempotent. The list is in order of joining; users without a session left are offline from ``at`` on. Sessions
-        of one server may end in several transactions: where the store fails in between, the list holds the ended, and
-        the next heartbeat goes on.
+        A server calls it at start-up and then as a heartbeat, ``HEARTBEATS`` times per lease. Servers on the same
+        machine see that a process is gone; its server is then dead. For other machines, a server is dead once its lock
+        is free and it has been silent for a lease, as seen by a server that itself missed no heartbeat in that time.
+
+        Returns the ended sessions in order of joining. Users without a remaining session are offline from ``at`` on.
+        The sessions of one server may end in several transactions. If the store fails in between, the list has the
+        sessions that ended, and the next heartbeat continues.
         """
 
     @abstractmethod
     async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
-        """End all sessions of this server, in order of joining, and forget it. Idempotent."""
+        """End all sessions of this server, in order of joining, and remove the server. Idempotent."""
 
     @abstractmethod
     async def bus_key(self) -> bytes:
-        """The random secret, 32 bytes, by which the servers of this store know each other's messages."""
+        """The random 32-byte secret with which the servers of this store authenticate each other's messages."""
 
     # -- users
 
@@ -104,61 +105,61 @@ class Store(ABC):
 
     @abstractmethod
     async def list_users(self, limit: int) -> list[User]:
-        """The newest accounts, newest first (ties: greater user id first)."""
+        """The ``limit`` newest accounts, newest first (ties: greater user id first)."""
 
     @abstractmethod
     async def search_users(self, text: str, limit: int) -> list[User]:
         """Accounts whose username or display name contains ``text`` literally, in any letter case.
 
-        Letter case is folded with ``str.lower`` on ASCII and simple Unicode lower-casing elsewhere. By username
-        in code-point order.
+        Letter case is folded with ``str.lower`` on ASCII and simple Unicode lower-casing elsewhere. Results are in
+        code-point order of usernames.
         """
 
     @abstractmethod
     async def update_user(self, user_id: str, changes: UserChanges) -> User | None:
-        """Set what ``changes`` names; the account after it, or None if there is none."""
+        """Set the fields named in ``changes``. Returns the updated account, or None if it does not exist."""
 
     @abstractmethod
     async def find_login(self, attempt: LoginAttempt) -> tuple[User | None, tuple[datetime, ...]]:
-        """The account whose username (exactly) or email was typed, and the failures so far, oldest first."""
+        """The account with the typed username (exact) or email, and the failures so far, oldest first."""
 
     @abstractmethod
     async def record_failure(self, attempt: LoginAttempt, at: datetime) -> tuple[datetime, ...]:
-        """Count a failed login; the newest ``limit`` failures before it, and this one. Old ones are forgotten."""
+        """Record a failed login. Returns the newest ``limit`` failures before it, and this one; drops older ones."""
 
     @abstractmethod
     async def record_login(self, user_id: str, at: datetime, attempt: LoginAttempt | None = None) -> User | None:
-        """Set ``last_login`` and forget the attempt's failures; the account after it.
+        """Set ``last_login`` and delete the attempt's failures. Returns the updated account.
 
-        None, and nothing is changed, if there is no such account, or if the attempt is refused by now.
+        Returns None and changes nothing if there is no such account, or if the attempt is refused by now.
         """
 
     @abstractmethod
     async def set_online(self, user_id: str, online: bool, at: datetime) -> User | None:
-        """Set status and ``last_seen``; the account after it, or None if there is none."""
+        """Set the status and ``last_seen``. Returns the updated account, or None if it does not exist."""
 
     @abstractmethod
     async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """Begin to delete an account: its sessions end, nobody sees it any more, its name and email are free.
+        """Begin to delete an account: end its sessions, hide it, and free its name and email.
 
-        The ended sessions in order of joining; None if there is no such account. For one that was retired before,
-        nothing is left to end.
+        Returns the ended sessions in order of joining, or None if there is no such account. An account that was
+        retired before has no sessions left to end.
         """
 
     @abstractmethod
     async def purge_user(self, user_id: str) -> bool:
-        """Delete a part of what a retired account left: its messages, then its receipts, at last the account itself.
+        """Delete a part of a retired account: first its messages, then its receipts, finally the account itself.
 
-        True while there may be more. Sequence numbers of other messages stay, and those of deleted ones are not given
-        out again.
+        Returns True while there may be more. Other messages keep their sequence numbers, and the numbers of deleted
+        messages are not reused.
         """
 
     @abstractmethod
     async def removed_users(self, before: datetime) -> list[str]:
-        """Some of the accounts that were retired before this moment and are not deleted yet, the oldest first."""
+        """Some accounts that were retired before this moment and are not deleted yet, the first retired first."""
 
     async def delete_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """:meth:`retire_user`, then :meth:`purge_user` to the end."""
+        """:meth:`retire_user`, then :meth:`purge_user` until nothing is left."""
         ended = await self.retire_user(user_id, at)
         while ended is not None and await self.purge_user(user_id):
             pass
@@ -178,20 +179,20 @@ class Store(ABC):
 
     @abstractmethod
     async def open_session(self, new: NewSession) -> Joined:
-        """Let a participant into a room, made if need be. A registered one becomes online, last seen now.
+        """Open a session in a room, which is created if missing. A registered user becomes online, last seen now.
 
-        A socket has one session: one in the same room is kept (same session id and place), one in another
-        room must have been ended by the caller. Raises UserNotFound if a registered participant's account is gone,
-        TooManyRooms if the room is not there and may not be made.
+        A socket has one session. If it already has one in this room, that session is kept, with the same id and
+        position. The caller must first end one in another room. Raises UserNotFound if a registered participant's
+        account is gone, and TooManyRooms if the room is missing and may not be created.
         """
 
     @abstractmethod
     async def close_session(self, session_id: str, at: datetime) -> EndedSession | None:
-        """End a session; None if it is not open. A registered participant's last one makes the user offline."""
+        """End a session; None if it is not open. A registered user without another session becomes offline."""
 
     @abstractmethod
     async def close_sessions(self, session_ids: Sequence[str], at: datetime) -> list[EndedSession]:
-        """End those of these sessions that are open, together, as ``close_session`` does; in order of joining."""
+        """End all of these sessions that are open, as ``close_session`` does. Returns them in order of joining."""
 
     @abstractmethod
     async def user_sessions(self, user_id: str) -> list[Session]:
@@ -203,21 +204,21 @@ class Store(ABC):
 
     @abstractmethod
     async def newest_sessions(self, room: str, limit: int) -> tuple[list[Session], int]:
-        """The room's newest ``limit`` sessions as :meth:`sessions` gives them, and how many there are."""
+        """The room's newest ``limit`` sessions as :meth:`sessions` returns them, and the number of all."""
 
     @abstractmethod
     async def activity(self) -> tuple[int, int]:
-        """How many sessions there are, and in how many rooms."""
+        """The number of sessions, and the number of rooms that have one."""
 
     # -- messages
 
     @abstractmethod
     async def post_message(self, new: NewMessage) -> Posted:
-        """Store a message with the room's next sequence number, the room made if need be.
+        """Store a message with the room's next sequence number. The room is created if missing.
 
-        A ``client_message_id`` seen before from the same user (for a guest: the same guest id in the same room)
-        stores nothing and gives the first message with ``duplicate=True``. Messages that one task posts one after
-        another are numbered in that order. Raises UserNotFound if a registered sender's account is gone.
+        If the same user (for a guest: the same guest id in the same room) has used the ``client_message_id`` before,
+        the call stores nothing and returns the first message with ``duplicate=True``. Messages that one task posts one
+        after another are numbered in that order. Raises UserNotFound if a registered sender's account is gone.
         """
 
     @abstractmethod
@@ -231,10 +232,10 @@ class Store(ABC):
         before: int = SEQ_MAX,
         max_bytes: int = SEQ_MAX,
     ) -> list[Message]:
-        """``limit`` messages after skipping the ``offset`` newest, oldest first; empty for an unknown room.
+        """The newest ``limit`` messages after skipping ``offset``, oldest first; empty for an unknown room.
 
-        Only messages whose sequence number is greater than ``after`` and less than ``before`` are looked at. Of those
-        to be given, older ones are left out once the texts of the newer ones have ``max_bytes`` bytes together.
+        Only messages with a sequence number greater than ``after`` and less than ``before`` count. Older messages are
+        left out once the texts of the newer ones have ``max_bytes`` bytes in total.
         """
 
     async def messages_since(self, room: str, seq: int, limit: int, max_bytes: int = SEQ_MAX) -> list[Message]:
@@ -243,25 +244,25 @@ class Store(ABC):
 
     @abstractmethod
     async def mark_delivered(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
-        """Record a delivery. Idempotent: of several that are the same, at most one is ``new``.
+        """Record a delivery. Idempotent: if it is recorded several times, at most one result is ``new``.
 
-        None if the message is not in this room, the reader sent it, or the reader's account is gone.
+        Returns None if the message is not in this room, the reader sent it, or the reader's account is gone.
         """
 
     @abstractmethod
     async def mark_read(self, room: str, message_id: str, reader: Participant, at: datetime) -> Receipt | None:
-        """Record a read, and the delivery with it. Idempotent, and None where ``mark_delivered`` gives None."""
+        """Record a read and the delivery with it. Idempotent. Returns None where ``mark_delivered`` does."""
 
     @abstractmethod
     async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int = 0) -> Marked:
-        """Record a read (and delivery) of the oldest messages of others after number ``after`` that were not read.
+        """Mark as read and delivered the oldest unread messages of others with sequence numbers after ``after``.
 
-        A few hundred at most, so that nobody else waits for long. Exactly the newly marked ones are given, in order of
-        their numbers; none if the reader's account is gone. Idempotent.
+        One call marks a few hundred at most, so that other writers do not wait long. It returns exactly the newly
+        marked messages in order of their numbers, and none if the reader's account is gone. Idempotent.
         """
 
     async def mark_all_read(self, room: str, reader: Participant, at: datetime) -> Sequence[str]:
-        """:meth:`mark_some_read` until the end: the ids of all that were newly marked."""
+        """Call :meth:`mark_some_read` until everything is read. Returns the ids of all newly marked messages."""
         marked: list[str] = []
         reached: int | None = 0
         while reached is not None:
@@ -276,17 +277,16 @@ class Store(ABC):
     def snapshot(self) -> AsyncGenerator[Batch, None]:
         """All accounts, rooms and messages as of one moment, in the order of :mod:`chatsys.model.snapshot`.
 
-        Receipts that are recorded meanwhile may be among them. Batches are small: memory does not grow with the store.
-        Whoever stops early closes the generator (``contextlib.aclosing``).
+        Receipts that are recorded meanwhile may be included. Batches are small, so memory use does not grow with the
+        store. A caller that stops early must close the generator (``contextlib.aclosing``).
         """
 
     @abstractmethod
     async def restore(self, batch: Batch) -> int:
-        """Store the records of a batch that are not there yet, in one transaction; how many these were. Idempotent.
+        """Store the records of a batch that do not exist yet, in one transaction. Returns how many. Idempotent.
 
-        Records are known by user id, room name and message id; what is there stays as it is, but a room takes the
-        record's creation time and the greater sequence number. A batch of which something was stored changes the epoch.
-        Batches come in the order of ``snapshot``.
-        Raises SnapshotConflict if something else is in the place of a record: another account of that name or
-        email, another message of that number.
+        Records are identified by user id, room name and message id. Existing ones stay as they are, except that a room
+        takes the record's creation time and the greater sequence number. Storing a record changes the epoch. Batches
+        must come in the order of ``snapshot``. Raises SnapshotConflict if something else is in the place of a record:
+        another account with that name or email, or another message with that number.
         """

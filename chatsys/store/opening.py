@@ -1,4 +1,4 @@
-"""Open a store by its URL. The only module that names an implementation; each is imported when it is asked for."""
+"""Open a store by its URL. Only this module names the implementations; each is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ async def open_store(
 ) -> AsyncIterator[Store]:
     """Open the store at ``url`` and close it at the end.
 
-    ``memory://`` is the in-memory store; ``postgresql://`` or ``postgres://`` a server. A database whose schema is
-    missing or older is refused, or handed to ``upgrade`` first.
+    ``memory://`` is the in-memory store; ``postgresql://`` and ``postgres://`` are PostgreSQL servers. If the schema is
+    missing or older, ``upgrade`` is called first; without ``upgrade``, the database is refused.
 
     Raises BadDatabaseUrl for any other scheme, and the StoreError that says why a database can't be used.
     """

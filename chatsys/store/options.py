@@ -1,4 +1,4 @@
-"""How a store behaves."""
+"""The options of a store."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import msgspec
 from chatsys.errors import SettingsError
 
 SMALLEST_POOL = 5
-"""Connections: one for each share."""
+"""The least number of connections: one for each share."""
 
 
 class Shares(msgspec.Struct, frozen=True, kw_only=True):
-    """How many connections there are for what, so that nobody takes those of the others.
+    """How many connections each kind of work has, so that no kind takes those of another.
 
-    ``sends`` are messages and receipts, ``locked`` the waiting for rooms and other rows that somebody has locked,
-    ``housekeeping`` sessions, heartbeat and readiness, ``reads`` all else; one more holds the servers' locks.
+    ``sends`` is for messages and receipts, ``locked`` for waiting for locked rooms and other locked rows,
+    ``housekeeping`` for sessions, heartbeats and readiness checks, ``reads`` for everything else. One more connection
+    holds the servers' locks.
     """
 
     sends: int
@@ -35,7 +36,7 @@ def shares(size: int) -> Shares:
 
 
 class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a PostgreSQL store behaves; the memory store needs none of it.
+    """The options of a PostgreSQL store; the memory store has none.
 
     Units: sizes in connections and rows, times in seconds.
     """
@@ -51,8 +52,8 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     ssl_ca_file: Path | None = None
     data_dir: Path = Path(".chatsys/postgres")
     observe: Callable[[str, float], None] = lambda name, value: None
-    """Told what the store does: ``statement`` 1, ``pool_wait`` seconds, ``flush_rows`` rows, ``flush`` seconds."""
+    """Called with each measurement: ``statement`` 1, ``pool_wait`` seconds, ``flush_rows`` rows, ``flush`` seconds."""
 
 
 Upgrade = Callable[[str, StoreOptions], object]
-"""Brings the database at a URL to this program's schema; called in a thread."""
+"""Upgrades the database at a URL to this program's schema. The store calls it in a thread."""

@@ -7,7 +7,7 @@ from chatsys.resources import database_dir
 
 
 def known_versions() -> list[str]:
-    """The versions that this program knows, oldest first: the beginnings of the migrations' file names."""
+    """The versions that this program knows, oldest first. Each is the start of a migration's file name."""
     return sorted(path.stem.split("_")[0] for path in (database_dir() / "migrations" / "versions").glob("[0-9]*.py"))
 
 

@@ -1,7 +1,8 @@
--- Tables and B-tree indexes that are much larger than their rows need, estimated from the planner's statistics: pages
--- that rows of the average width fill, against the pages at the last VACUUM or ANALYZE. What has no statistics, or none
--- that this role may read, is left out. An index of few distinct keys is smaller than this expects: nothing is said then.
--- After https://github.com/ioguix/pgsql-bloat-estimation, to which the PostgreSQL wiki's "Show database bloat" leads.
+-- Tables and B-tree indexes that are much larger than their rows need. The estimate compares the pages that rows of the
+-- average width fill, by the planner's statistics, with the pages at the last VACUUM or ANALYZE. Tables and indexes
+-- without statistics that this role may read are left out. An index of few distinct keys is smaller than its estimate,
+-- so it is never reported.
+-- After https://github.com/ioguix/pgsql-bloat-estimation, to which the PostgreSQL wiki's "Show database bloat" links.
 WITH parts AS (
     SELECT c.oid, c.relkind, c.relpages, c.reltuples, i.indrelid,
            coalesce(toast.relpages, 0) AS toast_pages, ceil(coalesce(greatest(toast.reltuples, 0), 0) / 4) AS toast_needed,
@@ -17,7 +18,7 @@ WITH parts AS (
     JOIN pg_class owner ON owner.oid = coalesce(i.indrelid, c.oid)
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    -- The statistics of an index's column are those of the table's, but for an expression.
+    -- An index's column has the statistics of the table's column, unless it is an expression.
     LEFT JOIN pg_attribute column_of ON column_of.attrelid = i.indrelid AND column_of.attnum = i.indkey[a.attnum - 1]
     LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND NOT s.inherited
          AND ((column_of.attnum IS NOT NULL AND s.tablename = owner.relname AND s.attname = column_of.attname)
@@ -29,7 +30,7 @@ WITH parts AS (
 ),
 rows AS (
     SELECT *, current_setting('block_size')::float8 AS block,
-           -- An item pointer, the header with the map of nulls, and the data; both padded to eight bytes.
+           -- An item pointer, the header with the null bitmap, and the data; the latter two are padded to eight bytes.
            4 + 8 * ceil((CASE relkind WHEN 'i' THEN CASE WHEN null_frac > 0 THEN 12 ELSE 8 END
                                       ELSE 23 + CASE WHEN null_frac > 0 THEN (wanted + 7) / 8 ELSE 0 END END) / 8.0)
              + 8 * ceil(width / 8.0) AS row_bytes

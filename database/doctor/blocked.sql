@@ -1,4 +1,4 @@
--- Sessions that wait for a lock of another one.
+-- Sessions that wait for a lock of another session.
 SELECT 'pid ' || blocked.pid AS object,
        format('it has waited %s s for a lock of pid %s (%s, %s), running: %s',
               round(extract(epoch FROM clock_timestamp() - blocked.query_start)), blocker.pid,

@@ -1,4 +1,4 @@
--- Shared buffers against the data and, where it is known, the machine's memory (:memory_bytes, else 0).
+-- Shared buffers compared with the data and the machine's memory (:memory_bytes, 0 if unknown).
 SELECT 'shared_buffers' AS object,
        format('it is %s; the databases hold %s%s', pg_size_pretty(buffers), pg_size_pretty(size),
               CASE WHEN :memory_bytes > 0 THEN format(', the machine has %s', pg_size_pretty((:memory_bytes)::bigint)) END)

@@ -1,6 +1,6 @@
--- Checkpoints that WAL forces before their time: each writes everything again. PostgreSQL 14 to 16.
--- A checkpoint that somebody asks for counts as requested too, as the one of each shutdown. WAL forces one when at least
--- half of max_wal_size was written since the last, so that the WAL written tells how many it can have forced.
+-- Checkpoints that WAL forces before checkpoint_timeout: each writes everything again. PostgreSQL 14 to 16.
+-- Manual checkpoints, and those at shutdown, count as requested, too. WAL forces a checkpoint when at least half of
+-- max_wal_size was written since the last one, so the amount of WAL limits how many it can have forced.
 SELECT 'max_wal_size' AS object,
        format('%s of %s checkpoints were requested before checkpoint_timeout, by %s of WAL; max_wal_size is %s', checkpoints_req,
               checkpoints_req + checkpoints_timed, pg_size_pretty(wal_bytes), current_setting('max_wal_size')) AS evidence,

@@ -1,4 +1,4 @@
--- Whether the next client may still connect.
+-- Whether more clients can still connect.
 SELECT 'max_connections' AS object,
        format('%s of %s connections are in use, most of them by %s', used, allowed, most) AS evidence,
        'Lower DB_POOL_SIZE, put PgBouncer in between, or: ALTER SYSTEM SET max_connections = '

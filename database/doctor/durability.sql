@@ -1,4 +1,4 @@
--- Settings with which a crash loses what was acknowledged, or the whole database.
+-- Settings with which a crash loses acknowledged commits, or the whole database.
 SELECT name AS object,
        format('%s is %s (set by: %s)', name, setting, source) AS evidence,
        format('ALTER SYSTEM RESET %s; SELECT pg_reload_conf();', name) AS command

@@ -1,4 +1,4 @@
--- Indexes that a CREATE INDEX CONCURRENTLY left half made: they cost writes and serve nothing.
+-- Indexes that a failed CREATE INDEX CONCURRENTLY left behind: they slow down writes and serve no query.
 SELECT i.indexrelid::regclass::text AS object,
        format('it is marked invalid on %s', i.indrelid::regclass) AS evidence,
        format('REINDEX INDEX CONCURRENTLY %s;', i.indexrelid::regclass) AS command

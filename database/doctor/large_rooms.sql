@@ -1,4 +1,4 @@
--- Rooms that outgrow what one room is made for: each message goes to everybody in it.
+-- Rooms that are too large: each message goes to everybody in the room.
 SELECT r.room_name AS object,
        format('%s sessions and %s messages', s.sessions, to_char(r.last_seq - r.removed_count, 'FM999,999,999,999')) AS evidence,
        CASE WHEN s.sessions >= :room_sessions THEN 'Split the room: a message to N members costs N deliveries and N receipts'

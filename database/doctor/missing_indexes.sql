@@ -1,4 +1,4 @@
--- Large tables that are read from end to end again and again.
+-- Large tables that are scanned from end to end again and again.
 SELECT format('%I.%I', schemaname, relname) AS object,
        format('%s scans from end to end read %s rows each; %s scans used an index', seq_scan,
               to_char(seq_tup_read / seq_scan, 'FM999,999,999,999'), coalesce(idx_scan, 0)) AS evidence,

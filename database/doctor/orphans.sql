@@ -1,4 +1,4 @@
--- Sessions that a dead server left behind: their users look online.
+-- Sessions that a dead server left behind. Their users appear online.
 SELECT 'active_sessions' AS object,
        format('%s sessions belong to no living server, the oldest quiet since %s', count(*),
               to_char(min(s.last_activity) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) AS evidence,

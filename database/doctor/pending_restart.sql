@@ -1,6 +1,6 @@
--- Changes of the configuration that do not hold yet.
+-- Changes of the configuration that need a restart to take effect.
 SELECT name AS object,
-       format('the configuration says something else than %s, which runs', coalesce(nullif(setting, ''), 'nothing')) AS evidence,
+       format('the configuration differs from the running value %s', coalesce(nullif(setting, ''), 'nothing')) AS evidence,
        'Restart PostgreSQL' AS command
 FROM pg_settings
 WHERE pending_restart

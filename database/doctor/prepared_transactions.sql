@@ -1,4 +1,4 @@
--- Two-phase commits that nobody has finished: they hold their locks over restarts.
+-- Two-phase commits that nobody has finished: they keep their locks even after a restart.
 SELECT gid AS object,
        format('prepared by %s in %s, %s s ago', owner, database, round(extract(epoch FROM clock_timestamp() - prepared)))
            AS evidence,

@@ -1,4 +1,4 @@
--- Slots that nobody reads: the server keeps all WAL for them until the disk is full.
+-- Replication slots that nobody reads: the server keeps WAL for them until the disk is full.
 SELECT slot_name::text AS object,
        format('nobody reads this %s slot, and it keeps %s of WAL', slot_type, pg_size_pretty(kept)) AS evidence,
        format('SELECT pg_drop_replication_slot(%L);   or set max_slot_wal_keep_size', slot_name) AS command

@@ -1,4 +1,4 @@
--- Whether old messages fill the disk: stops to count at :old_messages.
+-- Whether old messages fill the disk. Counting stops at :old_messages.
 SELECT 'messages' AS object,
        format('at least %s messages are older than a year; the table and its indexes take %s', to_char(count(*), 'FM999,999,999'),
               pg_size_pretty(pg_total_relation_size('messages'))) AS evidence,

@@ -1,4 +1,4 @@
--- Whether the chat's schema is the one that this program needs (:version, of the form 0003).
+-- Whether the schema is older than the one that this program needs (:version, for example 0003).
 SELECT 'alembic_version' AS object,
        format('the schema is at %s, this program needs %s', version_num, to_char(:version, 'FM0000')) AS evidence,
        'chatsys db backup before.dump && chatsys db migrate' AS command

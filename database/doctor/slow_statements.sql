@@ -1,4 +1,4 @@
--- Statements that take long each time and much of the whole.
+-- Statements that take long each time and have a large share of the total time.
 SELECT 'query ' || queryid AS object,
        format('%s executions of %s ms each take %s %% of the time of all statements: %s', calls,
               to_char(mean, 'FM999,999,990.0'), round(100 * share), left(regexp_replace(query, '\s+', ' ', 'g'), 60)) AS evidence,

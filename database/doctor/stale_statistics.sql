@@ -1,4 +1,4 @@
--- Tables of which the planner knows nothing, or little that is still true.
+-- Tables for which the planner has no statistics, or outdated ones.
 SELECT format('%I.%I', schemaname, relname) AS object,
        CASE WHEN coalesce(last_analyze, last_autoanalyze) IS NULL
             THEN format('%s rows, and never analyzed', to_char(n_live_tup, 'FM999,999,999,999'))

@@ -1,4 +1,4 @@
--- Whether anybody can tell which statements cost the most.
+-- Whether pg_stat_statements can show which statements cost the most.
 SELECT 'pg_stat_statements' AS object,
        CASE WHEN NOT loaded THEN 'it is not in shared_preload_libraries'
             WHEN have IS NULL THEN 'it is loaded, but the extension is not in this database'

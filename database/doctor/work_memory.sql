@@ -1,4 +1,4 @@
--- What all connections may take for sorts, against the machine's memory (:memory_bytes, 0 where it is not known).
+-- The memory that sorts of all connections may take, compared with the machine's (:memory_bytes, 0 if unknown).
 SELECT 'work_mem' AS object,
        format('%s for each sort of up to %s connections: %s, and the machine has %s', current_setting('work_mem'),
               current_setting('max_connections'), pg_size_pretty(worst), pg_size_pretty((:memory_bytes)::bigint)) AS evidence,

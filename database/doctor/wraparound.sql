@@ -1,4 +1,4 @@
--- Databases whose oldest transaction is far older than autovacuum should let it become.
+-- Databases whose oldest transaction is far older than autovacuum should allow.
 SELECT datname AS object,
        format('the oldest of its transactions is %s transactions old; autovacuum should freeze it at %s, and at '
               '2,000 million PostgreSQL stops', to_char(age, 'FM999,999,999,999'), to_char(wanted, 'FM999,999,999,999'))

@@ -1,4 +1,4 @@
--- A delivery is marked as read where its reader has read the message, and nowhere else.
+-- A delivery is marked as read if, and only if, its reader has read the message.
 SELECT d.delivery_id, d.message_id, d.is_read
 FROM message_deliveries d
 WHERE d.is_read <> EXISTS (SELECT FROM message_reads r

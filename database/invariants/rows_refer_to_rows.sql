@@ -1,4 +1,4 @@
--- What a row refers to exists, also where a foreign key was switched off or its index was damaged.
+-- Every row that another row refers to exists, even if a foreign key was switched off or its index was damaged.
 SELECT 'messages' AS source, m.message_id AS id FROM messages m LEFT JOIN rooms r USING (room_id)
     WHERE r.room_id IS NULL
 UNION ALL SELECT 'messages', m.message_id FROM messages m LEFT JOIN users u USING (user_id)

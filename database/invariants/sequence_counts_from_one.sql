@@ -1,4 +1,4 @@
--- A room's sequence numbers are different from each other and begin at 1 or later.
+-- A room's sequence numbers are distinct and at least 1.
 SELECT room_id, seq, count(*) AS messages
 FROM messages
 GROUP BY room_id, seq

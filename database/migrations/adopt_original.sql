@@ -1,12 +1,12 @@
 -- Bring the database of the original Node.js backend to the first revision of chatsys, in place.
 --
--- The first revision runs this instead of creating tables where it finds the original's. It is one transaction: killed
--- half way, it leaves the original as it was and can be run again. Ids, texts, times and password hashes stay; what the
--- original left open is filled in; tables, views and functions that chatsys does not know are left alone.
+-- If the first revision finds the original's tables, it runs this instead of creating tables. It is one transaction: if
+-- it is killed half way, the original stays as it was, and the script can run again. Ids, texts, times and password
+-- hashes stay. Missing values are filled in. Tables, views and functions that chatsys does not know are left alone.
 -- A test compares the result with a fresh schema, column by column and index by index.
 
 SET LOCAL statement_timeout = 0;
-SET LOCAL lock_timeout = '10s'; -- a backend that is still writing is an error, not a wait without end
+SET LOCAL lock_timeout = '10s'; -- a backend that is still writing causes an error, not an endless wait
 LOCK TABLE users, rooms, messages, message_reads, message_deliveries, room_members, active_sessions
     IN ACCESS EXCLUSIVE MODE;
 
@@ -19,11 +19,11 @@ BEGIN
 END
 $$;
 
--- Without its triggers first: adopting a row is not an update that its owner made.
+-- Drop its triggers first, because adopting a row is not an update by its owner.
 DROP TRIGGER IF EXISTS update_users_updated_at ON users;
 DROP TRIGGER IF EXISTS update_rooms_updated_at ON rooms;
 
--- Indexes that a unique constraint already gives, or that no statement uses, only slow down the rewriting.
+-- Indexes that a unique constraint already provides, or that no statement uses, only slow down the rewriting.
 DROP INDEX IF EXISTS idx_users_username, idx_users_email, idx_users_status, idx_rooms_name, idx_messages_room,
     idx_message_reads_message, idx_message_deliveries_message, idx_room_members_room, idx_room_members_active,
     idx_active_sessions_socket;
@@ -33,15 +33,15 @@ ALTER INDEX IF EXISTS idx_room_members_user RENAME TO room_members_user_id_idx;
 ALTER INDEX IF EXISTS idx_active_sessions_user RENAME TO active_sessions_user_id_idx;
 ALTER INDEX IF EXISTS idx_active_sessions_room RENAME TO active_sessions_room_id_idx;
 
--- Sessions are those of a process that is gone. Rows that name no user, message or room say nothing.
+-- All sessions belong to a process that is gone. Rows without a user, message or room carry no information.
 DELETE FROM active_sessions;
 DELETE FROM message_reads WHERE message_id IS NULL OR user_id IS NULL;
 DELETE FROM message_deliveries WHERE message_id IS NULL OR user_id IS NULL;
 DELETE FROM room_members WHERE room_id IS NULL OR user_id IS NULL;
 
--- Users. Emails are compared in lower case; of accounts whose emails differ only in case, one gets the lower-case form
--- (the one that has it, else the oldest) and the others keep theirs and log in by name. COLLATE "C": a Turkish database
--- would make another letter of I.
+-- Users. Emails are compared in lower case. Of accounts whose emails differ only in case, one gets the lower-case form
+-- (the one that has it, else the oldest). The others keep theirs and log in by name. COLLATE "C" is needed because a
+-- Turkish database lowers I to another letter.
 UPDATE users u SET email = folded.email
 FROM (SELECT user_id, email, row_number() OVER (PARTITION BY email ORDER BY changed, created_at, user_id) AS place
       FROM (SELECT user_id, lower(email COLLATE "C") AS email, email <> lower(email COLLATE "C") AS changed, created_at
@@ -77,7 +77,7 @@ CREATE INDEX users_username_trgm_idx ON users USING gin (username gin_trgm_ops);
 CREATE INDEX users_display_name_trgm_idx ON users USING gin (display_name gin_trgm_ops);
 CREATE TRIGGER users_touch BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
--- Rooms. Messages that belong to none are kept in a room of their own.
+-- Rooms. Messages without a room go into a room of their own.
 INSERT INTO rooms (room_name, description)
 SELECT 'recovered', 'Messages that belonged to no room'
 WHERE EXISTS (SELECT FROM messages WHERE room_id IS NULL)
@@ -89,7 +89,7 @@ UPDATE rooms SET
     updated_at = coalesce(updated_at, created_at, now())
 WHERE num_nulls(is_private, created_at, updated_at) > 0;
 
--- Messages: each room's sequence in order of time, ties in the order in which they were stored.
+-- Messages are numbered by room in order of time; ties are in the order in which they were stored.
 ALTER TABLE messages
     ADD seq bigint,
     ADD client_message_id varchar(64),
@@ -133,7 +133,7 @@ WHERE newest.room_id = r.room_id;
 CREATE TRIGGER rooms_touch BEFORE UPDATE OF room_name, description, is_private ON rooms
     FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
--- Receipts: one without a time is as old as its message.
+-- Receipts without a time get the time of their message.
 UPDATE message_reads r SET read_at = m.created_at FROM messages m
 WHERE r.read_at IS NULL AND m.message_id = r.message_id;
 ALTER TABLE message_reads
@@ -189,7 +189,7 @@ CREATE INDEX IF NOT EXISTS active_sessions_room_id_idx ON active_sessions (room_
 CREATE INDEX IF NOT EXISTS active_sessions_user_id_idx ON active_sessions (user_id);
 CREATE INDEX active_sessions_server_id_idx ON active_sessions (server_id);
 
--- The views are replaced, not dropped, since views of the operator's may stand on them.
+-- The views are replaced, not dropped, because the operator's own views may depend on them.
 CREATE OR REPLACE VIEW active_users_view AS
 SELECT u.user_id, u.username, u.display_name, u.avatar, u.status, u.last_seen,
        (SELECT count(*) FROM active_sessions s WHERE s.user_id = u.user_id) AS active_sessions

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that chatsys.database.admin hands over."""
+"""Run the migrations on the connection that chatsys.database.admin passes."""
 
 from __future__ import annotations
 

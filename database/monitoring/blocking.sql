@@ -1,4 +1,4 @@
--- Who waits for whom: one row for each pair of a waiting process and one that stands in its way.
+-- Which process waits for which: one row for each pair of a waiting process and a process that blocks it.
 SELECT blocked.pid AS blocked_pid,
        blocked.usename AS blocked_user_name,
        waiting.locktype AS lock_type,

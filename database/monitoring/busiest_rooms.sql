@@ -1,7 +1,7 @@
 -- The rooms with the most messages in the last minutes.
 \if :{?minutes} \else \set minutes 60 \endif
 \if :{?limit} \else \set limit 20 \endif
-WITH written AS ( -- by sender first: to hash a million rows is cheaper than to sort them for count(DISTINCT)
+WITH written AS ( -- by sender first: hashing a million rows is cheaper than sorting them for count(DISTINCT)
     SELECT room_id, user_id, guest_id, count(*) AS messages, max(created_at) AS last_message_at
     FROM messages
     WHERE created_at >= now() - make_interval(mins => :minutes)

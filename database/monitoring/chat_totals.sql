@@ -1,5 +1,5 @@
--- The chat in one row. messages_total counts every message ever stored, deleted ones too: it is the sum of the rooms'
--- sequence numbers, and cheap at any size.
+-- The chat in one row. messages_total counts every message ever stored, including deleted ones: it is the sum of the
+-- rooms' sequence numbers, and cheap at any size.
 SELECT (SELECT coalesce(sum(last_seq), 0)::bigint FROM rooms) AS messages_total,
        (SELECT count(*) FROM rooms) AS rooms,
        (SELECT count(*) FROM active_sessions) AS sessions,

@@ -1,4 +1,4 @@
--- Connections by state, and how much of max_connections they take; the asking connection is left out.
+-- Connections by state, and their share of max_connections. The monitor's own connection is left out.
 SELECT coalesce(state, 'unknown') AS state,
        count(*) AS connections,
        count(*) FILTER (WHERE wait_event_type = 'Lock') AS lock_waits,

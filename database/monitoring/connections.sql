@@ -1,4 +1,4 @@
--- Client connections to this database, oldest state first; the asking connection is left out.
+-- Client connections to this database, oldest state first. The monitor's own connection is left out.
 SELECT pid,
        usename AS user_name,
        application_name,

@@ -1,5 +1,5 @@
--- Rows that were updated or deleted and wait for VACUUM, and whether autovacuum is due by the server's own settings
--- (a table's own storage parameters win over those).
+-- Rows that were updated or deleted and wait for VACUUM, and whether autovacuum is due by the server's settings, which
+-- a table's storage parameters override.
 SELECT s.schemaname AS schema_name,
        s.relname AS table_name,
        s.n_live_tup AS live_rows,

@@ -1,5 +1,5 @@
--- The time from a message to each recipient's acknowledgement of delivery, for the newest messages of the last minutes; own messages are left out.
--- The messages are cut to :messages first, so that the cost does not grow with the table.
+-- The time from a message to each recipient's acknowledgement of delivery, for the newest messages of the last minutes.
+-- The senders' own are left out. Only :messages messages are read, so that the cost does not grow with the table.
 \if :{?minutes} \else \set minutes 60 \endif
 \if :{?messages} \else \set messages 10000 \endif
 WITH newest AS MATERIALIZED (

@@ -1,4 +1,4 @@
--- Messages and accounts by UTC day, days without any included, with their running totals.
+-- Messages and accounts by UTC day, including days without any, with running totals.
 \if :{?days} \else \set days 30 \endif
 WITH span AS (
     SELECT date_trunc('day', now() AT TIME ZONE 'UTC') - make_interval(days => :days - 1) AS first_day

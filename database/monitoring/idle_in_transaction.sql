@@ -1,4 +1,4 @@
--- Connections that hold a transaction open and do nothing: they hold locks and keep VACUUM from cleaning.
+-- Connections that keep a transaction open and do nothing: they hold locks and keep VACUUM from removing dead rows.
 SELECT a.pid,
        a.usename AS user_name,
        a.application_name,

@@ -1,5 +1,5 @@
--- Blocks read and written by the whole server. PostgreSQL 14 and 15 have no pg_stat_io: the little that their older views
--- tell is put into its shape, and what they do not tell is null. Reads are those of every database.
+-- Blocks read and written by the whole server. PostgreSQL 14 and 15 have no pg_stat_io, so this query fills its columns
+-- from older views and leaves the others null. Reads are those of every database.
 WITH block AS (SELECT current_setting('block_size')::bigint AS size)
 SELECT io.process_type,
        'relation' AS object,

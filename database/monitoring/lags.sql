@@ -1,5 +1,5 @@
--- How long deliveries and readers take, for the newest messages of the last minutes: one row, cheap enough for every second.
--- Own messages are left out; the messages are cut to :messages first, so that the cost does not grow with the table.
+-- How long deliveries and reads take, for the newest messages of the last minutes: one row, cheap enough to run often.
+-- The senders' own are left out. Only :messages messages are read, so that the cost does not grow with the table.
 \if :{?minutes} \else \set minutes 1 \endif
 \if :{?messages} \else \set messages 200 \endif
 WITH newest AS MATERIALIZED (

@@ -1,4 +1,4 @@
--- Locks in this database by kind, object and mode; the asking connection is left out.
+-- Locks in this database by kind, object and mode. Those of the monitor's own connection are left out.
 SELECT l.locktype AS lock_type,
        c.relname AS relation_name,
        l.mode AS lock_mode,

@@ -1,4 +1,4 @@
--- Messages stored in each of the last minutes, the running one included, minutes without any as well.
+-- Messages stored in each of the last minutes, including the current minute and minutes without any.
 \if :{?minutes} \else \set minutes 60 \endif
 WITH minutes AS (
     SELECT generate_series(date_trunc('minute', now()) - make_interval(mins => :minutes - 1),

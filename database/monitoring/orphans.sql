@@ -1,5 +1,5 @@
--- Rows that a dead server left behind: sessions without a living server, servers past their lease, and users who are
--- marked online and have no session.
+-- Rows that a dead server left behind: sessions without a living server, servers whose lease is over, and users who are
+-- marked online but have no session.
 SELECT 'session without server' AS kind,
        s.session_id::text AS object_id,
        coalesce(u.username, s.guest_name) AS name,

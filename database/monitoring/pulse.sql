@@ -1,4 +1,4 @@
--- One row that says how this database is doing now, cheap enough for every second. The asking connection is left out.
+-- The current state of this database in one row, cheap enough to run often. The monitor's own connection is left out.
 SELECT a.connections,
        a.active,
        a.idle_in_transaction,

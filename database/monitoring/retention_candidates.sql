@@ -1,5 +1,5 @@
--- What a clean-up of messages older than :days days would delete, by room. Bytes are the table's mean per message, with
--- indexes, receipts not included.
+-- What a clean-up of messages older than :days days would delete, by room. Bytes are estimated from the table's
+-- mean per message, with indexes but without receipts.
 \if :{?days} \else \set days 30 \endif
 WITH mean AS (
     SELECT pg_total_relation_size(c.oid) / greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 1) AS message_bytes

@@ -1,4 +1,4 @@
--- Every room with its messages, members and sessions, the fullest first.
+-- Every room with its messages, members and active users, those with the most messages first.
 SELECT v.room_id::text AS room_id,
        v.room_name,
        v.total_messages AS messages,

@@ -1,4 +1,4 @@
--- Statements that run now, longest first; the asking connection is left out.
+-- Statements that run now, longest first. The monitor's own connection is left out.
 SELECT pid,
        usename AS user_name,
        application_name,

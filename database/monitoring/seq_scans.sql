@@ -1,4 +1,4 @@
--- Tables that are read from end to end, by the rows read that way.
+-- Tables that are scanned from end to end, ordered by the rows read that way.
 SELECT schemaname AS schema_name,
        relname AS table_name,
        seq_scan AS sequential_scans_total,

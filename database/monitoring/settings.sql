@@ -1,4 +1,4 @@
--- Settings that were changed from what PostgreSQL ships with, and where.
+-- Settings that differ from PostgreSQL's defaults, and where they were set.
 SELECT name,
        setting AS value,
        unit,

@@ -1,4 +1,4 @@
--- All statements of this database together, as pg_stat_statements counts them.
+-- Totals of all statements of this database, counted by pg_stat_statements.
 SELECT count(*) AS statements,
        coalesce(sum(calls), 0)::bigint AS calls_total,
        coalesce(sum(total_exec_time), 0)::float8 AS exec_ms_total,

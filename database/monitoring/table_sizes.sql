@@ -1,4 +1,4 @@
--- Every table by its size with indexes; rows are the statistics collector's estimate.
+-- Every table by its size with indexes. Row counts are estimates of the server's statistics.
 SELECT schemaname AS schema_name,
        relname AS table_name,
        n_live_tup AS rows_estimate,

@@ -1,5 +1,5 @@
 -- Indexes that no query has used since counting began and that no constraint needs, largest first.
--- An index that begins with the columns of a foreign key is said so: deletes of the parent row need it.
+-- serves_foreign_key marks an index that begins with the columns of a foreign key: deletes of parent rows need it.
 SELECT s.schemaname AS schema_name,
        s.relname AS table_name,
        s.indexrelname AS index_name,

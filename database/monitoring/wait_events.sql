@@ -1,4 +1,4 @@
--- What the busy processes of this server wait for, at this moment. A process that waits for nothing is "running".
+-- What the busy processes of this server wait for now. A process that waits for nothing is "running".
 SELECT coalesce(backend_type, 'hidden') AS process_type,
        coalesce(wait_event_type, 'running') AS wait_event_type,
        coalesce(wait_event, 'running') AS wait_event,

@@ -1,4 +1,4 @@
--- Write-ahead log of the whole server since counting began. PostgreSQL 18 counts writes and syncs in pg_stat_io.
+-- The write-ahead log of the whole server since counting began. PostgreSQL 18 counts writes and syncs in pg_stat_io.
 SELECT w.wal_records AS records_total,
        w.wal_fpi AS full_page_images_total,
        w.wal_bytes::bigint AS wal_bytes_total,

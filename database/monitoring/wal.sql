@@ -1,4 +1,4 @@
--- Write-ahead log of the whole server since counting began. PostgreSQL 14 to 17.
+-- The write-ahead log of the whole server since counting began. PostgreSQL 14 to 17.
 SELECT wal_records AS records_total,
        wal_fpi AS full_page_images_total,
        wal_bytes::bigint AS wal_bytes_total,

@@ -242,7 +242,7 @@ PLANTS: dict[str, tuple[Plant, dict[str, float], str]] = {
         planted(TABLE, "CREATE INDEX a ON t (m)"), {"unused_seconds": 0, "index_bytes": 1}, "and no scan since"
     ),
     "statement_statistics": (planted("DROP EXTENSION pg_stat_statements"), {}, "the extension is not in this database"),
-    "pending_restart": (configured("max_connections", "40"), {}, "something else than 30, which runs"),
+    "pending_restart": (configured("max_connections", "40"), {}, "differs from the running value 30"),
     "schema_version": (planted("UPDATE alembic_version SET version_num = '0001'"), {}, "the schema is at 0001"),
     "large_rooms": (
         planted("UPDATE rooms SET last_seq = 2000000 WHERE room_name = 'tech'"), {}, "0 sessions and 2,000,000 messages"

@@ -111,5 +111,5 @@ def recovers(url: str) -> tuple[object, ...] | None:
 
 
 def test_a_url_that_asks_for_a_standby_is_refused() -> None:
-    with pytest.raises(BadDatabaseUrl, match="takes writes"):
+    with pytest.raises(BadDatabaseUrl, match="accepts writes"):
         read_url("postgresql://ann@one,two/chat?target_session_attrs=standby")

@@ -231,7 +231,7 @@ def test_the_system_user_that_root_needs_is_announced_once(
     assert account.find_account(tmp_path / "missing") == nobody
     assert len(made) == 1
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "made the system user embedded_postgres" in line
+    assert "Created the system user embedded_postgres" in line
     assert "userdel embedded_postgres" in line
 
 

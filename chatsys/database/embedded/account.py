@@ -1,7 +1,8 @@
-"""Whom the embedded server runs as, and what that account can reach.
+"""The system account that runs the embedded server, and the files that this account can reach.
 
-PostgreSQL refuses root. Root lets the server run under an account of its own and opens no folder above the server's for
-it. Where the account can't pass, the server finds its data as its working folder (Linux), and its programs in a copy.
+PostgreSQL refuses to run as root. If we are root, the server runs under an account of its own. The folders above the
+server's keep their permissions. If the account can't pass through them, the server reaches its data through its working
+folder (Linux) and its programs in a copy.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from chatsys.errors import EmbeddedFailed
 log = logging.getLogger(__name__)
 
 ACCOUNT = "embedded_postgres"
-"""The operating system's user for a server that root starts."""
+"""The system user for a server that root starts."""
 
 HERE = "/proc/self/cwd"
-"""A hidden data folder as the server sees it: each process of PostgreSQL works in it."""
+"""The path of a hidden data folder for the server: the working folder of each of its processes."""
 
 _COPIES = Path("/var/lib")
 
 
 class ServerAccount:
-    """The account that runs the programs for the server in ``home``: our own unless we are root."""
+    """The account that runs the programs of the server in ``home``: our own unless we are root."""
 
     def __init__(self, home: Path, programs: Path) -> None:
         self.programs = programs
@@ -41,11 +42,11 @@ class ServerAccount:
         self._account: pwd.struct_passwd | None = None
 
     def choose(self, data: Path) -> None:
-        """Find the account for a server whose data lie in ``data``. Raises EmbeddedFailed."""
+        """Find the account for a server whose data is in ``data``. Raises EmbeddedFailed."""
         self._account = find_account(data)
 
     def open_paths(self) -> None:
-        """Let root's server account reach its data and its programs. Folders above them stay as they are."""
+        """Let the server's account reach its data and programs. Folders above them keep their permissions."""
         if self._account is None:
             return
         _grant(self._home, 0o001)
@@ -62,7 +63,7 @@ class ServerAccount:
                     _grant(Path(where, name), 0o005 if where == str(self.programs) else 0o004)
 
     def make_folder(self, folder: Path) -> None:
-        """A folder that the server's user alone may enter."""
+        """Create a folder that only the server's user may enter."""
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)
         if self._account is not None:
@@ -75,7 +76,7 @@ class ServerAccount:
         return {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
 
     def run(self, program: str, *arguments: str, stdin: str = "", folder: Path | None = None) -> str:
-        """Run one of the programs to its end; its output."""
+        """Run one of the programs to its end. Returns its output."""
         done = subprocess.run(
             [self.programs / program, *arguments],
             input=stdin.encode(),
@@ -86,14 +87,14 @@ class ServerAccount:
             start_new_session=True,  # Ctrl-C is for this process, which then ends the program
             **self.identity(),  # type: ignore[call-overload]
         )
-        said: str = done.stdout.decode("utf-8", "replace")
+        output: str = done.stdout.decode("utf-8", "replace")
         if done.returncode:
-            raise failure(said, self._home)
-        return said
+            raise failure(output, self._home)
+        return output
 
 
 def find_account(data: Path) -> pwd.struct_passwd | None:
-    """Whom the server runs as when root starts it: the data's owner, or an account made for it. None: ourselves."""
+    """The account of a server that root starts: the data's owner, or ACCOUNT, created if missing. None: our own."""
     if os.geteuid() != 0:
         return None
     with suppress(FileNotFoundError, KeyError):
@@ -109,14 +110,14 @@ def find_account(data: Path) -> pwd.struct_passwd | None:
     try:
         made = pwd.getpwnam(ACCOUNT)
         log.warning(
-            "PostgreSQL does not run as root: made the system user %s, who has no home and no shell, to run the "
-            "private one. `userdel %s` removes it.", ACCOUNT, ACCOUNT,
+            "PostgreSQL refuses to run as root. Created the system user %s, without home and shell, to run the private "
+            "PostgreSQL. `userdel %s` removes it.", ACCOUNT, ACCOUNT,
         )  # fmt: skip
         return made
     except KeyError:
         raise EmbeddedFailed(
-            f"PostgreSQL does not run as root, and the account {ACCOUNT} could not be made.",
-            hint=f"Make it with `useradd --system {ACCOUNT}`, or run as an ordinary user.",
+            f"PostgreSQL refuses to run as root, and the account {ACCOUNT} could not be created.",
+            hint=f"Create it with `useradd --system {ACCOUNT}`, or run as an ordinary user.",
         ) from None
 
 
@@ -131,15 +132,15 @@ def _passable(path: Path, account: pwd.struct_passwd) -> bool:
 
 
 def _libraries(install: Path) -> Path:
-    """Where the wheel of the programs in ``install`` keeps their libraries."""
+    """The folder in which the wheel of the programs in ``install`` keeps their libraries."""
     return install.parent.with_name(install.parent.name + ".libs")
 
 
 def _copied(programs: Path) -> Path:
-    """The programs in a copy that everybody reaches, made once for each installation and version."""
+    """A copy of the programs that everybody can reach. It is made once for each installation and version."""
     install = programs.parent
-    mark = f"{install} {programs.stat().st_mtime_ns} {os.stat(programs / 'postgres').st_mtime_ns}"
-    home = _COPIES / f"chatsys-postgres-{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
+    identity = f"{install} {programs.stat().st_mtime_ns} {os.stat(programs / 'postgres').st_mtime_ns}"
+    home = _COPIES / f"chatsys-postgres-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     if not home.exists():
         partial = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=_COPIES))
         shutil.copytree(install, partial / install.parent.name / install.name, symlinks=True)

@@ -1,4 +1,4 @@
-"""The data folder of the embedded server: made once, complete or not at all."""
+"""The data folder of the embedded server: created once, complete or not at all."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from chatsys.interrupts import undisturbed
 LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
 REMOVE_TIMEOUT = 5.0
-"""Seconds in which what is left of a cluster that was not finished is removed."""
+"""Seconds for removing an unfinished cluster."""
 
 _MIB = 1024 * 1024
 
 
 def make_cluster(data: Path, account: ServerAccount, locale: Sequence[str]) -> None:
-    """Make the cluster beside its place and move it there: one that is there is complete. Raises EmbeddedFailed."""
+    """Create the cluster under another name and rename it when it is complete. Raises EmbeddedFailed."""
     if data.exists():
         _check_version(data, account)
         return
@@ -40,15 +40,15 @@ def make_cluster(data: Path, account: ServerAccount, locale: Sequence[str]) -> N
 
 def _initialise(partial: Path, account: ServerAccount, locale: Sequence[str]) -> None:
     account.make_folder(partial)
-    place = HERE if account.hidden else str(partial)
-    options = ["--auth=trust", "--encoding=UTF8", f"--username={ROLE}", *locale, f"--pgdata={place}"]
+    pgdata = HERE if account.hidden else str(partial)
+    options = ["--auth=trust", "--encoding=UTF8", f"--username={ROLE}", *locale, f"--pgdata={pgdata}"]
     account.run("initdb", *options, folder=partial)
     with (partial / "postgresql.conf").open("a", encoding="utf-8") as conf:
         conf.writelines(f"{name} = '{value}'\n" for name, value in _tuning().items())
-    # What single-user mode makes counts as the server's own: pg_dump leaves the extension out, so that a backup
+    # PostgreSQL treats what single-user mode creates as its own. So pg_dump leaves the extension out, and a backup
     # restores on a server that has not loaded it.
     prepared = f"CREATE EXTENSION pg_stat_statements\nCREATE DATABASE {DATABASE}\n"
-    account.run("postgres", "--single", "-D", place, "template1", stdin=prepared, folder=partial)
+    account.run("postgres", "--single", "-D", pgdata, "template1", stdin=prepared, folder=partial)
 
 
 def _check_version(data: Path, account: ServerAccount) -> None:
@@ -69,7 +69,7 @@ def _check_version(data: Path, account: ServerAccount) -> None:
 
 
 def _tuning() -> dict[str, str]:
-    """Settings for a chat: many short commits, a working set that should stay in memory."""
+    """Settings for a chat: many short commits, and a working set that should stay in memory."""
     memory = psutil.virtual_memory().total // _MIB
     return {
         "listen_addresses": "",
@@ -92,7 +92,7 @@ def _tuning() -> dict[str, str]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder in which a program that was ended may write for a moment yet."""
+    """Remove a folder into which a program that was ended may still write for a moment."""
     deadline = time.monotonic() + REMOVE_TIMEOUT
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)

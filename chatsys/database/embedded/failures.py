@@ -1,4 +1,4 @@
-"""What hinders the embedded server, in a sentence that says what to do."""
+"""The errors of the embedded server, with hints that say what to do."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def explained(home: Path) -> Iterator[None]:
         ) from error
 
 
-def failure(said: str, home: Path) -> EmbeddedFailed:
-    """What the server's last words mean."""
-    if "No space left on device" in said or "Disk quota exceeded" in said:
+def failure(output: str, home: Path) -> EmbeddedFailed:
+    """The error for the output of a server that failed."""
+    if "No space left on device" in output or "Disk quota exceeded" in output:
         return disk_full(home)
-    if "ermission denied" in said:
+    if "ermission denied" in output:
         return not_allowed(home)
-    lines = [line for line in said.strip().splitlines() if "FATAL" in line or "rror:" in line or "ERROR" in line]
-    last = (lines or said.strip().splitlines() or ["it said nothing"])[-1]
+    lines = [line for line in output.strip().splitlines() if "FATAL" in line or "rror:" in line or "ERROR" in line]
+    last = (lines or output.strip().splitlines() or ["it printed nothing"])[-1]
     return EmbeddedFailed(f"The embedded PostgreSQL did not start: {last.strip()}", hint=f"See {home / 'log'}.")
 
 
 def disk_full(home: Path) -> EmbeddedFailed:
-    """No space is left."""
+    """The error for a full disk."""
     return EmbeddedFailed(
         f"The disk that holds {home} is full.", hint="Free some space, or name another folder: embedded://PATH."
     )
 
 
 def not_allowed(home: Path) -> EmbeddedFailed:
-    """A permission is missing."""
+    """The error for a missing permission."""
     return EmbeddedFailed(
         f"No permission to keep a database in {home}.",
         hint="Run as the folder's owner, or name another folder: embedded://PATH.",

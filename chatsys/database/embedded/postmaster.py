@@ -21,14 +21,14 @@ from chatsys.errors import EmbeddedFailed
 from chatsys.interrupts import undisturbed
 
 ROLE = DATABASE = "chatsys"
-START_TIMEOUT = 300.0  # seconds; crash recovery of a large database takes its time
+START_TIMEOUT = 300.0  # seconds; crash recovery of a large database takes long
 STOP_TIMEOUT = 60.0
 POLL = 0.02
-_DETACH = '"$@" >&2 & echo $!'  # the shell ends and init adopts the server, so that it never is a zombie of ours
+_DETACH = '"$@" >&2 & echo $!'  # the shell exits and init adopts the server, so it never becomes our zombie
 _SOCKET_PATH_MAX = 103  # sun_path of macOS, the shortest
 
 _PRIVATE = {
-    # Neither statements nor the rows that they failed for: both have names and e-mail addresses in them.
+    # Log neither statements nor the rows for which they failed: both contain names and email addresses.
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
     "log_parameter_max_length_on_error": "0",
@@ -36,7 +36,7 @@ _PRIVATE = {
 
 
 class Postmaster:
-    """The server process of the folder ``home``, whoever started it."""
+    """The server process of the folder ``home``, no matter which program started it."""
 
     def __init__(self, home: Path, account: ServerAccount) -> None:
         self.home = home
@@ -44,18 +44,18 @@ class Postmaster:
         self.log = home / "log"
         self._account = account
         self._run_before: Path | None = None
-        """The socket's folder that the users know."""
+        """The socket's folder that clients already know."""
 
     def url(self) -> str:
-        """How a client reaches the server: over its Unix socket."""
+        """The URL by which clients reach the server, over its Unix socket."""
         _, _, _, port, run, *_ = self._pid_file()
         self._run_before = self._folder_of(run)
         run = str(self._run_before)
-        place = f"host={quote(run, safe='/')}" + (f"&port={port}" if port != "5432" else "")
-        return f"postgresql://{ROLE}@/{DATABASE}?{place}"
+        query = f"host={quote(run, safe='/')}" + (f"&port={port}" if port != "5432" else "")
+        return f"postgresql://{ROLE}@/{DATABASE}?{query}"
 
     def start(self, settings: Mapping[str, str]) -> None:
-        """Start the server and wait until it takes connections. Raises EmbeddedFailed."""
+        """Start the server and wait until it accepts connections. Raises EmbeddedFailed."""
         self._drop_stale_pid_file()
         run = self._socket_folder()
         if self._account.hidden:
@@ -71,7 +71,7 @@ class Postmaster:
         (self.home / "started").write_text(f"{pid} {started}\n", encoding="ascii")
 
     def _start_once(self, arguments: list[str], deadline: float) -> bool:
-        """Start and wait until it takes connections; False if processes of a killed one are still ending."""
+        """Start and wait until it accepts connections. False if processes of a killed server are still ending."""
         self.log.touch(mode=0o600)
         self.log.chmod(0o600)
         with self.log.open("ab") as log, undisturbed():
@@ -82,7 +82,7 @@ class Postmaster:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=self.data if self._account.hidden else "/",
-                start_new_session=True,  # a Ctrl-C in the terminal is for us, not for the server
+                start_new_session=True,  # Ctrl-C in the terminal is for us, not for the server
                 check=True,
                 **self._account.identity(),  # type: ignore[call-overload]
             )
@@ -95,19 +95,19 @@ class Postmaster:
             raise
 
     def _came_up(self, pid: int, before: int, deadline: float) -> bool:
-        """Wait until a server that was started takes connections; False as for :meth:`_start_once`."""
+        """Wait until the started server accepts connections. False as for :meth:`_start_once`."""
         while time.monotonic() < deadline:
             if self._ready(pid):
                 return True
             if not _alive(pid):
-                said = self._log_since(before)
-                if "is still in use" in said:
+                output = self._log_since(before)
+                if "is still in use" in output:
                     return False
-                raise failure(said, self.home)
+                raise failure(output, self.home)
             time.sleep(POLL)
         raise EmbeddedFailed(
             f"The embedded PostgreSQL was not ready after {START_TIMEOUT:.0f} seconds.",
-            hint=f"See {self.log}; it may be recovering, then start again.",
+            hint=f"See {self.log}. If it is recovering, start again later.",
         )
 
     def stop(self) -> None:
@@ -131,7 +131,7 @@ class Postmaster:
             shutil.rmtree(run, ignore_errors=True)
 
     def running(self) -> bool:
-        """True if a server of this folder takes connections; waits for one that is starting or stopping."""
+        """True if a server of this folder accepts connections. Waits for one that is starting or stopping."""
         deadline = time.monotonic() + START_TIMEOUT
         while (pid := self.pid()) is not None and time.monotonic() < deadline:
             if self._ready(pid):
@@ -143,7 +143,7 @@ class Postmaster:
         return self.status(pid) == "ready"
 
     def status(self, pid: int) -> str:
-        """What the server of that pid says of itself: ``starting``, ``ready`` or ``stopping``; empty before that."""
+        """The state that the server with this pid reports: ``starting``, ``ready`` or ``stopping``; empty at first."""
         lines = self._pid_file()
         return lines[7].strip() if len(lines) > 7 and lines[0] == str(pid) else ""
 
@@ -163,7 +163,7 @@ class Postmaster:
             return []
 
     def _drop_stale_pid_file(self) -> None:
-        """PostgreSQL removes a stale pid file itself, unless its pid now belongs to another program."""
+        """Remove a stale pid file whose pid belongs to another program. PostgreSQL removes all others itself."""
         lines = self._pid_file()
         if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
             (self.data / "postmaster.pid").unlink()
@@ -174,9 +174,9 @@ class Postmaster:
             return log.read().decode("utf-8", "replace")
 
     def _socket_folder(self) -> Path:
-        """``run/`` without what a killed server left, or a temporary folder where its path is too long.
+        """``run/`` without what a killed server left, or a temporary folder if that path is too long for a socket.
 
-        The temporary folder of a server that has ended is used again: its users know it.
+        The temporary folder of a server that has ended is used again, because clients know its path.
         """
         lines = self._pid_file()
         run = (self.data if self._account.hidden else self.home) / "run"
@@ -192,12 +192,12 @@ class Postmaster:
         return run
 
     def _folder_of(self, shown: str) -> Path:
-        """A folder as the server's pid file shows it."""
+        """The path of a folder that the server's pid file shows."""
         return self.data / shown.removeprefix(HERE).strip("/") if shown.startswith(HERE) else Path(shown)
 
 
 def _shut_down(pid: int) -> bool:
-    """End a server as "fast" does: sessions are ended, the data is written. Whether it ended in time."""
+    """Shut down in "fast" mode, which ends sessions and writes the data. Returns whether it ended in time."""
     deadline = time.monotonic() + STOP_TIMEOUT
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The embedded server as its users see it: the first starts it, all share it, the last one stops it."""
+"""The interface of the embedded server: the first user starts it, all users share it, the last one stops it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from chatsys.interrupts import undisturbed
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.1
-"""Between two looks at the server and its log."""
+"""Seconds between two checks of the server and its log."""
 
 STOPPING_SECONDS = 3.0
-"""After which a server that was asked to end, and waits for sessions that are kept, is ended for good."""
+"""Seconds after which a server that is stopping, and waits for open sessions, gets a fast shutdown."""
 
 LOG_BYTES = 8 * 1024 * 1024
-"""A longer log is cut; its last eighth is kept."""
+"""A longer log is cut. Its last eighth is kept in log.old."""
 
 
 def wheel_programs() -> Path:
@@ -44,22 +44,22 @@ def wheel_programs() -> Path:
 
 
 def require_cluster(path: Path) -> None:
-    """Raise EmbeddedFailed unless a private server's data lie in ``path``: what only reads makes no server."""
+    """Raise EmbeddedFailed unless ``path`` has a private server's data. Commands that only read create none."""
     if not (path.expanduser() / "data").exists():
         raise EmbeddedFailed(
             f"There is no database yet in {path}.",
-            hint="`chatsys serve` or `chatsys db init` makes one; --database-url or DATABASE_URL names another.",
+            hint="`chatsys serve` or `chatsys db init` creates one; --database-url or DATABASE_URL names another.",
         )
 
 
 @asynccontextmanager
 async def embedded_postgres(path: Path) -> AsyncIterator[str]:
-    """The URL of the private server whose data lie in ``path``; see :func:`embedded_server`."""
+    """The URL of the private server whose data is in ``path``; see :func:`embedded_server`."""
     server = embedded_server(path)
     starting = asyncio.create_task(asyncio.to_thread(server.__enter__))
     try:
         url = await asyncio.shield(starting)
-    except asyncio.CancelledError:  # its thread goes on, and nobody else would stop what it has started
+    except asyncio.CancelledError:  # the thread goes on, and nothing else would stop the server that it starts
         await asyncio.wait([starting])
         if starting.exception() is None:
             await asyncio.to_thread(server.__exit__, None, None, None)
@@ -78,10 +78,10 @@ def embedded_server(
     locale: Sequence[str] = LOCALE,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
-    """The URL of the private server whose data lie in ``path``, made and started if need be.
+    """The URL of the private server whose data is in ``path``. It is created and started if necessary.
 
     ``programs`` is the folder of another PostgreSQL's programs, ``locale`` the arguments of initdb, ``settings`` server
-    settings that go before those in ``postgresql.conf``. Raises EmbeddedFailed with what to do.
+    settings that override ``postgresql.conf``. Raises EmbeddedFailed.
     """
     server = EmbeddedServer(path.expanduser().absolute(), programs or wheel_programs())
     with explained(server.home):
@@ -107,11 +107,11 @@ class EmbeddedServer:
         self._postmaster = Postmaster(home, self._account)
 
     def url(self) -> str:
-        """How a client reaches the server: over its Unix socket."""
+        """The URL by which clients reach the server, over its Unix socket."""
         return self._postmaster.url()
 
     def join(self, locale: Sequence[str], settings: Mapping[str, str]) -> IO[bytes]:
-        """Make sure that the server runs, and hold the users' lock. Returns its open file."""
+        """Take the users' lock, and start the server unless it runs. Returns the lock's open file."""
         self.home.mkdir(parents=True, exist_ok=True)
         self._account.choose(self._postmaster.data)
         with _locked(self.home / "start.lock"):
@@ -128,7 +128,7 @@ class EmbeddedServer:
         return users
 
     def watch(self, ended: threading.Event, settings: Mapping[str, str]) -> None:
-        """Start the server again when it has ended, and keep its log short, until ``ended``."""
+        """Until ``ended``, start the server again if it ends, and keep its log short."""
         pause = LOOK_SECONDS
         stopping_since = math.inf
         while not ended.wait(pause):
@@ -153,7 +153,7 @@ class EmbeddedServer:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return  # somebody else does it
+                return  # another process starts it
             if not ended.is_set() and self._postmaster.pid() is None:
                 log.error("The embedded PostgreSQL in %s has ended: starting it again", self.home)
                 self._postmaster.start(settings)
@@ -172,7 +172,7 @@ class EmbeddedServer:
         old.write_bytes(tail)
 
     def leave(self, users: IO[bytes]) -> None:
-        """Let go of the users' lock; the last one stops the server if chatsys started it."""
+        """Release the users' lock. The last user stops the server if chatsys started it."""
         with _locked(self.home / "start.lock"), users:
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,7 +183,7 @@ class EmbeddedServer:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock at ``path``; whoever has it is starting or stopping the server, which may take its time."""
+    """Hold the lock at ``path``. Another holder is starting or stopping the server, which may take long."""
     deadline = time.monotonic() + START_TIMEOUT
     with path.open("ab") as file:
         while True:

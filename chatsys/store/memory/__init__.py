@@ -1,6 +1,6 @@
-"""The in-memory store: everything in this process, indexed, gone when the process ends.
+"""The in-memory store: all data is in this process, indexed, and lost when the process ends.
 
-``records`` holds what is remembered and its indexes, ``store`` the verbs over it.
+``records`` has the records, ``store`` their indexes and the verbs.
 """
 
 from chatsys.store.memory.store import MemoryStore

@@ -1,4 +1,4 @@
-"""What the memory store remembers: mutable records that never leave this package."""
+"""The records of the memory store. They are mutable and never leave this package."""
 
 from __future__ import annotations
 
@@ -20,36 +20,35 @@ ClientKey = tuple[str, str, str | None]
 
 
 def client_key(user_id: str, guest: bool, room: str, client_message_id: str | None) -> ClientKey:
-    """Under which a repetition of a message is found."""
+    """The key under which a retry of a message is found."""
     return user_id, room if guest else "", client_message_id
 
 
 class Account:
-    """A user, the names that a search compares, and what the user left where.
+    """A user, the folded names that a search compares, and where to find the user's messages and receipts.
 
-    ``posted`` are the rooms the user wrote in; ``receipts`` the sequence numbers of what was delivered to the user.
+    ``posted`` are the rooms that the user wrote in. ``receipts`` are, by room, the sequence numbers of the messages
+    that were delivered to the user.
     """
 
     __slots__ = ("folded_display", "folded_name", "posted", "receipts", "user")
 
     def __init__(self, user: User) -> None:
         self.posted: set[RoomLog] = set()
-        self.receipts: dict[
-            RoomLog, array[int]
-        ] = {}  # sequence numbers of the messages that were delivered to the user
+        self.receipts: dict[RoomLog, array[int]] = {}
         self.user = user
         self.folded_name = fold(user.username)
         self.folded_display = fold(user.display_name)
 
     def change(self, user: User) -> User:
-        """Replace the profile; the username stays."""
+        """Replace the profile. The username must stay the same."""
         if user.display_name != self.user.display_name:
             self.folded_display = fold(user.display_name)
         self.user = user
         return user
 
     def acknowledge(self, stored: StoredMessage) -> None:
-        """Remember where a receipt of the user is."""
+        """Remember that the user has a receipt of this message."""
         self.receipts.setdefault(stored.room, array("q")).append(stored.seq)
 
     def matches(self, folded: str) -> bool:
@@ -58,7 +57,7 @@ class Account:
 
 
 class StoredMessage:
-    """One message with its receipts: user id to the time of the receipt, None until there is one."""
+    """One message. ``deliveries`` and ``reads`` map user ids to times; each is None until there is one."""
 
     __slots__ = (
         "at",
@@ -89,7 +88,7 @@ class StoredMessage:
 
     @classmethod
     def of(cls, record: MessageRecord, room: RoomLog) -> StoredMessage:
-        """The message of a snapshot's record."""
+        """The message that a record of a snapshot describes."""
         name = record.guest_name or ""
         who = Participant(
             user_id=record.user_id,
@@ -113,11 +112,11 @@ class StoredMessage:
 
     @property
     def client_key(self) -> ClientKey:
-        """The key of its client message id."""
+        """The key under which a retry of this message is found."""
         return client_key(self.user_id, self.guest is not None, self.room.name, self.client_message_id)
 
     def view(self, profile: User | Participant) -> Message:
-        """The message as the model has it, sent by ``profile``."""
+        """The message as a value of the model, with ``profile`` as its sender."""
         return Message(
             message_id=self.message_id,
             seq=self.seq,
@@ -134,7 +133,7 @@ class StoredMessage:
         )
 
     def record(self, readers: Container[str]) -> MessageRecord:
-        """The message as a snapshot has it, with the receipts of guests and of the users in ``readers``."""
+        """The message as a record of a snapshot, with the receipts of guests and of the users in ``readers``."""
         return MessageRecord(
             message_id=self.message_id,
             room=self.room.name,
@@ -150,7 +149,7 @@ class StoredMessage:
         )
 
     def delivered_to(self, user_id: str, at: datetime) -> bool:
-        """Record a delivery; false if it was known."""
+        """Record a delivery; False if it was recorded before."""
         if self.deliveries is None:
             self.deliveries = {}
         elif user_id in self.deliveries:
@@ -159,7 +158,7 @@ class StoredMessage:
         return True
 
     def read_by(self, user_id: str, at: datetime) -> bool:
-        """Record a read; false if it was known."""
+        """Record a read; False if it was recorded before."""
         if self.reads is None:
             self.reads = {}
             self.room.unread -= 1
@@ -169,7 +168,7 @@ class StoredMessage:
         return True
 
     def forget_reader(self, user_id: str) -> None:
-        """Drop the receipts of a user."""
+        """Remove the receipts of a user."""
         if self.deliveries is not None and self.deliveries.pop(user_id, None) is not None and not self.deliveries:
             self.deliveries = None
         if self.reads is not None and self.reads.pop(user_id, None) is not None and not self.reads:
@@ -177,7 +176,7 @@ class StoredMessage:
             self.room.unread += 1
 
     def receipt(self, receipts: Receipts | None, *, new: bool) -> Receipt:
-        """The complete set of user ids in ``receipts``."""
+        """The result of recording a receipt, with all user ids in ``receipts``."""
         return Receipt(message_id=self.message_id, user_ids=tuple(receipts or ()), new=new)
 
 
@@ -195,7 +194,7 @@ class RoomLog:
         self.created_at = created_at
         self.last_seq = 0
         self.messages: list[StoredMessage] = []
-        self._longest = 0  # characters that a text has had
+        self._longest = 0  # characters of the longest text so far
         self.unread = 0
         self.read_to: dict[str, int] = {}
         self.sessions: dict[str, NewSession] = {}
@@ -207,7 +206,7 @@ class RoomLog:
         return self.messages[-1].at if self.messages else self.created_at
 
     def record(self) -> RoomRecord:
-        """The room as a snapshot has it."""
+        """The room as a record of a snapshot."""
         return RoomRecord(name=self.name, created_at=self.created_at, last_seq=self.last_seq)
 
     def append(self, new: NewMessage) -> StoredMessage:
@@ -220,7 +219,7 @@ class RoomLog:
         return stored
 
     def insert(self, stored: StoredMessage) -> None:
-        """Put a message that was numbered elsewhere in its place; who had read it all has not read this one."""
+        """Insert a message that already has a number. Users who had read everything have not read this one."""
         if self.read_to:
             self.read_to = {who: min(to, stored.seq - 1) for who, to in self.read_to.items()}
         self.messages.insert(bisect_right(self.messages, stored.seq, key=_seq), stored)
@@ -229,19 +228,19 @@ class RoomLog:
         self.unread += stored.reads is None
 
     def page(self, limit: int, offset: int, after: int, before: int, max_bytes: int) -> list[StoredMessage]:
-        """``limit`` messages between two numbers after skipping the ``offset`` newest, oldest first.
+        """The newest ``limit`` messages between two sequence numbers after skipping ``offset``, oldest first.
 
-        Older ones are left out once the newer ones have ``max_bytes`` bytes of text.
+        Older messages are left out once the newer ones have ``max_bytes`` bytes of text.
         """
         end = max(0, self.position_after(before - 1) - offset)
         page = self.messages[max(self.position_after(after), end - limit, 0) : end]
-        if 4 * self._longest * len(page) < max_bytes:  # UTF-8 has at most 4 bytes for a character
+        if 4 * self._longest * len(page) < max_bytes:  # UTF-8 has at most 4 bytes per character
             return page
         size = 0
-        for place in range(len(page) - 1, -1, -1):
+        for index in range(len(page) - 1, -1, -1):
             if size >= max_bytes:
-                return page[place + 1 :]
-            size += len(page[place].text.encode())
+                return page[index + 1 :]
+            size += len(page[index].text.encode())
         return page
 
     def after(self, seq: int) -> Iterator[StoredMessage]:
@@ -251,7 +250,7 @@ class RoomLog:
 
     def position_after(self, seq: int) -> int:
         """The position in ``messages`` of the first one with a greater sequence number."""
-        if self.last_seq == len(self.messages):  # nothing was deleted: position and number go together
+        if self.last_seq == len(self.messages):  # nothing was deleted, so the position follows from the number
             return min(max(seq, 0), self.last_seq)
         return bisect_right(self.messages, seq, key=_seq)
 
@@ -263,7 +262,7 @@ class RoomLog:
         return None
 
     def remove_sender(self, user_id: str) -> list[StoredMessage]:
-        """Drop the messages of a registered user; the dropped ones."""
+        """Remove the messages of a registered user and return them."""
         removed = [stored for stored in self.messages if stored.user_id == user_id]
         self.messages = [stored for stored in self.messages if stored.user_id != user_id]
         self.unread -= sum(stored.reads is None for stored in removed)

@@ -1,4 +1,4 @@
-"""MemoryStore: every verb of the contract over dictionaries. What a verb changes it changes without awaiting."""
+"""MemoryStore: the verbs of the contract on dictionaries. A verb is atomic: it makes its changes without awaiting."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ from chatsys.store.contract import Store
 from chatsys.store.memory.records import Account, ClientKey, RoomLog, StoredMessage, client_key
 
 BATCH = 1000
-"""Records in a batch of a snapshot."""
+"""The most records in a batch of a snapshot."""
 
 FAILURES_KEPT = 10_000
-"""Pairs of what was typed and an address whose failed logins are remembered."""
+"""How many pairs of a typed name and an address keep their failed logins."""
 
 PURGED = 5000
-"""Receipts that are deleted at once."""
+"""The most receipts that one call of ``purge_user`` deletes."""
 
 PART_MARKED, PART_LOOKED_AT = 500, 5000
-"""Messages that are marked as read, and looked at, before others have their turn."""
+"""The most messages that one call of ``mark_some_read`` marks, and the most that it looks at."""
 
 PART_SEARCHED = 1000
-"""Accounts that a search looks at before others have their turn."""
+"""How many accounts a search looks at before it yields to other tasks."""
 
 
 class MemoryStore(Store):
     """A store in this process's memory.
 
     Users are indexed by id, username and email; messages by id and by their sender's client id; sessions by id,
-    socket, user, room and server. Only a substring search scans. Values that go out are frozen.
+    socket, user, room and server. Only a substring search scans. Returned values are frozen.
     """
 
     def __init__(self) -> None:
@@ -85,29 +85,29 @@ class MemoryStore(Store):
     # -- the store itself
 
     async def ping(self) -> StoreInfo:
-        """Always there."""
+        """The memory store always answers."""
         return StoreInfo(kind="memory", version="", host="", database="")
 
     async def epoch(self) -> str:
-        """Another one for each store, and after each restore."""
+        """A random id, new for each store and after each restore."""
         return self._epoch
 
     async def check_writing(self, server_id: str) -> None:
-        """Nothing keeps it from writing."""
+        """Do nothing: the memory store can always write."""
 
     # -- servers
 
     async def register_server(self, server_id: str, at: datetime) -> list[EndedSession]:
-        """Nothing to end: whoever can call this lives in the same process as all other servers of this store."""
+        """End nothing: all servers of this store are in this process, so none of them is dead."""
         self._by_server.setdefault(server_id, {})
         return []
 
     async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
-        """End all sessions of this server and forget it."""
+        """End all sessions of this server and remove it."""
         return self._end(self._by_server.pop(server_id, {}).values(), at)
 
     async def bus_key(self) -> bytes:
-        """Made with the store."""
+        """Created with the store."""
         return self._bus_key
 
     # -- users
@@ -132,12 +132,12 @@ class MemoryStore(Store):
         return _user(self._by_email.get(email.lower()))
 
     async def list_users(self, limit: int) -> list[User]:
-        """The end of the list by age."""
+        """The end of the list that is sorted by age."""
         newest = self._ages[max(0, len(self._ages) - limit) :]
         return [self._accounts[user_id].user for _, user_id in reversed(newest)]
 
     async def search_users(self, text: str, limit: int) -> list[User]:
-        """A scan in order of usernames until ``limit`` are found, in parts: others have their turn in between."""
+        """A scan in order of usernames until ``limit`` are found. It yields to other tasks between its parts."""
         folded = fold(text)
         found: list[User] = []
         part = self._names[:PART_SEARCHED]
@@ -147,7 +147,7 @@ class MemoryStore(Store):
             if len(found) >= limit or len(part) < PART_SEARCHED:
                 return found
             await asyncio.sleep(0)
-            after = bisect_right(self._names, part[-1])  # names may have come and gone meanwhile
+            after = bisect_right(self._names, part[-1])  # names may have been added or removed meanwhile
             part = self._names[after : after + PART_SEARCHED]
 
     async def update_user(self, user_id: str, changes: UserChanges) -> User | None:
@@ -161,7 +161,7 @@ class MemoryStore(Store):
         return _user(found), tuple(self._failures.get(_pair(attempt), ()))
 
     async def record_failure(self, attempt: LoginAttempt, at: datetime) -> tuple[datetime, ...]:
-        """The pairs that failed last are remembered."""
+        """Only the pairs that failed last keep their failures."""
         failures = self._failures.pop(_pair(attempt), ())
         newest = self._failures[_pair(attempt)] = (*failures, at)[-attempt.limit - 1 :]
         if len(self._failures) > FAILURES_KEPT:
@@ -182,7 +182,7 @@ class MemoryStore(Store):
         return self._change(user_id, online=online, last_seen=at)
 
     async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """Take the account out of every index; what it left keeps its profile until it goes."""
+        """Remove the account from every index. Its messages show its profile until they are purged."""
         account = self._accounts.get(user_id.lower())
         if account is None:
             return [] if user_id.lower() in self._removed else None
@@ -196,7 +196,7 @@ class MemoryStore(Store):
         return ended
 
     async def purge_user(self, user_id: str) -> bool:
-        """What the user wrote in one room, or some receipts; others have their turn after each."""
+        """Delete what the user wrote in one room, or some receipts, after yielding to other tasks."""
         account = self._removed.get(user_id.lower())
         if account is None:
             return False
@@ -220,7 +220,7 @@ class MemoryStore(Store):
         return user_id in self._removed
 
     async def removed_users(self, before: datetime) -> list[str]:
-        """In the order of their retirement."""
+        """In order of retirement."""
         return [user_id for user_id, at in self._removed_at.items() if at < before][:10]
 
     # -- rooms
@@ -241,7 +241,7 @@ class MemoryStore(Store):
     # -- sessions
 
     async def open_session(self, new: NewSession) -> Joined:
-        """Let a participant into a room."""
+        """Add the session to the room and to the indexes."""
         if not new.who.guest and new.who.user_id not in self._accounts:
             raise UserNotFound
         made = new.room not in self._rooms
@@ -271,7 +271,7 @@ class MemoryStore(Store):
         return self._end([self._sessions[session_id] for session_id in in_order if session_id in found], at)
 
     async def user_sessions(self, user_id: str) -> list[Session]:
-        """An account's sessions; a guest has none here, whatever its id."""
+        """An account's sessions. The id of a guest finds none."""
         account = self._accounts.get(user_id.lower())
         mine = self._by_user.get(account.user.user_id, {}) if account is not None else {}
         return [self._view(session) for session in mine.values()]
@@ -282,7 +282,7 @@ class MemoryStore(Store):
         return [] if log is None else [self._view(session) for session in log.sessions.values()]
 
     async def newest_sessions(self, room: str, limit: int) -> tuple[list[Session], int]:
-        """The end of that dictionary."""
+        """The end of the room's dictionary of sessions."""
         log = self._rooms.get(room)
         if log is None:
             return [], 0
@@ -323,7 +323,7 @@ class MemoryStore(Store):
         before: int = SEQ_MAX,
         max_bytes: int = SEQ_MAX,
     ) -> list[Message]:
-        """A slice."""
+        """A slice of the room's messages."""
         log = self._rooms.get(room)
         found = [] if log is None else log.page(limit, offset, after, before, max_bytes)
         return [self._message(stored) for stored in found]
@@ -346,7 +346,7 @@ class MemoryStore(Store):
         return stored.receipt(stored.reads, new=new)
 
     async def mark_some_read(self, room: str, reader: Participant, at: datetime, after: int = 0) -> Marked:
-        """Look only at what came after the last time."""
+        """Start after the messages that the reader is known to have read."""
         log = self._rooms.get(room)
         if log is None or not self._known(reader):
             return Marked(message_ids=(), reached=None)
@@ -367,7 +367,7 @@ class MemoryStore(Store):
     # -- moving to another store
 
     async def snapshot(self) -> AsyncGenerator[Batch, None]:
-        """Accounts are frozen and each room's messages are listed at the first step; texts are not copied."""
+        """The first step copies the accounts and lists each room's messages. Texts are not copied."""
         users = [UserRecord.of(self._accounts[user_id].user) for user_id in sorted(self._accounts)]
         rooms = [(log.record(), self._kept(log)) for log in map(self._rooms.__getitem__, self._room_names)]
         readers = {user.user_id for user in users}
@@ -385,7 +385,7 @@ class MemoryStore(Store):
         return [stored for stored in log.messages if stored.user_id not in self._removed]
 
     async def restore(self, batch: Batch) -> int:
-        """Look first whether every record has its place, then put them there."""
+        """Check that no record conflicts, then store them."""
         users = [record for record in batch if isinstance(record, UserRecord)]
         rooms = [record for record in batch if isinstance(record, RoomRecord)]
         messages = [record for record in batch if isinstance(record, MessageRecord)]
@@ -413,12 +413,12 @@ class MemoryStore(Store):
     def _restore_messages(self, records: list[MessageRecord]) -> int:
         fresh = [record for record in records if record.message_id not in self._messages]
         for record in fresh:
-            self._refuse_without_place(record)
+            self._refuse_conflict(record)
         for record in fresh:
             self._put(StoredMessage.of(record, self._rooms[record.room]))
         return len(fresh)
 
-    def _refuse_without_place(self, record: MessageRecord) -> None:
+    def _refuse_conflict(self, record: MessageRecord) -> None:
         people = {record.user_id, *record.deliveries, *record.reads}
         log = self._rooms.get(record.room)
         if log is None or any(is_uuid(who) and who not in self._accounts for who in people):
@@ -492,7 +492,7 @@ class MemoryStore(Store):
         return new
 
     def _end(self, sessions: Iterable[NewSession], at: datetime) -> list[EndedSession]:
-        """End sessions together: a participant's are the last if none is left after all of them have ended."""
+        """End sessions together. ``last`` is true for participants who have no session left after all of them ended."""
         ending = list(sessions)
         for session in ending:
             self._forget(session)

@@ -1,7 +1,7 @@
-"""The PostgreSQL store: everything that knows asyncpg, SQL and SQLSTATEs is in this folder and nowhere else.
+"""The PostgreSQL store. Only this folder knows asyncpg, the store's SQL and SQLSTATEs.
 
-``opening`` makes a store from a URL, ``store`` has the verbs, ``writer`` and ``flushes`` are the group commit,
-``connections`` the pool, ``sql/`` the statements, ``mapping`` the errors, ``leases`` tells which servers are alive.
+``opening`` opens a store by its URL, ``store`` has the verbs, ``writer`` and ``flushes`` are the group commit,
+``connections`` the pool, ``sql/`` the statements, ``mapping`` the errors. ``leases`` decides which servers are alive.
 """
 
 from chatsys.store.postgres.opening import open_postgres

@@ -1,6 +1,6 @@
-"""Until when a task is willing to wait for the database, for whatever it calls.
+"""How long a task waits for the database, over all statements that it runs.
 
-A deadline is a moment of the running loop's clock. Without one, each statement gets the pool's own limits.
+A deadline is a time of the event loop's clock. Without one, each statement has the pool's own limits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DEADLINE: ContextVar[float | None] = ContextVar("chatsys_store_deadline", defaul
 
 @contextmanager
 def until(moment: float) -> Iterator[None]:
-    """In the block, statements have until ``moment``, whatever the pool's own limits are."""
+    """Statements in the block must end by ``moment``, whatever the pool's own limits are."""
     token = DEADLINE.set(moment)
     try:
         yield
@@ -24,5 +24,5 @@ def until(moment: float) -> Iterator[None]:
 
 
 def within(seconds: float) -> AbstractContextManager[None]:
-    """In the block, statements have together ``seconds`` from now."""
+    """Statements in the block have ``seconds`` in total, from now."""
     return until(asyncio.get_running_loop().time() + seconds)

@@ -1,4 +1,4 @@
-"""What the writers flush: batches of one kind of write, each one statement."""
+"""The flushes of the writers: each stores a batch of writes of one kind in one statement."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _OVERTAKEN = {
     "message_deliveries_message_id_fkey",
     "message_deliveries_user_id_fkey",
 }
-"""Constraints that fail when another server stored or deleted something since the statement's snapshot."""
+"""Constraints that fail if another server stored or deleted something after the statement took its snapshot."""
 
 LOOKED_AT = 10
-"""For each message that a statement may mark as read it looks at so many, without locking anything."""
+"""How many messages a statement looks at, without locks, for each message that it may mark as read."""
 
 PURGES = ("purge_messages", "purge_reads", "purge_deliveries")
-"""The statements that delete what an account left, in order."""
+"""The statements that delete what an account left, in this order."""
 
 _SIZES = {
     "mark_some_read": (10, 50, 500),
@@ -55,14 +55,14 @@ _SIZES = {
     "purge_reads": (10, 50, 1000),
     "purge_deliveries": (10, 50, 1000),
 }
-"""The statements that do a part of a long work: how many rows one takes at least, at first and at most."""
+"""Statements that do a long task in parts: the least, first and greatest number of rows of a part."""
 
 _TRANSIENT = {"40001", "40P01"}  # serialization failure, deadlock
 _LOCKED = "55P03"
 
 LOCK_KINDS = ("room", "user", "message", "session")
 Lock = tuple[str, str]
-"""A row that a write needs: ``room``, ``user``, ``message`` or ``session``, and its name or id."""
+"""A row that a write locks: ``room``, ``user``, ``message`` or ``session``, and its name or id."""
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ class PresenceWrite(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flushes:
-    """The statements of the writers over one pool. ``lease`` in seconds."""
+    """The flushes on one pool. ``lease`` is in seconds."""
 
     def __init__(self, connections: Connections, lease: float) -> None:
         self._connections = connections
@@ -99,31 +99,31 @@ class Flushes:
         self._parts = {name: PartSize(*sizes) for name, sizes in _SIZES.items()}
 
     async def post(self, batch: Sequence[NewMessage]) -> Sequence[Posted | BaseException]:
-        """Store messages; a repetition of a client's id gives what was stored first."""
+        """Store messages. A retry with the same client id gives the message that was stored first."""
         new = all(each.client_message_id is None for each in batch)
         return await self._with_rooms(batch, self._post_new if new else self._post)
 
     async def _post_new(self, batch: Sequence[NewMessage]) -> list[Posted | BaseException | None]:
-        """Messages that can't have been stored before."""
+        """Store messages without client ids, none of which can have been stored before."""
         counts: dict[str, int] = {}
         numbers = []
         for new in batch:
             number = counts[new.room] = counts.get(new.room, 0) + 1
             numbers.append(number)
-        places = {room: place for place, room in enumerate(counts, 1)}
+        room_numbers = {room: number for number, room in enumerate(counts, 1)}
         accounts = {new.who.user_id for new in batch if not new.who.guest}
         guests = len(accounts) < len(batch) and any(new.who.guest for new in batch)
         try:
             found = await self._write(
                 "post_new_messages",
                 _plain(new.message_id for new in batch),
-                _plain(places[new.room] for new in batch),
+                _plain(room_numbers[new.room] for new in batch),
                 _plain(numbers),
                 _plain("NULL" if new.who.guest else new.who.user_id for new in batch) if accounts else "{}",
                 [new.who.user_id if new.who.guest else None for new in batch] if guests else [],
                 [new.who.username if new.who.guest else None for new in batch] if guests else [],
                 [new.text for new in batch],
-                list(places),
+                list(room_numbers),
                 _plain(counts.values()),
                 _plain(new.at.timestamp() for new in batch),
                 _plain(accounts),
@@ -138,7 +138,7 @@ class Flushes:
             return await self._post(batch)
         outcomes: list[Posted | BaseException | None] = []
         for new, number in zip(batch, numbers, strict=True):
-            last, servers = before.get(places[new.room], (None, ()))
+            last, servers = before.get(room_numbers[new.room], (None, ()))
             profile = None if new.who.guest else profiles.get(new.who.user_id.lower())
             outcomes.append(None if last is None else _stored(new, last + number, profile, servers))
         return outcomes
@@ -160,7 +160,7 @@ class Flushes:
         return [_posted(new, row, first) for new, row in zip(batch, found, strict=True)]
 
     async def acknowledge(self, batch: Sequence[Ack]) -> Sequence[Receipt | None]:
-        """Record receipts; each gets the complete set of its message and kind."""
+        """Record receipts. Each result has all readers of its message and kind."""
         guests = any(ack.reader.guest for ack in batch)
         found = await self._write(
             "record_receipts",
@@ -173,17 +173,16 @@ class Flushes:
             sorted({ack.room for ack in batch if ack.read}),
         )
         outcomes: list[Receipt | None] = [None] * len(batch)
-        for places, before, came, told in found:
-            user_ids = tuple({*before, *came})
-            servers = tuple(told or ())
-            new = set(came)
-            for place in places:
-                ack = batch[place - 1]
+        for positions, readers, new_readers, servers in found:
+            user_ids = tuple({*readers, *new_readers})
+            new = set(new_readers)
+            for position in positions:
+                ack = batch[position - 1]
                 who = ack.reader.user_id
-                # The reader's own row may have come from another server after this statement's snapshot.
+                # The reader's own row may have come from another server after this statement took its snapshot.
                 whole = user_ids if who in user_ids else (*user_ids, who)
-                outcomes[place - 1] = Receipt(
-                    message_id=ack.message_id.lower(), user_ids=whole, new=who in new, servers=servers
+                outcomes[position - 1] = Receipt(
+                    message_id=ack.message_id.lower(), user_ids=whole, new=who in new, servers=tuple(servers or ())
                 )
                 new.discard(who)
         return outcomes
@@ -198,7 +197,7 @@ class Flushes:
         return Marked(message_ids=tuple(ids), reached=reached if more else None, servers=tuple(servers or ()))
 
     async def purge(self, user_id: str) -> bool:
-        """Delete a part of what a retired account left; false if there was none any more."""
+        """Delete a part of what a retired account left; False if nothing was left."""
         for name in PURGES:
             ((count,),) = await self._part(name, lambda size: (user_id, size))
             if count:
@@ -206,7 +205,7 @@ class Flushes:
         return False
 
     async def _part(self, name: str, arguments: Callable[[int], tuple[Any, ...]]) -> list[Any]:
-        """The rows of a statement that does a part, done again if it met another server's write halfway."""
+        """Run a statement that does a part. It is repeated if another server wrote to the same rows meanwhile."""
         for repeat in range(REPEATS):
             try:
                 with self._parts[name].timed() as size:
@@ -275,35 +274,35 @@ class Flushes:
             raise
 
     async def blocked(self, needed: Collection[Lock]) -> Collection[Lock]:
-        """Which of these rows somebody else has locked."""
+        """Those of these rows that another transaction has locked."""
         of_kind = {kind: [name for each, name in needed if each == kind] for kind in LOCK_KINDS}
         found = await self._write("locked_rows", *(of_kind[kind] for kind in LOCK_KINDS))
         return [(row[0], row[1]) for row in found]
 
     async def wait(self, lock: Lock) -> None:
-        """Return when nobody else has this row locked. Raises Locked."""
+        """Wait until no other transaction has this row locked. Raises Locked if that takes too long."""
         await self._write(f"wait_for_{lock[0]}", lock[1])
 
     async def _with_rooms(
         self, batch: Sequence[InRoom], write: Callable[[Sequence[InRoom]], Awaitable[list[Outcome | None]]]
     ) -> list[Outcome]:
-        """Write a batch; for those that lack their room (None) make it and write them again, in their order.
+        """Write a batch. Where the room is missing (None), create it and write again, in the same order.
 
-        Nearly every room is there, so it is not asked for beforehand.
+        Nearly every room exists, so rooms are not looked up first.
         """
         outcomes = await write(batch)
-        lacking = [place for place, outcome in enumerate(outcomes) if outcome is None]
-        for place in lacking:
-            new = batch[place]
+        lacking = [index for index, outcome in enumerate(outcomes) if outcome is None]
+        for index in lacking:
+            new = batch[index]
             if isinstance(new, NewSession) and not new.may_make_room:
-                outcomes[place] = TooManyRooms()  # type: ignore[assignment]
-        lacking = [place for place in lacking if outcomes[place] is None]
+                outcomes[index] = TooManyRooms()  # type: ignore[assignment]
+        lacking = [index for index in lacking if outcomes[index] is None]
         if lacking:
-            again = [batch[place] for place in lacking]
+            again = [batch[index] for index in lacking]
             wanted = [(new.room, None if new.who.guest else new.who.user_id, new.at) for new in again]
-            for place, outcome in zip(lacking, await self._in_new_rooms(wanted, again, write), strict=True):
+            for index, outcome in zip(lacking, await self._in_new_rooms(wanted, again, write), strict=True):
                 made = isinstance(outcome, Joined)
-                outcomes[place] = msgspec.structs.replace(outcome, made_room=True) if made else outcome
+                outcomes[index] = msgspec.structs.replace(outcome, made_room=True) if made else outcome
         return [outcome if outcome is not None else _room_is_gone() for outcome in outcomes]  # type: ignore[misc]
 
     async def _in_new_rooms(
@@ -312,7 +311,7 @@ class Flushes:
         batch: Sequence[InRoom],
         write: Callable[[Sequence[InRoom]], Awaitable[list[Outcome | None]]],
     ) -> list[Any]:
-        """Make rooms and write a batch into them. Its neighbours are stored by now: it is repeated and fails alone."""
+        """Create rooms and write a batch into them. Only these are repeated: the other writes are stored already."""
         error: ChatsysError
         for _ in range(REPEATS):
             try:
@@ -351,7 +350,7 @@ def _room_is_gone() -> StoreUnavailable:
 
 
 def _stored(new: NewMessage, seq: int, profile: Sequence[Any] | None, servers: tuple[str, ...]) -> Posted:
-    """The outcome of a new message; ``profile`` is an account's username, display name and avatar, None a guest's."""
+    """The outcome of a new message; ``profile`` is an account's username, display name and avatar, None for a guest."""
     who = new.who
     name, display_name, avatar = profile or (who.username, who.username, default_avatar(who.username))
     message = Message(
@@ -369,10 +368,10 @@ def _stored(new: NewMessage, seq: int, profile: Sequence[Any] | None, servers: t
 
 
 def _plain(values: Iterable[float | str]) -> str:
-    """An array of numbers, ids or booleans as PostgreSQL writes it: nothing in it needs quoting."""
+    """An array of numbers, ids or booleans in PostgreSQL's text form. None of them needs quoting."""
     return f"{{{','.join(map(str, values))}}}"
 
 
 def _columns(table: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Rows as columns, for arrays."""
+    """Rows as columns, for array parameters."""
     return [[row[column] for row in table] for column in range(width)]

@@ -1,4 +1,4 @@
-"""Which servers are alive: a lease in chat_servers, and an advisory lock that falls with the process that holds it."""
+"""Which servers are alive: each has a lease in chat_servers and an advisory lock that ends with its process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chatsys.store.postgres.processes import is_running, this_process
 log = logging.getLogger(__name__)
 
 PIECE = 500
-"""Sessions that end in one transaction."""
+"""The most sessions that end in one transaction."""
 
 ENDING_SECONDS = 3.0
 """How long one such transaction may take."""
@@ -29,10 +29,10 @@ RETRY = 0.5
 
 
 class Leases:
-    """The servers of this process. Their locks are held on a connection of their own, beyond the pool.
+    """The servers of this process. A connection of its own, outside the pool, holds their locks.
 
-    Behind PgBouncer in transaction mode a session can't hold a lock; there the lease alone tells. ``lease`` in seconds,
-    as those of ``clock``. ``process`` and ``is_running`` are what the system knows of processes.
+    Behind PgBouncer in transaction mode, a session can't hold a lock, so the lease alone decides. ``lease`` is in
+    seconds of ``clock``. ``process`` names this process, and ``is_running`` says whether a process runs.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Leases:
         self._holding: asyncio.Task[None] | None = None
 
     async def renew(self, server_id: str, at: datetime) -> list[EndedSession]:
-        """Announce a server of this process, and end those that are dead."""
+        """Renew the lease of a server of this process, and end the sessions of dead servers."""
         self._own.add(server_id)
         self._changed.set()
         if self._holding is None and not self._connections.address.bouncer:
@@ -71,7 +71,7 @@ class Leases:
         return await self._end(dead, at) if dead.gone or dead.silent else []
 
     async def retire(self, server_id: str, at: datetime) -> list[EndedSession]:
-        """End a server of this process, and give its lock back."""
+        """End a server of this process and release its lock."""
         self._own.discard(server_id)
         self._changed.set()
         ended, _ = await self._end_in_pieces([server_id], [], [], at)
@@ -83,7 +83,7 @@ class Leases:
             self._holding.cancel()
             await asyncio.wait([self._holding])
 
-    # -- the dead
+    # -- dead servers
 
     async def _end(self, dead: Dead, at: datetime) -> list[EndedSession]:
         gone = [other.server_id for other in dead.gone]
@@ -98,9 +98,10 @@ class Leases:
     async def _end_in_pieces(
         self, gone: list[str], silent: list[str], leases: list[datetime], at: datetime
     ) -> tuple[list[EndedSession], set[str]]:
-        """End the sessions of servers and forget them: the ended sessions in order of joining, and whose they were.
+        """End the sessions of servers, then remove the servers.
 
-        When the database fails halfway, what has ended until then is told, and the next heartbeat goes on.
+        Returns the ended sessions in order of joining, and the ids of the servers. If the database fails halfway, these
+        are the sessions that ended until then, and the next heartbeat continues.
         """
         ended: list[EndedSession] = []
         claimed: set[str] = set()
@@ -125,7 +126,7 @@ class Leases:
     # -- the locks
 
     async def _hold(self) -> None:
-        """Hold the locks of this process's servers: when their connection ends, take them on a new one at once."""
+        """Hold the locks of this process's servers. If their connection ends, take them on a new one at once."""
         while True:
             try:
                 await self._hold_on(await self._connections.dedicated())
@@ -133,29 +134,29 @@ class Leases:
                 await asyncio.sleep(RETRY)
 
     async def _hold_on(self, link: Link) -> None:
-        """Hold the locks on one connection for as long as it lives. It is asked for a sign of life now and then."""
+        """Hold the locks on one connection until it closes, and ping it regularly."""
         link.connection.add_termination_listener(lambda _: self._changed.set())
         held: set[str] = set()
         try:
-            await self._ask(link, "prepare_lock_connection", max(1, round(self._lease)))
+            await self._value(link, "prepare_lock_connection", max(1, round(self._lease)))
             while not link.connection.is_closed():
                 self._changed.clear()
                 for server_id in self._own - held:
-                    if await self._ask(link, "lock_server", server_id):
+                    if await self._value(link, "lock_server", server_id):
                         held.add(server_id)
                 for server_id in held - self._own:
-                    await self._ask(link, "unlock_server", server_id)
+                    await self._value(link, "unlock_server", server_id)
                 held &= self._own
                 try:
                     async with asyncio.timeout(RETRY if held != self._own else self._lease / HEARTBEATS):
                         await self._changed.wait()
                 except TimeoutError:
-                    await self._ask(link, "ping")
+                    await self._value(link, "ping")
         finally:
             await _end_connection(link)
 
-    async def _ask(self, link: Link, name: str, *arguments: object) -> object:
-        """The first value that a statement gives. A connection that gives none in time is closed."""
+    async def _value(self, link: Link, name: str, *arguments: object) -> object:
+        """Run a statement and return its first value. A connection that does not answer in time is closed."""
         ((value, *_),) = await self._connections.run(link, name, arguments)
         return value
 

@@ -1,4 +1,4 @@
-"""One connection to the database: how it is made, and the statements that were prepared on it."""
+"""One connection to the database: how it is opened, and the statements that are prepared on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from chatsys.errors import ChatsysError, DatabaseSilent, StoreUnavailable
-from chatsys.store.address import Address, Place
+from chatsys.store.address import Address, Endpoint
 from chatsys.store.postgres.mapping import translated
 from chatsys.store.postgres.statements import Statement
 
@@ -25,7 +25,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_US
 
 
 class Link:
-    """One connection. ``due`` is the moment at which its statement must have ended, 0 while there is none."""
+    """One connection. ``due`` is the deadline of its running statement, 0 if none runs."""
 
     __slots__ = ("_number", "_prepared", "_setting", "connection", "due", "generation", "overdue")
 
@@ -34,51 +34,51 @@ class Link:
         self.due = 0.0
         self.overdue = False
         self.generation = 0
-        # Asked by name: the usual look-up of an attribute first fails, which takes longer than the rest of a check.
+        # Called directly: a normal attribute look-up fails first, which takes longer than the rest of a check.
         self._setting = connection.get_settings().__getattr__
         self._number = 0
         self._prepared: dict[str, PreparedStatement[asyncpg.Record]] = {}
 
     @property
     def standby(self) -> bool:
-        """True if the server was a standby when it let this connection in."""
-        return self._says_on("in_hot_standby")
+        """True if the server was a standby when it accepted this connection."""
+        return self._is_on("in_hot_standby")
 
     @property
     def read_only(self) -> bool:
-        """True once the server has said that it takes no writes; servers tell so unasked, with any answer."""
-        return self._says_on("default_transaction_read_only")
+        """True once the server has reported that it accepts no writes. Servers send this report with any answer."""
+        return self._is_on("default_transaction_read_only")
 
-    def _says_on(self, setting: str) -> bool:
+    def _is_on(self, setting: str) -> bool:
         try:
             return bool(self._setting(setting) == "on")
         except AttributeError:  # PostgreSQL 13 and older, and some poolers, do not report it
             return False
 
     async def prepared(self, statement: Statement, bouncer: bool) -> PreparedStatement[asyncpg.Record]:
-        """The statement on this connection.
+        """The statement, prepared on this connection.
 
-        One without a name is parsed, bound and executed in a single round trip each time: for PgBouncer, where the
-        next transaction may run on another server connection, and for plans made with the arguments in view.
+        An unnamed statement is parsed, bound and executed in one round trip each time. It is for PgBouncer, where the
+        next transaction may run on another server connection, and for plans that depend on the arguments.
         """
         found = self._prepared.get(statement.name)
         if found is None:
-            # Numbered: when a caller is cancelled while it prepares, the server may have taken the name all the same.
+            # Numbered, because a call that was cancelled while preparing may have used the name on the server.
             self._number += 1
             name = "" if bouncer or statement.custom_plan else f"chatsys_{self._number}_{statement.name}"
             found = self._prepared[statement.name] = await self.connection.prepare(statement.text, name=name)
         return found
 
     def expire(self) -> None:
-        """Give up the statement under way: who waits for it gets an error now, whatever the server does."""
+        """Abandon the running statement. Its caller gets an error now, whatever the server does."""
         self.overdue = True
         self.connection.terminate()
 
 
 class Connector:
-    """Makes connections to the first place of an address that takes writes, beginning with the last one that did.
+    """Opens connections to the first endpoint of an address that accepts writes, beginning with the last one that did.
 
-    ``timeout`` in seconds is for all places together.
+    ``timeout`` is in seconds, for all endpoints together.
     """
 
     def __init__(self, address: Address, settings: dict[str, str], timeout: float) -> None:
@@ -88,31 +88,31 @@ class Connector:
         self._first = 0
 
     async def connect(self, settings: dict[str, str] | None = None) -> Link:
-        """A new connection, with further session settings. Raises the StoreError that says why there is none."""
-        places = self.address.places
+        """Open a connection with additional session settings. Raises the StoreError that says why it failed."""
+        endpoints = self.address.endpoints
         error: ChatsysError | None = None
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.timeout
-        for turn in range(len(places)):
-            number = (self._first + turn) % len(places)
-            seconds = (deadline - loop.time()) / (len(places) - turn)
+        for attempt in range(len(endpoints)):
+            index = (self._first + attempt) % len(endpoints)
+            seconds = (deadline - loop.time()) / (len(endpoints) - attempt)
             try:
-                link = await self._connect(places[number], {**self.settings, **(settings or {})}, seconds)
+                link = await self._connect(endpoints[index], {**self.settings, **(settings or {})}, seconds)
             except ChatsysError as failure:
                 error = failure
                 continue
             if not (link.standby or link.read_only):
-                self._first = number
+                self._first = index
                 return link
             link.connection.terminate()
             error = translated(asyncpg.ReadOnlySQLTransactionError("read-only"), self.address)
         assert error is not None
         raise error
 
-    async def _connect(self, place: Place | None, settings: dict[str, str], seconds: float) -> Link:
+    async def _connect(self, endpoint: Endpoint | None, settings: dict[str, str], seconds: float) -> Link:
         try:
             connection = await asyncpg.connect(
-                **_arguments(self.address, place, settings, seconds), connection_class=_KeptAlive
+                **_arguments(self.address, endpoint, settings, seconds), connection_class=_KeptAlive
             )
         except asyncpg.ProtocolViolationError as error:
             if "unsupported startup parameter" not in str(error):
@@ -126,9 +126,9 @@ class Connector:
 
 
 def explained(link: Link, error: BaseException, address: Address) -> ChatsysError:
-    """What a driver's error on ``link`` means; a connection whose state the driver has lost is ended.
+    """The chatsys error for a driver's error on ``link``. Closes the connection if the driver has lost its state.
 
-    That happens when the server ends a connection and asyncpg, which has not seen it yet, begins something on it.
+    That happens if the server closes a connection, and asyncpg starts something on it before it notices.
     """
     if link.overdue:
         return DatabaseSilent(
@@ -141,7 +141,7 @@ def explained(link: Link, error: BaseException, address: Address) -> ChatsysErro
 
 
 def lost(meaning: ChatsysError, error: BaseException | None) -> bool:
-    """True if the driver's ``error`` was that a connection had ended, and not that the database is slow or busy."""
+    """True if the driver's ``error`` means that a connection ended, and not that the database is slow or busy."""
     return isinstance(error, _LOST) and not isinstance(meaning, DatabaseSilent)
 
 
@@ -154,12 +154,12 @@ _LOST = (
 )
 
 
-def _arguments(address: Address, place: Place | None, settings: dict[str, str], timeout: float) -> dict[str, Any]:
-    """What ``asyncpg.connect`` takes. The statement cache is off: the pool keeps its own statements."""
+def _arguments(address: Address, endpoint: Endpoint | None, settings: dict[str, str], timeout: float) -> dict[str, Any]:
+    """The arguments of ``asyncpg.connect``. Its statement cache is off, because each Link has its own."""
     return {
         "dsn": address.asyncpg,
-        "host": place.host if place is not None else None,
-        "port": place.port if place is not None else None,
+        "host": endpoint.host if endpoint is not None else None,
+        "port": endpoint.port if endpoint is not None else None,
         "timeout": timeout,
         "statement_cache_size": 0,
         "server_settings": settings if address.server_settings else None,
@@ -174,7 +174,7 @@ def _behind_a_bouncer() -> ChatsysError:
 
 
 class _KeptAlive(asyncpg.Connection):
-    """Notices a peer that vanished without a word; asyncpg leaves this to the operating system's two hours."""
+    """A connection with TCP keepalive. Without it, a vanished peer is noticed after two hours, the system's default."""
 
     __slots__ = ()
 

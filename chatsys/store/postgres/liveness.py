@@ -1,7 +1,8 @@
-"""Which servers are dead, as one server sees it: by what is known of their processes, else by their silence.
+"""Which servers are dead, as one server sees it: because their process is gone, or because they are silent.
 
-Silence counts by this server's own clock: a lease that it has seen unchanged, while it has itself missed no heartbeat.
-So nobody is taken for dead because the database was away, whatever its clock says afterwards. Times are in seconds.
+A server is silent if this server, by its own clock, has long seen its lease unchanged and has itself missed no
+heartbeat in that time. So no server counts as dead because the database was unavailable, whatever the database's clock
+says afterwards. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import NamedTuple
 from chatsys.store.contract import HEARTBEATS
 
 _SILENT_AFTER = HEARTBEATS - 1.1
-"""Heartbeats that another server missed when this one sees it silent; with one more until it looks, that is a lease."""
+"""The heartbeats that a silent server has missed. One more may pass until this server looks, which makes a lease."""
 
 _STALLED_AFTER = 2
-"""Heartbeats between two of this server by which it has missed one."""
+"""If more heartbeats than this fit between two heartbeats of this server, it has missed one."""
 
 
 class Other(NamedTuple):
@@ -28,14 +29,14 @@ class Other(NamedTuple):
 
 
 class Dead(NamedTuple):
-    """Servers whose process is ``gone``; and the ``silent`` ones, which are dead if their lock is free as well."""
+    """Servers whose process is ``gone``, and ``silent`` servers, which are dead if their lock is also free."""
 
     gone: list[Other]
     silent: list[Other]
 
 
 class Liveness:
-    """What one server has seen of the others. ``is_running`` knows of processes (None: not known here)."""
+    """What one server has seen of the others. ``is_running`` says whether a process runs (None: unknown here)."""
 
     def __init__(self, lease: float, is_running: Callable[[str | None], bool | None]) -> None:
         self._lease = lease
@@ -50,14 +51,14 @@ class Liveness:
         self._renewed = None
 
     def renewed(self, now: float) -> None:
-        """A heartbeat of this server was taken."""
+        """A heartbeat of this server succeeded."""
         if self._renewed is None or now - self._renewed > _STALLED_AFTER * self._beat:
             self._steady_since = now
             self._seen.clear()
         self._renewed = now
 
     def judge(self, others: Iterable[Other], now: float) -> Dead:
-        """Judge the others after a heartbeat."""
+        """Decide, after a heartbeat, which other servers are dead."""
         dead = Dead([], [])
         seen: dict[str, tuple[datetime, float]] = {}
         for other in others:

@@ -1,7 +1,7 @@
-"""The one place where driver errors become errors of chatsys: by constraint name, SQLSTATE or kind of failure.
+"""The only module that turns driver errors into errors of chatsys: by constraint name, SQLSTATE or kind of failure.
 
-Works on the exceptions of asyncpg and of psycopg: both carry ``sqlstate``; a connection that libpq could not open
-carries only its words.
+It handles exceptions of asyncpg and of psycopg. Both have ``sqlstate``, but if libpq could not open a connection, there
+is only the error text.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ CONSTRAINTS: Mapping[str, type[ChatsysError]] = {
     "room_members_user_id_fkey": errors.UserNotFound,
     "active_sessions_user_id_fkey": errors.UserNotFound,
 }
-"""Constraints that a verb may meet in normal operation. Any other one that fails is a fault: StoreError."""
+"""Constraints that a verb may violate in normal operation. Violating any other is a fault: StoreError."""
 
 _Row = tuple[type[StoreError], str, str]
 
 SQLSTATES: Mapping[str, _Row] = {
     "28P01": (errors.AuthenticationFailed, "The database refused the password of {user}.",
               "Check user and password in DATABASE_URL; special characters must be percent-encoded."),
-    "28000": (errors.AuthenticationFailed, "The database does not let {user} in: {said}.",
-              "Check the role and pg_hba.conf; if TLS is asked for, set DB_SSL=true."),
+    "28000": (errors.AuthenticationFailed, "The database does not let {user} in: {reason}.",
+              "Check the role and pg_hba.conf; if the server requires TLS, set DB_SSL=true."),
     "3D000": (errors.DatabaseMissing, "The database {database} does not exist on {host}.",
               "Create it with `chatsys db init`."),
-    "42501": (errors.PermissionDenied, "The role {user} lacks a right: {said}.",
+    "42501": (errors.PermissionDenied, "The role {user} lacks a right: {reason}.",
               "As the database's owner: GRANT ALL ON SCHEMA public TO the role, or make it the owner."),
     "53100": (errors.DiskFull, "The disk of the database on {host} is full.",
               "Free some space; `chatsys db cleanup` removes old messages."),
@@ -46,20 +46,20 @@ SQLSTATES: Mapping[str, _Row] = {
               "Look with `chatsys monitor running_queries`; CHATSYS_STATEMENT_TIMEOUT raises the limit."),
     "25006": (errors.ReadOnlyDatabase, "The database on {host} is read-only or a standby.",
               "Point DATABASE_URL at the primary server."),
-    "55P03": (errors.StoreUnavailable, "Another connection holds the tables of {database}.",
+    "55P03": (errors.StoreUnavailable, "Another connection has locked the tables of {database}.",
               "Stop the programs that use the database, then try again."),
     "57P01": (errors.ServerShuttingDown, "The database on {host} is shutting down.", "Start it again."),
     "57P02": (errors.ServerShuttingDown, "The database on {host} is recovering from a crash.", "Wait a moment."),
     "57P03": (errors.ServerShuttingDown, "The database on {host} is starting up or shutting down.",
               "Wait a moment."),
     "57P05": (errors.StoreUnavailable, "The database closed an idle session.", "Try again."),
-    "3F000": (errors.PermissionDenied, "The role {user} may use no schema of {database}: {said}.",
+    "3F000": (errors.PermissionDenied, "The role {user} can't use any schema of {database}: {reason}.",
               "As the database's owner: GRANT ALL ON SCHEMA public TO the role, or make it the owner."),
     "42P01": (errors.SchemaMissing, "The database {database} lacks a table of chatsys.", "Run `chatsys db init`."),
     "42703": (errors.SchemaMissing, "A table of {database} lacks a column of chatsys.", "Run `chatsys db migrate`."),
     "42883": (errors.SchemaMissing, "The database {database} lacks a function of chatsys.",
               "Run `chatsys db migrate`."),
-    "0A000": (errors.UnsupportedServer, "The database server lacks a feature: {said}.",
+    "0A000": (errors.UnsupportedServer, "The database server lacks a feature: {reason}.",
               "chatsys needs PostgreSQL 14 to 18."),
 }  # fmt: skip
 """SQLSTATE: error, message, hint. See https://www.postgresql.org/docs/current/errcodes-appendix.html"""
@@ -80,9 +80,9 @@ _REBUILT = re.compile(r"(_cc(new|old)[0-9]*)+$")
 
 
 def constraint_of(error: BaseException | None) -> tuple[str | None, bool]:
-    """The constraint that ``error`` is about, and whether a copy of its index reported it.
+    """The constraint that ``error`` violates, and whether a copy of its index reported it.
 
-    While ``REINDEX CONCURRENTLY`` works, an index has a copy called ``NAME_ccnew``, later ``NAME_ccold``.
+    While ``REINDEX CONCURRENTLY`` runs, an index has a copy called ``NAME_ccnew``, later ``NAME_ccold``.
     """
     name = getattr(error, "constraint_name", None) or getattr(getattr(error, "diag", None), "constraint_name", None)
     if name is None:
@@ -98,24 +98,24 @@ def translated(error: BaseException, address: Address) -> ChatsysError:
         return CONSTRAINTS[constraint]()
     if rebuilt:  # ON CONFLICT does not see the copy
         return StoreUnavailable("An index of the database is being rebuilt.", hint="Try again.")
-    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    said = re.sub(r"^connection failed: .*?(FATAL|ERROR):\s*", "", said)  # what libpq puts before the server's words
-    said = re.sub(r"^connection failed: (connection to server .*? failed: )?", "", said)
-    sqlstate = getattr(error, "sqlstate", None) or _by_words(said)
-    if sqlstate == "42501" and "extension" in said:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = re.sub(r"^connection failed: .*?(FATAL|ERROR):\s*", "", reason)  # libpq's prefix of the server's message
+    reason = re.sub(r"^connection failed: (connection to server .*? failed: )?", "", reason)
+    sqlstate = getattr(error, "sqlstate", None) or _by_words(reason)
+    if sqlstate == "42501" and "extension" in reason:
         return errors.ExtensionNotAllowed(
             f"The role {address.user or '?'} may not create the extension pg_trgm.",
             hint=f"As a superuser: CREATE EXTENSION pg_trgm, in the database {address.database}.",
         )
     if sqlstate is None:
-        return _connection_failure(error, said, address)
+        return _connection_failure(error, reason, address)
     row = SQLSTATES.get(sqlstate) or SQLSTATES.get(_CLASSES.get(sqlstate[:2], ""))
     if row is None:
         kind = StoreUnavailable if sqlstate[:2] in _CLASSES else StoreError
-        return kind(f"The database failed: {said}.", hint="See the database's log.")
+        return kind(f"The database failed: {reason}.", hint="See the database's log.")
     kind, message, hint = row
     fields = {
-        "said": said.rstrip("."),
+        "reason": reason.rstrip("."),
         "host": address.where,
         "database": address.database,
         "user": address.user or "?",
@@ -123,17 +123,17 @@ def translated(error: BaseException, address: Address) -> ChatsysError:
     return kind(message.format(**fields), hint=hint)
 
 
-def _by_words(said: str) -> str | None:
-    return next((state for words, state in _WORDS if re.search(words, said)), None)
+def _by_words(reason: str) -> str | None:
+    return next((state for words, state in _WORDS if re.search(words, reason)), None)
 
 
-def _connection_failure(error: BaseException, said: str, address: Address) -> StoreError:
-    if isinstance(error, ssl.SSLError) or re.search(r"SSL|certificate", said):
+def _connection_failure(error: BaseException, reason: str, address: Address) -> StoreError:
+    if isinstance(error, ssl.SSLError) or re.search(r"SSL|certificate", reason):
         return errors.TlsFailed(
-            f"TLS to the database on {address.where} failed: {said.rstrip('.')}.",
+            f"TLS to the database on {address.where} failed: {reason.rstrip('.')}.",
             hint="Check DB_SSL, DB_SSL_CA_CERT_PATH and sslmode in DATABASE_URL.",
         )
-    if isinstance(error, socket.gaierror) or re.search(r"resolve host|translate host|Name or service", said):
+    if isinstance(error, socket.gaierror) or re.search(r"resolve host|translate host|Name or service", reason):
         return errors.HostNotFound(
             f"The database's host name {address.host} does not resolve.", hint="Check the host in DATABASE_URL."
         )
@@ -142,15 +142,15 @@ def _connection_failure(error: BaseException, said: str, address: Address) -> St
             f"The database on {address.where} did not answer in time.", hint="Check the host, port and firewall."
         )
     if isinstance(error, ConnectionRefusedError | FileNotFoundError) or re.search(
-        r"refused|No such file", said, re.IGNORECASE
+        r"refused|No such file", reason, re.IGNORECASE
     ):
         return errors.ConnectionRefused(
             f"Nothing answers at the database's address {address.where}.",
             hint="Start PostgreSQL, or leave DATABASE_URL unset for a private one.",
         )
-    if said.startswith("invalid URI query parameter"):
+    if reason.startswith("invalid URI query parameter"):
         return errors.BadDatabaseUrl(
-            f"The database URL can't be read: {said}.", hint="PostgreSQL's manual lists the parameters of libpq."
+            f"The database URL can't be read: {reason}.", hint="PostgreSQL's manual lists the parameters of libpq."
         )
     if isinstance(error, PermissionError):
         return errors.PermissionDenied(

@@ -1,4 +1,4 @@
-"""Open a PostgresStore: look at the server and the schema first, so that what is wrong is said before anybody waits."""
+"""Open a PostgresStore. It checks the server and the schema first, so that problems show before any client waits."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from chatsys.store.schema import check_version, expected_version, known_versions
 OLDEST_SERVER = 140_000
 
 SENDS_LOCK = "100ms"
-"""A message or receipt whose room is locked for longer waits apart from the others."""
+"""A message or receipt whose room is locked for longer than this waits apart from the others."""
 LOCKED_LOCK = "500ms"
-"""Those that wait apart take turns with the connections for them."""
+"""Writes that wait apart share their connections: after this time, one lets the next one wait."""
 HOUSEKEEPING_LOCK = "250ms"
 READS_LOCK = "2s"
-"""Some of the other verbs write too; one that waits for longer is refused."""
+"""Some of the other verbs write, too. One that waits for longer than this fails."""
 
 
 @asynccontextmanager
 async def open_postgres(
     url: str, options: StoreOptions, upgrade: Upgrade | None = None
 ) -> AsyncIterator[PostgresStore]:
-    """A store on the server at ``url``; ``upgrade`` is called in a thread if its schema is missing or older.
+    """A store on the server at ``url``. ``upgrade`` is called in a thread if the schema is missing or older.
 
-    Raises the StoreError that says why it can't be used.
+    Raises the StoreError that says why the database can't be used.
     """
     share = shares(options.pool_size)
     pools = pools_to(url, options)
@@ -67,19 +67,19 @@ _LOST = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "11000",
 }
-"""PostgreSQL then frees the slot of a connection that the network has lost within 11 s. Unless told it takes two hours,
-and a few outages in which packets vanish use up ``max_connections``."""
+"""With these settings, PostgreSQL frees the slot of a lost connection within 11 s. By default it takes two hours, and a
+few network outages use up ``max_connections``."""
 
 
 def pools_to(url: str, options: StoreOptions) -> Pools:
-    """What makes connections to the server at ``url``. None is open yet."""
+    """Pools of connections to the server at ``url``. No connection is open yet."""
     address = read_url(url, ssl=options.ssl, ca_file=options.ssl_ca_file)
     settings = {
         "application_name": "chatsys",
         "statement_timeout": str(round(options.statement_timeout * 1000)),
         "synchronous_commit": options.synchronous_commit,
         "jit": "off",
-        "enable_seqscan": "off",  # a plan is kept, and often made while a table is still small
+        "enable_seqscan": "off",  # plans are kept, and often made while a table is still small
         **_LOST,
     }
     connector = Connector(address, settings, options.connect_timeout)
@@ -87,7 +87,7 @@ def pools_to(url: str, options: StoreOptions) -> Pools:
 
 
 async def _inspect(connections: Connections) -> str | None:
-    """The schema's version, None for no schema. Raises the StoreError that says why the server can't be used."""
+    """The schema's version, or None if there is no schema. Raises the StoreError that says why it can't be used."""
     (found,) = await connections.fetch("inspect_server")
     _check_server(found, connections.address)
     version = await _version(connections, found)

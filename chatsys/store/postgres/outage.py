@@ -1,4 +1,4 @@
-"""An outage in the log: one line when it begins, and one with a count when it is over."""
+"""Log an outage in two lines: one when it begins, and one with a count when it is over."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from chatsys.errors import StoreError
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 2.0
-"""How long nothing may have failed before a success ends an outage: one that flickers is one."""
+"""A success ends an outage only after this time without failures, so that an intermittent one counts once."""
 
 
 RECENT_SECONDS = 10.0
-"""How long a failure counts as the present state. Then the statement may be tried again to see."""
+"""How long a failure counts as the current state. After that, the statement may be tried again."""
 
 
 class _Outage:
-    """One kind of failure that goes on."""
+    """An ongoing failure of one kind."""
 
     def __init__(self, now: float, error: StoreError) -> None:
         self.began = self.last = now
@@ -27,9 +27,9 @@ class _Outage:
 
 
 class Outages:
-    """What fails now: ``""`` stands for the database as a whole, else the name of the statement that fails.
+    """The failures that are going on, by the name of the statement; ``""`` stands for the whole database.
 
-    ``watching`` is true once the store is open: whoever opens it is told of what fails before that.
+    ``watching`` is true once the store is open. Earlier failures are raised to the caller that opens it.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Outages:
         self.going_on: dict[str, _Outage] = {}
 
     def failed(self, name: str, error: StoreError) -> None:
-        """Count a failure; the first one is logged."""
+        """Count a failure, and log the first one."""
         if not self.watching:
             return
         now = time.monotonic()
@@ -51,7 +51,7 @@ class Outages:
             outage.count += 1
 
     def failing(self, *names: str) -> StoreError | None:
-        """Why one of these statements fails, if one failed in the last seconds and has not worked since."""
+        """The error of one of these statements if it failed recently and has not succeeded since, else None."""
         now = time.monotonic()
         for name in names:
             outage = self.going_on.get(name)
@@ -60,7 +60,7 @@ class Outages:
         return None
 
     def succeeded(self, name: str) -> None:
-        """A statement of that name worked."""
+        """A statement of that name succeeded."""
         now = time.monotonic()
         for key in ("", name):
             outage = self.going_on.get(key)

@@ -1,7 +1,7 @@
-"""How much of a long work one statement does: as much as takes about ten milliseconds on this database.
+"""How many rows of a long task one statement processes: as many as take about ten milliseconds on this database.
 
-Rows are locked while such a statement runs, and others wait for them. How long a row takes differs a hundredfold
-between machines, disks and tables, so the size follows from how long the last parts took.
+Such a statement locks its rows, and other writers wait for them. The time per row differs a hundredfold between
+machines, disks and tables, so the size of the next part follows from the duration of the last one.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TARGET = 0.01
-"""Seconds that a part should take. 0.05 is promised; on a busy machine one takes a few times what it should."""
+"""Seconds that a part should take. The promise is 0.05; on a busy machine, a part takes a few times its target."""
 
 GROWTH = 1.5
-"""How much more than the last one a part takes at most."""
+"""A part is at most this many times as large as the one before it."""
 
 
 class PartSize:
-    """Rows of the next part: between ``least`` and ``most``. Shared by all works of one kind."""
+    """The number of rows of the next part, from ``least`` to ``most``. All tasks of one kind share it."""
 
     def __init__(self, least: int, first: int, most: int) -> None:
         self.rows = first
@@ -27,7 +27,7 @@ class PartSize:
 
     @contextmanager
     def timed(self) -> Iterator[int]:
-        """Do one part, of the given number of rows, in the block."""
+        """Process one part of the given number of rows in the block. Its duration decides the next size."""
         rows, began = self.rows, time.perf_counter()
         try:
             yield rows
@@ -35,6 +35,6 @@ class PartSize:
             self.learn(rows, time.perf_counter() - began)
 
     def learn(self, rows: int, seconds: float) -> None:
-        """A part of so many rows took so long."""
+        """Choose the next size after a part of ``rows`` rows took ``seconds``."""
         fitting = rows * min(GROWTH, TARGET / max(seconds, 1e-6))
         self.rows = max(self._least, min(self._most, round(fitting)))

@@ -1,7 +1,7 @@
-"""Whether a process of this machine still runs, as Linux tells it. Elsewhere, and of other machines, nothing is known.
+"""Whether a process of this machine still runs, on Linux. On other systems, and for other machines, this is unknown.
 
-A process is named by four words: the kernel's boot id, the PID namespace in which its pid counts (containers of one
-machine have their own), the pid, and its start in clock ticks since the boot, since pids are given again. See
+Four words identify a process: the kernel's boot id, the PID namespace of the pid (each container has its own), the pid,
+and the start time in clock ticks since the boot, because pids are reused. See
 https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 """
 
@@ -14,7 +14,7 @@ _ENDED = {"Z", "X"}  # a zombie: ended, and not yet collected by its parent
 
 
 def this_process() -> str | None:
-    """The name of this process; None where it can't be told."""
+    """The four words that identify this process, or None where they are unknown."""
     try:
         pid = os.getpid()
         return f"{_machine()} {pid} {_stat(pid)[1]}"
@@ -23,7 +23,7 @@ def this_process() -> str | None:
 
 
 def is_running(process: str | None) -> bool | None:
-    """Whether the process of this name runs; None if that can't be known here."""
+    """Whether the process with these four words runs; None if this is unknown here."""
     try:
         boot, namespace, pid, started = (process or "").split(" ")
         if f"{boot} {namespace}" != _machine():
@@ -32,7 +32,7 @@ def is_running(process: str | None) -> bool | None:
         state, began = _stat(int(pid))
     except ProcessLookupError:
         return False
-    except (OSError, ValueError):  # not ours to see, or a name of another making
+    except (OSError, ValueError):  # we may not see it, or the words have another format
         return None
     return began == started and state not in _ENDED
 
@@ -43,6 +43,6 @@ def _machine() -> str:
 
 
 def _stat(pid: int) -> tuple[str, str]:
-    """The state and the start of a process. The name before them may hold anything, in parentheses."""
+    """The state and start time of a process. The name before them is in parentheses and may contain anything."""
     fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     return fields[0], fields[19]

@@ -1,7 +1,8 @@
-"""Senders' profiles, kept from page to page for as long as nobody changes one.
+"""A cache of senders' profiles, which is valid until somebody changes a profile.
 
-Each change of a profile gives the database a new version in the same transaction (``profiles_version``), and a page
-tells the version of its own snapshot. Profiles that were read with that version are what the page would have shown.
+Each transaction that changes a profile also sets a new version in the database (``profiles_version``). A page of
+history has the version of its snapshot. Cached profiles of that version are exactly those that the page would have
+shown.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from asyncpg import Record
 from chatsys.store.postgres.rows import Profile
 
 MOST_CHARACTERS = 4_000_000
-"""Of all profiles that are kept, avatars included: some 25,000 profiles, or a few with pictures in their avatars."""
+"""Characters of all cached profiles: some 25,000 profiles, or a few with pictures in their avatars."""
 
 
 class Profiles(dict[str, Profile]):
@@ -24,14 +25,14 @@ class Profiles(dict[str, Profile]):
         self._characters = 0
 
     def joined(self, found: Sequence[Record]) -> Profiles:
-        """These and those that rows of ``history`` show, or those alone if they are of another version or too many."""
+        """These profiles and those in rows of ``history``; the latter only if their version differs or this is full."""
         version = found[0][0] if found else None
-        if version is None:  # an empty page, or nothing that would tell of changes
+        if version is None:  # an empty page, or no version to compare
             return self
-        all_of_it = self if version == self.version and self._characters < MOST_CHARACTERS else Profiles(version)
+        merged = self if version == self.version and self._characters < MOST_CHARACTERS else Profiles(version)
         for row in found:
             user_id, profile = row[3], row[4:7]
-            if profile[2] is not None and user_id not in all_of_it:  # a guest's row has no avatar
-                all_of_it[user_id] = profile
-                all_of_it._characters += sum(map(len, profile))
-        return all_of_it
+            if profile[2] is not None and user_id not in merged:  # a guest's row has no avatar
+                merged[user_id] = profile
+                merged._characters += sum(map(len, profile))
+        return merged

@@ -1,4 +1,4 @@
-"""Rows of the statements -> values of the model."""
+"""Convert rows of the statements into values of the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _seq = attrgetter("seq")
 
 
 def user(row: Record | Sequence[Any]) -> User:
-    """An account, from the eleven columns that every statement on users gives."""
+    """An account, from the eleven columns that every statement on users returns."""
     return User(
         user_id=row[0],
         username=row[1],
@@ -41,18 +41,18 @@ def messages(
 ) -> list[Message]:
     """Messages with their receipts, oldest first, from the twelve columns of the statements in messages.sql.
 
-    A guest's avatar is the generated one. Without ``room`` the first column is the room's name. An account whose row
-    lacks the profile must be in ``profiles``; raises KeyError if it is not.
+    A guest's avatar is the generated one. Without ``room``, the first column is the room's name. If the row of an
+    account lacks the profile, it is taken from ``profiles``; raises KeyError if it is missing there.
     """
     values = []
-    for where, message_id, seq, user_id, username, display_name, avatar, text, at, edited_at, accounts, marked in found:
+    for name, message_id, seq, user_id, username, display_name, avatar, text, at, edited_at, accounts, marked in found:
         delivered_to, read_by = receipts(accounts, marked)
         profile = (username, display_name, avatar) if username is not None else profiles[user_id]
         values.append(
             Message(
                 message_id=message_id,
                 seq=seq,
-                room=room or where,
+                room=room or name,
                 user_id=user_id,
                 username=profile[0],
                 display_name=profile[1],
@@ -69,7 +69,7 @@ def messages(
 
 
 def receipts(accounts: str | None, marked: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Who had a message delivered and who has read it, from its packed receipts (see messages.sql)."""
+    """Who received a message and who has read it, from its packed receipts (see messages.sql)."""
     delivered_to = () if accounts is None else tuple(accounts.split(" "))
     if marked is None:
         return delivered_to, delivered_to
@@ -117,10 +117,10 @@ def ended(row: Record, at: datetime) -> EndedSession:
 
 
 def servers(row: Record) -> tuple[str, ...]:
-    """The servers that have the row's room, if there are several."""
+    """The servers that have sessions in the row's room; empty if there is only one server."""
     return tuple(row["servers"] or ())
 
 
 def sender_columns(who: Participant) -> tuple[Any, Any, Any]:
-    """A participant as ``user_id``, ``guest_id``, ``guest_name``: the first, or the other two."""
+    """``user_id``, ``guest_id`` and ``guest_name``: an account has the first, a guest the other two."""
     return (None, who.user_id, who.username) if who.guest else (who.user_id, None, None)

@@ -1,7 +1,7 @@
-"""The PostgreSQL store as a snapshot: read through cursors in one transaction, written by COPY, a batch a transaction.
+"""Snapshots of the PostgreSQL store: read through cursors in one transaction, written by COPY in one per batch.
 
-What is there already is looked up by key and left out, and the rest is copied straight into the tables: no staging
-table, and a batch that was interrupted has left nothing.
+Existing records are looked up by key and skipped. The rest is copied straight into the tables, without a staging table.
+An interrupted batch leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STATEMENT_TIMEOUT = "10min"
 """A batch may be large and the database slow."""
 
 BATCH = 500
-"""Records in a batch that is read: texts may have a megabyte each."""
+"""Records in a batch that is read. Each text may have a megabyte."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -75,7 +75,7 @@ async def read_all(connections: Connections) -> AsyncGenerator[Batch, None]:
 
 
 async def _pages(connection: Connection, sql: str, *arguments: object) -> AsyncGenerator[list[asyncpg.Record], None]:
-    statement = await connection.prepare(sql, name="")  # a name would stay with a PgBouncer's server connection
+    statement = await connection.prepare(sql, name="")  # a name would stay on PgBouncer's server connection
     cursor = await statement.cursor(*arguments)
     while rows := await cursor.fetch(BATCH):
         yield rows
@@ -111,12 +111,12 @@ async def _receipts(connection: Connection, sql: str, ids: list[str]) -> dict[st
 
 
 async def write_batch(connections: Connections, batch: Batch) -> int:
-    """Store what is not there yet, in one transaction; how many records these were."""
+    """Store the records that do not exist yet, in one transaction. Returns how many."""
     users = [record for record in batch if isinstance(record, UserRecord)]
     rooms = [record for record in batch if isinstance(record, RoomRecord)]
     messages = [record for record in batch if isinstance(record, MessageRecord)]
     async with _dedicated(connections) as connection, connection.transaction():
-        await connection.execute("SET LOCAL chatsys.bulk = on")  # marks and counts are kept here, not by triggers
+        await connection.execute("SET LOCAL chatsys.bulk = on")  # this module sets marks and counts, not triggers
         added = (
             await _write_users(connection, users)
             + await _write_rooms(connection, rooms)
@@ -196,13 +196,13 @@ def _reader_columns(reader: str) -> tuple[str | None, str | None]:
 
 
 async def _count(connection: Connection, rooms: dict[str, object], fresh: list[MessageRecord]) -> None:
-    """Keep the rooms' counters, and the members' places, right for what came in."""
+    """Update the rooms' counters and the members' read positions for the added messages."""
     room_of = attrgetter("room")
     for name, group in groupby(sorted(fresh, key=room_of), key=room_of):
-        came = list(group)
-        numbers = [record.seq for record in came]
-        reads = sum(bool(record.reads) for record in came)
-        await connection.execute(_sql("count_restored"), rooms[name], len(came), reads, max(numbers))
+        added = list(group)
+        numbers = [record.seq for record in added]
+        reads = sum(bool(record.reads) for record in added)
+        await connection.execute(_sql("count_restored"), rooms[name], len(added), reads, max(numbers))
         await connection.execute(_sql("unread_restored"), rooms[name], min(numbers))
 
 
@@ -216,7 +216,7 @@ async def _copy(connection: Connection, table: str, columns: list[str], rows: It
 
 @asynccontextmanager
 async def _dedicated(connections: Connections) -> AsyncIterator[Connection]:
-    """A connection beyond the pool: COPY and cursors are not a verb's one statement."""
+    """A connection outside the pool, which runs only single statements: no COPY and no cursors."""
     link = await connections.dedicated(statement_timeout=STATEMENT_TIMEOUT, lock_timeout=STATEMENT_TIMEOUT)
     try:
         yield link.connection

@@ -1,8 +1,8 @@
 """The named statements of ``sql/*.sql``.
 
-A statement begins with ``-- name: NAME`` and ends with a semicolon. ``-- plan: custom`` below the name has it planned
-at each execution, with its arguments in view; all others are prepared once for each connection. What several statements
-of a file have in common stands in it before them, after ``-- part: NAME``, and goes wherever they say ``{NAME}``.
+A statement begins with ``-- name: NAME`` and ends with a semicolon. With ``-- plan: custom`` below the name,
+PostgreSQL plans it for its arguments at each execution; all others are prepared once per connection. ``-- part: NAME``
+begins text that later statements of the same file share: it replaces ``{NAME}`` in them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PostgresStore: each verb of the contract as one named statement, writes by group commit."""
+"""PostgresStore: each verb of the contract is one named statement. Writes are group-committed."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ from chatsys.store.postgres.profiles import Profiles
 from chatsys.store.postgres.writer import Locks, Writer
 
 DRAIN_SECONDS = 1.0
-"""How long a store that is closed waits for what is queued, and for its lock to be given back."""
+"""How long closing a store waits for queued writes, and then for the release of its lock."""
 
 DELETION_SECONDS = 30.0
-"""How long the deletion of an account may take."""
+"""How long each transaction that deletes an account may take."""
 
-_AT_ONCE = 500  # rows that become values before the event loop does something else
+_AT_ONCE = 500  # rows to convert before yielding to other tasks
 _MANY_RECEIPTS = 4000  # characters of one message's receipts, packed: about a hundred
-_A_FEW = 8  # messages with many receipts that become values before the event loop does something else
+_A_FEW = 8  # messages with many receipts to convert before yielding to other tasks
 _USUAL_PAGE = 100  # as in sql/messages.sql
 _TYPED_MAX = 255  # characters, as in login_failures
 _WILDCARDS = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
 class PostgresStore(Store):
-    """A store in PostgreSQL. ``open_postgres`` makes and ends it.
+    """A store in PostgreSQL. ``open_postgres`` opens and closes it.
 
     Each kind of write has a queue of its own, so that a burst of receipts does not delay messages.
     """
@@ -95,7 +95,7 @@ class PostgresStore(Store):
         self._presence: Writer[PresenceWrite, User | None] = writer(upkeep, "set_online", _user_id, _user)
 
     async def _end(self) -> None:
-        """Store what is queued, as far as the database takes it in time; then close every connection."""
+        """Store the queued writes as far as time allows, then close every connection."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 for writer in (self._posts, self._acks, self._opens, self._closes, self._presence):
@@ -118,7 +118,7 @@ class PostgresStore(Store):
         return str(epoch)
 
     async def check_writing(self, server_id: str) -> None:
-        """Touch the server's row."""
+        """Update the server's row without changing it."""
         refused = self._pools.outages.failing("post_new_messages", "post_messages", "make_rooms")
         if refused is not None:
             raise refused
@@ -135,18 +135,18 @@ class PostgresStore(Store):
         return await self._leases.renew(server_id, at)
 
     async def retire_server(self, server_id: str, at: datetime) -> list[EndedSession]:
-        """End the server's sessions and give its lock back."""
+        """End the server's sessions and release its lock."""
         return await self._leases.retire(server_id, at)
 
     async def bus_key(self) -> bytes:
-        """One row that the migration made."""
+        """One row, which the migration created."""
         ((key,),) = await self._connections.fetch("bus_key")
         return bytes(key)
 
     # -- users
 
     async def create_user(self, user: User) -> User:
-        """One INSERT; the unique constraints tell who is taken."""
+        """One INSERT. The unique constraints reject a taken name or email."""
         await self._connections.write(
             "create_user",
             user.user_id,
@@ -189,7 +189,7 @@ class PostgresStore(Store):
         return [rows.user(row) for row in await self._connections.fetch("list_users", limit)]
 
     async def search_users(self, text: str, limit: int) -> list[User]:
-        """A literal substring, by trigram indexes where it is rare and along the names where it is common."""
+        """Find a literal substring: by trigram indexes if it is rare, along the names if it is common."""
         if not _storable(text):
             return []
         pattern = f"%{fold(text).translate(_WILDCARDS)}%"
@@ -225,7 +225,7 @@ class PostgresStore(Store):
         return await self._presence.write(PresenceWrite(user_id=user_id, online=online, at=at))
 
     async def retire_user(self, user_id: str, at: datetime) -> list[EndedSession] | None:
-        """One transaction: its rooms are locked, then the user, then its sessions end."""
+        """One transaction: lock the rooms, lock the user, end the sessions, hide the account."""
         if not is_uuid(user_id):
             return None
         async with self._connections.transaction(DELETION_SECONDS) as execute:
@@ -240,7 +240,7 @@ class PostgresStore(Store):
         return [rows.ended(row, at) for row in ended]
 
     async def purge_user(self, user_id: str) -> bool:
-        """One part; after the last one, what was under way when the account was retired goes with it by cascade."""
+        """Delete one part. The last call deletes the account, and by cascade what was written while it was retired."""
         if not is_uuid(user_id):
             return False
         if await self._marks.purge(user_id):
@@ -257,7 +257,7 @@ class PostgresStore(Store):
     # -- rooms
 
     async def rooms(self, limit: int = 1000, after: str = "") -> list[Room]:
-        """One statement; each room's newest message is the end of an index."""
+        """One statement. Each room's newest message is the end of an index."""
         found = await self._connections.fetch("rooms", limit, after) if _storable(after) else []
         return [Room(name=name, user_count=count, last_activity=last) for name, count, last in found]
 
@@ -328,7 +328,7 @@ class PostgresStore(Store):
         before: int = SEQ_MAX,
         max_bytes: int = SEQ_MAX,
     ) -> list[Message]:
-        """One statement; the usual page has one of its own, for which senders' profiles are kept."""
+        """One statement. The usual page has its own statement, which skips the profiles of cached senders."""
         if not _storable(room):
             return []
         if (limit, offset, after, before) == (_USUAL_PAGE, 0, 0, SEQ_MAX):
@@ -356,7 +356,7 @@ class PostgresStore(Store):
         kept = self._profiles
         found = await self._connections.fetch("history", room, kept.version, max_bytes)
         if found and found[0][0] == kept.version:
-            with suppress(KeyError):  # of a sender who was on no page since a profile changed
+            with suppress(KeyError):  # a sender is not cached
                 return await _messages(found, room, kept)
             found = await self._connections.fetch("history", room, "", max_bytes)
         self._profiles = self._profiles.joined(found)
@@ -378,16 +378,16 @@ class PostgresStore(Store):
     # -- moving to another store
 
     def snapshot(self) -> AsyncGenerator[Batch, None]:
-        """Cursors in one transaction on a connection of its own."""
+        """Cursors in one transaction, on a connection outside the pool."""
         return snapshot.read_all(self._connections)
 
     async def restore(self, batch: Batch) -> int:
-        """COPY, a batch a transaction, on a connection of its own."""
+        """COPY, in one transaction per batch, on a connection outside the pool."""
         return await snapshot.write_batch(self._connections, batch)
 
 
 async def _messages(found: Sequence[Any], room: str | None = None, kept: Profiles | None = None) -> list[Message]:
-    """Messages as :func:`rows.messages` makes them; where many receipts hang on them a few at a time."""
+    """Convert rows as :func:`rows.messages` does. If messages have many receipts, yield to other tasks in between."""
     profiles: Mapping[str, rows.Profile] = {} if kept is None else kept
     ends = (found[0], found[-1]) if found else ()
     if all(len(row["accounts"] or "") + len(row["marked"] or "") < _MANY_RECEIPTS for row in ends):
@@ -400,7 +400,7 @@ async def _messages(found: Sequence[Any], room: str | None = None, kept: Profile
 
 
 def _storable(text: str) -> bool:
-    """False for a text that PostgreSQL can't hold, and that therefore nothing is called."""
+    """False for a text that PostgreSQL can't store, so that nothing can have it as its name."""
     try:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
@@ -416,7 +416,7 @@ def _refuse_malformed(who: Participant) -> None:
         raise UserNotFound
 
 
-# -- what a flush must not hold twice
+# -- keys that a flush must not hold twice
 
 
 def _client_key(new: NewMessage) -> Sequence[Any]:
@@ -441,7 +441,7 @@ def _user_id(presence: PresenceWrite) -> Sequence[Any]:
     return (presence.user_id.lower(),)
 
 
-# -- the rows that a write needs
+# -- the rows that a write locks
 
 
 def _sender_and_room(new: NewMessage | NewSession) -> Sequence[Lock]:

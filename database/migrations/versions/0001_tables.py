@@ -1,4 +1,4 @@
-"""The tables, views and default rooms; or, where the original backend's tables are, their adoption in place."""
+"""The tables, views and default rooms, or the adoption of the original backend's tables in place."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Create everything in an empty database, or take over what the original backend made."""
+    """Create everything in an empty database, or adopt the tables of the original backend."""
     run_script("adopt_original.sql" if has_table("users") else "versions/0001_tables.sql")

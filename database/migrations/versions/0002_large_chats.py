@@ -1,4 +1,4 @@
-"""Search by index in any locale, counts of a room without counting, the order of joining."""
+"""Searches by index in any locale, counters of rooms, the order of joining."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add columns, indexes, triggers and functions; existing messages are counted once."""
+    """Add columns, indexes, triggers and functions, and count the existing messages once."""
     run_script("versions/0002_large_chats.sql")

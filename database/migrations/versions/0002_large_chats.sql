@@ -1,7 +1,7 @@
--- What keeps a large chat fast: search in any locale by index, counts of a room without counting, the order of joining.
+-- Keeps a large chat fast: searches by index in any locale, counters of rooms, the order of joining.
 
--- Text in lower case as a search compares it: character by character, whatever the database's locale and version
--- know of letters. chatsys.model.rules.fold says the same; the letters are those of Unicode 14.
+-- Text in lower case, as searches compare it: character by character, independent of the database's locale and version.
+-- chatsys.model.rules.fold does the same. The letters are those of Unicode 14.
 CREATE FUNCTION fold_case(text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN octet_length($1) = char_length($1) THEN lower($1 COLLATE "C")
            ELSE translate(lower($1 COLLATE "C"),
@@ -66,9 +66,9 @@ FROM (SELECT room_id, count(*) FILTER (WHERE NOT is_deleted) AS messages,
       FROM messages GROUP BY room_id) counted
 WHERE counted.room_id = r.room_id;
 
--- rooms.removed_count and rooms.read_count give a room's counts without reading its messages: last_seq - removed_count
--- messages, of which read_count have a reader. Whoever writes messages or reads by SQL should lock the rooms concerned
--- first (SELECT ... FROM rooms ... ORDER BY room_id FOR NO KEY UPDATE), as the server does, so that none deadlock.
+-- rooms.removed_count and rooms.read_count give a room's counts without reading its messages: it has last_seq -
+-- removed_count messages, of which read_count have a reader. SQL scripts that write messages or reads should first lock
+-- their rooms (SELECT ... FROM rooms ... ORDER BY room_id FOR NO KEY UPDATE), as the server does, to avoid deadlocks.
 CREATE FUNCTION count_removed_messages() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE rooms r SET removed_count = r.removed_count + gone.messages, read_count = r.read_count - gone.reads
@@ -81,7 +81,7 @@ $$;
 CREATE TRIGGER messages_removed AFTER DELETE ON messages REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION count_removed_messages();
 
--- Programs of the original mark messages as deleted. Such a message is shown to nobody and counts as removed.
+-- Programs of the original backend mark messages as deleted. Such a message is hidden and counts as removed.
 CREATE FUNCTION count_hidden_message() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     change int = CASE WHEN NEW.is_deleted THEN 1 ELSE -1 END;
@@ -96,7 +96,7 @@ $$;
 CREATE TRIGGER messages_hidden AFTER UPDATE OF is_deleted ON messages
     FOR EACH ROW WHEN (OLD.is_deleted <> NEW.is_deleted) EXECUTE FUNCTION count_hidden_message();
 
--- A read sets message_deliveries.is_read, and adds the delivery where people's own SQL left it out.
+-- A read sets message_deliveries.is_read, and adds the delivery if an SQL script left it out.
 CREATE FUNCTION count_first_reads() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO message_deliveries (message_id, user_id, guest_id, delivered_at, is_read)
@@ -119,7 +119,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
--- An import and a clean-up keep deliveries, marks and counts right themselves, and say so for their transaction.
+-- Imports and clean-ups update deliveries, marks and counts themselves, and set chatsys.bulk in their transaction.
 CREATE TRIGGER message_reads_added AFTER INSERT ON message_reads REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION count_first_reads();
@@ -150,7 +150,7 @@ CREATE TRIGGER message_reads_removed AFTER DELETE ON message_reads REFERENCING O
     FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION count_last_reads_removed();
 
--- What was not delivered was not read.
+-- Removing a delivery also removes the read: a message that was not delivered was not read.
 CREATE FUNCTION remove_undelivered_reads() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM removed WHERE is_read) THEN
@@ -166,14 +166,14 @@ CREATE TRIGGER message_deliveries_removed AFTER DELETE ON message_deliveries REF
     FOR EACH STATEMENT WHEN (current_setting('chatsys.bulk', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION remove_undelivered_reads();
 
-ALTER TABLE room_members ADD read_to bigint NOT NULL DEFAULT 0; -- up to here the member has read what others wrote
+ALTER TABLE room_members ADD read_to bigint NOT NULL DEFAULT 0; -- the member has read what others wrote up to here
 ALTER TABLE active_sessions ADD place bigint GENERATED ALWAYS AS IDENTITY; -- the order of joining
 CREATE INDEX active_sessions_guest_id_idx ON active_sessions (guest_id) WHERE guest_id IS NOT NULL;
-ALTER TABLE chat_servers ADD locked_at timestamptz; -- since when the process holds its advisory lock
+ALTER TABLE chat_servers ADD locked_at timestamptz; -- when the process took its advisory lock
 
--- End sessions, each at its own time, and set users offline whose last one it was; in order of joining. Two servers that
--- end the two last sessions of one user at once must not both see the other's: the first statement waits for the other
--- server, the second sees what it did.
+-- Ends sessions, each at its own time, and sets users offline who have no session left. Returns the sessions in order
+-- of joining. If two servers end the last two sessions of a user at once, they must not both see the other's as open.
+-- So the first statement waits for the other server, and the second sees what it did.
 CREATE FUNCTION end_sessions(ids uuid[], times timestamptz[]) RETURNS TABLE (
     session_id uuid, socket_id varchar, room_name varchar, connected_at timestamptz, user_id uuid, guest_id varchar,
     guest_name varchar, username varchar, display_name varchar, avatar text, online boolean, last_seen timestamptz,

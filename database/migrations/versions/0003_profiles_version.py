@@ -1,4 +1,4 @@
-"""A version of all profiles, so that servers may keep those of senders."""
+"""A version of all profiles, so that servers can cache those of senders."""
 
 from __future__ import annotations
 

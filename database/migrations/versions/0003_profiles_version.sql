@@ -1,6 +1,6 @@
--- The version of all profiles. Whoever changes a profile, a server or an SQL of your own, gives it a new one in the same
--- transaction. So profiles that were read together with a version are right in every snapshot that shows this version, and
--- servers keep them instead of looking them up for each page.
+-- The version of all profiles. Each transaction that changes a profile, of a server or of an SQL script, sets a new
+-- one. So profiles that were read with a version are correct in every snapshot with this version, and servers cache
+-- them instead of looking them up for each page.
 CREATE TABLE profiles_version (
     version uuid NOT NULL DEFAULT gen_random_uuid(),
     only_row boolean CONSTRAINT profiles_version_pkey PRIMARY KEY DEFAULT true
@@ -17,7 +17,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
--- At the end of the transaction: a change that is not committed yet keeps nobody else from changing profiles.
+-- Deferred to the end of the transaction, so that a long transaction does not block other changes of profiles.
 CREATE CONSTRAINT TRIGGER users_profile_changed AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW
     WHEN ((OLD.username, OLD.display_name, OLD.avatar) IS DISTINCT FROM (NEW.username, NEW.display_name, NEW.avatar))

@@ -1,4 +1,4 @@
-"""What one client may cost: the epoch of the room numbers, failed logins, accounts under deletion, rooms by name."""
+"""The epoch of sequence numbers, failed logins, accounts under deletion, and an index of room names."""
 
 from __future__ import annotations
 

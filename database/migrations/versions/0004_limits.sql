@@ -1,4 +1,4 @@
--- The life of the room numbers. An import gives it another one: numbers may then be given out a second time.
+-- The id of the current series of sequence numbers. An import changes it, because numbers may be assigned again.
 CREATE TABLE chat_epoch (
     epoch uuid NOT NULL DEFAULT gen_random_uuid(),
     only_row boolean CONSTRAINT chat_epoch_pkey PRIMARY KEY DEFAULT true
@@ -6,8 +6,8 @@ CREATE TABLE chat_epoch (
 );
 INSERT INTO chat_epoch DEFAULT VALUES;
 
--- What clients are told. It also changes when a restore has made the table anew (another oid, or another server) and with
--- the timeline: a standby was promoted, or a point in time was recovered.
+-- The epoch that clients get. It also changes when a restore creates the table again (another oid, or another server),
+-- and with the timeline, when a standby is promoted or a point in time is recovered.
 CREATE FUNCTION current_epoch() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT left(encode(sha256(convert_to(
         concat_ws(' ', e.epoch, e.tableoid, s.system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8)), 'UTF8'
@@ -15,7 +15,7 @@ CREATE FUNCTION current_epoch() RETURNS text LANGUAGE sql STABLE AS $$
     FROM chat_epoch e, pg_control_system() s
 $$;
 
--- Failed logins by what was typed (in lower case) and the client's address: the times of the newest ones.
+-- The times of the newest failed logins, by the typed name in lower case and the client's address.
 CREATE TABLE login_failures (
     typed varchar(255) NOT NULL,
     address varchar(255) NOT NULL,
@@ -25,7 +25,7 @@ CREATE TABLE login_failures (
 );
 CREATE INDEX login_failures_last_at_idx ON login_failures (last_at);
 
--- An account whose deletion has begun: its name and email are free, nobody sees it, and what it left goes in pieces.
+-- Set when the deletion of an account begins: the account is hidden, and its data is deleted in parts.
 ALTER TABLE users ADD removed_at timestamptz;
 CREATE INDEX users_removed_at_idx ON users (removed_at) WHERE removed_at IS NOT NULL;
 

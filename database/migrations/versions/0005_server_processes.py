@@ -9,5 +9,5 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Replace the time of the lock by the process."""
+    """Replace the time of the lock with the process."""
     run_script("versions/0005_server_processes.sql")

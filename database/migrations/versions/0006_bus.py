@@ -1,4 +1,4 @@
-"""What the bus between servers needs: its key, and which servers have a room."""
+"""The bus between servers: its key, and a function for the servers that have sessions in a room."""
 
 from __future__ import annotations
 

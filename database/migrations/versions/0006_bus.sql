@@ -1,4 +1,4 @@
--- The key of the messages that servers send each other: who can't read this table can't forge one.
+-- The key that authenticates messages between servers: without access to this table, nobody can forge one.
 CREATE TABLE bus_key (
     key bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
     only_row boolean CONSTRAINT bus_key_pkey PRIMARY KEY DEFAULT true
@@ -10,8 +10,8 @@ INSERT INTO bus_key DEFAULT VALUES;
 CREATE INDEX active_sessions_room_id_server_id_idx ON active_sessions (room_id, server_id);
 DROP INDEX active_sessions_room_id_idx;
 
--- The servers that have sessions in rooms, as of the call and not of the statement around it: after that statement has
--- locked the rooms, nothing falls between. Nothing if there are not several servers.
+-- The servers that have sessions in these rooms, as of the call and not as of the snapshot of the calling statement. So
+-- a statement that calls it after locking the rooms misses no server. Returns nothing if there is only one server.
 CREATE FUNCTION servers_of(room_ids uuid[]) RETURNS TABLE (room_id uuid, servers text[]) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN

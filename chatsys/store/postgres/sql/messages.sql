@@ -1,12 +1,12 @@
 -- name: post_messages
 -- One flush: many messages to many rooms, each with its room's next number, in one transaction.
 --
--- The rooms are locked in order of their ids, so that two servers never wait for each other in a circle; a lock that was
--- waited for gives the room's newest last_seq. A message that another server stored meanwhile under the same client id is
--- not seen here: its unique index then fails the statement, no number is used up, and the writer repeats the flush.
--- Once the rooms are locked, servers tells who has them: whoever joins after that reads what this has stored.
--- A row without seq was not stored: first_id names the message that was stored before, has_room tells that the room
--- is there, and otherwise the sender is gone.
+-- The rooms are locked in order of their ids, so that two servers never deadlock. After waiting for a lock, the
+-- statement sees the room's newest last_seq. It does not see a message that another server stored meanwhile under the
+-- same client id. The unique index then fails the statement, no number is used up, and the writer repeats the flush.
+-- The column servers is read once the rooms are locked. Clients that join after that read what this statement stored.
+-- A row without seq was not stored. Then first_id is the message that was stored before, or the room does not exist
+-- (has_room), or the sender is gone.
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
                          $8::text[])
@@ -49,14 +49,14 @@ LEFT JOIN sender s ON s.user_id = g.user_id
 ORDER BY g.place;
 
 -- name: post_new_messages
--- The same for a flush in which nobody gave a client id, so that nothing can have been stored before: at half the cost. The
--- caller counts: $2 is each message's room as a place in $8, $3 its number among the messages of that room, $9 how many
--- these are. A sender who is gone fails the foreign key and with it the statement; then post_messages tells who it
--- was, as it does where a sender is missing among the profiles: then nothing was stored.
--- Numbers, ids, and times in seconds since 1970, come as the text of an array, and a column that is NULL in all rows as an empty
--- one: the driver takes longer over each element of a list than PostgreSQL over all the rest.
--- One row for each room that is there: its place, the number after which its messages were counted, and the servers that
--- have it; then the senders' profiles.
+-- The same at half the cost, for a flush without client ids, in which no message can have been stored before. The
+-- caller counts: $2 is the position of each message's room in $8, $3 the message's number among those to the same room,
+-- and $9 the number of messages to each room. If a sender is gone, the foreign key fails the statement, or the sender's
+-- profile is missing and nothing was stored. The caller then uses post_messages, which tells whose account is gone.
+-- Numbers, ids and times (seconds since 1970) are passed as the text of an array, and a column that is NULL in all rows
+-- as an empty one, because the driver takes longer for each element of a list than PostgreSQL for everything else.
+-- Returns a row for each room that exists: its position, the number after which its messages are counted, and the
+-- servers that have sessions in it. The senders' profiles follow.
 WITH room AS MATERIALIZED (
     SELECT r.room_id, g.place, r.last_seq, g.messages
     FROM unnest($8::text[], $9::text::int[]) WITH ORDINALITY AS g (room_name, messages, place)
@@ -100,15 +100,16 @@ LEFT JOIN users u ON u.user_id = m.user_id
 LEFT JOIN LATERAL (SELECT {packed} FROM message_deliveries d WHERE d.message_id = m.message_id) r ON true
 
 -- name: history
--- The newest 100 messages. The page is cut first, along messages_room_id_seq_key. Then receipts and senders are looked up
--- for all of it at once: one walk along each index instead of a descent for each message. Rows come in no order: sorting is
--- cheaper where they are decoded. Nobody is shown what the original backend marked as deleted.
--- $2 is the version of the profiles that the caller keeps (see profiles_version). If it is the one of this snapshot, the
--- senders' profiles are left out; each row has the snapshot's version in place of the room's name.
--- Of texts that have more than $3 bytes together the newest come, up to and with the one that goes beyond it.
--- Receipts of a message come packed in two texts, which costs half of what arrays do. The first has the ids of the accounts
--- that had it delivered, with a space between them. The second, mostly NULL, has what differs from "an account has read
--- it": the id after a "!" if it was not read; a guest's id is a tilde and its bytes in hexadecimal. rows.py unpacks them.
+-- The newest 100 messages. The page is selected first, along messages_room_id_seq_key. Then receipts and senders are
+-- looked up for the whole page: one walk along each index instead of a descent for each message. Rows are in no order,
+-- because sorting is cheaper after decoding. Messages that the original backend marked as deleted are left out.
+-- $2 is the version of the caller's cached profiles (see profiles_version). If this snapshot has the same version, the
+-- senders' profiles are left out. Each row has the snapshot's version in place of the room's name.
+-- If the texts have more than $3 bytes in total, only the newest are returned, including the one that exceeds $3.
+-- The receipts of a message are packed into two texts, which costs half of what arrays cost. The first has the ids of
+-- the accounts that received it, separated by spaces. The second, mostly NULL, has those that differ from "an account
+-- has read it": a "!" before the id of someone who has not read it, and guests' ids as a tilde and the bytes in
+-- hexadecimal. rows.py unpacks both.
 WITH profiles AS MATERIALIZED (
     SELECT version::text FROM profiles_version
 ), page AS MATERIALIZED (
@@ -138,9 +139,9 @@ LEFT JOIN (
 
 -- name: long_history
 -- plan: custom
--- $3 messages with numbers between $4 and $5, after skipping $2, with texts of $6 bytes; planned in half the time, which
--- counts for a few. Where no number is missing, skipping is arithmetic; elsewhere rows are counted off, but not those of
--- a whole room.
+-- The newest $3 messages with numbers between $4 and $5, after skipping $2, with texts of $6 bytes. This form is
+-- planned in half the time, which matters for a few messages. If no number is missing in the room, the first number is
+-- computed. Otherwise rows are skipped one by one, or none is read if $2 skips all messages of the room.
 WITH room AS MATERIALIZED (
     SELECT room_id, removed_count = 0 AS whole, least(last_seq, $5::bigint - 1) AS top, last_seq - removed_count AS stored
     FROM rooms WHERE room_name = $1::text
@@ -158,7 +159,7 @@ FROM (SELECT *, sum(octet_length(message_text)) OVER (ORDER BY seq DESC) - octet
 WHERE m.newer < $6::bigint;
 
 -- name: messages_by_id
--- What was stored before under a client id.
+-- Messages that were stored before under a client id.
 SELECT o.room_name, {message}
 FROM (SELECT * FROM messages WHERE message_id = ANY ($1::uuid[])) m
 JOIN rooms o ON o.room_id = m.room_id

@@ -1,9 +1,9 @@
 -- name: record_receipts
--- One flush: many receipts, deliveries and reads (which bring the delivery along). The rooms of reads ($7) are locked in
--- order, because the first read of a message changes its room's counters. A delivery that was there already gets its
--- is_read from the trigger on message_reads. One row for each message and kind: the places
--- that asked for it, the complete set of readers, those of them that are new, and the servers that have the room. Ids,
--- times and booleans come as the text of an array, as in post_new_messages.
+-- One flush: many receipts, which are deliveries or reads. A read includes the delivery. The rooms of reads ($7) are
+-- locked in order, because the first read of a message changes its room's counters. The trigger on message_reads sets
+-- is_read of deliveries that existed before. Returns a row for each message and kind: the positions that requested it,
+-- all readers, the new ones among them, and the servers that have sessions in the room. Ids, times and booleans are
+-- passed as the text of an array, as in post_new_messages.
 WITH given AS (
     SELECT g.room_name, g.message_id, g.user_id, g.guest_id, to_timestamp(g.seconds) AS at, g.is_read, g.place
     FROM unnest($1::text[], $2::text::uuid[], $3::text::uuid[], $4::text[], $5::text::float8[], $6::text::boolean[])
@@ -30,28 +30,28 @@ WITH given AS (
     ON CONFLICT DO NOTHING
     RETURNING message_id, coalesce(user_id::text, guest_id) AS reader
 )
-SELECT asked.places,
-       CASE WHEN asked.is_read THEN
+SELECT requested.places,
+       CASE WHEN requested.is_read THEN
            ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_reads d
-                 WHERE d.message_id = asked.message_id)
+                 WHERE d.message_id = requested.message_id)
        ELSE
            ARRAY(SELECT coalesce(d.user_id::text, d.guest_id) FROM message_deliveries d
-                 WHERE d.message_id = asked.message_id)
+                 WHERE d.message_id = requested.message_id)
        END AS readers,
-       CASE WHEN asked.is_read THEN ARRAY(SELECT n.reader FROM read n WHERE n.message_id = asked.message_id)
-       ELSE ARRAY(SELECT n.reader FROM delivered n WHERE n.message_id = asked.message_id)
+       CASE WHEN requested.is_read THEN ARRAY(SELECT n.reader FROM read n WHERE n.message_id = requested.message_id)
+       ELSE ARRAY(SELECT n.reader FROM delivered n WHERE n.message_id = requested.message_id)
        END AS new_readers,
        h.servers
 FROM (SELECT t.message_id, t.room_id, t.is_read, array_agg(t.place) AS places FROM target t
-      GROUP BY t.message_id, t.room_id, t.is_read) asked
-LEFT JOIN servers_of(ARRAY(SELECT DISTINCT room_id FROM target)) h ON h.room_id = asked.room_id;
+      GROUP BY t.message_id, t.room_id, t.is_read) requested
+LEFT JOIN servers_of(ARRAY(SELECT DISTINCT room_id FROM target)) h ON h.room_id = requested.room_id;
 
 -- name: mark_some_read
 -- plan: custom
--- The oldest unread messages of others after $4, and after read_to, the number up to which the member had read it all: at
--- most $5 of them among the next $6 numbers, so that the room is locked for milliseconds, and not at all where nothing is
--- unread. One row: the newly marked, the number that was reached, whether there are more after it, and the servers that
--- had the room when it was locked.
+-- Marks the oldest unread messages of others after $4 and after read_to, up to which the member has read everything. It
+-- marks at most $5 of them among the next $6 numbers, so that the room is locked for milliseconds, and not at all if
+-- nothing is unread. Returns one row: the newly marked messages, the number that was reached, whether the room has more
+-- after it, and the servers that had sessions in the room when it was locked.
 WITH room AS MATERIALIZED (
     SELECT r.room_id, r.last_seq, greatest($4::bigint, rm.read_to) AS start
     FROM rooms r JOIN users u ON u.user_id = $2 AND u.removed_at IS NULL
@@ -88,7 +88,7 @@ FROM place p LEFT JOIN servers_of(ARRAY(SELECT room_id FROM locked)) h ON h.room
 
 -- name: mark_some_read_by_guest
 -- plan: custom
--- The same for a guest, who has no membership: all of the room is compared with what the guest has read.
+-- The same for a guest. A guest is no member, so all messages are compared with those that the guest has read.
 WITH room AS MATERIALIZED (
     SELECT r.room_id, r.last_seq, $4::bigint AS start FROM rooms r WHERE r.room_name = $1
 ), part AS MATERIALIZED (

@@ -1,5 +1,5 @@
 -- name: make_rooms
--- Rooms that are not known yet, for guests and for accounts that exist: who is gone leaves no trace.
+-- Creates missing rooms for guests and for accounts that exist: an account that is gone creates no room.
 INSERT INTO rooms (room_name, created_at, updated_at)
 SELECT g.room_name, min(g.at), min(g.at)
 FROM unnest($1::text[], $2::uuid[], $3::timestamptz[]) AS g (room_name, user_id, at)
@@ -18,7 +18,7 @@ SELECT r.room_name,
 FROM rooms r WHERE r.room_name COLLATE "C" > $2 ORDER BY r.room_name COLLATE "C" LIMIT $1;
 
 -- name: room_stats
--- The counters of the room, kept by triggers: the same cost for ten messages and for ten million.
+-- The counters of the room, which triggers maintain: the cost is the same for ten messages and for ten million.
 SELECT r.last_seq - r.removed_count, r.last_seq - r.removed_count - r.read_count,
        (SELECT count(DISTINCT coalesce(s.user_id::text, s.guest_id)) FROM active_sessions s WHERE s.room_id = r.room_id)
 FROM rooms r WHERE r.room_name = $1;

@@ -1,8 +1,8 @@
 -- name: open_sessions
--- One flush: many sessions; no participant and no socket is in it twice. A socket that has a session keeps it. A row is
--- missing where the account is gone; session_id is NULL where the room is.
--- If there are other servers, nobody else writes in the rooms from the lock to the commit: what was written before is in
--- last_seq and in what is read after this, and what is written later finds this server among those that have the room.
+-- One flush: many sessions. No participant and no socket is in it twice. A socket that has a session keeps it. If the
+-- account is gone, the row is missing; if the room is missing, session_id is NULL.
+-- If there are other servers, the locks keep them from writing in the rooms until the commit. Earlier messages are in
+-- last_seq and in what is read after this; writers of later messages find this server among those in the room.
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
                          $8::uuid[])
@@ -55,22 +55,22 @@ LEFT JOIN rooms sr ON sr.room_id = s.room_id
 LEFT JOIN users u ON u.user_id = CASE WHEN s.session_id IS NULL THEN v.user_id ELSE s.user_id END;
 
 -- name: close_sessions
--- End these sessions, each at its own time, in order of joining; and the servers that had the rooms before, for a session
--- may be another server's. Rooms are locked against those that join from other servers, before the users, as every
--- statement does.
+-- Ends these sessions, each at its own time. Returns them in order of joining, with the servers that had sessions in
+-- the rooms before, because a session may belong to another server. Rooms are locked against joins on other servers,
+-- before the users, as in every statement.
 WITH locked AS MATERIALIZED (
     SELECT r.room_id, r.room_name FROM rooms r
     WHERE r.room_id IN (SELECT s.room_id FROM active_sessions s WHERE s.session_id = ANY ($1::uuid[]))
       AND (SELECT count(*) > 1 FROM chat_servers)
     ORDER BY r.room_id FOR KEY SHARE
-), told AS MATERIALIZED (
+), sharing AS MATERIALIZED (
     SELECT h.room_id, h.servers FROM servers_of(ARRAY(SELECT room_id FROM locked)) h
 ), ended AS MATERIALIZED (
-    SELECT e.* FROM end_sessions($1, $2) WITH ORDINALITY AS e WHERE (SELECT count(*) FROM told) >= 0
+    SELECT e.* FROM end_sessions($1, $2) WITH ORDINALITY AS e WHERE (SELECT count(*) FROM sharing) >= 0
 )
 SELECT e.session_id::text, e.socket_id, e.room_name, e.connected_at, e.user_id::text, e.guest_id, e.guest_name, e.username,
        e.display_name, e.avatar, e.online, e.last_seen, e.last, t.servers
-FROM ended e LEFT JOIN locked l ON l.room_name = e.room_name LEFT JOIN told t ON t.room_id = l.room_id
+FROM ended e LEFT JOIN locked l ON l.room_name = e.room_name LEFT JOIN sharing t ON t.room_id = l.room_id
 ORDER BY e.ordinality;
 
 -- name: sessions

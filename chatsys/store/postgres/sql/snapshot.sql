@@ -1,5 +1,5 @@
 -- name: snapshot_users
--- All accounts by id, along their primary key, without what is being deleted: an account, what it wrote, its receipts.
+-- All accounts by id, along the primary key. Accounts that are being deleted are left out, with messages and receipts.
 SELECT user_id::text, username, email, password AS password_hash, display_name, avatar, bio, last_seen, created_at,
        last_login
 FROM users WHERE removed_at IS NULL ORDER BY user_id;
@@ -8,7 +8,7 @@ FROM users WHERE removed_at IS NULL ORDER BY user_id;
 SELECT room_id, room_name AS name, created_at, last_seq FROM rooms ORDER BY room_name COLLATE "C";
 
 -- name: snapshot_messages
--- One room in order of its numbers, along messages_room_id_seq_key, without what is marked as deleted.
+-- The messages of one room by number, along messages_room_id_seq_key, without those that are marked as deleted.
 SELECT message_id::text, seq, coalesce(user_id::text, guest_id), guest_name, message_text, created_at, edited_at,
        client_message_id
 FROM messages m WHERE room_id = $1 AND NOT is_deleted
@@ -34,7 +34,7 @@ SELECT user_id::text FROM users WHERE user_id = ANY ($1::uuid[]);
 SELECT message_id::text FROM messages WHERE message_id = ANY ($1::uuid[]);
 
 -- name: restore_rooms
--- A number that no message has counts as removed: total_messages stays exact while the messages come in.
+-- A number without a message counts as removed, so that total_messages stays exact during the import.
 INSERT INTO rooms AS r (room_name, created_at, last_seq, removed_count)
 SELECT g.room_name, g.created_at, g.last_seq, g.last_seq
 FROM unnest($1::text[], $2::timestamptz[], $3::bigint[]) AS g (room_name, created_at, last_seq)
@@ -49,7 +49,7 @@ RETURNING xmax = 0 AS added;
 SELECT room_name, room_id FROM rooms WHERE room_name = ANY ($1::text[]) ORDER BY room_id FOR NO KEY UPDATE;
 
 -- name: count_restored
--- Into room $1 came $2 messages, $3 of them read, the highest number being $4.
+-- $2 messages were added to room $1, $3 of them read. $4 is their highest number.
 UPDATE rooms SET
     removed_count = removed_count - $2::bigint + greatest($4::bigint - last_seq, 0),
     read_count = read_count + $3::bigint,
@@ -57,12 +57,12 @@ UPDATE rooms SET
 WHERE room_id = $1;
 
 -- name: unread_restored
--- Members of room $1 who had read it all have not read what came in, of which $2 is the lowest number.
+-- Members of room $1 who had read everything have not read the added messages. $2 is their lowest number.
 UPDATE room_members SET read_to = $2::bigint - 1 WHERE room_id = $1 AND read_to >= $2::bigint;
 
 -- name: epoch
 SELECT current_epoch();
 
 -- name: change_epoch
--- What is restored may give numbers out a second time.
+-- After a restore, numbers may be assigned a second time.
 UPDATE chat_epoch SET epoch = gen_random_uuid();

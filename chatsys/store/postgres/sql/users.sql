@@ -1,5 +1,5 @@
 -- name: create_user
--- A new account; the unique constraints refuse a name or an email that is taken.
+-- A new account. The unique constraints reject a taken name or email.
 INSERT INTO users (user_id, username, email, password, display_name, avatar, bio, status, last_seen, created_at, last_login)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
@@ -17,21 +17,21 @@ SELECT user_id::text, username, email, password, display_name, avatar, bio, stat
 FROM users WHERE email = $1;
 
 -- name: list_users
--- The newest, along users_created_at_idx.
+-- The newest accounts, along users_created_at_idx.
 SELECT user_id::text, username, email, password, display_name, avatar, bio, status, last_seen, created_at, last_login
 FROM users WHERE removed_at IS NULL ORDER BY created_at DESC, user_id DESC LIMIT $1;
 
 -- name: search_users
 -- plan: custom
--- $1 is a LIKE pattern. How many names contain it decides between the trigram indexes and a walk along the names, so it
--- is planned each time with the pattern in view.
+-- $1 is a LIKE pattern. If few names contain it, the trigram indexes are faster, otherwise a walk along the names. So
+-- the statement is planned each time for its pattern.
 SELECT user_id::text, username, email, password, display_name, avatar, bio, status, last_seen, created_at, last_login
 FROM users
 WHERE (fold_case(username) LIKE $1 OR fold_case(display_name) LIKE $1) AND removed_at IS NULL
 ORDER BY username COLLATE "C" LIMIT $2;
 
 -- name: update_user
--- NULL leaves a column as it is.
+-- NULL leaves a column unchanged.
 UPDATE users SET
     display_name = coalesce($2, display_name), avatar = coalesce($3, avatar), bio = coalesce($4, bio),
     password = coalesce($5, password)
@@ -39,7 +39,7 @@ WHERE user_id = $1 AND removed_at IS NULL
 RETURNING user_id::text, username, email, password, display_name, avatar, bio, status, last_seen, created_at, last_login;
 
 -- name: find_login
--- $1 as it was typed, which is a username or an email; $2 in lower case, which failures are counted by. One row: the
+-- $1 is the username or email as typed, $2 the same in lower case, by which failures are counted. Returns one row: the
 -- failures, and the account or NULL.
 SELECT f.failed_at, u.user_id::text, u.username, u.email, u.password, u.display_name, u.avatar, u.bio, u.status,
        u.last_seen, u.created_at, u.last_login
@@ -50,7 +50,7 @@ LEFT JOIN users u ON u.user_id = coalesce((SELECT user_id FROM users WHERE usern
                   AND u.removed_at IS NULL;
 
 -- name: record_failure
--- The newest $4 failures are kept. A few rows of others that are older than $5 go.
+-- Keeps the newest $4 failures. Also deletes a few rows of other attempts that are older than $5.
 WITH old AS (
     DELETE FROM login_failures WHERE (typed, address) IN (
         SELECT typed, address FROM login_failures WHERE last_at < $3::timestamptz - $5::interval
@@ -64,7 +64,7 @@ ON CONFLICT (typed, address) DO UPDATE SET
 RETURNING failed_at;
 
 -- name: record_login
--- Unless the attempt ($3 and $4) is refused by now, after $5 failures within $6.
+-- Changes nothing if the attempt ($3 and $4) is refused by now, after $5 failures within $6.
 WITH refused AS MATERIALIZED (
     SELECT FROM login_failures f
     WHERE f.typed = $3 AND f.address = $4 AND cardinality(f.failed_at) >= $5::int AND f.last_at + $6::interval > $2
@@ -76,7 +76,7 @@ UPDATE users SET last_login = $2 WHERE user_id = $1 AND removed_at IS NULL AND N
 RETURNING user_id::text, username, email, password, display_name, avatar, bio, status, last_seen, created_at, last_login;
 
 -- name: set_online
--- Many users at once, locked in order of their ids as every statement does.
+-- Many users at once, locked in order of their ids, as in every statement.
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS g (user_id, status, at)
 ), found AS MATERIALIZED (
@@ -90,11 +90,11 @@ RETURNING u.user_id::text, u.username, u.email, u.password, u.display_name, u.av
     u.created_at, u.last_login;
 
 -- name: lock_user
--- Before the sessions: nobody joins as this user from here on. True for a user whose deletion has begun.
+-- Locked before the sessions, so that nobody joins as this user from here on. True if the user's deletion has begun.
 SELECT removed_at IS NOT NULL FROM users WHERE user_id = $1 FOR UPDATE;
 
 -- name: lock_rooms_of_sessions
--- Where the user's sessions are to end. Rooms are locked before users.
+-- The rooms in which the user's sessions will end. Rooms are locked before users.
 SELECT r.room_id::text FROM rooms r WHERE r.room_id IN (SELECT s.room_id FROM active_sessions s WHERE s.user_id = $1)
 ORDER BY r.room_id FOR KEY SHARE;
 
@@ -102,18 +102,19 @@ ORDER BY r.room_id FOR KEY SHARE;
 SELECT session_id::text FROM active_sessions WHERE user_id = $1;
 
 -- name: retire_user
--- The name and the email are free from here on, and nobody sees the account; usernames have no spaces, and emails have an @.
+-- Hides the account and frees its name and email. The new values can't collide with those of an account: usernames have
+-- no spaces, and emails have an @.
 UPDATE users SET
     removed_at = $2, username = 'removed ' || user_id, email = 'removed ' || user_id, password = '',
     display_name = 'removed', avatar = '', bio = '', status = 'offline'
 WHERE user_id = $1;
 
 -- name: removed_users
--- Accounts whose deletion began before $1 and has not come to its end.
+-- Accounts whose deletion began before $1 and is not complete.
 SELECT user_id::text FROM users WHERE removed_at < $1 ORDER BY removed_at LIMIT 10;
 
 -- name: purge_messages
--- A part of what a retired account wrote, with its receipts. The rooms whose counts change are locked first, in order.
+-- Deletes a part of a retired account's messages and their receipts. Rooms whose counts change are locked first.
 WITH part AS MATERIALIZED (
     SELECT m.message_id, m.room_id FROM messages m WHERE m.user_id = $1 LIMIT $2
 ), locked AS MATERIALIZED (
@@ -145,7 +146,7 @@ WITH gone AS (
 SELECT count(*) FROM gone;
 
 -- name: lock_rooms_of_user
--- The rooms whose counts change with the rest of a retired account, in the order in which every statement locks rooms.
+-- Locks the rooms whose counts change with the rest of a retired account, in the same order as every statement.
 SELECT r.room_id::text FROM rooms r
 WHERE r.room_id IN (
     SELECT m.room_id FROM messages m WHERE m.user_id = $1
@@ -155,5 +156,5 @@ WHERE r.room_id IN (
 ORDER BY r.room_id FOR NO KEY UPDATE;
 
 -- name: delete_user
--- Memberships, and what was under way when the account was retired, go by cascade.
+-- The cascade deletes memberships, and what was written while the account was retired.
 DELETE FROM users WHERE user_id = $1 AND removed_at IS NOT NULL RETURNING user_id::text;
