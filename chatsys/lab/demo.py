@@ -186,9 +186,8 @@ def _compare(written: list[str], alice: Speaker, bob: Speaker, say: Say) -> bool
     expected = list(enumerate(written, 1))
     whole = alice.seen == bob.seen == expected
     if whole:
-        say(
-            f"\nNothing is missing: {len(written)} messages written, each stored once and received once by both, in order."
-        )
+        count = len(written)
+        say(f"\nNothing is missing: {count} messages written, each stored once and received once by both, in order.")
     else:
         say(f"\nMESSAGES ARE MISSING. Written: {expected}; Alice saw {alice.seen}; Bob saw {bob.seen}.")
     return whole

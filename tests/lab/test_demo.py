@@ -75,7 +75,7 @@ def test_a_demonstration_shows_that_nothing_is_missing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("moment", "number", "times"),
     [
-        ("a private PostgreSQL and a chat server are started", signal.SIGINT, 1),
+        ("starts a private PostgreSQL and a chat server", signal.SIGINT, 1),
         ("Two people join", signal.SIGTERM, 1),
         ("20 s of load", signal.SIGINT, 1),
         ("20 s of load", signal.SIGINT, 3),

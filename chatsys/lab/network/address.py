@@ -1,4 +1,4 @@
-"""Addresses of servers as people give and read them."""
+"""Addresses of servers, as users enter and read them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def place(url: str) -> str:
 
 
 def address(url: str) -> str:
-    """The server's base URL without a trailing slash. Raises OperatorError for what is no URL of a server."""
+    """The base URL of a server, without a trailing slash. Raises OperatorError if ``url`` is not one."""
     parts = urlsplit(url if "//" in url else f"http://{url}")
     try:
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -27,7 +27,7 @@ def address(url: str) -> str:
 
 
 def listening(url: str) -> str:
-    """The address of a server that accepts connections. Raises OperatorError for another."""
+    """The address of a server, which must accept connections. Raises OperatorError if it does not."""
     try:
         parts = urlsplit(url)
         known = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.username
@@ -40,6 +40,6 @@ def listening(url: str) -> str:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
         raise OperatorError(
-            f"Nothing listens at {url} ({error}).", hint="Start the server, or name another."
+            f"Nothing listens at {url} ({error}).", hint="Start the server, or enter another address."
         ) from error
     return url.rstrip("/")
