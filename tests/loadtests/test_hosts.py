@@ -83,7 +83,7 @@ def test_nothing_is_written_to_a_running_server_without_a_yes(command: tuple[str
     ("arguments", "sentence"),
     [
         (("--host", "http://127.0.0.1:9"), "Nothing listens at http://127.0.0.1:9 "),
-        (("--host", "chat.example.org"), "'chat.example.org' is no address of a server."),
+        (("--host", "chat.example.org"), "'chat.example.org' is not the address of a server."),
         (("--host", "http://127.0.0.1:9", "--store", "memory"), "give --store or --host."),
         (("--against", "http://127.0.0.1:9"), "are for a server of --host."),
     ],

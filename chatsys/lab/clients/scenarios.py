@@ -378,7 +378,7 @@ def _was_cut_off(member: RawClient) -> bool:
     """Whether the server has closed the connection of a member that did not read: its pending data ends."""
     member.sock.settimeout(5)
     member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LARGE_BUFFER)  # a small window would take a minute
-    if hasattr(socket, "TCP_WINDOW_CLAMP"):  # Linux keeps the small window otherwise
+    if hasattr(socket, "TCP_WINDOW_CLAMP"):  # otherwise Linux keeps the small window
         member.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _LARGE_BUFFER)
     try:
         while member.sock.recv(262_144):

@@ -329,4 +329,4 @@ def frames(pieces: list[tuple[int, bytes]], cut: Cut | None = None) -> Iterator[
             elif opcode == TEXT:
                 yield at, text
             elif opcode < CLOSE:
-                raise OperatorError("The server sent a frame that is not text.")
+                raise OperatorError("The server sent a frame that was not text.")

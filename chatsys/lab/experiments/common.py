@@ -27,7 +27,7 @@ from chatsys.lab.subjects.servers import ServerProcess, chat_server, reference_s
 
 REFERENCE = "stock python-socketio"
 BIG_ROOM = 500
-"""Members of a big room, where the profile has rooms as big."""
+"""Members of a big room, if the profile has rooms of this size."""
 
 _MEMORY_EVERY = 0.05  # seconds between two readings of a server's memory
 

@@ -72,7 +72,6 @@ class ServerCounters(threading.Thread):
             due += 1.0
             if self._done.wait(max(0.0, due - time.monotonic())):
                 return
-            self._watch.look()
             at_now, used_now = time.monotonic(), self._server_seconds()
             stored_now = self._database_seconds()
             line = self._sample((used_now - used) / (at_now - at), connection)

@@ -92,7 +92,7 @@ def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[st
                 if not limits.more_generators_help(turn.locust.get("steps", ()), processes):
                     break
                 processes *= 2
-                say(f"Turn {number}: the load generator was the limit; again with {processes} generator processes")
+                say(f"Turn {number}: the load generator was the limit; repeating with {processes} processes")
                 shutil.rmtree(folder / turn.folder)
             turns.append(turn)
             say(f"Turn {number}: {turns[-1].verdict}")

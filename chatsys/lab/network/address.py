@@ -22,7 +22,7 @@ def address(url: str) -> str:
     except ValueError:
         known = False
     if not known or parts.query or parts.fragment:
-        raise OperatorError(f"{url!r} is no address of a server.", hint="Name one like http://127.0.0.1:3001.")
+        raise _not_an_address(url)
     return parts.geturl().rstrip("/")
 
 
@@ -35,7 +35,7 @@ def listening(url: str) -> str:
     except ValueError:
         known = False
     if not known:
-        raise OperatorError(f"{url!r} is no address of a server.", hint="Name one like http://127.0.0.1:3001.")
+        raise _not_an_address(url)
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
@@ -43,3 +43,7 @@ def listening(url: str) -> str:
             f"Nothing listens at {url} ({error}).", hint="Start the server, or enter another address."
         ) from error
     return url.rstrip("/")
+
+
+def _not_an_address(url: str) -> OperatorError:
+    return OperatorError(f"{url!r} is not the address of a server.", hint="Enter one like http://127.0.0.1:3001.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from chatsys.errors import OperatorError
 
-NEEDS_ROOT = "dropping packets needs root, and in a container NET_ADMIN"
+NEEDS_ROOT = "dropping packets needs root, and in a container also NET_ADMIN"
 _NET_ADMIN = 12  # the bit of the capability
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 

@@ -21,7 +21,7 @@ from chatsys.store.address import read_url
 FOREIGN_SHARE = 0.15
 """Share of all processors that other programs may use while the lab measures."""
 STEAL_SHARE = 0.05
-"""Share of all processors that the hypervisor may take away."""
+"""Share of all processors that the hypervisor may take."""
 BUSY_SHARE = 0.9
 """Share of its processor above which a process counts as fully busy."""
 MISSED_SHARE = 0.01
@@ -89,10 +89,6 @@ class MachineWatch:
         capacity = max(after.at - before.at, 1e-9) * (os.cpu_count() or 1)
         foreign = (after.busy - before.busy - (after.own - before.own)) / capacity
         return foreign, (after.steal - before.steal) / capacity
-
-    def look(self) -> None:
-        """Note what own processes have used so far: of one that ends before the next look, no more is counted."""
-        self._snapshot()
 
     def _snapshot(self) -> ProcessorSnapshot:
         times = psutil.cpu_times()

@@ -30,7 +30,7 @@ from chatsys.results.run import Point, Result
 
 BUSES = (NOTIFY, *BROKERS)
 _TIMES = (f"{HERE} p50", f"{ELSEWHERE} p50", f"{ELSEWHERE} p99", f"{DELAY} p50", f"{DELAY} p99")
-_ROOMS = {APART: "in a room that it has for itself", SHARED: "in a room with members on other servers"}
+_ROOMS = {APART: "in a room with members on one server only", SHARED: "in a room with members on other servers"}
 _COSTS = (SENDER_CPU, MEMBER_CPU, OTHER_CPU, DATABASE_CPU, BROKER_CPU)
 
 
@@ -73,7 +73,7 @@ def _delays(found: _Found) -> Iterator[str]:
                 delays.append(f"{bus} {_between(middle)}, p99 {_between(tail)}")
         if delays:
             yield (
-                f"With {size} servers, a member on another server gets a message later than one on the sender's"
+                f"With {size} servers, a member on another server gets a message later than a member on the sender's"
                 f" server by (p50): {'; '.join(delays)}."
             )
 
@@ -92,7 +92,7 @@ def _shares(found: _Found) -> Iterator[str]:
                     within = f" ({bounds.low:+.0f} to {bounds.high:+.0f})" if bounds else ""
                     costs.append(f"{bus} with {size} servers {more:+.0f} µs{within}")
         if costs:
-            yield f"A message {_ROOMS[room]} costs the sender's server more than that by: {'; '.join(costs)}."
+            yield f"A message {_ROOMS[room]} costs the sender's server this much more: {'; '.join(costs)}."
 
 
 def _less(point: Point, other: Point) -> list[float]:

@@ -80,7 +80,7 @@ def _against_peers(found: _Found, peers: list[str]) -> Iterator[str]:
             ratio = ours.value / best.value if better is max else best.value / ours.value
             where = f" with {x:,} member{'s' * (x > 1)}" if metric in {RATE, CPU} else ""
             if ours.lower_bound or best.lower_bound:
-                yield f"{what}{where}: not decided with {best.subject}, the load generator was the limit."
+                yield f"{what}{where}: not decided against {best.subject}, because the load generator was the limit."
             else:
                 yield f"{what}{where}: {_standing(ratio, best.subject)}."
 

@@ -197,7 +197,5 @@ def _announced(process: subprocess.Popen[bytes], errors: Path) -> str:
         found = _ADDRESS.search(line.decode("utf-8", "replace"))
         if found:
             return found[1]
-    said = errors.read_text("utf-8", "replace").strip().splitlines()
-    raise OperatorError(
-        f"The server did not start: {said[-1] if said else 'it said nothing'}", hint="Try `chatsys serve` yourself."
-    )
+    lines = errors.read_text("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
+    raise OperatorError(f"The server did not start: {lines[-1]}", hint="Try `chatsys serve` yourself.")
