@@ -1,8 +1,8 @@
-"""What changed between two stored runs: counts are judged; times and ratios are shown and never judged.
+"""What changed between two stored runs. Counts are judged; times and ratios are only shown.
 
-Two runs of one commit differ in their times, and in ratios within them, by more than their intervals say: each run
-starts its processes anew, on a machine that is never the same. Of 56 ordered pairs of 8 runs of one commit, a rule
-by intervals and a factor called 24 "worse". Speed is compared by :mod:`chatsys.lab.against`, in one run.
+The times and ratios of two runs of one commit differ by more than their intervals say, because each run starts new
+processes and the state of a machine changes. A rule with intervals and a factor called 24 of 56 ordered pairs of runs
+of one commit "worse". :mod:`chatsys.lab.against` compares speed, in one run.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import msgspec
 from chatsys.lab.record import RatioTarget, Result
 
 COUNT_FACTOR = 1.10
-"""A count that grows by less than this factor is not worse: which pages of a table were read before moves it."""
+"""A count that grows by less than this factor is not worse: it depends on which pages were read before."""
 _JUDGED = ("statements", "writing", "lost", "doubled", "swapped", "tables that differ")
-"""Beginnings of the metrics that are judged. Bytes of WAL are not: images of whole pages, which a checkpoint decides
-about, are most of them; nor is what many callers share, which depends on who came together."""
+"""Prefixes of the metrics that are judged. WAL bytes are not: most of them are images of whole pages, which depend on
+checkpoints. Counts of concurrent callers are not: they depend on which calls met in one transaction."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing in both runs. ``verdict`` is "not judged" for whatever noise touches."""
+    """One figure that both runs have. ``verdict`` is "not judged" for figures with noise."""
 
     what: str
     before: float
@@ -37,12 +37,12 @@ def compare(before: Result, after: Result) -> list[Change]:
 
 
 def failures(changes: list[Change]) -> list[Change]:
-    """What ``--gate`` fails on."""
+    """The changes that make ``--gate`` fail."""
     return [change for change in changes if change.verdict == "worse"]
 
 
 def differences(before: Result, after: Result) -> list[str]:
-    """Why the two runs can't be compared: each a clause of a sentence; empty if they can."""
+    """Why the two runs can't be compared, as parts of a sentence; empty if they can."""
     found = []
     for name, old, new in (
         ("validity", _validity(before), _validity(after)),
@@ -118,7 +118,7 @@ def _known_ratios(result: Result) -> dict[str, float]:
 
 
 def _is_baseline(target: RatioTarget) -> bool:
-    """Whether it stands among the baselines already."""
+    """Whether the target repeats a ratio of the baselines."""
     return "asyncpg" in target.what or "bare SELECT" in target.what
 
 

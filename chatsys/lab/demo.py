@@ -1,6 +1,6 @@
-"""The demonstration: two people chat, the server is killed and returns, nothing is missing; then load, and a verdict.
+"""The demonstration: two people chat while the server is killed and restarted; then a short load test.
 
-Everything lies in one temporary folder, and every process is a child that ends with the demonstration.
+All files are in one temporary folder, and every process is a child that ends with the demonstration.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from chatsys.lab.subjects.servers import ServerProcess, chat_server
 
 ROOM = "general"
 USERS, SECONDS, INTERVAL, ROOM_SIZE = 100, 20, 2.0, 10
-"""The load: how many users, for how long, the mean seconds between two messages of one, and users in a room."""
+"""The load: users, seconds, the mean seconds between two messages of one user, and users in a room."""
 
 PATIENCE = 10.0
-"""Seconds until something that must come counts as missing."""
+"""Seconds after which an expected message counts as missing."""
 
 LOOK_EVERY = 0.25
 
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 class Speaker:
-    """Somebody in the room, who remembers every message that came, by its number."""
+    """A person in the room, who remembers every message received, with its number."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -47,7 +47,10 @@ class Speaker:
         self._arrived = asyncio.Event()
 
     async def join(self, url: str) -> int:
-        """Connect and join, from the last number seen; how many messages were missed. Raises SocketIOError."""
+        """Connect and join, and return the number of messages replayed since the last one seen.
+
+        Raises SocketIOError or OperatorError.
+        """
         self._socket = AsyncClient(url, timeout=PATIENCE)
         self._socket.on("receive-message", self._received)
         self._socket.on("message-history", self._remembered)
@@ -61,14 +64,14 @@ class Speaker:
         return int(answer["replayed"]) if since else 0
 
     async def send(self, text: str, client_message_id: str) -> dict[str, Any]:
-        """Send a message and wait until it is stored; the acknowledgement. Raises SocketIOError."""
+        """Send a message, wait until it is stored, and return the acknowledgement. Raises SocketIOError."""
         assert self._socket is not None
         payload = {"message": text, "clientMessageId": client_message_id}
         (answer,) = (await self._socket.call("send-message", payload)).args
         return dict(answer)
 
     def post(self, text: str, client_message_id: str) -> None:
-        """Send a message and wait for nothing."""
+        """Send a message without waiting for the acknowledgement."""
         assert self._socket is not None
         self._socket.emit("send-message", {"message": text, "clientMessageId": client_message_id})
 
@@ -80,13 +83,13 @@ class Speaker:
                 await self._arrived.wait()
 
     async def notices_the_end(self) -> None:
-        """Wait until the connection is known to be lost."""
+        """Wait until this side notices that the connection is lost. Raises TimeoutError."""
         assert self._socket is not None
         async with asyncio.timeout(PATIENCE):
             await self._socket.ended.wait()
 
     def close(self) -> None:
-        """Leave; harmless if the connection is lost."""
+        """Close the connection, if it is open."""
         if self._socket is not None:
             self._socket.abort()
 
@@ -100,18 +103,18 @@ class Speaker:
 
 
 def run(say: Say) -> int:
-    """Give the demonstration; the exit status: 0, 1 if anything was lost, 2 if the machine was too busy to measure."""
+    """Run the demonstration. The exit status is 0, 1 if anything was lost, 2 if the machine was too busy to measure."""
     with TemporaryDirectory(prefix="chatsys-demo-") as folder:
-        say("chatsys: a private PostgreSQL and a chat server are started in a temporary folder.")
+        say("chatsys starts a private PostgreSQL and a chat server in a temporary folder.")
         with embedded_server(Path(folder, "postgres")) as url:
             whole = asyncio.run(_conversation(url, say))
             status = _load(url, Path(folder), say)
-    say("\nEverything is stopped and removed. `chatsys serve` starts a server to keep: open /chat/ in a browser.")
+    say("\nEverything is stopped and removed. `chatsys serve` starts a permanent server: open /chat/ in a browser.")
     return status if whole else 1
 
 
 async def _conversation(url: str, say: Say) -> bool:
-    """Two people talk while the server is killed and comes back; whether both have seen everything once, in order."""
+    """Two people chat while the server is killed and restarted. Whether both saw each message once, in order."""
     alice, bob = Speaker("Alice"), Speaker("Bob")
     with ExitStack() as stack:
         for person in (alice, bob):
@@ -137,7 +140,7 @@ async def _conversation(url: str, say: Say) -> bool:
 
 
 async def _talk(writer: Speaker, reader: Speaker, text: str, say: Say) -> str:
-    """Send a message and wait until the reader has it; the text."""
+    """Send a message, wait until the reader has it, and return its text."""
     began = time.perf_counter()
     answer = await writer.send(text, uuid.uuid4().hex)
     if not answer["success"]:
@@ -151,44 +154,48 @@ async def _talk(writer: Speaker, reader: Speaker, text: str, say: Say) -> str:
 
 
 async def _kill(server: ServerProcess, alice: Speaker, bob: Speaker, say: Say) -> tuple[str, str]:
-    """Alice sends a message, and the server is killed before it answers; the message and its id."""
+    """Alice sends a message and the server is killed before it answers. Returns the message and its id."""
     text, client_message_id = "Let us see.", uuid.uuid4().hex
     alice.post(text, client_message_id)
     server.kill()
     say(f"  {'Alice:':<7}{text}")
-    say(f"\nkill -9 {server.popen.pid}: the server is gone before it answered. Is it stored? Alice can't know.")
+    say(f"\nkill -9 {server.popen.pid}: the server died before it answered. Is it stored? Alice can't know.")
     await asyncio.gather(alice.notices_the_end(), bob.notices_the_end())
     return text, client_message_id
 
 
 async def _return(server: ServerProcess, alice: Speaker, bob: Speaker, unsure: tuple[str, str], say: Say) -> str:
-    """Alice joins again, sends her message again under the same id, and another; then Bob joins; the other text."""
+    """Alice rejoins, resends her message with the same id and sends another one; then Bob rejoins.
+
+    Returns the text of the other message.
+    """
     await alice.join(server.url)
     answer = await alice.send(*unsure)
-    found = "it was stored before the end, and is not stored again" if answer["duplicate"] else "it is stored now"
-    say(f"  Alice joins again and sends {unsure[0]!r} again under its id: {found}, as number {answer['seq']}.")
+    found = "it was stored before the kill and is not stored again" if answer["duplicate"] else "it is stored now"
+    say(f"  Alice rejoins and resends {unsure[0]!r} with the same id: {found}, as number {answer['seq']}.")
     text = "Bob, this is for when you are back."
     await _talk(alice, alice, text, say)
     last = bob.seen[-1][0]
     missed = await bob.join(server.url)
-    say(f"  Bob joins again from number {last}, the last that he saw, and gets the {missed} that he missed.")
+    say(f"  Bob rejoins. The last message that he saw was number {last}, so he gets the {missed} that he missed.")
     return text
 
 
 def _compare(written: list[str], alice: Speaker, bob: Speaker, say: Say) -> bool:
-    """Whether both have seen all that was written, once, in order."""
+    """Whether both saw every written message exactly once, in order."""
     expected = list(enumerate(written, 1))
     whole = alice.seen == bob.seen == expected
     if whole:
-        say(f"\nNothing is missing: {len(written)} messages written, each stored once and seen once by both, in order.")
+        count = len(written)
+        say(f"\nNothing is missing: {count} messages written, each stored once and received once by both, in order.")
     else:
         say(f"\nMESSAGES ARE MISSING. Written: {expected}; Alice saw {alice.seen}; Bob saw {bob.seen}.")
     return whole
 
 
 def _load(url: str, folder: Path, say: Say) -> int:
-    """Drive a server with simulated users, and say each second how it does; the exit status of the verdict."""
-    say(f"\n{SECONDS} s of load: {USERS} users in rooms of about {ROOM_SIZE}, each writes every {INTERVAL:g} s or so.")
+    """Drive a server with simulated users and report each second. Returns the exit status of the verdict."""
+    say(f"\n{SECONDS} s of load: {USERS} users in rooms of about {ROOM_SIZE}. Each writes about every {INTERVAL:g} s.")
     plan = LoadTestPlan(
         scenario="steady",
         users=USERS,
@@ -203,8 +210,8 @@ def _load(url: str, folder: Path, say: Say) -> int:
     if driven.locust:
         total = driven.locust["audit"]["total"]
         say(
-            f"  {total['sent']:,} messages were written and {total['stored']:,} stored; "
-            f"{total['expected']:,} pushes were due and {total['delivered']:,} came."
+            f"  {total['sent']:,} messages were sent and {total['stored']:,} stored; "
+            f"{total['expected']:,} deliveries were expected and {total['delivered']:,} arrived."
         )
     for reason in driven.reasons:
         say(f"  {reason}")
@@ -221,7 +228,7 @@ _MEANING = {
 
 @contextmanager
 def _live_report(folder: Path, say: Say) -> Iterator[None]:
-    """Say each line that Locust writes meanwhile."""
+    """Within the block, report each line that Locust writes."""
     ended = threading.Event()
     follower = threading.Thread(target=_follow, args=(folder, say, ended), daemon=True)
     follower.start()
@@ -243,7 +250,8 @@ def _follow(folder: Path, say: Say, ended: threading.Event) -> None:
 
 
 def _second(sample: dict[str, Any]) -> str:
-    """One second of the load in words."""
+    """One second of the load as a line of text."""
+
     wrong = sample["failures"] + sum(generator["deviations"] for generator in sample["generators"].values())
     push, timed = sample["push"], "nothing was pushed yet"
     if push:

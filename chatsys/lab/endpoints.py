@@ -1,8 +1,8 @@
-"""The guide's table at the endpoints of servers that run already: any that speaks the documented protocol.
+"""The guide's table, measured at the endpoints of servers that already run and speak the documented protocol.
 
-Each server gets the same small chat by its own endpoints. Calls follow one another; servers take turns, forwards and
-backwards. A message is timed until its sender's own echo, a read until its own update comes back: the documented
-protocol acknowledges nothing. An answer that is not the one asked for is a failure, and is not timed.
+Each server gets the same small chat through its own endpoints. Calls are sequential, and the servers alternate. The
+documented protocol acknowledges nothing: a message is timed until the sender's own echo, and a read until its own
+update comes back. A wrong answer is a failure and is not timed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from chatsys.reports.page import Table
 from chatsys.results.names import FIND_BY_ID, MARK_READ, RECENT, SEARCH, SEND, TITLES
 
 PREFIX = "load"
-"""Of every account (``load_…``) and room (``load-…``) that is made, as in a load test."""
+"""The prefix of every created account (``load_…``) and room (``load-…``), as in a load test."""
 PAGE = 100
 ROUNDS = 10
 LAG_MS = 20.0
-"""How late this process's timers may fire at p99, as in a load test."""
+"""Limit for the p99 of this process's timer lag, as in a load test."""
 _ACCOUNTS = 4  # each costs a bcrypt hash
 _TRIES = 3
 _TIMEOUT = 10.0
@@ -40,7 +40,7 @@ _OPERATIONS = (FIND_BY_ID, RECENT, MARK_READ, SEARCH, SEND)
 
 
 class Measured(msgspec.Struct):
-    """One operation at one server: the milliseconds of each call that succeeded; why the others failed, how often."""
+    """One operation at one server: milliseconds of each successful call, and how often calls failed by reason."""
 
     operation: str
     server: str
@@ -49,14 +49,14 @@ class Measured(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """All that was measured, and how late this process's own timers fired at p99, in milliseconds."""
+    """All measurements, and the p99 of this process's timer lag in milliseconds."""
 
     measured: list[Measured]
     lag_ms: float
 
     @property
     def valid(self) -> bool:
-        """False if this process was so slow that it has measured itself."""
+        """False if this process was so slow that it measured itself."""
         return self.lag_ms <= LAG_MS
 
 
@@ -69,10 +69,10 @@ class Registered:
         self._waiting: dict[str, tuple[Callable[[Any], bool], asyncio.Future[Any]]] = {}
         for event in ("message-history", "receive-message", "message-read-update"):
             self.socket.on(event, partial(self._received, event))
-        self.socket.on("error", lambda *said: self._fail(f"it said {list(said)}"))
+        self.socket.on("error", lambda *arguments: self._fail(f"it sent the error {list(arguments)}"))
 
     async def call(self, event: str, payload: object, answer: str, is_ours: Callable[[Any], bool]) -> Any:
-        """Send an event; the first ``answer`` event that is ours. Raises Unanswered."""
+        """Send an event and return the first ``answer`` event that ``is_ours`` accepts. Raises Unanswered."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = is_ours, future
         try:
@@ -86,7 +86,10 @@ class Registered:
             del self._waiting[answer]
 
     async def join(self, room: str) -> None:
-        """Join, and wait for the history. A first join may fail where others make the same room. Raises Unanswered."""
+        """Join and wait for the history. Raises Unanswered.
+
+        It retries: on some servers a join fails if another client creates the same room at the same time.
+        """
         fields = {name: self.user[name] for name in ("username", "userId", "token")}
         for attempt in range(_TRIES):
             try:
@@ -111,7 +114,7 @@ Call = Callable[[], Awaitable[None]]
 
 
 class SmallChat(NamedTuple):
-    """The operations of a small chat at one server, and what comes before each turn of theirs."""
+    """The operations of a small chat at one server, and what to call before each repetition."""
 
     calls: dict[str, Call]
     prepare: Call
@@ -119,7 +122,7 @@ class SmallChat(NamedTuple):
 
 @asynccontextmanager
 async def small_chat(url: str) -> AsyncIterator[SmallChat]:
-    """A few accounts and a room with two pages of messages at a server. Raises Unanswered."""
+    """Create a few accounts and a room with two pages of messages at a server. Raises Unanswered."""
     async with AsyncExitStack() as stack:
         http, room = KeptConnection(url, _TIMEOUT), f"{PREFIX}-{secrets.token_hex(4)}"
         stack.callback(http.close)
@@ -150,15 +153,15 @@ async def small_chat(url: str) -> AsyncIterator[SmallChat]:
                 lambda update: (update.get("messageId"), update.get("readByUser")) == (message, own),
             )
 
-        turns = itertools.cycle(users)
+        targets = itertools.cycle(users)
 
         async def find() -> None:
-            user = next(turns)
+            user = next(targets)
             found = msgspec.json.decode(await http.request("GET", f"/api/users/{user['userId']}")).get("user") or {}
             _demand(found.get("username") == user["username"])
 
         async def search() -> None:
-            user = next(turns)
+            user = next(targets)
             answer = msgspec.json.decode(await http.request("GET", f"/api/users/search/{user['username'][5:]}"))
             _demand(user["userId"] in {each.get("userId") for each in answer.get("results", ())})
 
@@ -171,7 +174,10 @@ async def small_chat(url: str) -> AsyncIterator[SmallChat]:
 
 
 async def measure(urls: Sequence[str], calls: int, tell: Callable[[str], None]) -> Found:
-    """``calls`` of each operation at each server, in :data:`ROUNDS` turns. Raises OperatorError if one is no chat."""
+    """Make ``calls`` calls of each operation at each server, in :data:`ROUNDS` rounds.
+
+    Raises OperatorError if a server does not answer as the protocol says.
+    """
     async with AsyncExitStack() as stack:
         chats: dict[str, SmallChat] = {}
         for url in urls:
@@ -188,24 +194,24 @@ async def measure(urls: Sequence[str], calls: int, tell: Callable[[str], None]) 
         lags: list[float] = []
         watch = asyncio.create_task(_watch(lags))
         for number in range(ROUNDS):
-            tell(f"turn {number + 1} of {ROUNDS}")
+            tell(f"round {number + 1} of {ROUNDS}")
             for name in _OPERATIONS:
                 for server in order:
-                    await _turn(found[name, server], chats[server], -(-calls // ROUNDS))
+                    await _repeat(found[name, server], chats[server], -(-calls // ROUNDS))
             order.reverse()
         watch.cancel()
     return Found(list(found.values()), float(np.quantile(np.array(lags), 0.99)))
 
 
 async def _watch(lags: list[float]) -> None:
-    """How late each timer fires, in ms."""
+    """Append how late each timer fires, in ms."""
     while True:
         begun = time.perf_counter()
         await asyncio.sleep(0.01)
         lags.append((time.perf_counter() - begun) * 1000 - 10)
 
 
-async def _turn(measured: Measured, chat: SmallChat, times: int) -> None:
+async def _repeat(measured: Measured, chat: SmallChat, times: int) -> None:
     call = chat.calls[measured.operation]
     try:
         await chat.prepare()
@@ -219,14 +225,14 @@ async def _turn(measured: Measured, chat: SmallChat, times: int) -> None:
         except (Unanswered, msgspec.DecodeError) as error:
             why = str(error)
             measured.failures[why] = measured.failures.get(why, 0) + 1
-            if why.startswith("no "):  # each further call would take as long
+            if why.startswith("no "):  # a timeout: each further call would take as long
                 return
         else:
             measured.ms.append((time.perf_counter() - begun) * 1000)
 
 
 def table(measured: Sequence[Measured]) -> Table:
-    """Each operation a row; for each server the median and the 99th percentile, or why there is none."""
+    """A row for each operation: for each server the median and the 99th percentile, or why there is none."""
     servers = list(dict.fromkeys(each.server for each in measured))
     cells = {(each.operation, each.server): _cell(each) for each in measured}
     rows = [(TITLES[name], *(cells[name, server] for server in servers)) for name in _OPERATIONS]
@@ -243,7 +249,7 @@ def _cell(measured: Measured) -> str:
 
 def _demand(right: bool) -> None:
     if not right:
-        raise Unanswered("another answer than the protocol's")
+        raise Unanswered("a wrong answer")
 
 
 async def _register(http: KeptConnection) -> dict[str, Any]:

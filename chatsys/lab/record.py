@@ -1,8 +1,9 @@
-"""The record of a run: result.json for people and programs, and beside it what was timed.
+"""The record of a run: result.json, and two files with the samples.
 
-``result.json`` is the whole :class:`Result`; ``samples.parquet`` has one row a call: experiment, operation, contestant,
-depth, size, round, microseconds; ``distributions.parquet`` some fifty quantiles of each kind of sample. Each file is
-written whole or not at all.
+``result.json`` is the whole :class:`Result`. ``samples.parquet`` has one row per call: experiment, operation,
+contestant (the subject), depth, size, round, microseconds. ``distributions.parquet`` has about fifty quantiles of each
+kind of sample. Each file is written atomically.
+
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ _TEXTS = ("experiment", "operation", "contestant", "depth")
 
 
 class Sampled(msgspec.Struct, frozen=True, kw_only=True):
-    """The samples of one turn."""
+    """The samples of one repetition."""
 
     experiment: str
     operation: str
@@ -86,31 +87,32 @@ def save(result: Result, samples: list[Sampled], folder: Path) -> None:
 def summed(samples: list[Sampled]) -> list[Distribution]:
     """The distribution of each kind of sample, over all rounds."""
     kinds: dict[distributions.Key, list[Samples]] = {}
-    for turn in samples:
-        if len(turn.microseconds):
-            key = (turn.experiment, turn.operation, turn.contestant, turn.depth, turn.size)
-            kinds.setdefault(key, []).append(turn.microseconds)
+    for each in samples:
+        if len(each.microseconds):
+            key = (each.experiment, each.operation, each.contestant, each.depth, each.size)
+            kinds.setdefault(key, []).append(each.microseconds)
     return [distributions.distribution(key, np.concatenate(taken)) for key, taken in kinds.items()]
 
 
 def load_samples(folder: Path) -> list[Sampled]:
-    """Read the samples of a run, turn by turn."""
+    """Read the samples of a run, one object per repetition."""
     table = pq.read_table(folder / SAMPLES)
     keys = [name for name in table.column_names if name != "microseconds"]
-    turns: dict[tuple[Any, ...], list[float]] = {}
+    repetitions: dict[tuple[Any, ...], list[float]] = {}
     columns = [table[name].to_pylist() for name in (*keys, "microseconds")]
     for row in zip(*columns, strict=True):
-        turns.setdefault(row[:-1], []).append(row[-1])
+        repetitions.setdefault(row[:-1], []).append(row[-1])
     return [
-        Sampled(**dict(zip(keys, turn, strict=True)), microseconds=np.array(values)) for turn, values in turns.items()
+        Sampled(**dict(zip(keys, key, strict=True)), microseconds=np.array(values))
+        for key, values in repetitions.items()
     ]
 
 
 def _parquet(samples: list[Sampled]) -> bytes:
-    lengths = [len(turn.microseconds) for turn in samples]
+    lengths = [len(each.microseconds) for each in samples]
 
     def repeated(field: str, kind: pa.DataType) -> pa.Array:
-        values = np.repeat(np.array([getattr(turn, field) for turn in samples], dtype=object), lengths)
+        values = np.repeat(np.array([getattr(each, field) for each in samples], dtype=object), lengths)
         return pa.array(values, type=kind)
 
     text, whole = pa.string(), pa.int64()
@@ -119,7 +121,7 @@ def _parquet(samples: list[Sampled]) -> bytes:
             **{name: repeated(name, text).dictionary_encode() for name in _TEXTS},
             **{name: repeated(name, whole) for name in ("size", "round")},
             "microseconds": pa.array(
-                np.concatenate([turn.microseconds for turn in samples] or [np.empty(0)]).astype(np.float32)
+                np.concatenate([each.microseconds for each in samples] or [np.empty(0)]).astype(np.float32)
             ),
         }
     )

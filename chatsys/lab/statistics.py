@@ -1,9 +1,9 @@
-"""What the samples say: percentiles, bootstrap intervals, a rank test, fitted exponents. All times in microseconds.
+"""Statistics of samples: percentiles, intervals, a rank test, fitted exponents. All times are in microseconds.
 
-Samples come in rounds. Calls within a round share its rng, so it is rounds that count, not calls: each gives one
-figure (a median, a rate, a tail, the ratio of two that took turns), and the interval is Student's over those figures.
-With so few of them a bootstrap would be too narrow: the widest interval that it can make of 4 rounds covers the truth
-in 87 of 100 runs. Only a single round is resampled.
+Samples come in rounds. The calls of a round are not independent, so the unit is the round: each gives one figure (a
+median, a rate, a tail, a ratio of two subjects), and the interval is Student's t interval over these figures. With so
+few figures a bootstrap interval would be too narrow: over 4 rounds, the widest one covers the truth in 87 of 100 runs.
+The bootstrap is used only for a single round.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Rounds = Sequence[Samples]
 LEVEL = 0.95
 RESAMPLES = 2_000
 FACTOR = 1.05
-"""A difference of less than this factor is not called one, however certain it is."""
+"""A difference of less than this factor is not reported, however certain it is."""
 CERTAINTY = 0.01
-"""The rank test's error probability above which a difference is not called one."""
+"""A difference is reported only if the p-value of the rank test is below this."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A distribution in six figures, microseconds; ``interval`` is that of the median."""
+    """A distribution in microseconds; ``n`` is its number of samples, ``interval`` that of the median."""
 
     n: int
     p50_us: float
@@ -55,7 +55,7 @@ def pooled(rounds: Rounds) -> Samples:
 
 
 def summary(rounds: Rounds, seed: int) -> Summary:
-    """The figures of one distribution; at least one sample. The interval stands around the median of all samples."""
+    """The figures of a distribution of at least one sample. The interval is around the median of all samples."""
     samples = pooled(rounds)
     p50, p95, p99 = (float(value) for value in np.quantile(samples, (0.5, 0.95, 0.99)))
     if len(rounds) == 1:
@@ -68,7 +68,7 @@ def summary(rounds: Rounds, seed: int) -> Summary:
 
 
 def ratio(numerator: Rounds, denominator: Rounds, seed: int) -> tuple[float, Interval]:
-    """The ratio of the medians of two that took turns, round by round, and its interval as :func:`of_rounds`."""
+    """The ratio of the medians of two subjects that alternated, and its interval as in :func:`of_rounds`."""
     value, interval = ratio_of_rounds(medians(numerator), medians(denominator))
     if interval is None:
         generator = np.random.default_rng(seed)
@@ -78,9 +78,9 @@ def ratio(numerator: Rounds, denominator: Rounds, seed: int) -> tuple[float, Int
 
 
 def of_rounds(values: Sequence[float], *, geometric: bool = True) -> tuple[float, Interval | None]:
-    """The mean of one figure a round, and its interval (Student's); None for a single round.
+    """The mean of one figure per round, and its Student's t interval; None for a single round.
 
-    Times, rates and ratios, which are positive, have a geometric mean; differences an arithmetic one.
+    The mean is geometric for times, rates and ratios, which are positive, and arithmetic for differences.
     """
     positive = geometric and min(values) > 0
     figures = np.log(values) if positive else np.asarray(values, dtype=float)
@@ -93,14 +93,14 @@ def of_rounds(values: Sequence[float], *, geometric: bool = True) -> tuple[float
 
 
 def ratio_of_rounds(above: Sequence[float], below: Sequence[float]) -> tuple[float, Interval | None]:
-    """The ratio of two figures that were measured in turns, round by round, and its interval as :func:`of_rounds`."""
+    """The mean ratio of two figures that were measured in the same rounds, and its interval as in :func:`of_rounds`."""
     return of_rounds([a / b for a, b in zip(above, below, strict=True)])
 
 
 def compare(samples: Samples, baseline: Samples) -> tuple[Verdict, float]:
-    """Whether ``samples`` are faster or slower than ``baseline``, and the error probability of saying so.
+    """Whether ``samples`` are faster or slower than ``baseline``, and the p-value of a Mann-Whitney test.
 
-    Both are needed: a median that differs by FACTOR, and a Mann-Whitney test below CERTAINTY.
+    A difference needs both medians that differ by FACTOR and a p-value below CERTAINTY.
     """
     p = float(stats.mannwhitneyu(samples, baseline).pvalue)
     factor = float(np.median(samples) / np.median(baseline))
@@ -112,12 +112,12 @@ def compare(samples: Samples, baseline: Samples) -> tuple[Verdict, float]:
 
 
 def slope(sizes: Sequence[float], values: Sequence[float]) -> Slope:
-    """How ``values`` grow with ``sizes``: at least three points, all positive. A size comes once for each round.
+    """How ``values`` grow with ``sizes``: at least three points, all positive. A size occurs once per round.
 
-    The interval is that of least squares with Student's t on n - 2 degrees of freedom.
+    The interval is that of least squares, with Student's t on n - 2 degrees of freedom.
     """
     fit = stats.linregress(np.log10(sizes), np.log10(values))
-    error = float(np.nan_to_num(fit.stderr))  # not a number where all values are equal
+    error = float(np.nan_to_num(fit.stderr))  # NaN if all values are equal
     reach = float(stats.t.ppf((1 + LEVEL) / 2, len(sizes) - 2)) * error
     exponent = float(fit.slope)
     return Slope(exponent=exponent, interval=Interval(exponent - reach, exponent + reach))
@@ -129,11 +129,12 @@ def medians(rounds: Rounds) -> list[float]:
 
 
 def _resampled_medians(samples: Samples, generator: np.random.Generator) -> Samples:
-    """The medians of RESAMPLES resamples.
+    """The medians of RESAMPLES resamples, without drawing them.
 
-    The median of n draws with replacement from n sorted values is the value at rank ceil(n * B), where B, the middle
-    order statistic of n uniform variates, has a beta distribution: no resample needs to be made.
+    The median of n draws with replacement from n sorted values is the value at rank ceil(n * B). B is the middle order
+    statistic of n uniform variates, which has a beta distribution.
     """
+
     n = len(samples)
     middle = (n + 1) / 2
     ranks = np.ceil(n * generator.beta(middle, n + 1 - middle, size=RESAMPLES)).astype(int) - 1

@@ -152,7 +152,7 @@ def test_a_server_that_is_not_there_is_exit_status_2() -> None:
     ("arguments", "said"),
     [
         (["http://127.0.0.1:9", "--yes", "--section", "99"], "No check belongs to section '99'"),
-        (["ftp://127.0.0.1:9", "--yes"], "'ftp://127.0.0.1:9' is no address of a server."),
+        (["ftp://127.0.0.1:9", "--yes"], "'ftp://127.0.0.1:9' is not the address of a server."),
         (["http://127.0.0.1:9"], "checks will create accounts, rooms and messages on 127.0.0.1:9"),
         (["http://127.0.0.1:9", "--format", "xml"], "'xml' is not one of 'text', 'json', 'junit'"),
     ],

@@ -335,7 +335,7 @@ def test_instructions_decide_where_times_scatter():
     steady = [100.0, 100.0, 101.0, 100.0, 100.0]
     result = result_of(noisy, {name: (steady, steady) for name, _ in noisy[0]})
     assert {row.measure for row in result.finest()} == {INSTRUCTIONS}
-    comparison._believe(result)
+    comparison._check_sharpness(result)
     assert result.valid
 
 
@@ -345,7 +345,7 @@ def test_a_blunt_comparison_may_not_say_that_nothing_is_slower_and_may_say_that_
               for key, pair in each.items()} for number, each in enumerate(rounds_of(send=factor))]  # fmt: skip
     result = result_of(noisy, foreign=[0.1], steal=[0.05])
     assert bool(result.slower()) is valid
-    comparison._believe(result)
+    comparison._check_sharpness(result)
     assert result.valid is valid
 
 

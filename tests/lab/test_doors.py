@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from websockets.asyncio.server import ServerConnection, serve
 
-from chatsys.lab.workloads.doors import guest
+from chatsys.lab.workloads.endpoints import guest
 
 UNREAD = 20_000
 """Packets; more than what is read at once and what a queue takes before reading stops."""

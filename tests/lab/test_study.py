@@ -83,7 +83,7 @@ def test_the_counts_are_written_between_the_marks_of_a_page(tmp_path):
     assert page.read_text().startswith(f"before\n{study.BLOCK[0]}\n| Planted")
     assert page.read_text().endswith(f"{study.BLOCK[1]}\nafter\n")
     page.write_text("nothing")
-    with pytest.raises(OperatorError, match="no place"):
+    with pytest.raises(OperatorError, match="no block"):
         publish(page, [])
 
 

@@ -50,7 +50,7 @@ def test_a_running_server_is_measured_and_none_is_started(tmp_path: Path) -> Non
     assert "send until confirmed" in done.stdout
     page = (folder / "index.html").read_text()
     assert "Side by side" in page
-    assert "was not started by chatsys" in page
+    assert "chatsys did not start the server" in page
     made = json.loads(next((tmp_path / "data" / "loadtest").iterdir()).read_text())["accounts"]
     assert {account["username"][:5] for account in made} == {"load_"}
 
@@ -83,7 +83,7 @@ def test_nothing_is_written_to_a_running_server_without_a_yes(command: tuple[str
     ("arguments", "sentence"),
     [
         (("--host", "http://127.0.0.1:9"), "Nothing listens at http://127.0.0.1:9 "),
-        (("--host", "chat.example.org"), "'chat.example.org' is no address of a server."),
+        (("--host", "chat.example.org"), "'chat.example.org' is not the address of a server."),
         (("--host", "http://127.0.0.1:9", "--store", "memory"), "give --store or --host."),
         (("--against", "http://127.0.0.1:9"), "need --host."),
     ],
@@ -117,7 +117,7 @@ def test_the_guide_s_table_is_measured_at_several_servers_by_turns(tmp_path: Pat
             assert re.fullmatch(timed, cell.strip()), done.stdout + done.stderr
     assert "failed" not in rows["Search users"][0] + rows["Find a user by id"][0]
     assert rows["Search users"][1].strip() == "failed: 20 x HTTP 500"
-    assert rows["Find a user by id"][1].strip() == "failed: 20 x another answer than the protocol's"
+    assert rows["Find a user by id"][1].strip() == "failed: 20 x a wrong answer"
     assert done.returncode == (2 if "INVALID: this client's own timers" in done.stdout else 1)
 
 

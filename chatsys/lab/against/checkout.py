@@ -1,7 +1,7 @@
-"""An older revision in a Git worktree of its own, and the environment that it asks for.
+"""An older revision in a Git worktree of its own, and a Python environment with its requirements.
 
-Both lie under the data folder: ``against/tree`` while a run lasts, ``against/environments/<digest>`` from then on. The
-digest is that of the Python version and of all that the revision requires, so that most revisions share one.
+Both are in the data folder. ``against/tree`` exists during a run; ``against/environments/<digest>`` is kept. The digest
+covers the Python version and the requirements, so most revisions share one environment.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class Checkout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def project() -> Path:
-    """The folder of the working tree that this program was started from. Raises OperatorError outside of one."""
+    """The folder of the working tree that contains this program. Raises OperatorError for an installed package."""
     root = Path(__file__).resolve().parents[3]
     if not (root / "pyproject.toml").exists():
         raise OperatorError(
-            "This chatsys was installed from a package, so that there are no revisions to compare.",
-            hint="Clone the repository, `make .venv`, and run .venv/bin/chatsys there.",
+            "This chatsys was installed from a package, so there are no revisions to compare.",
+            hint="Clone the repository, run `make .venv`, and run .venv/bin/chatsys there.",
         )
     return root
 
 
 @contextmanager
 def checked_out(revision: str, root: Path, folder: Path) -> Iterator[Checkout]:
-    """``revision`` of the repository at ``root``; its worktree lies in ``folder`` and is gone after the block.
+    """Check ``revision`` of the repository at ``root`` out into ``folder``. The worktree is removed after the block.
 
-    Raises OperatorError if there is no such revision or if it can't be built, LabBusy if another run holds ``folder``.
+    Raises OperatorError if the revision does not exist or can't be built, LabBusy if another run uses ``folder``.
     """
     commit = _commit(root, revision)
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,8 +60,8 @@ def checked_out(revision: str, root: Path, folder: Path) -> Iterator[Checkout]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LabBusy(hint="Wait until that `chatsys bench --against` has ended.") from None
-        _remove(root, tree)  # of a run that was killed
+            raise LabBusy(hint="Wait until the other `chatsys bench --against` has ended.") from None
+        _remove(root, tree)  # a killed run may have left it
         try:
             _git(root, "worktree", "add", "--quiet", "--detach", "--force", str(tree), commit)
             python = environment(tree, folder / "environments", revision)
@@ -71,14 +71,14 @@ def checked_out(revision: str, root: Path, folder: Path) -> Iterator[Checkout]:
 
 
 def environment(tree: Path, folder: Path, revision: str) -> Path:
-    """The Python of an environment with what the project in ``tree`` requires, made unless ``folder`` has it.
+    """The Python of an environment with the requirements of the project in ``tree``; created if ``folder`` lacks it.
 
-    Raises OperatorError with the last words of whoever failed to make it.
+    Raises OperatorError with the last error line of the tool that failed.
     """
-    wanted = _requirements(tree, revision)
+    requirements = _requirements(tree, revision)
     constraints = tree / "constraints.txt"
     limits = constraints.read_text() if constraints.exists() else ""
-    known = "\n".join((sys.version, platform.machine(), *wanted, limits))
+    known = "\n".join((sys.version, platform.machine(), *requirements, limits))
     home = folder / hashlib.sha256(known.encode()).hexdigest()[:16]
     python = home / "bin" / "python"
     if (home / _READY).exists() and python.exists():
@@ -90,11 +90,11 @@ def environment(tree: Path, folder: Path, revision: str) -> Path:
     if (uv := shutil.which("uv")) is not None:
         commands = [
             [uv, "venv", "--quiet", "--python", base, str(home)],
-            [uv, "pip", "install", "--quiet", "--python", str(python), *limited, *wanted],
+            [uv, "pip", "install", "--quiet", "--python", str(python), *limited, *requirements],
         ]
     else:
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        commands = [[base, "-m", "venv", str(home)], [*install, *limited, *wanted]]
+        commands = [[base, "-m", "venv", str(home)], [*install, *limited, *requirements]]
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tree)
         if done.returncode:
@@ -104,7 +104,7 @@ def environment(tree: Path, folder: Path, revision: str) -> Path:
 
 
 def _requirements(tree: Path, revision: str) -> list[str]:
-    """What its laboratory needs: the requirements of the project, and those of the extra ``bench`` if it has one."""
+    """The requirements of the project, and those of its extra ``bench`` if it has one."""
     try:
         project = tomllib.loads((tree / "pyproject.toml").read_text())["project"]
         return sorted({*project["dependencies"], *_of_extra(project, EXTRA)})
@@ -113,7 +113,7 @@ def _requirements(tree: Path, revision: str) -> list[str]:
 
 
 def _of_extra(project: dict[str, Any], extra: str) -> set[str]:
-    """An extra's requirements, with those of the extras of the same project that it names."""
+    """An extra's requirements, including those of the project's own extras that it refers to."""
     found = set()
     for requirement in project.get("optional-dependencies", {}).get(extra, []):
         if named := re.fullmatch(rf"{re.escape(project['name'])}\[([\w,\s-]+)\]", requirement):
@@ -126,7 +126,7 @@ def _of_extra(project: dict[str, Any], extra: str) -> set[str]:
 def _cannot_build(revision: str, why: str) -> OperatorError:
     return OperatorError(
         f"{revision} can't be built: {why.rstrip('.')}.",
-        hint=f"Name another revision, or see whether it installs by itself in a checkout of {revision}.",
+        hint=f"Choose another revision, or try to install {revision} in a checkout of its own.",
     )
 
 
@@ -136,8 +136,7 @@ def _commit(root: Path, revision: str) -> str:
     except OperatorError:
         raise OperatorError(
             f"There is no revision {revision} in {root}.",
-            hint="`git log --oneline` lists those there are; a shallow clone gets the others by"
-            " `git fetch --unshallow`.",
+            hint="`git log --oneline` lists the revisions. In a shallow clone, run `git fetch --unshallow` first.",
         ) from None
 
 
@@ -150,14 +149,14 @@ def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise OperatorError("Git is not installed.", hint="A comparison needs it to check the revision out.") from error
+        raise OperatorError("Git is not installed.", hint="Install it: a comparison checks out a revision.") from error
     if done.returncode:
         raise OperatorError(f"git {arguments[0]} failed: {_last_line(done.stderr)}")
     return done.stdout.strip()
 
 
-def _last_line(said: str) -> str:
-    """The last words of a program; pip's after its notices."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _last_line(output: str) -> str:
+    """The last error line of a program's output, or its last line: pip prints notices after its error."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("error", "fatal"))]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or ["it printed nothing"])[-1]

@@ -12,10 +12,10 @@ _HAS_CLOCKS = sys.platform == "linux"
 
 
 def cpu_nanoseconds(pids: Iterable[int]) -> int:
-    """User and system time that these processes have used so far, all together; one that has ended counts nothing.
+    """The total user and system time that these processes have used so far; an ended process counts as 0.
 
-    Linux has a clock for each process that counts nanoseconds (clock_getcpuclockid(3): the pid inverted, shifted by
-    three, and 2 for the scheduler's own account). Elsewhere the account is in hundredths of a second.
+    Linux has a clock in nanoseconds for each process. Its id is the inverted pid, shifted by three, with 2 for the
+    scheduler's own account (clock_getcpuclockid(3)). Other systems count hundredths of a second.
     """
     return sum(map(_of_one, pids))
 

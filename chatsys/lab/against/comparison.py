@@ -1,4 +1,4 @@
-"""A comparison from its first line to its record."""
+"""A comparison of two commits, from its start to its record."""
 
 from __future__ import annotations
 
@@ -34,19 +34,22 @@ from chatsys.results.run import Interval
 Tell = Callable[[str], None]
 Samples = tuple[list[float], list[float]]
 METHOD = 6
-"""Changes with what is measured and how it is judged: a study's counts hold for one method."""
+"""Raise it when a measure or the way of judging changes: a study's counts are valid for one method."""
 _LIMITATIONS = (
     "Client, server and database share one machine, and everything fits in memory.",
-    "CPU is the processor time of the process under test and of its part of the database; waiting is not in it, and is"
-    " in time.",
-    "Instructions are those of chatsys; what PostgreSQL does for it is in statements, pages, WAL bytes and CPU.",
-    "Calls on the stores have nothing of the server before them.",
+    "CPU is the processor time of the process under test and of its database connections. It does not include waiting;"
+    " time does.",
+    "Instructions count the work of chatsys; statements, pages, WAL bytes and CPU show the work of PostgreSQL.",
+    "Calls on the stores do not pass through the server.",
 )
 
 
 class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to compare: ``revision`` and the working tree. ``planted`` goes before the working tree's PYTHONPATH, and
-    ``variables`` into its environment: the study slows one side by them."""
+    """What to compare: ``revision`` and the working tree.
+
+    The study slows the working tree down: it puts ``planted`` before its PYTHONPATH and ``variables`` into its
+    environment.
+    """
 
     revision: str
     plan: ComparisonPlan
@@ -99,11 +102,11 @@ def compare(request: ComparisonRequest, tell: Tell) -> CommitComparison:
         result.before = msgspec.structs.replace(result.before, unmeasured=sides[0].unmeasured)
         result.after = msgspec.structs.replace(result.after, unmeasured=sides[1].unmeasured)
         try:
-            todo = works(request.plan) if not any(side.unmeasured for side in sides) else _served(request.plan)
+            todo = works(request.plan) if not any(side.unmeasured for side in sides) else _server_works(request.plan)
             counted = _instructions(sides, request, todo, result, tell)
             observed = _rounds(sides, request, todo, result, tell)
             result.rows = rows_of(observed, counted)
-            _believe(result)
+            _check_sharpness(result)
         except ChatsysError as error:
             result.invalid(error.message)
     result.finished_at = timestamp()
@@ -111,11 +114,11 @@ def compare(request: ComparisonRequest, tell: Tell) -> CommitComparison:
     return result
 
 
-def _believe(result: CommitComparison) -> None:
-    """Call a comparison invalid that is too blunt to say that nothing is slower, and say what may have made it so.
+def _check_sharpness(result: CommitComparison) -> None:
+    """Mark a comparison as invalid if it is too blunt to say that nothing is slower, and name possible causes.
 
-    The two sides take turns, so that whatever else uses the machine slows both. That makes rounds scatter and a
-    comparison blunt, not wrong: what it would have found is the measure of it, and what it did find holds.
+    The two sides alternate, so other load on the machine slows both. It makes the rounds scatter: the comparison
+    becomes less sensitive, not wrong. A slowdown that it did find is real.
     """
     blunt = [row.operation for row in result.finest() if row.finds > BLUNT]
     if not blunt or result.slower():
@@ -126,7 +129,7 @@ def _believe(result: CommitComparison) -> None:
 
 
 def rows_of(observed: Sequence[Observed], counted: Mapping[str, Samples] | None = None) -> list[ComparisonRow]:
-    """The verdicts, from the figures of all rounds and the instructions; what a round lacks is left out."""
+    """The verdicts, from the figures of all rounds and the instructions. A measure that a round lacks is left out."""
     keys = _complete(observed)
     tested = [key for key in keys if key[1] not in COUNTED]
     judged = dict(zip(tested, judge([_logarithms(observed, key) for key in tested]), strict=True)) if tested else {}
@@ -137,7 +140,7 @@ def rows_of(observed: Sequence[Observed], counted: Mapping[str, Samples] | None 
 
 
 def _row(key: tuple[str, str], pairs: Sequence[tuple[float, float]], judged: Judged | None) -> ComparisonRow:
-    before, after = (float(np.median([pair[place] for pair in pairs])) for place in (0, 1))
+    before, after = (float(np.median([pair[index] for pair in pairs])) for index in (0, 1))
     ratios = tuple(pair[1] / pair[0] for pair in pairs)
     found = judged or _counted(ratios)
     return ComparisonRow(
@@ -157,7 +160,7 @@ def _row(key: tuple[str, str], pairs: Sequence[tuple[float, float]], judged: Jud
 
 
 def _counted(ratios: Sequence[float]) -> Judged:
-    """Counts differ where each pair of the two sides does, in the same direction and by LEAST."""
+    """The verdict on counts: they differ if every pair of the two sides differs in one direction by LEAST."""
     ratio = float(np.median(ratios))
     verdict: Verdict = "no difference found"
     if min(ratios) >= LEAST:
@@ -173,15 +176,15 @@ def _counted(ratios: Sequence[float]) -> Judged:
     )
 
 
-def _served(plan: ComparisonPlan) -> list[Work]:
-    """What can be compared where the calls of a store can't be."""
+def _server_works(plan: ComparisonPlan) -> list[Work]:
+    """The operations that need no ``chatsys bench subject``."""
     return [work for work in works(plan) if not work.store]
 
 
 def _instructions(
     sides: Sequence[Side], request: ComparisonRequest, todo: Sequence[Work], result: CommitComparison, tell: Tell
 ) -> dict[str, Samples]:
-    """The instructions of each operation; none, and the record says why, where they can't be counted."""
+    """The instructions of each operation. If they can't be counted, the record says why and the result is empty."""
     why = instructions.why_none_are_counted()
     if not why:
         tell("counting instructions")
@@ -200,7 +203,7 @@ def _rounds(
     result: CommitComparison,
     tell: Tell,
 ) -> list[Observed]:
-    """Perform rounds until there are enough; how many is decided by how they scatter, never by what they show."""
+    """Perform rounds until there are enough. How the rounds scatter decides the number, never what they show."""
     plan = request.plan
     watch = machine.MachineWatch(machine.postmaster_of(sides[0].server_url))
     observed: list[Observed] = []
@@ -217,7 +220,7 @@ def _rounds(
 
 
 def _coarse(observed: Sequence[Observed], wanted: float) -> bool:
-    """Whether some operation has no measure yet that would find a difference of ``wanted``."""
+    """Whether some operation has no measure yet that would detect a difference of ``wanted``."""
     tested = [key for key in _complete(observed) if key[1] not in COUNTED]
     best: dict[str, float] = {}
     for key, found in zip(tested, finds([_logarithms(observed, key) for key in tested]), strict=True):
@@ -226,7 +229,7 @@ def _coarse(observed: Sequence[Observed], wanted: float) -> bool:
 
 
 def _complete(observed: Sequence[Observed]) -> list[tuple[str, str]]:
-    """What all rounds have, and more of it than nothing."""
+    """The measures that every round has, with values above 0."""
     return [key for key in observed[0] if all(key in each and min(each[key]) > 0 for each in observed)]
 
 
@@ -235,8 +238,10 @@ def _logarithms(observed: Sequence[Observed], key: tuple[str, str]) -> list[floa
 
 
 def _set_up(sides: Sequence[Side], request: ComparisonRequest, tell: Tell) -> None:
-    """Fill a database for each side, or one for both where their schemas are equal: how full pages are, and where rows
-    lie in them, differs from one filling to the next."""
+    """Fill a database for each side. If the schemas are equal, both sides use the first one.
+
+    Two fillings differ in how full pages are and in where rows lie, which would look like a difference of the sides.
+    """
     tell("filling both databases")
     order = _order(request, fill=True)
     with ThreadPoolExecutor(2) as pool:
@@ -253,7 +258,7 @@ def _order(request: ComparisonRequest, *, fill: bool) -> Open:
 
 @contextmanager
 def _server(request: ComparisonRequest) -> Iterator[str]:
-    """A PostgreSQL on which no other run measures: the set one, or the private one, kept to a processor."""
+    """A PostgreSQL server for this run alone: the configured one, or the private one, pinned to a processor."""
     if request.database_url and request.database_url.startswith(("postgresql://", "postgres://")):
         with alone_on(request.database_url):
             yield request.database_url

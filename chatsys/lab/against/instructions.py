@@ -1,7 +1,7 @@
 """The instructions that a process executes, counted by Valgrind's callgrind (https://valgrind.org/docs/manual/cl-manual).
 
-Neither other programs nor a hypervisor touch this measure, so that it decides on a machine where times scatter. Counts
-are those of the processes of chatsys: what PostgreSQL does for them is in statements, pages, WAL bytes and CPU.
+Neither other programs nor a hypervisor affect this measure, so it decides on a machine where times scatter. It counts
+the processes of chatsys; statements, pages, WAL bytes and CPU show the work of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -26,46 +26,50 @@ from chatsys.lab.datasets.synthetic import Synthetic
 SAMPLES = 5
 """How often each operation is counted.
 
-The server's timers, and how many writes meet in one turn of its loop, make samples differ by a few percent. Samples of
-the same number do the same on both sides: all of their ratios have to be beyond the limit.
+Samples differ by a few percent because of the server's timers and of how many writes share an iteration of its event
+loop. Sample i does the same work on both sides. A difference counts only if the ratio of every pair exceeds the limit.
 """
 _TOOL = "--tool=callgrind"
 _MONITOR = "vgdb"
 _PATIENCE = 60.0
-"""Seconds that Valgrind has to answer."""
+"""Seconds within which Valgrind must answer."""
 _IMPATIENCE = 5
-"""Milliseconds until a process that sleeps is interrupted in order to answer."""
+"""Milliseconds after which a sleeping process is interrupted so that it answers."""
 _EVENTS = re.compile(r"^events-\d+: (\d+)$", re.MULTILINE)
 
 
 def why_none_are_counted() -> str:
-    """Empty where Valgrind is installed."""
+    """The reason, as a sentence; empty if Valgrind is installed."""
     if shutil.which("valgrind") and shutil.which(_MONITOR):
         return ""
-    return "No instructions were counted: Valgrind is not installed. `apt install valgrind` helps where times scatter."
+    return "No instructions were counted: Valgrind is not installed. `apt install valgrind` helps if times scatter."
 
 
 def count(
     sides: Sequence[Side], plan: ComparisonPlan, todo: Sequence[Work], order: Open
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """For each operation the samples of both sides: instructions for each call. Raises OperatorError if a side can't
-    run under Valgrind."""
+    """For each operation the samples of both sides, in instructions per call.
+
+    Raises OperatorError if a side can't run under Valgrind.
+    """
     with ThreadPoolExecutor(2) as pool:
-        under_way = [pool.submit(_count_side, side, plan, todo, order) for side in sides]
+        running = [pool.submit(_count_side, side, plan, todo, order) for side in sides]
         try:
-            for each in wait(under_way, return_when=FIRST_EXCEPTION).done:
+            for each in wait(running, return_when=FIRST_EXCEPTION).done:
                 each.result()
-        except BaseException:  # Ctrl-C, or the other side failed: what remains would take minutes
-            while wait(under_way, timeout=0.2).not_done:
-                _kill_what_is_counted()
+        except BaseException:  # Ctrl-C, or the other side failed: the rest would take minutes
+            while wait(running, timeout=0.2).not_done:
+                _kill_counted_processes()
             raise
-    before, after = (each.result() for each in under_way)
+    before, after = (each.result() for each in running)
     return {work.name: (before[work.name], after[work.name]) for work in todo}
 
 
-def _kill_what_is_counted() -> None:
-    """A thread can't be ended; but one whose processes are gone ends by itself, also the one that asks a process which
-    is no longer there to answer."""
+def _kill_counted_processes() -> None:
+    """Kill the processes of the counting threads: a thread can't be killed, but it fails when its processes are gone.
+
+    The monitor is killed too, since it waits for an answer of a process that no longer exists.
+    """
     for child in psutil.Process().children():
         with suppress(psutil.Error):
             if _TOOL in child.cmdline() or child.name() == _MONITOR:
@@ -85,7 +89,7 @@ def _count_side(side: Side, plan: ComparisonPlan, todo: Sequence[Work], order: O
             counter.start()
         samples: dict[str, list[float]] = {}
         for work in todo:
-            if work.store not in counters:  # one process has one store after the other: to start another takes longer
+            if work.store not in counters:  # reuse the process: starting another one takes longer
                 subject = found.subjects[work.store] = found.subjects[stores[0]]
                 subject.open(side.opening(order, work.store))
                 counters[work.store] = counters[stores[0]]
@@ -95,14 +99,14 @@ def _count_side(side: Side, plan: ComparisonPlan, todo: Sequence[Work], order: O
 
 
 def _samples(work: Work, clients: Clients, counter: _Counter) -> list[float]:
-    """Instructions for each call. What a turn takes besides its calls drops out: turns of two lengths are compared."""
+    """Instructions per call, from the difference of two repetitions: what each does besides its calls cancels out."""
     samples = []
     start = counter.read()
     for seed in range(1, SAMPLES + 1):
         spent = []
         for calls in (work.counted, 3 * work.counted):
             work.perform(clients, calls, calls, seed)
-            clients.crowd.pump(0)  # answers the server's pings
+            clients.sockets.pump(0)  # answers the server's pings
             end = counter.read()
             spent.append(end - start)
             start = end
@@ -111,9 +115,10 @@ def _samples(work: Work, clients: Clients, counter: _Counter) -> list[float]:
 
 
 def _under_valgrind(side: Side) -> Side:
-    """The same side, whose processes can be counted. A hash seed decides how full dictionaries are: it is fixed.
+    """The same side, with its processes under Valgrind.
 
-    With a long lease a server seldom says that it lives: that costs as much as some calls.
+    The hash seed is fixed because it decides how full dictionaries are. The lease is long because a heartbeat costs as
+    many instructions as some calls.
     """
     wrapper = ("valgrind", "-q", _TOOL, "--instr-atstart=no", "--callgrind-out-file=/dev/null")
     variables = {**side.program.variables, "PYTHONHASHSEED": "0", "CHATSYS_LEASE": "3600"}
@@ -127,17 +132,17 @@ class _Counter:
         self._pid = pid
 
     def start(self) -> None:
-        """Count from now on; until then the process was only a few times slower than usual."""
-        self._tell("instrumentation", "on")
+        """Count from now on. Without counting, the process is only a few times slower than usual."""
+        self._monitor("instrumentation", "on")
 
     def read(self) -> int:
         """The instructions of all threads so far."""
-        found = _EVENTS.findall(self._tell("status", "internal"))  # what callgrind_control asks
+        found = _EVENTS.findall(self._monitor("status", "internal"))  # as callgrind_control does
         if not found:
-            raise OperatorError("Valgrind did not say what it had counted.")
+            raise OperatorError("Valgrind did not report its counts.")
         return sum(map(int, found))
 
-    def _tell(self, *command: str) -> str:
+    def _monitor(self, *command: str) -> str:
         try:
             done = subprocess.run(
                 [_MONITOR, f"--pid={self._pid}", f"--max-invoke-ms={_IMPATIENCE}", *command],
@@ -149,6 +154,6 @@ class _Counter:
         except subprocess.TimeoutExpired as error:
             raise OperatorError("Valgrind's monitor did not answer.") from error
         if done.returncode:
-            said = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise OperatorError(f"Valgrind's monitor failed: {said[-1]}")
+            lines = done.stderr.strip().splitlines() or ["it printed nothing"]
+            raise OperatorError(f"Valgrind's monitor failed: {lines[-1]}")
         return done.stdout

@@ -1,4 +1,4 @@
-"""The operations that are compared, and how much of each a turn does."""
+"""The operations that are compared, and how many calls a repetition of each makes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, MARK_READ,
 
 CONNECTION = "Connection"
 COUNTED_CALLS = (16, 64)
-"""Costs are the difference between turns of so many calls: what a turn does besides its calls then drops out."""
+"""Calls in two repetitions, whose difference is the cost: what a repetition does besides its calls cancels out."""
 _NAMES = {FIND_BY_ID: "find by id", FIND_BY_NAME: "find by name", RECENT: "100 messages", MARK_READ: "mark read",
           SEARCH: "search users", SEND: "send"}  # fmt: skip
 _MEMORY, _POSTGRESQL = "memory", "postgresql"
@@ -26,10 +26,11 @@ _MEMORY, _POSTGRESQL = "memory", "postgresql"
 class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How much a comparison does.
 
-    There are ``rounds`` rounds, and up to ``most`` while some operation would need a larger difference than
-    ``wanted`` to be called different and ``seconds`` have not passed. Each round has ``turns`` turns on each side, an
-    even number, since who comes first in a turn pays for what other operations left in the caches, and ``scale`` times
-    as long as in the quick profile. ``names`` are beginnings of operations; empty means all.
+    There are at least ``rounds`` and at most ``most`` rounds. After ``rounds``, another one starts only if fewer than
+    ``seconds`` have passed and some operation can't yet detect a ratio of ``wanted``. Each round has ``turns``
+    repetitions on each side, ``scale`` times as long as in the quick profile. ``turns`` is even: the side that comes
+    first finds the caches full of another operation's data, so the sides alternate. ``names`` are prefixes of
+    operations; empty means all.
     """
 
     name: str
@@ -80,8 +81,9 @@ PLANS = {
 class Work(NamedTuple):
     """An operation: its name in the record, and how it is performed on one side.
 
-    ``perform`` takes the clients, how many calls, how many of them are timed as one, and a seed. A turn has ``calls``
-    in batches of ``batch``. Instructions are counted in a turn of ``counted`` calls and in one of three times as many.
+    ``perform`` takes the clients, the number of calls, the calls in a timed batch, and a seed. A repetition makes
+    ``calls`` calls in batches of ``batch``. Instructions are counted over ``counted`` calls and over three times as
+    many.
     """
 
     name: str
@@ -90,21 +92,21 @@ class Work(NamedTuple):
     batch: int
     counted: int
     store: str = ""
-    """The store that a subject must have open."""
+    """The store that the subject must have open; empty for an operation of the server."""
     answers: Callable[[Clients], int] = lambda _: 1
-    """What one call is counted as."""
+    """How many results one call counts as: a message to a room is as many deliveries as members."""
 
-    def turn(self, clients: Clients, seed: int) -> Figures:
-        """The figures of a turn."""
+    def repeat(self, clients: Clients, seed: int) -> Figures:
+        """The figures of one repetition."""
         return self.perform(clients, self.calls, self.batch, seed)
 
 
 def works(plan: ComparisonPlan) -> list[Work]:
-    """Everything that the plan compares, in the order in which it is done and shown."""
+    """Everything that the plan compares, in the order of execution and display."""
     found = [_store(_MEMORY, name, calls * plan.scale, batch) for name, (calls, batch) in _IN_MEMORY.items()]
     found += [_store(_POSTGRESQL, name, calls * plan.scale, batch) for name, (calls, batch) in _IN_POSTGRESQL.items()]
     found.append(_store(_POSTGRESQL, SEND, 256 * plan.scale, 64, together=True))
-    found += [work._replace(calls=work.calls * plan.scale) for work in _ASKED]
+    found += [work._replace(calls=work.calls * plan.scale) for work in _OF_THE_SERVER]
     return [work for work in found if work.name.startswith(plan.names or "")]
 
 
@@ -112,8 +114,8 @@ _IN_MEMORY = {FIND_BY_ID: (1024, 64), FIND_BY_NAME: (1024, 64), RECENT: (64, 8),
               MARK_READ: (512, 64), SEND: (512, 64)}  # fmt: skip
 _IN_POSTGRESQL = {FIND_BY_ID: (64, 4), FIND_BY_NAME: (64, 4), RECENT: (24, 2), SEARCH: (48, 4),
                   MARK_READ: (48, 4), SEND: (48, 4)}  # fmt: skip
-"""Calls in a turn and in a batch."""
-_ASKED = (
+"""Calls in a repetition and in a batch."""
+_OF_THE_SERVER = (
     Work("HTTP: health", requests.health, 48, 4, 4),
     Work("HTTP: find by id", requests.find_user, 40, 4, 4),
     Work("HTTP: 100 messages", requests.page, 16, 2, 1),
@@ -142,10 +144,10 @@ def _median(values: list[int]) -> float:
 
 
 def counted_operations() -> dict[str, str]:
-    """The store's operations whose statements and WAL are counted, with their names in the record."""
+    """The operations whose statements, pages and WAL are counted, with their names in the record."""
     return {name: f"PostgreSQL: {_NAMES[name]}" for name in TABLE}
 
 
 def subject_of(running: Running) -> Subject | None:
-    """The subject whose database is counted."""
+    """The subject on PostgreSQL, whose statements are counted; None if the side has no subject."""
     return running.subjects.get(_POSTGRESQL)

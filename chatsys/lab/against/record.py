@@ -1,4 +1,4 @@
-"""comparison.json: what was compared, each round's figures, and the verdicts."""
+"""comparison.json: what was compared, the figures of each round, and the verdicts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMPARISON = "comparison.json"
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the two sides. ``unmeasured`` says why its store was not asked, if it was not."""
+    """One of the two sides. ``unmeasured`` says why its store was not measured; empty if it was."""
 
     revision: str
     commit: str
@@ -30,9 +30,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 class ComparisonRow(msgspec.Struct, frozen=True, kw_only=True):
     """One measure of one operation. ``before`` and ``after`` are medians over the rounds, in ``unit``.
 
-    ``ratio`` is after over before, ``interval`` holds for all measures of the run together, ``p`` is corrected for all
-    of them, and ``finds`` is the smallest ratio that the run would have found. ``counted``: the rounds' figures were
-    compared as they are, without a test. ``rounds`` are the rounds' ratios.
+    ``ratio`` is after / before. ``interval`` and ``p`` are corrected for all measures of the run. ``finds`` is the
+    smallest ratio that the run would have detected. ``counted`` means that the figures were compared exactly, without
+    a statistical test. ``rounds`` are the ratios of the rounds.
     """
 
     operation: str
@@ -50,7 +50,7 @@ class ComparisonRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommitComparison(msgspec.Struct, kw_only=True):
-    """One comparison."""
+    """The whole record of a comparison."""
 
     id: str
     created_at: str
@@ -66,23 +66,24 @@ class CommitComparison(msgspec.Struct, kw_only=True):
     valid: bool = True
     reasons: list[str] = []
     foreign: list[float] = []
-    """For each round the share of the processors that other programs used."""
+    """The share of the processors that other programs used, for each round."""
     steal: list[float] = []
+    """The share of the processors that the hypervisor took, for each round."""
     rows: list[ComparisonRow] = []
     uncounted: str = ""
-    """Why no instructions were counted, if none were."""
+    """Why no instructions were counted; empty if they were."""
     limitations: list[str] = []
 
     def invalid(self, reason: str) -> None:
-        """The comparison can't be believed, and why."""
+        """Mark the comparison as invalid and note the reason."""
         self.valid = False
         if reason not in self.reasons:
             self.reasons.append(reason)
 
     def finest(self) -> list[ComparisonRow]:
-        """For each operation the measure that would find the smallest difference.
+        """For each operation the measure that detects the smallest difference.
 
-        Statements, pages and bytes of WAL are a part of what an operation costs: they decide only where they differ.
+        Statements, pages and WAL bytes are left out: each is only a part of what an operation costs.
         """
         found: dict[str, ComparisonRow] = {}
         for row in self.rows:
@@ -91,19 +92,19 @@ class CommitComparison(msgspec.Struct, kw_only=True):
         return list(found.values())
 
     def slower(self) -> list[ComparisonRow]:
-        """What is slower."""
+        """The rows whose verdict is "slower"."""
         return [row for row in self.rows if row.verdict == "slower"]
 
 
 def save(comparison: CommitComparison, folder: Path) -> Path:
-    """Write it into ``folder``; the file."""
+    """Write the record into ``folder``, and return the file."""
     file = folder / COMPARISON
     write_record(file, comparison)
     return file
 
 
 def load(file: Path) -> CommitComparison:
-    """Read one. Raises OperatorError if it is not one that this program reads."""
+    """Read a record. Raises OperatorError if this program can't read it."""
     try:
         return decoded(file.read_bytes(), CommitComparison, file, SCHEMA_VERSION, "chatsys bench --against")
     except (OSError, msgspec.DecodeError) as error:

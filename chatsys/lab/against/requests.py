@@ -1,7 +1,7 @@
-"""What is asked of a server of either side, over HTTP and Socket.IO, and how long that takes.
+"""Requests to the server of one side over HTTP and Socket.IO, and how long they take.
 
-Each function performs one turn and gives ``time`` and ``CPU`` in microseconds for each request, message or delivery:
-the median over the turn's batches. Processor time is that of the server and its part of the database.
+Each function performs one repetition. It returns ``time`` and ``CPU`` in microseconds per request, message or delivery,
+as the median over the batches. CPU is the processor time of the server and of its database connections.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _WINDOW = 4
 
 @dataclass(kw_only=True)
 class Clients:
-    """Everybody who is connected to one server: one guest alone, many each alone in a room, many in one.
+    """All clients of one server: ``alone`` and each of ``senders`` in its own room, ``audience`` in one room together.
 
-    ``connection_bytes`` is what the server's resident memory grew by for each connection.
+    ``connection_bytes`` is the growth of the server's resident memory per connection.
     """
 
     running: Running
     rows: Synthetic
-    crowd: RawClients
+    sockets: RawClients
     alone: RawClient
     senders: list[RawClient]
     audience: list[RawClient]
@@ -54,26 +54,26 @@ class Clients:
 def connected_clients(running: Running, rows: Synthetic, *, senders: int, members: int) -> Iterator[Clients]:
     """All clients of one side in one round; their connections are closed after the block."""
     rooms = [f"alone {number}" for number in range(1 + senders)] + ["audience"] * members
-    with RawClients(running.server.url) as crowd:
-        crowd.connect()  # what the first one costs once is not what each costs
+    with RawClients(running.server.url) as sockets:
+        sockets.connect()  # the first connection also pays for what the server allocates once
         before = running.server.resident_bytes
         for _ in rooms[1:]:
-            crowd.connect()
+            sockets.connect()
         grown = running.server.resident_bytes - before
-        join_all(crowd, rooms)
+        join_all(sockets, rooms)
         yield Clients(
             running=running,
             rows=rows,
-            crowd=crowd,
-            alone=crowd.members[0],
-            senders=crowd.members[1 : 1 + senders],
-            audience=crowd.members[1 + senders :],
+            sockets=sockets,
+            alone=sockets.members[0],
+            senders=sockets.members[1 : 1 + senders],
+            audience=sockets.members[1 + senders :],
             connection_bytes=grown / len(rooms[1:]),
         )
 
 
 def health(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
-    """A request that needs no store."""
+    """GET /api/health, which needs no store."""
 
     def ask(http: socket.socket) -> None:
         demand(bool(_get(http, "/api/health")["success"]), "a healthy server")
@@ -82,19 +82,19 @@ def health(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
 
 
 def find_user(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
-    """An account by its id."""
+    """Find an account by its id."""
     rows, rng = clients.rows, _rng(seed)
 
     def ask(http: socket.socket) -> None:
         index = rng.randrange(rows.users)
         found = _get(http, f"/api/users/{rows.user_id(index)}")
-        demand(found["user"]["username"] == rows.username(index), "the user that was asked for")
+        demand(found["user"]["username"] == rows.username(index), "the requested user")
 
     return _requested(clients, calls, batch, ask)
 
 
 def page(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
-    """A hundred messages."""
+    """Get a page of 100 messages."""
     room = clients.rows.rooms[clients.rows.read_rooms[0]]
 
     def ask(http: socket.socket) -> None:
@@ -105,7 +105,7 @@ def page(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
 
 
 def search(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
-    """Accounts by a part of their name."""
+    """Find accounts by a part of their name."""
     rows, rng = clients.rows, _rng(seed)
 
     def ask(http: socket.socket) -> None:
@@ -116,28 +116,28 @@ def search(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
 
 
 def acknowledged(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
-    """An event that nobody else gets and that needs no store, to its acknowledgement."""
+    """From an event to its acknowledgement. The event reaches no other client and needs no store."""
     frame = event_frame("typing", False, 1)
 
     def ask() -> None:
         clients.alone.send(frame)
-        demand(_heard(clients.crowd, b"431["), "an acknowledgement")
+        demand(_arrives(clients.sockets, b"431["), "an acknowledgement")
 
     return _timed(clients, calls, batch, ask)
 
 
 def echo(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
-    """A message, to the sender's own copy."""
+    """From sending a message to receiving the sender's own copy."""
 
     def ask() -> None:
         clients.alone.send(_MESSAGE)
-        demand(_heard(clients.crowd, POSTED), "the sender's own copy")
+        demand(_arrives(clients.sockets, POSTED), "the sender's own copy")
 
     return _timed(clients, calls, batch, ask)
 
 
 def fan_out(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
-    """``calls`` messages to everybody in a room, at most a few on their way; figures are those of a delivery."""
+    """Send ``calls`` messages to a room, with at most ``_WINDOW`` in flight. The figures are per delivery."""
     audience, sent, got = clients.audience, list[int](), 0
     everyone = len(audience)
     forget(audience)
@@ -146,14 +146,14 @@ def fan_out(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
     while got < calls * everyone and time.monotonic() < deadline:
         while len(sent) < calls and len(sent) * everyone - got < _WINDOW * everyone:
             sent.append(audience[0].send(_MESSAGE))
-        got += clients.crowd.pump(0.05, POSTED)
+        got += clients.sockets.pump(0.05, POSTED)
     figures = spent.each(got)
     _audit(deliveries(audience, sent)[1])
     return figures
 
 
 def senders(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
-    """Many send at once, each alone in a room, the next message when the last one's copy is there."""
+    """Many clients send at once, each alone in a room. Each sends its next message when its own copy has arrived."""
     each = max(1, calls // len(clients.senders))
     sent: list[tuple[RawClient, int]] = []
     left = dict.fromkeys(clients.senders, each)
@@ -163,7 +163,7 @@ def senders(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
         left[member] -= 1
         sent.append((member, member.send(_MESSAGE)))
 
-    def heard(member: RawClient, _: int) -> None:
+    def echoed(member: RawClient, _: int) -> None:
         nonlocal done
         done += 1
         if left[member]:
@@ -175,14 +175,14 @@ def senders(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
     for member in clients.senders:
         send(member)
     while done < each * len(clients.senders) and time.monotonic() < deadline:
-        clients.crowd.pump(0.05, POSTED, heard)
+        clients.sockets.pump(0.05, POSTED, echoed)
     figures = spent.each(done)
     _audit(audited(clients.senders, sent))
     return figures
 
 
 def _requested(clients: Clients, calls: int, batch: int, ask: Callable[[socket.socket], None]) -> Figures:
-    """One turn over a new connection: a server closes one that was idle between two turns."""
+    """One repetition over a new connection: the server may have closed one that was idle since the last repetition."""
     address = urlsplit(clients.running.server.url)
     with socket.create_connection((address.hostname, address.port), timeout=_PATIENCE) as http:
         http.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -202,7 +202,7 @@ def _timed(clients: Clients, calls: int, batch: int, ask: Callable[[], None]) ->
 
 
 def _get(http: socket.socket, path: str) -> dict[str, Any]:
-    """The decoded answer to a request over the kept connection."""
+    """The decoded answer to a request over an open connection."""
     http.sendall(f"GET {path} HTTP/1.1\r\nHost: lab\r\n\r\n".encode())
     got = b""
     while (end := got.find(b"\r\n\r\n")) < 0:
@@ -224,26 +224,28 @@ def _piece(http: socket.socket) -> bytes:
     return piece
 
 
-def _heard(crowd: RawClients, marker: bytes) -> bool:
-    """Read until a packet with ``marker`` has come; False if it does not come in time."""
-    crowd.keeping, heard = False, 0
+def _arrives(sockets: RawClients, marker: bytes) -> bool:
+    """Read until a packet with ``marker`` has arrived; False if it does not arrive in time."""
+    sockets.keeping, arrived = False, 0
     deadline = time.monotonic() + _PATIENCE
-    while not heard and time.monotonic() < deadline:
-        heard = crowd.pump(0.05, marker)
-    crowd.keeping = True
-    return heard > 0
+    while not arrived and time.monotonic() < deadline:
+        arrived = sockets.pump(0.05, marker)
+    sockets.keeping = True
+    return arrived > 0
 
 
 class _Spent:
-    """What a turn with many clients has spent since this was made."""
+    """The time and processor time that a repetition with many clients has spent since this object was created."""
 
     def __init__(self, clients: Clients) -> None:
         self._running = clients.running
         self._before = self._now()
 
     def each(self, count: int) -> Figures:
-        """Figures of each of ``count`` messages. A generator that had no processor to spare measured itself: then
-        processor time alone counts."""
+        """The figures per message, for ``count`` messages.
+
+        ``time`` is left out if the load generator used its whole processor: it would have measured itself.
+        """
         wall, cpu, own = (after - before for before, after in zip(self._before, self._now(), strict=True))
         found = {"CPU": cpu / 1e3 / count}
         if own <= BUSY_SHARE * wall:
@@ -255,7 +257,7 @@ class _Spent:
 
 
 def _audit(faults: dict[str, int]) -> None:
-    demand(not any(faults.values()), f"each message once and in sequence, but there were {faults}")
+    demand(not any(faults.values()), f"each message exactly once, in order, but there were {faults}")
 
 
 def _rng(seed: int) -> random.Random:

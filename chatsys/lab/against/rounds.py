@@ -1,4 +1,4 @@
-"""A round: fresh processes of both sides, a warm-up in which costs are counted, then short turns A B B A."""
+"""A round: fresh processes of both sides, a warm-up, counting of costs, then short repetitions A B B A."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from chatsys.lab.provenance.machine import MachineWatch, processors
 from chatsys.store.address import with_database
 
 Observed = dict[tuple[str, str], tuple[float, float]]
-"""By operation and measure: the figures of the earlier and of the later side."""
+"""By operation and measure: the figures of the earlier and the later side."""
 
 
 class Round(NamedTuple):
-    """What a round gave, and the shares of the processors that others used, and that the hypervisor took away."""
+    """The figures of a round, and the shares of the processors that other programs and the hypervisor used."""
 
     observed: Observed
     foreign: float
@@ -45,7 +45,7 @@ JOIN pg_database d ON d.oid = s.dbid WHERE s.toplevel AND d.datname = %s
 def perform(
     sides: Sequence[Side], plan: ComparisonPlan, todo: Sequence[Work], watch: MachineWatch, *, number: int, seed: int
 ) -> Round:
-    """Round ``number``; ``watch`` is asked before what is measured begins."""
+    """Perform round ``number``. ``watch`` measures the use of the machine from here to the end of the round."""
     figures: defaultdict[tuple[str, str], list[list[float]]] = defaultdict(lambda: [[], []])
     order = Open(url="", users=plan.users, messages=plan.messages, seed=seed, fill=False)
     with (
@@ -54,18 +54,18 @@ def perform(
         _kept_to(processors()[1]),
     ):
         watch.shares()
-        for place, clients in enumerate(both):
-            figures[CONNECTION, MEMORY][place].append(clients.connection_bytes)
+        for side, clients in enumerate(both):
+            figures[CONNECTION, MEMORY][side].append(clients.connection_bytes)
             _warm_up(clients, todo, number)
             for (name, measure), value in _costs(clients, admin, todo).items():
-                figures[name, measure][place].append(value)
+                figures[name, measure][side].append(value)
             clients.running.find_backends(admin, watch.postmaster is not None)
-        for turn in range(plan.turns):
+        for repetition in range(plan.turns):
             for work in todo:
-                for place in (0, 1) if turn % 2 == 0 else (1, 0):
-                    found = work.turn(both[place], number * 1_000 + turn + 1)
+                for side in (0, 1) if repetition % 2 == 0 else (1, 0):
+                    found = work.repeat(both[side], number * 1_000 + repetition + 1)
                     for measure, value in found.items():
-                        figures[work.name, measure][place].append(value)
+                        figures[work.name, measure][side].append(value)
         foreign, steal = watch.shares()
     observed = {key: (_middle(before), _middle(after)) for key, (before, after) in figures.items() if before and after}
     return Round(observed=observed, foreign=foreign, steal=steal)
@@ -75,24 +75,24 @@ def perform(
 def _both(
     sides: Sequence[Side], plan: ComparisonPlan, order: Open, stores: Iterable[str], number: int
 ) -> Iterator[list[Clients]]:
-    """The clients of both sides. Processes start side by side; which side's clients come first changes by round."""
+    """The clients of both sides. Processes start in parallel; the side that connects first changes with each round."""
     rows = Synthetic(plan.users, plan.messages, order.seed)
     with ExitStack() as stack:
         with ThreadPoolExecutor(2) as pool:
             started = [
-                pool.submit(stack.enter_context, running(side, order, stores, processors()[0])) for side in sides
+                pool.submit(stack.enter_context, running(each, order, stores, processors()[0])) for each in sides
             ]
         found: dict[int, Clients] = {}
-        for place in (0, 1) if number % 2 == 0 else (1, 0):
-            found[place] = stack.enter_context(
-                connected_clients(started[place].result(), rows, senders=plan.senders, members=plan.members)
+        for side in (0, 1) if number % 2 == 0 else (1, 0):
+            found[side] = stack.enter_context(
+                connected_clients(started[side].result(), rows, senders=plan.senders, members=plan.members)
             )
         yield [found[0], found[1]]
 
 
 @contextmanager
 def _kept_to(cpu: int | None) -> Iterator[None]:
-    """Within it this thread, which is the load generator, stays on one processor, beside the database's."""
+    """Pin this thread, the load generator, to one processor within the block. It shares it with the database."""
     if cpu is None:
         yield
         return
@@ -106,11 +106,11 @@ def _kept_to(cpu: int | None) -> Iterator[None]:
 
 def _warm_up(clients: Clients, todo: Sequence[Work], number: int) -> None:
     for work in todo:
-        work.turn(clients, number * 1_000)
+        work.repeat(clients, number * 1_000)
 
 
 def _costs(clients: Clients, admin: psycopg.Connection[Any], todo: Sequence[Work]) -> Mapping[tuple[str, str], float]:
-    """Statements, pages and bytes of WAL for each call of the store on PostgreSQL; none if it can't count."""
+    """Statements, pages and WAL bytes per call of the store on PostgreSQL; empty if the server can't count them."""
     subject = subject_of(clients.running)
     wanted = {work.name for work in todo}
     found: dict[tuple[str, str], float] = {}

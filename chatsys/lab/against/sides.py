@@ -1,4 +1,4 @@
-"""One of the two sides: its commands, its databases, and its processes of a round."""
+"""One of the two sides: its commands, its databases, and its processes in a round."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from chatsys.lab.subjects.servers import Program, ServerProcess, chat_server
 from chatsys.store.address import with_database
 
 _PATIENCE = 120.0
-"""Seconds that any answer of a process may take."""
+"""Seconds within which a process must answer."""
 _SCHEMA = """
 SELECT array_agg(line ORDER BY line) FROM (
     SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default, generation_expression)
@@ -46,11 +46,11 @@ _BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_typ
 
 
 class NoSubject(OperatorError):
-    """A side's commit has no ``chatsys bench subject``, or one of another protocol."""
+    """The commit has no ``chatsys bench subject``, or one with another protocol version."""
 
 
 class Subject:
-    """A ``chatsys bench subject`` process with an open store. ``backends`` work for it in the database."""
+    """A ``chatsys bench subject`` process with an open store. ``backends`` are its PostgreSQL backend processes."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes], label: str) -> None:
         self.process = process
@@ -59,27 +59,27 @@ class Subject:
         self._label = label
 
     def hello(self) -> None:
-        """Read its first line. Raises NoSubject if this commit can't say it."""
+        """Read its first line. Raises NoSubject if the commit does not speak this protocol."""
         try:
             found = msgspec.json.decode(self._line(), type=Hello)
         except OperatorError:
-            if self.process.wait(_PATIENCE) == 2:  # wrong usage: there is no such sub-command
+            if self.process.wait(_PATIENCE) == 2:  # a usage error: the sub-command does not exist
                 raise NoSubject(f"{self._label} has no `chatsys bench subject`.") from None
             raise
         if found.protocol != PROTOCOL:
-            raise NoSubject(f"{self._label} speaks protocol {found.protocol} of `chatsys bench subject`.")
+            raise NoSubject(f"{self._label} uses protocol version {found.protocol} of `chatsys bench subject`.")
 
     def open(self, order: Open) -> None:
-        """Let it open a store."""
+        """Open a store in the process. Raises OperatorError if it fails."""
         msgspec.convert(self._ask(order), StoreOpened)
 
     def run(self, order: RunOrder) -> Ran:
-        """Let it perform an operation."""
+        """Perform an operation in the process. Raises OperatorError if it fails."""
         return msgspec.convert(self._ask(msgspec.structs.replace(order, watch=self.backends)), Ran)
 
     def _ask(self, order: Open | RunOrder) -> dict[str, Any]:
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended, and its last words are read below
+        with suppress(BrokenPipeError):  # it has ended; _line reads its error output
             self.process.stdin.write(msgspec.json.encode(order) + b"\n")
             self.process.stdin.flush()
         answer: dict[str, Any] = msgspec.json.decode(self._line())
@@ -92,16 +92,17 @@ class Subject:
         ready, _, _ = select.select([self.process.stdout], [], [], _PATIENCE)
         line: bytes = self.process.stdout.readline() if ready else b""
         if not line:
-            said = Path(self._errors.name).read_text("utf-8", "replace").strip().splitlines()
-            raise OperatorError(f"{self._label} did not start its store: {said[-1] if said else 'it said nothing'}")
+            output = Path(self._errors.name).read_text("utf-8", "replace").strip().splitlines()
+            last = output[-1] if output else "it printed nothing"
+            raise OperatorError(f"{self._label} did not start its store: {last}")
         return line
 
 
 @dataclass(kw_only=True)
 class Side:
-    """A commit under comparison. ``name`` is ``before`` or ``after``, ``label`` what people call it.
+    """A commit under comparison. ``name`` is ``before`` or ``after``; messages use ``label``.
 
-    ``unmeasured`` says why its store can't be asked, if it can't.
+    ``unmeasured`` says why its store can't be measured; empty if it can.
     """
 
     name: str
@@ -110,7 +111,7 @@ class Side:
     server_url: str
     unmeasured: str = ""
     template: str = ""
-    """The database that each round copies, once there is one."""
+    """The database that each round copies; empty until :meth:`set_up`."""
 
     def name_of(self, purpose: str) -> str:
         """The name of this side's database for a purpose."""
@@ -121,7 +122,10 @@ class Side:
         return with_database(self.server_url, self.name_of(purpose))
 
     def set_up(self, order: Open) -> None:
-        """Make the database that each round copies, by this side's own commands, with rows if it can."""
+        """Create the database that each round copies, with this side's own commands, and fill it if the side can.
+
+        Raises OperatorError if ``chatsys db init`` fails.
+        """
         self.template = self.name_of("rows")
         url = self.database("rows")
         self.copied("rows", None)
@@ -136,9 +140,9 @@ class Side:
                 check=False,
             )
         if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+            output = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
             raise OperatorError(
-                f"{self.label} does not start: {said[-1].removeprefix('Error: ')}",
+                f"{self.label} does not start: {output[-1].removeprefix('Error: ')}",
                 hint=f"Try `chatsys db init` in a checkout of {self.label}.",
             )
         try:
@@ -150,7 +154,7 @@ class Side:
             connection.execute("VACUUM (ANALYZE)")
 
     def schema(self) -> list[str]:
-        """What the tables, indexes, functions, triggers and views of this side's database are."""
+        """The definitions of tables, indexes, constraints, functions, triggers and views in this side's database."""
         with connected(self.database("rows"), autocommit=True) as connection:
             row = connection.execute(_SCHEMA).fetchone()
         return list(row[0]) if row else []
@@ -169,7 +173,7 @@ class Side:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                start_new_session=True,  # Ctrl-C is for the laboratory, which then ends its processes
+                start_new_session=True,  # Ctrl-C goes to the lab alone, which then ends its processes
             )
             try:
                 found = Subject(process, errors, self.label)
@@ -183,13 +187,13 @@ class Side:
                 _end(process)
 
     def opening(self, order: Open, store: str) -> Open:
-        """The order to open a store with the rows of ``order``: memory, or a new copy of the filled database."""
+        """The order that opens a store with the rows of ``order``: memory, or a new copy of the filled database."""
         if store == "memory":
             return msgspec.structs.replace(order, url="memory://", fill=True)
         return msgspec.structs.replace(order, url=self.copied("store", self.template), fill=False)
 
     def copied(self, purpose: str, template: str | None) -> str:
-        """The URL of a new copy of the database ``template``; None only drops what is there."""
+        """The URL of a new copy of the database ``template``. None only drops the old copy."""
         name = self.name_of(purpose)
         with connected(with_database(self.server_url, "postgres"), autocommit=True) as connection:
             drop_database(connection, name)
@@ -201,20 +205,23 @@ class Side:
 
 @dataclass(kw_only=True)
 class Running:
-    """The processes of one side in one round: a server, and a subject for each store if the side has them."""
+    """The processes of one side in one round: a server, and a subject for each store if the side supports it."""
 
     side: Side
     server: ServerProcess
     subjects: dict[str, Subject] = field(default_factory=dict)
     backends: tuple[int, ...] = ()
-    """The database's processes that work for the server."""
+    """The PostgreSQL backend processes of the server's connections."""
 
     def cpu(self) -> int:
-        """Nanoseconds of processor time that the server and its part of the database have used."""
+        """Nanoseconds of processor time that the server and its database connections have used."""
         return cpu_nanoseconds((self.server.popen.pid, *self.backends))
 
     def find_backends(self, admin: psycopg.Connection[Any], local: bool) -> None:
-        """Look who works for whom, after a warm-up: pools have then opened their connections."""
+        """Find the backend processes of the server and the subject. Call it after a warm-up has filled the pools.
+
+        Without ``local`` the database is on another machine, and nothing is done.
+        """
         if not local:
             return
         self.backends = _backends(admin, self.side, "server")
@@ -224,9 +231,9 @@ class Running:
 
 @contextmanager
 def running(side: Side, order: Open, stores: Iterable[str], cpu: int | None) -> Iterator[Running]:
-    """Fresh processes on fresh copies of the side's database, kept to one processor once they have started.
+    """A new server, and a new subject for each of ``stores``, on new copies of the side's database.
 
-    A server, and a subject for each of ``stores``.
+    Once they have started, all of them are pinned to the processor ``cpu``.
     """
     with ExitStack() as stack:
         served = side.copied("server", side.template)
@@ -234,21 +241,17 @@ def running(side: Side, order: Open, stores: Iterable[str], cpu: int | None) -> 
         with ThreadPoolExecutor(3) as pool:
             server = pool.submit(stack.enter_context, chat_server(served, program=side.program))
             subjects = {
-                store: pool.submit(
-                    stack.enter_context,
-                    side.subject(opening),
-                )
-                for store, opening in openings.items()
+                store: pool.submit(stack.enter_context, side.subject(opening)) for store, opening in openings.items()
             }
         found = Running(side=side, server=server.result())
         found.subjects = {store: subject.result() for store, subject in subjects.items()}
         for pid in (found.server.popen.pid, *(subject.process.pid for subject in found.subjects.values())):
-            keep_to(pid, cpu)
+            pin(pid, cpu)
         yield found
 
 
-def keep_to(pid: int, cpu: int | None) -> None:
-    """Keep all threads that a process has now, and so those that they start, to one processor."""
+def pin(pid: int, cpu: int | None) -> None:
+    """Pin all threads of a process to one processor. Threads that they start inherit it."""
     if cpu is not None:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with suppress(ProcessLookupError):

@@ -1,9 +1,9 @@
 """How often the comparison is wrong: ``python -m chatsys.lab.against.study FOLDER --same 10 --planted 4``.
 
-Each run compares HEAD with the working tree, which has to be clean: with nothing changed, or with a slowdown planted in
-one of three places of the working tree's side (see ``planted/sitecustomize.py``). Outcomes are appended to
-``FOLDER/study.jsonl`` as they come, so that a study can be interrupted, resumed and extended: the counts on the command
-line are those that the file shall hold. ``--runs 1`` makes at most one run now.
+Each run compares HEAD with the working tree, which must be clean. Either the two are equal, or a slowdown is planted in
+one of three places on the side of the working tree (see ``planted/sitecustomize.py``). Each outcome is appended to
+``FOLDER/study.jsonl``, so a study can be interrupted, resumed and extended. ``--same`` and ``--planted`` are the
+numbers of runs that the file should hold in the end.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ WANTED = {
     "store write": ("memory: send", "PostgreSQL: send"),
     "fan-out": ("Socket.IO: fan-out",),
 }
-"""For each place the operations that must be called slower, all of them, for the slowdown to count as found."""
+"""For each place the operations that it slows. A slowdown counts as found only if all of them are reported."""
 BLOCK = ("<!-- study: begin -->", "<!-- study: end -->")
 
 
 class StudyOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of the study: where a slowdown was planted, and what was reported: names of operations."""
+    """One run of the study: where a slowdown was planted, and which operations were reported as slower or faster."""
 
     planted: str
     factor: float
@@ -55,12 +55,12 @@ class StudyOutcome(msgspec.Struct, frozen=True, kw_only=True):
     slower: list[str]
     faster: list[str]
     largest_finds: float
-    """The smallest difference that the run would have found, of the operation for which that is the largest."""
+    """The smallest ratio that the run would have detected, for the operation where it is largest."""
     foreign: float
-    """The share of the processors that other programs used in the round in which that was the largest."""
+    """The share of the processors that other programs used, in the round with the largest share."""
 
     def found(self) -> bool:
-        """Whether the planted slowdown was reported, for every operation that it slows."""
+        """Whether the run reported every operation that the planted slowdown slows."""
         return set(WANTED.get(self.planted, ())) <= set(self.slower)
 
 
@@ -73,7 +73,7 @@ def read(folder: Path) -> list[StudyOutcome]:
 
 
 def table(outcomes: Sequence[StudyOutcome]) -> Table:
-    """The counts, with exact (Clopper and Pearson's) 95 % intervals."""
+    """The counts, with exact 95 % intervals (Clopper and Pearson)."""
     rows = []
     for place in (SAME, *WANTED):
         valid = [each for each in outcomes if each.planted == place and each.valid]
@@ -92,7 +92,7 @@ def _interval(hits: int, runs: int) -> str:
 
 
 def next_place(outcomes: Sequence[StudyOutcome], same: int, each: int) -> str | None:
-    """Where the next run plants: the place that lacks the largest share of its runs; None if none lacks any."""
+    """The place of the next run: the one with the largest share of its runs missing; None if all runs are done."""
     wanted = {SAME: same, **dict.fromkeys(WANTED, each)}
     done = {place: sum(one.planted == place and one.valid for one in outcomes) for place in wanted}
     lacking = {place: done[place] / wanted[place] for place in wanted if done[place] < wanted[place]}
@@ -100,7 +100,7 @@ def next_place(outcomes: Sequence[StudyOutcome], same: int, each: int) -> str | 
 
 
 def outcome(place: str, result: CommitComparison) -> StudyOutcome:
-    """What a run of the study says."""
+    """The outcome of a run with a slowdown planted in ``place``."""
     return StudyOutcome(
         planted=place,
         factor=1.0 if place == SAME else FACTOR,
@@ -120,7 +120,7 @@ def outcome(place: str, result: CommitComparison) -> StudyOutcome:
 
 
 def run_one(folder: Path, place: str) -> StudyOutcome:
-    """Make a run, and append what came of it. Raises OperatorError if the working tree has changes."""
+    """Make a run and append its outcome. Raises OperatorError if the working tree has uncommitted changes."""
     settings = read_settings({})
     slowed = place != SAME
     request = ComparisonRequest(
@@ -133,7 +133,7 @@ def run_one(folder: Path, place: str) -> StudyOutcome:
     )
     result = compare(request, lambda _: None)
     if result.after.dirty:
-        raise OperatorError("The working tree has changes, so that its two sides are not equal.", hint="Commit them.")
+        raise OperatorError("The working tree has uncommitted changes, so the sides differ.", hint="Commit them.")
     done = outcome(place, result)
     print(f"{place}: {answer(result)}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,23 +142,23 @@ def run_one(folder: Path, place: str) -> StudyOutcome:
 
 
 def publish(page: Path, outcomes: Sequence[StudyOutcome]) -> None:
-    """Write the counts between the marks of a page. Raises OperatorError if it has none."""
+    """Write the counts between the lines BLOCK of a page. Raises OperatorError if the page lacks them."""
     text = page.read_text()
-    if not all(mark in text for mark in BLOCK):
-        raise OperatorError(f"{page} has no place for the study.", hint=f"Add the lines {BLOCK[0]} and {BLOCK[1]}.")
+    if not all(line in text for line in BLOCK):
+        raise OperatorError(f"{page} has no block for the study.", hint=f"Add the lines {BLOCK[0]} and {BLOCK[1]}.")
     head, rest = text.split(BLOCK[0])
     tail = rest.split(BLOCK[1])[1]
     write_atomically(page, f"{head}{BLOCK[0]}\n{table(outcomes).markdown()}\n{BLOCK[1]}{tail}".encode())
 
 
 def main() -> None:
-    """Make the runs that are lacking, and print the counts."""
+    """Make the missing runs and print the counts."""
     options = argparse.ArgumentParser(description="How often the comparison of two commits is wrong.")
     options.add_argument("folder", type=Path)
-    options.add_argument("--same", type=int, default=10, help="runs with nothing planted (default 10)")
-    options.add_argument("--planted", type=int, default=4, help="runs for each planted place (default 4)")
-    options.add_argument("--runs", type=int, default=10_000, help="at most so many runs now")
-    options.add_argument("--page", type=Path, help="write the counts into this page as well")
+    options.add_argument("--same", type=int, default=10, help="total runs with nothing planted (default 10)")
+    options.add_argument("--planted", type=int, default=4, help="total runs for each planted place (default 4)")
+    options.add_argument("--runs", type=int, default=10_000, help="make at most RUNS runs now (default: no limit)")
+    options.add_argument("--page", type=Path, help="also write the counts into this page")
     chosen = options.parse_args()
     turn_into_interrupts()
     try:
@@ -171,7 +171,7 @@ def main() -> None:
         if chosen.page is not None:
             publish(chosen.page, read(chosen.folder))
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on.", file=sys.stderr)
+        print("Interrupted. Run the same command again to continue.", file=sys.stderr)
         sys.exit(130)
     except ChatsysError as error:
         sys.exit(f"Error: {error.message} {getattr(error, 'hint', '')}".rstrip())

@@ -1,7 +1,7 @@
-"""Store operations on request: JSON lines on standard input and output, for whoever compares two commits.
+"""Store operations on request: JSON lines on standard input and output. The comparison of two commits uses it.
 
-The protocol has a version; docs/BENCHMARKS.md describes it, and a change of it needs a new one: the process at the
-other end of the pipe may be of another commit.
+docs/BENCHMARKS.md describes the protocol. Each change of it needs a new version, because the process at the other end
+of the pipe may belong to another commit.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="open"):
-    """Open a store that holds the synthetic rows of these sizes and seed; ``fill`` puts them there first."""
+    """Open a store that holds the synthetic rows of these sizes and seed. ``fill`` writes the rows first."""
 
     url: str
     users: int
@@ -47,9 +47,9 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="open"
 
 
 class RunOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="run"):
-    """Perform ``calls`` calls, ``batch`` after batch: one after another, or all of a batch at once if ``together``.
+    """Perform ``calls`` calls in batches of ``batch``, one call at a time or, if ``together``, a whole batch at once.
 
-    ``watch`` are processes that work for this one, such as the database's: their processor time is added.
+    ``watch`` are the ids of processes that work for this one, such as PostgreSQL's. Their processor time is added.
     """
 
     operation: str
@@ -61,13 +61,13 @@ class RunOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="r
 
 
 class StoreOpened(msgspec.Struct, frozen=True, kw_only=True):
-    """The operations that there are."""
+    """The store is open and offers these operations."""
 
     operations: tuple[str, ...]
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
-    """For each batch the nanoseconds that it took, by the clock on the wall and of processors."""
+    """The wall time and the processor time of each batch, in nanoseconds."""
 
     wall: list[int]
     cpu: list[int]
@@ -86,23 +86,23 @@ async def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer each line until the input ends."""
     loop = asyncio.get_running_loop()
 
-    def say(answer: Hello | StoreOpened | Ran | RequestFailed) -> None:
+    def reply(answer: Hello | StoreOpened | Ran | RequestFailed) -> None:
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.flush()
 
     operations: Mapping[str, Operation] = {}
     async with AsyncExitStack() as stack:
-        say(Hello())
+        reply(Hello())
         while line := await loop.run_in_executor(None, requests.readline):
             try:
                 request = _requests.decode(line)
                 if isinstance(request, Open):
                     operations = await stack.enter_async_context(_opened(request))
-                    say(StoreOpened(operations=tuple(operations)))
+                    reply(StoreOpened(operations=tuple(operations)))
                 else:
-                    say(await _run(operations[request.operation], request))
+                    reply(await _run(operations[request.operation], request))
             except (ChatsysError, msgspec.DecodeError, KeyError) as error:
-                say(RequestFailed(error=str(error) or type(error).__name__))
+                reply(RequestFailed(error=str(error) or type(error).__name__))
 
 
 @asynccontextmanager
@@ -115,7 +115,7 @@ async def _opened(request: Open) -> AsyncIterator[Mapping[str, Operation]]:
 
 
 async def _fill(store: Store, rows: Synthetic) -> None:
-    """Put the rows there by the store's own verbs, several at a time where their order does not matter."""
+    """Write the rows with the store's own methods, several at a time if their order does not matter."""
     for first in range(0, rows.users, _AT_ONCE):
         indexes = range(first, min(first + _AT_ONCE, rows.users))
         await asyncio.gather(*(store.create_user(rows.user(index)) for index in indexes))
@@ -135,7 +135,7 @@ async def _fill(store: Store, rows: Synthetic) -> None:
 
 
 async def _run(operation: Operation, order: RunOrder) -> Ran:
-    """What is drawn before a batch and checked after it is not timed."""
+    """Run the batches. Drawing arguments before a batch and checking answers after it are not timed."""
     rng = random.Random(order.seed)  # noqa: S311 - draws of a benchmark, to be repeated by seed
     perform = _together if order.together else _one_by_one
     ran = Ran(wall=[], cpu=[])

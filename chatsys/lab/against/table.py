@@ -15,7 +15,7 @@ _LINE = "  {:<24} {:<12} {:>8} {:>8} {:>16} {:>5}"
 
 
 def answer(result: CommitComparison) -> str:
-    """The first line."""
+    """The answer in one line: invalid, nothing slower, or how many operations are slower."""
     revision, commit = result.before.revision, result.before.commit[:9]
     than = commit if len(revision) > 30 else f"{revision} ({commit})"
     if not result.valid:
@@ -27,7 +27,7 @@ def answer(result: CommitComparison) -> str:
 
 
 def shown(result: CommitComparison) -> list[ComparisonRow]:
-    """The rows that decide, by verdict: all differences, and of what has none the measure that would find the least."""
+    """All differences by verdict, and for every other operation its most sensitive measure."""
     found: list[ComparisonRow] = []
     for verdict in _ORDER[:2]:
         found += [row for row in result.rows if row.verdict == verdict]
@@ -36,7 +36,7 @@ def shown(result: CommitComparison) -> list[ComparisonRow]:
 
 
 def text(result: CommitComparison) -> str:
-    """For a terminal of 80 columns."""
+    """The comparison for a terminal of 80 columns."""
     lines = textwrap.wrap(answer(result), _WIDTH)
     if result.rows:
         lines += ["", _LINE.format("Operation", "decided by", "before", "after", "after / before", "finds").rstrip()]
@@ -49,7 +49,7 @@ def text(result: CommitComparison) -> str:
 
 
 def markdown(result: CommitComparison) -> str:
-    """For the summary of a workflow."""
+    """The comparison in Markdown, for the summary of a workflow."""
     rows = [
         (row.operation, row.measure, _value(row, row.before), _value(row, row.after), _ratio(row), _finds(row.finds),
          f"**{row.verdict}**" if row.verdict == "slower" else row.verdict)
@@ -69,15 +69,15 @@ def _notes(result: CommitComparison) -> Iterator[str]:
     if result.rows:
         yield (
             f"{_operations(result)} operations in {_rounds(result.rows)} rounds, each with fresh processes. Smaller is"
-            " better. Intervals and verdicts hold for all operations together: of runs of two equal sides,"
-            f" {result.parameters['run_error']:.0%} would report a difference. finds: the smallest ratio that this run"
-            " would find in 9 of 10 cases."
+            " better. Intervals and verdicts are corrected for all operations together: if the two sides were equal,"
+            f" {result.parameters['run_error']:.0%} of the runs would report a difference. finds: the smallest ratio"
+            " that this run would detect in 9 of 10 cases."
         )
     if result.uncounted:
         yield result.uncounted
     for side in (result.before, result.after):
         if side.unmeasured:
-            yield f"Not measured: calls on the stores. {side.unmeasured}"
+            yield f"Calls on the stores were not measured. {side.unmeasured}"
 
 
 def _operations(result: CommitComparison) -> int:

@@ -1,9 +1,9 @@
-"""What the rounds say of each operation: faster, slower, or no difference found.
+"""What the rounds say about each operation: faster, slower, or no difference found.
 
-A round has fresh processes on both sides, so its logarithm of a ratio is one observation, and what a process draws once
-(hash seed, place in memory) is among its noise. Each measure of each operation has one t test over the rounds. Holm's
-procedure (1979) corrects for all of them together: RUN_ERROR is the probability that a run of two equal sides reports
-any difference at all. Besides that, a difference of less than LEAST is not called one.
+Each round starts new processes on both sides. So the logarithm of its ratio is one observation, whose noise includes
+what a process draws only once (hash seed, place in memory). Each measure of each operation gets one t test over the
+rounds. Holm's procedure (1979) corrects for all tests together: RUN_ERROR is the probability that a run with two equal
+sides reports any difference. A ratio below LEAST is never reported.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from chatsys.results.run import Interval
 Numbers = npt.NDArray[np.float64]
 Verdict = Literal["slower", "faster", "no difference found"]
 RUN_ERROR = 0.02
-"""Of runs of two equal sides, the share that may report any difference; the project allows 5 %, and tails are heavy."""
+"""The share of runs with equal sides that may report a difference. The project allows 5 %, but tails are heavy."""
 LEAST = 1.05
-"""A ratio nearer to 1 is not worth reporting, however certain it is."""
+"""A ratio closer to 1 is not worth reporting, however certain it is."""
 BLUNT = 1.3
-"""A run that would miss so large a slowdown of some operation is no gate."""
+"""A run that could miss a slowdown of this factor in some operation is invalid."""
 POWER = 0.9
-"""How often a difference of the size called ``finds`` is found."""
+"""The probability of detecting a difference of the size ``finds``."""
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """One measure of one operation: the later side's figure over the earlier one's.
+    """One measure of one operation: the figure of the later side divided by that of the earlier one.
 
-    ``interval`` holds for all measures together; ``p`` is corrected; ``finds`` is the smallest ratio that this run
-    finds in POWER of all cases.
+    ``interval`` and ``p`` are corrected for all measures together. ``finds`` is the smallest ratio that this run
+    detects with probability POWER.
     """
 
     ratio: float
@@ -45,10 +45,13 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(rounds: Sequence[Sequence[float]]) -> list[Judged]:
-    """The verdict on each measure, from its logarithms of ratios, one a round; all have as many, two at least."""
+    """The verdict on each measure. ``rounds`` has one sequence per measure, with the logarithm of each round's ratio.
+
+    All sequences have the same length, at least two.
+    """
     values = np.asarray(rounds)
     means, errors = values.mean(axis=1), stats.sem(values, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):  # rounds that are all alike have no error
+    with np.errstate(divide="ignore", invalid="ignore"):  # equal rounds have a standard error of 0
         uncertain = np.nan_to_num(2 * stats.t.sf(np.abs(means / errors), values.shape[1] - 1), nan=1.0)
     reach = critical(values.shape[1], len(values)) * errors
     least = np.exp(_finds(errors, values.shape[1], len(values)))
@@ -65,18 +68,18 @@ def judge(rounds: Sequence[Sequence[float]]) -> list[Judged]:
 
 
 def finds(rounds: Sequence[Sequence[float]]) -> list[float]:
-    """For each measure the smallest ratio that is found in POWER of all cases, given how its rounds scatter."""
+    """For each measure the smallest ratio that is detected with probability POWER, given how its rounds scatter."""
     values = np.asarray(rounds)
     return [float(each) for each in np.exp(_finds(stats.sem(values, axis=1), values.shape[1], len(values)))]
 
 
 def critical(rounds: int, tests: int) -> float:
-    """How many standard errors a mean must lie from zero to be called different as the first of ``tests``."""
+    """The distance from zero, in standard errors, at which the first of ``tests`` means counts as different."""
     return float(stats.t.ppf(1 - RUN_ERROR / (2 * tests), rounds - 1))
 
 
 def _finds(errors: Numbers, rounds: int, tests: int) -> Numbers:
-    """In logarithms: what is both certain and worth reporting, and so far beyond it that it seldom falls short."""
+    """As a logarithm: the limit of a report, plus the margin that makes it reached with probability POWER."""
     beyond = float(stats.t.ppf(POWER, rounds - 1)) * errors
     return np.maximum(critical(rounds, tests) * errors, np.log(LEAST)) + beyond
 

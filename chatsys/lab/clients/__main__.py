@@ -1,7 +1,7 @@
 """Run one scenario: ``{"scenario": NAME, "url": URL, …parameters}`` on the first line of standard input.
 
-It writes ``{}`` when its clients are ready. Each further line orders a repetition, whose measurements are the next line
-of standard output. Between repetitions the clients answer pings. The scenario ends with its input.
+It writes ``{}`` when its clients are ready. Each further input line orders a repetition, and the next output line has
+its measurements. Between repetitions the clients answer pings. The scenario ends when its input ends.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from chatsys.lab.clients.sockets import RawClients
 
 
 def main() -> None:
-    """Read orders, and write what each gave."""
+    """Read orders and write the measurements of each."""
     order = msgspec.json.decode(sys.stdin.readline())
     with RawClients(order.pop("url")) as clients:
         scenario = SCENARIOS[order.pop("scenario")](clients, **order)
         found = next(scenario)
-        gc.disable()  # reference counting frees all that it makes, and a pause would make a start late
+        gc.disable()  # a pause would delay a send; reference counting alone frees everything that a scenario creates
         while True:
             print(msgspec.json.encode(found).decode(), flush=True)
             clients.idle_until(sys.stdin.fileno())

@@ -1,6 +1,6 @@
-"""The experiments with a crowd, turn by turn: a crowd stays connected while others take theirs.
+"""The experiments with many clients. The clients stay connected between repetitions, while other subjects run.
 
-A turn gives plain data: counts, seconds, and raw latencies in microseconds.
+A repetition yields plain data: counts, seconds, and raw latencies in microseconds.
 """
 
 from __future__ import annotations
@@ -33,74 +33,75 @@ from chatsys.lab.clients.sending import (
 from chatsys.lab.clients.sockets import RawClient, RawClients
 from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, hold_half_posts, write_flood
 
-Turns = Generator[Result, dict[str, Any], None]
-"""A scene: nothing when its crowd is ready, then the measurements of a turn each time it is told to take one."""
+Scenario = Generator[Result, dict[str, Any], None]
+"""It yields ``{}`` when its clients are ready. Then each order sent to it yields the measurements of a repetition."""
 
 _HISTORY = b'["message-history"'
 _LIST = b'["room-users"'
 _READ = b'["message-read-update"'
-_WIDE = 1_048_576  # bytes of a receive buffer
+_LARGE_BUFFER = 1_048_576  # bytes
 _WARM_UP = 0.1  # seconds
-_SETTLED = 0.35  # seconds without a list of users: one may be held back for 250 ms (contract §10.2)
+_SETTLED = 0.35  # seconds without a list of users: the server may delay one by 250 ms (contract §10.2)
 
 
-def fanout(crowd: RawClients, *, members: int, window: int = 4, text_bytes: int = 64) -> Turns:
-    """One member sends for a turn's ``seconds``, all receive; at most ``window`` messages are on their way to somebody.
+def fanout(clients: RawClients, *, members: int, window: int = 4, text_bytes: int = 64) -> Scenario:
+    """One member sends for the ``seconds`` of an order and all receive, with at most ``window`` messages in flight.
 
-    What is measured runs from the first send of a turn to its last delivery.
+    The measured time runs from the first send to the last delivery.
     """
-    _join(crowd, [f"fan-{time.monotonic_ns()}"] * members)
-    sender, text = crowd.members[0], "x" * text_bytes
-    broadcast(crowd, sender, text, _WARM_UP, window)
+    _join(clients, [f"fan-{time.monotonic_ns()}"] * members)
+    sender, text = clients.members[0], "x" * text_bytes
+    broadcast(clients, sender, text, _WARM_UP, window)
     order = yield {}
     while True:
-        forget(crowd.members)
+        forget(clients.members)
         with effort() as spent:
-            sent = broadcast(crowd, sender, text, order["seconds"], window)
-        latencies, audit = deliveries(crowd.members, sent)
+            sent = broadcast(clients, sender, text, order["seconds"], window)
+        latencies, audit = deliveries(clients.members, sent)
         order = yield {"deliveries": len(latencies), **spent, **audit}
 
 
-def senders(crowd: RawClients, *, senders: int, seconds: float, turns: int, text_bytes: int = 64) -> Turns:
-    """Each sender alone in a room, in a closed loop: the next message leaves when the last one's echo is there.
+def senders(clients: RawClients, *, senders: int, seconds: float, turns: int, text_bytes: int = 64) -> Scenario:
+    """Each sender is alone in a room and sends in a closed loop: its next message leaves when the last echo arrived.
 
-    Warm-up: a fifth of ``seconds``. After ``turns`` turns comes what was ``sent`` in all, and what the server's room
-    statistics count as ``stored``.
+    The warm-up takes a fifth of ``seconds``. After ``turns`` repetitions one more result has the number of messages
+    ``sent`` in total, and the number ``stored`` according to the server's room statistics.
     """
     rooms = [f"solo-{time.monotonic_ns()}-{number}" for number in range(senders)]
-    _join(crowd, rooms)
+    _join(clients, rooms)
     text = "x" * text_bytes
-    total = len(closed_loop(crowd, text, seconds / 5)[0])
+    total = len(closed_loop(clients, text, seconds / 5)[0])
     yield {}
     for _ in range(turns):
-        forget(crowd.members)
+        forget(clients.members)
         with effort() as spent:
-            sent, latencies = closed_loop(crowd, text, seconds)
+            sent, latencies = closed_loop(clients, text, seconds)
         total += len(sent)
-        audit = audited(crowd.members, sent)
+        audit = audited(clients.members, sent)
         yield {
             "latency_us": latencies,
             "throughput_per_second": len(latencies) / spent["seconds"],
             **spent,
             **audit,
         }
-    yield {"sent": total, "stored": sum(_statistics(crowd.url, room)["totalMessages"] for room in rooms)}
+    yield {"sent": total, "stored": sum(_statistics(clients.url, room)["totalMessages"] for room in rooms)}
 
 
-def arrivals(crowd: RawClients, *, senders: int, text_bytes: int = 64) -> Turns:
-    """An open loop: messages leave at the moments of a Poisson process, however long the earlier ones take.
+def arrivals(clients: RawClients, *, senders: int, text_bytes: int = 64) -> Scenario:
+    """An open loop: messages leave at the times of a Poisson process, however long the earlier ones take.
 
-    A turn's ``rate`` is in messages a second over all senders, who take turns, each alone in a room. Its response times
-    run from the intended start, its service times from the actual one, both to the sender's own echo.
+    The ``rate`` of an order is in messages per second over all senders, each alone in a room. They send one after
+    another. Response times run from the intended start and service times from the actual one, both to the sender's own
+    echo.
     """
-    _join(crowd, [f"open-{time.monotonic_ns()}-{number}" for number in range(senders)])
+    _join(clients, [f"open-{time.monotonic_ns()}-{number}" for number in range(senders)])
     order = yield {}
     while True:
-        forget(crowd.members)
-        luck = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
+        forget(clients.members)
+        rng = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
         with effort() as spent:
-            sent, response, service, late = poisson(crowd, luck, order["rate"], order["seconds"], "x" * text_bytes)
-        audit = audited(crowd.members, sent)
+            sent, response, service, late = poisson(clients, rng, order["rate"], order["seconds"], "x" * text_bytes)
+        audit = audited(clients.members, sent)
         order = yield {
             "latency_us": response,
             "service_us": service,
@@ -111,204 +112,204 @@ def arrivals(crowd: RawClients, *, senders: int, text_bytes: int = 64) -> Turns:
         }
 
 
-def push(crowd: RawClients, *, members: int, room_size: int, text_bytes: int = 64) -> Turns:
-    """Many users in rooms of ``room_size``; a turn's ``rate`` is in messages a second over all rooms.
+def push(clients: RawClients, *, members: int, room_size: int, text_bytes: int = 64) -> Scenario:
+    """Many users in rooms of ``room_size``. The ``rate`` of an order is in messages per second over all rooms.
 
-    The latencies are those of every delivery to every member.
+    The result has the latency of every delivery to every member.
     """
     names = [f"push-{time.monotonic_ns()}-{number}" for number in range(-(-members // room_size))]
-    _join(crowd, [names[number // room_size] for number in range(members)])
-    rooms = [crowd.members[start : start + room_size] for start in range(0, members, room_size)]
+    _join(clients, [names[number // room_size] for number in range(members)])
+    rooms = [clients.members[start : start + room_size] for start in range(0, members, room_size)]
     order = yield {}
     while True:
         rng = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
-        order = yield spread(crowd, rooms, rng, order["rate"], order["seconds"], "x" * text_bytes)
+        order = yield spread(clients, rooms, rng, order["rate"], order["seconds"], "x" * text_bytes)
 
 
-def burst(crowd: RawClients, *, members: int, rate: float, text_bytes: int = 64) -> Turns:
-    """A big room that gets ``rate`` messages a second, at intended times, for as many ``seconds`` as a turn says.
+def burst(clients: RawClients, *, members: int, rate: float, text_bytes: int = 64) -> Scenario:
+    """A big room gets ``rate`` messages per second, at intended times, for the ``seconds`` of an order.
 
-    Its members read afterwards: what hundreds of them take to read would delay others on the generator's processor.
+    Its members read afterwards: reading for hundreds of them would delay other clients on the same processor.
     """
-    _join(crowd, [f"burst-{time.monotonic_ns()}"] * members)
+    _join(clients, [f"burst-{time.monotonic_ns()}"] * members)
     order = yield {}
     while True:
-        order = yield steady(crowd, crowd.members, (), rate, order["seconds"], "x" * text_bytes)
+        order = yield steady(clients, clients.members, (), rate, order["seconds"], "x" * text_bytes)
 
 
-def probe(crowd: RawClients, *, rate: float, text_bytes: int = 64) -> Turns:
-    """A room of two; the latency of each delivery to the one who only listens."""
-    _join(crowd, [f"probe-{time.monotonic_ns()}"] * 2)
+def probe(clients: RawClients, *, rate: float, text_bytes: int = 64) -> Scenario:
+    """A room of two: the latency of each delivery to the member who does not send."""
+    _join(clients, [f"probe-{time.monotonic_ns()}"] * 2)
     order = yield {}
     while True:
-        order = yield steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
+        order = yield steady(clients, clients.members, clients.members[1:], rate, order["seconds"], "x" * text_bytes)
 
 
-def relay(crowd: RawClients, *, others: Sequence[str], rate: float, text_bytes: int = 64) -> Turns:
-    """A room of two on the crowd's server, and of one more on each of the servers at the URLs ``others``.
+def relay(clients: RawClients, *, others: Sequence[str], rate: float, text_bytes: int = 64) -> Scenario:
+    """A room with two members on the sender's server, and one on each of the servers at the URLs ``others``.
 
-    ``latency_us`` are those of the one who only listens on the sender's server; ``between_us`` how much later each of
-    the others got the same message, and ``elsewhere_us`` their latencies.
+    ``latency_us`` has the latencies of the receiver on the sender's server, ``elsewhere_us`` those of the members on
+    other servers, and ``between_us`` how much later these got the same message.
     """
     for url in ("", "", *others):
-        crowd.connect(url)
-    join_all(crowd, [f"relay-{time.monotonic_ns()}"] * len(crowd.members))
+        clients.connect(url)
+    join_all(clients, [f"relay-{time.monotonic_ns()}"] * len(clients.members))
     order = yield {}
     while True:
-        got = steady(crowd, crowd.members, crowd.members[1:], rate, order["seconds"], "x" * text_bytes)
+        got = steady(clients, clients.members, clients.members[1:], rate, order["seconds"], "x" * text_bytes)
         here, elsewhere = got["latency_us"][: got["starts"]], got["latency_us"][got["starts"] :]
         between = [there - near for there, near in zip(elsewhere, cycle(here), strict=False)]
         order = yield {**got, "latency_us": here, "elsewhere_us": elsewhere, "between_us": between}
 
 
-def beside(crowd: RawClients, *, room: str, others: int, rate: float, text_bytes: int = 64) -> Turns:
-    """A member alone in a room of its own, whose messages come back to it, and ``others`` in ``room``, who read.
+def beside(clients: RawClients, *, room: str, others: int, rate: float, text_bytes: int = 64) -> Scenario:
+    """A member alone in a room, timed by the echo of its messages, and ``others`` who read in ``room``.
 
-    A turn gives the latencies of the first, and how many of all have been ``disconnected`` since the start.
+    The result has the latencies of that member, and how many of all clients were ``disconnected`` since the start.
     """
-    _join(crowd, [f"beside-{time.monotonic_ns()}", *[room] * others])
-    alone = crowd.members[:1]
+    _join(clients, [f"beside-{time.monotonic_ns()}", *[room] * others])
+    alone = clients.members[:1]
     order = yield {}
     while True:
-        got = steady(crowd, alone, alone, rate, order["seconds"], "x" * text_bytes)
-        order = yield {**got, "disconnected": sum(member.closed for member in crowd.members)}
+        got = steady(clients, alone, alone, rate, order["seconds"], "x" * text_bytes)
+        order = yield {**got, "disconnected": sum(member.closed for member in clients.members)}
 
 
-def flood(crowd: RawClients, *, kind: str, room: str) -> Turns:
-    """One client that does what it can for a turn's ``seconds``: the bytes it ``sent``, over how many connections.
+def flood(clients: RawClients, *, kind: str, room: str) -> Scenario:
+    """One client floods the server for the ``seconds`` of an order: the bytes ``sent``, over how many ``connections``.
 
-    It gets a processor only when nobody else on this one wants it: whoever measures beside it is not to wait for it.
+    It runs with the lowest priority, so that it does not delay the measuring client on the same processor.
     """
     os.nice(19)
     order = yield {}
     while True:
         with effort() as spent:
             if kind == HALF_POSTS:
-                done = hold_half_posts(crowd.url, order["seconds"])
+                done = hold_half_posts(clients.url, order["seconds"])
             else:
-                done = write_flood(crowd.url, FLOODS[kind], room, order["seconds"])
+                done = write_flood(clients.url, FLOODS[kind], room, order["seconds"])
         order = yield {"sent": done.sent, "connections": done.connections, **spent}
 
 
-def slow_reader(crowd: RawClients, *, members: int, rate: float, text: str) -> Turns:
-    """A room under steady traffic, and one more member who reads it, or, in a turn that is ``stuck``, stops reading.
+def slow_reader(clients: RawClients, *, members: int, rate: float, text: str) -> Scenario:
+    """A room under steady traffic with one more member, which reads, or stops reading if the order says ``stuck``.
 
-    That member comes in a turn before, which measures nothing: what joining costs is not what reading slowly costs.
+    That member joins in an earlier repetition, which measures nothing: the cost of joining must not count.
     """
     room = f"slow-{time.monotonic_ns()}"
-    _join(crowd, [room] * members)
-    reading = tuple(crowd.members)
+    _join(clients, [room] * members)
+    reading = tuple(clients.members)
     got: Result = {}
     seen = 0
     while True:
         yield got
-        last = crowd.connect()
+        last = clients.connect()
         _ask_to_join(last, room, members, since=seen)
-        crowd.pump_until(lambda: False, _SETTLED)
+        clients.pump_until(lambda: False, _SETTLED)
         order = yield {}
         if order["stuck"]:
-            crowd.pause(last)
-        got = steady(crowd, reading, reading, rate, order["seconds"], text)
+            clients.pause(last)
+        got = steady(clients, reading, reading, rate, order["seconds"], text)
         seen += got["starts"]
         if order["stuck"]:
             got["disconnected"] = _was_cut_off(last)
-        crowd.dismiss(last)
-        crowd.pump_until(lambda: False, _SETTLED)
+        clients.dismiss(last)
+        clients.pump_until(lambda: False, _SETTLED)
 
 
-def idle(crowd: RawClients, *, connections: int) -> Turns:
-    """Connections that join nothing: ``connections`` more a turn, none of which is closed before the scene ends."""
+def idle(clients: RawClients, *, connections: int) -> Scenario:
+    """Connections that join no room: each repetition adds ``connections``, which stay open until the scenario ends."""
     yield {}
     while True:
         for _ in range(connections):
-            crowd.connect()
-        crowd.pump(0.2)
-        yield {"connections": sum(not member.closed for member in crowd.members)}
+            clients.connect()
+        clients.pump(0.2)
+        yield {"connections": sum(not member.closed for member in clients.members)}
 
 
-def storm(crowd: RawClients, *, members: int, seconds: float) -> Turns:
-    """All join one new room within ``seconds``; what the server sends, and when each has the complete list of users."""
+def storm(clients: RawClients, *, members: int, seconds: float) -> Scenario:
+    """All join one new room within ``seconds``: the bytes that the server sends, and when all lists are complete."""
     found: Result = {}
     while True:
         yield found
         for _ in range(members):
-            crowd.connect()
+            clients.connect()
         room, started = f"storm-{time.monotonic_ns()}", time.monotonic()
-        for number, member in enumerate(crowd.members):
+        for number, member in enumerate(clients.members):
             _ask_to_join(member, room, number)
-            crowd.pump_before((started + (number + 1) * seconds / members) * 1e9, _LIST)
-        crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _LIST)
+            clients.pump_before((started + (number + 1) * seconds / members) * 1e9, _LIST)
+        clients.pump_until(lambda: all(member.count for member in clients.members), 60, _LIST)
         sizes: list[tuple[int, int]] = []
         while not (sizes and all(size == members for size, _ in sizes)) and time.monotonic() - started < 60:
-            _until_quiet(crowd)  # a longer list comes after a longer pause
-            sizes = [_last_list(member) for member in crowd.members]
+            _until_quiet(clients)  # a longer list comes after a longer pause
+            sizes = [_last_list(member) for member in clients.members]
         found = {
-            "bytes": sum(len(piece) for member in crowd.members for _, piece in member.arrived),
-            "lists": sum(member.count for member in crowd.members),
+            "bytes": sum(len(piece) for member in clients.members for _, piece in member.arrived),
+            "lists": sum(member.count for member in clients.members),
             "complete": sum(size == members for size, _ in sizes),
             "settled_seconds": max(at for _, at in sizes) / 1e9 - started,
         }
-        crowd.empty()
+        clients.empty()
 
 
-def large_room(crowd: RawClients, *, members: int, vanishing: int, text_bytes: int = 64) -> Turns:
-    """One room in three turns: all connect and join it, one sends to all for a turn's ``seconds``, ``vanishing`` close.
+def large_room(clients: RawClients, *, members: int, vanishing: int, text_bytes: int = 64) -> Scenario:
+    """One room in three steps: all join it, one sends to all for the ``seconds`` of an order, ``vanishing`` close.
 
-    It gets a processor only when nobody else on this one wants it: whoever measures beside it is not to wait for it.
+    It runs with the lowest priority, so that it does not delay the measuring client on the same processor.
     """
     os.nice(19)
     room = f"large-{time.monotonic_ns()}"
     yield {}
     with effort() as spent:
-        _join(crowd, [room] * members)
+        _join(clients, [room] * members)
     order = yield spent
     with effort() as spent:
-        sent = broadcast(crowd, crowd.members[0], "x" * text_bytes, order["seconds"], 1)
-    _, audit = deliveries(crowd.members, sent)
+        sent = broadcast(clients, clients.members[0], "x" * text_bytes, order["seconds"], 1)
+    _, audit = deliveries(clients.members, sent)
     yield {"starts": len(sent), **spent, **audit}
-    gone = crowd.members[members - vanishing :]
+    gone = clients.members[members - vanishing :]
     with effort() as spent:
         for member in gone:
-            crowd.dismiss(member)
+            clients.dismiss(member)
         deadline = time.monotonic() + PATIENCE
-        while (left := _statistics(crowd.url, room)["activeUsers"]) > members - vanishing:
+        while (left := _statistics(clients.url, room)["activeUsers"]) > members - vanishing:
             if time.monotonic() > deadline:
                 break
-            crowd.pump_until(lambda: False, 0.1)
+            clients.pump_until(lambda: False, 0.1)
     yield {"left": left, **spent}
 
 
-def receipts(crowd: RawClients, *, members: int) -> Turns:
-    """One message; all other members answer with a read receipt at once; all updates to all are waited for.
+def receipts(clients: RawClients, *, members: int) -> Scenario:
+    """One message: all other members send a read receipt at once, and every member waits for every update.
 
-    Each update names everybody who has read so far, so that n members get n³ names in all: they are counted only.
+    Each update names everybody who has read so far. So n members get n³ names in total, and updates are only counted.
     """
     room = f"receipts-{time.monotonic_ns()}"
-    _join(crowd, [room] * members)
-    sender, *asked = crowd.members
+    _join(clients, [room] * members)
+    sender, *readers = clients.members
     yield {}
     while True:
-        forget(crowd.members)
+        forget(clients.members)
         sender.emit("send-message", {"message": "read me"})
-        crowd.pump_until(lambda: all(member.count for member in crowd.members), 30, POSTED)
+        clients.pump_until(lambda: all(member.count for member in clients.members), 30, POSTED)
         message_id = next(payload["id"] for _, event, payload in sender.events() if event == "receive-message")
-        forget(crowd.members)
-        crowd.keeping = False
+        forget(clients.members)
+        clients.keeping = False
         started = time.monotonic()
-        for member in asked:
+        for member in readers:
             member.emit("message-read", {"messageId": message_id, "room": room})
-        done = crowd.pump_until(lambda: all(m.count >= members - 1 for m in crowd.members), PATIENCE, _READ)
-        crowd.keeping = True
+        done = clients.pump_until(lambda: all(m.count >= members - 1 for m in clients.members), PATIENCE, _READ)
+        clients.keeping = True
         yield {
-            "updates": sum(member.count for member in crowd.members),
+            "updates": sum(member.count for member in clients.members),
             "complete": done,
             "seconds": time.monotonic() - started,
         }
 
 
-SCENARIOS: dict[str, Callable[..., Turns]] = {
-    scene.__name__: scene
-    for scene in (
+SCENARIOS: dict[str, Callable[..., Scenario]] = {
+    scenario.__name__: scenario
+    for scenario in (
         fanout,
         senders,
         arrivals,
@@ -331,41 +332,41 @@ def _ask_to_join(member: RawClient, room: str, number: int, **more: int) -> None
     member.emit("join", {"username": f"member {number}", "userId": f"guest-{member.sid[:20]}", "room": room, **more})
 
 
-def _join(crowd: RawClients, rooms: Sequence[str]) -> None:
-    """Connect one member for each room name, and let it join."""
+def _join(clients: RawClients, rooms: Sequence[str]) -> None:
+    """Connect one client for each room name, and let it join."""
     for _ in rooms:
-        crowd.connect()
-    join_all(crowd, rooms)
+        clients.connect()
+    join_all(clients, rooms)
 
 
-def join_all(crowd: RawClients, rooms: Sequence[str]) -> None:
-    """Let all members join at once, each its room, and wait until nothing more is sent about it.
+def join_all(clients: RawClients, rooms: Sequence[str]) -> None:
+    """Let all clients join at once, each its own room name, and wait until the lists of users stop.
 
-    At once, since a big room that fills slowly sends its growing list of users to everybody again and again. Those
-    lists are not kept: of 2,000 members they are a gigabyte.
+    They join at once because a room that fills slowly sends its growing list of users to everybody again and again. The
+    lists are not stored: those of 2,000 members take a gigabyte. Raises OperatorError after 60 seconds.
     """
-    crowd.keeping = False
-    for number, (member, room) in enumerate(zip(crowd.members, rooms, strict=True)):
+    clients.keeping = False
+    for number, (member, room) in enumerate(zip(clients.members, rooms, strict=True)):
         _ask_to_join(member, room, number)
-        crowd.pump(0, _HISTORY)
-    joined = crowd.pump_until(lambda: all(member.count for member in crowd.members), 60, _HISTORY)
+        clients.pump(0, _HISTORY)
+    joined = clients.pump_until(lambda: all(member.count for member in clients.members), 60, _HISTORY)
     if not joined:
-        raise OperatorError("Not every member of the crowd could join within 60 seconds.")
-    _until_quiet(crowd)
-    crowd.keeping = True
-    forget(crowd.members)
+        raise OperatorError("Not every client could join within 60 seconds.")
+    _until_quiet(clients)
+    clients.keeping = True
+    forget(clients.members)
 
 
-def _until_quiet(crowd: RawClients) -> None:
-    """Read until no list has come for ``_SETTLED`` seconds."""
+def _until_quiet(clients: RawClients) -> None:
+    """Read until no list of users has arrived for ``_SETTLED`` seconds."""
     quiet = time.monotonic()
     while time.monotonic() - quiet < _SETTLED:
-        if crowd.pump(0.05, _LIST):
+        if clients.pump(0.05, _LIST):
             quiet = time.monotonic()
 
 
 def _last_list(member: RawClient) -> tuple[int, int]:
-    """How many users the member's last list has, and when it came."""
+    """The number of users in the member's last list, and when it arrived."""
     size, last = 0, 0
     for at, event, payload in member.events():
         if event == "room-users":
@@ -374,11 +375,11 @@ def _last_list(member: RawClient) -> tuple[int, int]:
 
 
 def _was_cut_off(member: RawClient) -> bool:
-    """Whether the server has closed the connection of a member that does not read: what waits in it ends."""
+    """Whether the server has closed the connection of a member that did not read: its pending data ends."""
     member.sock.settimeout(5)
-    member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WIDE)  # through a small window it takes a minute
-    if hasattr(socket, "TCP_WINDOW_CLAMP"):  # Linux keeps the small window otherwise
-        member.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _WIDE)
+    member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LARGE_BUFFER)  # a small window would take a minute
+    if hasattr(socket, "TCP_WINDOW_CLAMP"):  # otherwise Linux keeps the small window
+        member.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _LARGE_BUFFER)
     try:
         while member.sock.recv(262_144):
             pass
@@ -390,6 +391,6 @@ def _was_cut_off(member: RawClient) -> bool:
 
 
 def _statistics(url: str, room: str) -> dict[str, int]:
-    """What the server says of a room (contract §6.4)."""
+    """The server's statistics of a room (contract §6.4)."""
     data: dict[str, int] = got(url, f"/api/rooms/{quote(room, safe='')}/stats")["data"]
     return data

@@ -1,8 +1,8 @@
-"""How a crowd sends, and what it hears: closed and open loops, and the audit of every delivery.
+"""How clients send and receive: closed and open loops, and the audit of every delivery.
 
-A latency runs from just before the bytes of the message left the sender, or from when they were meant to, to when the
-recipient's socket gave them up (one clock, one process). Loss, doubles and swaps are looked up afterwards in everything
-that arrived.
+A latency starts just before the sender writes the message, or at its intended time, and ends when the recipient's
+socket returns it. Both ends are in one process and use one clock. Lost, doubled and swapped messages are found
+afterwards in everything that arrived.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from chatsys.lab.clients.sockets import RawClient, RawClients, event_frame
 
 Result = dict[str, Any]
 Sent = list[tuple[RawClient, int]]
-"""Who sent, and when, in monotonic nanoseconds."""
+"""The sender of each message, and when it sent, in monotonic nanoseconds."""
 POSTED = b'["receive-message"'
 PATIENCE = 30.0
-"""Seconds for the last deliveries, after which they are lost."""
+"""Seconds to wait for the last deliveries. Then they count as lost."""
 LATE_NS = 5_000_000
-"""Nanoseconds after its intended start from which on a message was a missed start."""
+"""Nanoseconds after its intended start at which a message counts as a missed start."""
 
 
 def forget(members: Iterable[RawClient]) -> None:
-    """Drop what all of them have heard."""
+    """Drop what all members have received."""
     for member in members:
         member.forget()
 
 
 @contextmanager
 def effort() -> Iterator[dict[str, float]]:
-    """Afterwards the block's ``seconds``, and ``generator_cpu``: the processor seconds that this process used."""
+    """After the block it holds ``seconds``, and ``generator_cpu``: the processor seconds that this process used."""
     spent: dict[str, float] = {}
     cpu, began = time.process_time(), time.monotonic()
     yield spent
@@ -43,26 +43,26 @@ def effort() -> Iterator[dict[str, float]]:
     spent["generator_cpu"] = time.process_time() - cpu
 
 
-def broadcast(crowd: RawClients, sender: RawClient, text: str, seconds: float, window: int) -> list[int]:
-    """Send for ``seconds``, at most ``window`` messages being on their way to somebody; when each left."""
+def broadcast(clients: RawClients, sender: RawClient, text: str, seconds: float, window: int) -> list[int]:
+    """Send for ``seconds`` with at most ``window`` messages in flight, and return when each left."""
     frame = _message(text)
     sent: list[int] = []
     got = 0
-    everyone = len(crowd.members)
+    everyone = len(clients.members)
     began = time.monotonic()
-    while (at_it := time.monotonic() < began + seconds) or got < len(sent) * everyone:
-        while at_it and len(sent) * everyone - got < window * everyone:
+    while (sending := time.monotonic() < began + seconds) or got < len(sent) * everyone:
+        while sending and len(sent) * everyone - got < window * everyone:
             sent.append(sender.send(frame))
-        got += crowd.pump(0.05, POSTED)
+        got += clients.pump(0.05, POSTED)
         if time.monotonic() > began + seconds + PATIENCE:
             break
     return sent
 
 
-def closed_loop(crowd: RawClients, text: str, seconds: float) -> tuple[Sent, list[float]]:
-    """Everybody sends as the last echo arrives, for ``seconds``; then the last echoes are waited for.
+def closed_loop(clients: RawClients, text: str, seconds: float) -> tuple[Sent, list[float]]:
+    """Each member sends when its last echo arrives, for ``seconds``. Then the last echoes are awaited.
 
-    Every latency counts, so that the slow ones at the end are not left out.
+    Every latency counts, also the slow ones at the end.
     """
     frame = _message(text)
     sent: Sent = []
@@ -80,18 +80,21 @@ def closed_loop(crowd: RawClients, text: str, seconds: float) -> tuple[Sent, lis
         if now < deadline:
             send(member)
 
-    for member in crowd.members:
+    for member in clients.members:
         send(member)
     patience = time.monotonic() + seconds + PATIENCE
     while len(latencies) < len(sent) and time.monotonic() < patience:
-        crowd.pump(0.05, POSTED, echo)
+        clients.pump(0.05, POSTED, echo)
     return sent, latencies
 
 
 def poisson(
-    crowd: RawClients, luck: random.Random, rate: float, seconds: float, text: str
+    clients: RawClients, rng: random.Random, rate: float, seconds: float, text: str
 ) -> tuple[Sent, list[float], list[float], int]:
-    """What was sent, response and service times in microseconds, and how many left too late after their moment."""
+    """Send at the times of a Poisson process, the members in rotation.
+
+    Returns what was sent, response and service times in microseconds, and the number of missed starts.
+    """
     frame = _message(text)
     response: list[float] = []
     service: list[float] = []
@@ -108,52 +111,57 @@ def poisson(
     late = 0
     moment = float(time.monotonic_ns())
     end = moment + seconds * 1e9
-    turn = cycle(crowd.members)
-    while (moment := moment + luck.expovariate(rate) * 1e9) < end:
-        crowd.pump_before(moment, POSTED, echo)
-        member = next(turn)
+    senders = cycle(clients.members)
+    while (moment := moment + rng.expovariate(rate) * 1e9) < end:
+        clients.pump_before(moment, POSTED, echo)
+        member = next(senders)
         left = member.send(frame)
         sent.append((member, left))
         waiting[member].append((moment, left))
         late += left - moment > LATE_NS
     patience = time.monotonic() + PATIENCE
     while len(response) < len(sent) and time.monotonic() < patience:
-        crowd.pump(0.05, POSTED, echo)
+        clients.pump(0.05, POSTED, echo)
     return sent, response, service, late
 
 
 def steady(  # noqa: PLR0917 - all of them say what the traffic is
-    crowd: RawClients, room: Sequence[RawClient], heard: Sequence[RawClient], rate: float, seconds: float, text: str
+    clients: RawClients, room: Sequence[RawClient], timed: Sequence[RawClient], rate: float, seconds: float, text: str
 ) -> Result:
-    """The first of ``room`` sends at intended times; latencies at ``heard``, and how many left too late.
+    """The first member of ``room`` sends at intended times. The latencies are those at ``timed``.
 
-    With nobody in ``heard``, what arrives is read when the last has left: reading takes no processor from others.
+    If ``timed`` is empty, members read only after the last send, so that reading takes no processor time from others.
     """
-    forget(crowd.members)
+    forget(clients.members)
     frame = _message(text)
     start = time.monotonic_ns() + 50_000_000
     intended = [start + int(number * 1e9 / rate) for number in range(int(rate * seconds))]
     late = 0
     with effort() as spent:
         for moment in intended:
-            if heard:
-                crowd.pump_before(moment, POSTED)
+            if timed:
+                clients.pump_before(moment, POSTED)
             else:
                 time.sleep(max(0.0, (moment - time.monotonic_ns()) / 1e9))
             late += room[0].send(frame) - moment > LATE_NS
-        crowd.pump_until(lambda: all(member.count >= len(intended) for member in room), PATIENCE, POSTED)
-    latencies, audit = deliveries(heard or room, intended)
-    return {"latency_us": latencies if heard else [], "starts": len(intended), "late_starts": late, **spent, **audit}
+        clients.pump_until(lambda: all(member.count >= len(intended) for member in room), PATIENCE, POSTED)
+    latencies, audit = deliveries(timed or room, intended)
+    return {"latency_us": latencies if timed else [], "starts": len(intended), "late_starts": late, **spent, **audit}
 
 
 def spread(  # noqa: PLR0917 - all of them say what the traffic is
-    crowd: RawClients, rooms: Sequence[Sequence[RawClient]], rng: random.Random, rate: float, seconds: float, text: str
+    clients: RawClients,
+    rooms: Sequence[Sequence[RawClient]],
+    rng: random.Random,
+    rate: float,
+    seconds: float,
+    text: str,
 ) -> Result:
-    """Messages of all rooms together leave at the moments of a Poisson process; latencies at every member of a room.
+    """Messages to random rooms leave at the times of a Poisson process. Latencies are those at every member of a room.
 
-    They run from the intended start to the moment at which a recipient, the sender too, has the message.
+    They run from the intended start to the arrival at a recipient; the sender is one of them.
     """
-    forget(crowd.members)
+    forget(clients.members)
     frame = _message(text)
     moment = float(time.monotonic_ns()) + 50_000_000
     end = moment + seconds * 1e9
@@ -161,12 +169,12 @@ def spread(  # noqa: PLR0917 - all of them say what the traffic is
     late = 0
     with effort() as spent:
         while (moment := moment + rng.expovariate(rate) * 1e9) < end:
-            crowd.pump_before(moment, POSTED)
+            clients.pump_before(moment, POSTED)
             number = rng.randrange(len(rooms))
             late += rng.choice(rooms[number]).send(frame) - moment > LATE_NS
             intended[number].append(int(moment))
         waiting = [(rooms[number], len(moments)) for number, moments in intended.items()]
-        crowd.pump_until(lambda: all(m.count >= wanted for room, wanted in waiting for m in room), PATIENCE, POSTED)
+        clients.pump_until(lambda: all(m.count >= wanted for room, wanted in waiting for m in room), PATIENCE, POSTED)
     latencies: list[float] = []
     faults = dict.fromkeys(("lost", "doubled", "swapped"), 0)
     for number, moments in intended.items():
@@ -178,12 +186,12 @@ def spread(  # noqa: PLR0917 - all of them say what the traffic is
 
 
 def _message(text: str) -> bytes:
-    """The frame of a message: it is the same all the time, and made once."""
+    """The frame of a message. It is built once, since all messages are equal."""
     return event_frame("send-message", {"message": text})
 
 
 def audited(members: Iterable[RawClient], sent: Sent) -> dict[str, int]:
-    """What was lost, doubled or swapped among members who are alone in their rooms."""
+    """How many messages were lost, doubled or swapped, among members who are alone in their rooms."""
     by_member: defaultdict[RawClient, list[int]] = defaultdict(list)
     for member, at in sent:
         by_member[member].append(at)
@@ -194,8 +202,8 @@ def audited(members: Iterable[RawClient], sent: Sent) -> dict[str, int]:
 def deliveries(members: Iterable[RawClient], sent: Sequence[int]) -> tuple[list[float], dict[str, int]]:
     """Latencies of every delivery in microseconds, and how many were lost, doubled or swapped.
 
-    The room's sequence numbers give the order: each member must have got ``len(sent)`` messages, each once, each
-    number one greater than the last.
+    The room's sequence numbers give the order. Each member must have received ``len(sent)`` messages exactly once, each
+    with a number one greater than the last.
     """
     latencies: list[float] = []
     lost = doubled = swapped = 0

@@ -1,6 +1,6 @@
-"""Socket.IO over WebSocket with plain sockets, thousands in one process: Engine.IO 4, Socket.IO 5, RFC 6455.
+"""Socket.IO over WebSocket on plain sockets, thousands in one process: Engine.IO 4, Socket.IO 5, RFC 6455.
 
-A frame of another kind than text, ping or close is refused.
+Frames other than text, ping and close raise OperatorError.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Cut:
-    """Where what was dropped ended: how much of its last frame's payload is still to come, or the start of its head.
+    """Where the dropped bytes ended: ``rest`` bytes of a payload are still missing, or ``head`` is an incomplete head.
 
-    Without it, what comes next would be read from the middle of a frame.
+    Without it, the next bytes would be parsed from the middle of a frame.
     """
 
     __slots__ = ("head", "rest")
@@ -41,7 +41,7 @@ class Cut:
         self.head, self.rest = b"", 0
 
     def drop(self, piece: bytes) -> None:
-        """Follow the frames of a piece that nobody keeps."""
+        """Follow the frames of a piece that is not stored."""
         if len(piece) < self.rest:
             self.rest -= len(piece)
             return
@@ -66,36 +66,39 @@ class RawClient:
         self.sid = ""
 
     def emit(self, event: str, payload: Any, ack: int | None = None) -> int:
-        """Send one event; the time just before it left, in monotonic nanoseconds."""
+        """Send one event and return the time just before, in monotonic nanoseconds. Raises OperatorError."""
         return self.send(event_frame(event, payload, ack))
 
     def send(self, frame: bytes) -> int:
-        """Send a frame that was made before; the time just before it left, in monotonic nanoseconds."""
+        """Send a frame and return the time just before, in monotonic nanoseconds.
+
+        Raises OperatorError if the server has closed the connection.
+        """
         sent = time.monotonic_ns()
         try:
             self.sock.sendall(frame)
         except OSError as error:
-            raise OperatorError(f"The server has closed the connection of a member that sends: {error}.") from error
+            raise OperatorError(f"The server has closed the connection of a sending client: {error}.") from error
         return sent
 
     def forget(self) -> None:
-        """Drop what arrived so far, and count anew. What is still to come of a half frame is dropped when it comes."""
+        """Drop what arrived so far and reset the count. The rest of an incomplete frame is dropped when it arrives."""
         self.drop()
         self.count = 0
 
     def drop(self, piece: bytes = b"") -> None:
-        """Drop what arrived so far, and this piece."""
+        """Drop what arrived so far, and then ``piece``."""
         for _, kept in self.arrived:
             self.cut.drop(kept)
         self.arrived.clear()
         self.cut.drop(piece)
 
     def texts(self) -> Iterator[tuple[int, bytes]]:
-        """What arrived, packet by packet: (monotonic nanoseconds of arrival, text)."""
+        """The packets that arrived: (monotonic nanoseconds of arrival, text)."""
         return frames(self.arrived, self.cut)
 
     def events(self) -> Iterator[tuple[int, str, Any]]:
-        """What arrived, parsed: (monotonic nanoseconds of arrival, event, payload)."""
+        """The events that arrived: (monotonic nanoseconds of arrival, event, payload)."""
         for at, text in self.texts():
             if text.startswith(b"42"):
                 event, *payload = msgspec.json.decode(text[text.index(b"[") :])
@@ -103,7 +106,7 @@ class RawClient:
 
 
 def upgraded(address: tuple[str, int], timeout: float) -> tuple[socket.socket, bytes]:
-    """A new WebSocket for Engine.IO, and what came behind the server's consent. Raises OSError if there is none."""
+    """A new WebSocket for Engine.IO, and the bytes that followed the handshake. Raises OSError if it fails."""
     sock = socket.create_connection(address, timeout=timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     handshake = ClientHandshake("/socket.io/?EIO=4&transport=websocket", {"Host": f"{address[0]}:{address[1]}"})
@@ -112,18 +115,18 @@ def upgraded(address: tuple[str, int], timeout: float) -> tuple[socket.socket, b
         while piece := sock.recv(65_536):
             if (rest := handshake.read(piece)) is not None:
                 return sock, rest
-        raise FrameError("the server closed a connection that was being made")
+        raise FrameError("the server closed the connection during the handshake")
     except (OSError, FrameError) as error:
         sock.close()
         raise ConnectionError(str(error)) from error
 
 
-Told = Callable[[RawClient, int], None]
-"""Called with a member and how many markers a piece of it had."""
+OnMarkers = Callable[[RawClient, int], None]
+"""Called with a member and the number of markers in a piece that it received."""
 
 
 class RawClients:
-    """Members of one process, read by one selector. While ``keeping`` is false, what arrives is counted and dropped."""
+    """The clients of one process, read by one selector. While ``keeping`` is false, data is counted and dropped."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -146,15 +149,15 @@ class RawClients:
         self.members.clear()
 
     def connect(self, url: str = "") -> RawClient:
-        """A new member, connected to the default namespace of the server at ``url``, by default the crowd's.
+        """A new member in the default namespace of the server at ``url``, by default the one of these clients.
 
-        Raises OperatorError if the server refuses it.
+        Raises OperatorError if it can't connect.
         """
         parts = urlsplit(url or self.url)
         try:
             return self._connect((parts.hostname or "127.0.0.1", parts.port or 80))
         except OSError as error:
-            raise OperatorError(f"No connection beyond {len(self.members)} could be made: {error}.") from error
+            raise OperatorError(f"After {len(self.members)} connections, the next one failed: {error}.") from error
 
     def _connect(self, address: tuple[str, int]) -> RawClient:
         sock, rest = upgraded(address, 30)
@@ -171,7 +174,7 @@ class RawClients:
         return member
 
     def pause(self, member: RawClient) -> None:
-        """Stop reading a member's socket, and let the kernel keep little for it."""
+        """Stop reading a member's socket, and make its receive buffer small."""
         member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._selector.unregister(member.sock)
 
@@ -181,23 +184,23 @@ class RawClients:
         self._close(member)
 
     def _close(self, member: RawClient) -> None:
-        if not member.closed and member.sock in self._selector.get_map():  # :meth:`pause` takes it out
+        if not member.closed and member.sock in self._selector.get_map():  # not after :meth:`pause`
             self._selector.unregister(member.sock)
         member.sock.close()
 
     def _piece(self, sock: socket.socket) -> bytes:
-        """What has arrived; empty at the end.
+        """What has arrived; empty at the end of the stream.
 
-        Read into a buffer that stays: ``recv`` of so much asks the kernel for fresh memory each time, which in some
-        processes costs six times what reading a message does.
+        It reuses one buffer: ``recv`` would allocate memory for each call, which in some processes costs six times as
+        much as reading a message.
         """
         return bytes(self._received[: sock.recv_into(self._received)])
 
-    def pump(self, seconds: float, marker: bytes = b"", each: Told | None = None) -> int:
-        """Read what arrives within ``seconds``, or until something has.
+    def pump(self, seconds: float, marker: bytes = b"", each: OnMarkers | None = None) -> int:
+        """Wait up to ``seconds`` for data, and read what has arrived.
 
-        Each piece adds the occurrences of ``marker`` in it to its member's ``count``, and ``each`` is told of the
-        member and that number when there are any. Returns the occurrences in all.
+        The occurrences of ``marker`` in a piece are added to its member's ``count``. If there are any, ``each`` is
+        called with the member and their number. Returns the total number of occurrences.
         """
         total = 0
         for key, _ in self._selector.select(seconds):
@@ -229,19 +232,19 @@ class RawClients:
                     each(member, found)
         return total
 
-    def pump_before(self, moment: float, marker: bytes = b"", each: Told | None = None) -> None:
+    def pump_before(self, moment: float, marker: bytes = b"", each: OnMarkers | None = None) -> None:
         """Read what arrives until ``moment``, in monotonic nanoseconds.
 
-        select counts in microseconds; epoll in whole milliseconds, which it rounds up.
+        It waits with select, which counts microseconds: epoll rounds up to whole milliseconds.
         """
         while (left := moment - time.monotonic_ns()) > 0:
             select.select((self._selector.fileno(),), (), (), left / 1e9)
             self.pump(0, marker, each)
 
     def idle_until(self, ready: int) -> None:
-        """Answer pings until there is something to read at the file descriptor ``ready``; what else comes is dropped.
+        """Answer pings until the file descriptor ``ready`` is readable. Everything else that arrives is dropped.
 
-        A server closes the connection of a client that does not answer for 45 seconds.
+        A server closes the connection of a client that does not answer within 45 seconds.
         """
         keeping, self.keeping = self.keeping, False
         with selectors.DefaultSelector() as either:
@@ -252,7 +255,7 @@ class RawClients:
         self.keeping = keeping
 
     def pump_until(self, done: Callable[[], bool], timeout: float, marker: bytes = b"") -> bool:
-        """Read until ``done`` or for ``timeout`` seconds; whether it was done."""
+        """Read until ``done()`` is true or ``timeout`` seconds have passed. Returns False on a timeout."""
         deadline = time.monotonic() + timeout
         while not done():
             if time.monotonic() > deadline:
@@ -267,17 +270,17 @@ class RawClients:
                     return text
             piece = self._piece(member.sock)
             if not piece:
-                raise OperatorError("The server closed a connection that was being made.")
+                raise OperatorError("The server closed the connection during the handshake.")
             member.arrived.append((time.monotonic_ns(), piece))
 
 
 def _is_one_text(piece: bytes) -> bool:
-    """Whether a piece is one whole text frame of the usual size: nearly all are, and need not be searched."""
+    """Whether a piece is exactly one text frame of the usual size. Nearly all are, and need no search."""
     return piece[:2] == _LONG_TEXT and int.from_bytes(piece[2:_LONG_HEAD], "big") == len(piece) - _LONG_HEAD
 
 
 def _answer_pings(member: RawClient, piece: bytes) -> None:
-    """Answer what keeps a connection: Engine.IO's pings, and those of the WebSocket. Either may be cut in two."""
+    """Answer the pings of Engine.IO and of the WebSocket. A ping may be split over two pieces."""
     seen = member.end + piece
     if seen.find(_ENGINE_PING, max(0, len(member.end) + 1 - len(_ENGINE_PING))) >= 0:
         member.sock.send(_PONG_FRAME)
@@ -288,20 +291,20 @@ def _answer_pings(member: RawClient, piece: bytes) -> None:
 
 
 def _occurrences(member: RawClient, piece: bytes, marker: bytes) -> int:
-    """How often ``marker`` ends in ``piece``: one that is cut in two counts when its second half is there."""
+    """How many markers end in ``piece``. A marker that is split over two pieces counts with the second one."""
     joined = member.tail + piece if member.tail else piece
-    member.tail = b"" if joined.endswith(b"]") else joined[1 - len(marker) :]  # no marker goes on behind a bracket
+    member.tail = b"" if joined.endswith(b"]") else joined[1 - len(marker) :]  # no marker continues after a bracket
     return joined.count(marker)
 
 
 def event_frame(event: str, payload: Any, ack: int | None = None) -> bytes:
-    """The frame of an event; with ``ack`` the server acknowledges it by that number."""
+    """The frame of an event. With ``ack`` the server acknowledges it with that number."""
     number = b"" if ack is None else str(ack).encode()
     return text_frame(b"42" + number + _encode([event, payload]))
 
 
 def text_frame(payload: bytes) -> bytes:
-    """A text frame whose mask is zero, which RFC 6455 allows and which costs nothing."""
+    """A text frame with a mask of zero, which costs nothing and which RFC 6455 allows."""
     return frame(TEXT, payload, bytes(4))
 
 
@@ -309,7 +312,10 @@ _PONG_FRAME = text_frame(b"3")
 
 
 def frames(pieces: list[tuple[int, bytes]], cut: Cut | None = None) -> Iterator[tuple[int, bytes]]:
-    """The text frames in what arrived after a ``cut``; the time of each is that of the piece which completed it."""
+    """The text frames in ``pieces``, which follow a ``cut``. Each has the arrival time of the piece that completed it.
+
+    Raises OperatorError for a binary frame.
+    """
     reader, left, dropping = ServerFrames(), 0, False
     if cut is not None:
         dropping, left = cut.head != b"", cut.rest
@@ -323,4 +329,4 @@ def frames(pieces: list[tuple[int, bytes]], cut: Cut | None = None) -> Iterator[
             elif opcode == TEXT:
                 yield at, text
             elif opcode < CLOSE:
-                raise OperatorError("The server sent a frame that is not text.")
+                raise OperatorError("The server sent a frame that was not text.")

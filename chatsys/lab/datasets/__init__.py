@@ -1,1 +1,1 @@
-"""Synthetic rows as a pure function of sizes and seed, and how each store is filled with them."""
+"""Synthetic rows as a pure function of sizes and seed, and how they get into each store."""

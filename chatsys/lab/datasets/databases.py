@@ -1,4 +1,4 @@
-"""Databases with synthetic rows: filled by COPY once, into a template that every run copies again."""
+"""Databases with synthetic rows: COPY fills a template once, and every run copies the template."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from chatsys.resources import database_dir
 from chatsys.store.address import with_database
 
 Report = Callable[[str], None]
-_CHUNK = 2_000  # rows in one write of COPY
-_BY_FILE = 50_000  # messages from which on copying files and two checkpoints take less than writing all pages as WAL
+_CHUNK = 2_000  # rows per write of COPY
+_BY_FILE = 50_000  # above this number of messages, copying files is faster than writing all pages as WAL
 _RUN_LOCK = 0x636861746C6162  # "chatlab"
 
 
 @contextmanager
 def alone_on(server_url: str) -> Iterator[None]:
-    """Only one run at a time measures on a server, so what the block finds of the lab's databases is its own.
+    """Lock the server for one run, so that the lab's databases on it belong to this run.
 
-    A session-level advisory lock in the database ``postgres``, which ends with the process that holds it. Raises
-    LabBusy if another run holds it.
+    The lock is a session-level advisory lock in the database ``postgres``, which PostgreSQL releases when the process
+    ends. Raises LabBusy if another run holds it.
     """
     with connected(with_database(server_url, "postgres"), autocommit=True) as connection:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_RUN_LOCK,)).fetchone()
         if row is None or not row[0]:
-            raise LabBusy(hint="Wait until that `chatsys bench` or `chatsys loadtest` has ended.")
+            raise LabBusy(hint="Wait until the other `chatsys bench` or `chatsys loadtest` has ended.")
         try:
             yield
-        finally:  # a session's end alone frees it too, but some time after its connection is closed
+        finally:  # closing the connection would release the lock too, but only after some time
             with suppress(psycopg.Error):
                 connection.execute("SELECT pg_advisory_unlock(%s)", (_RUN_LOCK,))
 
 
 def database_with(server_url: str, name: str, rows: Synthetic, report: Report) -> str:
-    """The URL of a new database ``name`` with exactly these rows: a copy of a template, which is made if it is missing.
+    """The URL of a new database ``name`` with exactly these rows: a copy of a template, which is created if missing.
 
-    ``server_url`` names any database of a server where the role may create databases. A database ``name`` of an
-    earlier run is dropped.
+    ``server_url`` is any database of a server where the role may create databases. An existing database ``name`` is
+    dropped.
     """
     template = _template_name(rows)
     with connected(server_url, autocommit=True) as connection:
@@ -64,7 +64,7 @@ def database_with(server_url: str, name: str, rows: Synthetic, report: Report) -
 
 
 def empty_database(server_url: str, name: str) -> str:
-    """The URL of a new database ``name`` with the schema and the default rooms alone."""
+    """The URL of a new database ``name`` that has only the schema and the default rooms."""
     with connected(server_url, autocommit=True) as connection:
         drop_database(connection, name)
     url = with_database(server_url, name)
@@ -74,7 +74,7 @@ def empty_database(server_url: str, name: str) -> str:
 
 
 def tidy(server_url: str) -> None:
-    """Drop what runs left, all but the templates of this schema. Within :func:`alone_on` nobody works on them."""
+    """Drop the lab's databases except templates of this schema. Call it within :func:`alone_on`: no run uses them."""
     with connected(server_url, autocommit=True) as connection:
         names = connection.execute(
             "SELECT datname FROM pg_database WHERE starts_with(datname, 'chatsys_lab_')"
@@ -86,18 +86,18 @@ def tidy(server_url: str) -> None:
 
 
 def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
-    """Drop a database of the lab if it is there, whoever is connected to it."""
+    """Drop a database of the lab if it exists, and close all connections to it."""
     connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _template_name(rows: Synthetic) -> str:
-    """A name that changes with the sizes, the seed, the schema and the way the rows are made."""
+    """A name that depends on the sizes, the seed, the schema and the version of the rows."""
     known = f"{rows.users} {rows.messages} {rows.seed} {_loaded()}".encode()
     return f"chatsys_lab_{hashlib.sha256(known).hexdigest()[:16]}"
 
 
 def _loaded() -> str:
-    """The comment on a template whose rows are all there; it changes with the schema and the way the rows are made."""
+    """The comment on a completely loaded template. It depends on the schema and the version of the rows."""
     schema = hashlib.sha256((database_dir() / "schema.sql").read_bytes()).hexdigest()[:16]
     return f"chatsys lab: loaded, rows {Synthetic.VERSION}, schema {schema}"
 
@@ -138,7 +138,7 @@ def _load(url: str, rows: Synthetic) -> None:
 
 @contextmanager
 def _bare_tables(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Within it the tables have no foreign keys, no triggers and only the indexes of constraints: COPY is fast."""
+    """Within the block the tables have no foreign keys, no triggers and no plain indexes, so COPY is fast."""
     tables = ["users", "rooms", "messages", "message_reads", "message_deliveries"]
     keys = connection.execute(
         "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
@@ -167,7 +167,7 @@ def _bare_tables(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def _copy(connection: psycopg.Connection[Any], target: str, lines: Iterable[str]) -> None:
-    """COPY lines in PostgreSQL's text format; the synthetic texts hold nothing that it would escape."""
+    """COPY lines in PostgreSQL's text format. Synthetic texts contain nothing that needs escaping."""
     with connection.cursor().copy(f"COPY {target} FROM STDIN") as copy:
         chunk: list[str] = []
         for line in lines:
@@ -188,11 +188,11 @@ def _users(rows: Synthetic) -> Iterator[str]:
 
 
 def _rooms(rows: Synthetic) -> Iterator[str]:
-    """The rooms, and an empty one into which the baseline sends."""
+    """The rooms, and an empty room for the messages of the baseline."""
     for number, name in enumerate(rows.rooms):
         size = rows.room_sizes[number]
         yield f"{rows.room_id(number)}\t{name}\t{EPOCH.isoformat()}\t{size}\t{size}\n"
-    yield f"{rows.room_id(len(rows.rooms))}\tlab floor\t{EPOCH.isoformat()}\t0\t0\n"
+    yield f"{rows.room_id(len(rows.rooms))}\tlab baseline\t{EPOCH.isoformat()}\t0\t0\n"
 
 
 def _messages(rows: Synthetic) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Fill a store with synthetic rows through its own verbs, as a store in memory must be.
+"""Fill a store with synthetic rows through its own methods, the only way to fill a store in memory.
 
-``python -m chatsys.lab.datasets.filling FILE USERS MESSAGES SEED`` writes the snapshot of such a store, for a server to
-load.
+``python -m chatsys.lab.datasets.filling FILE USERS MESSAGES SEED`` writes the snapshot of such a store. A server can
+load it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chatsys.store.opening import open_store
 
 
 async def fill_users(store: Store, rows: Synthetic) -> None:
-    """Make every account."""
+    """Create every account."""
     for index in range(rows.users):
         await store.create_user(rows.user(index))
 
@@ -34,9 +34,9 @@ async def fill_messages(store: Store, rows: Synthetic) -> None:
 
 
 async def write_snapshot(rows: Synthetic, file: Path) -> None:
-    """The snapshot of a memory store with ``rows``, made by a process of its own, which gives its memory back.
+    """Write the snapshot of a memory store with ``rows``, in another process, whose memory is freed when it ends.
 
-    Raises OperatorError if it could not be made.
+    Raises OperatorError if that process fails.
     """
     numbers = [str(number) for number in (rows.users, rows.messages, rows.seed)]
     process = await asyncio.create_subprocess_exec(
@@ -49,7 +49,7 @@ async def write_snapshot(rows: Synthetic, file: Path) -> None:
             process.kill()
             await process.wait()
     if status:
-        raise OperatorError("The memory server's rows could not be made.", hint="The cause stands above.")
+        raise OperatorError("The rows of the memory server could not be created.", hint="See the error above.")
 
 
 async def _written(file: Path, rows: Synthetic) -> None:

@@ -1,9 +1,9 @@
 """Users, messages and receipts as a pure function of sizes and seed: both stores are filled with the same rows.
 
-Rooms are of very different size (room k gets a share in proportion to 1/(k+1)), every message is read by one user and
-the newest 200 of each room by ten, as in a chat that is alive. Names are made of syllables, so that a search text of
-six letters matches about one user, whatever the number of users: the growth of a search is then that of looking, not
-that of answering. From 100 messages on a room holds a whole page with as many receipts at any size.
+The sizes of rooms differ widely: the share of room k is proportional to 1/(k+1). One user has read each message, and
+ten users each of the newest 200 messages of a room, as in an active chat. Names consist of syllables, so a search text
+of six letters matches about one user at any number of users: only the search grows with the size, not its result. With
+100 messages or more, a room has a whole page with the same number of receipts at any size.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from chatsys.model.rules import default_avatar
 from chatsys.model.values import NewMessage, Participant, User
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-FRESH = 200  # the newest messages of a room that everybody has seen
+FRESH = 200  # the newest messages of a room, which READERS users have read
 READERS = 10
 _PER_ROOM = 5_000
-_ONE_ROOM = 200  # messages up to which there is but one, so that it holds a page
+_ONE_ROOM = 200  # up to this number of messages there is one room, so that it has a whole page
 _SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwxyz" for vowel in "aeiou"]
 _WORDS = [
     "the",
@@ -45,13 +45,13 @@ _WORDS = [
     "it",
 ]
 _MASK = (1 << 64) - 1
-_HASH = "$2b$10$abcdefghijklmnopqrstuuJ4Tn9v3hVmVnLr7mJk2o1D0q3s5t7u9"  # shaped like bcrypt's; nobody logs in
+_HASH = "$2b$10$abcdefghijklmnopqrstuuJ4Tn9v3hVmVnLr7mJk2o1D0q3s5t7u9"  # has the form of a bcrypt hash; nobody logs in
 
 
 class Synthetic:
-    """``users`` accounts and ``messages`` messages with receipts; index i always means the same row.
+    """``users`` accounts and ``messages`` messages with receipts. Index i always means the same row.
 
-    ``VERSION`` changes when the rows of given sizes and seed do: databases that hold them are then made again.
+    Raise ``VERSION`` when the rows of given sizes and seed change, so that templates with old rows are replaced.
     """
 
     VERSION = 3
@@ -73,11 +73,11 @@ class Synthetic:
         self._seq[order] = np.arange(messages) - np.repeat(starts, self.room_sizes) + 1
 
     def user_id(self, index: int) -> str:
-        """The id of user ``index``: a UUID of version 7 whose time is the user's."""
+        """The id of user ``index``: a UUID of version 7 with the time at which the user was created."""
         return _uuid(self.seed, 1, index)
 
     def name(self, index: int) -> str:
-        """Eight letters of four syllables; unlike the username not unique."""
+        """Eight letters, four syllables. Unlike the username, a name is not unique."""
         bits = _mixed(self.seed, 2, index)
         return "".join(_SYLLABLES[(bits >> shift) % 100] for shift in (0, 16, 32, 48))
 
@@ -86,7 +86,7 @@ class Synthetic:
         return f"{self.name(index)}_{index:x}"
 
     def search_text(self, index: int) -> str:
-        """Six letters that user ``index`` has in its username, and hardly anybody else."""
+        """Six letters from the username of user ``index``, which hardly any other user has."""
         return self.name(index)[:6]
 
     def user(self, index: int) -> User:
@@ -118,7 +118,7 @@ class Synthetic:
         return _uuid(self.seed, 3, index)
 
     def message(self, index: int, who: Participant | None = None) -> NewMessage:
-        """Message ``index``; ``who`` saves making the sender again."""
+        """Message ``index``. ``who`` is its sender, if the caller already has the object."""
         return NewMessage(
             message_id=self.message_id(index),
             room=self.rooms[self._room[index]],
@@ -137,11 +137,11 @@ class Synthetic:
         return EPOCH + timedelta(milliseconds=index)
 
     def sender(self, index: int) -> int:
-        """Who sent message ``index``: a user's index."""
+        """The index of the user who sent message ``index``."""
         return int(self._sender[index])
 
     def seq(self, index: int) -> int:
-        """The place of message ``index`` in its room."""
+        """The sequence number of message ``index`` in its room."""
         return int(self._seq[index])
 
     def room_id(self, number: int) -> str:
@@ -150,12 +150,12 @@ class Synthetic:
 
     @property
     def marked_rooms(self) -> tuple[int, int]:
-        """The rooms whose messages are marked read, by the stores and by their baselines: no pair comes twice."""
+        """The rooms in which stores and baselines mark messages as read: one each, so that no pair occurs twice."""
         return 1 % len(self.rooms), 2 % len(self.rooms)
 
     @property
     def read_rooms(self) -> list[int]:
-        """Large rooms whose pages are read. Nothing is written there: a page has the same receipts all the time."""
+        """Large rooms whose pages are read. Nothing is written there, so a page always has the same receipts."""
         others = [number for number in range(min(12, len(self.rooms))) if number not in self.marked_rooms]
         return [number for number in others if self.room_sizes[number] >= PAGE] or [0]
 
@@ -164,7 +164,7 @@ class Synthetic:
         return int(self._room[index])
 
     def readers(self, index: int) -> list[int]:
-        """Who has read message ``index``: indexes of users, never the sender."""
+        """The indexes of the users who have read message ``index``, without the sender."""
         fresh = self._seq[index] > self.room_sizes[self._room[index]] - FRESH
         count = min(READERS if fresh else 1, self.users - 1)
         sender = self.sender(index)

@@ -1,4 +1,4 @@
-"""What a run performs, in this order."""
+"""The experiments of a run, in order of execution."""
 
 from chatsys.lab.experiments import (
     backup,

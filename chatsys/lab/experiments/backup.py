@@ -1,4 +1,4 @@
-"""Backup and restore of a loaded database, as an operator would: dumped, restored elsewhere, every table compared."""
+"""Backup and restore of a loaded database as an operator does it: dump, restore elsewhere, compare every table."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from chatsys.lab.record import Count
 from chatsys.lab.runner.environment import Environment, Experiment
 
 NAME = "backup"
-_LARGEST = 10_000  # users and messages: a dump of more tells no more
+_LARGEST = 10_000  # users and messages: a larger dump shows nothing new
 
 
 async def perform(env: Environment) -> None:
-    """Dump, restore and compare; seconds, bytes and the tables that differ go into the record."""
+    """Dump, restore and compare. Record seconds, bytes and the number of tables that differ."""
     if "postgresql" not in env.stores:
         return
     size = max(n for n in env.profile.growth if n <= _LARGEST)

@@ -1,10 +1,10 @@
-"""One server, then two and four on one database with NOTIFY, Redis and NATS between them, in turns.
+"""One server alone, and two and four servers on one database with NOTIFY, Redis or NATS between them, alternating.
 
 Each arrangement gets the same messages at a fixed rate: in a room with members on several servers ("shared"; with four
-servers the last one has no member), and in a room that one server has for itself. What is measured is how much later a
-member on another server gets a message than one on the sender's, and the processor time of a message on each kind of
-server. What a server uses without traffic is subtracted: it is taken from the turns of the other arrangements in the
-same round.
+servers, the last one has no member), and in a room whose members are all on one server. The experiment measures how
+much later a member on another server gets a message than one on the sender's server, and the processor time of a
+message on each kind of server. The processor time that a server uses without traffic is subtracted. It is measured
+while the other arrangements run in the same round.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ SENDER_CPU, MEMBER_CPU, OTHER_CPU = "CPU of the sender's server", "CPU of a memb
 DATABASE_CPU, BROKER_CPU = "CPU of PostgreSQL", "CPU of the broker"
 IDLE_EVENTS = "events to servers without a member"
 NOT_RUN = "was not run as a bus"
-_ROUNDS = 5  # at least: an interval over fewer is wide
-_SECONDS = 2.0  # at most, of a turn
+_ROUNDS = 5  # at least: fewer rounds would give wide intervals
+_SECONDS = 2.0  # at most, per repetition
 _WARM_UP = 0.2
-_POOL = "9"  # connections of a server: nineteen servers share one PostgreSQL
+_POOL = "9"  # connections per server: nineteen servers share one PostgreSQL
 _LIMITATION = (
-    f"The buses were measured with one sender at {RATE} messages a second; all servers share one processor, and"
-    " PostgreSQL, the brokers and the load generator the other. What a bus takes at most is not shown."
+    f"The buses were measured with one sender at {RATE} messages a second. All servers share one processor; PostgreSQL,"
+    " the brokers and the load generator share the other. The highest rate of a bus was not measured."
 )
 
 
 class Arrangement(NamedTuple):
-    """Servers on one database, and on which of them the room has members: on the first ``places``."""
+    """Servers on one database. The room has members on the first ``places`` of them."""
 
     bus: str
     places: int
@@ -66,7 +66,7 @@ class Arrangement(NamedTuple):
 
 
 async def perform(env: Environment) -> None:
-    """Measure all arrangements in turns; delays, processor times and what went missing go into the record."""
+    """Measure all arrangements, alternating. Record delays, processor times and lost messages."""
     if not _steps(env):
         return
     env.step("buses: starting the servers")
@@ -86,13 +86,13 @@ async def perform(env: Environment) -> None:
             for clients in ready:
                 await clients.repeat(seconds=_WARM_UP)
             env.watch.reasons()
-            turns = await _turns(env, list(zip(arrangements, ready, strict=True)))
+            repetitions = await _repetitions(env, list(zip(arrangements, ready, strict=True)))
             env.disturbed()
-    _record(env, arrangements, turns)
+    _record(env, arrangements, repetitions)
 
 
 def _arranged(env: Environment, stack: ExitStack) -> Iterator[Arrangement]:
-    """Start what is there; of a broker that is not, the record gets the reason."""
+    """Start every arrangement. If a broker can't start, the record gets the reason."""
     yield Arrangement("", 1, _servers(env, stack, "one", 1), None)
     brokers: dict[str, RunningBroker | None] = {NOTIFY: None}
     for name in BROKERS:
@@ -117,7 +117,7 @@ def _servers(
 
 
 class BusRepetition(NamedTuple):
-    """What an arrangement gave in a round. ``spent``: processor seconds of every process that was watched, by pid."""
+    """The measurements of an arrangement in a round. ``spent`` are the processor seconds of every watched process."""
 
     number: int
     arrangement: Arrangement
@@ -127,28 +127,30 @@ class BusRepetition(NamedTuple):
     idle_events: float
 
 
-async def _turns(env: Environment, taking: Sequence[tuple[Arrangement, ScenarioClients]]) -> list[BusRepetition]:
-    watched = {server.popen.pid for each, _ in taking for server in each.servers}
-    watched |= {each.broker.pid for each, _ in taking if each.broker is not None}
-    turns: list[BusRepetition] = []
+async def _repetitions(
+    env: Environment, subjects: Sequence[tuple[Arrangement, ScenarioClients]]
+) -> list[BusRepetition]:
+    watched = {server.popen.pid for each, _ in subjects for server in each.servers}
+    watched |= {each.broker.pid for each, _ in subjects if each.broker is not None}
+    repetitions: list[BusRepetition] = []
     rounds = -1
-    for number, (arrangement, clients) in line(env, taking, _rounds(env)):
+    for number, (arrangement, clients) in line(env, subjects, _rounds(env)):
         if number != rounds:
             rounds = number
             env.step(f"buses: round {number + 1} of {_rounds(env)}")
         what = f"{len(arrangement.servers)} servers, {arrangement.subject}"
         latest: list[BusRepetition] = []
-        turn = partial(_turn, env, number, arrangement, clients, sorted(watched), latest)
-        await believed(env.result, what, turn)
-        turns.append(latest[-1])
+        repeat = partial(_repeat, env, number, arrangement, clients, sorted(watched), latest)
+        await believed(env.result, what, repeat)
+        repetitions.append(latest[-1])
         for operation, key in ((HERE, "latency_us"), (ELSEWHERE, "elsewhere_us"), (DELAY, "between_us")):
             if taken := latest[-1].got[key]:
                 size = len(arrangement.servers)
                 keep(env, NAME, operation, arrangement.subject, size=size, number=number, taken=taken)
-    return turns
+    return repetitions
 
 
-async def _turn(  # noqa: PLR0917 - bound by the caller
+async def _repeat(  # noqa: PLR0917 - bound by the caller
     env: Environment,
     number: int,
     arrangement: Arrangement,
@@ -156,14 +158,14 @@ async def _turn(  # noqa: PLR0917 - bound by the caller
     watched: Sequence[int],
     into: list[BusRepetition],
 ) -> dict[str, Any]:
-    """Take one turn, and put what it cost beside it."""
+    """Perform one repetition, and append its measurements and costs to ``into``."""
     pids = [*watched, *_database(env)]
     idle = arrangement.servers[arrangement.places :]
     loop = asyncio.get_running_loop()
     events = await asyncio.to_thread(_received, idle)
     began, before = loop.time(), {pid: exact_processor_seconds(pid) for pid in pids}
     got = await clients.repeat(seconds=_seconds(env))
-    spent = {pid: max(0.0, exact_processor_seconds(pid) - used) for pid, used in before.items()}  # some have ended
+    spent = {pid: max(0.0, exact_processor_seconds(pid) - used) for pid, used in before.items()}  # ended ones give 0
     seconds = loop.time() - began
     events = await asyncio.to_thread(_received, idle) - events
     into.append(BusRepetition(number, arrangement, got, spent, seconds, events))
@@ -171,7 +173,7 @@ async def _turn(  # noqa: PLR0917 - bound by the caller
 
 
 def _received(servers: Sequence[ServerProcess]) -> float:
-    """Events that came to servers over their bus so far."""
+    """How many events the servers have received over their bus so far."""
     found = (read_metrics(server.url) for server in servers)
     return sum(
         value
@@ -182,60 +184,60 @@ def _received(servers: Sequence[ServerProcess]) -> float:
 
 
 def _database(env: Environment) -> list[int]:
-    """PostgreSQL's processes, where they are this machine's."""
+    """The ids of PostgreSQL's processes; empty if it is on another machine."""
     if env.watch.postmaster is None:
         return []
     postmaster = psutil.Process(env.watch.postmaster)
     return [postmaster.pid, *(child.pid for child in postmaster.children())]
 
 
-def _record(env: Environment, arrangements: Sequence[Arrangement], turns: Sequence[BusRepetition]) -> None:
+def _record(env: Environment, arrangements: Sequence[Arrangement], repetitions: Sequence[BusRepetition]) -> None:
     faults = dict.fromkeys(("deliveries", "lost", "doubled", "swapped"), 0.0)
     for arrangement in arrangements:
-        own = [turn for turn in turns if turn.arrangement is arrangement]
+        own = [each for each in repetitions if each.arrangement is arrangement]
         size, subject = len(arrangement.servers), arrangement.subject
-        for metric, values in _figures(own, turns).items():
+        for metric, values in _figures(own, repetitions).items():
             difference = metric in {OTHER_CPU, BROKER_CPU}
             point(env, NAME, subject, size, metric, values, "µs", difference=difference)
         if arrangement.places < size:
-            events = sum(turn.idle_events for turn in own)
+            events = sum(each.idle_events for each in own)
             env.result.counts.append(Count(subject=f"{size} servers, {subject}", metric=IDLE_EVENTS, value=events))
         if arrangement.places == size == 2:
-            for turn in own:
-                faults["deliveries"] += len(turn.got["latency_us"]) + len(turn.got["elsewhere_us"])
+            for each in own:
+                faults["deliveries"] += len(each.got["latency_us"]) + len(each.got["elsewhere_us"])
                 for fault in ("lost", "doubled", "swapped"):
-                    faults[fault] += turn.got[fault]
+                    faults[fault] += each.got[fault]
     env.result.counts += [Count(subject="two servers", metric=key, value=value) for key, value in faults.items()]
 
 
-def _figures(own: Sequence[BusRepetition], turns: Sequence[BusRepetition]) -> dict[str, list[float]]:
-    """One value a round of everything that was measured: microseconds, of a message where it is processor time."""
+def _figures(own: Sequence[BusRepetition], repetitions: Sequence[BusRepetition]) -> dict[str, list[float]]:
+    """One value per round for each metric, in microseconds. Processor times are per message."""
     figures = defaultdict[str, list[float]](list)
-    for turn in own:
+    for this in own:
         for metric, key in ((HERE, "latency_us"), (ELSEWHERE, "elsewhere_us"), (DELAY, "between_us")):
-            if turn.got[key]:
-                figures[f"{metric} p50"].append(float(np.median(turn.got[key])))
-                figures[f"{metric} p99"].append(float(np.quantile(turn.got[key], 0.99)))
-        arrangement = turn.arrangement
-        costs = [_cost(turn, server.popen.pid, turns) for server in arrangement.servers]
+            if this.got[key]:
+                figures[f"{metric} p50"].append(float(np.median(this.got[key])))
+                figures[f"{metric} p99"].append(float(np.quantile(this.got[key], 0.99)))
+        arrangement = this.arrangement
+        costs = [_cost(this, server.popen.pid, repetitions) for server in arrangement.servers]
         figures[SENDER_CPU].append(costs[0])
         for metric, some in ((MEMBER_CPU, costs[1 : arrangement.places]), (OTHER_CPU, costs[arrangement.places :])):
             if some:
                 figures[metric].append(float(np.mean(some)))
         if arrangement.broker is not None:
-            figures[BROKER_CPU].append(_cost(turn, arrangement.broker.pid, turns))
-        known = {server.popen.pid for each in turns for server in each.arrangement.servers}
-        known |= {each.arrangement.broker.pid for each in turns if each.arrangement.broker is not None}
-        if database := [used for pid, used in turn.spent.items() if pid not in known]:
-            figures[DATABASE_CPU].append(sum(database) * 1e6 / turn.got["starts"])
+            figures[BROKER_CPU].append(_cost(this, arrangement.broker.pid, repetitions))
+        known = {server.popen.pid for each in repetitions for server in each.arrangement.servers}
+        known |= {each.arrangement.broker.pid for each in repetitions if each.arrangement.broker is not None}
+        if database := [used for pid, used in this.spent.items() if pid not in known]:
+            figures[DATABASE_CPU].append(sum(database) * 1e6 / this.got["starts"])
     return figures
 
 
-def _cost(turn: BusRepetition, pid: int, turns: Sequence[BusRepetition]) -> float:
-    """Microseconds of a message on one process, without what it uses while others have their turn."""
-    quiet = [each for each in turns if each.number == turn.number and not _takes_part(pid, each.arrangement)]
+def _cost(this: BusRepetition, pid: int, repetitions: Sequence[BusRepetition]) -> float:
+    """Processor time of a message on one process in microseconds, minus what it uses while other arrangements run."""
+    quiet = [each for each in repetitions if each.number == this.number and not _takes_part(pid, each.arrangement)]
     rate = sum(each.spent[pid] for each in quiet) / sum(each.seconds for each in quiet)
-    return (turn.spent[pid] - rate * turn.seconds) * 1e6 / int(turn.got["starts"])
+    return (this.spent[pid] - rate * this.seconds) * 1e6 / int(this.got["starts"])
 
 
 def _takes_part(pid: int, arrangement: Arrangement) -> bool:

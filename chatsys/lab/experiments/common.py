@@ -1,12 +1,12 @@
-"""What the experiments of real time share: their servers, their turns, and the rule by which a turn is believed.
+"""What the real-time experiments share: servers, the order of repetitions, and the rule for valid measurements.
 
-The rule was written before the run. Nothing may be lost, doubled or swapped. A load generator is saturated where it
-bounds the figure: it used more than 90 % of its processor while no worker of the server used 90 % of its own. Where
-latency counts (fixed rates, and the closed loop of senders), a saturated generator, or one that missed more than 1 %
-of the starts that it intended (and more than one), makes the run INVALID: it would have measured itself. A turn at a
-fixed rate may be taken once more before that. In fan-out nothing but the rate counts. There a saturated generator
-gives a lower bound of what the server can do: on our side of the ratio that understates the server, which is said
-beside the figure; on the baseline's side it would flatter ours, and makes the run INVALID.
+The rule was fixed before any run. No message may be lost, doubled or swapped. A load generator is saturated if it used
+more than 90 % of its processor while no worker of the server used 90 % of its own: then it limits the figure. Where
+latency counts (fixed rates, and the closed loop of senders), the run is INVALID if the generator was saturated or
+missed more than 1 % of its intended starts (and more than one): it would have measured itself. A repetition at a fixed
+rate may be retried once. In fan-out only the rate counts, and a saturated generator gives a lower bound. On our side of
+a ratio the bound understates the server, and the report says so. On the baseline's side it would favour chatsys, so the
+run is INVALID.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from chatsys.lab.subjects.servers import ServerProcess, chat_server, reference_s
 
 REFERENCE = "stock python-socketio"
 BIG_ROOM = 500
-"""Members of a big room, where the profile has rooms as big."""
+"""Members of a big room, if the profile has rooms of this size."""
 
-_MEMORY_EVERY = 0.05  # seconds between two looks at a server's memory
+_MEMORY_EVERY = 0.05  # seconds between two readings of a server's memory
 
 T = TypeVar("T")
 Servers = Mapping[str, ServerProcess]
@@ -37,7 +37,7 @@ Perform = Callable[[Environment, Servers], Awaitable[None]]
 
 
 class RealtimePart(NamedTuple):
-    """One of the experiments: they share their servers. ``reference``: the baseline takes part."""
+    """One of the experiments, which share their servers. ``reference`` says whether the baseline takes part."""
 
     name: str
     run: Perform
@@ -47,7 +47,7 @@ class RealtimePart(NamedTuple):
 
 @asynccontextmanager
 async def servers(env: Environment, *, reference: bool) -> AsyncIterator[Servers]:
-    """One server for each store that is wanted, and the reference server."""
+    """One server for each requested store, and the reference server if ``reference``."""
     cpu = processors()[0]
     starting: dict[str, AbstractContextManager[ServerProcess]] = {}
     for store in env.stores:
@@ -60,7 +60,7 @@ async def servers(env: Environment, *, reference: bool) -> AsyncIterator[Servers
 
 @asynccontextmanager
 async def clients_of(name: str, taking: Servers, **parameters: object) -> AsyncIterator[dict[str, ScenarioClients]]:
-    """The same clients before each server, all of them ready."""
+    """The same clients for each server, all of them ready."""
     async with AsyncExitStack() as stack:
         ready = await enter_all(stack, [scenario_clients(name, server, **parameters) for server in taking.values()])
         yield dict(zip(taking, ready, strict=True))
@@ -68,23 +68,23 @@ async def clients_of(name: str, taking: Servers, **parameters: object) -> AsyncI
 
 @asynccontextmanager
 async def highest_memory(server: ServerProcess) -> AsyncIterator[list[int]]:
-    """Afterwards the server's resident bytes as they were at the start of the block and time and again within it."""
-    seen = [server.resident_bytes]
+    """The server's resident bytes at the start of the block, followed by samples taken during the block."""
+    samples = [server.resident_bytes]
 
-    async def look() -> None:
+    async def sample() -> None:
         while True:
             await asyncio.sleep(_MEMORY_EVERY)
-            seen.append(server.resident_bytes)
+            samples.append(server.resident_bytes)
 
-    looking = asyncio.create_task(look())
+    sampling = asyncio.create_task(sample())
     try:
-        yield seen
+        yield samples
     finally:
-        looking.cancel()
+        sampling.cancel()
 
 
 def line(env: Environment, subjects: Sequence[T], rounds: int | None = None) -> list[tuple[int, T]]:
-    """Who takes a turn in which round: A B C, C B A, …; as many rounds as the profile's stretches, or ``rounds``."""
+    """The order of repetitions with their rounds: A B C, C B A, …, for ``rounds`` or the profile's ``stretches``."""
     return [
         (number, subject)
         for number in range(rounds or env.profile.stretches)
@@ -93,41 +93,41 @@ def line(env: Environment, subjects: Sequence[T], rounds: int | None = None) -> 
 
 
 def believe_rate(result: Result, got: Mapping[str, Any], what: str, *, baseline: bool) -> bool:
-    """Audit a turn whose rate counts; whether the rate is only a lower bound of what the server can do."""
+    """Audit a repetition whose rate counts. Returns whether the rate is only a lower bound for the server."""
     audit(result, got, what)
     bound = saturated(got)
     if bound and baseline:
-        result.invalid(f"the load generator of {what} was saturated, and that is a baseline")
+        result.invalid(f"the load generator of {what}, a baseline, was saturated")
     elif bound:
         result.limited(f"The load generator of {what} was saturated: the server could have done more.")
     return bound
 
 
 def believe_latency(result: Result, got: Mapping[str, Any], what: str) -> None:
-    """Audit a turn whose latencies count."""
+    """Audit a repetition whose latencies count, and mark the run as invalid if they are not the server's."""
     audit(result, got, what)
     for reason in generator_reasons(got, what):
         result.invalid(reason)
 
 
-async def believed(result: Result, what: str, turn: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """A turn with intended starts whose latencies count.
+async def believed(result: Result, what: str, repeat: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """Perform a repetition with intended starts whose latencies count.
 
-    When the generator could not be believed (the machine stopped it for a moment, say), the turn says nothing of the
-    server, whatever its latencies were: it is taken once more, which the report says. The second one is audited and
-    judged as any other; of the first one the audit counts.
+    If the generator fell behind (for example because the machine stopped it for a moment), the repetition says nothing
+    about the server. It is repeated once, and the report says so. The second one is judged as any other; both are
+    audited.
     """
-    got = await turn()
+    got = await repeat()
     if generator_reasons(got, what):
         audit(result, got, what)
-        result.limited(f"The load generator of {what} could not be believed at first: that turn was taken once more.")
-        got = await turn()
+        result.limited(f"The load generator of {what} fell behind, so that repetition was repeated once.")
+        got = await repeat()
     believe_latency(result, got, what)
     return got
 
 
 def audit(result: Result, got: Mapping[str, Any], what: str) -> None:
-    """A message lost, doubled or swapped makes the run invalid, whatever its speed."""
+    """Mark the run as invalid if a message was lost, doubled or swapped."""
     for fault in ("lost", "doubled", "swapped"):
         if got.get(fault):
             result.invalid(f"{what}: {got[fault]} messages {fault}")
@@ -145,7 +145,7 @@ def point(  # noqa: PLR0917 - one figure of a curve
     lower_bound: bool = False,
     difference: bool = False,
 ) -> None:
-    """Write one figure, measured once a round, into the record; a ``difference`` may be negative."""
+    """Record one figure, from one value per round. A ``difference`` may be negative."""
     value, interval = of_rounds(values, geometric=not difference)
     env.result.points.append(
         Point(
@@ -166,7 +166,7 @@ def point(  # noqa: PLR0917 - one figure of a curve
 def keep(
     env: Environment, experiment: str, operation: str, subject: str, *, size: int, number: int, taken: Any
 ) -> None:
-    """Keep the raw latencies of a turn."""
+    """Store the raw latencies of a repetition."""
     env.keep(
         Sampled(
             experiment=experiment,

@@ -1,5 +1,5 @@
-"""What each operation costs PostgreSQL, in counts that no noise touches (statements, WAL bytes, commits, buffers), and
-how long it waits for a connection of the pool."""
+"""What each operation costs PostgreSQL, in counts without noise (statements, WAL bytes, commits, buffers), and how long
+it waits for a connection of the pool."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ FROM pg_database d WHERE d.datname = current_database()
 """
 _NOISE = "pg_stat_|^(begin|commit|rollback|set|show|discard|deallocate|prepare)|pg_catalog|chat_servers"
 _METRICS = ("statements", "WAL bytes", "buffer hits", "buffer reads", "writing statements", "µs of pool wait")
-"""What a call costs: statements of the store (heartbeats left out), those that write and so commit, and so on."""
+"""The costs of a call. Statements are those of the store, without heartbeats; writing statements also commit."""
 
 
 async def perform(env: Environment) -> None:
-    """Count over ``_CALLS`` calls, one at a time; sending a message also with 64 callers, to see the flushes shared."""
+    """Count over ``_CALLS`` calls, one at a time. Sending is also counted with 64 callers, which share WAL flushes."""
     if "postgresql" not in env.stores:
         return
     url = env.database(env.rows, NAME)
     async with env.opened("postgresql", env.rows, purpose=NAME) as store:
         with connected(url, autocommit=True) as connection:
             if not _prepare(connection):
-                env.result.limitations.append("No cost counters: this server lacks pg_stat_statements.")
+                env.result.limitations.append("Costs were not counted: this server lacks pg_stat_statements.")
                 return
             for name, concurrency in [*((name, 1) for name in TABLE), (SEND, _CALLS)]:
                 label = name if concurrency == 1 else f"{name} x{concurrency}"
@@ -48,14 +48,14 @@ async def perform(env: Environment) -> None:
                 order = Order(operation=name, seconds=0, least=concurrency, concurrency=concurrency, seed=env.seed)
                 await store.repeat(order)  # connects and prepares
                 before = _counters(connection)
-                turn = await store.repeat(
+                done = await store.repeat(
                     Order(operation=name, seconds=0, least=calls, concurrency=concurrency, seed=env.seed + 1)
                 )
                 after = _counters(connection)
-                spent = [b - a for a, b in zip(before, after, strict=True)] + [turn.pool_wait * 1e6]
+                spent = [b - a for a, b in zip(before, after, strict=True)] + [done.pool_wait * 1e6]
                 for metric, value in zip(_METRICS, spent, strict=True):
                     env.result.counts.append(
-                        Count(subject=label, metric=f"{metric} per call", value=value / len(turn.nanoseconds))
+                        Count(subject=label, metric=f"{metric} per call", value=value / len(done.nanoseconds))
                     )
 
 
@@ -69,7 +69,7 @@ def _prepare(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _counters(connection: psycopg.Connection[Any]) -> list[float]:
-    """The counters now, without what reading them costs: that is done by statements which the pattern leaves out."""
+    """The current counters. The pattern _NOISE leaves out the statements that read them."""
     connection.execute("SELECT pg_stat_clear_snapshot()")
     row = connection.execute(_COUNTERS, {"noise": _NOISE}).fetchone()
     assert row is not None

@@ -1,7 +1,7 @@
-"""What the operations take when the database is on another machine: a proxy holds back what passes to and from it.
+"""How long the operations take when the database is on another machine: a proxy delays everything to and from it.
 
-The distances take turns, as everything that is compared does. A point's place is the round trip that was measured
-through the proxy, not the one that was asked for.
+The distances alternate, like everything that is compared. The x of a point is the round trip measured through the
+proxy, not the requested one.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from chatsys.lab.workloads.operation import SEND, TABLE
 
 NAME = "distance"
 ADDED = (0.0, 0.0005, 0.001, 0.002)
-"""Seconds that are added to a round trip."""
+"""Seconds added to a round trip."""
 _ROWS = 1_000
 _ROUNDS = 4
 _CALLERS = 64
 _CONCURRENT = f"store x{_CALLERS}"
-_TRUE = 0.0002  # seconds by which a delay may miss what was asked for without being named
-_HELD = "The distance to the database was measured with {:,} users and messages in the store."
-_MISSED = "A delay of {:g} ms that was asked for came to {:.2f} ms; figures stand at what it came to."
+_TOLERANCE = 0.0002  # seconds by which a delay may differ from the requested one without a note
+_SIZE_NOTE = "The distance to the database was measured with {:,} users and messages in the store."
+_DELAY_NOTE = "A requested delay of {:g} ms was {:.2f} ms in fact; the figures stand at the measured delay."
 
 
 async def perform(env: Environment) -> None:
-    """Measure, and write a point for each operation and distance into the record."""
+    """Measure, and record a point for each operation and distance."""
     if not _steps(env):
         return
     cpu = processors()
-    env.step(f"{NAME}: how long the delays are")
+    env.step(f"{NAME}: measuring the delays")
     trips = [round_trip(added / 2, cpu[1]) for added in ADDED]
     for added, trip in zip(ADDED[1:], trips[1:], strict=True):
-        if abs(trip - trips[0] - added) > _TRUE:
-            env.result.limited(_MISSED.format(1000 * added, 1000 * (trip - trips[0])))
+        if abs(trip - trips[0] - added) > _TOLERANCE:
+            env.result.limited(_DELAY_NOTE.format(1000 * added, 1000 * (trip - trips[0])))
     rows = Synthetic(_ROWS, _ROWS, env.seed)
     url = env.database(rows, NAME)
     names = [f"{1000 * added:g} ms" for added in ADDED]
@@ -54,16 +54,16 @@ async def perform(env: Environment) -> None:
             opening = Opening(kind="store", users=_ROWS, messages=_ROWS, seed=env.seed, url=through(url, port),
                               cpu=cpu[0])  # fmt: skip
             openings.append(subject_process(name, opening))
-        taking = await enter_all(stack, openings)
+        subjects = await enter_all(stack, openings)
         env.watch.reasons()
-        matches = [Match(taking, closed(env.profile, name, env.seed)) for name in TABLE]
-        matches.append(Match(taking, closed(env.profile, SEND, env.seed, _CALLERS), _CONCURRENT))
+        matches = [Match(subjects, closed(env.profile, name, env.seed)) for name in TABLE]
+        matches.append(Match(subjects, closed(env.profile, SEND, env.seed, _CALLERS), _CONCURRENT))
         try:
             await interleaved(matches, _ROUNDS, env.keep, env.steps_of(NAME), experiment=NAME)
-        finally:  # also what an interrupted run has
+        finally:  # an interrupted run records what it has
             for match in matches:
                 _record(env, match.order.operation, match.depth, dict(zip(names, trips, strict=True)))
-    env.result.limited(_HELD.format(_ROWS))
+    env.result.limited(_SIZE_NOTE.format(_ROWS))
     env.disturbed()
 
 

@@ -1,5 +1,8 @@
-"""The durability levels at store depth: 64 callers that store messages in memory, in PostgreSQL without waiting for the
-disk, fully durable by group commit, and fully durable with one commit a message."""
+"""The durability levels at store depth.
+
+64 callers store messages in memory, in PostgreSQL without waiting for the disk, and fully durable with group commit.
+One caller stores them with one commit per message.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ ALONE = "one commit a message"
 
 
 async def perform(env: Environment) -> None:
-    """Let the levels take turns, and write each one's throughput into the record."""
+    """Measure the levels, alternating, and record the throughput of each."""
     if list(env.stores) != ["memory", "postgresql"] or "store" not in env.depths:
         return
     rows = Synthetic(_ROWS, _ROWS, env.seed)
@@ -40,8 +43,8 @@ async def perform(env: Environment) -> None:
                 order = Order(
                     operation=SEND, seconds=env.profile.stretch, least=callers, concurrency=callers, seed=number
                 )
-                turn = await level.repeat(order)
-                rates[level.store].append(len(turn.nanoseconds) / turn.seconds)
+                done = await level.repeat(order)
+                rates[level.store].append(len(done.nanoseconds) / done.seconds)
     for name, values in rates.items():
         point(env, NAME, name, _CALLERS, "messages/s", values, "1/s")
 

@@ -1,7 +1,8 @@
-"""The guide's table as a client sees it: HTTP requests and Socket.IO events, to a server started as an operator would.
+"""The guide's table as a client sees it: HTTP requests and Socket.IO events to a server that is started with the CLI.
 
-Both servers hold the same rows: PostgreSQL's are copied, those of the memory server come from a snapshot file. On top
-of them each gets the same small chat by its own endpoints. A reference Socket.IO echo is the baseline of sending.
+Both servers have the same rows: PostgreSQL's are copied, those of the memory server come from a snapshot file. In
+addition each gets the same small chat through its own endpoints. The echo of a stock Socket.IO server is the baseline
+of sending.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from chatsys.lab.runner.rounds import Match, closed, interleaved, steps
 from chatsys.lab.subjects.servers import ServerProcess, chat_server, reference_server, start_all
 from chatsys.lab.subjects.subject import SubjectProcess, subject_process
 from chatsys.lab.subjects.worker import Opening
-from chatsys.lab.workloads.doors import HTTP, SOCKET
+from chatsys.lab.workloads.endpoints import HTTP, SOCKET
 from chatsys.lab.workloads.operation import SEND
 
 NAME = "doors"
-_USERS_PER_MESSAGE = 20  # what a client asks for depends on the users, and on the messages of its own room
+_USERS_PER_MESSAGE = 20  # few messages suffice: the requests depend on the users and on the clients' own room
 _DEPTHS = {"http": HTTP, "socket": SOCKET}
 _ECHO = "socket.io"
 
@@ -43,7 +44,7 @@ def _wanted(env: Environment) -> list[tuple[str, str]]:
 
 
 async def perform(env: Environment) -> None:
-    """Measure, and write operations, ratios and the baseline into the record."""
+    """Measure, and record operations, ratios and the baseline."""
     wanted = _wanted(env)
     if not wanted:
         return
@@ -74,7 +75,7 @@ async def perform(env: Environment) -> None:
         ]
         try:
             await interleaved(matches, env.profile.rounds, env.keep, env.steps_of(NAME), experiment=TABLE)
-        finally:  # also what an interrupted run has
+        finally:  # an interrupted run records what it has
             for depth, name in wanted:
                 record_operation(env, name, depth, 0, rows)
             _record_baseline(env)
@@ -82,7 +83,7 @@ async def perform(env: Environment) -> None:
 
 
 async def _filled(env: Environment, store: str, rows: Synthetic, folder: Path) -> tuple[str, dict[str, str]]:
-    """The URL of a store with these rows, and the settings that a server needs to have them."""
+    """The URL of a store with these rows, and the settings with which a server loads them."""
     env.tell(f"{NAME}: {rows.users:,} users for {store}", False)
     if store != "memory":
         return await asyncio.to_thread(env.database, rows, NAME), {}

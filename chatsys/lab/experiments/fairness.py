@@ -1,7 +1,7 @@
-"""What one client's traffic costs the others: a big room beside a small one, and each flood beside a client's echo.
+"""How one client's traffic slows others down: a big room beside a small one, and each flood beside a client's echo.
 
-Both have little to do with the store: one server, PostgreSQL's where there is one, stands for both. Each flood follows
-a calm turn and is followed by another, so that a machine that drifts slows both.
+The store hardly matters here, so only one server is measured: PostgreSQL's if there is one. Each flood runs between two
+calm repetitions, so that a drift of the machine affects both.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _PROBE_RATE = 500  # messages a second in the small room
 _BURST_RATE = 20
 _FAIR_ROUNDS = 10  # at least: tails vary more than medians
 _ECHO_RATE = 50  # messages a second of the client beside a flood
-_OTHERS = 4  # members of the room that is flooded, who read
+_OTHERS = 4  # members who read in the flooded room
 _WARM_UP = 0.5  # seconds
-_LEAD = 0.15  # seconds that others are at it before anybody is timed
-_AFTER = 0.15  # seconds that they go on
+_LEAD = 0.15  # seconds for which the disturbing traffic runs before the timed part
+_AFTER = 0.15  # seconds for which it continues afterwards
 
 
 async def fairness(env: Environment, taking: Servers) -> None:
-    """A room of two, alone and while a big room gets 20 messages a second, in turns."""
+    """A room of two, alternating: alone, and while a big room gets 20 messages per second."""
     big = min(BIG_ROOM, max(env.profile.members))
     seconds = 2 * env.profile.stretch
     name, server = list(taking.items())[-1]
@@ -63,15 +63,15 @@ async def fairness(env: Environment, taking: Servers) -> None:
 
         async def busy() -> dict[str, Any]:
             noise = asyncio.create_task(room.repeat(seconds=seconds + _LEAD + _AFTER))
-            await asyncio.sleep(_LEAD)  # the big room is at it before the small one is probed
+            await asyncio.sleep(_LEAD)  # let the traffic of the big room start first
             got = await small.repeat(seconds=seconds)
             believe_latency(env.result, await noise, f"a burst on {name}")
             return got
 
         await small.repeat(seconds=_WARM_UP)
         for number, members in line(env, (0, big), max(_FAIR_ROUNDS, env.profile.stretches)):
-            turn = busy if members else partial(small.repeat, seconds=seconds)
-            got = await believed(env.result, f"a small room on {name}", turn)
+            repeat = busy if members else partial(small.repeat, seconds=seconds)
+            got = await believed(env.result, f"a small room on {name}", repeat)
             keep(env, "fairness", "delivery", name, size=members, number=number, taken=got["latency_us"])
             tails[members].append(float(np.quantile(got["latency_us"], 0.99)))
     for members, values in tails.items():
@@ -79,13 +79,13 @@ async def fairness(env: Environment, taking: Servers) -> None:
 
 
 async def floods(env: Environment, taking: Servers) -> None:
-    """The echo of a client's own messages, calm and while another client floods the server, for each flood."""
+    """For each flood: the echo of a client's own messages, calm and while another client floods the server."""
     name, server = list(taking.items())[-1]
     for number, flood in enumerate(NAMES):
         env.step(f"flood on {name}: {flood}")
         try:
             await _flood(env, name, server, flood=flood, number=number)
-        except ChatsysError as error:  # the other floods have clients of their own
+        except ChatsysError as error:  # the next flood has its own clients
             env.result.invalid(f"flood of {flood}: {error.message}")
 
 
@@ -98,23 +98,23 @@ async def _flood(env: Environment, name: str, server: ServerProcess, *, flood: s
         scenario_clients("flood", server, kind=flood, room=room) as flooding,
     ):
         await beside.repeat(seconds=_WARM_UP)
-        for turn, under_way in enumerate((0, 1, 0)):
+        for index, flooded in enumerate((0, 1, 0)):
             what = f"the client beside {flood}"
             calm = partial(beside.repeat, seconds=seconds / 2)
-            if under_way:
+            if flooded:
                 got = await believed(env.result, what, partial(_flooded, beside, flooding, seconds))
                 _record_flood(env, flood, got)
             else:
                 got = await believed(env.result, what, calm)
-            keep(env, FLOOD, flood, name, size=under_way, number=turn, taken=got["latency_us"])
-            taken[under_way].append(np.array(got["latency_us"]))
+            keep(env, FLOOD, flood, name, size=flooded, number=index, taken=got["latency_us"])
+            taken[flooded].append(np.array(got["latency_us"]))
     _figure(env, flood, DISCONNECTED, got["disconnected"], "1")
-    for under_way, rounds in taken.items():
-        _record_latencies(env, flood, under_way, rounds)
+    for flooded, rounds in taken.items():
+        _record_latencies(env, flood, flooded, rounds)
 
 
 async def _flooded(beside: ScenarioClients, flooding: ScenarioClients, seconds: float) -> dict[str, Any]:
-    """A turn of the client beside a flood, with what the flood did and how much more memory the server had at most."""
+    """A repetition of the client beside a flood, with the measurements of the flood and the growth of server memory."""
     async with highest_memory(beside.server) as seen:
         flood = asyncio.create_task(flooding.repeat(seconds=seconds + _LEAD + _AFTER))
         await asyncio.sleep(_LEAD)
@@ -131,19 +131,19 @@ async def _or_cancel(work: Awaitable[dict[str, Any]], other: asyncio.Task[Any]) 
 
 
 def _record_flood(env: Environment, flood: str, got: dict[str, Any]) -> None:
-    """What the flood did. One that sent nothing has shown nothing; one that had no processor left is a limitation."""
+    """Record the flood. The run is invalid if it sent nothing; a flood that filled its processor is a limitation."""
     sent = got["flood"]
     if not sent["sent"]:
         env.result.invalid(f"the flood of {flood} sent nothing")
     if sent["generator_cpu"] > BUSY_SHARE * sent["seconds"] > got["server_cpu"]:
-        env.result.limited(f"The flood of {flood} filled its own processor: a faster client could send more.")
+        env.result.limited(f"The flood of {flood} used its whole processor: a faster client could send more.")
     _figure(env, flood, GROWTH, got["grown"], "B")
     _figure(env, flood, SENT, sent["sent"] / sent["seconds"], "B/s")
     _figure(env, flood, CONNECTIONS, sent["connections"], "1")
     _figure(env, flood, SERVER_SHARE, got["server_cpu"] / got["seconds"], "1")
 
 
-def _record_latencies(env: Environment, flood: str, under_way: int, rounds: statistics.Rounds) -> None:
+def _record_latencies(env: Environment, flood: str, flooded: int, rounds: statistics.Rounds) -> None:
     figures = statistics.summary(rounds, env.seed)
     for metric, value in (("p50", figures.p50_us), ("p99", figures.p99_us), ("max", figures.max_us)):
         interval = figures.interval if metric == "p50" else None
@@ -151,7 +151,7 @@ def _record_latencies(env: Environment, flood: str, under_way: int, rounds: stat
             Point(
                 experiment=FLOOD,
                 subject=flood,
-                x=under_way,
+                x=flooded,
                 metric=metric,
                 value=value,
                 unit="µs",

@@ -1,6 +1,7 @@
-"""How reads grow with what is stored, and what a user and a message cost: n users and n messages, n a decade apart.
+"""How reads slow down as the data grows, and how many bytes a user and a message take.
 
-The stores of all sizes are open at once and take turns, so that a machine that drifts slows every size.
+Each size n has n users and n messages, and is ten times the last one. The stores of all sizes are open at once and
+alternate, so that a drift of the machine affects every size.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SE
 
 NAME = "growth"
 GROWING = (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH)
-_FEWEST = 3  # sizes, to fit a line with an interval
+_FEWEST = 3  # sizes that a fit with an interval needs
 
 
 async def perform(env: Environment) -> None:
-    """Measure all sizes, and write curves, exponents, bytes and plans into the record."""
+    """Measure all sizes, and record curves, exponents, bytes and plans."""
     profile = env.profile
     async with AsyncExitStack() as stack:
         subjects: list[SubjectProcess] = []
@@ -54,7 +55,7 @@ async def perform(env: Environment) -> None:
         ]
         try:
             await interleaved(matches, profile.growth_rounds, env.keep, env.steps_of(NAME), experiment=NAME)
-        finally:  # also what an interrupted run has
+        finally:  # an interrupted run records what it has
             for store in env.stores:
                 for name in GROWING:
                     _record_curve(env, store, name)
@@ -95,7 +96,7 @@ def _record_curve(env: Environment, store: str, name: str) -> None:
 
 
 def _record_bytes(env: Environment, taken: SubjectProcess, rows: Synthetic) -> None:
-    """Bytes a user and a message (with its receipts) cost: resident memory, or tables with their indexes on disk."""
+    """Bytes per user and per message with receipts: in resident memory, or in tables and indexes on disk."""
     if taken.store == "memory":
         users, messages = taken.opened.user_bytes, taken.opened.message_bytes
     else:

@@ -1,7 +1,7 @@
-"""Other Socket.IO servers beside chatsys in one run, by turns: fan-out, echo, idle connections. They need Node.js.
+"""Other Socket.IO servers and chatsys in one run, alternating: fan-out, echo, idle connections. It needs Node.js.
 
-The servers share one processor and take turns; the load generators have the other one. chatsys keeps its messages in
-memory here: the others keep none at all.
+The servers alternate on one processor; the load generators use the other one. chatsys stores its messages in memory
+here, while the others store nothing.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ NAME = "peers"
 OURS = "chatsys"
 RATE, CPU, ECHO, IDLE = "deliveries/s", "CPU per delivery", "echo p50", "bytes per idle connection"
 _SECONDS = 1.0
-_FIRST = 200  # connections before those that are weighed: what a process allocates once is not theirs
+_FIRST = 200  # connections before the measured ones, so that one-time allocations do not count
 _LIMITATION = (
-    "The peers keep nothing and know no accounts: they do less than chatsys, which numbers and keeps each message in"
-    " memory. All of them share one processor and take turns; the load generators have the other one."
+    "The peers store nothing and have no accounts. They do less than chatsys, which numbers each message and stores it"
+    " in memory. All servers alternate on one processor; the load generators use the other one."
 )
 
 
 async def perform(env: Environment) -> None:
-    """Measure all of them; rates, processor times, echoes and memory go into the record."""
+    """Measure all servers, and record rates, processor times, echoes and memory."""
     if not _steps(env):
         return
     env.step("peers: installing from npm")
@@ -47,14 +47,14 @@ async def perform(env: Environment) -> None:
             env.step(f"peers: fan-out to {members:,}")
             await _fanout(env, taking, members)
         env.disturbed()
-    async with _servers(env) as taking:  # what earlier clients have given back would hide what a connection costs
+    async with _servers(env) as taking:  # new servers: memory that earlier clients freed would hide the cost
         for name, server in taking.items():
             env.step(f"peers: idle connections, {name}")
             await _idle(env, name, server)
 
 
 def _folder(env: Environment) -> Path:
-    """Where npm puts them."""
+    """The folder into which npm installs the peers."""
     return (env.data_dir / "peers").absolute()
 
 
@@ -85,7 +85,7 @@ async def _fanout(env: Environment, taking: Servers, members: int) -> None:
 
 
 async def _echo(env: Environment, taking: Servers) -> None:
-    """One sender alone in its room, in a closed loop."""
+    """One sender alone in its room sends in a closed loop."""
     env.step("peers: echo")
     turns = env.profile.stretches
     medians = defaultdict[str, list[float]](list)
@@ -100,7 +100,7 @@ async def _echo(env: Environment, taking: Servers) -> None:
 
 
 async def _idle(env: Environment, name: str, server: ServerProcess) -> None:
-    """Memory of each connection that has joined nothing."""
+    """Memory per connection that has joined no room."""
     wanted = env.profile.peer_idle
     async with scenario_clients("idle", server, connections=_FIRST) as first:
         await first.repeat()

@@ -1,7 +1,7 @@
-"""Data persistence: a server, and then PostgreSQL, is killed with SIGKILL in mid-traffic and started again.
+"""Data persistence: SIGKILL ends a server, and then PostgreSQL, under traffic, and they are started again.
 
-Eight guests send, each its next message when the last one is acknowledged. What was acknowledged and is not there
-after the restart is missing: it must be nothing on PostgreSQL, and is everything in memory.
+Each of eight guests sends its next message when the last one is acknowledged. Acknowledged messages that do not exist
+after the restart are missing: none may be missing on PostgreSQL, and all are in memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MESSAGES = 500  # acknowledged before the kill
 
 
 async def perform(env: Environment) -> None:
-    """Kill and count, and write what survived into the record. Nothing is timed, so all of it goes on side by side."""
+    """Kill, restart and record what survived. Nothing is timed, so everything runs in parallel."""
     env.step("persistence: kill servers and PostgreSQL")
     kills = []
     for store in env.stores:
@@ -37,7 +37,7 @@ async def perform(env: Environment) -> None:
 
 
 def server_killed(store: str, url: str) -> Survival:
-    """Kill the chat server in mid-traffic, start it again, and look for what it had acknowledged."""
+    """Kill the chat server under traffic, start it again, and look for the messages that it had acknowledged."""
     with chat_server(url) as first, GuestTraffic(first.url, _ROOMS) as traffic:
         traffic.wait_for(_MESSAGES)
         first.kill()
@@ -45,7 +45,7 @@ def server_killed(store: str, url: str) -> Survival:
 
 
 def postgresql_killed() -> Survival:
-    """Kill every process of a private PostgreSQL in mid-traffic, and the chat server with it."""
+    """Kill every process of a private PostgreSQL under traffic, and then the chat server."""
     with _folder() as home:
         url = f"embedded://{home}"
         with chat_server(url) as first, GuestTraffic(first.url, _ROOMS) as traffic:
@@ -62,7 +62,7 @@ def _survival(store: str, killed: str, url: str, traffic: GuestTraffic) -> Survi
 
 
 def _kill_postgresql(home: Path) -> None:
-    """SIGKILL to the postmaster and all its children at once: no checkpoint, no farewell."""
+    """Send SIGKILL to the postmaster and all its children, so that no shutdown checkpoint happens."""
     postmaster = psutil.Process(int((home / "data" / "postmaster.pid").read_text().split()[0]))
     for process in (postmaster, *postmaster.children(recursive=True)):
         process.kill()

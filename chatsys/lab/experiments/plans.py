@@ -1,6 +1,6 @@
-"""EXPLAIN (ANALYZE, BUFFERS) of what the store sends: the statements of the guide's table, as its files have them.
+"""EXPLAIN (ANALYZE, BUFFERS) of the store's own statements for the guide's table.
 
-Each runs in a transaction that is rolled back, prepared as the store prepares it, with arguments of the synthetic rows.
+Each is prepared as in the store and runs with arguments from the synthetic rows, in a transaction that is rolled back.
 """
 
 from __future__ import annotations

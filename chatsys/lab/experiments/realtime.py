@@ -1,5 +1,5 @@
-"""Real time: each part beside its baseline in the same run, against servers that all parts share, since starting those
-takes longer than many of them."""
+"""Real time: each part and its baseline in the same run. All parts share their servers, because starting a server takes
+longer than many of the parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatsys.lab.runner.environment import Environment, Experiment
 
 NAME = "realtime"
 PARTS = (stress.IDLE, *throughput.PARTS, *fairness.PARTS, *stress.PARTS)
-"""Idle connections come first: memory that earlier clients have given back to its server would hide what they cost."""
+"""Idle connections come first: memory that earlier clients freed in a server would hide their cost."""
 
 
 def _wanted(env: Environment) -> list[RealtimePart]:
@@ -18,7 +18,7 @@ def _wanted(env: Environment) -> list[RealtimePart]:
 
 
 async def perform(env: Environment) -> None:
-    """Run every part that is wanted; the reference server takes part where there is one."""
+    """Run every requested part, with the reference server if the part has it as its baseline."""
     parts = _wanted(env)
     if not parts:
         return
@@ -29,7 +29,7 @@ async def perform(env: Environment) -> None:
             with env.timed(f"{NAME}: {part.name}"):
                 try:
                     await part.run(env, everyone if part.reference else own)
-                except ChatsysError as error:  # the other parts have their own clients
+                except ChatsysError as error:  # the next part has its own clients
                     env.result.invalid(f"{part.name}: {error.message}")
             env.disturbed()
 

@@ -1,7 +1,7 @@
-"""What clients do to a server and to one another: idle, not reading, all answering, all joining, thousands in a room.
+"""How clients burden a server and one another: idle, not reading, all answering, all joining, thousands in a room.
 
-A slow reader, a storm of joins and a large room have little to do with the store: one server, PostgreSQL's where there
-is one, stands for both.
+The store hardly matters for a slow reader, a storm of joins and a large room, so only one server is measured:
+PostgreSQL's if there is one.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ from chatsys.lab.runner.scenario import ScenarioClients, scenario_clients
 from chatsys.lab.subjects.servers import chat_server
 
 _SLOW_ROUNDS = 6  # at least: tails vary more than medians
-_TEXT = "ж" * 10_000  # to slow readers: the most characters that a message may have, two bytes each
-_SLOW_RATE = 100  # messages a second, 2 MB/s for each member
-_SLOW_SECONDS = 2.5  # 5 MB: more than half the budget (frames count twice) and what the kernel keeps
-_BUDGET = 8 * 2**20  # bytes: well above what a server has in reserve, which would hide the cost of the default budget
+_TEXT = "ж" * 10_000  # the longest message, with two bytes per character
+_SLOW_RATE = 100  # messages per second: 2 MB/s for each member
+_SLOW_SECONDS = 2.5  # 5 MB: more than half the budget (frames count twice) plus the kernel's buffers
+_BUDGET = 8 * 2**20  # bytes: free memory of the server would hide the cost of the smaller default budget
 _OTHERS = 6  # members who read
 _WARM_UP = 0.5  # seconds
 _STORM_SECONDS, _STORMS = 2, 3
 _BESIDE_RATE = 50  # messages a second
 _PHASES = _JOINING, _SENDING, _LEAVING = "all join", "one sends", "most vanish"
-_NOT_CUT_OFF = "The slow reader was not cut off: the kernel's buffers took all that it was sent."
+_NOT_CUT_OFF = "The slow reader was not disconnected: the kernel's buffers held everything that it was sent."
 OTHERS, CUT_OFF = "p99 of the others", "memory that it costs, in budgets"
 
 
 async def idle(env: Environment, taking: Servers) -> None:
-    """Resident memory of the server for each connection that has joined nothing.
+    """Resident memory of the server per connection that has joined no room.
 
-    As many connections are there before: what a server has in reserve would hide the cost of the first ones.
+    As many connections exist before: free memory of the server would hide the cost of the first ones.
     """
     step = max(1, env.profile.idle_connections // env.profile.stretches)
     for name, server in taking.items():
         env.step(f"idle connections on {name}")
         costs = []
         async with scenario_clients("fanout", server, members=2):
-            pass  # brings the code and the buffers that any traffic needs
+            pass  # allocate the code and the buffers that any traffic needs
         async with scenario_clients("idle", server, connections=env.profile.idle_connections) as first:
             await first.repeat()
             async with scenario_clients("idle", server, connections=step) as clients:
@@ -68,7 +68,7 @@ async def idle(env: Environment, taking: Servers) -> None:
 
 
 async def slow_reader(env: Environment, taking: Servers) -> None:
-    """A room under 2 MB/s of traffic for each member, without and with a member that has stopped reading, in turns."""
+    """A room with 2 MB/s of traffic per member, alternating: without and with a member that has stopped reading."""
     name = list(taking)[-1]
     settings = {"CHATSYS_SEND_BUFFER_BYTES": str(_BUDGET), "CHATSYS_STALLED_WITHIN": "1"}
     env.step(f"a slow reader on {name}")
@@ -76,10 +76,10 @@ async def slow_reader(env: Environment, taking: Servers) -> None:
     grown = defaultdict[int, list[float]](list)
     with chat_server(env.empty(name, "slow"), settings=settings, cpu=processors()[0]) as server:
         async with scenario_clients("slow_reader", server, members=_OTHERS, rate=_SLOW_RATE, text=_TEXT) as clients:
-            await _slow_turn(clients, stuck=False, seconds=_WARM_UP)
+            await _slow_repetition(clients, stuck=False, seconds=_WARM_UP)
             for number, stuck in line(env, (0, 1), max(_SLOW_ROUNDS, env.profile.stretches)):
-                turn = partial(_slow_turn, clients, stuck=bool(stuck), seconds=_SLOW_SECONDS)
-                got = await believed(env.result, f"a slow reader on {name}", turn)
+                repeat = partial(_slow_repetition, clients, stuck=bool(stuck), seconds=_SLOW_SECONDS)
+                got = await believed(env.result, f"a slow reader on {name}", repeat)
                 if stuck and not got["disconnected"]:
                     env.result.limited(_NOT_CUT_OFF)
                 keep(env, "slow reader", "delivery", name, size=stuck, number=number, taken=got["latency_us"])
@@ -91,8 +91,8 @@ async def slow_reader(env: Environment, taking: Servers) -> None:
     point(env, "slow reader", name, 1, CUT_OFF, more, "1")
 
 
-async def _slow_turn(clients: ScenarioClients, *, stuck: bool, seconds: float) -> dict[str, Any]:
-    """What it measured, and how many bytes the server had ``grown`` by at most, once the last member was there."""
+async def _slow_repetition(clients: ScenarioClients, *, stuck: bool, seconds: float) -> dict[str, Any]:
+    """The measurements, and by how many bytes the server had ``grown`` at most after the last member joined."""
     await clients.repeat()
     async with highest_memory(clients.server) as seen:
         got = await clients.repeat(stuck=stuck, seconds=seconds)
@@ -117,7 +117,7 @@ async def receipts(env: Environment, taking: Servers) -> None:
 
 
 async def storm(env: Environment, taking: Servers) -> None:
-    """Everybody joins one room within two seconds: a room, and one of half its size, to see what doubling costs."""
+    """Everybody joins one room within two seconds: a big room, and one of half its size, to see what doubling costs."""
     big = min(BIG_ROOM, max(env.profile.members))
     name, server = list(taking.items())[-1]
     for members in (big // 2, big):
@@ -135,9 +135,9 @@ async def storm(env: Environment, taking: Servers) -> None:
 
 
 async def large_room(env: Environment, taking: Servers) -> None:
-    """Thousands of members: how long until all are in, until all have a message, and until most have gone.
+    """Thousands of members: how long until all have joined, until all have a message, and until most have left.
 
-    Meanwhile a client alone in a room of its own sends 50 messages a second and waits for its copies.
+    Meanwhile a client alone in its room sends 50 messages per second and times its own copies.
     """
     name, server = list(taking.items())[-1]
     members, gone = env.profile.large_room, env.profile.large_room * 3 // 5
@@ -148,13 +148,13 @@ async def large_room(env: Environment, taking: Servers) -> None:
     ):
 
         async def watched(phase: str, **order: float) -> dict[str, Any]:
-            """A turn of the clients; what the client beside it felt goes into the record."""
-            turn = asyncio.create_task(clients.repeat(**order))
+            """Perform a repetition of the large room, and record the latencies of the client beside it."""
+            running = asyncio.create_task(clients.repeat(**order))
             taken: list[float] = []
-            while not (taken and turn.done()):
+            while not (taken and running.done()):
                 got = await believed(env.result, f"the client beside a large room, {phase}", beside_once)
                 taken += got["latency_us"]
-            found = await turn
+            found = await running
             number = _PHASES.index(phase)
             keep(env, "large room", "delivery", name, size=members, number=number, taken=taken)
             point(
@@ -178,12 +178,12 @@ async def large_room(env: Environment, taking: Servers) -> None:
         point(env, "large room", name, members, "until all have a message", [got["seconds"] / got["starts"]], "s")
         got = await watched(_LEAVING)
         if got["left"] != members - gone:
-            env.result.invalid(f"{got['left']} members of a room of {members} were left on {name}, {gone} having gone")
+            env.result.invalid(f"{got['left']} of {members} members were left on {name} after {gone} had gone")
         point(env, "large room", name, members, f"until {gone:,} have gone", [got["seconds"]], "s")
 
 
 def _rooms(env: Environment) -> list[int]:
-    """Sizes at which everybody answers everybody: with twice as many members, eight times as many names are sent."""
+    """Sizes of rooms in which all send receipts. Twice as many members cause eight times as many names."""
     return [number for number in (2, 10, 30, 100, 200) if number <= max(env.profile.members)]
 
 

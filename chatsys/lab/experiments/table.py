@@ -1,4 +1,4 @@
-"""The guide's table at store depth: every operation on both stores, alone and 64 at a time, beside its baselines."""
+"""The guide's table at store depth: every operation on both stores and its baselines, with 1 and with 64 callers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chatsys.lab.workloads.operation import NOOP, SEARCH, TABLE
 
 NAME = "table"
 BASELINES = {"postgresql": ("asyncpg", "asyncpg"), "memory": ("python", "python")}
-"""For each store the subject that is its baseline, and that one's kind."""
+"""For each store the name and the kind of its baseline."""
 CALLERS = 64
 DEPTH, CONCURRENT = "store", f"store x{CALLERS}"
 
@@ -25,12 +25,12 @@ def _operations(env: Environment) -> list[str]:
 
 
 def _concurrent(env: Environment) -> list[str]:
-    """Without searching: 64 scans of all users take as long as 64 scans, one after another."""
+    """The operations with 64 callers. Searches are left out: 64 scans of all users take as long as 64 in sequence."""
     return [name for name in _operations(env) if name not in (NOOP, SEARCH)]
 
 
 async def perform(env: Environment) -> None:
-    """Measure, and write operations, ratios and baselines into the record."""
+    """Measure, and record operations, ratios and baselines."""
     rows, profile = env.rows, env.profile
     async with AsyncExitStack() as stack:
         env.tell("filling the stores", False)
@@ -42,15 +42,15 @@ async def perform(env: Environment) -> None:
         env.watch.reasons()
         matches = []
         for name in _operations(env):
-            taking: list[Repeatable] = [*subjects, *baselines]
+            compared: list[Repeatable] = [*subjects, *baselines]
             if "postgresql" in env.stores and name in pgbench.OPERATIONS:
-                taking.append(pgbench.Pgbench(env.database(rows), rows, processors()[0]))
-            matches.append(Match(taking, closed(profile, name, env.seed), DEPTH))
+                compared.append(pgbench.Pgbench(env.database(rows), rows, processors()[0]))
+            matches.append(Match(compared, closed(profile, name, env.seed), DEPTH))
         for name in _concurrent(env):
             matches.append(Match(subjects, closed(profile, name, env.seed, CALLERS), CONCURRENT))
         try:
             await interleaved(matches, profile.rounds, env.keep, env.steps_of(NAME), experiment=NAME)
-        finally:  # also what an interrupted run has
+        finally:  # an interrupted run records what it has
             for match in matches:
                 _record(env, match.order.operation, match.depth)
     env.disturbed()
@@ -63,9 +63,9 @@ def _record(env: Environment, name: str, depth: str) -> None:
 
 
 def record_operation(env: Environment, name: str, depth: str, size: int, rows: Synthetic) -> None:
-    """Write what both stores took for an operation at a depth, and their ratio, into the record if there is a round.
+    """Record the figures of both stores for an operation at a depth, and their ratio, if there is at least one round.
 
-    ``size`` names the samples, ``rows`` are what the stores held.
+    ``size`` selects the samples; ``rows`` are the rows that the stores held.
     """
     taken = {store: env.rounds(NAME, name, store, depth, size) for store in env.stores}
     if not all(taken.values()):

@@ -1,4 +1,4 @@
-"""How much a server takes: deliveries to rooms of growing size, senders in a closed loop, arrivals in an open one."""
+"""The capacity of a server: deliveries to rooms of growing size, senders in a closed loop, arrivals in an open one."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from chatsys.lab.subjects.servers import ServerProcess
 OPEN_SENDERS = 64
 PUSH_USERS = 2_000
 _ROOM = 20  # members
-_PUSH_RATE = 100  # messages a second over all rooms: 2,000 deliveries a second
-_PUSH_STRETCHES = 3  # a turn lasts longer than others, since few messages are sent
+_PUSH_RATE = 100  # messages per second over all rooms: 2,000 deliveries per second
+_PUSH_STRETCHES = 3  # a repetition is longer than others, since it sends few messages
 SERVER_CPU, DATABASE_CPU, GENERATOR_CPU = "server CPU", "database CPU", "generator CPU"
-"""Processor time of a message, by who used it."""
+"""Processor time per message, by process."""
 LIMITATION = (
-    "The load generator uses the processor that PostgreSQL runs on: where the processor times of a message say that the"
-    " two filled it, a machine with one for each would have stored more."
+    "The load generator and PostgreSQL share a processor. If the processor times of a message show that the two filled"
+    " it, a machine with a processor for each would have stored more messages."
 )
 SHARES = (0.2, 0.4, 0.6)
-"""Loads of the open loop, as shares of what the same server took in the closed loop just before."""
+"""Loads of the open loop, as shares of the throughput of the same server in the closed loop just before."""
 
 
 async def fanout(env: Environment, taking: Servers) -> None:
-    """Deliveries a second to rooms of growing size, counted at the receivers."""
+    """Deliveries per second to rooms of growing size, counted at the receivers."""
     for members in env.profile.members:
         env.step(f"fan-out to {members}")
         rates: dict[str, list[float]] = {name: [] for name in taking}
@@ -57,7 +57,7 @@ async def fanout(env: Environment, taking: Servers) -> None:
 
 
 async def senders(env: Environment, taking: Servers) -> None:
-    """Throughput and latency, from sending to the sender's own echo, with a growing number of senders."""
+    """Throughput, and latency from sending to the sender's own echo, with a growing number of senders."""
     if "postgresql" in taking and env.watch.postmaster is not None:
         env.result.limited(LIMITATION)
     for number in env.profile.senders:
@@ -66,15 +66,15 @@ async def senders(env: Environment, taking: Servers) -> None:
 
 
 async def closed_loop(env: Environment, taking: Servers, experiment: str, number: int) -> None:
-    """Let ``number`` senders take turns before each server; rates, latencies and processor times go into the record.
+    """Run ``number`` senders against each server, alternating. Record rates, latencies and processor times.
 
-    What the database uses is known where its processes are this machine's.
+    The processor time of the database is known only if it runs on this machine.
     """
     figures = defaultdict[tuple[str, str], list[float]](list)
     seconds, turns = env.profile.stretch, env.profile.stretches
     postmaster = env.watch.postmaster
     async with clients_of("senders", taking, senders=number, seconds=seconds, turns=turns) as clients:
-        for turn, (name, server) in line(env, list(taking.items())):
+        for round_number, (name, server) in line(env, list(taking.items())):
             before = 0.0 if postmaster is None else processor_seconds(postmaster)
             got = await clients[name].repeat()
             used = {SERVER_CPU: got["server_cpu"] * server.workers}
@@ -82,7 +82,7 @@ async def closed_loop(env: Environment, taking: Servers, experiment: str, number
                 used[DATABASE_CPU] = processor_seconds(postmaster) - before
             used[GENERATOR_CPU] = got["generator_cpu"]
             believe_latency(env.result, got, f"{number} senders on {name}")
-            keep(env, experiment, "echo", name, size=number, number=turn, taken=got["latency_us"])
+            keep(env, experiment, "echo", name, size=number, number=round_number, taken=got["latency_us"])
             figures[name, "messages/s"].append(got["throughput_per_second"])
             figures[name, "p50"].append(float(np.median(got["latency_us"])))
             figures[name, "p99"].append(float(np.quantile(got["latency_us"], 0.99)))
@@ -97,8 +97,8 @@ async def closed_loop(env: Environment, taking: Servers, experiment: str, number
 
 
 async def arrivals(env: Environment, taking: Servers) -> None:
-    """Response times of messages that leave when they are meant to, and the service times of the same messages."""
-    env.step("arrivals: what a closed loop takes")
+    """Response times from the intended start of each message, and service times from its actual start."""
+    env.step("arrivals: throughput of a closed loop")
     capacity = {name: await _capacity(env, name, server) for name, server in taking.items()}
     async with clients_of("arrivals", taking, senders=OPEN_SENDERS) as clients:
         for share in SHARES:
@@ -106,10 +106,10 @@ async def arrivals(env: Environment, taking: Servers) -> None:
             figures = defaultdict[tuple[str, str], list[float]](list)
             for number, name in line(env, list(taking)):
                 seed = 1_000 * env.seed + number
-                turn = partial(
+                repeat = partial(
                     clients[name].repeat, rate=share * capacity[name], seconds=env.profile.stretch, seed=seed
                 )
-                got = await believed(env.result, f"arrivals at {share:.0%} on {name}", turn)
+                got = await believed(env.result, f"arrivals at {share:.0%} on {name}", repeat)
                 for kind, taken in (("response", got["latency_us"]), ("service", got["service_us"])):
                     keep(env, "arrivals", kind, name, size=round(100 * share), number=number, taken=taken)
                     figures[name, f"{kind} p50"].append(float(np.median(taken)))
@@ -121,7 +121,7 @@ async def arrivals(env: Environment, taking: Servers) -> None:
 
 
 async def _capacity(env: Environment, name: str, server: ServerProcess) -> float:
-    """Messages a second of as many senders in a closed loop: one turn, to size the open one."""
+    """Messages per second of OPEN_SENDERS in a closed loop, which sets the rates of the open loop."""
     parameters = {"senders": OPEN_SENDERS, "seconds": env.profile.stretch, "turns": 1}
     async with scenario_clients("senders", server, **parameters) as clients:
         got = await clients.repeat()
@@ -130,15 +130,15 @@ async def _capacity(env: Environment, name: str, server: ServerProcess) -> float
 
 
 async def push(env: Environment, taking: Servers) -> None:
-    """How long a message takes to each recipient while many users are connected, each room at its own pace."""
+    """The latency at each recipient while many users in many rooms are connected."""
     members = min(PUSH_USERS, max(env.profile.members))
     env.step(f"a push to {members} users")
     medians, tails = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     async with clients_of("push", taking, members=members, room_size=_ROOM) as clients:
         for number, name in line(env, list(taking)):
             order = {"rate": _PUSH_RATE, "seconds": _PUSH_STRETCHES * env.profile.stretch}
-            turn = partial(clients[name].repeat, seed=1_000 * env.seed + number, **order)
-            got = await believed(env.result, f"a push to {members} users on {name}", turn)
+            repeat = partial(clients[name].repeat, seed=1_000 * env.seed + number, **order)
+            got = await believed(env.result, f"a push to {members} users on {name}", repeat)
             keep(env, "push", "delivery", name, size=members, number=number, taken=got["latency_us"])
             medians[name].append(float(np.median(got["latency_us"])))
             tails[name].append(float(np.quantile(got["latency_us"], 0.99)))

@@ -1,4 +1,4 @@
-"""What an operator waits for, as ratios to the bare statement that moves or deletes the rows."""
+"""Commands that an operator waits for, as ratios to the bare statements that move or delete the same rows."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ WORK = {IMPORT: upkeep.importing, ADOPTION: upkeep.adoption, CLEAN_UP: upkeep.cl
 
 
 async def perform(env: Environment) -> None:
-    """Measure each in turns with its baseline; seconds and rows a second go into the record."""
+    """Measure each command and its baseline, alternating. Record the seconds of both."""
     if not _steps(env):
         return
     rounds, messages = env.profile.upkeep_rounds, env.profile.upkeep_messages
     for name, work in WORK.items():
         env.step(f"upkeep: {name}")
-        measured = work(env.server_url, messages=messages, rounds=rounds)
-        turns = await asyncio.to_thread(list, measured)
-        point(env, NAME, name, turns[0].rows, "seconds", [turn.seconds for turn in turns], "s")
-        baseline = [turn.baseline_seconds for turn in turns]
-        point(env, NAME, f"{name}: {BASELINE}", turns[0].rows, "seconds", baseline, "s")
+        done = await asyncio.to_thread(list, work(env.server_url, messages=messages, rounds=rounds))
+        point(env, NAME, name, done[0].rows, "seconds", [each.seconds for each in done], "s")
+        baseline = [each.baseline_seconds for each in done]
+        point(env, NAME, f"{name}: {BASELINE}", done[0].rows, "seconds", baseline, "s")
 
 
 def _steps(env: Environment) -> int:

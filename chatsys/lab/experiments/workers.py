@@ -1,4 +1,4 @@
-"""``chatsys serve --workers 1`` and ``--workers 2`` on PostgreSQL, 64 senders in a closed loop in turns before each."""
+"""``chatsys serve --workers 1`` and ``--workers 2`` on PostgreSQL, alternating: 64 senders in a closed loop on each."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NAME = "workers"
 SENDERS = 64
 ONE, TWO = "one worker", "two workers"
 LIMITATION = (
-    "Two workers share this machine's {} processors with PostgreSQL and the load generator: what a second worker adds"
-    " on a machine with processors to spare is not shown."
+    "Two workers share this machine's {} processors with PostgreSQL and the load generator. The gain of a second worker"
+    " on a machine with more processors was not measured."
 )
 
 
 async def perform(env: Environment) -> None:
-    """Measure; throughput and latency by number of workers go into the record."""
+    """Measure, and record throughput and latency by number of workers."""
     if not _steps(env):
         return
     env.step("one worker and two")

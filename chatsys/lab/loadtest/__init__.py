@@ -1,1 +1,1 @@
-"""A load test: a server, Locust against it, counters beside it, and a verdict."""
+"""A load test: a server, Locust, counters and a verdict."""

@@ -1,7 +1,7 @@
-"""Accounts in a load test's own store before its server starts, so that bcrypt is not what a run waits for.
+"""Accounts that exist in a load test's own store before its server starts, so that a run does not wait for bcrypt.
 
-All have one password and share its hash. A server on ``memory://`` takes them up from a snapshot; a database gets the
-same snapshot by COPY. Their tokens are issued as the server issues them, with the secret that it is started with.
+All accounts have the same password and share its hash. A server on ``memory://`` loads them from a snapshot; a database
+gets the same snapshot by COPY. Their tokens are issued with the secret with which the server starts.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from chatsys.model.rules import default_avatar
 from chatsys.model.values import User
 from chatsys.store.opening import open_store
 
-PASSWORD = "correct horse battery"  # noqa: S105 - of accounts that live as long as the run
+PASSWORD = "correct horse battery"  # noqa: S105 - of accounts that exist only during the run
 LIFETIME = timedelta(days=7)
 SNAPSHOT = "accounts.snapshot"
 
 
 def fill(url: str, count: int, scratch: Path, secret: str) -> tuple[list[User], dict[str, str]]:
-    """Make ``count`` accounts in the empty store ``url``, by way of ``scratch``; they, and the server's settings."""
+    """Create ``count`` accounts in the empty store ``url``, through a snapshot in ``scratch``.
+
+    Returns the accounts, and the settings that the server needs.
+    """
     return asyncio.run(_fill(url, count, scratch / SNAPSHOT, secret))
 
 
@@ -65,7 +68,7 @@ def _user(password_hash: str, now: datetime) -> User:
 
 
 def write_for_locust(users: list[User], secret: str, host: str, path: Path, processes: int) -> None:
-    """The accounts as files that ``locust --accounts path`` takes up: one for each generator process."""
+    """Write the accounts into files that ``locust --accounts path`` reads, one for each generator process."""
     tokens, now = Tokens(secret, LIFETIME), datetime.now(UTC)
     known = [
         {

@@ -1,4 +1,4 @@
-"""What happens beside a load test, each second: the server's CPU, memory and metrics, and PostgreSQL's counters."""
+"""Counters during a load test, each second: the server's CPU, memory and metrics, and PostgreSQL's counters."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FROM pg_stat_database d WHERE d.datname = current_database()
 
 
 class ServerCounters(threading.Thread):
-    """Appends a line a second to ``server.jsonl``: the server's CPU and memory, its metrics, the database's counters.
+    """Append a line per second to ``server.jsonl``: the server's CPU and memory, its metrics, the database's counters.
 
-    Of a server that chatsys did not start (None) there are the database's counters alone.
+    For a server that chatsys did not start (None) there are only the database's counters.
 
-    Counters are as the server and PostgreSQL give them: cumulated. ``cpu`` is a share of a core, ``rss`` in bytes;
-    ``database_cpu`` is that of PostgreSQL's processes where they are on this machine.
+    Counters are cumulative, as the server and PostgreSQL report them. ``cpu`` is a share of a core, ``rss`` is in
+    bytes. ``database_cpu`` is that of PostgreSQL's processes; it is 0 if they are on another machine.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ServerCounters(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Sample until told to stop; what could not be read is said in ``trouble``."""
+        """Sample until the block ends. ``trouble`` says why sampling ended early."""
         with self._path.open("wb") as file:
             try:
                 if self._database_url is None:
@@ -72,7 +72,6 @@ class ServerCounters(threading.Thread):
             due += 1.0
             if self._done.wait(max(0.0, due - time.monotonic())):
                 return
-            self._watch.look()
             at_now, used_now = time.monotonic(), self._server_seconds()
             stored_now = self._database_seconds()
             line = self._sample((used_now - used) / (at_now - at), connection)
@@ -103,7 +102,7 @@ class ServerCounters(threading.Thread):
 
 
 def read_metrics(url: str) -> dict[str, float]:
-    """The server's own metrics by name (labels in braces), without the buckets of histograms. Raises OSError."""
+    """The server's metrics by name (labels in braces), without the buckets of histograms. Raises OSError."""
     status, content = request(url, "GET", "/metrics", timeout=5)
     if status != 200:
         raise OSError(f"GET /metrics answered {status}")

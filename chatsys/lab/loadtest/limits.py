@@ -1,4 +1,4 @@
-"""What limits a search for the capacity: which resource ran out first, and whether more generators would help."""
+"""The limit of a search for the capacity: which resource ran out first, and whether more generators would help."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from chatsys.results import capacity
 
 
 def more_generators_help(steps: Sequence[dict[str, Any]], processes: int) -> bool:
-    """Whether the search ended at its generator's limit while the machine has processors for twice as many."""
+    """Whether the generator ended the search although the machine has processors for twice as many generators."""
     found = capacity.answer(steps)
     return found.failed is None and found.unmeasured is not None and 2 * processes <= _cpus()
 
 
 def name_limits(steps: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Write the resource that ran out into each step that failed by its latency, from the seconds at as many users."""
+    """Set the limit of each step that failed by its latency: the resource that ran out in the seconds of that step."""
     users = {round(line["time"]): line for line in memory.lines(folder / "samples.jsonl")}
     server = [(line, users.get(round(line["time"]))) for line in memory.lines(folder / "server.jsonl")]
     for step in steps:

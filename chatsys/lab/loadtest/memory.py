@@ -1,6 +1,6 @@
-"""Whether a process's memory grows: the minute after the first five against the last minute of a run.
+"""Whether the memory of a process grows: the minute after the first five minutes against the last minute of a run.
 
-A store in memory keeps every message by design, so its server's growth is told in bytes for each message, not judged.
+A store in memory keeps every message by design. So the growth of its server is shown in bytes per message, not judged.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from typing import Any
 import msgspec
 
 SETTLED = 300.0
-"""Seconds after all users have come, from which on memory must stay."""
+"""Seconds after all users have arrived. From then on memory must not grow."""
 MINUTE = 60.0
 LIMIT = 0.05
 MESSAGES = "chatsys_messages_total"
 
 
 class ProcessMemory(msgspec.Struct, frozen=True):
-    """One process: resident bytes, first and last seen, and medians of the minute after settling and of the last one.
+    """The resident bytes of one process: ``first`` and ``end`` are single samples.
 
-    ``messages`` were stored between the middles of the two minutes. Without two whole minutes after settling,
-    ``settled`` and ``last`` are None. ``keeps`` says that the process remembers each message.
+    ``settled`` and ``last`` are the medians of the minute after settling and of the last minute, None for a run without
+    two whole minutes after settling. ``messages`` is the number of messages stored between the middles of these
+    minutes. ``keeps`` says that the process stores each message in memory.
     """
 
     process: str
@@ -36,24 +37,24 @@ class ProcessMemory(msgspec.Struct, frozen=True):
 
     @property
     def growth(self) -> float | None:
-        """As a share of what it was after five minutes; None for a shorter run."""
+        """Growth as a share of the memory after five minutes; None for a shorter run."""
         return None if self.settled is None or self.last is None else self.last / self.settled - 1
 
     @property
     def bytes_each(self) -> float | None:
-        """Growth for each message stored meanwhile; None for a shorter run or without messages."""
+        """Growth per message stored meanwhile; None for a shorter run or without messages."""
         if self.settled is None or self.last is None or not self.messages:
             return None
         return (self.last - self.settled) / self.messages
 
     @property
     def grows(self) -> bool:
-        """True if it grew by more than :data:`LIMIT`, and need not have."""
+        """Whether it grew by more than :data:`LIMIT` although it does not store messages."""
         return not self.keeps and self.growth is not None and self.growth > LIMIT
 
 
 def of_turn(folder: Path, store: str) -> list[ProcessMemory]:
-    """The memory of a turn's generators and server, from the samples in its folder."""
+    """The memory of generators and server in one repetition, from the samples in its folder."""
     locust, server = lines(folder / "samples.jsonl"), lines(folder / "server.jsonl")
     if not locust:
         return []
@@ -85,7 +86,7 @@ def _memory(process: str, samples: Sequence[dict[str, Any]], full: float, *, kee
 
 
 def reasons(seen: Sequence[ProcessMemory]) -> list[str]:
-    """Which processes' memory grew; empty if none did."""
+    """A reason for each process whose memory grew; empty if none did."""
     return [
         f"the {each.process}'s memory grew by {each.growth:.1%} after the first five minutes, over {LIMIT:.0%}"
         for each in seen
@@ -94,7 +95,7 @@ def reasons(seen: Sequence[ProcessMemory]) -> list[str]:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """A file of JSON lines; nothing if it is not there."""
+    """The lines of a JSON Lines file; empty if it does not exist."""
     if not path.exists():
         return []
     return [msgspec.json.decode(line, type=dict[str, Any]) for line in path.read_bytes().splitlines()]

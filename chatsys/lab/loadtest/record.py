@@ -1,4 +1,4 @@
-"""The record of a load test: what was to be run, and what was seen."""
+"""The record of a load test: its plan and its results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SCHEMA_VERSION = 1
 
 
 class LoadTestPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. ``minutes`` are those of each store; ``interval`` in seconds, ``objective`` in ms."""
+    """What to run. ``minutes`` are per store; ``interval`` is in seconds, ``objective`` in ms."""
 
     scenario: str
     users: int
@@ -27,14 +27,17 @@ class LoadTestPlan(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     seed: int = 1
     hosts: tuple[str, ...] = ()
-    """Addresses of servers that run already; ``store`` then means nothing."""
+    """Addresses of servers that already run; then ``store`` is ignored."""
     dialect: str = ""
-    """What they speak (chatsys.loadtesting.dialects); empty lets the first join decide."""
+    """The dialect of these servers (chatsys.loadtesting.dialects). If empty, the first join decides."""
 
 
 class LoadTestRepetition(msgspec.Struct, kw_only=True):
-    """One server and one Locust of so many ``processes``. ``store`` is what was measured: a store, or the address of a
-    server that ran already. ``locust`` is the generator's own result (chatsys.loadtesting.record)."""
+    """One server, and one Locust with ``processes`` generator processes.
+
+    ``store`` is the measured store, or the address of a server that already ran. ``locust`` is the generator's own
+    result (chatsys.loadtesting.record).
+    """
 
     number: int
     store: str

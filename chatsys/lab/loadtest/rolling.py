@@ -1,4 +1,4 @@
-"""A rolling restart while users are at work: each process of a server is ended and replaced, one after another."""
+"""A rolling restart under load: the processes of a server are ended and replaced one after another."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from chatsys.lab.loadtest import memory
 from chatsys.lab.subjects.servers import ServerProcess
 
 PROCESSES = 2
-"""Server processes: while one is replaced the other serves."""
+"""Server processes: one serves while the other is replaced."""
 _CALM = 5.0
-"""Seconds with all users there before the first is ended, and between two."""
+"""Seconds with all users connected before the first process is ended, and between two processes."""
 _REPLACED_WITHIN = 30.0
 _LOOK = 0.1
 
 
 class RollingRestart(threading.Thread):
-    """Ends the processes of ``server`` in turn once ``users`` are there; ``folder`` is where the generator notes that.
+    """End the processes of ``server`` one after another, once the samples in ``folder`` show ``users`` users.
 
-    ``replaced`` counts those that have a successor; ``trouble`` says why it went no further.
+    ``replaced`` counts the processes that have a successor; ``trouble`` says why the restart ended early.
     """
 
     def __init__(self, server: ServerProcess, database_url: str, folder: Path, users: int) -> None:
@@ -50,10 +50,10 @@ class RollingRestart(threading.Thread):
             self.trouble = f"only {self.replaced} of {PROCESSES} server processes were replaced: make --minutes longer"
 
     def run(self) -> None:
-        """Wait for the users, then end each process that serves now, and wait for its successor."""
+        """Wait for the users. Then end each process that serves now, and wait for its successor."""
         try:
             with psycopg.connect(self._database_url, autocommit=True) as connection:
-                if not self._until(self._all_are_there):
+                if not self._until(self._all_connected):
                     return
                 for process in self._server.worker_processes():
                     if self._over.wait(_CALM):
@@ -66,11 +66,11 @@ class RollingRestart(threading.Thread):
         except (psycopg.Error, psutil.Error) as error:
             self.trouble = f"the rolling restart ended early: {type(error).__name__}: {error}"
 
-    def _all_are_there(self) -> bool:
+    def _all_connected(self) -> bool:
         return any(line["users"] >= self._users for line in memory.lines(self._samples))
 
     def _until(self, happened: Callable[[], object], seconds: float = float("inf")) -> bool:
-        """Whether it happened within ``seconds``, and before the load test was over."""
+        """Wait for it. Returns False after ``seconds``, or when the load test is over."""
         deadline = time.monotonic() + seconds
         while not happened():
             if self._over.wait(_LOOK) or time.monotonic() > deadline:
@@ -83,5 +83,5 @@ def _another(connection: psycopg.Connection[tuple[str]], known: set[str]) -> boo
 
 
 def _servers(connection: psycopg.Connection[tuple[str]]) -> set[str]:
-    """The processes that serve: each announces itself to the database before it listens."""
+    """The ids of the serving processes: each registers in the database before it listens."""
     return {row[0] for row in connection.execute("SELECT server_id::text FROM chat_servers").fetchall()}

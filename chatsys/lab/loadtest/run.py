@@ -1,8 +1,8 @@
 """A load test from end to end: server, Locust, counters, report, verdict.
 
-Each turn starts a fresh server on an empty store, drives it with Locust headless, and reads
-the server's ``/metrics`` and PostgreSQL's counters each second. Two stores take turns A B B A with the same seed.
-Servers that run already (``hosts``) take turns in the same way; of them only a database that was named is watched.
+Each repetition starts a new server on an empty store, drives it with headless Locust, and reads the server's
+``/metrics`` and PostgreSQL's counters each second. Two stores alternate A B B A with the same seed. Servers that
+already run (``hosts``) alternate in the same way; only their database is watched, if the request names it.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ INTERRUPTED, STATUS_INTERRUPTED = "INTERRUPTED", 130
 SEVERITY = ("VALID", "INVALID", "FAILED", INTERRUPTED)
 STOP_PATIENCE = 90.0
 MINUTES = {"soak": 31.0, "capacity": 3.0}
-"""How long each store is driven, unless told; other scenarios take one minute."""
+"""Default minutes per store; other scenarios take one minute."""
 
 
 class Databases(msgspec.Struct, frozen=True):
-    """Where PostgreSQL is: a server's URL, or None for the private one whose data lie in ``folder``.
+    """Where PostgreSQL is: a server's URL, or None for the private server with its data in ``folder``.
 
-    ``watched`` is the database of servers that run already, to be read from alone.
+    ``watched`` is the database of servers that already run. It is only read.
     """
 
     url: str | None
@@ -65,7 +65,7 @@ class Databases(msgspec.Struct, frozen=True):
 
 
 def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[str], None]) -> tuple[LoadTestRun, Path]:
-    """Run ``plan``, write a folder under ``reports`` and give what it holds. Raises OperatorError."""
+    """Run ``plan`` and write a folder under ``reports``. Returns its record and the folder. Raises OperatorError."""
     created = datetime.now(UTC)
     name = f"load-{created:%Y%m%d-%H%M%S}-{plan.scenario}-{secrets.token_hex(2)}"
     folder, order = (reports / name).absolute(), order_of(plan)
@@ -92,7 +92,7 @@ def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[st
                 if not limits.more_generators_help(turn.locust.get("steps", ()), processes):
                     break
                 processes *= 2
-                say(f"Turn {number}: the load generator was the limit; again with {processes} generator processes")
+                say(f"Turn {number}: the load generator was the limit; repeating with {processes} processes")
                 shutil.rmtree(folder / turn.folder)
             turns.append(turn)
             say(f"Turn {number}: {turns[-1].verdict}")
@@ -113,16 +113,16 @@ def run(plan: LoadTestPlan, reports: Path, request: Databases, say: Callable[[st
 
 
 def order_of(plan: LoadTestPlan) -> tuple[str, ...]:
-    """The stores in turn: one, or both as A B B A; a search for the capacity is many turns of its own, so A B.
+    """The order of the stores, or of the addresses of servers that already run: A B B A for two.
 
-    The same with the addresses of servers that run already.
+    A search for the capacity measures each one once, because it has many steps of its own.
     """
     subjects = plan.hosts or (STORES if plan.store == "both" else (plan.store,))
     return subjects if plan.scenario == "capacity" or len(subjects) == 1 else (*subjects, *reversed(subjects))
 
 
 def verdict_of(verdicts: list[str]) -> str:
-    """The gravest of the turns' verdicts."""
+    """The most severe of the verdicts."""
     return max(verdicts, key=SEVERITY.index)
 
 
@@ -132,29 +132,29 @@ def exit_status(result: LoadTestRun) -> int:
 
 
 def limitations(plan: LoadTestPlan) -> list[str]:
-    """What the run does not show."""
-    known = ["Users are simulated: who does what how often is in chatsys/loadtesting/weights.py, with sources."]
+    """What the run does not show, as sentences."""
+    known = ["Users are simulated. chatsys/loadtesting/weights.py says how often they do what, with sources."]
     if plan.hosts:
         known.append(
-            "The server was not started by chatsys: what it and other programs on its machine used, and which rows it "
-            "had before, is not known."
+            "chatsys did not start the server. The resources that it and other programs on its machine used, and the "
+            "rows that it had before, are not known."
         )
     else:
         known += [
-            "Server, database and load generator share one machine: the latencies hold for this load on this machine.",
+            "Server, database and load generator share one machine: the latencies apply to this load on this machine.",
             "The network is the loopback interface: no packet is lost, delayed or reordered.",
-            "The message history grows from empty; a server with years of messages is not tested here.",
+            "The message history starts empty: a server with years of messages is not tested.",
         ]
     if plan.arrival == "closed":
         known.append(
-            "Closed loop: a slow server slows its users down, and the waits of messages that were therefore sent later "
-            "are not in the acknowledgement latency (coordinated omission); `--arrival poisson` counts them."
+            "Closed loop: a slow server slows its users down, so they send later. The acknowledgement latency does not "
+            "include these delays (coordinated omission); with `--arrival poisson` it does."
         )
     if len(plan.hosts) > 1:
-        known.append(f"The servers took turns ({' '.join(map(place, order_of(plan)))}).")
+        known.append(f"The servers alternated ({' '.join(map(place, order_of(plan)))}).")
     elif plan.store == "both" and not plan.hosts:
         order = " ".join("AB"[STORES.index(store)] for store in order_of(plan))
-        known.append(f"The two stores took turns on one machine ({order}); each turn began with an empty store.")
+        known.append(f"The two stores alternated on one machine ({order}); each turn started with an empty store.")
     return known
 
 
@@ -162,8 +162,8 @@ def _turn(plan: LoadTestPlan, number: int, store: str, url: str, *, folder: Path
     own = folder / f"turn-{number}-{store}"
     own.mkdir(parents=True)
     watch = machine.MachineWatch(machine.postmaster_of(url) if store == "postgres" else None)
-    with TemporaryDirectory() as folder_of_turn:
-        scratch, secret = Path(folder_of_turn), secrets.token_hex(32)
+    with TemporaryDirectory() as temporary:
+        scratch, secret = Path(temporary), secrets.token_hex(32)
         users, settings = accounts.fill(url, plan.users, scratch, secret)
         rolling = plan.scenario == "rolling-restart"
         settings |= {"CHATSYS_WORKERS": str(PROCESSES)} if rolling else {}
@@ -179,7 +179,7 @@ def _turn(plan: LoadTestPlan, number: int, store: str, url: str, *, folder: Path
 
 
 def _turn_at(plan: LoadTestPlan, number: int, address: str, request: Databases, *, folder: Path) -> LoadTestRepetition:
-    """A turn at a server that runs already. Its accounts are kept for the next run at the same address."""
+    """A turn at a server that already runs. Its accounts are kept for the next run at the same address."""
     name = place(address).replace(":", "-")
     own = folder / f"turn-{number}-{name}"
     own.mkdir(parents=True)
@@ -198,7 +198,7 @@ def _turn_at(plan: LoadTestPlan, number: int, address: str, request: Databases, 
 def _judged(
     plan: LoadTestPlan, number: int, store: str, own: Path, *, status: int, disturbed: list[str]
 ) -> LoadTestRepetition:
-    """What a turn's Locust has left in its folder, and what is to be said about it."""
+    """The record of a turn: the result of Locust in the turn's folder, the verdict and its reasons."""
     result = _result_of(own)
     limits.name_limits(result.get("steps", ()), own)
     verdict, reasons = result.get("verdict", "FAILED"), [*_complaints(own), *result.get("reasons", ())]
@@ -209,7 +209,7 @@ def _judged(
     if disturbed and verdict == "VALID":
         verdict = "INVALID"
     grown = memory.reasons(memory.of_turn(own, store)) if plan.scenario == "soak" else []
-    if grown and verdict == "VALID":  # where the machine was saturated, what waited was kept, and proves nothing
+    if grown and verdict == "VALID":  # on a saturated machine, queued messages fill memory: that proves nothing
         verdict = "FAILED"
     reasons += disturbed + grown
     return LoadTestRepetition(
@@ -235,7 +235,7 @@ def _unmeasured(number: int, store: str, folder: Path) -> LoadTestRepetition:
 
 @contextmanager
 def _postgres(request: Databases, *, needed: bool) -> Iterator[str | None]:
-    """A server where scratch databases may be made and no other run measures: the one asked for, or the private one."""
+    """A PostgreSQL server for this run alone: the requested one, or the private one. None if ``needed`` is false."""
     if not needed:
         yield None
     elif request.url is not None and request.url.startswith(("postgresql://", "postgres://")):
@@ -248,7 +248,7 @@ def _postgres(request: Databases, *, needed: bool) -> Iterator[str | None]:
 
 @contextmanager
 def _store(store: str, server_url: str | None, run_name: str, number: int) -> Iterator[str]:
-    """The URL of an empty store; a database is dropped afterwards."""
+    """The URL of an empty store. A database is dropped after the block."""
     if server_url is None or store == "memory":
         yield "memory://"
         return
@@ -261,7 +261,7 @@ def _store(store: str, server_url: str | None, run_name: str, number: int) -> It
 
 
 def _locust(plan: LoadTestPlan, address: str, folder: Path, account_file: Path) -> int:
-    """Drive the server; Locust's exit status, or 130 after Ctrl-C (Locust still concludes and writes)."""
+    """Drive the server and return Locust's exit status, or 130 after Ctrl-C (Locust still writes its result)."""
     order = order_of(plan)
     turns_each = order.count(order[0])
     seconds = max(5, round(plan.minutes * 60 / turns_each))
@@ -288,15 +288,17 @@ def _locust(plan: LoadTestPlan, address: str, folder: Path, account_file: Path) 
     command += ["--tags", *plan.tags] if plan.tags else []
     command += ["--dialect", plan.dialect] if plan.dialect else []
     command += _processes(plan.processes) if plan.processes > 1 else []
-    here = os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH"))))  # for a dialect of one's own
+    here = os.pathsep.join(
+        filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH")))
+    )  # so that Locust finds a dialect of the user
     with (folder / LOG).open("wb") as log:
         child = subprocess.Popen(
             command,
             stdout=log,
             stderr=subprocess.STDOUT,
-            cwd=folder,  # Locust reads a locust.conf where it is started
+            cwd=folder,  # Locust reads a locust.conf in its working directory
             env=os.environ | {"NO_COLOR": "1", "PYTHONPATH": here},
-            start_new_session=True,  # a terminal's Ctrl-C would reach Locust twice, and it would not conclude
+            start_new_session=True,  # a terminal's Ctrl-C would reach Locust twice, and it would not write its result
         )
         try:
             return child.wait()
@@ -311,7 +313,7 @@ def _locust(plan: LoadTestPlan, address: str, folder: Path, account_file: Path) 
 
 
 def _processes(count: int) -> list[str]:
-    """Options for a master and ``count`` workers of its own: a free port, another Locust may have the usual one."""
+    """Options for a master with ``count`` workers. It gets a free port, since another Locust may use the default."""
     port = str(free_port())
     here = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
     return ["--processes", str(count), *here]
@@ -323,7 +325,7 @@ def _result_of(folder: Path) -> dict[str, Any]:
 
 
 def _complaints(folder: Path) -> list[str]:
-    """Why a run could not begin, in the load test's own sentences."""
+    """The load test's own error messages in its log: why a run could not start."""
     lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
     return list(dict.fromkeys(line.partition(_COMPLAINT)[2] for line in lines if _COMPLAINT in line))
 

@@ -1,1 +1,1 @@
-"""What lies between two programs of one machine: proxies that break or delay connections, packets that are dropped."""
+"""The network between two programs of one machine: proxies that break or delay connections, and dropped packets."""

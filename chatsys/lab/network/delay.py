@@ -1,9 +1,9 @@
-"""A network between two programs of one machine: a proxy that holds back what passes through it.
+"""A proxy that simulates the distance between two machines by delaying all data that passes through it.
 
-``python -m chatsys.lab.network.delay TARGET SECONDS`` (TARGET is a Unix socket's path or host:port) says the port of
-127.0.0.1 on which it listens, and holds back each piece for so long in each direction. It is a process of its own,
-which sleeps in ``select`` with a timer of microseconds: an event loop's timers are of milliseconds. It ends when
-its standard input does. What the delay really is, :func:`round_trip` measures through it.
+``python -m chatsys.lab.network.delay TARGET SECONDS`` prints the port of 127.0.0.1 on which it listens, and delays each
+piece by SECONDS in each direction. TARGET is host:port or the path of a Unix socket. The proxy is a process of its own
+and waits in ``select``, whose timer counts microseconds: the timers of an event loop count milliseconds. It ends when
+its standard input ends. :func:`round_trip` measures the actual delay.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from chatsys.errors import OperatorError
 from chatsys.store.address import read_url
 
-_TIMER_SLACK = 29  # PR_SET_TIMERSLACK of prctl(2): the kernel may wake a process so many nanoseconds late
+_TIMER_SLACK = 29  # PR_SET_TIMERSLACK of prctl(2): by how many nanoseconds the kernel may wake a process late
 _PIECE = 65_536
-_IDLE = 1.0  # seconds between two looks when nothing is under way
-_STUCK = 5.0  # seconds within which the other end must take what is sent
+_IDLE = 1.0  # seconds to wait in select when no piece is delayed
+_STUCK = 5.0  # seconds within which the other end must accept data
 _START = 10.0
 _PINGS = 200
 
 
-class _Way:
-    """One direction of a connection: what came and when it is to leave."""
+class _Direction:
+    """One direction of a connection: the delayed pieces, and when each is due."""
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self.source = source
@@ -44,29 +44,29 @@ class _Way:
 
 
 def serve(target: str, seconds: float) -> None:
-    """Hold back and pass on until standard input ends."""
-    with suppress(OSError, AttributeError):  # Linux alone
+    """Delay and forward data until standard input ends."""
+    with suppress(OSError, AttributeError):  # only Linux has prctl
         ctypes.CDLL(None).prctl(_TIMER_SLACK, 1, 0, 0, 0)
-    ways: dict[socket.socket, _Way] = {}
+    directions: dict[socket.socket, _Direction] = {}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:
-            due = min((way.waiting[0][0] for way in ways.values() if way.waiting), default=None)
+            due = min((direction.waiting[0][0] for direction in directions.values() if direction.waiting), default=None)
             pause = _IDLE if due is None else max(0.0, due - time.monotonic())
-            sources = [source for source, way in ways.items() if not way.ended]
+            sources = [source for source, direction in directions.items() if not direction.ended]
             ready = select.select([sys.stdin, listener, *sources], [], [], pause)[0]
             now = time.monotonic()
             for each in ready:
                 if each is sys.stdin:
                     return
                 if each is listener:
-                    _join(ways, listener.accept()[0], target)
-                elif each in ways:
-                    _take(ways, each, now + seconds)
-            _pass_on(ways)
+                    _join(directions, listener.accept()[0], target)
+                elif each in directions:
+                    _take(directions, each, now + seconds)
+            _pass_on(directions)
 
 
-def _join(ways: dict[socket.socket, _Way], near: socket.socket, target: str) -> None:
+def _join(directions: dict[socket.socket, _Direction], near: socket.socket, target: str) -> None:
     try:
         far = _connected(target)
     except OSError:
@@ -76,7 +76,7 @@ def _join(ways: dict[socket.socket, _Way], near: socket.socket, target: str) -> 
         end.settimeout(_STUCK)
         if end.family != socket.AF_UNIX:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    ways[near], ways[far] = _Way(near, far), _Way(far, near)
+    directions[near], directions[far] = _Direction(near, far), _Direction(far, near)
 
 
 def _connected(target: str) -> socket.socket:
@@ -88,38 +88,38 @@ def _connected(target: str) -> socket.socket:
     return socket.create_connection((host, int(port)), _STUCK)
 
 
-def _take(ways: dict[socket.socket, _Way], source: socket.socket, due: float) -> None:
-    way = ways[source]
+def _take(directions: dict[socket.socket, _Direction], source: socket.socket, due: float) -> None:
+    direction = directions[source]
     try:
         piece = source.recv(_PIECE)
     except OSError:
         piece = b""
-    way.waiting.append((due, piece))  # an end is held back as well
-    way.ended = not piece
+    direction.waiting.append((due, piece))  # the end of the stream is delayed as well
+    direction.ended = not piece
 
 
-def _pass_on(ways: dict[socket.socket, _Way]) -> None:
-    for way in list(ways.values()):
-        while way.waiting and way.waiting[0][0] <= time.monotonic():
-            _, piece = way.waiting.popleft()
+def _pass_on(directions: dict[socket.socket, _Direction]) -> None:
+    for direction in list(directions.values()):
+        while direction.waiting and direction.waiting[0][0] <= time.monotonic():
+            _, piece = direction.waiting.popleft()
             try:
                 if piece:
-                    way.sink.sendall(piece)
+                    direction.sink.sendall(piece)
                 else:
-                    way.sink.shutdown(socket.SHUT_WR)
+                    direction.sink.shutdown(socket.SHUT_WR)
             except OSError:
-                way.ended = True
-                way.waiting.clear()
-        other = ways.get(way.sink)
-        if way.ended and not way.waiting and (other is None or (other.ended and not other.waiting)):
-            for end in (way.source, way.sink):
-                ways.pop(end, None)
+                direction.ended = True
+                direction.waiting.clear()
+        other = directions.get(direction.sink)
+        if direction.ended and not direction.waiting and (other is None or (other.ended and not other.waiting)):
+            for end in (direction.source, direction.sink):
+                directions.pop(end, None)
                 end.close()
 
 
 @contextmanager
 def delayed(target: str, seconds: float, cpu: int | None = None) -> Iterator[int]:
-    """The port of a proxy before ``target`` that holds back each piece for ``seconds`` in each direction."""
+    """The port of a proxy in front of ``target`` that delays each piece by ``seconds`` in each direction."""
     command = [sys.executable, "-m", "chatsys.lab.network.delay", target, repr(seconds)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdin is not None
@@ -129,7 +129,7 @@ def delayed(target: str, seconds: float, cpu: int | None = None) -> Iterator[int
             os.sched_setaffinity(process.pid, {cpu})
         line = process.stdout.readline().strip() if select.select([process.stdout], [], [], _START)[0] else b""
         if not line.isdigit():
-            raise OperatorError("The proxy that delays did not start.")
+            raise OperatorError("The delay proxy did not start.")
         yield int(line)
     finally:
         process.stdin.close()
@@ -142,7 +142,7 @@ def delayed(target: str, seconds: float, cpu: int | None = None) -> Iterator[int
 
 
 def through(url: str, port: int) -> str:
-    """The database of ``url``, reached by the proxy at ``port``."""
+    """``url`` with the proxy at ``port`` as its server."""
     parts = urlsplit(url)
     user, _, _ = parts.netloc.rpartition("@")
     query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in ("host", "port")])
@@ -150,7 +150,7 @@ def through(url: str, port: int) -> str:
 
 
 def target_of(url: str) -> str:
-    """Where the server of ``url`` listens, as a target of :func:`delayed`."""
+    """The address at which the server of ``url`` listens, as a target of :func:`delayed`."""
     address = read_url(url)
     if address.host.startswith("/"):
         return f"{address.host}/.s.PGSQL.{address.port}"
@@ -158,7 +158,7 @@ def target_of(url: str) -> str:
 
 
 def round_trip(seconds: float, cpu: int | None = None) -> float:
-    """The median seconds of a round trip through such a proxy to a program that answers at once."""
+    """The median seconds of a round trip through such a proxy to an echo server."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         echo = threading.Thread(target=_echo, args=(listener,), daemon=True)
         echo.start()

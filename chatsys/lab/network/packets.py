@@ -1,4 +1,4 @@
-"""Packets that the kernel drops on their way to and from TCP ports of this machine: by iptables."""
+"""Make the kernel drop packets to and from TCP ports of this machine, with iptables."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from chatsys.errors import OperatorError
 
-NEEDS_ROOT = "dropping packets needs root, and in a container NET_ADMIN"
-_NET_ADMIN = 12  # the capability's bit
+NEEDS_ROOT = "dropping packets needs root, and in a container also NET_ADMIN"
+_NET_ADMIN = 12  # the bit of the capability
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 def why_none_can_be_dropped() -> str:
-    """One line that names what is missing; empty where packets can be dropped."""
+    """What is missing for dropping packets, in one line; empty if nothing is."""
     if os.geteuid() != 0:
         return NEEDS_ROOT
     if shutil.which("iptables", path=_PATH) is None:
@@ -35,9 +35,9 @@ def why_none_can_be_dropped() -> str:
 
 @contextmanager
 def packets_dropped(ports: Iterable[int]) -> Iterator[None]:
-    """Drop all packets of the loopback interface to and from TCP ports, and of no others, within the block.
+    """Within the block, drop all packets to and from these TCP ports on the loopback interface, and no others.
 
-    Raises OperatorError with the words of iptables.
+    Raises OperatorError with the error of iptables.
     """
     with ExitStack() as stack:
         for port in ports:

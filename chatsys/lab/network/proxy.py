@@ -1,7 +1,7 @@
-"""A TCP proxy that breaks connections in the ways in which networks and failovers break them.
+"""A TCP proxy that breaks connections as networks and failovers do.
 
-It forwards, refuses, falls silent while it goes on acknowledging, and can be pointed at another target: connections
-that exist keep the target and the silence that they have, new ones get the present ones.
+It can refuse connections, discard data while the kernel still acknowledges it, and change its target. A change of
+``target`` or ``silence`` affects new connections only.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Self, TypeAlias
 Target: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a Unix socket."""
 Filter: TypeAlias = Callable[[bytes], bytes | None]
-"""What is passed on of the bytes that came; None resets the connection."""
+"""Returns the bytes to forward instead of the received ones; None resets the connection."""
 
 
 KEEPALIVE = 11.0
-"""Seconds after which PostgreSQL closes a connection whose other end does not answer, as the server asks it to."""
+"""Seconds after which PostgreSQL closes a connection without answers; the chat server configures it so."""
 
 
 class Silence(enum.Flag):
-    """What is read and thrown away instead of being forwarded."""
+    """The directions whose data is read and discarded instead of forwarded."""
 
     NONE = 0
     REQUESTS = enum.auto()
@@ -36,16 +36,16 @@ class _Connection:
 
     def __init__(self, silence: Silence) -> None:
         self.writers: list[asyncio.StreamWriter] = []
-        self.audible = asyncio.Event()
-        self.fall(silence)
+        self.forwarding = asyncio.Event()
+        self.set_silence(silence)
 
-    def fall(self, silence: Silence) -> None:
-        """Begin a silence, or end it."""
+    def set_silence(self, silence: Silence) -> None:
+        """Change which directions are silent."""
         self.silence = silence
         if silence:
-            self.audible.clear()
+            self.forwarding.clear()
         else:
-            self.audible.set()
+            self.forwarding.set()
 
     def abort(self) -> None:
         for writer in self.writers:
@@ -53,7 +53,7 @@ class _Connection:
 
 
 class Proxy:
-    """A port of 127.0.0.1 before ``target``. An async context manager; ``silence`` and ``target`` are for new ones."""
+    """A port of 127.0.0.1 in front of ``target``; an async context manager."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -72,7 +72,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def listen(self) -> None:
-        """Take connections, on the same port as before."""
+        """Accept connections, on the same port as before."""
         self._server = await asyncio.start_server(self._joined, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -84,25 +84,25 @@ class Proxy:
         self.reset()
 
     def reset(self) -> None:
-        """Reset every connection; new ones are taken."""
+        """Reset every connection. New ones are accepted."""
         for connection in list(self._connections):
             connection.abort()
 
     def hush(self, silence: Silence = Silence.BOTH, *, new: bool = False) -> None:
-        """Let the connections that there are, and with ``new`` those to come, hang: what comes is acknowledged only."""
+        """Discard the data of existing connections, with ``new`` also of new ones: TCP still acknowledges it."""
         for connection in self._connections:
-            connection.fall(silence)
+            connection.set_silence(silence)
         if new:
             self.silence = silence
 
     def heal(self, *, old: bool = False) -> None:
-        """Forward what new connections send; with ``old`` also that of those that hang, without what they have lost."""
+        """Forward the data of new connections, with ``old`` also of silent ones. Discarded data stays lost."""
         self.silence = Silence.NONE
         if old:
             self.hush(Silence.NONE)
 
     def stall(self) -> None:
-        """Read no more answers on the connections that there are, until :meth:`flow`: they pile up at the target."""
+        """Stop reading answers on existing connections until :meth:`flow`, so that they queue at the target."""
         for connection in self._connections:
             for answers in connection.writers[1:]:
                 answers.transport.pause_reading()  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ class Proxy:
                 answers.transport.resume_reading()  # type: ignore[attr-defined]
 
     def filters(self) -> tuple[Filter, Filter]:
-        """What the requests and the answers of a new connection go through."""
+        """The filters for the requests and for the answers of a new connection."""
         return _unchanged, _unchanged
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -167,13 +167,13 @@ async def _copy(
                     return
                 writer.write(passed)
                 await writer.drain()
-    await _noticed(connection)
+    await _end_visible(connection)
     with suppress(OSError, RuntimeError):
         writer.close()
 
 
-async def _noticed(connection: _Connection) -> None:
-    """The other end does not hear of an end while there is silence, until its TCP keepalive gets no answer."""
+async def _end_visible(connection: _Connection) -> None:
+    """Wait until the other end may see the end: after the silence, or when its TCP keepalive gets no answer."""
     with suppress(TimeoutError):
         async with asyncio.timeout(KEEPALIVE):
-            await connection.audible.wait()
+            await connection.forwarding.wait()

@@ -1,7 +1,7 @@
-"""Socket.IO servers of others, as they come, that do what :mod:`chatsys.lab.subjects.reference` does.
+"""Other Socket.IO servers with default options, which do the same as :mod:`chatsys.lab.subjects.reference`.
 
-They are installed from npm into a folder, once. ``plain`` is no Socket.IO server but a loop of ``send`` over the same
-sockets: the bound of what writes each message by itself.
+They are installed once, from npm, into a folder. ``plain`` is not a Socket.IO server but a loop of ``send`` over the
+sockets: the bound for servers that write each message separately.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from chatsys.lab.subjects.servers import ServerProcess, listening_server, this_p
 HERE = Path(__file__).parent
 PROGRAMS = ("package.json", "chat.mjs", "server.mjs", "bun.mjs")
 INSTALL_MOST = 300
-"""Seconds that npm gets."""
+"""Seconds after which npm is ended."""
 
 
 class Peer(NamedTuple):
-    """A server to compare with: its ``name``, and how one is started on a processor."""
+    """A server to compare with: its ``name``, and a function that starts it on a processor."""
 
     name: str
     start: Callable[[Path, int | None], AbstractContextManager[ServerProcess]]
@@ -53,12 +53,12 @@ PEERS = (
 
 
 def installed(folder: Path) -> dict[str, str]:
-    """Install what the peers need into ``folder`` unless it is there; the versions of what was installed.
+    """Install the peers into ``folder`` unless they are there, and return their versions.
 
-    Raises OperatorError without Node.js and npm, or if npm fails.
+    Raises OperatorError if Node.js or npm is missing or npm fails.
     """
     if not (shutil.which("node") and shutil.which("npm")):
-        raise OperatorError("The peers run on Node.js, which is not here.", hint="Install node and npm (version 20).")
+        raise OperatorError("The peers need Node.js and npm.", hint="Install node and npm (version 20).")
     folder.mkdir(parents=True, exist_ok=True)
     wanted = (HERE / "package.json").read_text()
     done = folder / "installed"
@@ -71,10 +71,10 @@ def installed(folder: Path) -> dict[str, str]:
                 command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_MOST, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise OperatorError(f"npm did not end within {INSTALL_MOST} seconds.", hint="Try it again.") from error
+            raise OperatorError(f"npm did not finish within {INSTALL_MOST} seconds.", hint="Try again.") from error
         if made.returncode:
-            said = (made.stderr.strip().splitlines() or ["nothing"])[0]
-            raise OperatorError(f"npm could not install the peers: {said}", hint=f"Try `npm install` in {folder}.")
+            first = (made.stderr.strip().splitlines() or ["it printed nothing"])[0]
+            raise OperatorError(f"npm could not install the peers: {first}", hint=f"Try `npm install` in {folder}.")
         done.write_text(wanted)
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     return {"node": node.removeprefix("v"), **_versions(folder)}

@@ -1,4 +1,4 @@
-// Socket.IO as it comes, on Bun: `bun run bun.mjs PORT`. It does what chatsys/lab/subjects/reference.py does.
+// Stock Socket.IO on Bun: `bun run bun.mjs PORT`. It does the same as chatsys/lab/subjects/reference.py.
 import { Server as Engine } from "@socket.io/bun-engine";
 import { Server } from "socket.io";
 import { serve } from "./chat.mjs";

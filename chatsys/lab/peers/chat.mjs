@@ -1,4 +1,4 @@
-// The chat of the peers: rooms, and a message of the same shape and size as the reference server's. Nothing is kept.
+// The chat of the peers: rooms, and messages with the shape and size of the reference server's. Nothing is stored.
 const AVATAR = "https://ui-avatars.com/api/?name=member%200&background=667eea&color=fff";
 
 export function serve(io) {

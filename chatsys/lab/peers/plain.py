@@ -1,6 +1,7 @@
-"""What fan-out costs at least with a write for each message: a frame is made once, and sent to one after another.
+"""The minimum cost of fan-out with one write per message: a frame is built once and sent to one client after another.
 
-Run as ``python -m chatsys.lab.peers.plain PORT``. It knows of WebSockets and Socket.IO only what clients need.
+Run as ``python -m chatsys.lab.peers.plain PORT``. It implements only the parts of WebSocket and Socket.IO that the
+clients of the lab need.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from websockets.utils import accept_key
 from chatsys.lab.subjects.reference import message_of
 from chatsys.protocol.frames import TEXT, FrameReader, frame
 
-_LARGEST, _FRAMES = 1_000_000, 1_000_000  # bytes of a message, frames of a read: no limits for the lab's own clients
+_LARGEST, _FRAMES = 1_000_000, 1_000_000  # bytes of a message, frames per read: more than the lab's clients send
 _OPENING = b'0{"sid":"plain","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
 _BACKLOG = 1_024
 
 
 class _Client:
-    """A connection: what has come of its handshake, its frames after that, and its room."""
+    """A connection: the bytes of its handshake, then its frames, and its room."""
 
     def __init__(self, sock: socket.socket, number: int) -> None:
         self.sock = sock
@@ -45,7 +46,7 @@ class _PlainServer:
         self._connections = 0
 
     def serve(self) -> None:
-        """For ever."""
+        """Serve until the process is ended."""
         while True:
             for key, _ in self._selector.select():
                 if key.data is None:
@@ -77,7 +78,7 @@ class _PlainServer:
                 self._handle(client, text)
 
     def _upgrade(self, client: _Client, piece: bytes) -> bytes:
-        """Answer the handshake once it is whole; what came behind it."""
+        """Answer the handshake once it is complete. Returns the bytes that followed it."""
         client.data += piece
         head, end, rest = client.data.partition(b"\r\n\r\n")
         if not end:

@@ -1,4 +1,4 @@
-// Socket.IO as it comes, on Node.js: `node server.mjs ws|uws PORT`. It does what chatsys/lab/subjects/reference.py does.
+// Stock Socket.IO on Node.js: `node server.mjs ws|uws PORT`. It does the same as chatsys/lab/subjects/reference.py.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { Server } from "socket.io";

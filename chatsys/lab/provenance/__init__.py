@@ -1,1 +1,1 @@
-"""Which program a run measured, and on which machine: what a record says, and whether the machine was quiet."""
+"""Which program a run measured, on which machine, and whether the machine was quiet."""

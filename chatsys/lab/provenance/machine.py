@@ -1,4 +1,4 @@
-"""What the run ran on, and whether the machine was quiet enough for the run to be believed."""
+"""The machine of a run, and whether it was quiet enough for a valid run."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from chatsys.store.address import read_url
 FOREIGN_SHARE = 0.15
 """Share of all processors that other programs may use while the lab measures."""
 STEAL_SHARE = 0.05
-"""Share of all processors that the hypervisor may take away."""
+"""Share of all processors that the hypervisor may take."""
 BUSY_SHARE = 0.9
-"""Share of its processor from which on a process has none to spare."""
+"""Share of its processor above which a process counts as fully busy."""
 MISSED_SHARE = 0.01
-"""Share of intended starts that a turn at a fixed rate may miss."""
+"""Share of its intended starts that a repetition at a fixed rate may miss."""
 
 
 def processors() -> tuple[int | None, int | None]:
-    """Where what is measured and its counterpart are pinned: to different processors, or nowhere if there is one."""
-    if not hasattr(os, "sched_getaffinity"):  # only Linux lets a program choose
+    """The processors for the measured process and for its counterpart; None if there is only one, or no choice."""
+    if not hasattr(os, "sched_getaffinity"):  # only Linux lets a process choose its processors
         return (None, None)
     allowed = sorted(os.sched_getaffinity(0))
     return (allowed[0], allowed[-1]) if len(allowed) > 1 else (None, None)
 
 
 def describe(server_url: str | None, shown_url: str) -> dict[str, Any]:
-    """The environment of a run: BENCHMARKING rule 9. ``shown_url`` has no password."""
+    """The environment of a run for its record. ``shown_url`` is the store's URL without a password."""
     return {
         **program.describe(),
         "cpu": _cpu_model(),
@@ -54,7 +54,7 @@ def describe(server_url: str | None, shown_url: str) -> dict[str, Any]:
 
 
 class ProcessorSnapshot(msgspec.Struct, frozen=True):
-    """Processor seconds since the start of the machine: of all, stolen, and of the lab's own processes."""
+    """Processor seconds at the time ``at``: of all processes, stolen by the hypervisor, and of own processes."""
 
     at: float
     busy: float
@@ -63,14 +63,17 @@ class ProcessorSnapshot(msgspec.Struct, frozen=True):
 
 
 class MachineWatch:
-    """Looks whether others use the processors. Own processes: this one, its children, and those of ``postmaster``."""
+    """Measures how much other programs use the processors.
+
+    Own processes are this one and ``postmaster``, with their descendants.
+    """
 
     def __init__(self, postmaster: int | None = None) -> None:
         self.postmaster = postmaster
         self._before = self._snapshot()
 
     def reasons(self) -> list[str]:
-        """Why what was measured since the last call can't be believed; empty if it can."""
+        """Why measurements since the last call are not valid; empty if they are."""
         foreign, steal = self.shares()
         found = []
         if foreign > FOREIGN_SHARE:
@@ -80,16 +83,12 @@ class MachineWatch:
         return found
 
     def shares(self) -> tuple[float, float]:
-        """Which share of all processors other programs have used since the last call, and the hypervisor taken away."""
+        """The shares of all processors that other programs and the hypervisor have used since the last call."""
         before, after = self._before, self._snapshot()
         self._before = after
         capacity = max(after.at - before.at, 1e-9) * (os.cpu_count() or 1)
         foreign = (after.busy - before.busy - (after.own - before.own)) / capacity
         return foreign, (after.steal - before.steal) / capacity
-
-    def look(self) -> None:
-        """Note what own processes have used so far: of one that ends before the next look, no more is counted."""
-        self._snapshot()
 
     def _snapshot(self) -> ProcessorSnapshot:
         times = psutil.cpu_times()
@@ -102,20 +101,21 @@ class MachineWatch:
 
 
 def processor_seconds(root: int) -> float:
-    """What a process and its descendants have used; one that has ended is in its parent's account of children."""
+    """Processor seconds of a process and its descendants. Ended ones are in their parent's account of children."""
     total = 0.0
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(root)
         for member in (process, *process.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
-                total += sum(member.cpu_times()[:4])  # user, system, and both of ended children
+                total += sum(member.cpu_times()[:4])  # user and system, and the same of ended children
     return total
 
 
 def exact_processor_seconds(pid: int) -> float:
-    """What a process alone has used, to the microsecond where the kernel keeps account of threads; 0 if it has ended.
+    """Processor seconds of one process without its children, to the microsecond if the kernel counts threads.
 
-    ``cpu_times`` counts in hundredths of a second. See https://docs.kernel.org/scheduler/sched-stats.html
+    0 if the process has ended. Without ``schedstat`` (https://docs.kernel.org/scheduler/sched-stats.html) it is in
+    hundredths of a second, as in ``cpu_times``.
     """
     tasks = [text for text in map(_read, Path(f"/proc/{pid}/task").glob("*/schedstat")) if text]
     if tasks:
@@ -126,31 +126,31 @@ def exact_processor_seconds(pid: int) -> float:
 
 
 def saturated(got: Mapping[str, Any]) -> bool:
-    """Whether the load generator bounds what a turn measured: it had no processor to spare, and the server had.
+    """Whether the load generator limited a repetition: it used its whole processor, and the server did not.
 
-    A generator that has nothing to do wakes up for every single message, and one that lags behind finds many at once:
-    how busy it is says little about how much more it could do. A server that fills its own processor is the limit.
+    The load of a generator alone says little about its reserve: an idle one wakes up for every message, while a busy
+    one finds many at once. If the server fills its own processor, the server is the limit.
     """
     full = BUSY_SHARE * got["seconds"]
     return bool(got["generator_cpu"] > full > got["server_cpu"])
 
 
 def generator_reasons(got: Mapping[str, Any], what: str) -> list[str]:
-    """Why latencies of a turn of clients can't be believed: its generator was saturated, or missed intended starts."""
+    """Why latencies of a repetition are not valid: its generator was saturated, or missed intended starts."""
     found = []
     if saturated(got):
         found.append(f"the load generator of {what} was saturated")
-    if got.get("late_starts", 0) > max(1, MISSED_SHARE * got.get("starts", 0)):  # one of a few tells no share
+    if got.get("late_starts", 0) > max(1, MISSED_SHARE * got.get("starts", 0)):  # one missed start of a few is no share
         found.append(f"the load generator of {what} missed more than {MISSED_SHARE:.0%} of its intended starts")
     return found
 
 
 @contextmanager
 def kept_to(postmaster: int | None, cpu: int | None) -> Iterator[None]:
-    """Within it all processes of a PostgreSQL server run on one processor, the other one than its clients'.
+    """Within the block, all processes of a PostgreSQL server run on one processor, not on that of its clients.
 
-    Left to itself, the kernel puts a backend now beside its client, now elsewhere: the wake-ups between two processors
-    cost more than finding a user, and two things that take turns would differ by their rng.
+    Without it, the kernel sometimes puts a backend on the processor of its client and sometimes not. A wake-up of
+    another processor costs more than finding a user, so two equal subjects would differ by chance.
     """
     if postmaster is None or cpu is None:
         yield
@@ -165,7 +165,7 @@ def kept_to(postmaster: int | None, cpu: int | None) -> Iterator[None]:
 
 
 def _pin(server: psutil.Process, cpus: Sequence[int]) -> None:
-    """What the server starts from now on inherits its processors; what it has started is told."""
+    """Pin the postmaster and its existing children. Later children inherit it."""
     with suppress(psutil.NoSuchProcess):
         for process in (server, *server.children()):
             with suppress(psutil.NoSuchProcess):
@@ -173,7 +173,7 @@ def _pin(server: psutil.Process, cpus: Sequence[int]) -> None:
 
 
 def postmaster_of(url: str) -> int | None:
-    """The pid of the server at ``url`` if it is on this machine."""
+    """The pid of the PostgreSQL server at ``url``; None if it is on another machine."""
     if not read_url(url).host.startswith(("/", "localhost", "127.")):
         return None
     with connected(url) as connection:
@@ -193,7 +193,7 @@ def _postgresql(url: str) -> dict[str, Any]:
             " WHERE source IN ('configuration file', 'command line') AND name !~ '(file|director|path)' ORDER BY name"
         ).fetchall()
         folder = connection.execute(
-            "SELECT setting FROM pg_settings WHERE name = 'data_directory'"  # its owner and superusers see it
+            "SELECT setting FROM pg_settings WHERE name = 'data_directory'"  # visible to owner and superusers
         ).fetchone()
     local = folder is not None and postmaster_of(url) is not None
     return {

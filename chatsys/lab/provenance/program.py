@@ -1,4 +1,4 @@
-"""Which program a run measured, and how it was started: what a record says, so that another can measure the same."""
+"""Which program a run measured and how it was started, so that somebody else can repeat the run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _MEASURED = (
     "nats-py", "numpy", "prometheus-client", "psycopg", "psycopg-binary", "pydantic", "PyJWT", "python-engineio",
     "python-socketio", "redis", "scipy", "starlette", "uuid-utils", "uvicorn", "uvloop", "websockets", "zstandard",
 )  # fmt: skip
-"""What takes part in the work that is timed, or times it."""
+"""The packages that take part in the timed work or in its timing."""
 
 
 def describe() -> dict[str, Any]:
-    """The version and the digest of the measured package, its commit if it lies in a repository, and the command."""
+    """The version and the digest of the measured package, its commit if it is in a repository, and the command."""
     commit = _commit()
     return {
         "chatsys": chatsys.__version__,
@@ -41,7 +41,7 @@ def describe() -> dict[str, Any]:
 def digest(package: Path, database: Path) -> str:
     """SHA-256 over the names and contents of all files of the package and of ``database/``.
 
-    A checkout and a wheel made of it have the same one.
+    A checkout and the wheel built from it have the same digest.
     """
     files = {path.relative_to(package).as_posix(): path for path in package.rglob("*") if _belongs(path, package)}
     files = {name: path for name, path in files.items() if not name.startswith("data/")}
@@ -54,7 +54,7 @@ def digest(package: Path, database: Path) -> str:
 
 
 def command(words: list[str]) -> str:
-    """A command line as a shell reads it, programs without their folders, passwords in URLs hidden."""
+    """A command line for a shell, with programs without their folders and with passwords in URLs hidden."""
     given = list(words)
     if len(given) > 1 and not given[1].startswith("-") and not given[1].endswith(".py"):  # a script and its interpreter
         del given[0]
@@ -64,7 +64,7 @@ def command(words: list[str]) -> str:
 
 
 def file_system(folder: str) -> dict[str, str] | None:
-    """The file system under a folder of this machine: type and mount options. None if it is not known."""
+    """The type and mount options of the file system that contains ``folder``. None if they are not known."""
     mounts = psutil.disk_partitions(all=True)
     around = [mount for mount in mounts if Path(folder).is_relative_to(mount.mountpoint)]
     if not around:
@@ -74,7 +74,7 @@ def file_system(folder: str) -> dict[str, str] | None:
 
 
 def versions() -> dict[str, str]:
-    """The versions of the packages that take part, by name; one that is not installed is left out."""
+    """The versions of the installed packages of _MEASURED, by name."""
     found = {}
     for name in _MEASURED:
         try:
@@ -85,7 +85,7 @@ def versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the repository that holds the package's source; None for an installed copy, wherever it lies."""
+    """The commit of the repository with the package's source; None for an installed copy, even inside a repository."""
     if not _git("ls-files", "--error-unmatch", "__init__.py"):
         return None
     return _git("rev-parse", "HEAD") or None

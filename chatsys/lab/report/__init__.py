@@ -1,1 +1,1 @@
-"""Pages that need the lab: a load test's, and what a benchmark found of the buses between servers."""
+"""Reports that need the lab: of load tests, of buses between servers, and of other Socket.IO servers."""

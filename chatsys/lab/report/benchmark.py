@@ -1,4 +1,4 @@
-"""The page of a benchmark, with what only the lab can say: of the buses between servers, and of servers of others."""
+"""The report of a benchmark, including the parts about the buses and about other Socket.IO servers."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from chatsys.results.run import Result
 
 
 def page(result: Result, distributions: Sequence[Distribution]) -> Page:
-    """Everything the run has to say."""
+    """The whole report of a run."""
     return bench.page(result, distributions, buses.parts(result, distributions), peers.parts(result))

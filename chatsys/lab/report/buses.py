@@ -1,4 +1,4 @@
-"""The buses between servers: what the run found in words, the delays as a picture, and all figures in a table."""
+"""The buses between servers: the findings in words, the delays as a picture, and all figures in tables."""
 
 from __future__ import annotations
 
@@ -30,28 +30,25 @@ from chatsys.results.run import Point, Result
 
 BUSES = (NOTIFY, *BROKERS)
 _TIMES = (f"{HERE} p50", f"{ELSEWHERE} p50", f"{ELSEWHERE} p99", f"{DELAY} p50", f"{DELAY} p99")
-_ROOMS = {APART: "in a room that it has for itself", SHARED: "in a room with members on other servers"}
+_ROOMS = {APART: "in a room with members on one server only", SHARED: "in a room with members on other servers"}
 _COSTS = (SENDER_CPU, MEMBER_CPU, OTHER_CPU, DATABASE_CPU, BROKER_CPU)
 
 
 def parts(result: Result, distributions: Sequence[Distribution]) -> list[Part]:
-    """Everything that the run has to say of the buses; empty if it did not measure them."""
+    """The parts of the report about the buses; empty if the run did not measure them."""
     found = {(p.subject, int(p.x), p.metric): p for p in result.points if p.experiment == NAME}
     if (ALONE, 1, SENDER_CPU) not in found:
         return []
-    said = "\n".join(f"- {sentence}" for sentence in answers(result))
     return [
-        Text(said),
+        Text("\n".join(f"- {sentence}" for sentence in answers(result))),
         *_picture(distributions),
         _table(found, _TIMES, "From the intended start to the receiver."),
-        _table(
-            found, _COSTS, "Processor time of a message, without what a server or a broker uses when nothing is sent."
-        ),
+        _table(found, _COSTS, "Processor time per message, without what a server or a broker uses when it is idle."),
     ]
 
 
 def answers(result: Result) -> list[str]:
-    """What was asked of the buses, answered by this run, a sentence each."""
+    """The findings of this run about the buses, one sentence each."""
     found = {(p.subject, int(p.x), p.metric): p for p in result.points if p.experiment == NAME}
     if (ALONE, 1, SENDER_CPU) not in found:
         return []
@@ -76,13 +73,13 @@ def _delays(found: _Found) -> Iterator[str]:
                 delays.append(f"{bus} {_between(middle)}, p99 {_between(tail)}")
         if delays:
             yield (
-                f"With {size} servers, a member on another server gets a message later than one on the sender's"
+                f"With {size} servers, a member on another server gets a message later than a member on the sender's"
                 f" server by (p50): {'; '.join(delays)}."
             )
 
 
 def _shares(found: _Found) -> Iterator[str]:
-    """What a message costs the sender's server, beside one server alone."""
+    """The cost of a message for the sender's server, compared with one server alone."""
     alone = found[ALONE, 1, SENDER_CPU]
     yield f"One server alone spends {_between(alone)} of processor time on a message."
     for room in (APART, SHARED):
@@ -95,7 +92,7 @@ def _shares(found: _Found) -> Iterator[str]:
                     within = f" ({bounds.low:+.0f} to {bounds.high:+.0f})" if bounds else ""
                     costs.append(f"{bus} with {size} servers {more:+.0f} µs{within}")
         if costs:
-            yield f"A message {_ROOMS[room]} costs the sender's server more than that by: {'; '.join(costs)}."
+            yield f"A message {_ROOMS[room]} costs the sender's server this much more: {'; '.join(costs)}."
 
 
 def _less(point: Point, other: Point) -> list[float]:
@@ -103,7 +100,7 @@ def _less(point: Point, other: Point) -> list[float]:
 
 
 def _idle(found: _Found, events: dict[str, float]) -> Iterator[str]:
-    """Whether servers without a member spend anything: events are counted; an interval that reaches 0 is nothing."""
+    """Whether servers without a member use processor time. An interval that includes 0 counts as none."""
     for bus in BUSES:
         counts = [value for subject, value in events.items() if f" servers, {bus}, " in subject]
         points = [p for (subject, _, metric), p in found.items() if metric == OTHER_CPU and subject.startswith(bus)]
@@ -144,7 +141,7 @@ def _cell(point: Point | None) -> str:
 
 
 def _between(point: Point) -> str:
-    """A value and its interval in one unit: 1.25 ms (1.21 to 1.30), −0.3 µs (−2.0 to 1.4)."""
+    """A value and its interval in the same unit: 1.25 ms (1.21 to 1.30), −0.3 µs (−2.0 to 1.4)."""
     if point.value < 1_000:
         return f"{_plain(point.value)} µs{_bounds(point)}"
     return f"{_plain(point.value / 1_000)} ms{_bounds(point, 1_000)}"

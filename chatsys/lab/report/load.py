@@ -1,4 +1,4 @@
-"""The page of a load test: verdict, latencies by persona and store, everything over time, capacity, audit, validity."""
+"""The report of a load test: verdict, latencies by persona and store, charts over time, capacity, audit, validity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatsys.reports.page import Page, Part, Table, Text
 from chatsys.reports.pictures import Series, ecdf, lines, panels
 from chatsys.results import capacity, names
 
-_POINTS = 90  # a line has no more: a soak's would not be readable
+_POINTS = 90  # the most points of a line: more would make a soak test unreadable
 _PUSH = "receive-message "
 _SERVICE = "(service)"
 _RECEIPTS = ("message-status-update", "message-read-update")
@@ -31,13 +31,13 @@ _LOST = ("swapped", "renumbered", "not_stored", "not_acknowledged", "stored_twic
 _EXPLAINED = {
     "VALID": "Nothing was lost, nothing failed, and the generator kept up.",
     "INVALID": "The generator or the machine was saturated: the latencies are not the server's and must not be quoted.",
-    "FAILED": "Messages were lost, doubled or swapped, or requests failed, or the run could not begin.",
+    "FAILED": "Messages were lost, doubled or swapped, or requests failed, or the run could not start.",
     "INTERRUPTED": "Ctrl-C ended the run early.",
 }
 
 
 def page_of(run: LoadTestRun, folder: Path) -> Page:
-    """The report of ``run``, whose turns lie in ``folder``."""
+    """The report of ``run``, whose turns are in ``folder``."""
     plan = run.plan
     page = Page(
         title=title_of(run),
@@ -60,7 +60,7 @@ def page_of(run: LoadTestRun, folder: Path) -> Page:
 
 
 def title_of(run: LoadTestRun) -> str:
-    """What was run: of a search for the capacity its answer, not the most users that it was allowed to try."""
+    """The scenario and its users. For a search for the capacity it is the answer, not the highest allowed number."""
     if run.plan.scenario != "capacity":
         return f"Load test: {run.plan.scenario}, {run.plan.users:,} users"
     found = [(turn.store, capacity.answer(turn.locust.get("steps", ())).words) for turn in run.turns if turn.locust]
@@ -73,7 +73,7 @@ def _verdicts(run: LoadTestRun) -> Table:
 
 
 def comparison(turns: list[LoadTestRepetition]) -> Table:
-    """What was measured, one row each: times in ms (median, 99th percentile) and what the audit counted."""
+    """A row for each store or server: times in ms (median, 99th percentile), and the counts of the audit."""
     rows = []
     for store in dict.fromkeys(turn.store for turn in turns):
         own = [turn.locust for turn in turns if turn.store == store]
@@ -91,7 +91,7 @@ def comparison(turns: list[LoadTestRepetition]) -> Table:
 
 
 def _middle(results: list[dict[str, Any]], methods: tuple[str, ...], name: str) -> str:
-    """Median and 99th percentile of what begins with ``name`` and is not a service time."""
+    """Median and 99th percentile of the figures whose names begin with ``name``, without service times."""
     found = [
         figure
         for result in results
@@ -111,7 +111,7 @@ def _middle(results: list[dict[str, Any]], methods: tuple[str, ...], name: str) 
 
 
 def histogram_of(figures: Iterable[dict[str, Any]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """The values (ms, ascending) and how often each came, of several figures together."""
+    """The values (ms, ascending) of several figures together, and the count of each."""
     pairs: dict[float, int] = {}
     for figure in figures:
         for value, count in figure["histogram"]:
@@ -121,7 +121,7 @@ def histogram_of(figures: Iterable[dict[str, Any]]) -> tuple[npt.NDArray[np.floa
 
 
 def quantiles(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], shares: Sequence[float]) -> list[float]:
-    """The smallest value that at least each share of the samples does not exceed."""
+    """For each share the smallest value that at least this share of the samples does not exceed."""
     reached = np.cumsum(counts)
     return [float(values[np.searchsorted(reached, share * reached[-1])]) for share in shares]
 
@@ -137,7 +137,7 @@ def _pushes(turn: LoadTestRepetition) -> list[dict[str, Any]]:
 
 
 def _latency(turns: list[LoadTestRepetition]) -> list[Part]:
-    """Each store: all personas together, each persona, and the service time beside the response time if it differs."""
+    """For each store: all personas together, each persona, and the service time if it was measured."""
     rows, curves = [], []
     for store in dict.fromkeys(turn.store for turn in turns):
         figures = [figure for turn in turns if turn.store == store for figure in _pushes(turn)]
@@ -157,7 +157,7 @@ def _latency(turns: list[LoadTestRepetition]) -> list[Part]:
     if not rows:
         return [Text("No push was timed.")]
     clocks = sorted({turn.locust["clock"] for turn in turns})
-    text = f"From the sender's stamp to the moment a recipient has the message. Clock: {', '.join(clocks)}."
+    text = f"From the sender's timestamp to the arrival at a recipient. Clock: {', '.join(clocks)}."
     header = ("store: persona", "pushes", "p50 ms", "p95 ms", "p99 ms", "max ms")
     caption = "Push latency of all recipients."
     return [Text(text), Table(header=header, rows=rows), ecdf("push-latency", caption, curves, x="milliseconds")]
@@ -166,11 +166,11 @@ def _latency(turns: list[LoadTestRepetition]) -> list[Part]:
 def _cumulated(
     values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], list[float]]:
-    """At most 400 values, none of them 0 (the axis is logarithmic), and the share of samples at or below each."""
+    """At most 400 values above 0, because the axis is logarithmic, and the share of samples at or below each."""
     shares = np.cumsum(counts) / counts.sum()
     chosen = np.unique(np.searchsorted(shares, np.linspace(0, 1, 400)).clip(max=len(values) - 1))
-    floored: npt.NDArray[np.float64] = np.maximum(values[chosen], 0.01)
-    return floored, shares[chosen].tolist()
+    positive: npt.NDArray[np.float64] = np.maximum(values[chosen], 0.01)
+    return positive, shares[chosen].tolist()
 
 
 def _figures(turn: LoadTestRepetition) -> Table:
@@ -186,7 +186,7 @@ def _figures(turn: LoadTestRepetition) -> Table:
 
 
 def _counted(turns: list[LoadTestRepetition]) -> Table:
-    """Events that nobody times: what was sent without asking for an acknowledgement, and what came because of it."""
+    """The counts of events that are not timed: sent without requesting an acknowledgement, and received."""
     rows = []
     for turn in turns:
         sent = max(1, turn.locust["audit"]["total"]["sent"])
@@ -202,14 +202,14 @@ def _counted(turns: list[LoadTestRepetition]) -> Table:
 
 
 def _over_time(turns: list[LoadTestRepetition], folder: Path) -> list[Part]:
-    """One figure a turn, its panels on one axis: seconds since the turn's first sample."""
+    """One figure per turn. Its panels share an axis: seconds since the turn's first sample."""
     parts: list[Part] = []
     for turn in turns:
         locust = memory.lines(folder / turn.folder / "samples.jsonl")
         server = memory.lines(folder / turn.folder / "server.jsonl")
         if locust:
             stacked = _panels(locust, server, min(line["time"] for line in (locust[0], *server[:1])))
-            caption = f"{_name(turn)}: each second; a point stands for the worst of its stretch."
+            caption = f"{_name(turn)}: each second. If there are many, a point is the highest value of several seconds."
             parts.append(panels(f"over-time-{turn.number}", caption, stacked, x="seconds"))
     return parts
 
@@ -255,7 +255,7 @@ def _generators(locust: list[dict[str, Any]], start: float, key: str, scale: flo
 
 
 def _rate(server: list[dict[str, Any]], start: float, key: str, label: str, scale: float = 1.0) -> Series:
-    """A cumulated counter as a rate each second."""
+    """The rate per second of a cumulative counter."""
     rates = [
         (later["database"][key] - earlier["database"][key]) / (later["time"] - earlier["time"]) * scale
         for earlier, later in pairwise(server)
@@ -264,17 +264,17 @@ def _rate(server: list[dict[str, Any]], start: float, key: str, label: str, scal
 
 
 def _thin(xs: list[float], ys: list[float]) -> tuple[list[float], list[float]]:
-    """At most some ninety points, each the greatest of its stretch: a peak is never hidden."""
+    """At most _POINTS points, each the highest of its interval, so that no peak is hidden."""
     step = max(1, -(-len(xs) // _POINTS))
-    stretches = range(0, len(xs), step)
-    return [xs[i] for i in stretches], [float(max(ys[i : i + step])) for i in stretches]
+    starts = range(0, len(xs), step)
+    return [xs[i] for i in starts], [float(max(ys[i : i + step])) for i in starts]
 
 
 # -- capacity, audit, validity
 
 
 def capacity_of(turns: list[LoadTestRepetition], objective: float) -> list[Part]:
-    """What a search for the capacity found, turn by turn: the answer, its steps, a picture."""
+    """The result of a search for the capacity: the answer of each turn, its steps, a picture."""
     searched = [turn for turn in turns if turn.locust["steps"]]
     if not searched:
         return []
@@ -289,7 +289,7 @@ def capacity_of(turns: list[LoadTestRepetition], objective: float) -> list[Part]
         curves.append(Series(_name(turn), [step["users"] for step in timed], [step["push_p99"] for step in timed]))
     text = (
         f"How many users can be connected while push p99 stays at most {objective:g} ms, nothing is lost and nothing "
-        "fails. A step at which the load generator was saturated is not measurable: what it saw may be its own "
+        "fails. A step at which the load generator was saturated is not measurable: it may have measured its own "
         "slowness.\n\n" + "\n".join(found)
     )
     caption = "Push p99 at each number of users that the search tried."
@@ -316,7 +316,7 @@ def _audit(turn: LoadTestRepetition) -> Table:
     columns = [name for name in audit["total"] if name != "room"]
     rooms = sorted(audit["rows"], key=lambda row: -row["expected"])[:10]
     rows = [(row["room"], *(f"{row[name]:,}" for name in columns)) for row in (*rooms, audit["total"])]
-    caption = f"{_name(turn)}: the ten largest of {len(audit['rows'])} rooms, and all of them."
+    caption = f"{_name(turn)}: the ten largest of {len(audit['rows'])} rooms, and the total of all rooms."
     return Table(header=("room", *(name.replace("_", " ") for name in columns)), rows=rows, caption=caption)
 
 
@@ -334,7 +334,7 @@ def _validity(turns: list[LoadTestRepetition]) -> list[Part]:
 
 
 def _memory(turns: list[LoadTestRepetition], folder: Path) -> list[Part]:
-    """Each process: memory at the start and at the end, a user's share, and the growth after the first five minutes."""
+    """For each process: memory at the start and the end, per user, and the growth after the first five minutes."""
     rows = []
     for turn in turns:
         users = turn.locust["options"]["users"]
@@ -345,9 +345,9 @@ def _memory(turns: list[LoadTestRepetition], folder: Path) -> list[Part]:
             sizes = (f"{size / 2**20:.1f}" for size in (seen.first, seen.end))
             rows.append((f"{_name(turn)}, {seen.process}", *sizes, share, growth, each))
     text = (
-        f"Growth is that of the last minute over the minute after the first five; a soak fails above "
-        f"{memory.LIMIT:.0%}. A store in memory keeps each message with its receipts by design: its growth is "
-        "given in bytes for each message, and not judged."
+        f"Growth compares the last minute with the minute after the first five minutes. A soak test fails above "
+        f"{memory.LIMIT:.0%}. A store in memory keeps each message with its receipts by design, so its growth is "
+        "shown in bytes per message and not judged."
     )
     header = ("process", "start, MiB", "end, MiB", "KiB a user", "growth after 5 min", "bytes a message")
     return [Text(text), Table(header=header, rows=rows)]
@@ -367,7 +367,7 @@ def _settings(title: str, values: dict[str, Any]) -> Table:
 
 
 def _plain(value: Any) -> str:
-    """A value as a reader wants it, not as Python writes it."""
+    """A value as text for a reader."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items() if inner not in ("", None)) or "none"
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Other Socket.IO servers beside chatsys: where chatsys is behind in words, and all figures in tables."""
+"""Other Socket.IO servers and chatsys: the findings in words, and all figures in tables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from chatsys.reports.page import Part, Table, Text
 from chatsys.results.run import Point, Result
 
 _BEHIND = 1.03
-"""Figures that differ by less are called equal."""
+"""Figures that differ by less than this factor are called equal."""
 _Found = dict[tuple[str, str, int], Point]
 
 
 def parts(result: Result) -> list[Part]:
-    """Everything that the run has to say of the peers; empty if it did not measure them."""
+    """The parts of the report about the peers; empty if the run did not measure them."""
     found = _found(result)
     if not found:
         return []
@@ -23,7 +23,7 @@ def parts(result: Result) -> list[Part]:
 
 
 def tables(result: Result) -> list[Table]:
-    """Rates, processor time, echo and memory; ``≥`` where the load generator was the limit."""
+    """Rates, processor time, echo and memory. ``≥`` means that the load generator was the limit."""
     found = _found(result)
     if not found:
         return []
@@ -58,7 +58,7 @@ def tables(result: Result) -> list[Table]:
 
 
 def answers(result: Result) -> list[str]:
-    """Where chatsys is ahead of the best peer and where it is behind, and how it stands to a plain loop of send."""
+    """Where chatsys is ahead of the best peer or behind it, and how it compares with a plain loop of send."""
     found = _found(result)
     if not found:
         return []
@@ -80,13 +80,13 @@ def _against_peers(found: _Found, peers: list[str]) -> Iterator[str]:
             ratio = ours.value / best.value if better is max else best.value / ours.value
             where = f" with {x:,} member{'s' * (x > 1)}" if metric in {RATE, CPU} else ""
             if ours.lower_bound or best.lower_bound:
-                yield f"{what}{where}: not decided with {best.subject}, the load generator was the limit."
+                yield f"{what}{where}: not decided against {best.subject}, because the load generator was the limit."
             else:
                 yield f"{what}{where}: {_standing(ratio, best.subject)}."
 
 
 def _standing(ratio: float, best: str) -> str:
-    """``ratio``: how many times as good as the best peer chatsys is."""
+    """The comparison in words. ``ratio`` says how many times as good as the best peer chatsys is."""
     if ratio > _BEHIND:
         return f"chatsys is {_times(ratio)} times as good as the best peer, {best}"
     if ratio < 1 / _BEHIND:
@@ -104,7 +104,7 @@ def _against_a_plain_loop(found: _Found) -> Iterator[str]:
         ratio = found[OURS, CPU, most].value / found[PLAIN, CPU, most].value
         yield (
             f"A delivery to {most:,} members takes {ratio:.2f} times the processor time of a plain loop of send, which"
-            " writes each message by itself; what waits for a member can leave in one write."
+            " writes each message separately. chatsys can send all waiting messages of a member in one write."
         )
 
 

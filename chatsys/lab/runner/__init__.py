@@ -1,1 +1,1 @@
-"""A run of the benchmarks: its sizes, its environment, its rounds, and what its figures should reach."""
+"""A run of the benchmarks: its sizes, its environment, its rounds and its targets."""

@@ -1,4 +1,4 @@
-"""The environment of a run: what it measures with, what it has measured so far, and what it was asked to leave out."""
+"""The environment of a run: its settings, its selection of experiments, and its measurements so far."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEPTHS = ("store", "http", "socket")
 
 @dataclass(kw_only=True)
 class Environment:
-    """One run in the making. ``tell`` shows progress: a text, and whether a step was finished."""
+    """A run in progress. ``tell`` shows progress: a text, and whether a step has finished."""
 
     profile: Profile
     server_url: str
@@ -53,40 +53,37 @@ class Environment:
         return Synthetic(self.profile.users, self.profile.messages, self.seed)
 
     def wants(self, *names: str) -> bool:
-        """Whether ``--only`` names one of these, or, without it, whether the profile has time for them.
-
-        A name stands for all that begin with it.
-        """
+        """Whether a prefix in ``--only`` matches a name. Without ``--only``, whether the profile includes all names."""
         if not self.only:
             return not set(names) & set(self.profile.leave_out)
         return any(name.startswith(tuple(self.only)) for name in names)
 
     def disturbed(self) -> None:
-        """Mark the run as invalid if others used the machine since the watch was last asked."""
+        """Mark the run as invalid if other programs used the machine since the last call of ``watch.reasons()``."""
         for reason in self.watch.reasons():
             self.result.invalid(reason)
 
     def step(self, text: str) -> None:
-        """Say that a step begins, the one before it being done."""
+        """Show that a step begins and the previous one has finished."""
         self.tell(text, True)
 
     def steps_of(self, name: str) -> Callable[[str], None]:
-        """:meth:`step` for one experiment, whose name goes before each text."""
+        """:meth:`step` for one experiment: it puts the name before each text."""
         return lambda text: self.step(f"{name}: {text}")
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Write into the record how long the block takes: a reader sees where the run's time goes."""
+        """Record how long the block takes, so that a reader sees where the run spends its time."""
         began = time.monotonic()
         yield
         self.result.timings.append(Timing(what=what, seconds=round(time.monotonic() - began, 2)))
 
     def keep(self, taken: Sampled) -> None:
-        """Keep the samples of a turn."""
+        """Store the samples of a repetition."""
         self.samples.append(taken)
 
     def rounds(self, experiment: str, operation: str, subject: str, depth: str, size: int) -> Rounds:
-        """What one subject took, round by round."""
+        """The samples of one subject, by round."""
         found: list[Samples] = [
             turn.microseconds
             for turn in self.samples
@@ -96,14 +93,14 @@ class Environment:
         return found
 
     def database(self, rows: Synthetic, purpose: str = "run") -> str:
-        """The URL of a database with ``rows``, made once a run and ``purpose``: what is written stays in it."""
+        """The URL of a database with ``rows``. Each run has one per ``purpose``, which keeps what is written to it."""
         name = f"chatsys_lab_{purpose}_{rows.users}_{rows.messages}"
         if name not in self._urls:
             self._urls[name] = database_with(self.server_url, name, rows, lambda text: self.tell(text, False))
         return self._urls[name]
 
     def empty(self, store: str, purpose: str) -> str:
-        """The URL of a store with nothing in it; PostgreSQL's is a new database, one a ``purpose``."""
+        """The URL of an empty store. On PostgreSQL it is a new database named after ``purpose``."""
         return "memory://" if store == "memory" else empty_database(self.server_url, f"chatsys_lab_{purpose}")
 
     @asynccontextmanager
@@ -116,9 +113,9 @@ class Environment:
         purpose: str = "run",
         synchronous_commit: str = "on",
     ) -> AsyncIterator[SubjectProcess]:
-        """A subject over ``rows``; ``store`` is its name in the record, ``kind`` as in worker.Opening.
+        """A subject with ``rows``. ``store`` is its name in the record, ``kind`` as in worker.Opening.
 
-        Rows go into a database on a thread, so that those in memory can be made meanwhile.
+        A thread loads the database, so that stores in memory can be filled at the same time.
         """
         url = "memory://"
         if not (store.startswith("memory") or kind == "python"):
@@ -133,12 +130,12 @@ class Environment:
             synchronous_commit=synchronous_commit,
             cpu=processors()[0],
         )
-        async with subject_process(store, opening) as taken:
-            yield taken
+        async with subject_process(store, opening) as subject:
+            yield subject
 
 
 async def enter_all(stack: AsyncExitStack, contexts: Sequence[AbstractAsyncContextManager[T]]) -> list[T]:
-    """Enter contexts side by side, to be left with ``stack``. Raises the first error when all have tried."""
+    """Enter contexts concurrently; ``stack`` exits them. Raises the first error after all have been tried."""
     found = await asyncio.gather(*map(stack.enter_async_context, contexts), return_exceptions=True)
     entered: list[T] = []
     for each in found:
@@ -150,7 +147,7 @@ async def enter_all(stack: AsyncExitStack, contexts: Sequence[AbstractAsyncConte
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """``names`` are what ``--only`` may call it and its parts; ``steps`` says how many steps it will tell."""
+    """An experiment. ``--only`` accepts its ``names``; ``steps`` is the number of steps that it will show."""
 
     name: str
     names: Sequence[str]

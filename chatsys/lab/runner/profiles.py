@@ -1,4 +1,4 @@
-"""How much a run does. A profile's sizes and seconds are written down before the run and kept in its record."""
+"""The sizes and durations of a run. They are fixed before the run and part of its record."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import msgspec
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Counts, and times in seconds.
 
-    ``growth`` are the sizes n of the growth experiments: n users and n messages. A turn ends after ``turn`` seconds,
-    but not before ``least_calls`` and not after ``most_calls`` calls.
+    ``growth`` has the sizes n of the growth experiments: n users and n messages. A repetition ends after ``turn``
+    seconds, but makes at least ``least_calls`` and at most ``most_calls`` calls.
     """
 
     name: str
@@ -24,21 +24,21 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[int, ...]
     idle_connections: int
     stretch: float
-    """Seconds that one measurement of real time takes (a load level, a fan-out size)."""
+    """Seconds of one real-time measurement (a load level, a fan-out size)."""
     stretches: int
-    """How often each is repeated, in turns."""
+    """How often each subject repeats it."""
     upkeep_messages: int
     upkeep_rounds: int
     flood: float = 6.0
-    """Seconds that each flood lasts, and the calm turns before and after it together."""
+    """Seconds of each flood, and of the two calm repetitions around it together."""
     large_room: int = 10_000
     """Members of the large room."""
     peer_members: tuple[int, ...] = (1, 10, 100, 500, 2_000, 10_000)
-    """Members of the rooms in which other Socket.IO servers are compared."""
+    """Members of the rooms in the comparison with other Socket.IO servers."""
     peer_idle: int = 18_000
-    """Idle connections by which their memory is compared."""
+    """Idle connections in the comparison of their memory."""
     leave_out: tuple[str, ...] = ()
-    """Experiments that there is no time for, unless they are asked for by name."""
+    """Experiments that run only if ``--only`` names them."""
     least_calls: int = 5
     most_calls: int = 2000
 

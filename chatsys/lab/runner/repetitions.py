@@ -1,6 +1,6 @@
-"""Take a turn: call an operation again and again, in a closed loop, and keep what each call took.
+"""Perform a repetition: call an operation repeatedly in a closed loop, and store how long each call took.
 
-The next call follows the answer, as one user's would; the open loop of many users is :mod:`chatsys.lab.clients`'s.
+The next call follows the answer, as with a single user. :mod:`chatsys.lab.clients` has the open loop of many users.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from chatsys.lab.workloads.operation import Operation
 
 
 class Repetition(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn gave. ``nanoseconds`` has one entry a call, ``seconds`` is the turn's wall time, and ``pool_wait``
-    the seconds that calls waited for a connection to the database, all together.
+    """The measurements of a repetition.
+
+    ``nanoseconds`` has one entry per call, ``seconds`` is the total wall time, and ``pool_wait`` the total seconds that
+    calls waited for a connection to the database.
     """
 
     nanoseconds: list[int]
@@ -26,9 +28,9 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn to take: it ends after ``seconds``, but not before ``least`` and not after ``most`` calls.
+    """A repetition to perform. It ends after ``seconds``, but makes at least ``least`` and at most ``most`` calls.
 
-    ``concurrency`` calls are under way at any time.
+    ``concurrency`` calls are in progress at any time.
     """
 
     operation: str
@@ -40,7 +42,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def take(operation: Operation, order: Order) -> Repetition:
-    """Perform ``order`` and audit its effect. Raises WrongAnswer if an answer or the effect is not right."""
+    """Perform ``order`` and audit its effect. Raises WrongAnswer if an answer or the effect is wrong."""
     rng = random.Random(order.seed)  # noqa: S311 - draws of a benchmark, to be repeated by seed
     await operation.prepare()
     began = time.perf_counter()

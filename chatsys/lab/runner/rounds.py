@@ -1,7 +1,7 @@
-"""Rounds of turns: things that are compared take turns in one run (A B, B A, …), after a warm-up that is left out.
+"""Rounds: the compared subjects alternate in one run (A B, B A, …), after a warm-up that does not count.
 
-A round has a turn of every operation. So the rounds of each are as far apart as the experiment is long, and its
-interval knows of the minutes in which a machine is slower than usual.
+A round repeats every operation once. So the rounds of an operation spread over the whole experiment, and its interval
+includes the minutes in which the machine was slower than usual.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from chatsys.lab.runner.profiles import Profile
 from chatsys.lab.runner.repetitions import Order, Repetition
 
 WARM_UP_CALLS, WARM_UP_SECONDS = 100, 0.5
-"""The warm-up ends after so many calls or so long: a copied database begins with nothing in its buffers."""
-_CONCURRENT = 8  # times as many calls in a turn of many at a time, each of which waits for the others
+"""The warm-up ends after these calls or seconds. It is needed because a copied database starts with cold buffers."""
+_CONCURRENT = 8  # a repetition with many callers may make this many times as many calls
 
 
 class Repeatable(Protocol):
-    """Whatever can be given turns. ``store`` is its name in the record, ``size`` how many users it holds."""
+    """A subject that performs repetitions. ``store`` is its name in the record, ``size`` its number of users."""
 
     @property
     def store(self) -> str: ...
@@ -31,12 +31,12 @@ class Repeatable(Protocol):
     def size(self) -> int: ...
 
     async def repeat(self, order: Order) -> Repetition:
-        """Take one."""
+        """Perform one repetition."""
         ...
 
 
 class Match(NamedTuple):
-    """Who is compared with the same order, and at which depth."""
+    """The subjects that are compared with the same order, and the depth."""
 
     subjects: Sequence[Repeatable]
     order: Order
@@ -51,42 +51,42 @@ async def interleaved(
     *,
     experiment: str,
 ) -> None:
-    """Let each subject of each match take ``rounds`` turns, in turns, and hand on what they took, by whole rounds.
+    """Let each subject of each match perform ``rounds`` repetitions, alternating. ``keep`` gets the samples.
 
-    ``step`` is told when a round begins, and the warm-up before the first.
+    Samples are handed on after each whole round. ``step`` is called when the warm-up and each round begin.
     """
     step("warm-up")
     for match in matches:
-        for taken in match.subjects:
-            await taken.repeat(_warm_up(match.order))
+        for subject in match.subjects:
+            await subject.repeat(_warm_up(match.order))
     for number in range(rounds):
         step(f"round {number + 1} of {rounds}")
-        taken_in_round = []
+        of_round = []
         for match in matches:
-            for taken in match.subjects if number % 2 == 0 else tuple(reversed(match.subjects)):
-                turn = await taken.repeat(_seeded(match.order, number + 1))
-                taken_in_round.append(
+            for subject in match.subjects if number % 2 == 0 else tuple(reversed(match.subjects)):
+                done = await subject.repeat(_seeded(match.order, number + 1))
+                of_round.append(
                     Sampled(
                         experiment=experiment,
                         operation=match.order.operation,
-                        contestant=taken.store,
+                        contestant=subject.store,
                         depth=match.depth,
-                        size=taken.size,
+                        size=subject.size,
                         round=number,
-                        microseconds=np.array(turn.nanoseconds) / 1000,
+                        microseconds=np.array(done.nanoseconds) / 1000,
                     )
                 )
-        for sampled in taken_in_round:
+        for sampled in of_round:
             keep(sampled)
 
 
 def steps(rounds: int) -> int:
-    """How many steps :func:`interleaved` tells."""
+    """How many steps :func:`interleaved` shows."""
     return 1 + rounds
 
 
 def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1) -> Order:
-    """The usual turn of a profile."""
+    """The usual repetition of a profile."""
     return Order(
         operation=operation,
         seconds=profile.turn,
@@ -107,5 +107,5 @@ def _warm_up(order: Order) -> Order:
 
 
 def _seeded(order: Order, number: int) -> Order:
-    """The same order with draws of its own."""
+    """The same order with its own random draws."""
     return msgspec.structs.replace(order, seed=order.seed * 1_000 + number)

@@ -1,4 +1,4 @@
-"""A run from its first line to its record."""
+"""A run, from its start to its record."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ from chatsys.lab.runner.targets import reach
 from chatsys.results.claims import judge
 
 Tell = Callable[[str, bool, int], None]
-"""Shows progress: a text, whether a step was finished, and how many steps there are."""
+"""Shows progress: a text, whether a step has finished, and the total number of steps."""
 
 LIMITATIONS = (
     "Client, server and database share one machine: no network lies between them, and they compete for its processors.",
-    "Synthetic rows and uniformly drawn keys: real chats are more skewed, and caches then hit more often.",
+    "Rows are synthetic and keys are drawn uniformly. Real chats are more skewed, so their caches hit more often.",
     "Everything fits in memory: reads from disk are not part of the latencies.",
-    "The senders of a page were on pages before, as in a room that is read often, so that the PostgreSQL store has kept"
-    " their profiles; the first page after a profile changed looks them up again.",
-    "Garbage collection is on in all that is measured, and off in the load generators.",
-    "Calls at store depth have no endpoint before them: a client sees the http and socket depths.",
-    "Intervals count the rounds of this run: what a process draws once (hash seed, place in memory) is not in them.",
-    "A closed loop measures whichever of server and load generator fills its processor. A turn counts as the server's"
-    " where the generator used at most 90 % of its own, or the server at least 90 %; with one or few senders neither"
-    " does, and what the generator takes to answer is part of the rate.",
+    "The senders of a page were on earlier pages, as in a room that is read often, so the PostgreSQL store has cached"
+    " their profiles. The first page after a profile changed looks them up again.",
+    "Garbage collection is on in all measured processes, and off in the load generators.",
+    "Calls at store depth do not pass through an endpoint. A client sees the http and socket depths.",
+    "Intervals cover the rounds of this run. They do not cover what a process draws only once (hash seed, place in"
+    " memory).",
+    "A closed loop measures either the server or the load generator, whichever fills its processor. A figure counts as"
+    " the server's if the generator used at most 90 % of its processor, or the server at least 90 %. With few senders"
+    " neither fills its processor, and the generator's own time is part of the rate.",
 )
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. ``only`` holds beginnings of names of operations and experiments; empty means all."""
+    """What to run. ``only`` has prefixes of names of operations and experiments; empty means all."""
 
     profile: Profile
     database_url: str | None
@@ -54,7 +55,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run(request: RunRequest, tell: Tell) -> tuple[Result, list[Sampled]]:
-    """Perform the run. Cancelling it gives what there is so far, marked partial."""
+    """Perform the run. If it is cancelled, it returns the results so far, marked as partial."""
     chosen = _chosen(request)
     result = Result(
         id=new_id(),
@@ -114,7 +115,7 @@ async def _perform(env: Environment, chosen: Sequence[Experiment]) -> None:
 
 @asynccontextmanager
 async def _server(request: RunRequest) -> AsyncIterator[str]:
-    """A PostgreSQL server on which no other run measures: the set one, or the private one, kept to a processor."""
+    """A PostgreSQL server for this run alone: the configured one, or the private one, pinned to a processor."""
     if request.database_url and request.database_url.startswith(("postgresql://", "postgres://")):
         with alone_on(request.database_url):
             yield request.database_url
@@ -126,23 +127,23 @@ async def _server(request: RunRequest) -> AsyncIterator[str]:
 
 def _chosen(request: RunRequest) -> list[Experiment]:
     known = [name for experiment in EXPERIMENTS for name in experiment.names]
-    for beginning in request.only:
-        if not any(name.startswith(beginning) for name in known):
+    for prefix in request.only:
+        if not any(name.startswith(prefix) for name in known):
             raise OperatorError(
-                f"--only {beginning} is the beginning of no operation or experiment.",
-                hint=f"There are {', '.join(known)}.",
+                f"No operation or experiment begins with {prefix}, the value of --only.",
+                hint=f"The names are {', '.join(known)}.",
             )
     only = tuple(request.only)
     return [e for e in EXPERIMENTS if not only or any(name.startswith(only) for name in e.names)]
 
 
 def timestamp() -> str:
-    """Now, as records have it."""
+    """The current time in the format of records."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown."""
+    """A URL without its password and its query."""
     parts = urlsplit(url)
     if parts.password is None:
         return urlunsplit(parts._replace(query=""))

@@ -1,6 +1,6 @@
-"""Ratios of two things that took turns in one run, and the targets that they should reach.
+"""Ratios of two subjects that alternated in one run, and the targets that they should reach.
 
-The targets were set before any run. A ratio comes with an interval over the rounds; where the target lies in it, the
+The targets were set before any run. Each ratio has an interval over the rounds. If the target lies in the interval, the
 verdict says that it is not certain.
 """
 
@@ -21,11 +21,11 @@ from chatsys.results.names import MISSED, REACHED, STORES, UPKEEP
 from chatsys.results.run import Interval
 
 _SQUARE = 4.5
-"""Twice the room: the square would be 4, the cube 8. How many lists a storm brings depends on its timing."""
+"""For twice as many members: quadratic growth would be 4, cubic 8. The number of lists also depends on timing."""
 
 
 class _Goal(NamedTuple):
-    """``bound`` is None where there is no target."""
+    """A ratio to judge. ``bound`` is None if it has no target."""
 
     what: str
     bound: float | None
@@ -33,7 +33,7 @@ class _Goal(NamedTuple):
 
 
 def reach(result: Result) -> list[RatioTarget]:
-    """Every ratio that the run has, judged."""
+    """Every ratio of the run with its verdict."""
     return [*_baselines(result), *_realtime(result), *_upkeep(result)]
 
 
@@ -105,7 +105,7 @@ def _upkeep(result: Result) -> Iterator[RatioTarget]:
 
 
 def _point(result: Result, experiment: str, subject: str, metric: str, x: float | None = None) -> Point | None:
-    """The point at ``x``, or at the largest x there is."""
+    """The point at ``x``, by default at the largest x; None if the run has none."""
     found = [p for p in result.points if (p.experiment, p.subject, p.metric) == (experiment, subject, metric)]
     if x is not None:
         found = [point for point in found if point.x == x]

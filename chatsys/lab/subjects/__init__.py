@@ -1,1 +1,1 @@
-"""What is measured, each in a process of its own: servers, brokers, stores, and the baselines beside them."""
+"""The measured subjects, each in a process of its own: servers, brokers, stores and their baselines."""

@@ -1,4 +1,4 @@
-"""Redis and NATS as processes of the lab's own, which keep nothing."""
+"""Redis and NATS as child processes of the lab, without persistence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Kind(NamedTuple):
     program: str
     scheme: str
     arguments: tuple[str, ...]
-    """``{port}`` and ``{folder}`` stand for what is chosen at the start."""
+    """``{port}`` and ``{folder}`` are replaced when the broker starts."""
 
 
 BROKERS: Mapping[str, _Kind] = {
@@ -38,7 +38,7 @@ BROKERS: Mapping[str, _Kind] = {
 
 
 class RunningBroker(NamedTuple):
-    """A broker that takes connections at ``url``."""
+    """A broker that accepts connections at ``url``."""
 
     url: str
     pid: int
@@ -46,13 +46,13 @@ class RunningBroker(NamedTuple):
 
 @contextmanager
 def running_broker(name: str, cpu: int | None) -> Iterator[RunningBroker]:
-    """One of ``BROKERS`` on a free port of 127.0.0.1. Raises OperatorError if it is not there, or does not start.
+    """One of ``BROKERS`` on a free port of 127.0.0.1. Raises OperatorError if it is not installed or does not start.
 
-    Looked for where a wheel installs it, on PATH, and where Debian keeps servers.
+    The program is searched where wheels install programs, on PATH, and where Debian installs servers.
     """
     kind = BROKERS[name]
-    places = (str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin")
-    program = shutil.which(kind.program, path=os.pathsep.join(places))
+    folders = (str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin")
+    program = shutil.which(kind.program, path=os.pathsep.join(folders))
     if program is None:
         raise OperatorError(f"there is no {kind.program} on this machine.", hint=f"Install {kind.program}.")
     port = free_port()

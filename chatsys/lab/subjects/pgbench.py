@@ -1,7 +1,7 @@
-"""pgbench as a subject: the same SQL from a client in C, so that a reader sees what Python itself costs.
+"""pgbench as a subject: the same SQL from a client in C, so that a reader sees the cost of Python itself.
 
-Its log of single latencies reads the clock lazily and has calls of 0 microseconds, so a turn gives one sample: the mean
-over its calls, from the rate that pgbench reports.
+pgbench reads the clock lazily for its log of single latencies, which therefore has calls of 0 microseconds. So a
+repetition has one sample, the mean over its calls, from the rate that pgbench reports.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from chatsys.store.address import read_url
 
 NAME = "pgbench"
 OPERATIONS = (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH, SEND)
-_SCRIPTS = 16  # each with its own arguments, chosen at random by pgbench
-_CALLS, _COMMITS = 400, 200  # calls in a turn: of those that read, of those that commit
+_SCRIPTS = 16  # each with its own arguments; pgbench chooses among them at random
+_CALLS, _COMMITS = 400, 200  # calls in a repetition: of a read, of a statement that commits
 _RATE = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
 
 
 class Pgbench:
-    """Takes turns as a worker does; each turn is a run of pgbench with one client."""
+    """A subject like a worker. Each repetition is a run of pgbench with one client."""
 
     store = NAME
 
@@ -41,7 +41,7 @@ class Pgbench:
         self._rows = rows
 
     async def repeat(self, order: Order) -> Repetition:
-        """Run one turn: a single sample, the mean over its calls. Raises OperatorError with pgbench's words."""
+        """Run pgbench once: a single sample, the mean over its calls. Raises OperatorError with pgbench's output."""
         folder = Path(tempfile.mkdtemp(prefix="chatsys-pgbench-"))
         try:
             return await self._run(folder, order)
@@ -65,24 +65,24 @@ class Pgbench:
         )
         if self._cpu is not None:
             os.sched_setaffinity(process.pid, {self._cpu})
-        said, complaint = await process.communicate()
-        rate = _RATE.search(said.decode())
+        output, errors = await process.communicate()
+        rate = _RATE.search(output.decode())
         if process.returncode or rate is None:
-            raise OperatorError(f"pgbench failed: {complaint.decode(errors='replace').strip()[-300:]}")
+            raise OperatorError(f"pgbench failed: {errors.decode(errors='replace').strip()[-300:]}")
         return Repetition(nanoseconds=[int(1e9 / float(rate[1]))], seconds=time.perf_counter() - began)
 
 
-def _statement(operation: str, rows: Synthetic, number: int) -> str:
-    """The baseline's statement with its arguments written out: those of pgbench are numbers."""
-    user = number % rows.users
+def _statement(operation: str, rows: Synthetic, seed: int) -> str:
+    """The statement of the baseline with literal arguments, since pgbench's own variables are numbers."""
+    user = seed % rows.users
     arguments = {
         FIND_BY_ID: (f"'{rows.user_id(user)}'",),
         FIND_BY_NAME: (f"'{rows.username(user)}'",),
-        RECENT: (f"'{rows.room_id(rows.read_rooms[number % len(rows.read_rooms)])}'",),
+        RECENT: (f"'{rows.room_id(rows.read_rooms[seed % len(rows.read_rooms)])}'",),
         SEARCH: (f"'%{rows.search_text(user)}%'",),
         SEND: ("gen_random_uuid()", f"'{rows.user_id(user)}'", f"'{rows.room_id(len(rows.rooms))}'", "'by pgbench'"),
     }[operation]
     text = SQL[operation]
-    for place, argument in enumerate(arguments, 1):
-        text = text.replace(f"${place}", argument)
+    for number, argument in enumerate(arguments, 1):
+        text = text.replace(f"${number}", argument)
     return f"{text};\n"

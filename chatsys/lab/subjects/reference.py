@@ -1,7 +1,7 @@
-"""The baseline of the endpoints: python-socketio and uvicorn as they come, doing what a chat must and no more.
+"""The baseline of the endpoints: python-socketio and uvicorn with default options and the minimum of a chat.
 
-Run as ``python -m chatsys.lab.subjects.reference PORT``. It answers the events of clients with the same names and a
-message of the same shape and size as chatsys does, keeps nothing, and gives no list of users.
+Run as ``python -m chatsys.lab.subjects.reference PORT``. Its event names, and the shape and size of its messages, are
+those of chatsys. It stores nothing and sends no list of users.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _AVATAR = "https://ui-avatars.com/api/?name=member%200&background=667eea&color=f
 
 
 def message_of(number: int, user_id: str, text: str, room: str) -> dict[str, Any]:
-    """A message of a room, of the same shape and size as that of chatsys."""
+    """A message of a room, with the same shape and size as in chatsys."""
     return {
         "id": f"01900000-0000-7000-8000-{number:012d}",
         "seq": number,
@@ -38,7 +38,7 @@ def message_of(number: int, user_id: str, text: str, room: str) -> dict[str, Any
 
 
 def reference_app() -> Any:
-    """An ASGI app: an AsyncServer with default options and three handlers."""
+    """An ASGI app: an AsyncServer with three handlers and, except for CORS, default options."""
     server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins="*")
     rooms: dict[str, str] = {}
     numbers: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))

@@ -1,4 +1,4 @@
-"""Servers as child processes: the one that an operator would start, and the reference server."""
+"""Servers as child processes: ``chatsys serve``, the reference server, and other programs."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ _ADDRESS = re.compile(r"Started Successfully.*(http://\S+)")
 
 
 class Program(NamedTuple):
-    """Which chatsys is started: an interpreter, where it finds its modules (as PYTHONPATH), what is in its environment
-    besides, and the command that runs it, if it is not run as it is."""
+    """The chatsys to start: its interpreter, its PYTHONPATH, further environment variables, and a wrapper command."""
 
     python: str
     path: str
@@ -39,18 +38,18 @@ class Program(NamedTuple):
     wrapper: tuple[str, ...] = ()
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line of one of its sub-commands."""
+        """The command line of a sub-command."""
         return [*self.wrapper, self.python, "-m", "chatsys", *arguments]
 
     def environment(self, **more: str) -> dict[str, str]:
-        """This process's environment without settings of chatsys, and ``more``."""
+        """The environment of this process without settings of chatsys, plus PYTHONPATH, ``variables`` and ``more``."""
         known = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
         own = {"PYTHONPATH": self.path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
         return known | own | dict(self.variables) | more
 
 
 def this_program(first: Sequence[Path] = ()) -> Program:
-    """The chatsys that runs now; it looks for modules in the folders ``first`` before any other."""
+    """The chatsys that runs now. It looks for modules in the folders ``first`` before all others."""
     return Program(sys.executable, os.pathsep.join(filter(None, (*map(str, first), *sys.path))))
 
 
@@ -70,23 +69,23 @@ class ServerProcess:
 
     @property
     def cpu_seconds(self) -> float:
-        """Processor time of the process and its workers so far, those that have ended among them."""
+        """Processor time of the process and its workers so far, including workers that have ended."""
         return sum(self._of_each(lambda process: sum(process.cpu_times()[:4])))
 
     def worker_processes(self) -> list[psutil.Process]:
-        """Its workers, where it has several."""
-        import psutil  # of the extra bench; a server can be started without it
+        """The worker processes; empty if the server is a single process."""
+        import psutil  # part of the extra bench, which a server does not need
 
         children = psutil.Process(self.popen.pid).children()
         return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End it with SIGKILL, without a shutdown."""
         self.popen.kill()
         self.popen.wait()
 
     def _of_each(self, figure: Callable[[psutil.Process], T]) -> Iterator[T]:
-        import psutil  # of the extra bench; a server can be started without it
+        import psutil  # part of the extra bench, which a server does not need
 
         first = psutil.Process(self.popen.pid)
         workers = first.children(recursive=True)
@@ -97,7 +96,7 @@ class ServerProcess:
 
 
 def start_all(stack: ExitStack, servers: Sequence[AbstractContextManager[ServerProcess]]) -> list[ServerProcess]:
-    """Start servers side by side, to be stopped with ``stack``."""
+    """Start servers in parallel. They stop when ``stack`` closes."""
     with ThreadPoolExecutor(len(servers)) as pool:
         return list(pool.map(stack.enter_context, servers))
 
@@ -111,9 +110,9 @@ def chat_server(
     program: Program | None = None,
     port: int = 0,
 ) -> Iterator[ServerProcess]:
-    """``chatsys serve`` on ``port`` of 127.0.0.1, 0 for a free one, with nothing in its environment but ``settings``.
+    """``chatsys serve`` on ``port`` of 127.0.0.1 (0 for a free one), with no other settings than ``settings``.
 
-    Raises OperatorError with the server's own words if it does not start.
+    Raises OperatorError with the server's own error line if it does not start.
     """
     program = program or this_program()
     command = program.command("serve", "--host", "127.0.0.1", "--port", str(port))
@@ -138,7 +137,7 @@ def reference_server(*, cpu: int | None = None) -> AbstractContextManager[Server
 def listening_server(
     what: str, command: Sequence[str], *, cpu: int | None = None, variables: Mapping[str, str] | None = None
 ) -> Iterator[ServerProcess]:
-    """A program that takes a port as its last argument and listens there; ready when it does.
+    """A program that listens at the port given as its last argument. The block starts when it listens.
 
     Raises OperatorError if it ends or does not listen in time.
     """
@@ -156,7 +155,7 @@ def listening_server(
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens now, for programs that can't choose one themselves."""
+    """A free TCP port of 127.0.0.1, for programs that can't choose one themselves."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -173,7 +172,7 @@ def _child(
         env=environment,
         stdout=subprocess.PIPE,
         stderr=errors,
-        start_new_session=True,  # Ctrl-C is for the laboratory, which then stops its servers
+        start_new_session=True,  # Ctrl-C goes to the lab alone, which then stops its servers
     )
     try:
         if cpu is not None:
@@ -198,7 +197,5 @@ def _announced(process: subprocess.Popen[bytes], errors: Path) -> str:
         found = _ADDRESS.search(line.decode("utf-8", "replace"))
         if found:
             return found[1]
-    said = errors.read_text("utf-8", "replace").strip().splitlines()
-    raise OperatorError(
-        f"The server did not start: {said[-1] if said else 'it said nothing'}", hint="Try `chatsys serve` yourself."
-    )
+    lines = errors.read_text("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
+    raise OperatorError(f"The server did not start: {lines[-1]}", hint="Try `chatsys serve` yourself.")

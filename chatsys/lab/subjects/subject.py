@@ -1,4 +1,4 @@
-"""The runner's side of a worker process: start it, give it turns, end it."""
+"""The runner's side of a worker process: start it, send it orders, end it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chatsys.lab.subjects.worker import LENGTH, Filled, Opening, WorkerFailed, f
 
 
 class SubjectProcess:
-    """One thing under test in a process of its own. ``store`` is what the record calls it, ``size`` its users."""
+    """A subject in a process of its own. ``store`` is its name in the record, ``size`` its number of users."""
 
     def __init__(self, store: str, size: int, process: asyncio.subprocess.Process) -> None:
         self.store = store
@@ -24,11 +24,11 @@ class SubjectProcess:
         self.opened = Filled(user_bytes=0, message_bytes=0, seconds=0)
 
     async def repeat(self, order: Order) -> Repetition:
-        """Let it take a turn."""
+        """Perform a repetition in the process. Raises OperatorError if it fails."""
         return msgspec.convert(await self._ask(order), Repetition)
 
     async def open(self, opening: Opening) -> None:
-        """Let it open and fill what it is to be."""
+        """Open and fill the subject in the process. Raises OperatorError if it fails."""
         self.opened = msgspec.convert(await self._ask(opening), Filled)
 
     async def _ask(self, request: Opening | Order) -> object:
@@ -42,7 +42,7 @@ class SubjectProcess:
         except asyncio.IncompleteReadError as error:
             raise OperatorError(
                 f"The process that holds {self.store} ended.",
-                hint="Its last words stand above; a profile may be too large for this machine's memory.",
+                hint="See its errors above. The profile may be too large for this machine's memory.",
             ) from error
         if isinstance(answer, dict) and set(answer) == {"message"}:
             raise OperatorError(f"{self.store}: {msgspec.convert(answer, WorkerFailed).message}")
@@ -51,7 +51,7 @@ class SubjectProcess:
 
 @asynccontextmanager
 async def subject_process(store: str, opening: Opening) -> AsyncIterator[SubjectProcess]:
-    """A subject that is open; its process ends with the block."""
+    """An open subject. Its process ends with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -59,13 +59,13 @@ async def subject_process(store: str, opening: Opening) -> AsyncIterator[Subject
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=64 * 1024 * 1024,
-        start_new_session=True,  # Ctrl-C is for the runner, which then ends its workers
+        start_new_session=True,  # Ctrl-C goes to the runner alone, which then ends its workers
     )
-    taken = SubjectProcess(store, opening.users, process)
+    subject = SubjectProcess(store, opening.users, process)
     try:
-        await taken.open(opening)
-        yield taken
-    except BaseException:  # interrupted, or a turn went wrong: it may be in the middle of a long one
+        await subject.open(opening)
+        yield subject
+    except BaseException:  # interrupted or failed: the process may be in the middle of a long repetition
         process.kill()
         raise
     finally:

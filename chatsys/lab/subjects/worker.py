@@ -1,8 +1,7 @@
-"""A process of its own for each thing under test: it opens what it is told, and takes turns when it is told to.
+"""The process of a subject: it opens the subject, and performs a repetition for each order.
 
-``python -m chatsys.lab.subjects.worker`` reads requests from standard input and answers on standard output, each a
-frame of four bytes of length and as many of msgpack. Between two turns it waits for the next request and uses no
-processor.
+``python -m chatsys.lab.subjects.worker`` reads requests from standard input and answers on standard output. Each is a
+frame: four bytes of length, then msgpack. Between two repetitions it blocks and uses no processor time.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ from chatsys.errors import ChatsysError
 from chatsys.lab.datasets.filling import fill_messages, fill_users
 from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.runner.repetitions import Order, Repetition, take
-from chatsys.lab.workloads import baselines, doors, stores
+from chatsys.lab.workloads import baselines, endpoints, stores
 from chatsys.lab.workloads.operation import Operation
 from chatsys.store.address import read_url
 from chatsys.store.options import StoreOptions
 
 LENGTH = struct.Struct("<I")
-"""What goes before each message of the pipe: how many bytes it has."""
+"""The head of a frame: the number of bytes that follow."""
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """Open a subject. ``kind`` is ``store`` or ``asyncpg`` (``url`` is a database), ``python``, ``endpoint`` or
     ``echo`` (``url`` is a chat server or the reference server).
 
-    ``users``, ``messages`` and ``seed`` are those of the synthetic rows: a store in memory and plain Python are filled
-    with them, a database must hold them.
+    ``users``, ``messages`` and ``seed`` define the synthetic rows. A store in memory and plain Python are filled with
+    them; a database must already hold them.
     """
 
     kind: str
@@ -52,7 +51,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True):
-    """How filling went: resident bytes that the users and the messages took, and seconds."""
+    """The subject is open. Filling it took these resident bytes for users and for messages, and these seconds."""
 
     user_bytes: int
     message_bytes: int
@@ -78,7 +77,7 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
 
 def frame(content: bytes) -> bytes:
-    """``content`` with its length before it."""
+    """``content`` as a frame."""
     return LENGTH.pack(len(content)) + content
 
 
@@ -86,8 +85,8 @@ async def work(requests: BinaryIO, answers: BinaryIO) -> None:
     """Serve one subject until the requests end."""
     loop = asyncio.get_running_loop()
 
-    def say(answer: Filled | Repetition | WorkerFailed) -> None:
-        with suppress(BrokenPipeError):  # the runner is gone; the requests end as well
+    def reply(answer: Filled | Repetition | WorkerFailed) -> None:
+        with suppress(BrokenPipeError):  # the runner is gone, so the requests end as well
             answers.write(frame(msgspec.msgpack.encode(answer)))
             answers.flush()
 
@@ -98,22 +97,22 @@ async def work(requests: BinaryIO, answers: BinaryIO) -> None:
         try:
             opening = _openings.decode(first)
             waits: list[float] = []
-            operations, opened = await stack.enter_async_context(_contestant(opening, waits))
+            operations, opened = await stack.enter_async_context(_subject(opening, waits))
             if opening.cpu is not None:
-                os.sched_setaffinity(0, {opening.cpu})  # not before it was filled, which many do side by side
-            say(opened)
+                os.sched_setaffinity(0, {opening.cpu})  # only now: many subjects fill in parallel
+            reply(opened)
             while (content := await loop.run_in_executor(None, read_frame, requests)) is not None:
                 order = _orders.decode(content)
                 waits.clear()
-                turn = await take(operations[order.operation], order)
-                say(msgspec.structs.replace(turn, pool_wait=sum(waits)))
+                done = await take(operations[order.operation], order)
+                reply(msgspec.structs.replace(done, pool_wait=sum(waits)))
         except* ChatsysError as errors:
-            say(WorkerFailed(message="; ".join(str(error) for error in _leaves(errors))))
+            reply(WorkerFailed(message="; ".join(str(error) for error in _leaves(errors))))
 
 
 @asynccontextmanager
-async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tuple[Mapping[str, Operation], Filled]]:
-    """What is to be opened; its waits for a connection of the pool are noted in ``waits``, in seconds."""
+async def _subject(opening: Opening, waits: list[float]) -> AsyncIterator[tuple[Mapping[str, Operation], Filled]]:
+    """The operations of the subject. Its waits for a connection of the pool are appended to ``waits``, in seconds."""
 
     def observe(name: str, value: float) -> None:
         if name == "pool_wait":
@@ -129,10 +128,10 @@ async def _contestant(opening: Opening, waits: list[float]) -> AsyncIterator[tup
         finally:
             await connection.close()
     elif opening.kind == "endpoint":
-        async with doors.operations(opening.url) as operations:
+        async with endpoints.operations(opening.url) as operations:
             yield operations, nothing
     elif opening.kind == "echo":
-        async with doors.echo(opening.url) as operations:
+        async with endpoints.echo(opening.url) as operations:
             yield operations, nothing
     elif opening.kind == "python":
         yield baselines.plain_python(rows), nothing

@@ -1,5 +1,5 @@
-"""The operations of the guide's table, for each thing that can be under test.
+"""The operations of the guide's table, for everything that can be measured.
 
-``operation`` says what an operation is; ``stores`` performs them on a store, ``baselines`` with a bare connection or
-plain Python containers, ``doors`` over HTTP and Socket.IO.
+``operation`` defines an operation. ``stores`` performs the operations on a store, ``baselines`` with a bare connection
+or plain Python containers, ``endpoints`` over HTTP and Socket.IO.
 """

@@ -1,7 +1,7 @@
-"""The baselines: the same work with nothing of chatsys around it.
+"""The baselines: the same work without chatsys.
 
-``bare_postgres`` sends prepared statements over one asyncpg connection, one transaction a statement, and decodes rows
-to asyncpg's records alone. ``plain_python`` looks into dicts and lists that hold the same values.
+``bare_postgres`` sends prepared statements over one asyncpg connection, one transaction per statement, and decodes rows
+only into asyncpg's records. ``plain_python`` reads dicts and lists that hold the same values.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ SQL: Mapping[str, str] = {
     " INSERT INTO messages (message_id, user_id, room_id, message_text, seq)"
     " SELECT $1, $2, $3, $4, last_seq FROM numbered",
 }
-"""What each baseline sends. ``recent_messages`` is a bare SELECT of the same 100 rows, without senders and receipts."""
+"""The statement of each baseline. RECENT is a bare SELECT of the same 100 rows, without senders and receipts."""
 
 
 async def bare_postgres(connection: asyncpg.Connection[Any], rows: Synthetic) -> Mapping[str, Operation]:
-    """Every operation of the table over one connection, to a database that holds ``rows``."""
+    """Every operation of the table over one connection to a database that holds ``rows``."""
     prepared = {name: await connection.prepare(text) for name, text in SQL.items()}
     fetch = {name: statement.fetch for name, statement in prepared.items()}
     pairs = _pairs(rows)
@@ -82,7 +82,7 @@ async def bare_postgres(connection: asyncpg.Connection[Any], rows: Synthetic) ->
 
 
 def plain_python(rows: Synthetic) -> Mapping[str, Operation]:
-    """The same answers from dicts and lists, without a store around them."""
+    """Every operation of the table on dicts and lists that hold ``rows``."""
     people = [rows.user(index) for index in range(rows.users)]
     by_id = {user.user_id: user for user in people}
     by_name = {user.username: user for user in people}
@@ -134,7 +134,7 @@ def plain_python(rows: Synthetic) -> Mapping[str, Operation]:
 
 
 def _pairs(rows: Synthetic) -> Iterator[tuple[UUID, UUID]]:
-    """Ids of messages and of users who have not read them."""
+    """Pairs of a message's id and the id of a user who has not read it."""
     targets = rows.newest(rows.marked_rooms[1], 1_000)
     for step in range(1, rows.users):
         for target in targets:

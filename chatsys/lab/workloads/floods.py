@@ -1,6 +1,6 @@
-"""What one client can send without end, and the client that sends it: of these the faults and the experiment are made.
+"""Floods, and the client that sends them. The fault injection and an experiment use them.
 
-A flood is written by one socket as fast as the server takes it; when the server ends the connection, a new one begins.
+One socket writes a flood as fast as the server accepts it. When the server closes the connection, a new one starts.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import msgspec
 from chatsys.lab.clients.sockets import event_frame, text_frame, upgraded
 
 HALF_POSTS = "200 half-sent POSTs"
-_PIECE = 16_384  # bytes, about, that are written at once
-_PATIENCE = 5.0  # seconds for a connection
+_PIECE = 16_384  # approximate bytes per write
+_PATIENCE = 5.0  # seconds to connect
 _START = b"\x01\x80\0\0\0\0"
 _EMPTY = b"\x00\x80\0\0\0\0"
 _ONE_BYTE = b"\x00\x81\0\0\0\0x"
@@ -28,7 +28,7 @@ _NO_MESSAGE = "0" * 32
 
 
 class Flood(NamedTuple):
-    """``frames``: what is repeated by a member of a room, by the room's name; ``first`` is sent once before."""
+    """``frames`` maps a room's name to the bytes that a member of the room repeats. ``first`` is sent once before."""
 
     name: str
     frames: Callable[[str], bytes]
@@ -36,7 +36,7 @@ class Flood(NamedTuple):
 
 
 class Flooded(msgspec.Struct, frozen=True):
-    """What a flood has sent: bytes, over so many connections one after another."""
+    """The bytes that a flood has sent, and the number of connections that it used."""
 
     sent: int
     connections: int
@@ -65,11 +65,11 @@ FLOODS = {
         Flood("joins and leaves", lambda room: text_frame(b'42["leave-room"]') + _join(room)),
     )
 }
-"""By their names."""
+"""The floods by name."""
 
 
 def write_flood(url: str, flood: Flood, room: str, seconds: float) -> Flooded:
-    """Join ``room`` and write a flood for so many seconds."""
+    """Join ``room`` and write a flood for ``seconds``."""
     parts = urlsplit(url)
     address = (parts.hostname or "127.0.0.1", parts.port or 80)
     frames = flood.frames(room)
@@ -78,7 +78,7 @@ def write_flood(url: str, flood: Flood, room: str, seconds: float) -> Flooded:
     end = time.monotonic() + seconds
     sent = connections = 0
     while time.monotonic() < end:
-        with suppress(OSError), upgraded(address, _PATIENCE)[0] as sock:  # closing it is an answer of the server's
+        with suppress(OSError), upgraded(address, _PATIENCE)[0] as sock:  # the server may close it
             connections += 1
             sock.sendall(first)
             sock.setblocking(False)
@@ -88,12 +88,12 @@ def write_flood(url: str, flood: Flood, room: str, seconds: float) -> Flooded:
 
 
 def _written(sock: socket.socket, piece: bytes, end: float) -> Iterator[int]:
-    """Write ``piece`` again and again until ``end``, in bytes written; what the server sends is thrown away."""
+    """Write ``piece`` repeatedly until ``end``, and yield the bytes of each write. Received data is discarded."""
     view, at, readers = memoryview(piece), 0, [sock]
     while (left := end - time.monotonic()) > 0:
         readable, writable, _ = select.select(readers, [sock], [], left)
         if readable and not sock.recv(65_536):
-            readers = []  # the server says nothing more, and may read on
+            readers = []  # the server has ended its direction, but it may still read
         if writable:
             size = sock.send(view[at:])
             at = (at + size) % len(piece)
@@ -101,7 +101,7 @@ def _written(sock: socket.socket, piece: bytes, end: float) -> Iterator[int]:
 
 
 def hold_half_posts(url: str, seconds: float, count: int = 200) -> Flooded:
-    """Begin ``count`` POSTs, 90,000 of 100,000 bytes each, and leave them so for so many seconds."""
+    """Start ``count`` POSTs, send 90,000 of the 100,000 bytes of each, and hold them open for ``seconds``."""
     head = (
         b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
     )
@@ -109,7 +109,7 @@ def hold_half_posts(url: str, seconds: float, count: int = 200) -> Flooded:
 
 
 def hold_open(url: str, beginning: bytes, seconds: float, count: int = 200) -> Flooded:
-    """Open ``count`` connections that begin with ``beginning`` and then say nothing, for so many seconds in all."""
+    """Open ``count`` connections, send ``beginning`` on each, and hold them open, for ``seconds`` in total."""
     parts = urlsplit(url)
     end = time.monotonic() + seconds
     sent = opened = 0

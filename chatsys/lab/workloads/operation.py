@@ -1,4 +1,4 @@
-"""What can be timed: draw an argument, call with it, check the answer, and at the end of a turn audit the effect."""
+"""A timed operation: draw an argument, call, check the answer, and audit the effect after a repetition."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class WrongAnswer(ChatsysError):
 
 
 async def _nothing() -> None:
-    """Most operations need no preparation, and reads leave nothing to look after."""
+    """The default for operations that need no preparation, and for reads, which have no effect to audit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. Only ``call`` is timed; ``prepare`` goes before each turn.
+    """One operation. Only ``call`` is timed; ``prepare`` runs before each repetition.
 
-    ``check`` looks at each answer and ``audit`` at the store after a turn; both raise WrongAnswer.
+    ``check`` checks each answer, and ``audit`` checks the store after a repetition. Both raise WrongAnswer.
     """
 
     draw: Callable[[random.Random], Any]
@@ -44,13 +44,13 @@ class Operation:
 
 
 def demand(true: bool, what: str) -> None:
-    """Raise WrongAnswer, saying ``what`` should have been."""
+    """Raise WrongAnswer with the expectation ``what`` unless ``true``."""
     if not true:
         raise WrongAnswer(f"Expected {what}.")
 
 
 def noop() -> Operation:
-    """Nothing: what the harness itself costs."""
+    """An operation that does nothing: it shows the cost of the harness."""
 
     async def nothing(_: Any) -> None:
         return

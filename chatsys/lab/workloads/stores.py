@@ -1,4 +1,4 @@
-"""The operations on a store of chatsys, opened as the server opens it."""
+"""The operations on a store of chatsys, which is opened as in the server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from chatsys.store.contract import Store
 
 SEND_ROOM = "lab sends"
 _SEARCH_LIMIT = 50
-_MARKED = 1_000  # messages that are marked, over and over by other users
+_MARKED = 1_000  # messages that are marked, each by one user after another
 
 
 def operations(store: Store, rows: Synthetic) -> Mapping[str, Operation]:
@@ -82,7 +82,7 @@ def _recent(store: Store, rows: Synthetic) -> Operation:
 
 
 def _mark_read(store: Store, rows: Synthetic) -> Operation:
-    """Each call is a first read: every reader and message are drawn together once."""
+    """Each call is a first read: each pair of a reader and a message is drawn once."""
     number = rows.marked_rooms[0]
     room, targets = rows.rooms[number], rows.newest(number, _MARKED)
     pairs = _fresh_pairs(rows, targets)
@@ -108,7 +108,7 @@ def _mark_read(store: Store, rows: Synthetic) -> Operation:
 
 
 def _fresh_pairs(rows: Synthetic, targets: list[int]) -> Iterator[tuple[str, int]]:
-    """Pairs of a message's id and a user's index, none twice, none that the rows hold already."""
+    """Pairs of a message's id and the index of a user who has not read it. No pair is repeated."""
     for step in range(1, rows.users):
         for target in targets:
             reader = (rows.sender(target) - step) % rows.users

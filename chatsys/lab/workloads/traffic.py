@@ -1,4 +1,4 @@
-"""Acknowledged messages in flight while something is killed: what was promised, to be looked for afterwards."""
+"""Traffic during a kill. It remembers which messages were acknowledged, so that they can be looked for afterwards."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PAGE = 1_000
 
 
 class GuestTraffic:
-    """Guests, each in a room of its own, who send the next message when the last one is acknowledged.
+    """Guests, each in a room of its own. Each sends its next message when the last one is acknowledged.
 
-    They live on a thread of their own from the beginning of the block to its end, or until the server is gone.
+    They run on their own thread until the block ends or the server is gone.
     """
 
     def __init__(self, url: str, rooms: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ class GuestTraffic:
         self._thread.join()
 
     def wait_for(self, acknowledged: int, timeout: float = 30) -> None:
-        """Wait until so many are acknowledged. Raises OperatorError if that takes too long."""
+        """Wait until ``acknowledged`` messages are acknowledged. Raises OperatorError after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while len(self.acknowledged) < acknowledged:
             if time.monotonic() > deadline or not self._thread.is_alive():
@@ -48,17 +48,17 @@ class GuestTraffic:
             time.sleep(0.005)
 
     def _run(self) -> None:
-        with RawClients(self._url) as crowd:
+        with RawClients(self._url) as clients:
             for room in self._rooms:
-                member = crowd.connect()
+                member = clients.connect()
                 member.emit("join", {"username": "sender", "room": room}, ack=0)
-            while not self._stop.is_set() and not all(member.closed for member in crowd.members):
-                crowd.pump(0.02)
-                for member in crowd.members:
+            while not self._stop.is_set() and not all(member.closed for member in clients.members):
+                clients.pump(0.02)
+                for member in clients.members:
                     self._answer(member)
 
     def _answer(self, member: RawClient) -> None:
-        """Note the acknowledgements that arrived since the last look, and send the next message after each."""
+        """Note the acknowledgements that arrived since the last call, and send a message after each."""
         answers = [text for _, text in member.texts() if text.startswith(_ACK)]
         for text in answers[self._answered.get(member, 0) :]:
             (answer,) = msgspec.json.decode(text[text.index(b"[") :])
@@ -75,7 +75,7 @@ class GuestTraffic:
 
 
 def stored_ids(url: str, room: str) -> set[str]:
-    """The ids of all messages that a server's room holds."""
+    """The ids of all messages in a room of a server."""
     found: set[str] = set()
     while True:
         path = f"/api/rooms/{quote(room, safe='')}/messages?limit={_PAGE}&offset={len(found)}"

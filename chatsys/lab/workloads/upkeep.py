@@ -1,7 +1,7 @@
-"""What an operator waits for, beside the bare statement that moves the same rows: importing, adopting, cleaning up.
+"""Commands that an operator waits for, and the bare statements that move the same rows: import, adoption, clean-up.
 
-Each function makes databases of its own on the server and drops them, takes turns between the two sides, and gives one
-pair of seconds a round.
+Each function creates its own databases on the server and drops them. In each round it times the command and the bare
+statement.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from chatsys.store.opening import open_store
 
 _SNAPSHOT_USERS = 1_000
 _IMPORTED = ("users", "rooms", "messages", "message_deliveries", "message_reads")
-# The reads bring their deliveries along.
+# The rows of message_reads include their deliveries.
 _FILL = """
 INSERT INTO users (username, email, password, display_name, avatar) VALUES ('ann', 'ann@example.org', '', 'Ann', '');
 INSERT INTO messages (guest_id, guest_name, room_id, message_text, created_at, seq)
@@ -44,7 +44,7 @@ INSERT INTO message_reads (message_id, user_id) SELECT m.message_id, u.user_id F
 
 
 class UpkeepRound(msgspec.Struct, frozen=True, kw_only=True):
-    """One round: seconds that the operation took, and the bare statement for the same rows."""
+    """One round: the seconds of the command and of the bare statement, for the same number of rows."""
 
     seconds: float
     baseline_seconds: float
@@ -52,7 +52,7 @@ class UpkeepRound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def adoption(server_url: str, *, messages: int, rounds: int) -> Iterator[UpkeepRound]:
-    """Adopt the original backend's database; the baseline is a COPY of its messages into a bare table.
+    """Adopt the database of the original backend. The baseline is a COPY of its messages into a bare table.
 
     Raises OperatorError if a message is missing afterwards.
     """
@@ -67,10 +67,10 @@ def adoption(server_url: str, *, messages: int, rounds: int) -> Iterator[UpkeepR
 
 
 def importing(server_url: str, *, messages: int, rounds: int) -> Iterator[UpkeepRound]:
-    """Bring a snapshot into an empty database; the baseline is a COPY of the same rows into the same empty tables.
+    """Import a snapshot into an empty database. The baseline is a COPY of the same rows into the same empty tables.
 
-    The snapshot is that of a memory store with as many messages, each with a receipt. Raises OperatorError if a message
-    is missing afterwards.
+    The snapshot is from a memory store with ``messages`` messages, each with a receipt. Raises OperatorError if a
+    message is missing afterwards.
     """
     with TemporaryDirectory(prefix="chatsys-lab-") as folder:
         file = Path(folder, "snapshot")
@@ -86,7 +86,7 @@ def importing(server_url: str, *, messages: int, rounds: int) -> Iterator[Upkeep
 
 
 def clean_up(server_url: str, *, messages: int, rounds: int) -> Iterator[UpkeepRound]:
-    """Clean up the older half of the messages with receipts; the baseline is one DELETE and VACUUM of the same."""
+    """Clean up the older half of the messages with receipts. The baseline is one DELETE and VACUUM of the same rows."""
     text = _FILL.format(rows=messages)
     for _ in range(rounds):
         with _filled(server_url, text) as ours, _filled(server_url, text) as bare:
@@ -104,7 +104,7 @@ async def _snapshot(file: Path, messages: int) -> None:
 
 
 async def _load(url: str, file: Path) -> None:
-    """As ``chatsys import`` does: checked, then loaded."""
+    """Check the snapshot and load it, as ``chatsys import`` does."""
     snapshot.check(file)
     async with open_prepared_store(url) as store:
         await snapshot.load(store, file)
@@ -131,7 +131,7 @@ def _delete(url: str) -> None:
 
 
 def _copy_seconds(url: str) -> float:
-    """Seconds of a COPY of the messages into a table without keys and indexes."""
+    """The seconds of a COPY of the messages into a table without keys and indexes."""
     with psycopg.connect(url) as connection:
         rows = _binary(connection, "messages")
         connection.execute("CREATE TABLE bare_messages (LIKE messages)")
@@ -143,12 +143,12 @@ def _copy_seconds(url: str) -> float:
 
 
 def _copied_seconds(source: str, target: str) -> float:
-    """Seconds of a COPY of everything that an import brings, as one transaction, into the same tables."""
+    """The seconds of a COPY of all imported rows into the same tables, as one transaction."""
     with psycopg.connect(source) as connection:
         rows = {table: _binary(connection, table) for table in _IMPORTED}
     with psycopg.connect(target) as connection:
         connection.execute("DELETE FROM rooms")
-        connection.execute("SET chatsys.bulk = on")  # as in an import: the rows bring their counts along
+        connection.execute("SET chatsys.bulk = on")  # as in an import: the rows include their counts
         started = time.monotonic()
         for table, content in rows.items():
             _copy(connection, table, content)

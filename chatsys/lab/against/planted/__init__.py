@@ -1,1 +1,1 @@
-"""A folder for PYTHONPATH: its ``sitecustomize`` slows one function of a process down."""
+"""A folder for PYTHONPATH. Its ``sitecustomize`` slows one function of a process down."""

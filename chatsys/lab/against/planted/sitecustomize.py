@@ -1,8 +1,8 @@
-"""Slow one function of the chatsys that this process runs, without touching its source: for the study alone.
+"""Slow some functions of chatsys down in this process, without changing its source. Only the study uses it.
 
-Python imports a module of this name at its start from PYTHONPATH. PLANTED_SLOWDOWN=PLACE:FACTOR in the environment
-makes the functions of PLACE take FACTOR times as long: each spins for what it took times FACTOR - 1. Classes are
-recognised by their names as they are made, in whichever module they are.
+Python imports a module of this name from PYTHONPATH when it starts. PLANTED_SLOWDOWN=PLACE:FACTOR in the environment
+makes the functions of PLACE take FACTOR times as long: each call spins for FACTOR - 1 times the time that it took.
+Classes are recognised by name when they are created, whatever their module.
 """
 
 from __future__ import annotations
@@ -20,24 +20,23 @@ PLACES: dict[str, dict[str, tuple[str, ...]]] = {
     "store write": {"MemoryStore": ("post_message",), "PostgresStore": ("post_message",)},
     "fan-out": {"FairScheduler": ("_turn",), "Sequence": ("_deliver",)},
 }
-"""For each place the classes and their methods. A test looks whether the present code has them."""
+"""For each place the classes and their methods. A test checks that they exist."""
 _STEPS = 20
-"""Between two looks at the clock, which under Valgrind is a system call: the instructions that are counted grow as the
-time does."""
+"""Loop iterations between two readings of the clock. They make the instruction count grow in proportion to the time."""
 
 
 class _Spins:
-    """What spinning has taken so far, in nanoseconds, and how many calls are under way."""
+    """The nanoseconds spent spinning so far, and the number of calls in progress."""
 
     total = 0
     calls = 0
 
 
 def _slowed(function: Callable[..., Any], share: float) -> Callable[..., Any]:
-    """``function``, taking its time and ``share`` of it again.
+    """``function`` made slower by ``share`` of its own time.
 
-    Of calls that are under way together each spins for its part, and for nothing that others spun: all of them
-    together take that much longer.
+    Concurrent calls divide the delay among themselves, and no call counts the time that others spun. So all of them
+    together take ``share`` longer.
     """
     spins = _Spins()
 
@@ -51,7 +50,7 @@ def _slowed(function: Callable[..., Any], share: float) -> Callable[..., Any]:
         until = now + took * share / max(together, spins.calls)
         spins.calls -= 1
         while (at := time.perf_counter_ns()) < until:
-            for _ in range(_STEPS):  # a spin that only read the clock would execute few instructions
+            for _ in range(_STEPS):  # reading the clock is a system call under Valgrind: few counted instructions
                 pass
         spins.total += at - now
 

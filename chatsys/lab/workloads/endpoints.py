@@ -1,6 +1,6 @@
-"""The operations as a client performs them: HTTP requests over one kept connection, Socket.IO events over WebSockets.
+"""The operations as a client performs them: HTTP requests over one open connection, Socket.IO events over WebSockets.
 
-Every server gets the same small chat through its own doors: a few accounts, and a room of guests' messages.
+Every server gets the same small chat through its own endpoints: a few accounts, and a room with messages of guests.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ HTTP = (FIND_BY_ID, RECENT, SEARCH)
 SOCKET = (SEND, MARK_READ)
 _ACCOUNTS = 8  # each costs a bcrypt hash
 _READERS = 16
-_ROOM = "lab doors"
+_ROOM = "lab room"
 _TIMEOUT = 30.0
 
 
 class Guest:
-    """A client in a room. ``seqs`` are the sequence numbers of the messages that came."""
+    """A client in a room. ``seqs`` are the sequence numbers of the messages received."""
 
     def __init__(self, url: str) -> None:
         self.seqs: list[int] = []
@@ -48,12 +48,12 @@ class Guest:
         self._echoes: deque[asyncio.Future[Any]] = deque()
 
     async def call(self, event: str, payload: object) -> Any:
-        """Send an event; the one argument of its acknowledgement, None for a handler that returns nothing."""
+        """Send an event and return the argument of its acknowledgement; None if it has none."""
         arguments = (await self.socket.call(event, payload)).args
         return arguments[0] if arguments else None
 
     async def echo(self, text: str) -> Any:
-        """Send a message without asking for an acknowledgement; the ``receive-message`` that comes back."""
+        """Send a message without requesting an acknowledgement, and return the ``receive-message`` that comes back."""
         waiting = asyncio.get_running_loop().create_future()
         self._echoes.append(waiting)
         self.socket.emit("send-message", {"message": text})
@@ -67,7 +67,7 @@ class Guest:
 
 @asynccontextmanager
 async def guest(url: str, room: str, name: str) -> AsyncIterator[Guest]:
-    """A guest in a room, and its connection closed at the end."""
+    """A guest in a room. The connection is closed after the block."""
     joined = Guest(url)
     await joined.socket.connect()
     try:
@@ -102,7 +102,7 @@ async def operations(url: str) -> AsyncIterator[Mapping[str, Operation]]:
 
 @asynccontextmanager
 async def echo(url: str) -> AsyncIterator[Mapping[str, Operation]]:
-    """Sending a message to a stock Socket.IO server that sends it back and keeps nothing: the floor."""
+    """The baseline: sending to a stock Socket.IO server, which echoes the message and stores nothing."""
     async with guest(url, f"{_ROOM} {secrets.token_hex(4)}", "alone") as alone:
         yield {NOOP: noop(), SEND: _send(alone)}
 
@@ -112,9 +112,9 @@ def _find(http: KeptConnection, users: list[dict[str, Any]]) -> Operation:
         return await http.request("GET", f"/api/users/{user['userId']}")
 
     def check(user: dict[str, Any], answer: bytes) -> None:
-        demand(msgspec.json.decode(answer)["user"]["username"] == user["username"], "the user that was asked for")
+        demand(msgspec.json.decode(answer)["user"]["username"] == user["username"], "the requested user")
 
-    return Operation(lambda luck: luck.choice(users), call, check, prepare=http.renew)
+    return Operation(lambda rng: rng.choice(users), call, check, prepare=http.renew)
 
 
 def _recent(http: KeptConnection, messages: list[str]) -> Operation:
@@ -134,13 +134,13 @@ def _search(http: KeptConnection, users: list[dict[str, Any]]) -> Operation:
 
     def check(user: dict[str, Any], answer: bytes) -> None:
         found = msgspec.json.decode(answer)["results"]
-        demand(user["userId"] in {each["userId"] for each in found}, "the user that was looked for")
+        demand(user["userId"] in {each["userId"] for each in found}, "the user in the results")
 
-    return Operation(lambda luck: luck.choice(users), call, check, prepare=http.renew)
+    return Operation(lambda rng: rng.choice(users), call, check, prepare=http.renew)
 
 
 def _send(alone: Guest) -> Operation:
-    """Timed from the event to the sender's own echo: latency ends at the receiver."""
+    """Sending, timed until the sender's own echo arrives: latency ends at the receiver."""
     numbers = itertools.count()
     last = 0
 
@@ -156,7 +156,7 @@ def _send(alone: Guest) -> Operation:
 
 
 def _mark(http: KeptConnection, readers: list[Guest], messages: list[str]) -> Operation:
-    """Each call is a first read, until every reader has read every message; then reads are repeated."""
+    """Marking as read. Each call is a first read until every reader has read every message; then reads repeat."""
     pairs = itertools.cycle(itertools.product(messages, readers))
     marked: set[str] = set()
 
