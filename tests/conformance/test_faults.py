@@ -50,7 +50,7 @@ async def test_a_failure_shows_what_was_sent_and_what_came_back(sound_url: str) 
         found = await runner.run(stand_in.url, [CHECKS[name]], "websocket", _quiet)
     text = report.as_text(found)
     assert f"FAILED §{section} {name}\n" in text
-    assert "user has email too" in text
+    assert "user has unexpected keys: email" in text
     assert "> GET /api/users/" in text
     assert '"email": "ann@example.org"' in text
     assert found.prefix in text
