@@ -142,7 +142,7 @@ def load(run: Run) -> NotebookAnswer:
         deviations = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in wrong.items() if count)
         bold = (
             f"Of {int(found['expected'].sum()):,} expected deliveries in {_number(len(found), 'room')} "
-            f"{deviations or 'none was lost, duplicated or out of order'}."
+            f"{deviations or 'none was lost, doubled or out of order'}."
         )
     return _answer(run, bold, points)
 
