@@ -56,7 +56,7 @@ class Upstream(Client):
         self._on_event(name, arguments)
 
     async def send(self, event: str, arguments: list[Any], on_answer: Callable[..., None] | None) -> None:
-        """Send an event. With ``on_answer``, request an acknowledgement and call it with the arguments of that."""
+        """Send an event. With ``on_answer``, request an acknowledgement and call ``on_answer`` with its arguments."""
         await self.sio.emit(event, tuple(arguments), callback=on_answer)
 
 
@@ -175,7 +175,7 @@ class Front:
         await self._pairs[connection.sid].forward(batch)
 
     async def left(self, connection: Connection, namespace: str) -> None:
-        """Disconnect a client that has left from both servers."""
+        """A client has left: disconnect it from both servers."""
         try:
             await self._pairs.pop(connection.sid).end()
         finally:
