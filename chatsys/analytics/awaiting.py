@@ -21,9 +21,9 @@ class AsyncpgConnection(Protocol):
         """A transaction, or a savepoint in the caller's own."""
 
 
-async def ask(connection: AsyncpgConnection, facts: str, timeout: float) -> tuple[Any, ...]:
-    """The first row of the query ``facts``, which describes the server."""
-    return tuple(await connection.fetchrow(facts, timeout=timeout))
+async def first_row(connection: AsyncpgConnection, query: str, timeout: float) -> tuple[Any, ...]:
+    """The first row of a query."""
+    return tuple(await connection.fetchrow(query, timeout=timeout))
 
 
 async def rows_of(

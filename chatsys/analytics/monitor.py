@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from chatsys import __version__
 from chatsys.analytics import sql
-from chatsys.analytics.awaiting import AsyncpgConnection, ask, rows_of
+from chatsys.analytics.awaiting import AsyncpgConnection, first_row, rows_of
 from chatsys.analytics.catalogue import QUERIES, Query
 from chatsys.analytics.frames import frame_of
 from chatsys.analytics.remedies import answers_with_note, remedy
@@ -109,7 +109,7 @@ class Monitor:
             return _warned(await asyncio.to_thread(self.quiet, name, **parameters))
         query, look = known(name), _Look(name, checked(name, parameters))
         try:
-            look.facts = await ask(self._asyncpg, _FACTS, self.timeout)
+            look.facts = await first_row(self._asyncpg, _FACTS, self.timeout)
             rows = await rows_of(self._asyncpg, look.statement(), look.values, self.timeout)
         except Exception as error:
             if getattr(error, "sqlstate", None) is None:

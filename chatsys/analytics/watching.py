@@ -22,10 +22,10 @@ class Watch:
     A late query does not shift the next ones, and missed queries are not made up for.
     """
 
-    def __init__(self, ask: Callable[[str], pd.DataFrame], *, seconds: float | None, every: float) -> None:
+    def __init__(self, query: Callable[[str], pd.DataFrame], *, seconds: float | None, every: float) -> None:
         if every <= 0 or (seconds is not None and seconds <= 0):
             raise OperatorError("watch() needs times above 0.", hint="Example: monitor.watch(seconds=60, every=1)")
-        self._ask = ask
+        self._query = query
         self._seconds = seconds
         self._every = every
         self._done = threading.Event()
@@ -58,7 +58,7 @@ class Watch:
 
     def _look(self) -> None:
         try:
-            frames = [self._ask(source) for source in SOURCES]
+            frames = [self._query(source) for source in SOURCES]
         except StoreError as error:
             self.failures.append(f"{datetime.now(UTC).isoformat()} {error}")
             return

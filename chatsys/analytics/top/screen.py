@@ -29,7 +29,7 @@ _LABEL = 10
 
 @dataclass(frozen=True)
 class ScreenState:
-    """What the keys have chosen. ``every`` is in seconds."""
+    """The choices made by keys. ``every`` is in seconds."""
 
     pane: str = "rooms"
     sort: int = 0

@@ -83,7 +83,7 @@ class Pair:
 
     def _drop_client(self, *_: object) -> None:
         """Close the client's connection, because the original refused it or disconnected. The client may reconnect."""
-        self._connection.end("the original has gone", RESTART)
+        self._connection.end("the original disconnected", RESTART)
 
     async def forward(self, events: list[ClientEvent]) -> None:
         """Forward the client's events to both servers."""
