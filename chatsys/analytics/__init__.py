@@ -1,7 +1,8 @@
 """Result files and PostgreSQL's own views as pandas frames, and pictures of them.
 
-``Monitor`` looks at a database, ``diff`` at two snapshots of its counters. The modules ``runs`` (what the lab and the
-load tests wrote), ``plots`` (a function a picture) and ``answers`` (what a run says, in words) are imported by name.
+``Monitor`` queries a database, and ``diff`` compares two snapshots of its counters. Import these modules by name:
+``runs`` (results of the lab and the load tests), ``plots`` (one function for each picture) and ``answers`` (the
+conclusions of a run in words).
 """
 
 from __future__ import annotations

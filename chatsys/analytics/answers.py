@@ -1,7 +1,7 @@
-"""What a run says, in words made from its data: the last cell of each notebook.
+"""The conclusions of a run in words, made from its data: the last cell of each notebook.
 
-Every function takes what :func:`chatsys.analytics.runs.load_run` gave and returns Markdown; what the run did not
-measure is said to be missing. A result that is bad for PostgreSQL, or for a promise, comes first.
+Every function takes a run of :func:`chatsys.analytics.runs.load_run` and returns Markdown, which says so if the run did
+not measure something. A result that is bad for PostgreSQL, or for a promise, comes first.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from chatsys.results.names import TITLES, VERDICTS
 from chatsys.results.numbers import brief_duration, count, durations_arrow, figure, rounded, size
 
 HARDLY, LINEAR = 0.25, 0.75
-"""Exponents: below the first a median hardly grows with size; above the second it grows about as the size does."""
+"""Exponents: below the first, a median hardly grows with the size; above the second, it grows about linearly."""
 GIB = 2**30
 _SENT = ["send_message", "send_message x64"]
 
 
 class NotebookAnswer(str):
-    """Markdown that a notebook shows as such."""
+    """Markdown text that a notebook renders."""
 
     __slots__ = ()
 
@@ -38,7 +38,7 @@ class NotebookAnswer(str):
 
 
 class Screen:
-    """The first screen of a benchmark, as every report opens with it."""
+    """The summary with which every report of a benchmark begins."""
 
     def __init__(self, decided: Decision) -> None:
         self._decided = decided
@@ -51,14 +51,14 @@ class Screen:
 
 
 def _answer(run: Run, bold: str, points: Iterable[str] = ()) -> NotebookAnswer:
-    """A bold line, a short list, and where it is written what the run does not show."""
+    """A bold line, a short list, and the limitations of the run."""
     head = [] if run.is_valid else [f"**These figures must not be quoted: the run is not valid.** {run.describe()}"]
     listed = "\n".join(f"- {point}" for point in points if point)
     return NotebookAnswer("\n\n".join(part for part in [*head, f"**{bold}**", listed, _limits(run)] if part))
 
 
 def _limits(run: Run) -> str:
-    """A link to the limitations of the report; a run without a report has them here."""
+    """A link to the limitations in the report, or the limitations themselves if the run has no report."""
     if not run.limitations:
         return ""
     if (run.folder / "report.md").exists():
@@ -68,16 +68,16 @@ def _limits(run: Run) -> str:
 
 
 def decision(run: Run) -> Screen:
-    """The first screen: what PostgreSQL costs a user of the chat, what it gains, and whether to believe it."""
+    """The summary: what PostgreSQL costs a user of the chat, what it gains, and whether the run is valid."""
     return Screen(decide(runs.record(run)))
 
 
 def backend(run: Run) -> NotebookAnswer:
-    """What the run decides, and which part of each of the guide's promises was kept."""
+    """What the run decides, and which parts of the guide's promises were kept."""
     decided = decide(runs.record(run))
     judged = sorted(decided.promises, key=lambda each: VERDICTS.index(each.verdict))
     kept = (f"{each.title} ({each.guide}): {'; '.join(map(marked, each.parts))}" for each in judged)
-    return _answer(run, decided.headline or "This run measured nothing that decides.", kept)
+    return _answer(run, decided.headline or "This run measured nothing that allows a decision.", kept)
 
 
 def _survivors(run: Run) -> list[str]:
@@ -89,27 +89,27 @@ def _survivors(run: Run) -> list[str]:
 
 
 def growth(run: Run) -> NotebookAnswer:
-    """How each operation's median grows with what is stored."""
+    """How each operation's median grows with the amount of stored data."""
     fitted = runs.fits(run)
     if fitted.empty:
-        return _answer(run, "This run has too few sizes to fit a growth to.")
+        return _answer(run, "This run measured too few sizes to fit the growth.")
     points = []
     for operation in [name for name in TITLES if name in set(fitted["operation"])]:
         rows = fitted[fitted["operation"].eq(operation)]
-        said = (
+        stores = (
             f"{_store(row.store)} {_kind(row.exponent, row.low, row.high)} (exponent {row.exponent:z.2f}, "
             f"{row.low:z.2f} to {row.high:z.2f})"
             for row in _rows(rows)
         )
-        points.append(f"{TITLES[operation]}: {'; '.join(said)}")
+        points.append(f"{TITLES[operation]}: {'; '.join(stores)}")
     span = f"{fitted['smallest'].min():,} to {fitted['largest'].max():,}"
     slow = fitted[fitted["store"].eq("postgresql") & fitted["low"].gt(HARDLY)]["operation"]
     conclusion = (
         f"On PostgreSQL {_list([TITLES.get(str(name), str(name)).lower() for name in slow])} grows with the size."
         if len(slow)
-        else "On PostgreSQL no operation was shown to grow with the size faster than a logarithm might."
+        else "On PostgreSQL, no operation was shown to grow faster with the size than a logarithm might."
     )
-    points.append(f"Sizes from {span}; an exponent of 1 is O(n), O(log n) and O(1) both give one near 0")
+    points.append(f"Sizes from {span}; an exponent of 1 is O(n); O(log n) and O(1) both give an exponent near 0")
     return _answer(run, conclusion, points)
 
 
@@ -120,22 +120,22 @@ def _kind(exponent: float, low: float, high: float) -> str:
         return "grows about linearly"
     if low > 0 and exponent > HARDLY:
         return "grows, but less than linearly" if high < 1 else "grows, perhaps linearly"
-    return "cannot be told from either"
+    return "may grow or not: the interval is too wide"
 
 
 def load(run: Run) -> NotebookAnswer:
-    """Whether the load test passed, what people felt, and what became of each message."""
+    """Whether the load test passed, how long users waited, and whether every message arrived."""
     points = []
     pushes = runs.distribution(run)
     turns = _rows(runs.turns(run))
     for turn in turns:
         part = pushes[pushes["turn"].eq(turn.turn) & ~pushes["name"].str.endswith("(service)")]
-        felt = ""
+        waits = ""
         if len(part):
             half, tail = _weighted(part, 0.5), _weighted(part, 0.99)
-            felt = f"; half of {part['samples'].sum():,} pushes took at most {_ms(half)}, 99 % at most {_ms(tail)}"
+            waits = f"; half of {part['samples'].sum():,} pushes took at most {_ms(half)}, 99 % at most {_ms(tail)}"
         why = f" ({turn.reasons})" if turn.reasons else ""
-        points.append(f"Turn {turn.turn}, {turn.users:,} users on {_store(turn.store)}: {turn.verdict}{why}{felt}")
+        points.append(f"Turn {turn.turn}, {turn.users:,} users on {_store(turn.store)}: {turn.verdict}{why}{waits}")
     found, bold = runs.audit(run), "This run audited nothing."
     if len(found):
         wrong = {name: int(found[name].sum()) for name in DEVIATIONS if name in found}  # an older run has fewer
@@ -160,23 +160,23 @@ def monitoring(run: Run) -> NotebookAnswer:
     points = [
         f"Each message cost {_cost(cost, 'throughput', 'commits_total'):.2f} commits, "
         f"{_cost(cost, 'statements', 'calls_total'):.1f} statements, {size(_cost(cost, 'wal', 'wal_bytes_total'))} of "
-        f"WAL and {rows['per_message'].sum():.1f} new rows (receipts are included, statements inside triggers count, "
-        f"and so do the monitor's own questions)",
+        f"WAL and {rows['per_message'].sum():.1f} new rows (including receipts, statements inside triggers, and the "
+        f"monitor's own queries)",
         f"{hit:.2%} of the blocks were found in shared buffers".replace("%", " %"),
         f"At most {_number(waits, 'connection')} waited for a lock at once; at the end {blocked}",
     ]
     if len(lag):
         half, most = lag["lag_ms"].quantile(0.5), lag["lag_ms"].quantile(0.95)
-        points.append(f"Half of {len(lag):,} receipts of reading came within {_ms(half)}, 95 % within {_ms(most)}")
+        points.append(f"Half of {len(lag):,} read receipts arrived within {_ms(half)}, 95 % within {_ms(most)}")
     if len(slow):
         first = slow.iloc[0]
         taken = f"{first['time_ratio']:.0%}".replace("%", " %")
         points.append(
-            f"The statement that costs the most takes {taken} of the time: {first['calls_total']:,} times "
-            f"{_ms(first['mean_exec_ms'])}"
+            f"The most expensive statement takes {taken} of the time: {first['calls_total']:,} calls of "
+            f"{_ms(first['mean_exec_ms'])} on average"
         )
-    points.append("Nothing was left behind by a dead server" if not left else f"{left} rows are orphans")
-    stored = f"In {seconds:.0f} s the chat stored {messages:,} messages, {messages / seconds:,.0f} a second."
+    points.append("No dead server left anything behind" if not left else f"{left} rows are orphans")
+    stored = f"In {seconds:.0f} s the chat stored {messages:,} messages, {messages / seconds:,.0f} per second."
     return _answer(run, stored, points)
 
 
@@ -186,13 +186,13 @@ def _cost(cost: pd.Series[float], source: str, counter: str) -> float:
 
 
 def capacity(load_run: Run, bench: Run) -> NotebookAnswer:
-    """How many users one server carries, how many rows fit, and how far that can be believed."""
+    """How many users one server carries, how many rows fit, and which figures are calculated, not measured."""
     bold, points = _searched(load_run)
-    return _answer(load_run, bold, [*points, *_per_core(load_run), *_room(bench)])
+    return _answer(load_run, bold, [*points, *_per_core(load_run), *_rows_per_gib(bench)])
 
 
 def _searched(run: Run) -> tuple[str, list[str]]:
-    """The answer of each store, and what is known of more users."""
+    """The capacity of each store, and what is known about more users."""
     steps = runs.capacity(run)
     if steps.empty:
         return "This run did not search for the limit: `chatsys loadtest --scenario capacity` does.", []
@@ -215,13 +215,13 @@ def _per_core(run: Run) -> list[str]:
         if cpu > 0 and users:
             share = f"{cpu:.0%}".replace("%", " %")
             points.append(
-                f"{users:,} users on {_store(turn.store)} took {share} of a core of the server; in proportion one "
-                f"core would carry about {rounded(users / cpu)}: arithmetic, not a measurement"
+                f"{users:,} users on {_store(turn.store)} took {share} of a core of the server. In proportion, one "
+                f"core would carry about {rounded(users / cpu)} users (calculated, not measured)"
             )
     return points
 
 
-def _room(bench: Run) -> list[str]:
+def _rows_per_gib(bench: Run) -> list[str]:
     measured = runs.points(bench)
     sized = measured[measured["experiment"].eq("bytes")].sort_values("x").groupby(["subject", "metric"]).last()
     points = []
@@ -245,7 +245,7 @@ def durability(run: Run) -> NotebookAnswer:
     alone = sent[sent["operation"].eq("send_message") & sent["depth"].eq("store")].set_index("store")["p50_ms"]
     if {"postgresql", "memory"} <= set(alone.index):
         points.append(
-            f"Inside the process one sender waits {_ms(alone['postgresql'])} for a durable message (median), and "
+            f"Inside the process, one sender waits {_ms(alone['postgresql'])} for a durable message (median), and "
             f"{_ms(alone['memory'])} for one that is only in memory"
         )
     counted = runs.counts(run)
@@ -258,18 +258,18 @@ def durability(run: Run) -> NotebookAnswer:
     if len(steps) > 1:
         first, last = steps.iloc[0], steps.iloc[-1]
         points.append(
-            f"From “{first['subject']}” ({count(first['value'])} messages a second) to “{last['subject']}” "
-            f"({count(last['value'])}) is the price of durability on this disk"
+            f"The price of durability on this disk: {count(first['value'])} messages per second with "
+            f"“{first['subject']}”, {count(last['value'])} with “{last['subject']}”"
         )
     return _answer(run, bold, points)
 
 
 def distance(run: Run) -> NotebookAnswer:
-    """What each operation takes with a network between server and database."""
+    """How long each operation takes with a network between server and database."""
     found = runs.points(run)
     found = found[found["experiment"].eq("distance") & found["metric"].eq("p50")].sort_values("x")
     if found.empty:
-        return _answer(run, "This run did not put a distance between server and database.")
+        return _answer(run, "This run did not measure a distance between server and database.")
     points = []
     for name, part in found.groupby("subject", sort=False):
         ends = part.iloc[0], part.iloc[-1]
@@ -281,7 +281,7 @@ def distance(run: Run) -> NotebookAnswer:
 
 
 def compared(before: Run, after: Run) -> NotebookAnswer:
-    """What changed between two runs, as far as two runs can say it."""
+    """What changed between two runs, as far as two separate runs can show it."""
     found = runs.compare_runs(before, after)
     is_ratio = found["metric"].isin(["PostgreSQL over memory", "times the baseline"])
     ratios, counts = found[is_ratio], found[~is_ratio]
@@ -292,8 +292,8 @@ def compared(before: Run, after: Run) -> NotebookAnswer:
     points = [
         f"{row.what}, {row.metric}: {figure(row.before)} → {figure(row.after)}" for part in far for row in _rows(part)
     ]
-    points.append("Two runs see two moods of a machine, and their ratios differ by more than their intervals say: "
-                  "whether a commit is slower, `chatsys bench --against REV` measures in one run")  # fmt: skip
+    points.append("The machine's state differs between two runs, so their ratios differ by more than their intervals "
+                  "say. `chatsys bench --against REV` measures in one run whether a commit is slower")  # fmt: skip
     return _answer(after, bold, points)
 
 

@@ -1,4 +1,4 @@
-"""A database and its chat at one glance: as one figure, and as a few lines of HTML."""
+"""A database and its chat at a glance: as one figure, and as a few lines of HTML."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _TARGETS = re.compile(
 _SOURCE = re.compile(r"\bFROM\s+([a-z_][\w.]*)(?!\s*\()\b", re.IGNORECASE)
 
 
-class Asked(Protocol):
-    """A database that answers the queries of the catalogue by their names: a Monitor."""
+class Queryable(Protocol):
+    """What the dashboard uses of a Monitor."""
 
     address: Any
 
     def quiet(self, name: str, **parameters: int) -> pd.DataFrame:
-        """The answer to a query, without a warning."""
+        """The frame of a query of the catalogue, without a warning."""
 
 
-def dashboard(monitor: Asked) -> Figure:
+def dashboard(monitor: Queryable) -> Figure:
     """Six pictures in one figure: traffic, rooms, readers, tables, connections, statements.
 
-    Each asks one query now; what this database or role does not have says so in its place.
+    Each picture runs one query now. If this database or role lacks something, the picture says so.
     """
     import matplotlib as mpl
     import matplotlib.pyplot as plt
@@ -56,22 +56,22 @@ def dashboard(monitor: Asked) -> Figure:
         for axes, (title, frame, draw) in zip(figure.subplots(2, 3).flat, _pictures(monitor), strict=True):
             axes.set_title(title)
             if frame.empty:
-                _say_nothing(axes, *frame.attrs["warnings"][:1])
+                _show_note(axes, *frame.attrs["warnings"][:1])
             else:
                 draw(frame, axes)
         figure.suptitle(
             f"{monitor.address.database} on {monitor.address.where}, {pd.Timestamp.now('UTC'):%Y-%m-%d %H:%M} UTC"
         )
-        figure.draw_without_rendering()  # the style holds while text is laid out
-        plt.close(figure)  # shown once, as the value of its cell
+        figure.draw_without_rendering()  # the layout of texts needs the style
+        plt.close(figure)  # otherwise a notebook shows it twice: at the end of the cell, and as its value
     return figure
 
 
 _Draw = Callable[[pd.DataFrame, "Axes"], None]
 
 
-def _pictures(monitor: Asked) -> list[tuple[str, pd.DataFrame, _Draw]]:
-    """Title, rows and what draws them."""
+def _pictures(monitor: Queryable) -> list[tuple[str, pd.DataFrame, _Draw]]:
+    """Title, rows and drawing function of each picture."""
     rooms = monitor.quiet("room_stats").query("messages > 0").nlargest(_ROWS, "messages")
     tables = monitor.quiet("table_sizes").nlargest(_ROWS, "size_bytes")
     return [
@@ -84,7 +84,7 @@ def _pictures(monitor: Asked) -> list[tuple[str, pd.DataFrame, _Draw]]:
     ]
 
 
-def _say_nothing(axes: Axes, why: str = "nothing to show") -> None:
+def _show_note(axes: Axes, why: str = "nothing to show") -> None:
     axes.set_axis_off()
     axes.text(0.5, 0.5, textwrap.fill(why, 48), ha="center", va="center", transform=axes.transAxes)
 
@@ -100,7 +100,7 @@ def _minutes(frame: pd.DataFrame, axes: Axes) -> None:
 
 
 def _bars(names: str, values: str) -> _Draw:
-    """Draws a bar for each row, the longest on top, with its value written beside it."""
+    """A function that draws a bar for each row, the longest on top, with its value beside it."""
 
     def draw(frame: pd.DataFrame, axes: Axes) -> None:
         shown = frame.dropna(subset=[values]).sort_values(values, kind="stable")
@@ -116,20 +116,20 @@ def _tables(frame: pd.DataFrame, axes: Axes) -> None:
     shown = frame.sort_values("size_bytes")
     rows = (shown["size_bytes"] - shown["indexes_bytes"]).to_numpy(dtype="float64")
     indexes = shown["indexes_bytes"].to_numpy(dtype="float64")
-    places = np.arange(len(shown))
-    axes.barh(places, rows, color=_BLUE, height=0.65, label="rows, with TOAST")
-    axes.barh(places, indexes, left=rows, color=_YELLOW, height=0.65, hatch="///", edgecolor="white", label="indexes")
+    at = np.arange(len(shown))
+    axes.barh(at, rows, color=_BLUE, height=0.65, label="rows, with TOAST")
+    axes.barh(at, indexes, left=rows, color=_YELLOW, height=0.65, hatch="///", edgecolor="white", label="indexes")
     _label(axes, [_short(str(name)) for name in shown["table_name"]], rows + indexes, "size_bytes")
     axes.legend(loc="lower right")
 
 
 def _label(axes: Axes, names: list[str], widths: np.ndarray[Any, Any], unit: str) -> None:
-    """Names to the left, values to the right of the bars; no scale is needed then."""
+    """Write names to the left and values to the right of the bars, which then need no scale."""
     axes.set_yticks(np.arange(len(names)), names)
     axes.set_ylim(len(names) - _ROWS - 0.5, len(names) - 0.5)  # bars of one height in every picture
-    for place, width in enumerate(widths):
+    for position, width in enumerate(widths):
         shown = human(float(width), unit) if unit != "rows" else f"{width:,.0f}"
-        axes.annotate(shown, (width, place), (4, 0), textcoords="offset points", va="center")
+        axes.annotate(shown, (width, position), (4, 0), textcoords="offset points", va="center")
     axes.set_xlim(0, max(float(widths.max(initial=0)), 1) * 1.25)
     axes.xaxis.set_visible(False)
     axes.grid(visible=False)
@@ -156,7 +156,7 @@ def _gists(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def gist(statement: str) -> str:
-    """What a statement writes, such as INSERT messages, else its first words and what it reads first."""
+    """What a statement writes, such as INSERT messages; otherwise SELECT and its first table, or the statement."""
     writes = [" ".join(filter(None, found)) for found in _TARGETS.findall(statement)]
     if writes:
         return ", ".join(dict.fromkeys(writes))
@@ -171,8 +171,8 @@ def _short(name: str, most: int = 26) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def summary(monitor: Asked) -> str:
-    """Where the monitor looks and how that is now, as HTML; an error of the database is told, not raised."""
+def summary(monitor: Queryable) -> str:
+    """The monitor's database and its present state as HTML. An error of the database is shown, not raised."""
     where = f"{monitor.address.database} on {monitor.address.where}"
     try:
         rows = [row for query, columns in _GLANCE for row in _rows(monitor.quiet(query), columns)]
@@ -186,7 +186,7 @@ def summary(monitor: Asked) -> str:
 
 
 def _rows(frame: pd.DataFrame, columns: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    """Name, value and alignment for each column of the first row; a sentence where there is none."""
+    """Name, value and alignment for each column of the first row; the warnings if there is no row."""
     if frame.empty:
         return [(str(frame.attrs["query"]).replace("_", " "), note, "left") for note in frame.attrs["warnings"]]
     first: Any = frame.iloc[0]
@@ -194,5 +194,5 @@ def _rows(frame: pd.DataFrame, columns: tuple[str, ...]) -> list[tuple[str, str,
 
 
 def _plain(column: str) -> str:
-    """A column's name without its unit, which stands beside the value."""
+    """A column's name without its unit, which is written beside the value."""
     return re.sub(r"(_total|_bytes|_ms)+$", "", column).replace("_", " ")

@@ -1,4 +1,4 @@
-"""Pictures that carry their own alternative text into a notebook and into the page that is made of it."""
+"""Figures that give their alternative text to a notebook, and so to the page that is exported from it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class Described(Figure):
 
     def words(self) -> str:
         """The picture in words: the title, what the axes show, and the name of each line."""
-        said = []
+        parts = []
         for axes in self.axes:
             title = axes.get_title(loc="left") or axes.get_title() or ", ".join(text.get_text() for text in axes.texts)
             labels = {text for text in axes.get_legend_handles_labels()[1] if text and not text.startswith("_")}
             shown = [
                 ("", title),
-                ("across: ", axes.get_xlabel()),
-                ("up: ", axes.get_ylabel()),
+                ("x axis: ", axes.get_xlabel()),
+                ("y axis: ", axes.get_ylabel()),
                 ("shown: ", ", ".join(sorted(labels))),
             ]
-            said.append("; ".join(f"{name}{text}" for name, text in shown if text))
-        return ". ".join(text for text in said if text)
+            parts.append("; ".join(f"{name}{text}" for name, text in shown if text))
+        return ". ".join(text for text in parts if text)
 
 
 def describe_pictures() -> None:
-    """Let the notebook that this runs in, if any, show the text of each :class:`Described` with its picture."""
+    """In a notebook, store the text of each :class:`Described` with its picture. Elsewhere, do nothing."""
     if "IPython" not in sys.modules:
         return
     from IPython.core.getipython import get_ipython

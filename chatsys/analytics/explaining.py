@@ -16,7 +16,7 @@ NEWEST = 18
 
 
 def explanation(name: str) -> RenderableType:
-    """What ``chatsys monitor NAME --explain`` shows; needs no database. The SQL is that for the newest PostgreSQL."""
+    """What ``chatsys monitor NAME --explain`` shows, without a database. The SQL is that for the newest PostgreSQL."""
     query = known(name)
     table = Table(
         Column("column", no_wrap=True), Column("unit", no_wrap=True), Column("meaning", overflow="fold"),
@@ -33,5 +33,5 @@ def explanation(name: str) -> RenderableType:
     ]
     file = sql.sql_file(name, NEWEST)
     text = file.read_text(encoding="utf-8").rstrip()
-    whole = Text(text, no_wrap=True, overflow="ignore")  # a folded comment would no longer be one
+    whole = Text(text, no_wrap=True, overflow="ignore")  # the rest of a folded comment would be SQL
     return Group(*about, Text(""), table, Text(""), Text(f"SQL, database/monitoring/{file.name}:"), whole)

@@ -1,4 +1,4 @@
-"""Frames for people: they hold plain numbers, whose formats are those of :mod:`chatsys.results.numbers`."""
+"""Format frames for people. Frames hold plain numbers; :mod:`chatsys.results.numbers` has the formats."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _FOLDED = 60
 
 
 def human(value: Any, column: str) -> str:
-    """``value`` as a person reads it; the column's name tells its unit. Missing is a dash."""
-    value = value.item() if isinstance(value, np.generic) else value  # a numpy.int64 is no int
+    """``value`` as text for people. The ending of the column's name gives the unit; a missing value is a dash."""
+    value = value.item() if isinstance(value, np.generic) else value  # a numpy.int64 is not an int
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return _MISSING
     if isinstance(value, pd.Timestamp):
@@ -46,7 +46,7 @@ def human(value: Any, column: str) -> str:
 
 
 def heading(column: str) -> str:
-    """A column's name without its unit, which stands beside each number."""
+    """A column's name without its unit, which is written beside each number."""
     stem = column.removesuffix("_total")
     for unit in _UNITS:
         stem = stem.removesuffix(unit)
@@ -93,7 +93,7 @@ def _with_units(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _folded(statement: Any) -> str:
-    """SQL with its beginning to see and the rest to unfold."""
+    """SQL as HTML that shows the beginning and unfolds the rest."""
     text = " ".join(str(statement).split())
     if len(text) <= _FOLDED:
         return escape(text)

@@ -1,4 +1,4 @@
-"""Rows of a query -> a frame with the columns and dtypes that the catalogue declares, whatever the rows."""
+"""Turn the rows of a query into a frame with the columns and dtypes that the catalogue declares."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from chatsys.analytics.catalogue import Column, Query
 
 
 def frame_of(query: Query, rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    """A frame with one column for each that ``query`` declares, in that order; zero rows have the same dtypes.
+    """A frame with the columns that ``query`` declares, in that order. The dtypes are the same for zero rows.
 
-    Raises ValueError when the rows have another number of columns than declared.
+    Raises ValueError if the rows do not have the declared number of columns.
     """
     values = zip(*rows, strict=True) if rows else iter(((),) * len(query.columns))
     return pd.DataFrame(

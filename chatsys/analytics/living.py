@@ -1,4 +1,4 @@
-"""A chat that talks, on a private PostgreSQL: what the notebooks look at with LIVE, and what a recording is made of."""
+"""A simulated chat on a private PostgreSQL, for notebooks with LIVE and for recordings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOMS = 12
 THINK_SECONDS = 1.0
 """Mean pause of a member between two messages; pauses are exponential."""
 READ_SECONDS = 0.8
-"""Median time until somebody reads; times are log-normal, as those of people are."""
+"""Median time until a member reads a message; times are log-normal, as those of people are."""
 READERS = 0.3
 """Share of a room that reads a message."""
 
@@ -31,8 +31,8 @@ READERS = 0.3
 def living_chat(seed: int = 1) -> Iterator[str]:
     """The URL of a private PostgreSQL in which ``MEMBERS`` guests talk in ``ROOMS`` rooms until the block ends.
 
-    Messages go through the chat's own verbs and the store's group commit; there are no sockets. Rooms are sized by a
-    power law. Raises EmbeddedFailed.
+    Messages go through the chat's own functions and the store's group commit; there are no sockets. The sizes of rooms
+    follow a power law. Raises EmbeddedFailed.
     """
     require("embedded")
     from chatsys.database.embedded import embedded_server
@@ -46,11 +46,11 @@ def living_chat(seed: int = 1) -> Iterator[str]:
 
 
 class _Talk:
-    """The members, in a thread with an event loop of its own."""
+    """Runs the members in a thread with its own event loop."""
 
-    def __init__(self, settings: Settings, draw: random.Random) -> None:
+    def __init__(self, settings: Settings, rng: random.Random) -> None:
         self._settings = settings
-        self._draw = draw
+        self._rng = rng
         self._ready = threading.Event()
         self._done = threading.Event()
         self._failure: BaseException | None = None
@@ -72,7 +72,7 @@ class _Talk:
     def _run(self) -> None:
         try:
             asyncio.run(self._talk())
-        except Exception as error:  # handed to the thread that waits
+        except Exception as error:  # raised in the thread that waits
             self._failure = error
         finally:
             self._ready.set()
@@ -83,7 +83,7 @@ class _Talk:
             weights = [1 / number for number in range(1, ROOMS + 1)]
             sessions: dict[str, list[Session]] = {room: [] for room in rooms}
             for number in range(MEMBERS):
-                room = self._draw.choices(rooms, weights)[0]
+                room = self._rng.choices(rooms, weights)[0]
                 socket_id = f"living-{number}"
                 who, _ = await conversation.identify(
                     chat, token=None, username=f"member_{number}", user_id=None, socket_id=socket_id
@@ -103,13 +103,13 @@ class _Talk:
     async def _member(self, chat: Chat, session: Session, room: list[Session]) -> None:
         async with asyncio.TaskGroup() as receipts:
             while True:
-                await asyncio.sleep(self._draw.expovariate(1 / THINK_SECONDS))
+                await asyncio.sleep(self._rng.expovariate(1 / THINK_SECONDS))
                 posted = await conversation.send(chat, session, "What a living chat says is of no importance.")
                 for other in room:
-                    if other is not session and self._draw.random() < READERS:
+                    if other is not session and self._rng.random() < READERS:
                         receipts.create_task(self._reads(chat, other, posted.message.message_id))
 
     async def _reads(self, chat: Chat, session: Session, message_id: str) -> None:
         await conversation.delivered(chat, session, session.room, message_id)
-        await asyncio.sleep(READ_SECONDS * self._draw.lognormvariate(0, 1))
+        await asyncio.sleep(READ_SECONDS * self._rng.lognormvariate(0, 1))
         await conversation.read(chat, session, session.room, message_id)

@@ -1,4 +1,4 @@
-"""A PostgreSQL server and the chat in it as pandas frames: tidy, typed, with where they came from."""
+"""A PostgreSQL server and its chat as pandas frames, which are tidy and typed and say where they came from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from chatsys import __version__
 from chatsys.analytics import sql
-from chatsys.analytics.awaiting import AsyncpgConnection, ask, rows_of
+from chatsys.analytics.awaiting import AsyncpgConnection, first_row, rows_of
 from chatsys.analytics.catalogue import QUERIES, Query
 from chatsys.analytics.frames import frame_of
 from chatsys.analytics.remedies import answers_with_note, remedy
@@ -37,25 +37,25 @@ _FACTS = """
 
 
 class MonitorWarning(UserWarning):
-    """A frame is empty or partial because the server or the role lacks something; the text says what to do."""
+    """A frame is empty or partial because the server or the role lacks something; the message says what to do."""
 
 
 class Monitor:
-    """A look at one database. Each method asks once and returns a frame.
+    """Reads one database. Each method runs one query and returns a frame.
 
     Columns have the same dtypes on every PostgreSQL from 14 to 18 and for zero rows; units are in the names
     (``_bytes``, ``_ms``, ``_ratio`` from 0 to 1, ``_per_second``; ``_total`` is a counter since the statistics began);
-    times are UTC. ``df.attrs`` says where the frame came from. What the role may not see is missing, with a
-    MonitorWarning.
+    times are UTC. ``df.attrs`` says where the frame came from. What the role may not see is missing, and a
+    MonitorWarning says so.
 
-    Every call is an own read-only transaction, cut off after ``timeout`` seconds. Calls block, also in a notebook; the
-    monitor may be used by several threads. The asking connection is left out of what it reports.
+    Every call runs in its own read-only transaction, which is cancelled after ``timeout`` seconds. Calls block, also in
+    a notebook. Several threads may use one monitor. The frames leave out the monitor's own connection.
     """
 
     def __init__(self, source: Source | AsyncpgConnection, *, timeout: float = 30.0) -> None:
-        """Connect lazily to any URL that the server or SQLAlchemy takes, to where an AsyncEngine or a connection of
-        psycopg leads, or use an Engine, which stays the caller's. A connection of asyncpg can be used by its own event
-        loop alone: there ``await monitor.frame_async(name)``.
+        """Take a URL that the server or SQLAlchemy accepts, an Engine, which the caller keeps, an AsyncEngine or a
+        psycopg connection, of which only the address is used, or an asyncpg connection. Only its own event loop can use
+        an asyncpg connection, with ``await monitor.frame_async(name)``. The first query connects.
 
         Raises BadDatabaseUrl, EmbeddedFailed.
         """
@@ -91,24 +91,25 @@ class Monitor:
         return _supported(release, version)
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A read-only transaction for questions of your own, cut off after ``timeout`` seconds."""
+        """A read-only transaction for your own queries, which is cancelled after ``timeout`` seconds."""
         return self._connected()
 
     def frame(self, name: str, **parameters: int) -> pd.DataFrame:
         """The frame of any query in the catalogue, by its name.
 
         Raises OperatorError for an unknown query or parameter, and the StoreError that says why the database did not
-        answer. A missing extension or right is no error: the frame is empty, and a MonitorWarning says what to do.
+        answer. A missing extension or privilege is not an error: the frame is empty, and a MonitorWarning says what to
+        do.
         """
-        return _warned(self._asked(name, **parameters))
+        return _warned(self.quiet(name, **parameters))
 
     async def frame_async(self, name: str, **parameters: int) -> pd.DataFrame:
-        """The same for a coroutine: over a connection of asyncpg's, else in a thread."""
+        """The same for a coroutine: over the asyncpg connection if there is one, otherwise in a thread."""
         if self._asyncpg is None:
-            return _warned(await asyncio.to_thread(self._asked, name, **parameters))
+            return _warned(await asyncio.to_thread(self.quiet, name, **parameters))
         query, look = known(name), _Look(name, checked(name, parameters))
         try:
-            look.facts = await ask(self._asyncpg, _FACTS, self.timeout)
+            look.facts = await first_row(self._asyncpg, _FACTS, self.timeout)
             rows = await rows_of(self._asyncpg, look.statement(), look.values, self.timeout)
         except Exception as error:
             if getattr(error, "sqlstate", None) is None:
@@ -117,32 +118,35 @@ class Monitor:
         return _warned(look.frame(query, rows, []))
 
     def arrow(self, name: str, **parameters: int) -> Any:
-        """The frame as a pyarrow.Table, for whatever reads Arrow; its metadata says where it came from."""
+        """The frame as a pyarrow.Table, for programs that read Arrow. Its metadata says where it came from."""
         import pyarrow
 
         return pyarrow.Table.from_pandas(self.frame(name, **parameters), preserve_index=False)
 
     def polars(self, name: str, **parameters: int) -> Any:
-        """The frame as a polars.DataFrame. Raises MissingExtra where Polars is not installed."""
+        """The frame as a polars.DataFrame. Raises MissingExtra if Polars is not installed."""
         require("polars")
         import polars
 
         return polars.from_arrow(self.arrow(name, **parameters))
 
     def dashboard(self) -> Any:
-        """How the database and its chat are, as one matplotlib Figure."""
+        """The present state of the database and its chat as one matplotlib Figure."""
         from chatsys.analytics.dashboard import dashboard
 
         return dashboard(self)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows of the monitor: where it looks, and how that is now."""
+        """What a notebook shows of the monitor: its database and the present state of that."""
         from chatsys.analytics.dashboard import summary
 
         return summary(self)
 
-    def _asked(self, name: str, **parameters: int) -> pd.DataFrame:
-        """The frame, without a warning: to suppress one is not for a thread, since filters are the whole process's."""
+    def quiet(self, name: str, **parameters: int) -> pd.DataFrame:
+        """The frame without a MonitorWarning, whose text is in ``attrs``.
+
+        Threads need this, because a warning filter applies to the whole process.
+        """
         query, look = known(name), _Look(name, checked(name, parameters))
         with self._connected() as connection:
             look.facts = tuple(connection.execute(text(_FACTS)).one())
@@ -155,13 +159,13 @@ class Monitor:
     def _connected(self) -> _Reading:
         if self._asyncpg is not None:
             raise OperatorError(
-                "This monitor has a connection of asyncpg, which its event loop alone can use.",
+                "This monitor has an asyncpg connection, which only its event loop can use.",
                 hint="Write `await monitor.frame_async('pulse')`, or give the monitor a URL.",
             )
         return _Reading(self.engine, self.address, self.timeout)
 
     def _rows(self, connection: Connection, query: Query, look: _Look) -> tuple[list[Any], str]:
-        """The rows, or none and the SQLSTATE of what a note explains."""
+        """The rows and an empty string, or no rows and the SQLSTATE of an error that becomes a note."""
         try:
             return list(connection.execute(text(look.statement()), look.values)), ""
         except DBAPIError as error:
@@ -176,7 +180,7 @@ class Monitor:
         return self.frame("connections")
 
     def database_size(self) -> pd.DataFrame:
-        """The size of this database, and what it is made of. One row."""
+        """The size of this database and of its parts. One row."""
         return self.frame("database_size")
 
     def table_sizes(self) -> pd.DataFrame:
@@ -210,7 +214,7 @@ class Monitor:
         return self.frame("wait_events")
 
     def pulse(self) -> pd.DataFrame:
-        """One row on how the database is doing now; what ``watch`` asks each time."""
+        """The database's present state in one row; ``watch`` queries it each time."""
         return self.frame("pulse")
 
     # -- space, tables and indexes
@@ -228,7 +232,7 @@ class Monitor:
         return self.frame("unused_indexes")
 
     def seq_scans(self) -> pd.DataFrame:
-        """Tables that are read from end to end."""
+        """Tables that are read by sequential scans."""
         return self.frame("seq_scans")
 
     def dead_tuples(self) -> pd.DataFrame:
@@ -270,7 +274,7 @@ class Monitor:
         return self.frame("query_calls", limit=limit)
 
     def settings(self) -> pd.DataFrame:
-        """Settings that differ from what PostgreSQL ships with."""
+        """Settings that differ from PostgreSQL's defaults."""
         return self.frame("settings")
 
     # -- the chat
@@ -288,7 +292,7 @@ class Monitor:
         return self.frame("room_stats")
 
     def messages_per_minute(self, *, minutes: int = 60) -> pd.DataFrame:
-        """Messages in each of the last ``minutes``, empty ones included."""
+        """Messages in each of the last ``minutes``, including minutes without messages."""
         return self.frame("messages_per_minute", minutes=minutes)
 
     def busiest_rooms(self, *, minutes: int = 60, limit: int = 20) -> pd.DataFrame:
@@ -325,25 +329,21 @@ class Monitor:
 
     # -- change over time
 
-    def quiet(self, name: str, **parameters: int) -> pd.DataFrame:
-        """The frame without a MonitorWarning, which is in ``attrs``: for threads, since filters are the process's."""
-        return self._asked(name, **parameters)
-
     def snapshot(self) -> Snapshot:
         """Every counter that this role may read, at one moment; see :func:`chatsys.analytics.diff`."""
         taken_at = datetime.now(UTC)
-        return Snapshot.of(taken_at, {name: self._asked(name) for name in SOURCES})
+        return Snapshot.of(taken_at, {name: self.quiet(name) for name in SOURCES})
 
     def watch(self, seconds: float | None = None, every: float = 1.0) -> Watch:
-        """A context manager that asks for pulse and chat_totals every so many seconds in a thread of its own.
+        """A context manager that queries pulse and chat_totals at intervals of ``every`` seconds in its own thread.
 
         It ends with its block, or after ``seconds``; ``watch.frame()`` is the time series so far.
         """
-        return Watch(self._asked, seconds=seconds, every=every)
+        return Watch(self.quiet, seconds=seconds, every=every)
 
 
 class _Reading(AbstractContextManager[Connection]):
-    """A read-only transaction with a time limit, its errors told in chatsys's own."""
+    """A read-only transaction with a time limit. It turns the driver's errors into those of chatsys."""
 
     def __init__(self, engine: Engine, address: Address, timeout: float) -> None:
         self._engine = engine
@@ -370,7 +370,7 @@ class _Reading(AbstractContextManager[Connection]):
 
 
 class _Look:
-    """One question: when it was asked, of which server, and the frame that its rows become."""
+    """One query: when it ran, on which server, and the frame that its rows become."""
 
     facts: tuple[Any, ...]
 
@@ -383,7 +383,7 @@ class _Look:
         return sql.statement(self.name, _supported(*self.facts[2:4]))
 
     def frame(self, query: Query, rows: Sequence[Sequence[Any]], notes: list[str]) -> pd.DataFrame:
-        """The rows as declared, and where they came from."""
+        """The rows as a frame with the declared dtypes, whose ``attrs`` say where they came from."""
         database, role, release, version, sees_all, server_started = self.facts
         if "activity" in query.needs and not sees_all and not notes:
             notes = [f"Other users' activity is hidden from {role}: GRANT pg_read_all_stats TO {role};"]
@@ -411,14 +411,14 @@ def _supported(release: str, version: int) -> int:
 
 
 def _warned(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame, once its notes have become warnings at the line that called the monitor."""
+    """The frame, after issuing its notes as warnings at the line that called the monitor."""
     for note in frame.attrs["warnings"]:
         warnings.warn(f"{frame.attrs['query']}: {note}", MonitorWarning, stacklevel=4)
     return frame
 
 
 def known(name: str) -> Query:
-    """The query of that name. Raises OperatorError with the nearest name there is."""
+    """The query of that name. Raises OperatorError, which suggests similar names."""
     try:
         return QUERIES[name]
     except KeyError:
@@ -430,7 +430,10 @@ def known(name: str) -> Query:
 
 
 def checked(name: str, given: dict[str, int]) -> dict[str, int]:
-    """The parameters of a query with their defaults; OperatorError for an unknown one or one that is not positive."""
+    """The parameters of a query with their defaults.
+
+    Raises OperatorError for an unknown parameter, or for a value that is not a positive whole number.
+    """
     defaults = sql.defaults(name)
     for key, value in given.items():
         if key not in defaults:

@@ -1,7 +1,7 @@
 """The notebooks of ``notebooks/``: execute them in place, find what is stale, export them as HTML.
 
-``python -m chatsys.analytics.notebooks`` executes all in place; ``--check`` compares with what is committed and changes
-nothing; ``--html FOLDER`` writes executed copies as pages.
+``python -m chatsys.analytics.notebooks`` executes all in place; ``--check`` compares them with the committed outputs
+and changes nothing; ``--html FOLDER`` writes executed copies as pages.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _ADDRESS = re.compile(r"0x[0-9a-f]+")
 _NO_TEXT = "No description has been provided for this image"
 _IMAGES = ("image/png", "image/svg+xml")
 _SAME = 0.002
-"""A share of points that may differ: edges of letters are not drawn alike by every processor."""
+"""Share of pixels that may differ, because processors draw the edges of letters differently."""
 
 
 def execute(path: Path, parameters: dict[str, Any] | None = None) -> Any:
-    """Run a notebook from a fresh kernel in its own folder; the executed notebook, its file unchanged.
+    """Execute a notebook in its own folder with a new kernel, and return it. The file is unchanged.
 
     ``parameters`` replace values in the cell tagged ``parameters``. Raises nbclient's CellExecutionError.
     """
@@ -42,7 +42,7 @@ def execute(path: Path, parameters: dict[str, Any] | None = None) -> Any:
     client = NotebookClient(
         notebook,
         kernel_name="python3",
-        extra_arguments=["--log-level=40"],  # errors alone
+        extra_arguments=["--log-level=40"],  # errors only
         timeout=TIMEOUT,
         resources={"metadata": {"path": str(path.parent)}},
     )
@@ -51,7 +51,7 @@ def execute(path: Path, parameters: dict[str, Any] | None = None) -> Any:
 
 
 def texts(notebook: Any) -> list[str]:
-    """What a notebook shows, a text an output: words as they are without addresses, pictures by their own text."""
+    """One text for each output of a notebook: text without memory addresses, a picture's alternative text."""
     return [text for cell in notebook.cells for text in _texts_of(cell)]
 
 
@@ -73,8 +73,8 @@ def _texts_of(cell: Any) -> list[str]:
 
 
 def staleness(path: Path) -> str:
-    """How a fresh execution differs from the committed outputs: for each cell a diff of its words, then the pictures
-    that changed; each names the notebook and the cell. Empty when nothing does."""
+    """How a new execution differs from the committed outputs: for each cell a diff of its text, then the pictures that
+    changed. Each difference names the notebook and the cell. Empty if nothing differs."""
     import nbformat
 
     committed = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
@@ -88,12 +88,12 @@ def staleness(path: Path) -> str:
 
 
 def _changed_pictures(path: Path, committed: Any, executed: Any) -> list[str]:
-    """A sentence for each picture that is another one: with another size, or with other points."""
+    """A sentence for each picture whose size or pixels differ."""
     found = []
     for number, (before, after) in enumerate(zip(committed.cells, executed.cells, strict=False), start=1):
         pairs = zip(_pictures(before), _pictures(after), strict=False)
         shares = [share for old, new in pairs if (share := _different(old, new)) > _SAME]
-        found += [f"{path.name}, cell {number}: the picture differs in {share:.1%} of its points" for share in shares]
+        found += [f"{path.name}, cell {number}: the picture differs in {share:.1%} of its pixels" for share in shares]
     return found
 
 
@@ -103,7 +103,7 @@ def _pictures(cell: Any) -> list[bytes]:
 
 
 def _different(before: bytes, after: bytes) -> float:
-    """The share of points whose colour is another one, to the eye; 1.0 for another size."""
+    """The share of pixels whose colour differs visibly; 1.0 for another size."""
     import numpy as np
     from matplotlib.image import imread
 
@@ -117,7 +117,7 @@ def page(notebook: Any) -> str:
 
     html, _ = HTMLExporter().from_notebook_node(notebook)  # type: ignore[no-untyped-call]
     text = str(html)
-    for alternative in _alternatives(notebook):  # the exporter's template does not look at them
+    for alternative in _alternatives(notebook):  # the exporter's template ignores them
         text = text.replace(_NO_TEXT, escape(alternative), 1)
     return text
 
@@ -138,7 +138,7 @@ def _parametrised(notebook: Any, parameters: dict[str, Any]) -> None:
 
 
 def _settled(notebook: Any) -> Any:
-    """Without what changes from one execution to the next: execution times, the interpreter's patch version."""
+    """The notebook without what every execution changes: execution times, the interpreter's patch version."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
     notebook.metadata = {
@@ -155,7 +155,7 @@ def _joined(text: Any) -> str:
 def main() -> None:
     """Execute the notebooks in place from the committed runs."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("notebooks", type=Path, nargs="*", help="notebooks; all of notebooks/ when left out")
+    parser.add_argument("notebooks", type=Path, nargs="*", help="notebooks (default: all of notebooks/)")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if an output is stale")
     parser.add_argument("--html", type=Path, metavar="FOLDER", help="write executed copies as HTML instead")
     given = parser.parse_args()
@@ -168,13 +168,13 @@ def main() -> None:
         try:
             stale += not _handle(path, check=given.check, html=given.html)
         except KeyboardInterrupt:
-            print(f"Interrupted: {path} is as it was, and so are those after it.", file=sys.stderr)
+            print(f"Interrupted: {path} and the notebooks after it are unchanged.", file=sys.stderr)
             sys.exit(130)
     sys.exit(1 if stale else 0)
 
 
 def _handle(path: Path, *, check: bool, html: Path | None) -> bool:
-    """Do what was asked with one notebook; false if it is stale."""
+    """Check, execute or export one notebook. False if it is stale."""
     import nbformat
 
     if check:

@@ -1,6 +1,6 @@
-"""One function a picture. Each takes a frame of this package and ``ax=``, and returns the Axes.
+"""One function for each picture. It takes a frame of this package and ``ax=``, and returns the Axes.
 
-All in one style (chatsys.mplstyle). Memory and PostgreSQL keep their colour, marker, dash and hatch in every picture.
+All use one style (chatsys.mplstyle). Memory and PostgreSQL have the same colour, marker and dash in every picture.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _Text = Callable[[float, object], str]
 
 
 def _picture(height: float | None = None) -> Callable[[Callable[..., None]], Callable[..., Axes]]:
-    """Draw on ``ax``, or on a new figure (``height`` in inches), in the style of the house.
+    """Draw on ``ax``, or on a new figure (``height`` in inches), in the style of chatsys.mplstyle.
 
-    An empty frame says so in the picture.
+    For an empty frame, the picture says that nothing was measured.
     """
 
     def picture(draw: Callable[..., None]) -> Callable[..., Axes]:
@@ -71,7 +71,7 @@ def _drawn(draw: Callable[..., None], height: float | None) -> Callable[..., Axe
 def _new_axes(height: float | None) -> Axes:
     """An empty Axes on a figure of its own.
 
-    Made outside any rc_context: a first figure chooses the backend, and the end of a context would undo what that sets.
+    It is made outside any rc_context: the first figure chooses the backend, and the end of a context would undo that.
     """
     width, usual = _STYLE["figure.figsize"]
     describe_pictures()
@@ -88,7 +88,7 @@ def _new_axes(height: float | None) -> Axes:
 
 @_picture()
 def operations(frame: pd.DataFrame, axes: Axes, *, depth: str = "store") -> None:
-    """``runs.operations``: p50 as a mark and the way to p99 as a line, one pair a row, on a logarithmic axis."""
+    """``runs.operations``: a marker at p50 and a line to p99, one pair per row, on a logarithmic axis."""
     chosen = frame[frame["depth"].eq(depth) & frame["operation"].isin(list(TITLES))]
     names = [name for name in TITLES if name in set(chosen["operation"])]
     for offset, store in ((-0.15, "memory"), (0.15, "postgresql")):
@@ -101,14 +101,14 @@ def operations(frame: pd.DataFrame, axes: Axes, *, depth: str = "store") -> None
     axes.set_yticks(range(len(names)), [TITLES[name] for name in names])
     axes.invert_yaxis()
     _logarithmic(axes, x=_milliseconds)
-    axes.set_xlabel("time of one call, logarithmic (mark: half are faster; bar: 99 % are)")
+    axes.set_xlabel("time of one call, logarithmic (marker: p50; bar: p99)")
     axes.set_title("How long an operation takes")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 @_picture()
 def ecdf(frame: pd.DataFrame, axes: Axes, *, by: str = "contestant", title: str = "How long calls take") -> None:
-    """``runs.distributions``, ``runs.samples`` or ``runs.distribution``: the cumulative share, a line a ``by``."""
+    """``runs.distributions``, ``runs.samples`` or ``runs.distribution``: the cumulative share, a line per ``by``."""
     for number, (name, part) in enumerate(frame.groupby(by, sort=True)):
         values, shares = _shares(part)
         look = _look(str(name), number) | {"marker": ""}
@@ -118,14 +118,14 @@ def ecdf(frame: pd.DataFrame, axes: Axes, *, by: str = "contestant", title: str 
     _logarithmic(axes, x=_milliseconds)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.01)
-    axes.set_xlabel("time, logarithmic (mark: half of the calls)")
+    axes.set_xlabel("time, logarithmic (marker: half of the calls)")
     axes.set_ylabel("cumulative share of calls")
     axes.set_title(title)
     _legend(axes)
 
 
 def _shares(part: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Values with the share of calls at or below each, whichever of the three frames this is."""
+    """Values with the share of calls at or below each, from a frame of any of the three kinds."""
     if "share_ratio" in part:
         ordered = part.sort_values("share_ratio")
         return np.maximum(ordered["latency_ms"].to_numpy(), 1e-6), ordered["share_ratio"].to_numpy()
@@ -177,7 +177,7 @@ def _fitted(part: pd.DataFrame, exponent: float) -> npt.NDArray[np.float64]:
 
 @_picture()
 def durability(frame: pd.DataFrame, axes: Axes, *, title: str = "What a durable commit costs") -> None:
-    """``runs.durability``: a bar a step, with its interval, its value written beside it."""
+    """``runs.durability``: a bar for each level, with its interval and its value."""
     steps = frame.iloc[::-1]
     axes.barh(steps["subject"].astype(str), steps["value"], color="#0072b2", height=0.6)
     known = steps["low"].notna().to_numpy()
@@ -189,7 +189,7 @@ def durability(frame: pd.DataFrame, axes: Axes, *, title: str = "What a durable 
         axes.annotate(_count(value), (end, row), (8, 0), textcoords="offset points", va="center")
     axes.margins(x=0.12)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(str(steps["metric"].iloc[0]).replace("/s", " a second"))
+    axes.set_xlabel(str(steps["metric"].iloc[0]).replace("/s", " per second"))
     axes.xaxis.set_major_formatter(FuncFormatter(_count))
     axes.set_title(title)
 
@@ -207,15 +207,15 @@ def distance(frame: pd.DataFrame, axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(_milliseconds))
     axes.set_xlabel("round trip between server and database")
     axes.set_ylabel("half of the calls are faster than")
-    axes.set_title("What each operation takes when the database is elsewhere")
+    axes.set_title("How long each operation takes when the database is elsewhere")
     _legend(axes)
 
 
 @_picture(height=7.5)
 def timeline(frame: pd.DataFrame, axes: Axes, *, title: str = "") -> None:
-    """``runs.timeline``: push latency over time, and below it, on the same axis, users and the work of each second.
+    """``runs.timeline``: push latency over time, and below it, on the same time axis, users and work per second.
 
-    The given Axes shows the latency; two more are made under it, in the place that it had.
+    The given Axes shows the latency. Two more are added below it; the three share the area of the first.
     """
     seconds = frame["elapsed_ms"] / 1000
     below, lowest = _two_below(axes)
@@ -241,11 +241,11 @@ def timeline(frame: pd.DataFrame, axes: Axes, *, title: str = "") -> None:
 
 
 def _two_below(axes: Axes) -> tuple[Axes, Axes]:
-    """Two Axes under ``axes`` with its x axis; the three share the place that it had."""
-    place = axes.get_subplotspec()
-    if place is None:
+    """Two new Axes below ``axes`` with the same x axis; the three share its area. Raises ValueError without one."""
+    area = axes.get_subplotspec()
+    if area is None:
         raise ValueError("timeline() needs an Axes made by add_subplot() or subplots().")
-    grid = place.subgridspec(3, 1, height_ratios=(2, 1, 1.5))
+    grid = area.subgridspec(3, 1, height_ratios=(2, 1, 1.5))
     axes.set_subplotspec(grid[0])
     figure: Any = axes.figure
     return figure.add_subplot(grid[1], sharex=axes), figure.add_subplot(grid[2], sharex=axes)
@@ -255,7 +255,8 @@ def _two_below(axes: Axes) -> tuple[Axes, Axes]:
 def capacity(frame: pd.DataFrame, axes: Axes, *, objective_ms: float | None = None) -> None:
     """Push p99 at each number of users that was tried: columns store, users, p99_ms, outcome.
 
-    What was held is joined by a line; a cross failed; an empty ring is not measurable, the generator being saturated.
+    A line joins the numbers that held the objective. A cross failed. An empty ring is not measurable, because the load
+    generator was saturated.
     """
     for number, (store, part) in enumerate(frame.sort_values("users").groupby("store", sort=True)):
         look = _look(str(store), number)
@@ -266,8 +267,8 @@ def capacity(frame: pd.DataFrame, axes: Axes, *, objective_ms: float | None = No
         axes.plot(unknown["users"], unknown["p99_ms"], markeredgecolor=look["color"], **ring)
     if objective_ms is not None:
         axes.axhline(objective_ms, color=_QUIET, linestyle=":")
-        said = f"objective {objective_ms:g} ms"
-        axes.annotate(said, (0.01, objective_ms), xycoords=("axes fraction", "data"), va="bottom")
+        label = f"objective {objective_ms:g} ms"
+        axes.annotate(label, (0.01, objective_ms), xycoords=("axes fraction", "data"), va="bottom")
     _logarithmic(axes, y=_milliseconds)
     axes.xaxis.set_major_formatter(FuncFormatter(_count))
     seen = set(frame["outcome"])
@@ -280,7 +281,7 @@ def capacity(frame: pd.DataFrame, axes: Axes, *, objective_ms: float | None = No
 
 
 def _capacity_of(frame: pd.DataFrame) -> list[str]:
-    """What the steps of each store allow to say: ``PostgreSQL: at least 1,000 users``."""
+    """The capacity of each store in words: ``PostgreSQL: at least 1,000 users``."""
     found = []
     for store, part in frame.groupby("store", sort=True):
         steps: list[Any] = part.to_dict("records")
@@ -302,19 +303,19 @@ def room_sizes(frame: pd.DataFrame, axes: Axes, *, column: str = "messages") -> 
 
 @_picture()
 def read_lag(frame: pd.DataFrame, axes: Axes) -> None:
-    """``Monitor.read_lag`` or ``delivery_lag``: the share of receipts that came within so long after the message."""
+    """``Monitor.read_lag`` or ``delivery_lag``: the share of receipts that came within each time after the message."""
     values, shares = _cumulated(frame["lag_ms"].to_numpy(), np.ones(len(frame)))
     axes.step(values, shares, where="post", color="#0072b2", linestyle="-", marker="")
     for share, name in ((0.5, "half"), (0.95, "95 %")):
         at = float(values[np.searchsorted(shares, share)])
         axes.plot([at], [share], "o", color="#0072b2")
-        said = f"{name} within {human(at, 'x_ms')}"
-        axes.annotate(said, (at, share), (-10, 2), textcoords="offset points", ha="right", va="bottom")
+        label = f"{name} within {human(at, 'x_ms')}"
+        axes.annotate(label, (at, share), (-10, 2), textcoords="offset points", ha="right", va="bottom")
     _logarithmic(axes, x=_milliseconds)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.01)
     axes.set_xlabel("time after the message, logarithmic")
-    axes.set_ylabel("receipts that had come")
+    axes.set_ylabel("share of receipts")
     axes.set_title("How soon messages are read")
 
 
@@ -341,14 +342,14 @@ def table_sizes(frame: pd.DataFrame, axes: Axes, *, top: int = 10) -> None:
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MultipleLocator(2 ** np.ceil(np.log2(max(left.max(), 8) / 5))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(float(value), "x_bytes")))
-    axes.set_xlabel("on disk")
-    axes.set_title("What the tables and their indexes take")
+    axes.set_xlabel("bytes on disk")
+    axes.set_title("Disk space of tables and their indexes")
     _legend(axes)
 
 
 @_picture()
 def pulse(frame: pd.DataFrame, axes: Axes) -> None:
-    """``Watch.frame``: messages, commits and rows written a second over time."""
+    """``Watch.frame``: messages, commits and rows written per second over time."""
     seconds = frame["elapsed_ms"] / 1000
     rates = {
         "messages_per_second": "messages",
@@ -376,7 +377,7 @@ def _look(name: str, number: int) -> dict[str, Any]:
 
 
 def _logarithmic(axes: Axes, *, x: _Text | None = None, y: _Text | None = None) -> None:
-    """Make the axes that have a formatter logarithmic; one of few decades gets ticks at 1, 2 and 5."""
+    """Make the axes that have a formatter logarithmic. One of fewer than three decades gets ticks at 1, 2 and 5."""
     for axis, text, scale in ((axes.xaxis, x, axes.set_xscale), (axes.yaxis, y, axes.set_yscale)):
         if text is None:
             continue
@@ -394,7 +395,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _legend_above(axes: Axes) -> None:
-    """In one line between title and picture, where no curve can run into it."""
+    """Put the legend in one line above the axes, where it hides no curve."""
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
 
 

@@ -13,10 +13,10 @@ def rate_name(counter: str) -> str:
 
 
 def rates(before: pd.DataFrame | None, after: pd.DataFrame, *, keep_totals: bool = False) -> pd.DataFrame:
-    """``after`` with a rate in the place of each counter, or behind all columns with ``keep_totals``.
+    """``after`` with a rate in place of each counter or, with ``keep_totals``, with the rates as additional columns.
 
-    Rows are told by their text columns. A rate is missing for the first look, for a row that is new, and where a
-    counter went back. Other columns, derived means and ratios since counting began included, stay as they are.
+    The text columns identify a row. A rate is missing in the first frame, for a new row, and if a counter decreased.
+    Other columns are unchanged, including means and ratios since counting began.
     """
     query = QUERIES[after.attrs["query"]]
     seconds = 0.0 if before is None else _seconds(before, after)
@@ -28,12 +28,12 @@ def rates(before: pd.DataFrame | None, after: pd.DataFrame, *, keep_totals: bool
         if keep_totals:
             result[rate_name(counter)] = rate
         else:
-            place = list(result.columns).index(counter)
+            index = list(result.columns).index(counter)
             result = result.drop(columns=counter)
             name = rate_name(counter)
             if name in result:
                 result = result.drop(columns=name)
-            result.insert(min(place, len(result.columns)), name, rate)
+            result.insert(min(index, len(result.columns)), name, rate)
     result.attrs = dict(after.attrs)
     return result
 

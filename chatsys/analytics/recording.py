@@ -1,6 +1,6 @@
-"""What a monitor saw, kept in a file: ``python -m chatsys.analytics.recording FOLDER`` records a living chat.
+"""Record the frames of a monitor: ``python -m chatsys.analytics.recording FOLDER`` records a simulated chat.
 
-The notebook on monitoring shows such a recording, so that it can be read, and executed, without a server.
+The notebook on monitoring shows such a recording, so it can be read and executed without a server.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from chatsys.analytics.snapshots import diff
 
 SECONDS = 30.0
 _SAMPLED = {"read_lag": {"messages": 500}, "delivery_lag": {"messages": 500}}
-_PLACES = "file|director|path"
-"""Settings that say where something lies on the machine: nothing for a published file."""
+_PATHS = "file|director|path"
+"""Settings whose values are paths of the machine. They do not belong into a published file."""
 _LIMITATIONS = (
-    "Guests of a simulation talk through the chat's own verbs: there are no sockets, no network and no people.",
+    "Simulated guests call the chat's own functions: there are no sockets, no network and no people.",
     "Chat and database share one machine, and the database is minutes old: it has no bloat and fits in memory.",
 )
 
-_OF_OTHERS = ("The traffic was somebody else's: this shows what the database did, and not what its clients felt.",)
+_OF_OTHERS = ("Other programs made the traffic: this shows what the database did, not how long its clients waited.",)
 
 
 def record(
@@ -45,9 +45,9 @@ def record(
     every: float = 1.0,
     limitations: tuple[str, ...] = _OF_OTHERS,
 ) -> Path:
-    """Watch for ``seconds``, ask every query at the end, and write ``folder/result.json``.
+    """Watch for ``seconds``, run every query at the end, and write ``folder/result.json``; return its path.
 
-    Ctrl-C ends it early, and what was seen until then is written. Read it with ``runs.load_run(folder)``.
+    Ctrl-C ends the recording early and writes what was seen until then. ``runs.load_run(folder)`` reads it.
     """
     before, began = monitor.snapshot(), time.monotonic()
     with suppress(KeyboardInterrupt), monitor.watch(seconds=seconds, every=every) as watch:
@@ -55,10 +55,10 @@ def record(
     seconds = min(seconds, time.monotonic() - began)
     change = diff(before, monitor.snapshot())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MonitorWarning)  # kept in attrs
+        warnings.simplefilter("ignore", MonitorWarning)  # the frames' attrs keep them
         frames = {name: monitor.frame(name, **_SAMPLED.get(name, {})) for name in QUERIES}
     settings = frames["settings"]
-    frames["settings"] = settings[~settings["name"].str.contains(_PLACES)]
+    frames["settings"] = settings[~settings["name"].str.contains(_PATHS)]
     created = datetime.now(UTC)
     recorded = {
         "schema_version": SCHEMA_VERSION,
@@ -83,7 +83,7 @@ def record(
 
 
 def _processor() -> str:
-    """The processor's name as Linux tells it, else what Python knows."""
+    """The processor's name according to Linux, otherwise according to Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -93,7 +93,7 @@ def _processor() -> str:
 
 
 def packed(frame: pd.DataFrame) -> dict[str, Any]:
-    """A frame as plain JSON: dtypes, rows and attrs; what is missing is null."""
+    """A frame as plain JSON: dtypes, rows and attrs. Missing values are null."""
     rows = json.loads(frame.to_json(orient="values", date_format="iso", date_unit="us", double_precision=15))
     return {
         "dtypes": {str(name): str(dtype) for name, dtype in frame.dtypes.items()},
@@ -103,7 +103,7 @@ def packed(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Record a living chat."""
+    """Record a simulated chat."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path, help="where result.json is written")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long to watch")

@@ -1,6 +1,6 @@
-"""docs/ANALYTICS.md's tables, written from the catalogue by ``python -m chatsys.analytics.reference``.
+"""``python -m chatsys.analytics.reference`` writes the tables of docs/ANALYTICS.md from the catalogue.
 
-The page keeps its own words; what stands between the two marks is replaced.
+It replaces only the text between the two markers.
 """
 
 from __future__ import annotations

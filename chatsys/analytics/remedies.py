@@ -7,9 +7,9 @@ from sqlalchemy import Connection, text
 from chatsys.analytics.catalogue import Query
 
 REFUSALS = frozenset({"42501", "42P01", "55000"})
-"""SQLSTATE: insufficient privilege, undefined table, not in prerequisite state. No rows then, and a note."""
+"""SQLSTATEs: insufficient privilege, undefined table, not in prerequisite state."""
 OUTDATED = frozenset({"42703", "42883"})
-"""Undefined column or function: the query is of another version than what it reads."""
+"""SQLSTATEs: undefined column or function. The query and the objects that it reads have different versions."""
 
 _EXTENSION = text("""
     SELECT e.extversion, a.default_version, n.nspname, n.nspname = ANY (current_schemas(true))
@@ -21,17 +21,17 @@ _EXTENSION = text("""
 
 
 def answers_with_note(query: Query, state: str) -> bool:
-    """Whether an error of this SQLSTATE is told beside an empty frame; any other one is raised."""
+    """Whether an error with this SQLSTATE becomes a note on an empty frame. Other errors are raised."""
     return state in REFUSALS or (state in OUTDATED and bool({"pg_stat_statements", "chat"} & set(query.needs)))
 
 
 def remedy(connection: Connection, query: Query, state: str, role: str) -> str:
-    """What to do about it, in words; asks the database what it has."""
+    """A sentence that says what to do. Queries the database for what it has."""
     if "pg_stat_statements" in query.needs:
         return _statements(connection, state, role)
     if "chat" in query.needs:
         return _chat(connection, state, role)
-    return f"{role} may not read what this needs: GRANT pg_monitor TO {role};"
+    return f"{role} may not read what this query needs: GRANT pg_monitor TO {role};"
 
 
 def _statements(connection: Connection, state: str, role: str) -> str:
@@ -48,11 +48,11 @@ def _statements(connection: Connection, state: str, role: str) -> str:
     version, newest, schema, is_visible = found
     if not is_visible:
         return (
-            f"pg_stat_statements lies in the schema {schema}, where {role} does not look: "
+            f"pg_stat_statements is in the schema {schema}, which is not in the search_path of {role}: "
             f'ALTER ROLE {role} SET search_path = "$user", public, {schema};'
         )
     return (
-        f"pg_stat_statements is at version {version}, the server has {newest} (an upgrade of the server leaves it so): "
+        f"pg_stat_statements has version {version}, the server has {newest} (upgrading the server does not change it): "
         "ALTER EXTENSION pg_stat_statements UPDATE;"
     )
 
@@ -62,5 +62,5 @@ def _chat(connection: Connection, state: str, role: str) -> str:
         return f"{role} may not read the chat's tables: GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};"
     has_servers = connection.execute(text("SELECT to_regclass('chat_servers') IS NOT NULL")).scalar()
     if state in OUTDATED and has_servers:
-        return "the chat's tables are of another version: run `chatsys db migrate`."
+        return "the chat's tables have another version: run `chatsys db migrate`."
     return "this database has no chat tables: run `chatsys db init`."

@@ -1,4 +1,4 @@
-"""Frames for a terminal of any width: columns by importance, long frames by what stands out."""
+"""Show frames in a terminal of any width: the most important columns, and a summary of a long frame."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from chatsys.analytics.catalogue.priorities import PRIORITIES, WORST, ordered
 from chatsys.analytics.formatting import human
 
 LONG = 40
-"""Rows that are still shown one by one; a longer frame is summarised."""
+"""The most rows that are shown one by one. A longer frame is summarised."""
 STANDING_OUT = 10
 _GAP = 2
 _NAMED, _LISTED, _OTHER = 28, 20, 12
-"""What a text keeps at least before it is cut: the most important column, those of the list, and the others."""
+"""Least width of a text that is cut: in the most important column, in other columns of PRIORITIES, in the rest."""
 _COMMENT = re.compile(r"--[^\n]*\n|/\*.*?\*/", re.DOTALL)
 
 
 class Shown:
     """A frame as a terminal shows it. ``wide`` shows every column whole; ``limit`` shows that many rows and no summary.
 
-    A single row stands upright, a column a line.
+    A single row is shown vertically, with one line for each column.
     """
 
     def __init__(self, frame: pd.DataFrame, title: str = "", *, wide: bool = False, limit: int | None = None) -> None:
@@ -82,12 +82,11 @@ class Shown:
         yield from self._lines(standing, f"The {len(standing)} {what}", width)
 
     def _lines(self, frame: pd.DataFrame, title: str, width: int) -> RenderResult:
-        """A row a line; columns that do not fit are named below."""
+        """One line for each row. Columns that do not fit are named below."""
         order = ordered(self._query, [str(name) for name in frame.columns])
         columns = [_Cells(frame, str(name), self._least(order, str(name))) for name in frame.columns]
         chosen = columns if self._wide else _fitting(columns, order, width)
-        room = width if not self._wide else sum(each.most + _GAP for each in columns)
-        _widen(chosen, room)
+        _widen(chosen, width if not self._wide else sum(each.most + _GAP for each in columns))
         yield Text(title)
         yield _table(chosen)
         left = [each.name for each in columns if each not in chosen]
@@ -138,7 +137,7 @@ class _Cells:
 
 
 def _fitting(columns: list[_Cells], order: list[str], width: int) -> list[_Cells]:
-    """The most important columns that fit side by side; the first in any case. In their declared order."""
+    """The most important columns that fit side by side, at least the first one, in their declared order."""
     by_name = {each.name: each for each in columns}
     chosen, used = {order[0]}, by_name[order[0]].least
     for name in order[1:]:
@@ -150,7 +149,7 @@ def _fitting(columns: list[_Cells], order: list[str], width: int) -> list[_Cells
 
 
 def _widen(columns: list[_Cells], width: int) -> None:
-    """Give what is left of the width to texts that are cut, the shortest first."""
+    """Give the rest of the width to columns that are cut, first to those that lack the least."""
     spare = width - sum(each.width for each in columns) - _GAP * (len(columns) - 1)
     for each in sorted(columns, key=lambda each: each.most - each.width):
         more = max(0, min(spare, each.most - each.width))
@@ -170,7 +169,7 @@ def _table(columns: list[_Cells]) -> RenderableType:
 
 
 def _heading(name: str) -> str:
-    """A column's name for a table: its unit stands beside each value."""
+    """A column's name for a table, without its unit, which is written beside each value."""
     stem = name.removesuffix("_total")
     for unit in ("_bytes", "_ms", "_ratio"):
         stem = stem.removesuffix(unit)
@@ -183,6 +182,6 @@ def _is_measure(frame: pd.DataFrame, name: str) -> bool:
 
 
 def _text(cell: Any, name: str) -> str:
-    """The value for people; a statement without the comments that its author began it with."""
+    """The value as text for people; a statement without its comments."""
     shown = human(cell, name)
     return (_COMMENT.sub(" ", shown).strip() or shown) if name.endswith("query") else shown

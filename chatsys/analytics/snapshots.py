@@ -1,4 +1,4 @@
-"""Two looks at the server's counters, and what happened between them: rates, and the cost of one message."""
+"""Snapshots of the server's counters, and what happened between two of them: rates, and the cost of one message."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _DTYPES = dict.fromkeys(_KEY, "string") | {"value": "float64", "stats_reset_at":
 class Snapshot:
     """Every counter at one moment.
 
-    ``frame`` has a row a counter: source (the query), object (the table or process, empty for the whole), counter,
-    value, stats_reset_at. ``server_started_at`` tells a restart.
+    ``frame`` has a row for each counter: source (the query), object (the table or process, empty for the whole),
+    counter, value, stats_reset_at. ``server_started_at`` shows whether the server restarted.
     """
 
     taken_at: datetime
@@ -49,17 +49,17 @@ def _counters(source: str, frame: pd.DataFrame) -> list[tuple[Any, ...]]:
 
 
 def diff(before: Snapshot, after: Snapshot) -> pd.DataFrame:
-    """What happened between two snapshots, a row a counter.
+    """What happened between two snapshots, with a row for each counter.
 
     Columns: source, object, counter, before, after, delta, per_second, per_message (delta by the messages stored in
-    between), is_reset. Where statistics were reset, the server restarted or the object was made anew, ``is_reset`` is
-    true and delta and rates are missing: what was lost cannot be known. ``attrs`` has the seconds and the messages.
+    between), is_reset. If statistics were reset, the server restarted or the object was created again, ``is_reset`` is
+    true, and delta and rates are missing, because the lost counts are unknown. ``attrs`` has the seconds and messages.
     """
     seconds = (after.taken_at - before.taken_at).total_seconds()
     joined = before.frame.merge(after.frame, on=_KEY, suffixes=("_before", "_after"), how="right")
     joined = joined.rename(columns={"value_before": "before", "value_after": "after"})
     resets = joined["stats_reset_at_before"].ne(joined["stats_reset_at_after"]) & joined["stats_reset_at_after"].notna()
-    durable = joined["source"].eq("chat_totals")  # rows of tables: a restart does not take them away
+    durable = joined["source"].eq("chat_totals")  # counted in tables, which survive a restart
     restarted = before.server_started_at != after.server_started_at
     new = joined["before"].isna()
     joined["before"] = joined["before"].fillna(0.0)

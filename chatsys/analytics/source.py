@@ -1,4 +1,4 @@
-"""A PostgreSQL to look at: whatever a caller has of it -> an SQLAlchemy engine that only reads."""
+"""Turn a caller's URL, engine or connection into an SQLAlchemy engine for the monitor."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ EMBEDDED_DIR = Path(".chatsys/postgres")
 CONNECT_SECONDS = 10
 
 Source = str | URL | Engine | AsyncEngine | psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
-"""What the monitor can look at with connections of its own; an Engine is used itself."""
+"""What the monitor accepts. It opens its own connections, except that it uses an Engine directly."""
 
 
 def open_source(source: Source, stack: ExitStack) -> tuple[Engine, Address]:
-    """An engine for ``source`` and where it leads; what is opened here is closed by ``stack``.
+    """An engine for ``source``, and its address. ``stack`` closes what is opened here.
 
-    A caller's Engine is used and stays open. Of an AsyncEngine and of a psycopg connection only the address is taken: a
-    loop of the caller's, or a transaction of theirs, is left alone. Raises BadDatabaseUrl, EmbeddedFailed.
+    A caller's Engine is used and stays open. Of an AsyncEngine or a psycopg connection only the address is used, so
+    that the caller's event loop and transaction are not touched. Raises BadDatabaseUrl, EmbeddedFailed.
     """
     if isinstance(source, Engine):
         return source, _address_of(source.url)
@@ -41,7 +41,7 @@ def open_source(source: Source, stack: ExitStack) -> tuple[Engine, Address]:
     if isinstance(source, AsyncEngine):
         if not (source.url.host or source.url.query or source.url.database):
             raise BadDatabaseUrl(
-                "This AsyncEngine does not say where it leads: it was made with a creator.",
+                "This AsyncEngine does not show its address, because it was made with a creator.",
                 hint="Give the monitor the URL of the database.",
             )
         source = source.url
@@ -49,16 +49,16 @@ def open_source(source: Source, stack: ExitStack) -> tuple[Engine, Address]:
         source = source.render_as_string(hide_password=False)
     if not isinstance(source, str):
         raise BadDatabaseUrl(
-            f"A {type(source).__name__} is nothing that a monitor can look at.",
+            f"The monitor cannot use a {type(source).__name__}.",
             hint="Give a URL, an SQLAlchemy engine, or a connection of psycopg or asyncpg.",
         )
     return _of_url(source, stack)
 
 
 def _of_url(url: str, stack: ExitStack) -> tuple[Engine, Address]:
-    """An engine for a URL of chatsys's or of SQLAlchemy's; an embedded server is started, or shared if it runs."""
+    """An engine for a URL of chatsys or SQLAlchemy. An embedded server is started, or shared if it already runs."""
     if url == "memory://":
-        raise BadDatabaseUrl("The memory store has no database to monitor.", hint="Its /metrics tell what it does.")
+        raise BadDatabaseUrl("The memory store has no database to monitor.", hint="Its /metrics show what it does.")
     if url.startswith("embedded://"):
         require("embedded")
         from chatsys.database.embedded import embedded_server, require_cluster
@@ -71,7 +71,7 @@ def _of_url(url: str, stack: ExitStack) -> tuple[Engine, Address]:
 
 
 def _without_driver(url: str) -> str:
-    """``postgresql+asyncpg://...?ssl=require`` as libpq writes it; what only SQLAlchemy understands is left out."""
+    """``postgresql+asyncpg://...?ssl=require`` in libpq's syntax, without what only SQLAlchemy understands."""
     plain = re.sub(r"^postgres(?:ql)?\+\w+://", "postgresql://", url)
     if plain == url:
         return url
@@ -98,7 +98,7 @@ def _of_connection(info: psycopg.ConnectionInfo, stack: ExitStack) -> tuple[Engi
 
 
 def _engine(libpq: str, stack: ExitStack) -> Engine:
-    """Statements are not prepared by name, so that PgBouncer may stand between."""
+    """An engine that does not prepare statements by name, so that it works through PgBouncer."""
 
     def connect() -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
@@ -111,7 +111,7 @@ def _engine(libpq: str, stack: ExitStack) -> Engine:
 
 
 def _address_of(url: URL) -> Address:
-    """Where an engine of the caller's leads, for messages."""
+    """The address of a caller's engine, for messages."""
     return Address(
         libpq="",
         asyncpg="",
@@ -125,22 +125,22 @@ def _address_of(url: URL) -> Address:
 
 
 UNKNOWN = _address_of(URL.create("postgresql"))
-"""Where a connection leads that does not tell."""
+"""The address of a connection that does not show it."""
 
 
 def sqlstate(error: DBAPIError) -> str:
-    """PostgreSQL's five characters for what went wrong, or an empty string."""
+    """The error's SQLSTATE, or an empty string."""
     found = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     return str(found or "")
 
 
 def explained_driver(error: BaseException) -> ChatsysError:
-    """The same for an error of a driver of the caller's, whose address is not known."""
+    """The chatsys error for an error of the caller's driver, whose address is not known."""
     return meaning(error, UNKNOWN)
 
 
 def explained(error: DBAPIError, address: Address) -> ChatsysError:
-    """The error of chatsys that says what went wrong and what to do."""
+    """The chatsys error that says what went wrong and what to do."""
     if sqlstate(error) == "57014":
         return StatementTimeout(
             "The query took longer than the monitor waits.",

@@ -1,7 +1,7 @@
-"""The files of ``database/monitoring`` and ``database/doctor``: which fits a server's version, and their parameters.
+"""The files of ``database/monitoring`` and ``database/doctor``: which one fits a server, and their parameters.
 
-``<name>.sql`` is for PostgreSQL 14 on, ``<name>.from17.sql`` takes over at 17. A line
-``\\if :{?days} \\else \\set days 30 \\endif`` gives a parameter its default in psql and here alike.
+``<name>.sql`` is for PostgreSQL 14 and later; ``<name>.from17.sql`` replaces it from 17 on. A line
+``\\if :{?days} \\else \\set days 30 \\endif`` sets the default of a parameter, in psql and here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MONITORING, DOCTOR = "monitoring", "doctor"
 
 
 def folder(name: str = MONITORING) -> Path:
-    """Where the queries lie: the monitor's, or the doctor's."""
+    """The folder of the queries: the monitor's or the doctor's."""
     return database_dir() / name
 
 
@@ -39,11 +39,11 @@ def sql_file(name: str, version: int, within: str = MONITORING) -> Path:
 
 @cache
 def statement(name: str, version: int, within: str = MONITORING) -> str:
-    """The statement alone, its parameters written ``:days``; what is sent to the server."""
+    """The statement that is sent to the server, with parameters written as ``:days``."""
     return _DEFAULT.sub("", sql_file(name, version, within).read_text(encoding="utf-8")).strip().removesuffix(";")
 
 
 @cache
 def defaults(name: str) -> dict[str, int]:
-    """The parameters of a query and what they are when not given."""
+    """The parameters of a query and their defaults."""
     return {key: int(value) for key, value in _DEFAULT.findall(sql_file(name, OLDEST).read_text(encoding="utf-8"))}

@@ -1,4 +1,4 @@
-"""The database's pulse in the background of something else, as one time series."""
+"""Record the database's pulse in the background, as one time series."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SOURCES = ("pulse", "chat_totals")
 
 
 class Watch:
-    """Asks the pulse on a fixed schedule until its block ends; a look that failed is a gap and is counted.
+    """Queries the pulse on a fixed schedule until its block ends. A failed query leaves a gap and is counted.
 
-    A late look does not shift the next ones, and looks that were missed are not made up for.
+    A late query does not shift the next ones, and missed queries are not made up for.
     """
 
-    def __init__(self, ask: Callable[[str], pd.DataFrame], *, seconds: float | None, every: float) -> None:
+    def __init__(self, query: Callable[[str], pd.DataFrame], *, seconds: float | None, every: float) -> None:
         if every <= 0 or (seconds is not None and seconds <= 0):
             raise OperatorError("watch() needs times above 0.", hint="Example: monitor.watch(seconds=60, every=1)")
-        self._ask = ask
+        self._query = query
         self._seconds = seconds
         self._every = every
         self._done = threading.Event()
@@ -42,7 +42,7 @@ class Watch:
         self._thread.join()
 
     def wait(self) -> None:
-        """Block until ``seconds`` have passed; what a notebook does when it only watches."""
+        """Block until ``seconds`` have passed."""
         self._thread.join()
 
     def _run(self) -> None:
@@ -58,7 +58,7 @@ class Watch:
 
     def _look(self) -> None:
         try:
-            frames = [self._ask(source) for source in SOURCES]
+            frames = [self._query(source) for source in SOURCES]
         except StoreError as error:
             self.failures.append(f"{datetime.now(UTC).isoformat()} {error}")
             return
@@ -69,8 +69,8 @@ class Watch:
     def frame(self) -> pd.DataFrame:
         """The series so far: taken_at, elapsed_ms, the columns of pulse and chat_totals, and a rate for each counter.
 
-        ``wal_bytes_total`` gives ``wal_bytes_per_second``, taken since the row before; the first row has none, nor has
-        one after a reset.
+        ``wal_bytes_total`` gives ``wal_bytes_per_second``, the rate since the row before. It is missing in the first
+        row and after a reset.
         """
         looks = list(self._looks)
         series = pd.concat(looks, ignore_index=True) if looks else _empty()

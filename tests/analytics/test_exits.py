@@ -110,7 +110,7 @@ def test_a_recording_is_read_back_and_joined_by_time_with_locust(chat: Monitor, 
     assert pd.isna(joined["p99_ms"].iloc[1])
     assert joined["commits_total"].notna().to_list() == [True, True, False]
     history.write_text("a,b\n1,2\n")
-    with pytest.raises(OperatorError, match="no history of Locust's"):
+    with pytest.raises(OperatorError, match="not a history file of Locust"):
         runs.beside_locust(run, history)
 
 

@@ -147,7 +147,7 @@ def test_an_interruption_leaves_a_notebook_as_it_was(
     with pytest.raises(SystemExit) as ended:
         notebooks.main()
     assert ended.value.code == 130
-    assert capsys.readouterr().err == f"Interrupted: {copies[1]} is as it was, and so are those after it.\n"
+    assert capsys.readouterr().err == f"Interrupted: {copies[1]} and the notebooks after it are unchanged.\n"
     assert [copy.read_bytes() for copy in copies] == [path.read_bytes() for path in NOTEBOOKS[:2]]
 
 

@@ -120,7 +120,7 @@ def test_growth_is_the_median_of_the_samples_at_each_size(tmp_path: Path) -> Non
     assert len(runs.samples(runs.load_run(tmp_path), contestant="memory")) == 6
     (tmp_path / "samples.parquet").unlink()
     assert len(runs.growth(runs.load_run(tmp_path))) == 4
-    with pytest.raises(OperatorError, match="keeps its distributions alone") as raised:
+    with pytest.raises(OperatorError, match="keeps only its distributions") as raised:
         runs.samples(runs.load_run(tmp_path))
     assert "distributions" in raised.value.__notes__[0]
 
@@ -175,9 +175,9 @@ def test_the_newest_valid_run_of_a_kind_is_found(tmp_path: Path) -> None:
     load(tmp_path / "load" / "one")
     assert runs.find_run(tmp_path, "bench").id == "run-1.0"
     assert runs.find_run(tmp_path, "loadtest", "steady").id == "load-1"
-    with pytest.raises(OperatorError, match="no run of monitoring"):
+    with pytest.raises(OperatorError, match="no monitoring run"):
         runs.find_run(tmp_path, "monitoring")
-    with pytest.raises(OperatorError, match="this needs one of loadtest"):
+    with pytest.raises(OperatorError, match="this needs a loadtest run"):
         runs.turns(runs.find_run(tmp_path, "bench"))
 
 

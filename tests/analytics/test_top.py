@@ -74,9 +74,9 @@ def test_what_is_past_its_threshold_is_marked_and_explained() -> None:
     assert "lock waits 12!!" in " ".join(lines)
     told = [line for line in lines if re.match("!", line)]
     assert told == [
-        "!! chat servers 0: no server keeps its lease: nobody can chat",
+        "!! chat servers 0: no server has a valid lease: nobody can chat",
         "!! backends lock waits 12: pane 3 shows who waits for whom",
-        "!  backends longest tx 11.0 s: it holds locks, and VACUUM: pane 2",
+        "!  backends longest tx 11.0 s: holds locks, delays VACUUM: see pane 2",
     ]
 
 
@@ -112,7 +112,7 @@ def test_keys_change_what_they_say(keys: str, expected: ScreenState) -> None:
 
 
 def test_a_pane_that_is_not_there_yet_is_awaited() -> None:
-    assert "Asking." in drawn(look(0), look(2), ScreenState(pane="queries"))
+    assert "Loading." in drawn(look(0), look(2), ScreenState(pane="queries"))
 
 
 def test_a_pane_is_sorted_by_the_chosen_column() -> None:
@@ -241,7 +241,7 @@ def test_keys_pause_sort_and_explain(postgres_url: str, writers: Writers) -> Non
         terminal.press("+")
         terminal.until("PAUSED every 1 s")
         terminal.press("h")
-        terminal.until("s  sort by the next column", "! from the first number on")
+        terminal.until("s  sort by the next column", "! past the first number")
         assert [line for line in terminal.screen.splitlines() if len(line) > 80] == []
         assert len(terminal.screen.splitlines()) <= 24
         terminal.press("h q")

@@ -50,7 +50,7 @@ async def test_a_failure_shows_what_was_sent_and_what_came_back(sound_url: str) 
         found = await runner.run(stand_in.url, [CHECKS[name]], "websocket", _quiet)
     text = report.as_text(found)
     assert f"FAILED §{section} {name}\n" in text
-    assert "user has email too" in text
+    assert "user has unexpected keys: email" in text
     assert "> GET /api/users/" in text
     assert '"email": "ann@example.org"' in text
     assert found.prefix in text
@@ -127,7 +127,7 @@ async def test_a_server_that_stops_answering_ends_the_run_and_is_named(sound_url
     assert second.outcome is Outcome.failed
     assert second.reason.endswith("; the server no longer answers")
     assert third.outcome is Outcome.not_applicable
-    assert "no longer answers since an_id_that_is_no_uuid_is_404" in third.reason
+    assert "stopped answering during an_id_that_is_no_uuid_is_404" in third.reason
 
 
 async def test_a_check_that_takes_too_long_fails(sound_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,4 +146,4 @@ async def test_what_is_left_when_the_run_s_time_is_over_has_failed(
     monkeypatch.setattr(runner, "RUN_LIMIT", -1.0)
     (result,) = await judged(sound_url, "health_shows_the_time")
     assert result.outcome is Outcome.failed
-    assert "not run within" in result.reason
+    assert "not run: the run reached its limit" in result.reason

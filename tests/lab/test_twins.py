@@ -76,7 +76,7 @@ async def test_events_match_in_any_order_and_what_only_one_server_says_is_a_diff
     stream = Stream(traffic)
     for side, texts in ((ORIGINAL, ("one", "two", "lost")), (SHADOW, ("two", "one", "invented", "more"))):
         for text in texts:
-            stream.heard(side, "event said", ({"text": text},))
+            stream.received(side, "event said", ({"text": text},))
     assert not stream.settled
     stream.close()
     findings = traffic.findings
@@ -91,8 +91,8 @@ async def test_of_what_may_be_merged_the_last_is_compared(last: str, same: bool)
     traffic = MirroredTraffic()
     stream = Stream(traffic)
     for names in (["Ann"], ["Ann", "Ben"], ["Ann"]):
-        stream.heard(ORIGINAL, "event room-users", ([{"username": name} for name in names],))
-    stream.heard(SHADOW, "event room-users", ([{"username": last}],))
+        stream.received(ORIGINAL, "event room-users", ([{"username": name} for name in names],))
+    stream.received(SHADOW, "event room-users", ([{"username": last}],))
     assert stream.settled
     stream.close()
     assert traffic.findings.same is same
@@ -102,13 +102,13 @@ async def test_of_what_may_be_merged_the_last_is_compared(last: str, same: bool)
 async def test_an_acknowledgement_that_the_original_does_not_give_is_no_difference() -> None:
     traffic = MirroredTraffic()
     stream = Stream(traffic)
-    stream.heard(SHADOW, "answer to join", ({"success": True},))
+    stream.received(SHADOW, "answer to join", ({"success": True},))
     stream.close()
     assert traffic.findings.same
 
 
 def test_nothing_compared_is_said() -> None:
-    assert Findings().answer() == "Nothing was compared: no client came."
+    assert Findings().answer() == "Nothing was compared: no client connected."
 
 
 async def test_what_the_second_server_never_names_is_waited_for_once() -> None:

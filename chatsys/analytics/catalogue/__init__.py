@@ -1,4 +1,4 @@
-"""Every monitoring query by name, the guide's three first."""
+"""Every monitoring query by name; the three queries of the migration guide come first."""
 
 from __future__ import annotations
 

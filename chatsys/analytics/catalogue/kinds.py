@@ -1,6 +1,6 @@
-"""What a monitoring query returns: its columns with type, unit and meaning, declared once and used everywhere.
+"""The columns of a monitoring query with type, unit and meaning, declared once.
 
-Frames are coerced to it, docs/ANALYTICS.md is written from it, counters are found by it.
+The declarations set the dtypes of frames, say which columns are counters, and generate docs/ANALYTICS.md.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ DTYPES: dict[Kind, str] = {
     "boolean": "boolean",
     "time": "datetime64[us, UTC]",
 }
-"""Kind of a column -> pandas dtype; each can be missing, so that no version and no empty result changes it."""
+"""Kind of a column -> pandas dtype. All are nullable, so neither missing values nor an empty result change them."""
 
 _UNITS = {"bytes": "bytes", "ms": "milliseconds", "ratio": "0 to 1", "per_second": "per second", "at": "UTC"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column; ``kind`` decides its dtype, the name's ending its unit."""
+    """One column. ``kind`` determines its dtype, and the ending of ``name`` its unit."""
 
     name: str
     kind: Kind
@@ -60,8 +60,8 @@ Need = Literal["activity", "pg_stat_statements", "chat"]
 class Query:
     """A monitoring query: ``database/monitoring/<name>.sql`` and what it returns.
 
-    ``serves`` is the decision it is for; ``needs`` what the server or the role must have for complete rows;
-    ``sampling`` what bounds its cost on a large database.
+    ``serves`` is the decision that it helps with; ``needs`` lists what the server or the role must have for complete
+    rows; ``sampling`` says what limits its cost on a large database.
     """
 
     name: str

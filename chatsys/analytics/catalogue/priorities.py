@@ -1,4 +1,4 @@
-"""Which columns matter most: what a narrow terminal shows first. The others follow in their declared order."""
+"""The most important columns, which a narrow terminal shows first. The others follow in their declared order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WORST: dict[str, str] = {
     "active_users": "idle_ms",
     "blocking": "waiting_ms",
 }
-"""Query -> the column whose largest values are the ones to look at; the others come ordered, the worst first."""
+"""Query -> the column whose largest values matter most. The other queries return their worst rows first."""
 
 
 def ordered(query: str, columns: list[str]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from chatsys.analytics.catalogue.kinds import Query, boolean, integer, number, text, time
 
-_RESET = time("stats_reset_at", "when counting began; missing means with the database")
+_RESET = time("stats_reset_at", "when counting began; missing: when the database was created")
 _QUERY_ID = integer("query_id", "pg_stat_statements' number for the statement")
 _CALLS = integer("calls_total", "executions")
-_MEAN = number("mean_exec_ms", "time of one execution on average")
+_MEAN = number("mean_exec_ms", "mean time of one execution")
 _QUERY = text("query", "the statement with its constants replaced by $1, $2, ...")
 
 QUERIES = (
@@ -17,7 +17,7 @@ QUERIES = (
         (
             integer("commits_total", "transactions committed"),
             integer("rollbacks_total", "transactions rolled back"),
-            number("rollback_ratio", "share rolled back"),
+            number("rollback_ratio", "share of transactions that were rolled back"),
             number("commits_per_second", "mean since counting began; diff() gives the present rate"),
             integer("rows_scanned_total", "rows read by sequential scans and index entries returned"),
             integer("rows_fetched_total", "rows fetched through indexes"),
@@ -25,10 +25,10 @@ QUERIES = (
             integer("rows_updated_total", "rows updated"),
             integer("rows_deleted_total", "rows deleted"),
             integer("buffer_hits_total", "blocks found in shared buffers"),
-            integer("buffer_reads_total", "blocks asked of the operating system"),
-            number("buffer_hit_ratio", "hits among both"),
+            integer("buffer_reads_total", "blocks read from the operating system"),
+            number("buffer_hit_ratio", "share of hits"),
             integer("temporary_files_total", "sorts and hashes that did not fit into work_mem"),
-            integer("temporary_bytes_total", "what those wrote"),
+            integer("temporary_bytes_total", "bytes that those wrote"),
             integer("deadlocks_total", "deadlocks that were resolved by ending a transaction"),
             integer("sessions_total", "connections that were opened"),
             number("active_ms_total", "time that statements ran, over all connections"),
@@ -38,7 +38,7 @@ QUERIES = (
     ),
     Query(
         "wal",
-        "What does durability cost: bytes a message, and flushes a second?",
+        "What does durability cost, in bytes per message and flushes per second?",
         (
             integer("records_total", "WAL records"),
             integer("full_page_images_total", "whole pages logged after a checkpoint"),
@@ -54,11 +54,11 @@ QUERIES = (
     ),
     Query(
         "checkpoints",
-        "Is max_wal_size too small? Then checkpoints are requested more often than they are due.",
+        "Is max_wal_size too small? If so, more checkpoints are requested than timed.",
         (
-            integer("timed_total", "checkpoints because checkpoint_timeout passed"),
-            integer("requested_total", "checkpoints because WAL filled up, or by command"),
-            number("requested_ratio", "share requested"),
+            integer("timed_total", "checkpoints that began because checkpoint_timeout passed"),
+            integer("requested_total", "checkpoints that began because WAL filled up, or by command"),
+            number("requested_ratio", "share of requested checkpoints"),
             integer("buffers_written_total", "buffers that checkpoints wrote"),
             number("write_ms_total", "time that checkpoints spent writing"),
             number("sync_ms_total", "time that checkpoints spent in fsync"),
@@ -95,7 +95,7 @@ QUERIES = (
             number("exec_ms_total", "time they took in the server"),
             integer("rows_total", "rows they returned or changed"),
             integer("buffer_hits_total", "blocks found in shared buffers"),
-            integer("buffer_reads_total", "blocks asked of the operating system"),
+            integer("buffer_reads_total", "blocks read from the operating system"),
             integer("wal_bytes_total", "WAL they wrote"),
             _RESET,
         ),
@@ -103,7 +103,7 @@ QUERIES = (
     ),
     Query(
         "slow_queries",
-        "Which statement is worth making faster? The one with the largest share of the time, not the slowest.",
+        "Which statement should become faster first? The one with the largest share of the time, not the slowest.",
         (
             _QUERY_ID,
             _CALLS,
@@ -112,7 +112,7 @@ QUERIES = (
             _MEAN,
             number("max_exec_ms", "the slowest execution"),
             integer("rows_total", "rows returned or changed"),
-            number("buffer_hit_ratio", "blocks found in shared buffers among all it touched"),
+            number("buffer_hit_ratio", "share of its blocks that were found in shared buffers"),
             integer("wal_bytes_total", "WAL written"),
             _QUERY,
         ),
@@ -125,34 +125,34 @@ QUERIES = (
             _QUERY_ID,
             _CALLS,
             number("calls_per_second", "mean since counting began"),
-            number("rows_per_call", "rows an execution returned or changed"),
+            number("rows_per_call", "rows that an execution returned or changed"),
             _MEAN,
-            number("buffers_per_call", "blocks an execution touched"),
+            number("buffers_per_call", "blocks that an execution touched"),
             _QUERY,
         ),
         ("pg_stat_statements", "activity"),
     ),
     Query(
         "settings",
-        "What differs from a fresh PostgreSQL, and does a change still wait for a restart?",
+        "Which settings differ from PostgreSQL's defaults, and does a change still wait for a restart?",
         (
             text("name", "setting"),
             text("value", "its value, in `unit` where it has one"),
-            text("unit", "PostgreSQL's unit, as 8kB or ms"),
-            text("default_value", "what PostgreSQL ships with"),
+            text("unit", "PostgreSQL's unit, such as 8kB or ms"),
+            text("default_value", "PostgreSQL's default"),
             text("source", "where it was set: configuration file, command line, database, user, ..."),
-            boolean("is_restart_pending", "the file says something else than what runs"),
+            boolean("is_restart_pending", "a restart will change the value"),
             text("category", "group in PostgreSQL's documentation"),
         ),
     ),
     Query(
         "pulse",
-        "Is the database well at this moment? One row, cheap enough to ask each second; watch() does.",
+        "Is the database healthy now? One row, cheap enough to query every second, as watch() does.",
         (
             integer("connections", "client connections"),
-            integer("active", "of these, how many run a statement"),
-            integer("idle_in_transaction", "of these, how many idle with a transaction open"),
-            integer("lock_waits", "of these, how many wait for a lock"),
+            integer("active", "connections among them that run a statement"),
+            integer("idle_in_transaction", "connections among them that are idle with a transaction open"),
+            integer("lock_waits", "connections among them that wait for a lock"),
             number("longest_transaction_ms", "age of the oldest open transaction; missing without one"),
             integer("commits_total", "transactions committed"),
             integer("rollbacks_total", "transactions rolled back"),
@@ -160,7 +160,7 @@ QUERIES = (
             integer("rows_updated_total", "rows updated"),
             integer("rows_deleted_total", "rows deleted"),
             integer("buffer_hits_total", "blocks found in shared buffers"),
-            integer("buffer_reads_total", "blocks asked of the operating system"),
+            integer("buffer_reads_total", "blocks read from the operating system"),
             integer("temporary_bytes_total", "bytes of sorts and hashes that did not fit into work_mem"),
             integer("deadlocks_total", "deadlocks"),
             integer("wal_bytes_total", "WAL written by the whole server"),

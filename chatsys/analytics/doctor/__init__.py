@@ -1,4 +1,4 @@
-"""What an experienced administrator would say of a database after five minutes, in order of harm."""
+"""The problems that an experienced administrator would find in a database within five minutes, the worst first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask a database every rule; what it answers, and which rules could not be asked."""
+"""Apply every rule to a database: the findings, and the rules that could not be applied."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from chatsys.store.schema import expected_version
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
 _CHAT = text("SELECT to_regclass('chat_servers') IS NOT NULL AND to_regclass('alembic_version') IS NOT NULL")
 _SEES_ALL = text("SELECT pg_has_role(current_user, 'pg_monitor', 'USAGE'), current_user::text")
-_PATIENCE = text("SET LOCAL lock_timeout = '1s'")  # a doctor does not join the queue
-_NOT_ASKED = frozenset({"42P01", "42703", "42883", "55000", "42501", "55P03", "57014"})
-"""What one rule may meet while the others can be asked: no such object, no right, a lock, the monitor's time limit."""
+_LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '1s'")  # a waiting query would make others queue behind it
+_SKIPPED = frozenset({"42P01", "42703", "42883", "55000", "42501", "55P03", "57014"})
+"""SQLSTATEs that skip only one rule: no such object, no privilege, a lock, or the monitor's time limit."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem: the rule, the object that has it, what was seen, and the command that helps."""
+    """One problem: the rule, the object that has it, the evidence, and the command that fixes it."""
 
     rule: Rule
     object: str
@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass
 class Diagnosis:
-    """The findings, the worst first; rules that could not be asked, with the reason; and how many were."""
+    """The findings, the worst first; the skipped rules with the reason; and the number of applied rules."""
 
     database: str
     findings: list[Finding] = field(default_factory=list)
@@ -51,16 +51,16 @@ class Diagnosis:
 
 
 RIGHTS = Rule(
-    "rights", Harm.care, "Other people's sessions, statements and settings are hidden, and so are their problems.",
+    "rights", Harm.care, "The sessions, statements and settings of other roles are hidden, and so are their problems.",
     "https://www.postgresql.org/docs/current/predefined-roles.html",
 )  # fmt: skip
-"""What is said of a role that may not look, besides the rules of the table."""
+"""Found for a role that may not see everything, in addition to the rules of the table."""
 
 
 def examine(monitor: Monitor, limits: Mapping[str, float] | None = None) -> Diagnosis:
-    """Every rule that fits this database, each in a read-only transaction of its own. ``limits`` go before LIMITS.
+    """Apply every rule that fits this database, each in its own read-only transaction. ``limits`` override LIMITS.
 
-    Raises the StoreError that says why the database did not answer, and UnsupportedServer.
+    Raises UnsupportedServer, and the StoreError that says why the database did not answer.
     """
     values = {
         **LIMITS,
@@ -75,7 +75,7 @@ def examine(monitor: Monitor, limits: Mapping[str, float] | None = None) -> Diag
     found = Diagnosis(f"{monitor.address.database} on {monitor.address.where}")
     if not sees_all:
         found.findings.append(
-            Finding(RIGHTS, role, f"{role} is no member of pg_monitor", f"GRANT pg_monitor TO {role};")
+            Finding(RIGHTS, role, f"{role} is not a member of pg_monitor", f"GRANT pg_monitor TO {role};")
         )
     for rule in RULES:
         if rule.needs_chat and not is_chat:
@@ -84,9 +84,9 @@ def examine(monitor: Monitor, limits: Mapping[str, float] | None = None) -> Diag
         statement = _written(sql.statement(rule.code, version, sql.DOCTOR), values)
         with monitor.reading() as connection:
             try:
-                found.findings += _asked(connection, rule, statement)
+                found.findings += _apply(connection, rule, statement)
             except DBAPIError as error:
-                if sqlstate(error) not in _NOT_ASKED:
+                if sqlstate(error) not in _SKIPPED:
                     raise
                 found.skipped[rule.code] = str(error.orig).strip().splitlines()[0]
     found.findings.sort(key=lambda each: each.rule.harm)
@@ -94,16 +94,16 @@ def examine(monitor: Monitor, limits: Mapping[str, float] | None = None) -> Diag
 
 
 def memory_of(address: Address) -> int:
-    """The memory of the server's machine in bytes, where that is this one; else 0: it is not known."""
+    """The memory of the database's machine in bytes if that is this machine, otherwise 0 (unknown)."""
     local = address.host.startswith("/") or address.host in {"localhost", "127.0.0.1", "::1"}
     return psutil.virtual_memory().total if local else 0
 
 
-def _asked(connection: Connection, rule: Rule, statement: str) -> list[Finding]:
-    connection.execute(_PATIENCE)
+def _apply(connection: Connection, rule: Rule, statement: str) -> list[Finding]:
+    connection.execute(_LOCK_TIMEOUT)
     return [Finding(rule, str(row[0]), str(row[1]), str(row[2])) for row in connection.execute(text(statement))]
 
 
 def _written(statement: str, values: Mapping[str, float]) -> str:
-    """The statement with its numbers in it."""
+    """The statement with its parameters replaced by their values."""
     return _PARAMETER.sub(lambda found: repr(values[found[1]]), statement)

@@ -1,7 +1,7 @@
-"""The doctor's rules as one table: what each looks for, why it does harm, and where that is written.
+"""The doctor's rules as one table: what each looks for, what harm that does, and the source.
 
-A rule's SQL is ``database/doctor/<code>.sql``: each row that it returns is a problem, with the object, the evidence and
-the command that helps. The numbers at which a rule speaks are in ``LIMITS``, by the names that the SQL uses.
+A rule's SQL is ``database/doctor/<code>.sql``. Each row that it returns is a problem: the object, the evidence and the
+command that fixes it. ``LIMITS`` has the thresholds, by the names of the SQL's parameters.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _DAY = 86_400
 
 
 class Harm(IntEnum):
-    """What it leads to; the lower number is told first."""
+    """What a problem leads to; lower numbers are shown first."""
 
     data = 1
     outage = 2
@@ -23,13 +23,13 @@ class Harm(IntEnum):
 
     @property
     def words(self) -> str:
-        """As a heading."""
-        return {1: "Data at risk", 2: "Outage ahead", 3: "Slower than need be", 4: "To take care of"}[int(self)]
+        """The heading of these problems."""
+        return {1: "Data at risk", 2: "Outage ahead", 3: "Slower than necessary", 4: "To take care of"}[int(self)]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing to look for. ``why`` is what happens if nobody acts; ``needs_chat`` that it reads chatsys's tables."""
+    """One problem to look for. ``why`` is what happens if nobody acts; ``needs_chat``: it reads chatsys's tables."""
 
     code: str
     harm: Harm
@@ -44,33 +44,35 @@ RULES: tuple[Rule, ...] = (
     Rule("wraparound", Harm.data,
          "When transaction numbers run out, PostgreSQL refuses every write until it is vacuumed.",
          _DOCS + "routine-vacuuming.html#VACUUM-FOR-WRAPAROUND"),
-    Rule("asynchronous_commit", Harm.data, "A crash loses the last moments of what clients were told is stored.",
+    Rule("asynchronous_commit", Harm.data, "A crash loses the newest messages, although clients know them as stored.",
          _DOCS + "wal-async-commit.html"),
-    Rule("connections", Harm.outage, "At the limit the next client is refused: too many clients already.",
+    Rule("connections", Harm.outage, "At the limit, PostgreSQL refuses the next client: too many clients already.",
          _DOCS + "runtime-config-connection.html"),
-    Rule("blocked", Harm.outage, "Who waits for a lock holds locks of its own, and others queue behind it.",
+    Rule("blocked", Harm.outage, "A session that waits for a lock holds other locks, for which others wait.",
          _DOCS + "view-pg-locks.html"),
-    Rule("long_transactions", Harm.outage, "It holds its locks, and VACUUM can remove nothing newer than it.",
+    Rule("long_transactions", Harm.outage,
+         "It holds its locks, and VACUUM cannot remove rows that died since it began.",
          _DOCS + "routine-vacuuming.html"),
-    Rule("prepared_transactions", Harm.outage, "It holds its locks over restarts, and VACUUM can remove nothing newer.",
+    Rule("prepared_transactions", Harm.outage,
+         "It holds its locks across restarts, and VACUUM cannot remove rows that died since it began.",
          _DOCS + "sql-prepare-transaction.html"),
-    Rule("replication_slots", Harm.outage, "The WAL that is kept fills the disk, and the server stops.",
+    Rule("replication_slots", Harm.outage, "The WAL that the slot keeps fills the disk, and the server stops.",
          _DOCS + "warm-standby.html#STREAMING-REPLICATION-SLOTS"),
     Rule("replication_lag", Harm.outage,
-         "A promotion would lose what the standby does not have, and it shows old rows.",
+         "A promotion would lose what the standby does not have yet, and queries on the standby read old rows.",
          _DOCS + "monitoring-stats.html#MONITORING-PG-STAT-REPLICATION-VIEW"),
     Rule("work_memory", Harm.outage, "When the machine's memory is used up, the kernel kills the database.",
          _DOCS + "runtime-config-resource.html#GUC-WORK-MEM"),
-    Rule("autovacuum_off", Harm.outage, "Tables grow without end, plans grow worse, and wraparound comes nearer.",
+    Rule("autovacuum_off", Harm.outage, "Tables grow without limit, plans get worse, and wraparound comes nearer.",
          _DOCS + "routine-vacuuming.html#AUTOVACUUM"),
     Rule("dead_rows", Harm.slow, "Each scan reads the dead rows too, and the table does not shrink by itself.",
          _DOCS + "routine-vacuuming.html#VACUUM-FOR-SPACE-RECOVERY"),
-    Rule("bloat", Harm.slow, "The empty space takes disk, cache and the time of scans; new rows fill it slowly.",
+    Rule("bloat", Harm.slow, "Empty space uses disk and cache and slows down scans; new rows fill it slowly.",
          "https://wiki.postgresql.org/wiki/Show_database_bloat"),
-    Rule("missing_indexes", Harm.slow, "The cost grows with the table.", _DOCS + "monitoring-stats.html"),
-    Rule("unindexed_foreign_keys", Harm.slow, "The delete of one parent reads the whole table, under a lock.",
+    Rule("missing_indexes", Harm.slow, "The cost of each scan grows with the table.", _DOCS + "monitoring-stats.html"),
+    Rule("unindexed_foreign_keys", Harm.slow, "Deleting one parent row reads the whole table, under a lock.",
          _DOCS + "ddl-constraints.html#DDL-CONSTRAINTS-FK"),
-    Rule("slow_statements", Harm.slow, "It is what users wait for, and what the server works for.",
+    Rule("slow_statements", Harm.slow, "Users wait for this statement, and it takes much of the server's time.",
          _DOCS + "pgstatstatements.html"),
     Rule("buffers", Harm.slow, "Blocks that do not stay in memory are read again and again.",
          _DOCS + "runtime-config-resource.html#GUC-SHARED-BUFFERS"),
@@ -78,23 +80,23 @@ RULES: tuple[Rule, ...] = (
          _DOCS + "monitoring-stats.html#MONITORING-PG-STAT-DATABASE-VIEW"),
     Rule("checkpoints", Harm.slow, "More full pages go to the WAL, and writes come in bursts.",
          _DOCS + "wal-configuration.html"),
-    Rule("stale_statistics", Harm.slow, "The planner guesses, and chooses plans for another table.",
+    Rule("stale_statistics", Harm.slow, "The planner knows an older table and chooses plans that do not fit.",
          _DOCS + "routine-vacuuming.html#VACUUM-FOR-STATISTICS"),
-    Rule("invalid_indexes", Harm.care, "Each write still maintains it, and no query uses it.",
+    Rule("invalid_indexes", Harm.care, "Each write still maintains the index, but no query uses it.",
          _DOCS + "sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY"),
-    Rule("duplicate_indexes", Harm.care, "Each write maintains both; one of them would do.",
+    Rule("duplicate_indexes", Harm.care, "Each write maintains both indexes, but one is enough.",
          _DOCS + "indexes-examine.html"),
-    Rule("unused_indexes", Harm.care, "Each write maintains it, and it takes disk and cache.",
+    Rule("unused_indexes", Harm.care, "Each write maintains the index, and it uses disk and cache.",
          _DOCS + "monitoring-stats.html#MONITORING-PG-STAT-ALL-INDEXES-VIEW"),
     Rule("statement_statistics", Harm.care, "Nobody can tell which statements cost the most.",
          _DOCS + "pgstatstatements.html"),
-    Rule("pending_restart", Harm.care, "The next restart changes it, perhaps in the middle of the night.",
+    Rule("pending_restart", Harm.care, "The next restart changes the setting, perhaps at a bad time.",
          _DOCS + "view-pg-settings.html"),
     Rule("schema_version", Harm.outage, "A chat server upgrades an older schema at its start, and refuses a newer one.",
          "docs/DATABASE_SETUP.md", needs_chat=True),
-    Rule("large_rooms", Harm.slow, "A message costs its sender's server a frame for each member.",
+    Rule("large_rooms", Harm.slow, "For each message, the servers send a frame to each member.",
          "docs/REALTIME.md", needs_chat=True),
-    Rule("orphans", Harm.care, "People look online who are not.", "docs/REALTIME.md", needs_chat=True),
+    Rule("orphans", Harm.care, "Users who have left still appear online.", "docs/REALTIME.md", needs_chat=True),
     Rule("retention", Harm.care, "The disk fills up, and backups and restores take longer.",
          "docs/DATABASE_SETUP.md#clean-up", needs_chat=True),
 )  # fmt: skip
@@ -128,4 +130,4 @@ LIMITS: dict[str, float] = {
     "room_sessions": 1_000,
     "room_messages": 1_000_000,
 }
-"""When a rule speaks: seconds, bytes, rows, milliseconds and shares, as the names say."""
+"""The thresholds of the rules in seconds, bytes, rows, milliseconds or shares, as the names say."""

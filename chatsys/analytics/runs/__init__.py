@@ -1,7 +1,7 @@
-"""What the lab and the load tests wrote, as tidy frames. Times in milliseconds, shares from 0 to 1.
+"""The results of the lab and the load tests as tidy frames. Times are in milliseconds, shares from 0 to 1.
 
-``load_run`` reads a folder; everything else takes what it gives. A frame of something that the run does not hold is
-empty, with the same columns.
+``load_run`` reads a folder and returns a Run, which the other functions take. If the run lacks something, its frame is
+empty and has the same columns.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def ratios(run: Run) -> pd.DataFrame:
 
 
 def baselines(run: Run) -> pd.DataFrame:
-    """How many times the baseline (the same work with nothing of chatsys around it) each operation takes."""
+    """The time of each operation as a multiple of its baseline, which is the same work without chatsys."""
     rows = run.record.get("floors", ())
     return _frame(
         run,
@@ -104,12 +104,12 @@ def fits(run: Run) -> pd.DataFrame:
 
 
 def counts(run: Run) -> pd.DataFrame:
-    """What was counted and no noise touches: subject, metric, value."""
+    """Counts, which noise does not affect: subject, metric, value."""
     return _frame(run, _COUNTS, run.record.get("counts", ()))
 
 
 def persistence(run: Run) -> pd.DataFrame:
-    """For each kill in mid-traffic: messages acknowledged before, and those of them missing afterwards."""
+    """For each process killed under traffic: messages acknowledged before, and how many of them were missing later."""
     rows = run.record.get("persistence", ())
     return _frame(
         run, _SURVIVALS, ({**row, "missing_ratio": row["missing"] / max(row["acknowledged"], 1)} for row in rows)
@@ -117,7 +117,7 @@ def persistence(run: Run) -> pd.DataFrame:
 
 
 def claims(run: Run) -> pd.DataFrame:
-    """The guide's promises: its figures, what was measured, each part with its mark, the verdict, the rule."""
+    """The guide's promises: its figures, what was measured, each part with its result, the verdict, the rule."""
     needs(run, "bench")
     rows = (
         {"promise": each.title, "guide": each.guide, "measured": each.brief, "verdict": each.verdict,
@@ -128,7 +128,7 @@ def claims(run: Run) -> pd.DataFrame:
 
 
 def felt(run: Run) -> pd.DataFrame:
-    """What a client waits on both stores, what PostgreSQL changes in words, and what the stores held."""
+    """How long a client waits with either store, what PostgreSQL changes in words, and what the stores held."""
     needs(run, "bench")
     rows = (
         {"action": each.what, "over": each.how, "data": each.data, "with_postgresql": each.change,
@@ -147,7 +147,7 @@ def record(run: Run) -> Result:
 
 def distributions(run: Run, **only: str) -> pd.DataFrame:
     """The distribution of each kind of call: experiment, operation, contestant, depth, size, calls, and for each
-    share_ratio the latency_ms that such a share of the calls took at most. ``only`` keeps the rows with these values.
+    share_ratio the latency_ms that this share of the calls did not exceed. ``only`` keeps the rows with these values.
     """
     needs(run, "bench")
     rows = [
@@ -166,13 +166,13 @@ def samples(run: Run, **only: str) -> pd.DataFrame:
     """Every timed call: experiment, operation, contestant, depth, size, round, latency_ms.
 
     ``only`` keeps the rows with these values: ``samples(run, experiment="growth")``. Raises OperatorError for a
-    published run, which has its distributions alone.
+    published run, which keeps only its distributions.
     """
     needs(run, "bench")
     if not (run.folder / SAMPLES).exists():
         raise OperatorError(
-            f"{run.folder} has no samples: a published run keeps its distributions alone.",
-            hint="Take runs.distributions, or a run of your own: `chatsys bench list`.",
+            f"{run.folder} has no samples: a published run keeps only its distributions.",
+            hint="Use runs.distributions, or a run of your own: `chatsys bench list`.",
         )
     filters = [(name, "==", value) for name, value in only.items()] or None
     frame = pd.read_parquet(run.folder / SAMPLES, filters=filters)
@@ -195,7 +195,7 @@ def growth(run: Run) -> pd.DataFrame:
 
 
 def durability(run: Run) -> pd.DataFrame:
-    """The durability levels: what each costs, as points with a rate a second."""
+    """The durability levels: the rate that each allows, as points with the unit 1/s."""
     found = points(run)
     levels = found[found["experiment"].eq("durability") & found["unit"].eq("1/s")].reset_index(drop=True)
     levels.attrs = {"run": run.id}
@@ -205,7 +205,7 @@ def durability(run: Run) -> pd.DataFrame:
 def guide_table(run: Run, depth: str = "store") -> pd.DataFrame:
     """The guide's operations at one depth: both stores' p50, p95 and p99 in ms, and what PostgreSQL changes in words.
 
-    ``postgresql_times_bare_driver``: how many times the same statement through a bare asyncpg connection takes.
+    ``postgresql_times_bare_driver`` is the time as a multiple of the same statement over a bare asyncpg connection.
     """
     measured = operations(run)
     measured = measured[measured["depth"].eq(depth)].set_index(["operation", "store"])

@@ -1,4 +1,4 @@
-"""Two runs of the lab side by side, by what noise can't touch: ratios within a run, and counts."""
+"""Compare two runs of the lab by what noise hardly affects: ratios within a run, and counts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _COMPARED = {
 
 
 def compare_runs(before: Run, after: Run) -> pd.DataFrame:
-    """A row a figure that both runs have: what, metric, before, after, change_ratio (after over before - 1), differs.
+    """A row for each figure of both runs: what, metric, before, after, change_ratio (after over before - 1), differs.
 
-    ``differs`` is true for a ratio when the two intervals have nothing in common, and for a count when it is another
-    number by more than a tenth. Absolute times are not compared: two runs see two moods of a machine;
-    :func:`compared_commits` is for speed.
+    ``differs`` is true for a ratio if the two intervals do not overlap, and for a count if it changed by more than a
+    tenth. Absolute times are not compared, because the machine's state differs between runs: use
+    :func:`compared_commits` for speed.
     """
     joined = _figures(before).merge(_figures(after), on=["what", "metric"], suffixes=("_before", "_after"))
     joined = joined.rename(columns={"value_before": "before", "value_after": "after"})
@@ -39,7 +39,7 @@ def compare_runs(before: Run, after: Run) -> pd.DataFrame:
 
 
 def compared_waits(before: Run, after: Run) -> pd.DataFrame:
-    """What a client waits in two runs: action, over, the medians of both stores before and after. Nothing is judged."""
+    """How long a client waits in two runs: action, over, the medians of both stores before and after. No verdict."""
     keys, medians = ["action", "over"], ["data", "memory_p50_ms", "postgresql_p50_ms"]
     frames = [
         felt(run).set_index(keys)[medians].add_prefix(f"{when}_")
@@ -51,7 +51,7 @@ def compared_waits(before: Run, after: Run) -> pd.DataFrame:
 
 
 def compared_commits(path: str | Path | None) -> pd.DataFrame:
-    """What ``chatsys bench --against REV --out FOLDER`` found: a row a measure; empty for None.
+    """What ``chatsys bench --against REV --out FOLDER`` found: a row for each measure; empty for None.
 
     Columns: operation, measure, before, after (medians, in ``unit``), ratio with its interval, verdict. Raises
     OperatorError for a folder without a comparison.

@@ -1,4 +1,4 @@
-"""A run's folder -> a Run. Lab and analytics meet here, at result.json, and at no import."""
+"""Read a run's folder. Analytics knows the lab by the format of result.json, not by imports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAKE: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Run:
-    """One run as its result.json tells it. ``kind`` is ``bench`` for the lab's, ``loadtest`` for a load test's,
+    """One run as its result.json describes it. ``kind`` is ``bench`` for the lab, ``loadtest`` for a load test,
     ``monitoring`` for a recording of a monitor.
 
     ``record`` is the whole file; ``reasons`` say why a run is not valid.
@@ -62,7 +62,7 @@ class Run:
 
 
 def load_run(path: str | Path) -> Run:
-    """Read a run: its folder, or the result.json in it. Raises OperatorError with what to do."""
+    """Read a run from its folder, or from the result.json in it. Raises OperatorError, which says what to do."""
     file = Path(path)
     file = file / "result.json" if file.suffix != ".json" else file
     try:
@@ -92,8 +92,8 @@ def load_run(path: str | Path) -> Run:
 
 
 def find_run(path: str | Path, kind: Kind, scenario: str | None = None) -> Run:
-    """The run at ``path``, or the newest of this kind in the folders below: of this ``scenario`` if there is one, and
-    valid if there is one.
+    """The run at ``path``, or one of this kind in the folders below it. Runs of ``scenario`` come first, then valid
+    ones, then newer ones.
 
     Raises OperatorError if there is none.
     """
@@ -104,7 +104,7 @@ def find_run(path: str | Path, kind: Kind, scenario: str | None = None) -> Run:
         return found
     below = [run for file in sorted(folder.glob("**/result.json")) if (run := _readable(file)) and run.kind == kind]
     if not below:
-        raise OperatorError(f"There is no run of {kind} in {folder}.", hint=f"Make one with {_MAKE[kind]}.")
+        raise OperatorError(f"There is no {kind} run in {folder}.", hint=f"Make one with {_MAKE[kind]}.")
     return max(below, key=lambda run: (run.scenario == scenario, run.is_valid, run.created_at))
 
 
@@ -116,10 +116,10 @@ def _readable(file: Path) -> Run | None:
 
 
 def needs(run: Run, kind: Kind) -> None:
-    """Raise OperatorError if the run is of the other kind."""
+    """Raise OperatorError if the run is of another kind."""
     if run.kind != kind:
         raise OperatorError(
-            f"{run.id} is a run of {run.kind}; this needs one of {kind}.", hint=f"Make one with {_MAKE[kind]}."
+            f"{run.id} is a {run.kind} run; this needs a {kind} run.", hint=f"Make one with {_MAKE[kind]}."
         )
 
 

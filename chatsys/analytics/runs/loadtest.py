@@ -13,7 +13,7 @@ from chatsys.analytics.runs.files import Run, needs
 from chatsys.results.capacity import limit, outcome
 
 PUSH = "receive-message "
-"""Begins the name of what is timed from a sender's stamp to a recipient; the persona follows."""
+"""Prefix of the name of each figure that is timed from the sender's timestamp to a recipient; the persona follows."""
 
 _LATENCY = {
     "turn": "Int64", "store": "string", "method": "string", "name": "string", "samples": "Int64", "failures": "Int64",
@@ -34,7 +34,7 @@ _SERVER = {"cpu": "server_cpu_ratio", "rss": "server_memory_bytes"}
 
 
 def turns(run: Run) -> pd.DataFrame:
-    """A row a turn: store, users, verdict, reasons, seconds."""
+    """A row for each turn: store, users, verdict, reasons, seconds."""
     needs(run, "loadtest")
     rows = [
         {
@@ -51,7 +51,7 @@ def turns(run: Run) -> pd.DataFrame:
         "turn": "Int64", "store": "string", "users": "Int64", "verdict": "string", "reasons": "string",
         "seconds": "float64",
     }  # fmt: skip
-    return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+    return _labelled(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
 
 
 def distribution(run: Run, prefix: str = PUSH) -> pd.DataFrame:
@@ -67,13 +67,13 @@ def distribution(run: Run, prefix: str = PUSH) -> pd.DataFrame:
     kinds: dict[Any, Any] = {
         "turn": "Int64", "store": "string", "name": "string", "latency_ms": "float64", "samples": "Int64",
     }  # fmt: skip
-    return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+    return _labelled(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
 
 
 def latency(run: Run) -> pd.DataFrame:
-    """A row for all that was counted in a turn: method, name, samples, failures, p50, p95, p99 and max in ms.
+    """A row for each figure of a turn: method, name, samples, failures, p50, p95, p99 and max in ms.
 
-    What was counted and not timed has missing times.
+    Times are missing for what was counted but not timed.
     """
     needs(run, "loadtest")
     rows = [
@@ -90,13 +90,13 @@ def latency(run: Run) -> pd.DataFrame:
         for f in turn["locust"].get("figures", ())
     ]
     kinds: dict[Any, Any] = _LATENCY
-    return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+    return _labelled(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
 
 
 def capacity(run: Run) -> pd.DataFrame:
-    """What a capacity search tried, a row a number of users: store, users, p99_ms of pushes, failures, outcome, limit.
+    """The steps of a capacity search, a row for each: store, users, p99_ms of pushes, failures, outcome, limit.
 
-    ``outcome`` is held, failed or not measurable, ``limit`` what ran out first. Empty for a run of another scenario.
+    ``outcome`` is held, failed or not measurable; ``limit`` is what ran out first. Empty for a run of another scenario.
     """
     needs(run, "loadtest")
     rows = [
@@ -116,7 +116,7 @@ def capacity(run: Run) -> pd.DataFrame:
         "store": "string", "users": "Int64", "p99_ms": "float64", "failures": "Int64", "deviations": "Int64",
         "outcome": "string", "limit": "string",
     }  # fmt: skip
-    return _told(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+    return _labelled(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
 
 
 def audit(run: Run) -> pd.DataFrame:
@@ -129,16 +129,16 @@ def audit(run: Run) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows) if rows else pd.DataFrame({"turn": [], "store": [], "room": []})
     kinds: dict[Any, Any] = {name: "string" if name in ("store", *_AUDIT_TEXT) else "Int64" for name in frame.columns}
-    return _told(frame.astype(kinds), run)
+    return _labelled(frame.astype(kinds), run)
 
 
 def timeline(run: Run, turn: int = 1, watch: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row a second of a turn: users, push and acknowledgement latency, CPU, memory, the database's counters.
+    """One row for each second of a turn: users, push and acknowledgement latency, CPU, memory, the database's counters.
 
     Columns: taken_at, elapsed_ms, users, push_per_second, push_p50_ms, push_p99_ms, ack_p50_ms, ack_p99_ms,
     failures_total, server_cpu_ratio (of one core), server_memory_bytes, generator_cpu_ratio, and for PostgreSQL each
-    counter with its rate. ``watch`` is the frame of :meth:`Monitor.watch` of the same time; its columns are joined to
-    the nearest second, named as there with ``watched_`` before them.
+    counter with its rate. ``watch`` is the frame of :meth:`Monitor.watch` of the same time. Its columns are joined to
+    the nearest second, with the prefix ``watched_``.
     """
     needs(run, "loadtest")
     entry = next(each for each in run.record["turns"] if each["number"] == turn)
@@ -209,6 +209,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _told(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
+def _labelled(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
     frame.attrs = {"run": run.id}
     return frame

@@ -1,4 +1,4 @@
-"""The run that a notebook shows: a committed one, or with LIVE one made now by the commands an operator types."""
+"""The run that a notebook shows: a committed one or, with LIVE, a new one from the commands that an operator types."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatsys.analytics.runs.files import Kind, Run, find_run
 from chatsys.errors import OperatorError
 
 _RUNS = Path("../reports/runs")
-"""Beside the notebooks: where runs are that are not published."""
+"""The folder of unpublished runs, relative to the notebooks."""
 _EACH = 5.0  # seconds between two lines of progress
 _QUICK: dict[Kind, tuple[str, ...]] = {
     "bench": ("-m", "chatsys", "bench", "--profile", "quick", "--out"),
@@ -34,10 +34,10 @@ _WHOLE: dict[Kind, tuple[str, ...]] = {
 def show_run(
     path: str | Path, kind: Kind, *, scenario: str | None = None, live: bool = False, quick: bool = True
 ) -> Run:
-    """The run at ``path`` (see :func:`find_run`); with ``live`` one made now, a small one if ``quick``.
+    """The run at ``path`` (see :func:`find_run`) or, with ``live``, a new one, which is small if ``quick``.
 
-    It says where the new run is stored, and each few seconds how long it has taken. A run that turned out INVALID is
-    shown as such. Raises OperatorError if it could not be made.
+    Prints where the new run is stored, and every few seconds how long it has taken. An INVALID run is returned too.
+    Raises OperatorError if the run could not be made.
     """
     if not live:
         return find_run(path, kind, scenario)
@@ -46,15 +46,15 @@ def show_run(
     if scenario is not None:
         command += ["--scenario", scenario]
     print(f"Making a run with `{' '.join(command[1:])}`; it is stored in {folder}.")
-    said = _made(command)
+    errors = _made(command)
     if not any(folder.glob("**/result.json")):
-        last = (said.strip().splitlines() or ["it said nothing"])[-1]
+        last = (errors.strip().splitlines() or ["it printed no error"])[-1]
         raise OperatorError(f"The run could not be made: {last}", hint=f"Try `{' '.join(command[1:-1])} FOLDER`.")
     return find_run(folder, kind, scenario)
 
 
 def _made(command: list[str]) -> str:
-    """Run it to its end and show how long it takes; what it said of errors."""
+    """Run the command, show how long it takes, and return its standard error."""
     began = time.monotonic()
     with TemporaryFile("w+") as errors:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)

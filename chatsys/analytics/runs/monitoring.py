@@ -1,4 +1,4 @@
-"""A recording of a monitor as frames: each query's, the watch's and the difference of two snapshots."""
+"""A recording of a monitor as frames: one for each query, the watch, and the difference of two snapshots."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ _LOCUST = {
 
 
 def monitored(run: Run, name: str) -> pd.DataFrame:
-    """The frame that a query gave when the recording was made; ``watch`` and ``diff`` are those of the whole time."""
+    """The frame that a query returned for the recording; ``watch`` and ``diff`` cover the whole recording.
+
+    Raises OperatorError for a name that the recording does not have.
+    """
     needs(run, "monitoring")
     frames = run.record["frames"]
     if name not in frames:
-        raise OperatorError(f"{run.id} holds no {name!r}.", hint=f"There are {', '.join(frames)}.")
+        raise OperatorError(f"{run.id} has no {name!r}.", hint=f"It has {', '.join(frames)}.")
     return _unpacked(frames[name])
 
 
 def beside_locust(run: Run, history: str | Path) -> pd.DataFrame:
-    """A recording joined by time with what Locust wrote beside it (``--csv NAME`` gives ``NAME_stats_history.csv``).
+    """A recording joined by time with Locust's history (``--csv NAME`` writes ``NAME_stats_history.csv``).
 
-    A row each second of Locust's: taken_at, users, requests_per_second, failures_per_second, p50_ms, p95_ms, p99_ms
-    (of all requests), then the columns of ``monitored(run, "watch")`` of the nearest look within two seconds; missing
-    where there was none. Both clocks must agree. Raises OperatorError for a file that is none of Locust's.
+    A row for each second of the history: taken_at, users, requests_per_second, failures_per_second, p50_ms, p95_ms,
+    p99_ms (of all requests), then the columns of the nearest row of ``monitored(run, "watch")`` within two seconds,
+    missing if there is none. Both clocks must agree. Raises OperatorError for a file that Locust did not write.
     """
     try:
         written = pd.read_csv(history, na_values=["N/A"])
         whole = written.loc[written["Name"].eq("Aggregated"), list(_LOCUST)].rename(columns=_LOCUST)
     except (OSError, ValueError, KeyError) as error:
         raise OperatorError(
-            f"{history} is no history of Locust's: {error}.",
-            hint="Run Locust with --csv NAME; take NAME_stats_history.csv.",
+            f"{history} is not a history file of Locust: {error}.",
+            hint="Run Locust with --csv NAME, and use NAME_stats_history.csv.",
         ) from error
     taken: pd.Series[pd.Timestamp] = pd.to_datetime(whole.pop("taken_at"), unit="s", utc=True).dt.as_unit("us")
     whole = whole.astype("float64")

@@ -1,4 +1,4 @@
-"""The figures of the screen as one table: where each comes from, its unit, and from where on it is bad, and why."""
+"""The figures of the screen as one table: the source, unit and thresholds of each, and what a bad value means."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Get = Callable[[Look, Look], Value]
 
 
 class Level(Enum):
-    """How a value is judged: the mark stands for the colour where there is none."""
+    """The verdict on a value: its colour, and a mark for terminals without colours."""
 
     good = ("", "")
     warn = ("yellow", "!")
@@ -23,9 +23,9 @@ class Level(Enum):
 
 @dataclass(frozen=True)
 class TopFigure:
-    """One figure. ``unit`` is the ending that the formatting knows; ``warn`` and ``bad`` are in the same unit.
+    """One figure. ``unit`` is an ending that :func:`human` knows; ``warn`` and ``bad`` are in the same unit.
 
-    With ``low`` small values are the bad ones. ``means`` says what to do about it.
+    With ``low``, small values are bad. ``means`` says what a bad value means and where to look.
     """
 
     group: str
@@ -38,7 +38,7 @@ class TopFigure:
     means: str = ""
 
     def level(self, value: Value) -> Level:
-        """How this value is judged."""
+        """The verdict on this value."""
         for bound, level in ((self.bad, Level.bad), (self.warn, Level.warn)):
             if value is not None and bound is not None and (value < bound if self.low else value > bound):
                 return level
@@ -80,7 +80,7 @@ def _timed(histogram: str, share: float, label: str = "") -> Get:
 
 
 def _grown(before: Value, after: Value, seconds: float) -> Value:
-    """The rate; missing for the first look and where a counter began anew."""
+    """The rate per second; None for the first look, and after a counter was reset."""
     if before is None or after is None or seconds <= 0 or after < before:
         return None
     return (after - before) / seconds
@@ -108,9 +108,9 @@ FIGURES: tuple[TopFigure, ...] = (
     TopFigure("chat", "sessions", "", _now("chat_totals.sessions")),
     TopFigure("chat", "people", "", _now("chat_totals.active_users")),
     TopFigure("chat", "servers", "", _now("chat_totals.servers"), warn=1, bad=1, low=True,
-           means="no server keeps its lease: nobody can chat"),
+           means="no server has a valid lease: nobody can chat"),
     TopFigure("lag", "delivery p50", "_ms", _now("lags.delivery_p50_ms"), warn=100, bad=1_000,
-           means="late: look at the servers' CPU, and flushes"),
+           means="late: look at the servers' CPU and flushes"),
     TopFigure("lag", "delivery p99", "_ms", _now("lags.delivery_p99_ms"), warn=1_000, bad=10_000,
            means="slow clients, or reconnects"),
     TopFigure("lag", "reader p50", "_ms", _now("lags.read_p50_ms")),
@@ -125,7 +125,7 @@ FIGURES: tuple[TopFigure, ...] = (
     TopFigure("server", "flush p99", "_ms", _timed("chatsys_flush_seconds", 0.99), warn=100, bad=1_000,
            means="slow commits: checkpoints, or locks"),
     TopFigure("server", "cpu", "_ratio", _served_rate("process_cpu_seconds_total"), warn=0.7, bad=0.9,
-           means="one core is all: CHATSYS_WORKERS"),
+           means="one core per process: raise CHATSYS_WORKERS"),
     TopFigure("server", "pushed", "_per_second", _served_rate("chatsys_deliveries_total")),
     TopFigure("server", "waiting", "_bytes", _served("chatsys_waiting_bytes"), warn=32 << 20, bad=256 << 20,
            means="clients that do not read"),
@@ -144,10 +144,10 @@ FIGURES: tuple[TopFigure, ...] = (
            means="lower DB_POOL_SIZE"),
     TopFigure("backends", "active", "", _now("pulse.active")),
     TopFigure("backends", "idle in tx", "", _now("pulse.idle_in_transaction"), warn=5, bad=20,
-           means="who forgets to commit?"),
+           means="clients do not commit: see pane 2"),
     TopFigure("backends", "lock waits", "", _now("pulse.lock_waits"), warn=2, bad=10,
            means="pane 3 shows who waits for whom"),
     TopFigure("backends", "longest tx", "_ms", _now("pulse.longest_transaction_ms"), warn=10_000, bad=300_000,
-           means="it holds locks, and VACUUM: pane 2"),
+           means="holds locks, delays VACUUM: see pane 2"),
 )  # fmt: skip
-"""In the order of the screen: a group a line."""
+"""In the order of the screen, with one line for each group."""

@@ -1,4 +1,4 @@
-"""Ask the database, the server and the operating system once; two such looks make the rates of a screen."""
+"""Read the database, the server and the operating system once; two such looks give the rates of a screen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OWN_PID = text("SELECT pg_backend_pid(), current_setting('max_connections')::in
 
 @dataclass(frozen=True)
 class Look:
-    """Everything at one moment. ``at`` is a monotonic time in seconds; what could not be asked is missing."""
+    """All values at one moment. ``at`` is a monotonic time in seconds. Values that could not be read are missing."""
 
     at: float
     database: dict[str, Any] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Look:
 
 
 class Looker:
-    """Looks at one database and, where it answers, the server at ``server`` (an http URL)."""
+    """Looks at one database and, if it answers, the server at ``server`` (an http URL)."""
 
     def __init__(self, monitor: Monitor, server: str) -> None:
         self.monitor = monitor
@@ -67,7 +67,7 @@ class Looker:
         return Look(at, values, metrics(self.server), self._cpu(backend), shown, tuple(dict.fromkeys(notes)))
 
     def _cpu(self, backend: int) -> float | None:
-        """Seconds of processor that the processes of the database have used, where it runs on this machine."""
+        """CPU seconds that the database's processes have used; None if the database is on another machine."""
         if not self._is_local:
             return None
         try:
@@ -80,7 +80,7 @@ class Looker:
 
 
 def _seconds(process: psutil.Process, *, ended: bool = False) -> float:
-    """What a process has used, and with ``ended`` what its ended children had, where the system counts that."""
+    """CPU seconds of a process and, with ``ended``, of its ended children, if the system counts those."""
     try:
         times = process.cpu_times()
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""The loop of the live screen: keys in, looks in a thread of their own, the screen out."""
+"""The loop of the live screen: it reads keys, looks in a separate thread, and draws the screen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FASTEST, _SLOWEST = 0.5, 60.0
 
 
 def pressed(state: ScreenState, key: str) -> ScreenState:
-    """What a key changes."""
+    """The state after a key was pressed."""
     if key in {"q", "Q", _END}:
         return replace(state, done=True)
     if key == " ":
@@ -60,11 +60,11 @@ def once(looker: Looker, title: str, every: float, width: int) -> Iterator[Text]
 
 
 def run(looker: Looker, title: str, every: float) -> None:
-    """Show the screen until ``q`` or Ctrl-C. The first look is awaited: its error is the caller's."""
+    """Show the screen until ``q`` or Ctrl-C. Raises the StoreError of the first look, before the screen opens."""
     console = Console()
     state = ScreenState(every=every)
     before = after = looker.look(state.pane)
-    said, due = "", time.monotonic() + min(1.0, every)
+    problem, due = "", time.monotonic() + min(1.0, every)
     running: Future[Look] | None = None
     with (
         ThreadPoolExecutor(1, "chatsys top") as pool,
@@ -74,15 +74,15 @@ def run(looker: Looker, title: str, every: float) -> None:
         while not state.done:
             if running is not None and running.done():
                 try:
-                    before, after, said = after, running.result(), ""
+                    before, after, problem = after, running.result(), ""
                 except ChatsysError as error:
-                    said = error.message
+                    problem = error.message
                 running, due = None, time.monotonic() + state.every
             if running is None and time.monotonic() >= due and (not state.paused or due == 0.0):
                 running = pool.submit(looker.look, state.pane)
             width, height = console.size
             now = datetime.now().astimezone()
-            shown = screen(before, after, state, title=said or title, now=now, width=width, height=height)
+            shown = screen(before, after, state, title=problem or title, now=now, width=width, height=height)
             live.update(shown, refresh=True)
             for key in read(_TICK):
                 chosen = pressed(state, key)
@@ -92,7 +92,7 @@ def run(looker: Looker, title: str, every: float) -> None:
 
 @contextmanager
 def _keys() -> Iterator[Callable[[float], str]]:
-    """A function that gives the keys pressed within so many seconds; the terminal is as it was afterwards."""
+    """A function that returns the keys pressed within the given seconds. The terminal is restored at the end."""
     number = sys.stdin.fileno()
     kept = termios.tcgetattr(number)
 

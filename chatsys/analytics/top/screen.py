@@ -1,4 +1,4 @@
-"""Two looks as one screen of any size from 60 × 20 on; everything here is pure, so that a test can read it."""
+"""Two looks as one screen of at least 60 × 20. All functions are pure, so that a test can read the screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SORTS: dict[str, tuple[str, ...]] = {
     "blocking": ("waiting_ms", "blocking_transaction_ms", "relation_name"),
 }
 KEYS = (
-    ("q", "quit"), ("space", "pause and go on"), ("1 2 3", f"pane: {', '.join(PANES)}"),
+    ("q", "quit"), ("space", "pause or resume"), ("1 2 3", f"pane: {', '.join(PANES)}"),
     ("s", "sort by the next column"), ("r", "reverse the order"), ("+ -", "slower, faster"), ("h ?", "this help"),
 )  # fmt: skip
 _LABEL = 10
@@ -29,7 +29,7 @@ _LABEL = 10
 
 @dataclass(frozen=True)
 class ScreenState:
-    """What the keys have chosen. ``every`` in seconds."""
+    """The choices made by keys. ``every`` is in seconds."""
 
     pane: str = "rooms"
     sort: int = 0
@@ -41,7 +41,7 @@ class ScreenState:
 
     @property
     def sorted_by(self) -> str:
-        """The column that the pane is ordered by."""
+        """The column by which the pane is sorted."""
         return SORTS[self.pane][self.sort % len(SORTS[self.pane])]
 
 
@@ -54,8 +54,8 @@ def screen(
         return Group(head, *_help(width)[: height - 1])
     lines = [head, *_figures(before, after, width), *_bad(before, after, width), *_notes(after, width)]
     foot = Text("q quit  space pause  1 2 3 pane  s sort  r reverse  h help"[:width], style="dim")
-    room = max(0, height - len(lines) - 2)
-    lines += [Text(""), *_pane(after.pane, state, width, room - 1)]
+    available = max(0, height - len(lines) - 2)
+    lines += [Text(""), *_pane(after.pane, state, width, available - 1)]
     lines += [Text("")] * (height - 1 - len(lines))
     return Group(*lines[: height - 1], foot)
 
@@ -67,7 +67,7 @@ def _head(title: str, state: ScreenState, now: datetime, width: int) -> Text:
 
 
 def _figures(before: Look, after: Look, width: int) -> list[Text]:
-    """A group a line, folded where it does not fit."""
+    """One line for each group, folded if it is too long."""
     lines = []
     for group in dict.fromkeys(figure.group for figure in FIGURES):
         line = Text(f"{group:<{_LABEL}}", style="")
@@ -85,7 +85,7 @@ def _figures(before: Look, after: Look, width: int) -> list[Text]:
 
 
 def shown(figure: TopFigure, value: float | None) -> str:
-    """The value as people read it; missing is a dash."""
+    """The value as text for people; a missing value is a dash."""
     if value is None:
         return "-"
     if figure.unit == "_per_second":
@@ -96,7 +96,7 @@ def shown(figure: TopFigure, value: float | None) -> str:
 
 
 def _bad(before: Look, after: Look, width: int) -> list[Text]:
-    """What is past its threshold, the worst first, with what it means; as many as fit into four lines."""
+    """The figures past a threshold and what they mean, the worst first, as many as fit into four lines."""
     judged = [(figure.level(value := figure.get(before, after)), figure, value) for figure in FIGURES]
     order = {"bad": 0, "warn": 1}
     lines: list[Text] = []
@@ -115,7 +115,7 @@ def _bad(before: Look, after: Look, width: int) -> list[Text]:
 def _notes(after: Look, width: int) -> list[Text]:
     notes = list(after.notes[:2])
     if after.server is None:
-        notes.append("server: no /metrics answers (--server URL); its line stays empty")
+        notes.append("server: /metrics does not answer (--server URL), so its line is empty")
     return [Text(note[:width], style="dim") for note in notes]
 
 
@@ -123,9 +123,9 @@ def _pane(frame: pd.DataFrame, state: ScreenState, width: int, height: int) -> l
     if height < 2:
         return []
     if frame.attrs.get("query") != PANE_QUERIES[state.pane][0]:
-        return [Text("Asking.")]  # a key has chosen another pane, and the answer is on its way
+        return [Text("Loading.")]  # a key chose another pane, and its query has not ended
     if frame.empty:
-        return [Text({"rooms": "No messages in the last minute.", "queries": "No statement runs.",
+        return [Text({"rooms": "No messages in the last minute.", "queries": "No statement is running.",
                       "blocking": "Nobody waits for a lock."}[state.pane])]  # fmt: skip
     by = state.sorted_by
     descending = pd.api.types.is_numeric_dtype(frame[by].dtype) != state.reverse
@@ -137,7 +137,7 @@ def _pane(frame: pd.DataFrame, state: ScreenState, width: int, height: int) -> l
 def _help(width: int) -> list[Text]:
     keys = ";  ".join(f"{key}  {what}" for key, what in KEYS)
     lines = [Text(part) for part in textwrap.wrap(f"Keys: {keys}.", width)]
-    lines.append(Text("! from the first number on, !! from the second:"))
+    lines.append(Text("! past the first number, !! past the second:"))
     for figure in FIGURES:
         if figure.means:
             bounds = f"{shown(figure, figure.warn)}, {shown(figure, figure.bad)}"

@@ -1,4 +1,4 @@
-"""What a chat server says of itself at ``/metrics``."""
+"""Read the metrics of a chat server at ``/metrics``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.error import URLError
 from prometheus_client.parser import text_string_to_metric_families
 
 SECONDS = 1.0
-"""How long the server may take to answer; the screen waits no longer."""
+"""Seconds that the server may take to answer; the screen waits no longer."""
 
 Samples = Mapping[str, float]
-"""Value by the sample's name and its labels' values, ``name/value``; a bucket of a histogram ``name/value{le}``."""
+"""Values by sample name and label values, as ``name/value``; a histogram's bucket as ``name/value{le}``."""
 
 
 def metrics(url: str) -> Samples | None:
@@ -33,9 +33,9 @@ def metrics(url: str) -> Samples | None:
 
 
 def quantile(before: Samples, after: Samples, histogram: str, share: float, label: str = "") -> float | None:
-    """The value below which ``share`` of what happened in between lies, within its bucket taken as evenly spread.
+    """The value below which ``share`` of the observations between the two samples lie, interpolated within its bucket.
 
-    None if nothing happened. As Prometheus' histogram_quantile: the highest bucket counts as its lower bound.
+    None if there were no observations. As in Prometheus' histogram_quantile, the highest bucket gives its lower bound.
     """
     prefix = f"{histogram}_bucket{f'/{label}' if label else ''}{{"
     bounds = sorted(

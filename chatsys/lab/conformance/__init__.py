@@ -1,11 +1,11 @@
-"""Conformance: what docs/PROTOCOL.md promises, checked against a running server from outside.
+"""Conformance: checks from outside whether a running server does what docs/PROTOCOL.md says.
 
 check     a check, its outcome, and the registry that the decorator fills
 shapes    what an object on the wire must look like
-http      requests, with what was sent and what came back written down
+http      HTTP requests that record what was sent and received
 sockets   Socket.IO clients: the official library's, and a bare WebSocket for exact frames
-probe     what one check may use: names, accounts, requests and clients of its own
-checks    the checks, a module for each part of the protocol
-runner    runs them: bounded in number and time, the risky ones alone and last
+probe     the names, accounts, requests and clients of one check
+checks    the checks, one module for each part of the protocol
+runner    runs the checks within limits on number and time; risky checks run alone and last
 report    the outcomes as text, JSON or JUnit XML
 """

@@ -1,7 +1,7 @@
 """A check and its outcome.
 
-A check is a coroutine that gets a CheckProbe, returns if the server does what the quoted sentences of docs/PROTOCOL.md
-say, and raises CheckFailed or NotApplicable if not.
+A check is a coroutine that takes a CheckProbe. It returns if the server does what the quoted sentences of
+docs/PROTOCOL.md say. Otherwise it raises CheckFailed, or NotApplicable if it cannot judge the server.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chatsys.errors import OperatorError
 from chatsys.lab.conformance.probe import CheckProbe
 
 LIMIT = 60.0
-"""Seconds that a check may take, unless it says otherwise."""
+"""Default time limit of a check in seconds."""
 
 Body = Callable[[CheckProbe], Awaitable[None]]
 
@@ -29,10 +29,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """``proves`` quotes sentences of the section. ``within`` is its limit in seconds.
+    """A check. ``proves`` quotes sentences of the section; ``within`` is the time limit in seconds.
 
-    ``after`` names a harmless check of the same kind: if that one fails, this one is not sent, because a server that
-    fails the first may end at the second. ``alone``: nothing else runs meanwhile. ``additions``: it needs §14.
+    ``after`` names a harmless check of the same kind. If that check fails, this one is not run, because a server that
+    fails the harmless request may crash on this one. ``alone``: no other check runs at the same time. ``additions``:
+    the check needs §14.
     """
 
     section: str
@@ -47,7 +48,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """One check's outcome. ``exchange`` has what was sent and what came back, one line each; only for a failure."""
+    """One check's outcome. ``exchange`` lists what a failed check sent and received, one line each."""
 
     check: Check
     outcome: Outcome
@@ -69,15 +70,15 @@ def check(
     additions: bool = False,
     name: str = "",
 ) -> Callable[[Body], Body]:
-    """Register a check under the function's name, or ``name`` for one of a table."""
+    """Register a check under ``name`` (default: the function's name). Raises ValueError for a name that is in use."""
 
     def register(body: Body) -> Body:
-        known = name or getattr(body, "__name__", "")
-        if known in CHECKS:
-            raise ValueError(f"there are two checks {known}")
-        CHECKS[known] = Check(
+        key = name or getattr(body, "__name__", "")
+        if key in CHECKS:
+            raise ValueError(f"two checks have the name {key}")
+        CHECKS[key] = Check(
             section=section,
-            name=known,
+            name=key,
             proves=proves,
             body=body,
             within=within,
@@ -91,14 +92,14 @@ def check(
 
 
 def order(section: str) -> tuple[int, ...]:
-    """What sections are sorted by: 9.10 comes after 9.9."""
+    """The sort key of a section: 9.10 comes after 9.9."""
     return tuple(int(part) for part in section.split("."))
 
 
 def chosen(checks: Iterable[Check], sections: Sequence[str]) -> list[Check]:
-    """The checks of these sections, all of them without any, by section.
+    """The checks of these sections, or all checks if ``sections`` is empty, sorted by section.
 
-    ``9`` means all sections whose number begins with 9. Raises OperatorError for a section without a check.
+    ``9`` selects section 9 and its subsections. Raises OperatorError for a section without a check.
     """
     by_section = sorted(checks, key=lambda each: order(each.section))
     wanted = [section.removeprefix("§").rstrip(".") for section in sections]

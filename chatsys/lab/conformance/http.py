@@ -1,4 +1,4 @@
-"""HTTP requests that write down what was sent and what came back."""
+"""HTTP requests that record what was sent and received."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from chatsys.lab.conformance.shapes import SOME_TEXT, TEXTS, conform, cut, same,
 PATIENCE = 30.0
 """Seconds until a request counts as not answered."""
 
-AGAIN = 5
-"""How often a request is sent again that a busy server refuses with 503 and ``Retry-After``."""
+RETRIES = 5
+"""Maximum number of retries of a request that a busy server refuses with 503 and ``Retry-After``."""
 
-MOST = 16_000_000
-"""Bytes of an answer that are read."""
+MAX_BYTES = 16_000_000
+"""Maximum number of bytes read from an answer."""
 
 _NOTHING = object()
 
 
 class Answer:
-    """One answer. ``body`` is its JSON; reading that fails the check if it is none."""
+    """One HTTP answer. ``body`` is its JSON object."""
 
     def __init__(self, request: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
         self.request = request
@@ -46,27 +46,27 @@ class Answer:
             value = json.loads(self.content)
         except ValueError:
             raise CheckFailed(
-                f"{self.request} answered {self.status} with {short(self.text)}, which is no JSON"
+                f"{self.request} answered {self.status} with {short(self.text)}, which is not JSON"
             ) from None
         if not isinstance(value, dict):
-            raise CheckFailed(f"{self.request} answered {self.status} with {short(value)}, which is no object")
+            raise CheckFailed(f"{self.request} answered {self.status} with {short(value)}, which is not an object")
         return value
 
     def is_status(self, *statuses: int) -> Answer:
-        """Raises CheckFailed for another status."""
+        """Return this answer. Raises CheckFailed if it has another status."""
         if self.status not in statuses:
             expected = " or ".join(map(str, statuses))
             raise CheckFailed(f"{self.request} answered {self.status}, expected {expected}")
         return self
 
     def succeeds(self, shape: Mapping[str, Any], status: int = 200) -> dict[str, Any]:
-        """The body, which must have this status, ``success`` true and exactly the keys of ``shape``."""
+        """The body. Raises CheckFailed unless it has this status, ``success`` true and the keys of ``shape``."""
         self.is_status(status)
         conform(self.body, {"success": True, **shape})
         return self.body
 
     def fails(self, status: int, message: str | None = None, *errors: str) -> Answer:
-        """An error body with this status; with ``errors`` exactly these entries."""
+        """Return this answer. Raises CheckFailed unless it is an error with this status and, if given, ``errors``."""
         self.is_status(status)
         shape: dict[str, Any] = {"success": False, "message": SOME_TEXT if message is None else message}
         if message == "Validation failed":
@@ -77,7 +77,7 @@ class Answer:
         return self
 
     def never_500(self) -> Answer:
-        """Raises CheckFailed for a status in the 500s."""
+        """Return this answer. Raises CheckFailed for a status in the 500s."""
         if self.status >= 500:
             raise CheckFailed(f"{self.request} answered {self.status}")
         return self
@@ -89,7 +89,7 @@ class Http:
     def __init__(self, url: str, trace: list[str]) -> None:
         self._url = url
         self._trace = trace
-        # one connection for each request: nothing of one check is left to the next
+        # a new connection for each request, so that no check depends on an earlier one
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=16, force_close=True),
             timeout=aiohttp.ClientTimeout(total=PATIENCE),
@@ -97,7 +97,7 @@ class Http:
         )
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         await self._session.close()
 
     async def request(
@@ -110,10 +110,10 @@ class Http:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send ``fields`` as JSON, or ``content`` as it is, to a path that is percent-encoded already.
+        """Send ``fields`` as JSON, or ``content`` unchanged. ``path`` must already be percent-encoded.
 
-        What a busy server refuses for now (§1.12) is sent again, ``AGAIN`` times at most. Raises CheckFailed if
-        nothing is answered.
+        A request that a busy server refuses (§1.12) is retried at most ``RETRIES`` times. Raises CheckFailed if the
+        server does not answer.
         """
         sent = dict(headers or {})
         if token is not None:
@@ -122,7 +122,7 @@ class Http:
             content = json.dumps(fields).encode()
             sent.setdefault("Content-Type", "application/json")
         answer = await self._sent(method, path, content, sent)
-        for _ in range(AGAIN):
+        for _ in range(RETRIES):
             after = answer.headers.get("Retry-After", "")
             if answer.status != 503 or not after.isdigit():
                 break
@@ -140,8 +140,8 @@ class Http:
             async with self._session.request(
                 method, url, data=content, headers=headers, allow_redirects=False
             ) as answer:
-                body = await answer.content.read(MOST)
-                while len(body) < MOST and (more := await answer.content.read(MOST - len(body))):
+                body = await answer.content.read(MAX_BYTES)
+                while len(body) < MAX_BYTES and (more := await answer.content.read(MAX_BYTES - len(body))):
                     body += more
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise CheckFailed(f"{request} was not answered: {error or type(error).__name__}") from None

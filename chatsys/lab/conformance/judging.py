@@ -1,11 +1,11 @@
-"""What ends a check before its end."""
+"""The exceptions that end a check early."""
 
 from __future__ import annotations
 
 
 class CheckFailed(Exception):
-    """The server does something else than the protocol says; the text says what."""
+    """The server deviates from the protocol; the message says how."""
 
 
 class NotApplicable(Exception):
-    """The check cannot judge this server; the text says why."""
+    """The check cannot judge this server; the message says why."""

@@ -1,4 +1,4 @@
-"""What one check may use: names that nobody else has, accounts, requests and clients, all given back at its end."""
+"""The names, accounts, requests and clients of one check. All connections are closed at its end."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from chatsys.lab.conformance.http import Answer, Http
-from chatsys.lab.conformance.judging import CheckFailed, NotApplicable
+from chatsys.lab.conformance.judging import CheckFailed
 from chatsys.lab.conformance.shapes import short
-from chatsys.lab.conformance.sockets import Client, Raw
+from chatsys.lab.conformance.sockets import FENCE, Client, Raw
 
 GRACE = 0.3
-"""Seconds after a fence in which something that must not come may show itself late."""
+"""Seconds to wait after a fence for late events that must not arrive."""
 
 JOINS = 3
-"""How often a join is tried that is not itself judged: the first one of a new room may fail for some servers."""
+"""Attempts for a join that is not itself under test. On some servers the first join of a new room may fail."""
 
-PASSWORD = "correct horse"  # noqa: S105 - of accounts that are made for a check
+PASSWORD = "correct horse"  # noqa: S105 - for test accounts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The server: its address, how sockets reach it, what begins every name, and whether it speaks §14."""
+    """The server under test: its address, the sockets' transport, the prefix of every name, and whether it has §14."""
 
     url: str
     transport: str
@@ -36,7 +36,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckAccount:
-    """An account that was made for the check, as the server's answer describes it."""
+    """An account created for the check, as the server's answer describes it."""
 
     username: str
     email: str
@@ -46,12 +46,12 @@ class CheckAccount:
 
     @property
     def user_id(self) -> str:
-        """Its id."""
+        """The account's id."""
         return str(self.user["userId"])
 
 
 class CheckProbe:
-    """An open probe; ``trace`` is what was sent and what came back."""
+    """The connections of one running check. ``trace`` records what was sent and received."""
 
     def __init__(self, target: Target, number: int) -> None:
         self.target = target
@@ -71,25 +71,20 @@ class CheckProbe:
         await self._stack.aclose()
 
     def name(self) -> str:
-        """A name that nobody has, fit for users and rooms."""
+        """An unused name, valid for users and for rooms."""
         self._names += 1
         return f"{self.target.prefix}_{self._number:03}_{self._names}"
 
     room = name
 
-    def need_additions(self, why: str = "the server does not speak the additions of §14") -> None:
-        """Raises NotApplicable if the server does not speak §14."""
-        if not self.target.additions:
-            raise NotApplicable(why)
-
     # -- HTTP
 
     async def register(self, fields: dict[str, Any]) -> Answer:
-        """Ask for an account with exactly these fields."""
+        """Register an account with exactly these fields."""
         return await self.http.post("/api/auth/register", fields)
 
     def fields(self, **more: Any) -> dict[str, Any]:
-        """What a registration sends, with ``more``; a field that is ``...`` is left out."""
+        """The fields of a registration, overridden by ``more``. A field whose value is ``...`` is left out."""
         name = self.name()
         fields = {"username": name, "email": f"{name}@example.org", "password": PASSWORD} | more
         return {key: value for key, value in fields.items() if value is not ...}
@@ -105,7 +100,7 @@ class CheckProbe:
         return CheckAccount(username=username, email=email, password=password, user=user, token=token)
 
     async def login(self, username: Any, password: Any = PASSWORD) -> Answer:
-        """Ask for a token."""
+        """Request a token."""
         return await self.http.post("/api/auth/login", {"username": username, "password": password})
 
     async def profile(self, account: CheckAccount) -> dict[str, Any]:
@@ -117,28 +112,28 @@ class CheckProbe:
         return user
 
     async def change(self, account: CheckAccount, fields: Any) -> Answer:
-        """Change one's own profile."""
+        """Change the account's own profile."""
         return await self.http.request("PUT", f"/api/users/{account.user_id}", fields, token=account.token)
 
     async def delete(self, account: CheckAccount) -> Answer:
-        """Delete one's own account."""
+        """Delete the account."""
         return await self.http.request("DELETE", f"/api/users/{account.user_id}", token=account.token)
 
     async def messages(self, room: str, query: str = "") -> list[dict[str, Any]]:
-        """The room's messages by §6.3, without fences. Raises CheckFailed."""
+        """The room's messages (§6.3), without fences. Raises CheckFailed if the answer has no list."""
         body = (await self.http.get(f"/api/rooms/{quote(room, safe='')}/messages{query}")).is_status(200).body
         data = body.get("data")
         if not isinstance(data, list):
             raise CheckFailed(f"the messages of a room are {short(data)}, not a list")
-        return [each for each in data if not str(each.get("message", "")).startswith("fence ")]
+        return [each for each in data if not str(each.get("message", "")).startswith(FENCE)]
 
     async def stats(self, room: str) -> dict[str, Any]:
-        """The room's counts by §6.4. Raises CheckFailed."""
+        """The room's counts (§6.4). Raises CheckFailed for a status other than 200."""
         body = (await self.http.get(f"/api/rooms/{quote(room, safe='')}/stats")).is_status(200).body
         return dict(body["data"])
 
     async def rooms(self) -> list[dict[str, Any]]:
-        """All rooms by §6.1, page by page. Raises CheckFailed."""
+        """All rooms (§6.1), read page by page. Raises CheckFailed for a status other than 200."""
         found: list[dict[str, Any]] = []
         path = "/api/rooms"
         for _ in range(1000):
@@ -150,7 +145,7 @@ class CheckProbe:
         return found
 
     async def room_entry(self, room: str) -> dict[str, Any]:
-        """One room's element of §6.1. Raises CheckFailed if it is not listed."""
+        """One room's element in the list of §6.1. Raises CheckFailed if the room is not listed."""
         for entry in await self.rooms():
             if entry.get("name") == room:
                 return entry
@@ -159,21 +154,21 @@ class CheckProbe:
     # -- Socket.IO
 
     async def client(self, name: str = "Ann", transport: str = "") -> Client:
-        """A connected client that has not joined; ``name`` is what the report calls it."""
+        """A connected client that has not joined a room. The report calls it ``name``."""
         client = Client(self.target.url, transport or self.target.transport, name, self.trace)
         self._stack.push_async_callback(client.close)
         await client.connect()
         return client
 
     async def raw(self, query: str = "EIO=4&transport=websocket") -> Raw:
-        """A bare WebSocket, just opened."""
+        """An open WebSocket that has sent nothing yet."""
         raw = Raw(self.trace)
         self._stack.push_async_callback(raw.close)
         await raw.connect(self.target.url, query)
         return raw
 
     async def join(self, client: Client, room: str, **fields: Any) -> None:
-        """Join, again if the server refuses the first attempt. Raises CheckFailed if it is not in after three."""
+        """Join a room in at most ``JOINS`` attempts. Raises CheckFailed if all of them fail."""
         for attempt in range(JOINS):
             histories, errors = len(client.all("message-history")), len(client.all("error"))
             await client.emit("join", {"room": room, **fields})
@@ -181,7 +176,7 @@ class CheckProbe:
             if len(client.all("message-history")) > histories:
                 return
             await asyncio.sleep(0.2 * (attempt + 1))
-        raise CheckFailed(f"{client.name} cannot join: error came {JOINS} times")
+        raise CheckFailed(f"{client.name} cannot join: the server answered with error {JOINS} times")
 
     async def member(self, room: str, name: str = "Ann", account: CheckAccount | None = None) -> CheckedMember:
         """A registered user who has joined the room."""
@@ -191,13 +186,13 @@ class CheckProbe:
         return CheckedMember(client, account)
 
     async def guest(self, room: str, name: str = "Guest", **fields: Any) -> Client:
-        """A guest who has joined the room. Raises CheckFailed where guests cannot."""
+        """A guest who has joined the room. Raises CheckFailed if guests cannot join."""
         client = await self.client(name)
         await self.join(client, room, **({"username": self.name()} | fields))
         return client
 
     async def settle(self, *clients: Client) -> None:
-        """Wait until these members of rooms have got all that the server sent before now, and a moment longer."""
+        """Wait until these room members have received all that the server sent before now, plus ``GRACE``."""
         for client in clients:
             self._names += 1
             await client.fence(f"{self._number}_{self._names}")
@@ -209,7 +204,7 @@ def _answered(client: Client, histories: int, errors: int) -> bool:
 
 
 class CheckedMember:
-    """A client in a room with its account."""
+    """A client in a room, with its account."""
 
     def __init__(self, client: Client, account: CheckAccount) -> None:
         self.client = client
@@ -221,6 +216,6 @@ class CheckedMember:
         return self.account.user_id
 
     async def says(self, text: str) -> dict[str, Any]:
-        """Send a message and wait for its echo; the echo."""
+        """Send a message, wait for its echo and return it."""
         await self.client.emit("send-message", {"message": text})
         return await self.client.text(text)

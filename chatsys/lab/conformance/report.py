@@ -31,29 +31,29 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def part_of(result: CheckResult) -> str:
-    """The number of the part of the protocol: that before the first dot."""
+    """The number of the part of the protocol: the digits before the first dot of the section."""
     return result.check.section.partition(".")[0]
 
 
 def as_text(run: ConformanceRun) -> str:
-    """Failures with what was sent and what came back, what does not apply and why, and a table of the parts."""
+    """The failures with what was sent and received, the checks that do not apply and why, and a table of the parts."""
     lines = [f"Conformance of {run.url} over {run.transport}"]
     for result in run.results:
         if result.outcome is Outcome.failed:
             lines += ["", f"FAILED §{result.check.section} {result.check.name}", f"  {result.reason}"]
             lines += [f"  Protocol: {sentence}" for sentence in result.check.proves]
             lines += [f"    {line}" for line in result.exchange]
-    apart = Counter(result.reason for result in run.results if result.outcome is Outcome.not_applicable)
-    for reason, count in apart.items():
+    reasons = Counter(result.reason for result in run.results if result.outcome is Outcome.not_applicable)
+    for reason, count in reasons.items():
         lines += ["", f"NOT APPLICABLE ({count}): {reason}"]
-        named = [result for result in run.results if result.reason == reason]
-        lines += [f"  §{result.check.section} {result.check.name}" for result in named]
+        skipped = [result for result in run.results if result.reason == reason]
+        lines += [f"  §{result.check.section} {result.check.name}" for result in skipped]
     return "\n".join([*lines, "", *_table(run), "", created(run)])
 
 
 def created(run: ConformanceRun) -> str:
-    """What the run has left on the server."""
-    return f"The accounts and rooms that this run made have names that begin with {run.prefix}."
+    """A sentence that says what the run has left on the server."""
+    return f"The names of all accounts and rooms that this run created begin with {run.prefix}."
 
 
 def _table(run: ConformanceRun) -> list[str]:
@@ -68,7 +68,7 @@ def _row(title: str, counts: Counter[Outcome]) -> str:
 
 
 def as_json(run: ConformanceRun) -> str:
-    """One object: the run, and each check's section, name, sentences, outcome, seconds, reason and exchange."""
+    """One JSON object: the run, and each check's section, name, sentences, outcome, seconds, reason and exchange."""
     plain = {
         "url": run.url,
         "transport": run.transport,
@@ -95,7 +95,7 @@ def as_json(run: ConformanceRun) -> str:
 
 
 def as_junit(run: ConformanceRun) -> str:
-    """A test suite for each part of the protocol; what does not apply counts as skipped."""
+    """JUnit XML with a test suite for each part of the protocol. A check that does not apply counts as skipped."""
     root = Xml.Element("testsuites", name=f"Conformance of {run.url}", time=f"{run.seconds:.3f}")
     for part, group in groupby(run.results, key=part_of):
         results = list(group)
@@ -127,5 +127,5 @@ def _add_case(suite: Xml.Element, result: CheckResult) -> None:
 
 
 def _clean(text: str) -> str:
-    """Without the characters that XML cannot carry."""
+    """The text with U+FFFD in place of each character that XML does not allow."""
     return _NO_XML.sub("\ufffd", text)

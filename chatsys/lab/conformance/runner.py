@@ -1,4 +1,4 @@
-"""Runs checks against a server: several at a time, the risky ones alone and last, everything within limits."""
+"""Run checks against a server within time limits: several at a time, the risky ones alone and last."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ RUN_LIMIT = 900.0
 """Seconds that a whole run may take."""
 
 SHOWN = 8
-"""Lines of what was sent that a failure shows."""
+"""Number of sent lines that a failure shows."""
 
 _ALIVE_WITHIN = 10.0
-_SHAPES = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # a body that is read and is something else
+_SHAPES = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # a check read a body of an unexpected shape
 
 
 @dataclass(kw_only=True)
 class ConformanceRun:
-    """What a run found. ``prefix`` begins every name that it made on the server."""
+    """The results of a run. All names that it created on the server begin with ``prefix``."""
 
     url: str
     transport: str
@@ -41,18 +41,18 @@ class ConformanceRun:
     results: list[CheckResult] = field(default_factory=list)
 
     def count(self, outcome: Outcome) -> int:
-        """How many checks ended like this."""
+        """How many checks had this outcome."""
         return sum(result.outcome is outcome for result in self.results)
 
 
 Progress = Callable[[int, int, str], None]
-"""Is called with the number of checks that have ended, of all, and the name of the last one."""
+"""Called with the number of finished checks, the number of all checks, and the name of the check that finished."""
 
 
 async def run(url: str, checks: Sequence[Check], transport: str, progress: Progress) -> ConformanceRun:
     """Run the checks. Raises OperatorError if nothing answers HTTP at the address."""
     if not await _alive(url):
-        raise OperatorError(f"No server answers HTTP at {place(url)}.", hint="Start it, or name another address.")
+        raise OperatorError(f"No server answers HTTP at {place(url)}.", hint="Start it, or give another address.")
     begun = time.monotonic()
     found = ConformanceRun(url=url, transport=transport, prefix=f"conf_{token_hex(3)}")
     found.additions = await _speaks_additions(Target(url=url, transport=transport, prefix=found.prefix, additions=True))
@@ -63,7 +63,7 @@ async def run(url: str, checks: Sequence[Check], transport: str, progress: Progr
 
 
 async def _alive(url: str) -> bool:
-    """Whether anything answers an HTTP request there."""
+    """Whether anything answers an HTTP request at ``url``."""
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ALIVE_WITHIN)) as session,
@@ -90,7 +90,7 @@ async def _speaks_additions(target: Target) -> bool:
 
 
 class _Running:
-    """One run's state: what has ended, and why the rest is not run."""
+    """The state of one run: the finished checks, and why the others are not run."""
 
     def __init__(self, target: Target, checks: Sequence[Check], deadline: float, progress: Progress) -> None:
         self._target = target
@@ -103,23 +103,23 @@ class _Running:
 
     async def all(self) -> list[CheckResult]:
         """The results in the order of the checks."""
-        turns = asyncio.Semaphore(AT_ONCE)
+        slots = asyncio.Semaphore(AT_ONCE)
 
-        async def in_turn(check: Check) -> None:
-            async with turns:
+        async def limited(check: Check) -> None:
+            async with slots:
                 await self._one(check)
 
         async with asyncio.TaskGroup() as group:
             for check in self._checks:
                 if not check.alone:
-                    group.create_task(in_turn(check))
+                    group.create_task(limited(check))
         for check in self._checks:
             if check.alone:
                 await self._one(check)
         return [self._ended[check.name] for check in self._checks]
 
     async def _one(self, check: Check) -> CheckResult:
-        """Run a check, unless something speaks against it; report the progress."""
+        """Run a check unless there is a reason not to, and report the progress."""
         if check.name not in self._ended:
             refusal = self._refusal(check) or await self._base_fails(check)
             self._ended[check.name] = refusal or await self._judged(check)
@@ -130,22 +130,21 @@ class _Running:
         if self._gone:
             return CheckResult(check=check, outcome=Outcome.not_applicable, reason=f"not run: {self._gone}")
         if time.monotonic() > self._deadline:
-            return CheckResult(
-                check=check, outcome=Outcome.failed, reason=f"not run within the run's {RUN_LIMIT:.0f} s"
-            )
+            why = f"not run: the run reached its limit of {RUN_LIMIT:.0f} s"
+            return CheckResult(check=check, outcome=Outcome.failed, reason=why)
         if check.additions and not self._target.additions:
             why = "the server does not speak the additions of §14"
             return CheckResult(check=check, outcome=Outcome.not_applicable, reason=why)
         return None
 
     async def _base_fails(self, check: Check) -> CheckResult | None:
-        """A reason not to send a check that may end a server: a harmless one of the same kind did not pass."""
+        """The result of a risky check that is not run, because the harmless check before it did not pass."""
         if check.after is None:
             return None
         base = await self._one(CHECKS[check.after])
         if base.outcome is Outcome.passed:
             return None
-        why = f"not sent: the server did not pass {check.after}, and one that fails it may end at this request"
+        why = f"not sent: the server did not pass {check.after}, so this request might crash it"
         return CheckResult(check=check, outcome=Outcome.not_applicable, reason=why)
 
     async def _judged(self, check: Check) -> CheckResult:
@@ -157,13 +156,13 @@ class _Running:
         if outcome is Outcome.passed:
             return CheckResult(check=check, outcome=outcome, seconds=seconds)
         if outcome is Outcome.failed and not self._gone and not await _alive(self._target.url):
-            self._gone = f"the server at {place(self._target.url)} no longer answers since {check.name}"
+            self._gone = f"the server at {place(self._target.url)} stopped answering during {check.name}"
             reason = f"{reason}; the server no longer answers"
         return CheckResult(check=check, outcome=outcome, seconds=seconds, reason=reason, exchange=exchange)
 
 
 def _newest(trace: Sequence[str]) -> tuple[str, ...]:
-    """The newest lines of an exchange, in order: what was sent, and twice as many of what came back."""
+    """The newest lines of an exchange, in order: at most ``SHOWN`` sent ones and twice as many received ones."""
     sent = [number for number, line in enumerate(trace) if line.startswith("> ")]
     received = [number for number, line in enumerate(trace) if not line.startswith("> ")]
     return tuple(trace[number] for number in sorted(sent[-SHOWN:] + received[-2 * SHOWN :]))
@@ -180,5 +179,5 @@ async def _outcome(check: Check, probe: CheckProbe) -> tuple[Outcome, str]:
     except TimeoutError:
         return Outcome.failed, f"the check did not end within {check.within:g} s"
     except _SHAPES as error:
-        return Outcome.failed, f"an answer has another shape than the protocol says: {type(error).__name__}: {error}"
+        return Outcome.failed, f"an answer has a shape that the protocol forbids: {type(error).__name__}: {error}"
     return Outcome.passed, ""

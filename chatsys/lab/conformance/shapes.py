@@ -1,7 +1,11 @@
-"""What values on the wire must look like, written from docs/PROTOCOL.md and from nothing else.
+"""What values on the wire must look like, written from docs/PROTOCOL.md alone.
 
-A shape is a :class:`ValueKind`, a dict from key to shape (exactly these keys; ``?`` at a key's end: may be absent), a
-list of one shape (a list of such elements), or any other value (equal to it).
+A shape is one of these:
+
+- a :class:`ValueKind`;
+- a dict from key to shape: the value has exactly these keys; a key that ends with ``?`` may be absent;
+- a list of one shape: each element of the value has that shape;
+- any other object: the value is equal to it.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @dataclass(frozen=True)
 class ValueKind:
-    """Values that ``holds`` is true of; ``name`` is what a failure calls them."""
+    """The values for which ``holds`` is true. Failures call them ``name``."""
 
     name: str
     holds: Callable[[Any], bool]
@@ -129,7 +133,7 @@ EVENTS: dict[str, Any] = {
 
 
 def conform(value: Any, shape: Any, where: str = "the body") -> None:
-    """Raises CheckFailed with the first place in ``value`` that is not as ``shape`` says."""
+    """Raises CheckFailed that names the first part of ``value`` that does not have its ``shape``."""
     if isinstance(shape, ValueKind):
         if not shape.holds(value):
             raise CheckFailed(f"{where} is {short(value)}, not {shape.name}")
@@ -151,32 +155,32 @@ def _conform_object(value: Any, shape: dict[str, Any], where: str) -> None:
     missing = [key for key in shape if not key.endswith("?") and key not in value]
     surplus = [key for key in value if key not in keys]
     if missing or surplus:
-        said = [f"lacks {', '.join(missing)}"] if missing else []
-        said += [f"has {', '.join(surplus)} too"] if surplus else []
-        raise CheckFailed(f"{where} {' and '.join(said)}")
+        problems = [f"lacks {', '.join(missing)}"] if missing else []
+        problems += [f"has unexpected keys: {', '.join(surplus)}"] if surplus else []
+        raise CheckFailed(f"{where} {' and '.join(problems)}")
     for key, element in value.items():
         conform(element, keys[key], f"{where}.{key}")
 
 
 def same(value: Any, expected: Any, what: str) -> None:
-    """Raises CheckFailed if ``value`` is something else than ``expected``; ``what`` names it."""
+    """Raises CheckFailed if ``value`` is not ``expected``. The message calls the value ``what``."""
     if value != expected:
         raise CheckFailed(f"{what} is {short(value)}, expected {short(expected)}")
 
 
 def true(holds: object, otherwise: str) -> None:
-    """Raises CheckFailed with the text if ``holds`` is not."""
+    """Raises CheckFailed with the text ``otherwise`` if ``holds`` is not true."""
     if not holds:
         raise CheckFailed(otherwise)
 
 
 def short(value: Any, most: int = 160) -> str:
-    """A value as JSON, as a failure shows it."""
+    """A value as JSON on one line, as a failure shows it."""
     return cut(json.dumps(value, ensure_ascii=False, default=repr), most)
 
 
 def cut(text: str, most: int = 400) -> str:
-    """A text on one line, without its middle if it is long."""
+    """A text on one line; the middle of a long text is left out."""
     if len(text) > most:
         text = f"{text[: most // 2]} … {text[-most // 4 :]} ({len(text)} characters)"
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,4 +1,4 @@
-"""Socket.IO clients that keep a diary: the official library's, and a bare WebSocket where exact frames matter."""
+"""Socket.IO clients that record events: the official library's, and a bare WebSocket where exact frames matter."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from chatsys.lab.conformance.shapes import EVENTS, conform, cut, short
 from chatsys.protocol.events import read_event
 
 WAIT = 10.0
-"""Seconds until something that must come counts as missing."""
+"""Seconds after which an expected event counts as missing."""
 
 FENCE = "fence "
-"""How the text of a message begins that only shows that everything before it has arrived."""
+"""Prefix of the text of a marker message: when it arrives, everything that was sent before it has arrived."""
 
 
 class Client:
-    """The official client. ``diary`` holds each event as (name, arguments), in the order of arrival."""
+    """The official client. ``received`` holds each event as (name, arguments), in the order of arrival."""
 
     def __init__(self, url: str, transport: str, name: str, trace: list[str]) -> None:
         self.url, self.transport, self.name = url, transport, name
-        self.diary: list[tuple[str, tuple[Any, ...]]] = []
+        self.received: list[tuple[str, tuple[Any, ...]]] = []
         self.lost = asyncio.Event()
         self._trace = trace
         self._arrived = asyncio.Event()
         self._responses: list[aiohttp.ClientResponse] = []
-        remember = aiohttp.TraceConfig()
-        remember.on_request_end.append(self._remember)
-        self._http = aiohttp.ClientSession(trace_configs=[remember])
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_end.append(self._keep_response)
+        self._http = aiohttp.ClientSession(trace_configs=[tracing])
         self.sio = socketio.AsyncClient(
             http_session=self._http, reconnection=False, handle_sigint=False, logger=False, request_timeout=WAIT
         )
-        self.sio.on("*", self._write_down)
+        self.sio.on("*", self._record)
         self.sio.on("disconnect", lambda *_: self.lost.set())
 
     async def connect(self, auth: Any = None) -> None:
-        """Raises CheckFailed if the server does not let it."""
+        """Connect. Raises CheckFailed if the server refuses or does not answer."""
         try:
             await self.sio.connect(self.url, auth=auth, transports=[self.transport], wait_timeout=WAIT)
         except (SocketIOError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise CheckFailed(f"{self.name} cannot connect over {self.transport}: {error}") from None
 
     async def close(self) -> None:
-        """Disconnect, and give back what the libraries keep: tasks, and the response of a lost WebSocket."""
+        """Disconnect, and release what the libraries keep: tasks, and the response of a lost WebSocket."""
         try:
             with suppress(SocketIOError, aiohttp.ClientError, TimeoutError, OSError):
                 await asyncio.wait_for(self.sio.disconnect(), 2)
@@ -66,21 +66,21 @@ class Client:
                 response.close()
             await self._http.close()
 
-    async def _remember(self, _session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
+    async def _keep_response(self, _session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
         self._responses.append(end.response)
 
-    def _write_down(self, name: str, *arguments: Any) -> None:  # not async: the library runs handlers as tasks
-        self.diary.append((name, arguments))
+    def _record(self, name: str, *arguments: Any) -> None:  # not async: the library runs handlers as tasks
+        self.received.append((name, arguments))
         self._trace.append(f"< {self.name} got {name} {short(arguments[0] if arguments else None, 400)}")
         self._arrived.set()
 
     @property
     def socket_id(self) -> str:
-        """The Socket.IO id."""
+        """The client's Socket.IO id."""
         return str(self.sio.get_sid())
 
     async def emit(self, event: str, payload: Any = None) -> None:
-        """Send an event, asking for no acknowledgement; with None it has no argument. Raises CheckFailed."""
+        """Send an event without an acknowledgement; None sends no argument. Raises CheckFailed if it cannot."""
         self._trace.append(f"> {self.name} emits {event} {'' if payload is None else short(payload)}".rstrip())
         try:
             await self.sio.emit(event, payload)
@@ -89,7 +89,7 @@ class Client:
 
     async def call(self, event: str, payload: Any = None) -> Any:
         """Send an event and wait for its acknowledgement. Raises CheckFailed if none comes."""
-        self._trace.append(f"> {self.name} emits {event} {short(payload)} and asks for an acknowledgement")
+        self._trace.append(f"> {self.name} emits {event} {short(payload)} and requests an acknowledgement")
         try:
             answer = await self.sio.call(event, payload, timeout=WAIT)
         except SocketIOError:
@@ -99,31 +99,31 @@ class Client:
 
     def all(self, event: str) -> list[Any]:
         """The payloads of all events of that name so far, without fences."""
-        found = [arguments[0] if arguments else None for name, arguments in self.diary if name == event]
+        found = [arguments[0] if arguments else None for name, arguments in self.received if name == event]
         return [payload for payload in found if not _is_fence(payload)]
 
     def names(self) -> list[str]:
         """The names of all events in order, without fences."""
-        return [name for name, arguments in self.diary if not (arguments and _is_fence(arguments[0]))]
+        return [name for name, arguments in self.received if not (arguments and _is_fence(arguments[0]))]
 
     def texts(self) -> list[str]:
         """The messages received live, without fences."""
         return [message["message"] for message in self.all("receive-message") if isinstance(message, dict)]
 
     async def want(self, event: str, count: int = 1) -> Any:
-        """Wait for the ``count``-th event of that name; its payload, whose shape is checked. Raises CheckFailed."""
+        """Wait for the ``count``-th event of that name, check its shape and return its payload. Raises CheckFailed."""
         await self.until(lambda: len(self.all(event)) >= count, f"{event} ({count})" if count > 1 else event)
         payload = self.all(event)[count - 1]
         conform(payload, EVENTS[event], event)
         return payload
 
     async def text(self, text: str) -> dict[str, Any]:
-        """Wait for the message with that text. Raises CheckFailed."""
+        """Wait for the message with that text and return it. Raises CheckFailed."""
         await self.until(lambda: text in self.texts(), f"receive-message with {short(text)}")
         return next(message for message in self.all("receive-message") if message.get("message") == text)
 
     async def list_of(self, count: int) -> list[dict[str, Any]]:
-        """Wait until the newest ``room-users`` has ``count`` elements; that list. Raises CheckFailed."""
+        """Wait until the newest ``room-users`` has ``count`` elements and return that list. Raises CheckFailed."""
         await self.until(
             lambda: bool(self.all("room-users")) and len(self.all("room-users")[-1]) == count,
             f"room-users with {count} elements as the last list",
@@ -131,16 +131,16 @@ class Client:
         found: list[dict[str, Any]] = self.all("room-users")[-1]
         return found
 
-    async def fence(self, mark: str) -> None:
-        """Wait until everything that the server had sent before now has arrived, by a message of its own."""
-        await self.emit("send-message", {"message": FENCE + mark})
+    async def fence(self, label: str) -> None:
+        """Send a marker message and wait for it: then everything that the server sent before it has arrived too."""
+        await self.emit("send-message", {"message": FENCE + label})
         await self.until(
-            lambda: any(arguments and _text(arguments[0]) == FENCE + mark for _, arguments in self.diary),
+            lambda: any(arguments and _text(arguments[0]) == FENCE + label for _, arguments in self.received),
             "the message that it sent itself",
         )
 
     async def until(self, arrived: Callable[[], bool], what: str) -> None:
-        """Wait until ``arrived`` is true, which is looked at after each event. Raises CheckFailed, naming ``what``."""
+        """Wait until ``arrived`` returns true; each event calls it. Raises CheckFailed that names ``what``."""
         try:
             async with asyncio.timeout(WAIT):
                 while not arrived():
@@ -160,7 +160,7 @@ def _is_fence(payload: Any) -> bool:
 
 
 class Raw:
-    """A bare WebSocket: text frames as they are."""
+    """A bare WebSocket that sends and receives exact text frames."""
 
     def __init__(self, trace: list[str]) -> None:
         self._trace = trace
@@ -168,7 +168,7 @@ class Raw:
         self.frames: list[str] = []
 
     async def connect(self, url: str, query: str = "EIO=4&transport=websocket") -> None:
-        """Open it at ``/socket.io/``. Raises CheckFailed if the server does not let it."""
+        """Open the WebSocket at ``/socket.io/``. Raises CheckFailed if the server refuses or does not answer."""
         target = f"{url.replace('http', 'ws', 1)}/socket.io/?{query}"
         try:
             self._socket = await connect(target, open_timeout=WAIT, close_timeout=2, max_size=None, proxy=None)
@@ -176,7 +176,7 @@ class Raw:
             raise CheckFailed(f"no WebSocket at /socket.io/: {error}") from None
 
     async def close(self) -> None:
-        """Close it."""
+        """Close the WebSocket if it was opened."""
         if self._socket is not None:
             await self._socket.close()
 
@@ -191,7 +191,7 @@ class Raw:
             raise CheckFailed(f"the connection has ended: {error}") from None
 
     async def next(self, begins: str, within: float = WAIT) -> str:
-        """The next frame that begins like this; others are kept in ``frames``. Raises CheckFailed."""
+        """Wait for a frame with this beginning and return it. ``frames`` keeps all frames. Raises CheckFailed."""
         assert self._socket is not None
         try:
             async with asyncio.timeout(within):
@@ -230,11 +230,11 @@ class Raw:
             return
 
     def events(self) -> list[tuple[str, list[Any]]]:
-        """The events among the frames: name and arguments, of those in the default namespace."""
+        """Name and arguments of each event of the default namespace among the frames."""
         read = [read_event(frame[1:]) for frame in self.frames if frame.startswith("42")]
         return [(event.name, list(event.data[1:])) for event in read if event is not None]
 
 
 def event(name: str, *arguments: Any) -> str:
-    """The frame of an event that asks for no acknowledgement."""
+    """The frame of an event without an acknowledgement."""
     return "42" + json.dumps([name, *arguments])

@@ -1,5 +1,5 @@
-"""Shadow traffic: what clients send to one chat server goes to a second one too, and what both answer is compared.
+"""Shadow traffic: a proxy copies the traffic of one chat server to a second one and compares what both answer.
 
-``twins`` knows which ids of the two mean the same, and says what differs; ``findings`` counts that; ``traffic`` keeps
-the second server's calls in order, and matches the events of both; ``server`` stands between clients and the first.
+``twins`` matches the ids of the two servers and finds what differs; ``findings`` counts the differences; ``traffic``
+keeps the second server's calls in order and matches the events of both; ``server`` is the proxy in front of the first.
 """

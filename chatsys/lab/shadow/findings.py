@@ -1,4 +1,4 @@
-"""What was compared, what differed, and how long both took."""
+"""What was compared, what differed, and how long both servers took."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from chatsys.lab.conformance.shapes import short
 from chatsys.lab.shadow.twins import Difference
 
 SAMPLES = 10_000
-"""Times that are kept of each call."""
+"""Maximum number of times kept for each kind of call."""
 SHOWN = 40
-"""Kinds of differences that are shown."""
+"""Maximum number of kinds of differences shown."""
 
 
 class Findings:
-    """Counts by what was compared: ``GET /api/users/:id``, ``event receive-message``, ``answer to join``."""
+    """Counts for each kind of comparison: ``GET /api/users/:id``, ``event receive-message``, ``answer to join``."""
 
     def __init__(self) -> None:
         self.compared: Counter[str] = Counter()
         self.different: Counter[str] = Counter()
         self.missed = 0
-        """Calls that the shadow never got, because it was too far behind."""
+        """Calls that were not sent to the shadow, because it was too far behind."""
         self._kinds: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], Difference] = {}
         self._times: defaultdict[str, tuple[deque[float], deque[float]]] = defaultdict(
@@ -35,7 +35,7 @@ class Findings:
         )
 
     def judged(self, what: str, found: Iterable[Difference]) -> None:
-        """One comparison, and what it found."""
+        """Count one comparison and the differences that it found."""
         some = list(islice(found, SHOWN))
         self.compared[what] += 1
         self.different[what] += bool(some)
@@ -44,17 +44,17 @@ class Findings:
             self._examples.setdefault((what, each.path), each)
 
     def took(self, what: str, original: float, shadow: float) -> None:
-        """How long a call took at either, in seconds."""
+        """Record how long a call took on each server, in seconds."""
         for times, seconds in zip(self._times[what], (original, shadow), strict=True):
             times.append(seconds)
 
     @property
     def same(self) -> bool:
-        """Whether everything was compared, and nothing differs."""
+        """Whether everything was compared and nothing differed."""
         return not self.different.total() and not self.missed
 
     def table(self) -> Table:
-        """One row for each thing that was compared; times are medians in milliseconds."""
+        """One row for each kind of comparison; times are medians in milliseconds."""
         table = Table("", title="What both servers answered")
         for head in ("compared", "different", "original", "shadow"):
             table.add_column(head, justify="right")
@@ -72,19 +72,19 @@ class Findings:
         if len(self._kinds) > SHOWN:
             found.append(f"{len(self._kinds) - SHOWN} more kinds of differences")
         if self.missed:
-            found.append(f"{self.missed:,} calls were not made at the shadow: it was too far behind")
+            found.append(f"{self.missed:,} calls were not sent to the shadow: it was too far behind")
         return found
 
     def answer(self) -> str:
-        """The whole in one sentence."""
+        """The result in one sentence."""
         if not self.compared:
-            return "Nothing was compared: no client came."
+            return "Nothing was compared: no client connected."
         if self.same:
             return f"No difference in {self.compared.total():,} comparisons."
         return f"{self.different.total():,} of {self.compared.total():,} comparisons differ."
 
     def show(self) -> None:
-        """Say it on standard output."""
+        """Print the result to standard output."""
         console = Console(markup=False, highlight=False)
         console.print(Group(self.table(), *(f"- {line}" for line in self.lines()), self.answer()))
 

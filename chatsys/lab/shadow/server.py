@@ -1,4 +1,4 @@
-"""A server between clients and the original: it passes everything on, and has the shadow follow."""
+"""A proxy between clients and the original server: it forwards everything, and repeats it on the shadow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from chatsys.server.serving import Server, uvicorn_config
 
 PATH = "/socket.io"
 OF_THE_PROCESS = frozenset({"/", "/health", "/metrics", "/api/health", "/api/ready"})
-"""What a server says of itself: the original alone is asked."""
+"""Paths that describe the server process itself. The proxy asks only the original."""
 _OF_ONE_HOP = frozenset({"connection", "content-length", "date", "host", "keep-alive", "server", "te", "trailer",
                          "transfer-encoding", "upgrade", "accept-encoding"})  # fmt: skip
 _NAMES = re.compile(r"(?<=/users/)(?!search/)[^/]+|(?<=/rooms/)[^/]+|(?<=/search/)[^/]+")
@@ -46,18 +46,18 @@ _LAST_WITHIN = 30.0
 
 
 class Upstream(Client):
-    """A client at one of the two servers; ``hear`` gets each event's name and arguments."""
+    """A client of one of the two servers. It calls ``on_event`` with each event's name and arguments."""
 
-    def __init__(self, url: str, name: str, hear: Callable[[str, tuple[Any, ...]], None]) -> None:
+    def __init__(self, url: str, name: str, on_event: Callable[[str, tuple[Any, ...]], None]) -> None:
         super().__init__(url, "websocket", name, [])
-        self._hear = hear
+        self._on_event = on_event
 
-    def _write_down(self, name: str, *arguments: Any) -> None:
-        self._hear(name, arguments)
+    def _record(self, name: str, *arguments: Any) -> None:
+        self._on_event(name, arguments)
 
-    async def pass_on(self, event: str, arguments: list[Any], then: Callable[..., None] | None) -> None:
-        """Send an event; with ``then`` ask for an acknowledgement, whose arguments that gets."""
-        await self.sio.emit(event, tuple(arguments), callback=then)
+    async def send(self, event: str, arguments: list[Any], on_answer: Callable[..., None] | None) -> None:
+        """Send an event. With ``on_answer``, request an acknowledgement and call ``on_answer`` with its arguments."""
+        await self.sio.emit(event, tuple(arguments), callback=on_answer)
 
 
 class Pair:
@@ -76,65 +76,65 @@ class Pair:
         try:
             await self._original.connect(auth)
         except CheckFailed:
-            self._send_away()
+            self._drop_client()
             return False
-        self._original.sio.on("disconnect", self._send_away)
+        self._original.sio.on("disconnect", self._drop_client)
         return True
 
-    def _send_away(self, *_: object) -> None:
-        """The original does not let the client in, or is gone: the client comes back when it likes."""
-        self._connection.end("the original has gone", RESTART)
+    def _drop_client(self, *_: object) -> None:
+        """Close the client's connection, because the original refused it or disconnected. The client may reconnect."""
+        self._connection.end("the original disconnected", RESTART)
 
     async def forward(self, events: list[ClientEvent]) -> None:
-        """Pass on what the client sent."""
+        """Forward the client's events to both servers."""
         if not await self._connected:
             return
         try:
             for event in events:
                 await self._forward(event)
         except SocketIOError:
-            self._send_away()
+            self._drop_client()
 
     async def _forward(self, event: ClientEvent) -> None:
         arguments, what = list(event.data[1:]), ANSWER + event.name
 
         def answered(*answer: Any) -> None:
             self._send(list(answer), event.ack_id)
-            self._stream.heard(ORIGINAL, what, answer)
+            self._stream.received(ORIGINAL, what, answer)
 
-        followed = asyncio.Event()
+        acknowledged = asyncio.Event()
 
-        def heard(*answer: Any) -> None:
-            self._stream.heard(SHADOW, what, answer)
-            followed.set()
+        def shadow_answered(*answer: Any) -> None:
+            self._stream.received(SHADOW, what, answer)
+            acknowledged.set()
 
-        asked = event.ack_id is not None
-        await self._original.pass_on(event.name, arguments, answered if asked else None)
+        wants_answer = event.ack_id is not None
+        await self._original.send(event.name, arguments, answered if wants_answer else None)
 
         async def follow() -> None:
-            there = await self._traffic.translated(arguments)
-            await self._shadow.pass_on(event.name, there, heard if asked else None)
-            if asked:
+            translated = await self._traffic.translated(arguments)
+            await self._shadow.send(event.name, translated, shadow_answered if wants_answer else None)
+            if wants_answer:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_ANSWERED_WITHIN):
-                        await followed.wait()
-            await self._stream.settle()  # before somebody else's next call
+                        await acknowledged.wait()
+            await self._stream.settle()  # before the next call, which may be another client's
 
         self._traffic.follow(f"event {event.name}", follow)
 
     def _from_original(self, name: str, arguments: tuple[Any, ...]) -> None:
         self._send([name, *arguments])
-        self._stream.heard(ORIGINAL, f"event {name}", arguments)
+        self._stream.received(ORIGINAL, f"event {name}", arguments)
 
     def _from_shadow(self, name: str, arguments: tuple[Any, ...]) -> None:
-        self._stream.heard(SHADOW, f"event {name}", arguments)
+        self._stream.received(SHADOW, f"event {name}", arguments)
 
     def _send(self, data: list[Any], ack_id: int | None = None) -> None:
         for out in sent(data, DEFAULT, ack_id):
             self._connection.send(out)
 
     async def end(self) -> None:
-        """The client is gone: from the original at once, from the shadow when its turn has come."""
+        """The client has disconnected. Disconnect from the original now, and from the shadow after the queued calls."""
         self._connected.cancel()
         self._stream.leave()
         await self._original.close()
@@ -147,7 +147,7 @@ class Pair:
 
 
 class Front:
-    """The clients, as the engine tells of them."""
+    """What the engine calls when clients connect, send events and disconnect."""
 
     namespaces: Collection[str] = (DEFAULT,)
 
@@ -155,40 +155,40 @@ class Front:
         self._servers = servers
         self._traffic = traffic
         self._pairs: dict[str, Pair] = {}
-        self._there = 0
+        self._clients = 0
         self.empty = asyncio.Event()
-        """No client is there, and all that have left are gone from the original."""
+        """Set while no client is connected and all who left have been disconnected from the original."""
         self.empty.set()
 
     def knows(self, event: str) -> bool:
-        """All are passed on."""
+        """True for every event: all are forwarded."""
         return True
 
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
-        """A client comes."""
-        self._there += 1
+        """Connect a new client to both servers."""
+        self._clients += 1
         self.empty.clear()
         self._pairs[connection.sid] = Pair(connection, auth, self._servers, self._traffic)
 
     async def events(self, connection: Connection, batch: list[ClientEvent]) -> None:
-        """A client says something."""
+        """Forward a client's events."""
         await self._pairs[connection.sid].forward(batch)
 
     async def left(self, connection: Connection, namespace: str) -> None:
-        """A client goes."""
+        """A client has left: disconnect it from both servers."""
         try:
             await self._pairs.pop(connection.sid).end()
         finally:
-            self._there -= 1
-            if not self._there:
+            self._clients -= 1
+            if not self._clients:
                 self.empty.set()
 
     def drained(self, connection: Connection) -> None:
-        """Nothing was left out."""
+        """Do nothing: no event was left out."""
 
 
-class Passage:
-    """HTTP requests on their way through."""
+class Forwarder:
+    """Forwards HTTP requests to the original and repeats them on the shadow."""
 
     def __init__(self, servers: tuple[str, str], traffic: MirroredTraffic, session: aiohttp.ClientSession) -> None:
         self._servers = servers
@@ -196,7 +196,7 @@ class Passage:
         self._session = session
 
     async def answer(self, request: Request) -> Response:
-        """The original's answer; 502 if there is none."""
+        """The original's answer, or 502 if it does not answer."""
         body = await request.body()
         headers = {name: text for name, text in request.headers.items() if name not in _OF_ONE_HOP}
         route = request.scope["raw_path"].decode("latin-1")
@@ -204,16 +204,17 @@ class Passage:
         try:
             status, content, own, seconds = await self._ask(ORIGINAL, request.method, path, headers, body)
         except (aiohttp.ClientError, TimeoutError) as error:
-            said = f"The original did not answer: {str(error) or type(error).__name__}"
-            return JSONResponse({"success": False, "message": said}, 502)
+            message = f"The original did not answer: {str(error) or type(error).__name__}"
+            return JSONResponse({"success": False, "message": message}, 502)
         if route not in OF_THE_PROCESS and request.method != "OPTIONS":
             what = f"{request.method} {_NAMES.sub(':name', route)}"
 
             async def follow() -> None:
-                there = self._traffic.twins.translated(headers)
+                sent_headers = self._traffic.twins.translated(headers)
                 sent_body = await self._traffic.translated(_json(body)) if body else None
                 data = json.dumps(sent_body).encode() if isinstance(sent_body, dict | list) else body
-                answer = await self._ask(SHADOW, request.method, await self._traffic.translated(path), there, data)
+                sent_path = await self._traffic.translated(path)
+                answer = await self._ask(SHADOW, request.method, sent_path, sent_headers, data)
                 self._compare(what, (status, content, seconds), answer)
 
             self._traffic.follow(what, follow)
@@ -244,7 +245,7 @@ class Passage:
 
 
 def _json(body: bytes) -> Any:
-    """A body as JSON, or as text where it is none."""
+    """A body parsed as JSON, or as text if it is not JSON."""
     try:
         return json.loads(body)
     except ValueError:
@@ -259,7 +260,7 @@ async def _passing(
     endpoint = Endpoint(engine, "*")
     async with aiohttp.ClientSession(timeout=_TOTAL, headers={"Accept-Encoding": "identity"}) as session:
         methods = METHODS.split(",")
-        rest = Starlette(routes=[Route("/{path:path}", Passage(servers, traffic, session).answer, methods=methods)])
+        rest = Starlette(routes=[Route("/{path:path}", Forwarder(servers, traffic, session).answer, methods=methods)])
 
         async def application(scope: Any, receive: Any, send: Any) -> None:
             polling = scope["type"] == "http" and scope["path"].startswith(PATH)
@@ -273,7 +274,7 @@ async def _passing(
 
 
 async def serve(servers: tuple[str, str], listener: socket.socket, started: Callable[[], None]) -> Findings:
-    """Stand between clients and ``servers[0]`` on ``listener`` until Ctrl-C or SIGTERM; what was found meanwhile."""
+    """Forward the clients of ``listener`` to ``servers[0]`` until Ctrl-C or SIGTERM, then return the findings."""
     traffic = MirroredTraffic()
     front = Front(servers, traffic)
     async with _passing(servers, traffic, front) as (application, endpoint, engine):

@@ -1,4 +1,4 @@
-"""Two servers give the same thing different ids, times and tokens: which mean the same, and what else differs."""
+"""Match the different ids, times and tokens that two servers give to the same thing, and find what else differs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _EPOCH = re.compile(r"\b[0-9a-f]{32}\b")
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 _SOCKETS = frozenset({"socketId", "sid"})
-"""Fields whose texts name a connection."""
+"""Fields that hold the id of a connection."""
 KNOWN_MOST = 200_000
-"""Ids that are remembered; the oldest are forgotten."""
+"""Maximum number of ids kept; the oldest are dropped."""
 ABSENT = "absent"
 _KEYS = ("id", "userId")
-"""What tells the elements of a list apart: messages, and users."""
+"""Fields that identify the elements of a list: messages, and users."""
 Twin: TypeAlias = Callable[[str], str]
-"""The shadow's id for one of the original's."""
+"""Takes an id of the original and returns the shadow's."""
 
 
 class Difference(NamedTuple):
-    """Where in an answer (``data[].bio``), and what each of the two has there."""
+    """A path in an answer (``data[].bio``), and the value that each server has there."""
 
     path: str
     original: Any
@@ -31,10 +31,10 @@ class Difference(NamedTuple):
 
 
 def differences(original: Any, shadow: Any, path: str = "", twin: Twin = str) -> Iterator[Difference]:
-    """What the shadow's answer lacks or has otherwise. It may have more fields: additions break no client.
+    """What the shadow's answer lacks or has differently. It may have more fields, because additions break no client.
 
-    Messages and users in lists are compared with their twins, and their order is one difference: where several write at
-    once, two servers may well number them in another order.
+    Messages and users in lists are compared with their twins. A different order counts as one difference, because two
+    servers may number concurrent messages differently.
     """
     if isinstance(original, Mapping) and isinstance(shadow, Mapping):
         for name, value in original.items():
@@ -62,26 +62,26 @@ def differences(original: Any, shadow: Any, path: str = "", twin: Twin = str) ->
 
 
 def _paired(original: Sequence[Any], shadow: Sequence[Any], twin: Twin) -> list[tuple[int, int]] | None:
-    """The places of the elements that are twins, in the original's order; None if they can't be told apart by an id."""
+    """Pairs of indexes of elements that are twins, in the original's order; None if the elements have no ids."""
     for key in _KEYS:
         ours, theirs = (
             [str(each[key]) for each in side if isinstance(each, Mapping) and isinstance(each.get(key), str)]
             for side in (original, shadow)
         )
         if (len(ours), len(theirs)) == (len(original), len(shadow)):
-            places = {name: place for place, name in enumerate(theirs)}
-            found = [(place, places[twin(name)]) for place, name in enumerate(ours) if twin(name) in places]
+            indexes = {name: index for index, name in enumerate(theirs)}
+            found = [(index, indexes[twin(name)]) for index, name in enumerate(ours) if twin(name) in indexes]
             return found or None
     return None
 
 
 def _names(side: Sequence[Any]) -> str:
-    """The first elements, as a reader knows them."""
+    """The first elements, by message text or username."""
     return ", ".join(str(each.get("message") or each.get("username"))[:20] for each in side[:3])
 
 
 def ids_in(value: Any) -> set[str]:
-    """The ids anywhere in a value."""
+    """All UUIDs in a value."""
     if isinstance(value, str):
         return set(_UUID.findall(value))
     if isinstance(value, Mapping):
@@ -90,13 +90,13 @@ def ids_in(value: Any) -> set[str]:
 
 
 class Twins:
-    """The shadow's id or token for each of the original's that differs."""
+    """Maps each id or token of the original to the shadow's, if the two differ."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
     def learn(self, original: Any, shadow: Any) -> None:
-        """Two answers: what stands at the same place means the same, but in lists only elements that are alike."""
+        """Learn ids from two answers: values at the same path are twins. In lists, only equal elements count."""
         if isinstance(original, Mapping) and isinstance(shadow, Mapping):
             for name in original.keys() & shadow.keys():
                 self.learn(original[name], shadow[name])
@@ -110,11 +110,11 @@ class Twins:
                 self._remember(original, shadow)
 
     def differences(self, original: Any, shadow: Any) -> Iterator[Difference]:
-        """What differs, with elements of lists beside their twins."""
+        """What differs, when elements of lists are compared with their known twins."""
         return differences(original, shadow, twin=lambda each: self._known.get(each, each))
 
     def knows(self, original: str) -> bool:
-        """Whether the shadow's own is known."""
+        """Whether the shadow's id is known."""
         return original in self._known
 
     def _remember(self, original: str, shadow: str) -> None:
@@ -124,7 +124,7 @@ class Twins:
             del self._known[next(iter(self._known))]
 
     def translated(self, value: Any) -> Any:
-        """The same for the shadow: its ids and tokens in place of the original's."""
+        """The same value with the shadow's ids and tokens in place of the original's."""
         if isinstance(value, str):
             for kind in (_TOKEN, _UUID, _EPOCH):
                 value = kind.sub(lambda found: self._known.get(found[0], found[0]), value)
@@ -135,7 +135,7 @@ class Twins:
 
 
 def _kind(value: Any) -> re.Pattern[str] | None:
-    """What a text is an example of: an id, a token or a time; None for any other."""
+    """The pattern that a text matches: an id, a token or a time; None for any other value."""
     if not isinstance(value, str):
         return None
     return next((kind for kind in (_UUID, _EPOCH, _TOKEN, _TIME) if kind.fullmatch(value)), None)

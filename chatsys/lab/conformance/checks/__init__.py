@@ -1,4 +1,4 @@
-"""The checks, a module for each part of docs/PROTOCOL.md."""
+"""The checks, one module for each part of docs/PROTOCOL.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""§14: acknowledgements, sequence, sending again, replay, operations."""
+"""§14: acknowledgements, sequence numbers, resent messages, replay, operations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ONE_OBJECT = "Every event of a client may ask for an acknowledgement: one objec
 
 
 async def _joined(client: Client, room: str, token: str, **fields: Any) -> dict[str, Any]:
-    """Join with an acknowledgement; the acknowledgement."""
+    """Join and return the acknowledgement."""
     answer = await client.call("join", {"room": room, "token": token, **fields})
     conform(answer, JOINED | {"room": room}, "the acknowledgement")
     return dict(answer)
@@ -289,7 +289,7 @@ async def a_since_that_is_no_number_fails(probe: CheckProbe) -> None:
 )
 async def ready_answers_within_a_second(probe: CheckProbe) -> None:
     taken = []
-    for _ in range(5):  # of which a busy machine delays some
+    for _ in range(5):  # a busy machine may delay some of them
         begun = time.monotonic()
         (await probe.http.get("/api/ready")).is_status(200)
         taken.append(time.monotonic() - begun)

@@ -32,7 +32,7 @@ async def a_polling_handshake_has_its_fields(probe: CheckProbe) -> None:
 async def a_websocket_handshake_has_its_fields(probe: CheckProbe) -> None:
     raw = await probe.raw()
     handshake = json.loads((await raw.next("0{"))[1:])
-    same({key for key in HANDSHAKE if key not in handshake}, set(), "what the handshake lacks")
+    same({key for key in HANDSHAKE if key not in handshake}, set(), "the set of missing keys of the handshake")
     same(handshake["pingInterval"], 25_000, "pingInterval")
     await raw.send("40")
     answer = json.loads((await raw.next("40{"))[2:])
@@ -152,7 +152,7 @@ async def another_room_ends_the_first_session(probe: CheckProbe) -> None:
     await watcher.client.list_of(1)
     await watcher.says("only for the first room")
     await probe.settle(member.client)
-    same(member.client.texts(), [], "what the one who left got from the first room")
+    same(member.client.texts(), [], "what the client that left received from the first room")
 
 
 @check(

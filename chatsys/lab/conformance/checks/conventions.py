@@ -130,7 +130,7 @@ async def a_body_below_the_limit_is_read(probe: CheckProbe) -> None:
 async def unknown_fields_are_ignored(probe: CheckProbe) -> None:
     answer = (await probe.register(probe.fields(role="admin", userId=NOBODY))).is_status(201)
     true("role" not in answer.body["user"], "the answer has the field role")
-    true(answer.body["user"]["userId"] != NOBODY, "the userId that was sent was taken")
+    true(answer.body["user"]["userId"] != NOBODY, "the server used the userId of the request")
 
 
 @check("1.6", "A string field that contains U+0000 is answered with 400 `Validation failed`.")
@@ -169,8 +169,8 @@ async def a_trailing_slash_makes_no_difference(probe: CheckProbe) -> None:
     for path in ("/api/rooms", "/api/health"):
         answer = await probe.http.get(f"{path}/")
         if answer.status in (301, 302, 307, 308):
-            place = answer.headers.get("Location", "")
-            true(place.endswith(path), f"the redirect leads to {place!r}")
+            location = answer.headers.get("Location", "")
+            true(location.endswith(path), f"the redirect leads to {location!r}")
             answer = await probe.http.get(path)
         answer.is_status(200)
 
@@ -247,11 +247,11 @@ async def errors_show_no_internals(probe: CheckProbe) -> None:
         await probe.login(5, ["x"]),
     ]
     for answer in answers:
-        same(set(answer.body) - {"success", "message", "errors"}, set(), f"what {answer.request} has besides")
-        telling = [
+        same(set(answer.body) - {"success", "message", "errors"}, set(), f"the other keys of {answer.request}")
+        internals = [
             word for word in ("SELECT", "syntax", "bigint", "UTF8", "node_modules", "Traceback") if word in answer.text
         ]
-        same(telling, [], f"the internals that {answer.request} shows")
+        same(internals, [], f"the internals that {answer.request} shows")
 
 
 @check("1.11", "No request and no event, however malformed, ends the process or makes it stop answering.")

@@ -1,4 +1,4 @@
-"""§8.3 and §8.4: who a socket is, and what guests may do."""
+"""§8.3 and §8.4: which user a socket belongs to, and what guests may do."""
 
 from __future__ import annotations
 

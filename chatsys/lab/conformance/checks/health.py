@@ -57,8 +57,8 @@ async def the_root_counts_sessions_and_rooms(probe: CheckProbe) -> None:
     await probe.member(room)
     await probe.member(room, "Bob")
     after = (await probe.http.get("/")).is_status(200).body["stats"]
-    same(after["activeUsers"] - before["activeUsers"], 2, "how many more activeUsers there are with two more sessions")
-    same(after["totalRooms"] - before["totalRooms"], 1, "how many more totalRooms there are with one more room")
+    same(after["activeUsers"] - before["activeUsers"], 2, "the increase of activeUsers after two joins")
+    same(after["totalRooms"] - before["totalRooms"], 1, "the increase of totalRooms after joins of one new room")
 
 
 @check(
@@ -71,7 +71,7 @@ async def the_root_lists_the_endpoints(probe: CheckProbe) -> None:
     same(
         {key: len(endpoints[key]) for key in ("auth", "users", "rooms")},
         {"auth": 4, "users": 5, "rooms": 4},
-        "how many",
+        "the number of endpoints",
     )
     lines = [*endpoints["auth"], *endpoints["users"], *endpoints["rooms"], endpoints["health"]]
-    same([line for line in lines if not ENDPOINT.fullmatch(line)], [], "the lines that are no METHOD /path")
+    same([line for line in lines if not ENDPOINT.fullmatch(line)], [], "the lines that are not METHOD /path")

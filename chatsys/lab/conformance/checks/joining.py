@@ -28,7 +28,7 @@ REFUSED: tuple[tuple[str, Any], ...] = (
     ("as_a_guest_with_a_blank_username", {"token": ..., "username": " "}),
     ("as_a_guest_with_a_long_username", {"token": ..., "username": "x" * 51}),
 )
-"""How the join is wrong, and its payload: the fields that differ from a good one, ``...`` for those left out."""
+"""What is wrong with the join, and its payload: the fields that differ from a valid one; ``...`` leaves a field out."""
 
 
 def _refused(payload: Any) -> Body:
@@ -68,7 +68,7 @@ async def the_others_get_user_joined(probe: CheckProbe) -> None:
     notice = await watcher.client.want("user-joined")
     conform(notice, EVENTS["user-joined"] | who | {"message": "Ann Lee has joined the chat"}, "user-joined")
     await probe.settle(member.client)
-    same(member.client.all("user-joined"), [], "user-joined to the one who joined")
+    same(member.client.all("user-joined"), [], "user-joined to the client that joined")
     same(len(watcher.client.all("user-joined")), 1, "how often user-joined came")
 
 

@@ -65,7 +65,7 @@ async def the_list_is_without_who_left(probe: CheckProbe) -> None:
 
 
 async def _ordered(watcher: CheckedMember, known: list[str]) -> None:
-    """The three events come after those that are known."""
+    """Require that the three events, in order, follow those in ``known``."""
     await watcher.client.list_of(1)
     same(watcher.client.names()[len(known) :], ORDER, "the events that came, in order")
 
@@ -95,7 +95,7 @@ async def who_left_gets_nothing_more(probe: CheckProbe) -> None:
     known = member.client.names()
     await watcher.says("after")
     await probe.settle(watcher.client)
-    same(member.client.names()[len(known) :], [], "the events that came to the one who left")
+    same(member.client.names()[len(known) :], [], "the events that came to the client that left")
     true(member.client.sio.connected, "the connection is closed")
 
 

@@ -38,7 +38,7 @@ async def a_stored_message_has_its_keys(probe: CheckProbe) -> None:
     stored = await probe.messages(room)
     conform(stored, [MESSAGE | {"message": "hello", "userId": member.user_id, "room": room}], "data")
     other = await probe.member(room, "Bob")
-    same(await other.client.want("message-history"), stored, "message-history beside the messages over HTTP")
+    same(await other.client.want("message-history"), stored, "message-history (expected: the messages over HTTP)")
 
 
 @check("7", "The text is delivered exactly as it was sent: not trimmed, escaped or normalised.")

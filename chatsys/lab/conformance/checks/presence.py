@@ -20,7 +20,7 @@ async def the_others_see_who_types(probe: CheckProbe) -> None:
     await member.client.emit("typing", False)
     same((await watcher.client.want("user-typing", 2))["isTyping"], False, "isTyping")
     await probe.settle(member.client)
-    same(member.client.all("user-typing"), [], "user-typing to the one who types")
+    same(member.client.all("user-typing"), [], "user-typing to the client that types")
 
 
 @check("9.6", "`isTyping` is always a boolean: another payload is taken by its truthiness or ignored.")

@@ -10,7 +10,7 @@ from chatsys.lab.conformance.shapes import PROFILE, TIMESTAMP, conform, same, tr
 
 
 def default_avatar(name: str) -> str:
-    """The avatar of one who has named none."""
+    """The avatar of a user who has not set one."""
     return f"https://ui-avatars.com/api/?name={quote(name)}&background=667eea&color=fff"
 
 
@@ -69,7 +69,7 @@ async def a_login_shows_the_last_login(probe: CheckProbe) -> None:
     first = (await probe.login(account.username)).is_status(200).body["user"]
     conform(first, PROFILE | {"email": account.email, "lastLogin": TIMESTAMP}, "user")
     second = (await probe.login(account.username)).is_status(200).body["user"]
-    true(second["lastLogin"] > first["lastLogin"], "the second login has not a later lastLogin")
+    true(second["lastLogin"] > first["lastLogin"], "the second login does not have a later lastLogin")
 
 
 async def _status(probe: CheckProbe, account: CheckAccount) -> object:

@@ -1,4 +1,4 @@
-"""§10: what is common to the events to clients, and the lists of users."""
+"""§10: the rules for all events to clients, and the lists of users."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ async def every_event_has_one_argument_as_listed(probe: CheckProbe) -> None:
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
     await probe.settle(watcher.client)
-    diary = watcher.client.diary + member.client.diary
-    for name, arguments in diary:
+    received = watcher.client.received + member.client.received
+    for name, arguments in received:
         same(len(arguments), 1, f"the number of arguments of {name}")
-        true(name in EVENTS, f"{name} is no event of the protocol")
+        true(name in EVENTS, f"{name} is not an event of the protocol")
         conform(arguments[0], EVENTS[name], name)
-    same(sorted(set(EVENTS) - {name for name, _ in diary}), [], "the events that did not come")
+    same(sorted(set(EVENTS) - {name for name, _ in received}), [], "the events that did not come")
 
 
 @check(
@@ -86,8 +86,8 @@ async def the_last_list_is_the_current_one(probe: CheckProbe) -> None:
         same([each["userId"] for each in found], expected, f"the last list of {member.client.name}")
 
 
-def _known(watcher: CheckedMember) -> list[tuple[str, Any]]:
-    return [(name, arguments[0]) for name, arguments in watcher.client.diary]
+def _events(watcher: CheckedMember) -> list[tuple[str, Any]]:
+    return [(name, arguments[0]) for name, arguments in watcher.client.received]
 
 
 @check("10.2", "A list never precedes the `user-joined` or `user-left` that it reflects.")
@@ -100,10 +100,10 @@ async def a_list_never_precedes_its_reason(probe: CheckProbe) -> None:
     await watcher.client.want("user-left", 4)
     await probe.settle(watcher.client)
     present = {watcher.user_id}
-    for name, payload in _known(watcher):
+    for name, payload in _events(watcher):
         if name == "user-joined":
             present.add(payload["userId"])
         elif name == "user-left":
             present.discard(payload["userId"])
         elif name == "room-users":
-            same({each["userId"] for each in payload}, present, "who is in a list, beside who has joined and not left")
+            same({each["userId"] for each in payload}, present, "the users in a list, given the joins before it,")

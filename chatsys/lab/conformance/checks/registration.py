@@ -33,7 +33,7 @@ RULES: tuple[tuple[str, str, Any, str], ...] = (
     ("a_long_password", "password", "p" * 101, "Password must not exceed 100 characters"),
     ("a_long_display_name", "displayName", "d" * 101, "Display name must not exceed 100 characters"),
 )
-"""What is wrong, the field, what is sent for it, the entry in ``errors``."""
+"""What is wrong, the field, its value, the entry in ``errors``."""
 
 
 def _refused(field: str, value: Any, entry: str) -> Body:

@@ -1,4 +1,4 @@
-"""§2: what a token is, where it is read, what it is worth."""
+"""§2: what a token contains, where the server reads it, and how long it is valid."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ INVALID = "Invalid or expired token"
 
 
 def part(token: str, number: int) -> dict[str, Any]:
-    """The header (0) or the claims (1) of a JWT. Raises CheckFailed if it is none."""
+    """The header (0) or the claims (1) of a JWT. Raises CheckFailed if the token is not a JWT."""
     try:
         text = token.split(".")[number]
         value = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (IndexError, ValueError):
-        raise CheckFailed(f"{short(token)} is no JWT") from None
+        raise CheckFailed(f"{short(token)} is not a JWT") from None
     if not isinstance(value, dict):
         raise CheckFailed(f"a part of the token is {short(value)}")
     return value
@@ -103,7 +103,7 @@ async def the_algorithm_none_is_401(probe: CheckProbe) -> None:
 @check("2.4", "On a public endpoint a token is optional, and a bad one is ignored.")
 async def a_bad_token_is_ignored_on_public_endpoints(probe: CheckProbe) -> None:
     for path in ("/api/rooms", "/api/rooms/general/users", "/api/rooms/general/stats", "/api/health"):
-        (await probe.http.get(path, token="garbage")).is_status(200)  # noqa: S106 - no token at all
+        (await probe.http.get(path, token="garbage")).is_status(200)  # noqa: S106 - not a real token
 
 
 @check("2.5", "after logout")

@@ -1,4 +1,4 @@
-"""§5: the list of users, the search, profiles, changing and deleting one's own account."""
+"""§5: the list of users, the search, profiles, and changing or deleting one's own account."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def the_newest_user_is_first(probe: CheckProbe) -> None:
 
 
 async def _found(probe: CheckProbe, query: str) -> list[dict[str, Any]]:
-    """What a search finds, its answer checked."""
+    """The results of a search. Raises CheckFailed if the answer does not have its shape."""
     shape = {"query": query, "results": [PROFILE], "count": WHOLE}
     body = (await probe.http.get(f"/api/users/search/{quote(query, safe='')}")).succeeds(shape)
     same(body["count"], len(body["results"]), "count")
@@ -77,15 +77,15 @@ async def the_query_is_literal(probe: CheckProbe) -> None:
 
 @check("5.2", "There are at most 50 results, by username.", within=120)
 async def a_search_finds_at_most_50_by_username(probe: CheckProbe) -> None:
-    mark = probe.name()
-    turns = asyncio.Semaphore(4)
+    common = probe.name()
+    slots = asyncio.Semaphore(4)
 
     async def one(number: int) -> CheckAccount:
-        async with turns:
-            return await probe.account(username=f"{probe.name()}_{number % 7}", displayName=f"many {mark} many")
+        async with slots:
+            return await probe.account(username=f"{probe.name()}_{number % 7}", displayName=f"many {common} many")
 
     await asyncio.gather(*(one(number) for number in range(51)))
-    names = [user["username"] for user in await _found(probe, mark)]
+    names = [user["username"] for user in await _found(probe, common)]
     same(len(names), 50, "the number of results")
     same(names, sorted(names), "the order of the usernames")
 
