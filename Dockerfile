@@ -1,4 +1,4 @@
-# The server alone, as an ordinary user, on a root file system that may be read-only.
+# The server without the lab. It runs as an ordinary user; the root file system may be read-only.
 FROM python:3.13-slim AS build
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./

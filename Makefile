@@ -1,4 +1,4 @@
-# chatsys: `make help` lists what there is.
+# `make help` lists the targets.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
@@ -17,10 +17,10 @@ help: ## List the targets
 bench: $(STAMP) ## Measure memory against PostgreSQL and write a run into reports/runs
 	$(BIN)/chatsys bench
 
-faults: $(STAMP) ## Inject faults under traffic and write docs/RELIABILITY.md; goes on where it was ended
+faults: $(STAMP) ## Inject faults under traffic and write docs/RELIABILITY.md; continues an interrupted run
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m chatsys.lab.faults --profile long --page docs/RELIABILITY.md
 
-check: $(STAMP) ## Check style, types, imports, and run every test that needs no server and no other program
+check: $(STAMP) ## Check style, types and imports, and run the tests that need no server or other program
 	@$(MAKE) --no-print-directory --output-sync -j 2 lint quick
 
 quick: $(STAMP)
@@ -29,7 +29,7 @@ quick: $(STAMP)
 test: $(STAMP) $(JAVASCRIPT) lint ## Run every test
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal
 
-versions: $(STAMP) $(VERSIONS)/node_modules/.package-lock.json ## Run the tests that ask a database on PostgreSQL 14 to 17; POSTGRESQL=14 names one
+versions: $(STAMP) $(VERSIONS)/node_modules/.package-lock.json ## Run the tests of databases on PostgreSQL 14 to 17, or on POSTGRESQL
 	for version in $(POSTGRESQL); do \
 	  PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 2 --dist worksteal -m database --postgresql "$$version" \
 	    tests/analytics tests/contract tests/db tests/store tests/transfer tests/web || exit; \
@@ -38,7 +38,7 @@ versions: $(STAMP) $(VERSIONS)/node_modules/.package-lock.json ## Run the tests 
 coverage: $(STAMP) ## Show which lines no test of `make check` runs
 	$(BIN)/python -m pytest -q -n 2 -m "not database and not process" --cov=chatsys --cov-report=term:skip-covered
 
-docs: $(STAMP) ## Write the pages that are made from the source, and build the documentation into site/
+docs: $(STAMP) ## Generate pages from the source, and build the documentation into site/
 	$(BIN)/python -m chatsys.settings > docs/SETTINGS.md
 	$(BIN)/python -m chatsys.web.reference > docs/API.md
 	$(BIN)/python -m chatsys.analytics.reference
@@ -48,7 +48,7 @@ docs: $(STAMP) ## Write the pages that are made from the source, and build the d
 	$(BIN)/python -m docs.tools.architecture
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-pictures: $(STAMP) $(JAVASCRIPT) ## Make the pictures of README and documentation anew; needs Chromium
+pictures: $(STAMP) $(JAVASCRIPT) ## Create the pictures of README and documentation; needs Chromium
 	$(BIN)/python -m docs.tools.pictures
 
 serve: $(STAMP) ## Start the chat server on an embedded PostgreSQL
@@ -60,7 +60,7 @@ lint: $(STAMP) ## Check style, types and import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(STAMP) ## Put the source into its format
+format: $(STAMP) ## Format the source
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -70,7 +70,7 @@ notebooks-run: $(STAMP) ## Execute the notebooks in place, from the committed ru
 notebooks: $(STAMP) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
-.venv: $(STAMP) ## Make the environment
+.venv: $(STAMP) ## Create the environment
 
 $(STAMP): pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \

@@ -1,1 +1,1 @@
-"""Makes the parts of the documentation that come from the source. `make docs` calls each."""
+"""Generates the parts of the documentation that come from the source; `make docs` calls each."""

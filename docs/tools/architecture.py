@@ -15,23 +15,23 @@ BEGIN, END = "<!-- packages: begin -->\n", "<!-- packages: end -->\n"
 SMALL = frozenset({"errors", "settings", "resources", "extras", "interrupts", "logs", "metrics"})
 """Modules that nearly every package imports: their arrows would hide the others."""
 ABOUT = {
-    "cli": "the command line, thin",
-    "lab": "benchmarks, faults, conformance, shadow traffic: what is measured, and what the figures mean",
+    "cli": "the command line, with as little code as possible",
+    "lab": "benchmarks, faults, conformance, shadow traffic",
     "loadtesting": "the Locust users, their scenarios and the verdict of a load test",
     "analytics": "PostgreSQL's views and result files as pandas frames; pictures, notebooks, doctor and top",
     "reports": "results as HTML, Markdown and pictures",
-    "results": "what a run is: its files, its audit, its words and numbers",
-    "server": "a server: its composition, its process or several on one port, HTTP connections on uvicorn, limits",
-    "client": "Engine.IO and Socket.IO on the client's side: a session without I/O, on asyncio and on gevent",
+    "results": "the record of a run: its files, its audit, its verdicts",
+    "server": "composes a server: one or several processes on a port, HTTP connections on uvicorn, limits",
+    "client": "the client's side of Engine.IO and Socket.IO: a session without I/O, on asyncio and on gevent",
     "realtime": "the chat over Socket.IO: the table of events, rooms of this server, lists, receipts",
     "web": "the chat over HTTP: endpoints, OpenAPI, the web client",
-    "engine": "Engine.IO and Socket.IO on the server's side, with no chat in it: budgets, turns, timers",
-    "bus": "what carries events between servers: NOTIFY, Redis, NATS",
-    "chat": "what may happen: verbs over a store and a fan-out",
+    "engine": "the server's side of Engine.IO and Socket.IO, without chat logic: budgets, scheduling, timers",
+    "bus": "carries events between servers: NOTIFY, Redis, NATS",
+    "chat": "the rules of the chat: verbs that use a store and a fan-out",
     "protocol": "frames and packets that server and clients share, without I/O",
-    "wire": "names in JSON to and from the model: strict in, exact out",
+    "wire": "JSON to and from the model; unknown input is refused",
     "database": "what an operator does to a database: embedded server, setup, backup, restore, clean-up, snapshots",
-    "store": "what is remembered: the contract, the memory store, the PostgreSQL store",
+    "store": "the contract of a store, the memory store, the PostgreSQL store",
     "model": "values and pure rules of the chat",
 }
 _WIDTH, _BOX, _HIGH, _ROW, _GAP = 960, 128, 34, 84, 40
@@ -47,7 +47,7 @@ def layers() -> list[list[str]]:
 
 
 def imports() -> dict[str, list[str]]:
-    """Which of the others each package imports, the small modules left out."""
+    """Which other packages each package imports, without the small modules."""
     graph = grimp.build_graph("chatsys", cache_dir=None)
     names = [name for row in layers() for name in row]
     return {
@@ -62,7 +62,7 @@ def imports() -> dict[str, list[str]]:
 
 
 def picture(edges: dict[str, list[str]]) -> str:
-    """An SVG: a row for each layer, an arrow for each import but those of ``model``, which most packages import."""
+    """An SVG: a row for each layer, an arrow for each import except of ``model``, which most packages import."""
     rows = layers()
     corner = {
         name: (
@@ -99,7 +99,7 @@ def picture(edges: dict[str, list[str]]) -> str:
 
 
 def _shift(number: int, size: int) -> float:
-    """A row of one box stands a little aside, now left, now right: arrows that pass it stay visible."""
+    """Shift a row of one box to the left or right, so that arrows that pass it stay visible."""
     return (-120, 120)[number % 2] if size == 1 else 0
 
 
@@ -130,7 +130,7 @@ def table(edges: dict[str, list[str]]) -> str:
 
 
 def page(text: str, edges: dict[str, list[str]]) -> str:
-    """The page with its table as it should be."""
+    """The page with a current table."""
     return re.sub(f"{BEGIN}.*{END}", lambda _: BEGIN + table(edges) + END, text, flags=re.DOTALL)
 
 

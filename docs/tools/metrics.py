@@ -16,7 +16,7 @@ _SOURCE = {"type": "prometheus", "uid": "${source}"}
 
 
 class Panel(NamedTuple):
-    """A picture of the dashboard: lines by their legend, and the unit as Grafana names it."""
+    """One chart of the dashboard: its lines by legend, and Grafana's name of the unit."""
 
     title: str
     unit: str
@@ -29,10 +29,10 @@ def _quantile(share: float, metric: str, by: str = "") -> str:
 
 
 ALERTS = {
-    "ChatsysDown": ("a server does not answer", "look at its log; the others go on"),
+    "ChatsysDown": ("a server does not answer", "read its log; the other servers continue"),
     "ChatsysSlowAcknowledgements": (
         "messages take longer than half a second to be acknowledged (p99)",
-        "`chatsys doctor`, `chatsys monitor blocking`: usually the database or its disk",
+        "run `chatsys doctor` and `chatsys monitor blocking`: usually the database or its disk is slow",
     ),
     "ChatsysUnavailable": (
         "more than one in a hundred HTTP requests is answered with a 5xx status",
@@ -44,15 +44,15 @@ ALERTS = {
     ),
     "ChatsysEventLoopLag": (
         "a process answers late because it is busy",
-        "more processes (`CHATSYS_WORKERS`) or servers",
+        "use more processes (`CHATSYS_WORKERS`) or servers",
     ),
     "ChatsysSlowReaders": (
         "clients are closed because they do not read",
-        "a bad network at the clients, or a `CHATSYS_SEND_BUFFER_BYTES` that is too small for your rooms",
+        "check the clients' network, and whether `CHATSYS_SEND_BUFFER_BYTES` is too small for your rooms",
     ),
     "ChatsysBusOutage": (
-        "the bus between servers was deaf",
-        "look at the broker, or at PostgreSQL; nothing is lost, but rooms are read from the store again",
+        "no messages arrived over the bus between servers",
+        "check the broker, or PostgreSQL; nothing is lost, because servers read the rooms from the store again",
     ),
     "ChatsysBusForged": (
         "somebody without the bus key sends messages on the bus",
@@ -88,7 +88,7 @@ PANELS = (
 
 
 def dashboard() -> dict[str, Any]:
-    """A Grafana dashboard (schema 39) of two columns, whose source of data is chosen at the top."""
+    """A Grafana dashboard (schema 39) of two columns, with a menu of data sources at the top."""
     return {
         "title": "chatsys",
         "uid": "chatsys",
@@ -140,9 +140,9 @@ def markdown() -> str:
         "",
         "<!-- Made by `make docs` from chatsys/metrics.py. -->",
         "",
-        "`GET /metrics` shows these in Prometheus' text format (`CHATSYS_METRICS=off` removes the page). Where several",
-        "processes share a port, each answer has the numbers of all of them together. Names that begin with `process_`",
-        "and `python_` are the client library's own. Let only your own network read the page.",
+        "`GET /metrics` shows these in Prometheus' text format (`CHATSYS_METRICS=off` removes the page). If several",
+        "processes share a port, each answer has their totals. Names that begin with `process_` or `python_` are the",
+        "client library's. Let only your own network read the page.",
         "",
         "| name | kind | what it counts or measures |",
         "|---|---|---|",
@@ -153,9 +153,9 @@ def markdown() -> str:
     ]
     lines += [
         "",
-        "Seconds are seconds and bytes are bytes. The labels: `chatsys_http_seconds` has `method` and `status`,",
-        "`chatsys_ack_seconds` has `event`, `chatsys_bus_events_total` has `direction` (sent, received), and",
-        "`chatsys_bus_dropped_total` has `reason` (garbage, forged, repeated, overflow).",
+        "Labels: `chatsys_http_seconds` has `method` and `status`, `chatsys_ack_seconds` has `event`,",
+        "`chatsys_bus_events_total` has `direction` (sent, received), and `chatsys_bus_dropped_total` has `reason`",
+        "(garbage, forged, repeated, overflow).",
         "",
         "## Scrape it",
         "",
@@ -176,14 +176,14 @@ def markdown() -> str:
         "",
         "## Dashboard",
         "",
-        "[monitoring/grafana.json](monitoring/grafana.json) is a Grafana dashboard: import it and choose the source of",
-        f"data at the top. It has {len(PANELS)} panels: {'; '.join(_small(panel.title) for panel in PANELS)}.",
+        "[monitoring/grafana.json](monitoring/grafana.json) is a Grafana dashboard: import it and choose the data",
+        f"source at the top. It has {len(PANELS)} panels: {'; '.join(_small(panel.title) for panel in PANELS)}.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _small(title: str) -> str:
-    """As it stands within a sentence."""
+    """The title in the middle of a sentence."""
     return title if title[:2].isupper() else title[0].lower() + title[1:]
 
 

@@ -1,4 +1,4 @@
-"""Makes every picture of README and documentation anew: the chat, the report, Locust's page, and the demo's recording.
+"""Creates the pictures of README and documentation: the chat, the report, Locust's page, the demo's recording.
 
 Needs Chromium, and npm for svg-term, which turns a recording of asciinema into an SVG.
 """
@@ -33,7 +33,7 @@ TALK = (
 
 
 async def main() -> None:
-    """Make those that are named, by default all."""
+    """Create the pictures named as arguments, by default all."""
     wanted = set(sys.argv[1:]) or {"chat", "report", "locust", "demo"}
     PICTURES.mkdir(exist_ok=True)
     async with _chromium() as browser:
@@ -48,7 +48,7 @@ async def main() -> None:
 
 
 async def chat(browser: Browser) -> None:
-    """Two people in a room, one of whom has the drawer with the events open."""
+    """Two people in a room; one of them types."""
     with chat_server("memory://") as server:
         pages = {name: await _joined(browser, server.url, name) for name in ("ann", "ben")}
         for number, (name, text) in enumerate(TALK, 1):
@@ -75,7 +75,7 @@ async def _joined(browser: Browser, url: str, name: str) -> Page:
 
 async def report(browser: Browser) -> None:
     """The first screen of the published run."""
-    with tempfile.TemporaryDirectory() as folder:  # beside the published one, whose pages git knows
+    with tempfile.TemporaryDirectory() as folder:  # a copy, because git tracks the published pages
         run = shutil.copytree(ROOT / "reports/latest", Path(folder, "run"))
         write_page = [sys.executable, "-m", "chatsys", "bench", "page", str(run)]
         subprocess.run(write_page, cwd=ROOT, check=True)  # noqa: ASYNC221 - nothing else goes on
@@ -120,7 +120,7 @@ def _locust(host: str) -> Iterator[str]:
 
 
 def demo() -> None:
-    """``chatsys demo`` as a terminal shows it, without its pauses."""
+    """A recording of ``chatsys demo`` in a terminal, with its pauses shortened."""
     with tempfile.TemporaryDirectory() as folder:
         cast = Path(folder, "demo.cast")
         command = f"{sys.executable} -m chatsys demo"

@@ -44,19 +44,19 @@ One row for each timed call of a benchmark. pandas, Polars, DuckDB and Arrow rea
 |---|---|---|
 | `experiment` | string | the experiment that made the call |
 | `operation` | string | what was called |
-| `contestant` | string | on what: `memory`, `postgresql`, or a baseline |
-| `depth` | string | `store`, `http` or `socket`; ` x64` is added where 64 were under way |
-| `size` | integer | users or messages in the store, where an experiment varies it |
-| `round` | integer | the round; ratios are formed within one |
-| `microseconds` | float | what the call took |
+| `contestant` | string | the subject: `memory`, `postgresql`, or a baseline |
+| `depth` | string | `store`, `http` or `socket`; ` x64` is added if 64 calls ran at once |
+| `size` | integer | users or messages in the store, if the experiment varies it |
+| `round` | integer | the round; ratios are formed within a round |
+| `microseconds` | float | the duration of the call |
 
-`distributions.parquet` has some fifty quantiles of each kind of sample. It stays with a published run; samples do not.
+`distributions.parquet` has some fifty quantiles of each kind of sample. A published run keeps it, but not the samples.
 
 ## Each second: `samples.jsonl`
 
-One JSON object a line, written by a load test while it runs: `time` (Unix seconds), `users`, `push` and `ack` (`count`,
-`p50`, `p95`, `p99`, `max` in milliseconds since the last line, or null), `failures` (so far) and `generators` (each
-process' share of a processor, and how late its timers were).
+A load test writes one JSON object a line while it runs: `time` (Unix seconds), `users`, `push` and `ack` (`count`,
+`p50`, `p95`, `p99`, `max` in milliseconds since the last line, or null), `failures` (so far) and `generators` (for each
+process its share of a processor, and how late its timers were).
 """
 
 

@@ -146,8 +146,7 @@ async def history_is_ordered_by_number(probe: CheckProbe) -> None:
 
 @check(
     "14.3",
-    "Sent again it stores nothing and broadcasts nothing, and the acknowledgement is that of the "
-    "first with `duplicate` true.",
+    "Sending it again stores and broadcasts nothing; the acknowledgement is the first one, with `duplicate` true.",
     additions=True,
 )
 async def a_message_sent_again_is_stored_once(probe: CheckProbe) -> None:
@@ -161,7 +160,7 @@ async def a_message_sent_again_is_stored_once(probe: CheckProbe) -> None:
     same(len(await probe.messages(room)), 1, "the number of stored messages")
 
 
-@check("14.3", "That holds on any connection of the sender. Another sender may use the same one.", additions=True)
+@check("14.3", "This holds on every connection of the sender. Another sender may use the same string.", additions=True)
 async def another_connection_sends_again(probe: CheckProbe) -> None:
     room = probe.room()
     member, other = await probe.member(room), await probe.member(room, "Bob")
@@ -261,7 +260,7 @@ async def nothing_is_missing_between_history_and_live(probe: CheckProbe) -> None
 
 @check(
     "14.4",
-    "Where a token was sent and not accepted, the acknowledgement has `guest: true` and `reason`",
+    "If a token was sent and not accepted, the acknowledgement has `guest: true` and `reason`",
     additions=True,
 )
 async def a_refused_token_is_named(probe: CheckProbe) -> None:

@@ -24,8 +24,8 @@ async def _self(client: Client) -> dict[str, Any]:
 
 @check(
     "8.3",
-    "A `token` that is valid and whose account exists decides: `userId` and `username` of the "
-    "payload are then ignored.",
+    "If `token` is valid and its account exists, the socket joins as that account; `userId` and `username` are then "
+    "ignored.",
 )
 async def the_token_decides_who_joins(probe: CheckProbe) -> None:
     account, other = await probe.account(), await probe.account()
@@ -37,8 +37,8 @@ async def the_token_decides_who_joins(probe: CheckProbe) -> None:
 
 @check(
     "8.3",
-    "A `token` that is valid and whose account exists decides: `userId` and `username` of the "
-    "payload are then ignored.",
+    "If `token` is valid and its account exists, the socket joins as that account; `userId` and `username` are then "
+    "ignored.",
 )
 async def a_token_needs_no_username(probe: CheckProbe) -> None:
     account = await probe.account()
@@ -48,7 +48,7 @@ async def a_token_needs_no_username(probe: CheckProbe) -> None:
 
 
 @check(
-    "8.3", "A guest needs a `username` that is not blank and has at most 50 characters; it is the display name as well."
+    "8.3", "A guest needs a `username` that is not blank and has at most 50 characters; it is also the display name."
 )
 async def a_guest_s_username_is_the_display_name(probe: CheckProbe) -> None:
     name = f"Guest ü {probe.name()}"
@@ -56,21 +56,21 @@ async def a_guest_s_username_is_the_display_name(probe: CheckProbe) -> None:
     same((me["username"], me["displayName"]), (name, name), "username and displayName")
 
 
-@check("8.3", "A guest's `userId` of 1 to 64 characters that is not shaped like a UUID is used as it is.")
+@check("8.3", "A guest may choose its id: a `userId` of 1 to 64 characters that does not have the form of a UUID.")
 async def a_guest_keeps_its_own_id(probe: CheckProbe) -> None:
     for user_id in (f"guest-{probe.name()}", "g", "x" * 64):
         me = await _self(await probe.guest(probe.room(), userId=user_id))
         same(me["userId"], user_id, "userId")
 
 
-@check("8.3", "In all other cases (absent, not a string, shaped like a UUID) the guest's id is the socket id.")
+@check("8.3", "If `userId` is anything else or absent, the guest's id is the socket id.")
 async def a_guest_without_an_id_has_the_socket_s(probe: CheckProbe) -> None:
     for fields in ({}, {"userId": 5}, {"userId": ""}, {"userId": "x" * 65}):
         client = await probe.guest(probe.room(), **fields)
         same((await _self(client))["userId"], client.socket_id, f"userId with {fields}")
 
 
-@check("8.3", "In all other cases (absent, not a string, shaped like a UUID) the guest's id is the socket id.")
+@check("8.3", "If `userId` is anything else or absent, the guest's id is the socket id.")
 async def a_guest_cannot_take_a_user_s_id(probe: CheckProbe) -> None:
     account = await probe.account()
     for user_id in (account.user_id, account.user_id.upper(), NOBODY):
@@ -79,7 +79,7 @@ async def a_guest_cannot_take_a_user_s_id(probe: CheckProbe) -> None:
         same((await _self(client))["userId"], client.socket_id, "userId")
 
 
-@check("8.3", "Otherwise the socket joins as a guest; a bad or expired token is the same as none.")
+@check("8.3", "Otherwise the socket joins as a guest, also if the token is bad or expired.")
 async def a_bad_token_is_the_same_as_none(probe: CheckProbe) -> None:
     gone = await probe.account()
     (await probe.delete(gone)).is_status(200)

@@ -57,13 +57,13 @@ async def public_profiles_hide_the_email(probe: CheckProbe) -> None:
             true(secret not in answer.text, f"GET {path} shows {secret}")
 
 
-@check("3.2", "The answers of registration and login have the public profile and `email`")
+@check("3.2", "The own profile is the public profile and `email`. Registration and login answer with it.")
 async def a_registration_shows_the_own_profile(probe: CheckProbe) -> None:
     account = await probe.account()
     conform(account.user, PROFILE | {"email": account.email}, "user")
 
 
-@check("3.2", "the login's has `lastLogin` too, its own time.")
+@check("3.2", "After a login it also has `lastLogin`, the time of that login.")
 async def a_login_shows_the_last_login(probe: CheckProbe) -> None:
     account = await probe.account()
     first = (await probe.login(account.username)).is_status(200).body["user"]

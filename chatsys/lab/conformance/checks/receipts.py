@@ -11,12 +11,12 @@ from chatsys.lab.conformance.shapes import EVENTS, conform, same
 
 KINDS = (("9.3", "message-delivered", "message-status-update"), ("9.4", "message-read", "message-read-update"))
 _IGNORED = (
-    "It is ignored without an answer if the message does not exist or is not in `room`, if `messageId` is no UUID"
+    "The server ignores the event if the message does not exist or is not in `room`, if `messageId` is not a UUID"
 )
-IGNORED = {"9.3": _IGNORED, "9.4": "It is ignored in the cases of §9.3"}
+IGNORED = {"9.3": _IGNORED, "9.4": "The server ignores the event in the cases of §9.3."}
 AGAIN = {
-    "9.3": "A repetition changes nothing; it MAY send the same update again.",
-    "9.4": "a repetition changes nothing.",
+    "9.3": "Sending the event again changes nothing; the server MAY send the same update again.",
+    "9.4": "Sending the event again changes nothing.",
 }
 
 
@@ -44,7 +44,7 @@ async def a_delivery_is_shown_to_everybody(probe: CheckProbe) -> None:
         same(update["deliveredTo"], [reader.user_id], "deliveredTo")
 
 
-@check("9.3", "`deliveredTo` is the complete set so far.")
+@check("9.3", "`deliveredTo` has all users to whom the message has been delivered so far.")
 async def delivered_to_is_complete(probe: CheckProbe) -> None:
     room, sender, reader, message = await _sent(probe)
     other = await probe.member(room, "Bob")

@@ -169,8 +169,8 @@ async def _five(probe: CheckProbe) -> str:
 
 @check(
     "6.3",
-    "Counted from the newest message, `offset` (default 0) are skipped and `limit` (default 100) "
-    "taken; the page is oldest first.",
+    "Counting from the newest message, the server skips `offset` messages (default 0) and returns the next `limit` "
+    "(default 100), the oldest first.",
 )
 async def pages_count_from_the_newest(probe: CheckProbe) -> None:
     room = await _five(probe)

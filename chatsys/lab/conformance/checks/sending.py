@@ -12,7 +12,7 @@ from chatsys.lab.conformance.shapes import same, true
 from chatsys.lab.conformance.sockets import event
 
 DROPPED = (
-    "Anything else is dropped: nothing is stored, nothing is broadcast, and **S** gets `error` `{message: <text>}`."
+    "The server drops anything else: it stores and broadcasts nothing, and **S** gets `error` `{message: <text>}`."
 )
 
 NO_TEXTS: tuple[tuple[str, Any], ...] = (
@@ -48,7 +48,7 @@ for _name, _payload in NO_TEXTS:
     check("9.2", DROPPED, name=f"a_message_{_name}_is_dropped")(_dropped(_payload))
 
 
-@check("9.2", "**R** get `receive-message` (§7), each once, the sender too.")
+@check("9.2", "Each socket in **R**, the sender's included, gets `receive-message` (§7) exactly once.")
 async def everybody_gets_a_message_once(probe: CheckProbe) -> None:
     room = probe.room()
     sender, ann, bob = await probe.member(room, "Sender"), await probe.member(room), await probe.member(room, "Bob")
@@ -68,7 +68,10 @@ async def other_rooms_get_no_message(probe: CheckProbe) -> None:
     same(elsewhere.client.texts(), [], "what arrived in the other room")
 
 
-@check("9.2", "It is durable when it is broadcast: who has seen it finds it in §6.3 right away.")
+@check(
+    "9.2",
+    "The server stores the message before it broadcasts it, so a client that got the message also finds it in §6.3.",
+)
 async def a_broadcast_message_is_stored(probe: CheckProbe) -> None:
     room = probe.room()
     sender = await probe.member(room)
@@ -79,7 +82,7 @@ async def a_broadcast_message_is_stored(probe: CheckProbe) -> None:
         )
 
 
-@check("9.2", "A lone surrogate is replaced by U+FFFD, or the message is dropped.")
+@check("9.2", "The server replaces a lone surrogate by U+FFFD or drops the message.")
 async def a_lone_surrogate_is_replaced_or_dropped(probe: CheckProbe) -> None:
     room = probe.room()
     account = await probe.account()
@@ -93,7 +96,7 @@ async def a_lone_surrogate_is_replaced_or_dropped(probe: CheckProbe) -> None:
     true(watcher.client.texts() in (["a\ufffdb", "after"], ["after"]), f"{watcher.client.texts()} arrived")
 
 
-@check("9.2", "What fits a packet of 1,000,000 bytes is delivered in full.")
+@check("9.2", "A message in a packet of at most 1,000,000 bytes is delivered in full.")
 async def a_large_message_is_delivered_in_full(probe: CheckProbe) -> None:
     room = probe.room()
     sender, watcher = await probe.member(room), await probe.member(room, "Bob")
@@ -103,7 +106,7 @@ async def a_large_message_is_delivered_in_full(probe: CheckProbe) -> None:
     same(len(message["message"]), len(text), "the number of characters")
 
 
-@check("9.2", "A larger packet may cost the sender its connection; nobody else notices.")
+@check("9.2", "A larger packet may end the sender's connection; no other client is affected.")
 async def a_larger_packet_is_felt_by_nobody_else(probe: CheckProbe) -> None:
     room = probe.room()
     ann, bob, sender = await probe.member(room), await probe.member(room, "Bob"), await probe.member(room, "Sender")
