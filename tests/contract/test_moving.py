@@ -1,4 +1,4 @@
-"""What a store gives as a snapshot, another of either kind takes over: nothing lost, nothing twice."""
+"""Either kind of store restores a snapshot of the other: nothing is lost, nothing is duplicated."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ async def lived_in(store, cast):
 
 @pytest.fixture
 async def elsewhere(postgres15_url):
-    """Empty stores of both kinds to move to."""
+    """Empty stores of both kinds, to restore into."""
     async with open_store("memory://") as memory, open_store(postgres15_url) as postgres:
         yield [memory, postgres]
 
 
-async def test_a_snapshot_is_in_order_and_refers_only_backwards(lived_in):
+async def test_snapshot_is_ordered_and_refers_only_to_earlier_records(lived_in):
     seen: set[str] = set()
     keys = []
     for record in await records(lived_in):
@@ -72,7 +72,7 @@ async def test_batches_are_of_one_kind_and_never_empty(lived_in):
         assert len({type(record) for record in batch}) == 1
 
 
-async def test_both_kinds_of_store_take_a_snapshot_over_exactly(lived_in, elsewhere):
+async def test_both_kinds_of_store_restore_a_snapshot_exactly(lived_in, elsewhere):
     expected = await records(lived_in)
     for target in elsewhere:
         added = [await target.restore(batch) for batch in await batches(lived_in)]
@@ -80,7 +80,7 @@ async def test_both_kinds_of_store_take_a_snapshot_over_exactly(lived_in, elsewh
         assert await records(target) == expected
 
 
-async def test_what_happens_after_the_first_batch_does_not_tear_a_snapshot(lived_in, elsewhere, cast):
+async def test_changes_after_the_first_batch_leave_the_snapshot_consistent(lived_in, elsewhere, cast):
     before = await records(lived_in)
     snapshot = lived_in.snapshot()
     moved = [await anext(snapshot)]
@@ -101,7 +101,7 @@ def key(record) -> tuple[object, ...]:
     return type(record), getattr(record, "message_id", None) or getattr(record, "user_id", None) or record.name
 
 
-async def test_restoring_twice_or_from_the_middle_adds_nothing_twice(lived_in, elsewhere):
+async def test_restoring_twice_or_from_the_middle_duplicates_nothing(lived_in, elsewhere):
     moved = await batches(lived_in)
     for target in elsewhere:
         for batch in moved[:-1]:
@@ -113,7 +113,7 @@ async def test_restoring_twice_or_from_the_middle_adds_nothing_twice(lived_in, e
         assert await records(target) == await records(lived_in)
 
 
-async def test_a_moved_store_answers_every_question_as_before(lived_in, elsewhere):
+async def test_restored_store_answers_every_query_as_before(lived_in, elsewhere):
     users = await lived_in.list_users(10)
     for target in elsewhere:
         for batch in await batches(lived_in):
@@ -135,7 +135,7 @@ def same(messages) -> list[object]:
     ]
 
 
-async def test_a_moved_store_goes_on_numbering_and_knows_the_client_ids(lived_in, elsewhere, cast):
+async def test_restored_store_continues_numbering_and_knows_the_client_ids(lived_in, elsewhere, cast):
     ann = await lived_in.user_by_name("ann")
     who = msgspec.structs.replace(cast.guest("x"), user_id=ann.user_id, guest=False)
     gus = cast.guest("gus")
@@ -149,7 +149,7 @@ async def test_a_moved_store_goes_on_numbering_and_knows_the_client_ids(lived_in
             assert posted.duplicate == (client_id == "id-3")
 
 
-async def test_a_store_that_is_in_use_takes_a_snapshot_over_as_well(lived_in, elsewhere, cast):
+async def test_store_that_is_in_use_can_restore_a_snapshot(lived_in, elsewhere, cast):
     ann = await lived_in.user_by_name("ann")
     reader = msgspec.structs.replace(cast.guest("x"), user_id=ann.user_id, guest=False)
     moved = await batches(lived_in)
@@ -174,7 +174,7 @@ async def test_a_store_that_is_in_use_takes_a_snapshot_over_as_well(lived_in, el
         ]
 
 
-async def test_the_epoch_stays_while_nothing_is_restored_and_changes_with_what_is(lived_in, elsewhere, cast):
+async def test_epoch_changes_only_when_something_is_restored(lived_in, elsewhere, cast):
     epoch = await lived_in.epoch()
     assert (await lived_in.open_session(cast.entry(cast.guest("gus"), "room 0"))).epoch == epoch
     assert sum([await lived_in.restore(batch) for batch in await batches(lived_in)]) == 0
@@ -188,7 +188,7 @@ async def test_the_epoch_stays_while_nothing_is_restored_and_changes_with_what_i
     assert len(seen) == 1 + 2 * len(elsewhere)
 
 
-async def test_nobody_is_online_after_a_move(lived_in, elsewhere):
+async def test_nobody_is_online_after_a_restore(lived_in, elsewhere):
     for target in elsewhere:
         for batch in await batches(lived_in):
             await target.restore(batch)
@@ -196,7 +196,7 @@ async def test_nobody_is_online_after_a_move(lived_in, elsewhere):
         assert await target.activity() == (0, 0)
 
 
-async def test_deleting_a_moved_user_takes_everything_along(lived_in, elsewhere, cast):
+async def test_deleting_a_restored_user_removes_everything_of_it(lived_in, elsewhere, cast):
     ann = await lived_in.user_by_name("ann")
     for target in elsewhere:
         for batch in await batches(lived_in):
@@ -211,7 +211,7 @@ def named(record: MessageRecord, user_id: str) -> bool:
 
 
 @pytest.mark.parametrize("shared", ["username", "email"])
-async def test_an_account_of_that_name_or_email_is_not_overwritten(store, cast, shared):
+async def test_restore_never_overwrites_an_account_of_the_same_name_or_email(store, cast, shared):
     user = await store.create_user(cast.account("ann"))
     other = UserRecord.of(cast.account("eve"))
     other = msgspec.structs.replace(other, **{shared: getattr(user, shared)})
@@ -222,7 +222,7 @@ async def test_an_account_of_that_name_or_email_is_not_overwritten(store, cast, 
     assert await records(store) == before
 
 
-async def test_a_message_of_that_number_is_not_overwritten(lived_in):
+async def test_restore_never_overwrites_a_message_of_the_same_number(lived_in):
     before = await records(lived_in)
     first = next(record for record in before if isinstance(record, MessageRecord))
     other = msgspec.structs.replace(
@@ -241,7 +241,7 @@ async def test_a_message_of_that_number_is_not_overwritten(lived_in):
         {"reads": {"018f0000-0000-7000-8000-000000000000": datetime(2031, 1, 1, tzinfo=UTC)}},
     ],
 )
-async def test_a_message_that_refers_to_nothing_is_refused_with_its_batch(store, cast, change):
+async def test_message_with_a_dangling_reference_is_refused_with_its_batch(store, cast, change):
     await store.restore([RoomRecord(name="tea", created_at=cast.now(), last_seq=9)])
     good = MessageRecord(
         message_id="018f0000-0000-7000-8000-000000000001",
@@ -263,7 +263,7 @@ async def test_a_message_that_refers_to_nothing_is_refused_with_its_batch(store,
     assert await records(store) == before
 
 
-async def test_a_room_takes_the_snapshots_age_and_the_greater_number(store, cast):
+async def test_restored_room_gets_the_snapshot_age_and_the_greater_number(store, cast):
     earlier, later = cast.now(), cast.now()
     await store.restore([RoomRecord(name="tea", created_at=later, last_seq=7)])
     await store.restore([RoomRecord(name="tea", created_at=earlier, last_seq=3)])
@@ -272,5 +272,5 @@ async def test_a_room_takes_the_snapshots_age_and_the_greater_number(store, cast
     assert (await cast.post(cast.guest("gus"), "tea")).seq == 8
 
 
-async def test_an_empty_batch_is_nothing(store):
+async def test_restoring_an_empty_batch_does_nothing(store):
     assert await store.restore([]) == 0
