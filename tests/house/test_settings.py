@@ -1,4 +1,4 @@
-"""Settings: one table, read once, refused with what is allowed."""
+"""Settings: one table, read once; a refusal names the allowed values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_without_variables_every_setting_has_its_default(tmp_path):
     assert read(tmp_path) == Settings()
 
 
-def test_the_contract_names_these_defaults():
+def test_contract_names_these_defaults():
     given = Settings()
     assert (given.port, given.host, given.database_url) == (3001, "0.0.0.0", None)
     assert (given.db_pool_size, given.db_ssl, given.db_ssl_ca_file) == (20, False, None)
@@ -65,7 +65,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("name", "text", "field", "value"), GOOD)
-def test_a_good_value_is_read(tmp_path, name, text, field, value):
+def test_valid_value_is_read(tmp_path, name, text, field, value):
     assert getattr(read(tmp_path, **{name: text}), field) == value
 
 
@@ -101,7 +101,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "text"), BAD)
-def test_a_bad_value_is_refused_with_its_name_and_what_is_allowed(tmp_path, name, text):
+def test_invalid_value_is_refused_with_its_name_and_what_is_allowed(tmp_path, name, text):
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, **{name: text})
     (row,) = [row for row in rows() if row.name == name]
@@ -152,13 +152,13 @@ def test_a_dotenv_file_with_an_unknown_variable_is_refused(tmp_path):
         read(tmp_path)
 
 
-def test_a_dotenv_file_that_is_no_text_is_refused_by_name(tmp_path):
+def test_dotenv_file_that_is_not_text_is_refused_by_name(tmp_path):
     (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
     with pytest.raises(OperatorError, match=r"\.env"):
         read(tmp_path)
 
 
-def test_the_random_secret_is_made_once_and_only_its_owner_reads_it(tmp_path):
+def test_random_secret_is_created_once_and_readable_only_by_its_owner(tmp_path):
     settings = Settings(data_dir=tmp_path / "data")
     first = token_secret(settings)
     assert len(first) >= 32
@@ -183,7 +183,7 @@ def test_a_secret_file_that_is_damaged_or_cannot_be_made_is_named(tmp_path):
         token_secret(Settings(data_dir=tmp_path / "jwt_secret"))
 
 
-def test_each_setting_tells_its_value_and_its_origin(tmp_path):
+def test_each_setting_shows_its_value_and_its_origin(tmp_path):
     (tmp_path / ".env").write_text("PORT=4000\nDB_POOL_SIZE=30\n")
     given = {"PORT": "5000", "DATABASE_URL": "postgresql://me:word@h/x?sslpassword=word", "JWT_SECRET": SECRET}
     found = {each.name: each for each in explained(given, tmp_path)}
@@ -223,11 +223,11 @@ def test_importing_the_settings_opens_and_reads_nothing():
     assert found.stdout.strip() == "[]"
 
 
-def test_the_page_of_settings_is_made_from_the_table():
+def test_settings_page_is_generated_from_the_table():
     assert (ROOT / "docs" / "SETTINGS.md").read_text() == markdown(), "run `make docs`"
 
 
-def test_every_setting_has_a_name_a_help_and_what_is_allowed():
+def test_every_setting_has_a_name_a_help_text_and_allowed_values():
     names = [row.name for row in rows()]
     assert len(set(names)) == len(names)
     for row in rows():

@@ -1,4 +1,4 @@
-"""Windows: a monitor can look at a database from there, and the server says in one sentence that it does not run."""
+"""Windows: the monitor works there, and the server says in one sentence that it does not run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MISSING = {"fcntl", "grp", "pwd", "resource", "termios", "uvloop"}
 
 
 def on_windows(program: str, folder, status: int = 0) -> str:
-    """What a program of chatsys says where the libraries are those of Windows, as far as they are asked."""
+    """Run a program of chatsys with libraries that behave, as far as it matters, as on Windows; return its output."""
     forget = "".join(f"sys.modules.pop({name!r}, None)\n" for name in sorted(MISSING))
     words = WINDOWS + forget + BLOCKED.format(blocked=MISSING) + program
     return run(sys.executable, "-c", words, folder=folder, status=status)
 
 
-def test_a_monitor_works_on_windows(tmp_path):
+def test_monitor_works_on_windows(tmp_path):
     program = "from chatsys.analytics import Monitor, diff, plots, runs; Monitor('postgresql://127.0.0.1:1/x').close()"
     on_windows(program, tmp_path)
 
