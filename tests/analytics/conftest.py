@@ -82,7 +82,7 @@ def as_role(url: str, role: str) -> str:
 
 
 @pytest.fixture
-def stranger_url(url: str) -> Iterator[str]:
+def restricted_url(url: str) -> Iterator[str]:
     """The URL for a role that may only connect."""
     role = f"stranger_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(url, autocommit=True) as admin:

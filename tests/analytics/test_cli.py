@@ -100,8 +100,8 @@ def test_watching_writes_until_it_is_stopped(postgres_url: str, number: signal.S
     assert seen[2]["commits_per_second"] >= 0
 
 
-def test_missing_parts_are_reported_on_standard_error(stranger_url: str) -> None:
-    done = run(stranger_url, "room_stats", "--format", "csv")
+def test_missing_parts_are_reported_on_standard_error(restricted_url: str) -> None:
+    done = run(restricted_url, "room_stats", "--format", "csv")
     assert done.returncode == 0
     assert done.stdout.startswith("room_id,room_name")
     assert "GRANT SELECT" in done.stderr

@@ -43,8 +43,8 @@ def test_a_database_under_load_gives_the_declared_columns(url: str, monitor: Mon
     assert set(seen["application_name"]) == {"writer 0", "writer 1"}
 
 
-def test_role_with_few_rights_gets_the_columns_and_the_missing_grants(stranger_url: str) -> None:
-    with Monitor(stranger_url) as monitor:
+def test_role_with_few_rights_gets_the_columns_and_the_missing_grants(restricted_url: str) -> None:
+    with Monitor(restricted_url) as monitor:
         assert dtypes(every_helper(monitor)) == DECLARED
         role = monitor.settings().attrs["role"]
         for name, remedy in {
@@ -59,9 +59,9 @@ def test_role_with_few_rights_gets_the_columns_and_the_missing_grants(stranger_u
 
 
 def test_role_with_few_rights_gets_the_columns_of_a_chat_in_use(
-    chat: Monitor, stranger_url: str, url: str, writers: Any
+    chat: Monitor, restricted_url: str, url: str, writers: Any
 ) -> None:
-    with writers(url) as stored, Monitor(stranger_url) as monitor:
+    with writers(url) as stored, Monitor(restricted_url) as monitor:
         while not stored():
             time.sleep(0.01)
         found = every_helper(monitor)
@@ -71,11 +71,11 @@ def test_role_with_few_rights_gets_the_columns_of_a_chat_in_use(
     assert not slow["query"].str.contains("INSERT").any()
 
 
-def test_role_with_pg_monitor_and_select_sees_everything(chat: Monitor, url: str, stranger_url: str) -> None:
-    role = stranger_url.split("//")[1].split("@", maxsplit=1)[0]
+def test_role_with_pg_monitor_and_select_sees_everything(chat: Monitor, url: str, restricted_url: str) -> None:
+    role = restricted_url.split("//")[1].split("@", maxsplit=1)[0]
     with psycopg.connect(url) as admin:
         admin.execute(f"GRANT pg_monitor TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    with Monitor(stranger_url) as monitor, warnings.catch_warnings():
+    with Monitor(restricted_url) as monitor, warnings.catch_warnings():
         warnings.simplefilter("error")
         assert monitor.room_stats().equals(chat.room_stats())
         for name in QUERIES:

@@ -403,11 +403,11 @@ def test_bad_parameter_is_refused(monitor: Monitor, bad: dict[str, object]) -> N
         monitor.frame("growth", **bad)
 
 
-def test_database_that_refuses_the_role_is_explained(stranger_url: str, url: str) -> None:
+def test_database_that_refuses_the_role_is_explained(restricted_url: str, url: str) -> None:
     name = urlsplit(url).path.removeprefix("/")
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
-    with pytest.raises(PermissionDenied), Monitor(stranger_url) as monitor:
+    with pytest.raises(PermissionDenied), Monitor(restricted_url) as monitor:
         monitor.pulse()
 
 

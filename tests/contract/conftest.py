@@ -76,14 +76,14 @@ class Cast:
     async def join(self, who: Participant, room: str, socket_id: str = "", server_id: str = "") -> Session:
         return (await self.store.open_session(self.entry(who, room, socket_id, server_id))).session
 
-    def letter(self, who: Participant, room: str, text: str = "hello", client_id: str | None = None) -> NewMessage:
+    def new_message(self, who: Participant, room: str, text: str = "hello", client_id: str | None = None) -> NewMessage:
         """Return a message that is not stored yet."""
         return NewMessage(
             message_id=new_id(), room=room, who=who, text=text, at=self.now(), client_message_id=client_id
         )
 
     async def post(self, who: Participant, room: str, text: str = "hello", client_id: str | None = None) -> Message:
-        return (await self.store.post_message(self.letter(who, room, text, client_id))).message
+        return (await self.store.post_message(self.new_message(who, room, text, client_id))).message
 
     async def message(self, room: str, message_id: str) -> Message:
         """Return the message as the history currently shows it."""

@@ -116,7 +116,7 @@ async def test_deletion_frees_client_message_ids_for_a_new_account_of_that_name(
     await cast.post(people[0], "tea", "one", "id-1")
     await store.delete_user(people[0].user_id, cast.now())
     ann = await cast.user("ann")
-    posted = await store.post_message(cast.letter(ann, "tea", "two", "id-1"))
+    posted = await store.post_message(cast.new_message(ann, "tea", "two", "id-1"))
     assert (posted.duplicate, posted.message.seq) == (False, 2)
 
 
@@ -141,7 +141,7 @@ async def test_room_whose_only_writer_is_deleted_remains_without_messages(store,
 
 async def test_retired_account_is_invisible_while_its_data_are_deleted_in_parts(store, cast, people):
     ann, bob, _ = people
-    await asyncio.gather(*[store.post_message(cast.letter(ann, "tea")) for _ in range(250)])
+    await asyncio.gather(*[store.post_message(cast.new_message(ann, "tea")) for _ in range(250)])
     by_bob = await cast.post(bob, "tea")
     await store.mark_read("tea", by_bob.message_id, ann, cast.now())
     session = await cast.join(ann, "tea")
@@ -150,7 +150,7 @@ async def test_retired_account_is_invisible_while_its_data_are_deleted_in_parts(
     assert await store.user_by_id(ann.user_id) is None
     assert [user.user_id for user in await store.list_users(10)] == [bob.user_id]
     assert await store.search_users("ann", 10) == await store.search_users("removed", 10) == []
-    for verb in (store.open_session(cast.entry(ann, "tea")), store.post_message(cast.letter(ann, "tea"))):
+    for verb in (store.open_session(cast.entry(ann, "tea")), store.post_message(cast.new_message(ann, "tea"))):
         with pytest.raises(UserNotFound):
             await verb
     assert await store.mark_read("tea", by_bob.message_id, ann, cast.now()) is None
@@ -176,7 +176,7 @@ async def test_mixed_batch_stores_nothing_of_a_retired_account(store, cast, peop
     ann, bob, gus = people
     await cast.post(bob, "tea")
     await store.retire_user(ann.user_id, cast.now())
-    posts = [store.post_message(cast.letter(who, "tea")) for who in (bob, ann, gus, ann, bob)]
+    posts = [store.post_message(cast.new_message(who, "tea")) for who in (bob, ann, gus, ann, bob)]
     outcomes = await asyncio.gather(*posts, return_exceptions=True)
     assert [type(each).__name__ for each in outcomes] == ["Posted", "UserNotFound", "Posted", "UserNotFound", "Posted"]
     assert [message.seq for message in await store.history("tea", 10)] == [1, 2, 3, 4]

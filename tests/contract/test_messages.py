@@ -25,13 +25,13 @@ TEXTS = {
 
 async def test_posted_message_is_returned_unchanged(store, cast):
     ann = await cast.user("ann")
-    letter = cast.letter(ann, "tea", "hello")
-    posted = await store.post_message(letter)
+    new_message = cast.new_message(ann, "tea", "hello")
+    posted = await store.post_message(new_message)
     message = posted.message
     assert not posted.duplicate
-    assert (message.message_id, message.seq, message.room, message.text) == (letter.message_id, 1, "tea", "hello")
+    assert (message.message_id, message.seq, message.room, message.text) == (new_message.message_id, 1, "tea", "hello")
     assert (message.user_id, message.username, message.display_name) == (ann.user_id, "ann", "ann")
-    assert (message.avatar, message.at, message.edited_at) == (ann.avatar, letter.at, None)
+    assert (message.avatar, message.at, message.edited_at) == (ann.avatar, new_message.at, None)
     assert (message.delivered_to, message.read_by) == ((), ())
     assert await store.history("tea", 10) == [message]
 
@@ -52,8 +52,8 @@ async def test_sequence_numbers_grow_by_one_in_each_room(store, cast):
 
 async def test_simultaneous_messages_get_unique_numbers_without_a_gap(store, cast):
     people = [await cast.user(f"user{number}") for number in range(5)] + [cast.guest("gus")]
-    letters = [cast.letter(people[number % 6], f"room{number % 3}", str(number)) for number in range(120)]
-    posted = await asyncio.gather(*map(store.post_message, letters))
+    messages = [cast.new_message(people[number % 6], f"room{number % 3}", str(number)) for number in range(120)]
+    posted = await asyncio.gather(*map(store.post_message, messages))
     for room in ("room0", "room1", "room2"):
         here = sorted((each.message for each in posted if each.message.room == room), key=lambda each: each.seq)
         assert [message.seq for message in here] == list(range(1, 41))
@@ -96,7 +96,7 @@ async def test_deleted_account_can_not_post(store, cast):
 async def test_refused_message_consumes_no_sequence_number(store, cast):
     ann, gone = await cast.user("ann"), await cast.user("gone")
     await store.delete_user(gone.user_id, cast.now())
-    letters = [cast.letter(gone if number % 3 == 1 else ann, "tea", str(number)) for number in range(30)]
-    outcomes = await asyncio.gather(*map(store.post_message, letters), return_exceptions=True)
+    messages = [cast.new_message(gone if number % 3 == 1 else ann, "tea", str(number)) for number in range(30)]
+    outcomes = await asyncio.gather(*map(store.post_message, messages), return_exceptions=True)
     assert [isinstance(outcome, UserNotFound) for outcome in outcomes] == [number % 3 == 1 for number in range(30)]
     assert [message.seq for message in await store.history("tea", 100)] == list(range(1, 21))

@@ -143,9 +143,9 @@ async def test_restored_store_continues_numbering_and_knows_the_client_ids(lived
     for target in elsewhere:
         for batch in await batches(lived_in):
             await target.restore(batch)
-        assert (await target.post_message(cast.letter(gus, "room 1"))).message.seq == numbers["room 1"] + 1
+        assert (await target.post_message(cast.new_message(gus, "room 1"))).message.seq == numbers["room 1"] + 1
         for sender, room, client_id in ((gus, "room 0", "id-3"), (who, "elsewhere", "id-none")):
-            posted = await target.post_message(cast.letter(sender, room, "again", client_id))
+            posted = await target.post_message(cast.new_message(sender, room, "again", client_id))
             assert posted.duplicate == (client_id == "id-3")
 
 
@@ -160,7 +160,7 @@ async def test_store_that_is_in_use_can_restore_a_snapshot(lived_in, elsewhere, 
             await target.restore(batch)
         await target.register_server(cast.server_id, cast.now())
         await target.open_session(cast.entry(reader, "room 1"))
-        live = (await target.post_message(cast.letter(cast.guest("gus"), "room 1"))).message
+        live = (await target.post_message(cast.new_message(cast.guest("gus"), "room 1"))).message
         assert list(await target.mark_all_read("room 1", reader, cast.now())) == [live.message_id]
         for batch in moved[2:]:
             await target.restore(batch)

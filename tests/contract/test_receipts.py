@@ -145,7 +145,7 @@ async def test_simultaneous_calls_return_each_marked_id_once(store, cast, people
 @pytest.mark.parametrize("place", [1, 2])
 async def test_marking_in_parts_marks_the_whole_room(store, cast, people, place):
     ann, reader = people[0], people[place]
-    sent = await asyncio.gather(*[store.post_message(cast.letter(ann, "tea")) for _ in range(1201)])
+    sent = await asyncio.gather(*[store.post_message(cast.new_message(ann, "tea")) for _ in range(1201)])
     expected = [posted.message.message_id for posted in sorted(sent, key=lambda posted: posted.message.seq)]
     parts, reached = [], 0
     while reached is not None:
@@ -163,7 +163,7 @@ async def test_marking_in_parts_marks_the_whole_room(store, cast, people, place)
 
 async def test_simultaneous_markings_of_a_large_room_mark_each_message_once(store, cast, people):
     ann, bob, gus = people
-    await asyncio.gather(*[store.post_message(cast.letter(ann, "tea")) for _ in range(450)])
+    await asyncio.gather(*[store.post_message(cast.new_message(ann, "tea")) for _ in range(450)])
     for reader in (bob, gus):
         answers = await asyncio.gather(*(store.mark_all_read("tea", reader, cast.now()) for _ in range(4)))
         marked = [each for answer in answers for each in answer]

@@ -80,7 +80,7 @@ async def test_every_answer_about_a_room_names_the_servers_that_have_it(store, c
     await cast.join(gus, "cake", server_id=elsewhere)
     several = (await store.ping()).kind != "memory"
     here = {cast.server_id, other} if several else set()
-    posted = await store.post_message(cast.letter(ann, "tea"))
+    posted = await store.post_message(cast.new_message(ann, "tea"))
     message_id = posted.message.message_id
     entered = await store.open_session(cast.entry(gus, "tea"))
     answers = [
@@ -92,6 +92,6 @@ async def test_every_answer_about_a_room_names_the_servers_that_have_it(store, c
         await store.close_session(entered.session.session_id, cast.now()),
     ]
     assert [set(answer.servers) for answer in answers] == [here] * len(answers)
-    await store.post_message(cast.letter(ann, "tea"))
+    await store.post_message(cast.new_message(ann, "tea"))
     assert set((await store.mark_some_read("tea", bob, cast.now())).servers) == here
     assert (await store.mark_some_read("tea", bob, cast.now())).servers == ()

@@ -70,7 +70,7 @@ async def test_sends_and_reads_move_to_the_new_primary(server_folder: Path, hand
     with cluster(server_folder) as (old, new):
         async with proxied(old) as (proxy, url), hands.opened(url) as store:
             who = hands.guest()
-            await store.post_message(hands.letter(who))
+            await store.post_message(hands.new_message(who))
             await asyncio.gather(*(store.history("tea", 10) for _ in range(6)))
             with psycopg.connect(old, autocommit=True) as primary, psycopg.connect(new, autocommit=True) as standby:
                 while standby.execute("SELECT count(*) FROM messages").fetchone() != (1,):
@@ -82,7 +82,7 @@ async def test_sends_and_reads_move_to_the_new_primary(server_folder: Path, hand
             began = time.monotonic()
             while True:
                 try:
-                    posted = await store.post_message(hands.letter(who, text="after"))
+                    posted = await store.post_message(hands.new_message(who, text="after"))
                     break
                 except StoreError:
                     assert time.monotonic() - began < MOVED
@@ -97,7 +97,7 @@ async def test_url_with_several_hosts_uses_the_writable_one(server_folder: Path,
         async with proxied(old) as (first, url), proxied(new) as (second, _):
             both = url.replace(f":{first.port}/", f":{second.port},127.0.0.1:{first.port}/")
             async with hands.opened(both) as store:
-                await store.post_message(hands.letter(hands.guest()))
+                await store.post_message(hands.new_message(hands.guest()))
                 with psycopg.connect(old) as primary:
                     assert primary.execute("SELECT count(*) FROM messages").fetchone() == (1,)
             assert await asyncio.to_thread(recovers, both) == (False,), "the command line's driver finds it too"

@@ -1,4 +1,4 @@
-"""Snapshot files: complete or absent, checked before they are believed."""
+"""Snapshot files: complete or absent, and checked before they are used."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ async def test_a_snapshot_is_json_lines_between_a_header_and_a_trailer(snapshot_
     assert trailer["counts"] == {"users": 10, "rooms": 8, "messages": 500, "deliveries": 100, "reads": 50}
 
 
-async def test_a_snapshot_can_be_read_by_its_owner_alone(snapshot_file):
+async def test_snapshot_can_be_read_only_by_its_owner(snapshot_file):
     assert snapshot_file.stat().st_mode & 0o777 == 0o600
 
 
-async def test_what_was_written_is_loaded_and_compares_equal(snapshot_file):
+async def test_written_snapshot_is_loaded_and_compares_equal(snapshot_file):
     seen = []
     async with open_store("memory://") as store:
         trailer = snapshot.check(snapshot_file)
@@ -76,7 +76,7 @@ async def test_a_file_with_one_flipped_bit_is_refused(snapshot_file, place):
     refused(snapshot_file)
 
 
-async def test_altered_missing_swapped_doubled_and_added_records_are_refused(snapshot_file):
+async def test_altered_missing_swapped_repeated_and_added_records_are_refused(snapshot_file):
     lines = lines_of(snapshot_file)
     message = lines[100].replace(b"message ", b"massage ")
     for altered in (
@@ -95,7 +95,7 @@ async def test_altered_missing_swapped_doubled_and_added_records_are_refused(sna
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x28\xb5\x2f\xfd", b'{"kind":"header"}\n', b"\0" * 100])
-async def test_something_else_is_refused(tmp_path, data):
+async def test_file_that_is_no_snapshot_is_refused(tmp_path, data):
     (tmp_path / "file").write_bytes(data)
     refused(tmp_path / "file")
 
@@ -106,7 +106,7 @@ async def test_a_compressed_file_of_another_kind_is_refused(snapshot_file):
         refused(snapshot_file)
 
 
-async def test_anything_appended_is_refused(snapshot_file):
+async def test_file_with_appended_data_is_refused(snapshot_file):
     with snapshot_file.open("ab") as file:
         file.write(b"more")
     refused(snapshot_file)
@@ -126,7 +126,7 @@ async def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):
 
 
 def refused(path: Path) -> None:
-    """The file is refused, by name."""
+    """Check that the file is refused and named."""
     with pytest.raises(SnapshotDamaged, match=str(path)):
         snapshot.check(path)
 
@@ -166,7 +166,7 @@ async def test_a_comparison_names_what_differs(snapshot_file):
     assert result.examples[1] == "message 1 of room 'room 0' is only in the snapshot"
 
 
-async def test_a_comparison_finds_what_only_the_store_has(filled, snapshot_file):
+async def test_comparison_finds_records_that_only_the_store_has(filled, snapshot_file):
     (message,) = await filled.history("room 0", 1)
     extra = {"message_id": "018f0000-0000-7000-8000-000000000000", "seq": message.seq + 1}
     last = [batch async for batch in filled.snapshot() if getattr(batch[-1], "room", "") == "room 0"][-1][-1]

@@ -36,7 +36,7 @@ NODE = Path(__file__).parents[1] / "flow" / "node" / "node_modules"
         (";;,=;q", False),
     ],
 )
-async def test_the_root_gives_html_to_those_who_prefer_it(client, accept, html):
+async def test_root_gives_html_to_clients_that_prefer_it(client, accept, html):
     assert prefers_html(accept) is html
     answer = await client.get("/", headers={"Accept": accept})
     assert answer.status_code == 200
@@ -52,7 +52,7 @@ async def test_the_root_for_programs_has_no_other_headers_than_before(client):
 
 @without_store
 @pytest.mark.parametrize("path", ["/", "/docs"])
-async def test_links_of_the_pages_above_the_client_lead_somewhere(client, path):
+async def test_links_of_the_pages_above_the_client_work(client, path):
     page = (await client.get(path, headers={"Accept": BROWSER})).text
     assert page
     for link in re.findall(r'(?:href|src)="([^"]+)"', page):
@@ -60,14 +60,14 @@ async def test_links_of_the_pages_above_the_client_lead_somewhere(client, path):
 
 
 @without_store
-async def test_the_client_without_a_slash_leads_to_the_one_with_it(client):
+async def test_client_path_without_a_slash_redirects_to_the_one_with_it(client):
     answer = await client.get("/chat")
-    assert (answer.status_code, answer.headers["location"]) == (308, "chat/")  # also below a proxy's path
+    assert (answer.status_code, answer.headers["location"]) == (308, "chat/")  # also under a proxy's path prefix
     assert (await client.get("/chat/")).status_code == 200
 
 
 @without_store
-async def test_the_page_of_the_api_with_a_slash_leads_to_the_one_without(client):
+async def test_api_page_path_with_a_slash_redirects_to_the_one_without(client):
     answer = await client.get("/docs/")
     assert (answer.status_code, answer.headers["location"]) == (308, "../docs")
     assert "docs.js" in (await client.get("/docs")).text
@@ -78,7 +78,7 @@ async def test_the_page_of_the_api_with_a_slash_leads_to_the_one_without(client)
     "path",
     ["/chat/", "/docs", "/openapi.json", "/asyncapi.json", "/chat/js/main.js", "/chat/style.css", "/chat/icon.svg"],
 )
-async def test_a_file_has_its_headers_and_is_sent_once(client, path):
+async def test_client_file_has_its_headers_and_is_sent_once(client, path):
     answer = await client.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-security-policy"] == POLICY
@@ -97,7 +97,7 @@ async def test_a_file_has_its_headers_and_is_sent_once(client, path):
     "path",
     ["/chat/nothing.js", "/chat/../pages.py", "/chat/%2e%2e/pages.py", "/chat/package.json", "/chat/js", "/chat//"],
 )
-async def test_what_is_no_file_of_the_client_is_not_found(client, path):
+async def test_path_that_is_no_file_of_the_client_gives_404(client, path):
     answer = await client.get(path)
     assert answer.status_code == 404
     assert answer.json()["success"] is False
@@ -107,7 +107,7 @@ def test_every_import_and_link_of_the_client_is_served():
     for path in OURS:
         text = path.read_text()
         for link in re.findall(r'(?:from |href=|src=)"([^"#]+)"', text):
-            if path.name in {"start.html", "docs.html"}:  # they lie above
+            if path.name in {"start.html", "docs.html"}:  # these files are above the client
                 continue
             target = (path.parent / link).resolve().relative_to(FOLDER).as_posix()
             assert target in assets(), f"{path.name} asks for {link}"

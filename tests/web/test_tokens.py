@@ -45,7 +45,7 @@ async def test_the_token_is_the_second_word_of_authorization_in_any_letter_case(
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer "])
-async def test_x_access_token_is_read_when_authorization_has_no_second_word(client, account, authorization):
+async def test_x_access_token_is_used_if_authorization_has_no_second_word(client, account, authorization):
     headers = {"x-access-token": (await account("carol"))["token"]}
     if authorization is not None:
         headers["authorization"] = authorization
@@ -59,7 +59,7 @@ async def test_authorization_wins_over_x_access_token(client, account):
 
 @without_store
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer"}, {"x-access-token": ""}])
-async def test_no_token_is_said_to_be_missing(client, headers):
+async def test_missing_token_is_reported(client, headers):
     assert await verify(client, headers) == MISSING
     for method in ("PUT", "DELETE"):
         answer = await client.request(method, "/api/users/x", headers=headers)
@@ -105,7 +105,7 @@ async def test_a_token_outlives_logout_and_a_password_change(client, account):
     assert (await verify(client, headers))[0] == 200
 
 
-async def test_passwords_are_kept_as_bcrypt_hashes_of_cost_10(store, account, real_cost):
+async def test_passwords_are_stored_as_bcrypt_hashes_of_cost_10(store, account, real_cost):
     owner = await account("frank")
     stored = (await store.user_by_id(owner["userId"])).password_hash
     assert stored.startswith("$2b$10$")

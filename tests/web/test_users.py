@@ -1,4 +1,4 @@
-"""Profiles: list, search, look up, change, delete (contract §5)."""
+"""Profiles: list, search, view, change, delete (contract §5)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def outcome(answer):
     return answer.status_code, answer.json()
 
 
-async def test_the_list_is_public_profiles_newest_first(client, account):
+async def test_user_list_has_public_profiles_newest_first(client, account):
     names = ["first", "second", "third"]
     for name in names:
         await account(name)
@@ -66,7 +66,7 @@ async def test_search_is_a_literal_substring_in_any_letter_case(client, account,
     assert all(set(user) == PUBLIC for user in body["results"])
 
 
-async def test_search_says_the_decoded_query(client):
+async def test_search_returns_the_decoded_query(client):
     assert (await client.get("/api/users/search/%C3%A9%25%2F%20%2B+")).json()["query"] == "é%/ ++"
 
 
@@ -79,11 +79,11 @@ async def test_a_profile_has_exactly_the_eight_public_keys(client, account):
 
 
 @pytest.mark.parametrize("user_id", [*NOT_IDS, "01a203f5-0266-758d-aedf-6583c164f81c"])
-async def test_an_unknown_id_or_none_at_all_is_404(client, user_id):
+async def test_unknown_or_malformed_id_gives_404(client, user_id):
     assert outcome(await client.get(f"/api/users/{user_id}")) == NOT_FOUND
 
 
-async def test_a_change_shows_in_the_answer_and_in_the_next_look(client, account):
+async def test_profile_change_shows_in_the_answer_and_in_the_next_read(client, account):
     owner = await account("alice")
     path, headers = f"/api/users/{owner['userId']}", bearer(owner["token"])
     changes = {"displayName": "Alice L", "avatar": "https://example.org/a.png", "bio": "hello"}
@@ -95,7 +95,7 @@ async def test_a_change_shows_in_the_answer_and_in_the_next_look(client, account
 
 
 @pytest.mark.parametrize("sent", [{}, [], {"displayName": None, "bio": None}, {"unknown": 1}])
-async def test_what_is_not_sent_does_not_change(client, account, sent):
+async def test_fields_that_are_not_sent_stay_unchanged(client, account, sent):
     owner = await account("alice")
     path = f"/api/users/{owner['userId']}"
     before = (await client.get(path)).json()["user"]
