@@ -39,7 +39,7 @@ def test_terminal_of_any_width_gets_one_line_per_row(chat: Monitor, url: str, co
     assert "general" in shown[-4] + shown[-3] + shown[-5]
 
 
-def test_the_parameters_of_a_query_are_options(chat: Monitor, url: str) -> None:
+def test_parameters_of_a_query_are_options(chat: Monitor, url: str) -> None:
     rows = run(url, "growth", "--days", "7", "--format", "csv").stdout.splitlines()
     assert len(rows) == 1 + 7
     assert len(run(url, "delivery_lag", "--messages", "7", "--limit", "3", "--format", "csv").stdout.splitlines()) == 4
@@ -58,7 +58,7 @@ def test_parquet_holds_the_frame_with_its_types(chat: Monitor, url: str, tmp_pat
 
 
 @pytest.mark.process
-def test_an_explanation_needs_no_database() -> None:
+def test_explanation_needs_no_database() -> None:
     done = run("postgresql://127.0.0.1:1/x", "read_lag", "--explain", columns=80)
     assert (done.returncode, done.stderr) == (0, "")
     for words in ("Decision: How long until people read?", "lag_ms", "--minutes (default 60)", "FROM newest m"):

@@ -19,14 +19,14 @@ from .helpers import DECLARED, dtypes, every_helper
 NAMED = re.compile(r"(_bytes|_ms|_ratio|_per_second)(_total)?$")
 
 
-def test_an_empty_database_gives_the_declared_columns(monitor: Monitor) -> None:
+def test_empty_database_gives_the_declared_columns(monitor: Monitor) -> None:
     found = every_helper(monitor)
     assert dtypes(found) == DECLARED
     for name in ("active_users", "read_lag", "busiest_rooms", "sessions", "orphans", "blocking"):
         assert found[name].empty, name
 
 
-def test_a_chat_gives_the_declared_columns(chat: Monitor) -> None:
+def test_chat_gives_the_declared_columns(chat: Monitor) -> None:
     found = every_helper(chat)
     assert dtypes(found) == DECLARED
     for name, query in QUERIES.items():
@@ -34,7 +34,7 @@ def test_a_chat_gives_the_declared_columns(chat: Monitor) -> None:
             assert len(found[name]) > 0, name
 
 
-def test_a_database_under_load_gives_the_declared_columns(url: str, monitor: Monitor, writers: Any) -> None:
+def test_database_under_load_gives_the_declared_columns(url: str, monitor: Monitor, writers: Any) -> None:
     with writers(url) as stored:
         while stored() < 100:
             time.sleep(0.01)

@@ -41,7 +41,7 @@ from chatsys.errors import (
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_three_queries_of_the_guide_come_first() -> None:
+def test_three_queries_of_the_guide_come_first() -> None:
     assert list(QUERIES)[:3] == ["connections", "database_size", "table_sizes"]
 
 
@@ -230,7 +230,7 @@ def test_monitor_leaves_an_engine_to_its_caller(postgres_url: str) -> None:
 
 
 @pytest.mark.process
-def test_an_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
+def test_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedFailed, match="There is no database yet"):
         Monitor(f"embedded://{tmp_path / 'pg'}")
     assert list(tmp_path.iterdir()) == []
@@ -329,7 +329,7 @@ def test_tables_of_another_program_are_not_taken_for_a_chat(empty_postgres_url: 
         assert monitor.growth().empty
 
 
-def test_a_frame_becomes_markdown(monitor: Monitor) -> None:
+def test_frame_becomes_markdown(monitor: Monitor) -> None:
     assert monitor.room_stats()[["room_name"]].to_markdown(index=False).splitlines()[0] == "| room_name   |"
 
 

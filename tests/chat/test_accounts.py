@@ -35,7 +35,7 @@ async def refused(coroutine) -> tuple[str, ...]:
 # -- registering
 
 
-async def test_a_registered_user_has_the_defaults_and_a_token(chat):
+async def test_registered_user_has_the_defaults_and_a_token(chat):
     user, token = await accounts.register(chat, VALID | {"email": "Ann@Example.org", "displayName": "", "bio": None})
     assert (user.username, user.email, user.display_name, user.bio) == ("ann", "ann@example.org", "ann", "")
     assert user.avatar == "https://ui-avatars.com/api/?name=ann&background=667eea&color=fff"
@@ -44,7 +44,7 @@ async def test_a_registered_user_has_the_defaults_and_a_token(chat):
     assert await accounts.profile(chat, user.user_id) == user
 
 
-async def test_a_password_is_stored_as_a_bcrypt_hash_of_cost_10(chat, real_cost):
+async def test_password_is_stored_as_a_bcrypt_hash_of_cost_10(chat, real_cost):
     user, _ = await accounts.register(chat, VALID)
     assert user.password_hash.startswith("$2b$10$")
     assert "password" not in user.password_hash
@@ -142,7 +142,7 @@ async def test_taken_name_is_refused_even_among_simultaneous_registrations(chat)
 
 
 @pytest.mark.parametrize("name", ["ann", "  ann\t", "ann@example.org", "ANN@Example.ORG"])
-async def test_a_login_takes_the_username_or_the_email_in_any_letter_case(chat, people, name):
+async def test_login_takes_the_username_or_the_email_in_any_letter_case(chat, people, name):
     registered, _ = await people.register("ann")
     user, token = await accounts.login(chat, {"username": name, "password": "password"}, ADDRESS)
     assert user.user_id == registered.user_id
@@ -155,7 +155,7 @@ async def test_a_login_takes_the_username_or_the_email_in_any_letter_case(chat, 
     ("name", "password"),
     [("ann", "wrong!"), ("ann", "Password"), ("ann", "x" * 500), ("ANN", "password"), ("eve", "password")],
 )
-async def test_a_wrong_name_and_a_wrong_password_give_the_same_answer(chat, people, name, password):
+async def test_wrong_name_and_a_wrong_password_give_the_same_answer(chat, people, name, password):
     await people.register("ann")
     with pytest.raises(InvalidCredentials):
         await accounts.login(chat, {"username": name, "password": password}, ADDRESS)
@@ -273,7 +273,7 @@ async def test_update_with_an_empty_text_sets_the_default(chat, people):
     assert changed.avatar == "https://ui-avatars.com/api/?name=ann&background=667eea&color=fff"
 
 
-async def test_a_password_changes_only_when_both_fields_are_sent(chat, people):
+async def test_password_changes_only_when_both_fields_are_sent(chat, people):
     user, token = await people.register("ann")
     for fields in ({"newPassword": "another"}, {"currentPassword": "wrong!"}, {"newPassword": "x", "bio": "b"}):
         changed = await accounts.change_profile(chat, token, user.user_id, fields)
@@ -285,7 +285,7 @@ async def test_a_password_changes_only_when_both_fields_are_sent(chat, people):
     await fail(chat)
 
 
-async def test_a_wrong_current_password_changes_nothing_at_all(chat, people):
+async def test_wrong_current_password_changes_nothing_at_all(chat, people):
     user, token = await people.register("ann")
     fields = {"currentPassword": "wrong!", "newPassword": "another", "bio": "new", "displayName": "New"}
     with pytest.raises(WrongPassword):
@@ -301,7 +301,7 @@ async def test_new_password_must_follow_the_rules_or_nothing_changes(chat, peopl
     assert await accounts.profile(chat, user.user_id) == user
 
 
-async def test_a_token_stays_valid_after_a_password_change_and_after_deletion(chat, people):
+async def test_token_stays_valid_after_a_password_change_and_after_deletion(chat, people):
     user, token = await people.register("ann")
     both = {"currentPassword": "password", "newPassword": "another"}
     await accounts.change_profile(chat, token, user.user_id, both)

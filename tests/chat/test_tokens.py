@@ -44,7 +44,7 @@ def signed(claims: dict[str, object], secret: str = SECRET, algorithm: str = "HS
     return jwt.encode(claims, secret, algorithm=algorithm)
 
 
-def test_a_token_has_the_documented_header_and_claims(tokens):
+def test_token_has_the_documented_header_and_claims(tokens):
     now = datetime.now(UTC)
     token = tokens.issue(USER, now)
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
@@ -60,7 +60,7 @@ def test_token_of_a_server_with_a_fast_clock_is_valid(tokens):
     tokens.verify(tokens.issue(USER, datetime.now(UTC) + timedelta(minutes=5)))
 
 
-def test_an_expired_token_is_refused(tokens):
+def test_expired_token_is_refused(tokens):
     with pytest.raises(TokenInvalid):
         tokens.verify(tokens.issue(USER, datetime.now(UTC) - timedelta(days=7, seconds=1)))
 

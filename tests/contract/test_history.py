@@ -73,7 +73,7 @@ async def test_replay_gives_the_newest_messages_after_a_number_oldest_first(stor
         (0, 11, 100, 2**63 - 1, ()),
     ],
 )
-async def test_a_page_can_be_taken_between_two_numbers(store, room, after, before, limit, offset, expected):
+async def test_page_can_be_taken_between_two_numbers(store, room, after, before, limit, offset, expected):
     assert texts(await store.history(room, limit, offset, after=after, before=before)) == list(expected)
 
 

@@ -36,7 +36,7 @@ async def fail(store, cast, times: int, tried: LoginAttempt):
         ("", False),
     ],
 )
-async def test_an_account_is_found_by_its_exact_name_or_its_email_in_any_case(store, cast, ann, typed, found):
+async def test_account_is_found_by_its_exact_name_or_its_email_in_any_case(store, cast, ann, typed, found):
     user, failures = await store.find_login(attempt(typed))
     assert (user is not None and user.user_id == ann.user_id) is found
     assert failures == ()
@@ -51,7 +51,7 @@ async def test_failures_are_counted_by_typed_name_in_any_case_and_by_address(sto
     assert len((await store.find_login(attempt("ANN")))[1]) == 3
 
 
-async def test_the_newest_failures_are_kept_in_order(store, cast):
+async def test_newest_failures_are_kept_in_order(store, cast):
     moments = []
     for _ in range(5):
         moments.append(cast.now())

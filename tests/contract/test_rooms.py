@@ -16,7 +16,7 @@ async def listed(store, name: str):
     return room
 
 
-async def test_the_default_rooms_exist_exactly_once(store):
+async def test_default_rooms_exist_exactly_once(store):
     assert [room.name for room in await store.rooms()] == ["general", "random", "tech"]
     assert all(room.user_count == 0 for room in await store.rooms())
 

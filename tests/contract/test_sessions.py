@@ -136,12 +136,12 @@ async def test_sessions_of_an_account_are_returned_in_order_of_joining(store, ca
 
 
 @pytest.mark.parametrize("user_id", [*ABSENT, "guest-gus"])
-async def test_an_unknown_account_has_no_sessions(store, cast, user_id):
+async def test_unknown_account_has_no_sessions(store, cast, user_id):
     await cast.join(cast.guest("gus"), "tea")
     assert await store.user_sessions(user_id) == []
 
 
-async def test_a_socket_may_join_again_after_leaving(store, cast):
+async def test_socket_may_join_again_after_leaving(store, cast):
     ann = await cast.user("ann")
     first = await cast.join(ann, "tea", socket_id="socket-1")
     await store.close_session(first.session_id, cast.now())

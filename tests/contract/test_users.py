@@ -52,7 +52,7 @@ async def test_taken_name_or_email_is_refused_and_nothing_is_stored(store, cast,
     assert await store.list_users(10) == [first]
 
 
-async def test_an_id_is_found_in_either_letter_case(store, cast):
+async def test_id_is_found_in_either_letter_case(store, cast):
     ann = await cast.user("ann")
     found = await store.user_by_id(ann.user_id.upper())
     assert found is not None
@@ -104,7 +104,7 @@ async def test_only_the_named_fields_change(store, cast):
     assert hashed.bio == ""
 
 
-async def test_a_login_is_recorded_with_its_time(store, cast):
+async def test_login_is_recorded_with_its_time(store, cast):
     ann, moment = await cast.user("ann"), cast.now()
     user = await store.record_login(ann.user_id, moment)
     assert user is not None

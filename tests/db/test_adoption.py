@@ -128,7 +128,7 @@ def test_adoption_leaves_further_tables_alone(original: Fill) -> None:
     assert rows(url, "SELECT count(*) > 0 FROM messages_with_reactions_view") == [(True,)]
 
 
-def test_an_adopted_database_keeps_every_invariant(original: Fill) -> None:
+def test_adopted_database_keeps_every_invariant(original: Fill) -> None:
     url = original(2_000)
     adopt(url)
     with psycopg.connect(url) as connection:

@@ -154,7 +154,7 @@ def test_restore_over_dead_servers_proceeds(fresh: str, tmp_path: Path) -> None:
     assert chatsys("db", "restore", str(file), "--yes", "--database-url", fresh).returncode == 0
 
 
-def test_a_dry_run_of_a_restore_changes_nothing(fresh: str, empty: str, tmp_path: Path) -> None:
+def test_dry_run_of_a_restore_changes_nothing(fresh: str, empty: str, tmp_path: Path) -> None:
     file = backup(fresh, tmp_path / "chat.dump").file
     said = chatsys("db", "restore", str(file), "--dry-run", "--database-url", empty)
     assert said.stdout.startswith("Would replace the 0 tables of ")
@@ -188,7 +188,7 @@ def test_failing_statement_in_a_backup_changes_nothing(fresh: str, tmp_path: Pat
 
 
 @pytest.mark.process
-def test_a_client_older_than_the_server_is_explained() -> None:
+def test_client_older_than_the_server_is_explained() -> None:
     with pytest.raises(OperatorError, match="The server is PostgreSQL 99, but the newest pg_dump here") as failed:
         dumping_tools(read_url("postgresql://localhost/chat"), 99)
     assert failed.value.hint.endswith("apt-get install postgresql-client-99")
@@ -203,7 +203,7 @@ def test_password_is_passed_through_the_environment(monkeypatch: pytest.MonkeyPa
     assert given["PGSSLMODE"] == "require"
 
 
-def test_a_scratch_database_needs_the_right_to_create_one(server: Server, fresh: str) -> None:
+def test_scratch_database_needs_the_right_to_create_one(server: Server, fresh: str) -> None:
     with role(server) as name, pytest.raises(OperatorError) as failed, scratch_database(as_role(fresh, name)):
         pass
     assert failed.value.hint == f"As a superuser: ALTER ROLE {name} CREATEDB"

@@ -29,7 +29,7 @@ class Reports(list[tuple[str, float, float]]):
 
 
 @FILES
-def test_a_restore_reports_the_bytes_of_its_file(
+def test_restore_reports_the_bytes_of_its_file(
     fresh: str, empty: str, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restores, "_LOOK_LINES", 50)

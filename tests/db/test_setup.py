@@ -111,7 +111,7 @@ def test_dry_run_of_init_says_what_a_run_would_create(missing: str) -> None:
     assert "is at version 00" in succeeds("db", "init", "--dry-run", "--database-url", missing)
 
 
-def test_a_dry_run_of_an_adoption_counts_its_rows(original: Callable[[int], str]) -> None:
+def test_dry_run_of_an_adoption_counts_its_rows(original: Callable[[int], str]) -> None:
     url = original(40)
     before = content(url)
     said = succeeds("db", "init", "--dry-run", "--database-url", url)
@@ -122,7 +122,7 @@ def test_a_dry_run_of_an_adoption_counts_its_rows(original: Callable[[int], str]
     assert content(url) == before
 
 
-def test_a_dry_run_of_migrate_names_the_versions(server: Server) -> None:
+def test_dry_run_of_migrate_names_the_versions(server: Server) -> None:
     with server.database("template0") as url:
         run(url, (database_dir() / "migrations" / "versions" / "0001_tables.sql").read_text(encoding="utf-8"))
         run(url, "CREATE TABLE alembic_version (version_num varchar(32)); INSERT INTO alembic_version VALUES ('0001')")
@@ -168,7 +168,7 @@ def test_migrate_of_an_empty_database_names_init(empty: str) -> None:
     assert "has no chatsys schema. Create it with `chatsys db init`." in fails("db", "migrate", "--database-url", empty)
 
 
-def test_a_schema_newer_than_the_program_is_left_alone(fresh: str) -> None:
+def test_schema_newer_than_the_program_is_left_alone(fresh: str) -> None:
     run(fresh, "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32))")
     run(fresh, "DELETE FROM alembic_version; INSERT INTO alembic_version VALUES ('9999')")
     for command in ("init", "migrate"):
@@ -198,7 +198,7 @@ def test_status_is_available_as_json(fresh: str) -> None:
 
 
 @pytest.mark.parametrize("command", [["reset"], ["migrate"]])
-def test_a_dry_run_changes_nothing(fresh: str, command: list[str]) -> None:
+def test_dry_run_changes_nothing(fresh: str, command: list[str]) -> None:
     fill_chat(fresh, 7)
     before = content(fresh)
     said = succeeds("db", *command, "--dry-run", "--database-url", fresh)
@@ -242,5 +242,5 @@ def test_reset_gives_up_on_a_table_in_use(fresh: str) -> None:
     assert rows(fresh, "SELECT count(*) FROM messages") == [(3,)]
 
 
-def test_the_memory_store_has_no_database() -> None:
+def test_memory_store_has_no_database() -> None:
     assert "The memory store has no database. Name a server" in fails("db", "status", "--database-url", "memory://")

@@ -90,7 +90,7 @@ async def test_missing_ca_file_is_a_warning(tls: TlsServer, tmp_path: Path, capl
 
 
 @pytest.mark.parametrize("way", ["settings", "url"])
-async def test_a_certificate_of_another_authority_is_refused(tls: TlsServer, way: str) -> None:
+async def test_certificate_of_another_authority_is_refused(tls: TlsServer, way: str) -> None:
     url = f"{tls.url}?sslmode=verify-full&sslrootcert={tls.other_ca}" if way == "url" else tls.url
     with pytest.raises(errors.TlsFailed):
         await talk(url, ssl=way == "settings", ssl_ca_file=tls.other_ca)
@@ -98,7 +98,7 @@ async def test_a_certificate_of_another_authority_is_refused(tls: TlsServer, way
     assert re.match(r"Error: TLS to the database on 127\.0\.0\.1:\d+ failed: SSL error: certificate", said.stderr)
 
 
-async def test_a_certificate_for_another_host_is_refused(tls: TlsServer) -> None:
+async def test_certificate_for_another_host_is_refused(tls: TlsServer) -> None:
     url = tls.url.replace(HOST, "localhost")
     with pytest.raises(errors.TlsFailed):
         await talk(url, ssl=True, ssl_ca_file=tls.ca)

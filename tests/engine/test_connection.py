@@ -144,7 +144,7 @@ def test_requested_packet_is_exempt_after_an_earlier_one_was_sent(socket: Socket
     assert not socket.receiver.closing
 
 
-def test_a_long_queue_is_written_in_chunks(socket: Socket, loop: FakeLoop) -> None:
+def test_long_queue_is_written_in_chunks(socket: Socket, loop: FakeLoop) -> None:
     for _ in range(40):
         socket.receiver.push(out("x" * 10_000))
     loop.settle()
@@ -257,7 +257,7 @@ def test_packets_waiting_for_a_poll_use_the_websocket_after_an_upgrade(
     assert socket.sent() == frames("before", "between", "after")
 
 
-def test_a_probe_that_is_lost_leaves_the_client_polling(connection: Connection) -> None:
+def test_probe_that_is_lost_leaves_the_client_polling(connection: Connection) -> None:
     polled(connection)
     connection.probed()
     connection.probe_lost()
@@ -287,7 +287,7 @@ def test_connection_without_a_connect_packet_is_closed_after_its_deadline(
     assert application.gone == []
 
 
-def test_a_connection_without_pongs_is_closed(socket: Socket, loop: FakeLoop, application: Application) -> None:
+def test_connection_without_pongs_is_closed(socket: Socket, loop: FakeLoop, application: Application) -> None:
     loop.pass_time(24.5)
     assert socket.texts() == ["2"]
     loop.pass_time(20)
@@ -297,7 +297,7 @@ def test_a_connection_without_pongs_is_closed(socket: Socket, loop: FakeLoop, ap
 
 
 @pytest.mark.parametrize("packet", ["", "9", "x", "5", "0", "2", "2probe", "3x", "4", "4abc", "42{", "42[]", "43x[]"])
-def test_a_malformed_packet_closes_the_connection(socket: Socket, packet: str) -> None:
+def test_malformed_packet_closes_the_connection(socket: Socket, packet: str) -> None:
     socket.receiver.received(packet)
     assert (socket.receiver.reason, socket.close_code) == ("malformed packet", 1002)
 

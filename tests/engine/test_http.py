@@ -37,7 +37,7 @@ class Transport:
 
 
 @pytest.mark.parametrize("more", [(), (0, 0)], ids=["IPv4", "IPv6"])
-async def test_a_new_connection_has_both_addresses_and_uvicorn_can_pause_it(
+async def test_new_connection_has_both_addresses_and_uvicorn_can_pause_it(
     engine: Engine, more: tuple[int, ...]
 ) -> None:
     transport: Any = Transport(("::1", 50_000, *more), ("::1", 3000, *more))

@@ -118,7 +118,7 @@ def test_client_that_sends_faster_than_it_is_served_is_paused(
     assert (socket.paused, len(application.names)) == (False, INBOX_MOST + 2)
 
 
-def test_an_event_that_fails_does_not_stop_the_next(
+def test_event_that_fails_does_not_stop_the_next(
     socket: Socket, loop: FakeLoop, application: Application, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(connection: Connection, event: ClientEvent) -> None:

@@ -34,7 +34,7 @@ def test_connection_table_has_one_line_for_each_state() -> None:
 
 
 @pytest.mark.parametrize("documented", [outbound, WebSocket, FrameReader, Probe, HttpProtocol, Handshake])
-def test_a_state_machine_has_a_line_for_each_state_and_names_no_other(documented: object) -> None:
+def test_state_machine_has_a_line_for_each_state_and_names_no_other(documented: object) -> None:
     found = states(documented)
     assert len(found) == len(set(found)) >= 3
     assert "goes on to" in table(documented)[0]

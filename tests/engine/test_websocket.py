@@ -204,7 +204,7 @@ def test_peer_that_does_not_read_gets_no_buffered_pongs(opened: Opened) -> None:
     assert transport.written == b""
 
 
-def test_a_run_of_pings_is_answered_once_with_the_newest(opened: Opened) -> None:
+def test_run_of_pings_is_answered_once_with_the_newest(opened: Opened) -> None:
     socket, transport, _ = opened
     socket.data_received(b"".join(masked(Opcode.PING, b"%d" % number) for number in range(10)))
     assert server_texts(transport.written) == ["pong 9"]

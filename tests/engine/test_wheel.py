@@ -51,7 +51,7 @@ def test_wheel_pings_live_peers_and_gives_up_dead_ones_after_the_timeout(
     assert dead.gone == 44
 
 
-def test_an_interval_shorter_than_the_timeout_still_pings(loop: FakeLoop) -> None:
+def test_interval_shorter_than_the_timeout_still_pings(loop: FakeLoop) -> None:
     wheel = TimerWheel(1, 3, loop)
     wheel.start()
     peer = Peer(answers=True)
@@ -62,7 +62,7 @@ def test_an_interval_shorter_than_the_timeout_still_pings(loop: FakeLoop) -> Non
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_a_closed_peer_is_forgotten(loop: FakeLoop, answers: bool) -> None:
+def test_closed_peer_is_forgotten(loop: FakeLoop, answers: bool) -> None:
     wheel = TimerWheel(2, 2, loop)
     wheel.start()
     peer = Peer(answers)

@@ -164,7 +164,7 @@ async def test_request_that_is_not_finished_in_time_gets_408_and_is_closed(stric
 # -- what a WebSocket may not do
 
 
-async def test_a_websocket_that_never_connects_to_the_namespace_is_closed(strict: Server) -> None:
+async def test_websocket_that_never_connects_to_the_namespace_is_closed(strict: Server) -> None:
     async with raw(strict, connect=False) as silent:
         silent.write(frame(TEXT, b"3", MASK))
         assert b"no CONNECT in time" in await silent.rest()
@@ -184,7 +184,7 @@ async def test_endless_fragments_close_the_connection(strict: Server) -> None:
         assert b"a message did not end in time" in await one.rest()
 
 
-async def test_a_text_instead_of_an_attachment_closes_and_stores_nothing(strict: Server, room: str) -> None:
+async def test_text_instead_of_an_attachment_closes_and_stores_nothing(strict: Server, room: str) -> None:
     async with Client(strict.url, ["websocket"]) as watcher, raw(strict, room=room) as one:
         await watcher.join(room)
         message = b'451-["send-message",{"message":{"_placeholder":true,"num":0}}]'

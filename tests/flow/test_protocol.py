@@ -99,13 +99,13 @@ async def test_handshake_announces_the_documented_values(server: Server) -> None
         "EIO=4&transport=polling&j=x",
     ],
 )
-async def test_an_unknown_session_transport_or_version_is_a_bad_request(server: Server, query: str) -> None:
+async def test_unknown_session_transport_or_version_is_a_bad_request(server: Server, query: str) -> None:
     async with http_client(server.url) as http:
         assert (await http.get(f"/socket.io/?{query}")).status_code == 400
 
 
 @pytest.mark.parametrize("query", ["EIO=4&transport=websocket&sid=unknown", "EIO=4&transport=polling&sid=unknown"])
-async def test_a_websocket_to_an_unknown_session_is_a_bad_request(server: Server, query: str) -> None:
+async def test_websocket_to_an_unknown_session_is_a_bad_request(server: Server, query: str) -> None:
     async with http_client(server.url) as http:
         assert (await http.get(f"/socket.io/?{query}", headers=WEBSOCKET_UPGRADE)).status_code == 400
 
@@ -271,9 +271,7 @@ async def test_malformed_packet_does_not_affect_others(
     await other.socket.close()
 
 
-async def test_a_binary_payload_is_dropped_like_any_other_wrong_type(
-    server: Server, connect: Connect, room: str
-) -> None:
+async def test_binary_payload_is_dropped_like_any_other_wrong_type(server: Server, connect: Connect, room: str) -> None:
     watcher = await connect(room=room)
     sender = await connect(room=room)
     await sender.emit("send-message", {"message": b"\x00\x01"})
@@ -285,7 +283,7 @@ async def test_a_binary_payload_is_dropped_like_any_other_wrong_type(
     assert watcher.texts() == []
 
 
-async def test_a_lone_surrogate_becomes_the_replacement_character(server: Server, connect: Connect, room: str) -> None:
+async def test_lone_surrogate_becomes_the_replacement_character(server: Server, connect: Connect, room: str) -> None:
     watcher = await connect(room=room)
     client = await raw(server, room)
     await client.socket.send('42["send-message",{"message":"a\\ud800b"}]')
@@ -352,7 +350,7 @@ async def test_malformed_post_is_answered_and_the_server_survives(server: Server
         bytes([0x81, 0xFF]) + (2**62).to_bytes(8, "big") + bytes(4),  # an impossible length
     ],
 )
-async def test_a_broken_frame_closes_its_connection_with_a_reason(server: Server, frames: bytes, room: str) -> None:
+async def test_broken_frame_closes_its_connection_with_a_reason(server: Server, frames: bytes, room: str) -> None:
     client = await raw(server, room)
     client.socket.transport.write(frames)
     with contextlib.suppress(websockets.ConnectionClosedError):

@@ -78,7 +78,7 @@ def test_command_options_win_over_the_environment(serve):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_the_server_in_time_with_status_0(serve, database_url, number):
+def test_signal_stops_the_server_in_time_with_status_0(serve, database_url, number):
     server = serve(DATABASE_URL=database_url)
     with httpx.Client(timeout=WAIT) as idle:
         idle.get(f"{server.url}/api/health")
@@ -95,7 +95,7 @@ async def test_open_sockets_do_not_delay_a_stop(serve, database_url, transport):
     assert "Traceback" not in server.stderr
 
 
-def test_a_second_signal_stops_at_once(serve):
+def test_second_signal_stops_at_once(serve):
     server = serve(DATABASE_URL="memory://")
     with socket.create_connection(("127.0.0.1", server.port)) as half:
         half.sendall(b"POST /api/auth/login HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
@@ -103,7 +103,7 @@ def test_a_second_signal_stops_at_once(serve):
         assert server.stop(signal.SIGINT) == 0
 
 
-def test_a_restart_keeps_accounts_and_tokens(serve, postgres_url):
+def test_restart_keeps_accounts_and_tokens(serve, postgres_url):
     before = serve(DATABASE_URL=postgres_url)
     owner = register(before.url)
     profile = get(f"{before.url}/api/users/{owner['user']['userId']}").json()
@@ -163,7 +163,7 @@ def test_requests_are_logged_in_development_and_not_in_production(serve):
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_an_ordinary_connection_leaves_no_line_in_a_log_of_production(serve, transport):
+async def test_ordinary_connection_leaves_no_line_in_a_log_of_production(serve, transport):
     server = serve(DATABASE_URL="memory://", CHATSYS_ENV="production", JWT_SECRET="x" * 32)
     async with Client(server.url, [transport]) as client:
         await client.join("general")
@@ -203,13 +203,13 @@ def test_unreachable_database_is_named_without_its_password(start):
     refused(start(DATABASE_URL=f"postgresql://u:{WORD}@127.0.0.1:{port}/chat"), "127.0.0.1")
 
 
-def test_a_host_that_does_not_exist_is_named(start):
+def test_host_that_does_not_exist_is_named(start):
     served = start(DATABASE_URL=f"postgresql://u:{WORD}@nowhere.invalid/chat")
     refused(served, "nowhere.invalid")
     assert WORD not in served.stderr
 
 
-def test_a_database_that_does_not_exist_is_named(start, postgres_url):
+def test_database_that_does_not_exist_is_named(start, postgres_url):
     refused(start(DATABASE_URL=with_parts(postgres_url, dbname="no_such_db")), "no_such_db")
 
 
@@ -225,7 +225,7 @@ def test_role_without_rights_on_the_schema_is_reported(start, empty_postgres_url
             admin.execute(f"DROP ROLE {role}")
 
 
-def test_a_schema_newer_than_the_program_is_refused(serve, start, empty_postgres_url):
+def test_schema_newer_than_the_program_is_refused(serve, start, empty_postgres_url):
     serve(DATABASE_URL=empty_postgres_url).stop()
     with psycopg.connect(empty_postgres_url, autocommit=True) as admin:
         admin.execute("UPDATE alembic_version SET version_num = '9999'")

@@ -164,9 +164,7 @@ async def test_first_member_on_a_server_misses_nothing(pair: Pair, client_of: Co
                 await asyncio.sleep(0.005)
 
 
-async def test_a_deleted_account_is_gone_from_the_rooms_of_all_servers(
-    pair: Pair, client_of: Connect, room: str
-) -> None:
+async def test_deleted_account_is_gone_from_the_rooms_of_all_servers(pair: Pair, client_of: Connect, room: str) -> None:
     one, two = pair.servers
     name = fresh()
     async with http_client(one.url) as http:
@@ -184,7 +182,7 @@ async def test_a_deleted_account_is_gone_from_the_rooms_of_all_servers(
     assert watcher.texts() == []
 
 
-async def test_a_broken_bus_loses_nothing(pair: Pair, client_of: Connect, room: str) -> None:
+async def test_broken_bus_loses_nothing(pair: Pair, client_of: Connect, room: str) -> None:
     clients = [await client_of(server, room=room) for server in pair.servers for _ in range(2)]
     acknowledged: list[int] = []
     talking = asyncio.gather(*[talk(client, 100, acknowledged) for client in clients])
@@ -197,7 +195,7 @@ async def test_a_broken_bus_loses_nothing(pair: Pair, client_of: Connect, room: 
         assert seqs(client) == list(range(1, 401))
 
 
-async def test_a_server_killed_under_load_loses_nothing_that_it_acknowledged(
+async def test_server_killed_under_load_loses_nothing_that_it_acknowledged(
     pair: Pair, client_of: Connect, room: str
 ) -> None:
     one, two = pair.servers

@@ -181,7 +181,7 @@ def test_help_loads_no_heavy_library(tmp_path):
         ({"JWT_SECRET": "short"}, ["JWT_SECRET", "at least 32 bytes"]),
     ],
 )
-def test_a_bad_setting_ends_the_start_with_one_sentence(tmp_path, environ, named):
+def test_bad_setting_ends_the_start_with_one_sentence(tmp_path, environ, named):
     found = chatsys_cli("serve", folder=tmp_path, **environ)
     assert found.returncode == 1
     assert found.stdout == ""

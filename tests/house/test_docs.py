@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_the_readme_names_every_command():
+def test_readme_names_every_command():
     readme = (ROOT / "README.md").read_text()
     commands = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     assert "serve" in commands

@@ -56,7 +56,7 @@ def test_error_class_docstring_is_its_message(kind):
         assert kind(message="other words").message == "other words"
 
 
-def test_the_errors_import_nothing_of_chatsys():
+def test_errors_import_nothing_of_chatsys():
     assert "import chatsys" not in inspect.getsource(errors)
     assert "from chatsys" not in inspect.getsource(errors)
 

@@ -121,7 +121,7 @@ def test_wheel_contains_every_file_of_the_package(wheel):
     assert tracked("chatsys") <= inside
 
 
-def test_the_server_has_few_requirements(metadata):
+def test_server_has_few_requirements(metadata):
     assert 0 < len(requirements(metadata)) < REQUIREMENTS
 
 
@@ -135,7 +135,7 @@ def test_every_extra_is_offered_and_adds_what_its_table_names(metadata):
         assert required <= requirements(metadata, "all")
 
 
-def test_the_program_works_outside_the_checkout(scratch, tmp_path):
+def test_program_works_outside_the_checkout(scratch, tmp_path):
     where = run(scratch / "python", "-c", "import chatsys; print(chatsys.__file__)", folder=tmp_path)
     assert Path(where.strip()).is_relative_to(scratch.parent)
     assert "serve" in run(scratch / "chatsys", "--help", folder=tmp_path)
@@ -152,7 +152,7 @@ def test_database_can_be_created_and_served_outside_the_checkout(scratch, tmp_pa
     run(scratch / "chatsys", "verify", "--database-url", empty_postgres_url, folder=tmp_path)
 
 
-def test_the_embedded_database_is_served_outside_the_checkout(scratch, server_folder):
+def test_embedded_database_is_served_outside_the_checkout(scratch, server_folder):
     serves(scratch, server_folder, "embedded://")
 
 
@@ -195,7 +195,7 @@ def measure(scratch: Path, folder: Path, *arguments: str) -> None:
     run(scratch / "chatsys", *arguments, folder=folder, statuses={0, 2}, limit=200)
 
 
-def test_a_load_test_runs_outside_the_checkout(scratch, tmp_path):
+def test_load_test_runs_outside_the_checkout(scratch, tmp_path):
     options = ("--users", "5", "--store", "memory", "--minutes", "0.1", "--interval", "1")
     measure(scratch, tmp_path, "loadtest", *options)
     assert list(tmp_path.glob("reports/runs/*/index.html"))
@@ -210,7 +210,7 @@ def test_locust_runs_the_locustfile_of_the_wheel_and_a_custom_user(scratch, tmp_
         assert user in listed
 
 
-def test_the_notebooks_are_copied_with_their_runs_and_can_be_executed(scratch, tmp_path):
+def test_notebooks_are_copied_with_their_runs_and_can_be_executed(scratch, tmp_path):
     said = run(scratch / "chatsys", "notebooks", "here", folder=tmp_path)
     assert "jupyter lab here/notebooks" in said
     assert {path.name for path in (tmp_path / "here" / "notebooks").iterdir()} == {
@@ -256,7 +256,7 @@ def blocked(modules: set[str], program: str, folder: Path, status: int = 0) -> s
 
 @pytest.mark.process
 @pytest.mark.parametrize("extra", MODULES)
-def test_a_missing_extra_is_named_with_the_command_that_installs_it(extra, tmp_path):
+def test_missing_extra_is_named_with_the_command_that_installs_it(extra, tmp_path):
     own = MODULES[extra][-1]
     said = blocked({own}, NEEDED[extra], tmp_path, status=2 if extra == "conformance" else 1).splitlines()[-1]
     assert f"The extra {extra!r} of chatsys needs {own}: install it with `pip install 'chatsys[{extra}]'`." in said

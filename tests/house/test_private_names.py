@@ -88,7 +88,7 @@ def foreign_private_names(text: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_a_module_uses_no_private_name_of_a_library(file: Path) -> None:
+def test_module_uses_no_private_name_of_a_library(file: Path) -> None:
     assert not list(foreign_private_names(file.read_text()))
 
 

@@ -37,7 +37,7 @@ def test_conformance_has_enough_checks() -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=lambda check: check.name)
-def test_a_check_quotes_its_section(check) -> None:
+def test_check_quotes_its_section(check) -> None:
     assert check.proves
     assert [text for text in check.proves if _one_line(text) not in SECTIONS[check.section]] == []
 
@@ -76,7 +76,7 @@ def test_report_titles_match_those_of_the_page() -> None:
     assert {part: headings[part] for part in parts} == TITLES
 
 
-def test_a_risky_check_comes_after_a_harmless_one_and_runs_alone() -> None:
+def test_risky_check_comes_after_a_harmless_one_and_runs_alone() -> None:
     risky = [check for check in CHECKS.values() if check.after is not None]
     assert risky
     for check in risky:
@@ -101,6 +101,6 @@ def test_sections_are_chosen_by_prefix(wanted: list[str], first: str, last: str)
 
 
 @pytest.mark.parametrize("wanted", ["15", "9.30", "x", "12.1"])
-def test_a_section_without_checks_is_refused(wanted: str) -> None:
+def test_section_without_checks_is_refused(wanted: str) -> None:
     with pytest.raises(OperatorError, match="No check belongs to section"):
         chosen(CHECKS.values(), [wanted])

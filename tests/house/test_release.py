@@ -27,7 +27,7 @@ def test_example_env_file_is_accepted_by_a_server(tmp_path: Path) -> None:
     assert read_settings(environ=environ, folder=tmp_path).production
 
 
-def test_the_image_runs_as_an_ordinary_user_and_has_a_health_check() -> None:
+def test_image_runs_as_an_ordinary_user_and_has_a_health_check() -> None:
     last = lines("Dockerfile")[[line.split()[0] for line in lines("Dockerfile")].index("USER") :]
     assert last[0] == "USER chatsys"
     kinds = [line.split()[0] for line in last]

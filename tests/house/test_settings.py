@@ -112,7 +112,7 @@ def test_invalid_value_is_refused_with_its_name_and_what_is_allowed(tmp_path, na
     assert row.kind.allowed in caught.value.message
 
 
-def test_a_secret_or_a_password_is_never_shown(tmp_path):
+def test_secret_or_a_password_is_never_shown(tmp_path):
     for name, text in [("JWT_SECRET", "short"), ("DATABASE_URL", "mysql://me:pass@h/db"), ("REDIS_URL", "x://:pass@h")]:
         with pytest.raises(SettingsError) as caught:
             read(tmp_path, **{name: text})
@@ -123,7 +123,7 @@ def test_a_secret_or_a_password_is_never_shown(tmp_path):
 @pytest.mark.parametrize(
     ("unknown", "nearest"), [("CHATSYS_METRIC", "CHATSYS_METRICS"), ("CHATSYS_WINDOW", "CHATSYS_LOGIN_WINDOW")]
 )
-def test_an_unknown_variable_of_chatsys_is_refused_with_the_nearest_name(tmp_path, unknown, nearest):
+def test_unknown_variable_of_chatsys_is_refused_with_the_nearest_name(tmp_path, unknown, nearest):
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, **{unknown: "1", "HOME": "/", "PORTS": "x"})
     assert caught.value.name == unknown
@@ -136,7 +136,7 @@ def test_production_refuses_to_start_without_a_secret(tmp_path):
     assert read(tmp_path, CHATSYS_ENV="production", JWT_SECRET=SECRET).production
 
 
-def test_a_dotenv_file_is_read_and_the_environment_and_options_win(tmp_path):
+def test_dotenv_file_is_read_and_the_environment_and_options_win(tmp_path):
     (tmp_path / ".env").write_text("# chat\nPORT=4000\nexport DB_POOL_SIZE='7'\nJWT_SECRET=\"" + "a$b" * 16 + '"\n')
     assert read(tmp_path).port == 4000
     assert read(tmp_path).db_pool_size == 7
@@ -146,7 +146,7 @@ def test_a_dotenv_file_is_read_and_the_environment_and_options_win(tmp_path):
     assert read_settings({"PORT": None}, {"PORT": "5000"}, tmp_path).port == 5000
 
 
-def test_a_dotenv_file_with_an_unknown_variable_is_refused(tmp_path):
+def test_dotenv_file_with_an_unknown_variable_is_refused(tmp_path):
     (tmp_path / ".env").write_text("CHATSYS_WORKER=2\n")
     with pytest.raises(SettingsError, match="CHATSYS_WORKERS"):
         read(tmp_path)
@@ -175,7 +175,7 @@ def test_servers_that_start_at_once_agree_on_one_secret(tmp_path):
     assert len(secrets) == 1
 
 
-def test_a_secret_file_that_is_damaged_or_cannot_be_made_is_named(tmp_path):
+def test_secret_file_that_is_damaged_or_cannot_be_made_is_named(tmp_path):
     (tmp_path / "jwt_secret").write_text("short")
     with pytest.raises(OperatorError, match="jwt_secret"):
         token_secret(Settings(data_dir=tmp_path))

@@ -29,7 +29,7 @@ def test_store_verbs_have_the_signature_of_the_contract(kind, verb):
     assert getattr(kind, verb).__annotations__ == getattr(Store, verb).__annotations__
 
 
-def test_the_contract_suite_names_no_implementation_and_skips_nothing():
+def test_contract_suite_names_no_implementation_and_skips_nothing():
     for path in (ROOT / "tests" / "contract").glob("*.py"):
         text = path.read_text()
         assert not imported(text) & {"chatsys.store.memory", "chatsys.store.postgres"}, path.name

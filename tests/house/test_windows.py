@@ -32,13 +32,13 @@ def test_monitor_works_on_windows(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", ["", ", '--database-url', 'memory://'"])
-def test_the_server_says_in_one_sentence_that_it_does_not_run_on_windows(arguments, tmp_path):
+def test_server_says_in_one_sentence_that_it_does_not_run_on_windows(arguments, tmp_path):
     program = f"sys.argv = ['chatsys', 'serve'{arguments}]; from chatsys.__main__ import main; main()"
     (said,) = on_windows(program, tmp_path, status=1).splitlines()
     assert said.startswith("Error: The chat server does not run on Windows: use Linux, macOS or")
 
 
-def test_the_private_database_says_that_it_does_not_run_on_windows(tmp_path):
+def test_private_database_says_that_it_does_not_run_on_windows(tmp_path):
     program = "sys.argv = ['chatsys', 'db', 'init']; from chatsys.__main__ import main; main()"
     (said,) = on_windows(program, tmp_path, status=1).splitlines()
     assert "The private PostgreSQL does not run on Windows" in said

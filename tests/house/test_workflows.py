@@ -33,7 +33,7 @@ def test_every_action_is_pinned_by_commit_and_names_its_version():
 
 
 @pytest.mark.process
-def test_the_ci_script_is_bash_and_ends_in_make_test():
+def test_ci_script_is_bash_and_ends_in_make_test():
     script = ROOT / ".ci" / "run"
     subprocess.run(["bash", "-n", script], check=True)
     assert script.read_text().rstrip().endswith("make test")

@@ -217,7 +217,7 @@ def test_leftovers_of_a_killed_run_are_replaced_and_a_second_run_refused(tmp_pat
     assert git(folder, "worktree", "list").count("\n") == 1
 
 
-async def test_the_subject_answers_each_line_in_its_protocol():
+async def test_subject_answers_each_line_in_its_protocol():
     requests = [
         {"do": "open", "url": "memory://", "users": 20, "messages": 120, "seed": 1, "fill": True},
         {"do": "run", "operation": "find_user_by_id", "calls": 10, "batch": 4, "seed": 1, "watch": [os.getpid()]},
@@ -281,7 +281,7 @@ def test_table_fits_80_columns_and_begins_with_the_answer(factors):
     assert table.markdown(result).startswith(f"**{lines[0]}")
 
 
-def test_a_count_that_differs_in_every_round_needs_no_statistics():
+def test_count_that_differs_in_every_round_needs_no_statistics():
     row = next(each for each in result_of(rounds_of(count=1.5)).rows if each.measure == STATEMENTS)
     assert (row.verdict, row.counted, round(row.ratio, 2)) == ("slower", True, 1.5)
 

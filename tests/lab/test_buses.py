@@ -62,7 +62,7 @@ def test_broker_that_can_not_be_started_says_why(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.process
 @pytest.mark.parametrize("name", list(brokers.BROKERS))
-def test_a_broker_ends_with_its_block(name: str) -> None:
+def test_broker_ends_with_its_block(name: str) -> None:
     with running_broker(name, None) as broker:
         assert exact_processor_seconds(broker.pid) > 0
     assert exact_processor_seconds(broker.pid) == 0

@@ -54,11 +54,11 @@ def test_times_are_judged_only_at_the_client(result):
     assert verdicts(msgspec.structs.replace(result, operations=inside))["find_user"] == UNKNOWN
 
 
-def test_a_time_within_the_promise_holds_where_no_speed_up_was_promised(result):
+def test_time_within_the_promise_holds_where_no_speed_up_was_promised(result):
     assert verdicts(result)["mark_read"] == HOLDS
 
 
-def test_a_time_beyond_the_promise_does_not_hold(result):
+def test_time_beyond_the_promise_does_not_hold(result):
     slow = [
         msgspec.structs.replace(each, p50_us=each.p50_us * 100) if each.store == "postgresql" else each
         for each in result.operations
@@ -94,7 +94,7 @@ def test_one_acknowledged_message_missing_breaks_persistence(result):
     assert verdicts(result)["persistence"] == FAILS
 
 
-def test_a_table_that_differs_breaks_backup(result):
+def test_table_that_differs_breaks_backup(result):
     result.counts = [Count(subject="backup", metric="tables that differ", value=0)]
     assert verdicts(result)["backup"] == HOLDS
     result.counts = [Count(subject="backup", metric="tables that differ", value=1)]
@@ -117,7 +117,7 @@ def test_messages_lost_between_two_servers_break_the_promise_of_delivery(result)
     assert verdicts(result)["multi_server"] == FAILS
 
 
-def test_a_slope_is_judged_by_its_interval_and_not_by_its_value(result):
+def test_slope_is_judged_by_its_interval_and_not_by_its_value(result):
     result.fits = [
         Fit(operation=fit.operation, store=fit.store, exponent=0.25, interval=Interval(-0.1, 0.6), sizes=fit.sizes)
         if fit.store == "postgresql"

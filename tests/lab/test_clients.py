@@ -74,12 +74,12 @@ def test_discarded_first_half_of_a_frame_also_discards_the_second(pinging, size:
         member.forget()
 
 
-def test_a_binary_frame_is_refused() -> None:
+def test_binary_frame_is_refused() -> None:
     with pytest.raises(OperatorError, match="not text"):
         list(frames([(1, b"\x82\x01x")]))
 
 
-def test_an_event_cut_in_two_by_the_network_is_counted_once() -> None:
+def test_event_cut_in_two_by_the_network_is_counted_once() -> None:
     member = RawClient.__new__(RawClient)
     member.tail = b""
     data = b'42["receive-message",1]42["receive-message",2]'
@@ -246,7 +246,7 @@ TALK = server_frame(b'42["receive-message",{"seq":1}]')
 
 
 @pytest.mark.parametrize(("ping", "pong"), [(PING, PONG), (WEBSOCKET_PING, WEBSOCKET_PONG)])
-def test_a_ping_is_answered_once_wherever_it_arrives(pinging, ping, pong) -> None:
+def test_ping_is_answered_once_wherever_it_arrives(pinging, ping, pong) -> None:
     clients, server = pinging
     cuts = [(ping[:cut], ping[cut:] + TALK) for cut in range(1, len(ping))]
     for pieces in ((ping,), (TALK + ping + TALK,), (TALK + ping,), *cuts):

@@ -47,7 +47,7 @@ def test_times_and_ratios_of_two_runs_are_shown_and_never_judged(result):
 
 
 @pytest.mark.parametrize(("value", "failed"), [(1.05, 0), (1.2, 1)])
-def test_a_count_fails_the_gate_when_it_grows_by_more_than_a_tenth(result, value, failed):
+def test_count_fails_the_gate_when_it_grows_by_more_than_a_tenth(result, value, failed):
     changes = compare(with_counts(result, 1.0), with_counts(result, value))
     assert len(failures(changes)) == failed
 
@@ -55,7 +55,7 @@ def test_a_count_fails_the_gate_when_it_grows_by_more_than_a_tenth(result, value
 @pytest.mark.parametrize(
     ("metric", "subject"), [("WAL bytes per call", "mark_read"), ("statements per call", "send_message x64")]
 )
-def test_a_count_that_varies_between_equal_runs_is_not_judged(result, metric, subject):
+def test_count_that_varies_between_equal_runs_is_not_judged(result, metric, subject):
     before, after = (with_counts(result, value, metric, subject) for value in (1.0, 9.0))
     assert {each.verdict for each in compare(before, after) if each.what.startswith(subject)} >= {"not judged"}
     assert not failures(compare(before, after))

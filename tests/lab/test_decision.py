@@ -105,12 +105,12 @@ def test_two_sentences_state_the_cost_and_the_gain(result):
     assert found.felt[-1].change == "230 times faster"
 
 
-def test_a_lost_message_is_in_the_first_sentence(result):
+def test_lost_message_is_in_the_first_sentence(result):
     result.persistence[1] = Survival(store="postgresql", killed="server", acknowledged=500, missing=7)
     assert "7 of 1,000 are lost when a process is killed" in decide(result).headline
 
 
-def test_an_invalid_run_decides_nothing(result, samples):
+def test_invalid_run_decides_nothing(result, samples):
     result.invalid("other programs used more than 15 % of the processors.")
     found = decide(result)
     assert found.headline == "This run is INVALID and decides nothing."
@@ -134,7 +134,7 @@ def test_tables_of_two_data_sets_name_their_data_set(result):
     assert "with 100,000 users and 20,000 messages in each store; calls inside the process with 8 users" in text
 
 
-def test_an_older_record_without_sizes_names_none(result):
+def test_older_record_without_sizes_names_none(result):
     for store in ("memory", "postgresql"):
         for name in (SEARCH, SEND):
             replaced(result, name, store, users=None, messages=None)
@@ -186,7 +186,7 @@ def test_page_and_both_markdown_forms_say_the_same(result):
             assert part.words in markdown(found)
 
 
-def test_an_empty_run_still_has_a_first_screen():
+def test_empty_run_still_has_a_first_screen():
     empty = Result(
         id="x", created_at="2026-01-01T00:00:00.000Z", profile="quick", seed=1, environment={}, parameters={}
     )

@@ -25,7 +25,7 @@ def quiet(monkeypatch):
 
 @pytest.mark.process
 @pytest.mark.parametrize("seconds", [0.0, 0.002, 0.01])
-def test_a_round_trip_takes_twice_the_delay_at_least(seconds):
+def test_round_trip_takes_twice_the_delay_at_least(seconds):
     assert round_trip(seconds) >= 2 * seconds
 
 
@@ -54,7 +54,7 @@ def test_proxy_passes_data_completely_in_order_and_then_the_end():
     assert b"".join(got) == sent
 
 
-def test_a_database_keeps_its_name_and_user_behind_the_proxy():
+def test_database_keeps_its_name_and_user_behind_the_proxy():
     assert through("postgresql://ann:pw@/chat?host=/run/pg&port=5433&application_name=a", 1234) == (
         "postgresql://ann:pw@127.0.0.1:1234/chat?application_name=a"
     )

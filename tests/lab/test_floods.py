@@ -66,7 +66,7 @@ def test_run_without_floods_does_not_mention_them(result):
     assert "One client against all others" not in page(result, []).markdown()
 
 
-def test_a_flood_that_was_interrupted_has_no_row(result):
+def test_flood_that_was_interrupted_has_no_row(result):
     result.points += measured("pings", 1_000, 3_000)[:3]
     assert floods.rows(result) == []
 

@@ -40,7 +40,7 @@ def test_machine_is_quiet_unless_others_or_the_hypervisor_use_it(monkeypatch, bu
     assert [reason.startswith(beginning) for reason, beginning in zip(reasons, said, strict=True)] == [True] * len(said)
 
 
-def test_a_record_describes_the_machine_and_the_server(postgres_server):
+def test_record_describes_the_machine_and_the_server(postgres_server):
     found = describe(postgres_server.url, "postgresql://chatsys@/chatsys")
     assert {"chatsys", "commit", "dirty", "cpu", "cpus", "memory_bytes", "cgroup", "kernel", "python"} <= set(found)
     assert found["packages"]["asyncpg"]

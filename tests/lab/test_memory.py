@@ -45,7 +45,7 @@ def test_memory_store_is_reported_per_message_and_not_judged(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("seconds", [5, 300, 380])
-def test_a_run_without_two_whole_minutes_after_settling_is_not_judged(tmp_path: Path, seconds: int) -> None:
+def test_run_without_two_whole_minutes_after_settling_is_not_judged(tmp_path: Path, seconds: int) -> None:
     seen = written_run(tmp_path, seconds=seconds, generator=1_000_000, server=1_000_000, store="postgres")
     assert [memory.growth for memory in seen] == [None, None]
     assert memory.reasons(seen) == []

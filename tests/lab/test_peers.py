@@ -35,7 +35,7 @@ def result_of(*figures: tuple[str, str, int, float]) -> Result:
 NODE, UWS = (peer.name for peer in others.PEERS[:2])
 
 
-def test_the_report_says_where_chatsys_is_behind_the_best_peer() -> None:
+def test_report_says_where_chatsys_is_behind_the_best_peer() -> None:
     result = result_of(
         ("chatsys", peers.RATE, 10, 100_000.0), (NODE, peers.RATE, 10, 50_000.0), (UWS, peers.RATE, 10, 150_000.0),
         ("chatsys", peers.CPU, 10, 1.5), (NODE, peers.CPU, 10, 12.0), (UWS, peers.CPU, 10, 3.0),

@@ -85,7 +85,7 @@ def test_two_publications_in_a_row_keep_both_runs_and_a_clone_small(result, remo
     assert len(run("git", "ls-remote", remote, "refs/samples/*", folder=tmp_path).splitlines()) == 2
 
 
-def test_the_site_has_every_published_run_with_its_samples(result, remote, tmp_path):
+def test_site_has_every_published_run_with_its_samples(result, remote, tmp_path):
     for number in (1, 2):
         run(SCRIPTS / "publish", made(tmp_path, result, number), remote, folder=tmp_path)
     for name in ("reports", "docs"):

@@ -38,14 +38,14 @@ def test_missing_run_is_explained(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": "one"}', '{"schema_version": 1, "id": "x"}'])
-def test_a_file_that_is_no_record_is_explained(content, tmp_path):
+def test_file_that_is_no_record_is_explained(content, tmp_path):
     path = tmp_path / "result.json"
     path.write_text(content)
     with pytest.raises(OperatorError, match="not the record of a benchmark run"):
         record.load(path)
 
 
-def test_a_record_of_another_schema_is_refused_with_its_version(tmp_path):
+def test_record_of_another_schema_is_refused_with_its_version(tmp_path):
     path = tmp_path / "result.json"
     path.write_text('{"schema_version": 99}')
     with pytest.raises(OperatorError, match="schema_version 99"):

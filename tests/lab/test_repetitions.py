@@ -47,7 +47,7 @@ async def test_closed_repetition_respects_its_least_and_most_calls():
     assert len(repetition.nanoseconds) == 11
 
 
-async def test_the_same_seed_draws_the_same_arguments():
+async def test_same_seed_draws_the_same_arguments():
     operation, calls = counting()
     await take(operation, Order(operation="x", seconds=0, least=5, seed=4))
     await take(operation, Order(operation="x", seconds=0, least=5, seed=4))

@@ -50,7 +50,7 @@ def written(result, samples, tmp_path):
     return tmp_path
 
 
-def test_the_page_loads_nothing_and_names_no_other_host(written):
+def test_page_loads_nothing_and_names_no_other_host(written):
     text = (written / "index.html").read_text()
     seen = Loads()
     seen.feed(text)
@@ -62,7 +62,7 @@ def test_the_page_loads_nothing_and_names_no_other_host(written):
     assert "<script" not in text
 
 
-def test_the_page_follows_light_dark_and_paper(written):
+def test_page_follows_light_dark_and_paper(written):
     text = (written / "index.html").read_text()
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
@@ -236,7 +236,7 @@ def test_thinned_histogram_keeps_its_count_and_its_quantiles():
     assert middle == pytest.approx(1.0, rel=0.03)
 
 
-def test_a_legend_is_no_wider_than_its_picture():
+def test_legend_is_no_wider_than_its_picture():
     names = ["Find a user by id", "Find a user by name", "Get 100 messages", "Mark a message read", "Send a message"]
     figure = lines("wide", "", [Series(name, [1, 2], [1, 2]) for name in names], x="run", y="ratio")
     texts = re.findall(r'<text [^>]*? x="([\d.]+)"[^>]*>([^<]+)<', figure.svg)
@@ -246,7 +246,7 @@ def test_a_legend_is_no_wider_than_its_picture():
     assert all(place + letter * len(name) < width for name, place in begins.items())
 
 
-def test_the_readme_opens_with_the_decision_of_the_published_run():
+def test_readme_opens_with_the_decision_of_the_published_run():
     """``chatsys bench publish`` writes the README."""
     run = record.load(ROOT / "reports" / "latest")
     shown = (ROOT / "README.md").read_text(encoding="utf-8").partition(readme.BEGIN)[2].partition(readme.END)[0].strip()

@@ -152,7 +152,7 @@ async def test_interrupted_run_keeps_complete_rounds_and_is_partial(lab_server, 
     assert {each.operation for each in result.baselines} >= set(TABLE)
 
 
-async def test_a_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkeypatch):
+async def test_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkeypatch):
     monkeypatch.setattr(MachineWatch, "reasons", lambda _: ["other programs used the processors"])
     request = request_for(lab_server, tmp_path, depths=("store",), only=("find_user_by_id",), stores=("memory",))
     result, _ = await run(request, lambda *_: None)
@@ -233,7 +233,7 @@ def test_profiles_measure_growth_over_powers_of_ten():
     assert (PROFILES["full"].users, PROFILES["full"].messages) == (1_000_000, 5_000_000)
 
 
-async def test_a_second_run_on_the_same_server_is_refused_in_one_sentence(lab_server, tmp_path):
+async def test_second_run_on_the_same_server_is_refused_in_one_sentence(lab_server, tmp_path):
     """This also holds if its URL names another database of the server."""
     other = with_database(lab_server, "template1")
     with alone_on(lab_server):

@@ -16,7 +16,7 @@ def test_percentiles_are_those_of_all_rounds_together():
     assert figures.p99_us == pytest.approx(99.01)
 
 
-def test_the_same_seed_gives_the_same_interval_of_a_single_round():
+def test_same_seed_gives_the_same_interval_of_a_single_round():
     alone = [np.random.default_rng(1).lognormal(1, 0.5, 300)]
     assert statistics.summary(alone, seed=3).interval == statistics.summary(alone, seed=3).interval
     assert statistics.ratio(alone, alone, seed=3) == statistics.ratio(alone, alone, seed=3)

@@ -64,7 +64,7 @@ def test_invalid_run_is_repeated_and_counted_separately():
     assert table([made(valid=False), made()]).rows[0] == (SAME, "1", "reported a difference: 0", "0% to 98%", "1")
 
 
-def test_a_slowdown_counts_as_found_only_for_the_right_operations():
+def test_slowdown_counts_as_found_only_for_the_right_operations():
     assert made("store read", WANTED["store read"]).found()
     assert not made("store read", WANTED["store read"][:1]).found()
     assert not made("fan-out", WANTED["store read"]).found()

@@ -34,7 +34,7 @@ def test_detectable_slowdown_is_found_as_often_as_promised():
 
 
 @pytest.mark.parametrize(("shift", "verdict"), [(0.5, "slower"), (-0.5, "faster"), (0.0, "no difference found")])
-def test_the_verdict_names_the_direction(shift, verdict):
+def test_verdict_names_the_direction(shift, verdict):
     rounds = noise(np.random.default_rng(3))
     rounds[0] += shift
     judged = judge(rounds)

@@ -107,7 +107,7 @@ def test_workers_are_added_up_and_all_outputs_show_the_same_figures(tmp_path: Pa
         assert sum(count for _, count in figure["histogram"]) == figure["count"]
 
 
-def test_an_open_loop_reports_response_and_service_time(tmp_path: Path) -> None:
+def test_open_loop_reports_response_and_service_time(tmp_path: Path) -> None:
     with serving("chat_server", "none") as address:
         locust(
             *("--host", address, "--users", "10", "--run-time", "4", "--interval", "1", "--arrival", "poisson"),
@@ -161,7 +161,7 @@ def test_simulated_user_takes_at_most_sixty_kib_of_memory(tmp_path: Path) -> Non
     assert (after - before) / (all_of_them - few) <= 60 * 1024
 
 
-def test_a_ramp_is_measured_while_its_users_arrive(tmp_path: Path) -> None:
+def test_ramp_is_measured_while_its_users_arrive(tmp_path: Path) -> None:
     options = ("--scenario", "ramp", "--users", "20", "--run-time", "8", "--interval", "1", "--tags", "send")
     with serving("chat_server", "none") as address:
         locust("--host", address, *options, "--accounts", str(tmp_path / "accounts.json"), "--out", str(tmp_path))
@@ -199,7 +199,7 @@ def test_scenario_defines_who_shares_a_room_and_who_writes(scenario: str, tmp_pa
         assert users[-1] < 20
 
 
-def test_a_rolling_restart_loses_nothing(tmp_path: Path, postgres_url: str) -> None:
+def test_rolling_restart_loses_nothing(tmp_path: Path, postgres_url: str) -> None:
     command = [sys.executable, "-m", "chatsys", "loadtest", "--scenario", "rolling-restart", "--users", "20"]
     command += ["--interval", "1", "--minutes", "0.5", "--tags", "send", "--reports", str(tmp_path)]
     environ = ENVIRON | {"DATABASE_URL": postgres_url}

@@ -34,7 +34,7 @@ def chatsys(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_running_server_is_measured_and_none_is_started(tmp_path: Path) -> None:
+def test_running_server_is_measured_and_none_is_started(tmp_path: Path) -> None:
     with serving("documented_server", "none") as address:
         done = chatsys(
             "loadtest", "--host", address, "--yes", *SMALL, "--reports", str(tmp_path / "r"), folder=tmp_path

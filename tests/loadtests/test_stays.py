@@ -240,7 +240,7 @@ def test_echoed_messages_must_equal_the_stored_ones(change, found: dict[str, int
     assert {name: getattr(total, name) for name in names if getattr(total, name)} == found
 
 
-def test_a_history_that_cannot_be_read_makes_the_audit_incomplete() -> None:
+def test_history_that_cannot_be_read_makes_the_audit_incomplete() -> None:
     def unreadable(_: str) -> Iterable[Kept]:
         raise Unreadable("HTTP 500")
 

@@ -56,7 +56,7 @@ def test_newest_value_is_sent_when_the_second_is_over() -> None:
     assert player.sent[10:] == [(1.0, True)]
 
 
-def test_a_repetition_is_sent_at_most_once_a_second() -> None:
+def test_repetition_is_sent_at_most_once_a_second() -> None:
     player = Player()
     for number in range(250):
         player.offer(number / 100, True)
@@ -64,7 +64,7 @@ def test_a_repetition_is_sent_at_most_once_a_second() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_last_value_arrives_and_no_second_has_more_than_ten(seed: int) -> None:
+def test_last_value_arrives_and_no_second_has_more_than_ten(seed: int) -> None:
     dice, player, now = random.Random(seed), Player(), 0.0
     for _ in range(400):
         now += dice.choice((0.001, 0.02, 0.3))

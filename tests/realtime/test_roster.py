@@ -48,7 +48,7 @@ def test_session_is_listed_from_join_to_leave_whatever_the_store_says() -> None:
     assert listed(roster) == ["s1", "s2", "s7"]
 
 
-def test_a_repeated_event_changes_nothing() -> None:
+def test_repeated_event_changes_nothing() -> None:
     roster = whole(2)
     version = roster.version
     assert not roster.began(session(1))
@@ -90,7 +90,7 @@ def test_roster_size_is_that_of_the_complete_list() -> None:
     assert abs(whole(1000, listed=100).size() - len(whole(1000).json(""))) < 2000
 
 
-def test_an_empty_room_has_an_empty_list() -> None:
+def test_empty_room_has_an_empty_list() -> None:
     roster = whole(0)
     assert roster.json("s1") == b"[]"
     assert roster.size() == 0

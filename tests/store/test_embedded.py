@@ -196,13 +196,13 @@ def test_folder_with_other_content_is_left_alone(server_folder: Path) -> None:
     assert (home / "data" / "letter.txt").read_text() == "mine"
 
 
-def test_a_folder_without_write_permission_is_named(server_folder: Path) -> None:
+def test_folder_without_write_permission_is_named(server_folder: Path) -> None:
     with pytest.raises(EmbeddedFailed, match=r"No permission to keep|failed") as refused:
         embedded_server(Path("/proc/chatsys")).__enter__()
     assert "embedded://PATH" in refused.value.hint
 
 
-def test_a_broken_configuration_is_quoted(server_folder: Path) -> None:
+def test_broken_configuration_is_quoted(server_folder: Path) -> None:
     home = server_folder / "home"
     with embedded_server(home):
         pass
@@ -212,7 +212,7 @@ def test_a_broken_configuration_is_quoted(server_folder: Path) -> None:
         embedded_server(home).__enter__()
 
 
-def test_the_system_user_that_root_needs_is_announced_once(
+def test_system_user_that_root_needs_is_announced_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     made: list[list[str]] = []

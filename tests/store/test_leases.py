@@ -141,7 +141,7 @@ async def test_lock_whose_connection_ends_is_retaken_at_once(pg, postgres_url, h
     await until(lambda: bool(set(holders(postgres_url, mine)) - {first}))
 
 
-async def test_a_lock_outlives_idle_session_timeout(postgres_url, hands):
+async def test_lock_outlives_idle_session_timeout(postgres_url, hands):
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {admin.info.dbname} SET idle_session_timeout = '200ms'")
     idle = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chatsys' AND datname = current_database()"

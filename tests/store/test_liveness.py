@@ -51,7 +51,7 @@ def test_server_that_renews_its_lease_late_is_alive(steady: Watch) -> None:
     assert [steady.beat(), steady.beat(), steady.beat(renews=True), steady.beat()] == ["alive"] * 4
 
 
-def test_a_server_that_has_just_started_waits_for_a_lease() -> None:
+def test_server_that_has_just_started_waits_for_a_lease() -> None:
     watch = Watch()
     assert [watch.beat() for _ in range(5)] == ["alive"] * 4 + ["silent"]
 

@@ -65,7 +65,7 @@ def test_newer_schema_is_left_alone(empty_postgres_url: str) -> None:
     assert (refused.value.found, refused.value.expected) == ("9999", expected_version())
 
 
-def test_a_missing_database_is_created_once(empty_postgres_url: str) -> None:
+def test_missing_database_is_created_once(empty_postgres_url: str) -> None:
     url = with_database(empty_postgres_url, "made é 'here\"")
     with pytest.raises(DatabaseMissing):
         admin.current_version(url)

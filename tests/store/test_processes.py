@@ -24,7 +24,7 @@ def test_own_process_is_running() -> None:
 
 
 @pytest.mark.process
-def test_a_killed_process_is_gone_before_and_after_its_parent_collects_it() -> None:
+def test_killed_process_is_gone_before_and_after_its_parent_collects_it() -> None:
     child = subprocess.Popen([sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdin is not None
     assert child.stdout is not None

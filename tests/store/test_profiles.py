@@ -34,7 +34,7 @@ async def ann(pg, hands):
     return ann
 
 
-async def test_a_second_page_does_not_look_senders_up(pg, ann, postgres_url):
+async def test_second_page_does_not_look_senders_up(pg, ann, postgres_url):
     page = await pg.history("tea", 100)
     assert pg._profiles == {ann.user_id: ("ann", "ann", "")}
     assert page == await pg.history("tea", 99)

@@ -27,7 +27,7 @@ def write_lines(path: Path, lines: list[bytes]) -> None:
     path.write_bytes(zstandard.ZstdCompressor().compress(b"".join(lines)))
 
 
-async def test_a_snapshot_is_json_lines_between_a_header_and_a_trailer(snapshot_file):
+async def test_snapshot_is_json_lines_between_a_header_and_a_trailer(snapshot_file):
     header, *records, trailer = [json.loads(line) for line in lines_of(snapshot_file)]
     assert header == {
         "kind": "header",
@@ -62,14 +62,14 @@ async def test_writing_again_gives_the_same_records_and_the_same_checksum(filled
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.9, 0.999])
-async def test_a_truncated_file_is_refused(snapshot_file, part):
+async def test_truncated_file_is_refused(snapshot_file, part):
     data = snapshot_file.read_bytes()
     snapshot_file.write_bytes(data[: min(int(len(data) * part), len(data) - 1)])
     refused(snapshot_file)
 
 
 @pytest.mark.parametrize("place", [0.0, 0.01, 0.2, 0.5, 0.8, 0.99])
-async def test_a_file_with_one_flipped_bit_is_refused(snapshot_file, place):
+async def test_file_with_one_flipped_bit_is_refused(snapshot_file, place):
     data = bytearray(snapshot_file.read_bytes())
     data[int(len(data) * place)] ^= 0b100
     snapshot_file.write_bytes(data)
@@ -100,7 +100,7 @@ async def test_file_that_is_no_snapshot_is_refused(tmp_path, data):
     refused(tmp_path / "file")
 
 
-async def test_a_compressed_file_of_another_kind_is_refused(snapshot_file):
+async def test_compressed_file_of_another_kind_is_refused(snapshot_file):
     for first in (b"hello\n", b'{"kind":"header","format":"other","version":1,"created_at":"2031-01-01T00:00:00Z"}\n'):
         write_lines(snapshot_file, [first, *lines_of(snapshot_file)[1:]])
         refused(snapshot_file)
@@ -112,14 +112,14 @@ async def test_file_with_appended_data_is_refused(snapshot_file):
     refused(snapshot_file)
 
 
-async def test_a_newer_version_is_refused_with_its_number(snapshot_file):
+async def test_newer_version_is_refused_with_its_number(snapshot_file):
     lines = lines_of(snapshot_file)
     write_lines(snapshot_file, [lines[0].replace(b'"version":1', b'"version":2'), *lines[1:]])
     with pytest.raises(OperatorError, match="version 2"):
         snapshot.check(snapshot_file)
 
 
-async def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):
+async def test_missing_file_and_a_folder_are_refused_by_name(tmp_path):
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(OperatorError, match=str(path)):
             snapshot.check(path)
@@ -131,7 +131,7 @@ def refused(path: Path) -> None:
         snapshot.check(path)
 
 
-async def test_an_interrupted_export_leaves_the_old_file_and_no_other(filled, snapshot_file, monkeypatch):
+async def test_interrupted_export_leaves_the_old_file_and_no_other(filled, snapshot_file, monkeypatch):
     before = snapshot_file.read_bytes()
     whole = filled.snapshot
 
@@ -148,12 +148,12 @@ async def test_an_interrupted_export_leaves_the_old_file_and_no_other(filled, sn
     assert list(snapshot_file.parent.iterdir()) == [snapshot_file]
 
 
-async def test_an_export_to_a_folder_that_is_missing_says_so(filled, tmp_path):
+async def test_export_to_a_folder_that_is_missing_says_so(filled, tmp_path):
     with pytest.raises(OperatorError, match="No such file or directory"):
         await snapshot.write(filled, tmp_path / "missing" / "file", NOW)
 
 
-async def test_a_comparison_names_what_differs(snapshot_file):
+async def test_comparison_names_what_differs(snapshot_file):
     async with open_store("memory://") as store:
         users, rooms, messages = snapshot.read(snapshot_file)
         changed = msgspec.structs.replace(users[0], bio="changed")

@@ -61,7 +61,7 @@ def test_messages_and_passwords_survive_a_stop(start):
 
 
 @pytest.mark.process
-def test_a_snapshot_on_sigusr1_survives_a_hard_kill(start, tmp_path):
+def test_snapshot_on_sigusr1_survives_a_hard_kill(start, tmp_path):
     file = tmp_path / "chat.snapshot"
     first = start("--snapshot", str(file))
     register(first, "ann")
@@ -87,7 +87,7 @@ def test_sigusr1_saves_a_server_that_was_started_without_a_file(start, tmp_path)
 
 
 @pytest.mark.process
-def test_a_damaged_file_stops_the_start_and_is_left_alone(start, tmp_path):
+def test_damaged_file_stops_the_start_and_is_left_alone(start, tmp_path):
     file = tmp_path / "chat.snapshot"
     file.write_bytes(b"damaged")
     served = start("--snapshot", str(file))

@@ -85,7 +85,7 @@ async def test_optional_fields_are_kept_as_sent(client):
         ({"displayName": "x" * 101}, "Display name must not exceed 100 characters"),
     ],
 )
-async def test_the_first_rule_that_a_field_breaks_is_named(client, fields, expected):
+async def test_first_rule_that_a_field_breaks_is_named(client, fields, expected):
     assert await errors_of(client, **fields) == [expected]
 
 
@@ -187,7 +187,7 @@ async def test_login_says_which_field_is_missing(client, sent, expected):
 
 
 @pytest.mark.parametrize("field", ["username", "password"])
-async def test_a_null_character_in_a_login_fails_validation(client, field):
+async def test_null_character_in_a_login_fails_validation(client, field):
     answer = await client.post("/api/auth/login", json={"username": "x", "password": "secret", field: "a\0b"})
     assert answer.status_code == 400
     assert answer.json()["message"] == "Validation failed"
@@ -271,7 +271,7 @@ async def test_login_of_a_disconnected_client_is_dropped(chat):
     assert sent[0]["status"] == 499
 
 
-async def test_a_successful_login_resets_the_count(client):
+async def test_successful_login_resets_the_count(client):
     await client.post("/api/auth/register", json=GOOD)
     for _ in range(3):
         assert await fail(client, 2) == [401, 401]

@@ -81,13 +81,13 @@ async def test_head_is_answered_like_get_without_a_body(client, path):
 
 
 @pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if route[1] != "/"])
-async def test_a_trailing_slash_makes_no_difference(client, method, path):
+async def test_trailing_slash_makes_no_difference(client, method, path):
     plain, slashed = await client.request(method, path), await client.request(method, path + "/")
     assert slashed.status_code == plain.status_code
     assert slashed.json().keys() == plain.json().keys()
 
 
-async def test_an_encoded_slash_stays_inside_its_parameter(client):
+async def test_encoded_slash_stays_inside_its_parameter(client):
     answer = await client.get("/api/rooms/a%2Fb%25%20c/stats")
     assert answer.status_code == 200
     assert answer.json()["room"] == "a/b% c"
@@ -152,14 +152,14 @@ async def test_repeated_form_field_is_not_a_string(client):
     assert "Username must be a string" in answer.json()["errors"]
 
 
-async def test_the_last_of_two_equal_keys_counts_and_unknown_fields_are_ignored(client):
+async def test_last_of_two_equal_keys_counts_and_unknown_fields_are_ignored(client):
     body = '{"username":"a","username":"carol","email":"c@example.org","password":"secret","role":"admin","userId":"x"}'
     answer = await client.post("/api/auth/register", content=body, headers=JSON)
     assert answer.status_code == 201
     assert answer.json()["user"]["username"] == "carol"
 
 
-async def test_a_json_content_type_may_have_a_charset_and_any_letter_case(client):
+async def test_json_content_type_may_have_a_charset_and_any_letter_case(client):
     headers = {"content-type": "Application/JSON; charset=UTF-8"}
     answer = await client.post("/api/auth/login", content=b'{"username":"x"}', headers=headers)
     assert answer.json()["errors"] == ["Password is required"]
@@ -167,7 +167,7 @@ async def test_a_json_content_type_may_have_a_charset_and_any_letter_case(client
 
 @without_store
 @pytest.mark.parametrize("field", ["username", "email", "password", "displayName", "avatar", "bio"])
-async def test_a_null_character_in_a_field_fails_validation(client, field):
+async def test_null_character_in_a_field_fails_validation(client, field):
     sent = {"username": "dave", "email": "d@example.org", "password": "secret", field: "dave\0dave@x.org"}
     answer = await client.post("/api/auth/register", json=sent)
     assert answer.status_code == 400
@@ -176,7 +176,7 @@ async def test_a_null_character_in_a_field_fails_validation(client, field):
 
 
 @pytest.mark.parametrize("field", ["username", "email", "password", "displayName", "avatar", "bio"])
-async def test_a_lone_surrogate_is_refused_or_replaced(client, field):
+async def test_lone_surrogate_is_refused_or_replaced(client, field):
     fields = {"username": "erin", "email": "e@example.org", "password": "secret"}
     fields[field] = "erin\\ud800@x.org"
     body = "{" + ",".join(f'"{name}":"{value}"' for name, value in fields.items()) + "}"

@@ -181,7 +181,7 @@ async def test_metrics_do_not_need_the_store(chat, client, monkeypatch):
     assert math.isnan(number(answer.text, "chatsys_sessions"))
 
 
-async def test_a_setting_switches_metrics_off(chat):
+async def test_setting_switches_metrics_off(chat):
     async with client_of(chat, metrics=False) as client:
         answer = await client.get("/metrics")
         assert (answer.status_code, answer.json()["message"]) == (404, "Route /metrics not found")

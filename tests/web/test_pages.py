@@ -44,7 +44,7 @@ async def test_root_gives_html_to_clients_that_prefer_it(client, accept, html):
 
 
 @without_store
-async def test_the_root_for_programs_has_no_other_headers_than_before(client):
+async def test_root_for_programs_has_no_other_headers_than_before(client):
     answer = await client.get("/")
     assert set(answer.headers) == {"content-length", "content-type", "access-control-allow-origin"}
     assert set(answer.json()) == {"success", "message", "version", "documentation", "stats", "endpoints"}
@@ -114,7 +114,7 @@ def test_every_import_and_link_of_the_client_is_served():
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.relative_to(FOLDER).as_posix())
-def test_the_client_parses_no_markup_and_names_no_other_host(path):
+def test_client_parses_no_markup_and_names_no_other_host(path):
     text = path.read_text()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(", text)
     assert not re.search(r"https?://", text.replace("http://www.w3.org/2000/svg", ""))
@@ -122,7 +122,7 @@ def test_the_client_parses_no_markup_and_names_no_other_host(path):
 
 
 @pytest.mark.process
-def test_the_socket_io_client_is_the_released_file():
+def test_socket_io_client_is_the_released_file():
     released = NODE / "socket.io-client"
     assert released.is_dir(), "install the JavaScript packages: npm ci --prefix tests/flow/node"
     advice = "copy dist/socket.io.esm.min.js and LICENSE of tests/flow/node/node_modules/socket.io-client to vendor/"

@@ -67,7 +67,7 @@ async def test_simultaneous_requests_for_a_page_share_it(chat, client, monkeypat
     assert reads <= 2
 
 
-async def test_a_room_counts_different_users_and_knows_its_newest_message(chat, client, account, enter):
+async def test_room_counts_different_users_and_knows_its_newest_message(chat, client, account, enter):
     owner = await account("alice")
     session = await enter("attic", socket_id="s1", token=owner["token"])
     await enter("attic", socket_id="s2", token=owner["token"])
@@ -99,7 +99,7 @@ async def test_users_of_a_room_come_in_order_of_joining_in_both_shapes(client, a
     assert presences[0]["status"]["online"] is True
 
 
-async def test_a_user_is_online_while_in_a_room(client, chat, account, enter):
+async def test_user_is_online_while_in_a_room(client, chat, account, enter):
     owner = await account("alice")
     session = await enter("attic", socket_id="s1", token=owner["token"])
     profile = (await client.get(f"/api/users/{owner['userId']}")).json()["user"]
@@ -109,7 +109,7 @@ async def test_a_user_is_online_while_in_a_room(client, chat, account, enter):
     assert (await client.get(f"/api/users/{owner['userId']}")).json()["user"]["status"] == "offline"
 
 
-async def test_a_message_has_the_keys_of_the_contract(chat, client, account, enter):
+async def test_message_has_the_keys_of_the_contract(chat, client, account, enter):
     owner, other = await account("alice"), await account("bob")
     session = await enter("attic", socket_id="s1", token=owner["token"])
     reader = await enter("attic", socket_id="s2", token=other["token"])
@@ -180,7 +180,7 @@ async def test_cut_page_says_where_to_continue(chat, client, enter):
         assert set(body) == {"success", "room", "data", "total", "limit", "offset"}
 
 
-async def test_a_page_can_begin_below_a_number(chat, client, enter):
+async def test_page_can_begin_below_a_number(chat, client, enter):
     session = await enter("attic", socket_id="s1")
     for number in range(1, 8):
         await conversation.send(chat, session, str(number))

@@ -39,7 +39,7 @@ def test_asyncapi_document_is_valid() -> None:
     ("part", "value"),
     [("asyncapi", "2.6.0"), ("info", {}), ("channels", []), ("operations", {"join": {"action": "publish"}})],
 )
-def test_a_document_that_is_wrong_is_not_valid(part: str, value: Any) -> None:
+def test_document_that_is_wrong_is_not_valid(part: str, value: Any) -> None:
     assert not OFFICIAL.is_valid({**copy.deepcopy(DOCUMENT), part: value})
 
 

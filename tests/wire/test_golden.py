@@ -50,7 +50,7 @@ def test_sent_event_equals_the_golden_sample(folder: str, name: str, payload: An
 
 
 @pytest.mark.parametrize("row", catalogue.OUTGOING, ids=lambda row: row.name)
-def test_a_golden_event_has_exactly_the_fields_of_its_row(row: catalogue.OutgoingEvent) -> None:
+def test_golden_event_has_exactly_the_fields_of_its_row(row: catalogue.OutgoingEvent) -> None:
     sample = golden("out", row.name)
     typed = msgspec.convert(sample, row.payload)
     assert json.loads(objects.encode(typed)) == sample
@@ -61,7 +61,7 @@ def test_a_golden_event_has_exactly_the_fields_of_its_row(row: catalogue.Outgoin
 
 
 @pytest.mark.parametrize("row", catalogue.INCOMING, ids=lambda row: row.name)
-def test_a_golden_client_event_is_read(row: catalogue.IncomingEvent) -> None:
+def test_golden_client_event_is_read(row: catalogue.IncomingEvent) -> None:
     sample = golden("in", row.name)
     expected = {
         catalogue.JOIN: inbound.JoinRequest(
@@ -109,7 +109,7 @@ JUNK: list[Any] = [
 
 
 @pytest.mark.parametrize("junk", [*JUNK, {"room": ["general"]}, {"room": " "}, {"room": "x" * 101}, {"room": "a\0b"}])
-def test_a_join_without_a_usable_room_is_refused(junk: Any) -> None:
+def test_join_without_a_usable_room_is_refused(junk: Any) -> None:
     with pytest.raises(JoinRefused):
         inbound.join(junk)
 
@@ -140,5 +140,5 @@ def test_lone_surrogate_is_sent_as_the_replacement_character() -> None:
     assert objects.encode({"a\ud800": ["x\udfffy"], "n": 1}) == '{"a\ufffd":["x\ufffdy"],"n":1}'.encode()
 
 
-def test_a_timestamp_has_three_digits_even_when_they_are_zero() -> None:
+def test_timestamp_has_three_digits_even_when_they_are_zero() -> None:
     assert objects.timestamp(samples.AT.replace(microsecond=0)) == "2026-01-02T03:04:05.000Z"
