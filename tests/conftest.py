@@ -36,7 +36,7 @@ from tests import needs
 
 TEMPLATE = "chatsys_template"
 PORTS = range(18_000, 30_000)
-"""Below those that Linux gives to whoever asks for any port."""
+"""Below the range from which Linux assigns ports on request."""
 _FOLDER = "PYTEST_CHATSYS_FOLDER"
 _FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "300", "shared_buffers": "128MB"}
 

@@ -40,7 +40,7 @@ class Terminal:
             env={**os.environ, "TERM": "xterm-256color", **environ},
         )
         self.raw = ""
-        """Everything that was written, escape sequences included."""
+        """Everything that was written, including escape sequences."""
 
     def __enter__(self) -> Self:
         return self

@@ -108,7 +108,7 @@ def _writers(url: str, count: int = 2) -> Iterator[Callable[[], int]]:
 
     def write(number: int) -> None:
         with psycopg.connect(url, autocommit=True, application_name=f"writer {number}") as connection:
-            ready.wait()  # wait until all have stored something, also the slow ones
+            ready.wait()  # so a slow one is connected before the others store anything
             while not done.is_set():
                 connection.execute(
                     "WITH room AS (UPDATE rooms SET last_seq = last_seq + 1 WHERE room_name = 'random' RETURNING *) "

@@ -23,11 +23,11 @@ from tests.flow.serving import Served
 __all__ = ["STORES", "database_url", "serve", "start"]
 
 PATIENCE = 30_000
-"""Milliseconds until something that must be seen counts as missing."""
+"""Milliseconds until an expected element counts as missing."""
 
 AXE = Path(__file__).parents[1] / "flow" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 REFUSED = re.compile(r"net::ERR_(CONNECTION|EMPTY|SOCKET)|WebSocket connection to .* failed")
-"""What Chromium itself writes on the console while a server is away; no page can prevent it."""
+"""What Chromium itself writes to the console while a server is unavailable; no page can prevent it."""
 
 expect.set_options(timeout=PATIENCE)
 
@@ -142,7 +142,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 Meet = Callable[..., Awaitable[Person]]
-"""Opens the client of a server in a window of its own: ``meet(served.url, width=1280, ...)``."""
+"""Opens the client of a server in a new window: ``meet(served.url, width=1280, ...)``."""
 
 
 @pytest.fixture

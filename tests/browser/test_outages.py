@@ -19,7 +19,7 @@ from .conftest import Meet
 
 MANY = 3_000
 SOON = 5_000
-"""Milliseconds from joining a large room to its first message: one second, and slack for a machine that is busy."""
+"""Milliseconds from joining a large room to its first message: one second, plus slack for a busy machine."""
 
 
 async def test_server_killed_between_two_messages_loses_and_repeats_nothing(

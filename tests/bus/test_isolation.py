@@ -27,7 +27,7 @@ from tests.flow.serving import Served
 LIMIT = 5.0
 """Seconds."""
 LONGEST = "\U0001f600" * 2000
-"""The longest text that is carried whole, eight kilobytes: two thousand fill the queue."""
+"""The longest text that the bus carries whole, eight kilobytes; two thousand such texts fill the queue."""
 SETTINGS = {"PORT": "0", "CHATSYS_LEASE": "60", "CHATSYS_CONNECT_TIMEOUT": "10"}
 _BUS_BACKENDS = """
 SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^LISTEN|pg_notify'

@@ -29,7 +29,7 @@ from .conftest import CONNECT, LEASE, PREFIX, Node, running, texts, works_again
 pytestmark = pytest.mark.process
 
 SECONDS = float(os.environ.get("BUS_OUTAGE_SECONDS", 2 * LEASE))
-"""How long packets are dropped and brokers are stopped."""
+"""How long packets are dropped and brokers are stopped, in seconds."""
 
 
 class Own(NamedTuple):

@@ -21,7 +21,7 @@ from tests.flow.serving import Served
 from tests.pgbouncer import bounced
 
 LEASE = 3
-"""Seconds; a second server behind PgBouncer looks for others for less than half of it."""
+"""Seconds; a second server behind PgBouncer searches for others for less than half of this."""
 
 
 @contextmanager

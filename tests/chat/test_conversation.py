@@ -357,7 +357,7 @@ async def test_join_says_why_a_token_was_not_accepted(chat, people):
     assert await published(token) == (True, "unknown")
 
 
-# -- looking
+# -- reading
 
 
 async def test_replay_gives_the_newest_of_the_missed_messages(chat, people):

@@ -40,7 +40,7 @@ class Reply:
 
 Event = tuple[str, list[Any]]
 Memory = dict[str, Any]
-"""What a fault keeps for one connection."""
+"""The state that a fault keeps for one connection."""
 
 
 @dataclass(frozen=True)

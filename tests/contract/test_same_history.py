@@ -26,7 +26,7 @@ TEXTS = ["hello", " ", "it's 100% \\ _", "\U0001f600"]
 names = st.sampled_from(NAMES)
 rooms = st.sampled_from(ROOMS)
 positions = st.integers(0, 7)
-"""Which of the things that exist: taken modulo their number."""
+"""The index of an existing object, taken modulo their number."""
 
 
 def new_id() -> str:
@@ -202,7 +202,7 @@ def history_machine(stores: list[Store], run: Callable[[Awaitable[list[object]]]
         def mark_all_read(self, who: int, name: str) -> None:
             self.ask("mark_all_read", self.room(name), self.person(who), self.now())
 
-        # -- what can be seen
+        # -- reading
 
         @rule(name=rooms, limit=st.sampled_from([*range(6), 100]), offset=st.integers(0, 5))
         def look_around(self, name: str, limit: int, offset: int) -> None:

@@ -24,7 +24,7 @@ from chatsys.database.fingerprint import TableFingerprint, fingerprint
 from chatsys.resources import database_dir
 
 KILLS = int(os.environ.get("KILLS", "2"))
-"""How often each killed command is killed; more makes the same tests a longer search."""
+"""How often each killed command is killed; a greater number makes the search longer."""
 
 ORIGINAL = database_dir() / "original.sql"
 

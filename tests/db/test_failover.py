@@ -25,7 +25,7 @@ from tests.store.conftest import Hands
 
 LOCALE = ("--locale=C.UTF-8",)
 MOVED = 5.0
-"""Seconds, promised."""
+"""The promised time in seconds."""
 
 
 @contextmanager

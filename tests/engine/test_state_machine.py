@@ -146,7 +146,7 @@ class ClientAndServer(RuleBasedStateMachine):
             self.loop.pass_time(0.5)
             self.settle()
 
-    # -- what holds
+    # -- invariants
 
     @invariant()
     def the_client_has_got_what_was_sent_in_order(self) -> None:

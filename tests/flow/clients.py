@@ -14,7 +14,7 @@ import httpx
 import socketio
 
 WAIT = 30.0
-"""Seconds until something that must come counts as missing."""
+"""Seconds until an expected event counts as missing."""
 
 
 get, post = functools.partial(httpx.get, timeout=WAIT), functools.partial(httpx.post, timeout=WAIT)

@@ -127,7 +127,7 @@ def account(server: Server) -> Callable[[], Awaitable[dict[str, Any]]]:
 
 
 Serve = Callable[..., Served]
-"""Starts a server of the test's own: ``serve(*arguments, **environ)``."""
+"""Starts a server for one test: ``serve(*arguments, **environ)``."""
 
 
 @pytest.fixture(params=STORES)

@@ -26,9 +26,9 @@ from .conftest import running_server
 
 LIMITS = {"CHATSYS_STATEMENT_TIMEOUT": "2", "CHATSYS_CONNECT_TIMEOUT": "2"}
 ANSWERED = 4.0
-"""Seconds: the limits together are 2.95, and twice one after the other would be 5.2."""
+"""Seconds: the limits add up to 2.95, and two consecutive waits would take 5.2."""
 BACK = 5.0
-"""Seconds, promised."""
+"""The promised time in seconds."""
 FAULT = 8.0
 
 Switch = Callable[[], object]

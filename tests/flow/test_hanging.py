@@ -12,7 +12,7 @@ from .clients import Client, http_client
 from .conftest import running_server, stop
 
 LIMIT = 5.0
-"""Seconds, promised for the default limits; the server here has smaller ones."""
+"""The promised time in seconds, for the default limits; this server has smaller ones."""
 
 
 async def test_hanging_database_is_reported_in_time_and_blocks_no_stop(

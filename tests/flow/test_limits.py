@@ -161,7 +161,7 @@ async def test_request_that_is_not_finished_in_time_gets_408_and_is_closed(stric
         assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"success": False, "message": "Request Timeout"}
 
 
-# -- what a WebSocket may not do
+# -- forbidden on a WebSocket
 
 
 async def test_websocket_that_never_connects_to_the_namespace_is_closed(strict: Server) -> None:

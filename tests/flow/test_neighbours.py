@@ -25,9 +25,9 @@ from .clients import WAIT, Client, event, fresh, http_client, register
 from .conftest import Server, running_server
 
 UNMOVED = 0.5
-"""Seconds of the median; an echo takes milliseconds."""
+"""The greatest median in seconds; an echo takes milliseconds."""
 NEVER = 3.0
-"""Seconds that no single echo takes."""
+"""The greatest time of a single echo in seconds."""
 MASK = b"\1\2\3\4"
 
 
@@ -203,7 +203,7 @@ async def test_requests_for_lists_of_sixty_thousand_rooms_delay_nobody(
 
 
 LOGINS = 560
-"""A second."""
+"""Logins per second."""
 
 
 async def test_logins_of_clients_that_disconnect_at_once_delay_nobody(

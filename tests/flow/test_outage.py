@@ -71,7 +71,7 @@ async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> No
 
 
 TAKEN = 28
-"""How many connections PostgreSQL may have here."""
+"""The number of connections that PostgreSQL may have here."""
 
 
 async def test_requests_are_answered_when_others_use_up_the_connection_slots(

@@ -23,7 +23,7 @@ from .clients import WAIT, Client, fresh, http_client
 from .conftest import Connect, Server, running_server
 
 LEASE = 5
-"""Seconds; a busy machine must not make a living server miss it."""
+"""Seconds; long enough for a live server on a busy machine."""
 
 
 class Pair:

@@ -25,7 +25,7 @@ def serves(process: psutil.Process) -> bool:
     """Return whether the process is a live worker; a killed one is a zombie for a moment, or already gone."""
     try:
         return "spawn_main" in " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # psutil's ZombieProcess is one, too
+    except psutil.NoSuchProcess:  # this includes psutil's ZombieProcess
         return False
 
 

@@ -24,7 +24,7 @@ from chatsys.lab.provenance.program import digest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bin", "Scripts")
 REQUIREMENTS = 15
-"""``pip install chatsys`` has fewer."""
+"""``pip install chatsys`` installs fewer."""
 
 SHOP = """
 from locust import constant, task

@@ -16,7 +16,7 @@ LIBRARIES = (
 )
 WINDOWS = f"import sys, {LIBRARIES}, sqlalchemy.dialects.postgresql.psycopg\nsys.platform = 'win32'\n"
 MISSING = {"fcntl", "grp", "pwd", "resource", "termios", "uvloop"}
-"""Modules that Python does not have there, and uvloop."""
+"""Modules that Python lacks on Windows, and uvloop."""
 
 
 def on_windows(program: str, folder, status: int = 0) -> str:

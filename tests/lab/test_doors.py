@@ -7,7 +7,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from chatsys.lab.workloads.doors import guest
 
 UNREAD = 20_000
-"""Packets; more than what is read at once and what a queue takes before reading stops."""
+"""Packets; more than one read returns and a queue takes before reading stops."""
 
 
 async def test_client_gets_the_close_answer_despite_many_pushes() -> None:

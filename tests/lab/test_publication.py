@@ -19,7 +19,7 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / ".ci"
 LIMIT = 200_000
-"""Bytes that a publication may add to a clone."""
+"""The bytes that a publication may add to a clone."""
 
 
 def run(*command: object, folder: Path, **more: str) -> str:

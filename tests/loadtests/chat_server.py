@@ -188,7 +188,7 @@ def application(fault: str) -> socketio.ASGIApp:
 
 def serve(app: Any) -> None:
     """Serve on a free port of this host and print the address."""
-    # With the protocol named, or asyncio does not switch off Nagle's algorithm.
+    # Name the protocol; otherwise asyncio does not disable Nagle's algorithm.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)

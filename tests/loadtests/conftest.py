@@ -21,7 +21,7 @@ ROOT = HERE.parents[1]
 NODE = ROOT / "tests/flow/node/node_modules"
 ENVIRON = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 PATIENCE = 220
-"""Seconds for a program that must end by itself, below pytest's own limit."""
+"""Seconds within which a program must end by itself; less than pytest's own limit."""
 
 
 def promises(module: str) -> list[str]:

@@ -18,13 +18,13 @@ from chatsys.protocol.packets import Outgoing
 from tests.realtime.conftest import FakeConnection, Make, Server, settle
 
 MEMBERS = 1100
-"""More than the 1,000 from which a room is a large one."""
+"""More than the 1,000 members from which a room counts as large."""
 
 HELD = 0.25
-"""Seconds of the processor. 0.1 is promised; a machine that is busy with other work takes longer over the same."""
+"""Seconds of CPU time. The promise is 0.1; on a machine busy with other work the same takes longer."""
 
 AT_ONCE = 20
-"""Joins that are one turn of the loop here, where the store never waits."""
+"""Joins in one iteration of the loop here, where the store never waits."""
 
 
 class Watch:

@@ -18,13 +18,13 @@ from tests.web import described
 SECRET = "a secret for tests, long enough to sign with"
 
 Account = Callable[[str], Awaitable[dict[str, str]]]
-"""Makes an account by username; gives ``userId``, ``username``, ``email``, ``password``, ``token``."""
+"""Creates an account by username; returns ``userId``, ``username``, ``email``, ``password``, ``token``."""
 
 without_store = pytest.mark.parametrize("store", ["memory"], indirect=True)
-"""For what is answered before any store is asked: one store is enough."""
+"""For requests that are answered without the store: one store is enough."""
 
 Enter = Callable[..., Awaitable[Session]]
-"""Lets a guest, or the owner of a token, into a room."""
+"""Lets a guest or the owner of a token join a room."""
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from chatsys.web import openapi
 
 DOCUMENT = openapi.document()
 NOT_FOUND = DOCUMENT["components"]["responses"]["Refused500"]
-"""The shape of all refusals, and so of what is answered where there is no endpoint."""
+"""The schema of all refusals, and therefore of the answer if there is no endpoint."""
 
 
 def check(method: str, target: str, status: int, headers: Mapping[str, str], body: bytes) -> tuple[str, str, int]:
