@@ -72,8 +72,8 @@ def test_value_past_its_threshold_is_highlighted_and_explained() -> None:
     after = look(2, pulse__lock_waits=12, pulse__longest_transaction_ms=11_000, chat_totals__servers=0)
     lines = drawn(look(0), after, ScreenState())
     assert "lock waits 12!!" in " ".join(lines)
-    told = [line for line in lines if re.match("!", line)]
-    assert told == [
+    flagged = [line for line in lines if re.match("!", line)]
+    assert flagged == [
         "!! chat servers 0: no server keeps its lease: nobody can chat",
         "!! backends lock waits 12: pane 3 shows who waits for whom",
         "!  backends longest tx 11.0 s: it holds locks, and VACUUM: pane 2",

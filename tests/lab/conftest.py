@@ -110,13 +110,13 @@ def samples() -> list[Sampled]:
         Sampled(
             experiment="table",
             operation=name,
-            contestant=contestant,
+            contestant=subject,
             depth="store",
             size=100,
             round=number,
             microseconds=generator.lognormal(3, 0.3, 200),
         )
         for name in TABLE
-        for contestant in ("memory", "postgresql", "asyncpg")
+        for subject in ("memory", "postgresql", "asyncpg")
         for number in range(2)
     ]

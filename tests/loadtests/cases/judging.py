@@ -230,24 +230,24 @@ def capacity_says_what_is_known_about_more_users(*_: str) -> None:
     assert shapes.Search(first=100, most=800).judge(shapes.CapacityStep(100, 1, 1.0, 0, 0, NOT_MEASURABLE)) is None
 
 
-def _strain(seconds: int = 0, busy: int = 0, timers: int = 0, late: int = 0) -> dict[str, int]:
+def _stress(seconds: int = 0, busy: int = 0, timers: int = 0, late: int = 0) -> dict[str, int]:
     return {"seconds": seconds, "busy": busy, "timers": timers, "late": late}
 
 
 def dwell_succeeds_only_with_timely_pushes_and_no_deviation(*_: str) -> None:
-    before = shapes.DwellCounters({1.0: 10}, failures=2, deviations=0, stress=_strain())
-    fast = shapes.DwellCounters({1.0: 110, 50.0: 1}, failures=2, deviations=0, stress=_strain())
-    slow = shapes.DwellCounters({1.0: 100, 500.0: 10}, failures=2, deviations=0, stress=_strain())
+    before = shapes.DwellCounters({1.0: 10}, failures=2, deviations=0, stress=_stress())
+    fast = shapes.DwellCounters({1.0: 110, 50.0: 1}, failures=2, deviations=0, stress=_stress())
+    slow = shapes.DwellCounters({1.0: 100, 500.0: 10}, failures=2, deviations=0, stress=_stress())
     assert shapes.judged(5, before, fast, 100).outcome == HELD
     assert shapes.judged(5, before, slow, 100).push_p99 == 500.0
     assert shapes.judged(5, before, slow, 100).outcome == FAILED
     assert shapes.judged(5, before, before, 100).outcome == FAILED
     for changed in ({"failures": 3}, {"deviations": 1}):
         assert shapes.judged(5, before, msgspec.structs.replace(fast, **changed), 100).outcome == FAILED
-    for strain in (_strain(seconds=10, busy=1), _strain(timers=100, late=2)):
-        step = shapes.judged(5, before, msgspec.structs.replace(fast, stress=strain), 100)
+    for stress in (_stress(seconds=10, busy=1), _stress(timers=100, late=2)):
+        step = shapes.judged(5, before, msgspec.structs.replace(fast, stress=stress), 100)
         assert (step.outcome, step.limit) == (NOT_MEASURABLE, GENERATOR)
-    calm = _strain(seconds=100, busy=5, timers=1000, late=10)
+    calm = _stress(seconds=100, busy=5, timers=1000, late=10)
     assert shapes.judged(5, before, msgspec.structs.replace(fast, stress=calm), 100).outcome == HELD
 
 
