@@ -14,10 +14,10 @@ def processes_in(folder: Path) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            command, place = " ".join(process.cmdline()), process.cwd()
+            command, working = " ".join(process.cmdline()), process.cwd()
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-        if str(folder) in command or Path(place).is_relative_to(folder):
+        if str(folder) in command or Path(working).is_relative_to(folder):
             found.append(command)
     return found
 

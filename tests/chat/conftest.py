@@ -79,7 +79,7 @@ class People:
         values = {"username": username, "email": f"{username}@example.org", "password": password}
         return await accounts.register(self._chat, values | fields)
 
-    async def seat(self, room: str, *, token: str | None = None, name: str = "Gus", socket_id: str = "") -> Session:
+    async def join(self, room: str, *, token: str | None = None, name: str = "Gus", socket_id: str = "") -> Session:
         """Open a session of the token's user, or of a guest."""
         socket_id = socket_id or f"socket-{self._chat.clock.now().timestamp()}"
         who, _ = await conversation.identify(

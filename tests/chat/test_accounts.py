@@ -329,7 +329,7 @@ async def test_deletion_checks_the_token_and_the_owner_and_works_once(chat, peop
 
 async def test_rooms_are_notified_of_a_deleted_user_after_the_deletion(chat, people, fanout):
     user, token = await people.register("ann")
-    sessions = [await people.seat(room, token=token) for room in ("tea", "cake")]
+    sessions = [await people.join(room, token=token) for room in ("tea", "cake")]
     fanout.take()
     fanout.stored.clear()
     await accounts.delete_account(chat, token, user.user_id)
@@ -348,7 +348,7 @@ async def test_search_is_literal_and_a_null_character_finds_nobody(chat, people)
 
 async def test_deletion_whose_server_died_is_finished_by_another_server(chat, people, monkeypatch):
     user, token = await people.register("ann")
-    session = await people.seat("tea", token=token)
+    session = await people.join("tea", token=token)
     await conversation.send(chat, session, "hello")
     with monkeypatch.context() as broken:
 

@@ -107,10 +107,10 @@ async def test_public_id_without_a_token_never_identifies_the_user(chat, people)
 
 async def test_join_is_published_after_it_is_stored_and_a_repetition_is_not(chat, people, fanout):
     _, token = await people.register("ann")
-    session = await people.seat("tea", token=token, socket_id=SOCKET)
+    session = await people.join("tea", token=token, socket_id=SOCKET)
     assert fanout.take() == [SessionOpened(room="tea", session=session)]
     assert fanout.stored[0][1] == [session]
-    again = await people.seat("tea", token=token, socket_id=SOCKET)
+    again = await people.join("tea", token=token, socket_id=SOCKET)
     assert again.session_id == session.session_id
     assert fanout.take() == []
 
@@ -125,7 +125,7 @@ async def test_join_with_a_deleted_account_is_refused(chat, people):
 
 async def test_leave_is_published_once_and_after_the_session_has_ended(chat, people, fanout):
     _, token = await people.register("ann")
-    session, stays = await people.seat("tea", token=token), await people.seat("tea")
+    session, stays = await people.join("tea", token=token), await people.join("tea")
     fanout.take()
     fanout.stored.clear()
     ended = await conversation.leave(chat, session)
@@ -140,7 +140,7 @@ async def test_leave_is_published_once_and_after_the_session_has_ended(chat, peo
 
 
 async def test_message_is_in_the_history_when_it_is_published(chat, people, fanout):
-    session = await people.seat("tea")
+    session = await people.join("tea")
     fanout.take()
     fanout.stored.clear()
     posted = await conversation.send(chat, session, " as sent ")
@@ -150,7 +150,7 @@ async def test_message_is_in_the_history_when_it_is_published(chat, people, fano
 
 
 async def test_repeated_message_is_answered_like_the_first_and_not_published(chat, people, fanout):
-    session = await people.seat("tea")
+    session = await people.join("tea")
     first = await conversation.send(chat, session, "one", "id-1")
     fanout.take()
     again = await conversation.send(chat, session, "one", "id-1")
@@ -160,7 +160,7 @@ async def test_repeated_message_is_answered_like_the_first_and_not_published(cha
 
 @pytest.mark.parametrize("text", [None, "", " \n\t", "\u2003", "a\0b", 7, True, ["a"], {"a": 1}, b"bytes"])
 async def test_message_without_a_text_is_neither_stored_nor_published(chat, people, fanout, text):
-    session = await people.seat("tea")
+    session = await people.join("tea")
     fanout.take()
     with pytest.raises(InvalidInput):
         await conversation.send(chat, session, text)
@@ -169,14 +169,14 @@ async def test_message_without_a_text_is_neither_stored_nor_published(chat, peop
 
 
 async def test_lone_surrogates_in_a_text_are_replaced(chat, people):
-    session = await people.seat("tea")
+    session = await people.join("tea")
     posted = await conversation.send(chat, session, "a\ud800 \ud83d\ude00")
     assert posted.message.text == "a\ufffd \U0001f600"
 
 
 @pytest.mark.parametrize("client_id", ["", "x" * 65, 7, ["x"], "a\0", {}])
 async def test_bad_client_message_id_is_refused_and_nothing_is_stored(chat, people, client_id):
-    session = await people.seat("tea")
+    session = await people.join("tea")
     with pytest.raises(InvalidInput):
         await conversation.send(chat, session, "hello", client_id)
     assert await chat.store.history("tea", 10) == []
@@ -184,7 +184,7 @@ async def test_bad_client_message_id_is_refused_and_nothing_is_stored(chat, peop
 
 async def test_deleted_user_can_send_nothing(chat, people, fanout):
     user, token = await people.register("ann")
-    session = await people.seat("tea", token=token)
+    session = await people.join("tea", token=token)
     await accounts.delete_account(chat, token, user.user_id)
     fanout.take()
     with pytest.raises(UserNotFound):
@@ -193,8 +193,8 @@ async def test_deleted_user_can_send_nothing(chat, people, fanout):
 
 
 async def test_nothing_is_published_when_the_store_fails(chat, people, fanout, monkeypatch):
-    session = await people.seat("tea")
-    other = await conversation.send(chat, await people.seat("tea", name="Eve"), "hello")
+    session = await people.join("tea")
+    other = await conversation.send(chat, await people.join("tea", name="Eve"), "hello")
     fanout.take()
 
     async def away(*_: object) -> None:
@@ -218,7 +218,7 @@ async def test_nothing_is_published_when_the_store_fails(chat, people, fanout, m
 
 
 async def test_receipts_are_published_with_the_complete_set_so_far(chat, people, fanout):
-    sender, one, two = [await people.seat("tea", name=name) for name in ("Ann", "Bob", "Cat")]
+    sender, one, two = [await people.join("tea", name=name) for name in ("Ann", "Bob", "Cat")]
     message_id = (await conversation.send(chat, sender, "hello")).message.message_id
     fanout.take()
     assert await conversation.delivered(chat, one, one.room, message_id)
@@ -234,7 +234,7 @@ async def test_receipts_are_published_with_the_complete_set_so_far(chat, people,
 
 
 async def test_receipts_for_own_foreign_and_unknown_messages_are_ignored(chat, people, fanout):
-    here, there = await people.seat("tea"), await people.seat("cake", name="Eve")
+    here, there = await people.join("tea"), await people.join("cake", name="Eve")
     mine = (await conversation.send(chat, here, "hello")).message.message_id
     theirs = (await conversation.send(chat, there, "hello")).message.message_id
     fanout.take()
@@ -245,7 +245,7 @@ async def test_receipts_for_own_foreign_and_unknown_messages_are_ignored(chat, p
 
 
 async def test_receipt_for_a_room_without_a_session_is_refused(chat, people, fanout):
-    here, there = await people.seat("tea"), await people.seat("cake", name="Eve")
+    here, there = await people.join("tea"), await people.join("cake", name="Eve")
     theirs = (await conversation.send(chat, there, "hello")).message.message_id
     fanout.take()
     for attempt in (
@@ -260,7 +260,7 @@ async def test_receipt_for_a_room_without_a_session_is_refused(chat, people, fan
 
 
 async def test_mark_all_read_publishes_exactly_the_newly_read_messages(chat, people, fanout):
-    writer, reader = await people.seat("tea", name="Ann"), await people.seat("tea", name="Bob")
+    writer, reader = await people.join("tea", name="Ann"), await people.join("tea", name="Bob")
     sent = [(await conversation.send(chat, writer, str(number))).message.message_id for number in range(3)]
     await conversation.read(chat, reader, reader.room, sent[1])
     fanout.take()
@@ -274,7 +274,7 @@ async def test_mark_all_read_publishes_exactly_the_newly_read_messages(chat, peo
 
 @pytest.mark.parametrize("stored_at_once", [1, 2])
 async def test_mark_all_read_publishes_each_part_after_it_is_stored(chat, people, fanout, monkeypatch, stored_at_once):
-    writer, reader = await people.seat("tea", name="Ann"), await people.seat("tea", name="Bob")
+    writer, reader = await people.join("tea", name="Ann"), await people.join("tea", name="Bob")
     sent = [(await conversation.send(chat, writer, str(number))).message.message_id for number in range(5)]
     monkeypatch.setattr("chatsys.store.memory.store.PART_MARKED", stored_at_once)
     monkeypatch.setattr(conversation, "READ_TOGETHER", 2)
@@ -288,7 +288,7 @@ async def test_mark_all_read_publishes_each_part_after_it_is_stored(chat, people
 
 
 async def test_interrupted_mark_all_read_publishes_the_stored_part(chat, people, fanout, monkeypatch):
-    writer, reader = await people.seat("tea", name="Ann"), await people.seat("tea", name="Bob")
+    writer, reader = await people.join("tea", name="Ann"), await people.join("tea", name="Bob")
     sent = [(await conversation.send(chat, writer, str(number))).message.message_id for number in range(5)]
     monkeypatch.setattr("chatsys.store.memory.store.PART_MARKED", 1)
     mark, parts = chat.store.mark_some_read, []
@@ -307,7 +307,7 @@ async def test_interrupted_mark_all_read_publishes_the_stored_part(chat, people,
 
 
 async def test_repeated_receipt_is_acknowledged_and_not_published_again(chat, people, fanout):
-    writer, reader = await people.seat("tea", name="Ann"), await people.seat("tea", name="Bob")
+    writer, reader = await people.join("tea", name="Ann"), await people.join("tea", name="Bob")
     message_id = (await conversation.send(chat, writer, "hello")).message.message_id
     fanout.take()
     for verb, kind in ((conversation.delivered, MessageDelivered), (conversation.read, MessageRead)):
@@ -321,7 +321,7 @@ async def test_repeated_receipt_is_acknowledged_and_not_published_again(chat, pe
 
 
 async def test_typing_is_published_and_never_stored(chat, people, fanout):
-    session = await people.seat("tea")
+    session = await people.join("tea")
     fanout.take()
     await conversation.typing(chat, session, True)
     assert fanout.take() == [Typing(room="tea", who=session.who, socket_id=session.socket_id, is_typing=True)]
@@ -329,7 +329,7 @@ async def test_typing_is_published_and_never_stored(chat, people, fanout):
 
 async def test_status_is_published_and_stored_only_for_users(chat, people, fanout):
     user, token = await people.register("ann")
-    for session in (await people.seat("tea", token=token), await people.seat("tea")):
+    for session in (await people.join("tea", token=token), await people.join("tea")):
         fanout.take()
         await conversation.set_online(chat, session, False)
         (event,) = fanout.take()
@@ -361,7 +361,7 @@ async def test_join_says_why_a_token_was_not_accepted(chat, people):
 
 
 async def test_replay_gives_the_newest_of_the_missed_messages(chat, people):
-    session = await people.seat("tea")
+    session = await people.join("tea")
     for number in range(1, 8):
         await conversation.send(chat, session, str(number))
     cut, complete = await conversation.missed(chat, "tea", 1, 4)

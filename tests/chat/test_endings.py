@@ -134,7 +134,7 @@ async def test_deletion_that_the_store_refused_changes_nothing(
     assert [each.session_id for each in await chat.store.sessions("tea")] == [joined.session.session_id]
 
 
-async def seated(chat: Chat, count: int) -> list[Session]:
+async def opened(chat: Chat, count: int) -> list[Session]:
     return [(await conversation.join(chat, "tea", guest(f"g{n}"), f"s{n}")).session for n in range(count)]
 
 
@@ -143,7 +143,7 @@ async def test_sessions_whose_sockets_closed_in_an_outage_end_in_batches(
 ) -> None:
     monkeypatch.setattr("chatsys.chat.endings.RETRY", 0.0)
     monkeypatch.setattr("chatsys.chat.endings.BATCH", 24)
-    sessions = await seated(chat, 100)
+    sessions = await opened(chat, 100)
     fanout.take()
     breaks("close_sessions", answer_lost=False, times=2)
     whole, calls = chat.store.close_sessions, []
@@ -167,7 +167,7 @@ async def test_session_that_can_not_be_closed_delays_no_other(
     chat: Chat, monkeypatch: pytest.MonkeyPatch, fanout: Recorder
 ) -> None:
     monkeypatch.setattr("chatsys.chat.endings.RETRY", 0.0)
-    sessions = await seated(chat, 50)
+    sessions = await opened(chat, 50)
     whole, locked = chat.store.close_sessions, sessions[7].session_id
 
     async def with_a_lock(session_ids: list[str], at: Any) -> Any:
@@ -185,7 +185,7 @@ async def test_session_that_can_not_be_closed_delays_no_other(
 
 
 async def test_event_loop_keeps_running_while_sessions_end(chat: Chat) -> None:
-    for session in await seated(chat, 200):
+    for session in await opened(chat, 200):
         chat.endings.end(session)
     iterations = 0
     while chat.endings._task is not None:
@@ -198,7 +198,7 @@ async def test_sessions_beyond_the_queue_limit_end_with_the_server(
     chat: Chat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("chatsys.chat.endings.MOST", 2)
-    sessions = await seated(chat, 3)
+    sessions = await opened(chat, 3)
     for session in sessions:
         chat.endings.end(session)
     await settled(chat)

@@ -15,7 +15,7 @@ from chatsys.wire import objects
 @pytest.fixture
 async def room(chat, people):
     """A room with nine messages of 100 bytes of text."""
-    session = await people.seat("tea")
+    session = await people.join("tea")
     for number in range(9):
         await conversation.send(chat, session, f"{number}" * 100)
     return "tea"
@@ -57,7 +57,7 @@ async def test_excerpt_holds_the_newest_messages_that_fit_and_at_least_one(chat,
 
 
 async def test_receipts_count_with_their_size_on_the_wire(chat, people, room):
-    reader = await people.seat(room, name="x" * 50)
+    reader = await people.join(room, name="x" * 50)
     small = await excerpt(chat, room, objects.encoded_messages, limit=9, max_bytes=10_000)
     await conversation.read_all(chat, reader, reader.room)
     cut = await excerpt(chat, room, objects.encoded_messages, limit=9, max_bytes=len(small.data))
@@ -93,7 +93,7 @@ async def test_replay_says_whether_it_is_complete(chat, room):
 
 async def test_replay_whose_older_part_was_deleted_is_complete(chat, people):
     _, token = await people.register("ann")
-    ann, gus = await people.seat("tea", token=token), await people.seat("tea")
+    ann, gus = await people.join("tea", token=token), await people.join("tea")
     for session in (ann, ann, gus, gus, gus, gus):
         await conversation.send(chat, session, "x")
     assert not (await replay(chat, "tea", objects.encoded_messages, 0)).complete

@@ -76,10 +76,10 @@ async def test_cancelled_work_leaves_the_queue_or_frees_its_slot() -> None:
     await asyncio.wait([first, second])
     await workers.finish([third])
     assert workers.begun == ["a", "c"]
-    let_in, holder = (await workers.start("d"))[0], await workers.start("e")
+    admitted, holder = (await workers.start("d"))[0], await workers.start("e")
     workers.go_on.release()
     holder[0].cancel()  # it has just been admitted or is about to be
-    await asyncio.wait([let_in, *holder])
+    await asyncio.wait([admitted, *holder])
     await workers.finish(await workers.start("f"))
     assert workers.begun[-1] == "f"
 

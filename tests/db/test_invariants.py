@@ -1,4 +1,4 @@
-"""Each invariant holds in a healthy database and finds the row that breaks it."""
+"""Each invariant holds in a healthy database and detects the row that breaks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebSocket frames as a client makes and reads them, against the frames of the websockets library."""
+"""WebSocket frames that a client makes and reads, compared with those of the websockets library."""
 
 from __future__ import annotations
 

@@ -41,12 +41,12 @@ def test_wheel_pings_live_peers_and_gives_up_dead_ones_after_the_timeout(
 ) -> None:
     wheel = TimerWheel(25, 20, loop)
     wheel.start()
-    living, dead = Peer(answers=True), Peer(answers=False)
-    wheel.add(living)
+    live, dead = Peer(answers=True), Peer(answers=False)
+    wheel.add(live)
     wheel.add(dead)
-    advance(loop, [living, dead], 100)
-    assert living.pings == [24, 48, 72, 96]
-    assert living.gone is None
+    advance(loop, [live, dead], 100)
+    assert live.pings == [24, 48, 72, 96]
+    assert live.gone is None
     assert dead.pings == [24]
     assert dead.gone == 44
 

@@ -103,7 +103,7 @@ class Clients:
             await asyncio.gather(*self._sent)
 
 
-async def live_through(url: str, tmp_path: Path, room: str, begin: Switch, end: Switch) -> None:
+async def run_through(url: str, tmp_path: Path, room: str, begin: Switch, end: Switch) -> None:
     """Run clients against a server of this database: before, during and after its fault."""
     async with AsyncExitStack() as stack:
         running = running_server(url, tmp_path, CHATSYS_LOGIN_ATTEMPTS="1000000", **LIMITS)
@@ -150,7 +150,7 @@ async def live_through(url: str, tmp_path: Path, room: str, begin: Switch, end: 
 
 async def test_server_survives_a_black_hole_before_the_database(postgres_url: str, tmp_path: Path, room: str) -> None:
     async with proxied(postgres_url) as (proxy, url):
-        await live_through(url, tmp_path, room, lambda: proxy.hush(new=True), lambda: proxy.heal(old=True))
+        await run_through(url, tmp_path, room, lambda: proxy.hush(new=True), lambda: proxy.heal(old=True))
 
 
 async def test_server_survives_a_database_whose_processes_are_stopped(
@@ -164,7 +164,7 @@ async def test_server_survives_a_database_whose_processes_are_stopped(
                 with suppress(psutil.NoSuchProcess):
                     process.send_signal(number)
 
-        await live_through(url, tmp_path, room, lambda: signal_all(signal.SIGSTOP), lambda: signal_all(signal.SIGCONT))
+        await run_through(url, tmp_path, room, lambda: signal_all(signal.SIGSTOP), lambda: signal_all(signal.SIGCONT))
 
 
 @pytest.mark.usefixtures("packets_can_be_dropped")
@@ -172,4 +172,4 @@ async def test_server_survives_dropped_packets(postgres_url: str, tmp_path: Path
     async with proxied(postgres_url) as (proxy, url):
         with ExitStack() as stack:
             dropping = packets_dropped([proxy.port])
-            await live_through(url, tmp_path, room, lambda: stack.enter_context(dropping), stack.close)
+            await run_through(url, tmp_path, room, lambda: stack.enter_context(dropping), stack.close)

@@ -213,7 +213,7 @@ async def test_logins_of_clients_that_disconnect_at_once_delay_nobody(
         account = await register(server.url)
         fields = {"username": account["user"]["username"], "password": account["password"]}
 
-        async def knock(number: int) -> None:
+        async def try_login(number: int) -> None:
             body = f'{{"username":"nobody{number}","password":"wrong password"}}'.encode()
             head = "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -224,7 +224,7 @@ async def test_logins_of_clients_that_disconnect_at_once_delay_nobody(
         async def storm() -> None:
             began = time.monotonic()
             for number in range(LOGINS * 5):
-                await knock(number)
+                await try_login(number)
                 await asyncio.sleep(max(0.0, began + number / LOGINS - time.monotonic()))
 
         async with Echo(server.url, room) as echo:

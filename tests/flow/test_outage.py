@@ -26,11 +26,11 @@ CREATE TRIGGER full_disk BEFORE INSERT ON messages EXECUTE FUNCTION full_disk()
 
 
 async def test_server_recovers_when_the_database_returns(postgres_url: str, tmp_path: Path, room: str) -> None:
-    async with proxied(postgres_url) as (cable, url):
-        await away_and_back(cable, url, tmp_path, room)
+    async with proxied(postgres_url) as (proxy, url):
+        await outage_and_recovery(proxy, url, tmp_path, room)
 
 
-async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> None:
+async def outage_and_recovery(proxy: Proxy, url: str, tmp_path: Path, room: str) -> None:
     server = await asyncio.to_thread((running := running_server(url, tmp_path, CHATSYS_LEASE="60")).__enter__)
     try:
         async with (
@@ -45,7 +45,7 @@ async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> No
             await leaver.join(room, name="Cleo")
             await sender.send("before")
             await watcher.want("receive-message")
-            cable.cut()
+            proxy.cut()
             message = {"message": "during", "clientMessageId": "c-1"}
             refused = await sender.call("send-message", message)
             assert (refused["success"], refused["code"]) == (False, "store_unavailable")
@@ -55,7 +55,7 @@ async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> No
             await watcher.emit("typing", True)
             await sender.want("user-typing")
             assert watcher.texts() == ["before"]
-            await cable.listen()
+            await proxy.listen()
             async with asyncio.timeout(WAIT):
                 while not (answer := await sender.call("send-message", message))["success"]:
                     await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The protocol underneath: handshake, transports, namespaces, CORS, and packets that no client library sends (§8.1)."""
+"""The protocol below the chat: handshake, transports, namespaces, CORS and unusual packets (§8.1)."""
 
 from __future__ import annotations
 

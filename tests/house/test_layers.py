@@ -1,4 +1,4 @@
-"""The layers of the packages, and what every file owes its reader."""
+"""The layers of the packages, and the rules for every file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A class name means one thing in the whole source."""
+"""A class name has one meaning in the whole source."""
 
 from __future__ import annotations
 

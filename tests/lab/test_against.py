@@ -205,13 +205,13 @@ def test_revision_without_the_subject_command_is_recognised(tmp_path, lab_server
 @pytest.mark.process
 def test_leftovers_of_a_killed_run_are_replaced_and_a_second_run_refused(tmp_path, quiet):
     folder = repository(tmp_path / "project", pyproject_toml="[project]\n")
-    place = tmp_path / "against"
-    git(folder, "worktree", "add", "--quiet", "--detach", str(place / "tree"))
-    (place / "tree" / "left.txt").touch()
-    with checked_out("HEAD", folder, place) as found:
+    target = tmp_path / "against"
+    git(folder, "worktree", "add", "--quiet", "--detach", str(target / "tree"))
+    (target / "tree" / "left.txt").touch()
+    with checked_out("HEAD", folder, target) as found:
         assert not (found.tree / "left.txt").exists()
         assert found.commit == git(folder, "rev-parse", "HEAD").strip()
-        with pytest.raises(LabBusy), checked_out("HEAD", folder, place):
+        with pytest.raises(LabBusy), checked_out("HEAD", folder, target):
             pass
         assert found.tree.exists()
     assert git(folder, "worktree", "list").count("\n") == 1

@@ -36,8 +36,8 @@ def member_that_received(*numbers: int) -> RawClient:
     member = RawClient(socket.socket())
     member.sock.close()
     member.arrived = [
-        (2_000_000 + 1_000 * place, server_frame(b'42["receive-message",{"seq":%d}]' % seq))
-        for place, seq in enumerate(numbers)
+        (2_000_000 + 1_000 * offset, server_frame(b'42["receive-message",{"seq":%d}]' % seq))
+        for offset, seq in enumerate(numbers)
     ]
     return member
 
@@ -47,7 +47,7 @@ def test_frames_of_every_length_are_read_whole_wherever_they_are_cut(size: int) 
     payload = b"x" * size
     data = server_frame(payload) * 2
     cut = max(1, len(data) // 3)
-    pieces = [(place, data[place : place + cut]) for place in range(0, len(data), cut)]
+    pieces = [(offset, data[offset : offset + cut]) for offset in range(0, len(data), cut)]
     assert [text for _, text in frames(pieces)] == [payload, payload]
 
 

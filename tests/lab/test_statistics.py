@@ -29,7 +29,7 @@ def rounds_with_variance(generator, number, middle):
 
 @pytest.mark.parametrize("number", [2, 4, 5, 8, 10])
 def test_intervals_have_their_stated_coverage_under_round_variance(number):
-    """Of 1,000 experiments at 95 %, fewer than 922 or more than 975 hits would happen once in 10,000 times."""
+    """With 1,000 experiments and 95 %, fewer than 922 or more than 975 hits occur once in 10,000 runs."""
     generator = np.random.default_rng(number)
     of_median = of_ratio = 0
     for seed in range(1_000):
@@ -43,7 +43,7 @@ def test_intervals_have_their_stated_coverage_under_round_variance(number):
 
 
 def test_interval_of_a_single_round_has_about_its_stated_coverage():
-    """With 300 experiments and 95 %, fewer than 265 hits would happen once in 10,000 times."""
+    """With 300 experiments and 95 %, fewer than 265 hits occur once in 10,000 runs."""
     generator = np.random.default_rng(5)
     hits = 0
     for number in range(300):
@@ -121,7 +121,7 @@ def test_two_rounds_give_a_wide_interval_and_one_none():
 
 
 def test_interval_of_rounds_has_about_its_stated_coverage():
-    """With 300 experiments and 95 %, fewer than 265 hits would happen once in 10,000 times."""
+    """With 300 experiments and 95 %, fewer than 265 hits occur once in 10,000 runs."""
     generator = np.random.default_rng(3)
     hits = 0
     for _ in range(300):

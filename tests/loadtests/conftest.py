@@ -42,7 +42,7 @@ def _outcomes(module: str, arguments: tuple[str, ...]) -> dict[str, str]:
     return outcomes
 
 
-def keep(module: str, promise: str, *arguments: str) -> None:
+def check_promise(module: str, promise: str, *arguments: str) -> None:
     """Check that a case has no traceback."""
     assert _outcomes(module, arguments)[promise] == ""
 

@@ -1,4 +1,4 @@
-"""The audit against a server that commits one fault on purpose, from end to end."""
+"""The audit of a server with one deliberate fault, from end to end."""
 
 from __future__ import annotations
 

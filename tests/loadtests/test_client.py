@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.certificates import certificate
-from tests.loadtests.conftest import keep, node_server, promises
+from tests.loadtests.conftest import check_promise, node_server, promises
 
 pytestmark = pytest.mark.process
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.process
 @pytest.mark.parametrize("transport", ["websocket", "polling", "upgrade"])
 @pytest.mark.parametrize("promise", promises("client"))
 def test_client_keeps_its_promise(promise: str, transport: str, any_server: str) -> None:
-    keep("client", promise, any_server, transport)
+    check_promise("client", promise, any_server, transport)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> object:
 @pytest.mark.parametrize("transport", ["websocket", "polling", "upgrade"])
 @pytest.mark.parametrize("promise", promises("secure"))
 def test_client_keeps_its_promise_over_tls(promise: str, transport: str, secure: tuple[str, str]) -> None:
-    keep("secure", promise, *secure, transport)
+    check_promise("secure", promise, *secure, transport)
 
 
 @pytest.mark.parametrize("promise", promises("users"))
 def test_load_user_keeps_its_promise(promise: str, stock_server: str) -> None:
-    keep("users", promise, stock_server)
+    check_promise("users", promise, stock_server)

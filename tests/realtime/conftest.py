@@ -1,4 +1,4 @@
-"""Rooms without sockets: servers that share one memory store and a bus that can lose what it carries."""
+"""Rooms without sockets: servers that share one memory store and a bus that can lose events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from chatsys.wire import catalogue
 
 
 class Wire:
-    """A bus in this process, with rooms as channels. ``cut`` loses everything silently."""
+    """A bus in this process, with rooms as channels. While ``cut`` is set, it loses everything silently."""
 
     def __init__(self) -> None:
         self.ends: list[End] = []

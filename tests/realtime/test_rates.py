@@ -65,10 +65,10 @@ def test_repetition_is_sent_at_most_once_a_second() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_last_value_arrives_and_no_second_has_more_than_ten(seed: int) -> None:
-    dice, player, now = random.Random(seed), Player(), 0.0
+    rng, player, now = random.Random(seed), Player(), 0.0
     for _ in range(400):
-        now += dice.choice((0.001, 0.02, 0.3))
-        last = dice.random() < 0.5
+        now += rng.choice((0.001, 0.02, 0.3))
+        last = rng.random() < 0.5
         player.offer(now, last)
     player.advance(now + 2)
     assert player.sent[-1][1] is last

@@ -85,14 +85,14 @@ async def test_two_servers_writing_the_same_rooms_leave_no_gap_or_deadlock(pg, p
         stores = [pg, other]
 
         async def chatter(number: int) -> None:
-            dice = random.Random(number)
+            rng = random.Random(number)
             for _ in range(15):
-                store, room, who = dice.choice(stores), dice.choice(rooms), dice.choice(people)
+                store, room, who = rng.choice(stores), rng.choice(rooms), rng.choice(people)
                 await store.post_message(hands.new_message(who, room))
                 for message in (await store.history(room, 3))[:2]:
-                    await store.mark_read(room, message.message_id, dice.choice(people), hands.now())
-                if dice.random() < 0.2:
-                    await store.mark_all_read(room, dice.choice(people), hands.now())
+                    await store.mark_read(room, message.message_id, rng.choice(people), hands.now())
+                if rng.random() < 0.2:
+                    await store.mark_all_read(room, rng.choice(people), hands.now())
 
         await asyncio.gather(*map(chatter, range(24)))
         histories = {room: await other.history(room, 1000) for room in rooms}

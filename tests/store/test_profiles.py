@@ -155,17 +155,17 @@ async def test_pages_never_show_a_profile_older_than_their_request(pg, postgres_
                 await pg.post_message(hands.new_message(who, room))
 
         async def change(number: int) -> None:
-            dice = random.Random(number)
+            rng = random.Random(number)
             who = people[number].user_id
             for count in range(1, 40):
-                await dice.choice((pg, other)).update_user(who, UserChanges(display_name=str(count)))
+                await rng.choice((pg, other)).update_user(who, UserChanges(display_name=str(count)))
                 order[who].append(str(count))
 
         async def read(number: int) -> int:
-            dice, pages = random.Random(number), 0
+            rng, pages = random.Random(number), 0
             while len(order[people[0].user_id]) < 40:
                 done = {who: len(names) - 1 for who, names in order.items()}
-                page = await dice.choice((pg, other)).history(dice.choice(("tea", "cake")), 100)
+                page = await rng.choice((pg, other)).history(rng.choice(("tea", "cake")), 100)
                 shown: dict[str, set[int]] = {}
                 for message in page:
                     shown.setdefault(message.user_id, set()).add(int(message.display_name))
