@@ -19,7 +19,7 @@ PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 class Process:
-    """A broker's process, which can be ended and started again on its port."""
+    """A broker's process, which a test can end and start again on the same port."""
 
     def __init__(self, command: list[str], ready: str) -> None:
         self._command = command
@@ -46,7 +46,7 @@ class Process:
 
 
 class Postgres:
-    """A PostgreSQL of the test's own on a TCP port, with the same interface."""
+    """A PostgreSQL server for one test on a TCP port, with the same interface."""
 
     def __init__(self, port: int, folder: Path) -> None:
         self.url = f"postgresql://chatsys@127.0.0.1:{port}/chatsys?sslmode=disable"
@@ -56,7 +56,7 @@ class Postgres:
         self.start()
 
     def start(self) -> None:
-        """Also of one that was killed: whoever holds it starts it again within a second."""
+        """Start it, also after it was killed: its user starts it again within a second."""
         if self._running is None:
             self._running = embedded_server(self._folder, settings=self._settings)
             self._running.__enter__()

@@ -1,4 +1,4 @@
-"""Certificates of an authority of the test's own."""
+"""Certificates of an authority made for the test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def certificate(folder: Path, name: str, subject: str, *, authority: Path | None = None) -> Path:
-    """A key and a certificate for ``subject``, signed by ``authority`` or by itself; the certificate's path."""
+    """Make a key and a certificate for ``subject``, signed by ``authority`` or by itself; return its path."""
     key, made = folder / f"{name}.key", folder / f"{name}.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
     command += ["-keyout", key, "-out", made]

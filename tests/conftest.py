@@ -1,7 +1,7 @@
 """Databases and stores for every test.
 
-One embedded PostgreSQL 18 and one PostgreSQL of the system (15 on Debian 12) are shared by all test processes. Each
-test gets a scratch database of its own, copied from a template that holds the schema, and dropped afterwards.
+All test processes share two servers: an embedded PostgreSQL 18, and the system's PostgreSQL (15 on Debian 12). Each
+test gets its own scratch database, copied from a template that holds the schema. It is dropped after the test.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from tests import needs
 
 TEMPLATE = "chatsys_template"
 PORTS = range(18_000, 30_000)
-"""Below those that Linux gives to whoever asks for any port."""
+"""Below the range from which Linux assigns ports on request."""
 _FOLDER = "PYTEST_CHATSYS_FOLDER"
 _FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "300", "shared_buffers": "128MB"}
 
 
 class ScratchServer:
-    """A server on which tests make databases of their own."""
+    """A server on which tests create their own databases."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -54,10 +54,10 @@ class ScratchServer:
 
     @contextmanager
     def database(self, template: str = TEMPLATE) -> Iterator[str]:
-        """The URL of a new database, a copy of ``template``."""
+        """Create a database, a copy of ``template``; return its URL."""
         name = f"scratch_{uuid.uuid4().hex}"
         with self._admin() as admin:
-            # From 15 on a copy goes through the log by default; without fsync copying files is quicker.
+            # From version 15 on, a copy goes through the WAL by default; without fsync, copying files is faster.
             strategy = " STRATEGY FILE_COPY" if admin.info.server_version >= 150_000 else ""
             admin.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"{strategy}')
         try:
@@ -82,46 +82,46 @@ _SHOWN |= {"COLUMNS", "LINES", "PAGER"}
 
 
 def _scrub() -> None:
-    """Take away what chatsys, libpq and the terminal's libraries would read: a test names what it wants."""
+    """Remove what chatsys, libpq and the terminal's libraries would read: each test sets what it needs."""
     settings = {row.name for row in rows()}
     for name in list(os.environ):
         if name in settings | _SHOWN or name.startswith(("CHATSYS_", "PG")):
             del os.environ[name]
 
 
-_scrub()  # here, for a conftest below may already take a copy when it is read
+_scrub()  # at import: a conftest below may already copy the environment when it is imported
 
 
 def passable(folder: str) -> Path:
-    """The folder, through which the account passes under which a server runs that root starts."""
+    """Let other accounts pass through the folder: root starts PostgreSQL under another account."""
     Path(folder).chmod(0o711)
     return Path(folder)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Another PostgreSQL in the place of the embedded one, for ``make versions``."""
+    """Let ``make versions`` replace the embedded PostgreSQL with another version."""
     parser.addoption("--postgresql", metavar="VERSION", help="major version of a PostgreSQL in tests/versions")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder that all test processes of this run share.
+    """Create the folder that all test processes of this run share.
 
-    Not pytest's own temporary folder: that one is closed to others anew by each run that starts, and a server that root
-    starts runs under another account.
+    It is not pytest's own temporary folder, because each new run of pytest closes that one to other accounts, and
+    root starts PostgreSQL under another account.
     """
-    hypothesis.settings.register_profile(  # nothing is timed, nothing is kept
+    hypothesis.settings.register_profile(  # no test has a deadline, no example is kept
         "chatsys", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.load_profile("chatsys")
     needs.configure(config)
     if not hasattr(config, "workerinput"):
         os.environ[_FOLDER] = str(passable(tempfile.mkdtemp(prefix="chatsys-tests-")))
-        # A shell starts what runs in its background deaf to Ctrl-C, and programs that tests start would inherit that.
+        # A shell makes its background jobs ignore Ctrl-C, and the programs that tests start would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with what it needs."""
+    """Give each test the markers of what it needs."""
     for item in items:
         needs.declare(item)
 
@@ -139,19 +139,19 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove it."""
+    """Remove the shared folder."""
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ.pop(_FOLDER), ignore_errors=True)
 
 
 COST = passwords.COST
-passwords.COST = 4  # a hash takes a millisecond instead of fifty, and is no weaker a test
+passwords.COST = 4  # a hash takes one millisecond instead of fifty, and tests as much
 passwords._DECOY = b"$2b$04$" + passwords._DECOY.removeprefix(b"$2b$10$")
 
 
 @pytest.fixture
 def real_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes cost what they cost in production."""
+    """Make hashes cost as much as in production."""
     monkeypatch.setattr(passwords, "COST", COST)
 
 
@@ -163,14 +163,14 @@ def shared_folder() -> Path:
 
 @pytest.fixture
 def server_folder(shared_folder: Path) -> Iterator[Path]:
-    """A folder for one test's own server."""
+    """A folder for the server of one test."""
     folder = passable(tempfile.mkdtemp(dir=shared_folder))
     yield folder
     shutil.rmtree(folder)
 
 
 class Chosen(TypedDict):
-    """Which PostgreSQL a server runs."""
+    """The PostgreSQL version that a server runs."""
 
     programs: Path | None
     locale: tuple[str, ...]
@@ -178,13 +178,13 @@ class Chosen(TypedDict):
 
 @pytest.fixture(scope="session")
 def chosen(pytestconfig: pytest.Config) -> Chosen:
-    """The embedded PostgreSQL 18, or the version of ``--postgresql`` that ``make versions`` has brought."""
+    """The embedded PostgreSQL 18, or the version of ``--postgresql`` that ``make versions`` downloaded."""
     version = pytestconfig.getoption("--postgresql")
     if version is None:
         return {"programs": None, "locale": LOCALE}
     programs = Path(__file__).parent / "versions" / "node_modules" / f"postgres{version}" / "native" / "bin"
     assert (programs / "initdb").exists(), f"there is no PostgreSQL {version} yet: make versions POSTGRESQL={version}"
-    return {"programs": programs, "locale": ("--locale=C.UTF-8",)}  # known to all of them
+    return {"programs": programs, "locale": ("--locale=C.UTF-8",)}  # all versions know it
 
 
 @pytest.fixture(scope="session")
@@ -198,9 +198,9 @@ _candidates = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens, and which no other test process is given.
+    """Return a TCP port of 127.0.0.1 on which nothing listens and which no other test process gets.
 
-    Each process has a share of the ports, so none takes what another has just found free.
+    Each process has its own share of the ports, so none takes a port that another has just found free.
     """
     share, shares = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), 8
     for port in _candidates:
@@ -218,14 +218,14 @@ def free_port() -> int:
 
 @pytest.fixture
 def packets_can_be_dropped() -> None:
-    """Skip a test where they can't be: it needs root, and then CI has to have all the rest."""
+    """Skip a test where packets can't be dropped. That needs root, and then CI must have everything else."""
     if reason := why_none_can_be_dropped():
         assert not os.environ.get("CI") or reason == NEEDS_ROOT, reason
         pytest.skip(reason)
 
 
 def system_programs() -> Path:
-    """Where the system's PostgreSQL lies: 15 if it is there, else another one."""
+    """Return the folder of the system's PostgreSQL: 15 if it is installed, else another version."""
     found = sorted(
         (folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if (folder / "initdb").exists()),
         key=lambda folder: (folder.parent.name != "15", folder.parent.name),
@@ -236,10 +236,11 @@ def system_programs() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres15_server(shared_folder: Path) -> Iterator[ScratchServer]:
-    """The system's PostgreSQL (Debian 12: 15), with a locale in which neither order nor letter case is that of C."""
+    """The system's PostgreSQL (Debian 12: 15), with a locale whose sort order and letter case differ from those of
+    C."""
     programs = system_programs()
     locale = ["--locale=C.UTF-8"]
-    if programs.parent.name != "14":  # which has no such provider
+    if programs.parent.name != "14":  # this version has no such provider
         locale += ["--locale-provider=icu", "--icu-locale=tr-TR"]
     with embedded_server(shared_folder / "pg15", programs=programs, locale=locale, settings=_FAST) as url:
         yield ScratchServer(url)
@@ -247,21 +248,21 @@ def postgres15_server(shared_folder: Path) -> Iterator[ScratchServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: ScratchServer) -> Iterator[str]:
-    """A new database with the schema, on PostgreSQL 18."""
+    """The URL of a new database with the schema, on PostgreSQL 18."""
     with postgres_server.database() as url:
         yield url
 
 
 @pytest.fixture
 def empty_postgres_url(postgres_server: ScratchServer) -> Iterator[str]:
-    """A new database with nothing in it, on PostgreSQL 18."""
+    """The URL of a new empty database, on PostgreSQL 18."""
     with postgres_server.database("template0") as url:
         yield url
 
 
 @pytest.fixture
 def postgres15_url(postgres15_server: ScratchServer) -> Iterator[str]:
-    """A new database with the schema, on the system's PostgreSQL."""
+    """The URL of a new database with the schema, on the system's PostgreSQL."""
     with postgres15_server.database() as url:
         yield url
 

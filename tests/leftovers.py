@@ -1,4 +1,4 @@
-"""What a command must not leave behind: processes, temporary files, shared memory."""
+"""Things that a command must not leave behind: processes, temporary files, shared memory."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import psutil
 
 
 def processes_in(folder: Path) -> list[str]:
-    """The command lines of those that name the folder or work in it."""
+    """Return the command lines of processes that name the folder or work in it."""
     found = []
     for process in psutil.process_iter():
         try:
-            command, place = " ".join(process.cmdline()), process.cwd()
+            command, working = " ".join(process.cmdline()), process.cwd()
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-        if str(folder) in command or Path(place).is_relative_to(folder):
+        if str(folder) in command or Path(working).is_relative_to(folder):
             found.append(command)
     return found
 
 
 def assert_nobody_works_in(folder: Path) -> None:
-    """No process works there; what is ending has ten seconds."""
+    """Check that no process works there; processes that are ending have ten seconds."""
     deadline = time.monotonic() + 10
     while processes_in(folder) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -31,6 +31,6 @@ def assert_nobody_works_in(folder: Path) -> None:
 
 
 def assert_gone(folder: Path) -> None:
-    """Nothing lies in the folder, and nobody works there."""
+    """Check that the folder is empty and that no process works there."""
     assert_nobody_works_in(folder)
     assert os.listdir(folder) == []

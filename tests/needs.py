@@ -1,9 +1,9 @@
-"""What a test needs beside this process, as markers; and the guard that keeps the others from using it.
+"""The markers of what a test needs beside this process, and the guard that enforces them.
 
-``database`` is a PostgreSQL server, ``process`` another program: a broker, a browser, chatsys itself. A test has the
-marker of each fixture that ``DATABASES`` or ``PROCESSES`` names and it uses, and those of a fixture's parameter. All in
-``FOLDERS`` talk to a server process. A test that starts a program itself is marked by hand. ``make check`` runs the
-tests that have neither marker, and there one that starts a program or opens a database fails.
+``database`` means a PostgreSQL server, ``process`` another program: a broker, a browser, chatsys itself. A test gets
+a marker from each of its fixtures that ``DATABASES`` or ``PROCESSES`` names. All tests in ``FOLDERS`` talk to a
+server process. A test that starts a program itself is marked by hand. ``make check`` runs the tests without a
+marker. There, a test that starts a program or opens a database fails.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Undeclared(Exception):
 
 
 def configure(config: pytest.Config) -> None:
-    """Make the markers known, and watch what starts programs, and the drivers of PostgreSQL."""
+    """Register the markers, and watch the ways to start a program and the drivers of PostgreSQL."""
     global strict  # noqa: PLW0603 - as are the audit hook and the drivers
     strict = config.getoption("markexpr") == QUICK
     config.addinivalue_line("markers", "database: needs a PostgreSQL server")
@@ -66,7 +66,7 @@ def guarded(item: pytest.Item) -> Iterator[None]:
 
 
 def taken() -> list[str]:
-    """What this test has tried so far without a marker; forgotten afterwards."""
+    """Return and clear what this test has tried without a marker."""
     found = list(_broken)
     _broken.clear()
     return found

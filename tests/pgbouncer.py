@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before a database of a test."""
+"""PgBouncer in transaction mode in front of a test's database."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ logfile = {folder}/log
 
 @contextmanager
 def bounced(database_url: str) -> Iterator[str]:
-    """The URL of a database through PgBouncer, two server connections for all clients."""
+    """The URL of a database through PgBouncer, with two server connections for all clients."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "these tests need PgBouncer: apt-get install pgbouncer"
     parts = urlsplit(database_url)
@@ -56,7 +56,7 @@ def bounced(database_url: str) -> Iterator[str]:
 
 
 def data_directory(url: str) -> str:
-    """Where the server keeps its data."""
+    """Return where the server keeps its data."""
     with psycopg.connect(url) as connection:
         row = connection.execute("SHOW data_directory").fetchone()
         assert row is not None
@@ -64,7 +64,7 @@ def data_directory(url: str) -> str:
 
 
 def wait_for(url: str) -> None:
-    """Until PgBouncer lets a client in."""
+    """Wait until PgBouncer accepts a client."""
     for _ in range(3_000):
         try:
             psycopg.connect(url, connect_timeout=5).close()

@@ -1,4 +1,4 @@
-"""A terminal in which a test runs a command, presses keys, and reads what is shown."""
+"""A terminal in which a test runs a command, presses keys, and reads the output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[=>])")
 
 
 class Terminal:
-    """``chatsys`` with these arguments in a terminal of its own, until the block ends."""
+    """Run ``chatsys`` with these arguments in its own terminal until the block ends."""
 
     def __init__(
         self, *arguments: str, columns: int = 80, lines: int = 24, folder: Path | None = None, **environ: str
@@ -40,7 +40,7 @@ class Terminal:
             env={**os.environ, "TERM": "xterm-256color", **environ},
         )
         self.raw = ""
-        """Everything that was written, escape sequences included."""
+        """Everything that was written, including escape sequences."""
 
     def __enter__(self) -> Self:
         return self
@@ -54,21 +54,21 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """Everything that was written, without escape sequences."""
+        """Everything that was written so far, without escape sequences."""
         return _ESCAPES.sub("", self.raw)
 
     @property
     def screen(self) -> str:
-        """The last screen that was drawn whole, for a program that draws whole screens."""
+        """The last complete screen, for a program that draws whole screens."""
         return _ESCAPES.sub("", self.raw.split("\x1b[H")[-2])
 
     @property
     def is_as_it_was(self) -> bool:
-        """Whether the terminal's own settings are those from before the command."""
+        """Whether the terminal's settings are the same as before the command."""
         return termios.tcgetattr(self._inside) == self._kept
 
     def until(self, *words: str) -> None:
-        """Read on until each of ``words`` was written from here on."""
+        """Read until each of ``words`` has been written from here on."""
         begun = len(self.text)
         deadline = time.monotonic() + 60
         while not all(word in self.text[begun:] for word in words):
@@ -77,20 +77,20 @@ class Terminal:
             self.read(0.05)
 
     def press(self, keys: str) -> None:
-        """Type on the keyboard."""
+        """Press keys."""
         os.write(self._outside, keys.encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C, for each process of the terminal."""
+        """Press Ctrl-C, for every process of the terminal."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def hang_up(self) -> None:
-        """Be gone, as the terminal of an ssh connection that breaks; nothing can be read any more."""
+        """Disappear like the terminal of a broken ssh connection; nothing can be read any more."""
         while self._open:
             os.close(self._open.pop())
 
     def end(self) -> int:
-        """Read until the command ends; its exit status."""
+        """Read until the command ends; return its exit status."""
         deadline = time.monotonic() + 60
         while self.process.poll() is None:
             assert time.monotonic() < deadline, self.text
@@ -100,7 +100,7 @@ class Terminal:
         return self.process.returncode
 
     def read(self, seconds: float) -> bool:
-        """Read what comes within ``seconds``; whether something came."""
+        """Read what comes within ``seconds``; return whether something came."""
         if not select.select([self._outside], [], [], seconds)[0]:
             return False
         self.raw += os.read(self._outside, 65_536).decode("utf-8", "replace")

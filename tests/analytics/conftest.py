@@ -1,4 +1,4 @@
-"""Databases to look at: empty, with a chat in it, under load, and seen by a role that may read next to nothing."""
+"""Databases to monitor: empty, with a small chat, under load, and seen by a role that may read almost nothing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ANALYZE;
     ]
 )
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database with the schema and the three default rooms, once on each server."""
+    """A database with the schema and the three default rooms, on each of the two servers."""
     server: ScratchServer = request.getfixturevalue(request.param)
     with server.database() as database:
         yield database
@@ -60,14 +60,14 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def monitor(url: str) -> Iterator[Monitor]:
-    """A monitor on an empty chat."""
+    """A monitor of an empty chat."""
     with Monitor(url) as monitor:
         yield monitor
 
 
 @pytest.fixture
 def chat(url: str) -> Iterator[Monitor]:
-    """A monitor on a small chat: 20 users, 100 messages, three sessions, one dead server."""
+    """A monitor of a small chat: 20 users, 100 messages, three sessions, one dead server."""
     with psycopg.connect(url) as connection:
         connection.execute(CHAT)
     with Monitor(url) as monitor:
@@ -75,15 +75,15 @@ def chat(url: str) -> Iterator[Monitor]:
 
 
 def as_role(url: str, role: str) -> str:
-    """``url`` for another role without a password."""
+    """Return ``url`` with another role and no password."""
     parts = urlsplit(url)
     _, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{role}@{host}"))
 
 
 @pytest.fixture
-def stranger_url(url: str) -> Iterator[str]:
-    """The URL for a role that may connect and no more."""
+def restricted_url(url: str) -> Iterator[str]:
+    """The URL for a role that may only connect."""
     role = f"stranger_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN")
@@ -97,7 +97,7 @@ Writers = Callable[..., AbstractContextManager[Callable[[], int]]]
 
 @pytest.fixture
 def writers() -> Writers:
-    """``with writers(url, count=2) as stored``: threads that store messages until the block ends."""
+    """``with writers(url, count=2) as stored`` runs threads that store messages until the block ends."""
     return _writers
 
 
@@ -108,7 +108,7 @@ def _writers(url: str, count: int = 2) -> Iterator[Callable[[], int]]:
 
     def write(number: int) -> None:
         with psycopg.connect(url, autocommit=True, application_name=f"writer {number}") as connection:
-            ready.wait()  # a slow one is there too when the first have stored something
+            ready.wait()  # so a slow one is connected before the others store anything
             while not done.is_set():
                 connection.execute(
                     "WITH room AS (UPDATE rooms SET last_seq = last_seq + 1 WHERE room_name = 'random' RETURNING *) "

@@ -1,4 +1,4 @@
-"""Every helper of a monitor, and the dtypes that each frame must have wherever it was made."""
+"""Every helper of a monitor, and the dtypes that each frame must have on every machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DECLARED: dict[str, dict[str, str]] = {
 
 
 def every_helper(monitor: Monitor) -> dict[str, pd.DataFrame]:
-    """What each helper returns, warnings aside."""
+    """Return what each helper returns, without the warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MonitorWarning)
         found = {name: getattr(monitor, name)() for name in QUERIES}
@@ -42,5 +42,5 @@ def every_helper(monitor: Monitor) -> dict[str, pd.DataFrame]:
 
 
 def dtypes(found: dict[str, pd.DataFrame]) -> dict[str, dict[str, str]]:
-    """The dtype of every column of every frame."""
+    """Return the dtype of every column of every frame."""
     return {name: {str(column): str(kind) for column, kind in frame.dtypes.items()} for name, frame in found.items()}

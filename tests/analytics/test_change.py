@@ -1,4 +1,4 @@
-"""Snapshots, their difference, and the watch that goes on beside a load."""
+"""Snapshots, the difference of two snapshots, and a watch that runs beside a load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chatsys.store.address import with_database
 
 @pytest.fixture
 def statistics(url: str) -> Iterator[None]:
-    """The server's statistics for this test alone: one test resets what the other reads, in two processes."""
+    """Reserve the server's statistics for this test: another test process could reset what this one reads."""
     with psycopg.connect(with_database(url, "postgres"), autocommit=True) as guard:
         guard.execute("SELECT pg_advisory_lock(hashtext('statistics'))")
         yield
@@ -36,7 +36,7 @@ def change(monitor: Monitor, url: str, statements: int) -> pd.DataFrame:
             )
             connection.execute("UPDATE rooms SET last_seq = last_seq + 1 WHERE room_name = 'tech'")
     while len(monitor.connections()):
-        time.sleep(0.01)  # a connection hands in its counts when it ends
+        time.sleep(0.01)  # a connection reports its counters when it ends
     return diff(before, monitor.snapshot())
 
 
@@ -46,20 +46,20 @@ def counter(frame: pd.DataFrame, source: str, name: str, subject: str = "") -> p
 
 
 @pytest.mark.usefixtures("statistics")
-def test_a_difference_tells_what_a_message_costs(monitor: Monitor, url: str) -> None:
+def test_difference_shows_the_cost_of_a_message(monitor: Monitor, url: str) -> None:
     frame = change(monitor, url, 40)
     assert frame.attrs["messages"] == 40
     messages = counter(frame, "table_activity", "rows_inserted_total", "public messages")
     assert (messages["delta"], messages["per_message"]) == (40, 1)
     assert messages["per_second"] == pytest.approx(40 / frame.attrs["seconds"])
     commits = counter(frame, "throughput", "commits_total")
-    assert commits["per_message"] >= 2  # the two statements, and what the monitor itself asked
+    assert commits["per_message"] >= 2  # the two statements and the monitor's own queries
     assert counter(frame, "wal", "wal_bytes_total")["per_message"] > 100
     assert not frame["is_reset"].any()
 
 
 @pytest.mark.usefixtures("statistics")
-def test_a_reset_is_seen_and_not_counted(monitor: Monitor, url: str) -> None:
+def test_counter_reset_is_reported_and_not_counted(monitor: Monitor, url: str) -> None:
     change(monitor, url, 5)
     before = monitor.snapshot()
     with psycopg.connect(url, autocommit=True) as connection:
@@ -78,7 +78,7 @@ def test_a_reset_is_seen_and_not_counted(monitor: Monitor, url: str) -> None:
     assert not bool(counter(frame, "chat_totals", "messages_total")["is_reset"])
 
 
-def test_a_restarted_server_is_a_reset_of_all_but_the_tables(monitor: Monitor) -> None:
+def test_server_restart_resets_every_counter_except_the_tables(monitor: Monitor) -> None:
     before = monitor.snapshot()
     after = replace(monitor.snapshot(), server_started_at="later")
     frame = diff(before, after)
@@ -86,7 +86,7 @@ def test_a_restarted_server_is_a_reset_of_all_but_the_tables(monitor: Monitor) -
     assert counter(frame, "chat_totals", "messages_total")["delta"] == 0
 
 
-def test_without_messages_or_time_there_is_no_cost(monitor: Monitor) -> None:
+def test_difference_without_messages_or_time_has_no_cost(monitor: Monitor) -> None:
     before = monitor.snapshot()
     frame = diff(before, before)
     assert frame["per_message"].isna().all()
@@ -95,7 +95,7 @@ def test_without_messages_or_time_there_is_no_cost(monitor: Monitor) -> None:
     assert (later["per_second"] == 0).all()
 
 
-def test_a_watch_is_one_time_series_of_the_load(monitor: Monitor, url: str, writers: Any) -> None:
+def test_watch_gives_one_time_series_of_the_load(monitor: Monitor, url: str, writers: Any) -> None:
     with writers(url) as stored, monitor.watch(every=0.1) as watch:
         while stored() < 200 or len(watch.frame()) < 5:
             time.sleep(0.05)
@@ -110,13 +110,13 @@ def test_a_watch_is_one_time_series_of_the_load(monitor: Monitor, url: str, writ
     assert frame["connections"].max() == 2
 
 
-def test_a_watch_of_some_seconds_ends_by_itself(monitor: Monitor) -> None:
+def test_watch_with_a_duration_ends_by_itself(monitor: Monitor) -> None:
     with monitor.watch(seconds=0.4, every=0.2) as watch:
         watch.wait()
-    assert 1 <= len(watch.frame()) <= 3  # a look that is late takes the place of those it missed
+    assert 1 <= len(watch.frame()) <= 3  # a late sample replaces the ones that it missed
 
 
-def test_a_watch_that_saw_nothing_has_the_same_columns(monitor: Monitor) -> None:
+def test_watch_without_samples_has_the_same_columns(monitor: Monitor) -> None:
     with monitor.watch(every=0.1) as watch:
         pass
     seen, empty = watch.frame(), monitor.watch().frame()
@@ -125,13 +125,13 @@ def test_a_watch_that_saw_nothing_has_the_same_columns(monitor: Monitor) -> None
 
 
 @pytest.mark.process
-def test_a_look_that_fails_is_a_gap_and_is_counted() -> None:
+def test_failed_sample_leaves_a_gap_and_is_counted() -> None:
     with Monitor("postgresql://127.0.0.1:1/nothing") as monitor, monitor.watch(seconds=0.1, every=0.05) as watch:
         watch.wait()
     assert len(watch.frame()) == 0
     assert "Nothing answers" in watch.failures[0]
 
 
-def test_a_watch_without_time_is_refused(monitor: Monitor) -> None:
+def test_watch_without_a_positive_interval_is_refused(monitor: Monitor) -> None:
     with pytest.raises(OperatorError):
         monitor.watch(every=0)

@@ -1,4 +1,4 @@
-"""``chatsys monitor`` shows the same frames at the terminal."""
+"""``chatsys monitor`` shows the monitor's frames in the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(url: str, *arguments: str, columns: int = 120) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
 
 
-def test_a_table_is_for_people(chat: Monitor, url: str) -> None:
+def test_table_output_is_formatted_for_people(chat: Monitor, url: str) -> None:
     done = run(url, "room_stats")
     assert (done.returncode, done.stderr) == (0, "")
     assert "general" in done.stdout
@@ -32,14 +32,14 @@ def test_a_table_is_for_people(chat: Monitor, url: str) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_a_terminal_of_any_width_gets_a_line_a_row(chat: Monitor, url: str, columns: int) -> None:
+def test_terminal_of_any_width_gets_one_line_per_row(chat: Monitor, url: str, columns: int) -> None:
     shown = run(url, "room_stats", columns=columns).stdout.splitlines()
     assert max(len(line) for line in shown) <= columns
     assert len(shown) <= 10
     assert "general" in shown[-4] + shown[-3] + shown[-5]
 
 
-def test_the_parameters_of_a_query_are_options(chat: Monitor, url: str) -> None:
+def test_parameters_of_a_query_are_options(chat: Monitor, url: str) -> None:
     rows = run(url, "growth", "--days", "7", "--format", "csv").stdout.splitlines()
     assert len(rows) == 1 + 7
     assert len(run(url, "delivery_lag", "--messages", "7", "--limit", "3", "--format", "csv").stdout.splitlines()) == 4
@@ -58,20 +58,20 @@ def test_parquet_holds_the_frame_with_its_types(chat: Monitor, url: str, tmp_pat
 
 
 @pytest.mark.process
-def test_an_explanation_needs_no_database() -> None:
+def test_explanation_needs_no_database() -> None:
     done = run("postgresql://127.0.0.1:1/x", "read_lag", "--explain", columns=80)
     assert (done.returncode, done.stderr) == (0, "")
     for words in ("Decision: How long until people read?", "lag_ms", "--minutes (default 60)", "FROM newest m"):
         assert words in done.stdout
     narrow = run("postgresql://127.0.0.1:1/x", "pulse", "--explain", columns=60).stdout
-    assert narrow.endswith(sql.sql_file("pulse", 18).read_text(encoding="utf-8"))  # to be copied
+    assert narrow.endswith(sql.sql_file("pulse", 18).read_text(encoding="utf-8"))  # printed whole, to be copied
 
 
-def test_no_rows_are_said_in_words(monitor: Monitor, url: str) -> None:
+def test_empty_result_is_stated_in_words(monitor: Monitor, url: str) -> None:
     assert run(url, "blocking").stdout == "blocking: no rows\n"
 
 
-def test_without_a_query_it_says_how_things_are(chat: Monitor, url: str) -> None:
+def test_monitor_without_a_query_prints_an_overview(chat: Monitor, url: str) -> None:
     done = run(url)
     assert "pulse" in done.stdout
     assert "chat_totals" in done.stdout
@@ -100,8 +100,8 @@ def test_watching_writes_until_it_is_stopped(postgres_url: str, number: signal.S
     assert seen[2]["commits_per_second"] >= 0
 
 
-def test_what_is_missing_is_said_on_standard_error(stranger_url: str) -> None:
-    done = run(stranger_url, "room_stats", "--format", "csv")
+def test_missing_parts_are_reported_on_standard_error(restricted_url: str) -> None:
+    done = run(restricted_url, "room_stats", "--format", "csv")
     assert done.returncode == 0
     assert done.stdout.startswith("room_id,room_name")
     assert "GRANT SELECT" in done.stderr
@@ -116,7 +116,7 @@ def test_what_is_missing_is_said_on_standard_error(stranger_url: str) -> None:
         (["pulse", "--database-url", "memory://"], "The memory store has no database to monitor."),
     ],
 )
-def test_a_mistake_is_told_in_a_sentence(arguments: list[str], words: str) -> None:
+def test_user_mistake_is_explained_in_one_sentence(arguments: list[str], words: str) -> None:
     command = [sys.executable, "-m", "chatsys", "monitor", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""The doctor finds what was planted, on the oldest and the newest PostgreSQL, and is silent about a healthy one."""
+"""The doctor finds each planted problem on the oldest and the newest PostgreSQL, and reports none in a healthy one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TABLE = "CREATE TABLE t (n int PRIMARY KEY, m int); INSERT INTO t SELECT n, n FR
 
 @pytest.fixture(scope="module", params=[pytest.param(version, marks=pytest.mark.database) for version in ("18", "15")])
 def patients(request: pytest.FixtureRequest, shared_folder: Path, chosen: Chosen) -> Iterator[ScratchServer]:
-    """A server of this module's own, with the settings of a real one."""
+    """A server for this module alone, with the settings of a real server."""
     folder = shared_folder / f"patients-{request.param}-{time.monotonic_ns()}"
     if request.param == "15":
         chosen = {"programs": system_programs(), "locale": ("--locale=C.UTF-8",)}
@@ -57,21 +57,21 @@ CLEAN = (
 
 @pytest.fixture(scope="module")
 def chat_url(patients: ScratchServer) -> Iterator[str]:
-    """A chat's database for the whole module: making one for each test would be the most of its time."""
+    """The chat's database for the whole module. Making one for each test would take most of the time."""
     with patients.database() as url:
         yield url
 
 
 @pytest.fixture
 def url(chat_url: str) -> Iterator[str]:
-    """The chat's database, healthy."""
+    """The URL of the chat's database, which is healthy."""
     run(chat_url, CLEAN)
     yield chat_url
     run(chat_url, CLEAN)
 
 
 def run(url: str, *statements: str) -> None:
-    """Run statements, each in a transaction of its own; the statistics are there when this returns."""
+    """Run each statement in its own transaction; return when the statistics include it."""
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -86,7 +86,7 @@ Plant = Callable[[str], AbstractContextManager[None]]
 
 
 def planted(*statements: str) -> Plant:
-    """Something that goes with its database."""
+    """Plant a problem that disappears with its database."""
 
     @contextmanager
     def plant(url: str) -> Iterator[None]:
@@ -97,7 +97,7 @@ def planted(*statements: str) -> Plant:
 
 
 def configured(name: str, value: str) -> Plant:
-    """A setting of the whole server, taken back at the end."""
+    """Change a setting of the whole server, and restore it at the end."""
 
     @contextmanager
     def plant(url: str) -> Iterator[None]:
@@ -161,7 +161,7 @@ def a_slot(url: str) -> Iterator[None]:
 
 @contextmanager
 def a_receiver(url: str) -> Iterator[None]:
-    """What receives the WAL as a standby does."""
+    """Receive the WAL as a standby does."""
     with tempfile.TemporaryDirectory() as folder:
         command = [wheel_programs() / "pg_receivewal", "-d", url, "-D", folder, "--no-loop"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as receiver:
@@ -252,7 +252,7 @@ PLANTS: dict[str, tuple[Plant, dict[str, float], str]] = {
 }  # fmt: skip
 
 
-def test_each_rule_has_a_plant_a_file_and_known_limits() -> None:
+def test_each_rule_has_a_planted_problem_a_file_and_known_limits() -> None:
     codes = [rule.code for rule in RULES]
     assert sorted(PLANTS) == sorted(codes)
     assert {path.name.partition(".")[0] for path in sql.folder(sql.DOCTOR).glob("*.sql")} == set(codes)
@@ -261,10 +261,10 @@ def test_each_rule_has_a_plant_a_file_and_known_limits() -> None:
 
 
 @pytest.mark.parametrize("code", PLANTS)
-def test_doctor_finds_what_was_planted(url: str, code: str) -> None:
+def test_doctor_finds_each_planted_problem(url: str, code: str) -> None:
     plant, limits, evidence = PLANTS[code]
     with plant(url):
-        while True:  # until the server has told it to new connections; the test's own time limit ends a wait for ever
+        while True:  # until the server gives the setting to new connections; the test's time limit ends an endless wait
             found = [each for each in diagnosis(url, limits).findings if each.rule.code == code]
             if found:
                 break
@@ -284,7 +284,7 @@ CREATE INDEX t_upper ON t (upper(long));
 
 
 @pytest.mark.parametrize("kept", [1, 2, 5])
-def test_bloat_is_estimated_near_to_what_reading_every_page_shows(url: str, kept: int) -> None:
+def test_bloat_estimate_is_close_to_an_exact_measurement(url: str, kept: int) -> None:
     run(url, "CREATE EXTENSION IF NOT EXISTS pgstattuple", WIDE, f"DELETE FROM t WHERE n % {kept} > 0")
     run(url, "VACUUM (ANALYZE) t")
     with psycopg.connect(url) as connection:
@@ -302,10 +302,10 @@ def test_bloat_is_estimated_near_to_what_reading_every_page_shows(url: str, kept
         assert wasted == pytest.approx(float(free), abs=0.15 * size), name
 
 
-def test_doctor_says_nothing_about_a_healthy_database(url: str, patients: ScratchServer) -> None:
+def test_doctor_reports_nothing_for_a_healthy_database(url: str, patients: ScratchServer) -> None:
     deadline = time.monotonic() + 60
     while not (found := diagnosis(url, {})).is_well and time.monotonic() < deadline:
-        time.sleep(0.05)  # a setting that a test took back may still be on its way
+        time.sleep(0.05)  # a setting that an earlier test restored may not have arrived yet
     assert found.findings == []
     assert found.skipped == {}
     assert found.asked == len(RULES)
@@ -320,14 +320,14 @@ def test_doctor_says_nothing_about_a_healthy_database(url: str, patients: Scratc
     assert without.asked == sum(not rule.needs_chat for rule in RULES)
 
 
-def test_doctor_counts_only_checkpoints_that_wal_can_have_forced(url: str) -> None:
+def test_doctor_counts_only_checkpoints_that_wal_may_have_forced(url: str) -> None:
     forget_checkpoints(url)
     run(url, *["CHECKPOINT"] * 12)
     assert [each.rule.code for each in diagnosis(url, {}).findings] == []
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "120"])
-def test_doctor_tells_the_worst_first_with_what_helps(url: str, columns: str) -> None:
+def test_doctor_lists_the_worst_finding_first_with_a_remedy(url: str, columns: str) -> None:
     run(url, "DROP EXTENSION pg_stat_statements", "UPDATE alembic_version SET version_num = '0001'")
     done = chatsys("doctor", url, COLUMNS=columns)
     assert done.returncode == 1
@@ -345,10 +345,10 @@ def test_doctor_tells_the_worst_first_with_what_helps(url: str, columns: str) ->
 def test_doctor_does_not_wait_behind_a_lock(url: str) -> None:
     with psycopg.connect(url) as holder:
         holder.execute("LOCK TABLE rooms")
-        assert "large_rooms" in diagnosis(url, {}).skipped  # on a slow machine others may miss their limit too
+        assert "large_rooms" in diagnosis(url, {}).skipped  # on a slow machine other rules may time out too
 
 
-def test_doctor_goes_on_after_a_rule_that_takes_too_long(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_continues_after_a_rule_that_takes_too_long(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = sql.statement
 
     def slow(code: str, *others: Any) -> str:
@@ -361,7 +361,7 @@ def test_doctor_goes_on_after_a_rule_that_takes_too_long(url: str, monkeypatch: 
     assert found.asked == len(RULES)
 
 
-def test_doctor_of_a_role_that_may_not_look_says_so(url: str) -> None:
+def test_doctor_reports_the_rules_that_its_role_may_not_check(url: str) -> None:
     run(url, "CREATE ROLE stranger LOGIN")
     try:
         found = diagnosis(as_role(url, "stranger"), {})
@@ -373,7 +373,7 @@ def test_doctor_of_a_role_that_may_not_look_says_so(url: str) -> None:
 
 
 @pytest.mark.process
-def test_doctor_of_a_database_that_does_not_answer_says_where() -> None:
+def test_doctor_names_the_address_of_a_database_that_does_not_answer() -> None:
     done = chatsys("doctor", "postgresql://ann@127.0.0.1:9/chat")
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr

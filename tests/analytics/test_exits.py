@@ -1,4 +1,4 @@
-"""What leaves the monitor: Arrow, Polars, HTML, one figure, and a recording beside somebody else's load test."""
+"""What the monitor exports: Arrow, Polars, HTML, one figure, and a recording beside an external load test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.db.conftest import chatsys
 mpl.use("agg")
 
 
-def test_arrow_and_polars_hold_the_same_rows(chat: Monitor) -> None:
+def test_arrow_and_polars_exports_hold_the_same_rows(chat: Monitor) -> None:
     frame = chat.room_stats()
     table = chat.arrow("room_stats")
     assert table.column("messages").to_pylist() == frame["messages"].to_list()
@@ -32,13 +32,13 @@ def test_arrow_and_polars_hold_the_same_rows(chat: Monitor) -> None:
     assert chat.arrow("growth", days=7).num_rows == 7
 
 
-def test_without_polars_it_says_how_to_install_it(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_without_polars_says_how_to_install_it(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(MissingExtra, match=r"pip install 'chatsys\[polars\]'"):
         monitor.polars("pulse")
 
 
-def test_a_notebook_shows_where_the_monitor_looks_and_how_that_is(chat: Monitor, url: str) -> None:
+def test_notebook_shows_the_database_of_a_monitor_and_its_state(chat: Monitor, url: str) -> None:
     html = chat._repr_html_()
     assert "<td style='text-align:left'>messages</td><td style='text-align:right'>100</td>" in html
     assert chat.address.database in html
@@ -49,7 +49,7 @@ def test_a_notebook_shows_where_the_monitor_looks_and_how_that_is(chat: Monitor,
     assert "Nothing answers at the database&#x27;s address 127.0.0.1:9." in away._repr_html_()
 
 
-def test_the_dashboard_is_one_figure_that_also_an_empty_database_has(
+def test_dashboard_is_one_figure_even_for_an_empty_database(
     chat: Monitor, postgres_url: str, empty_postgres_url: str
 ) -> None:
     with Monitor(postgres_url) as silent, Monitor(empty_postgres_url) as empty:
@@ -63,12 +63,12 @@ def test_the_dashboard_is_one_figure_that_also_an_empty_database_has(
     assert "this database has no chat tables: run `chatsys\ndb init`." in said
 
 
-def test_each_text_of_the_dashboard_stays_in_its_picture(chat: Monitor) -> None:
+def test_dashboard_texts_stay_inside_the_picture(chat: Monitor) -> None:
     figure = chat.dashboard()
     figure.canvas.draw()
     whole = figure.bbox
     for axes in figure.axes:
-        of_time = axes.get_xticklabels(which="both")  # some lie outside, and are not drawn
+        of_time = axes.get_xticklabels(which="both")  # texts outside the axes are not drawn
         for text in (each for each in axes.findobj(Text) if each.get_text() and each not in of_time):
             box = text.get_window_extent()
             assert whole.x0 <= box.x0 <= box.x1 <= whole.x1, text.get_text()
@@ -83,7 +83,7 @@ def test_each_text_of_the_dashboard_stays_in_its_picture(chat: Monitor) -> None:
         ("VACUUM  users", "VACUUM users"),
     ],
 )
-def test_a_statement_is_named_by_what_it_writes_or_reads(statement: str, shown: str) -> None:
+def test_statement_is_named_by_what_it_writes_or_reads(statement: str, shown: str) -> None:
     assert gist(statement) == shown
 
 
@@ -95,7 +95,7 @@ HISTORY = """Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,95%,99
 """
 
 
-def test_a_recording_is_read_back_and_joined_by_time_with_locust(chat: Monitor, tmp_path: Path) -> None:
+def test_recording_is_read_back_and_joined_with_locust_by_time(chat: Monitor, tmp_path: Path) -> None:
     record(chat, tmp_path / "run", 0.5, every=0.1)
     run = runs.load_run(tmp_path / "run")
     assert (run.kind, run.is_valid) == ("monitoring", True)
@@ -114,7 +114,7 @@ def test_a_recording_is_read_back_and_joined_by_time_with_locust(chat: Monitor, 
         runs.beside_locust(run, history)
 
 
-def test_record_is_a_command_that_keeps_an_older_run(postgres_url: str, tmp_path: Path) -> None:
+def test_record_command_keeps_an_older_run(postgres_url: str, tmp_path: Path) -> None:
     command = ("monitor", "record", str(tmp_path), "--for", "1s", "--every", "0.2", "--database-url", postgres_url)
     done = chatsys(*command)
     assert done.returncode == 0, done.stderr

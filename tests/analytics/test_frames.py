@@ -19,14 +19,14 @@ from .helpers import DECLARED, dtypes, every_helper
 NAMED = re.compile(r"(_bytes|_ms|_ratio|_per_second)(_total)?$")
 
 
-def test_an_empty_database_gives_the_declared_columns(monitor: Monitor) -> None:
+def test_empty_database_gives_the_declared_columns(monitor: Monitor) -> None:
     found = every_helper(monitor)
     assert dtypes(found) == DECLARED
     for name in ("active_users", "read_lag", "busiest_rooms", "sessions", "orphans", "blocking"):
         assert found[name].empty, name
 
 
-def test_a_chat_gives_the_declared_columns(chat: Monitor) -> None:
+def test_chat_gives_the_declared_columns(chat: Monitor) -> None:
     found = every_helper(chat)
     assert dtypes(found) == DECLARED
     for name, query in QUERIES.items():
@@ -34,7 +34,7 @@ def test_a_chat_gives_the_declared_columns(chat: Monitor) -> None:
             assert len(found[name]) > 0, name
 
 
-def test_a_database_under_load_gives_the_declared_columns(url: str, monitor: Monitor, writers: Any) -> None:
+def test_database_under_load_gives_the_declared_columns(url: str, monitor: Monitor, writers: Any) -> None:
     with writers(url) as stored:
         while stored() < 100:
             time.sleep(0.01)
@@ -43,8 +43,8 @@ def test_a_database_under_load_gives_the_declared_columns(url: str, monitor: Mon
     assert set(seen["application_name"]) == {"writer 0", "writer 1"}
 
 
-def test_a_role_with_few_rights_gets_the_declared_columns_and_is_told_what_to_ask_for(stranger_url: str) -> None:
-    with Monitor(stranger_url) as monitor:
+def test_role_with_few_rights_gets_the_columns_and_the_missing_grants(restricted_url: str) -> None:
+    with Monitor(restricted_url) as monitor:
         assert dtypes(every_helper(monitor)) == DECLARED
         role = monitor.settings().attrs["role"]
         for name, remedy in {
@@ -58,10 +58,10 @@ def test_a_role_with_few_rights_gets_the_declared_columns_and_is_told_what_to_as
             assert remedy in frame.attrs["warnings"][0]
 
 
-def test_a_role_with_few_rights_gets_the_declared_columns_of_a_chat_in_use(
-    chat: Monitor, stranger_url: str, url: str, writers: Any
+def test_role_with_few_rights_gets_the_columns_of_a_chat_in_use(
+    chat: Monitor, restricted_url: str, url: str, writers: Any
 ) -> None:
-    with writers(url) as stored, Monitor(stranger_url) as monitor:
+    with writers(url) as stored, Monitor(restricted_url) as monitor:
         while not stored():
             time.sleep(0.01)
         found = every_helper(monitor)
@@ -71,18 +71,18 @@ def test_a_role_with_few_rights_gets_the_declared_columns_of_a_chat_in_use(
     assert not slow["query"].str.contains("INSERT").any()
 
 
-def test_a_role_of_pg_monitor_with_select_sees_everything(chat: Monitor, url: str, stranger_url: str) -> None:
-    role = stranger_url.split("//")[1].split("@", maxsplit=1)[0]
+def test_role_with_pg_monitor_and_select_sees_everything(chat: Monitor, url: str, restricted_url: str) -> None:
+    role = restricted_url.split("//")[1].split("@", maxsplit=1)[0]
     with psycopg.connect(url) as admin:
         admin.execute(f"GRANT pg_monitor TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    with Monitor(stranger_url) as monitor, warnings.catch_warnings():
+    with Monitor(restricted_url) as monitor, warnings.catch_warnings():
         warnings.simplefilter("error")
         assert monitor.room_stats().equals(chat.room_stats())
         for name in QUERIES:
             assert monitor.frame(name).attrs["warnings"] == []
 
 
-def test_a_database_without_the_chat_says_how_to_make_it(empty_postgres_url: str) -> None:
+def test_database_without_the_chat_says_how_to_create_it(empty_postgres_url: str) -> None:
     with Monitor(empty_postgres_url) as monitor:
         assert dtypes(every_helper(monitor)) == DECLARED
         with pytest.warns(MonitorWarning, match="chatsys db init"):
@@ -110,7 +110,7 @@ def test_ratios_are_between_0_and_1_and_times_are_utc(chat: Monitor) -> None:
                 assert str(frame[name].dt.tz) == "UTC"
 
 
-def test_no_cell_is_a_pretty_string(chat: Monitor) -> None:
+def test_no_cell_is_a_formatted_string(chat: Monitor) -> None:
     found = every_helper(chat)
     for name, query in QUERIES.items():
         for column in query.columns:
@@ -118,7 +118,7 @@ def test_no_cell_is_a_pretty_string(chat: Monitor) -> None:
                 assert not found[name][column.name].dropna().str.fullmatch(r"[\d.]+ ?(kB|MB|GB|bytes|ms|%)").any()
 
 
-def test_provenance_says_where_the_frame_came_from(chat: Monitor) -> None:
+def test_frame_provenance_says_where_the_frame_came_from(chat: Monitor) -> None:
     attrs = chat.growth(days=3).attrs
     assert attrs["query"] == "growth"
     assert attrs["parameters"] == {"days": 3}

@@ -1,4 +1,4 @@
-"""What the notebooks show with LIVE, and what the committed recording of a living chat is made of."""
+"""What the notebooks show with LIVE, and how the committed recording of a live chat is made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatsys.analytics.recording import record
 
 
 @pytest.mark.process
-def test_a_living_chat_can_be_watched_and_recorded(tmp_path: Path) -> None:
+def test_live_chat_can_be_watched_and_recorded(tmp_path: Path) -> None:
     with living_chat() as url, Monitor(url) as monitor:
         file = record(monitor, tmp_path / "monitoring", seconds=2)
         assert len(monitor.active_users()) == MEMBERS

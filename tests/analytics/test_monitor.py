@@ -1,4 +1,4 @@
-"""What the monitor says is true, and what it can't do it says."""
+"""The monitor's statements are true, and it says what it cannot do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from chatsys.errors import (
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_three_queries_of_the_guide_come_first() -> None:
+def test_three_queries_of_the_guide_come_first() -> None:
     assert list(QUERIES)[:3] == ["connections", "database_size", "table_sizes"]
 
 
@@ -54,7 +54,7 @@ def test_every_query_has_a_method_a_file_and_equal_defaults() -> None:
     assert {path.name.partition(".")[0] for path in sql.folder().glob("*.sql")} == set(QUERIES)
 
 
-def test_the_documentation_is_the_catalogue() -> None:
+def test_documentation_matches_the_catalogue() -> None:
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     assert page(text) == text
 
@@ -76,7 +76,7 @@ def test_psql_takes_the_parameters(url: str) -> None:
     assert len(subprocess.run(psql, capture_output=True, text=True, check=True).stdout.splitlines()) == 7
 
 
-def test_each_version_gets_its_own_file() -> None:
+def test_each_postgresql_version_gets_its_own_file() -> None:
     def used(name: str) -> list[str]:
         return [sql.sql_file(name, version).name for version in (14, 15, 16, 17, 18, 19)]
 
@@ -85,14 +85,14 @@ def test_each_version_gets_its_own_file() -> None:
     assert used("io") == ["io.sql"] * 2 + ["io.from16.sql"] * 2 + ["io.from18.sql"] * 2
 
 
-def test_the_sql_can_be_shown(monitor: Monitor) -> None:
+def test_monitor_shows_the_sql_of_a_query(monitor: Monitor) -> None:
     assert "pg_blocking_pids" in monitor.sql("blocking")
     assert "pg_stat_checkpointer" in monitor.sql("checkpoints", version=17)
     with pytest.raises(OperatorError, match="no monitoring query"):
         monitor.sql("nonsense")
 
 
-def test_chat_figures_are_those_of_the_chat(chat: Monitor) -> None:
+def test_chat_figures_match_the_chat(chat: Monitor) -> None:
     totals = chat.chat_totals().iloc[0]
     assert (totals["messages_total"], totals["rooms"], totals["sessions"]) == (100, 3, 3)
     assert (totals["active_users"], totals["active_rooms"], totals["servers"]) == (2, 1, 1)
@@ -125,20 +125,20 @@ def test_chat_figures_are_those_of_the_chat(chat: Monitor) -> None:
     assert chat.retention_candidates(days=60).empty
 
 
-def test_lag_is_from_message_to_each_reader_but_its_author(chat: Monitor) -> None:
+def test_lag_is_measured_from_message_to_each_reader_except_its_author(chat: Monitor) -> None:
     reads = chat.read_lag(minutes=30)
     assert reads["lag_ms"].to_numpy() == pytest.approx(250)
     assert set(reads["seq"] % 2) == {0}
-    # 35 even messages of the last minutes, two readers each, less those that user2 and user3 wrote themselves
+    # 35 even messages of the last minutes, two readers each, minus those that user2 and user3 wrote themselves
     own = sum(1 for n in range(31, 101) if (n if n <= 90 else n - 90) % 2 == 0 and n % 5 in (1, 2))
     assert len(reads) == 2 * 35 - own
     deliveries = chat.delivery_lag(minutes=30)
-    # one guest has all 70, and each read brought its delivery along
+    # one guest has read all 70, and each read also recorded the delivery
     assert sorted(deliveries["lag_ms"]) == pytest.approx([20] * 70 + [250] * len(reads))
     assert chat.delivery_lag(minutes=30, messages=7)["message_id"].nunique() == 7
 
 
-def test_orphans_are_what_a_dead_server_left(chat: Monitor) -> None:
+def test_orphans_are_sessions_that_a_dead_server_left(chat: Monitor) -> None:
     orphans = chat.orphans()
     assert set(zip(orphans["kind"], orphans["name"].fillna(""), strict=True)) == {
         ("session without server", "user1"),
@@ -157,7 +157,7 @@ def test_sizes_add_up(chat: Monitor) -> None:
     assert (parts > 0).all()
 
 
-def test_blocking_names_both_sides(url: str, monitor: Monitor) -> None:
+def test_blocking_names_the_blocked_and_the_blocking_session(url: str, monitor: Monitor) -> None:
     with psycopg.connect(url, application_name="holder") as holder:
         holder.execute("UPDATE rooms SET description = 'held' WHERE room_name = 'tech'")
         with psycopg.connect(url, application_name="waiter") as waiter:
@@ -182,12 +182,12 @@ def test_blocking_names_both_sides(url: str, monitor: Monitor) -> None:
 
 
 def _eventually(ask: Any) -> Any:
-    while not len(frame := ask()):  # the test's own time limit ends a wait for ever
+    while not len(frame := ask()):  # the test's time limit ends an endless wait
         time.sleep(0.01)
     return frame.iloc[0]
 
 
-def test_statistics_of_statements_name_the_statement(url: str, chat: Monitor) -> None:
+def test_statement_statistics_name_the_statement(url: str, chat: Monitor) -> None:
     with psycopg.connect(url) as connection:
         for _ in range(7):
             connection.execute("SELECT count(*) FROM users WHERE bio = 'needle'")
@@ -199,14 +199,14 @@ def test_statistics_of_statements_name_the_statement(url: str, chat: Monitor) ->
     assert chat.slow_queries(limit=1000)["time_ratio"].sum() == pytest.approx(1)
 
 
-def test_unused_indexes_spare_constraints_and_name_foreign_keys(monitor: Monitor) -> None:
+def test_unused_indexes_omit_constraints_and_name_foreign_keys(monitor: Monitor) -> None:
     unused = monitor.unused_indexes().set_index("index_name")
     assert "users_pkey" not in unused.index
     assert bool(unused.loc["messages_user_id_idx", "serves_foreign_key"])
     assert not bool(unused.loc["messages_created_at_idx", "serves_foreign_key"])
 
 
-def test_calls_work_inside_a_running_event_loop_and_in_threads(monitor: Monitor) -> None:
+def test_monitor_works_inside_a_running_event_loop_and_in_threads(monitor: Monitor) -> None:
     async def inside() -> int:
         return len(monitor.room_stats())
 
@@ -220,7 +220,7 @@ def test_calls_work_inside_a_running_event_loop_and_in_threads(monitor: Monitor)
     assert counts == [3] * 8
 
 
-def test_an_engine_stays_the_callers(postgres_url: str) -> None:
+def test_monitor_leaves_an_engine_to_its_caller(postgres_url: str) -> None:
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(postgres_url))
     with Monitor(engine) as monitor:
         assert len(monitor.room_stats()) == 3
@@ -230,7 +230,7 @@ def test_an_engine_stays_the_callers(postgres_url: str) -> None:
 
 
 @pytest.mark.process
-def test_an_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
+def test_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedFailed, match="There is no database yet"):
         Monitor(f"embedded://{tmp_path / 'pg'}")
     assert list(tmp_path.iterdir()) == []
@@ -247,17 +247,17 @@ def test_an_embedded_server_is_started_and_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg", "postgresql+psycopg2"]
 )
-def test_every_spelling_of_a_url_works(postgres_url: str, scheme: str) -> None:
+def test_monitor_accepts_every_spelling_of_a_url(postgres_url: str, scheme: str) -> None:
     url = re.sub("^postgresql", scheme, postgres_url)
     if "+" in scheme:
-        url += "&prepared_statement_cache_size=0"  # which SQLAlchemy alone understands
+        url += "&prepared_statement_cache_size=0"  # only SQLAlchemy understands these
     with Monitor(url) as monitor:
         assert len(monitor.room_stats()) == 3
     with Monitor(make_url(url)) as monitor:
         assert len(monitor.room_stats()) == 3
 
 
-def test_an_engine_for_asyncio_leads_the_monitor_to_its_database(postgres_url: str) -> None:
+def test_monitor_finds_the_database_of_an_asyncio_engine(postgres_url: str) -> None:
     engine = create_async_engine(postgres_url.replace("postgresql:", "postgresql+asyncpg:"))
     with Monitor(engine) as monitor:
         assert len(monitor.room_stats()) == 3
@@ -266,7 +266,7 @@ def test_an_engine_for_asyncio_leads_the_monitor_to_its_database(postgres_url: s
         Monitor(create_async_engine("postgresql+asyncpg://", async_creator=lambda: None))
 
 
-def test_a_connection_of_psycopg_leads_the_monitor_and_its_transaction_is_left_alone(postgres_url: str) -> None:
+def test_monitor_of_a_psycopg_connection_leaves_its_transaction_alone(postgres_url: str) -> None:
     with psycopg.connect(postgres_url) as connection:
         connection.execute("DELETE FROM rooms")
         with Monitor(connection) as monitor:
@@ -276,7 +276,7 @@ def test_a_connection_of_psycopg_leads_the_monitor_and_its_transaction_is_left_a
         connection.rollback()
 
 
-async def test_a_connection_of_asyncpg_is_asked_in_its_own_loop(postgres_url: str) -> None:
+async def test_monitor_queries_an_asyncpg_connection_in_its_own_loop(postgres_url: str) -> None:
     connection = await asyncpg.connect(postgres_url)
     try:
         monitor = Monitor(connection)
@@ -285,7 +285,7 @@ async def test_a_connection_of_asyncpg_is_asked_in_its_own_loop(postgres_url: st
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", MonitorWarning)
                     if name in {"slow_queries", "query_calls", "statements"}:
-                        continue  # the extension is not in this database: an error here, a note there
+                        continue  # the extension is not in this database: one caller gets an error, the other a note
                     expected = other.frame(name)
                     found = await monitor.frame_async(name)
                 assert (found.dtypes == expected.dtypes).all(), name
@@ -300,12 +300,12 @@ async def test_a_connection_of_asyncpg_is_asked_in_its_own_loop(postgres_url: st
         await connection.close()
 
 
-def test_what_is_no_database_is_refused() -> None:
+def test_monitor_refuses_an_object_that_is_no_database() -> None:
     with pytest.raises(BadDatabaseUrl, match="The monitor cannot use a int"):
         Monitor(7)  # type: ignore[arg-type]
 
 
-def test_an_extension_that_an_upgrade_left_behind_is_to_be_updated(url: str, monitor: Monitor) -> None:
+def test_outdated_extension_is_reported_with_its_update(url: str, monitor: Monitor) -> None:
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("CREATE EXTENSION pg_stat_statements VERSION '1.7'")
         for name in ("statements", "slow_queries", "query_calls"):
@@ -315,25 +315,25 @@ def test_an_extension_that_an_upgrade_left_behind_is_to_be_updated(url: str, mon
         assert len(monitor.statements()) == 1
 
 
-def test_an_extension_in_a_schema_off_the_path_is_to_be_looked_for(url: str, monitor: Monitor) -> None:
+def test_extension_outside_the_search_path_is_reported(url: str, monitor: Monitor) -> None:
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("CREATE SCHEMA tools; CREATE EXTENSION pg_stat_statements SCHEMA tools")
     with pytest.warns(MonitorWarning, match=r"is in the schema tools.*SET search_path"):
         assert monitor.statements().empty
 
 
-def test_tables_of_others_are_no_chat(empty_postgres_url: str) -> None:
+def test_tables_of_another_program_are_not_taken_for_a_chat(empty_postgres_url: str) -> None:
     with psycopg.connect(empty_postgres_url) as connection:
         connection.execute("CREATE TABLE messages (id int); CREATE TABLE rooms (id int); CREATE TABLE users (id int)")
     with Monitor(empty_postgres_url) as monitor, pytest.warns(MonitorWarning, match="no chat tables"):
         assert monitor.growth().empty
 
 
-def test_a_frame_becomes_markdown(monitor: Monitor) -> None:
+def test_frame_becomes_markdown(monitor: Monitor) -> None:
     assert monitor.room_stats()[["room_name"]].to_markdown(index=False).splitlines()[0] == "| room_name   |"
 
 
-def test_a_name_that_is_near_is_offered() -> None:
+def test_misspelled_name_is_answered_with_the_nearest_one() -> None:
     with pytest.raises(OperatorError) as raised:
         known("slow_querys")
     assert raised.value.hint.startswith("Did you mean slow_queries")
@@ -349,11 +349,11 @@ def test_a_name_that_is_near_is_offered() -> None:
         (np.float64("nan"), "lag_ms", "-"),
     ],
 )
-def test_a_number_of_numpy_is_shown_as_any_other(value: Any, column: str, shown: str) -> None:
+def test_numpy_number_is_shown_like_any_other(value: Any, column: str, shown: str) -> None:
     assert human(value, column) == shown
 
 
-def test_nothing_is_written_and_nothing_is_rolled_back(chat: Monitor, url: str) -> None:
+def test_monitor_writes_nothing_and_rolls_nothing_back(chat: Monitor, url: str) -> None:
     with pytest.raises(StoreError, match="read-only"), chat._connected() as connection:
         connection.exec_driver_sql("DELETE FROM messages")
     before = chat.throughput()["rollbacks_total"].iloc[0]
@@ -362,7 +362,7 @@ def test_nothing_is_written_and_nothing_is_rolled_back(chat: Monitor, url: str) 
     chat.close()
     with Monitor(url) as later:
         rolled_back = later.throughput()["rollbacks_total"].iloc[0] - before
-    assert rolled_back < 10  # those of connecting, and the one refused above
+    assert rolled_back < 10  # the statements of connecting, and the one refused above
 
 
 @pytest.mark.process
@@ -376,13 +376,13 @@ def test_nothing_is_written_and_nothing_is_rolled_back(chat: Monitor, url: str) 
         ("postgresql://no-such-host.invalid/chatdb", HostNotFound),
     ],
 )
-def test_a_url_that_cannot_be_used_is_explained(url: str, error: type[StoreError]) -> None:
+def test_unusable_url_is_explained(url: str, error: type[StoreError]) -> None:
     with pytest.raises(error) as raised, Monitor(url) as monitor:
         monitor.pulse()
     assert raised.value.hint
 
 
-def test_a_missing_database_is_explained(postgres_url: str) -> None:
+def test_missing_database_is_explained(postgres_url: str) -> None:
     with (
         pytest.raises(DatabaseMissing, match="does not exist"),
         Monitor(postgres_url.replace("scratch_", "x")) as monitor,
@@ -390,7 +390,7 @@ def test_a_missing_database_is_explained(postgres_url: str) -> None:
         monitor.pulse()
 
 
-def test_a_slow_query_is_cut_off(chat: Monitor) -> None:
+def test_slow_query_is_cancelled(chat: Monitor) -> None:
     chat.timeout = 0.001
     with pytest.raises(StatementTimeout) as raised, chat._connected() as connection:
         connection.exec_driver_sql("SELECT pg_sleep(5)")
@@ -398,20 +398,20 @@ def test_a_slow_query_is_cut_off(chat: Monitor) -> None:
 
 
 @pytest.mark.parametrize("bad", [{"days": 0}, {"days": -1}, {"days": "7"}, {"days": True}, {"weeks": 1}])
-def test_a_bad_parameter_is_refused(monitor: Monitor, bad: dict[str, object]) -> None:
+def test_bad_parameter_is_refused(monitor: Monitor, bad: dict[str, object]) -> None:
     with pytest.raises(OperatorError):
         monitor.frame("growth", **bad)
 
 
-def test_a_database_that_refuses_the_role_is_explained(stranger_url: str, url: str) -> None:
+def test_database_that_refuses_the_role_is_explained(restricted_url: str, url: str) -> None:
     name = urlsplit(url).path.removeprefix("/")
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
-    with pytest.raises(PermissionDenied), Monitor(stranger_url) as monitor:
+    with pytest.raises(PermissionDenied), Monitor(restricted_url) as monitor:
         monitor.pulse()
 
 
-def test_the_monitor_leaves_itself_out(url: str, monitor: Monitor, writers: Any) -> None:
+def test_monitor_excludes_its_own_activity(url: str, monitor: Monitor, writers: Any) -> None:
     assert monitor.connections().empty
     assert monitor.running_queries().empty
     assert monitor.pulse()["connections"].iloc[0] == 0

@@ -1,4 +1,4 @@
-"""The notebooks are thin, run from a fresh kernel, and show what the committed runs say."""
+"""The notebooks are short, run from a fresh kernel, and show what the committed runs say."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read(path: Path) -> Any:
     return nbformat.read(path, as_version=4)
 
 
-def test_there_are_the_seven() -> None:
+def test_there_are_seven_notebooks() -> None:
     assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06", "07"]
 
 
@@ -32,7 +32,7 @@ def test_every_picture_has_an_alternative_text(path: Path) -> None:
     assert page.count("No description has been provided") == 0
 
 
-def test_the_first_opens_with_the_decision_and_no_limitation_is_repeated() -> None:
+def test_first_notebook_opens_with_the_decision_and_repeats_no_limitation() -> None:
     first = read(NOTEBOOKS[0])
     (shown,) = [o.data["text/html"] for o in first.cells[2].outputs if "data" in o and "text/html" in o.data]
     assert 'class="ds-line"' in shown
@@ -43,12 +43,12 @@ def test_the_first_opens_with_the_decision_and_no_limitation_is_repeated() -> No
 @pytest.mark.process
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.timeout(600)
-def test_a_fresh_execution_shows_what_is_committed(path: Path) -> None:
+def test_fresh_execution_shows_the_committed_outputs(path: Path) -> None:
     assert notebooks.staleness(path) == ""
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_cells_are_thin_and_import_the_package_alone(path: Path) -> None:
+def test_cells_are_short_and_import_only_the_package(path: Path) -> None:
     for cell in read(path).cells:
         if cell.cell_type != "code":
             continue
@@ -60,7 +60,7 @@ def test_cells_are_thin_and_import_the_package_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_opens_with_a_question_and_ends_with_an_answer(path: Path) -> None:
+def test_notebook_opens_with_a_question_and_ends_with_an_answer(path: Path) -> None:
     cells = read(path).cells
     assert "?" in cells[0].source.splitlines()[0]
     (parameters,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", ())]
@@ -71,7 +71,7 @@ def test_it_opens_with_a_question_and_ends_with_an_answer(path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_stale_output_is_seen(tmp_path: Path) -> None:
+def test_stale_output_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "small.ipynb"
     cell = nbformat.v4.new_code_cell("6 * 7")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
@@ -85,7 +85,7 @@ def test_a_stale_output_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_picture_that_changed_is_named_with_its_cell(tmp_path: Path) -> None:
+def test_changed_picture_is_named_with_its_cell(tmp_path: Path) -> None:
     path = tmp_path / "drawn.ipynb"
     source = "import matplotlib.pyplot as plt\nplt.figure(figsize=(2, 1)); plt.plot([1, {}]); plt.show()"
     cells = [nbformat.v4.new_code_cell(text) for text in ("%matplotlib inline", source.format(2))]
@@ -99,7 +99,7 @@ def test_a_picture_that_changed_is_named_with_its_cell(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_parameters_are_set_from_outside_and_an_executed_copy_becomes_a_page(tmp_path: Path) -> None:
+def test_parameters_can_be_set_and_an_executed_copy_becomes_a_page(tmp_path: Path) -> None:
     path = tmp_path / "small.ipynb"
     parameters = nbformat.v4.new_code_cell("RUN = 1", metadata={"tags": ["parameters"]})
     nbformat.write(nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell("RUN + 1")]), path)
@@ -120,16 +120,14 @@ with Monitor(URL) as monitor:
 """
 
 
-def test_every_helper_answers_in_a_notebook_kernel_with_the_same_dtypes(
-    tmp_path: Path, chat: Monitor, url: str
-) -> None:
+def test_every_helper_returns_the_same_dtypes_in_a_notebook_kernel(tmp_path: Path, chat: Monitor, url: str) -> None:
     path = tmp_path / "kernel.ipynb"
     cell = nbformat.v4.new_code_cell(f"ROOT, URL = {str(FOLDER.parent)!r}, {url!r}{KERNEL}")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
     assert notebooks.texts(notebooks.execute(path)) == ["True True\n"]
 
 
-def test_an_interruption_leaves_a_notebook_as_it_was(
+def test_interruption_leaves_a_notebook_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copies = [tmp_path / path.name for path in NOTEBOOKS[:2]]
@@ -143,7 +141,7 @@ def test_an_interruption_leaves_a_notebook_as_it_was(
 
     monkeypatch.setattr(notebooks, "execute", execute)
     monkeypatch.setattr("sys.argv", ["notebooks", *map(str, copies)])
-    monkeypatch.setattr(notebooks, "turn_into_interrupts", lambda: None)  # those of this process stay
+    monkeypatch.setattr(notebooks, "turn_into_interrupts", lambda: None)  # the variables of this process stay
     with pytest.raises(SystemExit) as ended:
         notebooks.main()
     assert ended.value.code == 130
@@ -151,7 +149,7 @@ def test_an_interruption_leaves_a_notebook_as_it_was(
     assert [copy.read_bytes() for copy in copies] == [path.read_bytes() for path in NOTEBOOKS[:2]]
 
 
-def test_without_notebooks_it_says_where_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_without_notebooks_says_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["notebooks"])
     with pytest.raises(SystemExit) as ended:

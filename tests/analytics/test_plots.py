@@ -1,4 +1,4 @@
-"""Every picture is drawn from a frame, on the Axes it is given, in the one style."""
+"""Every picture is drawn from a frame, on the given Axes, in the common style."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def no_window() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_a_picture_names_what_it_shows(name: str) -> None:
+def test_picture_names_what_it_shows(name: str) -> None:
     draw, frame, options = FRAMES[name]
     axes = draw(frame, **options)
     axes.figure.canvas.draw()
@@ -88,7 +88,7 @@ def test_a_picture_names_what_it_shows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_a_picture_is_drawn_on_the_axes_it_is_given(name: str) -> None:
+def test_picture_is_drawn_on_the_given_axes(name: str) -> None:
     draw, frame, options = FRAMES[name]
     figure, axes = plt.subplots()
     assert draw(frame, ax=axes, **options) is axes
@@ -96,19 +96,19 @@ def test_a_picture_is_drawn_on_the_axes_it_is_given(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_an_empty_frame_says_so(name: str) -> None:
+def test_picture_of_an_empty_frame_says_so(name: str) -> None:
     draw, frame, options = FRAMES[name]
     axes = draw(frame.iloc[:0], **options)
     assert [text.get_text() for text in axes.texts] == ["nothing was measured"]
 
 
-def test_drawing_leaves_the_style_of_others_alone() -> None:
+def test_drawing_leaves_the_global_style_unchanged() -> None:
     before = dict(mpl.rcParams)
     plots.read_lag(FRAMES["read_lag"][1])
     assert dict(mpl.rcParams) == before
 
 
-def test_the_fitted_line_has_the_exponent_of_the_fit() -> None:
+def test_fitted_line_has_the_exponent_of_the_fit() -> None:
     _, frame, options = FRAMES["growth"]
     fits = pd.DataFrame({"operation": ["search_users"], "store": ["memory"], "exponent": [1.0]})
     axes = plots.growth(frame, fits=fits, **options)

@@ -1,4 +1,4 @@
-"""What the lab and the load tests write is read back as it was meant, by the file alone."""
+"""Files that the lab and the load tests write are read back with their meaning, from the file alone."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def bench(folder: Path, *, slower: float = 1.0, valid: bool = True) -> runs.Run:
 
 
 def load(folder: Path, verdict: str = "VALID") -> runs.Run:
-    """A load test of two seconds as its folder looks."""
+    """The folder of a load test of two seconds."""
     turn = {
         "number": 1, "store": "postgres", "folder": "turn-1", "verdict": verdict, "reasons": [],
         "locust": {
@@ -100,7 +100,7 @@ def _jsonl(path: Path, lines: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_a_run_of_the_lab_gives_milliseconds(tmp_path: Path) -> None:
+def test_run_of_the_lab_gives_milliseconds(tmp_path: Path) -> None:
     run = bench(tmp_path)
     assert (run.kind, run.is_valid) == ("bench", True)
     assert run.created_at == pd.Timestamp("2026-01-02T03:04:05.678Z")
@@ -125,7 +125,7 @@ def test_growth_is_the_median_of_the_samples_at_each_size(tmp_path: Path) -> Non
     assert "distributions" in raised.value.__notes__[0]
 
 
-def test_what_a_run_did_not_measure_is_an_empty_frame_with_the_same_columns(tmp_path: Path) -> None:
+def test_part_that_a_run_did_not_measure_is_an_empty_frame(tmp_path: Path) -> None:
     run = bench(tmp_path)
     empty = {name: value for name, value in run.record.items() if not isinstance(value, list)}
     (tmp_path / "result.json").write_text(json.dumps(empty))
@@ -153,7 +153,7 @@ def test_two_runs_differ_only_when_their_intervals_do(tmp_path: Path) -> None:
     assert apart.loc["PostgreSQL over memory", "change_ratio"] == pytest.approx(1.0)
 
 
-def test_a_load_test_gives_its_distribution_its_audit_and_one_time_axis(tmp_path: Path) -> None:
+def test_load_test_gives_its_distribution_its_audit_and_one_time_axis(tmp_path: Path) -> None:
     run = load(tmp_path)
     latency = runs.latency(run).set_index("name")
     assert latency.loc["receive-message talker", ["p50_ms", "p95_ms", "max_ms"]].to_list() == [1.0, 8.0, 8.0]
@@ -169,7 +169,7 @@ def test_a_load_test_gives_its_distribution_its_audit_and_one_time_axis(tmp_path
     assert runs.timeline(run, watch=watch)["watched_sessions"].to_list() == [1, 2, 3]
 
 
-def test_the_newest_valid_run_of_a_kind_is_found(tmp_path: Path) -> None:
+def test_newest_valid_run_of_a_kind_is_found(tmp_path: Path) -> None:
     bench(tmp_path / "old")
     bench(tmp_path / "new", slower=2, valid=False)
     load(tmp_path / "load" / "one")
@@ -182,7 +182,7 @@ def test_the_newest_valid_run_of_a_kind_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema_version": 99}'])
-def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: str) -> None:
+def test_file_that_is_no_run_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(OperatorError):
         runs.load_run(tmp_path)
@@ -190,7 +190,7 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: str) -> None:
         runs.load_run(tmp_path / "nothing")
 
 
-def test_answers_are_made_from_the_data(tmp_path: Path) -> None:
+def test_answers_follow_from_the_data(tmp_path: Path) -> None:
     run = bench(tmp_path / "bench")
     said = answers.backend(run)
     assert said.startswith("**No message is lost when a process is killed.**")
@@ -207,12 +207,12 @@ def test_answers_are_made_from_the_data(tmp_path: Path) -> None:
     assert "PostgreSQL: more were not tried" in found
 
 
-def test_an_answer_from_an_invalid_run_says_so_first(tmp_path: Path) -> None:
+def test_answer_from_an_invalid_run_says_so_first(tmp_path: Path) -> None:
     assert answers.backend(bench(tmp_path, valid=False)).startswith("**These figures must not be quoted")
     assert "too busy" in runs.load_run(tmp_path).describe()
 
 
-def test_a_recording_gives_back_the_frames_it_was_made_of(chat: Monitor, tmp_path: Path) -> None:
+def test_recording_gives_back_its_original_frames(chat: Monitor, tmp_path: Path) -> None:
     run = runs.load_run(record(chat, tmp_path, seconds=1.0))
     assert run.kind == "monitoring"
     for name in ("room_stats", "sessions", "orphans", "growth"):
@@ -225,7 +225,7 @@ def test_a_recording_gives_back_the_frames_it_was_made_of(chat: Monitor, tmp_pat
 
 
 @pytest.mark.parametrize("column", DEVIATIONS)
-def test_a_load_test_says_each_kind_of_deviation(tmp_path: Path, column: str) -> None:
+def test_load_test_states_each_kind_of_deviation(tmp_path: Path, column: str) -> None:
     run = load(tmp_path / "load")
     assert "none was lost, doubled or out of order" in answers.load(run)
     run.record["turns"][0]["locust"]["audit"]["rows"][0][column] = 2

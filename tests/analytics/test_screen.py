@@ -1,4 +1,4 @@
-"""What a terminal shows of a frame: the columns that matter in its width, and of a long one what stands out."""
+"""How a terminal shows a frame: the most important columns that fit, and the outstanding rows of a long one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUES: dict[str, Any] = {
 
 
 def frame(name: str, rows: int, **values: list[Any]) -> pd.DataFrame:
-    """A frame of a query with that many rows; ``values`` fills a column."""
+    """Return a frame of a query with this many rows; ``values`` fills a column."""
     query = QUERIES[name]
     columns = [values.get(column.name) or [VALUES[column.kind]] * rows for column in query.columns]
     made = frame_of(query, list(zip(*columns, strict=True)))
@@ -34,7 +34,7 @@ def frame(name: str, rows: int, **values: list[Any]) -> pd.DataFrame:
 
 
 def shown(made: pd.DataFrame, width: int, **options: Any) -> list[str]:
-    """The lines that a terminal of this width gets."""
+    """Return the lines that a terminal of this width shows."""
     console = Console(file=io.StringIO(), width=width)
     console.print(Shown(made, **options))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
@@ -42,7 +42,7 @@ def shown(made: pd.DataFrame, width: int, **options: Any) -> list[str]:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("name", QUERIES)
-def test_each_query_fits_the_terminal_with_a_line_a_row(name: str, width: int) -> None:
+def test_each_query_fits_the_terminal_with_one_line_per_row(name: str, width: int) -> None:
     lines = shown(frame(name, 10), width)
     assert max(len(line) for line in lines) <= width
     assert len(lines) < 10 + 15
@@ -50,7 +50,7 @@ def test_each_query_fits_the_terminal_with_a_line_a_row(name: str, width: int) -
     assert first not in " ".join(lines).partition(" more: ")[2].replace(",", " ").split()
 
 
-def test_what_does_not_fit_is_named_and_wide_shows_it() -> None:
+def test_columns_that_do_not_fit_are_named_and_wide_shows_them() -> None:
     made = frame("connections", 3)
     narrow = shown(made, 60)
     assert "pid" in narrow[2]
@@ -62,19 +62,19 @@ def test_what_does_not_fit_is_named_and_wide_shows_it() -> None:
     assert VALUES["text"] in wide[-1]
 
 
-def test_a_single_row_stands_upright() -> None:
+def test_single_row_is_shown_vertically() -> None:
     lines = shown(frame("pulse", 1, connections=[3], longest_transaction_ms=[1.5]), 60)
     assert len(lines) == 3 + len(QUERIES["pulse"].columns)
-    assert lines[3].split() == ["connections", "3"]  # a count among fractions stays one
+    assert lines[3].split() == ["connections", "3"]  # a count beside fractions keeps its integer format
 
 
-def test_the_summary_of_a_count_has_a_whole_maximum() -> None:
+def test_summary_of_a_count_has_an_integer_maximum() -> None:
     made = frame("room_stats", LONG + 1, messages=[3] * (LONG + 1))
     (messages,) = [line for line in shown(made, 120) if line.startswith("messages ")]
     assert messages.split()[-1] == "3"
 
 
-def test_a_long_frame_is_summarised_and_shows_the_worst_ten() -> None:
+def test_long_frame_is_summarised_and_shows_the_worst_ten_rows() -> None:
     count = 141_604
     lags = [float(n) for n in range(count)]
     lines = shown(frame("read_lag", count, lag_ms=lags), 80)
@@ -86,12 +86,12 @@ def test_a_long_frame_is_summarised_and_shows_the_worst_ten() -> None:
     assert len(shown(frame("read_lag", 100), 80, limit=70)) >= 70
 
 
-def test_the_summary_begins_after_a_screen_of_rows() -> None:
+def test_summary_begins_when_the_rows_exceed_the_screen() -> None:
     assert "summarised" not in shown(frame("sessions", LONG), 80)[0]
     assert "summarised" in shown(frame("sessions", LONG + 1), 80)[0]
 
 
-def test_a_statement_is_shown_without_the_comment_that_it_begins_with() -> None:
+def test_statement_is_shown_without_its_leading_comment() -> None:
     made = frame("running_queries", 2, query=["-- why this is done\nSELECT 1", "/* sqlcommenter */ SELECT 2"])
     lines = shown(made, 120)
     assert [line.split()[-2:] for line in lines[-3:-1]] == [["SELECT", "1"], ["SELECT", "2"]]
@@ -104,7 +104,7 @@ def test_priorities_name_queries_and_columns_that_exist() -> None:
         assert column in PRIORITIES.get(name, [c.name for c in QUERIES[name].columns])
 
 
-def test_rates_take_the_place_of_totals() -> None:
+def test_rates_replace_totals() -> None:
     before, after = frame("pulse", 1, commits_total=[1_000]), frame("pulse", 1, commits_total=[1_500])
     after.attrs["taken_at"] = "2026-01-01T00:00:10+00:00"
     found = rates(before, after)
@@ -116,7 +116,7 @@ def test_rates_take_the_place_of_totals() -> None:
     assert rates(before, after, keep_totals=True)["commits_total"].to_list() == [1_500]
 
 
-def test_rates_are_those_of_the_same_object() -> None:
+def test_rates_compare_the_same_object() -> None:
     names = {"schema_name": ["public"] * 2, "table_name": ["a", "b"]}
     before = frame("table_activity", 2, **names, rows_inserted_total=[10, 20])
     after = frame("table_activity", 2, schema_name=["public"] * 2, table_name=["b", "c"], rows_inserted_total=[40, 7])

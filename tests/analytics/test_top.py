@@ -1,4 +1,4 @@
-"""The live screen: rates between two looks, thresholds that are told, keys, and a size that is kept."""
+"""The live screen: rates between two samples, highlighted thresholds, keys, and a constant size."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def drawn(before: Look, after: Look, state: ScreenState, width: int = 80, height
 @pytest.mark.parametrize(
     "state", [ScreenState(), ScreenState(pane="queries"), ScreenState(pane="blocking"), ScreenState(help=True)]
 )
-def test_the_screen_keeps_its_size(width: int, height: int, state: ScreenState) -> None:
+def test_screen_keeps_its_size(width: int, height: int, state: ScreenState) -> None:
     lines = drawn(look(0, state.pane), look(2, state.pane), state, width, height)
     assert len(lines) <= height
     assert max(len(line) for line in lines) <= width
@@ -65,15 +65,15 @@ def test_counters_are_shown_as_rates() -> None:
     shown = " ".join(drawn(before, after, ScreenState()))
     for words in ("commits 150/s", "messages 3.5/s", "reads 40/s", "cpu 10.0 %"):
         assert words in shown
-    assert "commits -" in " ".join(drawn(after, before, ScreenState()))  # a counter that went back
+    assert "commits -" in " ".join(drawn(after, before, ScreenState()))  # a counter that decreased
 
 
-def test_what_is_past_its_threshold_is_marked_and_explained() -> None:
+def test_value_past_its_threshold_is_highlighted_and_explained() -> None:
     after = look(2, pulse__lock_waits=12, pulse__longest_transaction_ms=11_000, chat_totals__servers=0)
     lines = drawn(look(0), after, ScreenState())
     assert "lock waits 12!!" in " ".join(lines)
-    told = [line for line in lines if re.match("!", line)]
-    assert told == [
+    flagged = [line for line in lines if re.match("!", line)]
+    assert flagged == [
         "!! chat servers 0: no server has a valid lease: nobody can chat",
         "!! backends lock waits 12: pane 3 shows who waits for whom",
         "!  backends longest tx 11.0 s: holds locks, delays VACUUM: see pane 2",
@@ -104,18 +104,18 @@ def test_every_threshold_is_in_the_help_and_fits() -> None:
         ("x", ScreenState()),
     ],
 )
-def test_keys_change_what_they_say(keys: str, expected: ScreenState) -> None:
+def test_keys_change_the_state_of_the_screen(keys: str, expected: ScreenState) -> None:
     state = ScreenState()
     for key in keys:
         state = pressed(state, key)
     assert state == expected
 
 
-def test_a_pane_that_is_not_there_yet_is_awaited() -> None:
+def test_pane_without_data_says_that_it_is_waiting() -> None:
     assert "Loading." in drawn(look(0), look(2), ScreenState(pane="queries"))
 
 
-def test_a_pane_is_sorted_by_the_chosen_column() -> None:
+def test_pane_is_sorted_by_the_chosen_column() -> None:
     after = look(2)
     after.pane["senders"] = range(60)
     lines = drawn(look(0), after, ScreenState(sort=1), 120)
@@ -128,7 +128,7 @@ def bucket(bound: str) -> str:
     return f"chatsys_flush_seconds_bucket{{{bound}}}"
 
 
-def test_percentiles_are_those_of_what_happened_in_between() -> None:
+def test_percentiles_cover_the_time_between_two_samples() -> None:
     before = {bucket("0.001"): 100.0, bucket("0.01"): 100.0, bucket("+Inf"): 100.0}
     after = {bucket("0.001"): 100.0, bucket("0.01"): 200.0, bucket("+Inf"): 200.0}
     assert quantile(before, after, "chatsys_flush_seconds", 0.5) == pytest.approx(0.0055)
@@ -148,7 +148,7 @@ def serving(page: str) -> Iterator[str]:
             self.wfile.write(page.encode())
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -158,7 +158,7 @@ def serving(page: str) -> Iterator[str]:
             server.shutdown()
 
 
-def test_the_server_is_asked_at_its_metrics() -> None:
+def test_screen_reads_the_metrics_of_the_server() -> None:
     page = '# TYPE chatsys_flush_seconds histogram\nchatsys_flush_seconds_bucket{le="+Inf"} 3\nchatsys_connections 7\n'
     with serving(page) as url:
         assert metrics(url) == {bucket("+Inf"): 3.0, "chatsys_connections": 7.0}
@@ -167,7 +167,7 @@ def test_the_server_is_asked_at_its_metrics() -> None:
         assert metrics(url) is None
 
 
-def test_the_processor_time_of_the_database_keeps_that_of_connections_that_have_ended(chat: Monitor) -> None:
+def test_database_cpu_time_includes_ended_connections(chat: Monitor) -> None:
     looker = Looker(chat, "http://127.0.0.1:9")
     busy = "SELECT count(*) FROM generate_series(1, 3000000)"
     before = looker.look("rooms").database_cpu
@@ -180,7 +180,7 @@ def test_the_processor_time_of_the_database_keeps_that_of_connections_that_have_
     assert after - before > 0.1
 
 
-def test_a_look_holds_every_figure_of_the_database(chat: Monitor) -> None:
+def test_sample_holds_every_figure_of_the_database(chat: Monitor) -> None:
     looker = Looker(chat, "http://127.0.0.1:9")
     before, after = looker.look("rooms"), looker.look("rooms")
     values = {f"{figure.group} {figure.name}": figure.get(before, after) for figure in FIGURES}
@@ -193,7 +193,7 @@ def test_a_look_holds_every_figure_of_the_database(chat: Monitor) -> None:
     assert values["database cpu"] is not None
 
 
-def test_without_a_terminal_one_screen_is_written(chat: Monitor, url: str) -> None:
+def test_without_a_terminal_one_screen_is_printed(chat: Monitor, url: str) -> None:
     command = [sys.executable, "-m", "chatsys", "top", url, "--every", "0.5"]
     environ = {**os.environ, "COLUMNS": "60"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, stdin=subprocess.DEVNULL)
@@ -204,7 +204,7 @@ def test_without_a_terminal_one_screen_is_written(chat: Monitor, url: str) -> No
 
 
 @pytest.mark.parametrize("key", ["q", "\x03"])
-def test_in_a_terminal_it_runs_until_a_key_and_leaves_the_terminal_as_it_was(postgres_url: str, key: str) -> None:
+def test_screen_runs_until_a_key_and_restores_the_terminal(postgres_url: str, key: str) -> None:
     with Terminal("top", postgres_url, "--every", "0.5", NO_COLOR="1") as terminal:
         terminal.until("q quit")
         if key == "q":
@@ -222,14 +222,14 @@ def test_in_a_terminal_it_runs_until_a_key_and_leaves_the_terminal_as_it_was(pos
     [(("top",), "q quit"), (("monitor", "pulse", "--watch", "--database-url"), "connections")],
     ids=["top", "watch"],
 )
-def test_it_ends_when_its_terminal_is_gone(postgres_url: str, arguments: tuple[str, ...], words: str) -> None:
+def test_screen_ends_when_its_terminal_disappears(postgres_url: str, arguments: tuple[str, ...], words: str) -> None:
     with Terminal(*arguments, postgres_url, "--every", "0.5") as terminal:
         terminal.until(words)
         terminal.hang_up()
         terminal.process.wait(60)
 
 
-def test_keys_pause_sort_and_explain(postgres_url: str, writers: Writers) -> None:
+def test_keys_pause_sort_and_explain_the_screen(postgres_url: str, writers: Writers) -> None:
     with writers(postgres_url), Terminal("top", postgres_url, "--every", "0.5") as terminal:
         terminal.until("rooms, 1, by messages", "random")
         terminal.press("s")

@@ -1,4 +1,4 @@
-"""What frames, pictures, answers and pages say of runs that are easily misread: every word follows from the record."""
+"""What frames, pictures, answers and pages say of easily misread runs: every word follows from the record."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ STEP = {"pushes": 9, "push_p99": 12.0, "failures": 0, "deviations": 0}
 
 @pytest.fixture(autouse=True)
 def pictures() -> Iterator[None]:
-    """No figure stays open."""
+    """Close every figure after the test."""
     yield
     plt.close("all")
 
 
 def search(folder: Path, *steps: dict[str, Any]) -> runs.Run:
-    """A search for the capacity of 8,000 users at most, as its folder looks, one step after another."""
+    """The folder of a search for the capacity of at most 8,000 users, given its steps in order."""
     turn = {"number": 1, "store": "memory", "folder": "turn-1", "verdict": "VALID", "reasons": [],
             "locust": {"steps": [STEP | step for step in steps]}}  # fmt: skip
     plan = {"scenario": "capacity", "users": 8000, "store": "memory", "minutes": 1.0, "objective": 200.0}
@@ -47,7 +47,7 @@ NEW = (
 
 
 @pytest.mark.parametrize("steps", [OLD, NEW], ids=["two flags", "an outcome"])
-def test_a_saturated_generator_says_nothing_of_the_server(steps: tuple[Any, ...], tmp_path: Path) -> None:
+def test_saturated_generator_gives_no_statement_about_the_server(steps: tuple[Any, ...], tmp_path: Path) -> None:
     run = search(tmp_path, *steps)
     frame = runs.capacity(run)
     assert frame["outcome"].to_list() == [HELD, NOT_MEASURABLE]
@@ -68,7 +68,7 @@ def test_a_saturated_generator_says_nothing_of_the_server(steps: tuple[Any, ...]
     assert page.title == "Load test: capacity, memory at least 1,000 users"
 
 
-def test_a_step_that_failed_bounds_the_capacity_and_names_what_ran_out(tmp_path: Path) -> None:
+def test_failed_step_bounds_the_capacity_and_names_the_exhausted_resource(tmp_path: Path) -> None:
     run = search(tmp_path, NEW[0], {"users": 1500, "outcome": FAILED, "limit": SERVER, "push_p99": 300.0})
     said = " ".join([answers._searched(run)[0], *answers._searched(run)[1]])
     assert "memory: 1,000 users" in said
@@ -76,7 +76,7 @@ def test_a_step_that_failed_bounds_the_capacity_and_names_what_ran_out(tmp_path:
     assert "at least" not in said
 
 
-def test_a_search_that_held_nothing_gives_no_number(tmp_path: Path) -> None:
+def test_search_without_a_successful_step_gives_no_number(tmp_path: Path) -> None:
     assert "no number" in answers._searched(search(tmp_path / "a", NEW[1]))[0]
     failed = {"users": 500, "saturated": False, "holds": False, "push_p99": 900.0}
     assert "fewer than 500 users" in answers._searched(search(tmp_path / "b", failed))[0]
@@ -86,7 +86,5 @@ def test_a_search_that_held_nothing_gives_no_number(tmp_path: Path) -> None:
     ("server", "database", "generators", "first"),
     [(0.95, 0.2, 0.5, SERVER), (0.5, 1.9, 0.1, DATABASE), (0.6, 0.6, 0.7, MACHINE), (0.3, 0.1, 0.2, LATENCY)],
 )
-def test_the_resource_that_ran_out_first_is_named(
-    server: float, database: float, generators: float, first: str
-) -> None:
+def test_first_exhausted_resource_is_named(server: float, database: float, generators: float, first: str) -> None:
     assert resource(server=server, database=database, generators=generators, cpus=2) == first

@@ -1,6 +1,6 @@
-"""The web client in real Chromium: a server as an operator starts it, and people with a window each.
+"""The web client in real Chromium: a server as an operator starts it, and people with one window each.
 
-Whatever a page does wrong ends its test: an error on its console, a request to another host, a serious finding of axe.
+Any fault of a page ends its test: an error on its console, a request to another host, a serious finding of axe.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from tests.flow.serving import Served
 __all__ = ["STORES", "database_url", "serve", "start"]
 
 PATIENCE = 30_000
-"""Milliseconds until something that must be seen counts as missing."""
+"""Milliseconds until an expected element counts as missing."""
 
 AXE = Path(__file__).parents[1] / "flow" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 REFUSED = re.compile(r"net::ERR_(CONNECTION|EMPTY|SOCKET)|WebSocket connection to .* failed")
-"""What Chromium itself writes on the console while a server is away; no page can prevent it."""
+"""What Chromium itself writes to the console while a server is unavailable; no page can prevent it."""
 
 expect.set_options(timeout=PATIENCE)
 
 
 def chromium() -> str | None:
-    """The browser: Debian's, or what GitHub's runners have."""
+    """Return the path of Debian's Chromium, or of the browser on GitHub's runners."""
     found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
     return next((path for path in found if path), None)
 
 
 class Person:
-    """Somebody with a window of the client."""
+    """A person with a window of the client."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -59,7 +59,7 @@ class Person:
             self.faults.append(f"request to another host: {request.url}")
 
     def at(self, selector: str, **options: Any) -> Locator:
-        """An element of the page."""
+        """Return an element of the page."""
         return self.page.locator(selector, **options)
 
     async def visit(self, room: str = "") -> None:
@@ -67,7 +67,7 @@ class Person:
         await self.page.goto(f"{self.url}/chat/{f'#{room}' if room else ''}")
 
     async def register(self, name: str) -> None:
-        """Make an account and come in with it."""
+        """Create an account and log in with it."""
         await self.at("#tab-register").click()
         for field, text in (("username", name), ("email", f"{name}@example.org"), ("password", f"secret of {name}")):
             await self.at(f"#register [name={field}]").fill(text)
@@ -75,20 +75,20 @@ class Person:
         await self.here()
 
     async def log_in(self, name: str, password: str | None = None) -> None:
-        """Come in with an account that there is."""
+        """Log in with an existing account."""
         await self.at("#login [name=username]").fill(name)
         await self.at("#login [name=password]").fill(password or f"secret of {name}")
         await self.at("#login button").click()
 
     async def join_as_guest(self, name: str) -> None:
-        """Come in without an account."""
+        """Join without an account."""
         await self.at("#tab-guest").click()
         await self.at("#guest [name=name]").fill(name)
         await self.at("#guest button").click()
         await self.here()
 
     async def here(self, room: str | None = None) -> None:
-        """Wait until the room is joined."""
+        """Wait until the client has joined the room."""
         if room is not None:
             await expect(self.at("#room-name")).to_have_text(room)
         await expect(self.at("#room-facts")).to_contain_text("here")
@@ -99,26 +99,26 @@ class Person:
         await self.here(room)
 
     async def say(self, text: str) -> None:
-        """Write a message."""
+        """Send a message."""
         await self.at("#text").fill(text)
         await self.at("#text").press("Enter")
 
     def message(self, text: str) -> Locator:
-        """The row of a message."""
+        """Return the row of a message."""
         return self.page.locator(".msg", has=self.page.get_by_text(text, exact=True))
 
     async def texts(self) -> list[str]:
-        """The messages on the page, in order."""
+        """Return the messages on the page, in order."""
         return await self.at(".msg .said").all_text_contents()
 
     async def sees(self, *texts: str) -> None:
-        """Wait until these are the messages, each once, in this order, none still on its way."""
+        """Wait until the page shows exactly these messages, once each and in order, with none still being sent."""
         await expect(self.at(".msg .said")).to_have_text(list(texts))
         await expect(self.at(".wait, .fail")).to_have_count(0)
         assert await self.texts() == list(texts)
 
     async def check_accessibility(self) -> None:
-        """axe-core finds nothing serious on the page as it is now."""
+        """Check that axe-core finds nothing serious on the current page."""
         assert AXE.is_file(), "install the JavaScript packages: npm ci --prefix tests/flow/node"
         await self.page.evaluate(AXE.read_text())
         found: list[dict[str, Any]] = await self.page.evaluate("async () => (await axe.run()).violations")
@@ -129,7 +129,7 @@ class Person:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    """Chromium, without a window."""
+    """Chromium without a visible window."""
     path = chromium()
     if path is None:
         missing = "these tests need Chromium: apt-get install chromium"
@@ -142,12 +142,12 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 Meet = Callable[..., Awaitable[Person]]
-"""Opens the client of a server in a window of its own: ``meet(served.url, width=1280, ...)``."""
+"""Opens the client of a server in a new window: ``meet(served.url, width=1280, ...)``."""
 
 
 @pytest.fixture
 async def meet(browser: Browser) -> AsyncIterator[Meet]:
-    """Opens windows, each with a storage of its own; at the end none of their pages may have done wrong."""
+    """Open windows, each with its own storage. At the end, check that none of their pages had a fault."""
     people: list[Person] = []
     async with AsyncExitStack() as stack:
 
@@ -172,5 +172,5 @@ def served(serve: Callable[..., Served]) -> Served:
 
 @pytest.fixture
 def served_on_each(serve: Callable[..., Served], database_url: str) -> Served:
-    """A server on an empty store, once for each kind: for what a store may answer in its own way."""
+    """A server on an empty store of each kind, for tests whose answers may depend on the kind."""
     return serve("--database-url", database_url)

@@ -1,4 +1,4 @@
-"""The page at ``/docs``: both documents, without the Internet, and requests that are sent from it."""
+"""The page at ``/docs`` shows both documents without the Internet, and sends requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .conftest import Meet
 
 
 @pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, {"width": 360}], ids=["wide", "dark", "narrow"])
-async def test_the_page_shows_every_endpoint_and_event(served: Served, meet: Meet, options: dict[str, object]) -> None:
+async def test_docs_page_shows_every_endpoint_and_event(served: Served, meet: Meet, options: dict[str, object]) -> None:
     reader = await meet(served.url, **options)
     await reader.page.goto(f"{served.url}/docs")
     for name in ("#register", "#listMessages", "#event-join", "#event-receive-message", "#type-MessageObject"):
@@ -25,7 +25,7 @@ async def test_the_page_shows_every_endpoint_and_event(served: Served, meet: Mee
     assert await reader.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-async def test_requests_are_sent_from_the_page(served: Served, meet: Meet) -> None:
+async def test_docs_page_sends_requests(served: Served, meet: Meet) -> None:
     reader = await meet(served.url)
     await reader.page.goto(f"{served.url}/docs#register")
 

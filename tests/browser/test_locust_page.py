@@ -1,4 +1,4 @@
-"""Locust's page in a real browser: our options in its form, the verdict and the audit in a tab and in the report."""
+"""Locust's page in a real browser: our options in its form, and verdict and audit in a tab and in the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AUDITED = 120_000
 
 @pytest.fixture
 def locust(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Locust's page as its user opens it; the address."""
+    """The address of Locust's page, started as a user starts it."""
     port, master = free_port(), str(free_port())
     command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--web-host", "127.0.0.1"]
     command += ["--web-port", str(port), "--out", str(tmp_path), "--accounts", str(tmp_path / "accounts.json")]
@@ -52,7 +52,7 @@ async def open_page(browser: Browser, address: str) -> Page:
 
 
 @pytest.mark.parametrize("locust", [1, 2], indirect=True, ids=["one process", "two processes"])
-async def test_a_run_is_described_in_the_form_and_its_verdict_read_in_a_tab(
+async def test_run_is_started_from_the_form_and_its_verdict_shown_in_a_tab(
     browser: Browser, locust: str, served: Served
 ) -> None:
     page = await open_page(browser, locust)
@@ -73,7 +73,7 @@ async def test_a_run_is_described_in_the_form_and_its_verdict_read_in_a_tab(
 
     await expect(page.locator(row("Verdict"))).to_have_text("at the end of the run, after the audit")
     await expect(page.locator(row("Pushes timed so far"))).to_contain_text("p99")
-    # On a busy machine the generator is late, and the run INVALID: what came is whole for all that.
+    # On a busy machine the generator is late and the run is INVALID; everything received is complete anyway.
     await expect(page.locator(row("Verdict"))).to_have_text(re.compile("^(IN)?VALID$"), timeout=AUDITED)
     for fault in ("dropped", "doubled", "swapped", "not stored", "not acknowledged", "gaps"):
         await expect(page.locator(row(fault))).to_have_text("0")
@@ -88,7 +88,7 @@ async def test_a_run_is_described_in_the_form_and_its_verdict_read_in_a_tab(
     await expect(section.locator("tr", has_text="Verdict").first).to_contain_text(verdict)
 
 
-async def test_the_form_offers_every_option_with_its_help_and_choices(browser: Browser, locust: str) -> None:
+async def test_form_offers_every_option_with_its_help_and_choices(browser: Browser, locust: str) -> None:
     page = await open_page(browser, locust)
     await page.get_by_text("Custom parameters").click()
     for name in ("accounts", "dialect", "interval", "objective", "out", "receipts", "roomSize", "seed"):

@@ -1,4 +1,4 @@
-"""The server is killed, returns, or is reached in unusual ways: the pages go on without being loaded again."""
+"""The server is killed, returns, or is reached in unusual ways: the pages continue without being reloaded."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .conftest import Meet
 
 MANY = 3_000
 SOON = 5_000
-"""Milliseconds from joining a large room to its first message: one second, and slack for a machine that is busy."""
+"""Milliseconds from joining a large room to its first message: one second, plus slack for a busy machine."""
 
 
-async def test_a_server_killed_between_two_messages_loses_and_doubles_nothing(
+async def test_server_killed_between_two_messages_loses_and_repeats_nothing(
     serve: Serve, postgres_url: str, meet: Meet
 ) -> None:
     served = serve("--database-url", postgres_url)
@@ -52,7 +52,7 @@ async def test_a_server_killed_between_two_messages_loses_and_doubles_nothing(
     await expect(alice.message("and again").locator(".state")).to_contain_text("read by 1")
 
 
-async def test_a_memory_server_that_begins_anew_is_shown_as_it_is(serve: Serve, meet: Meet) -> None:
+async def test_restarted_memory_server_is_shown_with_its_empty_history(serve: Serve, meet: Meet) -> None:
     served = serve("--database-url", "memory://")
     alice, bob = await meet(served.url), await meet(served.url)
     await alice.join_as_guest("alice")
@@ -70,7 +70,7 @@ async def test_a_memory_server_that_begins_anew_is_shown_as_it_is(serve: Serve, 
         person.outage = False
 
 
-async def test_an_account_that_the_server_no_longer_knows_is_sent_to_the_start(serve: Serve, meet: Meet) -> None:
+async def test_unknown_account_is_sent_to_the_start_page(serve: Serve, meet: Meet) -> None:
     served = serve("--database-url", "memory://", JWT_SECRET="x" * 40)
     alice = await meet(served.url)
     await alice.register("alice")
@@ -81,9 +81,7 @@ async def test_an_account_that_the_server_no_longer_knows_is_sent_to_the_start(s
     await alice.join_as_guest("alice")
 
 
-async def test_a_large_room_is_there_at_once_and_scrolls_back_to_its_beginning(
-    served_on_each: Served, meet: Meet
-) -> None:
+async def test_large_room_appears_at_once_and_scrolls_back_to_its_beginning(served_on_each: Served, meet: Meet) -> None:
     async with Client(served_on_each.url, ["websocket"]) as writer:
         await writer.join("large")
         for number in range(MANY - 1):
@@ -120,7 +118,7 @@ WATCH = """text => {
 }"""
 
 
-async def test_older_messages_come_without_moving_what_is_read(served: Served, meet: Meet) -> None:
+async def test_older_messages_load_without_moving_the_visible_ones(served: Served, meet: Meet) -> None:
     async with Client(served.url, ["websocket"]) as writer:
         await writer.join("large")
         for number in range(250):
@@ -140,7 +138,7 @@ async def test_older_messages_come_without_moving_what_is_read(served: Served, m
         assert abs(await bob.page.evaluate(top) - before) <= 1
 
 
-async def test_a_message_before_the_event_of_a_scroll_is_not_read(served: Served, meet: Meet) -> None:
+async def test_message_that_arrives_before_a_scroll_event_is_not_marked_read(served: Served, meet: Meet) -> None:
     async with Client(served.url, ["websocket"]) as writer:
         await writer.join("large")
         for number in range(50):
@@ -148,7 +146,8 @@ async def test_a_message_before_the_event_of_a_scroll_is_not_read(served: Served
         bob = await meet(served.url, room="large")
         await bob.join_as_guest("bob")
         await expect(bob.message("message 49")).to_be_in_viewport()
-        await bob.page.evaluate("addEventListener('scroll', event => event.stopPropagation(), true)")  # it never comes
+        # the client gets no scroll event
+        await bob.page.evaluate("addEventListener('scroll', event => event.stopPropagation(), true)")
         await bob.at("#log").evaluate("log => { log.scrollTop = 0 }")
         await writer.send("one more")
         await expect(bob.at("#pill")).to_have_text("↓ 1 new message")
@@ -156,7 +155,7 @@ async def test_a_message_before_the_event_of_a_scroll_is_not_read(served: Served
 
 
 @pytest.mark.parametrize("prefix", ["", "/deep/below"])
-async def test_the_client_works_behind_a_path_of_a_proxy(serve: Serve, meet: Meet, prefix: str) -> None:
+async def test_client_works_behind_a_path_prefix_of_a_proxy(serve: Serve, meet: Meet, prefix: str) -> None:
     served = serve("--database-url", "memory://")
     async with proxy(served.url, prefix) as url:
         alice, bob = await meet(f"{url}{prefix}"), await meet(served.url)
@@ -166,7 +165,7 @@ async def test_the_client_works_behind_a_path_of_a_proxy(serve: Serve, meet: Mee
         await bob.sees("from behind the proxy")
         await bob.say("and back")
         await alice.sees("from behind the proxy", "and back")
-        await alice.page.goto(f"{url}{prefix}/chat")  # without the slash
+        await alice.page.goto(f"{url}{prefix}/chat")  # the prefix has no trailing slash
         await alice.here()
         await alice.page.goto(f"{url}{prefix}/")
         await alice.page.get_by_role("link", name="Open the chat").click()
@@ -175,7 +174,7 @@ async def test_the_client_works_behind_a_path_of_a_proxy(serve: Serve, meet: Mee
 
 @asynccontextmanager
 async def proxy(target: str, prefix: str) -> AsyncIterator[str]:
-    """A reverse proxy that takes ``prefix`` off each path."""
+    """A reverse proxy that removes ``prefix`` from each path."""
 
     async def forward(request: web.Request) -> web.StreamResponse:
         url = target + request.raw_path.removeprefix(prefix)

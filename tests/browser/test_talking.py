@@ -1,4 +1,4 @@
-"""Two people talk: what each sees of the other, from coming in to logging out."""
+"""Two people talk: what each sees of the other, from joining to logging out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .conftest import Meet, Person
 MARKUP = "<img src=x onerror=alert(1)> <b>bold</b> 👩‍👩‍👧 \u202eabc"
 
 
-async def test_two_people_talk(served_on_each: Served, meet: Meet) -> None:
+async def test_two_people_see_each_other_and_their_messages(served_on_each: Served, meet: Meet) -> None:
     alice, bob = await meet(served_on_each.url), await meet(served_on_each.url)
     await alice.register("alice")
     await expect(alice.at(".empty")).to_contain_text("Nothing was said")
@@ -41,7 +41,7 @@ async def test_two_people_talk(served_on_each: Served, meet: Meet) -> None:
     await expect(alice.at(".sys").last).to_contain_text("Bob Ö. left")
 
 
-async def test_a_mark_goes_from_sent_by_delivered_to_read(served: Served, meet: Meet) -> None:
+async def test_message_status_goes_from_sent_to_delivered_to_read(served: Served, meet: Meet) -> None:
     alice, bob = await meet(served.url), await meet(served.url)
     await alice.register("alice")
     await alice.say("first")
@@ -62,7 +62,7 @@ async def test_a_mark_goes_from_sent_by_delivered_to_read(served: Served, meet: 
     await expect(bob.at("#pill")).to_be_hidden()
 
 
-async def test_other_rooms_count_what_is_new_and_the_divider_stays(served_on_each: Served, meet: Meet) -> None:
+async def test_other_rooms_count_new_messages_and_the_divider_stays(served_on_each: Served, meet: Meet) -> None:
     alice, bob = await meet(served_on_each.url), await meet(served_on_each.url, room="random")
     await alice.register("alice")
     await bob.join_as_guest("bob")
@@ -89,7 +89,7 @@ async def test_other_rooms_count_what_is_new_and_the_divider_stays(served_on_eac
     await expect(alice.page).to_have_title(re.compile(r"^random"))
 
 
-async def test_people_are_found_and_have_a_card(served: Served, meet: Meet) -> None:
+async def test_search_finds_people_and_shows_their_card(served: Served, meet: Meet) -> None:
     alice = await meet(served.url)
     await alice.register("alice")
     await alice.page.keyboard.press("Control+k")
@@ -105,7 +105,7 @@ async def test_people_are_found_and_have_a_card(served: Served, meet: Meet) -> N
     await expect(alice.at("#found")).to_contain_text("People, 0")
 
 
-async def test_the_profile_and_the_password_change(served_on_each: Served, meet: Meet) -> None:
+async def test_profile_and_password_can_be_changed(served_on_each: Served, meet: Meet) -> None:
     alice, bob = await meet(served_on_each.url), await meet(served_on_each.url)
     await alice.register("alice")
     await bob.join_as_guest("bob")
@@ -133,9 +133,7 @@ async def test_the_profile_and_the_password_change(served_on_each: Served, meet:
     await expect(alice.at("#me")).to_contain_text("Alice in Chains")
 
 
-async def test_an_account_is_deleted_with_its_messages_once_its_name_is_typed(
-    served_on_each: Served, meet: Meet
-) -> None:
+async def test_account_and_its_messages_are_deleted_once_its_name_is_typed(served_on_each: Served, meet: Meet) -> None:
     alice, bob = await meet(served_on_each.url), await meet(served_on_each.url)
     await alice.register("alice")
     await bob.join_as_guest("bob")
@@ -158,7 +156,7 @@ async def test_an_account_is_deleted_with_its_messages_once_its_name_is_typed(
 
 
 async def _fails(action: Awaitable[None], person: Person, words: str) -> None:
-    """An answer with an error status, which Chromium itself notes on the console."""
+    """Expect an answer with an error status, which Chromium itself reports on the console."""
     person.faults.clear()
     await action
     await expect(person.at(".problem:visible")).to_contain_text(words)
@@ -166,7 +164,7 @@ async def _fails(action: Awaitable[None], person: Person, words: str) -> None:
     person.faults.clear()
 
 
-async def test_wrong_logins_and_registrations_say_why(served: Served, meet: Meet) -> None:
+async def test_refused_logins_and_registrations_say_why(served: Served, meet: Meet) -> None:
     alice = await meet(served.url)
     await alice.check_accessibility()
     await alice.at("#login [name=username]").fill("nobody")
@@ -182,7 +180,7 @@ async def test_wrong_logins_and_registrations_say_why(served: Served, meet: Meet
     await expect(alice.at("#guest .problem")).to_have_text("A name is required.")
 
 
-async def test_a_page_that_is_loaded_again_goes_on(served: Served, meet: Meet) -> None:
+async def test_reloaded_page_continues_its_session(served: Served, meet: Meet) -> None:
     bob = await meet(served.url)
     await bob.join_as_guest("bob")
     await bob.say("mine")
@@ -203,7 +201,7 @@ async def test_a_page_that_is_loaded_again_goes_on(served: Served, meet: Meet) -
     await expect(bob.at("#welcome")).to_be_visible()
 
 
-async def test_events_pass_by_in_the_drawer_without_the_token(served: Served, meet: Meet) -> None:
+async def test_event_drawer_shows_events_without_the_token(served: Served, meet: Meet) -> None:
     alice = await meet(served.url)
     await alice.register("alice")
     await alice.say("watch me pass")
@@ -225,7 +223,7 @@ async def test_events_pass_by_in_the_drawer_without_the_token(served: Served, me
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 800, 400])
-async def test_the_chat_fits_and_is_accessible(served: Served, meet: Meet, width: int, scheme: str) -> None:
+async def test_chat_page_fits_the_window_and_is_accessible(served: Served, meet: Meet, width: int, scheme: str) -> None:
     alice, bob = await meet(served.url, width=width, color_scheme=scheme), await meet(served.url)
     await bob.join_as_guest("Somebody-with-a-very-long-name-without-spaces")
     await bob.say("Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 3)
@@ -248,7 +246,7 @@ async def test_the_chat_fits_and_is_accessible(served: Served, meet: Meet, width
         await expect(alice.at(button)).to_be_focused()
 
 
-async def test_the_start_page_leads_to_the_chat(served: Served, meet: Meet) -> None:
+async def test_start_page_links_to_the_chat(served: Served, meet: Meet) -> None:
     alice = await meet(served.url)
     await alice.page.goto(served.url)
     await alice.check_accessibility()

@@ -1,4 +1,4 @@
-"""The client's modules that know no page, under Node's own test runner."""
+"""The client's modules that use no page, under Node's own test runner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCRIPTS = sorted(FOLDER.glob("js/**/*.js"))
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in UNITS.glob("*.test.mjs")))
-def test_the_modules_without_a_page_keep_their_promises(file: str) -> None:
+def test_modules_without_a_page_pass_their_unit_tests(file: str) -> None:
     found = subprocess.run(["node", "--test", file], cwd=UNITS, capture_output=True, text=True, timeout=60, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "\n# pass 0" not in found.stdout
@@ -22,5 +22,5 @@ def test_the_modules_without_a_page_keep_their_promises(file: str) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.relative_to(FOLDER).as_posix())
-def test_a_module_parses(script: Path) -> None:
+def test_every_module_parses(script: Path) -> None:
     assert subprocess.run(["node", "--check", script], capture_output=True, timeout=30, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Three brokers, each behind a proxy that can fail in every way, and servers that note what they receive."""
+"""Three brokers, each behind a proxy that can fail in every way, and servers that record what they receive."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWrite
 class Proxy:
     """A TCP proxy in front of a broker.
 
-    While ``silent`` it reads and answers nothing, while ``stalled`` it does not even read: what TCP sees of packets
-    that are dropped. :meth:`refuse` resets all connections and takes none.
+    While ``silent`` it reads but passes nothing on. While ``stalled`` it does not even read, which looks to TCP like
+    dropped packets. :meth:`refuse` resets all connections and accepts no new ones.
     """
 
     def __init__(self, connect: Connect) -> None:
@@ -71,7 +71,7 @@ class Proxy:
         self._clients.clear()
 
     def inject(self, data: bytes) -> None:
-        """Write into every connection, as if the broker had sent it."""
+        """Write into every connection as if the broker had sent it."""
         for writer in self._clients:
             if not writer.is_closing():
                 writer.write(data)
@@ -111,7 +111,7 @@ class Proxy:
 
 
 class Site:
-    """One kind of broker. ``broker()`` reaches it by the proxy; ``publish`` sends as somebody else would."""
+    """One kind of broker. ``broker()`` reaches it through the proxy; ``publish`` sends as another client would."""
 
     def __init__(self, kind: str, proxy: Proxy, broker: Callable[[], Broker], garbage: bytes) -> None:
         self.kind = kind
@@ -121,7 +121,7 @@ class Site:
         self.process: Process | None = None
 
     async def publish(self, channel: str, data: bytes) -> None:
-        """Publish on a channel over a connection of its own."""
+        """Publish on a channel over a separate connection."""
         line = await self.broker().open(lambda channel, data: None, CONNECT)
         running = asyncio.create_task(line.run())
         try:
@@ -136,7 +136,7 @@ class Site:
 
 
 class Node:
-    """A server: its bus, and what came over it."""
+    """A server: its bus, and what it received from it."""
 
     def __init__(self) -> None:
         self.server = str(uuid.uuid4())
@@ -154,7 +154,7 @@ class Node:
         self._changed.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait for what the bus brings."""
+        """Wait for events from the bus."""
         async with asyncio.timeout(30):
             while not true():
                 self._changed.clear()
@@ -166,7 +166,7 @@ class Node:
             await known.wait()
 
     def send(self, room: str, text: str, *others: Node) -> None:
-        """Send other servers an event."""
+        """Send an event to the other servers."""
         self.bus.send(room, b'"%s"' % text.encode(), [other.server for other in others])
 
 
@@ -175,7 +175,7 @@ def texts(node: Node, room: str = "r") -> list[str]:
 
 
 async def works_again(one: Node, two: Node) -> None:
-    """Wait until both have to read their rooms, then see that an event arrives both ways."""
+    """Wait until both have to read their rooms, then check that events arrive in both directions."""
     for node in (one, two):
         await node.until(lambda node=node: None in node.gaps)
     one.send("r", "there", two)
@@ -200,7 +200,7 @@ async def running(broker: Broker, key: bytes = KEY, lease: float = LEASE) -> Asy
     ]
 )
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
-    """Each broker in turn."""
+    """Each kind of broker, one after another."""
     process: Process | None = None
     if request.param == "notify":
         url = request.getfixturevalue("postgres_url")
@@ -224,14 +224,14 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield site
     finally:
         await proxy.refuse()
-        await asyncio.sleep(0.05)  # what a closed connection could not send is given up now
+        await asyncio.sleep(0.05)  # the closed connection drops what it could not send
         if process is not None:
             process.stop(kill=True)
 
 
 @pytest.fixture
 async def pair(site: Site) -> AsyncIterator[tuple[Node, Node]]:
-    """Two servers that have the room "r"."""
+    """Two servers that have the room "r" open."""
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(running(site.broker())) for _ in range(2)]
         await one.enter("r")
@@ -240,16 +240,16 @@ async def pair(site: Site) -> AsyncIterator[tuple[Node, Node]]:
 
 
 def sealed(site: Site, node: Node, body: bytes, *, key: bytes = KEY, version: str = "1", room: str = "r") -> bytes:
-    """A message as another server would send it to ``node``."""
+    """Return a message as another server would send it to ``node``."""
     return Envelope(key).sealed(version, channel(site, node, room), body)
 
 
 def channel(site: Site, node: Node, room: str = "r") -> str:
-    """Where events of a room reach a server."""
+    """Return the channel on which events of a room reach a server."""
     return channel_of(room) if site.broker().rooms else node.server
 
 
 def socket_of(url: str) -> str:
-    """The Unix socket of the PostgreSQL that the tests share."""
+    """Return the Unix socket of the PostgreSQL that the tests share."""
     query = parse_qs(urlsplit(url).query)
     return f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"

@@ -1,4 +1,4 @@
-"""The bus, on each broker: what is sent arrives in order and once, and whatever breaks is noticed within a lease."""
+"""The bus on each broker delivers once and in order, and notices every failure within a lease."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_bus_carries_nothing_of_rooms_that_a_server_has_left(site: Site, p
     assert None not in two.gaps
 
 
-async def test_bus_knows_other_servers_of_a_room_by_the_store_and_by_what_they_send(pair: Pair) -> None:
+async def test_bus_learns_the_servers_of_a_room_from_the_store_and_their_events(pair: Pair) -> None:
     one, two = pair
     assert one.bus.others("r", None) == ()
     assert one.bus.others("r", [one.server, "x"]) == ("x",)
@@ -79,7 +79,7 @@ async def test_bus_knows_other_servers_of_a_room_by_the_store_and_by_what_they_s
     assert one.bus.others("elsewhere", None) == ()
 
 
-async def test_bus_notices_a_broker_that_reads_and_answers_nothing(
+async def test_bus_notices_a_broker_that_reads_but_answers_nothing(
     site: Site, pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = pair
@@ -100,7 +100,7 @@ async def test_bus_notices_a_broker_that_reads_and_answers_nothing(
     assert sum("is unavailable" in line for line in lines) == sum("works again" in line for line in lines) == 2
 
 
-async def test_bus_comes_back_after_packets_were_dropped(site: Site, pair: Pair) -> None:
+async def test_bus_recovers_after_dropped_packets(site: Site, pair: Pair) -> None:
     one, two = pair
     site.proxy.stall()
     for number in range(200):
@@ -116,7 +116,7 @@ async def test_bus_comes_back_after_packets_were_dropped(site: Site, pair: Pair)
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["reset", "killed"])
-async def test_bus_comes_back_after_the_broker_was_away(site: Site, pair: Pair, kill: bool) -> None:
+async def test_bus_recovers_after_the_broker_was_unavailable(site: Site, pair: Pair, kill: bool) -> None:
     one, two = pair
     if site.process is not None:
         await asyncio.to_thread(site.process.stop, kill=kill)
@@ -127,10 +127,10 @@ async def test_bus_comes_back_after_the_broker_was_away(site: Site, pair: Pair, 
         await asyncio.to_thread(site.process.start)
     await site.proxy.accept()
     await works_again(one, two)
-    assert texts(two).count("kept") <= 1  # lost if the other one was not back yet, and then it reads the room
+    assert texts(two).count("kept") <= 1  # lost if the other server was not back yet, which then reads the room
 
 
-async def test_bus_survives_a_stream_that_is_damaged(site: Site, pair: Pair) -> None:
+async def test_bus_survives_a_damaged_stream(site: Site, pair: Pair) -> None:
     one, two = pair
     site.proxy.inject(site.garbage)
     await works_again(one, two)
@@ -155,7 +155,7 @@ async def test_bus_drops_forged_messages_and_counts_them(site: Site, pair: Pair)
     assert two.gaps == []
 
 
-async def test_bus_drops_messages_that_come_again(site: Site, pair: Pair) -> None:
+async def test_bus_drops_repeated_messages(site: Site, pair: Pair) -> None:
     one, two = pair
     body = b'{"server":"elsewhere","number":%d,"first":%s,"events":[["r","%d"]]}'
     first, second = (sealed(site, two, body % (n, b"true" if n == 1 else b"false", n)) for n in (1, 2))
@@ -166,7 +166,7 @@ async def test_bus_drops_messages_that_come_again(site: Site, pair: Pair) -> Non
     assert texts(two) == ["1", "2", "last"]
 
 
-async def test_bus_has_rooms_read_when_a_message_is_missing(site: Site, pair: Pair) -> None:
+async def test_bus_requests_a_room_read_when_a_message_is_missing(site: Site, pair: Pair) -> None:
     _, two = pair
     body = b'{"server":"elsewhere","number":%d,"first":%s,"events":[["r","%d"]]}'
     for number in (1, 3):
@@ -176,14 +176,14 @@ async def test_bus_has_rooms_read_when_a_message_is_missing(site: Site, pair: Pa
     assert two.gaps == (["r"] if site.broker().rooms else [None])
 
 
-async def test_bus_has_rooms_read_when_a_newer_version_speaks(site: Site, pair: Pair) -> None:
+async def test_bus_requests_a_room_read_when_a_newer_version_sends(site: Site, pair: Pair) -> None:
     _, two = pair
     await site.publish(channel(site, two), sealed(site, two, b"whatever that may be", version="27"))
     await two.until(lambda: two.gaps == (["r"] if site.broker().rooms else [None]))
     assert two.events == []
 
 
-async def test_bus_has_rooms_read_when_its_queue_was_full(
+async def test_bus_requests_a_room_read_when_its_queue_was_full(
     site: Site, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair
@@ -201,7 +201,7 @@ async def test_bus_has_rooms_read_when_its_queue_was_full(
     assert texts(two, "q") == []
 
 
-async def test_bus_does_not_wait_when_a_room_is_entered_while_it_is_deaf(
+async def test_bus_does_not_delay_a_join_while_it_receives_nothing(
     site: Site, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair
@@ -217,7 +217,7 @@ async def test_bus_does_not_wait_when_a_room_is_entered_while_it_is_deaf(
     await two.until(lambda: texts(two, "p") == ["here"])
 
 
-async def test_bus_has_a_room_read_that_the_broker_came_to_know_late(
+async def test_bus_requests_a_read_of_a_room_that_it_subscribed_late(
     site: Site, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not site.broker().rooms:
@@ -231,7 +231,7 @@ async def test_bus_has_a_room_read_that_the_broker_came_to_know_late(
     await pair[1].until(lambda: {"q", "p"} <= set(pair[1].gaps))
 
 
-async def test_bus_ends_soon_whatever_the_broker_does(site: Site) -> None:
+async def test_bus_closes_quickly_whatever_the_broker_does(site: Site) -> None:
     site.proxy.stall()
     site.proxy.heal()
     async with running(site.broker()) as node:
@@ -242,7 +242,7 @@ async def test_bus_ends_soon_whatever_the_broker_does(site: Site) -> None:
 
 
 @pytest.mark.parametrize("how", ["refused", "silent", "stalled"])
-async def test_bus_that_can_not_be_used_fails_the_start_within_the_timeout(site: Site, how: str) -> None:
+async def test_unusable_bus_fails_the_start_within_the_timeout(site: Site, how: str) -> None:
     if how == "refused":
         await site.proxy.refuse()
     site.proxy.silent = how == "silent"
@@ -258,7 +258,7 @@ async def test_bus_that_can_not_be_used_fails_the_start_within_the_timeout(site:
     site.proxy.heal()
 
 
-async def test_bus_of_another_key_receives_nothing(site: Site, pair: Pair) -> None:
+async def test_bus_with_another_key_receives_nothing(site: Site, pair: Pair) -> None:
     async with running(site.broker(), key=b"z" * 32) as other:
         await other.enter("r")
         pair[0].send("r", "ours", pair[1], other)

@@ -1,5 +1,7 @@
-"""A bus that is slow, full or absent delays nobody: not those on the same server, no acknowledgement, no look at the
-metrics, and not the end of the server. What a server would wait for the bus is twice what is waited here."""
+"""A slow, full or absent bus delays nothing else: local delivery, acknowledgements, /metrics, the server's end.
+
+A server would wait for the bus twice as long as these tests wait.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from tests.flow.serving import Served
 LIMIT = 5.0
 """Seconds."""
 LONGEST = "\U0001f600" * 2000
-"""The longest text that is carried whole, eight kilobytes: two thousand fill the queue."""
+"""The longest text that the bus carries whole, eight kilobytes; two thousand such texts fill the queue."""
 SETTINGS = {"PORT": "0", "CHATSYS_LEASE": "60", "CHATSYS_CONNECT_TIMEOUT": "10"}
 _BUS_BACKENDS = """
 SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^LISTEN|pg_notify'
@@ -34,7 +36,7 @@ AND pid <> pg_backend_pid()
 
 
 class StoppedBackends:
-    """Stops PostgreSQL's processes that serve the bus, also those of new connections."""
+    """Stops PostgreSQL's processes that serve the bus, including those of new connections."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -64,14 +66,14 @@ class StoppedBackends:
 
 
 class Pair(NamedTuple):
-    """Two servers on one database, whose bus is in trouble."""
+    """Two servers on one database, whose bus has a fault."""
 
     one: Served
     two: Served
 
 
 class Room(NamedTuple):
-    """A room with two members on the first server, and one on the second."""
+    """A room with two members on the first server and one on the second."""
 
     name: str
     ann: Client
@@ -104,7 +106,7 @@ def pair(
 def begin_of(
     kind: str, trouble: str, url: str, folder: Path, stack: ExitStack, environ: dict[str, str]
 ) -> Callable[[], None]:
-    """Start the broker, and give what begins the trouble."""
+    """Start the broker, and return the function that begins the fault."""
     if kind == "notify":
         backends = StoppedBackends(url)
         stack.callback(backends.stop)
@@ -129,7 +131,7 @@ async def fill(one: Served, two: Served) -> None:
 
 
 def counted(served: Served, name: str) -> float:
-    """A number of /metrics."""
+    """Return a number of /metrics."""
     answer = get(f"{served.url}/metrics", timeout=LIMIT)
     assert answer.status_code == 200
     return float(re.findall(rf"^{re.escape(name)} (\S+)$", answer.text, re.MULTILINE)[0])
@@ -137,7 +139,7 @@ def counted(served: Served, name: str) -> float:
 
 @pytest.fixture
 async def room(pair: Pair) -> AsyncIterator[Room]:
-    """A new one: what is sent in it is for the second server, too."""
+    """Create a new room whose events also go to the second server."""
     name = uuid.uuid4().hex
     async with AsyncExitStack() as stack:
         made = []
@@ -148,7 +150,7 @@ async def room(pair: Pair) -> AsyncIterator[Room]:
         yield Room(name, made[0], made[1])
 
 
-async def test_isolation_local_delivery_does_not_wait_for_the_bus(room: Room) -> None:
+async def test_local_delivery_does_not_wait_for_the_bus(room: Room) -> None:
     _, ann, ben = room
     async with asyncio.timeout(LIMIT):
         await ann.emit("send-message", {"message": "hello"})
@@ -157,7 +159,7 @@ async def test_isolation_local_delivery_does_not_wait_for_the_bus(room: Room) ->
         assert (await ben.want("user-typing"))["isTyping"] is True
 
 
-async def test_isolation_an_acknowledgement_does_not_wait_for_the_bus(room: Room) -> None:
+async def test_acknowledgement_does_not_wait_for_the_bus(room: Room) -> None:
     name, ann, ben = room
     async with asyncio.timeout(LIMIT):
         sent = await ann.send("hello")
@@ -165,14 +167,14 @@ async def test_isolation_an_acknowledgement_does_not_wait_for_the_bus(room: Room
         assert (await ben.call("mark-all-read", {"room": name}))["success"]
 
 
-async def test_isolation_metrics_do_not_wait_for_the_bus(pair: Pair, room: Room) -> None:
+async def test_metrics_do_not_wait_for_the_bus(pair: Pair, room: Room) -> None:
     before = counted(pair.one, 'chatsys_bus_events_total{direction="sent"}')
     for number in range(20):
         await room.ann.send(f"{number}")
     assert counted(pair.one, 'chatsys_bus_events_total{direction="sent"}') >= before + 20
 
 
-async def test_isolation_the_end_of_a_server_does_not_wait_for_the_bus(pair: Pair, room: Room) -> None:
+async def test_server_stop_does_not_wait_for_the_bus(pair: Pair, room: Room) -> None:
     for number in range(20):
         await room.ann.send(f"{number}")
     assert await asyncio.to_thread(pair.one.stop) == 0

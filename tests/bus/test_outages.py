@@ -1,5 +1,5 @@
-"""A broker that is really stopped, killed, started again, or cut off by packets that are dropped: each is noticed, and
-everything works again by itself. The proxies of ``test_bus`` stand for what happens between."""
+"""A broker that is really stopped, killed, restarted, or cut off by dropped packets. The bus notices each of these,
+and everything works again by itself. The proxies of ``test_bus`` cover the faults in between."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from .conftest import CONNECT, LEASE, PREFIX, Node, running, texts, works_again
 pytestmark = pytest.mark.process
 
 SECONDS = float(os.environ.get("BUS_OUTAGE_SECONDS", 2 * LEASE))
-"""How long packets are dropped and brokers are stopped."""
+"""How long packets are dropped and brokers are stopped, in seconds."""
 
 
 class Own(NamedTuple):
-    """A broker that no other test uses, and how a server reaches it directly."""
+    """A broker for this test alone, and how a server reaches it directly."""
 
     port: int
     process: Process | Postgres
@@ -74,7 +74,7 @@ async def pair(own: Own) -> AsyncIterator[tuple[Node, Node]]:
 
 
 async def outage(one: Node, two: Node, caplog: pytest.LogCaptureFixture, begin: Callable[[], None]) -> None:
-    """Begin one and let it last: events are sent all the time, and both notice it without being busy."""
+    """Begin an outage and keep it up: both servers notice it while events are sent, and neither is busy."""
     caplog.set_level(logging.INFO, "chatsys.bus")
     await asyncio.to_thread(begin)
     end = time.monotonic() + SECONDS
@@ -126,10 +126,10 @@ async def test_bus_works_again_after_its_broker_ended(own: Own, pair: tuple[Node
     one.send("r", "meanwhile", two)
     await asyncio.to_thread(own.process.start)
     await works_again(one, two)
-    assert texts(two).count("meanwhile") <= 1  # lost if the other one was not back yet, and then it reads the room
+    assert texts(two).count("meanwhile") <= 1  # lost if the other server was not back yet, which then reads the room
 
 
-async def test_bus_ends_soon_while_its_broker_is_stopped(own: Own) -> None:
+async def test_bus_closes_quickly_while_its_broker_is_stopped(own: Own) -> None:
     try:
         async with running(own.broker()) as node:
             await node.enter("r")

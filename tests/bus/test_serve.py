@@ -1,4 +1,4 @@
-"""``chatsys serve`` where the bus can't be used: it ends within five seconds and names what helps; and PgBouncer."""
+"""``chatsys serve`` with an unusable bus ends within five seconds and names the remedy. Also, PgBouncer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.flow.serving import Served
 from tests.pgbouncer import bounced
 
 LEASE = 3
-"""Seconds; a second server behind PgBouncer looks for others for less than half of it."""
+"""Seconds; a second server behind PgBouncer searches for others for less than half of this."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def serving(folder: Path, *arguments: str, **environ: str) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def interpreter_seconds() -> float:
-    """How long this machine takes, now, to start the program at all."""
+    """Return how long this machine currently takes to start the program."""
     began = time.monotonic()
     subprocess.run([sys.executable, "-m", "chatsys", "serve", "--help"], check=True, capture_output=True)
     return time.monotonic() - began
@@ -46,7 +46,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def refused(tmp_path: Path, interpreter_seconds: float) -> Refused:
-    """The log of a server that does not start."""
+    """Return the log of a server that does not start."""
 
     def go(*arguments: str, **environ: str) -> str:
         began = time.monotonic()
@@ -104,13 +104,13 @@ def test_serve_names_a_user_that_nats_refuses(refused: Refused, postgres_url: st
 
 
 @pytest.mark.parametrize("scheme", ["redis", "nats"])
-def test_serve_names_a_broker_that_is_not_there(refused: Refused, postgres_url: str, scheme: str) -> None:
+def test_serve_names_a_broker_that_is_unreachable(refused: Refused, postgres_url: str, scheme: str) -> None:
     text = refused(DATABASE_URL=postgres_url, CHATSYS_BUS_URL=f"{scheme}://127.0.0.1:{free_port()}")
     assert "CHATSYS_BUS_URL" in text
 
 
 @pytest.mark.parametrize("scheme", ["redis", "nats"])
-def test_serve_gives_a_broker_up_that_does_not_answer(
+def test_serve_gives_up_on_a_broker_that_does_not_answer(
     refused: Refused, postgres_url: str, scheme: str, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -129,14 +129,14 @@ def bouncer(postgres_url: str) -> Iterator[str]:
         yield url
 
 
-def test_serve_refuses_workers_behind_a_bouncer(refused: Refused, bouncer: str) -> None:
+def test_serve_refuses_workers_behind_pgbouncer(refused: Refused, bouncer: str) -> None:
     text = refused("--workers", "2", DATABASE_URL=f"{bouncer}?pgbouncer=true")
     assert "2 workers" in text
     assert "CHATSYS_BUS_URL" in text
     assert "--workers 1" in text
 
 
-def test_serve_starts_one_server_behind_a_bouncer_and_refuses_a_second(
+def test_serve_starts_one_server_behind_pgbouncer_and_refuses_a_second(
     refused: Refused, bouncer: str, tmp_path: Path
 ) -> None:
     url = f"{bouncer}?pgbouncer=true"
@@ -150,7 +150,7 @@ def test_serve_starts_one_server_behind_a_bouncer_and_refuses_a_second(
         assert first.stop() == 0
 
 
-def test_serve_starts_several_servers_behind_a_bouncer_with_another_bus(bouncer: str, tmp_path: Path) -> None:
+def test_serve_starts_several_servers_behind_pgbouncer_with_another_bus(bouncer: str, tmp_path: Path) -> None:
     port = free_port()
     environ = {"DATABASE_URL": f"{bouncer}?pgbouncer=true", "CHATSYS_BUS_URL": f"nats://127.0.0.1:{port}"}
     with ExitStack() as stack:
@@ -163,5 +163,5 @@ def test_serve_starts_several_servers_behind_a_bouncer_with_another_bus(bouncer:
         assert [served.stop(signal.SIGTERM) for served in servers] == [0, 0]
 
 
-def test_serve_names_what_the_url_of_a_bouncer_lacks(refused: Refused, bouncer: str) -> None:
+def test_serve_names_what_a_pgbouncer_url_lacks(refused: Refused, bouncer: str) -> None:
     assert "Add pgbouncer=true to DATABASE_URL" in refused(DATABASE_URL=bouncer)

@@ -1,4 +1,4 @@
-"""What keeps a server from its bus is named at the start, with what helps."""
+"""A start without a usable bus names the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def redis_port(tmp_path: Path) -> Iterator[int]:
 
 
 def acl(port: int, *rules: str) -> None:
-    """Make the user "chat" of a Redis."""
+    """Create the user "chat" of a Redis."""
     command = ["redis-cli", "-p", str(port), "ACL", "SETUSER", "chat", "reset", "on", ">secret", *rules]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "OK", done.stdout
 
 
 @pytest.mark.process
-async def test_start_with_a_user_of_redis_that_has_the_rights(redis_port: int) -> None:
+async def test_start_succeeds_with_a_redis_user_that_has_the_rights(redis_port: int) -> None:
     acl(redis_port, "&chatsys.*", "+publish", "+subscribe", "+unsubscribe")
     url = f"redis://chat:secret@127.0.0.1:{redis_port}/0?socket_timeout=0.01"
     async with running(RedisBroker(url, PREFIX)) as one, running(RedisBroker(url, PREFIX)) as two:
@@ -68,7 +68,7 @@ async def test_start_with_a_user_of_redis_that_has_the_rights(redis_port: int) -
     ],
     ids=["no channels", "may not publish", "wrong password"],
 )
-async def test_start_with_a_user_of_redis_that_lacks_a_right(
+async def test_start_names_the_right_that_a_redis_user_lacks(
     redis_port: int, password: str, rules: list[str], hint: str
 ) -> None:
     acl(redis_port, *rules)
@@ -80,7 +80,7 @@ async def test_start_with_a_user_of_redis_that_lacks_a_right(
 
 
 @pytest.mark.process
-async def test_start_with_user_and_password_of_nats() -> None:
+async def test_start_succeeds_with_user_and_password_of_nats() -> None:
     port = free_port()
     process = nats_server(port, "--user", "chat", "--pass", "secret")
     try:
@@ -95,14 +95,14 @@ async def test_start_with_user_and_password_of_nats() -> None:
 
 
 @pytest.mark.parametrize("url", ["nats://", "nats://h:x", "tls://h?ca=/no/such/file"])
-async def test_start_with_a_url_of_nats_that_can_not_be_used(url: str) -> None:
+async def test_start_refuses_an_unusable_nats_url(url: str) -> None:
     with pytest.raises(BusUnavailable, match="The URL of NATS"):
         async with running(NatsBroker(url, PREFIX)):
             pass
 
 
 class Recorder:
-    """A NATS server that answers pings, and notes the commands that it has taken."""
+    """A NATS server that answers pings and records the commands that it has processed."""
 
     def __init__(self) -> None:
         self.commands: list[bytes] = []
@@ -117,7 +117,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("command", [b"SUB", b"PUB"])
-async def test_nats_line_waits_until_the_server_has_taken_a_command(command: bytes) -> None:
+async def test_nats_line_waits_until_the_server_has_processed_a_command(command: bytes) -> None:
     port, recorder = free_port(), Recorder()
     async with await asyncio.start_server(recorder.serve, "127.0.0.1", port):
         line = await NatsBroker(f"nats://127.0.0.1:{port}", PREFIX).open(lambda channel, data: None, CONNECT)
@@ -133,7 +133,7 @@ async def test_nats_line_waits_until_the_server_has_taken_a_command(command: byt
     assert taken[-1] == b"PING"
 
 
-async def test_start_where_the_role_has_no_connection_left(postgres_server, postgres_url: str) -> None:
+async def test_start_names_the_connection_limit_of_the_role(postgres_server, postgres_url: str) -> None:
     role = f"role_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1")
@@ -147,14 +147,14 @@ async def test_start_where_the_role_has_no_connection_left(postgres_server, post
     assert "CONNECTION LIMIT" in caught.value.hint
 
 
-async def test_start_of_workers_behind_a_bouncer_is_refused(postgres_url: str) -> None:
+async def test_start_of_workers_behind_pgbouncer_is_refused(postgres_url: str) -> None:
     with pytest.raises(BusUnavailable) as caught:
         async with bus(f"{postgres_url}&pgbouncer=true", Node(), workers=2):
             pass
     assert "CHATSYS_BUS_URL" in caught.value.hint
 
 
-async def test_start_of_one_server_behind_a_bouncer_warns(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_start_of_one_server_behind_pgbouncer_warns(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
     node = Node()
     async with bus(f"{postgres_url}&pgbouncer=true", node) as alone:
         assert alone.others("r", ["x"]) == ()
@@ -162,14 +162,14 @@ async def test_start_of_one_server_behind_a_bouncer_warns(postgres_url: str, cap
     assert "CHATSYS_BUS_URL" in caplog.text
 
 
-async def test_start_of_a_second_server_behind_a_bouncer_is_refused(postgres_url: str) -> None:
+async def test_start_of_a_second_server_behind_pgbouncer_is_refused(postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as other:
         other.execute(
             "INSERT INTO chat_servers (server_id, started_at, lease_until) "
             "VALUES (gen_random_uuid(), now(), now() + interval '1 min')"
         )
         async with bus(f"{postgres_url}&pgbouncer=true", Node()):
-            pass  # it was killed: its lease is not renewed
+            pass  # it was killed, so it no longer renews its lease
         node = Node()
 
         async def renew() -> None:
@@ -188,7 +188,7 @@ async def test_start_of_a_second_server_behind_a_bouncer_is_refused(postgres_url
 
 
 class FailingBroker(RedisBroker):
-    """A broker whose connection fails when it is told to."""
+    """A broker whose connection fails on request."""
 
     def __init__(self) -> None:
         super().__init__("redis://127.0.0.1:1", PREFIX)
@@ -199,7 +199,7 @@ class FailingBroker(RedisBroker):
         raise BusUnavailable("it does not answer")
 
 
-async def test_a_bus_that_ends_as_its_connection_fails_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_bus_that_closes_while_its_connection_fails_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     broker = FailingBroker()
     bus = BrokerBus(broker, KEY, "a", Node(), lease=1.5, connect_timeout=CONNECT)
     life = asyncio.create_task(bus.live())

@@ -1,4 +1,4 @@
-"""TLS and passwords in the URL of Redis and of NATS, with a certificate authority of the test's own."""
+"""TLS and passwords in the URLs of Redis and NATS, with a certificate authority made for the test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEASE = 15
 
 
 class Encrypted(NamedTuple):
-    """A broker that takes nothing without TLS. ``url`` takes a password and a file with certificate authorities."""
+    """A broker that accepts only TLS. ``url`` takes a password and a file with certificate authorities."""
 
     url: Callable[[str, Path | None], str]
     broker: Callable[[str], Broker]
@@ -75,13 +75,13 @@ def encrypted(request: pytest.FixtureRequest, folder: Path) -> Iterator[Encrypte
 
 @pytest.fixture(autouse=True)
 async def _time_to_close() -> AsyncIterator[None]:
-    """TLS ends a connection with an exchange, for which nobody waits."""
+    """Give TLS time for its closing exchange, for which nothing else waits."""
     yield
     await asyncio.sleep(0.3)
 
 
 async def refused(encrypted: Encrypted, url: str) -> BusUnavailable:
-    """The error of the start, which comes within five seconds, helps, and shows no password."""
+    """Return the start's error, which comes within five seconds, names the remedy and shows no password."""
     began = time.monotonic()
     with pytest.raises(BusUnavailable) as caught:
         async with running(encrypted.broker(url), lease=LEASE):
@@ -121,7 +121,7 @@ async def test_bus_over_tls_refuses_a_certificate_for_another_host(encrypted: En
     assert "localhost" in error.message
 
 
-async def test_bus_over_tls_refuses_a_server_without_it(encrypted: Encrypted, tmp_path: Path) -> None:
+async def test_bus_over_tls_refuses_a_server_without_tls(encrypted: Encrypted, tmp_path: Path) -> None:
     port = free_port()
     process = redis_server(port, tmp_path) if "rediss" in encrypted.url("", None) else nats_server(port)
     try:
@@ -149,7 +149,7 @@ async def test_bus_sends_no_password_to_a_nats_server_without_tls(folder: Path) 
     assert b"s3cret" not in b"".join(seen)
 
 
-async def test_bus_takes_the_nats_server_of_a_cluster_that_answers() -> None:
+async def test_bus_uses_a_nats_server_of_the_cluster_that_answers() -> None:
     port = free_port()
     process = nats_server(port)
     try:
@@ -161,6 +161,6 @@ async def test_bus_takes_the_nats_server_of_a_cluster_that_answers() -> None:
         process.stop(kill=True)
 
 
-async def test_bus_over_tls_names_an_authority_file_that_is_not_there(encrypted: Encrypted, tmp_path: Path) -> None:
+async def test_bus_over_tls_names_a_missing_authority_file(encrypted: Encrypted, tmp_path: Path) -> None:
     error = await refused(encrypted, encrypted.url("s3cr%3Ft", tmp_path / "missing.pem"))
     assert "No such file" in error.message

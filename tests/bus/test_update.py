@@ -1,4 +1,4 @@
-"""A rolling update: a server whose bus messages have another version serves beside one of this version."""
+"""A rolling update: a server of this version serves beside one whose bus messages have another version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNT = 30
 
 @pytest.fixture(params=["notify", "redis", "nats"])
 def servers(request: pytest.FixtureRequest, postgres_url: str, tmp_path: Path) -> Iterator[list[Served]]:
-    """One of this version, and a newer one."""
+    """A server of this version and a newer one."""
     environ = {"DATABASE_URL": postgres_url, "PORT": "0"}
     with ExitStack() as stack:
         if request.param != "notify":
@@ -39,7 +39,7 @@ def seqs(client: Client) -> list[int]:
     return [message["seq"] for message in client.all("receive-message")]
 
 
-async def test_update_servers_of_two_versions_serve_one_room(servers: list[Served]) -> None:
+async def test_servers_of_two_versions_serve_one_room(servers: list[Served]) -> None:
     async with Client(servers[0].url, ["websocket"]) as ann, Client(servers[1].url, ["websocket"]) as ben:
         await ann.join("r", name="Ann")
         await ben.join("r", name="Ben")

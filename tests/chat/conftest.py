@@ -1,4 +1,4 @@
-"""The verbs over a memory store, with a fan-out that remembers and a clock that ticks when asked."""
+"""The chat's verbs over a memory store, with a publisher that records events and a clock that advances on request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "s" * 32
 
 @dataclass
 class Recorder(Fanout):
-    """Remembers each event, and what the store said about its room at that moment."""
+    """Records each event, and what the store said about its room at that moment."""
 
     chat: Chat | None = None
     events: list[Event] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Recorder(Fanout):
         )
 
     def take(self) -> list[Event]:
-        """The events since the last call."""
+        """Return the events since the last call."""
         events, self.events = self.events, []
         return events
 
@@ -70,7 +70,7 @@ async def chat(fanout: Recorder) -> AsyncIterator[Chat]:
 
 
 class People:
-    """Registers and seats people."""
+    """Registers people and opens sessions for them."""
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
@@ -79,8 +79,8 @@ class People:
         values = {"username": username, "email": f"{username}@example.org", "password": password}
         return await accounts.register(self._chat, values | fields)
 
-    async def seat(self, room: str, *, token: str | None = None, name: str = "Gus", socket_id: str = "") -> Session:
-        """A session of the token's user, or of a guest."""
+    async def join(self, room: str, *, token: str | None = None, name: str = "Gus", socket_id: str = "") -> Session:
+        """Open a session of the token's user, or of a guest."""
         socket_id = socket_id or f"socket-{self._chat.clock.now().timestamp()}"
         who, _ = await conversation.identify(
             self._chat, token=token, username=name, user_id=f"guest-{name}", socket_id=socket_id

@@ -1,4 +1,4 @@
-"""Registering, logging in, changing and deleting accounts: what is checked, in which order, and what it leaves."""
+"""Registering, logging in, changing and deleting accounts: the checks, their order, and the results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def refused(coroutine) -> tuple[str, ...]:
 # -- registering
 
 
-async def test_a_registered_user_has_the_defaults_and_a_token(chat):
+async def test_registered_user_has_the_defaults_and_a_token(chat):
     user, token = await accounts.register(chat, VALID | {"email": "Ann@Example.org", "displayName": "", "bio": None})
     assert (user.username, user.email, user.display_name, user.bio) == ("ann", "ann@example.org", "ann", "")
     assert user.avatar == "https://ui-avatars.com/api/?name=ann&background=667eea&color=fff"
@@ -44,7 +44,7 @@ async def test_a_registered_user_has_the_defaults_and_a_token(chat):
     assert await accounts.profile(chat, user.user_id) == user
 
 
-async def test_a_password_is_stored_as_a_bcrypt_hash_of_cost_10(chat, real_cost):
+async def test_password_is_stored_as_a_bcrypt_hash_of_cost_10(chat, real_cost):
     user, _ = await accounts.register(chat, VALID)
     assert user.password_hash.startswith("$2b$10$")
     assert "password" not in user.password_hash
@@ -87,7 +87,7 @@ async def test_a_password_is_stored_as_a_bcrypt_hash_of_cost_10(chat, real_cost)
         ("bio", "a\0b", "Bio must not contain a null character"),
     ],
 )
-async def test_each_rule_has_its_sentence(chat, field, value, error):
+async def test_each_validation_rule_has_its_own_message(chat, field, value, error):
     assert await refused(accounts.register(chat, VALID | {field: value})) == (error,)
     assert await accounts.newest_users(chat) == []
 
@@ -107,12 +107,12 @@ async def test_each_rule_has_its_sentence(chat, field, value, error):
         ("bio", "x" * 50_000),
     ],
 )
-async def test_what_the_rules_allow_is_taken(chat, field, value):
+async def test_registration_accepts_everything_that_the_rules_allow(chat, field, value):
     user, _ = await accounts.register(chat, VALID | {field: value})
     assert await accounts.profile(chat, user.user_id) == user
 
 
-async def test_there_is_one_error_a_field_in_the_documented_order(chat):
+async def test_validation_gives_one_error_per_field_in_the_documented_order(chat):
     errors = await refused(accounts.register(chat, {"bio": 1, "avatar": 2, "displayName": 3, "password": "x"}))
     assert errors == (
         "Username is required",
@@ -131,7 +131,7 @@ async def test_lone_surrogates_are_stored_as_the_replacement_character(chat):
     assert (user.display_name, user.bio, user.avatar) == ("a\ufffdb", "\ufffd", "\U0001f600")
 
 
-async def test_a_taken_name_is_refused_even_when_many_ask_at_once(chat):
+async def test_taken_name_is_refused_even_among_simultaneous_registrations(chat):
     fields = [VALID | {"email": f"{number}@example.org"} for number in range(6)]
     outcomes = await asyncio.gather(*(accounts.register(chat, each) for each in fields), return_exceptions=True)
     assert sum(isinstance(outcome, UserExists) for outcome in outcomes) == 5
@@ -142,7 +142,7 @@ async def test_a_taken_name_is_refused_even_when_many_ask_at_once(chat):
 
 
 @pytest.mark.parametrize("name", ["ann", "  ann\t", "ann@example.org", "ANN@Example.ORG"])
-async def test_a_login_takes_the_username_or_the_email_in_any_letter_case(chat, people, name):
+async def test_login_takes_the_username_or_the_email_in_any_letter_case(chat, people, name):
     registered, _ = await people.register("ann")
     user, token = await accounts.login(chat, {"username": name, "password": "password"}, ADDRESS)
     assert user.user_id == registered.user_id
@@ -155,7 +155,7 @@ async def test_a_login_takes_the_username_or_the_email_in_any_letter_case(chat, 
     ("name", "password"),
     [("ann", "wrong!"), ("ann", "Password"), ("ann", "x" * 500), ("ANN", "password"), ("eve", "password")],
 )
-async def test_a_wrong_name_and_a_wrong_password_give_the_same_answer(chat, people, name, password):
+async def test_wrong_name_and_a_wrong_password_give_the_same_answer(chat, people, name, password):
     await people.register("ann")
     with pytest.raises(InvalidCredentials):
         await accounts.login(chat, {"username": name, "password": password}, ADDRESS)
@@ -176,7 +176,7 @@ async def test_login_fields_are_validated_username_first(chat, fields, errors):
 
 
 @pytest.mark.parametrize("name", ["\ud800", "a\udfff@example.org", "x" * 90_000])
-async def test_names_that_nobody_can_have_are_wrong_credentials(chat, name):
+async def test_login_with_an_impossible_name_gives_wrong_credentials(chat, name):
     with pytest.raises(InvalidCredentials):
         await accounts.login(chat, {"username": name, "password": "password"}, ADDRESS)
 
@@ -186,7 +186,7 @@ async def fail(chat, name: str = "ann", address: str = ADDRESS) -> None:
         await accounts.login(chat, {"username": name, "password": "wrong!"}, address)
 
 
-async def test_after_too_many_failures_even_the_right_password_waits_but_not_at_another_address(chat, people):
+async def test_too_many_failures_block_the_password_from_that_address_only(chat, people):
     await people.register("ann")
     for _ in range(3):
         await fail(chat)
@@ -196,7 +196,7 @@ async def test_after_too_many_failures_even_the_right_password_waits_but_not_at_
     await accounts.login(chat, {"username": "ann", "password": "password"}, "192.0.2.2")
 
 
-async def test_failures_count_by_what_was_typed_so_that_they_tell_nothing_of_the_account(chat, people):
+async def test_failures_are_counted_by_typed_name_and_reveal_no_account(chat, people):
     await people.register("ann")
     for name in (" ann@example.org", "ANN@example.org", "Ann@Example.org "):
         await fail(chat, name)
@@ -205,7 +205,7 @@ async def test_failures_count_by_what_was_typed_so_that_they_tell_nothing_of_the
     await accounts.login(chat, {"username": "ann", "password": "password"}, ADDRESS)
 
 
-async def test_a_success_resets_the_count(chat, people):
+async def test_successful_login_resets_the_count(chat, people):
     await people.register("ann")
     for _ in range(3):
         for _ in range(2):
@@ -213,7 +213,7 @@ async def test_a_success_resets_the_count(chat, people):
         await accounts.login(chat, {"username": "ann", "password": "password"}, ADDRESS)
 
 
-async def test_guesses_sent_side_by_side_are_held_to_the_same_number(chat, people):
+async def test_concurrent_guesses_are_limited_to_the_same_number(chat, people):
     await people.register("ann")
     guesses = [accounts.login(chat, {"username": "ann", "password": f"guess-{number}"}, ADDRESS) for number in range(8)]
     outcomes = await asyncio.gather(*guesses, return_exceptions=True)
@@ -221,7 +221,7 @@ async def test_guesses_sent_side_by_side_are_held_to_the_same_number(chat, peopl
     assert sum(isinstance(outcome, TooManyAttempts) for outcome in outcomes) == 5
 
 
-async def test_names_that_do_not_exist_are_counted_too(chat):
+async def test_failures_with_unknown_names_are_counted_too(chat):
     for _ in range(3):
         await fail(chat, "nobody")
     with pytest.raises(TooManyAttempts):
@@ -231,7 +231,7 @@ async def test_names_that_do_not_exist_are_counted_too(chat):
 # -- changing
 
 
-async def test_checks_come_in_the_order_token_owner_account_fields(chat, people):
+async def test_update_checks_token_then_owner_then_account_then_fields(chat, people):
     user, token = await people.register("ann")
     bad = {"displayName": 7}
     with pytest.raises(TokenMissing):
@@ -248,7 +248,7 @@ async def test_checks_come_in_the_order_token_owner_account_fields(chat, people)
         await accounts.change_profile(chat, token, "no-such-id", bad)
 
 
-async def test_only_the_fields_that_were_sent_change(chat, people):
+async def test_update_changes_only_the_fields_that_were_sent(chat, people):
     user, token = await people.register("ann", bio="old", displayName="Ann")
     same = await accounts.change_profile(chat, token, user.user_id, {})
     assert same == user
@@ -266,14 +266,14 @@ async def test_only_the_fields_that_were_sent_change(chat, people):
     assert await accounts.profile(chat, user.user_id) == changed
 
 
-async def test_an_empty_text_sets_the_default(chat, people):
+async def test_update_with_an_empty_text_sets_the_default(chat, people):
     user, token = await people.register("ann", bio="old", displayName="Ann", avatar="https://example.org/a")
     changed = await accounts.change_profile(chat, token, user.user_id, {"bio": "", "displayName": "", "avatar": ""})
     assert (changed.bio, changed.display_name) == ("", "ann")
     assert changed.avatar == "https://ui-avatars.com/api/?name=ann&background=667eea&color=fff"
 
 
-async def test_a_password_changes_only_when_both_fields_are_sent(chat, people):
+async def test_password_changes_only_when_both_fields_are_sent(chat, people):
     user, token = await people.register("ann")
     for fields in ({"newPassword": "another"}, {"currentPassword": "wrong!"}, {"newPassword": "x", "bio": "b"}):
         changed = await accounts.change_profile(chat, token, user.user_id, fields)
@@ -285,7 +285,7 @@ async def test_a_password_changes_only_when_both_fields_are_sent(chat, people):
     await fail(chat)
 
 
-async def test_a_wrong_current_password_changes_nothing_at_all(chat, people):
+async def test_wrong_current_password_changes_nothing_at_all(chat, people):
     user, token = await people.register("ann")
     fields = {"currentPassword": "wrong!", "newPassword": "another", "bio": "new", "displayName": "New"}
     with pytest.raises(WrongPassword):
@@ -294,14 +294,14 @@ async def test_a_wrong_current_password_changes_nothing_at_all(chat, people):
 
 
 @pytest.mark.parametrize("new", ["", "short", "x" * 101, 7, "pass\0word"])
-async def test_a_new_password_is_held_to_the_rules_and_a_bad_one_changes_nothing(chat, people, new):
+async def test_new_password_must_follow_the_rules_or_nothing_changes(chat, people, new):
     user, token = await people.register("ann")
     fields = {"currentPassword": "password", "newPassword": new, "bio": "new"}
     assert len(await refused(accounts.change_profile(chat, token, user.user_id, fields))) == 1
     assert await accounts.profile(chat, user.user_id) == user
 
 
-async def test_a_token_stays_valid_after_a_password_change_and_after_deletion(chat, people):
+async def test_token_stays_valid_after_a_password_change_and_after_deletion(chat, people):
     user, token = await people.register("ann")
     both = {"currentPassword": "password", "newPassword": "another"}
     await accounts.change_profile(chat, token, user.user_id, both)
@@ -313,7 +313,7 @@ async def test_a_token_stays_valid_after_a_password_change_and_after_deletion(ch
 # -- deleting and finding
 
 
-async def test_deleting_checks_the_token_and_the_owner_and_works_once(chat, people):
+async def test_deletion_checks_the_token_and_the_owner_and_works_once(chat, people):
     user, token = await people.register("ann")
     with pytest.raises(TokenMissing):
         await accounts.delete_account(chat, None, user.user_id)
@@ -327,9 +327,9 @@ async def test_deleting_checks_the_token_and_the_owner_and_works_once(chat, peop
     await fail(chat)
 
 
-async def test_the_rooms_hear_that_a_deleted_user_has_left_after_it_is_gone(chat, people, fanout):
+async def test_rooms_are_notified_of_a_deleted_user_after_the_deletion(chat, people, fanout):
     user, token = await people.register("ann")
-    sessions = [await people.seat(room, token=token) for room in ("tea", "cake")]
+    sessions = [await people.join(room, token=token) for room in ("tea", "cake")]
     fanout.take()
     fanout.stored.clear()
     await accounts.delete_account(chat, token, user.user_id)
@@ -339,16 +339,16 @@ async def test_the_rooms_hear_that_a_deleted_user_has_left_after_it_is_gone(chat
     assert all(present == [] for _, present, _ in fanout.stored)
 
 
-async def test_searching_finds_users_literally_and_null_characters_find_nobody(chat, people):
+async def test_search_is_literal_and_a_null_character_finds_nobody(chat, people):
     await people.register("ann", displayName="100%")
     assert [user.username for user in await accounts.search(chat, "0%")] == ["ann"]
     assert await accounts.search(chat, "a\0") == []
     assert await accounts.search(chat, "\ud800") == []
 
 
-async def test_a_deletion_whose_server_died_is_finished_by_another(chat, people, monkeypatch):
+async def test_deletion_whose_server_died_is_finished_by_another_server(chat, people, monkeypatch):
     user, token = await people.register("ann")
-    session = await people.seat("tea", token=token)
+    session = await people.join("tea", token=token)
     await conversation.send(chat, session, "hello")
     with monkeypatch.context() as broken:
 
@@ -361,7 +361,7 @@ async def test_a_deletion_whose_server_died_is_finished_by_another(chat, people,
     with pytest.raises(UserNotFound):
         await accounts.profile(chat, user.user_id)
     await accounts.finish_deletions(chat)
-    assert len(await chat.store.history("tea", 10)) == 1  # it may still be under way elsewhere
+    assert len(await chat.store.history("tea", 10)) == 1  # it may still be in progress on another server
     monkeypatch.setattr(accounts, "DELETION_AGE", timedelta(seconds=-60))
     await accounts.finish_deletions(chat)
     assert await chat.store.history("tea", 10) == []

@@ -1,4 +1,4 @@
-"""No session stays of which the store gave no answer, and none whose socket has gone, however many they are."""
+"""No session remains whose fate the store did not confirm or whose socket has closed, at any number of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Break = Callable[..., None]
 
 @pytest.fixture
 def breaks(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> Break:
-    """Makes the next calls of a verb fail, after it was done (``answer`` lost) or before."""
+    """Make the next calls of a verb fail, after the work was done (``answer`` lost) or before it."""
 
     def fail(verb: str, *, answer_lost: bool = True, times: int = 1) -> None:
         whole = getattr(chat.store, verb)
@@ -49,13 +49,13 @@ def guest(name: str = "gus") -> Participant:
 
 
 async def settled(chat: Chat) -> None:
-    """Wait until nothing waits to be closed."""
+    """Wait until no session waits to be closed."""
     async with asyncio.timeout(10):
         while chat.endings._task is not None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_join_whose_answer_was_lost_leaves_no_session(chat: Chat, fanout: Recorder, breaks: Break) -> None:
+async def test_join_with_a_lost_answer_leaves_no_session(chat: Chat, fanout: Recorder, breaks: Break) -> None:
     breaks("open_session")
     with pytest.raises(StoreUnavailable):
         await conversation.join(chat, "tea", guest(), "socket")
@@ -64,9 +64,7 @@ async def test_a_join_whose_answer_was_lost_leaves_no_session(chat: Chat, fanout
     assert [type(event) for event in fanout.events] == [SessionClosed]
 
 
-async def test_a_join_that_the_store_did_not_take_is_told_to_nobody(
-    chat: Chat, fanout: Recorder, breaks: Break
-) -> None:
+async def test_join_that_the_store_refused_is_not_published(chat: Chat, fanout: Recorder, breaks: Break) -> None:
     breaks("open_session", answer_lost=False)
     with pytest.raises(StoreUnavailable):
         await conversation.join(chat, "tea", guest(), "socket")
@@ -74,7 +72,7 @@ async def test_a_join_that_the_store_did_not_take_is_told_to_nobody(
     assert fanout.events == []
 
 
-async def test_a_socket_that_joins_again_after_a_lost_answer_has_the_new_session_alone(
+async def test_socket_that_rejoins_after_a_lost_answer_has_only_the_new_session(
     chat: Chat, fanout: Recorder, breaks: Break
 ) -> None:
     breaks("open_session")
@@ -87,9 +85,7 @@ async def test_a_socket_that_joins_again_after_a_lost_answer_has_the_new_session
     assert [type(event) for event in fanout.events] == [SessionClosed, SessionOpened]
 
 
-async def test_a_leave_whose_answer_was_lost_has_its_room_looked_at(
-    chat: Chat, fanout: Recorder, breaks: Break
-) -> None:
+async def test_leave_with_a_lost_answer_makes_its_room_read_again(chat: Chat, fanout: Recorder, breaks: Break) -> None:
     session = (await conversation.join(chat, "tea", guest(), "socket")).session
     fanout.take()
     breaks("close_session")
@@ -99,7 +95,7 @@ async def test_a_leave_whose_answer_was_lost_has_its_room_looked_at(
     assert fanout.take() == [ServerLost(room="tea")]
 
 
-async def test_a_leave_that_the_store_did_not_take_is_repeated(chat: Chat, fanout: Recorder, breaks: Break) -> None:
+async def test_leave_that_the_store_refused_is_repeated(chat: Chat, fanout: Recorder, breaks: Break) -> None:
     session = (await conversation.join(chat, "tea", guest(), "socket")).session
     fanout.take()
     breaks("close_session", answer_lost=False)
@@ -110,7 +106,7 @@ async def test_a_leave_that_the_store_did_not_take_is_repeated(chat: Chat, fanou
     assert await chat.store.sessions("tea") == []
 
 
-async def test_a_deletion_whose_answer_was_lost_has_its_rooms_looked_at(
+async def test_deletion_with_a_lost_answer_makes_its_rooms_read_again(
     chat: Chat, people: People, fanout: Recorder, breaks: Break
 ) -> None:
     user, token = await people.register("ann")
@@ -124,7 +120,7 @@ async def test_a_deletion_whose_answer_was_lost_has_its_rooms_looked_at(
     assert fanout.take() == [ServerLost(room="cake"), ServerLost(room="tea")]
 
 
-async def test_a_deletion_that_the_store_did_not_take_changes_nothing(
+async def test_deletion_that_the_store_refused_changes_nothing(
     chat: Chat, people: People, fanout: Recorder, breaks: Break
 ) -> None:
     user, token = await people.register("ann")
@@ -138,7 +134,7 @@ async def test_a_deletion_that_the_store_did_not_take_changes_nothing(
     assert [each.session_id for each in await chat.store.sessions("tea")] == [joined.session.session_id]
 
 
-async def seated(chat: Chat, count: int) -> list[Session]:
+async def opened(chat: Chat, count: int) -> list[Session]:
     return [(await conversation.join(chat, "tea", guest(f"g{n}"), f"s{n}")).session for n in range(count)]
 
 
@@ -147,7 +143,7 @@ async def test_sessions_whose_sockets_closed_in_an_outage_end_in_batches(
 ) -> None:
     monkeypatch.setattr("chatsys.chat.endings.RETRY", 0.0)
     monkeypatch.setattr("chatsys.chat.endings.BATCH", 24)
-    sessions = await seated(chat, 100)
+    sessions = await opened(chat, 100)
     fanout.take()
     breaks("close_sessions", answer_lost=False, times=2)
     whole, calls = chat.store.close_sessions, []
@@ -167,11 +163,11 @@ async def test_sessions_whose_sockets_closed_in_an_outage_end_in_batches(
     assert caplog.records == []
 
 
-async def test_a_session_that_can_not_be_closed_holds_up_no_other(
+async def test_session_that_can_not_be_closed_delays_no_other(
     chat: Chat, monkeypatch: pytest.MonkeyPatch, fanout: Recorder
 ) -> None:
     monkeypatch.setattr("chatsys.chat.endings.RETRY", 0.0)
-    sessions = await seated(chat, 50)
+    sessions = await opened(chat, 50)
     whole, locked = chat.store.close_sessions, sessions[7].session_id
 
     async def with_a_lock(session_ids: list[str], at: Any) -> Any:
@@ -188,21 +184,21 @@ async def test_a_session_that_can_not_be_closed_holds_up_no_other(
     assert [each.session_id for each in await chat.store.sessions("tea")] == [locked]
 
 
-async def test_the_event_loop_goes_on_while_sessions_end(chat: Chat) -> None:
-    for session in await seated(chat, 200):
+async def test_event_loop_keeps_running_while_sessions_end(chat: Chat) -> None:
+    for session in await opened(chat, 200):
         chat.endings.end(session)
-    turns = 0
+    iterations = 0
     while chat.endings._task is not None:
-        turns += 1
+        iterations += 1
         await asyncio.sleep(0)
-    assert turns >= 200 / 25
+    assert iterations >= 200 / 25
 
 
-async def test_more_sessions_than_may_wait_are_left_to_the_end_of_the_server(
+async def test_sessions_beyond_the_queue_limit_end_with_the_server(
     chat: Chat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("chatsys.chat.endings.MOST", 2)
-    sessions = await seated(chat, 3)
+    sessions = await opened(chat, 3)
     for session in sessions:
         chat.endings.end(session)
     await settled(chat)

@@ -1,4 +1,4 @@
-"""Excerpts: bounded in messages and bytes, whole in between, made in steps."""
+"""Excerpts: limited in messages and bytes, complete in between, made in steps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from chatsys.wire import objects
 
 @pytest.fixture
 async def room(chat, people):
-    """Nine messages of 100 bytes of text."""
-    session = await people.seat("tea")
+    """A room with nine messages of 100 bytes of text."""
+    session = await people.join("tea")
     for number in range(9):
         await conversation.send(chat, session, f"{number}" * 100)
     return "tea"
@@ -30,7 +30,7 @@ async def taken(chat, room, **asked):
 
 
 @pytest.mark.parametrize("step", [1, 2, 100])
-async def test_an_excerpt_is_the_same_whatever_the_steps(chat, room, monkeypatch, step):
+async def test_excerpt_is_the_same_for_every_step_size(chat, room, monkeypatch, step):
     monkeypatch.setattr(history, "STEP", step)
     assert await taken(chat, room) == (list(range(1, 10)), False)
     assert await taken(chat, room, limit=4) == ([6, 7, 8, 9], False)
@@ -42,7 +42,7 @@ async def test_an_excerpt_is_the_same_whatever_the_steps(chat, room, monkeypatch
 
 @pytest.mark.parametrize("step_bytes", [1, 150, 10_000])
 @pytest.mark.parametrize("step", [1, 100])
-async def test_the_newest_that_fit_are_given_and_at_least_one(chat, room, monkeypatch, step, step_bytes):
+async def test_excerpt_holds_the_newest_messages_that_fit_and_at_least_one(chat, room, monkeypatch, step, step_bytes):
     monkeypatch.setattr(history, "STEP", step)
     monkeypatch.setattr(history, "STEP_BYTES", step_bytes)
     one = len((await excerpt(chat, room, objects.encoded_messages, limit=1, max_bytes=10_000)).data)
@@ -56,31 +56,31 @@ async def test_the_newest_that_fit_are_given_and_at_least_one(chat, room, monkey
     assert await taken(chat, room, max_bytes=1, before=2) == ([1], False)
 
 
-async def test_receipts_count_as_they_are_sent(chat, people, room):
-    reader = await people.seat(room, name="x" * 50)
+async def test_receipts_count_with_their_size_on_the_wire(chat, people, room):
+    reader = await people.join(room, name="x" * 50)
     small = await excerpt(chat, room, objects.encoded_messages, limit=9, max_bytes=10_000)
     await conversation.read_all(chat, reader, reader.room)
     cut = await excerpt(chat, room, objects.encoded_messages, limit=9, max_bytes=len(small.data))
     assert (cut.truncated, len(cut.data) <= len(small.data), cut.count < 9) == (True, True, True)
 
 
-async def test_others_have_their_turn_between_the_steps(chat, room, monkeypatch):
+async def test_other_tasks_run_between_the_steps(chat, room, monkeypatch):
     monkeypatch.setattr(history, "STEP", 1)
-    turns = 0
+    iterations = 0
 
     async def other() -> None:
-        nonlocal turns
+        nonlocal iterations
         while True:
-            turns += 1
+            iterations += 1
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(other())
     await taken(chat, room)
     beside.cancel()
-    assert turns >= 8
+    assert iterations >= 8
 
 
-async def test_a_replay_says_whether_it_is_all(chat, room):
+async def test_replay_says_whether_it_is_complete(chat, room):
     async def given(since):
         found = await replay(chat, room, objects.encoded_messages, since)
         return [message["seq"] for message in msgspec.json.decode(found.data)], found.last, found.complete
@@ -91,9 +91,9 @@ async def test_a_replay_says_whether_it_is_all(chat, room):
     assert await given(9) == ([], 0, True)
 
 
-async def test_a_replay_whose_older_part_was_deleted_is_all_there_is(chat, people):
+async def test_replay_whose_older_part_was_deleted_is_complete(chat, people):
     _, token = await people.register("ann")
-    ann, gus = await people.seat("tea", token=token), await people.seat("tea")
+    ann, gus = await people.join("tea", token=token), await people.join("tea")
     for session in (ann, ann, gus, gus, gus, gus):
         await conversation.send(chat, session, "x")
     assert not (await replay(chat, "tea", objects.encoded_messages, 0)).complete

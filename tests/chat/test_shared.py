@@ -1,4 +1,4 @@
-"""A shared read is made once for all who asked before it began, and is never older than a question."""
+"""A shared read serves everyone who requested it before it began, and is never older than a request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chatsys.errors import StoreUnavailable
 
 
 class Source:
-    """Counts its reads, each of which waits until it is let go."""
+    """Counts its reads; each waits until the test releases it."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -24,7 +24,7 @@ class Source:
         return number
 
 
-async def test_those_who_ask_together_share_a_read_and_later_ones_the_next() -> None:
+async def test_simultaneous_requests_share_a_read_and_later_ones_the_next() -> None:
     shared: SharedReads[str, int] = SharedReads()
     source = Source()
     first = [asyncio.create_task(shared.read("a", source.read)) for _ in range(3)]
@@ -38,7 +38,7 @@ async def test_those_who_ask_together_share_a_read_and_later_ones_the_next() -> 
     assert source.reads == 2
 
 
-async def test_other_keys_have_reads_of_their_own() -> None:
+async def test_each_key_has_its_own_read() -> None:
     shared: SharedReads[str, int] = SharedReads()
     source = Source()
     both = [asyncio.create_task(shared.read(key, source.read)) for key in "ab"]
@@ -47,7 +47,7 @@ async def test_other_keys_have_reads_of_their_own() -> None:
     assert sorted(await asyncio.gather(*both)) == [1, 2]
 
 
-async def test_an_error_goes_to_all_who_asked_and_the_next_read_is_made() -> None:
+async def test_failed_read_fails_all_its_requests_and_the_next_read_starts() -> None:
     shared: SharedReads[str, int] = SharedReads()
 
     async def fail() -> int:
@@ -60,7 +60,7 @@ async def test_an_error_goes_to_all_who_asked_and_the_next_read_is_made() -> Non
     assert await shared.read("a", source.read) == 1
 
 
-async def test_who_gives_up_takes_nothing_from_the_others() -> None:
+async def test_cancelled_request_does_not_affect_the_others() -> None:
     shared: SharedReads[str, int] = SharedReads()
     source = Source()
     gone, waiting = [asyncio.create_task(shared.read("a", source.read)) for _ in range(2)]
@@ -72,7 +72,7 @@ async def test_who_gives_up_takes_nothing_from_the_others() -> None:
         await gone
 
 
-async def test_a_read_that_waits_for_one_whose_store_is_away_fails_with_it() -> None:
+async def test_read_that_waits_for_a_failed_read_fails_with_it() -> None:
     shared: SharedReads[str, int] = SharedReads()
     source, fails = Source(), asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Tokens: only what this secret has signed with HS256 and what has not expired."""
+"""Tokens: valid only if this secret signed them with HS256 and they have not expired."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def signed(claims: dict[str, object], secret: str = SECRET, algorithm: str = "HS
     return jwt.encode(claims, secret, algorithm=algorithm)
 
 
-def test_a_token_has_the_documented_header_and_claims(tokens):
+def test_token_has_the_documented_header_and_claims(tokens):
     now = datetime.now(UTC)
     token = tokens.issue(USER, now)
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
@@ -52,15 +52,15 @@ def test_a_token_has_the_documented_header_and_claims(tokens):
     assert tokens.verify(token) == CLAIMS | {"iat": issued, "exp": issued + 604_800}
 
 
-def test_a_token_of_the_same_secret_is_good_in_another_process(tokens):
+def test_token_of_the_same_secret_is_valid_in_another_process(tokens):
     assert Tokens(SECRET, timedelta(seconds=1)).verify(tokens.issue(USER, datetime.now(UTC)))["username"] == "ann"
 
 
-def test_a_token_of_a_server_whose_clock_is_ahead_is_good(tokens):
+def test_token_of_a_server_with_a_fast_clock_is_valid(tokens):
     tokens.verify(tokens.issue(USER, datetime.now(UTC) + timedelta(minutes=5)))
 
 
-def test_an_expired_token_is_refused(tokens):
+def test_expired_token_is_refused(tokens):
     with pytest.raises(TokenInvalid):
         tokens.verify(tokens.issue(USER, datetime.now(UTC) - timedelta(days=7, seconds=1)))
 
@@ -92,18 +92,18 @@ def test_an_expired_token_is_refused(tokens):
         signed(CLAIMS | {"exp": 1}),
     ],
 )
-def test_anything_that_does_not_verify_is_refused_for_one_reason(tokens, token):
+def test_token_that_does_not_verify_is_refused_with_one_reason(tokens, token):
     with pytest.raises(TokenInvalid):
         tokens.verify(token)
 
 
-def test_a_token_with_another_payload_under_the_same_signature_is_refused(tokens):
+def test_token_with_a_changed_payload_is_refused(tokens):
     header, _, signature = signed(CLAIMS).split(".")
     with pytest.raises(TokenInvalid):
         tokens.verify(f"{header}.{encoded(CLAIMS | {'userId': 'other'})}.{signature}")
 
 
-def test_a_token_of_the_previous_secret_is_accepted_and_none_is_signed_with_it():
+def test_previous_secret_verifies_tokens_and_signs_none():
     old, new = Tokens(SECRET, timedelta(days=7)), "n" * 32
     rotating = Tokens(new, timedelta(days=7), SECRET)
     now = datetime.now(UTC)
@@ -117,7 +117,7 @@ def test_a_token_of_the_previous_secret_is_accepted_and_none_is_signed_with_it()
 
 
 @pytest.mark.parametrize("secret", [SECRET, "n" * 32])
-def test_an_expired_token_is_told_from_an_invalid_one(secret):
+def test_expired_token_is_distinguished_from_an_invalid_one(secret):
     rotating = Tokens("n" * 32, timedelta(days=7), SECRET)
     expired = Tokens(secret, timedelta(seconds=-5)).issue(USER, datetime.now(UTC))
     with pytest.raises(TokenExpired):

@@ -1,4 +1,4 @@
-"""Turns are few, fair between clients, and refused rather than waited for without end."""
+"""Execution slots are few, shared fairly between clients, and refused instead of awaited without end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chatsys.errors import Overloaded, StatementTimeout, StoreUnavailable
 
 
 class Workers:
-    """Work that lasts until it is told to end; remembers who had a turn, in order."""
+    """Work that lasts until the test ends it; records who got a slot, in order."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
@@ -34,14 +34,14 @@ class Workers:
         return [type(each).__name__ for each in await asyncio.gather(*tasks, return_exceptions=True)]
 
 
-async def test_clients_take_turns_whatever_each_has_waiting() -> None:
+async def test_clients_alternate_whatever_each_has_waiting() -> None:
     workers = Workers(Turns(1, 100, 10.0))
     tasks = await workers.start("a", "a", "a", "a", "b", "c", "b")
     await workers.finish(tasks)
     assert workers.begun == ["a", "a", "b", "c", "a", "b", "a"]
 
 
-async def test_no_more_have_a_turn_than_there_are_places() -> None:
+async def test_no_more_work_runs_than_there_are_slots() -> None:
     workers = Workers(Turns(2, 100, 10.0))
     tasks = await workers.start(*"abcd")
     assert workers.begun == ["a", "b"]
@@ -49,7 +49,7 @@ async def test_no_more_have_a_turn_than_there_are_places() -> None:
     assert workers.begun == ["a", "b", "c", "d"]
 
 
-async def test_a_full_queue_refuses_those_who_fill_it_and_lets_others_in() -> None:
+async def test_full_queue_refuses_the_clients_that_fill_it_and_admits_others() -> None:
     workers = Workers(Turns(1, 3, 10.0))
     tasks = await workers.start("a", "a", "a", "a", "a", "b", "c")
     outcomes = await workers.finish(tasks)
@@ -57,7 +57,7 @@ async def test_a_full_queue_refuses_those_who_fill_it_and_lets_others_in() -> No
     assert workers.begun == ["a", "a", "b", "c"]
 
 
-async def test_who_waits_too_long_is_refused_and_leaves_the_queue() -> None:
+async def test_work_that_waits_too_long_is_refused_and_leaves_the_queue() -> None:
     workers = Workers(Turns(1, 1, 0.01))
     (first,) = await workers.start("a")
     for _ in range(3):
@@ -68,7 +68,7 @@ async def test_who_waits_too_long_is_refused_and_leaves_the_queue() -> None:
     assert workers.begun == ["a", "b"]
 
 
-async def test_work_that_is_cancelled_leaves_the_queue_or_passes_its_turn_on() -> None:
+async def test_cancelled_work_leaves_the_queue_or_frees_its_slot() -> None:
     workers = Workers(Turns(1, 2, 10.0))
     first, second, third = await workers.start("a", "b", "c")
     second.cancel()
@@ -76,16 +76,16 @@ async def test_work_that_is_cancelled_leaves_the_queue_or_passes_its_turn_on() -
     await asyncio.wait([first, second])
     await workers.finish([third])
     assert workers.begun == ["a", "c"]
-    let_in, holder = (await workers.start("d"))[0], await workers.start("e")
+    admitted, holder = (await workers.start("d"))[0], await workers.start("e")
     workers.go_on.release()
-    holder[0].cancel()  # it has just been let in, or is about to be
-    await asyncio.wait([let_in, *holder])
+    holder[0].cancel()  # it has just been admitted or is about to be
+    await asyncio.wait([admitted, *holder])
     await workers.finish(await workers.start("f"))
     assert workers.begun[-1] == "f"
 
 
 @pytest.mark.parametrize(("error", "refused"), [(StoreUnavailable, 2), (StatementTimeout, 0), (ValueError, 0)])
-async def test_those_who_wait_are_refused_when_the_store_is_away(error: type[Exception], refused: int) -> None:
+async def test_waiting_work_is_refused_when_the_store_is_unavailable(error: type[Exception], refused: int) -> None:
     turns = Turns(1, 10, 10.0)
     fails, begun = asyncio.Event(), []
 

@@ -1,4 +1,4 @@
-"""Servers to be judged: chatsys on both stores, and one on the memory store behind a stand-in that breaks things."""
+"""Servers to check: chatsys on both stores, and one on the memory store behind a proxy that breaks things."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def server_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def sound_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server on the memory store, without a fault of its own."""
+    """A server on the memory store without any fault."""
     with running_server("memory://", tmp_path_factory.mktemp("sound")) as running:
         yield running.url

@@ -1,4 +1,4 @@
-"""Faults that a server may have, each with the check that must report it and the section it belongs to."""
+"""Faults of a server, each with the check that must report it and the section of the protocol it violates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Body = dict[str, Any]
 
 
 def answers(method: str, path: str, change: Callable[[Reply], None]) -> Fault:
-    """Change the answers to requests whose path begins like this."""
+    """Change the answers to requests whose path has this prefix."""
 
     def http(reply: Reply) -> None:
         if reply.method == method and reply.path.startswith(path):
@@ -22,7 +22,7 @@ def answers(method: str, path: str, change: Callable[[Reply], None]) -> Fault:
 
 
 def body(method: str, path: str, change: Callable[[Body], Body]) -> Fault:
-    """Change the bodies of the successful answers to requests whose path begins like this."""
+    """Change the bodies of successful answers to requests whose path has this prefix."""
 
     def http(reply: Reply) -> None:
         if reply.status < 300:
@@ -32,7 +32,7 @@ def body(method: str, path: str, change: Callable[[Body], Body]) -> Fault:
 
 
 def status(method: str, path: str, old: int, new: int) -> Fault:
-    """Another status than the right one."""
+    """Answer with a wrong status."""
 
     def http(reply: Reply) -> None:
         if reply.status == old:
@@ -42,7 +42,7 @@ def status(method: str, path: str, old: int, new: int) -> Fault:
 
 
 def message(method: str, path: str, text: str) -> Fault:
-    """Another ``message`` in errors."""
+    """Answer with another ``message`` in errors."""
 
     def http(reply: Reply) -> None:
         if reply.status >= 400:
@@ -52,7 +52,7 @@ def message(method: str, path: str, text: str) -> Fault:
 
 
 def without_header(name: str) -> Fault:
-    """Answers without a header."""
+    """Remove a header from the answers."""
 
     def http(reply: Reply) -> None:
         reply.headers = {key: value for key, value in reply.headers.items() if key.lower() != name}
@@ -61,7 +61,7 @@ def without_header(name: str) -> Fault:
 
 
 def events(name: str, change: Callable[[Memory, Any], list[Any]]) -> Fault:
-    """Other payloads for the events of one name; an empty list drops them."""
+    """Replace the payloads of the events of one name; an empty list drops the events."""
 
     def event(memory: Memory, found: str, arguments: list[Any]) -> list[Event]:
         if found != name:
@@ -72,22 +72,22 @@ def events(name: str, change: Callable[[Memory, Any], list[Any]]) -> Fault:
 
 
 def payload(name: str, change: Callable[[Any], Any]) -> Fault:
-    """Another payload for the events of one name."""
+    """Replace the payload of the events of one name."""
     return events(name, lambda _memory, found: [change(found)])
 
 
 def dropped(name: str) -> Fault:
-    """No events of that name."""
+    """Drop the events of that name."""
     return events(name, lambda _memory, _found: [])
 
 
 def doubled(name: str) -> Fault:
-    """Events of that name come twice."""
+    """Send each event of that name twice."""
     return events(name, lambda _memory, found: [found, found])
 
 
 def after(first: str, second: str) -> Fault:
-    """Each event ``first`` is held back until an event ``second`` has come."""
+    """Hold back each event ``first`` until an event ``second`` has come."""
 
     def event(memory: Memory, found: str, arguments: list[Any]) -> list[Event]:
         if found == first:
@@ -100,7 +100,7 @@ def after(first: str, second: str) -> Fault:
 
 
 def _swapped_pairs(memory: Memory, found: Any) -> list[Any]:
-    """Messages with ``burst`` come in pairs, the second one first."""
+    """Reverse each pair of messages whose text has ``burst``."""
     if not found["message"].startswith("burst"):
         return [found]
     earlier = memory.pop("earlier", None)

@@ -1,4 +1,4 @@
-"""A proxy in front of a sound server that breaks one thing: in an answer, in an event, or in an acknowledgement."""
+"""A proxy in front of a correct server that breaks one thing: an answer, an event, or an acknowledgement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOP = {"connection", "content-length", "content-encoding", "transfer-encoding", 
 
 @dataclass
 class Reply:
-    """An answer on its way to the client, and the request it belongs to."""
+    """An answer on its way to the client, and its request."""
 
     method: str
     path: str
@@ -40,12 +40,12 @@ class Reply:
 
 Event = tuple[str, list[Any]]
 Memory = dict[str, Any]
-"""What a fault keeps for one connection."""
+"""The state that a fault keeps for one connection."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is broken. ``event`` gives what is sent for an event, ``ack`` for an acknowledgement's argument."""
+    """What to break. ``event`` returns what replaces an event, ``ack`` what replaces an acknowledgement's argument."""
 
     http: Callable[[Reply], None] | None = None
     event: Callable[[Memory, str, list[Any]], list[Event]] | None = None
@@ -55,7 +55,7 @@ class Fault:
 
 @dataclass
 class StandIn:
-    """A running proxy: its address, and the requests that came through it."""
+    """A running proxy: its address, and the requests that it received."""
 
     upstream: str
     fault: Fault
@@ -66,7 +66,7 @@ class StandIn:
 
 @asynccontextmanager
 async def standing_in(upstream: str, fault: Fault) -> AsyncIterator[StandIn]:
-    """A proxy with that fault on a free port of 127.0.0.1."""
+    """Run a proxy with that fault on a free port of 127.0.0.1."""
     stand_in = StandIn(upstream, fault)
     async with aiohttp.ClientSession(auto_decompress=True) as session:
 
@@ -141,7 +141,7 @@ async def _pass_on(client: web.WebSocketResponse, server: aiohttp.ClientWebSocke
 
 
 def _broken(fault: Fault, memory: Memory, frame: str) -> list[str]:
-    """The frames that the client gets instead of this one."""
+    """Return the frames that the client gets instead of this one."""
     if fault.frame is not None:
         frame = fault.frame(frame)
     if fault.event is not None and frame.startswith("42") and (event := read_event(frame[1:])) is not None:

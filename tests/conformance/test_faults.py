@@ -1,4 +1,4 @@
-"""A check fails when the server has the fault: each fault of a stand-in is reported, under the right section."""
+"""A check fails when the server has the fault it looks for, and the report names the right section."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _quiet(_ended: int, _all: int, _name: str) -> None:
 
 
 async def judged(url: str, *names: str) -> list[CheckResult]:
-    """The results of these checks."""
+    """Return the results of these checks."""
     return (await runner.run(url, [CHECKS[name] for name in names], "websocket", _quiet)).results
 
 
 @pytest.mark.parametrize("what", FAULTS)
-async def test_a_fault_is_reported_under_its_section(sound_url: str, what: str) -> None:
+async def test_fault_is_reported_under_its_section(sound_url: str, what: str) -> None:
     section, name, fault = FAULTS[what]
     async with standing_in(sound_url, fault) as stand_in:
         (result,) = await judged(stand_in.url, name)
@@ -37,14 +37,14 @@ async def test_a_fault_is_reported_under_its_section(sound_url: str, what: str) 
     assert any(line.startswith("< ") for line in result.exchange)
 
 
-async def test_the_same_checks_pass_without_a_fault(sound_url: str) -> None:
+async def test_checks_pass_without_a_fault(sound_url: str) -> None:
     names = dict.fromkeys(name for _, name, _ in FAULTS.values())
     async with standing_in(sound_url, Fault()) as stand_in:
         results = await judged(stand_in.url, *names)
     assert [(result.check.name, result.reason) for result in results if result.outcome is not Outcome.passed] == []
 
 
-async def test_a_failure_shows_what_was_sent_and_what_came_back(sound_url: str) -> None:
+async def test_failure_shows_what_was_sent_and_received(sound_url: str) -> None:
     section, name, fault = FAULTS["profile with email"]
     async with standing_in(sound_url, fault) as stand_in:
         found = await runner.run(stand_in.url, [CHECKS[name]], "websocket", _quiet)
@@ -56,8 +56,8 @@ async def test_a_failure_shows_what_was_sent_and_what_came_back(sound_url: str) 
     assert found.prefix in text
 
 
-async def test_no_check_passes_where_everything_is_an_error() -> None:
-    """The plainest proof that each check can fail."""
+async def test_no_check_passes_when_every_answer_is_an_error() -> None:
+    """This is the simplest proof that each check can fail."""
 
     async def answer(_request: web.Request) -> web.Response:
         return web.json_response({"detail": "broken"}, status=500)
@@ -82,7 +82,7 @@ def _names(risky: list[Check]) -> list[str]:
     return [check.name for check in risky]
 
 
-async def test_a_risky_request_is_not_sent_to_a_server_that_fails_the_harmless_one(sound_url: str) -> None:
+async def test_risky_request_is_skipped_after_the_harmless_one_failed(sound_url: str) -> None:
     risky = [check for check in CHECKS.values() if check.after == "an_unknown_user_is_404"]
     async with standing_in(sound_url, status("GET", "/api/users/0000", 404, 200)) as stand_in:
         results = await judged(stand_in.url, *_names(risky))
@@ -91,7 +91,7 @@ async def test_a_risky_request_is_not_sent_to_a_server_that_fails_the_harmless_o
     assert [line for line in stand_in.requests if line.endswith(("/api/users/5", "/api/users/search"))] == []
 
 
-async def test_additions_do_not_apply_to_a_server_without_them(sound_url: str) -> None:
+async def test_checks_of_additions_do_not_apply_to_a_server_without_them(sound_url: str) -> None:
     names = [check.name for check in CHECKS.values() if check.additions]
     async with standing_in(sound_url, _without_additions()) as stand_in:
         results = await judged(stand_in.url, *names)
@@ -108,8 +108,8 @@ def _without_additions() -> Fault:
     return Fault(event=event, ack=lambda _found: None)
 
 
-async def test_a_server_that_stops_answering_ends_the_run_and_is_named(sound_url: str) -> None:
-    """Nothing more is sent, and the check that saw it last alive says so."""
+async def test_server_that_stops_answering_ends_the_run_and_is_named(sound_url: str) -> None:
+    """The checker sends nothing more, and the last check that found the server alive reports the failure."""
     gone = asyncio.Event()
 
     def leave(reply: Reply) -> None:
@@ -130,7 +130,7 @@ async def test_a_server_that_stops_answering_ends_the_run_and_is_named(sound_url
     assert "stopped answering during an_id_that_is_no_uuid_is_404" in third.reason
 
 
-async def test_a_check_that_takes_too_long_fails(sound_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_check_that_takes_too_long_fails(sound_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def endless(_probe: object) -> None:
         await asyncio.sleep(60)
 
@@ -140,9 +140,7 @@ async def test_a_check_that_takes_too_long_fails(sound_url: str, monkeypatch: py
     assert (result.outcome, result.reason) == (Outcome.failed, "the check did not end within 0.1 s")
 
 
-async def test_what_is_left_when_the_run_s_time_is_over_has_failed(
-    sound_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_checks_left_when_the_run_times_out_have_failed(sound_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "RUN_LIMIT", -1.0)
     (result,) = await judged(sound_url, "health_shows_the_time")
     assert result.outcome is Outcome.failed

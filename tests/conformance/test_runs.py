@@ -1,4 +1,4 @@
-"""Chatsys conforms, on both stores and over both transports; and the command says so."""
+"""Chatsys conforms to the protocol on both stores and over both transports, and the command says so."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ all_checks()
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, int]]:
-    """What has answered: each answer to a check must be one that ``/openapi.json`` describes, or the check fails."""
+    """Check that each answer is one that ``/openapi.json`` describes; return the answers so far."""
     found = set()
     sent = Http._sent
 
@@ -45,10 +45,11 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, int]]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("transport", "sections"),
-    [("websocket", []), ("polling", ["3.3", "5.5", "6", "7", "8", "9", "10", "14"])],  # over polling those with clients
+    # over polling only the checks that use clients
+    [("websocket", []), ("polling", ["3.3", "5.5", "6", "7", "8", "9", "10", "14"])],
     ids=["websocket", "polling"],
 )
-async def test_chatsys_passes_every_check(
+async def test_chatsys_passes_every_conformance_check(
     server_url: str, transport: str, sections: list[str], judged: set[tuple[str, str, int]]
 ) -> None:
     shown: list[tuple[int, int, str]] = []
@@ -76,7 +77,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_prints_a_table_and_the_prefix(sound_url: str) -> None:
+def test_command_prints_a_table_and_the_prefix_of_its_names(sound_url: str) -> None:
     found = command(sound_url, "--section", "11", "--section", "1.8", "--yes")
     assert (found.returncode, found.stderr) == (0, "")
     assert "§1 Conventions" in found.stdout
@@ -85,7 +86,7 @@ def test_the_command_prints_a_table_and_the_prefix(sound_url: str) -> None:
     assert found.stdout.rstrip().rpartition(" ")[2].startswith("conf_")
 
 
-def test_everything_that_a_run_makes_has_its_prefix(sound_url: str) -> None:
+def test_names_that_a_run_creates_have_its_prefix(sound_url: str) -> None:
     before = _names(sound_url)
     found = command(sound_url, "--section", "6.4", "--section", "8.3", "--yes")
     assert found.returncode == 0, found.stdout
@@ -96,7 +97,7 @@ def test_everything_that_a_run_makes_has_its_prefix(sound_url: str) -> None:
 
 
 def _names(url: str) -> set[str]:
-    """The names of rooms and of the newest accounts."""
+    """Return the names of the rooms and of the newest accounts."""
     rooms, after = set(), ""
     while True:
         page = httpx.get(f"{url}/api/rooms", params={"after": after}, timeout=30).json()
@@ -107,7 +108,7 @@ def _names(url: str) -> set[str]:
     return rooms | {user["username"] for user in httpx.get(f"{url}/api/users", timeout=30).json()["users"]}
 
 
-def test_the_command_writes_json(sound_url: str) -> None:
+def test_command_writes_json(sound_url: str) -> None:
     found = command(sound_url, "--section", "11.1", "--yes", "--format", "json")
     plain = json.loads(found.stdout)
     assert (found.returncode, plain["passed"], plain["failed"]) == (0, 2, 0)
@@ -115,7 +116,7 @@ def test_the_command_writes_json(sound_url: str) -> None:
     assert plain["prefix"] in found.stderr
 
 
-async def test_junit_counts_what_failed_and_what_did_not_apply(sound_url: str) -> None:
+async def test_junit_report_counts_failed_and_inapplicable_checks(sound_url: str) -> None:
     _, name, fault = FAULTS["health without a time"]
     async with standing_in(sound_url, fault) as stand_in:
         run = await runner.run(stand_in.url, chosen(CHECKS.values(), ["11.1"]), "websocket", lambda *_: None)
@@ -133,14 +134,14 @@ async def test_junit_counts_what_failed_and_what_did_not_apply(sound_url: str) -
     assert "> GET /api/health" in str(failure.text)
 
 
-async def test_a_failure_is_exit_status_1(sound_url: str) -> None:
+async def test_failed_check_gives_exit_status_1(sound_url: str) -> None:
     async with standing_in(sound_url, FAULTS["health without a time"][2]) as stand_in:
         found = await asyncio.to_thread(command, stand_in.url, "--section", "11.1", "--yes")
     assert found.returncode == 1
     assert "FAILED §11.1 health_shows_the_time" in found.stdout
 
 
-def test_a_server_that_is_not_there_is_exit_status_2() -> None:
+def test_unreachable_server_gives_exit_status_2() -> None:
     port = free_port()
     found = command(f"http://127.0.0.1:{port}", "--yes")
     assert (found.returncode, found.stdout) == (2, "")
@@ -157,14 +158,14 @@ def test_a_server_that_is_not_there_is_exit_status_2() -> None:
         (["http://127.0.0.1:9", "--format", "xml"], "'xml' is not one of 'text', 'json', 'junit'"),
     ],
 )
-def test_what_cannot_run_is_exit_status_2(arguments: list[str], said: str) -> None:
+def test_run_that_cannot_start_gives_exit_status_2(arguments: list[str], said: str) -> None:
     found = command(*arguments)
     assert (found.returncode, found.stdout.strip()) == (2, "")
     assert said in found.stderr
     assert "Traceback" not in found.stderr
 
 
-def test_nothing_is_sent_before_the_answer(sound_url: str) -> None:
+def test_no_request_is_sent_without_a_confirmation(sound_url: str) -> None:
     before = _names(sound_url)
     found = command(sound_url, "--section", "4.1")
     assert found.returncode == 2

@@ -1,4 +1,4 @@
-"""What the tests of the contract have in common: people, rooms and a clock that ticks when asked."""
+"""Shared parts of the contract tests: people, rooms and a clock that advances on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def new_id() -> str:
 
 
 class Cast:
-    """Acts on one store with values made on the way; every moment that it hands out is a millisecond later."""
+    """Acts on one store with generated values; each time that it returns is one millisecond later."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -30,7 +30,7 @@ class Cast:
         return self._moment
 
     def account(self, username: str, **fields: object) -> User:
-        """An account that is not stored yet."""
+        """Return an account that is not stored yet."""
         values: dict[str, object] = {
             "user_id": new_id(),
             "username": username,
@@ -47,7 +47,7 @@ class Cast:
         return User(**(values | fields))
 
     async def user(self, username: str, **fields: object) -> Participant:
-        """A stored account, as it appears in a room."""
+        """Store an account; return it as it appears in a room."""
         user = await self.store.create_user(self.account(username, **fields))
         return Participant(
             user_id=user.user_id, username=user.username, display_name=user.display_name, avatar=user.avatar
@@ -63,7 +63,7 @@ class Cast:
         )
 
     def entry(self, who: Participant, room: str, socket_id: str = "", server_id: str = "") -> NewSession:
-        """A session that is not open yet."""
+        """Return a session that is not open yet."""
         return NewSession(
             session_id=new_id(),
             socket_id=socket_id or new_id(),
@@ -76,24 +76,24 @@ class Cast:
     async def join(self, who: Participant, room: str, socket_id: str = "", server_id: str = "") -> Session:
         return (await self.store.open_session(self.entry(who, room, socket_id, server_id))).session
 
-    def letter(self, who: Participant, room: str, text: str = "hello", client_id: str | None = None) -> NewMessage:
-        """A message that is not stored yet."""
+    def new_message(self, who: Participant, room: str, text: str = "hello", client_id: str | None = None) -> NewMessage:
+        """Return a message that is not stored yet."""
         return NewMessage(
             message_id=new_id(), room=room, who=who, text=text, at=self.now(), client_message_id=client_id
         )
 
     async def post(self, who: Participant, room: str, text: str = "hello", client_id: str | None = None) -> Message:
-        return (await self.store.post_message(self.letter(who, room, text, client_id))).message
+        return (await self.store.post_message(self.new_message(who, room, text, client_id))).message
 
     async def message(self, room: str, message_id: str) -> Message:
-        """The message as the history has it now."""
+        """Return the message as the history currently shows it."""
         (found,) = [each for each in await self.store.history(room, 1000) if each.message_id == message_id]
         return found
 
 
 @pytest.fixture
 async def cast(store: Store) -> AsyncIterator[Cast]:
-    """A cast on the store, with one server announced."""
+    """A cast on the store, with one registered server."""
     cast = Cast(store)
     await store.register_server(cast.server_id, cast.now())
     yield cast

@@ -1,4 +1,4 @@
-"""Deleting an account takes everything of it along, and nothing of anybody else."""
+"""Deleting an account removes everything of that account and nothing of any other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def people(cast):
     return await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
 
 
-async def test_the_account_is_gone_everywhere_and_its_name_and_email_are_free(store, cast, people):
+async def test_deleted_account_is_gone_everywhere_and_frees_its_name_and_email(store, cast, people):
     ann, bob, _ = people
     assert await store.delete_user(ann.user_id, cast.now()) == []
     assert await store.user_by_id(ann.user_id) is None
@@ -28,12 +28,12 @@ async def test_the_account_is_gone_everywhere_and_its_name_and_email_are_free(st
     assert await store.user_by_name("ann") == again
 
 
-async def test_a_second_deletion_is_a_miss(store, cast, people):
+async def test_second_deletion_finds_nothing(store, cast, people):
     assert await store.delete_user(people[0].user_id, cast.now()) == []
     assert await store.delete_user(people[0].user_id, cast.now()) is None
 
 
-async def test_its_messages_are_gone_from_all_rooms_and_their_numbers_are_not_given_out_again(store, cast, people):
+async def test_deletion_removes_messages_without_reusing_their_numbers(store, cast, people):
     ann, bob, gus = people
     for room in ("tea", "cake"):
         for who in (ann, bob, gus, ann):
@@ -51,7 +51,7 @@ async def test_its_messages_are_gone_from_all_rooms_and_their_numbers_are_not_gi
         assert [each.seq for each in await store.history(room, 2, 1)] == [2, 3]
 
 
-async def test_the_number_of_a_deleted_newest_message_is_not_given_out_again(store, cast, people):
+async def test_deletion_never_reuses_the_number_of_the_newest_message(store, cast, people):
     ann, bob, _ = people
     await cast.post(bob, "tea")
     await cast.post(ann, "tea")
@@ -60,7 +60,7 @@ async def test_the_number_of_a_deleted_newest_message_is_not_given_out_again(sto
     assert (await cast.post(bob, "tea")).seq == 3
 
 
-async def test_its_messages_can_no_longer_be_acknowledged(store, cast, people):
+async def test_deleted_messages_can_no_longer_be_acknowledged(store, cast, people):
     ann, bob, _ = people
     message = await cast.post(ann, "tea")
     await store.delete_user(ann.user_id, cast.now())
@@ -68,7 +68,7 @@ async def test_its_messages_can_no_longer_be_acknowledged(store, cast, people):
     assert list(await store.mark_all_read("tea", bob, cast.now())) == []
 
 
-async def test_its_receipts_are_gone_and_those_of_others_stay(store, cast, people):
+async def test_deletion_removes_the_receipts_of_the_account_and_keeps_others(store, cast, people):
     ann, bob, gus = people
     read, delivered = await cast.post(gus, "tea"), await cast.post(gus, "cake")
     for reader in (ann, bob):
@@ -81,7 +81,7 @@ async def test_its_receipts_are_gone_and_those_of_others_stay(store, cast, peopl
     assert (stored.delivered_to, stored.read_by) == ((bob.user_id,), ())
 
 
-async def test_the_counts_of_the_rooms_follow(store, cast, people):
+async def test_deletion_updates_the_counts_of_the_rooms(store, cast, people):
     ann, bob, gus = people
     by_ann, by_gus = await cast.post(ann, "tea"), await cast.post(gus, "tea")
     await store.mark_read("tea", by_gus.message_id, ann, cast.now())
@@ -94,7 +94,7 @@ async def test_the_counts_of_the_rooms_follow(store, cast, people):
     assert room.last_activity == by_gus.at
 
 
-async def test_its_sessions_end_everywhere_in_order_of_joining(store, cast, people):
+async def test_deletion_ends_the_sessions_everywhere_in_order_of_joining(store, cast, people):
     ann, bob, _ = people
     opened = [await cast.join(who, room) for who, room in ((ann, "tea"), (bob, "tea"), (ann, "cake"), (ann, "tea"))]
     moment = cast.now()
@@ -112,15 +112,15 @@ async def test_its_sessions_end_everywhere_in_order_of_joining(store, cast, peop
     assert await store.close_session(opened[0].session_id, cast.now()) is None
 
 
-async def test_its_client_message_ids_are_free_for_a_new_account_of_that_name(store, cast, people):
+async def test_deletion_frees_client_message_ids_for_a_new_account_of_that_name(store, cast, people):
     await cast.post(people[0], "tea", "one", "id-1")
     await store.delete_user(people[0].user_id, cast.now())
     ann = await cast.user("ann")
-    posted = await store.post_message(cast.letter(ann, "tea", "two", "id-1"))
+    posted = await store.post_message(cast.new_message(ann, "tea", "two", "id-1"))
     assert (posted.duplicate, posted.message.seq) == (False, 2)
 
 
-async def test_a_new_account_of_that_name_has_read_nothing(store, cast, people):
+async def test_new_account_of_a_deleted_name_has_read_nothing(store, cast, people):
     ann, bob, _ = people
     message = await cast.post(bob, "tea")
     await store.mark_all_read("tea", ann, cast.now())
@@ -129,7 +129,7 @@ async def test_a_new_account_of_that_name_has_read_nothing(store, cast, people):
     assert list(await store.mark_all_read("tea", successor, cast.now())) == [message.message_id]
 
 
-async def test_a_room_whose_only_writer_is_gone_stays_without_messages(store, cast, people):
+async def test_room_whose_only_writer_is_deleted_remains_without_messages(store, cast, people):
     opened = await cast.join(people[0], "tea")
     await cast.post(people[0], "tea")
     await store.delete_user(people[0].user_id, cast.now())
@@ -139,9 +139,9 @@ async def test_a_room_whose_only_writer_is_gone_stays_without_messages(store, ca
     assert await store.room_stats("tea") == RoomStats(total_messages=0, unread_count=0, active_users=0)
 
 
-async def test_a_retired_account_is_invisible_while_what_it_left_goes_in_parts(store, cast, people):
+async def test_retired_account_is_invisible_while_its_data_are_deleted_in_parts(store, cast, people):
     ann, bob, _ = people
-    await asyncio.gather(*[store.post_message(cast.letter(ann, "tea")) for _ in range(250)])
+    await asyncio.gather(*[store.post_message(cast.new_message(ann, "tea")) for _ in range(250)])
     by_bob = await cast.post(bob, "tea")
     await store.mark_read("tea", by_bob.message_id, ann, cast.now())
     session = await cast.join(ann, "tea")
@@ -150,7 +150,7 @@ async def test_a_retired_account_is_invisible_while_what_it_left_goes_in_parts(s
     assert await store.user_by_id(ann.user_id) is None
     assert [user.user_id for user in await store.list_users(10)] == [bob.user_id]
     assert await store.search_users("ann", 10) == await store.search_users("removed", 10) == []
-    for verb in (store.open_session(cast.entry(ann, "tea")), store.post_message(cast.letter(ann, "tea"))):
+    for verb in (store.open_session(cast.entry(ann, "tea")), store.post_message(cast.new_message(ann, "tea"))):
         with pytest.raises(UserNotFound):
             await verb
     assert await store.mark_read("tea", by_bob.message_id, ann, cast.now()) is None
@@ -172,17 +172,17 @@ async def test_a_retired_account_is_invisible_while_what_it_left_goes_in_parts(s
     assert not await store.purge_user(ann.user_id)
 
 
-async def test_a_mixed_batch_stores_nothing_of_a_retired_account(store, cast, people):
+async def test_mixed_batch_stores_nothing_of_a_retired_account(store, cast, people):
     ann, bob, gus = people
     await cast.post(bob, "tea")
     await store.retire_user(ann.user_id, cast.now())
-    posts = [store.post_message(cast.letter(who, "tea")) for who in (bob, ann, gus, ann, bob)]
+    posts = [store.post_message(cast.new_message(who, "tea")) for who in (bob, ann, gus, ann, bob)]
     outcomes = await asyncio.gather(*posts, return_exceptions=True)
     assert [type(each).__name__ for each in outcomes] == ["Posted", "UserNotFound", "Posted", "UserNotFound", "Posted"]
     assert [message.seq for message in await store.history("tea", 10)] == [1, 2, 3, 4]
 
 
-async def test_a_deletion_that_was_broken_off_is_found_and_finished(store, cast, people):
+async def test_interrupted_deletion_is_found_and_finished(store, cast, people):
     ann, bob, _ = people
     for who in (ann, bob):
         await cast.post(who, "tea")
@@ -196,7 +196,7 @@ async def test_a_deletion_that_was_broken_off_is_found_and_finished(store, cast,
     assert [message.user_id for message in await store.history("tea", 10)] == [bob.user_id]
 
 
-async def test_a_snapshot_leaves_out_what_is_being_deleted(store, cast, people):
+async def test_snapshot_omits_an_account_that_is_being_deleted(store, cast, people):
     ann, bob, _ = people
     for who in (ann, bob):
         message = await cast.post(who, "tea")

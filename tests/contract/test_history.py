@@ -1,4 +1,4 @@
-"""Pages of a room and what was missed since a sequence number."""
+"""Pages of a room, and the messages after a sequence number."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def texts(messages) -> list[int]:
         (0, 3, ()),
     ],
 )
-async def test_a_page_counts_from_the_newest_and_is_oldest_first(store, room, limit, offset, expected):
+async def test_page_counts_from_the_newest_and_is_ordered_oldest_first(store, room, limit, offset, expected):
     assert texts(await store.history(room, limit, offset)) == list(expected)
 
 
@@ -55,7 +55,7 @@ async def test_a_page_counts_from_the_newest_and_is_oldest_first(store, room, li
         (0, 0, ()),
     ],
 )
-async def test_what_came_after_a_number_is_the_newest_of_it_oldest_first(store, room, seq, limit, expected):
+async def test_replay_gives_the_newest_messages_after_a_number_oldest_first(store, room, seq, limit, expected):
     assert texts(await store.messages_since(room, seq, limit)) == list(expected)
 
 
@@ -73,11 +73,11 @@ async def test_what_came_after_a_number_is_the_newest_of_it_oldest_first(store, 
         (0, 11, 100, 2**63 - 1, ()),
     ],
 )
-async def test_a_page_can_be_taken_between_two_numbers(store, room, after, before, limit, offset, expected):
+async def test_page_can_be_taken_between_two_numbers(store, room, after, before, limit, offset, expected):
     assert texts(await store.history(room, limit, offset, after=after, before=before)) == list(expected)
 
 
-async def test_a_page_between_two_numbers_counts_what_is_there(store, cast, room):
+async def test_page_between_two_numbers_counts_existing_messages(store, cast, room):
     bob = await cast.user("bob")
     for number in range(11, 16):
         await cast.post(bob, room, str(number))
@@ -103,12 +103,12 @@ async def test_older_messages_are_left_out_once_the_newer_have_enough_bytes(stor
     assert [message.seq for message in await store.messages_since("tea", 2, limit, 5)] == [4]
 
 
-async def test_pages_put_together_are_the_whole_room(store, room):
+async def test_joined_pages_are_the_whole_room(store, room):
     pages = [await store.history(room, 3, offset) for offset in (9, 6, 3, 0)]
     assert [message.seq for page in pages for message in page] == list(range(1, 11))
 
 
-async def test_both_ways_to_read_show_receipts(store, cast, room):
+async def test_history_and_replay_show_receipts(store, cast, room):
     reader = await cast.user("reader")
     first = (await store.history(room, 1, 9))[0]
     await store.mark_read(room, first.message_id, reader, cast.now())
@@ -127,11 +127,11 @@ async def test_many_receipts_do_not_change_how_many_messages_a_page_has(store, c
     assert all(len(message.read_by) == len(set(message.read_by)) for message in page)
 
 
-async def test_rooms_are_told_apart_by_letter_case(store, room):
+async def test_rooms_are_distinguished_by_letter_case(store, room):
     assert await store.history(room.upper(), 10) == []
 
 
-async def test_a_page_shows_profiles_as_they_are_now(store, cast, room):
+async def test_page_shows_current_profiles(store, cast, room):
     bob = await cast.user("bob")
     await cast.post(bob, room)
     ann = (await store.user_by_name("ann")).user_id

@@ -1,4 +1,4 @@
-"""Failed logins are counted by what was typed and by address, and refuse more for a time."""
+"""Failed logins are counted by typed name and by address, and block further logins for a time."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ async def fail(store, cast, times: int, tried: LoginAttempt):
         ("", False),
     ],
 )
-async def test_an_account_is_found_by_its_exact_name_or_its_email_in_any_case(store, cast, ann, typed, found):
+async def test_account_is_found_by_its_exact_name_or_its_email_in_any_case(store, cast, ann, typed, found):
     user, failures = await store.find_login(attempt(typed))
     assert (user is not None and user.user_id == ann.user_id) is found
     assert failures == ()
 
 
-async def test_failures_are_counted_by_what_was_typed_in_any_case_and_by_address(store, cast, ann):
+async def test_failures_are_counted_by_typed_name_in_any_case_and_by_address(store, cast, ann):
     counts = [len(failures) for failures in await fail(store, cast, 2, attempt("Ann"))]
     counts += [len(failures) for failures in await fail(store, cast, 1, attempt("aNN"))]
     assert counts == [1, 2, 3]
@@ -51,7 +51,7 @@ async def test_failures_are_counted_by_what_was_typed_in_any_case_and_by_address
     assert len((await store.find_login(attempt("ANN")))[1]) == 3
 
 
-async def test_the_newest_failures_are_kept_in_order(store, cast):
+async def test_newest_failures_are_kept_in_order(store, cast):
     moments = []
     for _ in range(5):
         moments.append(cast.now())
@@ -60,13 +60,13 @@ async def test_the_newest_failures_are_kept_in_order(store, cast):
     assert (await store.find_login(attempt()))[1] == kept
 
 
-async def test_failures_sent_side_by_side_are_all_counted(store, cast):
+async def test_concurrent_failures_are_all_counted(store, cast):
     tried = attempt(limit=20)
     await asyncio.gather(*[store.record_failure(tried, cast.now()) for _ in range(20)])
     assert len((await store.find_login(tried))[1]) == 20
 
 
-async def test_a_success_forgets_the_failures_and_a_refused_one_changes_nothing(store, cast, ann):
+async def test_successful_login_clears_failures_and_a_refused_one_does_not(store, cast, ann):
     await fail(store, cast, 2, attempt("Ann"))
     moment = cast.now()
     entered = await store.record_login(ann.user_id, moment, attempt("Ann"))
@@ -80,14 +80,14 @@ async def test_a_success_forgets_the_failures_and_a_refused_one_changes_nothing(
     assert await store.record_login(ann.user_id, failures[-1] + WINDOW, attempt("Ann")) is not None
 
 
-async def test_failures_spread_over_more_than_the_window_refuse_nobody(store, cast, ann):
+async def test_failures_spread_beyond_the_window_block_nobody(store, cast, ann):
     start = cast.now()
     for number in range(3):
         await store.record_failure(attempt("Ann"), start + number * WINDOW / 2)
     assert await store.record_login(ann.user_id, start + WINDOW, attempt("Ann")) is not None
 
 
-async def test_a_name_longer_than_any_account_is_counted_all_the_same(store, cast):
+async def test_failures_with_an_overlong_name_are_counted_too(store, cast):
     long = attempt("\u0130" * 300, "x" * 300)
     await fail(store, cast, 2, long)
     assert len((await store.find_login(long))[1]) == 2

@@ -1,4 +1,4 @@
-"""What a store gives as a snapshot, another of either kind takes over: nothing lost, nothing twice."""
+"""Either kind of store restores a snapshot of the other: nothing is lost, nothing is duplicated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def batches(store) -> list[list[UserRecord | RoomRecord | MessageRecord]]:
 
 
 @pytest.fixture
-async def lived_in(store, cast):
+async def used_store(store, cast):
     """The store after some chat: users, guests, receipts, a deleted user, a repeated message, an open session."""
     people = [await cast.user(name, display_name=f"{name} \u00e4", bio="'") for name in ("ann", "Bob", "cat")]
     people.append(cast.guest("gus"))
@@ -41,16 +41,16 @@ async def lived_in(store, cast):
 
 
 @pytest.fixture
-async def elsewhere(postgres15_url):
-    """Empty stores of both kinds to move to."""
+async def empty_stores(postgres15_url):
+    """Empty stores of both kinds, to restore into."""
     async with open_store("memory://") as memory, open_store(postgres15_url) as postgres:
         yield [memory, postgres]
 
 
-async def test_a_snapshot_is_in_order_and_refers_only_backwards(lived_in):
+async def test_snapshot_is_ordered_and_refers_only_to_earlier_records(used_store):
     seen: set[str] = set()
     keys = []
-    for record in await records(lived_in):
+    for record in await records(used_store):
         match record:
             case UserRecord():
                 keys.append((0, record.user_id, 0))
@@ -67,32 +67,32 @@ async def test_a_snapshot_is_in_order_and_refers_only_backwards(lived_in):
     assert keys == sorted(keys)
 
 
-async def test_batches_are_of_one_kind_and_never_empty(lived_in):
-    for batch in await batches(lived_in):
+async def test_batches_are_of_one_kind_and_never_empty(used_store):
+    for batch in await batches(used_store):
         assert len({type(record) for record in batch}) == 1
 
 
-async def test_both_kinds_of_store_take_a_snapshot_over_exactly(lived_in, elsewhere):
-    expected = await records(lived_in)
-    for target in elsewhere:
-        added = [await target.restore(batch) for batch in await batches(lived_in)]
+async def test_both_kinds_of_store_restore_a_snapshot_exactly(used_store, empty_stores):
+    expected = await records(used_store)
+    for target in empty_stores:
+        added = [await target.restore(batch) for batch in await batches(used_store)]
         assert sum(added) == len(expected) - len(DEFAULT_ROOMS)
         assert await records(target) == expected
 
 
-async def test_what_happens_after_the_first_batch_does_not_tear_a_snapshot(lived_in, elsewhere, cast):
-    before = await records(lived_in)
-    snapshot = lived_in.snapshot()
+async def test_changes_after_the_first_batch_leave_the_snapshot_consistent(used_store, empty_stores, cast):
+    before = await records(used_store)
+    snapshot = used_store.snapshot()
     moved = [await anext(snapshot)]
-    ann = await lived_in.user_by_name("ann")
+    ann = await used_store.user_by_name("ann")
     zoe = await cast.user("zoe")
-    for message in await lived_in.history("room 1", 3):
-        await lived_in.mark_read("room 1", message.message_id, zoe, cast.now())
+    for message in await used_store.history("room 1", 3):
+        await used_store.mark_read("room 1", message.message_id, zoe, cast.now())
     await cast.post(zoe, "room 1")
-    await lived_in.delete_user(ann.user_id, cast.now())
+    await used_store.delete_user(ann.user_id, cast.now())
     moved += [batch async for batch in snapshot]
     assert [key(record) for batch in moved for record in batch] == [key(record) for record in before]
-    for target in elsewhere:
+    for target in empty_stores:
         for batch in moved:
             await target.restore(batch)
 
@@ -101,31 +101,31 @@ def key(record) -> tuple[object, ...]:
     return type(record), getattr(record, "message_id", None) or getattr(record, "user_id", None) or record.name
 
 
-async def test_restoring_twice_or_from_the_middle_adds_nothing_twice(lived_in, elsewhere):
-    moved = await batches(lived_in)
-    for target in elsewhere:
+async def test_restoring_twice_or_from_the_middle_duplicates_nothing(used_store, empty_stores):
+    moved = await batches(used_store)
+    for target in empty_stores:
         for batch in moved[:-1]:
             await target.restore(batch)
         last = moved[-1]
         assert await target.restore(last[: len(last) // 2]) == len(last) // 2
         again = [await target.restore(batch) for batch in moved]
         assert again == [0] * (len(moved) - 1) + [len(last) - len(last) // 2]
-        assert await records(target) == await records(lived_in)
+        assert await records(target) == await records(used_store)
 
 
-async def test_a_moved_store_answers_every_question_as_before(lived_in, elsewhere):
-    users = await lived_in.list_users(10)
-    for target in elsewhere:
-        for batch in await batches(lived_in):
+async def test_restored_store_answers_every_query_as_before(used_store, empty_stores):
+    users = await used_store.list_users(10)
+    for target in empty_stores:
+        for batch in await batches(used_store):
             await target.restore(batch)
         assert [user.user_id for user in await target.list_users(10)] == [user.user_id for user in users]
         assert await target.search_users("\u00c4", 10) == [
-            msgspec.structs.replace(user, online=False) for user in await lived_in.search_users("\u00e4", 10)
+            msgspec.structs.replace(user, online=False) for user in await used_store.search_users("\u00e4", 10)
         ]
         for number in range(3):
             name = f"room {number}"
-            assert same(await target.history(name, 100)) == same(await lived_in.history(name, 100))
-            assert (await target.room_stats(name)).unread_count == (await lived_in.room_stats(name)).unread_count
+            assert same(await target.history(name, 100)) == same(await used_store.history(name, 100))
+            assert (await target.room_stats(name)).unread_count == (await used_store.room_stats(name)).unread_count
 
 
 def same(messages) -> list[object]:
@@ -135,32 +135,32 @@ def same(messages) -> list[object]:
     ]
 
 
-async def test_a_moved_store_goes_on_numbering_and_knows_the_client_ids(lived_in, elsewhere, cast):
-    ann = await lived_in.user_by_name("ann")
+async def test_restored_store_continues_numbering_and_knows_the_client_ids(used_store, empty_stores, cast):
+    ann = await used_store.user_by_name("ann")
     who = msgspec.structs.replace(cast.guest("x"), user_id=ann.user_id, guest=False)
     gus = cast.guest("gus")
-    numbers = {record.name: record.last_seq for record in await records(lived_in) if isinstance(record, RoomRecord)}
-    for target in elsewhere:
-        for batch in await batches(lived_in):
+    numbers = {record.name: record.last_seq for record in await records(used_store) if isinstance(record, RoomRecord)}
+    for target in empty_stores:
+        for batch in await batches(used_store):
             await target.restore(batch)
-        assert (await target.post_message(cast.letter(gus, "room 1"))).message.seq == numbers["room 1"] + 1
+        assert (await target.post_message(cast.new_message(gus, "room 1"))).message.seq == numbers["room 1"] + 1
         for sender, room, client_id in ((gus, "room 0", "id-3"), (who, "elsewhere", "id-none")):
-            posted = await target.post_message(cast.letter(sender, room, "again", client_id))
+            posted = await target.post_message(cast.new_message(sender, room, "again", client_id))
             assert posted.duplicate == (client_id == "id-3")
 
 
-async def test_a_store_that_is_in_use_takes_a_snapshot_over_as_well(lived_in, elsewhere, cast):
-    ann = await lived_in.user_by_name("ann")
+async def test_store_that_is_in_use_can_restore_a_snapshot(used_store, empty_stores, cast):
+    ann = await used_store.user_by_name("ann")
     reader = msgspec.structs.replace(cast.guest("x"), user_id=ann.user_id, guest=False)
-    moved = await batches(lived_in)
-    before = await lived_in.history("room 1", 100)
+    moved = await batches(used_store)
+    before = await used_store.history("room 1", 100)
     unread = [each.message_id for each in before if ann.user_id not in {each.user_id, *each.read_by}]
-    for target in elsewhere:
+    for target in empty_stores:
         for batch in moved[:2]:
             await target.restore(batch)
         await target.register_server(cast.server_id, cast.now())
         await target.open_session(cast.entry(reader, "room 1"))
-        live = (await target.post_message(cast.letter(cast.guest("gus"), "room 1"))).message
+        live = (await target.post_message(cast.new_message(cast.guest("gus"), "room 1"))).message
         assert list(await target.mark_all_read("room 1", reader, cast.now())) == [live.message_id]
         for batch in moved[2:]:
             await target.restore(batch)
@@ -174,32 +174,32 @@ async def test_a_store_that_is_in_use_takes_a_snapshot_over_as_well(lived_in, el
         ]
 
 
-async def test_the_epoch_stays_while_nothing_is_restored_and_changes_with_what_is(lived_in, elsewhere, cast):
-    epoch = await lived_in.epoch()
-    assert (await lived_in.open_session(cast.entry(cast.guest("gus"), "room 0"))).epoch == epoch
-    assert sum([await lived_in.restore(batch) for batch in await batches(lived_in)]) == 0
-    assert await lived_in.epoch() == epoch
+async def test_epoch_changes_only_when_something_is_restored(used_store, empty_stores, cast):
+    epoch = await used_store.epoch()
+    assert (await used_store.open_session(cast.entry(cast.guest("gus"), "room 0"))).epoch == epoch
+    assert sum([await used_store.restore(batch) for batch in await batches(used_store)]) == 0
+    assert await used_store.epoch() == epoch
     seen = {epoch}
-    for target in elsewhere:
+    for target in empty_stores:
         seen.add(await target.epoch())
-        for batch in await batches(lived_in):
+        for batch in await batches(used_store):
             await target.restore(batch)
         seen.add(await target.epoch())
-    assert len(seen) == 1 + 2 * len(elsewhere)
+    assert len(seen) == 1 + 2 * len(empty_stores)
 
 
-async def test_nobody_is_online_after_a_move(lived_in, elsewhere):
-    for target in elsewhere:
-        for batch in await batches(lived_in):
+async def test_nobody_is_online_after_a_restore(used_store, empty_stores):
+    for target in empty_stores:
+        for batch in await batches(used_store):
             await target.restore(batch)
         assert not any(user.online for user in await target.list_users(10))
         assert await target.activity() == (0, 0)
 
 
-async def test_deleting_a_moved_user_takes_everything_along(lived_in, elsewhere, cast):
-    ann = await lived_in.user_by_name("ann")
-    for target in elsewhere:
-        for batch in await batches(lived_in):
+async def test_deleting_a_restored_user_removes_everything_of_it(used_store, empty_stores, cast):
+    ann = await used_store.user_by_name("ann")
+    for target in empty_stores:
+        for batch in await batches(used_store):
             await target.restore(batch)
         await target.delete_user(ann.user_id, cast.now())
         left = await records(target)
@@ -211,7 +211,7 @@ def named(record: MessageRecord, user_id: str) -> bool:
 
 
 @pytest.mark.parametrize("shared", ["username", "email"])
-async def test_an_account_of_that_name_or_email_is_not_overwritten(store, cast, shared):
+async def test_restore_never_overwrites_an_account_of_the_same_name_or_email(store, cast, shared):
     user = await store.create_user(cast.account("ann"))
     other = UserRecord.of(cast.account("eve"))
     other = msgspec.structs.replace(other, **{shared: getattr(user, shared)})
@@ -222,15 +222,15 @@ async def test_an_account_of_that_name_or_email_is_not_overwritten(store, cast, 
     assert await records(store) == before
 
 
-async def test_a_message_of_that_number_is_not_overwritten(lived_in):
-    before = await records(lived_in)
+async def test_restore_never_overwrites_a_message_of_the_same_number(used_store):
+    before = await records(used_store)
     first = next(record for record in before if isinstance(record, MessageRecord))
     other = msgspec.structs.replace(
         first, message_id="018f0000-0000-7000-8000-000000000000", client_message_id=None, text="other"
     )
     with pytest.raises(SnapshotConflict):
-        await lived_in.restore([other])
-    assert await records(lived_in) == before
+        await used_store.restore([other])
+    assert await records(used_store) == before
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ async def test_a_message_of_that_number_is_not_overwritten(lived_in):
         {"reads": {"018f0000-0000-7000-8000-000000000000": datetime(2031, 1, 1, tzinfo=UTC)}},
     ],
 )
-async def test_a_message_that_refers_to_nothing_is_refused_with_its_batch(store, cast, change):
+async def test_message_with_a_dangling_reference_is_refused_with_its_batch(store, cast, change):
     await store.restore([RoomRecord(name="tea", created_at=cast.now(), last_seq=9)])
     good = MessageRecord(
         message_id="018f0000-0000-7000-8000-000000000001",
@@ -263,7 +263,7 @@ async def test_a_message_that_refers_to_nothing_is_refused_with_its_batch(store,
     assert await records(store) == before
 
 
-async def test_a_room_takes_the_snapshots_age_and_the_greater_number(store, cast):
+async def test_restored_room_gets_the_snapshot_age_and_the_greater_number(store, cast):
     earlier, later = cast.now(), cast.now()
     await store.restore([RoomRecord(name="tea", created_at=later, last_seq=7)])
     await store.restore([RoomRecord(name="tea", created_at=earlier, last_seq=3)])
@@ -272,5 +272,5 @@ async def test_a_room_takes_the_snapshots_age_and_the_greater_number(store, cast
     assert (await cast.post(cast.guest("gus"), "tea")).seq == 8
 
 
-async def test_an_empty_batch_is_nothing(store):
+async def test_restoring_an_empty_batch_does_nothing(store):
     assert await store.restore([]) == 0

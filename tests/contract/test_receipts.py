@@ -1,4 +1,4 @@
-"""Deliveries and reads: sets that only grow, and never of the sender."""
+"""Deliveries and reads: sets that only grow and never include the sender."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def people(cast):
     return await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
 
 
-async def test_a_delivery_is_recorded_and_nothing_is_read_by_it(store, cast, people):
+async def test_delivery_is_recorded_and_marks_nothing_as_read(store, cast, people):
     ann, bob, gus = people
     message = await cast.post(ann, "tea")
     receipt = await store.mark_delivered("tea", message.message_id, bob, cast.now())
@@ -40,7 +40,7 @@ async def test_reading_implies_delivery(store, cast, people):
     assert stored.read_by == (bob.user_id,)
 
 
-async def test_a_repetition_changes_nothing_and_gives_the_same_set(store, cast, people):
+async def test_repeated_receipt_changes_nothing_and_returns_the_same_set(store, cast, people):
     ann, bob, gus = people
     message = await cast.post(ann, "tea")
     for mark in (store.mark_delivered, store.mark_read):
@@ -53,7 +53,7 @@ async def test_a_repetition_changes_nothing_and_gives_the_same_set(store, cast, 
     assert len(stored.delivered_to) == len(stored.read_by) == 2
 
 
-async def test_the_sender_never_acknowledges_its_own(store, cast, people):
+async def test_sender_never_acknowledges_its_own_message(store, cast, people):
     for sender in people:
         message = await cast.post(sender, "tea")
         assert await store.mark_delivered("tea", message.message_id, sender, cast.now()) is None
@@ -62,7 +62,7 @@ async def test_the_sender_never_acknowledges_its_own(store, cast, people):
         assert (stored.delivered_to, stored.read_by) == ((), ())
 
 
-async def test_a_message_of_another_room_is_a_miss(store, cast, people):
+async def test_receipt_for_a_message_of_another_room_finds_nothing(store, cast, people):
     ann, bob, _ = people
     message = await cast.post(ann, "tea")
     await cast.post(ann, "cake")
@@ -73,13 +73,13 @@ async def test_a_message_of_another_room_is_a_miss(store, cast, people):
 
 
 @pytest.mark.parametrize("message_id", ABSENT)
-async def test_an_unknown_or_malformed_message_is_a_miss(store, cast, people, message_id):
+async def test_receipt_for_an_unknown_or_malformed_message_finds_nothing(store, cast, people, message_id):
     await cast.post(people[0], "tea")
     assert await store.mark_delivered("tea", message_id, people[1], cast.now()) is None
     assert await store.mark_read("tea", message_id, people[1], cast.now()) is None
 
 
-async def test_an_account_that_is_gone_acknowledges_nothing(store, cast, people):
+async def test_deleted_account_acknowledges_nothing(store, cast, people):
     ann, bob, _ = people
     message = await cast.post(ann, "tea")
     await store.delete_user(bob.user_id, cast.now())
@@ -89,7 +89,7 @@ async def test_an_account_that_is_gone_acknowledges_nothing(store, cast, people)
     assert (await cast.message("tea", message.message_id)).delivered_to == ()
 
 
-async def test_simultaneous_receipts_of_many_readers_all_count_once(store, cast, people):
+async def test_simultaneous_receipts_of_many_readers_count_once_each(store, cast, people):
     message = await cast.post(people[0], "tea")
     readers = [await cast.user(f"reader{number}") for number in range(6)] + [people[2]]
     marks = [
@@ -102,7 +102,7 @@ async def test_simultaneous_receipts_of_many_readers_all_count_once(store, cast,
     assert sorted(stored.delivered_to) == sorted(stored.read_by) == sorted(reader.user_id for reader in readers)
 
 
-async def test_mark_all_read_gives_exactly_the_newly_marked_in_order(store, cast, people):
+async def test_mark_all_read_returns_exactly_the_newly_marked_in_order(store, cast, people):
     ann, bob, gus = people
     sent = [await cast.post(who, "tea") for who in (ann, gus, bob, ann, gus)]
     await store.mark_read("tea", sent[1].message_id, bob, cast.now())
@@ -135,7 +135,7 @@ async def test_mark_all_read_leaves_other_rooms_and_other_readers_alone(store, c
     assert set((await cast.message("tea", here.message_id)).read_by) == {bob.user_id, gus.user_id}
 
 
-async def test_ids_marked_by_simultaneous_calls_are_given_once(store, cast, people):
+async def test_simultaneous_calls_return_each_marked_id_once(store, cast, people):
     ann, bob, _ = people
     sent = [await cast.post(ann, "tea") for _ in range(10)]
     answers = await asyncio.gather(*(store.mark_all_read("tea", bob, cast.now()) for _ in range(5)))
@@ -143,9 +143,9 @@ async def test_ids_marked_by_simultaneous_calls_are_given_once(store, cast, peop
 
 
 @pytest.mark.parametrize("place", [1, 2])
-async def test_a_room_is_marked_in_parts_that_are_whole_together(store, cast, people, place):
+async def test_marking_in_parts_marks_the_whole_room(store, cast, people, place):
     ann, reader = people[0], people[place]
-    sent = await asyncio.gather(*[store.post_message(cast.letter(ann, "tea")) for _ in range(1201)])
+    sent = await asyncio.gather(*[store.post_message(cast.new_message(ann, "tea")) for _ in range(1201)])
     expected = [posted.message.message_id for posted in sorted(sent, key=lambda posted: posted.message.seq)]
     parts, reached = [], 0
     while reached is not None:
@@ -163,14 +163,14 @@ async def test_a_room_is_marked_in_parts_that_are_whole_together(store, cast, pe
 
 async def test_simultaneous_markings_of_a_large_room_mark_each_message_once(store, cast, people):
     ann, bob, gus = people
-    await asyncio.gather(*[store.post_message(cast.letter(ann, "tea")) for _ in range(450)])
+    await asyncio.gather(*[store.post_message(cast.new_message(ann, "tea")) for _ in range(450)])
     for reader in (bob, gus):
         answers = await asyncio.gather(*(store.mark_all_read("tea", reader, cast.now()) for _ in range(4)))
         marked = [each for answer in answers for each in answer]
         assert len(marked) == len(set(marked)) == 450
 
 
-async def test_only_the_first_of_equal_receipts_is_new(store, cast, people):
+async def test_first_of_equal_receipts_is_the_only_new_one(store, cast, people):
     ann, bob, gus = people
     message = await cast.post(ann, "tea")
     for reader in (bob, gus):

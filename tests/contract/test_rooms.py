@@ -16,7 +16,7 @@ async def listed(store, name: str):
     return room
 
 
-async def test_the_default_rooms_exist_exactly_once(store):
+async def test_default_rooms_exist_exactly_once(store):
     assert [room.name for room in await store.rooms()] == ["general", "random", "tech"]
     assert all(room.user_count == 0 for room in await store.rooms())
 
@@ -30,7 +30,7 @@ async def test_rooms_are_in_code_point_order(store, cast):
     assert len(names) == 12
 
 
-async def test_the_rooms_come_in_pages(store, cast):
+async def test_room_list_comes_in_pages(store, cast):
     for name in ("b", "a", "Z", "\u00e4"):
         await cast.post(cast.guest("gus"), name)
 
@@ -44,7 +44,7 @@ async def test_the_rooms_come_in_pages(store, cast):
     assert await page(3, "\U0001f600") == await page(0) == []
 
 
-async def test_joining_or_posting_makes_a_room_and_asking_does_not(store, cast):
+async def test_joining_or_posting_creates_a_room_and_reading_does_not(store, cast):
     guest = cast.guest("gus")
     assert await store.room_stats("nowhere") == NOTHING
     assert await store.history("nowhere", 10) == []
@@ -64,7 +64,7 @@ async def test_room_names_are_kept_as_they_are(store, cast):
         assert (await listed(store, name)).user_count == 1
 
 
-async def test_different_users_now_in_the_room_are_counted_once_each_guests_too(store, cast):
+async def test_users_and_guests_in_a_room_are_counted_once_each(store, cast):
     ann, gus = await cast.user("ann"), cast.guest("gus")
     first = await cast.join(ann, "tea")
     await cast.join(ann, "tea")
@@ -84,7 +84,7 @@ async def test_last_activity_is_the_newest_message_or_the_creation(store, cast):
     assert (await listed(store, "tea")).last_activity == newest.at
 
 
-async def test_a_room_without_people_keeps_its_messages_and_its_place(store, cast):
+async def test_empty_room_keeps_its_messages_and_stays_in_the_list(store, cast):
     session = await cast.join(cast.guest("gus"), "tea")
     await cast.post(session.who, "tea")
     await store.close_session(session.session_id, cast.now())
@@ -92,7 +92,7 @@ async def test_a_room_without_people_keeps_its_messages_and_its_place(store, cas
     assert (await store.room_stats("tea")).total_messages == 1
 
 
-async def test_messages_are_counted_once_however_many_have_read_them(store, cast):
+async def test_messages_are_counted_once_whatever_number_has_read_them(store, cast):
     ann = await cast.user("ann")
     readers = [await cast.user(f"reader{number}") for number in range(3)]
     read, delivered, _ = [await cast.post(ann, "tea") for _ in range(3)]
@@ -115,7 +115,7 @@ async def test_activity_counts_sessions_and_the_rooms_that_have_one(store, cast)
     assert await store.activity() == (1, 1)
 
 
-async def test_who_may_make_no_room_enters_those_that_are_there(store, cast):
+async def test_client_that_may_not_create_rooms_can_join_existing_ones(store, cast):
     gus = cast.guest("gus")
     made = await store.open_session(cast.entry(gus, "tea"))
     assert made.made_room

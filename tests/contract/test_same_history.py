@@ -1,4 +1,4 @@
-"""Both stores are driven with the same random history and must give equal answers."""
+"""Both stores get the same random history and must give equal answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEXTS = ["hello", " ", "it's 100% \\ _", "\U0001f600"]
 names = st.sampled_from(NAMES)
 rooms = st.sampled_from(ROOMS)
 positions = st.integers(0, 7)
-"""Which of the things that exist: taken modulo their number."""
+"""The index of an existing object, taken modulo their number."""
 
 
 def new_id() -> str:
@@ -34,13 +34,13 @@ def new_id() -> str:
 
 
 def plain(answer: object) -> object:
-    """An answer with its sets as sets: receipts have no set order."""
+    """Return an answer whose receipts are sets, since they have no defined order."""
     if isinstance(answer, list | tuple):
         return [plain(each) for each in answer]
     if isinstance(answer, msgspec.Struct):
         fields = {name: plain(value) for name, value in msgspec.structs.asdict(answer).items()}
-        fields.pop("epoch", None)  # each store has a life of its own
-        fields.pop("servers", None)  # a store in memory has one server, and nobody else to tell
+        fields.pop("epoch", None)  # each store has its own epoch
+        fields.pop("servers", None)  # a store in memory has one server, and no other to notify
         for name in {"delivered_to", "read_by", "user_ids"} & fields.keys():
             assert len(fields[name]) == len(set(fields[name])), f"{name} names somebody twice"
             fields[name] = frozenset(fields[name])
@@ -49,7 +49,7 @@ def plain(answer: object) -> object:
 
 
 def history_machine(stores: list[Store], run: Callable[[Awaitable[list[object]]], list[object]]) -> type:
-    """A state machine over open stores; each history has rooms of its own and clears the users away at its end."""
+    """Make a state machine over open stores. Each history has its own rooms and deletes its users at the end."""
 
     class History(RuleBasedStateMachine):
         def __init__(self) -> None:
@@ -64,7 +64,7 @@ def history_machine(stores: list[Store], run: Callable[[Awaitable[list[object]]]
                 self.ask("register_server", server_id, self.now())
 
         def ask(self, verb: str, *arguments: object) -> object:
-            """Ask both stores, demand one answer, and give that of the last."""
+            """Call the verb on both stores, check that the answers are equal, and return the last one."""
 
             async def both() -> list[object]:
                 return [await outcome(getattr(store, verb), arguments) for store in stores]
@@ -83,7 +83,7 @@ def history_machine(stores: list[Store], run: Callable[[Awaitable[list[object]]]
             return f"{self.prefix} {name}"
 
         def person(self, position: int) -> Participant:
-            """One of the users there are or were, or a guest."""
+            """Choose a user, an earlier user, or a guest."""
             if position % 4 == 3 or not self.users:
                 return guest(GUESTS[position % 2])
             user = self.users[position % len(self.users)]
@@ -202,7 +202,7 @@ def history_machine(stores: list[Store], run: Callable[[Awaitable[list[object]]]
         def mark_all_read(self, who: int, name: str) -> None:
             self.ask("mark_all_read", self.room(name), self.person(who), self.now())
 
-        # -- what can be seen
+        # -- reading
 
         @rule(name=rooms, limit=st.sampled_from([*range(6), 100]), offset=st.integers(0, 5))
         def look_around(self, name: str, limit: int, offset: int) -> None:
@@ -240,7 +240,7 @@ def history_machine(stores: list[Store], run: Callable[[Awaitable[list[object]]]
 
 
 async def outcome(verb: Callable[..., Awaitable[object]], arguments: tuple[object, ...]) -> object:
-    """What a verb gives, or the class of what it raises."""
+    """Return a verb's result, or the class of the error it raises."""
     try:
         return await verb(*arguments)
     except ChatsysError as error:
@@ -251,7 +251,7 @@ def guest(guest_id: str) -> Participant:
     return Participant(user_id=guest_id, username="Gus", display_name="Gus", avatar=default_avatar("Gus"), guest=True)
 
 
-def test_both_stores_give_equal_answers_to_the_same_random_history(postgres_url):
+def test_stores_give_equal_answers_to_the_same_random_history(postgres_url):
     with asyncio.Runner() as runner:
         contexts = [open_store("memory://"), open_store(postgres_url)]
         stores = [runner.run(context.__aenter__()) for context in contexts]

@@ -13,7 +13,7 @@ async def names(store, text: str, limit: int = 50) -> list[str]:
     return [user.username for user in await store.search_users(text, limit)]
 
 
-async def test_a_part_of_the_username_or_display_name_is_enough(store, cast):
+async def test_search_finds_a_part_of_the_username_or_display_name(store, cast):
     await cast.user("alice_w", display_name="Wonder Land")
     await cast.user("bob", display_name="Alicia")
     await cast.user("carol")
@@ -24,7 +24,7 @@ async def test_a_part_of_the_username_or_display_name_is_enough(store, cast):
 
 
 @pytest.mark.parametrize("text", ["A", "c", "ca", "CAR", "carol", "CAROL", "o", "ROL"])
-async def test_letter_case_makes_no_difference_at_any_length(store, cast, text):
+async def test_search_ignores_letter_case_at_any_length(store, cast, text):
     await cast.user("CaRoL")
     assert await names(store, text) == ["CaRoL"]
 
@@ -32,14 +32,14 @@ async def test_letter_case_makes_no_difference_at_any_length(store, cast, text):
 @pytest.mark.parametrize(
     "sign", ["%", "_", "\\", "'", '"', "*", "?", ".", "(", "[", "$", "%%", "\\%", "a%b", "--", ";"]
 )
-async def test_no_character_has_a_special_meaning(store, cast, sign):
+async def test_search_gives_no_character_a_special_meaning(store, cast, sign):
     await cast.user("plain", display_name="nothing here")
     await cast.user("other", display_name=f"before {sign} after")
     assert await names(store, sign) == ["other"]
     assert await names(store, f"before {sign}") == ["other"]
 
 
-async def test_an_underscore_in_the_text_matches_only_an_underscore(store, cast):
+async def test_search_matches_an_underscore_only_with_an_underscore(store, cast):
     await cast.user("a_b")
     await cast.user("axb")
     assert await names(store, "a_b") == ["a_b"]
@@ -60,19 +60,19 @@ async def test_an_underscore_in_the_text_matches_only_an_underscore(store, cast)
         ("\U00010400 deseret", "\U00010428"),
     ],
 )
-async def test_letters_of_other_alphabets_are_folded_one_by_one(store, cast, name, text):
+async def test_search_folds_letters_of_other_alphabets_one_by_one(store, cast, name, text):
     await cast.user("someone", display_name=name)
     assert await names(store, text) == ["someone"]
     assert await names(store, name) == ["someone"]
 
 
 @pytest.mark.parametrize(("name", "text"), [("straße", "strasse"), ("e\u0301", "\u00e9"), ("ΟΔΟΣ", "οδος")])
-async def test_nothing_is_normalised_or_expanded(store, cast, name, text):
+async def test_search_normalises_and_expands_nothing(store, cast, name, text):
     await cast.user("someone", display_name=name)
     assert await names(store, text) == []
 
 
-async def test_results_are_in_code_point_order_of_the_username_and_limited(store, cast):
+async def test_search_results_are_limited_and_in_code_point_order_of_usernames(store, cast):
     for number, name in enumerate(("zed_x", "_x_", "Bob_x", "abe_x", "Abe_x", "0_x")):
         await cast.user(name, email=f"{number}@example.org")
     assert await names(store, "_x") == ["0_x", "Abe_x", "Bob_x", "_x_", "abe_x", "zed_x"]
@@ -80,46 +80,46 @@ async def test_results_are_in_code_point_order_of_the_username_and_limited(store
     assert await names(store, "_x", 0) == []
 
 
-async def test_an_empty_text_is_part_of_every_name(store, cast):
+async def test_search_with_an_empty_text_finds_every_name(store, cast):
     for name in ("bob", "abe", "cat"):
         await cast.user(name)
     assert await names(store, "", 2) == ["abe", "bob"]
 
 
-async def test_a_changed_display_name_is_found_and_the_old_one_is_not(store, cast):
+async def test_search_finds_a_changed_display_name_and_not_the_old_one(store, cast):
     ann = await cast.user("ann", display_name="Before")
     await store.update_user(ann.user_id, UserChanges(display_name="Later"))
     assert await names(store, "before") == []
     assert await names(store, "later") == ["ann"]
 
 
-async def test_guests_are_never_found(store, cast):
+async def test_search_never_finds_guests(store, cast):
     await cast.join(cast.guest("visitor"), "general")
     assert await names(store, "visitor") == []
     assert await store.list_users(10) == []
 
 
-async def test_emails_are_not_searched(store, cast):
+async def test_search_ignores_emails(store, cast):
     await cast.user("ann", email="secret@hidden.example")
     assert await names(store, "hidden") == []
 
 
-async def test_a_search_lets_others_have_their_turn(store, cast, monkeypatch):
+async def test_search_yields_to_other_tasks(store, cast, monkeypatch):
     monkeypatch.setattr("chatsys.store.memory.store.PART_SEARCHED", 2)
     everyone = [f"anyone{number}" for number in range(9)]
     for name in everyone:
         await cast.user(name)
-    turns = 0
+    iterations = 0
 
     async def others() -> None:
-        nonlocal turns
+        nonlocal iterations
         while True:
-            turns += 1
+            iterations += 1
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(others())
     found = await names(store, "anyone")
     beside.cancel()
     assert found == everyone
-    assert turns >= 4
+    assert iterations >= 4
     assert await names(store, "anyone", 5) == everyone[:5]

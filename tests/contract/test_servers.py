@@ -1,4 +1,4 @@
-"""Servers: announced, kept alive, retired with their sessions."""
+"""Servers: registered, kept alive, retired with their sessions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-async def test_a_heartbeat_ends_nothing_of_those_who_are_alive(store, cast):
+async def test_heartbeat_ends_no_session_of_a_live_server(store, cast):
     other = new_id()
     assert await store.register_server(other, cast.now()) == []
     session = await cast.join(await cast.user("ann"), "tea")
@@ -19,7 +19,7 @@ async def test_a_heartbeat_ends_nothing_of_those_who_are_alive(store, cast):
     assert await store.retire_server(other, cast.now()) == []
 
 
-async def test_retiring_a_server_ends_its_sessions_in_order_of_joining_and_no_others(store, cast):
+async def test_retiring_a_server_ends_only_its_sessions_in_order_of_joining(store, cast):
     other = new_id()
     await store.register_server(other, cast.now())
     ann, bob, gus = await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
@@ -35,7 +35,7 @@ async def test_retiring_a_server_ends_its_sessions_in_order_of_joining_and_no_ot
     assert online == {"ann": True, "bob": False}
 
 
-async def test_all_sessions_that_end_together_are_the_last_of_a_user_who_has_none_left(store, cast):
+async def test_sessions_that_end_together_are_all_marked_as_the_last(store, cast):
     other = new_id()
     await store.register_server(other, cast.now())
     ann = await cast.user("ann")
@@ -49,7 +49,7 @@ async def test_all_sessions_that_end_together_are_the_last_of_a_user_who_has_non
     assert (user.online, user.last_seen) == (False, moment)
 
 
-async def test_retiring_twice_or_an_unknown_server_changes_nothing(store, cast):
+async def test_retiring_twice_or_retiring_an_unknown_server_changes_nothing(store, cast):
     other = new_id()
     await store.register_server(other, cast.now())
     await store.retire_server(other, cast.now())
@@ -57,20 +57,20 @@ async def test_retiring_twice_or_an_unknown_server_changes_nothing(store, cast):
     assert await store.retire_server(new_id(), cast.now()) == []
 
 
-async def test_a_retired_server_may_announce_itself_again(store, cast):
+async def test_retired_server_may_register_again(store, cast):
     await store.retire_server(cast.server_id, cast.now())
     assert await store.register_server(cast.server_id, cast.now()) == []
     session = await cast.join(cast.guest("gus"), "tea")
     assert await store.sessions("tea") == [session]
 
 
-async def test_the_store_says_who_answers_without_a_password(store):
+async def test_store_names_its_database_without_a_password(store):
     info = await store.ping()
     assert info.kind in {"memory", "postgresql"}
     assert "password" not in repr(info).lower()
 
 
-async def test_every_answer_of_a_room_names_the_servers_that_have_it(store, cast):
+async def test_every_answer_about_a_room_names_the_servers_that_have_it(store, cast):
     ann, bob, gus = await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
     other, elsewhere = new_id(), new_id()
     for server_id in (other, elsewhere):
@@ -80,7 +80,7 @@ async def test_every_answer_of_a_room_names_the_servers_that_have_it(store, cast
     await cast.join(gus, "cake", server_id=elsewhere)
     several = (await store.ping()).kind != "memory"
     here = {cast.server_id, other} if several else set()
-    posted = await store.post_message(cast.letter(ann, "tea"))
+    posted = await store.post_message(cast.new_message(ann, "tea"))
     message_id = posted.message.message_id
     entered = await store.open_session(cast.entry(gus, "tea"))
     answers = [
@@ -92,6 +92,6 @@ async def test_every_answer_of_a_room_names_the_servers_that_have_it(store, cast
         await store.close_session(entered.session.session_id, cast.now()),
     ]
     assert [set(answer.servers) for answer in answers] == [here] * len(answers)
-    await store.post_message(cast.letter(ann, "tea"))
+    await store.post_message(cast.new_message(ann, "tea"))
     assert set((await store.mark_some_read("tea", bob, cast.now())).servers) == here
     assert (await store.mark_some_read("tea", bob, cast.now())).servers == ()

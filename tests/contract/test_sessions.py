@@ -1,4 +1,4 @@
-"""Sessions and presence: who is where, and who is online."""
+"""Sessions and presence: who is in which room, and who is online."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def user(store, who):
     return found
 
 
-async def test_a_session_is_given_back_as_it_was_opened(store, cast):
+async def test_session_is_returned_as_it_was_opened(store, cast):
     ann = await cast.user("ann")
     entry = cast.entry(ann, "tea")
     joined = await store.open_session(entry)
@@ -28,7 +28,7 @@ async def test_a_session_is_given_back_as_it_was_opened(store, cast):
     assert await store.sessions("tea") == [session]
 
 
-async def test_joining_tells_the_newest_sequence_number(store, cast):
+async def test_joining_returns_the_newest_sequence_number(store, cast):
     gus = cast.guest("gus")
     for _ in range(3):
         await cast.post(gus, "tea")
@@ -42,7 +42,7 @@ async def test_sessions_are_in_order_of_joining_with_one_for_each_socket(store, 
     assert [each.who.username for each in await store.sessions("tea")] == ["bob", "ann", "gus", "ann", "bob"]
 
 
-async def test_sessions_of_one_millisecond_keep_the_order_of_joining(store, cast):
+async def test_sessions_of_the_same_millisecond_keep_the_order_of_joining(store, cast):
     moment = cast.now()
     entries = [msgspec.structs.replace(cast.entry(cast.guest(f"g{number}"), "tea"), at=moment) for number in range(5)]
     for entry in entries:
@@ -60,7 +60,7 @@ async def test_joining_the_same_room_again_keeps_the_session_and_its_place(store
     assert await store.activity() == (2, 1)
 
 
-async def test_a_first_session_makes_online_and_the_end_of_the_last_one_offline(store, cast):
+async def test_first_session_sets_online_and_the_end_of_the_last_sets_offline(store, cast):
     ann = await cast.user("ann")
     assert not (await user(store, ann)).online
     first, second = await cast.join(ann, "tea"), await cast.join(ann, "cake")
@@ -76,7 +76,7 @@ async def test_a_first_session_makes_online_and_the_end_of_the_last_one_offline(
     assert ((await user(store, ann)).online, (await user(store, ann)).last_seen) == (False, moment)
 
 
-async def test_an_ended_session_is_given_once_and_with_what_it_was(store, cast):
+async def test_ended_session_is_returned_once_with_its_data(store, cast):
     ann = await cast.user("ann")
     session, moment = await cast.join(ann, "tea"), cast.now()
     ended = await store.close_session(session.session_id, moment)
@@ -90,11 +90,11 @@ async def test_an_ended_session_is_given_once_and_with_what_it_was(store, cast):
 
 
 @pytest.mark.parametrize("session_id", ABSENT)
-async def test_closing_an_unknown_or_malformed_session_is_a_miss(store, cast, session_id):
+async def test_closing_an_unknown_or_malformed_session_finds_nothing(store, cast, session_id):
     assert await store.close_session(session_id, cast.now()) is None
 
 
-async def test_sessions_that_are_closed_together_are_given_in_order_of_joining(store, cast):
+async def test_sessions_closed_together_are_returned_in_order_of_joining(store, cast):
     ann, bob, gus = await cast.user("ann"), await cast.user("bob"), cast.guest("gus")
     opened = [await cast.join(who, room) for who, room in ((ann, "tea"), (bob, "cake"), (gus, "tea"), (ann, "cake"))]
     ids = [session.session_id for session in opened]
@@ -110,21 +110,21 @@ async def test_sessions_that_are_closed_together_are_given_in_order_of_joining(s
     assert await store.close_sessions([], cast.now()) == []
 
 
-async def test_all_sessions_of_a_user_that_are_closed_together_are_the_last(store, cast):
+async def test_sessions_of_a_user_closed_together_are_all_marked_as_the_last(store, cast):
     ann = await cast.user("ann")
     ids = [(await cast.join(ann, room)).session_id for room in ("tea", "cake")]
     assert [each.last for each in await store.close_sessions(ids, cast.now())] == [True, True]
     assert not (await user(store, ann)).online
 
 
-async def test_sessions_of_thousands_of_sockets_are_closed_together(store, cast):
+async def test_sessions_of_thousands_of_sockets_can_be_closed_together(store, cast):
     ids = [(await cast.join(cast.guest(f"g{number}"), "tea")).session_id for number in range(1500)]
     ended = await store.close_sessions(ids, cast.now())
     assert [each.session.session_id for each in ended] == ids
     assert await store.activity() == (0, 0)
 
 
-async def test_the_sessions_of_an_account_are_given_in_order_of_joining(store, cast):
+async def test_sessions_of_an_account_are_returned_in_order_of_joining(store, cast):
     ann, bob = await cast.user("ann"), await cast.user("bob")
     opened = [await cast.join(who, room) for who, room in ((ann, "tea"), (bob, "tea"), (ann, "cake"))]
     assert [each.session_id for each in await store.user_sessions(ann.user_id)] == [
@@ -136,12 +136,12 @@ async def test_the_sessions_of_an_account_are_given_in_order_of_joining(store, c
 
 
 @pytest.mark.parametrize("user_id", [*ABSENT, "guest-gus"])
-async def test_an_unknown_account_has_no_sessions(store, cast, user_id):
+async def test_unknown_account_has_no_sessions(store, cast, user_id):
     await cast.join(cast.guest("gus"), "tea")
     assert await store.user_sessions(user_id) == []
 
 
-async def test_a_socket_may_join_again_after_leaving(store, cast):
+async def test_socket_may_join_again_after_leaving(store, cast):
     ann = await cast.user("ann")
     first = await cast.join(ann, "tea", socket_id="socket-1")
     await store.close_session(first.session_id, cast.now())
@@ -151,7 +151,7 @@ async def test_a_socket_may_join_again_after_leaving(store, cast):
     assert await store.sessions("cake") == [second]
 
 
-async def test_two_guests_with_one_name_are_two_users_and_one_guest_id_is_one(store, cast):
+async def test_guests_are_distinguished_by_id_and_not_by_name(store, cast):
     await cast.join(cast.guest("gus", "guest-1"), "tea")
     await cast.join(cast.guest("gus", "guest-2"), "tea")
     one = await cast.join(cast.guest("gus", "guest-1"), "tea")
@@ -161,7 +161,7 @@ async def test_two_guests_with_one_name_are_two_users_and_one_guest_id_is_one(st
     assert not ended.last
 
 
-async def test_a_guest_is_online_and_its_last_session_is_the_last(store, cast):
+async def test_guest_is_online_and_its_last_session_is_marked_as_the_last(store, cast):
     session = await cast.join(cast.guest("gus"), "tea")
     assert (session.who, session.online, session.last_seen) == (cast.guest("gus"), True, None)
     ended = await store.close_session(session.session_id, cast.now())
@@ -180,7 +180,7 @@ async def test_sessions_show_the_current_profile_and_presence(store, cast):
     assert (session.online, session.last_seen) == (False, moment)
 
 
-async def test_a_further_session_makes_online_again(store, cast):
+async def test_further_session_sets_online_again(store, cast):
     ann = await cast.user("ann")
     await cast.join(ann, "tea")
     await store.set_online(ann.user_id, False, cast.now())
@@ -189,7 +189,7 @@ async def test_a_further_session_makes_online_again(store, cast):
     assert ((await user(store, ann)).online, (await user(store, ann)).last_seen) == (True, session.joined_at)
 
 
-async def test_an_account_that_is_gone_can_not_join_and_leaves_no_trace(store, cast):
+async def test_deleted_account_can_not_join_and_leaves_no_trace(store, cast):
     ann = await cast.user("ann")
     await store.delete_user(ann.user_id, cast.now())
     with pytest.raises(UserNotFound):
@@ -198,14 +198,14 @@ async def test_an_account_that_is_gone_can_not_join_and_leaves_no_trace(store, c
     assert "tea" not in {room.name for room in await store.rooms()}
 
 
-async def test_socket_ids_are_free_text_up_to_the_servers_choice(store, cast):
+async def test_socket_ids_may_be_any_text(store, cast):
     for socket_id in ("x", "a-_/+=", "z" * 200):
         session = await cast.join(cast.guest("gus"), "tea", socket_id=socket_id)
         assert session.socket_id == socket_id
     assert len(await store.sessions("tea")) == 3
 
 
-async def test_the_newest_sessions_come_in_order_of_joining_with_the_count_of_all(store, cast):
+async def test_newest_sessions_come_in_order_of_joining_with_the_total_count(store, cast):
     ann = await cast.user("ann")
     opened = [await cast.join(who, "tea") for who in (ann, cast.guest("gus"), cast.guest("eve"), ann)]
     await cast.join(ann, "cake")

@@ -1,4 +1,4 @@
-"""Accounts: made once, found by id, name and email, changed only where named."""
+"""Accounts: created once, found by id, name and email, changed only in the named fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MALFORMED = [
 ]
 
 
-async def test_a_new_account_is_given_back_as_it_was_given(store, cast):
+async def test_new_account_is_returned_as_it_was_given(store, cast):
     user = cast.account("ann", display_name="Ann O'Nym", bio="50% \\ _", avatar="https://example.org/a.png")
     assert await store.create_user(user) == user
     assert await store.user_by_id(user.user_id) == user
@@ -30,7 +30,7 @@ async def test_a_new_account_is_given_back_as_it_was_given(store, cast):
     assert await store.user_by_email("ann@example.org") == user
 
 
-async def test_an_email_is_found_in_any_letter_case_and_a_username_only_in_its_own(store, cast):
+async def test_email_is_found_in_any_letter_case_and_username_only_exactly(store, cast):
     user = await store.create_user(cast.account("Bob"))
     assert await store.user_by_email("BOB@Example.ORG") == user
     assert await store.user_by_name("bob") is None
@@ -43,7 +43,7 @@ async def test_usernames_that_differ_in_letter_case_are_two_users(store, cast):
 
 
 @pytest.mark.parametrize("fields", [{"username": "taken"}, {"email": "taken@example.org"}])
-async def test_a_taken_name_or_email_is_refused_and_nothing_is_stored(store, cast, fields):
+async def test_taken_name_or_email_is_refused_and_nothing_is_stored(store, cast, fields):
     first = await store.create_user(cast.account("taken"))
     second = cast.account(fields.get("username", "other"), email=fields.get("email", "other@example.org"))
     with pytest.raises(UserExists):
@@ -52,7 +52,7 @@ async def test_a_taken_name_or_email_is_refused_and_nothing_is_stored(store, cas
     assert await store.list_users(10) == [first]
 
 
-async def test_an_id_is_found_in_either_letter_case(store, cast):
+async def test_id_is_found_in_either_letter_case(store, cast):
     ann = await cast.user("ann")
     found = await store.user_by_id(ann.user_id.upper())
     assert found is not None
@@ -60,7 +60,7 @@ async def test_an_id_is_found_in_either_letter_case(store, cast):
 
 
 @pytest.mark.parametrize("user_id", [UNKNOWN, *MALFORMED])
-async def test_an_unknown_or_malformed_id_is_a_miss(store, cast, user_id):
+async def test_unknown_or_malformed_id_finds_nothing(store, cast, user_id):
     assert await store.user_by_id(user_id) is None
     assert await store.update_user(user_id, UserChanges(bio="x")) is None
     assert await store.record_login(user_id, cast.now()) is None
@@ -69,7 +69,7 @@ async def test_an_unknown_or_malformed_id_is_a_miss(store, cast, user_id):
 
 
 @pytest.mark.parametrize("name", ["", "nobody", "'; --", "a" * 5000, "\U0001f600"])
-async def test_an_unknown_name_or_email_is_a_miss(store, name):
+async def test_unknown_name_or_email_finds_nothing(store, name):
     assert await store.user_by_name(name) is None
     assert await store.user_by_email(name) is None
 
@@ -82,7 +82,7 @@ async def test_users_are_listed_newest_first_up_to_the_limit(store, cast):
     assert await store.list_users(0) == []
 
 
-async def test_users_of_one_millisecond_are_listed_by_descending_id(store, cast):
+async def test_users_of_the_same_millisecond_are_listed_by_descending_id(store, cast):
     moment = cast.now()
     people = [await cast.user(f"user{number}", created_at=moment) for number in range(5)]
     expected = sorted((person.user_id for person in people), reverse=True)
@@ -104,7 +104,7 @@ async def test_only_the_named_fields_change(store, cast):
     assert hashed.bio == ""
 
 
-async def test_a_login_is_recorded_with_its_time(store, cast):
+async def test_login_is_recorded_with_its_time(store, cast):
     ann, moment = await cast.user("ann"), cast.now()
     user = await store.record_login(ann.user_id, moment)
     assert user is not None
@@ -123,7 +123,7 @@ async def test_status_and_last_seen_are_set_together(store, cast):
 
 
 @pytest.mark.parametrize("shared", ["username", "email"])
-async def test_of_many_simultaneous_accounts_with_one_name_or_email_exactly_one_is_stored(store, cast, shared):
+async def test_one_of_many_simultaneous_accounts_of_a_name_or_email_is_stored(store, cast, shared):
     values = [{"username": f"name{number}", "email": f"{number}@example.org"} for number in range(20)]
     rivals = [cast.account(**value | {shared: "same@example.org" if shared == "email" else "same"}) for value in values]
     outcomes = await asyncio.gather(*map(store.create_user, rivals), return_exceptions=True)
@@ -133,7 +133,7 @@ async def test_of_many_simultaneous_accounts_with_one_name_or_email_exactly_one_
     assert await store.list_users(30) == stored
 
 
-async def test_times_come_back_in_utc_and_to_the_millisecond(store, cast):
+async def test_times_are_returned_in_utc_with_milliseconds(store, cast):
     user = cast.account("ann", created_at=cast.now(), last_login=cast.now(), last_seen=cast.now())
     await store.create_user(user)
     found = await store.user_by_id(user.user_id)

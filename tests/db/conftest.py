@@ -24,18 +24,18 @@ from chatsys.database.fingerprint import TableFingerprint, fingerprint
 from chatsys.resources import database_dir
 
 KILLS = int(os.environ.get("KILLS", "2"))
-"""How often each killed command is killed; more makes the same tests a longer search."""
+"""How often each killed command is killed; a greater number makes the search longer."""
 
 ORIGINAL = database_dir() / "original.sql"
 
 
 class Server(Protocol):
-    """What the shared fixtures give: a server on which databases can be made."""
+    """The type of the shared fixtures: a server on which databases can be created."""
 
     url: str
 
     def database(self, template: str = ...) -> AbstractContextManager[str]:
-        """The URL of a new database, a copy of the named one."""
+        """Create a database, a copy of the named one; return its URL."""
 
 
 @pytest.fixture(
@@ -46,28 +46,28 @@ class Server(Protocol):
     ids=["postgresql18", "system"],
 )
 def server(request: pytest.FixtureRequest) -> Server:
-    """Each test that asks for this runs once on either server."""
+    """Each test that uses this fixture runs once on either server."""
     found: Server = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.fixture
 def empty(server: Server) -> Iterator[str]:
-    """A database with nothing in it."""
+    """The URL of an empty database."""
     with server.database("template0") as url:
         yield url
 
 
 @pytest.fixture
 def fresh(server: Server) -> Iterator[str]:
-    """A database with the schema and the default rooms."""
+    """The URL of a database with the schema and the default rooms."""
     with server.database() as url:
         yield url
 
 
 @pytest.fixture
 def original(server: Server) -> Iterator[Callable[[int], str]]:
-    """Makes the original backend's database with that many messages."""
+    """Create the original backend's database with that many messages."""
     with server.database("template0") as url:
 
         def fill(messages: int) -> str:
@@ -78,13 +78,13 @@ def original(server: Server) -> Iterator[Callable[[int], str]]:
 
 
 def content(url: str) -> tuple[TableFingerprint, ...]:
-    """Every table's count and checksum."""
+    """Return every table's row count and checksum."""
     with psycopg.connect(url) as connection:
         return fingerprint(connection)
 
 
 def rows(url: str, query: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-    """The rows of a query."""
+    """Return the rows of a query."""
     with psycopg.connect(url, autocommit=True) as connection:
         return connection.execute(query, parameters or None).fetchall()
 
@@ -96,7 +96,7 @@ def run(url: str, statements: str) -> None:
 
 
 def fill_chat(url: str, messages: int, *, days: float = 60) -> None:
-    """Ten users who wrote ``messages`` messages evenly over the last ``days`` days, each read by two of them."""
+    """Create ten users who wrote ``messages`` messages evenly over the last ``days`` days, each read by two of them."""
     run(
         url,
         f"""
@@ -116,7 +116,7 @@ def fill_chat(url: str, messages: int, *, days: float = 60) -> None:
 
 
 class Outcome(NamedTuple):
-    """What a command left: its exit status and what it wrote."""
+    """The result of a command: its exit status and its output."""
 
     returncode: int
     stdout: str
@@ -124,7 +124,7 @@ class Outcome(NamedTuple):
 
 
 def chatsys(*arguments: str, stdin: str = "", **environment: str) -> Outcome:
-    """Run a chatsys command in this process; of what chatsys reads, its environment has ``environment`` alone."""
+    """Run a chatsys command in this process. Of all settings of chatsys, its environment has only ``environment``."""
     out, err = io.StringIO(), io.StringIO()
     clean = {
         name: text for name, text in os.environ.items() if not name.startswith(("DATABASE_URL", "CHATSYS_", "DB_"))
@@ -142,14 +142,14 @@ def chatsys(*arguments: str, stdin: str = "", **environment: str) -> Outcome:
 
 
 def started(*arguments: str) -> subprocess.Popen[bytes]:
-    """A chatsys command as its own process."""
+    """Start a chatsys command as a separate process."""
     return subprocess.Popen(
         [sys.executable, "-m", "chatsys", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
 
 
 def seconds_of(*arguments: str) -> float:
-    """Run a command to its end; how long it took, to spread moments over."""
+    """Run a command to its end; return how long it took, so that moments can be spread over it."""
     begun = time.monotonic()
     process = started(*arguments)
     _, said = process.communicate()
@@ -158,7 +158,7 @@ def seconds_of(*arguments: str) -> float:
 
 
 def moments(whole: float, times: int, seed: int) -> list[float]:
-    """One random moment in each of ``times`` equal parts of ``whole`` seconds."""
+    """Return one random moment in each of ``times`` equal parts of ``whole`` seconds."""
     chance = random.Random(seed)
     return [whole * (part + chance.random()) / times for part in range(times)]
 
@@ -174,7 +174,7 @@ def killed(process: subprocess.Popen[bytes], after: float, url: str) -> bool:
 
 
 def wait_until_alone(url: str) -> None:
-    """Until the server has noticed that the client is gone and has rolled back."""
+    """Wait until the server has noticed that the client is gone and has rolled back."""
     for _ in itertools.repeat(None, 6_000):
         others = rows(
             url,
@@ -188,7 +188,7 @@ def wait_until_alone(url: str) -> None:
 
 
 def as_role(url: str, name: str) -> str:
-    """``url`` with another role's name."""
+    """Return ``url`` with another role's name."""
     return url.replace("//chatsys@", f"//{name}@")
 
 

@@ -1,4 +1,4 @@
-"""The original backend's database becomes one of chatsys in place, and no row is lost, doubled or out of order."""
+"""The original backend's database becomes a chatsys database in place; no row is lost, duplicated or reordered."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def adopt(url: str) -> None:
 
 
 @pytest.mark.database
-@pytest.mark.parametrize("server", ["postgres15_server"], indirect=True)  # whose order is not that of C
-def test_each_of_fifty_thousand_messages_is_kept_and_in_order(original: Fill) -> None:
+@pytest.mark.parametrize("server", ["postgres15_server"], indirect=True)  # the rooms whose sort order is not that of C
+def test_adoption_keeps_each_of_fifty_thousand_messages_in_order(original: Fill) -> None:
     url = original(50_000)
     adopt(url)
     places = defaultdict(list)
@@ -69,7 +69,7 @@ def test_each_of_fifty_thousand_messages_is_kept_and_in_order(original: Fill) ->
                      " WHERE m.room_id = rooms.room_id)") == []  # fmt: skip
 
 
-def test_each_user_is_kept_and_what_was_left_open_is_filled_in(original: Fill) -> None:
+def test_adoption_keeps_each_user_and_fills_in_missing_values(original: Fill) -> None:
     url = original(100)
     adopt(url)
     changed = """
@@ -85,7 +85,7 @@ def test_each_user_is_kept_and_what_was_left_open_is_filled_in(original: Fill) -
     assert avatar == "https://ui-avatars.com/api/?name=Zo%C3%AB%20%26%20%C3%9Cnal&background=667eea&color=fff"
 
 
-def test_emails_are_in_lower_case_where_no_other_account_has_that_form(original: Fill) -> None:
+def test_adoption_lowers_emails_unless_another_account_has_that_form(original: Fill) -> None:
     url = original(0)
     adopt(url)
     emails = dict(rows(url, "SELECT username, email FROM users WHERE username !~ '^user_'"))
@@ -93,7 +93,7 @@ def test_emails_are_in_lower_case_where_no_other_account_has_that_form(original:
     assert (emails["twin_old"], emails["twin_new"]) == ("twin@example.org", "twin@EXAMPLE.org")
 
 
-def test_receipts_and_members_are_kept(original: Fill) -> None:
+def test_adoption_keeps_receipts_and_members(original: Fill) -> None:
     url = original(2_000)
     adopt(url)
     for table, key, at in (
@@ -110,14 +110,14 @@ def test_receipts_and_members_are_kept(original: Fill) -> None:
     assert set(rows(url, members.format(""))) == set(rows(url, members.format("before.")))
 
 
-def test_sessions_of_the_dead_server_are_gone(original: Fill) -> None:
+def test_adoption_removes_the_sessions_of_the_dead_server(original: Fill) -> None:
     url = original(10)
     assert rows(url, "SELECT count(*) > 0 FROM active_sessions") == [(True,)]
     adopt(url)
     assert rows(url, "SELECT count(*) FROM active_sessions") == [(0,)]
 
 
-def test_the_further_tables_are_left_alone(original: Fill) -> None:
+def test_adoption_leaves_further_tables_alone(original: Fill) -> None:
     url = original(1_000)
     before = {one for one in content(url) if one.table.removeprefix("public.") in FURTHER}
     assert len(before) == len(FURTHER)
@@ -128,7 +128,7 @@ def test_the_further_tables_are_left_alone(original: Fill) -> None:
     assert rows(url, "SELECT count(*) > 0 FROM messages_with_reactions_view") == [(True,)]
 
 
-def test_an_adopted_database_keeps_every_invariant(original: Fill) -> None:
+def test_adopted_database_keeps_every_invariant(original: Fill) -> None:
     url = original(2_000)
     adopt(url)
     with psycopg.connect(url) as connection:
@@ -137,7 +137,7 @@ def test_an_adopted_database_keeps_every_invariant(original: Fill) -> None:
     assert rows(url, "SELECT count(*) FROM messages_with_user_view") == [(2_003,)]
 
 
-def test_an_adopted_schema_is_that_of_a_fresh_database(server: Server, original: Fill) -> None:
+def test_adopted_schema_equals_that_of_a_fresh_database(server: Server, original: Fill) -> None:
     url = original(50)
     initialise(url)
     with server.database("template0") as fresh:
@@ -146,14 +146,14 @@ def test_an_adopted_schema_is_that_of_a_fresh_database(server: Server, original:
 
 
 def schema_of(url: str) -> list[str]:
-    """The tables and views of chatsys as pg_dump writes them, without comments."""
+    """Return the tables and views of chatsys as pg_dump writes them, without comments."""
     names = [*TABLES, "active_users_view", "room_stats_view", "messages_with_user_view"]
     wanted = [f"--table={name}" for name in names]
     command = reading_tools().command(
         "pg_dump", "--schema-only", "--no-owner", "--restrict-key=0", *wanted, read_url(url).libpq
     )
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    # Comments are the original's own; pg_attver is a note of Debian's server that only its own pg_dump leaves out.
+    # Comments belong to the original. pg_attver is a note of Debian's server that only Debian's pg_dump leaves out.
     passing = ("--", "COMMENT ON TABLE")
     lines = [line for line in done.stdout.splitlines() if line and not line.startswith(passing)]
     return sorted(line for line in lines if "pg_attver" not in line)
@@ -168,7 +168,7 @@ def test_adopting_twice_changes_nothing(original: Fill) -> None:
     assert content(url) == before
 
 
-def test_the_command_says_what_it_adopted(original: Fill) -> None:
+def test_adoption_command_says_what_it_adopted(original: Fill) -> None:
     url = original(300)
     said = chatsys("db", "init", "--database-url", url)
     assert "204 users, 11 rooms, 303 messages" in said.stdout
@@ -176,7 +176,7 @@ def test_the_command_says_what_it_adopted(original: Fill) -> None:
     assert said.returncode == 0
 
 
-def test_a_backend_that_is_still_writing_is_an_error_and_nothing_is_changed(original: Fill) -> None:
+def test_adoption_fails_unchanged_while_a_backend_is_still_writing(original: Fill) -> None:
     url = original(50)
     before = content(url)
     with psycopg.connect(url) as backend:
@@ -188,7 +188,7 @@ def test_a_backend_that_is_still_writing_is_an_error_and_nothing_is_changed(orig
 
 
 @pytest.mark.timeout(600)
-def test_killed_at_any_moment_it_can_be_run_again(server: Server, original: Fill) -> None:
+def test_adoption_killed_at_any_moment_can_be_run_again(server: Server, original: Fill) -> None:
     template = original(20_000)
     name = rows(template, "SELECT current_database()")[0][0]
     before = content(template)
@@ -205,12 +205,12 @@ def test_killed_at_any_moment_it_can_be_run_again(server: Server, original: Fill
 
 
 def messages_of(url: str) -> list[tuple[object, ...]]:
-    """Every message's row."""
+    """Return every message's row."""
     return rows(url, "SELECT message_id, user_id, message_text, created_at, seq FROM messages ORDER BY message_id")
 
 
 @pytest.mark.parametrize(("username", "password"), [("user_2", "secret-a"), ("user_3", "secret-b")])
-async def test_users_log_in_with_their_old_passwords(original: Fill, username: str, password: str) -> None:
+async def test_adopted_users_log_in_with_their_old_passwords(original: Fill, username: str, password: str) -> None:
     url = original(10)
     initialise(url)
     async with open_prepared_store(url, StoreOptions(pool_size=5)) as store:
@@ -222,7 +222,7 @@ async def test_users_log_in_with_their_old_passwords(original: Fill, username: s
                 assert not await passwords.matches("another", user.password_hash)
 
 
-async def test_the_history_is_served_in_order_and_goes_on(original: Fill) -> None:
+async def test_adopted_history_is_served_in_order_and_continues(original: Fill) -> None:
     url = original(3_000)
     initialise(url)
     async with open_prepared_store(url, StoreOptions(pool_size=5)) as store:

@@ -1,4 +1,4 @@
-"""A backup holds everything, restores whole or not at all, and says why when it can't."""
+"""A backup holds everything, is restored completely or not at all, and says why when it fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])
 
 
 @FORMATS
-def test_what_was_backed_up_is_there_after_a_restore(fresh: str, empty: str, tmp_path: Path, name: str) -> None:
+def test_restore_brings_back_everything_that_was_backed_up(fresh: str, empty: str, tmp_path: Path, name: str) -> None:
     fill_chat(fresh, 500)
     backup(fresh, tmp_path / name)
     restore(empty, tmp_path / name)
@@ -29,7 +29,7 @@ def test_what_was_backed_up_is_there_after_a_restore(fresh: str, empty: str, tmp
 
 
 @FORMATS
-def test_an_older_server_moves_to_a_newer_one(
+def test_backup_of_an_older_server_is_restored_on_a_newer_one(
     postgres15_server: Server, postgres_server: Server, tmp_path: Path, name: str
 ) -> None:
     with postgres15_server.database() as older, postgres_server.database("template0") as newer:
@@ -40,7 +40,7 @@ def test_an_older_server_moves_to_a_newer_one(
 
 
 @FORMATS
-def test_a_restore_replaces_what_was_there(fresh: str, server: Server, tmp_path: Path, name: str) -> None:
+def test_restore_replaces_the_previous_content(fresh: str, server: Server, tmp_path: Path, name: str) -> None:
     backup(fresh, tmp_path / name)
     before, epoch = content(fresh), rows(fresh, "SELECT current_epoch()")
     fill_chat(fresh, 50)
@@ -49,11 +49,11 @@ def test_a_restore_replaces_what_was_there(fresh: str, server: Server, tmp_path:
     restore(fresh, tmp_path / name)
     assert content(fresh) == before
     assert rows(fresh, "SELECT 1 FROM pg_type WHERE typname = 'mood'") == []
-    assert rows(fresh, "SELECT current_epoch()") != epoch  # numbers may be given out a second time
+    assert rows(fresh, "SELECT current_epoch()") != epoch  # numbers may be assigned a second time
 
 
 @FORMATS
-def test_rows_that_look_like_commands_survive(fresh: str, empty: str, tmp_path: Path, name: str) -> None:
+def test_rows_that_look_like_commands_survive_a_restore(fresh: str, empty: str, tmp_path: Path, name: str) -> None:
     fill_chat(fresh, 3)
     for text in ("SET transaction_timeout = 0;", "COMMENT ON EXTENSION x IS 'y';", "\\.", "COMMIT;", "\\! false"):
         run(
@@ -67,7 +67,7 @@ def test_rows_that_look_like_commands_survive(fresh: str, empty: str, tmp_path: 
 
 
 @FORMATS
-def test_a_verified_backup_proves_every_table(fresh: str, tmp_path: Path, name: str) -> None:
+def test_verified_backup_compares_every_table(fresh: str, tmp_path: Path, name: str) -> None:
     fill_chat(fresh, 200)
     proof = backup(fresh, tmp_path / name, verify=True).proof
     counts = {table.table: table.rows for table in proof}
@@ -75,11 +75,14 @@ def test_a_verified_backup_proves_every_table(fresh: str, tmp_path: Path, name: 
     assert counts["public.users"] == 10
     deadline = time.monotonic() + 60
     while rows(fresh, "SELECT datname FROM pg_database WHERE datname LIKE 'chatsys_scratch%'"):
-        assert time.monotonic() < deadline, "a scratch database stays"  # one of a test beside this one goes soon
+        # the scratch database of another test disappears soon
+        assert time.monotonic() < deadline, "a scratch database stays"
         time.sleep(0.2)
 
 
-def test_a_backup_that_lacks_rows_is_found_out(fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verification_detects_a_backup_that_lacks_rows(
+    fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill_chat(fresh, 20)
     major = rows(fresh, "SELECT current_setting('server_version_num')::int / 10000")[0][0]
     real = reading_tools().folder
@@ -95,12 +98,12 @@ def test_a_backup_that_lacks_rows_is_found_out(fresh: str, tmp_path: Path, monke
     assert not list(tmp_path.glob("*chat*"))
 
 
-def test_a_backup_can_be_read_by_its_owner_alone(fresh: str, tmp_path: Path) -> None:
+def test_backup_can_be_read_only_by_its_owner(fresh: str, tmp_path: Path) -> None:
     written = backup(fresh, tmp_path / "chat.dump").file
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
 
 
-def test_a_failed_backup_leaves_the_older_file(server: Server, fresh: str, tmp_path: Path) -> None:
+def test_failed_backup_keeps_the_older_file(server: Server, fresh: str, tmp_path: Path) -> None:
     (tmp_path / "chat.dump").write_text("the older one")
     with role(server) as name, pytest.raises(OperatorError, match="permission denied"):
         backup(as_role(fresh, name), tmp_path / "chat.dump")
@@ -109,7 +112,7 @@ def test_a_failed_backup_leaves_the_older_file(server: Server, fresh: str, tmp_p
 
 
 @pytest.mark.parametrize("command", [["db", "backup"], ["export"]], ids=" ".join)
-def test_an_existing_file_is_replaced_only_when_told_so(fresh: str, tmp_path: Path, command: list[str]) -> None:
+def test_existing_file_is_replaced_only_on_request(fresh: str, tmp_path: Path, command: list[str]) -> None:
     file = tmp_path / "chat.dump"
     file.write_text("the older one")
     address = ["--database-url" if command[0] == "db" else "--from", fresh]
@@ -128,7 +131,7 @@ LIVING = (
 )
 
 
-def test_a_restore_under_a_living_server_is_refused_unless_forced(fresh: str, tmp_path: Path) -> None:
+def test_restore_under_a_live_server_is_refused_unless_forced(fresh: str, tmp_path: Path) -> None:
     file = backup(fresh, tmp_path / "chat.dump").file
     run(fresh, LIVING)
     before = content(fresh)
@@ -145,13 +148,13 @@ def test_a_restore_under_a_living_server_is_refused_unless_forced(fresh: str, tm
     assert rows(fresh, "SELECT count(*) FROM active_sessions") == [(0,)]
 
 
-def test_a_restore_over_servers_that_are_gone_goes_ahead(fresh: str, tmp_path: Path) -> None:
+def test_restore_over_dead_servers_proceeds(fresh: str, tmp_path: Path) -> None:
     file = backup(fresh, tmp_path / "chat.dump").file
     run(fresh, LIVING.replace("+ interval", "- interval"))
     assert chatsys("db", "restore", str(file), "--yes", "--database-url", fresh).returncode == 0
 
 
-def test_a_dry_run_of_a_restore_changes_nothing(fresh: str, empty: str, tmp_path: Path) -> None:
+def test_dry_run_of_a_restore_changes_nothing(fresh: str, empty: str, tmp_path: Path) -> None:
     file = backup(fresh, tmp_path / "chat.dump").file
     said = chatsys("db", "restore", str(file), "--dry-run", "--database-url", empty)
     assert said.stdout.startswith("Would replace the 0 tables of ")
@@ -160,7 +163,7 @@ def test_a_dry_run_of_a_restore_changes_nothing(fresh: str, empty: str, tmp_path
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.95, 0.999])
 @FORMATS
-def test_a_cut_backup_changes_nothing(fresh: str, tmp_path: Path, name: str, part: float) -> None:
+def test_truncated_backup_changes_nothing(fresh: str, tmp_path: Path, name: str, part: float) -> None:
     fill_chat(fresh, 300)
     before = content(fresh)
     whole = backup(fresh, tmp_path / name).file.read_bytes()
@@ -171,7 +174,7 @@ def test_a_cut_backup_changes_nothing(fresh: str, tmp_path: Path, name: str, par
     assert content(fresh) == before
 
 
-def test_a_statement_that_fails_changes_nothing(fresh: str, tmp_path: Path) -> None:
+def test_failing_statement_in_a_backup_changes_nothing(fresh: str, tmp_path: Path) -> None:
     fill_chat(fresh, 30)
     written = backup(fresh, tmp_path / "chat.sql").file
     before = content(fresh)
@@ -185,13 +188,13 @@ def test_a_statement_that_fails_changes_nothing(fresh: str, tmp_path: Path) -> N
 
 
 @pytest.mark.process
-def test_a_client_older_than_the_server_is_explained() -> None:
+def test_client_older_than_the_server_is_explained() -> None:
     with pytest.raises(OperatorError, match="The server is PostgreSQL 99, but the newest pg_dump here") as failed:
         dumping_tools(read_url("postgresql://localhost/chat"), 99)
     assert failed.value.hint.endswith("apt-get install postgresql-client-99")
 
 
-def test_a_password_goes_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_is_passed_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "another")
     monkeypatch.setenv("PGHOST", "elsewhere")
     given = environment("postgresql://ann:p%40ss%2Fw%3Ard@db.example:6432/chat?sslmode=require")
@@ -200,13 +203,13 @@ def test_a_password_goes_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert given["PGSSLMODE"] == "require"
 
 
-def test_a_scratch_database_needs_the_right_to_create_one(server: Server, fresh: str) -> None:
+def test_scratch_database_needs_the_right_to_create_one(server: Server, fresh: str) -> None:
     with role(server) as name, pytest.raises(OperatorError) as failed, scratch_database(as_role(fresh, name)):
         pass
     assert failed.value.hint == f"As a superuser: ALTER ROLE {name} CREATEDB"
 
 
-def test_a_difference_is_named() -> None:
+def test_verification_names_a_difference() -> None:
     one = TableFingerprint(table="a", rows=1, checksum="1")
     other = TableFingerprint(table="a", rows=1, checksum="2")
     assert differences((one,), (one,)) == []

@@ -1,4 +1,4 @@
-"""A clean-up deletes what is old and nothing else, in short transactions."""
+"""A clean-up deletes only what is old, in short transactions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DAY = timedelta(days=1)
 
 
 def clean(url: str, **ages: timedelta | None) -> module.Cleaned:
-    """A clean-up of what ``ages`` names."""
+    """Clean up what ``ages`` names."""
     given = {"sessions_older_than": None, "messages_older_than": None, **ages}
     return cleanup(url, **given)
 
 
 def add_sessions(url: str) -> None:
-    """Sessions of a server that lives, of one that is dead and of none, quiet for two days; and a young one of none."""
+    """Add sessions of a live server, of a dead one and of none, idle for two days, and a recent one of none."""
     run(
         url,
         """
@@ -40,7 +40,7 @@ def add_sessions(url: str) -> None:
     )
 
 
-def test_messages_older_than_the_age_go_and_the_others_stay(fresh: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clean_up_deletes_only_messages_older_than_the_age(fresh: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 70)
     fill_chat(fresh, 1_000, days=60)
     young = rows(
@@ -53,28 +53,28 @@ def test_messages_older_than_the_age_go_and_the_others_stay(fresh: str, monkeypa
     assert rows(fresh, "SELECT last_seq FROM rooms WHERE room_name = 'general'") == [(1_000,)]
 
 
-def test_a_dry_run_tells_what_a_run_then_does_and_changes_nothing(fresh: str) -> None:
+def test_dry_run_says_what_a_run_would_delete_and_changes_nothing(fresh: str) -> None:
     fill_chat(fresh, 400)
     add_sessions(fresh)
     before = content(fresh)
     ages = {"sessions_older_than": DAY, "messages_older_than": 30 * DAY}
-    told = preview(fresh, **ages)
+    planned = preview(fresh, **ages)
     assert content(fresh) == before
     done = cleanup(fresh, **ages)
-    assert (told.messages, told.sessions) == (done.messages, done.sessions)
-    assert told.size == pytest.approx(done.size, rel=0.01)
+    assert (planned.messages, planned.sessions) == (done.messages, done.sessions)
+    assert planned.size == pytest.approx(done.size, rel=0.01)
     assert done.messages == 200
     assert done.size > 200 * 60
 
 
-def test_only_sessions_of_dead_servers_go(fresh: str) -> None:
+def test_clean_up_deletes_only_sessions_of_dead_servers(fresh: str) -> None:
     fill_chat(fresh, 1)
     add_sessions(fresh)
     assert clean(fresh, sessions_older_than=DAY).sessions == 2
     assert rows(fresh, "SELECT socket_id FROM active_sessions ORDER BY 1") == [("alive",), ("young",)]
 
 
-def test_a_user_whose_last_session_goes_is_offline(fresh: str) -> None:
+def test_user_whose_last_session_is_deleted_is_offline(fresh: str) -> None:
     fill_chat(fresh, 1)
     add_sessions(fresh)
     clean(fresh, sessions_older_than=DAY)
@@ -82,20 +82,20 @@ def test_a_user_whose_last_session_goes_is_offline(fresh: str) -> None:
     assert online == [("u1",), ("u3",)]
 
 
-def test_an_age_that_is_not_named_deletes_nothing(fresh: str) -> None:
+def test_clean_up_deletes_nothing_without_an_age(fresh: str) -> None:
     fill_chat(fresh, 50)
     add_sessions(fresh)
     assert clean(fresh, sessions_older_than=timedelta(0)).messages == 0
     assert clean(fresh, messages_older_than=timedelta(0)).sessions == 0
 
 
-def test_a_second_run_finds_nothing(fresh: str) -> None:
+def test_second_clean_up_finds_nothing(fresh: str) -> None:
     fill_chat(fresh, 100)
     clean(fresh, messages_older_than=DAY)
     assert clean(fresh, messages_older_than=DAY).messages == 0
 
 
-def test_each_batch_is_kept_when_a_later_one_fails(fresh: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_earlier_batches_are_kept_when_a_later_one_fails(fresh: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 10)
     fill_chat(fresh, 100, days=60)
     run(
@@ -111,7 +111,7 @@ def test_each_batch_is_kept_when_a_later_one_fails(fresh: str, monkeypatch: pyte
     assert rows(fresh, "SELECT count(*) FROM messages") == [(80,)]
 
 
-def test_the_space_of_deleted_messages_is_used_again(fresh: str) -> None:
+def test_space_of_deleted_messages_is_reused(fresh: str) -> None:
     fill_chat(fresh, 4_000, days=60)
     before = rows(fresh, "SELECT pg_relation_size('messages')")[0][0]
     clean(fresh, messages_older_than=30 * DAY)

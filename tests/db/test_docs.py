@@ -1,4 +1,4 @@
-"""Every command of the database setup, the migration guide and the tutorial works, in the page's order."""
+"""Every command of the database setup, the migration guide and the tutorial works, in the order of the page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BLOCK = re.compile(r"^( *)```(\w+) ?(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOT
 
 
 class Block(NamedTuple):
-    """A block of a page: ``kind`` is sh, sql or env, ``how`` is empty, ``server`` or ``elsewhere``."""
+    """A code block of a page: ``kind`` is sh, sql or env; ``how`` is empty, ``server`` or ``elsewhere``."""
 
     kind: str
     how: str
@@ -37,7 +37,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    """The page's code, in order."""
+    """Return the page's code blocks, in order."""
     found = _BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
     return [Block(kind, how, textwrap.dedent(text)) for _, kind, how, text in found]
 
@@ -46,7 +46,7 @@ PAGES = ("DATABASE_SETUP.md", "MIGRATION.md")
 
 
 class Machine:
-    """The reader's machine as the page imagines it, with another port and without root."""
+    """The reader's machine as the page describes it, but with another port and without root."""
 
     def __init__(self, folder: Path, programs: Path, port: int) -> None:
         self.folder = folder
@@ -59,11 +59,11 @@ class Machine:
         }  # fmt: skip
 
     def here(self, text: str) -> str:
-        """The page's text with this machine's port, and without asking for root."""
+        """Return the text of a page with this machine's port, and without commands that need root."""
         return text.replace("localhost:5432", f"127.0.0.1:{self.port}").replace("sudo -u postgres ", "")
 
     def run(self, block: Block) -> None:
-        """Do what the block says."""
+        """Execute the block."""
         if block.kind == "env":
             self.configure(block.text)
         elif block.kind == "sql":
@@ -74,7 +74,7 @@ class Machine:
             self.shell(self.here(block.text))
 
     def configure(self, text: str) -> None:
-        """Write the lines to .env if they name this machine; others are read as settings below."""
+        """Write the lines to .env if they name this machine; other lines are read as settings below."""
         if "localhost:5432" in text:
             (self.folder / ".env").write_text(self.here(text), encoding="utf-8")
 
@@ -87,7 +87,7 @@ class Machine:
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
 
     def serve(self, line: str) -> None:
-        """Start a server, and stop it once it has said that it runs."""
+        """Start a server, and stop it once it has reported its address."""
         command = [sys.executable, "-m", *shlex.split(self.here(line))]
         with subprocess.Popen(
             command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -106,7 +106,7 @@ class Machine:
     params=[pytest.param("embedded", marks=pytest.mark.database), pytest.param("system", marks=pytest.mark.database)]
 )
 def machine(request: pytest.FixtureRequest, tmp_path: Path, server_folder: Path) -> Iterator[Machine]:
-    """A fresh PostgreSQL of either version, in a folder without anything."""
+    """A fresh PostgreSQL of either version, in an empty folder."""
     embedded = request.param == "embedded"
     programs = wheel_programs() if embedded else system_programs()
     port = free_port()
@@ -139,7 +139,7 @@ def test_every_command_of_the_migration_guide_works(machine: Machine) -> None:
 @pytest.mark.process
 @pytest.mark.timeout(400)
 def test_every_command_of_the_tutorial_works(server_folder: Path) -> None:
-    """On a busy machine a measurement may end as INVALID (status 2), which is not the tutorial's fault."""
+    """On a busy machine a measurement may end as INVALID (status 2), which is no fault of the tutorial."""
     machine = Machine(server_folder, wheel_programs(), free_port())
     measured = re.compile(r"^(chatsys (?:bench --profile|loadtest) .*)$", re.MULTILINE)
     found = [block for block in blocks("TUTORIAL.md") if block.how != "elsewhere"]
@@ -152,7 +152,7 @@ def test_every_command_of_the_tutorial_works(server_folder: Path) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("page", [*PAGES, "TUTORIAL.md", "DEPLOY.md"])
-def test_commands_for_elsewhere_are_valid_shell_and_name_commands_that_exist(page: str) -> None:
+def test_commands_for_other_machines_are_valid_shell_and_exist(page: str) -> None:
     found = [block for block in blocks(page) if block.how == "elsewhere"]
     assert found
     for block in found:
@@ -163,7 +163,7 @@ def test_commands_for_elsewhere_are_valid_shell_and_name_commands_that_exist(pag
 
 
 def commands() -> set[str]:
-    """Every command of chatsys."""
+    """Return every command of chatsys."""
     direct = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     groups = {str(group.name) for group in app.registered_groups}
     nested = {
@@ -177,7 +177,7 @@ def commands() -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_setting_that_is_shown_is_read(page: str, tmp_path: Path) -> None:
+def test_every_setting_shown_in_the_pages_is_valid(page: str, tmp_path: Path) -> None:
     for block in blocks(page):
         for line in block.text.splitlines() if block.kind == "env" else ():
             name, _, value = line.partition("=")
@@ -187,21 +187,21 @@ def test_every_setting_that_is_shown_is_read(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_that_is_named_in_a_sentence_exists(page: str) -> None:
+def test_every_command_named_in_a_sentence_exists(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     named = set(re.findall(r"`chatsys ((?:db )?[a-z]+)", text))
     assert named
     assert {words for words in named if words not in commands()} == set()
 
 
-def test_troubleshooting_has_a_row_for_each_error_of_a_database() -> None:
+def test_troubleshooting_has_a_row_for_each_database_error() -> None:
     text = (DOCS / "MIGRATION.md").read_text(encoding="utf-8")
     missing = [kind.code for kind in family(errors.StoreError) if f"`{kind.code}`" not in text]
     assert missing == []
 
 
 def family(kind: type[errors.StoreError]) -> Iterator[type[errors.StoreError]]:
-    """The class and all below it."""
+    """Return the class and all its subclasses."""
     yield kind
     for below in kind.__subclasses__():
         yield from family(below)

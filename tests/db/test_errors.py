@@ -1,4 +1,4 @@
-"""Each way in which a database refuses has its own code, sentence and next command, the same through both drivers."""
+"""Each way in which a database refuses has its own code, message and hint, the same through both drivers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.db.conftest import Server, as_role, chatsys, role, rows, run
 
 
 async def refusal(url: str, command: tuple[str, ...] = ("db", "status"), **options: object) -> StoreError:
-    """The error that opening a store raises; a chatsys command must say the same in its words."""
+    """Return the error that opening a store raises; a chatsys command must print the same error."""
     with pytest.raises(StoreError) as refused:
         async with open_store(url, StoreOptions(pool_size=5, connect_timeout=5, **options)):  # type: ignore[arg-type]
             pass
@@ -39,7 +39,7 @@ async def refusal(url: str, command: tuple[str, ...] = ("db", "status"), **optio
 
 
 def refused_command(*arguments: str) -> str:
-    """What a failing command says."""
+    """Return what a failing command prints."""
     said = chatsys(*arguments)
     assert said.returncode == 1
     assert said.stderr.startswith("Error: ")
@@ -68,46 +68,47 @@ def _one(connection: psycopg.Connection[tuple[str, ...]], query: str) -> str:
 
 
 @pytest.mark.process
-async def test_connection_refused() -> None:
+async def test_refused_connection_has_its_own_error() -> None:
     error = await refusal(f"postgresql://ann@127.0.0.1:{free_port()}/chat")
     assert type(error) is errors.ConnectionRefused
     assert "Start PostgreSQL" in error.hint
 
 
 @pytest.mark.process
-async def test_a_socket_that_is_not_there_is_connection_refused(tmp_path: Path) -> None:
+async def test_missing_socket_is_reported_as_connection_refused(tmp_path: Path) -> None:
     error = await refusal(f"postgresql://ann@/chat?host={quote(str(tmp_path))}")
     assert type(error) is errors.ConnectionRefused
 
 
 @pytest.mark.process
-async def test_host_not_resolved() -> None:
+async def test_unresolved_host_has_its_own_error() -> None:
     error = await refusal("postgresql://ann@no-such-host.invalid/chat")
     assert type(error) is errors.HostNotFound
     assert "no-such-host.invalid" in error.message
 
 
-async def test_password_wrong(server: Server, fresh: str) -> None:
+async def test_wrong_password_has_its_own_error(server: Server, fresh: str) -> None:
     with role(server, "LOGIN PASSWORD 'the right one'") as name, on_tcp(server, f"local all {name} scram-sha-256\n"):
         right = as_role(fresh, f"{name}:{quote('the right one')}")
-        assert chatsys("db", "status", "--database-url", right).returncode == 1  # let in, but it owns no table
+        # the role may connect, but it owns no table
+        assert chatsys("db", "status", "--database-url", right).returncode == 1
         error = await refusal(as_role(fresh, f"{name}:wrong"))
     assert type(error) is errors.AuthenticationFailed
     assert "wrong" not in error.message
 
 
-async def test_a_role_that_does_not_exist(fresh: str) -> None:
+async def test_missing_role_has_its_own_error(fresh: str) -> None:
     error = await refusal(as_role(fresh, "nobody_knows_me"))
     assert type(error) is errors.AuthenticationFailed
 
 
-async def test_database_missing(server: Server) -> None:
+async def test_missing_database_has_its_own_error(server: Server) -> None:
     error = await refusal(with_database(server.url, "missing"))
     assert type(error) is errors.DatabaseMissing
     assert error.hint == "Create it with `chatsys db init`."
 
 
-async def test_too_many_connections(server: Server, fresh: str) -> None:
+async def test_too_many_connections_has_its_own_error(server: Server, fresh: str) -> None:
     with role(server, "LOGIN CONNECTION LIMIT 1") as name:
         url = as_role(fresh, name)
         with psycopg.connect(url):
@@ -115,7 +116,7 @@ async def test_too_many_connections(server: Server, fresh: str) -> None:
     assert type(error) is errors.TooManyConnections
 
 
-def test_extension_not_allowed(server: Server, empty: str) -> None:
+def test_forbidden_extension_has_its_own_error(server: Server, empty: str) -> None:
     with role(server) as name:
         run(empty, f"GRANT ALL ON SCHEMA public TO {name}")
         said = refused_command("db", "init", "--database-url", as_role(empty, name))
@@ -125,7 +126,7 @@ def test_extension_not_allowed(server: Server, empty: str) -> None:
 
 
 @pytest.mark.parametrize("missing", ["CREATE", "ALL"])
-def test_permission_denied_for_schema_public(server: Server, empty: str, missing: str) -> None:
+def test_missing_right_on_schema_public_has_its_own_error(server: Server, empty: str, missing: str) -> None:
     run(empty, f"REVOKE {missing} ON SCHEMA public FROM PUBLIC")
     with role(server) as name:
         said = refused_command("db", "init", "--database-url", as_role(empty, name))
@@ -133,7 +134,7 @@ def test_permission_denied_for_schema_public(server: Server, empty: str, missing
     assert "GRANT ALL ON SCHEMA public" in said
 
 
-def test_statement_timeout(fresh: str) -> None:
+def test_statement_timeout_has_its_own_error(fresh: str) -> None:
     set_for_database(fresh, "statement_timeout = 300")
     with psycopg.connect(fresh) as other:
         other.execute("LOCK TABLE messages")
@@ -141,20 +142,20 @@ def test_statement_timeout(fresh: str) -> None:
     assert "A statement took longer than the statement timeout. Look with" in said
 
 
-def test_read_only_database(empty: str) -> None:
+def test_read_only_database_has_its_own_error(empty: str) -> None:
     set_for_database(empty, "default_transaction_read_only = on")
     said = refused_command("db", "init", "--database-url", empty)
     assert "is read-only or a standby. Point DATABASE_URL at the primary" in said
 
 
 def set_for_database(url: str, setting: str) -> None:
-    """A setting that each new session of the database begins with."""
+    """Change a setting for each new session of the database."""
     name = rows(url, "SELECT current_database()")[0][0]
     run(url, f"ALTER DATABASE {name} SET {setting}")
 
 
 @pytest.mark.process
-def test_a_standby_says_so(tmp_path: Path) -> None:
+def test_standby_has_its_own_error(tmp_path: Path) -> None:
     primary, standby = tmp_path / "primary", tmp_path / "standby"
     with embedded_server(primary):
         pass
@@ -180,15 +181,15 @@ def _copy_owner(source: Path, target: Path) -> None:
 
 
 @pytest.mark.process
-async def test_server_shutting_down(tmp_path: Path) -> None:
+async def test_shutdown_of_the_server_has_its_own_error(tmp_path: Path) -> None:
     with embedded_server(tmp_path / "pg") as url, psycopg.connect(url):
         pid = int((tmp_path / "pg" / "data" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGTERM)  # waits for the session above, and lets nobody else in
+        os.kill(pid, signal.SIGTERM)  # the server waits for the session above, and refuses new ones
         error = await refusal(url)
     assert type(error) is errors.ServerShuttingDown
 
 
-def test_disk_full(server: Server, empty: str, server_folder: Path, tmp_path: Path) -> None:
+def test_full_disk_has_its_own_error(server: Server, empty: str, server_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "chat.sql"
     lines = "\n".join("x" * 1_000 for _ in range(20_000))
     file.write_text(
@@ -208,7 +209,7 @@ def test_disk_full(server: Server, empty: str, server_folder: Path, tmp_path: Pa
 
 
 def may_mount() -> bool:
-    """Whether Linux lets this process mount a disk: root in a container often lacks the right (CAP_SYS_ADMIN, 21)."""
+    """Return whether Linux lets this process mount a disk: root in a container often lacks CAP_SYS_ADMIN (21)."""
     status = Path("/proc/self/status")
     found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE) if status.exists() else None
     return found is not None and bool(int(found[1], 16) >> 21 & 1)
@@ -216,7 +217,7 @@ def may_mount() -> bool:
 
 @contextmanager
 def as_if_full(url: str) -> Iterator[str]:
-    """Not everybody can mount a small disk: there the server says what it says when a disk is full."""
+    """Where mounting a small disk is not allowed, the server raises the error of a full disk."""
     run(
         url,
         "CREATE SCHEMA other; CREATE FUNCTION other.full() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -235,9 +236,9 @@ def _fill(url: str) -> None:
 
 @contextmanager
 def full_disk(like: Server, folder: Path) -> Iterator[str]:
-    """A database on a file system of 16 MiB, on a server of its own: where a disk is full, nobody gets a checkpoint.
+    """A database on a file system of 16 MiB, on its own server: on a full disk nobody gets a checkpoint.
 
-    The server is of the same version as ``like``, and its data are in ``folder``.
+    The server has the same version as ``like``, and its data are in ``folder``.
     """
     with psycopg.connect(like.url) as connection:
         newest = connection.info.server_version >= 180000

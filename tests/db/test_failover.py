@@ -1,4 +1,4 @@
-"""A standby takes over while the connections to the old primary stay open: everybody moves to the new one."""
+"""A standby takes over while connections to the old primary stay open: every client moves to the new one."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.store.conftest import Hands
 
 LOCALE = ("--locale=C.UTF-8",)
 MOVED = 5.0
-"""Seconds, promised."""
+"""The promised time in seconds."""
 
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[str, str]]:
-    """The URLs of a primary and of a streaming standby of it, PostgreSQL of the system."""
+    """The URLs of a primary and its streaming standby, on the system's PostgreSQL."""
     ports = [free_port(), free_port()]
     settings = {"listen_addresses": "127.0.0.1", "fsync": "off", "wal_level": "replica"}
     programs = system_programs()
@@ -66,13 +66,11 @@ def hands() -> Hands:
 
 
 @pytest.mark.process
-async def test_sends_and_reads_move_to_the_new_primary_though_the_old_connections_stay(
-    server_folder: Path, hands: Hands
-) -> None:
+async def test_sends_and_reads_move_to_the_new_primary(server_folder: Path, hands: Hands) -> None:
     with cluster(server_folder) as (old, new):
         async with proxied(old) as (proxy, url), hands.opened(url) as store:
             who = hands.guest()
-            await store.post_message(hands.letter(who))
+            await store.post_message(hands.new_message(who))
             await asyncio.gather(*(store.history("tea", 10) for _ in range(6)))
             with psycopg.connect(old, autocommit=True) as primary, psycopg.connect(new, autocommit=True) as standby:
                 while standby.execute("SELECT count(*) FROM messages").fetchone() != (1,):
@@ -84,7 +82,7 @@ async def test_sends_and_reads_move_to_the_new_primary_though_the_old_connection
             began = time.monotonic()
             while True:
                 try:
-                    posted = await store.post_message(hands.letter(who, text="after"))
+                    posted = await store.post_message(hands.new_message(who, text="after"))
                     break
                 except StoreError:
                     assert time.monotonic() - began < MOVED
@@ -94,12 +92,12 @@ async def test_sends_and_reads_move_to_the_new_primary_though_the_old_connection
 
 
 @pytest.mark.process
-async def test_of_several_hosts_the_one_that_takes_writes_is_used(server_folder: Path, hands: Hands) -> None:
+async def test_url_with_several_hosts_uses_the_writable_one(server_folder: Path, hands: Hands) -> None:
     with cluster(server_folder) as (old, new):
         async with proxied(old) as (first, url), proxied(new) as (second, _):
             both = url.replace(f":{first.port}/", f":{second.port},127.0.0.1:{first.port}/")
             async with hands.opened(both) as store:
-                await store.post_message(hands.letter(hands.guest()))
+                await store.post_message(hands.new_message(hands.guest()))
                 with psycopg.connect(old) as primary:
                     assert primary.execute("SELECT count(*) FROM messages").fetchone() == (1,)
             assert await asyncio.to_thread(recovers, both) == (False,), "the command line's driver finds it too"
@@ -110,6 +108,6 @@ def recovers(url: str) -> tuple[object, ...] | None:
         return connection.execute("SELECT pg_is_in_recovery()").fetchone()
 
 
-def test_a_url_that_asks_for_a_standby_is_refused() -> None:
+def test_url_that_requests_a_standby_is_refused() -> None:
     with pytest.raises(BadDatabaseUrl, match="accepts writes"):
         read_url("postgresql://ann@one,two/chat?target_session_attrs=standby")

@@ -1,4 +1,4 @@
-"""What the original's programs mark as deleted is shown to nobody and counted nowhere, and comes back unmarked."""
+"""Messages that the original's programs mark as deleted are never shown or counted, and return when unmarked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def store(fresh: str) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def ids(store: Store, fresh: str) -> list[str]:
-    """Five messages of a guest's, of which the first two were read and the second and the last are then hidden."""
+    """Five messages of a guest: the first two were read, then the second and the last were hidden."""
     cast = Cast(store)
     ids = [(await cast.post(cast.guest("ann"), "tea")).message_id for _ in range(5)]
     for message_id in ids[:2]:
@@ -36,7 +36,7 @@ async def ids(store: Store, fresh: str) -> list[str]:
 
 
 async def numbers(store: Store) -> list[list[int]]:
-    """The sequence numbers that each way of reading shows."""
+    """Return the sequence numbers that each way of reading shows."""
     pages = [
         await store.history("tea", 100),
         await store.history("tea", 99),
@@ -51,13 +51,13 @@ async def counts(store: Store) -> tuple[int, int]:
     return stats.total_messages, stats.unread_count
 
 
-async def test_no_page_and_no_replay_shows_it(store: Store, ids: list[str], fresh: str) -> None:
+async def test_hidden_message_is_in_no_page_and_no_replay(store: Store, ids: list[str], fresh: str) -> None:
     assert await numbers(store) == [[1, 3, 4], [1, 3, 4], [1, 3], [3, 4]]
     run(fresh, SHOW)
     assert await numbers(store) == [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 4], [2, 3, 4, 5]]
 
 
-async def test_no_count_has_it(store: Store, ids: list[str], fresh: str) -> None:
+async def test_hidden_message_is_in_no_count(store: Store, ids: list[str], fresh: str) -> None:
     view = "SELECT total_messages, last_message_at = (SELECT max(created_at) FROM messages WHERE NOT is_deleted)"
     view += " FROM room_stats_view WHERE room_name = 'tea'"
     assert await counts(store) == (3, 2)
@@ -69,7 +69,7 @@ async def test_no_count_has_it(store: Store, ids: list[str], fresh: str) -> None
     assert rows(fresh, view) == [(5, True)]
 
 
-async def test_the_counts_stay_right_when_it_is_deleted_for_good(store: Store, ids: list[str], fresh: str) -> None:
+async def test_counts_stay_correct_when_a_hidden_message_is_deleted(store: Store, ids: list[str], fresh: str) -> None:
     run(fresh, "DELETE FROM messages WHERE seq < 3")
     assert await counts(store) == (2, 2)
     run(fresh, "DELETE FROM message_reads")
@@ -77,7 +77,7 @@ async def test_the_counts_stay_right_when_it_is_deleted_for_good(store: Store, i
     assert await counts(store) == (3, 3)
 
 
-async def test_nobody_can_read_it(store: Store, ids: list[str]) -> None:
+async def test_hidden_message_can_not_be_marked_as_read(store: Store, ids: list[str]) -> None:
     cast = Cast(store)
     for number in (1, 4):
         assert await store.mark_delivered("tea", ids[number], cast.guest("cy"), cast.now()) is None
@@ -89,7 +89,7 @@ async def test_nobody_can_read_it(store: Store, ids: list[str]) -> None:
     assert await counts(store) == (3, 0)
 
 
-async def test_reads_that_people_add_and_delete_are_counted_when_it_is_shown(
+async def test_reads_changed_by_sql_are_counted_when_a_message_is_shown(
     store: Store, ids: list[str], fresh: str
 ) -> None:
     run(fresh, "INSERT INTO message_reads (message_id, guest_id) SELECT message_id, 'eve' FROM messages WHERE seq = 5")
@@ -100,7 +100,7 @@ async def test_reads_that_people_add_and_delete_are_counted_when_it_is_shown(
     assert await counts(store) == (5, 3)
 
 
-async def test_it_does_not_move_house_and_its_number_is_not_given_out_again(store: Store, ids: list[str]) -> None:
+async def test_hidden_message_is_not_exported_and_its_number_not_reused(store: Store, ids: list[str]) -> None:
     batches = [batch async for batch in store.snapshot()]
     moved = [record.seq for batch in batches for record in batch if isinstance(record, MessageRecord)]
     assert moved == [1, 3, 4]

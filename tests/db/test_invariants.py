@@ -1,4 +1,4 @@
-"""Each invariant holds in a healthy database and finds the row that breaks it."""
+"""Each invariant holds in a healthy database and detects the row that breaks it."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ BREAK = {
 
 
 def broken(url: str) -> list[str]:
-    """The names of the invariants that do not hold."""
+    """Return the names of the invariants that do not hold."""
     with psycopg.connect(url) as connection:
         return [one.name for one in broken_invariants(connection)]
 
 
-def test_every_invariant_has_a_row_that_breaks_it() -> None:
+def test_every_invariant_has_a_test_row_that_breaks_it() -> None:
     assert sorted(BREAK) == sorted(file.stem for file in (database_dir() / "invariants").glob("*.sql"))
 
 
-def test_a_healthy_database_breaks_none(fresh: str) -> None:
+def test_healthy_database_breaks_no_invariant(fresh: str) -> None:
     fill_chat(fresh, 100)
     assert broken(fresh) == []
 
 
 @pytest.mark.parametrize("name", sorted(BREAK))
-def test_a_broken_invariant_is_found(fresh: str, name: str) -> None:
+def test_broken_invariant_is_found(fresh: str, name: str) -> None:
     fill_chat(fresh, 20)
     run(fresh, BREAK[name])
     assert name in broken(fresh)

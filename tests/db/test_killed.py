@@ -1,4 +1,4 @@
-"""SIGKILL at a random moment of a restore or a clean-up loses nothing, doubles nothing, and the next run goes on."""
+"""SIGKILL at a random moment of a restore or a clean-up loses and duplicates nothing, and the next run continues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])
-def test_a_killed_restore_leaves_the_old_content_or_the_new(
+def test_killed_restore_leaves_the_old_or_the_new_content(
     server: Server, fresh: str, tmp_path: Path, name: str
 ) -> None:
     fill_chat(fresh, 10_000)
@@ -45,7 +45,7 @@ def test_a_killed_restore_leaves_the_old_content_or_the_new(
     assert interrupted
 
 
-def test_a_killed_clean_up_has_deleted_whole_batches_of_old_messages_alone(server: Server, fresh: str) -> None:
+def test_killed_clean_up_has_deleted_only_whole_batches_of_old_messages(server: Server, fresh: str) -> None:
     fill_chat(fresh, 12_000, days=60)
     template = rows(fresh, "SELECT current_database()")[0][0]
     young = rows(fresh, YOUNG)

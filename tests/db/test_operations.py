@@ -1,4 +1,4 @@
-"""docs/OPERATIONS.md shows what the commands print: each is run, in the page's order, on one database."""
+"""docs/OPERATIONS.md shows real output: each command is run on one database, in the order of the page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULE = re.compile(r"[\u2500-\u257f]{2,}")
 
 
 def shown() -> list[tuple[str, str]]:
-    """Each command of the page with what it prints."""
+    """Return each command of the page with its output."""
     found = []
     for block in re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         found += re.findall(r"^\$ (.*?)\n(.*?)(?=^\$ |\Z)", block, re.MULTILINE | re.DOTALL)
@@ -27,17 +27,17 @@ def shown() -> list[tuple[str, str]]:
 
 
 def plain(text: str) -> list[str]:
-    """The lines without figures, with one blank where there are several, and rules of one length."""
+    """Return the lines without figures, with single blanks, and with rules of one length."""
     return [RULE.sub("─", " ".join(FIGURE.sub("N", line).split())) for line in text.splitlines() if line.strip()]
 
 
 @pytest.mark.timeout(600)
-def test_each_command_prints_what_the_page_shows(
+def test_every_command_prints_what_the_operations_page_shows(
     postgres_server: ScratchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     url = with_database(postgres_server.url, DATABASE)
-    where = re.compile(r"\s+".join(map(re.escape, read_url(url).where.split())))  # it may be folded
+    where = re.compile(r"\s+".join(map(re.escape, read_url(url).where.split())))  # it may be wrapped
     commands = shown()
     assert len(commands) > 20
     try:

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode: one server connection serves one client now and another the next moment."""
+"""PgBouncer in transaction mode: a server connection serves one client now and another the next moment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.pgbouncer import bounced
 
 @pytest.fixture
 def bouncer(fresh: str) -> Iterator[str]:
-    """The URL of a fresh database through PgBouncer, two server connections for all clients."""
+    """The URL of a fresh database through PgBouncer, with two server connections for all clients."""
     with bounced(fresh) as url:
         yield url
 
@@ -41,7 +41,7 @@ async def test_twenty_clients_chat_over_two_server_connections(bouncer: str) -> 
         assert await store.activity() == (0, 0)
 
 
-async def test_the_schema_is_set_up_through_it(bouncer: str) -> None:
+async def test_schema_is_set_up_through_pgbouncer(bouncer: str) -> None:
     async with open_prepared_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=5)) as store:
         assert len(await store.rooms()) == 3
     assert chatsys("db", "migrate", "--database-url", f"{bouncer}?pgbouncer=true").returncode == 0
@@ -50,7 +50,7 @@ async def test_the_schema_is_set_up_through_it(bouncer: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-async def test_a_bouncer_without_tls_says_so_to_a_client_that_wants_it(bouncer: str) -> None:
+async def test_pgbouncer_without_tls_is_reported_to_a_client_that_requires_it(bouncer: str) -> None:
     with pytest.raises(errors.TlsFailed):
         async with open_store(f"{bouncer}?pgbouncer=true&sslmode=require", StoreOptions()):
             pass
@@ -58,17 +58,17 @@ async def test_a_bouncer_without_tls_says_so_to_a_client_that_wants_it(bouncer: 
     assert re.search(r"TLS to the database on 127\.0\.0\.1:\d+ failed", said.stderr)
 
 
-def test_exports_and_imports_follow_each_other_through_it(bouncer: str, tmp_path: Path) -> None:
+def test_exports_and_imports_alternate_through_pgbouncer(bouncer: str, tmp_path: Path) -> None:
     url = f"{bouncer}?pgbouncer=true"
-    for turn in range(3):
-        done = chatsys("export", str(tmp_path / f"{turn}.snapshot"), "--from", url)
+    for attempt in range(3):
+        done = chatsys("export", str(tmp_path / f"{attempt}.snapshot"), "--from", url)
         assert done.returncode == 0, done.stderr
-    for turn in range(3):
-        done = chatsys("import", str(tmp_path / f"{turn}.snapshot"), "--to", url)
+    for attempt in range(3):
+        done = chatsys("import", str(tmp_path / f"{attempt}.snapshot"), "--to", url)
         assert done.returncode == 0, done.stderr
 
 
-async def test_a_locked_room_holds_up_nobody_else_through_it(bouncer: str, fresh: str) -> None:
+async def test_locked_room_delays_no_other_room_through_pgbouncer(bouncer: str, fresh: str) -> None:
     async with open_store(f"{bouncer}?pgbouncer=true", StoreOptions(pool_size=8)) as store:
         cast = Cast(store)
         guest = cast.guest("gus")
@@ -85,5 +85,5 @@ async def test_a_locked_room_holds_up_nobody_else_through_it(bouncer: str, fresh
         await asyncio.gather(*held)
         assert [message.text for message in await store.history("A", 10)] == ["first", *(f"A{n}" for n in range(5))]
         assert len(await store.history("B", 100)) == 21
-        for number in range(3):  # nothing of the limits stays on the server's connections
+        for number in range(3):  # none of the limits remains set on the server's connections
             await cast.post(guest, "A", f"later {number}")

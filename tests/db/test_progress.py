@@ -1,4 +1,4 @@
-"""How far a long command is, and what it leaves when Ctrl-C ends it."""
+"""The progress of a long command, and what remains when Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FILES = pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])
 
 
 class Reports(list[tuple[str, float, float]]):
-    """What an operation reported."""
+    """Collects what an operation reports."""
 
     def __call__(self, doing: str, done: float, whole: float) -> None:
         self.append((doing, done, whole))
 
 
 @FILES
-def test_a_restore_reports_the_bytes_of_its_file(
+def test_restore_reports_the_bytes_of_its_file(
     fresh: str, empty: str, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restores, "_LOOK_LINES", 50)
@@ -45,7 +45,7 @@ def test_a_restore_reports_the_bytes_of_its_file(
     assert positions[-1] > 0.5 * file.stat().st_size
 
 
-def test_a_backup_reports_rows_of_an_estimate(fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backup_reports_rows_of_an_estimated_total(fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backups, "_LOOK_SECONDS", 0.001)
     fill_chat(fresh, 20_000)
     run(fresh, "ANALYZE")
@@ -60,7 +60,7 @@ def test_a_backup_reports_rows_of_an_estimate(fresh: str, tmp_path: Path, monkey
     assert doing == ["", "Taking checksums", "Restoring a copy", "Building the indexes"]
 
 
-def test_a_table_that_is_copied_no_more_counts_as_whole(fresh: str) -> None:
+def test_table_whose_copy_has_ended_counts_as_complete(fresh: str) -> None:
     fill_chat(fresh, 100)
     run(fresh, "ANALYZE")
     with psycopg.connect(fresh) as connection:
@@ -72,7 +72,7 @@ def test_a_table_that_is_copied_no_more_counts_as_whole(fresh: str) -> None:
         assert estimated(connection, "users", "messages") == 110
 
 
-def test_a_clean_up_reports_rows_of_those_that_are_old(fresh: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clean_up_reports_rows_of_the_old_ones(fresh: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleanups, "BATCH", 100)
     fill_chat(fresh, 1_000, days=60)
     seen = Reports()
@@ -83,7 +83,7 @@ def test_a_clean_up_reports_rows_of_those_that_are_old(fresh: str, monkeypatch: 
     assert [rows for _, rows, _ in seen] == [*range(100, done.messages, 100), done.messages]
 
 
-def test_nothing_is_shown_where_standard_error_is_no_terminal(fresh: str, tmp_path: Path) -> None:
+def test_progress_is_shown_only_if_standard_error_is_a_terminal(fresh: str, tmp_path: Path) -> None:
     fill_chat(fresh, 100)
     done = chatsys("db", "backup", str(tmp_path / "chat.dump"), "--verify", "--database-url", fresh, FORCE_COLOR="1")
     assert (done.returncode, done.stderr) == (0, "")
@@ -92,7 +92,7 @@ def test_nothing_is_shown_where_standard_error_is_no_terminal(fresh: str, tmp_pa
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_a_bar_fits_the_terminal(postgres_url: str, tmp_path: Path, columns: int) -> None:
+def test_progress_bar_fits_the_terminal(postgres_url: str, tmp_path: Path, columns: int) -> None:
     fill_chat(postgres_url, 1_000)
     file = tmp_path / f"{'long-' * 20}name.dump"
     with Terminal("db", "backup", str(file), "--verify", "--database-url", postgres_url, columns=columns) as terminal:
@@ -106,13 +106,13 @@ def test_a_bar_fits_the_terminal(postgres_url: str, tmp_path: Path, columns: int
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def held(url: str) -> psycopg.Connection[tuple[object, ...]]:
-    """A connection behind whose lock each of these commands waits."""
+    """Hold a lock that each of these commands waits for."""
     holder = psycopg.connect(url)
     holder.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
     return holder
@@ -129,7 +129,7 @@ def held(url: str) -> psycopg.Connection[tuple[object, ...]]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_ctrl_c_ends_a_command_with_one_line_that_says_what_it_left(
+def test_ctrl_c_ends_a_command_with_one_line_about_what_remains(
     postgres_url: str, here: Path, arguments: tuple[str, ...], doing: str, left: str
 ) -> None:
     fill_chat(postgres_url, 50)
@@ -149,7 +149,7 @@ def test_ctrl_c_ends_a_command_with_one_line_that_says_what_it_left(
     assert sorted(here.iterdir()) == files
 
 
-def test_ctrl_c_at_a_question_changes_nothing(postgres_url: str) -> None:
+def test_ctrl_c_at_a_prompt_changes_nothing(postgres_url: str) -> None:
     with Terminal("db", "reset", "--database-url", postgres_url) as terminal:
         terminal.until("Type its name to continue")
         terminal.interrupt()

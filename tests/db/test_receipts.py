@@ -1,4 +1,4 @@
-"""Receipts that people write and delete by SQL of their own: deliveries go on knowing which of them were read."""
+"""Receipts that people write and delete with their own SQL: deliveries stay consistent with reads."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ MARKS = """
 
 @pytest.fixture
 def chat(fresh: str) -> str:
-    """Three messages of ann's, with nothing delivered."""
+    """Three messages of ann's that are not delivered yet."""
     run(fresh, PEOPLE)
     return fresh
 
 
 def unread(url: str) -> int:
-    """How many messages of the room nobody has read, by its counters."""
+    """Return how many messages of the room are unread, according to its counters."""
     return rows(url, "SELECT last_seq - removed_count - read_count FROM rooms WHERE room_name = 'general'")[0][0]
 
 
 def check(url: str) -> None:
-    """No invariant is broken, and the counters are those of the rows."""
+    """Check that no invariant is broken and that the counters match the rows."""
     with psycopg.connect(url) as connection:
         assert broken_invariants(connection) == []
     counted = "SELECT count(*) FROM messages m WHERE m.message_id NOT IN (SELECT message_id FROM message_reads)"
     assert rows(url, counted) == [(unread(url),)]
 
 
-def test_a_read_without_a_delivery_brings_it_along(chat: str) -> None:
+def test_read_without_a_delivery_creates_the_delivery(chat: str) -> None:
     run(chat, READ_BY_BOB)
     run(chat, READ_BY_GUEST)
     assert rows(chat, MARKS) == [(seq, who, True) for seq in (1, 2, 3) for who in ("bob", "gus")]
@@ -64,7 +64,7 @@ def test_a_read_without_a_delivery_brings_it_along(chat: str) -> None:
     check(chat)
 
 
-def test_a_read_marks_the_delivery_that_was_there(chat: str) -> None:
+def test_read_marks_an_existing_delivery(chat: str) -> None:
     run(chat, DELIVERED_TO_ALL)
     run(chat, READ_BY_BOB)
     run(chat, READ_BY_GUEST)
@@ -72,7 +72,7 @@ def test_a_read_marks_the_delivery_that_was_there(chat: str) -> None:
     check(chat)
 
 
-def test_a_read_that_is_deleted_takes_the_mark_away_and_leaves_the_delivery(chat: str) -> None:
+def test_deleted_read_unmarks_the_delivery_and_keeps_it(chat: str) -> None:
     run(chat, DELIVERED_TO_ALL + READ_BY_BOB)
     run(chat, READ_BY_GUEST)
     run(chat, "DELETE FROM message_reads WHERE message_id IN (SELECT message_id FROM messages WHERE seq < 3)")
@@ -81,7 +81,7 @@ def test_a_read_that_is_deleted_takes_the_mark_away_and_leaves_the_delivery(chat
     check(chat)
 
 
-def test_a_delivery_that_is_deleted_takes_the_read_along(chat: str) -> None:
+def test_deleted_delivery_also_deletes_the_read(chat: str) -> None:
     run(chat, READ_BY_BOB)
     run(chat, READ_BY_GUEST)
     run(chat, "DELETE FROM message_deliveries WHERE user_id IS NOT NULL")
@@ -96,14 +96,14 @@ def test_a_delivery_that_is_deleted_takes_the_read_along(chat: str) -> None:
     "deleted",
     ["messages WHERE seq = 2", "users WHERE username = 'bob'", "users WHERE username = 'ann'", "messages", "users"],
 )
-def test_what_goes_with_a_message_or_an_account_leaves_the_rest_right(chat: str, deleted: str) -> None:
+def test_deleting_a_message_or_an_account_keeps_the_rest_consistent(chat: str, deleted: str) -> None:
     run(chat, DELIVERED_TO_ALL + READ_BY_BOB)
     run(chat, READ_BY_GUEST)
     run(chat, f"DELETE FROM {deleted}")
     check(chat)
 
 
-async def test_a_page_shows_what_was_written_by_sql(chat: str) -> None:
+async def test_page_shows_receipts_that_were_written_by_sql(chat: str) -> None:
     run(chat, DELIVERED_TO_ALL + READ_BY_BOB)
     ids = dict(rows(chat, "SELECT username, user_id::text FROM users"))
     async with open_prepared_store(chat, StoreOptions(pool_size=5)) as store:

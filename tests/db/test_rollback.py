@@ -1,4 +1,4 @@
-"""The way back: the original's database gets what was written after the cut-over, and nothing twice."""
+"""The rollback: the original's database gets everything written after the cut-over, once."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WRITTEN_SINCE = "SELECT message_text FROM messages WHERE created_at > '2030-01-0
 
 @contextmanager
 def cut_over(server: Server, url: str) -> Iterator[str]:
-    """Adopt the database ``url``; the URL of the backup that was made before, restored."""
+    """Adopt the database ``url``; return the URL of its restored earlier backup."""
     with server.database(read_url(url).database) as backup:
         initialise(url)
         yield backup
 
 
 async def chat(url: str) -> None:
-    """What happens at a chat after its cut-over."""
+    """Chat as people do after the cut-over."""
     async with open_prepared_store(url, StoreOptions(pool_size=5)) as store:
         cast = Cast(store)
         old, leaving = await store.user_by_name("user_2"), await store.user_by_name("user_7")
@@ -46,7 +46,7 @@ async def chat(url: str) -> None:
         await store.delete_user(leaving.user_id, cast.now())
 
 
-async def test_what_was_written_since_the_cut_over_goes_back_once(server: Server, original: Fill) -> None:
+async def test_rollback_copies_everything_written_since_the_cut_over_once(server: Server, original: Fill) -> None:
     url = original(500)
     with cut_over(server, url) as backup:
         before = content(backup)
@@ -77,7 +77,7 @@ async def test_what_was_written_since_the_cut_over_goes_back_once(server: Server
         assert content(backup) == after
 
 
-def test_the_way_back_needs_the_database_of_before_the_same_adoption(server: Server, original: Fill) -> None:
+def test_rollback_needs_the_database_from_before_the_same_adoption(server: Server, original: Fill) -> None:
     url = original(20)
     with cut_over(server, url) as backup, server.database("template0") as other, server.database() as chat_of_ours:
         for target in (other, chat_of_ours):
@@ -90,7 +90,7 @@ def test_the_way_back_needs_the_database_of_before_the_same_adoption(server: Ser
         assert "has no chatsys schema" in refused.stderr
 
 
-def test_the_way_back_waits_until_no_server_writes(server: Server, original: Fill) -> None:
+def test_rollback_is_refused_while_a_server_writes(server: Server, original: Fill) -> None:
     url = original(20)
     with cut_over(server, url) as backup:
         before = content(backup)
@@ -102,7 +102,7 @@ def test_the_way_back_waits_until_no_server_writes(server: Server, original: Fil
         assert content(backup) == before
 
 
-def test_a_restored_backup_of_the_original_names_the_command_that_adopts_it(
+def test_restored_backup_of_the_original_names_the_adoption_command(
     server: Server, original: Fill, tmp_path: Path
 ) -> None:
     url, file = original(20), str(tmp_path / "before.dump")

@@ -1,4 +1,4 @@
-"""TLS to a real server with a certificate authority of the test's own, through both drivers and the client programs."""
+"""TLS to a real server with a certificate authority made for the test, through both drivers and the programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOCALE = ("--locale=C.UTF-8",)
 
 
 class TlsServer:
-    """A server that lets nobody in over TCP without TLS. ``ca`` signed its certificate, ``other_ca`` did not."""
+    """A server that accepts TCP connections only with TLS. ``ca`` signed its certificate, ``other_ca`` did not."""
 
     def __init__(self, socket_url: str, url: str, ca: Path, other_ca: Path) -> None:
         self.socket_url = socket_url
@@ -35,7 +35,7 @@ class TlsServer:
 
 @pytest.fixture(scope="module")
 def tls(shared_folder: Path) -> Iterator[TlsServer]:
-    """The system's PostgreSQL with TLS: the embedded one is built without it."""
+    """The system's PostgreSQL with TLS, which the embedded one does not support."""
     folder = passable(tempfile.mkdtemp(dir=shared_folder))
     ca, other_ca = certificate(folder, "ca", ""), certificate(folder, "other-ca", "")
     port = free_port()
@@ -79,20 +79,18 @@ async def test_db_ssl_verifies_with_a_ca_file(tls: TlsServer) -> None:
     await talk(tls.url, ssl=True, ssl_ca_file=tls.ca)
 
 
-async def test_sslmode_and_sslrootcert_in_the_url(tls: TlsServer) -> None:
+async def test_sslmode_and_sslrootcert_in_the_url_are_respected(tls: TlsServer) -> None:
     await talk(f"{tls.url}?sslmode=require")
     await talk(f"{tls.url}?sslmode=verify-full&sslrootcert={tls.ca}")
 
 
-async def test_a_ca_file_that_is_not_there_is_a_warning(
-    tls: TlsServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_missing_ca_file_is_a_warning(tls: TlsServer, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     await talk(tls.url, ssl=True, ssl_ca_file=tmp_path / "missing.pem")
     assert "missing.pem can't be read: TLS to the database without verifying its certificate." in caplog.text
 
 
 @pytest.mark.parametrize("way", ["settings", "url"])
-async def test_a_certificate_of_another_authority_is_refused(tls: TlsServer, way: str) -> None:
+async def test_certificate_of_another_authority_is_refused(tls: TlsServer, way: str) -> None:
     url = f"{tls.url}?sslmode=verify-full&sslrootcert={tls.other_ca}" if way == "url" else tls.url
     with pytest.raises(errors.TlsFailed):
         await talk(url, ssl=way == "settings", ssl_ca_file=tls.other_ca)
@@ -100,20 +98,20 @@ async def test_a_certificate_of_another_authority_is_refused(tls: TlsServer, way
     assert re.match(r"Error: TLS to the database on 127\.0\.0\.1:\d+ failed: SSL error: certificate", said.stderr)
 
 
-async def test_a_certificate_for_another_host_is_refused(tls: TlsServer) -> None:
+async def test_certificate_for_another_host_is_refused(tls: TlsServer) -> None:
     url = tls.url.replace(HOST, "localhost")
     with pytest.raises(errors.TlsFailed):
         await talk(url, ssl=True, ssl_ca_file=tls.ca)
 
 
-async def test_a_server_that_wants_tls_says_so_to_a_client_without(tls: TlsServer) -> None:
+async def test_server_that_requires_tls_says_so_to_a_client_without_it(tls: TlsServer) -> None:
     with pytest.raises(errors.AuthenticationFailed) as refused:
         await talk(f"{tls.url}?sslmode=disable")
     assert "set DB_SSL=true" in refused.value.hint
 
 
 @pytest.mark.parametrize("name", ["chat.sql", "chat.dump"])
-def test_backup_and_restore_go_over_tls(tls: TlsServer, tmp_path: Path, name: str) -> None:
+def test_backup_and_restore_use_tls(tls: TlsServer, tmp_path: Path, name: str) -> None:
     fill_chat(tls.socket_url, 50) if not rows(tls.socket_url, "SELECT FROM users") else None
     before = content(tls.socket_url)
     environment = {"DB_SSL": "true", "DB_SSL_CA_CERT_PATH": str(tls.ca)}

@@ -1,4 +1,4 @@
-"""A file that somebody else made runs no command, ends no transaction and fills no memory."""
+"""A file from somebody else runs no command, ends no transaction and fills no memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def passed(script: str) -> str:
         "ROLLBACK;\n",
     ],
 )
-def test_a_script_with_a_command_or_the_end_of_a_transaction_is_refused(script: str) -> None:
+def test_dump_with_a_command_or_a_transaction_end_is_refused(script: str) -> None:
     with pytest.raises(OperatorError, match="Nothing was changed"):
         passed(script)
 
@@ -54,15 +54,15 @@ def test_a_script_with_a_command_or_the_end_of_a_transaction_is_refused(script: 
         "SET standard_conforming_strings = on;\n-- \\! nothing\n",
     ],
 )
-def test_what_a_dump_has_passes_untouched(script: str) -> None:
+def test_statements_of_a_dump_pass_unchanged(script: str) -> None:
     assert passed(script) == script
 
 
-def test_what_newer_dumps_tell_psql_is_left_out() -> None:
+def test_psql_commands_of_newer_dumps_are_removed() -> None:
     assert passed("\\restrict abc123\nSELECT 1;\n\\unrestrict abc123\n") == "SELECT 1;\n"
 
 
-def test_a_small_snapshot_with_one_huge_line_is_refused_before_it_is_read(tmp_path: Path, monkeypatch) -> None:
+def test_snapshot_with_a_huge_line_is_refused_before_it_is_read(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(snapshot, "LINE_BYTES", 1_000_000)
     file = tmp_path / "bomb"
     header = b'{"kind":"header","format":"chatsys-snapshot","version":1,"created_at":"2031-05-06T07:08:09Z"}\n'

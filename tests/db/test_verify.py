@@ -1,4 +1,4 @@
-"""chatsys verify runs the guide's checklist for real, and fails where something does not work."""
+"""chatsys verify really runs the guide's checklist, and fails where something does not work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = [name for name, _, _ in STEPS]
 
 
 @pytest.mark.timeout(300)
-def test_every_step_passes_and_nothing_is_left_behind(server: Server) -> None:
+def test_verify_passes_every_step_and_leaves_nothing_behind(server: Server) -> None:
     done = chatsys("verify", "--database-url", server.url)
     assert done.returncode == 0, done.stdout + done.stderr
     shown = [line.split("✓")[1].rsplit(maxsplit=2)[0].strip() for line in done.stdout.splitlines() if "✓" in line]
@@ -24,11 +24,12 @@ def test_every_step_passes_and_nothing_is_left_behind(server: Server) -> None:
     assert done.stdout.endswith("Everything works. Next: `chatsys serve` starts the server.\n")
     deadline = time.monotonic() + 60
     while rows(server.url, "SELECT 1 FROM pg_database WHERE datname LIKE 'chatsys_scratch%'"):
-        assert time.monotonic() < deadline, "a scratch database stays"  # one of a test beside this one goes soon
+        # the scratch database of another test disappears soon
+        assert time.monotonic() < deadline, "a scratch database stays"
         time.sleep(0.2)
 
 
-def test_it_stops_at_the_first_step_that_fails_and_says_what_helps(server: Server) -> None:
+def test_verify_stops_at_the_first_failing_step_and_names_the_remedy(server: Server) -> None:
     with role(server) as name:
         done = chatsys("verify", "--database-url", as_role(server.url, name))
     assert done.returncode == 1
@@ -38,7 +39,7 @@ def test_it_stops_at_the_first_step_that_fails_and_says_what_helps(server: Serve
     assert f"ALTER ROLE {name} CREATEDB" in done.stderr
 
 
-def test_a_script_reads_an_object_for_each_check(server: Server) -> None:
+def test_verify_gives_a_script_one_object_per_check(server: Server) -> None:
     with role(server) as name:
         done = chatsys("verify", "--format", "json", "--database-url", as_role(server.url, name))
     assert done.returncode == 1
@@ -50,7 +51,7 @@ def test_a_script_reads_an_object_for_each_check(server: Server) -> None:
 
 
 @pytest.mark.process
-def test_a_server_that_is_not_there_fails_the_first_step() -> None:
+def test_unreachable_server_fails_the_first_step() -> None:
     done = chatsys("verify", "--database-url", f"postgresql://ann@127.0.0.1:{free_port()}/chat")
     assert done.returncode == 1
     assert "✗  PostgreSQL is reachable" in done.stdout
@@ -58,7 +59,7 @@ def test_a_server_that_is_not_there_fails_the_first_step() -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_message_that_was_lost_fails_the_step_of_the_restart(postgres_server: Server) -> None:
+def test_lost_message_fails_the_restart_step(postgres_server: Server) -> None:
     with ExitStack() as resources:
         state = Checked(url=postgres_server.url, resources=resources)
         for name, step, helps in STEPS[: NAMES.index("Messages persist after a restart")]:

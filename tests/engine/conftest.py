@@ -1,4 +1,4 @@
-"""The engine without a network and without waiting: an event loop that turns when told, and sockets that note."""
+"""The engine without a network and without waiting: an event loop that the test runs, and recording sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chatsys.protocol.packets import Outgoing
 
 
 class FakeLoop:
-    """An event loop whose clock and turns belong to the test. A task runs until it waits for what is not ready."""
+    """An event loop whose clock and iterations the test controls. A task runs until it awaits something unfinished."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -30,7 +30,7 @@ class FakeLoop:
         self._tasks: list[Coroutine[Any, Any, None]] = []
 
     def close(self) -> None:
-        """End the tasks that still wait."""
+        """Close the tasks that still wait."""
         for coro in self._tasks:
             coro.close()
 
@@ -61,15 +61,15 @@ class FakeLoop:
         self._tasks.append(coro)
         self.call_soon(step)
 
-    def turn(self) -> None:
-        """What is ready now, once."""
+    def run_once(self) -> None:
+        """Run each callback that is ready now, once."""
         for _ in range(len(self._ready)):
             self._ready.popleft()()
 
     def settle(self) -> None:
-        """Turns until nothing is ready."""
+        """Run iterations until nothing is ready."""
         while self._ready:
-            self.turn()
+            self.run_once()
 
     @property
     def idle(self) -> bool:
@@ -80,7 +80,7 @@ class FakeLoop:
         return self._timers[0][0]
 
     def pass_time(self, seconds: float) -> None:
-        """Let timers fire until ``seconds`` from now, and what they make ready."""
+        """Fire the timers of the next ``seconds``, and run what they make ready."""
         until = self._now + seconds + 1e-9
         self.settle()
         while self._timers and self._timers[0][0] <= until:
@@ -100,7 +100,7 @@ class Timer:
 
 
 class Socket:
-    """Stands for a WebSocket: notes each write; ``held`` is what its transport could not send."""
+    """Stands for a WebSocket and records each write; ``held`` counts the bytes that its transport could not send."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -130,12 +130,12 @@ class Socket:
         return b"".join(self.writes)
 
     def texts(self) -> list[str]:
-        """The packets written so far."""
+        """Return the packets written so far."""
         return server_texts(self.sent())
 
 
 class Application:
-    """Notes what the engine hands on; ``answer`` may do more with it."""
+    """Records what the engine passes on; ``answer`` may do more with it."""
 
     namespaces = (DEFAULT, "/custom")
 
@@ -172,7 +172,7 @@ class Application:
 
 
 def server_texts(stream: bytes) -> list[str]:
-    """The messages in what a server has written, and ``close <code>``."""
+    """Return the messages in what a server has written, and ``close <code>``."""
     texts, start = list[str](), 0
     while start < len(stream):
         length, head = stream[start + 1], start + 2
@@ -191,7 +191,7 @@ def server_texts(stream: bytes) -> list[str]:
 
 
 def out(text: str) -> Outgoing:
-    """A packet with that text."""
+    """Return a packet with that text."""
     return Outgoing(b"4" + text.encode())
 
 
@@ -225,13 +225,13 @@ def engine(application: Application, loop: FakeLoop) -> Engine:
 
 @pytest.fixture
 def connection(engine: Engine) -> Connection:
-    """A connection whose handshake has not left yet."""
+    """A connection whose handshake has not been sent yet."""
     return engine.open("polling")
 
 
 @pytest.fixture
 def socket(engine: Engine) -> Socket:
-    """A WebSocket's end, with ``receiver`` its connection, in the default namespace."""
+    """A server's end of a WebSocket in the default namespace, with ``receiver`` as its connection."""
     connection, socket = engine.open(WEBSOCKET), Socket()
     socket.receiver = connection
     connection.adopt(socket)

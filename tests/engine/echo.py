@@ -1,6 +1,6 @@
-"""A small application on the engine that answers as the protocol's official test suites expect, and a server for it.
+"""A small server on the engine that answers as the protocol's official test suites expect.
 
-``python tests/engine/echo.py engine.io|socket.io PORT`` serves one of them, with the suites' intervals.
+``python tests/engine/echo.py engine.io|socket.io PORT`` serves one of the two protocols, with the suites' intervals.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ APART = 0.02
 
 
 class Echo:
-    """Engine.IO alone: each message comes back."""
+    """Engine.IO alone: each message is sent back."""
 
     def message(self, connection: Connection, data: Data) -> None:
         connection.send(Outgoing(data, BINARY) if isinstance(data, bytes) else Outgoing(b"4" + data.encode()))
@@ -40,7 +40,7 @@ class Echo:
 
 
 class Answers:
-    """Socket.IO: what a client says of itself comes back as ``auth``, a message as ``message-back`` or acknowledged."""
+    """Socket.IO: the client's connect data come back as ``auth``; a message is sent back or acknowledged."""
 
     namespaces = ("/", "/custom")
 
@@ -48,7 +48,7 @@ class Answers:
         return event.startswith("message")
 
     def connected(self, connection: Connection, namespace: str, auth: Any) -> None:
-        later = connection.engine.loop.call_later  # the suite listens for one message at a time, and misses the second
+        later = connection.engine.loop.call_later  # the suite listens for one message at a time and misses the second
         later(APART, self._send, connection, sent(["auth", auth or {}], namespace))  # of two that came in one read
 
     async def events(self, connection: Connection, batch: list[ClientEvent]) -> None:
@@ -70,7 +70,7 @@ class Answers:
 
 
 async def serve(kind: str, listener: socket.socket, limits: ConnectionLimits = LIMITS) -> None:
-    """Serve one of the two on a bound socket, until the task is cancelled."""
+    """Serve one of the two on a bound socket until the task is cancelled."""
     layer: Layer = Echo() if kind == "engine.io" else SocketLayer(Answers())
     if kind == "engine.io":
         limits = msgspec.structs.replace(limits, connect_within=3600.0)

@@ -1,4 +1,4 @@
-"""One connection: one write for many packets, order across a stall and an upgrade, and a budget for what is unread."""
+"""One connection: one write for many packets, order across a stall and an upgrade, a budget for unread data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def frames(*texts: str) -> bytes:
     return b"".join(out(text).frame for text in texts)
 
 
-def test_packets_of_one_turn_of_the_loop_leave_in_one_write(socket: Socket, loop: FakeLoop) -> None:
+def test_packets_of_one_loop_iteration_are_sent_in_one_write(socket: Socket, loop: FakeLoop) -> None:
     for number in range(3):
         socket.receiver.push(out(f"{number}"))
     loop.settle()
     assert socket.writes == [frames("0", "1", "2")]
 
 
-def test_what_waits_for_a_stalled_socket_leaves_in_order_when_it_reads_again(
+def test_packets_for_a_stalled_socket_are_sent_in_order_after_the_stall(
     socket: Socket, loop: FakeLoop, application: Application
 ) -> None:
     socket.stalled = True
@@ -45,7 +45,7 @@ def test_what_waits_for_a_stalled_socket_leaves_in_order_when_it_reads_again(
     assert (socket.receiver.behind, application.caught_up) == (False, 1)
 
 
-def test_a_socket_with_more_than_its_budget_unread_is_closed_with_a_reason(
+def test_socket_with_unread_data_beyond_its_budget_is_closed(
     engine: Engine, socket: Socket, loop: FakeLoop, application: Application
 ) -> None:
     socket.stalled = True
@@ -61,7 +61,7 @@ def test_a_socket_with_more_than_its_budget_unread_is_closed_with_a_reason(
     assert (engine.connections, engine.memory.held) == ({}, 0)
 
 
-def test_a_socket_is_not_closed_for_what_others_send(socket: Socket, loop: FakeLoop, engine: Engine) -> None:
+def test_socket_is_not_closed_because_of_broadcasts(socket: Socket, loop: FakeLoop, engine: Engine) -> None:
     socket.stalled = True
     socket.receiver.stalled()
     shared = out("x" * 900_000)
@@ -76,27 +76,27 @@ def test_a_socket_is_not_closed_for_what_others_send(socket: Socket, loop: FakeL
     assert 0 < len(socket.sent()) <= SHARED_MOST
 
 
-def test_a_socket_that_reads_nothing_is_closed_in_time_and_one_that_reads_slowly_is_not(
+def test_socket_is_closed_if_it_reads_nothing_but_not_if_it_reads_slowly(
     engine: Engine, socket: Socket, loop: FakeLoop
 ) -> None:
-    slow, deaf = socket, Socket()
-    deaf.receiver = engine.open("websocket")
-    deaf.receiver.adopt(deaf)
-    for each in (slow, deaf):
+    slow, unread = socket, Socket()
+    unread.receiver = engine.open("websocket")
+    unread.receiver.adopt(unread)
+    for each in (slow, unread):
         each.receiver.received("40")
         each.receiver.ponged = each.stalled = True
         each.held = 100_000
         each.receiver.stalled()
     for _ in range(4 * int(LIMITS.stalled_within)):
         slow.held -= 10
-        for each in (slow, deaf):
+        for each in (slow, unread):
             each.receiver.received("3")
         loop.pass_time(1)
     assert not slow.receiver.closing
-    assert (deaf.receiver.reason, deaf.close_code) == ("slow reader", POLICY)
+    assert (unread.receiver.reason, unread.close_code) == ("slow reader", POLICY)
 
 
-def test_a_burst_in_one_turn_does_not_cost_a_good_reader_its_connection(socket: Socket, loop: FakeLoop) -> None:
+def test_burst_in_one_iteration_does_not_disconnect_a_good_reader(socket: Socket, loop: FakeLoop) -> None:
     for _ in range(20):
         socket.receiver.send(out("x" * 2000))
     loop.settle()
@@ -112,7 +112,7 @@ def test_one_packet_may_be_larger_than_the_budget(socket: Socket) -> None:
     assert socket.receiver.closing
 
 
-def test_what_was_asked_for_does_not_count_once(socket: Socket) -> None:
+def test_requested_packet_is_exempt_from_the_budget_once(socket: Socket) -> None:
     socket.stalled = True
     socket.receiver.send(out("x" * 3 * BUDGET), requested=True)
     socket.receiver.send(out("live"))
@@ -121,7 +121,7 @@ def test_what_was_asked_for_does_not_count_once(socket: Socket) -> None:
     assert socket.receiver.closing
 
 
-def test_what_was_asked_for_does_not_count_until_it_has_left(socket: Socket, loop: FakeLoop) -> None:
+def test_requested_packet_is_exempt_until_it_has_been_sent(socket: Socket, loop: FakeLoop) -> None:
     socket.stalled = True
     socket.receiver.send(out("x" * 3 * BUDGET), requested=True)
     socket.receiver.send(out("live"))
@@ -135,7 +135,7 @@ def test_what_was_asked_for_does_not_count_until_it_has_left(socket: Socket, loo
     assert socket.receiver.closing
 
 
-def test_what_was_asked_for_does_not_count_though_what_was_before_it_has_left(socket: Socket) -> None:
+def test_requested_packet_is_exempt_after_an_earlier_one_was_sent(socket: Socket) -> None:
     """A list of users, then a history, and then the acknowledgement of the join."""
     socket.receiver.send(out("a list"), requested=True)
     socket.receiver.send(out("x" * 3 * BUDGET), requested=True)
@@ -144,7 +144,7 @@ def test_what_was_asked_for_does_not_count_though_what_was_before_it_has_left(so
     assert not socket.receiver.closing
 
 
-def test_a_long_queue_is_written_in_chunks(socket: Socket, loop: FakeLoop) -> None:
+def test_long_queue_is_written_in_chunks(socket: Socket, loop: FakeLoop) -> None:
     for _ in range(40):
         socket.receiver.push(out("x" * 10_000))
     loop.settle()
@@ -152,7 +152,7 @@ def test_a_long_queue_is_written_in_chunks(socket: Socket, loop: FakeLoop) -> No
     assert len(socket.sent()) > 400_000
 
 
-def test_a_connection_with_too_many_packets_in_its_queue_is_behind_until_they_have_left(
+def test_connection_with_too_many_queued_packets_is_behind_until_sent(
     socket: Socket, loop: FakeLoop, application: Application
 ) -> None:
     for _ in range(QUEUE_MOST + 1):
@@ -162,9 +162,7 @@ def test_a_connection_with_too_many_packets_in_its_queue_is_behind_until_they_ha
     assert (socket.receiver.behind, application.caught_up) == (False, 1)
 
 
-def test_a_process_that_holds_too_much_closes_a_client_that_wants_more_than_its_share(
-    application: Application, loop: FakeLoop
-) -> None:
+def test_full_process_closes_a_client_beyond_its_share(application: Application, loop: FakeLoop) -> None:
     engine = make_engine(application, loop, ROOMY)
     sockets = [Socket() for _ in range(4)]
     for socket in sockets:
@@ -188,7 +186,7 @@ def polled(connection: Connection) -> list[str] | None:
     return None if packets is None else encode_payload(packets).decode().split("\x1e")
 
 
-def test_a_poll_takes_at_most_sixteen_packets_in_order_and_waits_when_there_are_none(connection: Connection) -> None:
+def test_poll_takes_up_to_sixteen_packets_in_order_or_waits(connection: Connection) -> None:
     for number in range(19):
         connection.push(out(f"{number}"))
     first, second = polled(connection), polled(connection)
@@ -205,13 +203,13 @@ def test_a_poll_takes_at_most_sixteen_packets_in_order_and_waits_when_there_are_
 
 
 @pytest.mark.parametrize("size", [1, 124, 125, 126, 65_534, 65_535, 65_536])
-def test_a_polling_client_gets_the_payload_without_the_frame_around_it(size: int) -> None:
+def test_polling_client_gets_payloads_without_websocket_frames(size: int) -> None:
     text = "4" + "é" + "x" * (size - 2) if size > 1 else "2"
     assert Outgoing(text.encode()).packet.encode() == text
 
 
 @pytest.mark.parametrize("size", [10, 10_000])
-def test_what_waits_takes_no_more_memory_than_counts(size: int, socket: Socket, engine: Engine) -> None:
+def test_queued_packets_take_no_more_memory_than_is_counted(size: int, socket: Socket, engine: Engine) -> None:
     socket.stalled = True
     engine.limits = ROOMY
     engine.memory.limit = 10**9
@@ -222,10 +220,11 @@ def test_what_waits_takes_no_more_memory_than_counts(size: int, socket: Socket, 
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert 200 * size < taken <= socket.receiver.waiting_bytes() - 200 * size  # where frames count twice, for holes
+    # frames count twice because of memory fragmentation
+    assert 200 * size < taken <= socket.receiver.waiting_bytes() - 200 * size
 
 
-def test_a_second_poll_ends_the_connection(connection: Connection, engine: Engine) -> None:
+def test_second_concurrent_poll_ends_the_connection(connection: Connection, engine: Engine) -> None:
     polled(connection)
     assert connection.poll(lambda: None) is None
     assert connection.poll(lambda: None) is None
@@ -234,14 +233,14 @@ def test_a_second_poll_ends_the_connection(connection: Connection, engine: Engin
     assert engine.connections == {}
 
 
-def test_a_poll_under_way_when_the_client_leaves_gets_a_noop(connection: Connection) -> None:
+def test_pending_poll_gets_a_noop_when_the_client_leaves(connection: Connection) -> None:
     polled(connection)
     assert connection.poll(lambda: None) is None
     connection.received("1")
     assert [each.packet.encode() for each in connection.polled()] == ["6"]
 
 
-def test_what_waits_for_a_poll_leaves_by_the_websocket_after_an_upgrade(
+def test_packets_waiting_for_a_poll_use_the_websocket_after_an_upgrade(
     connection: Connection, loop: FakeLoop, socket: Socket
 ) -> None:
     polled(connection)
@@ -258,7 +257,7 @@ def test_what_waits_for_a_poll_leaves_by_the_websocket_after_an_upgrade(
     assert socket.sent() == frames("before", "between", "after")
 
 
-def test_a_probe_that_is_lost_leaves_the_client_polling(connection: Connection) -> None:
+def test_probe_that_is_lost_leaves_the_client_polling(connection: Connection) -> None:
     polled(connection)
     connection.probed()
     connection.probe_lost()
@@ -270,7 +269,7 @@ def test_a_probe_that_is_lost_leaves_the_client_polling(connection: Connection) 
 # -- deadlines
 
 
-def test_a_connection_without_connect_is_closed_after_its_time(
+def test_connection_without_a_connect_packet_is_closed_after_its_deadline(
     engine: Engine, socket: Socket, loop: FakeLoop, application: Application
 ) -> None:
     silent = Socket()
@@ -288,7 +287,7 @@ def test_a_connection_without_connect_is_closed_after_its_time(
     assert application.gone == []
 
 
-def test_a_connection_without_pongs_is_closed(socket: Socket, loop: FakeLoop, application: Application) -> None:
+def test_connection_without_pongs_is_closed(socket: Socket, loop: FakeLoop, application: Application) -> None:
     loop.pass_time(24.5)
     assert socket.texts() == ["2"]
     loop.pass_time(20)
@@ -298,12 +297,12 @@ def test_a_connection_without_pongs_is_closed(socket: Socket, loop: FakeLoop, ap
 
 
 @pytest.mark.parametrize("packet", ["", "9", "x", "5", "0", "2", "2probe", "3x", "4", "4abc", "42{", "42[]", "43x[]"])
-def test_a_malformed_packet_closes_the_connection(socket: Socket, packet: str) -> None:
+def test_malformed_packet_closes_the_connection(socket: Socket, packet: str) -> None:
     socket.receiver.received(packet)
     assert (socket.receiver.reason, socket.close_code) == ("malformed packet", 1002)
 
 
-def test_an_answer_is_written_at_once_and_behind_what_waits(socket: Socket, loop: FakeLoop, engine: Engine) -> None:
+def test_answer_is_written_at_once_or_behind_queued_packets(socket: Socket, loop: FakeLoop, engine: Engine) -> None:
     socket.receiver.answer(out("one"))
     assert socket.texts() == ["4one"]
     socket.receiver.push(out("two"))
@@ -314,7 +313,7 @@ def test_an_answer_is_written_at_once_and_behind_what_waits(socket: Socket, loop
     assert (len(socket.writes), engine.memory.held) == (2, 0)
 
 
-def test_an_answer_to_a_client_that_takes_nothing_waits(socket: Socket, loop: FakeLoop) -> None:
+def test_answer_to_a_stalled_client_waits(socket: Socket, loop: FakeLoop) -> None:
     socket.stalled = True
     socket.receiver.stalled()
     socket.receiver.answer(out("one"))
@@ -325,7 +324,7 @@ def test_an_answer_to_a_client_that_takes_nothing_waits(socket: Socket, loop: Fa
     assert socket.texts() == ["4one"]
 
 
-def test_an_answer_beyond_the_budget_ends_the_connection_and_leaves_it_out_of_every_queue(
+def test_answer_beyond_the_budget_ends_and_dequeues_the_connection(
     socket: Socket, loop: FakeLoop, engine: Engine
 ) -> None:
     socket.stalled = True

@@ -1,4 +1,4 @@
-"""What uvicorn learns of a new connection, without the transport's socket, which would keep the addresses."""
+"""What uvicorn learns of a new connection without the transport's socket, which would keep the addresses alive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatsys.server.serving import uvicorn_config
 
 
 class Transport:
-    """Knows its addresses, and fails who asks for its socket."""
+    """A transport that knows its addresses and fails anyone who requests its socket."""
 
     def __init__(self, peer: tuple[Any, ...], own: tuple[Any, ...]) -> None:
         self.reading = True
@@ -37,7 +37,7 @@ class Transport:
 
 
 @pytest.mark.parametrize("more", [(), (0, 0)], ids=["IPv4", "IPv6"])
-async def test_a_new_connection_has_both_addresses_and_uvicorn_can_pause_it(
+async def test_new_connection_has_both_addresses_and_uvicorn_can_pause_it(
     engine: Engine, more: tuple[int, ...]
 ) -> None:
     transport: Any = Transport(("::1", 50_000, *more), ("::1", 3000, *more))
@@ -53,7 +53,7 @@ async def test_a_new_connection_has_both_addresses_and_uvicorn_can_pause_it(
     assert transport.reading
 
 
-async def test_a_connection_that_becomes_a_websocket_leaves_nothing_to_the_garbage_collector(engine: Engine) -> None:
+async def test_upgraded_connection_leaves_nothing_to_the_garbage_collector(engine: Engine) -> None:
     transport: Any = Transport(("::1", 50_000), ("::1", 3000))
     endpoint = Endpoint(engine, "*")
     config = uvicorn_config(endpoint, endpoint, "/socket.io", forwarded_allow_ips="127.0.0.1")

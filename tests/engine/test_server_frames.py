@@ -1,4 +1,4 @@
-"""WebSocket frames as a client makes and reads them, against the frames of the websockets library."""
+"""WebSocket frames that a client makes and reads, compared with those of the websockets library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAYLOADS = st.one_of(st.binary(max_size=300), st.integers(65_530, 65_540).map(by
 
 
 def parsed(data: bytes) -> Frame:
-    """One client frame as the other library reads it."""
+    """Read one client frame with the other library."""
     reader = StreamReader()
     reader.feed_data(data)
     parser = Frame.parse(reader.read_exact, mask=True)
@@ -24,13 +24,13 @@ def parsed(data: bytes) -> Frame:
 
 
 @given(PAYLOADS)
-def test_a_frame_is_masked_and_says_what_was_given(payload: bytes) -> None:
+def test_client_frame_is_masked_and_carries_its_message(payload: bytes) -> None:
     frame = parsed(frames.masked(payload))
     assert (frame.opcode, bytes(frame.data), frame.fin) == (Opcode.TEXT, payload, True)
 
 
 @given(st.lists(PAYLOADS, max_size=4), st.data())
-def test_messages_come_out_whole_however_the_stream_is_cut(payloads: list[bytes], data: st.DataObject) -> None:
+def test_messages_are_read_whole_wherever_the_stream_is_cut(payloads: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(Frame(Opcode.TEXT, payload).serialize(mask=False) for payload in payloads)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     reader, messages = frames.ServerFrames(), []
@@ -39,7 +39,7 @@ def test_messages_come_out_whole_however_the_stream_is_cut(payloads: list[bytes]
     assert messages == [(frames.TEXT, payload) for payload in payloads]
 
 
-def test_fragments_are_joined_and_a_ping_between_them_comes_out_by_itself() -> None:
+def test_fragments_are_joined_and_a_ping_between_them_is_separate() -> None:
     parts = (
         Frame(Opcode.TEXT, b"one ", fin=False),
         Frame(Opcode.PING, b"?"),
@@ -59,6 +59,6 @@ def test_fragments_are_joined_and_a_ping_between_them_comes_out_by_itself() -> N
         (b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff", "is over the limit"),
     ],
 )
-def test_what_breaks_the_protocol_is_an_error_with_its_cause(stream: bytes, cause: str) -> None:
+def test_protocol_violation_is_an_error_with_its_cause(stream: bytes, cause: str) -> None:
     with pytest.raises(frames.FrameError, match=cause):
         frames.ServerFrames().feed(stream)

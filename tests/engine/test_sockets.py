@@ -21,7 +21,7 @@ from .conftest import BUDGET, LIMITS, Application, FakeLoop, Socket
 
 
 class Gate:
-    """What a handler waits for until it is opened."""
+    """A handler waits for this gate until the test opens it."""
 
     def __init__(self) -> None:
         self._then: Any = None
@@ -36,9 +36,7 @@ class Gate:
         self._then(None)
 
 
-def test_connecting_is_answered_with_an_id_and_told_with_what_the_client_says(
-    engine: Engine, application: Application
-) -> None:
+def test_connect_is_answered_with_an_id_and_passes_on_the_auth_data(engine: Engine, application: Application) -> None:
     socket = Socket()
     socket.receiver = engine.open("websocket")
     socket.receiver.adopt(socket)
@@ -52,14 +50,14 @@ def test_connecting_is_answered_with_an_id_and_told_with_what_the_client_says(
 
 
 @pytest.mark.parametrize("connect", ["40/nope,", "40/nope", '40/nope,{"a":1}', "40/nope?token=1,"])
-def test_an_unknown_namespace_is_refused_with_an_object(socket: Socket, connect: str) -> None:
+def test_unknown_namespace_is_refused_with_an_error_object(socket: Socket, connect: str) -> None:
     socket.receiver.received(connect)
     socket.receiver.flush()
     assert socket.texts() == ['44/nope,{"message":"Invalid namespace"}']
     assert not socket.receiver.closing
 
 
-def test_events_are_handled_in_order_and_before_the_end(
+def test_events_are_handled_in_order_and_before_the_disconnect(
     socket: Socket, loop: FakeLoop, application: Application
 ) -> None:
     application.gate = gate = Gate()
@@ -79,22 +77,22 @@ def test_events_are_handled_in_order_and_before_the_end(
     assert (application.gone, socket.receiver.state) == (["/"], State.CLOSED)
 
 
-def test_many_events_of_one_connection_are_handled_in_turns(
+def test_many_events_of_one_connection_are_handled_in_batches(
     socket: Socket, loop: FakeLoop, application: Application, engine: Engine
 ) -> None:
     for number in range(3 * BATCH):
         socket.receiver.received(f'42["{number}"]')
-    turns = []
+    counts = []
     while len(application.names) < 3 * BATCH:
-        loop.turn()
-        turns.append(len(application.names))
-    assert turns == [BATCH, 2 * BATCH, 3 * BATCH]
+        loop.run_once()
+        counts.append(len(application.names))
+    assert counts == [BATCH, 2 * BATCH, 3 * BATCH]
     loop.settle()
     assert application.names == [f"{number}" for number in range(3 * BATCH)]
     assert engine.memory.held == 0
 
 
-def test_an_event_that_nobody_knows_is_dropped_as_it_comes(
+def test_unknown_event_is_dropped_on_arrival(
     socket: Socket, loop: FakeLoop, application: Application, engine: Engine
 ) -> None:
     for text in ('42["nobody knows",1]', '427["nobody knows"]'):
@@ -104,7 +102,7 @@ def test_an_event_that_nobody_knows_is_dropped_as_it_comes(
     assert (application.names, socket.texts(), socket.receiver.closing) == ([], [], False)
 
 
-def test_a_client_that_sends_faster_than_it_is_served_is_not_read_meanwhile(
+def test_client_that_sends_faster_than_it_is_served_is_paused(
     socket: Socket, loop: FakeLoop, application: Application
 ) -> None:
     application.gate = gate = Gate()
@@ -120,7 +118,7 @@ def test_a_client_that_sends_faster_than_it_is_served_is_not_read_meanwhile(
     assert (socket.paused, len(application.names)) == (False, INBOX_MOST + 2)
 
 
-def test_an_event_that_fails_does_not_stop_the_next(
+def test_event_that_fails_does_not_stop_the_next(
     socket: Socket, loop: FakeLoop, application: Application, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(connection: Connection, event: ClientEvent) -> None:
@@ -134,7 +132,7 @@ def test_an_event_that_fails_does_not_stop_the_next(
     assert len(caplog.records) == 2
 
 
-def test_leaving_and_coming_back_are_in_order_with_events(
+def test_leaving_and_rejoining_stay_in_order_with_events(
     socket: Socket, loop: FakeLoop, application: Application
 ) -> None:
     first = socket.receiver.socket_id
@@ -146,7 +144,7 @@ def test_leaving_and_coming_back_are_in_order_with_events(
     assert socket.receiver.socket_id not in (None, first)
 
 
-def test_a_packet_of_a_namespace_that_the_client_is_not_in_is_ignored(
+def test_packet_of_a_namespace_without_a_connect_is_ignored(
     socket: Socket, loop: FakeLoop, application: Application
 ) -> None:
     for packet in ('42/custom,["x"]', "41/custom,", '42/nope,["x"]', '4312["an acknowledgement"]', "40"):
@@ -160,7 +158,7 @@ def test_a_packet_of_a_namespace_that_the_client_is_not_in_is_ignored(
 BINARY = '452-["bin",{"_placeholder":true,"num":0},{"k":{"_placeholder":true,"num":1}}]'
 
 
-def test_attachments_come_to_their_places(
+def test_attachments_replace_their_placeholders(
     socket: Socket, loop: FakeLoop, application: Application, engine: Engine
 ) -> None:
     for data in (BINARY, b"\x00", b"\xff", '42["next"]'):
@@ -171,9 +169,7 @@ def test_attachments_come_to_their_places(
     assert engine.memory.held == 0
 
 
-def test_attachments_that_do_not_come_are_counted_and_have_a_deadline(
-    socket: Socket, loop: FakeLoop, engine: Engine
-) -> None:
+def test_missing_attachments_are_counted_and_have_a_deadline(socket: Socket, loop: FakeLoop, engine: Engine) -> None:
     socket.receiver.received(BINARY)
     socket.receiver.received(bytes(5000))
     assert engine.memory.held == 5000
@@ -222,7 +218,7 @@ def test_attachments_may_not_be_larger_than_the_budget(socket: Socket, engine: E
     ],
     ids=str,
 )
-def test_what_no_client_sends_closes_with_one_line(
+def test_malformed_packet_closes_with_one_log_line(
     socket: Socket, packets: list[Any], loop: FakeLoop, application: Application, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "chatsys.engine"):
@@ -236,12 +232,12 @@ def test_what_no_client_sends_closes_with_one_line(
     assert application.names == []
 
 
-async def test_a_packet_is_let_go_while_what_it_asks_for_is_under_way(
+async def test_packet_is_freed_while_its_event_is_handled(
     application: Application, engine: Engine, socket: Socket, loop: FakeLoop
 ) -> None:
     application.gate = Gate()
     engine.memory.limit = 10**9
-    text = "ж" * 10_000  # two bytes each, in memory too
+    text = "ж" * 10_000  # two bytes each, also in memory
     tracemalloc.start()
     try:
         for _ in range(50):
@@ -254,7 +250,7 @@ async def test_a_packet_is_let_go_while_what_it_asks_for_is_under_way(
     assert 50 * 20_000 < taken < 50 * 22_000
 
 
-def test_thousands_that_speak_at_once_are_handled_in_slices_with_the_event_loop_between(
+def test_thousands_of_senders_are_handled_in_slices_of_the_event_loop(
     engine: Engine, loop: FakeLoop, application: Application
 ) -> None:
     sockets = []
@@ -270,14 +266,14 @@ def test_thousands_that_speak_at_once_are_handled_in_slices_with_the_event_loop_
     handled = []
     while len(application.names) < len(sockets):
         before = len(application.names)
-        loop.turn()
+        loop.run_once()
         handled.append(len(application.names) - before)
     assert max(handled) == STARTED_AT_ONCE
     loop.settle()
     assert len(application.names) == len(sockets)
 
 
-def test_one_that_speaks_alone_is_handled_without_a_turn_between(
+def test_single_sender_is_handled_without_an_extra_iteration(
     engine: Engine, loop: FakeLoop, application: Application
 ) -> None:
     socket = Socket()
@@ -286,5 +282,5 @@ def test_one_that_speaks_alone_is_handled_without_a_turn_between(
     socket.receiver.received("40")
     loop.settle()
     socket.receiver.received('42["say",1]')
-    loop.turn()
+    loop.run_once()
     assert len(application.names) == 1

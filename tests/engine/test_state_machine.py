@@ -1,4 +1,4 @@
-"""A client and the engine against each other, in any order of events: nothing is lost, doubled or left over."""
+"""A client and the engine against each other, with events in any order: nothing is lost, doubled or left over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPEN = (State.POLLING, State.PROBING, State.WEBSOCKET)
 
 
 class ClientAndServer(RuleBasedStateMachine):
-    """The client polls or has a WebSocket, and upgrades; it reads, or lets what is sent wait."""
+    """The client polls or has a WebSocket, and upgrades; it reads, or leaves sent packets unread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class ClientAndServer(RuleBasedStateMachine):
         self.connection.received(text)
 
     def take(self, packets: list[str]) -> None:
-        """What the client gets; it answers pings."""
+        """Receive packets for the client, which answers pings."""
         for packet in packets:
             if packet == "2":
                 self.client_packet("3")
@@ -134,7 +134,7 @@ class ClientAndServer(RuleBasedStateMachine):
     @rule(count=st.integers(1, 40))
     def push(self, count: int) -> None:
         for _ in range(count):
-            if not self.connection.behind:  # what is pushed to one that is behind may be dropped
+            if not self.connection.behind:  # packets pushed to a client that is behind may be dropped
                 self.sent_by_server += 1
                 (out,) = sent(["n", self.sent_by_server])
                 self.connection.push(out)
@@ -146,7 +146,7 @@ class ClientAndServer(RuleBasedStateMachine):
             self.loop.pass_time(0.5)
             self.settle()
 
-    # -- what holds
+    # -- invariants
 
     @invariant()
     def the_client_has_got_what_was_sent_in_order(self) -> None:
@@ -161,7 +161,7 @@ class ClientAndServer(RuleBasedStateMachine):
         assert self.application.names == [f"{number}" for number in range(1, self.sent_by_client + 1)]
 
     @invariant()
-    def an_end_is_told_once_and_leaves_nothing(self) -> None:
+    def an_end_is_reported_once_and_leaves_nothing(self) -> None:
         if self.connection.closing:
             assert self.connection.state is State.CLOSED
             assert self.application.gone == ["/"] * (self.connects + 1)

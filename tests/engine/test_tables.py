@@ -1,4 +1,4 @@
-"""Each state machine has a table of its states in its docstring: one line for each state, as wide as its rules."""
+"""Each state machine has a table of its states in its docstring: one line per state, as wide as its rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatsys.server.http import Handshake, HttpProtocol
 
 
 def table(documented: object) -> list[str]:
-    """The lines of the first table in a docstring: header and rows, without the rules."""
+    """Return the lines of the first table in a docstring: header and rows, without the rules."""
     lines = [line.strip() for line in (documented.__doc__ or "").splitlines()]
     rules = [number for number, line in enumerate(lines) if line.startswith("==")]
     assert len(rules) == 3
@@ -29,12 +29,12 @@ def states(documented: object) -> list[str]:
     return [row.split()[0] for row in rows]
 
 
-def test_the_table_of_a_connection_has_one_line_for_each_state() -> None:
+def test_connection_table_has_one_line_for_each_state() -> None:
     assert states(connection) == [state.name for state in State]
 
 
 @pytest.mark.parametrize("documented", [outbound, WebSocket, FrameReader, Probe, HttpProtocol, Handshake])
-def test_a_state_machine_has_a_line_for_each_state_and_names_no_other(documented: object) -> None:
+def test_state_machine_has_a_line_for_each_state_and_names_no_other(documented: object) -> None:
     found = states(documented)
     assert len(found) == len(set(found)) >= 3
     assert "goes on to" in table(documented)[0]

@@ -1,4 +1,4 @@
-"""An open WebSocket: frames cut anywhere make whole messages, limits hold, and a violation closes with its code."""
+"""An open WebSocket: frames cut anywhere give whole messages, limits hold, and a violation closes with its code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .conftest import LIMITS, Application, FakeLoop, make_engine, server_texts
 
 
 class Transport:
-    """Notes what is written and whether it was closed."""
+    """Records what is written and whether it was closed."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -53,7 +53,7 @@ class Transport:
 
 
 class Listener:
-    """Notes what it is told."""
+    """Records the calls that it receives."""
 
     def __init__(self) -> None:
         self.messages: list[str | bytes] = []
@@ -112,7 +112,7 @@ MESSAGES = ["one", "två 🎈", "x" * 125, "y" * 126, "begin", b"\0\xff", ""]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_stream_cut_anywhere_gives_the_same_messages(opened: Opened, engine: Engine, seed: int) -> None:
+def test_stream_cut_anywhere_gives_the_same_messages(opened: Opened, engine: Engine, seed: int) -> None:
     socket, transport, listener = opened
     cuts = random.Random(seed)
     rest = STREAM
@@ -139,9 +139,7 @@ def test_a_stream_cut_anywhere_gives_the_same_messages(opened: Opened, engine: E
     ],
     ids=["not masked", "nothing to continue", "two begun", "not UTF-8", "too long", "too long in parts", "too many"],
 )
-def test_a_violation_closes_with_its_code_and_what_comes_after_is_dropped(
-    opened: Opened, data: bytes, code: int
-) -> None:
+def test_violation_closes_with_its_code_and_later_data_is_dropped(opened: Opened, data: bytes, code: int) -> None:
     socket, transport, listener = opened
     socket.data_received(data + masked(Opcode.TEXT, b"after"))
     assert transport.ended
@@ -152,7 +150,7 @@ def test_a_violation_closes_with_its_code_and_what_comes_after_is_dropped(
     assert listener.messages == []
 
 
-def test_a_close_is_echoed_and_the_owner_is_told_once(opened: Opened, loop: FakeLoop) -> None:
+def test_close_is_echoed_and_reported_to_the_owner_once(opened: Opened, loop: FakeLoop) -> None:
     socket, transport, listener = opened
     socket.data_received(masked(Opcode.CLOSE, (1001).to_bytes(2, "big")))
     assert transport.written == frame(0x8, (1001).to_bytes(2, "big"))
@@ -161,7 +159,7 @@ def test_a_close_is_echoed_and_the_owner_is_told_once(opened: Opened, loop: Fake
     assert (transport.closed, listener.gone) == (True, 1)
 
 
-def test_what_a_refused_peer_goes_on_sending_is_dropped_up_to_the_size_of_a_packet(opened: Opened) -> None:
+def test_data_after_a_refusal_is_dropped_up_to_the_size_of_a_packet(opened: Opened) -> None:
     socket, transport, listener = opened
     socket.data_received(masked(Opcode.CONT, b"nothing before"))
     for _ in range(3):
@@ -172,9 +170,7 @@ def test_what_a_refused_peer_goes_on_sending_is_dropped_up_to_the_size_of_a_pack
     assert listener.messages == []
 
 
-def test_two_thousand_that_are_lost_at_once_end_in_slices(
-    engine: Engine, loop: FakeLoop, application: Application
-) -> None:
+def test_two_thousand_lost_connections_end_in_slices(engine: Engine, loop: FakeLoop, application: Application) -> None:
     sockets = []
     for _ in range(2_000):
         connection = engine.open(WEBSOCKET)
@@ -185,54 +181,54 @@ def test_two_thousand_that_are_lost_at_once_end_in_slices(
     loop.settle()
     for socket in sockets:
         socket.connection_lost(None)
-    left, told = [len(engine.connections)], [0]
-    while left[-1] or told[-1] < 2_000:
-        loop.turn()
+    left, gone_counts = [len(engine.connections)], [0]
+    while left[-1] or gone_counts[-1] < 2_000:
+        loop.run_once()
         left.append(len(engine.connections))
-        told.append(len(application.gone))
+        gone_counts.append(len(application.gone))
     assert max(before - after for before, after in pairwise(left)) == ENDED_AT_ONCE
-    assert max(after - before for before, after in pairwise(told)) == ENDED_AT_ONCE
+    assert max(after - before for before, after in pairwise(gone_counts)) == ENDED_AT_ONCE
     assert engine.memory.held == 0
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536, 70000])
-def test_a_frame_is_what_the_websockets_library_makes(size: int) -> None:
+def test_frame_equals_that_of_the_websockets_library(size: int) -> None:
     payload = b"z" * size
     assert frame(0x1, payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
 
 
-def test_a_peer_that_does_not_read_gets_no_pongs_to_store(opened: Opened) -> None:
+def test_peer_that_does_not_read_gets_no_buffered_pongs(opened: Opened) -> None:
     socket, transport, _ = opened
     socket.pause_writing()
     socket.data_received(masked(Opcode.PING, b"x") * 10)
     assert transport.written == b""
 
 
-def test_a_run_of_pings_is_answered_once_with_the_newest(opened: Opened) -> None:
+def test_run_of_pings_is_answered_once_with_the_newest(opened: Opened) -> None:
     socket, transport, _ = opened
     socket.data_received(b"".join(masked(Opcode.PING, b"%d" % number) for number in range(10)))
     assert server_texts(transport.written) == ["pong 9"]
 
 
-def test_so_many_frames_are_handled_in_one_turn_and_nothing_is_read_meanwhile(opened: Opened, loop: FakeLoop) -> None:
+def test_frames_per_iteration_are_limited_and_reading_pauses_meanwhile(opened: Opened, loop: FakeLoop) -> None:
     socket, transport, listener = opened
     most = LIMITS.frames_per_turn
     socket.data_received(b"".join(masked(Opcode.TEXT, b"%d" % number) for number in range(3 * most - 1)))
     assert (len(listener.messages), transport.reading) == (most, False)
-    loop.turn()
+    loop.run_once()
     assert (len(listener.messages), transport.reading) == (2 * most, False)
-    loop.turn()
+    loop.run_once()
     assert (len(listener.messages), transport.reading) == (3 * most - 1, True)
     assert listener.messages == [f"{number}" for number in range(3 * most - 1)]
 
 
-def test_frames_that_are_left_over_wait_for_an_owner_that_takes_no_more(opened: Opened, loop: FakeLoop) -> None:
+def test_remaining_frames_wait_while_the_owner_is_paused(opened: Opened, loop: FakeLoop) -> None:
     socket, transport, listener = opened
     most = LIMITS.frames_per_turn
     socket.data_received(masked(Opcode.TEXT, b"x") * (most + 1))
     socket.pause()
     for _ in range(3):
-        loop.turn()
+        loop.run_once()
     assert len(listener.messages) == most
     assert loop.idle
     socket.resume()
@@ -257,7 +253,7 @@ def test_a_connection_that_always_has_more_is_slowed(opened: Opened, loop: FakeL
 
 
 @pytest.mark.parametrize("begun", [masked(Opcode.TEXT, b"x" * 500, fin=False), masked(Opcode.TEXT, b"x" * 500)[:-1]])
-def test_what_is_begun_and_not_finished_is_counted_and_has_a_deadline(
+def test_unfinished_message_is_counted_and_has_a_deadline(
     opened: Opened, engine: Engine, loop: FakeLoop, begun: bytes
 ) -> None:
     socket, transport, _ = opened
@@ -270,7 +266,7 @@ def test_what_is_begun_and_not_finished_is_counted_and_has_a_deadline(
     assert engine.memory.held == 0
 
 
-def test_a_stream_that_goes_on_is_not_taken_for_an_unfinished_message(opened: Opened, loop: FakeLoop) -> None:
+def test_continuing_stream_is_not_taken_for_an_unfinished_message(opened: Opened, loop: FakeLoop) -> None:
     socket, _, listener = opened
     whole = masked(Opcode.TEXT, b"x" * 20)
     socket.data_received(whole[:7])
@@ -280,7 +276,7 @@ def test_a_stream_that_goes_on_is_not_taken_for_an_unfinished_message(opened: Op
     assert (len(listener.messages), socket.closing) == (100, False)
 
 
-def test_a_process_that_holds_too_much_is_told_who_has_more_than_its_share(opened: Opened, engine: Engine) -> None:
+def test_fragments_beyond_the_share_of_a_full_process_are_reported(opened: Opened, engine: Engine) -> None:
     socket, _, listener = opened
     engine.memory.limit = 1600
     engine.memory.take(1600)
@@ -294,7 +290,7 @@ def kept() -> list[object]:
     return [each for each in gc.get_objects() if isinstance(each, WebSocket)]
 
 
-async def test_a_refused_client_that_is_gone_is_kept_by_nothing(application: Application) -> None:
+async def test_refused_client_is_freed_after_it_disconnects(application: Application) -> None:
     engine = make_engine(application, asyncio.get_running_loop())
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Clients for the flow tests: the official library's with a diary, and a bare WebSocket that may misbehave."""
+"""Clients for the flow tests: the official library's client with a diary, and a bare WebSocket that may misbehave."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import httpx
 import socketio
 
 WAIT = 30.0
-"""Seconds until something that must come counts as missing."""
+"""Seconds until an expected event counts as missing."""
 
 
 get, post = functools.partial(httpx.get, timeout=WAIT), functools.partial(httpx.post, timeout=WAIT)
 
 
 def http_client(url: str, **options: Any) -> httpx.AsyncClient:
-    """Asks a server by REST, with as much patience as for anything else."""
+    """Return an HTTP client for a server's REST API, with the same patience as for anything else."""
     return httpx.AsyncClient(base_url=url, timeout=WAIT, **options)
 
 
 def fresh(prefix: str = "user") -> str:
-    """A name that nobody has."""
+    """Return a name that nobody else has."""
     return f"{prefix}_{uuid.uuid4().hex[:12]}"
 
 
 async def register(url: str) -> dict[str, Any]:
-    """A new account, as the server's answer describes it."""
+    """Register a new account; return the server's answer."""
     name = fresh()
     fields = {"username": name, "email": f"{name}@example.org", "password": "correct horse"}
     async with http_client(url) as http:
@@ -41,10 +41,10 @@ async def register(url: str) -> dict[str, Any]:
 
 
 class Client:
-    """The official python-socketio client; ``diary`` holds each event as (name, payload), in order of arrival.
+    """The official python-socketio client.
 
-    ``lost`` is set when the connection has ended.
-    It comes from ``address``, one of this machine's.
+    ``diary`` holds each event as (name, payload), in order of arrival. ``lost`` is set when the connection has
+    ended. The client connects from ``address``, an address of this machine.
     """
 
     def __init__(self, url: str, transports: list[str], address: str | None = None) -> None:
@@ -80,10 +80,10 @@ class Client:
             await self._close()
 
     async def _close(self) -> None:
-        """Give back what the libraries keep: engineio its tasks, and aiohttp the response of a lost WebSocket.
+        """Release what the libraries keep: engineio its tasks, and aiohttp the response of a lost WebSocket.
 
-        A connection that an open response holds is not closed with its session. It complains when it is collected as
-        garbage, which may be in the midst of another test.
+        A connection that is held by an open response is not closed with its session. It warns when it is
+        garbage-collected, which may happen in the middle of another test.
         """
         engine = self.sio.eio
         tasks = [task for task in (engine.read_loop_task, engine.write_loop_task) if task is not None]
@@ -99,7 +99,7 @@ class Client:
 
     @property
     def socket_id(self) -> str:
-        """The Socket.IO id."""
+        """Return the Socket.IO id."""
         return str(self.sio.get_sid())
 
     def _write_down(self, name: str, *arguments: Any) -> None:  # not async: the library runs handlers as tasks
@@ -108,7 +108,7 @@ class Client:
         self._arrived.set()
 
     async def join(self, room: str, *, name: str | None = None, **fields: Any) -> dict[str, Any]:
-        """Join as a guest (with ``name`` or a fresh one) or with a token; the acknowledgement."""
+        """Join as a guest (with ``name`` or a fresh name) or with a token; return the acknowledgement."""
         if "token" not in fields:
             fields["username"] = name or fresh("guest")
         answer = await self.call("join", {"room": room, **fields})
@@ -116,7 +116,7 @@ class Client:
         return answer
 
     async def send(self, text: str, **fields: Any) -> dict[str, Any]:
-        """Send a message; the acknowledgement."""
+        """Send a message; return the acknowledgement."""
         answer = await self.call("send-message", {"message": text, **fields})
         assert answer["success"], answer
         return answer
@@ -124,8 +124,8 @@ class Client:
     async def call(self, name: str, payload: Any = None) -> dict[str, Any]:
         """Emit an event and wait for its acknowledgement.
 
-        The library's own ``call`` waits with ``asyncio.wait_for``, which up to Python 3.11 drops a cancellation that
-        comes together with the answer: a task that calls in a loop would never end.
+        The library's own ``call`` waits with ``asyncio.wait_for``. Up to Python 3.11, that drops a cancellation that
+        comes together with the answer, and a task that calls in a loop would never end.
         """
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -140,15 +140,15 @@ class Client:
         return answer
 
     async def emit(self, name: str, payload: Any = None) -> None:
-        """Emit an event, asking for no acknowledgement."""
+        """Emit an event without requesting an acknowledgement."""
         await self.sio.emit(name, payload)
 
     def all(self, name: str) -> list[Any]:
-        """The payloads of all events of that name so far."""
+        """Return the payloads of all events of that name so far."""
         return [payload for known, payload in self.diary if known == name]
 
     async def want(self, name: str, count: int = 1) -> Any:
-        """Wait until ``count`` events of that name have come; the payload of the newest of them."""
+        """Wait until ``count`` events of that name have come; return the payload of the newest."""
         try:
             async with asyncio.timeout(WAIT):
                 while len(self.all(name)) < count:
@@ -159,18 +159,18 @@ class Client:
         return self.all(name)[count - 1]
 
     async def settle(self) -> None:
-        """Wait for all that the server had sent this client before now: an answer comes after it."""
+        """Wait until everything that the server had sent to this client has arrived: an answer comes after it."""
         await self.call("typing", False)
 
     def texts(self) -> list[str]:
-        """The messages received live."""
+        """Return the texts of the messages received live."""
         return [message["message"] for message in self.all("receive-message")]
 
     def names(self) -> list[str]:
-        """The names of all events in order."""
+        """Return the names of all events in order."""
         return [name for name, _ in self.diary]
 
 
 def event(name: str, *arguments: Any, ack: int | None = None) -> str:
-    """The Engine.IO text of a Socket.IO event."""
+    """Return the Engine.IO text of a Socket.IO event."""
     return "42" + ("" if ack is None else str(ack)) + json.dumps([name, *arguments])

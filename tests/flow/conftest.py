@@ -1,6 +1,6 @@
-"""A real server as a child process, once for each store, and clients that keep a diary of what they get.
+"""A real server as a child process, once for each store, and clients that keep a diary of what they receive.
 
-Tests of one store share one server, so each uses rooms and names of its own: the ``room`` fixture, :func:`fresh`.
+Tests of one store share one server, so each uses its own rooms and names: the ``room`` fixture, :func:`fresh`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Server:
 
 @contextmanager
 def running_server(database_url: str, folder: Path, **settings: str) -> Iterator[Server]:
-    """A server as an operator would start it, with ``settings`` as environment variables."""
+    """Run a server as an operator would start it, with ``settings`` as environment variables."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("CHATSYS_", "DB_", "JWT_"))}
     environment = known | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | settings
     command = [sys.executable, "-m", "chatsys", "serve", "--host", "127.0.0.1", "--port", "0"]
@@ -62,7 +62,7 @@ def running_server(database_url: str, folder: Path, **settings: str) -> Iterator
 
 
 def stop(process: subprocess.Popen[str]) -> int:
-    """End a server as an operator would; its exit status."""
+    """Stop a server as an operator would; return its exit status."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
@@ -84,7 +84,7 @@ def _address(process: subprocess.Popen[str], log: Path) -> str:
 
 @pytest.fixture(scope="session", params=STORES)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on an empty store, shared by all tests on that store."""
+    """A server on an empty store. All tests on that store share it."""
     folder = tmp_path_factory.mktemp(f"server-{request.param}")
     if request.param == "memory":
         with running_server("memory://", folder) as running:
@@ -108,7 +108,7 @@ Connect = Callable[..., Awaitable[Client]]
 
 @pytest.fixture
 async def connect(server: Server) -> AsyncIterator[Connect]:
-    """Makes connected clients of the official library, and disconnects them after the test."""
+    """Connect clients of the official library, and disconnect them after the test."""
     async with AsyncExitStack() as stack:
 
         async def make(transports: list[str] | None = None, **joining: Any) -> Client:
@@ -122,23 +122,23 @@ async def connect(server: Server) -> AsyncIterator[Connect]:
 
 @pytest.fixture
 def account(server: Server) -> Callable[[], Awaitable[dict[str, Any]]]:
-    """Registers accounts: the answer of the server, with ``user`` and ``token``."""
+    """Register accounts; return the server's answer, with ``user`` and ``token``."""
     return lambda: register(server.url)
 
 
 Serve = Callable[..., Served]
-"""Starts a server of the test's own: ``serve(*arguments, **environ)``."""
+"""Starts a server for one test: ``serve(*arguments, **environ)``."""
 
 
 @pytest.fixture(params=STORES)
 def database_url(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty store of the test's own."""
+    """The URL of an empty store for this test."""
     return "memory://" if request.param == "memory" else str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Serve]:
-    """Starts servers, come up or not, on free ports; they end with the test."""
+    """Start servers on free ports, whether they come up or not; stop them with the test."""
     servers: list[Served] = []
 
     def go(*arguments: str, **environ: str) -> Served:
@@ -152,7 +152,7 @@ def start(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture
 def serve(start: Serve) -> Serve:
-    """Starts servers that must come up."""
+    """Start servers that must come up."""
 
     def go(*arguments: str, **environ: str) -> Served:
         served = start(*arguments, **environ)

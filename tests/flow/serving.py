@@ -1,4 +1,4 @@
-"""A chat server in a child process, started by the line that an operator would type."""
+"""A chat server in a child process, started with the command that an operator would type."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ STOP_SECONDS = 10
 
 
 def clean_environment(**environ: str) -> dict[str, str]:
-    """This process's environment without any setting of chatsys, and with ``environ``."""
+    """Return this process's environment without any setting of chatsys, and with ``environ``."""
     names = {row.name for row in rows()}
     return {name: text for name, text in os.environ.items() if name not in names} | environ
 
 
 class Served:
-    """One server. ``stdout`` holds the lines up to its start, ``stderr`` what it has logged so far."""
+    """One server. ``stdout`` holds the lines up to its start, ``stderr`` its log so far."""
 
     def __init__(
         self, folder: Path, *arguments: str, program: Sequence[str] = ("-m", "chatsys"), **environ: str
@@ -53,19 +53,19 @@ class Served:
         return int(self.url.rpartition(":")[2])
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal; the exit status. Raises TimeoutExpired if the server takes longer than it may."""
+        """Send a signal; return the exit status. Raises TimeoutExpired if the server takes too long."""
         self.process.send_signal(number)
         return self.process.wait(STOP_SECONDS)
 
     def kill(self) -> None:
-        """End it as a power cut would; harmless if it has ended."""
+        """Kill it as a power cut would; harmless if it has ended."""
         self.process.kill()
         self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
 
     def _await_start(self) -> None:
-        """Read lines until the server says its address, or has ended."""
+        """Read lines until the server prints its address or has ended."""
         assert self.process.stdout is not None
         watchdog = threading.Timer(START_SECONDS, self.process.kill)
         watchdog.start()

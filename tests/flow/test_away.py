@@ -1,7 +1,7 @@
-"""A PostgreSQL that hangs, or a network that drops packets: all are answered in time, and are back in time (§14.5).
+"""While PostgreSQL hangs or the network drops packets, every request is answered in time; then all recovers (§14.5).
 
-Each client waits for one deadline of the server, whatever it does: a stream of messages, moving between rooms, pages,
-logins. The limits here are shorter than the defaults, and the fault is as much longer than they are.
+Each client waits for one deadline of the server, whatever it does: a stream of messages, moving between rooms,
+pages, logins. The limits here are shorter than the defaults, and the fault lasts longer than them by as much.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .conftest import running_server
 
 LIMITS = {"CHATSYS_STATEMENT_TIMEOUT": "2", "CHATSYS_CONNECT_TIMEOUT": "2"}
 ANSWERED = 4.0
-"""Seconds: the limits together are 2.95, and twice one after the other would be 5.2."""
+"""Seconds: the limits add up to 2.95, and two consecutive waits would take 5.2."""
 BACK = 5.0
-"""Seconds, promised."""
+"""The promised time in seconds."""
 FAULT = 8.0
 
 Switch = Callable[[], object]
 
 
 class Clients:
-    """What many clients do, and how long each answer took: ``slowest`` by what it was."""
+    """The work of many clients, and how long each answer took: ``slowest`` for each kind of request."""
 
     def __init__(self, url: str, room: str) -> None:
         self.url = url
@@ -59,7 +59,7 @@ class Clients:
             assert answer["code"] == "store_unavailable"
 
     async def stream(self, client: Client) -> None:
-        """Ten messages a second, whether or not the ones before were answered."""
+        """Send ten messages a second, whether or not earlier ones were answered."""
         number = 0
         while True:
             self._sent.append(asyncio.create_task(self.send(client, f"number {number}")))
@@ -67,7 +67,7 @@ class Clients:
             await asyncio.sleep(0.1)
 
     async def move(self, client: Client) -> None:
-        """From room to room."""
+        """Move from room to room."""
         number = 0
         while True:
             number += 1
@@ -103,8 +103,8 @@ class Clients:
             await asyncio.gather(*self._sent)
 
 
-async def live_through(url: str, tmp_path: Path, room: str, begin: Switch, end: Switch) -> None:
-    """Clients at work on a server of this database: before, during and after its fault."""
+async def run_through(url: str, tmp_path: Path, room: str, begin: Switch, end: Switch) -> None:
+    """Run clients against a server of this database: before, during and after its fault."""
     async with AsyncExitStack() as stack:
         running = running_server(url, tmp_path, CHATSYS_LOGIN_ATTEMPTS="1000000", **LIMITS)
         server = await asyncio.to_thread(running.__enter__)
@@ -148,12 +148,14 @@ async def live_through(url: str, tmp_path: Path, room: str, begin: Switch, end: 
     assert said.count("The database fails") == 1, said
 
 
-async def test_a_black_hole_before_the_database(postgres_url: str, tmp_path: Path, room: str) -> None:
+async def test_server_survives_a_black_hole_before_the_database(postgres_url: str, tmp_path: Path, room: str) -> None:
     async with proxied(postgres_url) as (proxy, url):
-        await live_through(url, tmp_path, room, lambda: proxy.hush(new=True), lambda: proxy.heal(old=True))
+        await run_through(url, tmp_path, room, lambda: proxy.hush(new=True), lambda: proxy.heal(old=True))
 
 
-async def test_a_database_whose_processes_are_stopped(server_folder: Path, tmp_path: Path, room: str) -> None:
+async def test_server_survives_a_database_whose_processes_are_stopped(
+    server_folder: Path, tmp_path: Path, room: str
+) -> None:
     with embedded_server(server_folder) as url:
         first = psutil.Process(int((server_folder / "data" / "postmaster.pid").read_text().split()[0]))
 
@@ -162,12 +164,12 @@ async def test_a_database_whose_processes_are_stopped(server_folder: Path, tmp_p
                 with suppress(psutil.NoSuchProcess):
                     process.send_signal(number)
 
-        await live_through(url, tmp_path, room, lambda: signal_all(signal.SIGSTOP), lambda: signal_all(signal.SIGCONT))
+        await run_through(url, tmp_path, room, lambda: signal_all(signal.SIGSTOP), lambda: signal_all(signal.SIGCONT))
 
 
 @pytest.mark.usefixtures("packets_can_be_dropped")
-async def test_packets_that_are_dropped(postgres_url: str, tmp_path: Path, room: str) -> None:
+async def test_server_survives_dropped_packets(postgres_url: str, tmp_path: Path, room: str) -> None:
     async with proxied(postgres_url) as (proxy, url):
         with ExitStack() as stack:
             dropping = packets_dropped([proxy.port])
-            await live_through(url, tmp_path, room, lambda: stack.enter_context(dropping), stack.close)
+            await run_through(url, tmp_path, room, lambda: stack.enter_context(dropping), stack.close)

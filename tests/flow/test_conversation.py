@@ -20,7 +20,7 @@ def transports(request: pytest.FixtureRequest) -> list[str]:
     return TRANSPORTS[request.param]
 
 
-async def test_a_join_tells_the_others_then_lists_then_gives_the_history(
+async def test_join_announces_the_member_then_sends_lists_and_history(
     connect: Connect, room: str, transports: list[str]
 ) -> None:
     first = await connect(transports, room=room, name="Ann")
@@ -39,7 +39,7 @@ async def test_a_join_tells_the_others_then_lists_then_gives_the_history(
     assert [message["message"] for message in second.all("message-history")[0]] == ["before"]
 
 
-async def test_a_message_reaches_all_in_the_room_once_and_nobody_else(
+async def test_message_reaches_everybody_in_the_room_once_and_nobody_else(
     connect: Connect, room: str, transports: list[str]
 ) -> None:
     here = [await connect(transports, room=room) for _ in range(3)]
@@ -61,7 +61,7 @@ async def test_a_message_reaches_all_in_the_room_once_and_nobody_else(
     assert elsewhere.all("receive-message") == []
 
 
-async def test_a_burst_is_stored_and_broadcast_in_the_order_sent(
+async def test_burst_is_stored_and_broadcast_in_the_order_sent(
     server: Server, connect: Connect, room: str, transports: list[str]
 ) -> None:
     sender, listener = await connect(transports), await connect(transports, room=room)
@@ -77,19 +77,19 @@ async def test_a_burst_is_stored_and_broadcast_in_the_order_sent(
     assert [message["seq"] for message in page] == list(range(1, 61))
 
 
-async def test_typing_is_told_to_the_others_as_a_boolean(connect: Connect, room: str) -> None:
+async def test_typing_is_sent_to_the_others_as_a_boolean(connect: Connect, room: str) -> None:
     typist, other = await connect(room=room, name="Ann"), await connect(room=room)
     for payload in (True, False, 1, "", None, {"x": 1}):
         await typist.emit("typing", payload)
     await other.want("user-typing", 5)
     seen = other.all("user-typing")
-    assert [told["isTyping"] for told in seen] == [True, False, True, False, True]  # a repetition comes once a second
+    assert [known["isTyping"] for known in seen] == [True, False, True, False, True]  # a repetition comes once a second
     assert set(seen[0]) == {"username", "displayName", "userId", "isTyping"}
     await typist.settle()
     assert typist.all("user-typing") == []
 
 
-async def test_receipts_are_sets_told_to_all_and_never_the_senders_own(connect: Connect, room: str) -> None:
+async def test_receipts_are_sets_sent_to_all_without_the_sender(connect: Connect, room: str) -> None:
     sender = await connect(room=room, name="Ann", userId="guest-ann")
     reader = await connect(room=room, name="Ben", userId="guest-ben")
     sent = await sender.send("hello")
@@ -136,7 +136,7 @@ async def test_receipts_for_another_room_or_an_unknown_message_are_ignored(conne
     assert not {"message-status-update", "message-read-update"} & set(sender.names() + reader.names())
 
 
-async def test_marking_all_as_read_tells_exactly_the_newly_read(connect: Connect, room: str) -> None:
+async def test_mark_all_read_announces_exactly_the_newly_read(connect: Connect, room: str) -> None:
     sender = await connect(room=room, userId="guest-ann")
     reader = await connect(room=room, name="Ben", userId="guest-ben")
     sent = [(await sender.send(f"{number}"))["id"] for number in range(4)]
@@ -152,9 +152,7 @@ async def test_marking_all_as_read_tells_exactly_the_newly_read(connect: Connect
     assert len(sender.all("messages-marked-read")) == 1
 
 
-async def test_leaving_tells_the_others_in_order_and_the_list_lacks_the_one_who_left(
-    connect: Connect, room: str
-) -> None:
+async def test_leave_is_announced_in_order_and_removed_from_the_list(connect: Connect, room: str) -> None:
     stays, leaves = await connect(room=room, name="Ann"), await connect(room=room, name="Ben")
     await stays.want("room-users", 2)
     start = len(stays.diary)
@@ -174,7 +172,7 @@ async def test_leaving_tells_the_others_in_order_and_the_list_lacks_the_one_who_
 
 
 @pytest.mark.parametrize("way", ["close", "vanish"])
-async def test_a_disconnect_is_a_leaving(connect: Connect, server: Server, room: str, way: str) -> None:
+async def test_disconnect_counts_as_a_leave(connect: Connect, server: Server, room: str, way: str) -> None:
     stays = await connect(room=room, name="Ann")
     async with Client(server.url, ["websocket"]) as leaves:
         await leaves.join(room, name="Ben")
@@ -186,7 +184,7 @@ async def test_a_disconnect_is_a_leaving(connect: Connect, server: Server, room:
     assert [user["username"] for user in users] == ["Ann"]
 
 
-async def test_a_user_goes_offline_with_the_last_session_only(
+async def test_user_goes_offline_only_with_the_last_session(
     connect: Connect, account: Any, server: Server, room: str
 ) -> None:
     registered = await account()
@@ -210,7 +208,7 @@ async def test_a_user_goes_offline_with_the_last_session_only(
     assert await status() == "offline"
 
 
-async def test_a_status_is_told_to_all_in_the_room(connect: Connect, account: Any, room: str) -> None:
+async def test_status_is_sent_to_everybody_in_the_room(connect: Connect, account: Any, room: str) -> None:
     registered = await account()
     user = await connect(room=room, token=registered["token"])
     guest = await connect(room=room, name="Ben", userId="guest-ben")
@@ -245,7 +243,7 @@ async def test_joining_the_same_room_again_keeps_one_session(connect: Connect, r
     assert "user-joined" not in other.names()
 
 
-async def test_a_token_makes_the_identity_whatever_else_the_payload_says(
+async def test_token_decides_the_identity_whatever_else_the_payload_says(
     connect: Connect, account: Any, room: str
 ) -> None:
     registered = await account()
@@ -255,7 +253,7 @@ async def test_a_token_makes_the_identity_whatever_else_the_payload_says(
     assert element["username"] == registered["user"]["username"]
 
 
-async def test_a_bad_token_makes_a_guest_who_is_never_shaped_like_a_user(
+async def test_bad_token_makes_a_guest_whose_id_never_looks_like_a_user_id(
     connect: Connect, account: Any, room: str
 ) -> None:
     registered = await account()
@@ -267,7 +265,7 @@ async def test_a_bad_token_makes_a_guest_who_is_never_shaped_like_a_user(
     assert element["status"]["online"] is True
 
 
-async def test_deleting_an_account_ends_its_live_sessions(
+async def test_account_deletion_ends_its_live_sessions(
     connect: Connect, account: Any, server: Server, room: str
 ) -> None:
     registered = await account()
@@ -288,7 +286,7 @@ async def test_deleting_an_account_ends_its_live_sessions(
     assert doomed.texts() == ["mine"]
 
 
-async def test_a_repeated_message_is_acknowledged_and_not_told_again(connect: Connect, room: str) -> None:
+async def test_repeated_message_is_acknowledged_and_not_sent_again(connect: Connect, room: str) -> None:
     sender, other = await connect(room=room, userId="guest-a"), await connect(room=room)
     first = await sender.send("once", clientMessageId="c-1")
     again = await sender.send("once, differently", clientMessageId="c-1")
@@ -298,7 +296,7 @@ async def test_a_repeated_message_is_acknowledged_and_not_told_again(connect: Co
     assert other.texts() == ["once"]
 
 
-async def test_many_joins_at_once_end_with_one_right_list_for_everybody(connect: Connect, room: str) -> None:
+async def test_many_simultaneous_joins_give_everybody_the_correct_list(connect: Connect, room: str) -> None:
     clients = await asyncio.gather(*[connect() for _ in range(30)])
     await asyncio.gather(*[client.join(room, name=fresh("g")) for client in clients])
     everybody = {client.socket_id for client in clients}
@@ -314,14 +312,14 @@ async def test_many_joins_at_once_end_with_one_right_list_for_everybody(connect:
 
 
 def _lists_follow_their_events(client: Client) -> None:
-    """No list shows a user that neither the client's first list nor a ``user-joined`` before it has told of."""
-    told: set[str] = set()
+    """Check that each list shows only users from the client's first list or an earlier ``user-joined``."""
+    known: set[str] = set()
     first = True
     for name, payload in client.diary:
         if name == "user-joined":
-            told.add(payload["username"])
+            known.add(payload["username"])
         elif name == "room-users":
             listed = {user["username"] for user in payload}
-            assert first or listed <= told
-            told |= listed
+            assert first or listed <= known
+            known |= listed
             first = False

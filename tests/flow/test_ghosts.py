@@ -1,4 +1,4 @@
-"""Who is in a room is there, whatever becomes of the database and of servers (§3.3, §9.9, §12.1)."""
+"""The member list of a room stays correct, whatever happens to the database and the servers (§3.3, §9.9, §12.1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEASE = 1.0
 
 
 class Swallower:
-    """A port before a PostgreSQL that ends a connection instead of giving the answer to what was executed there."""
+    """A port in front of PostgreSQL that ends a connection instead of passing on the answer to a chosen statement."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -38,7 +38,7 @@ class Swallower:
         self._server.close()
 
     def swallow(self, executed: bytes) -> None:
-        """Swallow the next answer to this."""
+        """Swallow the next answer to this statement."""
         self.executed = executed
         self.swallowed.clear()
 
@@ -79,7 +79,7 @@ async def until_users(url: str, room: str, names: list[str]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_answers_that_are_swallowed_leave_no_ghost(postgres_url: str, tmp_path: Path, room: str) -> None:
+async def test_swallowed_answers_leave_no_ghost_session(postgres_url: str, tmp_path: Path, room: str) -> None:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(proxy := Swallower(postgres_url))
         running = running_server(url, tmp_path, CHATSYS_LEASE="600")
@@ -113,7 +113,7 @@ async def test_answers_that_are_swallowed_leave_no_ghost(postgres_url: str, tmp_
                 await asyncio.sleep(0.02)
 
 
-async def test_a_cut_of_several_leases_disconnects_nobody_and_ends_those_who_left(
+async def test_network_cut_of_several_leases_ends_only_the_clients_that_left(
     postgres_url: str, tmp_path: Path, room: str
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -147,7 +147,7 @@ async def test_a_cut_of_several_leases_disconnects_nobody_and_ends_those_who_lef
 
 
 async def several(stack: AsyncExitStack, urls: list[str], tmp_path: Path, **settings: str) -> list[str]:
-    """The addresses of servers that share a secret, one on each database URL."""
+    """Return the addresses of servers that share a secret, one on each database URL."""
     addresses = []
     for url in urls:
         running = running_server(url, tmp_path, JWT_SECRET="s" * 40, **settings)
@@ -158,7 +158,7 @@ async def several(stack: AsyncExitStack, urls: list[str], tmp_path: Path, **sett
 
 
 async def check_nobody_was_thrown_out(clients: list[Client], room: str) -> None:
-    """All are in the room still, and hear each other."""
+    """Check that all clients are still in the room and receive each other's messages."""
     counts = [len(client.texts()) for client in clients]
     for client in clients:
         async with asyncio.timeout(WAIT):
@@ -171,10 +171,10 @@ async def check_nobody_was_thrown_out(clients: list[Client], room: str) -> None:
         assert len(await users(client.url, room)) == len(clients)
 
 
-async def test_a_cut_of_a_second_throws_none_of_twelve_clients_out(
+async def test_network_cut_of_a_second_removes_none_of_twelve_clients(
     postgres_url: str, tmp_path: Path, room: str
 ) -> None:
-    """Three servers, each behind a proxy; PostgreSQL itself is well all the time."""
+    """Three servers, each behind a proxy; PostgreSQL itself keeps running."""
     async with AsyncExitStack() as stack:
         proxies = [await stack.enter_async_context(proxied(postgres_url)) for _ in range(3)]
         addresses = await several(stack, [url for _, url in proxies], tmp_path, CHATSYS_LEASE="2")
@@ -188,7 +188,7 @@ async def test_a_cut_of_a_second_throws_none_of_twelve_clients_out(
             await asyncio.sleep(seconds)
             for proxy, _ in proxies:
                 await proxy.listen()
-            await asyncio.sleep(2.5)  # more than a lease: whoever is taken for dead is by then
+            await asyncio.sleep(2.5)  # longer than a lease: by then every server taken for dead is ended
             await check_nobody_was_thrown_out(clients, room)
 
 
@@ -198,7 +198,7 @@ WHERE l.locktype = 'advisory' AND d.datname = current_database()
 """
 
 
-async def test_the_end_of_the_connections_that_hold_the_locks_throws_nobody_out(
+async def test_ending_the_connections_with_the_locks_removes_no_client(
     postgres_url: str, tmp_path: Path, room: str
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -212,11 +212,11 @@ async def test_the_end_of_the_connections_that_hold_the_locks_throws_nobody_out(
                 ended = admin.execute(LOCKS).fetchall()
                 assert len(ended) == 2
                 await asyncio.sleep(1.2)
-            await asyncio.sleep(5)  # idle sessions end meanwhile, and leases go by
+            await asyncio.sleep(5)  # meanwhile idle sessions end and leases expire
             await check_nobody_was_thrown_out(clients, room)
 
 
-async def test_three_hundred_sockets_that_close_in_an_outage_are_gone_soon_after_it(
+async def test_sockets_that_close_in_an_outage_are_gone_soon_after_it(
     postgres_url: str, tmp_path: Path, room: str
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -246,7 +246,7 @@ async def test_three_hundred_sockets_that_close_in_an_outage_are_gone_soon_after
         await watcher.want("user-left", 300)
 
 
-async def test_after_a_kill_and_a_restart_on_the_same_machine_all_rooms_are_empty(
+async def test_all_rooms_are_empty_after_a_kill_and_restart_on_one_machine(
     serve: Serve, postgres_url: str, room: str
 ) -> None:
     first = serve(DATABASE_URL=postgres_url, CHATSYS_LEASE="600")

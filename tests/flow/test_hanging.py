@@ -1,4 +1,4 @@
-"""While the database says nothing, everybody is told so in time; and a server can be stopped (§12.3, §14.5, §14.6)."""
+"""While the database hangs, every client is answered in time, and a server can be stopped (§12.3, §14.5, §14.6)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .clients import Client, http_client
 from .conftest import running_server, stop
 
 LIMIT = 5.0
-"""Seconds, promised for the default limits; the server here has smaller ones."""
+"""The promised time in seconds, for the default limits; this server has smaller ones."""
 
 
-async def test_a_database_that_hangs_is_told_in_time_and_does_not_keep_a_server_from_stopping(
+async def test_hanging_database_is_reported_in_time_and_blocks_no_stop(
     postgres_url: str, tmp_path: Path, room: str
 ) -> None:
     limits = {"CHATSYS_STATEMENT_TIMEOUT": "1", "CHATSYS_CONNECT_TIMEOUT": "1.5"}

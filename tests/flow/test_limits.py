@@ -1,4 +1,4 @@
-"""What one client may cost: unfinished requests, malformed packets, floods, and requests that are half an upgrade."""
+"""What one client may cost: unfinished requests, malformed packets, floods, and partial upgrade requests."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
     (log,) = folder.glob("server-*.log")
     assert "Traceback" not in log.read_text()
-    assert "uvicorn" not in log.read_text()  # which would warn of each request that is not HTTP
+    assert "uvicorn" not in log.read_text()  # uvicorn would warn of each request that is not HTTP
     assert len(log.read_text().splitlines()) < 1000
 
 
 class Stream:
-    """Bytes to and from the server."""
+    """Exchanges bytes with the server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -49,7 +49,7 @@ class Stream:
         self.writer.write(data.encode() if isinstance(data, str) else data)
 
     async def rest(self) -> bytes:
-        """What comes until the server closes."""
+        """Return everything that comes until the server closes."""
         async with asyncio.timeout(WAIT):
             with contextlib.suppress(ConnectionResetError):
                 return await self.reader.read()
@@ -69,7 +69,7 @@ async def stream(server: Server) -> AsyncIterator[Stream]:
 
 @contextlib.asynccontextmanager
 async def raw(server: Server, *, connect: bool = True, room: str | None = None) -> AsyncIterator[Stream]:
-    """A WebSocket whose frames the test writes itself."""
+    """Open a WebSocket whose frames the test writes itself."""
     async with stream(server) as opened:
         opened.write(
             f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
@@ -90,7 +90,7 @@ async def raw(server: Server, *, connect: bool = True, room: str | None = None) 
 
 
 @pytest.mark.parametrize("query", ["EIO=4", "EIO=4&transport=foo", "EIO=4&transport="])
-async def test_a_request_without_a_known_transport_is_refused(strict: Server, query: str) -> None:
+async def test_request_without_a_known_transport_is_refused(strict: Server, query: str) -> None:
     async with http_client(strict.url) as http:
         answer = await http.get(f"/socket.io/?{query}")
         assert (answer.status_code, answer.json()) == (400, {"code": 0, "message": "Transport unknown"})
@@ -104,9 +104,7 @@ async def test_a_request_without_a_known_transport_is_refused(strict: Server, qu
     ],
     ids=["not HTTP", "another upgrade"],
 )
-async def test_what_is_not_served_gets_an_answer_and_no_line_in_the_log(
-    strict: Server, request_: str, status: int
-) -> None:
+async def test_unsupported_request_is_answered_without_a_log_line(strict: Server, request_: str, status: int) -> None:
     for _ in range(5):
         async with stream(strict) as opened:
             opened.write(request_)
@@ -115,7 +113,7 @@ async def test_what_is_not_served_gets_an_answer_and_no_line_in_the_log(
 
 @pytest.mark.parametrize("connection", ["Connection: close\r\n", ""])
 @pytest.mark.parametrize("upgrading", [False, True])
-async def test_half_an_upgrade_is_refused_and_a_polling_client_polls_on(
+async def test_incomplete_upgrade_is_refused_and_polling_continues(
     strict: Server, connection: str, upgrading: bool
 ) -> None:
     async with http_client(strict.url) as http:
@@ -133,7 +131,7 @@ async def test_half_an_upgrade_is_refused_and_a_polling_client_polls_on(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS"])
-async def test_a_client_that_goes_at_once_leaves_no_trace_in_the_log(strict: Server, method: str) -> None:
+async def test_client_that_disconnects_at_once_leaves_no_log_line(strict: Server, method: str) -> None:
     for _ in range(5):
         pipe = socket.create_connection(("127.0.0.1", strict.port))
         pipe.sendall(
@@ -154,7 +152,7 @@ async def test_a_client_that_goes_at_once_leaves_no_trace_in_the_log(strict: Ser
     ],
     ids=["nothing", "half a head", "half a body", "half a POST of a polling client"],
 )
-async def test_a_request_that_is_not_finished_in_time_gets_408_and_is_closed(strict: Server, begun: str) -> None:
+async def test_request_that_is_not_finished_in_time_gets_408_and_is_closed(strict: Server, begun: str) -> None:
     async with http_client(strict.url) as http, stream(strict) as opened:
         sid = json.loads((await http.get("/socket.io/?EIO=4&transport=polling")).text[1:])["sid"]
         opened.write(begun.replace("SID", sid))
@@ -163,16 +161,16 @@ async def test_a_request_that_is_not_finished_in_time_gets_408_and_is_closed(str
         assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"success": False, "message": "Request Timeout"}
 
 
-# -- what a WebSocket may not do
+# -- forbidden on a WebSocket
 
 
-async def test_a_websocket_that_never_connects_to_the_namespace_is_closed(strict: Server) -> None:
+async def test_websocket_that_never_connects_to_the_namespace_is_closed(strict: Server) -> None:
     async with raw(strict, connect=False) as silent:
         silent.write(frame(TEXT, b"3", MASK))
         assert b"no CONNECT in time" in await silent.rest()
 
 
-async def test_attachments_that_do_not_come_close_the_connection(strict: Server) -> None:
+async def test_missing_attachments_close_the_connection(strict: Server) -> None:
     async with raw(strict) as one:
         one.write(frame(TEXT, b'4510-["x",{"_placeholder":true,"num":0}]', MASK))
         for _ in range(9):
@@ -180,13 +178,13 @@ async def test_attachments_that_do_not_come_close_the_connection(strict: Server)
         assert b"attachments did not come in time" in await one.rest()
 
 
-async def test_fragments_that_do_not_end_close_the_connection(strict: Server) -> None:
+async def test_endless_fragments_close_the_connection(strict: Server) -> None:
     async with raw(strict) as one:
         one.write(frame(TEXT, b"42", MASK, final=False))
         assert b"a message did not end in time" in await one.rest()
 
 
-async def test_a_text_instead_of_an_attachment_closes_and_stores_nothing(strict: Server, room: str) -> None:
+async def test_text_instead_of_an_attachment_closes_and_stores_nothing(strict: Server, room: str) -> None:
     async with Client(strict.url, ["websocket"]) as watcher, raw(strict, room=room) as one:
         await watcher.join(room)
         message = b'451-["send-message",{"message":{"_placeholder":true,"num":0}}]'
@@ -209,8 +207,8 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-async def test_a_flood_of_one_socket_does_not_stop_the_others(strict: Server, room: str, kind: str) -> None:
-    """What the others feel is measured by the lab; here it may be fifty times that."""
+async def test_flood_from_one_socket_does_not_stop_the_others(strict: Server, room: str, kind: str) -> None:
+    """The lab measures what the other clients notice. Here it may take fifty times as long."""
     async with Client(strict.url, ["websocket"]) as other:
         await other.join(room)
         async with raw(strict, room=room) as flooding:
@@ -235,7 +233,7 @@ async def test_a_flood_of_one_socket_does_not_stop_the_others(strict: Server, ro
         assert not other.lost.is_set()
 
 
-async def test_a_malformed_packet_closes_at_the_first(strict: Server) -> None:
+async def test_first_malformed_packet_closes_the_connection(strict: Server) -> None:
     address = strict.websocket_url
     async with websockets.connect(address) as one:
         await one.recv()
@@ -245,13 +243,13 @@ async def test_a_malformed_packet_closes_at_the_first(strict: Server) -> None:
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1002, "malformed packet")
 
 
-def test_a_crowd_that_joins_at_once_is_not_closed_for_its_own_lists(tmp_path: Path) -> None:
-    """Four hundred lists of four hundred users are twice what the process may hold."""
+def test_members_that_join_at_once_are_not_closed_because_of_their_lists(tmp_path: Path) -> None:
+    """Four hundred lists of four hundred users are twice as much as the process may hold."""
     with (
         running_server("memory://", tmp_path, CHATSYS_CLIENT_MEMORY="16777216") as server,
-        RawClients(server.url) as crowd,
+        RawClients(server.url) as clients,
     ):
         for _ in range(400):
-            crowd.connect()
-        join_all(crowd, ["big"] * 400)
-        assert len(crowd.members) == 400
+            clients.connect()
+        join_all(clients, ["big"] * 400)
+        assert len(clients.members) == 400

@@ -1,7 +1,7 @@
-"""What one client or one row costs, it costs the others nothing: an echo beside it goes on (DESIGN.md, Isolation).
+"""One client or one row costs the others nothing: an echo beside it continues (DESIGN.md, Isolation).
 
-The echo sends 20 messages a second and times its own ``receive-message``. How fast that is, the lab measures; the bound
-here is far above it, and far below what was once seen.
+The echo sends 20 messages a second and times its own ``receive-message``. The lab measures how fast that is. The
+bound here is far above that time, and far below the delays that were once observed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from .clients import WAIT, Client, event, fresh, http_client, register
 from .conftest import Server, running_server
 
 UNMOVED = 0.5
-"""Seconds of the median; an echo takes milliseconds."""
+"""The greatest median in seconds; an echo takes milliseconds."""
 NEVER = 3.0
-"""Seconds that no single echo takes."""
+"""The greatest time of a single echo in seconds."""
 MASK = b"\1\2\3\4"
 
 
 class Echo:
-    """A client in a room, and how long each of its messages took until it had it back."""
+    """A client in a room, and how long it took until it received each of its own messages."""
 
     def __init__(self, url: str, room: str) -> None:
         self._client = Client(url, ["websocket"])
@@ -68,7 +68,7 @@ class Echo:
             await asyncio.sleep(max(0.0, 0.02 - self.times[-1]))
 
     def check(self, least: int = 10) -> None:
-        """Nobody has moved it."""
+        """Check that nobody delayed it."""
         assert len(self.times) >= least
         assert statistics.median(self.times) < UNMOVED
         assert max(self.times) < NEVER
@@ -84,8 +84,10 @@ async def server_on(url: str, folder: Path, **settings: str) -> AsyncIterator[Se
         await asyncio.to_thread(running.__exit__, None, None, None)
 
 
-async def test_a_room_locked_by_somebody_else(postgres_url: str, tmp_path: Path, room: str) -> None:
-    """For longer than an answer may take: who is in it is told so, and nobody else notices."""
+async def test_room_locked_by_another_program_delays_no_other_room(
+    postgres_url: str, tmp_path: Path, room: str
+) -> None:
+    """For longer than an answer may take: its members get an error, and nobody else notices."""
     rooms = [f"{room}-{letter}" for letter in "ABC"]
     limits = {"CHATSYS_STATEMENT_TIMEOUT": "2", "CHATSYS_CONNECT_TIMEOUT": "2"}
     async with server_on(postgres_url, tmp_path, **limits) as server, Client(server.url, ["websocket"]) as inside:
@@ -113,7 +115,7 @@ async def test_a_room_locked_by_somebody_else(postgres_url: str, tmp_path: Path,
 MESSAGES = 30_000
 
 
-async def test_a_guest_who_marks_a_large_room_as_read(postgres_url: str, tmp_path: Path, room: str) -> None:
+async def test_guest_who_marks_a_large_room_as_read_delays_nobody(postgres_url: str, tmp_path: Path, room: str) -> None:
     fill(postgres_url, room)
     async with (
         server_on(postgres_url, tmp_path) as server,
@@ -136,7 +138,7 @@ async def test_a_guest_who_marks_a_large_room_as_read(postgres_url: str, tmp_pat
 
 
 def fill(url: str, room: str) -> None:
-    """A new room, and a guest's messages in it that nobody has read."""
+    """Create a room with a guest's messages that nobody has read."""
     with psycopg.connect(url) as connection:
         connection.execute("INSERT INTO rooms (room_name) VALUES (%s)", [room])
         connection.execute(
@@ -148,8 +150,8 @@ def fill(url: str, room: str) -> None:
         connection.execute("UPDATE rooms SET last_seq = %s WHERE room_name = %s", [MESSAGES, room])
 
 
-async def test_guests_who_join_a_room_of_huge_messages_and_read_nothing(server: Server, room: str) -> None:
-    """A hundred messages of 990,000 characters: a history that is bounded, made once and kept once."""
+async def test_guests_who_never_read_huge_messages_delay_nobody(server: Server, room: str) -> None:
+    """A hundred messages of 990,000 characters: the history is limited, made once and held once."""
     async with Client(server.url, ["websocket"]) as sender:
         await sender.join(room, name="Ann")
         for number in range(100):
@@ -182,7 +184,9 @@ async def test_guests_who_join_a_room_of_huge_messages_and_read_nothing(server: 
         echo.check()
 
 
-async def test_lists_of_sixty_thousand_rooms(postgres_url: str, tmp_path: Path, room: str) -> None:
+async def test_requests_for_lists_of_sixty_thousand_rooms_delay_nobody(
+    postgres_url: str, tmp_path: Path, room: str
+) -> None:
     async with server_on(postgres_url, tmp_path) as server:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute("INSERT INTO rooms (room_name) SELECT 'crowd ' || n FROM generate_series(1, 60000) n")
@@ -199,15 +203,17 @@ async def test_lists_of_sixty_thousand_rooms(postgres_url: str, tmp_path: Path, 
 
 
 LOGINS = 560
-"""A second."""
+"""Logins per second."""
 
 
-async def test_logins_of_clients_that_go_at_once(postgres_url: str, tmp_path: Path, room: str) -> None:
+async def test_logins_of_clients_that_disconnect_at_once_delay_nobody(
+    postgres_url: str, tmp_path: Path, room: str
+) -> None:
     async with server_on(postgres_url, tmp_path) as server:
         account = await register(server.url)
         fields = {"username": account["user"]["username"], "password": account["password"]}
 
-        async def knock(number: int) -> None:
+        async def try_login(number: int) -> None:
             body = f'{{"username":"nobody{number}","password":"wrong password"}}'.encode()
             head = "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -218,7 +224,7 @@ async def test_logins_of_clients_that_go_at_once(postgres_url: str, tmp_path: Pa
         async def storm() -> None:
             began = time.monotonic()
             for number in range(LOGINS * 5):
-                await knock(number)
+                await try_login(number)
                 await asyncio.sleep(max(0.0, began + number / LOGINS - time.monotonic()))
 
         async with Echo(server.url, room) as echo:

@@ -1,4 +1,4 @@
-"""The proxy of docs/REALTIME.md before two servers: each client stays at one of them, by long-polling too."""
+"""The proxy of docs/REALTIME.md in front of two servers: each client stays with one server, also with long-polling."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ WAYS = (["polling"], ["polling", "websocket"], ["websocket"])
 
 
 def configuration(folder: Path, port: int, servers: list[Server]) -> str:
-    """What the document shows, on free ports, inside what keeps nginx in ``folder``."""
+    """Return the document's configuration on free ports, with nginx's own files in ``folder``."""
     shown = re.search(r"```nginx\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     assert shown is not None
     site = shown[1].replace("listen 80;", f"listen 127.0.0.1:{port};")
     for documented, server in zip((3001, 3002), servers, strict=True):
         site = site.replace(f"127.0.0.1:{documented};", f"127.0.0.1:{server.port};")
-    places = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("fastcgi", "uwsgi", "scgi", "proxy"))
+    paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("fastcgi", "uwsgi", "scgi", "proxy"))
     return (
         f"daemon off;\nuser {pwd.getpwuid(os.getuid()).pw_name};\npid {folder}/pid;\nerror_log {folder}/errors;\n"
-        f"events {{}}\nhttp {{\naccess_log off;\nclient_body_temp_path {folder}/body;\n{places}{site}}}\n"
+        f"events {{}}\nhttp {{\naccess_log off;\nclient_body_temp_path {folder}/body;\n{paths}{site}}}\n"
     )
 
 

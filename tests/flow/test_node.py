@@ -38,15 +38,15 @@ async def talk(url: str, room: str, transports: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("transports", ["polling", "websocket", "polling,websocket"])
-async def test_the_javascript_client_converses(server: Server, room: str, transports: str) -> None:
-    told = await talk(server.url, room, transports)
+async def test_javascript_client_joins_and_talks(server: Server, room: str, transports: str) -> None:
+    report = await talk(server.url, room, transports)
     texts = [f"message {number}" for number in range(30)]
-    assert told["joined"]["success"] is True
-    assert told["transport"] == transports.rsplit(",", maxsplit=1)[-1]
-    assert [answer["seq"] for answer in told["answers"]] == list(range(1, 31))
+    assert report["joined"]["success"] is True
+    assert report["transport"] == transports.rsplit(",", maxsplit=1)[-1]
+    assert [answer["seq"] for answer in report["answers"]] == list(range(1, 31))
     for username in ("Ann", "Ben"):
-        diary = [entry for entry in told["seen"] if entry["username"] == username]
+        diary = [entry for entry in report["seen"] if entry["username"] == username]
         assert [entry["payload"]["message"] for entry in diary if entry["name"] == "receive-message"] == texts
-    assert told["refused"]["code"] == "validation_failed"
-    names = {(entry["username"], entry["name"]) for entry in told["seen"]}
+    assert report["refused"]["code"] == "validation_failed"
+    names = {(entry["username"], entry["name"]) for entry in report["seen"]}
     assert {("Ann", "user-joined"), ("Ann", "message-read-update"), ("Ann", "user-left"), ("Ben", "error")} <= names

@@ -1,4 +1,4 @@
-"""While the database is away nothing is told that was not stored, and afterwards all goes on (§14.5)."""
+"""While the database is unavailable nothing is announced that was not stored; afterwards all recovers (§14.5)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CREATE TRIGGER full_disk BEFORE INSERT ON messages EXECUTE FUNCTION full_disk()
 """
 
 
-async def test_a_database_that_is_away_and_comes_back(postgres_url: str, tmp_path: Path, room: str) -> None:
-    async with proxied(postgres_url) as (cable, url):
-        await away_and_back(cable, url, tmp_path, room)
+async def test_server_recovers_when_the_database_returns(postgres_url: str, tmp_path: Path, room: str) -> None:
+    async with proxied(postgres_url) as (proxy, url):
+        await outage_and_recovery(proxy, url, tmp_path, room)
 
 
-async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> None:
+async def outage_and_recovery(proxy: Proxy, url: str, tmp_path: Path, room: str) -> None:
     server = await asyncio.to_thread((running := running_server(url, tmp_path, CHATSYS_LEASE="60")).__enter__)
     try:
         async with (
@@ -45,7 +45,7 @@ async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> No
             await leaver.join(room, name="Cleo")
             await sender.send("before")
             await watcher.want("receive-message")
-            cable.cut()
+            proxy.cut()
             message = {"message": "during", "clientMessageId": "c-1"}
             refused = await sender.call("send-message", message)
             assert (refused["success"], refused["code"]) == (False, "store_unavailable")
@@ -55,7 +55,7 @@ async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> No
             await watcher.emit("typing", True)
             await sender.want("user-typing")
             assert watcher.texts() == ["before"]
-            await cable.listen()
+            await proxy.listen()
             async with asyncio.timeout(WAIT):
                 while not (answer := await sender.call("send-message", message))["success"]:
                     await asyncio.sleep(0.1)
@@ -71,13 +71,13 @@ async def away_and_back(cable: Proxy, url: str, tmp_path: Path, room: str) -> No
 
 
 TAKEN = 28
-"""How many connections PostgreSQL may have here."""
+"""The number of connections that PostgreSQL may have here."""
 
 
 async def test_requests_are_answered_when_others_use_up_the_connection_slots(
     server_folder: Path, tmp_path: Path, room: str
 ) -> None:
-    """The server goes on with the connections that it has: none of sixty requests at once is refused."""
+    """The server keeps working with its open connections: none of sixty simultaneous requests is refused."""
     with embedded_server(server_folder, settings={"max_connections": str(TAKEN)}) as url, ExitStack() as stack:
         running = running_server(url, tmp_path)
         server = await asyncio.to_thread(running.__enter__)
@@ -88,9 +88,9 @@ async def test_requests_are_answered_when_others_use_up_the_connection_slots(
                     while True:
                         stack.enter_context(psycopg.connect(url))
                 paths = ["/api/users", "/api/rooms", f"/api/rooms/{room}/messages", f"/api/rooms/{room}/users"]
-                asked = [http.get(f"{path}?limit={number}") for number in range(15) for path in paths]
+                requests = [http.get(f"{path}?limit={number}") for number in range(15) for path in paths]
                 sent = [sender.call("send-message", {"message": f"{number}"}) for number in range(60)]
-                assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+                assert {answer.status_code for answer in await asyncio.gather(*requests)} == {200}
                 assert {answer["success"] for answer in await asyncio.gather(*sent)} == {True}
                 assert (await http.get("/api/ready")).status_code == 200
                 assert (await sender.call("join", {"room": f"{room}-2", "username": "Ann"}))["success"]
@@ -98,7 +98,7 @@ async def test_requests_are_answered_when_others_use_up_the_connection_slots(
             await asyncio.to_thread(running.__exit__, None, None, None)
 
 
-async def test_a_database_that_turns_read_only_is_told_and_reads_go_on_when_it_is_not(
+async def test_read_only_database_is_reported_while_reads_continue(
     server_folder: Path, tmp_path: Path, room: str
 ) -> None:
     with embedded_server(server_folder) as url, psycopg.connect(url, autocommit=True) as admin:
@@ -140,7 +140,7 @@ async def test_a_database_that_turns_read_only_is_told_and_reads_go_on_when_it_i
     ],
     ids=["no right", "disk full"],
 )
-async def test_a_database_that_takes_no_messages_is_told_without_its_words(
+async def test_database_error_text_is_hidden_from_clients(
     postgres_url: str, tmp_path: Path, room: str, fault: str, cure: str, reason: str
 ) -> None:
     role = f"role_{room.replace('-', '_')}"

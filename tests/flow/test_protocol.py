@@ -1,4 +1,4 @@
-"""The protocol underneath: handshake, transports, namespaces, CORS, and packets that no client library sends (§8.1)."""
+"""The protocol below the chat: handshake, transports, namespaces, CORS and unusual packets (§8.1)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ WEBSOCKET_UPGRADE = {
 
 
 class Raw:
-    """A bare WebSocket that has connected to the namespace and, with a room, joined it."""
+    """A bare WebSocket that has connected to the namespace and, with a room, has joined it."""
 
     def __init__(self, socket: websockets.ClientConnection) -> None:
         self.socket = socket
 
     async def until(self, start: str) -> str:
-        """The next packet that begins with ``start``; pings are answered, others are passed over."""
+        """Return the next packet that begins with ``start``; answer pings and skip other packets."""
         async with asyncio.timeout(WAIT):
             while True:
                 packet = await self.socket.recv()
@@ -40,13 +40,13 @@ class Raw:
                     return packet
 
     async def closed(self) -> None:
-        """Read on until the server has closed the connection."""
+        """Read until the server has closed the connection."""
         async with asyncio.timeout(WAIT):
             async for packet in self.socket:
                 assert packet
 
     async def answers(self) -> bool:
-        """Whether the server still handles this socket's events."""
+        """Return whether the server still handles this socket's events."""
         await self.socket.send(event("typing", True, ack=7777))
         return (await self.until("437777")).startswith("437777[{")
 
@@ -77,7 +77,7 @@ async def open_polling(http: httpx.AsyncClient) -> str:
     return str(json.loads(answer.text[1:])["sid"])
 
 
-async def test_the_handshake_announces_the_documented_values(server: Server) -> None:
+async def test_handshake_announces_the_documented_values(server: Server) -> None:
     async with http_client(server.url) as http:
         answer = await http.get("/socket.io/", params={"EIO": "4", "transport": "polling"})
     handshake = json.loads(answer.text[1:])
@@ -99,13 +99,13 @@ async def test_the_handshake_announces_the_documented_values(server: Server) -> 
         "EIO=4&transport=polling&j=x",
     ],
 )
-async def test_an_unknown_session_transport_or_version_is_a_bad_request(server: Server, query: str) -> None:
+async def test_unknown_session_transport_or_version_is_a_bad_request(server: Server, query: str) -> None:
     async with http_client(server.url) as http:
         assert (await http.get(f"/socket.io/?{query}")).status_code == 400
 
 
 @pytest.mark.parametrize("query", ["EIO=4&transport=websocket&sid=unknown", "EIO=4&transport=polling&sid=unknown"])
-async def test_a_websocket_to_an_unknown_session_is_a_bad_request(server: Server, query: str) -> None:
+async def test_websocket_to_an_unknown_session_is_a_bad_request(server: Server, query: str) -> None:
     async with http_client(server.url) as http:
         assert (await http.get(f"/socket.io/?{query}", headers=WEBSOCKET_UPGRADE)).status_code == 400
 
@@ -142,7 +142,7 @@ async def test_another_namespace_is_refused_and_the_connection_stays(server: Ser
     await client.socket.close()
 
 
-async def test_a_session_may_leave_the_namespace_and_come_back(server: Server, connect: Connect, room: str) -> None:
+async def test_session_may_leave_the_namespace_and_return(server: Server, connect: Connect, room: str) -> None:
     watcher = await connect(room=room)
     client = await raw(server, room)
     await client.socket.send("41")
@@ -164,7 +164,7 @@ NOTHING: list[Any] = [
 
 
 @pytest.mark.parametrize("arguments", NOTHING, ids=lambda value: json.dumps(value)[:30])
-async def test_a_message_without_text_is_dropped_with_an_error_to_its_sender_alone(
+async def test_message_without_text_is_dropped_with_an_error_to_its_sender(
     server: Server, connect: Connect, room: str, arguments: list[Any]
 ) -> None:
     watcher = await connect(room=room)
@@ -199,9 +199,7 @@ async def test_a_message_without_text_is_dropped_with_an_error_to_its_sender_alo
     ],
     ids=lambda value: json.dumps(value)[:40],
 )
-async def test_a_join_that_can_not_be_one_is_refused_and_the_connection_stays_usable(
-    server: Server, payload: Any
-) -> None:
+async def test_malformed_join_is_refused_and_the_connection_stays_usable(server: Server, payload: Any) -> None:
     client = await raw(server)
     await client.socket.send(event("join", payload, ack=1))
     assert json.loads((await client.until('42["error"'))[2:])[1] == {"message": "Failed to join room"}
@@ -253,7 +251,9 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("packet", MALFORMED, ids=lambda text: text[:24])
-async def test_a_malformed_packet_harms_nobody(server: Server, connect: Connect, room: str, packet: str) -> None:
+async def test_malformed_packet_does_not_affect_others(
+    server: Server, connect: Connect, room: str, packet: str
+) -> None:
     watcher = await connect(room=room)
     client = await raw(server, room)
     await client.socket.send(packet)
@@ -271,9 +271,7 @@ async def test_a_malformed_packet_harms_nobody(server: Server, connect: Connect,
     await other.socket.close()
 
 
-async def test_a_binary_payload_is_dropped_like_any_other_wrong_type(
-    server: Server, connect: Connect, room: str
-) -> None:
+async def test_binary_payload_is_dropped_like_any_other_wrong_type(server: Server, connect: Connect, room: str) -> None:
     watcher = await connect(room=room)
     sender = await connect(room=room)
     await sender.emit("send-message", {"message": b"\x00\x01"})
@@ -285,7 +283,7 @@ async def test_a_binary_payload_is_dropped_like_any_other_wrong_type(
     assert watcher.texts() == []
 
 
-async def test_a_lone_surrogate_becomes_the_replacement_character(server: Server, connect: Connect, room: str) -> None:
+async def test_lone_surrogate_becomes_the_replacement_character(server: Server, connect: Connect, room: str) -> None:
     watcher = await connect(room=room)
     client = await raw(server, room)
     await client.socket.send('42["send-message",{"message":"a\\ud800b"}]')
@@ -293,7 +291,7 @@ async def test_a_lone_surrogate_becomes_the_replacement_character(server: Server
     await client.socket.close()
 
 
-async def test_the_largest_packet_is_delivered_and_a_larger_one_costs_its_sender_the_connection(
+async def test_largest_packet_is_delivered_and_a_larger_one_disconnects(
     server: Server, connect: Connect, room: str
 ) -> None:
     watcher = await connect(room=room)
@@ -302,7 +300,7 @@ async def test_the_largest_packet_is_delivered_and_a_larger_one_costs_its_sender
     text = "x" * (1_000_000 - len(frame))
     await client.socket.send(event("send-message", {"message": text}))
     assert (await watcher.want("receive-message"))["message"] == text
-    # its head alone: the server refuses before it has the rest, which under way could reset the connection
+    # send only the head: the server refuses before it has the rest, and data in flight could reset the connection
     client.socket.transport.write(bytes([0x81, 0xFF]) + (1_000_001).to_bytes(8, "big") + bytes(4))
     with contextlib.suppress(websockets.ConnectionClosedError):
         await client.closed()
@@ -313,7 +311,7 @@ async def test_the_largest_packet_is_delivered_and_a_larger_one_costs_its_sender
     assert len(watcher.texts()) == 1
 
 
-async def test_a_post_of_many_packets_is_taken_whole_and_a_larger_one_than_allowed_is_refused(
+async def test_post_of_many_packets_is_accepted_up_to_the_allowed_size(
     server: Server, connect: Connect, room: str
 ) -> None:
     watcher = await connect(room=room)
@@ -332,7 +330,7 @@ async def test_a_post_of_many_packets_is_taken_whole_and_a_larger_one_than_allow
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"", b"d=", b"\x1e\x1e", b"b!!!", b"4" + b"[" * 200_000, b"x"])
-async def test_a_malformed_post_gets_an_answer_and_the_server_lives(server: Server, body: bytes) -> None:
+async def test_malformed_post_is_answered_and_the_server_survives(server: Server, body: bytes) -> None:
     async with http_client(server.url) as http:
         sid = await open_polling(http)
         assert (await post(http, sid, body)).status_code in {200, 400}
@@ -343,16 +341,16 @@ async def test_a_malformed_post_gets_an_answer_and_the_server_lives(server: Serv
     "frames",
     [
         bytes([0x81, 0x01, 0x32]),  # not masked
-        bytes([0xC1, 0x80, 0, 0, 0, 0]),  # a reserved bit
+        bytes([0xC1, 0x80, 0, 0, 0, 0]),  # a reserved bit is set
         bytes([0x83, 0x80, 0, 0, 0, 0]),  # an unknown opcode
-        bytes([0x80, 0x80, 0, 0, 0, 0]),  # nothing to continue
-        bytes([0x09, 0x80, 0, 0, 0, 0]),  # a ping in fragments
+        bytes([0x80, 0x80, 0, 0, 0, 0]),  # a continuation without a first frame
+        bytes([0x09, 0x80, 0, 0, 0, 0]),  # a fragmented ping
         bytes([0x89, 0xFE, 0, 126, 0, 0, 0, 0]) + bytes(126),  # a ping that is too long
         bytes([0x81, 0x82, 0, 0, 0, 0, 0xC3, 0x28]),  # a text that is not UTF-8
-        bytes([0x81, 0xFF]) + (2**62).to_bytes(8, "big") + bytes(4),  # a length that nobody has
+        bytes([0x81, 0xFF]) + (2**62).to_bytes(8, "big") + bytes(4),  # an impossible length
     ],
 )
-async def test_a_broken_frame_closes_its_connection_with_a_reason(server: Server, frames: bytes, room: str) -> None:
+async def test_broken_frame_closes_its_connection_with_a_reason(server: Server, frames: bytes, room: str) -> None:
     client = await raw(server, room)
     client.socket.transport.write(frames)
     with contextlib.suppress(websockets.ConnectionClosedError):
@@ -364,7 +362,7 @@ async def test_a_broken_frame_closes_its_connection_with_a_reason(server: Server
     await other.socket.close()
 
 
-async def test_fragments_split_anywhere_make_one_message_and_pings_between_are_answered(
+async def test_fragments_make_one_message_and_pings_between_are_answered(
     server: Server, connect: Connect, room: str
 ) -> None:
     watcher = await connect(room=room)
@@ -381,9 +379,7 @@ async def test_fragments_split_anywhere_make_one_message_and_pings_between_are_a
     assert client.socket.close_code == 1000
 
 
-async def test_an_upgrade_that_is_given_up_leaves_the_client_polling(
-    server: Server, connect: Connect, room: str
-) -> None:
+async def test_abandoned_upgrade_leaves_the_client_polling(server: Server, connect: Connect, room: str) -> None:
     watcher = await connect(room=room)
     async with http_client(server.url) as http:
         sid = await open_polling(http)

@@ -1,4 +1,4 @@
-"""What was missed is replayed, and between the history and the live messages nothing is missing or double (§14.4)."""
+"""Missed messages are replayed; between history and live messages nothing is missing or repeated (§14.4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .clients import Client
 from .conftest import Connect, Server
 
 
-async def test_a_replay_begins_right_after_the_sequence_number_asked_for(connect: Connect, room: str) -> None:
+async def test_replay_begins_right_after_the_requested_sequence_number(connect: Connect, room: str) -> None:
     sender = await connect(room=room)
     for number in range(1, 8):
         await sender.send(f"{number}")
@@ -24,7 +24,9 @@ async def test_a_replay_begins_right_after_the_sequence_number_asked_for(connect
 
 
 @pytest.mark.parametrize("since", [8, 99, 2**63, 10**30])
-async def test_a_number_beyond_the_newest_gives_the_newest_and_says_so(connect: Connect, room: str, since: int) -> None:
+async def test_replay_beyond_the_newest_number_gives_the_newest_and_says_so(
+    connect: Connect, room: str, since: int
+) -> None:
     sender = await connect(room=room)
     for number in range(1, 8):
         await sender.send(f"{number}")
@@ -34,7 +36,7 @@ async def test_a_number_beyond_the_newest_gives_the_newest_and_says_so(connect: 
     assert [message["seq"] for message in client.all("message-history")[0]] == list(range(1, 8))
 
 
-async def test_a_number_of_another_life_gives_the_newest_and_says_so(connect: Connect, room: str) -> None:
+async def test_replay_of_another_epoch_gives_the_newest_and_says_so(connect: Connect, room: str) -> None:
     sender = await connect(room=room)
     for number in range(1, 8):
         await sender.send(f"{number}")
@@ -48,14 +50,14 @@ async def test_a_number_of_another_life_gives_the_newest_and_says_so(connect: Co
     assert (answer["replayed"], answer["complete"]) == (7, False)
 
 
-async def test_a_token_that_is_not_accepted_is_told_to_who_joins(connect: Connect, room: str) -> None:
+async def test_join_with_a_refused_token_says_why(connect: Connect, room: str) -> None:
     client = await connect()
     answer = await client.join(room, token="garbage", username="Gus")
     assert (answer["success"], answer["guest"], answer["reason"]) == (True, True, "invalid")
     assert not {"guest", "reason"} & (await client.join(room)).keys()
 
 
-async def test_a_history_is_bounded_in_bytes_and_shared_by_those_who_come_together(connect: Connect, room: str) -> None:
+async def test_history_is_limited_in_bytes_and_shared_by_simultaneous_joins(connect: Connect, room: str) -> None:
     sender = await connect(room=room)
     for letter in "abcdef":
         await sender.send(letter * 600_000)
@@ -70,7 +72,7 @@ async def test_a_history_is_bounded_in_bytes_and_shared_by_those_who_come_togeth
     assert (answer["replayed"], answer["complete"]) == (2, True)
 
 
-async def test_more_than_a_thousand_missed_messages_give_the_newest_thousand(connect: Connect, room: str) -> None:
+async def test_replay_of_too_many_messages_gives_the_newest_thousand(connect: Connect, room: str) -> None:
     sender = await connect(room=room)
     await asyncio.gather(*[sender.emit("send-message", {"message": "x"}) for _ in range(1003)])
     await sender.want("receive-message", 1003)
@@ -82,7 +84,7 @@ async def test_more_than_a_thousand_missed_messages_give_the_newest_thousand(con
     assert (exactly["replayed"], exactly["complete"]) == (1000, True)
 
 
-async def test_a_history_holds_the_newest_hundred(connect: Connect, room: str) -> None:
+async def test_history_holds_the_newest_hundred_messages(connect: Connect, room: str) -> None:
     sender = await connect(room=room)
     for number in range(105):
         await sender.emit("send-message", {"message": f"{number}"})
@@ -94,7 +96,7 @@ async def test_a_history_holds_the_newest_hundred(connect: Connect, room: str) -
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="+".join)
-async def test_those_who_come_and_go_under_traffic_miss_nothing_and_get_nothing_twice(
+async def test_clients_that_reconnect_under_traffic_get_each_message_once(
     server: Server, connect: Connect, room: str, transports: list[str]
 ) -> None:
     senders = [await connect(room=room) for _ in range(3)]

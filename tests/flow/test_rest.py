@@ -37,7 +37,7 @@ def register(url: str, username: str = "alice") -> dict[str, str]:
 
 
 def refused(served, *words: str) -> None:
-    """It has ended with status 1 and one or two sentences that have these words."""
+    """Check that it ended with status 1 and one or two sentences that contain these words."""
     assert served.process.returncode == 1, served.stderr
     assert not served.url
     assert "Traceback" not in served.stderr
@@ -48,7 +48,7 @@ def refused(served, *words: str) -> None:
         assert word in lines[0]
 
 
-def test_a_server_takes_as_many_connections_as_the_system_allows(serve, database_url):
+def test_server_accepts_as_many_connections_as_the_system_allows(serve, database_url):
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 900), most))
     try:
@@ -58,7 +58,7 @@ def test_a_server_takes_as_many_connections_as_the_system_allows(serve, database
     assert psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (most, most)
 
 
-def test_a_start_names_the_store_and_the_address_once_each(serve, database_url):
+def test_start_names_the_store_and_the_address_once_each(serve, database_url):
     server = serve(DATABASE_URL=database_url)
     connected, started = server.stdout
     if database_url == "memory://":
@@ -70,7 +70,7 @@ def test_a_start_names_the_store_and_the_address_once_each(serve, database_url):
     assert get(f"{server.url}/api/health").status_code == 200
 
 
-def test_the_options_of_the_command_win_over_the_environment(serve):
+def test_command_options_win_over_the_environment(serve):
     server = serve(
         "--database-url", "memory://", "--port", "0", DATABASE_URL="postgresql://nowhere.invalid/x", PORT="1"
     )
@@ -78,7 +78,7 @@ def test_the_options_of_the_command_win_over_the_environment(serve):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_the_server_in_time_with_status_0(serve, database_url, number):
+def test_signal_stops_the_server_in_time_with_status_0(serve, database_url, number):
     server = serve(DATABASE_URL=database_url)
     with httpx.Client(timeout=WAIT) as idle:
         idle.get(f"{server.url}/api/health")
@@ -95,7 +95,7 @@ async def test_open_sockets_do_not_delay_a_stop(serve, database_url, transport):
     assert "Traceback" not in server.stderr
 
 
-def test_a_second_signal_stops_at_once(serve):
+def test_second_signal_stops_at_once(serve):
     server = serve(DATABASE_URL="memory://")
     with socket.create_connection(("127.0.0.1", server.port)) as half:
         half.sendall(b"POST /api/auth/login HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
@@ -103,7 +103,7 @@ def test_a_second_signal_stops_at_once(serve):
         assert server.stop(signal.SIGINT) == 0
 
 
-def test_a_restart_keeps_accounts_and_tokens(serve, postgres_url):
+def test_restart_keeps_accounts_and_tokens(serve, postgres_url):
     before = serve(DATABASE_URL=postgres_url)
     owner = register(before.url)
     profile = get(f"{before.url}/api/users/{owner['user']['userId']}").json()
@@ -116,7 +116,7 @@ def test_a_restart_keeps_accounts_and_tokens(serve, postgres_url):
     assert verify.status_code == 200
 
 
-async def test_what_was_acknowledged_survives_a_kill(serve, postgres_url):
+async def test_acknowledged_messages_survive_a_kill(serve, postgres_url):
     before = serve(DATABASE_URL=postgres_url)
     owner = register(before.url)
     async with Client(before.url, ["websocket"]) as client:
@@ -131,7 +131,7 @@ async def test_what_was_acknowledged_survives_a_kill(serve, postgres_url):
     assert get(f"{after.url}/api/users/{owner['user']['userId']}").json()["user"]["status"] == "offline"
 
 
-def test_the_memory_store_forgets(serve):
+def test_memory_store_forgets_everything_at_a_restart(serve):
     before = serve(DATABASE_URL="memory://")
     register(before.url)
     before.stop()
@@ -145,7 +145,7 @@ def test_two_servers_share_one_database(serve, postgres_url):
     assert get(f"{second.url}/api/rooms").json()["total"] == 3
 
 
-def test_a_start_on_an_empty_database_makes_everything_and_a_second_one_nothing(serve, empty_postgres_url):
+def test_first_start_creates_the_schema_and_a_second_one_nothing(serve, empty_postgres_url):
     for _ in range(2):
         server = serve(DATABASE_URL=empty_postgres_url)
         names = [room["name"] for room in get(f"{server.url}/api/rooms").json()["data"]]
@@ -163,7 +163,7 @@ def test_requests_are_logged_in_development_and_not_in_production(serve):
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_an_ordinary_connection_leaves_no_line_in_a_log_of_production(serve, transport):
+async def test_ordinary_connection_leaves_no_line_in_a_log_of_production(serve, transport):
     server = serve(DATABASE_URL="memory://", CHATSYS_ENV="production", JWT_SECRET="x" * 32)
     async with Client(server.url, [transport]) as client:
         await client.join("general")
@@ -171,13 +171,13 @@ async def test_an_ordinary_connection_leaves_no_line_in_a_log_of_production(serv
     assert server.stderr == ""
 
 
-def test_a_taken_port_is_one_sentence_with_the_command_that_helps(start):
+def test_taken_port_is_reported_with_the_command_that_helps(start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         refused(start(DATABASE_URL="memory://", PORT=port), port, "in use", "chatsys serve --port")
 
 
-async def test_a_port_that_is_taken_during_the_start_is_told_the_same_way():
+async def test_port_taken_during_the_start_is_reported_the_same_way():
     bound = process.bound_socket
     with bound("127.0.0.1", 0) as other, bound("127.0.0.1", other.getsockname()[1]) as ours:
         other.listen()
@@ -185,35 +185,35 @@ async def test_a_port_that_is_taken_during_the_start_is_told_the_same_way():
             await process.serve(Settings(database_url="memory://", jwt_secret="x" * 32), lambda line: None, ours)
 
 
-def test_an_address_that_is_not_ours_is_one_sentence(start):
+def test_address_of_another_machine_is_reported_in_one_sentence(start):
     refused(start("--host", "192.0.2.1", DATABASE_URL="memory://"), "192.0.2.1")
 
 
 def with_parts(url: str, **parts: str) -> str:
-    """A connection string made from a scratch one with other parts."""
+    """Return the URL of a scratch database with other parts."""
     known = psycopg.conninfo.conninfo_to_dict(url) | parts
     query = "&".join(f"{name}={known.pop(name)}" for name in ("host", "port") if name in known)
     user = known.get("user", "") + (f":{known['password']}" if "password" in known else "")
     return f"postgresql://{user}@/{known['dbname']}?{query}"
 
 
-def test_a_database_that_nobody_serves_is_named_without_its_password(start):
+def test_unreachable_database_is_named_without_its_password(start):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     refused(start(DATABASE_URL=f"postgresql://u:{WORD}@127.0.0.1:{port}/chat"), "127.0.0.1")
 
 
-def test_a_host_that_does_not_exist_is_named(start):
+def test_host_that_does_not_exist_is_named(start):
     served = start(DATABASE_URL=f"postgresql://u:{WORD}@nowhere.invalid/chat")
     refused(served, "nowhere.invalid")
     assert WORD not in served.stderr
 
 
-def test_a_database_that_does_not_exist_is_named(start, postgres_url):
+def test_database_that_does_not_exist_is_named(start, postgres_url):
     refused(start(DATABASE_URL=with_parts(postgres_url, dbname="no_such_db")), "no_such_db")
 
 
-def test_a_role_without_rights_on_the_schema_is_told_so(start, empty_postgres_url):
+def test_role_without_rights_on_the_schema_is_reported(start, empty_postgres_url):
     role = "powerless_" + psycopg.conninfo.conninfo_to_dict(empty_postgres_url)["dbname"][-12:]
     with psycopg.connect(empty_postgres_url, autocommit=True) as admin:
         admin.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
@@ -225,7 +225,7 @@ def test_a_role_without_rights_on_the_schema_is_told_so(start, empty_postgres_ur
             admin.execute(f"DROP ROLE {role}")
 
 
-def test_a_schema_newer_than_the_program_is_refused(serve, start, empty_postgres_url):
+def test_schema_newer_than_the_program_is_refused(serve, start, empty_postgres_url):
     serve(DATABASE_URL=empty_postgres_url).stop()
     with psycopg.connect(empty_postgres_url, autocommit=True) as admin:
         admin.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -249,7 +249,7 @@ def test_ctrl_c_during_a_command_is_exit_status_130_without_a_traceback(tmp_path
     assert (found.returncode, found.stderr) == (130, "Interrupted.\n")
 
 
-def test_while_the_database_is_away_requests_are_503_and_the_server_recovers(serve, tmp_path):
+def test_requests_get_503_during_an_outage_and_the_server_recovers(serve, tmp_path):
     folder = tmp_path / "pg"
     with embedded_server(folder) as url:
         server = serve(DATABASE_URL=url)
@@ -273,7 +273,7 @@ def test_while_the_database_is_away_requests_are_503_and_the_server_recovers(ser
     assert "Traceback" not in server.stderr
 
 
-def test_a_server_stops_in_time_while_the_database_is_away(serve, tmp_path):
+def test_server_stops_in_time_while_the_database_is_unavailable(serve, tmp_path):
     with embedded_server(tmp_path / "pg") as url:
         server = serve(DATABASE_URL=url)
     assert server.stop() == 0

@@ -1,4 +1,4 @@
-"""Bytes that no HTTP library would send: each gets an answer or a closed connection, and the server goes on."""
+"""Bytes that no HTTP library would send: each gets an answer or a closed connection, and the server continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOO_LARGE = b"request entity too large"
 
 
 def talk(port: int, *parts: bytes, until: bytes | None = None) -> bytes:
-    """Send the parts, then read until the server closes, or until it has said ``until``."""
+    """Send the parts; then read until the server closes or has sent ``until``."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as connection:
         try:
@@ -54,7 +54,7 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("name", NOT_HTTP)
-def test_what_is_not_http_gets_400_or_a_closed_connection(server, name):
+def test_request_that_is_not_http_gets_400_or_a_closed_connection(server, name):
     received = talk(server.port, NOT_HTTP[name])
     if received:
         head, _, body = received.partition(b"\r\n\r\n")
@@ -64,7 +64,7 @@ def test_what_is_not_http_gets_400_or_a_closed_connection(server, name):
     assert "Traceback" not in server.stderr
 
 
-def test_a_head_without_end_is_cut_off(server):
+def test_endless_request_head_is_cut_off(server):
     received = talk(
         server.port, b"GET / HTTP/1.1\r\n", *[b"x-%d: %s\r\n" % (number, b"y" * 4096) for number in range(400)]
     )
@@ -76,11 +76,11 @@ def test_many_requests_on_one_connection_are_answered_in_order(server):
     request = b"GET /api/users/search/%d HTTP/1.1\r\nHost: x\r\n"
     requests = b"\r\n".join(request % number for number in range(200)) + LAST
     received = talk(server.port, requests)
-    asked = [json.loads(part.split(b"\r\n\r\n")[1])["query"] for part in received.split(b"HTTP/1.1 200 OK")[1:]]
-    assert asked == [str(number) for number in range(200)]
+    queries = [json.loads(part.split(b"\r\n\r\n")[1])["query"] for part in received.split(b"HTTP/1.1 200 OK")[1:]]
+    assert queries == [str(number) for number in range(200)]
 
 
-def test_a_body_that_is_too_long_is_413_and_the_connection_can_be_used_on(server):
+def test_too_long_body_gets_413_and_the_connection_stays_usable(server):
     body = b"x" * 102_401
     tall = REGISTER + b"Content-Length: %d\r\n\r\n" % len(body) + body
     received = talk(server.port, tall, b"GET /api/health HTTP/1.1\r\nHost: x\r\n" + LAST)
@@ -89,13 +89,13 @@ def test_a_body_that_is_too_long_is_413_and_the_connection_can_be_used_on(server
     assert b"HTTP/1.1 200" in received
 
 
-def test_an_endless_chunked_body_is_413(server):
+def test_endless_chunked_body_gets_413(server):
     chunk = b"1000\r\n" + b"x" * 4096 + b"\r\n"
     received = talk(server.port, REGISTER + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 40, until=TOO_LARGE)
     assert received.startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_body_is_forgotten(server):
+def test_client_that_disconnects_within_a_body_is_forgotten(server):
     for _ in range(50):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(REGISTER + b"Content-Length: 100\r\n\r\n{")

@@ -1,4 +1,4 @@
-"""Who may send which event: each row of docs/SECURITY.md, sent."""
+"""Who may send which event: each row of docs/SECURITY.md is tried."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "SECURITY.md").read_text()
 ROWS = re.findall(r"^\| `([a-z-]+)` \| `?(\w+)`? \| `?(\w+)`? \| `?(\w+)`? \|$", PAGE, re.MULTILINE)
 
 
-def test_every_event_has_its_row() -> None:
+def test_every_event_has_its_row_in_the_security_page() -> None:
     assert [name for name, *_ in ROWS] == [row.name for row in catalogue.INCOMING]
 
 
 @pytest.mark.parametrize(("name", "outside", "guest", "member"), ROWS, ids=lambda cell: cell)
-async def test_an_event_is_taken_from_those_whom_its_row_allows(
+async def test_event_is_accepted_only_from_clients_that_its_row_allows(
     connect: Connect,
     account: Callable[[], Awaitable[dict[str, Any]]],
     room: str,

@@ -1,4 +1,4 @@
-"""Several servers on one PostgreSQL, tied by LISTEN/NOTIFY, by Redis or by NATS: one chat, whatever dies (§14.2)."""
+"""Several servers on one PostgreSQL, connected by LISTEN/NOTIFY, Redis or NATS: one chat, whatever fails (§14.2)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .clients import WAIT, Client, fresh, http_client
 from .conftest import Connect, Server, running_server
 
 LEASE = 5
-"""Seconds; a busy machine must not make a living server miss it."""
+"""Seconds; long enough for a live server on a busy machine."""
 
 
 class Pair:
-    """Two servers on one database, and a way to break what ties them."""
+    """Two servers on one database, and a way to break their bus."""
 
     def __init__(self, servers: list[Server], break_bus: Callable[[], None]) -> None:
         self.servers = servers
@@ -70,7 +70,7 @@ def pair(request: pytest.FixtureRequest, postgres_url: str, tmp_path: Path) -> I
 
 @pytest.fixture
 async def client_of() -> AsyncIterator[Connect]:
-    """Makes clients that have joined a room on a given server."""
+    """Create clients that have joined a room on a given server."""
     async with AsyncExitStack() as stack:
 
         async def make(server: Server, **joining: Any) -> Client:
@@ -89,7 +89,7 @@ async def want_users(client: Client, names: list[str]) -> None:
 
 
 async def talk(client: Client, count: int, acknowledged: list[int]) -> None:
-    """Send messages one after another, noting the sequence numbers of those that were acknowledged."""
+    """Send messages one after another; record the sequence numbers of the acknowledged ones."""
     for number in range(count):
         answer = await client.call("send-message", {"message": f"{number}"})
         if answer["success"]:
@@ -97,7 +97,7 @@ async def talk(client: Client, count: int, acknowledged: list[int]) -> None:
 
 
 async def talk_until_lost(client: Client, acknowledged: list[int]) -> None:
-    """Talk for ever; the end of the connection ends it, an acknowledgement under way is not waited for."""
+    """Talk until the connection ends, without waiting for a pending acknowledgement."""
     talking = asyncio.create_task(talk(client, 10_000, acknowledged))
     lost = asyncio.create_task(client.lost.wait())
     await asyncio.wait([talking, lost], return_when=asyncio.FIRST_COMPLETED)
@@ -111,7 +111,7 @@ def seqs(client: Client) -> list[int]:
     return [message["seq"] for message in client.all("receive-message")]
 
 
-async def test_two_servers_are_one_room(pair: Pair, client_of: Connect, room: str) -> None:
+async def test_two_servers_serve_one_room(pair: Pair, client_of: Connect, room: str) -> None:
     one, two = pair.servers
     ann = await client_of(one, room=room, name="Ann")
     ben = await client_of(two, room=room, name="Ben")
@@ -143,7 +143,7 @@ async def test_all_members_see_all_messages_in_one_sequence(pair: Pair, client_o
         assert seqs(client) == list(range(1, 301))
 
 
-async def test_one_who_comes_first_to_its_server_misses_nothing(pair: Pair, client_of: Connect, room: str) -> None:
+async def test_first_member_on_a_server_misses_nothing(pair: Pair, client_of: Connect, room: str) -> None:
     one, two = pair.servers
     ann = await client_of(one, room=f"{room}-", name="Ann")
     ben = await client_of(two, room=f"{room}-", name="Ben")
@@ -164,9 +164,7 @@ async def test_one_who_comes_first_to_its_server_misses_nothing(pair: Pair, clie
                 await asyncio.sleep(0.005)
 
 
-async def test_a_deleted_account_is_gone_from_the_rooms_of_all_servers(
-    pair: Pair, client_of: Connect, room: str
-) -> None:
+async def test_deleted_account_is_gone_from_the_rooms_of_all_servers(pair: Pair, client_of: Connect, room: str) -> None:
     one, two = pair.servers
     name = fresh()
     async with http_client(one.url) as http:
@@ -184,7 +182,7 @@ async def test_a_deleted_account_is_gone_from_the_rooms_of_all_servers(
     assert watcher.texts() == []
 
 
-async def test_a_broken_bus_loses_nothing(pair: Pair, client_of: Connect, room: str) -> None:
+async def test_broken_bus_loses_nothing(pair: Pair, client_of: Connect, room: str) -> None:
     clients = [await client_of(server, room=room) for server in pair.servers for _ in range(2)]
     acknowledged: list[int] = []
     talking = asyncio.gather(*[talk(client, 100, acknowledged) for client in clients])
@@ -197,7 +195,7 @@ async def test_a_broken_bus_loses_nothing(pair: Pair, client_of: Connect, room: 
         assert seqs(client) == list(range(1, 401))
 
 
-async def test_a_server_killed_under_load_loses_nothing_that_it_acknowledged(
+async def test_server_killed_under_load_loses_nothing_that_it_acknowledged(
     pair: Pair, client_of: Connect, room: str
 ) -> None:
     one, two = pair.servers
@@ -226,7 +224,7 @@ async def test_a_server_killed_under_load_loses_nothing_that_it_acknowledged(
     assert len(left) == len(set(left)) == 4
 
 
-async def test_workers_on_one_port_take_websocket_alone_and_say_so(
+async def test_workers_on_one_port_accept_only_websocket_and_say_so(
     postgres_url: str, tmp_path: Path, room: str, client_of: Connect
 ) -> None:
     with running_server(postgres_url, tmp_path, CHATSYS_WORKERS="2") as server:

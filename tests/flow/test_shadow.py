@@ -1,4 +1,4 @@
-"""``chatsys shadow``: clients are served by the original, the second server follows, and what differs is found."""
+"""``chatsys shadow``: the original serves the clients, the second server follows, and differences are found."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SECRET = {"JWT_SECRET": "the same at both servers, 32 characters"}
 
 
 class Shadow:
-    """The command at work: its address, and in the end what it said."""
+    """The running command: its address, and finally its output."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process = process
         self.url = url
 
     def end(self) -> tuple[int, str]:
-        """Ctrl-C; the exit status and what it printed."""
+        """Press Ctrl-C; return the exit status and the output."""
         self.process.send_signal(signal.SIGINT)
         said, _ = self.process.communicate(timeout=WAIT)
         return self.process.returncode, said
@@ -40,7 +40,7 @@ class Shadow:
 
 @contextmanager
 def shadowing(original: str, candidate: str) -> Iterator[Shadow]:
-    """``chatsys shadow`` on a free port."""
+    """Run ``chatsys shadow`` on a free port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "chatsys", "shadow", original, candidate, "--port", "0"],
         stdout=subprocess.PIPE,
@@ -73,7 +73,7 @@ def two_servers(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 
 async def conversation(url: str) -> None:
-    """Two people register, talk, read, look things up; every id of it is another one at a second server."""
+    """Two people register, talk, read and search; at a second server each id differs."""
     ann, ben = await register(url), await register(url)
     async with Client(url, ["websocket"]) as first, Client(url, ["polling"]) as second:
         await first.join("tea", token=ann["token"])
@@ -96,7 +96,7 @@ async def conversation(url: str) -> None:
             assert (await http.get("/api/users/nobody-has-this-id")).status_code in {400, 404}
 
 
-async def test_two_equal_servers_have_no_difference(two_servers: tuple[str, str]) -> None:
+async def test_shadow_of_two_equal_servers_finds_no_difference(two_servers: tuple[str, str]) -> None:
     with shadowing(*two_servers) as shadow:
         await conversation(shadow.url)
         status, said = await asyncio.to_thread(shadow.end)
@@ -133,7 +133,7 @@ def _anonymous(reply: Reply) -> None:
     ],
     ids=["event", "answer"],
 )
-async def test_what_the_second_server_says_otherwise_is_found(
+async def test_shadow_finds_what_the_second_server_answers_differently(
     two_servers: tuple[str, str], fault: Fault, found: tuple[str, ...]
 ) -> None:
     async with broken(two_servers[1], fault) as candidate:
@@ -145,7 +145,7 @@ async def test_what_the_second_server_says_otherwise_is_found(
         assert words in said
 
 
-async def test_a_second_server_that_is_gone_delays_nobody(two_servers: tuple[str, str]) -> None:
+async def test_shadow_without_its_second_server_delays_nobody(two_servers: tuple[str, str]) -> None:
     with shadowing(two_servers[0], "http://127.0.0.1:1") as shadow:
         async with asyncio.timeout(WAIT):
             await conversation(shadow.url)
@@ -155,7 +155,7 @@ async def test_a_second_server_that_is_gone_delays_nobody(two_servers: tuple[str
     assert "Traceback" not in said
 
 
-async def test_an_original_that_is_gone_is_said_to_the_client(two_servers: tuple[str, str]) -> None:
+async def test_shadow_without_its_original_answers_the_client_with_an_error(two_servers: tuple[str, str]) -> None:
     with shadowing("http://127.0.0.1:1", two_servers[1]) as shadow:
         async with http_client(shadow.url) as http:
             answer = await http.get("/api/rooms")

@@ -1,4 +1,4 @@
-"""Slow readers and noisy neighbours: each pays for itself alone (§14.5)."""
+"""Slow readers and noisy neighbours: each pays only for itself (§14.5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .conftest import Connect, Server, running_server
 
 
 async def number(server: Server, name: str) -> float:
-    """A number of /metrics."""
+    """Return a number of /metrics."""
     async with http_client(server.url) as http:
         for line in (await http.get("/metrics")).text.splitlines():
             if line.startswith(name + " "):
@@ -24,8 +24,8 @@ async def number(server: Server, name: str) -> float:
     raise AssertionError(f"/metrics does not show {name}")
 
 
-async def deaf(server: Server, room: str) -> websockets.ClientConnection:
-    """A client that has joined and then reads nothing."""
+async def stalled_client(server: Server, room: str) -> websockets.ClientConnection:
+    """Connect a client that joins and then reads nothing."""
     pipe = socket.socket()
     pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     pipe.setblocking(False)
@@ -43,32 +43,34 @@ async def deaf(server: Server, room: str) -> websockets.ClientConnection:
 
 
 @pytest.fixture
-def impatient(tmp_path: Path) -> Iterator[Server]:
-    """A server that closes who reads nothing for a second."""
+def strict_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that closes a client that has read nothing for one second."""
     with running_server("memory://", tmp_path, CHATSYS_STALLED_WITHIN="1") as running:
         yield running
 
 
-async def test_a_socket_that_does_not_read_is_closed_and_the_others_miss_nothing(impatient: Server, room: str) -> None:
-    async with Client(impatient.url, ["websocket"]) as sender, Client(impatient.url, ["websocket"]) as reader:
+async def test_socket_that_does_not_read_is_closed_and_the_others_miss_nothing(
+    strict_server: Server, room: str
+) -> None:
+    async with Client(strict_server.url, ["websocket"]) as sender, Client(strict_server.url, ["websocket"]) as reader:
         await sender.join(room)
         await reader.join(room)
-        client = await deaf(impatient, room)
+        client = await stalled_client(strict_server, room)
         await reader.want("user-joined")
         text, sent = "x" * 100_000, 0
         while "user-left" not in reader.names():
             await sender.send(text)
             sent += 1
             assert sent < 3000
-            assert await number(impatient, "chatsys_waiting_bytes") <= 4_194_304
-        assert await number(impatient, "chatsys_slow_disconnects_total") == 1
+            assert await number(strict_server, "chatsys_waiting_bytes") <= 4_194_304
+        assert await number(strict_server, "chatsys_slow_disconnects_total") == 1
         await reader.want("receive-message", sent)
         assert [message["seq"] for message in reader.all("receive-message")] == list(range(1, sent + 1))
         client.transport.abort()
 
 
-async def test_a_polling_client_that_never_polls_is_closed_too(impatient: Server, room: str) -> None:
-    async with Client(impatient.url, ["websocket"]) as sender, http_client(impatient.url) as http:
+async def test_polling_client_that_never_polls_is_closed(strict_server: Server, room: str) -> None:
+    async with Client(strict_server.url, ["websocket"]) as sender, http_client(strict_server.url) as http:
         await sender.join(room)
         params = {"EIO": "4", "transport": "polling"}
         opened = await http.get("/socket.io/", params=params)
@@ -82,12 +84,12 @@ async def test_a_polling_client_that_never_polls_is_closed_too(impatient: Server
         assert (await http.get("/socket.io/", params=params)).status_code == 400
 
 
-async def test_a_slow_reader_misses_nothing_and_costs_the_others_nothing(
+async def test_slow_reader_misses_nothing_and_does_not_delay_others(
     server: Server, connect: Connect, room: str
 ) -> None:
-    """Six messages of 900 kB, then many small ones, more than a server keeps for those who are behind."""
+    """Six messages of 900 kB, then many small ones: more than a server keeps for clients that are behind."""
     sender = await connect(room=room)
-    client = await deaf(server, room)
+    client = await stalled_client(server, room)
     await sender.want("user-joined")
     before = await number(server, "chatsys_slow_disconnects_total")
     for _ in range(6):
@@ -110,7 +112,7 @@ async def test_a_slow_reader_misses_nothing_and_costs_the_others_nothing(
     await client.close()
 
 
-async def test_a_history_may_be_larger_than_the_byte_budget(server: Server, connect: Connect, room: str) -> None:
+async def test_history_may_be_larger_than_the_byte_budget(server: Server, connect: Connect, room: str) -> None:
     sender = await connect(room=room)
     text = "x" * 200_000
     for _ in range(10):

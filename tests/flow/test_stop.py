@@ -1,4 +1,4 @@
-"""A server that stops lets its clients go at once, whatever their transport, and leaves no session behind (§12.3)."""
+"""A server that stops disconnects its clients at once, on any transport, and leaves no session behind (§12.3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .conftest import running_server, stop
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"]], ids="+".join)
-async def test_a_stop_with_clients_connected_is_clean(
+async def test_stop_with_connected_clients_is_clean(
     postgres_url: str, tmp_path: Path, room: str, transports: list[str]
 ) -> None:
     with running_server(postgres_url, tmp_path) as server:
@@ -41,7 +41,7 @@ async def test_a_stop_with_clients_connected_is_clean(
         assert held == (0,)
 
 
-def test_sigusr1_does_not_end_a_server_on_postgresql_and_says_why(postgres_url: str, tmp_path: Path) -> None:
+def test_sigusr1_is_ignored_by_a_server_on_postgresql_which_says_why(postgres_url: str, tmp_path: Path) -> None:
     with running_server(postgres_url, tmp_path) as server:
         server.process.send_signal(signal.SIGUSR1)
         (log,) = tmp_path.glob("server-*.log")
@@ -59,7 +59,7 @@ def login_of(number: int) -> bytes:
     return head.encode() + b"\r\n" + body
 
 
-async def test_a_stop_with_logins_waiting_and_requests_half_sent_is_quick_and_quiet(tmp_path: Path) -> None:
+async def test_stop_with_pending_logins_and_partial_requests_is_quick_and_quiet(tmp_path: Path) -> None:
     with running_server("memory://", tmp_path, CHATSYS_LOGIN_ATTEMPTS="1000000") as server:
         host, _, port = server.url.removeprefix("http://").partition(":")
         requests = [login_of(number) for number in range(3000)]

@@ -17,20 +17,20 @@ from .clients import WAIT, Client, get
 
 
 def workers_of(server) -> list[psutil.Process]:
-    """The processes that serve, without the helpers of multiprocessing."""
+    """Return the processes that serve, without the helpers of multiprocessing."""
     return [process for process in psutil.Process(server.process.pid).children() if serves(process)]
 
 
 def serves(process: psutil.Process) -> bool:
-    """Whether it is a worker that lives: one that was killed is a zombie for a moment, or gone already."""
+    """Return whether the process is a live worker; a killed one is a zombie for a moment, or already gone."""
     try:
         return "spawn_main" in " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # psutil's ZombieProcess is one, too
+    except psutil.NoSuchProcess:  # this includes psutil's ZombieProcess
         return False
 
 
 def until(true) -> None:
-    """Wait for a condition; the test's own time limit ends a wait for ever."""
+    """Wait for a condition; the test's time limit ends an endless wait."""
     while not true():
         time.sleep(0.05)
 
@@ -40,7 +40,7 @@ def server(serve, postgres_url):
     return serve("--workers", "2", DATABASE_URL=postgres_url)
 
 
-def test_the_start_is_announced_once_when_all_serve(server):
+def test_start_is_announced_once_when_all_workers_serve(server):
     connected, started = server.stdout
     assert connected.startswith("Connected to PostgreSQL database")
     assert started.startswith("Chat Server Started Successfully!")
@@ -53,14 +53,14 @@ def test_the_start_is_announced_once_when_all_serve(server):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_all_with_status_0(server, number):
+def test_signal_stops_all_workers_with_status_0(server, number):
     workers = workers_of(server)
     assert server.stop(number) == 0
     assert not any(process.is_running() for process in workers)
     assert "Traceback" not in server.stderr
 
 
-def test_a_worker_that_is_killed_is_replaced(server):
+def test_killed_worker_is_replaced(server):
     killed = workers_of(server)[0]
     killed.kill()
     until(lambda: killed not in workers_of(server) and len(workers_of(server)) == 2)
@@ -68,7 +68,7 @@ def test_a_worker_that_is_killed_is_replaced(server):
         assert get(f"{server.url}/api/ready").status_code == 200
 
 
-def test_the_numbers_are_those_of_all_processes(server):
+def test_metrics_are_the_sums_of_all_workers(server):
     def numbers() -> dict[str, float]:
         families = text_string_to_metric_families(get(f"{server.url}/metrics").text)
         return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
@@ -98,7 +98,7 @@ def test_the_numbers_are_those_of_all_processes(server):
     until(lambda: numbers()["chatsys_processes"] == 2)
 
 
-def test_sigusr1_ends_none_of_them(server):
+def test_sigusr1_ends_no_worker(server):
     workers = workers_of(server)
     for process in (*workers, server.process):
         process.send_signal(signal.SIGUSR1)
@@ -113,14 +113,14 @@ def test_workers_stop_when_the_first_process_has_vanished(server):
     assert psutil.wait_procs(workers, timeout=WAIT)[1] == []
 
 
-def test_the_memory_store_is_refused_with_what_helps(start):
+def test_workers_on_a_memory_store_are_refused_with_a_remedy(start):
     served = start("--workers", "2", DATABASE_URL="memory://")
     assert served.process.returncode == 1
     assert "--workers 1" in served.stderr
     assert "Traceback" not in served.stderr
 
 
-def test_a_start_that_fails_is_said_once(start):
+def test_failed_start_is_reported_once(start):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     served = start("--workers", "2", DATABASE_URL=f"postgresql://u@127.0.0.1:{port}/chat")

@@ -44,7 +44,7 @@ def test_help_lists_the_sub_commands(tmp_path):
 
 
 def every_command(command: Any = None, words: str = "") -> dict[str, Any]:
-    """Each command and group by its words."""
+    """Return each command and group as its words."""
     command = command or typer.main.get_command(app)
     below = [every_command(each, f"{words} {name}".strip()) for name, each in getattr(command, "commands", {}).items()]
     return {words: command} | {name: each for part in below for name, each in part.items()}
@@ -62,13 +62,13 @@ def test_help_of_each_command_is_short_to_ask_for_and_has_examples(words):
 
 
 @pytest.mark.parametrize("words", every_command())
-def test_help_shows_brackets_and_no_words_of_a_library(words):
+def test_help_shows_brackets_and_no_type_names_of_the_library(words):
     shown = in_process(*words.split(), "-h", COLUMNS="80").stdout
     assert shown.count("embedded://") == shown.count("embedded://[path]")
     assert [leak for leak in ("<str>", "<int", "<float", "<bool>", "<path>", "{", "\x1b") if leak in shown] == []
 
 
-def test_a_folded_example_is_what_it_was_to_a_shell():
+def test_folded_example_is_the_same_command_to_a_shell():
     example = EXAMPLES["migrate"][0]
     lines = folded(example, 60).splitlines()
     assert len(lines) > 1
@@ -102,7 +102,7 @@ def test_examples_name_commands_and_options_that_exist():
         (["loadtest", "--receipts", "2"], "Invalid value for '--receipts': '2' is more than 1.0."),
     ],
 )
-def test_wrong_usage_is_told_in_plain_words_with_the_way_to_help(arguments, said):
+def test_wrong_usage_is_explained_and_names_the_help(arguments, said):
     found = in_process(*arguments)
     assert found.returncode == 2
     assert found.stderr.startswith("Error: ")
@@ -117,7 +117,7 @@ def test_wrong_usage_is_told_in_plain_words_with_the_way_to_help(arguments, said
      ["db", "cleanup", "--messages-older-than", "1d"], ["export", "x.snapshot"]],
     ids=" ".join,
 )  # fmt: skip
-def test_what_only_reads_creates_nothing_in_an_empty_folder(tmp_path, monkeypatch, arguments):
+def test_command_that_only_reads_creates_nothing_in_an_empty_folder(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     found = in_process(*arguments)
     assert found.returncode == 1
@@ -126,7 +126,7 @@ def test_what_only_reads_creates_nothing_in_an_empty_folder(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("arguments", [["db", "backup", "x.dump"], ["db", "status"], ["monitor"], ["export", "x"]])
-def test_an_operator_needs_no_token_secret_in_production(tmp_path, monkeypatch, arguments):
+def test_operator_commands_need_no_token_secret_in_production(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     said = in_process(*arguments, CHATSYS_ENV="production").stderr
     assert "JWT_SECRET" not in said
@@ -134,7 +134,7 @@ def test_an_operator_needs_no_token_secret_in_production(tmp_path, monkeypatch, 
 
 
 @pytest.mark.process
-def test_a_database_that_does_not_answer_is_named_with_its_port():
+def test_unreachable_database_is_named_with_its_port():
     for arguments in (["monitor", "pulse"], ["db", "status"], ["verify"]):
         found = in_process(*arguments, "--database-url", "postgresql://ann@127.0.0.1:9/chat")
         assert found.returncode == 1
@@ -142,14 +142,14 @@ def test_a_database_that_does_not_answer_is_named_with_its_port():
 
 
 @pytest.mark.process
-def test_the_version_is_the_package_s(tmp_path):
+def test_version_option_prints_the_package_version(tmp_path):
     found = chatsys_cli("--version", folder=tmp_path)
     assert (found.returncode, found.stdout) == (0, f"chatsys {chatsys.__version__}\n")
 
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system has no /proc to look at")
-def test_a_password_in_an_argument_does_not_stay_in_the_process_list():
+def test_password_in_an_argument_disappears_from_the_process_list():
     shown = "import sys; from chatsys.cli.masking import mask_passwords; mask_passwords()"
     shown += "; print(open('/proc/self/cmdline').read(), sys.argv)"
     url = "postgresql://ann:s3cr%20et@host/db"
@@ -162,7 +162,7 @@ def test_a_password_in_an_argument_does_not_stay_in_the_process_list():
 
 
 @pytest.mark.process
-def test_help_loads_none_of_the_heavy_libraries(tmp_path):
+def test_help_loads_no_heavy_library(tmp_path):
     probe = f"import sys, chatsys.cli; print([name for name in {HEAVY} if name in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", probe], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=True
@@ -181,7 +181,7 @@ def test_help_loads_none_of_the_heavy_libraries(tmp_path):
         ({"JWT_SECRET": "short"}, ["JWT_SECRET", "at least 32 bytes"]),
     ],
 )
-def test_a_bad_setting_ends_the_start_with_one_sentence(tmp_path, environ, named):
+def test_bad_setting_ends_the_start_with_one_sentence(tmp_path, environ, named):
     found = chatsys_cli("serve", folder=tmp_path, **environ)
     assert found.returncode == 1
     assert found.stdout == ""
@@ -194,7 +194,7 @@ def test_a_bad_setting_ends_the_start_with_one_sentence(tmp_path, environ, named
 
 
 @pytest.mark.process
-def test_wrong_usage_is_exit_status_2(tmp_path):
+def test_wrong_usage_gives_exit_status_2(tmp_path):
     assert chatsys_cli("serve", "--no-such-option", folder=tmp_path).returncode == 2
     assert chatsys_cli("srve", folder=tmp_path).returncode == 2
 
@@ -207,14 +207,14 @@ def test_no_color_is_respected(tmp_path):
 
 
 @pytest.mark.process
-def test_ctrl_c_while_the_program_is_still_being_read_is_one_line(tmp_path):
+def test_ctrl_c_while_the_program_is_imported_prints_one_line(tmp_path):
     (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")
-    found = chatsys_cli("--version", folder=tmp_path)  # python -m looks into the working folder first
+    found = chatsys_cli("--version", folder=tmp_path)  # python -m searches the working folder first
     assert (found.returncode, found.stdout, found.stderr) == (130, "", "Interrupted.\n")
 
 
 @pytest.mark.process
-def test_sub_commands_are_completed(tmp_path):
+def test_shell_completion_offers_sub_commands(tmp_path):
     typed = {"COMP_WORDS": "chatsys se", "COMP_CWORD": "1"}
     found = chatsys_cli(folder=tmp_path, _CHATSYS_COMPLETE="complete_bash", **typed)
     assert found.stdout.split() == ["serve"]
@@ -228,5 +228,5 @@ def test_sub_commands_are_completed(tmp_path):
         (errors.UserNotFound(), "User not found."),
     ],
 )
-def test_an_error_is_one_or_two_sentences(error, text):
+def test_error_text_is_one_or_two_sentences(error, text):
     assert sentences(error) == text

@@ -1,4 +1,4 @@
-"""The error tree: drawn as it is, each with a code of its own."""
+"""The error tree: its drawing matches the classes, and each class has its own code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if is
 
 
 def drawn() -> list[tuple[int, str, str]]:
-    """Depth, class name and code of each line of the tree in the module's docstring."""
+    """Return depth, class name and code of each line of the tree in the module's docstring."""
     lines = []
     for line in (errors.__doc__ or "").splitlines():
         found = re.match(r"^    ([│├└─ ]*)([A-Z]\w+)(?: +([a-z_]+)\b)?", line)
@@ -25,7 +25,7 @@ def drawn() -> list[tuple[int, str, str]]:
     return lines
 
 
-def test_the_docstring_draws_the_classes_as_they_inherit():
+def test_error_docstring_draws_the_real_inheritance():
     parents: list[str] = []
     tree = {}
     for depth, name, _ in drawn():
@@ -35,13 +35,13 @@ def test_the_docstring_draws_the_classes_as_they_inherit():
     assert tree == {kind.__name__: kind.__bases__[0].__name__ for kind in CLASSES}
 
 
-def test_the_docstring_names_the_codes_as_they_are():
+def test_error_docstring_names_the_real_codes():
     by_name = {kind.__name__: kind.code for kind in CLASSES}
     for _, name, code in drawn():
         assert code == by_name[name]
 
 
-def test_each_code_belongs_to_one_class_and_is_a_plain_word():
+def test_error_codes_are_unique_plain_words():
     codes = [kind.code for kind in CLASSES]
     assert len(codes) == len(set(codes))
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
@@ -49,32 +49,32 @@ def test_each_code_belongs_to_one_class_and_is_a_plain_word():
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_each_class_has_a_docstring_that_is_its_message(kind):
+def test_error_class_docstring_is_its_message(kind):
     assert vars(kind)["__doc__"]
     if "__init__" not in vars(kind):
         assert kind().message == str(kind()) == kind.__doc__.strip()
         assert kind(message="other words").message == "other words"
 
 
-def test_the_errors_import_nothing_of_chatsys():
+def test_errors_import_nothing_of_chatsys():
     assert "import chatsys" not in inspect.getsource(errors)
     assert "from chatsys" not in inspect.getsource(errors)
 
 
 def documented() -> dict[str, list[str]]:
-    """The rows of docs/ERRORS.md by code: HTTP, acknowledgement, client, log, operator."""
+    """Return the rows of docs/ERRORS.md by code: HTTP, acknowledgement, client, log, operator."""
     page = (Path(__file__).parents[2] / "docs" / "ERRORS.md").read_text()
     rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in re.findall(r"^\| `.*\|$", page, re.M)]
     assert len({row[0] for row in rows}) == len(rows)
     return {row[0].strip("`"): row[1:] for row in rows}
 
 
-def test_the_page_of_errors_has_a_line_for_each_and_no_other():
+def test_errors_page_has_one_line_per_error_and_no_other():
     assert set(documented()) == {kind.code for kind in CLASSES}
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_the_line_of_an_error_says_what_a_client_sees(kind):
+def test_errors_page_says_what_a_client_sees(kind):
     status, ack, client, log, operator = documented()[kind.code]
     assert log
     if status == ack == "–":

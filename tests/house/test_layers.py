@@ -1,4 +1,4 @@
-"""The layers of the packages, and what every file owes its reader."""
+"""The layers of the packages, and the rules for every file."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ MODULES = {
 
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX|NotImplemented" r"Error)\b")
 MACHINE = re.compile(r"(?<![\w.~])/(?:work|root|home/\w+|tmp/\w+)/")
-EMOJI = re.compile("[\u2600-\u2712\u2718-\u27bf\U0001f300-\U0001faff]")  # between them the ticks of a table
+EMOJI = re.compile("[\u2600-\u2712\u2718-\u27bf\U0001f300-\U0001faff]")  # the ticks of tables lie between the ranges
 
 
 @pytest.mark.process
-def test_imports_point_one_way_only():
+def test_imports_point_in_one_direction_only():
     command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 def imported_by(path: Path, names: dict[str, Path]) -> set[Path]:
-    """The modules of this project that a file imports, wherever it says so."""
+    """Return the modules of this project that a file imports anywhere."""
     found: set[Path] = set()
     for node in ast.walk(MODULES[path]):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -50,7 +50,7 @@ def imported_by(path: Path, names: dict[str, Path]) -> set[Path]:
     return found
 
 
-def test_no_module_imports_itself_by_way_of_others():
+def test_no_module_imports_itself_through_others():
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
     imports = {path: imported_by(path, names) for path in MODULES}
     while leaves := [path for path, others in imports.items() if not others & imports.keys()]:
@@ -65,7 +65,7 @@ def test_every_module_says_what_it_is_for():
 
 
 def quotes_the_protocol(node: ast.AST) -> bool:
-    """Whether it is a check of conformance, whose decorator has the sentence that it proves."""
+    """Return whether a function is a conformance check, whose decorator holds the sentence that it proves."""
     calls = [each.func for each in getattr(node, "decorator_list", []) if isinstance(each, ast.Call)]
     return any(isinstance(each, ast.Name) and each.id == "check" for each in calls)
 
@@ -86,7 +86,7 @@ def test_nothing_is_left_unfinished():
     assert not found(UNFINISHED)
 
 
-def test_no_path_of_a_machine_is_named():
+def test_no_file_names_a_path_of_one_machine():
     assert not found(MACHINE)
 
 
@@ -106,7 +106,7 @@ def test_no_error_is_swallowed():
 
 
 def found(pattern: re.Pattern[str], paths: Iterable[Path] = FILES) -> list[str]:
-    """Each place in the files where the pattern matches."""
+    """Return each place in the files where the pattern matches."""
     return [f"{path}: {hit}" for path in paths for hit in pattern.findall(path.read_text(errors="replace"))]
 
 

@@ -1,4 +1,4 @@
-"""Log lines: for people or as JSON, each with the request or socket it is about."""
+"""Log lines, for people or as JSON, each with its request or socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _same_moment(monkeypatch):
     monkeypatch.setattr(RECORD, "created", 1_900_000_000.25)
 
 
-def test_a_line_for_people_names_what_it_is_about():
+def test_text_log_line_names_its_request_or_socket():
     with logs.about(request="ab12"):
         assert logs.TextFormatter().format(RECORD) == (
             "2030-03-17T17:46:40.250+00:00 WARNING chatsys.web [request=ab12] it is\naway"
@@ -26,7 +26,7 @@ def test_a_line_for_people_names_what_it_is_about():
     assert "[" not in logs.TextFormatter().format(RECORD)
 
 
-def test_a_json_line_is_one_object_on_one_line():
+def test_json_log_line_is_one_object_on_one_line():
     with logs.about(socket="s1"):
         line = logs.JsonFormatter().format(RECORD)
     assert "\n" not in line
@@ -40,16 +40,16 @@ def test_a_json_line_is_one_object_on_one_line():
 
 
 @pytest.mark.parametrize("formatter", [logs.TextFormatter(), logs.JsonFormatter()])
-def test_an_exception_comes_with_its_traceback(formatter):
+def test_exception_is_logged_with_its_traceback(formatter):
     try:
         raise ValueError("the cause")
     except ValueError as error:
-        told = (ValueError, error, error.__traceback__)
-    record = logging.LogRecord("chatsys", logging.ERROR, "file", 1, "failed", (), told)
+        exc_info = (ValueError, error, error.__traceback__)
+    record = logging.LogRecord("chatsys", logging.ERROR, "file", 1, "failed", (), exc_info)
     assert "ValueError: the cause" in formatter.format(record)
 
 
-async def test_a_mark_holds_for_one_task_alone():
+async def test_log_context_holds_for_one_task_only():
     async def marked():
         logs.mark(socket="s1")
         return logs.TextFormatter().format(RECORD)

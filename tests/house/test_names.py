@@ -1,4 +1,4 @@
-"""A class name means one thing in the whole source."""
+"""A class name has one meaning in the whole source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_no_two_modules_define_a_class_of_one_name() -> None:
+def test_no_two_modules_define_a_class_of_the_same_name() -> None:
     defined = defaultdict[str, list[str]](list)
     for folder in ("chatsys", "loadtests"):
         for file in sorted((ROOT / folder).rglob("*.py")):

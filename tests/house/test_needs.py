@@ -1,4 +1,4 @@
-"""The markers: a test that has none starts no program and opens no database."""
+"""The markers: a test without any starts no program and opens no database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests import needs
 
 @pytest.fixture(autouse=True)
 def strict(monkeypatch):
-    """As in `make check`."""
+    """Guard the tests as `make check` does."""
     monkeypatch.setattr(needs, "strict", True)
 
 
@@ -54,19 +54,19 @@ async def asyncpg_pool() -> None:
         lambda: asyncio.run(asyncpg_pool()),
     ],
 )
-def test_a_test_without_a_marker_starts_no_program_and_opens_no_database(what):
+def test_unmarked_test_starts_no_program_and_opens_no_database(what):
     with pytest.raises(needs.Undeclared):
         what()
     assert needs.taken()
 
 
 @pytest.mark.process
-def test_a_test_with_the_marker_starts_a_program():
+def test_marked_test_may_start_a_program():
     start()
     assert not needs.taken()
 
 
-def test_an_attempt_fails_the_test_even_if_it_is_swallowed(request):
+def test_attempt_fails_the_test_even_if_its_error_is_swallowed(request):
     guard = needs.guarded(request.node)
     next(guard)
     with pytest.raises(needs.Undeclared):
@@ -77,6 +77,6 @@ def test_an_attempt_fails_the_test_even_if_it_is_swallowed(request):
 
 
 @pytest.mark.parametrize("fixture", sorted(needs.DATABASES | needs.PROCESSES))
-def test_each_fixture_that_the_table_names_exists(fixture):
+def test_each_fixture_named_in_the_table_exists(fixture):
     tests = Path(needs.__file__).parent
     assert any(f"\ndef {fixture}(" in path.read_text() for path in tests.rglob("*.py"))

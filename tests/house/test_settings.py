@@ -1,4 +1,4 @@
-"""Settings: one table, read once, refused with what is allowed."""
+"""Settings: one table, read once; a refusal names the allowed values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_without_variables_every_setting_has_its_default(tmp_path):
     assert read(tmp_path) == Settings()
 
 
-def test_the_contract_names_these_defaults():
+def test_contract_names_these_defaults():
     given = Settings()
     assert (given.port, given.host, given.database_url) == (3001, "0.0.0.0", None)
     assert (given.db_pool_size, given.db_ssl, given.db_ssl_ca_file) == (20, False, None)
@@ -65,7 +65,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("name", "text", "field", "value"), GOOD)
-def test_a_good_value_is_read(tmp_path, name, text, field, value):
+def test_valid_value_is_read(tmp_path, name, text, field, value):
     assert getattr(read(tmp_path, **{name: text}), field) == value
 
 
@@ -101,7 +101,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "text"), BAD)
-def test_a_bad_value_is_refused_with_its_name_and_what_is_allowed(tmp_path, name, text):
+def test_invalid_value_is_refused_with_its_name_and_what_is_allowed(tmp_path, name, text):
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, **{name: text})
     (row,) = [row for row in rows() if row.name == name]
@@ -112,7 +112,7 @@ def test_a_bad_value_is_refused_with_its_name_and_what_is_allowed(tmp_path, name
     assert row.kind.allowed in caught.value.message
 
 
-def test_a_secret_or_a_password_is_never_shown(tmp_path):
+def test_secret_or_a_password_is_never_shown(tmp_path):
     for name, text in [("JWT_SECRET", "short"), ("DATABASE_URL", "mysql://me:pass@h/db"), ("REDIS_URL", "x://:pass@h")]:
         with pytest.raises(SettingsError) as caught:
             read(tmp_path, **{name: text})
@@ -123,7 +123,7 @@ def test_a_secret_or_a_password_is_never_shown(tmp_path):
 @pytest.mark.parametrize(
     ("unknown", "nearest"), [("CHATSYS_METRIC", "CHATSYS_METRICS"), ("CHATSYS_WINDOW", "CHATSYS_LOGIN_WINDOW")]
 )
-def test_an_unknown_variable_of_chatsys_is_refused_with_the_nearest_name(tmp_path, unknown, nearest):
+def test_unknown_variable_of_chatsys_is_refused_with_the_nearest_name(tmp_path, unknown, nearest):
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, **{unknown: "1", "HOME": "/", "PORTS": "x"})
     assert caught.value.name == unknown
@@ -136,7 +136,7 @@ def test_production_refuses_to_start_without_a_secret(tmp_path):
     assert read(tmp_path, CHATSYS_ENV="production", JWT_SECRET=SECRET).production
 
 
-def test_a_dotenv_file_is_read_and_the_environment_and_options_win(tmp_path):
+def test_dotenv_file_is_read_and_the_environment_and_options_win(tmp_path):
     (tmp_path / ".env").write_text("# chat\nPORT=4000\nexport DB_POOL_SIZE='7'\nJWT_SECRET=\"" + "a$b" * 16 + '"\n')
     assert read(tmp_path).port == 4000
     assert read(tmp_path).db_pool_size == 7
@@ -146,19 +146,19 @@ def test_a_dotenv_file_is_read_and_the_environment_and_options_win(tmp_path):
     assert read_settings({"PORT": None}, {"PORT": "5000"}, tmp_path).port == 5000
 
 
-def test_a_dotenv_file_with_an_unknown_variable_is_refused(tmp_path):
+def test_dotenv_file_with_an_unknown_variable_is_refused(tmp_path):
     (tmp_path / ".env").write_text("CHATSYS_WORKER=2\n")
     with pytest.raises(SettingsError, match="CHATSYS_WORKERS"):
         read(tmp_path)
 
 
-def test_a_dotenv_file_that_is_no_text_is_refused_by_name(tmp_path):
+def test_dotenv_file_that_is_not_text_is_refused_by_name(tmp_path):
     (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
     with pytest.raises(OperatorError, match=r"\.env"):
         read(tmp_path)
 
 
-def test_the_random_secret_is_made_once_and_only_its_owner_reads_it(tmp_path):
+def test_random_secret_is_created_once_and_readable_only_by_its_owner(tmp_path):
     settings = Settings(data_dir=tmp_path / "data")
     first = token_secret(settings)
     assert len(first) >= 32
@@ -175,7 +175,7 @@ def test_servers_that_start_at_once_agree_on_one_secret(tmp_path):
     assert len(secrets) == 1
 
 
-def test_a_secret_file_that_is_damaged_or_cannot_be_made_is_named(tmp_path):
+def test_secret_file_that_is_damaged_or_cannot_be_made_is_named(tmp_path):
     (tmp_path / "jwt_secret").write_text("short")
     with pytest.raises(OperatorError, match="jwt_secret"):
         token_secret(Settings(data_dir=tmp_path))
@@ -183,7 +183,7 @@ def test_a_secret_file_that_is_damaged_or_cannot_be_made_is_named(tmp_path):
         token_secret(Settings(data_dir=tmp_path / "jwt_secret"))
 
 
-def test_each_setting_tells_its_value_and_its_origin(tmp_path):
+def test_each_setting_shows_its_value_and_its_origin(tmp_path):
     (tmp_path / ".env").write_text("PORT=4000\nDB_POOL_SIZE=30\n")
     given = {"PORT": "5000", "DATABASE_URL": "postgresql://me:word@h/x?sslpassword=word", "JWT_SECRET": SECRET}
     found = {each.name: each for each in explained(given, tmp_path)}
@@ -223,11 +223,11 @@ def test_importing_the_settings_opens_and_reads_nothing():
     assert found.stdout.strip() == "[]"
 
 
-def test_the_page_of_settings_is_made_from_the_table():
+def test_settings_page_is_generated_from_the_table():
     assert (ROOT / "docs" / "SETTINGS.md").read_text() == markdown(), "run `make docs`"
 
 
-def test_every_setting_has_a_name_a_help_and_what_is_allowed():
+def test_every_setting_has_a_name_a_help_text_and_allowed_values():
     names = [row.name for row in rows()]
     assert len(set(names)) == len(names)
     for row in rows():

@@ -1,4 +1,4 @@
-"""The two stores are one thing to everybody else."""
+"""The two stores have the same interface."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def public(kind: type) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", [MemoryStore, PostgresStore])
-def test_a_store_has_the_verbs_of_the_contract_and_no_others(kind):
+def test_store_has_exactly_the_verbs_of_the_contract(kind):
     assert public(kind) == public(Store)
 
 
 @pytest.mark.parametrize("kind", [MemoryStore, PostgresStore])
 @pytest.mark.parametrize("verb", sorted(public(Store)))
-def test_a_verb_takes_what_the_contract_says(kind, verb):
+def test_store_verbs_have_the_signature_of_the_contract(kind, verb):
     assert getattr(kind, verb).__annotations__ == getattr(Store, verb).__annotations__
 
 
-def test_the_contract_suite_names_no_implementation_and_skips_nothing():
+def test_contract_suite_names_no_implementation_and_skips_nothing():
     for path in (ROOT / "tests" / "contract").glob("*.py"):
         text = path.read_text()
         assert not imported(text) & {"chatsys.store.memory", "chatsys.store.postgres"}, path.name
@@ -38,7 +38,7 @@ def test_the_contract_suite_names_no_implementation_and_skips_nothing():
 
 
 def imported(source: str) -> set[str]:
-    """The modules that a source imports."""
+    """Return the modules that a source file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:

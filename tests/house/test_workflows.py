@@ -26,20 +26,20 @@ def test_zizmor_finds_nothing_in_the_workflows():
     assert found.returncode == 0, found.stdout + found.stderr
 
 
-def test_every_action_is_pinned_by_commit_with_its_version_beside():
+def test_every_action_is_pinned_by_commit_and_names_its_version():
     for path in WORKFLOWS.glob("*.yml"):
         for line in re.findall(r"uses: .*", path.read_text()):
             assert re.fullmatch(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
 
 
 @pytest.mark.process
-def test_the_ci_script_is_bash_and_ends_in_make_test():
+def test_ci_script_is_bash_and_ends_in_make_test():
     script = ROOT / ".ci" / "run"
     subprocess.run(["bash", "-n", script], check=True)
     assert script.read_text().rstrip().endswith("make test")
 
 
-def test_the_constraints_are_one_version_for_each_name_and_cover_the_dependencies():
+def test_constraints_have_one_version_per_name_and_cover_the_dependencies():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {}
     for line in lines:

@@ -1,4 +1,4 @@
-"""Records and samples that no clock has touched."""
+"""Records and samples with made-up times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatsys.results.run import Interval
 
 
 def operation(name: str, store: str, p50: float, depth: str = "store") -> OperationResult:
-    """A row with percentiles that follow from its median."""
+    """Return a row with percentiles that follow from its median."""
     return OperationResult(
         operation=name,
         store=store,
@@ -33,7 +33,7 @@ def operation(name: str, store: str, p50: float, depth: str = "store") -> Operat
 
 @pytest.fixture(scope="session")
 def lab_server(shared_folder):
-    """The URL of a PostgreSQL of this test process alone: a run wants a server that no other run measures on."""
+    """A PostgreSQL server for this test process alone, since a run needs a server on which no other run measures."""
     folder = Path(tempfile.mkdtemp(prefix="lab-", dir=shared_folder))
     with embedded_server(folder, settings={"fsync": "off", "full_page_writes": "off"}) as url:
         yield url
@@ -104,19 +104,19 @@ def result() -> Result:
 
 @pytest.fixture
 def samples() -> list[Sampled]:
-    """Two rounds of every operation on both stores and the floor."""
+    """Two rounds of every operation on both stores and on the baseline."""
     generator = np.random.default_rng(1)
     return [
         Sampled(
             experiment="table",
             operation=name,
-            contestant=contestant,
+            contestant=subject,
             depth="store",
             size=100,
             round=number,
             microseconds=generator.lognormal(3, 0.3, 200),
         )
         for name in TABLE
-        for contestant in ("memory", "postgresql", "asyncpg")
+        for subject in ("memory", "postgresql", "asyncpg")
         for number in range(2)
     ]

@@ -1,4 +1,4 @@
-"""A comparison of two commits, with real processes; and what may be wrong with the older one."""
+"""A comparison of two commits with real processes, and the faults that the older commit may have."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def repository(folder: Path, **files: str) -> Path:
-    """A repository with one commit of these files; ``_`` stands for a dot in a name."""
+    """Create a repository with one commit of these files; ``_`` stands for a dot in a name."""
     folder.mkdir(exist_ok=True)
     git(folder, "init", "--quiet")
     for name, text in files.items():
@@ -70,14 +70,14 @@ def repository(folder: Path, **files: str) -> Path:
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """A machine on which nobody else works, and an environment that is there already."""
+    """A machine without other load, and a prepared environment."""
     monkeypatch.setattr(comparison, "BLUNT", 1e9)
     monkeypatch.setattr(checkout, "environment", lambda *_: Path(sys.executable))
 
 
 @pytest.fixture
 def renamed(tmp_path, monkeypatch):
-    """A checkout of this project; in its last commit an internal module of the lab has another name."""
+    """A checkout of this project whose last commit renames an internal module of the lab."""
     folder = tmp_path / "project"
     for name in ("chatsys", "database"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -95,7 +95,7 @@ def renamed(tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(600)  # some thirty processes start one after another
-def test_a_planted_slowdown_is_found_though_a_module_of_one_side_was_renamed(renamed, lab_server, tmp_path, quiet):
+def test_planted_slowdown_is_found_despite_a_renamed_module(renamed, lab_server, tmp_path, quiet):
     request = ComparisonRequest(
         revision="HEAD",
         plan=TINY,
@@ -122,8 +122,8 @@ def test_a_planted_slowdown_is_found_though_a_module_of_one_side_was_renamed(ren
 
 
 @pytest.fixture
-def told(monkeypatch, tmp_path):
-    """What the command says of the last commit of a repository."""
+def command_output(monkeypatch, tmp_path):
+    """Return what the command says of the last commit of a repository."""
 
     def run(folder: Path, revision: str = "HEAD") -> str:
         monkeypatch.setattr(comparison, "project", lambda: folder)
@@ -138,13 +138,13 @@ def told(monkeypatch, tmp_path):
 
 
 def one_sentence(said: str) -> bool:
-    """Whether it is one line: a sentence, and what helps."""
+    """Check that it is one line: a sentence and a remedy."""
     return said.startswith("Error: ") and said.count("\n") == 1 and "Traceback" not in said
 
 
 @pytest.mark.process
-def test_a_revision_that_is_not_there_is_one_sentence(told, tmp_path):
-    said = told(repository(tmp_path / "bare", pyproject_toml="[project]\n"), "no-such-branch")
+def test_missing_revision_is_reported_in_one_sentence(command_output, tmp_path):
+    said = command_output(repository(tmp_path / "bare", pyproject_toml="[project]\n"), "no-such-branch")
     assert one_sentence(said)
     assert "There is no revision no-such-branch" in said
     assert "git fetch --unshallow" in said
@@ -152,8 +152,8 @@ def test_a_revision_that_is_not_there_is_one_sentence(told, tmp_path):
 
 @pytest.mark.process
 @pytest.mark.parametrize("text", ["[project\n", "[project]\nname = 'chatsys'\n"])
-def test_a_revision_whose_project_file_is_broken_is_one_sentence(told, tmp_path, text):
-    said = told(repository(tmp_path / "broken", pyproject_toml=text))
+def test_broken_project_file_of_a_revision_is_reported_in_one_sentence(command_output, tmp_path, text):
+    said = command_output(repository(tmp_path / "broken", pyproject_toml=text))
     assert one_sentence(said)
     assert "HEAD can't be built: pyproject.toml" in said
 
@@ -171,18 +171,18 @@ _MISSING = "['a-package-that-nobody-made==9']"
     ],
     ids=["itself", "its extra for the laboratory"],
 )
-def test_a_revision_whose_requirements_do_not_install_is_one_sentence(told, tmp_path, monkeypatch, needs):
+def test_uninstallable_requirements_are_reported_in_one_sentence(command_output, tmp_path, monkeypatch, needs):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     text = f"[project]\nname = 'chatsys'\n{needs}"
-    said = told(repository(tmp_path / "lacking", pyproject_toml=text))
+    said = command_output(repository(tmp_path / "lacking", pyproject_toml=text))
     assert one_sentence(said)
     assert "a-package-that-nobody-made" in said
     environments = tmp_path / "data" / "against" / "environments"
     assert not list(environments.glob("*/ready"))
 
 
-def test_a_revision_that_does_not_start_says_its_last_words(tmp_path, lab_server):
+def test_revision_that_does_not_start_is_quoted(tmp_path, lab_server):
     package = tmp_path / "chatsys"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -192,7 +192,7 @@ def test_a_revision_that_does_not_start_says_its_last_words(tmp_path, lab_server
         side.set_up(ROWS)
 
 
-def test_a_revision_without_the_store_command_is_known_by_it(tmp_path, lab_server):
+def test_revision_without_the_subject_command_is_recognised(tmp_path, lab_server):
     package = tmp_path / "chatsys"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -203,22 +203,22 @@ def test_a_revision_without_the_store_command_is_known_by_it(tmp_path, lab_serve
 
 
 @pytest.mark.process
-def test_what_a_killed_run_left_is_replaced_and_two_at_a_time_are_refused(tmp_path, quiet):
+def test_leftovers_of_a_killed_run_are_replaced_and_a_second_run_refused(tmp_path, quiet):
     folder = repository(tmp_path / "project", pyproject_toml="[project]\n")
-    place = tmp_path / "against"
-    git(folder, "worktree", "add", "--quiet", "--detach", str(place / "tree"))
-    (place / "tree" / "left.txt").touch()
-    with checked_out("HEAD", folder, place) as found:
+    target = tmp_path / "against"
+    git(folder, "worktree", "add", "--quiet", "--detach", str(target / "tree"))
+    (target / "tree" / "left.txt").touch()
+    with checked_out("HEAD", folder, target) as found:
         assert not (found.tree / "left.txt").exists()
         assert found.commit == git(folder, "rev-parse", "HEAD").strip()
-        with pytest.raises(LabBusy), checked_out("HEAD", folder, place):
+        with pytest.raises(LabBusy), checked_out("HEAD", folder, target):
             pass
         assert found.tree.exists()
     assert git(folder, "worktree", "list").count("\n") == 1
 
 
-async def test_the_subject_answers_each_line_in_its_protocol():
-    asked = [
+async def test_subject_answers_each_line_in_its_protocol():
+    requests = [
         {"do": "open", "url": "memory://", "users": 20, "messages": 120, "seed": 1, "fill": True},
         {"do": "run", "operation": "find_user_by_id", "calls": 10, "batch": 4, "seed": 1, "watch": [os.getpid()]},
         {"do": "run", "operation": "send_message", "calls": 8, "batch": 8, "seed": 1, "together": True},
@@ -226,7 +226,7 @@ async def test_the_subject_answers_each_line_in_its_protocol():
         {"do": "dance"},
     ]
     answers = io.BytesIO()
-    await subject.serve(io.BytesIO(b"".join(msgspec.json.encode(each) + b"\n" for each in asked)), answers)
+    await subject.serve(io.BytesIO(b"".join(msgspec.json.encode(each) + b"\n" for each in requests)), answers)
     hello, opened, found, sent, unknown, bad = map(msgspec.json.decode, answers.getvalue().splitlines())
     assert hello["protocol"] == 1
     assert {"find_user_by_id", "send_message"} <= set(opened["operations"])
@@ -253,7 +253,7 @@ def result_of(observed, counted=None, **more) -> CommitComparison:
 
 
 def rounds_of(**factors: float):
-    """Eight rounds of a few operations; those named are slower on the later side by a factor."""
+    """Return eight rounds of a few operations; the named ones are slower on the later side by a factor."""
     keys = {
         "send": ("PostgreSQL: send x64", TIME),
         "cpu": ("PostgreSQL: send x64", CPU),
@@ -271,7 +271,7 @@ def rounds_of(**factors: float):
 
 
 @pytest.mark.parametrize("factors", [{}, {"send": 1.5}, {"echo": 0.5, "count": 1.5}])
-def test_the_table_fits_80_columns_and_its_first_line_is_the_answer(factors):
+def test_table_fits_80_columns_and_begins_with_the_answer(factors):
     result = result_of(rounds_of(**factors))
     many = {"PostgreSQL: find by name": ([123_456_789.0] * 3, [123_500_000.0] * 3)}
     result.rows += rows_of(rounds_of(), many)[-1:]
@@ -281,7 +281,7 @@ def test_the_table_fits_80_columns_and_its_first_line_is_the_answer(factors):
     assert table.markdown(result).startswith(f"**{lines[0]}")
 
 
-def test_a_count_that_differs_in_every_round_needs_no_statistics():
+def test_count_that_differs_in_every_round_needs_no_statistics():
     row = next(each for each in result_of(rounds_of(count=1.5)).rows if each.measure == STATEMENTS)
     assert (row.verdict, row.counted, round(row.ratio, 2)) == ("slower", True, 1.5)
 
@@ -307,7 +307,7 @@ def test_instructions_differ_where_all_pairs_do(after, verdict):
 @pytest.mark.process
 @pytest.mark.parametrize("end", [KeyboardInterrupt, OperatorError])
 @pytest.mark.parametrize("sides", [("before", "after"), ("after", "before")])
-def test_where_one_side_can_t_go_on_the_other_is_not_waited_for(monkeypatch, sides, end):
+def test_failure_of_one_side_ends_the_other_side_at_once(monkeypatch, sides, end):
     started = []
 
     def count_side(side: str, *_: object) -> dict[str, list[float]]:
@@ -328,7 +328,7 @@ def test_where_one_side_can_t_go_on_the_other_is_not_waited_for(monkeypatch, sid
     assert time.monotonic() - began < 30
 
 
-def test_instructions_decide_where_times_scatter():
+def test_instruction_counts_decide_when_times_vary():
     observed = rounds_of()
     noisy = [{key: (before, after * (2 if number % 2 else 0.5)) for key, (before, after) in each.items()}
              for number, each in enumerate(observed)]  # fmt: skip
@@ -340,7 +340,7 @@ def test_instructions_decide_where_times_scatter():
 
 
 @pytest.mark.parametrize(("factor", "valid"), [(1.0, False), (3.0, True)])
-def test_a_blunt_comparison_may_not_say_that_nothing_is_slower_and_may_say_that_something_is(factor, valid):
+def test_imprecise_comparison_is_valid_only_if_it_finds_a_slowdown(factor, valid):
     noisy = [{key: pair if key[0].startswith("PostgreSQL: send") else (pair[0], pair[1] * (2 if number % 2 else 0.5))
               for key, pair in each.items()} for number, each in enumerate(rounds_of(send=factor))]  # fmt: skip
     result = result_of(noisy, foreign=[0.1], steal=[0.05])
@@ -349,13 +349,13 @@ def test_a_blunt_comparison_may_not_say_that_nothing_is_slower_and_may_say_that_
     assert result.valid is valid
 
 
-def test_a_machine_without_valgrind_is_told_what_it_lacks(monkeypatch):
+def test_missing_valgrind_is_named(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     result = result_of(rounds_of(), uncounted=instructions.why_none_are_counted())
     assert "apt install valgrind" in " ".join(table.text(result).split())
 
 
-def test_an_operation_without_a_difference_shows_the_measure_that_finds_the_least():
+def test_operation_without_a_difference_shows_the_finest_measure():
     observed = rounds_of()
     noisy = [{**each, ("PostgreSQL: send x64", CPU): (1.0, 1.3 if number % 2 else 0.8)}
              for number, each in enumerate(observed)]  # fmt: skip
@@ -363,20 +363,20 @@ def test_an_operation_without_a_difference_shows_the_measure_that_finds_the_leas
     assert [row.measure for row in rows if row.operation == "PostgreSQL: send x64"] == [TIME]
 
 
-def test_a_measure_that_a_round_lacks_is_left_out():
+def test_measure_that_a_round_lacks_is_omitted():
     observed = rounds_of()
     del observed[3]["Socket.IO: acknowledge", TIME]
     assert "Socket.IO: acknowledge" not in {row.operation for row in result_of(observed).rows}
 
 
-def test_an_invalid_comparison_says_so_first():
+def test_invalid_comparison_says_so_first():
     result = result_of(rounds_of(send=3))
     result.invalid("other programs used more than 15% of the processors")
     assert table.text(result).splitlines()[0].startswith("INVALID: other programs")
 
 
 @pytest.mark.parametrize(("factor", "valid", "status"), [(1.0, True, 0), (2.0, True, 1), (2.0, False, 2)])
-def test_the_exit_status_says_what_was_found(monkeypatch, tmp_path, factor, valid, status):
+def test_exit_status_says_what_was_found(monkeypatch, tmp_path, factor, valid, status):
     made = result_of(rounds_of(send=factor), valid=valid, reasons=[] if valid else ["the machine was busy"])
     monkeypatch.setattr(comparison, "compare", lambda *_: made)
     done = CliRunner().invoke(bench.app, ["--against", "HEAD", "--out", str(tmp_path), "--markdown"])

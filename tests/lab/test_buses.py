@@ -1,4 +1,4 @@
-"""The measurement of buses: what a crowd over several servers times, what is subtracted, and what is said of it."""
+"""The measurement of buses: what clients on several servers time, what is subtracted, and how it is reported."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def pair(postgres_url: str) -> Iterator[list[ServerProcess]]:
 
 
 def test_relay_times_members_on_other_servers(pair: list[ServerProcess]) -> None:
-    with RawClients(pair[0].url) as crowd:
-        scene = scenarios.relay(crowd, others=[pair[1].url], rate=50)
-        next(scene)
-        got = scene.send({"seconds": 0.5})
+    with RawClients(pair[0].url) as clients:
+        scenario = scenarios.relay(clients, others=[pair[1].url], rate=50)
+        next(scenario)
+        got = scenario.send({"seconds": 0.5})
     assert [got[fault] for fault in ("lost", "doubled", "swapped")] == [0, 0, 0]
     assert len(got["latency_us"]) == len(got["elsewhere_us"]) == len(got["between_us"]) == got["starts"] == 25
     for here, there, between in zip(got["latency_us"], got["elsewhere_us"], got["between_us"], strict=True):
@@ -42,7 +42,7 @@ def test_relay_times_members_on_other_servers(pair: list[ServerProcess]) -> None
     assert buses._received(pair[:1]) < 25
 
 
-def test_processor_time_of_this_process_is_counted_and_of_none_is_nothing() -> None:
+def test_cpu_time_is_counted_and_is_zero_for_a_missing_process() -> None:
     before, spent = exact_processor_seconds(os.getpid()), time.process_time() + 0.05
     while time.process_time() < spent:
         pass
@@ -54,7 +54,7 @@ def test_processor_time_of_this_process_is_counted_and_of_none_is_nothing() -> N
 @pytest.mark.parametrize(
     ("program", "said"), [("no-such-program", "there is no no-such-program"), ("false", "did not start")]
 )
-def test_a_broker_that_can_not_be_run_says_why(monkeypatch: pytest.MonkeyPatch, program: str, said: str) -> None:
+def test_broker_that_can_not_be_started_says_why(monkeypatch: pytest.MonkeyPatch, program: str, said: str) -> None:
     monkeypatch.setattr(brokers, "BROKERS", {"Redis": brokers._Kind(program, "redis", ())})
     with pytest.raises(OperatorError, match=said), running_broker("Redis", None):
         pass
@@ -62,7 +62,7 @@ def test_a_broker_that_can_not_be_run_says_why(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.process
 @pytest.mark.parametrize("name", list(brokers.BROKERS))
-def test_a_broker_ends_with_its_block(name: str) -> None:
+def test_broker_ends_with_its_block(name: str) -> None:
     with running_broker(name, None) as broker:
         assert exact_processor_seconds(broker.pid) > 0
     assert exact_processor_seconds(broker.pid) == 0
@@ -74,14 +74,14 @@ def server(pid: int) -> ServerProcess:
     return made
 
 
-def test_what_a_server_uses_while_others_have_their_turn_is_subtracted() -> None:
+def test_idle_use_of_a_server_is_subtracted() -> None:
     one, two = Arrangement("", 1, (server(1),), None), Arrangement("NOTIFY", 1, (server(2), server(3)), None)
     got = {"starts": 100, "latency_us": [1.0], "elsewhere_us": [], "between_us": []}
-    turns = [
+    repetitions = [
         BusRepetition(0, one, got, {1: 0.5, 2: 0.02, 3: 0.01, 9: 0.1}, 2.0, 0),
         BusRepetition(0, two, got, {1: 0.04, 2: 0.31, 3: 0.005, 9: 0.3}, 1.0, 0),
     ]
-    found = buses._figures([turns[1]], turns)
+    found = buses._figures([repetitions[1]], repetitions)
     assert found[buses.SENDER_CPU] == pytest.approx([3_000])
     assert found[buses.OTHER_CPU] == pytest.approx([0])
     assert found[buses.DATABASE_CPU] == pytest.approx([3_000])
@@ -113,7 +113,7 @@ def measured() -> Result:
     return result
 
 
-def test_the_answer_names_delays_costs_and_a_bus_that_was_not_run(measured: Result) -> None:
+def test_answer_names_delays_costs_and_a_bus_that_was_not_run(measured: Result) -> None:
     said = answers(measured)
     assert "Redis 900 µs (898 to 902), p99 5.00 ms (5.00 to 5.00)" in said[0]
     assert "NATS" not in "".join(said[:-1])
@@ -122,13 +122,13 @@ def test_the_answer_names_delays_costs_and_a_bus_that_was_not_run(measured: Resu
     assert "Redis with 2 servers +80 µs" in shared
 
 
-def test_the_answer_says_whether_servers_without_a_member_spend_anything(measured: Result) -> None:
+def test_answer_says_whether_servers_without_a_member_use_cpu_time(measured: Result) -> None:
     notify, redis = [each for each in answers(measured) if "without a member" in each]
     assert "received 1 events and spent processor time" in notify
     assert "received 0 events and spent no measurable processor time" in redis
 
 
-def test_a_run_that_left_the_buses_out_says_nothing_of_them() -> None:
+def test_run_without_buses_does_not_mention_them() -> None:
     empty = Result(id="x", created_at="", profile="quick", seed=1, environment={}, parameters={})
     assert answers(empty) == []
     assert parts(empty, []) == []

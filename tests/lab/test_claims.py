@@ -32,7 +32,7 @@ def test_every_promise_of_the_guide_has_a_row():
     }
 
 
-def test_what_was_not_measured_is_not_judged(result):
+def test_promise_that_was_not_measured_is_not_judged(result):
     empty = msgspec.structs.replace(
         result, operations=[], ratios=[], fits=[], points=[], persistence=[], counts=[], baselines=[]
     )
@@ -40,25 +40,25 @@ def test_what_was_not_measured_is_not_judged(result):
 
 
 def parts(result, claim):
-    """Which parts of a claim were kept."""
+    """Return which parts of a claim hold."""
     return [part.kept for each in judge(result) if each.claim == claim for part in each.parts]
 
 
-def test_a_promise_of_two_parts_has_two_verdicts(result):
+def test_promise_of_two_parts_has_two_verdicts(result):
     assert parts(result, "find_user") == [True, False]
     assert verdicts(result)["find_user"] == PARTLY
 
 
-def test_times_are_judged_at_the_client_alone(result):
+def test_times_are_judged_only_at_the_client(result):
     inside = [each for each in result.operations if each.depth.startswith("store")]
     assert verdicts(msgspec.structs.replace(result, operations=inside))["find_user"] == UNKNOWN
 
 
-def test_a_time_within_the_promise_holds_where_no_speed_up_was_promised(result):
+def test_time_within_the_promise_holds_where_no_speed_up_was_promised(result):
     assert verdicts(result)["mark_read"] == HOLDS
 
 
-def test_a_time_beyond_the_promise_does_not_hold(result):
+def test_time_beyond_the_promise_does_not_hold(result):
     slow = [
         msgspec.structs.replace(each, p50_us=each.p50_us * 100) if each.store == "postgresql" else each
         for each in result.operations
@@ -70,7 +70,7 @@ def test_linear_memory_and_flat_postgresql_keep_the_promise_of_search(result):
     assert verdicts(result)["search_users"] == HOLDS
 
 
-def test_reads_that_were_never_linear_in_memory_keep_one_part(result):
+def test_reads_that_are_never_linear_in_memory_fulfil_one_part(result):
     assert parts(result, "queries") == [True, False]
 
 
@@ -94,7 +94,7 @@ def test_one_acknowledged_message_missing_breaks_persistence(result):
     assert verdicts(result)["persistence"] == FAILS
 
 
-def test_a_table_that_differs_breaks_backup(result):
+def test_table_that_differs_breaks_backup(result):
     result.counts = [Count(subject="backup", metric="tables that differ", value=0)]
     assert verdicts(result)["backup"] == HOLDS
     result.counts = [Count(subject="backup", metric="tables that differ", value=1)]
@@ -102,14 +102,14 @@ def test_a_table_that_differs_breaks_backup(result):
 
 
 @pytest.mark.parametrize(("members", "verdict"), [(500, PARTLY), (2_000, HOLDS)])
-def test_concurrency_is_as_good_as_the_largest_room_that_was_measured(result, members, verdict):
+def test_concurrency_is_judged_by_the_largest_measured_room(result, members, verdict):
     result.points.append(
         Point(experiment="fanout", subject="postgresql", x=members, metric="deliveries/s", value=1, unit="1/s")
     )
     assert verdicts(result)["concurrency"] == verdict
 
 
-def test_messages_lost_between_two_servers_break_the_promise(result):
+def test_messages_lost_between_two_servers_break_the_promise_of_delivery(result):
     result.counts = [
         Count(subject="two servers", metric="deliveries", value=100),
         Count(subject="two servers", metric="lost", value=1),
@@ -117,7 +117,7 @@ def test_messages_lost_between_two_servers_break_the_promise(result):
     assert verdicts(result)["multi_server"] == FAILS
 
 
-def test_a_slope_is_judged_by_its_interval_and_not_by_its_value(result):
+def test_slope_is_judged_by_its_interval_and_not_by_its_value(result):
     result.fits = [
         Fit(operation=fit.operation, store=fit.store, exponent=0.25, interval=Interval(-0.1, 0.6), sizes=fit.sizes)
         if fit.store == "postgresql"

@@ -1,4 +1,4 @@
-"""What changed between two runs, and what the gate fails on."""
+"""What changed between two runs, and which changes fail the gate."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_times_and_ratios_of_two_runs_are_shown_and_never_judged(result):
 
 
 @pytest.mark.parametrize(("value", "failed"), [(1.05, 0), (1.2, 1)])
-def test_a_count_fails_the_gate_when_it_grows_by_more_than_a_tenth(result, value, failed):
+def test_count_fails_the_gate_when_it_grows_by_more_than_a_tenth(result, value, failed):
     changes = compare(with_counts(result, 1.0), with_counts(result, value))
     assert len(failures(changes)) == failed
 
@@ -55,7 +55,7 @@ def test_a_count_fails_the_gate_when_it_grows_by_more_than_a_tenth(result, value
 @pytest.mark.parametrize(
     ("metric", "subject"), [("WAL bytes per call", "mark_read"), ("statements per call", "send_message x64")]
 )
-def test_a_count_that_varies_between_equal_runs_is_not_judged(result, metric, subject):
+def test_count_that_varies_between_equal_runs_is_not_judged(result, metric, subject):
     before, after = (with_counts(result, value, metric, subject) for value in (1.0, 9.0))
     assert {each.verdict for each in compare(before, after) if each.what.startswith(subject)} >= {"not judged"}
     assert not failures(compare(before, after))
@@ -68,7 +68,7 @@ def test_one_missing_message_fails_the_gate(result):
 
 
 def different(result, what):
-    """The run with something else about it."""
+    """Return the run with a change."""
     changed = copy.deepcopy(result)
     if what == "validity":
         changed.invalid("the machine was busy")
@@ -84,8 +84,8 @@ def different(result, what):
 
 
 @pytest.mark.parametrize("what", ["validity", "profile", "data size", "machine"])
-def test_runs_that_can_not_be_compared_are_named_in_the_first_line_and_fail_the_gate(result, tmp_path, what):
-    done, gated = told(result, different(result, what), tmp_path)
+def test_incomparable_runs_are_named_first_and_fail_the_gate(result, tmp_path, what):
+    done, gated = compared(result, different(result, what), tmp_path)
     first = done.stdout.splitlines()[0]
     assert first.startswith("NOT COMPARABLE: ")
     assert what in first
@@ -95,14 +95,14 @@ def test_runs_that_can_not_be_compared_are_named_in_the_first_line_and_fail_the_
 @pytest.mark.parametrize(
     ("what", "first", "status"), [("nothing", "No count is worse", 0), ("count", "WORSE: send_message: statements", 1)]
 )
-def test_the_command_ends_with_the_status_of_the_gate(result, tmp_path, what, first, status):
-    done, gated = told(with_counts(result, 1.0), different(with_counts(result, 1.0), what), tmp_path)
+def test_command_ends_with_the_status_of_the_gate(result, tmp_path, what, first, status):
+    done, gated = compared(with_counts(result, 1.0), different(with_counts(result, 1.0), what), tmp_path)
     assert done.stdout.startswith(first)
     assert (done.exit_code, gated.exit_code) == (0, status)
 
 
-def told(before, after, folder):
-    """What the command says of two runs, without and with --gate."""
+def compared(before, after, folder):
+    """Return the command's output for two runs, without and with --gate."""
     record.save(before, [], folder / "a")
     record.save(after, [], folder / "b")
     paths = ["compare", str(folder / "a" / "result.json"), str(folder / "b")]

@@ -1,4 +1,4 @@
-"""The first screen: its words follow from the figures beside them, and contradict nothing."""
+"""The first screen: its words follow from the figures beside them and never contradict them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_times_have_a_unit_that_suits_them(microseconds, shown, brief):
         (np.float64(10), np.int64(5), "2 times faster"),
     ],
 )
-def test_a_change_is_said_in_words_that_follow_from_both_figures(before, after, words):
+def test_change_is_stated_in_words_that_follow_from_both_figures(before, after, words):
     assert change(before, after) == words
 
 
@@ -95,7 +95,7 @@ def test_numbers_have_one_format_each():
     assert count(np.int64(100_000)) == "100,000"
 
 
-def test_two_sentences_say_the_cost_and_the_gain(result):
+def test_two_sentences_state_the_cost_and_the_gain(result):
     replaced(result, SEARCH, "memory", p50_us=68_000.0)
     found = decide(result)
     assert found.headline == (
@@ -105,12 +105,12 @@ def test_two_sentences_say_the_cost_and_the_gain(result):
     assert found.felt[-1].change == "230 times faster"
 
 
-def test_a_lost_message_is_in_the_first_sentence(result):
+def test_lost_message_is_in_the_first_sentence(result):
     result.persistence[1] = Survival(store="postgresql", killed="server", acknowledged=500, missing=7)
     assert "7 of 1,000 are lost when a process is killed" in decide(result).headline
 
 
-def test_an_invalid_run_decides_nothing(result, samples):
+def test_invalid_run_decides_nothing(result, samples):
     result.invalid("other programs used more than 15 % of the processors.")
     found = decide(result)
     assert found.headline == "This run is INVALID and decides nothing."
@@ -121,7 +121,7 @@ def test_an_invalid_run_decides_nothing(result, samples):
         assert "The run is valid" not in text
 
 
-def test_tables_of_two_data_sets_say_which_they_have(result):
+def test_tables_of_two_data_sets_name_their_data_set(result):
     inside = [
         msgspec.structs.replace(each, users=8, messages=200) if each.depth == "store" else each
         for each in result.operations
@@ -134,7 +134,7 @@ def test_tables_of_two_data_sets_say_which_they_have(result):
     assert "with 100,000 users and 20,000 messages in each store; calls inside the process with 8 users" in text
 
 
-def test_an_older_record_without_sizes_names_none(result):
+def test_older_record_without_sizes_names_none(result):
     for store in ("memory", "postgresql"):
         for name in (SEARCH, SEND):
             replaced(result, name, store, users=None, messages=None)
@@ -143,8 +143,8 @@ def test_an_older_record_without_sizes_names_none(result):
     assert found.felt[-1].data == "a small chat"
 
 
-def test_the_words_beside_two_medians_follow_from_them(result):
-    """Ratios are means over rounds, and stand in a table of their own."""
+def test_words_beside_two_medians_follow_from_them(result):
+    """Ratios are means over rounds and have their own table."""
     text = page(result, []).markdown()
     for row in re.findall(
         r"^\| [^|]+ \| ([\d.,]+) / [^|]*? µs \| ([\d.,]+) / [^|]*? µs \| ([^|]+) \|", text, re.MULTILINE
@@ -166,7 +166,7 @@ def test_rates_of_a_saturated_generator_are_bounds(result):
     assert "fewer" not in html(found)
 
 
-def test_a_push_and_the_distance_are_on_the_first_screen_where_they_were_measured(result):
+def test_push_and_distance_are_on_the_first_screen_if_measured(result):
     for store, p50 in (("memory", 1_150.0), ("postgresql", 2_190.0)):
         result.points += [point("push", store, 2_000, "p50", p50), point("push", store, 2_000, "p99", 4 * p50)]
     result.points += [point("distance", SEND, x, "p50", value) for x, value in ((60.0, 300.0), (1_000.0, 1_400.0))]
@@ -175,7 +175,7 @@ def test_a_push_and_the_distance_are_on_the_first_screen_where_they_were_measure
     assert "1 ms away, storing a message takes 1.4 ms instead of 0.3 ms" in found.limits
 
 
-def test_the_three_forms_say_the_same(result):
+def test_page_and_both_markdown_forms_say_the_same(result):
     found = decide(result)
     for each in found.felt:
         assert each.change in html(found)
@@ -186,7 +186,7 @@ def test_the_three_forms_say_the_same(result):
             assert part.words in markdown(found)
 
 
-def test_an_empty_run_still_has_a_first_screen():
+def test_empty_run_still_has_a_first_screen():
     empty = Result(
         id="x", created_at="2026-01-01T00:00:00.000Z", profile="quick", seed=1, environment={}, parameters={}
     )
@@ -199,5 +199,5 @@ def test_texts_of_a_record_are_escaped(result):
     assert "<script" not in html(decide(result))
 
 
-def test_operations_of_the_record_have_what_the_store_held():
+def test_recorded_operations_state_how_much_the_store_held():
     assert {"users", "messages"} <= set(OperationResult.__struct_fields__)

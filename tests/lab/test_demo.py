@@ -1,4 +1,4 @@
-"""``chatsys demo`` keeps its promises, also when it is interrupted: nothing of it stays."""
+"""``chatsys demo`` keeps its promises, and leaves nothing behind even if it is interrupted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE = 180
 
 @contextmanager
 def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """The command, whose temporary files go to ``folder``."""
+    """Run the command with ``folder`` for its temporary files."""
     process = subprocess.Popen(
         [sys.executable, "-m", "chatsys", "demo"],
         cwd=folder,
@@ -44,11 +44,11 @@ def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def folder(server_folder: Path) -> Path:
-    """One through which the account of an embedded PostgreSQL passes."""
+    """A folder that the account of an embedded PostgreSQL can enter."""
     return server_folder
 
 
-def test_a_demonstration_shows_that_nothing_is_missing(folder: Path) -> None:
+def test_demo_shows_that_nothing_is_missing(folder: Path) -> None:
     with demo(folder) as process:
         said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode in {0, 2}, said  # 2: the machine was too busy to measure
@@ -82,7 +82,7 @@ def test_a_demonstration_shows_that_nothing_is_missing(folder: Path) -> None:
     ],
     ids=["starting", "early", "late", "impatient"],
 )
-def test_an_interrupted_demonstration_leaves_nothing(folder: Path, moment: str, number: int, times: int) -> None:
+def test_interrupted_demo_leaves_nothing_behind(folder: Path, moment: str, number: int, times: int) -> None:
     with demo(folder) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -1,4 +1,4 @@
-"""The network that the lab puts between server and database, and what it makes of a run's points."""
+"""The simulated network between server and database, and its effect on a run's points."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.lab.test_run import TINY, request_for
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """A machine on which nobody else works."""
+    """A machine without other load."""
     monkeypatch.setattr("chatsys.lab.provenance.machine.MachineWatch.reasons", lambda _: [])
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("seconds", [0.0, 0.002, 0.01])
-def test_a_round_trip_takes_twice_the_delay_at_least(seconds):
+def test_round_trip_takes_twice_the_delay_at_least(seconds):
     assert round_trip(seconds) >= 2 * seconds
 
 
 @pytest.mark.process
-def test_what_passes_the_proxy_is_whole_and_in_order_and_an_end_comes_last():
+def test_proxy_passes_data_completely_in_order_and_then_the_end():
     sent = bytes(range(256)) * 2_000
     with socket.create_server(("127.0.0.1", 0)) as listener:
         got = []
@@ -54,7 +54,7 @@ def test_what_passes_the_proxy_is_whole_and_in_order_and_an_end_comes_last():
     assert b"".join(got) == sent
 
 
-def test_a_database_keeps_its_name_and_user_behind_the_proxy():
+def test_database_keeps_its_name_and_user_behind_the_proxy():
     assert through("postgresql://ann:pw@/chat?host=/run/pg&port=5433&application_name=a", 1234) == (
         "postgresql://ann:pw@127.0.0.1:1234/chat?application_name=a"
     )
@@ -73,10 +73,10 @@ async def test_every_operation_has_a_point_at_each_distance(lab_server, tmp_path
         if name != f"{SEND} x64":
             assert found[-1].value >= 1e6 * ADDED[-1]  # at least one round trip
     assert found[0].x >= 0
-    assert {turn.contestant for turn in samples} == {"0 ms", "0.5 ms", "1 ms", "2 ms"}
+    assert {sample.contestant for sample in samples} == {"0 ms", "0.5 ms", "1 ms", "2 ms"}
 
 
-async def test_a_client_finds_the_same_rows_on_both_servers_and_the_record_says_how_many(lab_server, tmp_path, quiet):
+async def test_client_finds_the_same_recorded_number_of_rows_on_both_servers(lab_server, tmp_path, quiet):
     only = ("doors", "push")
     result, _ = await run(request_for(lab_server, tmp_path, only=only), lambda *_: None)
     assert not [reason for reason in result.reasons if "load generator" not in reason]
@@ -87,7 +87,7 @@ async def test_a_client_finds_the_same_rows_on_both_servers_and_the_record_says_
         assert points(result, "push", "p50", store)[0].x == max(TINY.members)
 
 
-def test_more_generators_are_started_only_where_the_generator_was_the_limit(monkeypatch):
+def test_generators_are_added_only_if_the_generator_was_the_limit(monkeypatch):
     monkeypatch.setattr("chatsys.lab.loadtest.limits._cpus", lambda: 4)
     step = {"users": 100, "failures": 0, "deviations": 0}
     held_step, unknown = step | {"outcome": HELD}, step | {"users": 200, "outcome": NOT_MEASURABLE}
@@ -98,7 +98,7 @@ def test_more_generators_are_started_only_where_the_generator_was_the_limit(monk
     assert not more_generators_help([held_step, unknown, step | {"users": 150, "outcome": FAILED}], 1)
 
 
-def test_a_step_that_failed_names_the_server_where_it_filled_its_processor(tmp_path):
+def test_failed_step_names_the_server_that_used_its_whole_processor(tmp_path):
     (tmp_path / "samples.jsonl").write_text(
         '{"time": 10.0, "users": 50, "generators": {"a": {"cpu": 0.2}}}\n'
         '{"time": 11.0, "users": 99, "generators": {"a": {"cpu": 0.2}}}\n'

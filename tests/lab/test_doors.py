@@ -7,10 +7,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from chatsys.lab.workloads.endpoints import guest
 
 UNREAD = 20_000
-"""Packets; more than what is read at once and what a queue takes before reading stops."""
+"""Packets; more than one read returns and a queue takes before reading stops."""
 
 
-async def test_a_client_that_is_sent_much_while_it_leaves_hears_the_answer() -> None:
+async def test_client_gets_the_close_answer_despite_many_pushes() -> None:
     codes: list[int | None] = []
 
     async def chat(socket: ServerConnection) -> None:

@@ -1,4 +1,4 @@
-"""What experiments share: things opened side by side are closed again, whatever becomes of one of them."""
+"""Shared parts of experiments: resources opened side by side are closed again, even if one of them fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def noted(name, open_now):
         open_now.remove(name)
 
 
-async def test_things_are_entered_in_the_order_given_and_left_with_the_stack() -> None:
+async def test_contexts_are_entered_in_the_given_order_and_left_with_the_stack() -> None:
     open_now: set[str] = set()
     async with AsyncExitStack() as stack:
         assert await enter_all(stack, [noted(name, open_now) for name in "cab"]) == ["c", "a", "b"]
@@ -29,7 +29,7 @@ async def test_things_are_entered_in_the_order_given_and_left_with_the_stack() -
     assert not open_now
 
 
-async def test_one_that_fails_says_so_itself_and_the_others_are_left() -> None:
+async def test_failing_context_raises_its_own_error_and_the_others_are_left() -> None:
     open_now: set[str] = set()
     with pytest.raises(OperatorError, match="It is broken"):
         async with AsyncExitStack() as stack:

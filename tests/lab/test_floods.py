@@ -1,4 +1,4 @@
-"""What a run says of floods: the figures of each, what does not hold first, and a client that writes them."""
+"""How a run reports floods: their figures, broken bounds first, and a client that writes them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def measured(flood: str, p50: float, p99: float, *, disconnected: int = 0, growt
     ]
 
 
-def test_the_answer_of_floods_within_the_bounds_names_the_worst(result):
+def test_answer_for_floods_within_the_bounds_names_the_worst(result):
     result.points += measured("pings", 1_200, 9_000) + measured("typing", 4_900, 30_000, growth=7e6)
     assert floods.answer(floods.rows(result)) == (
         "In each of 2 floods the others stayed within a median of 5 ms and a p99 of 50 ms. The highest median of"
@@ -44,7 +44,7 @@ def test_the_answer_of_floods_within_the_bounds_names_the_worst(result):
 
 
 @pytest.mark.parametrize(("p50", "p99"), [(5_100, 9_000), (1_000, 50_100)])
-def test_a_flood_beyond_a_bound_and_one_that_disconnects_come_first(result, p50, p99):
+def test_floods_that_break_a_bound_or_disconnect_come_first(result, p50, p99):
     result.points += measured("pings", p50, p99) + measured("typing", 1_000, 3_000, disconnected=2)
     said = floods.answer(floods.rows(result))
     assert said.startswith("**Beyond a median of 5 ms or a p99 of 50 ms: pings (")
@@ -62,17 +62,17 @@ def test_every_flood_has_a_row_in_report_and_terminal_and_a_picture(result):
     assert [row[0] for row in floods.short_table(result).rows] == list(NAMES)
 
 
-def test_a_run_without_floods_says_nothing_of_them(result):
+def test_run_without_floods_does_not_mention_them(result):
     assert "One client against all others" not in page(result, []).markdown()
 
 
-def test_a_flood_that_was_interrupted_has_no_row(result):
+def test_flood_that_was_interrupted_has_no_row(result):
     result.points += measured("pings", 1_000, 3_000)[:3]
     assert floods.rows(result) == []
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_is_made_of_whole_frames_and_is_a_fault_too(name):
+def test_flood_consists_of_whole_frames_and_is_also_a_fault(name):
     frames = FLOODS[name].first + FLOODS[name].frames("a room")
     reader = FrameReader(1_000, 10)
     reader.read(frames, 100)
@@ -84,7 +84,7 @@ def test_a_flood_is_made_of_whole_frames_and_is_a_fault_too(name):
 
 @pytest.fixture
 def closing():
-    """The port of a server that answers a handshake, reads a little and closes; how often it was connected to."""
+    """Run a server that answers a handshake, reads a little and closes; give its port and its connection count."""
     counted: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -107,18 +107,18 @@ def closing():
     thread.join(5)
 
 
-def test_a_flood_begins_anew_when_the_server_closes(closing):
+def test_flood_reconnects_when_the_server_closes(closing):
     url, counted = closing
     done = write_flood(url, FLOODS["typing"], "room", 0.2)
     assert done.connections >= 2
     deadline = time.monotonic() + 5
     while len(counted) < done.connections and time.monotonic() < deadline:
-        time.sleep(0.01)  # the server has yet to read what the last one sent
+        time.sleep(0.01)  # the server has not read everything from the last connection yet
     assert done.connections == len(counted)
     assert done.sent > 0
 
 
-def test_connections_that_say_nothing_more_are_held_open(closing):
+def test_silent_connections_are_held_open(closing):
     url, _ = closing
     done = hold_open(url, b"GET / HTTP/1.1\r\nHos", 0.2, 5)
     assert (done.connections, done.sent) == (5, 5 * 19)

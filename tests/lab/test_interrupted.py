@@ -1,4 +1,4 @@
-"""Ctrl-C in what takes long: one line, the documented status, nothing left running, nothing left lying around."""
+"""Ctrl-C in long commands: one line, the documented status, nothing left running, no leftover files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ BENCH = ("bench", "--profile", "quick", "--depth", "store", "--only")
 
 @pytest.fixture
 def here(server_folder: Path) -> Path:
-    """Where a command works, with a folder ``tmp`` for its temporary files; an embedded PostgreSQL's account passes."""
+    """A working folder with a folder ``tmp`` for temporary files, which the embedded PostgreSQL's account can enter."""
     (server_folder / "tmp").mkdir(mode=0o711)
     return server_folder
 
 
 def terminal_in(here: Path, *arguments: str) -> Terminal:
-    """The command in that folder."""
+    """Run the command in that folder."""
     return Terminal(*arguments, folder=here, TMPDIR=str(here / "tmp"))
 
 
 def wait_for(terminal: Terminal, found: Callable[[], object]) -> None:
-    """Until ``found`` finds something, while the command runs."""
+    """Wait until ``found`` finds something while the command runs."""
     deadline = time.monotonic() + 120
     while not found():
         assert terminal.process.poll() is None, terminal.text
@@ -40,7 +40,7 @@ def wait_for(terminal: Terminal, found: Callable[[], object]) -> None:
 
 
 def assert_tidy(here: Path) -> None:
-    """Nobody works there any more, no temporary file and no half a cluster is left."""
+    """Check that no process works there and that no temporary file or incomplete cluster remains."""
     assert_nobody_works_in(here)
     assert os.listdir(here / "tmp") == []
     assert list(here.rglob("data.partial")) == []
@@ -60,7 +60,7 @@ def assert_tidy(here: Path) -> None:
     ],
     ids=["serve", "db init", "demo", "loadtest", "bench"],
 )
-def test_ctrl_c_while_the_private_database_starts_leaves_nothing(
+def test_ctrl_c_while_the_private_database_starts_leaves_nothing_behind(
     here: Path, arguments: tuple[str, ...], status: int, moment: str
 ) -> None:
     with terminal_in(here, *arguments) as terminal:
@@ -77,12 +77,12 @@ def test_ctrl_c_while_the_private_database_starts_leaves_nothing(
 
 @pytest.mark.process
 @pytest.mark.parametrize("times", [1, 3])
-def test_ctrl_c_in_a_benchmark_keeps_what_was_measured(here: Path, times: int) -> None:
+def test_ctrl_c_in_a_benchmark_keeps_the_measurements(here: Path, times: int) -> None:
     with terminal_in(here, *BENCH, "send_message") as terminal:
         terminal.until("table: round 2")
         for _ in range(times):
             terminal.interrupt()
-            time.sleep(0.2)  # what comes within a second is one
+            time.sleep(0.2)  # two presses within a second count as one
         assert terminal.end() == 130
     assert "Traceback" not in terminal.text
     (folder,) = here.glob("reports/runs/*")
@@ -92,14 +92,14 @@ def test_ctrl_c_in_a_benchmark_keeps_what_was_measured(here: Path, times: int) -
 
 
 @pytest.mark.process
-def test_ctrl_c_twice_ends_a_load_test_with_nothing_left_running(here: Path) -> None:
+def test_ctrl_c_twice_ends_a_load_test_and_all_its_processes(here: Path) -> None:
     with terminal_in(here, *LOADTEST, "postgres") as terminal:
         wait_for(
             terminal,
             lambda: any('"push":{' in each.read_text() for each in here.glob("reports/runs/*/*/samples.jsonl")),
         )
         terminal.interrupt()
-        time.sleep(1.3)  # what comes within a second is one
+        time.sleep(1.3)  # two presses within a second count as one
         terminal.interrupt()
         assert terminal.end() == 130
     assert "Traceback" not in terminal.text
@@ -110,7 +110,7 @@ def test_ctrl_c_twice_ends_a_load_test_with_nothing_left_running(here: Path) -> 
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["empty folder", "no folder"])
-def test_ctrl_c_while_notebooks_are_copied_leaves_the_folder_as_it_was(
+def test_ctrl_c_while_notebooks_are_copied_leaves_the_folder_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
 ) -> None:
     folder, copied = tmp_path / "measured", []

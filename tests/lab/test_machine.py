@@ -1,4 +1,4 @@
-"""The watch over the machine, and what a record says of it."""
+"""The monitoring of the machine, and what a record says about it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BURN = "import time; end = time.process_time() + 0.4\nwhile time.process_time() 
 
 
 @pytest.mark.process
-def test_the_time_of_a_child_that_has_ended_is_our_own():
+def test_cpu_time_of_an_ended_child_counts_as_our_own():
     watch = MachineWatch()
     before = watch._snapshot()
     subprocess.run([sys.executable, "-c", BURN], check=True)
@@ -31,7 +31,7 @@ def test_the_time_of_a_child_that_has_ended_is_our_own():
         (5.0, 1.5, 1.0, ["other programs", "the hypervisor"]),
     ],
 )
-def test_a_machine_is_quiet_unless_others_or_the_hypervisor_use_it(monkeypatch, busy, steal, own, said):
+def test_machine_is_quiet_unless_others_or_the_hypervisor_use_it(monkeypatch, busy, steal, own, said):
     """Ten seconds on two processors: 20 processor seconds."""
     taken = iter([ProcessorSnapshot(0.0, 0.0, 0.0, 0.0), ProcessorSnapshot(10.0, busy, steal, own)])
     monkeypatch.setattr(MachineWatch, "_snapshot", lambda _: next(taken))
@@ -40,7 +40,7 @@ def test_a_machine_is_quiet_unless_others_or_the_hypervisor_use_it(monkeypatch, 
     assert [reason.startswith(beginning) for reason, beginning in zip(reasons, said, strict=True)] == [True] * len(said)
 
 
-def test_a_record_describes_the_machine_and_the_server(postgres_server):
+def test_record_describes_the_machine_and_the_server(postgres_server):
     found = describe(postgres_server.url, "postgresql://chatsys@/chatsys")
     assert {"chatsys", "commit", "dirty", "cpu", "cpus", "memory_bytes", "cgroup", "kernel", "python"} <= set(found)
     assert found["packages"]["asyncpg"]
@@ -57,7 +57,7 @@ def package(folder, files):
     return folder
 
 
-def test_a_digest_is_of_what_the_package_holds_and_not_of_where_it_lies(tmp_path):
+def test_digest_depends_on_the_package_content_and_not_on_its_path(tmp_path):
     database = package(tmp_path / "database", {"schema": "CREATE TABLE users ()"})
     checkout = package(tmp_path / "checkout", {"a": "1", "sub/b": "2"})
     installed = package(
@@ -81,12 +81,12 @@ def test_a_digest_is_of_what_the_package_holds_and_not_of_where_it_lies(tmp_path
         (["python", "x", "postgresql://me:secret@host/a"], "x 'postgresql://me:(hidden)@host/a'"),
     ],
 )
-def test_the_command_is_told_as_it_was_given_without_passwords(words, shown):
+def test_recorded_command_is_the_given_one_without_passwords(words, shown):
     assert program.command(words) == shown
 
 
 @pytest.mark.process
-def test_a_commit_is_named_only_where_the_package_lies_in_the_repository(monkeypatch, tmp_path):
+def test_commit_is_named_only_if_the_package_is_in_the_repository(monkeypatch, tmp_path):
     assert (
         program._commit()
         == subprocess.run(

@@ -1,4 +1,4 @@
-"""Other Socket.IO servers beside chatsys: the turns, the record, and what the report says of who is behind."""
+"""Other Socket.IO servers beside chatsys: the alternation, the record, and how the report states who is behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from chatsys.results.run import Point, Result
 
 
 def result_of(*figures: tuple[str, str, int, float]) -> Result:
-    """A record of (subject, metric, x, value)."""
+    """Return a record of (subject, metric, x, value)."""
     made = Result(id="1", created_at="2026", profile="standard", seed=1, environment={}, parameters={})
     made.points = [
         Point(experiment="peers", subject=subject, x=x, metric=metric, value=value, unit="")
@@ -35,7 +35,7 @@ def result_of(*figures: tuple[str, str, int, float]) -> Result:
 NODE, UWS = (peer.name for peer in others.PEERS[:2])
 
 
-def test_the_report_says_where_chatsys_is_behind_the_best_peer() -> None:
+def test_report_says_where_chatsys_is_behind_the_best_peer() -> None:
     result = result_of(
         ("chatsys", peers.RATE, 10, 100_000.0), (NODE, peers.RATE, 10, 50_000.0), (UWS, peers.RATE, 10, 150_000.0),
         ("chatsys", peers.CPU, 10, 1.5), (NODE, peers.CPU, 10, 12.0), (UWS, peers.CPU, 10, 3.0),
@@ -55,11 +55,11 @@ def test_the_report_says_where_chatsys_is_behind_the_best_peer() -> None:
     assert rest.rows[0][1:] == ("101", "", "100", "")
 
 
-def test_a_run_without_peers_says_nothing_of_them() -> None:
+def test_run_without_peers_does_not_mention_them() -> None:
     assert (report.answers(result_of()), report.tables(result_of()), report.parts(result_of())) == ([], [], [])
 
 
-def test_a_comparison_with_peers_is_published_beside_the_benchmark_and_never_taken_for_one(tmp_path: Path) -> None:
+def test_peer_comparison_is_published_separately_from_the_benchmark(tmp_path: Path) -> None:
     run_folder, reports = tmp_path / "runs" / "one", tmp_path
     result = result_of(("chatsys", peers.RATE, 10, 100_000.0), (NODE, peers.RATE, 10, 50_000.0))
     record.save(result, [], run_folder)
@@ -70,14 +70,14 @@ def test_a_comparison_with_peers_is_published_beside_the_benchmark_and_never_tak
     assert benchmarks(reports) == []
 
 
-def test_versions_are_pinned_and_programs_are_javascript() -> None:
+def test_peer_versions_are_pinned_and_programs_are_javascript() -> None:
     wanted = msgspec.json.decode((others.HERE / "package.json").read_bytes())["dependencies"]
     assert all(version[0].isdigit() for version in wanted.values())
     assert {path.name for path in others.HERE.glob("*.mjs")} < set(others.PROGRAMS)
 
 
 @pytest.mark.process
-def test_programs_can_be_read_by_node() -> None:
+def test_peer_programs_are_valid_javascript() -> None:
     for name in others.PROGRAMS[1:]:
         subprocess.run(["node", "--check", str(others.HERE / name)], check=True)
 
@@ -90,8 +90,8 @@ def test_without_node_the_command_says_what_it_needs(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.process
-async def test_a_run_measures_each_server_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the plain loop alone, which needs no Node.js."""
+async def test_run_measures_the_servers_alternately(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This uses only the plain loop, which needs no Node.js."""
     monkeypatch.setattr(peers, "PEERS", others.PEERS[-1:])
     monkeypatch.setattr(peers, "installed", lambda _: {"node": "none"})
     monkeypatch.setattr(peers, "_SECONDS", 0.2)

@@ -1,4 +1,4 @@
-"""The workflow's own scripts, against a bare repository on this disk."""
+"""The workflow's own scripts, run against a bare repository on this disk."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / ".ci"
 LIMIT = 200_000
-"""Bytes that a publication may add to a clone."""
+"""The bytes that a publication may add to a clone."""
 
 
 def run(*command: object, folder: Path, **more: str) -> str:
-    """What a command said; it must succeed."""
+    """Run a command that must succeed; return its output."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -38,14 +38,14 @@ def run(*command: object, folder: Path, **more: str) -> str:
 
 @pytest.fixture
 def remote(tmp_path: Path) -> Path:
-    """A bare repository with nothing in it."""
+    """An empty bare repository."""
     bare = tmp_path / "remote.git"
     run("git", "init", "--quiet", "--bare", bare, folder=tmp_path)
     return bare
 
 
 def made(folder: Path, result: record.Result, number: int) -> Path:
-    """A run of another day with samples that do not compress."""
+    """Make a run of another day with samples that do not compress."""
     rng = np.random.default_rng(number)
     kinds = [(operation, store) for operation in ("search_users", "send_message") for store in ("memory", "postgresql")]
     samples = [
@@ -63,7 +63,7 @@ def made(folder: Path, result: record.Result, number: int) -> Path:
 
 
 def clone_size(remote: Path, folder: Path, name: str) -> int:
-    """Bytes of objects that a clone of all branches brings."""
+    """Return the size in bytes of the objects in a clone of all branches."""
     run("git", "clone", "--quiet", f"file://{remote}", name, folder=folder)
     found = run("git", "count-objects", "-v", folder=folder / name)
     sizes = dict(line.split(": ") for line in found.splitlines())
@@ -85,7 +85,7 @@ def test_two_publications_in_a_row_keep_both_runs_and_a_clone_small(result, remo
     assert len(run("git", "ls-remote", remote, "refs/samples/*", folder=tmp_path).splitlines()) == 2
 
 
-def test_the_site_has_every_published_run_with_its_samples(result, remote, tmp_path):
+def test_site_has_every_published_run_with_its_samples(result, remote, tmp_path):
     for number in (1, 2):
         run(SCRIPTS / "publish", made(tmp_path, result, number), remote, folder=tmp_path)
     for name in ("reports", "docs"):
@@ -103,8 +103,8 @@ def test_the_site_has_every_published_run_with_its_samples(result, remote, tmp_p
     assert (tmp_path / "pages" / "runs" / runs[0].name / "samples.parquet").stat().st_size > LIMIT
 
 
-def test_a_publication_that_came_between_is_not_dropped(result, remote, tmp_path):
-    """Another job publishes after this one has fetched: the push is refused, and tried again on top of the other."""
+def test_concurrent_publication_is_not_dropped(result, remote, tmp_path):
+    """Another job publishes after this one has fetched. The push is refused and repeated on top of the other."""
     run(SCRIPTS / "publish", made(tmp_path, result, 1), remote, folder=tmp_path)
     hook = remote / "hooks" / "pre-receive"
     hook.write_text(
@@ -119,7 +119,7 @@ def test_a_publication_that_came_between_is_not_dropped(result, remote, tmp_path
 
 
 @pytest.mark.parametrize(("status", "ends"), [(0, 0), (2, 0), (1, 1)])
-def test_a_measurement_writes_the_summary_and_lets_an_invalid_run_pass(result, tmp_path, status, ends):
+def test_measurement_writes_the_summary_and_accepts_an_invalid_run(result, tmp_path, status, ends):
     folder = made(tmp_path, result, 1)
     summary, output = tmp_path / "summary.md", tmp_path / "output"
     done = subprocess.run(
@@ -134,18 +134,18 @@ def test_a_measurement_writes_the_summary_and_lets_an_invalid_run_pass(result, t
     assert "| Promise |" in summary.read_text()
 
 
-def test_the_scripts_name_a_run_as_the_program_does(result, tmp_path):
+def test_publication_scripts_name_a_run_as_the_program_does(result, tmp_path):
     folder = made(tmp_path, result, 3)
     said = run(sys.executable, SCRIPTS / "run-name", folder / "result.json", folder=tmp_path).strip()
     assert said == run_folder(tmp_path, record.load(folder)).name
 
 
-def test_the_scripts_are_bash(tmp_path):
+def test_publication_scripts_are_valid_bash(tmp_path):
     for name in ("measure", "publish", "site"):
         run("bash", "-n", SCRIPTS / name, folder=tmp_path)
 
 
-def test_what_a_run_writes_is_unknown_to_git():
+def test_files_that_a_run_writes_are_ignored_by_git():
     names = ["reports/runs/a/result.json", "reports/index.html", "reports/report.md", "reports/decision.svg",
              "reports/history-a.svg", "reports/latest/index.html"]  # fmt: skip
     assert run("git", "check-ignore", "--no-index", *names, folder=ROOT).split() == names

@@ -12,7 +12,7 @@ from chatsys.lab import record
 from chatsys.results.files import write_atomically
 
 
-def test_a_record_comes_back_as_it_was_saved(result, samples, tmp_path):
+def test_record_is_loaded_as_it_was_saved(result, samples, tmp_path):
     record.save(result, samples, tmp_path)
     assert record.load(tmp_path) == result
     again = record.load_samples(tmp_path)
@@ -22,7 +22,7 @@ def test_a_record_comes_back_as_it_was_saved(result, samples, tmp_path):
     np.testing.assert_allclose(again[3].microseconds, samples[3].microseconds, rtol=1e-6)
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
     write_atomically(path, b"old")
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("no space")))
@@ -32,20 +32,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_run_that_is_not_there_is_explained(tmp_path):
+def test_missing_run_is_explained(tmp_path):
     with pytest.raises(OperatorError, match="No run at"):
         record.load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": "one"}', '{"schema_version": 1, "id": "x"}'])
-def test_a_file_that_is_no_record_is_explained(content, tmp_path):
+def test_file_that_is_no_record_is_explained(content, tmp_path):
     path = tmp_path / "result.json"
     path.write_text(content)
     with pytest.raises(OperatorError, match="not the record of a benchmark run"):
         record.load(path)
 
 
-def test_a_record_of_another_schema_is_refused_with_its_version(tmp_path):
+def test_record_of_another_schema_is_refused_with_its_version(tmp_path):
     path = tmp_path / "result.json"
     path.write_text('{"schema_version": 99}')
     with pytest.raises(OperatorError, match="schema_version 99"):
@@ -53,7 +53,7 @@ def test_a_record_of_another_schema_is_refused_with_its_version(tmp_path):
 
 
 @pytest.mark.parametrize("command", [["show", "nowhere"], ["claims", "nowhere"], ["compare", "nowhere", "nowhere"]])
-def test_a_wrong_path_is_answered_with_the_command_that_helps(command, tmp_path, monkeypatch):
+def test_wrong_path_is_answered_with_the_command_that_helps(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused = CliRunner().invoke(app, command).exception
     assert isinstance(refused, OperatorError)
@@ -61,7 +61,7 @@ def test_a_wrong_path_is_answered_with_the_command_that_helps(command, tmp_path,
     assert "chatsys bench list" in (refused.hint or "")
 
 
-def test_a_list_without_runs_says_so_in_one_sentence(tmp_path, monkeypatch):
+def test_empty_list_of_runs_says_so_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = CliRunner().invoke(app, ["list"]).output
     assert said == "There are no runs in reports: `chatsys bench` makes one, `--reports DIR` looks elsewhere.\n"

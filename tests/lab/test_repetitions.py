@@ -1,4 +1,4 @@
-"""Turns: what is timed, and what is checked."""
+"""Repetitions: what is timed and what is checked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def memory_store():
 
 
 def counting(answer=lambda argument: argument, **more):
-    """An operation that notes its calls."""
+    """Return an operation that records its calls."""
     calls = []
 
     async def call(argument):
@@ -39,28 +39,28 @@ def counting(answer=lambda argument: argument, **more):
     return Operation(draw=lambda rng: rng.random(), call=call, check=check, **more), calls
 
 
-async def test_a_closed_turn_makes_at_least_and_at_most_as_many_calls_as_it_was_told():
+async def test_closed_repetition_respects_its_least_and_most_calls():
     operation, calls = counting()
-    turn = await take(operation, Order(operation="x", seconds=0, least=7))
-    assert len(turn.nanoseconds) == len(calls) == 7
-    turn = await take(operation, Order(operation="x", seconds=60, most=11))
-    assert len(turn.nanoseconds) == 11
+    repetition = await take(operation, Order(operation="x", seconds=0, least=7))
+    assert len(repetition.nanoseconds) == len(calls) == 7
+    repetition = await take(operation, Order(operation="x", seconds=60, most=11))
+    assert len(repetition.nanoseconds) == 11
 
 
-async def test_the_same_seed_draws_the_same_arguments():
+async def test_same_seed_draws_the_same_arguments():
     operation, calls = counting()
     await take(operation, Order(operation="x", seconds=0, least=5, seed=4))
     await take(operation, Order(operation="x", seconds=0, least=5, seed=4))
     assert calls[:5] == calls[5:]
 
 
-async def test_a_wrong_answer_ends_the_turn():
+async def test_wrong_answer_ends_the_repetition():
     operation, _ = counting(answer=lambda argument: argument + 1)
     with pytest.raises(WrongAnswer):
         await take(operation, Order(operation="x", seconds=0, least=1))
 
 
-async def test_an_effect_that_is_not_in_the_store_ends_the_turn():
+async def test_missing_effect_in_the_store_ends_the_repetition():
     async def audit():
         demand(False, "each write in the store")
 
@@ -75,11 +75,11 @@ async def test_every_operation_of_the_table_passes_its_own_checks(memory_store):
     await fill_messages(memory_store, rows)
     operations = stores.operations(memory_store, rows)
     for name in TABLE:
-        turn = await take(operations[name], Order(operation=name, seconds=0, least=20, concurrency=4))
-        assert len(turn.nanoseconds) >= 20
+        repetition = await take(operations[name], Order(operation=name, seconds=0, least=20, concurrency=4))
+        assert len(repetition.nanoseconds) >= 20
 
 
-async def test_a_message_that_the_store_forgets_is_noticed(memory_store):
+async def test_message_that_the_store_forgets_is_noticed(memory_store):
     rows = Synthetic(20, 50, 1)
     await fill_users(memory_store, rows)
     operation = stores.operations(memory_store, rows)["send_message"]
@@ -94,7 +94,7 @@ async def test_a_message_that_the_store_forgets_is_noticed(memory_store):
         await take(lossy, Order(operation="send_message", seconds=0, least=1))
 
 
-async def test_a_store_that_is_slowed_by_two_tenths_of_a_millisecond_is_called_slower(memory_store):
+async def test_store_slowed_by_two_tenths_of_a_millisecond_is_called_slower(memory_store):
     rows = Synthetic(200, 1000, 1)
     await fill_users(memory_store, rows)
     usual = stores.operations(memory_store, rows)["find_user_by_id"]
@@ -109,8 +109,8 @@ async def test_a_store_that_is_slowed_by_two_tenths_of_a_millisecond_is_called_s
     taken = {"usual": [], "slow": []}
     for number in range(4):
         for name, operation in (("usual", usual), ("slow", slow)):
-            turn = await take(operation, Order(operation="x", seconds=0, least=100, seed=number))
-            taken[name].append(np.array(turn.nanoseconds) / 1000)
+            repetition = await take(operation, Order(operation="x", seconds=0, least=100, seed=number))
+            taken[name].append(np.array(repetition.nanoseconds) / 1000)
     assert statistics.compare(statistics.pooled(taken["slow"]), statistics.pooled(taken["usual"]))[0] == "slower"
     _, interval = statistics.ratio(taken["slow"], taken["usual"], seed=1)
     assert interval.low > statistics.FACTOR

@@ -1,4 +1,4 @@
-"""The report: one file, no network, every figure labelled."""
+"""The report: one file, no network access, every figure labelled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = database_dir().parent
 
 
 class Loads(HTMLParser):
-    """Everything that a browser would load for a page, and where its links lead."""
+    """Collects everything that a browser would load for a page, and where its links lead."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def written(result, samples, tmp_path):
     return tmp_path
 
 
-def test_the_page_loads_nothing_and_names_no_other_host(written):
+def test_page_loads_nothing_and_names_no_other_host(written):
     text = (written / "index.html").read_text()
     seen = Loads()
     seen.feed(text)
@@ -62,13 +62,13 @@ def test_the_page_loads_nothing_and_names_no_other_host(written):
     assert "<script" not in text
 
 
-def test_the_page_follows_light_dark_and_paper(written):
+def test_page_follows_light_dark_and_paper(written):
     text = (written / "index.html").read_text()
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
 
 
-def test_the_decision_comes_first_and_the_rest_is_folded(written):
+def test_decision_comes_first_and_the_rest_is_collapsed(written):
     text = (written / "index.html").read_text()
     assert text.index('class="ds-line"') < text.index("<details>")
     assert text.count("<details>") == text.count("<section id=") + len(re.findall("<summary>", text))
@@ -85,7 +85,7 @@ def test_pictures_come_before_tables(written):
             assert section.index(".svg)") < section.index("| --- |"), section.splitlines()[0]
 
 
-def test_every_picture_of_the_markdown_lies_beside_it(written):
+def test_markdown_pictures_are_saved_beside_it(written):
     pictures = re.findall(r"\]\(([\w-]+\.svg)\)", (written / "report.md").read_text())
     assert len(pictures) >= 10
     for picture in pictures:
@@ -97,13 +97,13 @@ def test_ids_are_unique_on_the_page(written):
     assert len(ids) == len(set(ids))
 
 
-def test_what_does_not_hold_comes_first_among_the_verdicts(result, samples):
+def test_broken_promises_come_first_among_the_verdicts(result, samples):
     result.persistence[1] = record.Survival(store="postgresql", killed="server", acknowledged=500, missing=3)
     rows = page(result, record.summed(samples)).markdown().partition("## Verdicts in full")[2]
     assert rows.index("Data persistence") < rows.index("Find a user")
 
 
-def test_an_empty_run_still_makes_a_page(result, samples, tmp_path):
+def test_empty_run_still_gives_a_page(result, samples, tmp_path):
     empty = record.Result(
         id=result.id, created_at=result.created_at, profile="quick", seed=1, environment={}, parameters={}, partial=True
     )
@@ -118,7 +118,7 @@ def test_texts_from_outside_are_escaped():
     assert not re.search(r"<(script|img|i|u|b)\b", text.partition("<body>")[2])
 
 
-def test_colours_come_from_variables_so_that_both_schemes_have_theirs():
+def test_colours_come_from_variables_for_both_colour_schemes():
     drawn = lines("a", "A curve", [Series("one", [1, 10], [1, 2], [0.5, 1], [2, 3])], x="n", y="ms", log_x=True)
     fixed = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", drawn.svg))
     assert fixed <= {"#ffffff"}
@@ -131,7 +131,7 @@ def test_pictures_of_one_value_or_of_equal_samples_can_be_drawn():
     assert "<svg" in ecdf("e", "Shares", [("memory", np.full(10, 3.0), np.linspace(0, 1, 10))], x="µs").svg
 
 
-def test_the_table_has_the_bare_driver_beside_postgresql_and_what_the_stores_held(result):
+def test_table_shows_the_bare_driver_and_what_the_stores_held(result):
     result.operations = [msgspec.structs.replace(each, users=1_000, messages=2_000) for each in result.operations]
     table = operations_table(result, "store")
     cells = dict(zip(table.header, table.rows[0], strict=True))
@@ -140,10 +140,10 @@ def test_the_table_has_the_bare_driver_beside_postgresql_and_what_the_stores_hel
     assert table.caption.endswith("with 1,000 users and 2,000 messages in each store.")
 
 
-def test_distributions_give_back_what_was_timed(result, samples, tmp_path):
+def test_distributions_contain_the_timed_values(result, samples, tmp_path):
     record.save(result, samples, tmp_path)
     found = read(tmp_path)
-    assert len(found) == len({(turn.operation, turn.contestant) for turn in samples})
+    assert len(found) == len({(sample.operation, sample.contestant) for sample in samples})
     one = next(each for each in found if (each.operation, each.contestant) == ("search_users", "memory"))
     taken = np.concatenate(
         [t.microseconds for t in samples if (t.operation, t.contestant) == ("search_users", "memory")]
@@ -152,7 +152,7 @@ def test_distributions_give_back_what_was_timed(result, samples, tmp_path):
     assert one.microseconds[SHARES.index(0.5)] == pytest.approx(np.median(taken), rel=1e-6)
 
 
-def test_the_index_lists_every_run_published_or_not(result, samples, tmp_path):
+def test_index_lists_published_and_unpublished_runs(result, samples, tmp_path):
     for number, (place, valid) in enumerate((("latest", True), ("runs/a", False), ("runs/b", True))):
         result.id = f"01900000-0000-7000-8000-00000000000{number}"
         result.created_at = f"2026-01-0{number + 1}T00:00:00.000Z"
@@ -176,20 +176,20 @@ def test_the_index_lists_every_run_published_or_not(result, samples, tmp_path):
     assert "history-" in text
 
 
-def test_a_run_that_was_published_is_listed_where_it_was_published(result, samples, tmp_path):
+def test_published_run_is_listed_where_it_was_published(result, samples, tmp_path):
     for place in ("runs/a", "latest"):
         record.save(result, samples, tmp_path / place)
     assert [(each.folder.name, each.is_published) for each in entries(tmp_path)] == [("latest", True)]
 
 
-def test_one_run_has_no_history_to_draw(result, samples, tmp_path):
+def test_single_run_has_no_history_chart(result, samples, tmp_path):
     record.save(result, samples, tmp_path / "run")
     text = index(tmp_path).markdown()
     assert "history-" not in text
     assert "a history begins with the second" in text
 
 
-def test_a_step_is_marked_where_it_is_certain_and_only_there():
+def test_step_is_marked_only_where_it_is_certain():
     rng = np.random.default_rng(4)
     noise = np.exp(rng.normal(0, 0.03, 24))
     stepped = 100 * noise * np.where(np.arange(24) < 14, 1, 1.3)
@@ -203,7 +203,7 @@ def test_a_step_is_marked_where_it_is_certain_and_only_there():
     assert steps(stepped[14 - FEWEST + 1 : 14 + FEWEST]) == []
 
 
-def test_a_publication_is_small_and_complete_and_refuses_what_may_not_be_quoted(result, samples, tmp_path):
+def test_publication_is_small_complete_and_refuses_unquotable_runs(result, samples, tmp_path):
     run = run_folder(tmp_path, result)
     assert run.name == "2026-01-01T000000-standard-0123456789"
     record.save(result, samples, run)
@@ -224,7 +224,7 @@ def test_a_publication_is_small_and_complete_and_refuses_what_may_not_be_quoted(
     assert (folder / "result.json").exists()
 
 
-def test_a_thinned_histogram_keeps_its_number_and_its_quantiles():
+def test_thinned_histogram_keeps_its_count_and_its_quantiles():
     rng = np.random.default_rng(1)
     values, counts = np.unique(rng.lognormal(0, 1, 50_000).round(3), return_counts=True)
     whole = [[float(v), int(n)] for v, n in zip(values, counts, strict=True)]
@@ -236,18 +236,18 @@ def test_a_thinned_histogram_keeps_its_number_and_its_quantiles():
     assert middle == pytest.approx(1.0, rel=0.03)
 
 
-def test_a_legend_is_no_wider_than_its_picture():
+def test_legend_is_no_wider_than_its_picture():
     names = ["Find a user by id", "Find a user by name", "Get 100 messages", "Mark a message read", "Send a message"]
     figure = lines("wide", "", [Series(name, [1, 2], [1, 2]) for name in names], x="run", y="ratio")
     texts = re.findall(r'<text [^>]*? x="([\d.]+)"[^>]*>([^<]+)<', figure.svg)
     begins = {name: float(place) for place, name in texts if name in names}
-    letter, width = 8.0, 7.6 * 72  # points: a letter of the legend at most, and the picture
+    letter, width = 8.0, 7.6 * 72  # in points: the width of a letter of the legend at most, and of the picture
     assert set(begins) == set(names)
     assert all(place + letter * len(name) < width for name, place in begins.items())
 
 
-def test_the_readme_opens_with_the_decision_of_the_published_run():
-    """``chatsys bench publish`` writes it."""
+def test_readme_opens_with_the_decision_of_the_published_run():
+    """``chatsys bench publish`` writes the README."""
     run = record.load(ROOT / "reports" / "latest")
     shown = (ROOT / "README.md").read_text(encoding="utf-8").partition(readme.BEGIN)[2].partition(readme.END)[0].strip()
     assert shown == readme.block(run), "run `chatsys bench publish`"
@@ -255,12 +255,12 @@ def test_the_readme_opens_with_the_decision_of_the_published_run():
     assert (ROOT / "reports" / "latest" / "decision.svg").exists()
 
 
-def test_the_readme_without_the_marks_is_refused(result):
+def test_readme_without_the_markers_is_refused(result):
     with pytest.raises(OperatorError, match="lacks the lines"):
         readme.with_decision("# chatsys\n", result)
 
 
-def test_the_decision_replaces_the_one_before(result):
+def test_decision_replaces_the_previous_one(result):
     text = f"a\n{readme.BEGIN}\nold\n{readme.END}\nb\n"
     once = readme.with_decision(text, result)
     assert "old" not in once

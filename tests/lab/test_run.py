@@ -58,11 +58,11 @@ def request_for(url, tmp_path, **more):
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """A machine on which nobody else works: what the tests beside this one do is not its subject."""
+    """A machine without other load, since these tests are not about the load of other tests."""
     monkeypatch.setattr(MachineWatch, "reasons", lambda _: [])
 
 
-async def test_a_run_measures_every_operation_on_both_stores_beside_its_floor(lab_server, tmp_path, quiet):
+async def test_run_measures_every_operation_on_both_stores_and_the_baseline(lab_server, tmp_path, quiet):
     result, samples = await run(request_for(lab_server, tmp_path, depths=("store",), only=TABLE), lambda *_: None)
     assert result.valid, result.reasons
     measured = {(each.operation, each.store) for each in result.operations if each.depth == "store"}
@@ -74,7 +74,7 @@ async def test_a_run_measures_every_operation_on_both_stores_beside_its_floor(la
     assert "password" not in str(result.environment["store_url"])
 
 
-async def test_growth_fits_an_exponent_and_counts_bytes(lab_server, tmp_path, quiet):
+async def test_growth_experiment_fits_an_exponent_and_counts_bytes(lab_server, tmp_path, quiet):
     result, _ = await run(request_for(lab_server, tmp_path, only=("growth",)), lambda *_: None)
     assert result.valid, result.reasons
     assert {fit.store for fit in result.fits} == {"memory", "postgresql"}
@@ -89,7 +89,7 @@ async def test_backup_and_restore_give_the_same_tables(lab_server, tmp_path, qui
     assert counts["tables that differ"] == 0
 
 
-async def test_real_time_is_measured_in_rounds_and_judged_by_its_marks(lab_server, tmp_path, quiet):
+async def test_realtime_is_measured_in_rounds_and_judged_by_its_targets(lab_server, tmp_path, quiet):
     parts = ("idle", "fanout", "senders", "arrivals", "receipts")
     result, samples = await run(request_for(lab_server, tmp_path, only=parts), lambda *_: None)
     assert not [reason for reason in result.reasons if "load generator" not in reason]
@@ -107,7 +107,7 @@ async def test_real_time_is_measured_in_rounds_and_judged_by_its_marks(lab_serve
     assert {timing.what for timing in result.timings} >= {f"realtime: {part}" for part in parts}
 
 
-async def test_every_flood_is_measured_beside_a_client_and_disconnects_nobody_else(lab_server, tmp_path, quiet):
+async def test_every_flood_is_measured_and_disconnects_no_other_client(lab_server, tmp_path, quiet):
     request = request_for(lab_server, tmp_path, only=("fairness_floods",), stores=("memory",))
     result, samples = await run(request, lambda *_: None)
     assert not [reason for reason in result.reasons if "load generator" not in reason]
@@ -123,20 +123,20 @@ async def test_every_flood_is_measured_beside_a_client_and_disconnects_nobody_el
     assert 1 <= known[HALF_POSTS, 1, "connections of the flood"] <= 200
 
 
-async def test_upkeep_is_a_ratio_to_the_bare_statement(lab_server, tmp_path, quiet):
+async def test_upkeep_is_measured_as_a_ratio_to_the_bare_statement(lab_server, tmp_path, quiet):
     result, _ = await run(request_for(lab_server, tmp_path, only=("upkeep",)), lambda *_: None)
     assert result.valid, result.reasons
     assert [each.what.split()[0] for each in result.targets] == ["Import", "Adoption", "Clean-up"]
     assert all(each.ratio > 0 and each.interval is not None for each in result.targets)
 
 
-async def test_one_worker_and_two_take_turns(lab_server, tmp_path, quiet):
+async def test_runs_with_one_and_two_workers_alternate(lab_server, tmp_path, quiet):
     result, _ = await run(request_for(lab_server, tmp_path, only=("workers",)), lambda *_: None)
     assert {point.subject for point in result.points} == {"one worker", "two workers"}
     assert any("Two workers share" in sentence for sentence in result.limitations)
 
 
-async def test_an_interrupted_run_keeps_whole_rounds_and_is_partial(lab_server, tmp_path, quiet):
+async def test_interrupted_run_keeps_complete_rounds_and_is_partial(lab_server, tmp_path, quiet):
     def interrupt(text, done, _):
         if done and text == "table: round 2 of 2":
             task.cancel()
@@ -152,7 +152,7 @@ async def test_an_interrupted_run_keeps_whole_rounds_and_is_partial(lab_server, 
     assert {each.operation for each in result.baselines} >= set(TABLE)
 
 
-async def test_a_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkeypatch):
+async def test_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkeypatch):
     monkeypatch.setattr(MachineWatch, "reasons", lambda _: ["other programs used the processors"])
     request = request_for(lab_server, tmp_path, depths=("store",), only=("find_user_by_id",), stores=("memory",))
     result, _ = await run(request, lambda *_: None)
@@ -160,7 +160,7 @@ async def test_a_busy_machine_makes_the_run_invalid(lab_server, tmp_path, monkey
     assert result.reasons == ["other programs used the processors"]
 
 
-async def test_a_name_that_nothing_has_is_refused_with_those_there_are(tmp_path):
+async def test_unknown_name_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(OperatorError, match="--only nonsense"):
         await run(request_for(None, tmp_path, only=("nonsense",)), lambda *_: None)
 
@@ -168,9 +168,7 @@ async def test_a_name_that_nothing_has_is_refused_with_those_there_are(tmp_path)
 @pytest.mark.parametrize(
     ("valid", "partial", "status"), [(True, False, 0), (False, False, 2), (True, True, 130), (False, True, 130)]
 )
-def test_the_exit_status_says_whether_the_run_may_be_believed(
-    result, samples, tmp_path, monkeypatch, valid, partial, status
-):
+def test_exit_status_says_whether_the_run_is_valid(result, samples, tmp_path, monkeypatch, valid, partial, status):
     async def made(*_):
         result.valid, result.partial = valid, partial
         return result, samples
@@ -184,7 +182,7 @@ def test_the_exit_status_says_whether_the_run_may_be_believed(
 
 @pytest.fixture
 def handlers():
-    """What the block does to the handlers of signals is undone."""
+    """Restore the signal handlers that the block changes."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
@@ -192,7 +190,7 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_comes_twice_at_once_cancels_a_run_once_and_a_later_one_ends_it(handlers, number):
+def test_duplicate_signal_cancels_a_run_once_and_a_later_one_ends_it(handlers, number):
     async def work(again: bool) -> str:
         try:
             os.kill(os.getpid(), number)
@@ -206,7 +204,7 @@ def test_a_signal_that_comes_twice_at_once_cancels_a_run_once_and_a_later_one_en
         return "written"
 
     before = signal.getsignal(number)
-    time.sleep(1.1)  # after those of another test
+    time.sleep(1.1)  # after the handlers of another test
     with EndedBySignals() as ending:
         assert asyncio.run(ending.run(work(again=False))) == "written"
         os.kill(os.getpid(), number)  # while the report is written
@@ -220,7 +218,7 @@ def test_a_signal_that_comes_twice_at_once_cancels_a_run_once_and_a_later_one_en
 
 
 def test_production_statements_use_their_indexes(lab_server):
-    """At 20,000 users and messages a whole table is never the cheaper way; a few rooms fit on one page."""
+    """At 20,000 users and messages a full scan is never the cheaper plan; a few rooms fit on one page."""
     rows = Synthetic(20_000, 20_000, 1)
     url = database_with(lab_server, "chatsys_lab_test_plans", rows, lambda _: None)
     found = plans(url, rows)
@@ -228,15 +226,15 @@ def test_production_statements_use_their_indexes(lab_server):
     assert [(plan.statement, line) for plan in found for line in plan.lines if whole.search(line)] == []
 
 
-def test_the_profiles_ask_for_growth_over_decades():
+def test_profiles_measure_growth_over_powers_of_ten():
     for profile in PROFILES.values():
         assert all(b == 10 * a for a, b in zip(profile.growth, profile.growth[1:], strict=False))
     assert len(PROFILES["standard"].growth) >= 4
     assert (PROFILES["full"].users, PROFILES["full"].messages) == (1_000_000, 5_000_000)
 
 
-async def test_a_second_run_on_the_same_server_is_refused_in_one_sentence(lab_server, tmp_path):
-    """Also where its URL names another database of the server."""
+async def test_second_run_on_the_same_server_is_refused_in_one_sentence(lab_server, tmp_path):
+    """This also holds if its URL names another database of the server."""
     other = with_database(lab_server, "template1")
     with alone_on(lab_server):
         with pytest.raises(LabBusy, match="Another run measures") as refused:

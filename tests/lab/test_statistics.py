@@ -1,4 +1,4 @@
-"""The laboratory's statistics, against values that are known."""
+"""The lab's statistics, checked with known values."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ def test_percentiles_are_those_of_all_rounds_together():
     assert figures.p99_us == pytest.approx(99.01)
 
 
-def test_the_same_seed_gives_the_same_interval_of_a_single_round():
+def test_same_seed_gives_the_same_interval_of_a_single_round():
     alone = [np.random.default_rng(1).lognormal(1, 0.5, 300)]
     assert statistics.summary(alone, seed=3).interval == statistics.summary(alone, seed=3).interval
     assert statistics.ratio(alone, alone, seed=3) == statistics.ratio(alone, alone, seed=3)
 
 
-def rounds_with_luck(generator, number, middle):
-    """Rounds of 60 calls: each round has its own deviation of 10 %, and within it calls differ by 30 %."""
+def rounds_with_variance(generator, number, middle):
+    """Return rounds of 60 calls: each round deviates by 10 %, and calls within a round by 30 %."""
     return [generator.lognormal(np.log(middle) + generator.normal(0, 0.1), 0.3, 60) for _ in range(number)]
 
 
 @pytest.mark.parametrize("number", [2, 4, 5, 8, 10])
-def test_intervals_cover_the_truth_as_often_as_they_say_when_rounds_have_a_luck_of_their_own(number):
-    """Of 1,000 experiments at 95 %, fewer than 922 or more than 975 hits would happen once in 10,000 times."""
+def test_intervals_have_their_stated_coverage_under_round_variance(number):
+    """With 1,000 experiments and 95 %, fewer than 922 or more than 975 hits occur once in 10,000 runs."""
     generator = np.random.default_rng(number)
     of_median = of_ratio = 0
     for seed in range(1_000):
-        above, below = (rounds_with_luck(generator, number, middle) for middle in (300, 100))
+        above, below = (rounds_with_variance(generator, number, middle) for middle in (300, 100))
         interval = statistics.summary(above, seed).interval
         of_median += interval.low <= 300 <= interval.high
         _, interval = statistics.ratio(above, below, seed)
@@ -42,8 +42,8 @@ def test_intervals_cover_the_truth_as_often_as_they_say_when_rounds_have_a_luck_
     assert 922 <= of_ratio <= 975
 
 
-def test_the_interval_of_a_single_round_covers_its_median_about_as_often_as_it_says():
-    """With 300 experiments and 95 %, fewer than 265 hits would happen once in 10,000 times."""
+def test_interval_of_a_single_round_has_about_its_stated_coverage():
+    """With 300 experiments and 95 %, fewer than 265 hits occur once in 10,000 runs."""
     generator = np.random.default_rng(5)
     hits = 0
     for number in range(300):
@@ -60,7 +60,7 @@ def test_rounds_that_differ_widen_the_interval():
     assert wide.high - wide.low > 10 * (narrow.high - narrow.low)
 
 
-def test_a_ratio_of_rounds_that_took_turns_is_not_moved_by_a_machine_that_drifts():
+def test_ratio_of_alternating_rounds_is_robust_against_machine_drift():
     generator = np.random.default_rng(2)
     drift = np.linspace(1, 3, 10)
     slow = [generator.normal(200, 4, 200) * factor for factor in drift]
@@ -70,20 +70,20 @@ def test_a_ratio_of_rounds_that_took_turns_is_not_moved_by_a_machine_that_drifts
     assert 1.4 < interval.low <= 2 <= interval.high < 2.9
 
 
-def test_a_store_that_takes_two_tenths_of_a_millisecond_more_is_called_slower():
+def test_store_that_takes_200_microseconds_more_is_called_slower():
     generator = np.random.default_rng(7)
     usual = generator.lognormal(np.log(500), 0.3, 2000)
     assert statistics.compare(usual + 200, usual)[0] == "slower"
     assert statistics.compare(usual, usual + 200)[0] == "faster"
 
 
-def test_samples_of_one_distribution_are_called_the_same():
+def test_samples_of_the_same_distribution_are_called_equal():
     generator = np.random.default_rng(8)
     one, other = generator.lognormal(6, 0.3, 2000), generator.lognormal(6, 0.3, 2000)
     assert statistics.compare(one, other)[0] == "same"
 
 
-def test_a_certain_but_tiny_difference_is_not_called_one():
+def test_certain_but_tiny_difference_is_not_reported():
     generator = np.random.default_rng(9)
     one = generator.normal(1000, 5, 20_000)
     verdict, p = statistics.compare(one * 1.01, one)
@@ -92,21 +92,21 @@ def test_a_certain_but_tiny_difference_is_not_called_one():
 
 
 @pytest.mark.parametrize(("power", "exponent"), [(1.0, 1.0), (0.5, 0.5), (0.0, 0.0)])
-def test_the_fitted_exponent_is_the_power_that_made_the_values(power, exponent):
+def test_fitted_exponent_is_the_power_that_produced_the_values(power, exponent):
     sizes = (1e3, 1e4, 1e5, 1e6)
     fitted = statistics.slope(sizes, [3 * size**power for size in sizes])
     assert fitted.exponent == pytest.approx(exponent, abs=1e-9)
     assert fitted.interval.low == pytest.approx(exponent, abs=1e-6)
 
 
-def test_the_interval_of_an_exponent_is_wider_where_the_values_scatter():
+def test_interval_of_an_exponent_is_wider_for_scattered_values():
     sizes = (1e3, 1e4, 1e5, 1e6)
     fitted = statistics.slope(sizes, [1000, 14_000, 80_000, 1_100_000])
     assert fitted.interval.low < 1 < fitted.interval.high
     assert fitted.interval.high - fitted.interval.low > 0.1
 
 
-def test_a_ratio_by_rounds_is_not_moved_by_a_machine_that_drifts():
+def test_ratio_by_rounds_is_robust_against_machine_drift():
     value, interval = statistics.ratio_of_rounds([20, 42, 79], [10, 20, 40])
     assert value == pytest.approx(2.02, abs=0.01)
     assert interval is not None
@@ -120,8 +120,8 @@ def test_two_rounds_give_a_wide_interval_and_one_none():
     assert statistics.of_rounds([10]) == (pytest.approx(10), None)
 
 
-def test_the_interval_of_rounds_covers_the_truth_about_as_often_as_it_says():
-    """With 300 experiments and 95 %, fewer than 265 hits would happen once in 10,000 times."""
+def test_interval_of_rounds_has_about_its_stated_coverage():
+    """With 300 experiments and 95 %, fewer than 265 hits occur once in 10,000 runs."""
     generator = np.random.default_rng(3)
     hits = 0
     for _ in range(300):

@@ -39,7 +39,7 @@ def made(place: str = SAME, slower: tuple[str, ...] = (), **more) -> StudyOutcom
     return StudyOutcome(**(known | more))
 
 
-def test_the_functions_that_are_slowed_exist(monkeypatch: pytest.MonkeyPatch):
+def test_slowed_functions_exist(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("PLANTED_SLOWDOWN", raising=False)
     places = runpy.run_path(str(Path(planted.__file__).with_name("sitecustomize.py")))["PLACES"]
     classes = [MemoryStore, PostgresStore, FairScheduler, Sequence]
@@ -49,7 +49,7 @@ def test_the_functions_that_are_slowed_exist(monkeypatch: pytest.MonkeyPatch):
             assert all(name in vars(each) for name in methods.get(each.__name__, ()))
 
 
-def test_the_place_that_lacks_most_is_next_until_none_does():
+def test_place_with_the_fewest_runs_is_next_until_all_are_done():
     outcomes: list[StudyOutcome] = []
     places = []
     while (place := next_place(outcomes, same=4, each=2)) is not None:
@@ -59,23 +59,23 @@ def test_the_place_that_lacks_most_is_next_until_none_does():
     assert set(places[:4]) == {SAME, *WANTED}
 
 
-def test_an_invalid_run_is_made_again_and_counted_apart():
+def test_invalid_run_is_repeated_and_counted_separately():
     assert next_place([made(valid=False)], same=1, each=0) == SAME
     assert table([made(valid=False), made()]).rows[0] == (SAME, "1", "reported a difference: 0", "0% to 98%", "1")
 
 
-def test_a_slowdown_counts_as_found_only_for_the_right_operations():
+def test_slowdown_counts_as_found_only_for_the_right_operations():
     assert made("store read", WANTED["store read"]).found()
     assert not made("store read", WANTED["store read"][:1]).found()
     assert not made("fan-out", WANTED["store read"]).found()
 
 
-def test_a_difference_between_equal_sides_is_counted_whichever_way_it_goes():
+def test_difference_between_equal_sides_counts_in_either_direction():
     rows = table([made(), made(slower=("memory: send",)), made(faster=["memory: send"])]).rows
     assert rows[0][:3] == (SAME, "3", "reported a difference: 2")
 
 
-def test_the_counts_are_written_between_the_marks_of_a_page(tmp_path):
+def test_counts_are_written_between_the_markers_of_a_page(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{study.BLOCK[0]}\nold\n{study.BLOCK[1]}\nafter\n")
     publish(page, [made()])
@@ -88,11 +88,11 @@ def test_the_counts_are_written_between_the_marks_of_a_page(tmp_path):
 
 
 @pytest.mark.parametrize(("place", "variables"), [(SAME, {}), ("fan-out", {"PLANTED_SLOWDOWN": "fan-out:1.3"})])
-def test_a_run_is_appended_to_those_before_it(monkeypatch, tmp_path, place, variables):
-    asked = []
+def test_run_is_appended_to_the_earlier_ones(monkeypatch, tmp_path, place, variables):
+    requests = []
 
     def compare(request, _):
-        asked.append(request)
+        requests.append(request)
         result = result_of(rounds_of(send=2))
         result.after = result.before
         result.parameters["method"] = 1
@@ -102,8 +102,8 @@ def test_a_run_is_appended_to_those_before_it(monkeypatch, tmp_path, place, vari
     run_one(tmp_path, place)
     run_one(tmp_path, place)
     assert [each.slower for each in read(tmp_path)] == [["PostgreSQL: send x64"]] * 2
-    assert asked[0].variables == variables
-    assert (asked[0].planted is None) == (place == SAME)
+    assert requests[0].variables == variables
+    assert (requests[0].planted is None) == (place == SAME)
 
 
 PROBE = """
@@ -126,7 +126,7 @@ began = time.perf_counter(); asyncio.run(many()); print(time.perf_counter() - be
 @pytest.mark.parametrize(
     ("planted_at", "least"), [("", (0.02, 0.05)), ("fan-out:3", (0.06, 0.05)), ("store read:3", (0.02, 0.14))]
 )
-def test_the_planted_slowdown_takes_its_share_once_for_calls_together(planted_at, least):
+def test_planted_slowdown_adds_its_share_once_for_concurrent_calls(planted_at, least):
     path = str(Path(planted.__file__).parent)
     environment = {"PYTHONPATH": path, "PLANTED_SLOWDOWN": planted_at}
     done = subprocess.run(
@@ -134,4 +134,4 @@ def test_the_planted_slowdown_takes_its_share_once_for_calls_together(planted_at
     )
     took = [float(line) for line in done.stdout.split()]
     assert all(found >= wanted for found, wanted in zip(took, least, strict=True))
-    assert took[1] < 5  # each of twenty for itself would add two seconds, and for what the others spun, years
+    assert took[1] < 5  # a share for each of the twenty would add two seconds; a share of their waiting, years

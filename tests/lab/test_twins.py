@@ -1,4 +1,4 @@
-"""Two servers' answers: ids, times and tokens may differ, and nothing else."""
+"""Two servers' answers may differ in ids, times and tokens, and in nothing else."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def answer(user_id: str, **fields: object) -> dict[str, object]:
         ({"id": "7"}, [("data[].id", ANN, "7")]),
     ],
 )
-def test_what_differs_is_named_by_its_place(fields: dict[str, object], found: list[tuple[object, ...]]) -> None:
+def test_difference_is_named_by_its_path(fields: dict[str, object], found: list[tuple[object, ...]]) -> None:
     assert [*differences(answer(ANN), answer(TWIN, **fields))] == [Difference(*each) for each in found]  # type: ignore[arg-type]
 
 
-def test_what_is_absent_and_lists_of_other_lengths_are_differences() -> None:
+def test_missing_values_and_lists_of_other_lengths_are_differences() -> None:
     assert [each.path for each in differences({"a": 1, "b": [1, 2]}, {"b": [1]})] == ["a", "b[] elements"]
 
 
-def test_messages_in_another_order_are_one_difference_and_each_is_compared_with_its_twin() -> None:
-    """Several who write at once are numbered otherwise by another server."""
+def test_reordered_messages_are_one_difference_and_compared_in_pairs() -> None:
+    """Another server numbers simultaneous messages differently."""
     texts = ("one", "two", "three")
     ours = [{"id": str(uuid.uuid4()), "message": text, "read": False} for text in texts]
     theirs = [{**each, "id": str(uuid.uuid4())} for each in ours]
@@ -58,7 +58,7 @@ def test_messages_in_another_order_are_one_difference_and_each_is_compared_with_
     assert [*twins.differences(ours, strange)] == [Difference("[] others", 1, "others")]
 
 
-def test_ids_are_learnt_where_answers_agree_and_translated_wherever_they_stand() -> None:
+def test_ids_are_learnt_from_answers_and_translated_everywhere() -> None:
     twins = Twins()
     twins.learn(answer(ANN), answer(TWIN))
     assert twins.translated({"path": f"/api/users/{ANN}?x={ANN}", "list": [ANN, 7, None]}) == {
@@ -71,7 +71,7 @@ def test_ids_are_learnt_where_answers_agree_and_translated_wherever_they_stand()
     assert twins.translated("2026-01-01T00:00:00Z") == "2026-01-01T00:00:00Z"
 
 
-async def test_events_match_in_any_order_and_what_only_one_server_says_is_a_difference() -> None:
+async def test_events_match_in_any_order_and_unmatched_ones_are_differences() -> None:
     traffic = MirroredTraffic()
     stream = Stream(traffic)
     for side, texts in ((ORIGINAL, ("one", "two", "lost")), (SHADOW, ("two", "one", "invented", "more"))):
@@ -87,7 +87,7 @@ async def test_events_match_in_any_order_and_what_only_one_server_says_is_a_diff
 
 
 @pytest.mark.parametrize(("last", "same"), [("Ann", True), ("Ben", False)])
-async def test_of_what_may_be_merged_the_last_is_compared(last: str, same: bool) -> None:
+async def test_last_of_mergeable_events_is_compared(last: str, same: bool) -> None:
     traffic = MirroredTraffic()
     stream = Stream(traffic)
     for names in (["Ann"], ["Ann", "Ben"], ["Ann"]):
@@ -99,7 +99,7 @@ async def test_of_what_may_be_merged_the_last_is_compared(last: str, same: bool)
     assert traffic.findings.compared["event room-users"] == 1
 
 
-async def test_an_acknowledgement_that_the_original_does_not_give_is_no_difference() -> None:
+async def test_extra_acknowledgement_is_no_difference() -> None:
     traffic = MirroredTraffic()
     stream = Stream(traffic)
     stream.received(SHADOW, "answer to join", ({"success": True},))
@@ -107,12 +107,12 @@ async def test_an_acknowledgement_that_the_original_does_not_give_is_no_differen
     assert traffic.findings.same
 
 
-def test_nothing_compared_is_said() -> None:
+def test_report_says_when_nothing_was_compared() -> None:
     assert Findings().answer() == "Nothing was compared: no client connected."
 
 
-async def test_what_the_second_server_never_names_is_waited_for_once() -> None:
-    """As where its copy of the data is older: else every call would be a second late, and the shadow behind."""
+async def test_id_that_the_second_server_never_names_is_awaited_once() -> None:
+    """The second server may have an older copy of the data. Waiting each time would delay every call by a second."""
     traffic = MirroredTraffic()
     traffic.expect({"id": ANN, "by": TWIN})
     async with asyncio.timeout(1.5):

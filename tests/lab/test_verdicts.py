@@ -1,4 +1,4 @@
-"""What the rounds of a comparison say: how often it is wrong, and what it finds."""
+"""The verdicts from a comparison's rounds: how often they are wrong, and what they find."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MEASURES, ROUNDS = 40, 8
 
 
 def noise(rng: np.random.Generator, scatter: float = 0.03) -> np.ndarray:
-    """Rounds of two equal sides: half of the measures normal, half with the heavy tails of a shared machine."""
+    """Return rounds of two equal sides: half of the measures normal, half with the heavy tails of a shared machine."""
     rounds = rng.normal(0, scatter, (MEASURES, ROUNDS))
     rounds[::2] = rng.standard_t(3, (MEASURES // 2, ROUNDS)) * scatter
     return rounds
@@ -23,7 +23,7 @@ def test_equal_sides_seldom_report_any_difference():
     assert wrong / 600 <= 0.05
 
 
-def test_a_slowdown_of_the_size_called_found_is_found_as_often_as_promised():
+def test_detectable_slowdown_is_found_as_often_as_promised():
     rng = np.random.default_rng(2)
     found = 0
     for _ in range(300):
@@ -34,7 +34,7 @@ def test_a_slowdown_of_the_size_called_found_is_found_as_often_as_promised():
 
 
 @pytest.mark.parametrize(("shift", "verdict"), [(0.5, "slower"), (-0.5, "faster"), (0.0, "no difference found")])
-def test_the_verdict_names_the_direction(shift, verdict):
+def test_verdict_names_the_direction(shift, verdict):
     rounds = noise(np.random.default_rng(3))
     rounds[0] += shift
     judged = judge(rounds)
@@ -42,20 +42,20 @@ def test_the_verdict_names_the_direction(shift, verdict):
     assert {each.verdict for each in judged[1:]} == {"no difference found"}
 
 
-def test_a_certain_but_small_difference_is_not_reported():
+def test_certain_but_small_difference_is_not_reported():
     rounds = np.random.default_rng(4).normal(np.log(LEAST) / 2, 0.001, (1, ROUNDS))
     judged = judge(rounds)[0]
     assert judged.p < RUN_ERROR
     assert judged.verdict == "no difference found"
 
 
-def test_rounds_without_any_scatter_are_judged_as_well():
+def test_rounds_without_any_variance_are_judged_too():
     same, twice = judge([[0.0] * ROUNDS, [np.log(2)] * ROUNDS])
     assert same.verdict == "no difference found"
     assert (twice.verdict, round(twice.ratio, 3)) == ("slower", 2.0)
 
 
-def test_more_measures_ask_for_more_certainty():
+def test_more_measures_require_more_certainty():
     rounds = noise(np.random.default_rng(5))
     rounds[1] += 0.08
     assert judge(rounds)[1].p > judge(rounds[1:2])[0].p

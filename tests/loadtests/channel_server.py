@@ -1,6 +1,7 @@
-"""A chat with channels and nicknames, for which docs/LOADTESTING.md has a dialect: no history, a log by HTTP.
+"""A chat with channels and nicknames, without history but with a log over HTTP; docs/LOADTESTING.md has its dialect.
 
-Run as a script with ``none`` or ``faulty``; a faulty one does not push each tenth message of a channel to one member.
+Run as a script with ``none`` or ``faulty``. A faulty server does not push every tenth message of a channel to one of
+its members.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ EVERY = 10
 
 
 @io.event
-async def enter(sid: str, asked: dict[str, str]) -> dict[str, object]:
-    """Be in a channel."""
-    nicks[sid] = asked["nick"]
-    members.setdefault(asked["channel"], []).append(sid)
-    log.setdefault(asked["channel"], [])
+async def enter(sid: str, payload: dict[str, str]) -> dict[str, object]:
+    """Join a channel."""
+    nicks[sid] = payload["nick"]
+    members.setdefault(payload["channel"], []).append(sid)
+    log.setdefault(payload["channel"], [])
     return {"ok": True}
 
 
 @io.event
 async def say(sid: str, said: dict[str, str]) -> dict[str, object]:
-    """To all in the channel."""
+    """Send a message to everybody in the channel."""
     channel = said["channel"]
     entry = {"id": f"{channel}/{len(log[channel])}", "body": said["body"], "from": nicks[sid]}
     log[channel].append(entry)
@@ -48,19 +49,19 @@ async def say(sid: str, said: dict[str, str]) -> dict[str, object]:
 
 @io.event
 async def disconnect(sid: str, _reason: object = None) -> None:
-    """Be in no channel."""
+    """Leave all channels."""
     for channel in members.values():
         if sid in channel:
             channel.remove(sid)
 
 
 async def read(request: Request) -> JSONResponse:
-    """All that was said in a channel."""
+    """Return all messages of a channel."""
     return JSONResponse(log.get(request.path_params["channel"], []))
 
 
 async def tell(_request: Request) -> JSONResponse:
-    """What was planted so far."""
+    """Return the faults planted so far."""
     return JSONResponse(planted)
 
 

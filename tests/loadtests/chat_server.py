@@ -1,9 +1,9 @@
-"""A small chat server with the part of the contract that load tests need, and faults that it commits on purpose.
+"""A small chat server with the part of the protocol that load tests need, and deliberate faults.
 
-Run as a script with a fault, it prints its address and serves until it is ended. The fault is ``none``, or what happens
-to each tenth message of a room: ``dropped`` (one member does not get it), ``doubled`` (one gets it twice), ``swapped``
-(all get it after its successor), ``unstored`` (acknowledged and pushed, not in the history). A ``mute`` one
-answers no join.
+Run as a script with a fault, it prints its address and serves until it is ended. The fault is ``none``, or what
+happens to every tenth message of a room: ``dropped`` (one member does not get it), ``doubled`` (one gets it twice),
+``swapped`` (all get it after its successor), ``unstored`` (acknowledged and pushed, but not in the history). A
+``mute`` server answers no join.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ EVERY = 10
 
 
 class Accounts:
-    """Accounts and their tokens, without bcrypt, and reads that are always fine."""
+    """Accounts and their tokens, without bcrypt, and reads that always succeed."""
 
     def __init__(self) -> None:
         self.users: dict[str, str] = {}
         self.tokens: dict[str, str] = {}
 
     def routes(self) -> list[Route]:
-        """What answers under /api/auth and /api/users."""
+        """Return the routes under /api/auth and /api/users."""
         return [
             Route("/api/auth/register", self.register, methods=["POST"]),
             Route("/api/auth/login", self.login, methods=["POST"]),
@@ -40,14 +40,14 @@ class Accounts:
         ]
 
     async def register(self, request: Request) -> JSONResponse:
-        """An account and its token."""
+        """Create an account and its token."""
         fields = await request.json()
         user, token = str(uuid.uuid4()), uuid.uuid4().hex
         self.users[fields["username"]], self.tokens[token] = user, user
         return JSONResponse({"success": True, "user": {"userId": user}, "token": token}, 201)
 
     async def login(self, request: Request) -> JSONResponse:
-        """Another token, if the account is known; the password is not looked at."""
+        """Return another token if the account is known; the password is not checked."""
         user, token = self.users.get((await request.json())["username"]), uuid.uuid4().hex
         if user is None:
             return JSONResponse({"success": False, "message": "Invalid credentials"}, 401)
@@ -55,17 +55,17 @@ class Accounts:
         return JSONResponse({"success": True, "user": {"userId": user}, "token": token})
 
     async def verify(self, request: Request) -> JSONResponse:
-        """Whether a token is known."""
+        """Return whether a token is known."""
         known = request.headers.get("authorization", "").removeprefix("Bearer ") in self.tokens
         return JSONResponse({"success": known}, 200 if known else 401)
 
     async def fine(self, _request: Request) -> JSONResponse:
-        """Any other read."""
+        """Answer any other read."""
         return JSONResponse({"success": True, "data": []})
 
 
 class Chat(Accounts):
-    """Rooms and the fault."""
+    """The rooms and the fault."""
 
     def __init__(self, fault: str) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Chat(Accounts):
             self.io.on(event, handler)
 
     async def join(self, sid: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Enter a room; the history since what the client knows."""
+        """Enter a room; return the history since the last message that the client knows."""
         if self.fault == "mute":
             await asyncio.sleep(3600)
         room, user = payload["room"], self.tokens[payload["token"]]
@@ -109,7 +109,7 @@ class Chat(Accounts):
             )
 
     async def take(self, room: str, user: str, text: str, token: str) -> dict[str, Any]:
-        """One message at a time; one seen before is only acknowledged."""
+        """Store one message at a time; acknowledge a repeated one without storing it."""
         messages, known = self.rooms[room], token in self.known
         if not known:
             message = {"id": str(uuid.uuid4()), "seq": len(messages) + 1, "message": text, "userId": user, "room": room}
@@ -123,7 +123,7 @@ class Chat(Accounts):
         return {"success": True, "id": answer["id"], "seq": answer["seq"], "timestamp": "", "duplicate": known}
 
     async def push(self, room: str, message: dict[str, Any], faulty: bool) -> None:
-        """To all members, but for the fault."""
+        """Push to all members, except for the fault."""
         if faulty and self.fault == "swapped":
             self.held[room] = message
             self.late = asyncio.create_task(self.push_if_last(room, message))
@@ -141,7 +141,7 @@ class Chat(Accounts):
                 await self.io.emit("receive-message", held, to=member)
 
     async def push_if_last(self, room: str, message: dict[str, Any]) -> None:
-        """The last message of a run has no successor that would bring it along."""
+        """Push the last message of a run, which has no successor to push it with."""
         await asyncio.sleep(2)
         async with self.turn:
             if self.held.get(room) is message:
@@ -149,24 +149,24 @@ class Chat(Accounts):
                 await self.push(room, message, False)
 
     async def leave(self, sid: str, _payload: object = None) -> dict[str, Any]:
-        """Leave the room; no push that is under way comes after the acknowledgement."""
+        """Leave the room; no push comes after the acknowledgement."""
         async with self.turn:
             self.gone_from(sid)
         return {"success": True}
 
     async def gone(self, sid: str, _reason: object = None) -> None:
-        """The connection ended; a join that is under way is over first."""
+        """End the connection, after a pending join has finished."""
         async with self.turn:
             self.gone_from(sid)
 
     def gone_from(self, sid: str) -> None:
-        """Forget where this socket was."""
+        """Remove the socket from its room."""
         room, _ = self.where.pop(sid, ("", ""))
         if sid in self.members.get(room, ()):
             self.members[room].remove(sid)
 
     async def history(self, request: Request) -> JSONResponse:
-        """A page of what is stored, counted from the newest."""
+        """Return a page of the stored messages, counted from the newest."""
         stored = self.stored.get(request.path_params["room"], [])
         end = len(stored) - int(request.query_params.get("offset", 0))
         first = max(0, end - int(request.query_params.get("limit", 100)))
@@ -174,7 +174,7 @@ class Chat(Accounts):
 
 
 def application(fault: str) -> socketio.ASGIApp:
-    """REST and Socket.IO of one faulty chat."""
+    """The REST API and Socket.IO of one faulty chat."""
     chat = Chat(fault)
     rest = Starlette(
         routes=[
@@ -188,7 +188,7 @@ def application(fault: str) -> socketio.ASGIApp:
 
 def serve(app: Any) -> None:
     """Serve on a free port of this host and print the address."""
-    # With the protocol named, or asyncio does not switch Nagle's algorithm off.
+    # Name the protocol; otherwise asyncio does not disable Nagle's algorithm.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)

@@ -21,11 +21,11 @@ ROOT = HERE.parents[1]
 NODE = ROOT / "tests/flow/node/node_modules"
 ENVIRON = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 PATIENCE = 220
-"""Seconds for a program that must end by itself, below pytest's own limit."""
+"""Seconds within which a program must end by itself; less than pytest's own limit."""
 
 
 def promises(module: str) -> list[str]:
-    """The names of the cases in ``cases/<module>.py``: each is a promise that a test holds."""
+    """Return the names of the cases in ``cases/<module>.py``. Each is a promise that one test checks."""
     tree = ast.parse((HERE / "cases" / f"{module}.py").read_text())
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
     assert names
@@ -34,7 +34,7 @@ def promises(module: str) -> list[str]:
 
 @functools.cache
 def _outcomes(module: str, arguments: tuple[str, ...]) -> dict[str, str]:
-    """What each case of a module said, run in one interpreter of their own: nothing, or a traceback."""
+    """Return the outcome of each case of a module, run in one separate interpreter: nothing, or a traceback."""
     command = [sys.executable, "-W", "error", "-m", "tests.loadtests.cases", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -42,21 +42,21 @@ def _outcomes(module: str, arguments: tuple[str, ...]) -> dict[str, str]:
     return outcomes
 
 
-def keep(module: str, promise: str, *arguments: str) -> None:
-    """A case must have said nothing."""
+def check_promise(module: str, promise: str, *arguments: str) -> None:
+    """Check that a case has no traceback."""
     assert _outcomes(module, arguments)[promise] == ""
 
 
 @contextmanager
 def serving(program: str, *arguments: str) -> Iterator[str]:
-    """The address of a server program of this folder, which prints it first; ended afterwards."""
+    """The address of a server program of this folder, which prints it first. The program is ended afterwards."""
     with _running([sys.executable, "-m", f"tests.loadtests.{program}", *arguments]) as address:
         yield address
 
 
 @contextmanager
 def node_server(*arguments: str) -> Iterator[str]:
-    """The address of Node.js socket.io: optional are a path prefix and a certificate beside its key."""
+    """The address of a Node.js socket.io server; a path prefix and a certificate beside its key are optional."""
     assert NODE.is_dir(), "install the JavaScript packages: npm ci --prefix tests/flow/node"
     with _running(["node", str(HERE / "node_server.js"), *arguments], NODE_PATH=str(NODE)) as address:
         yield address
@@ -71,7 +71,7 @@ def _running(command: list[str], **environ: str) -> Iterator[str]:
         assert address.startswith("http")
         yield address
     finally:
-        child.kill()  # asked to stop, a stock server waits for the polls of clients that vanished
+        child.kill()  # when asked to stop, a stock server waits for the polls of clients that vanished
         child.wait()
         child.stdout.close()
 
@@ -85,7 +85,7 @@ def stock_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session", params=["python", "node"])
 def any_server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Stock servers, each as others run it."""
+    """Stock servers of both kinds, as others run them."""
     if request.param == "python":
         yield request.getfixturevalue("stock_server")
     else:
@@ -94,12 +94,12 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def free_master_port() -> tuple[str, ...]:
-    """Options for a master and workers that no other Locust of this machine is on."""
+    """Return options for a master and workers on a port that no other Locust of this machine uses."""
     port = str(free_port())
     return "--master-bind-port", port, "--master-port", port
 
 
 def locust(*arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
-    """``locust -f loadtests/chat.py --headless`` from the checkout's root."""
+    """Run ``locust -f loadtests/chat.py --headless`` in the checkout's root."""
     command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--headless", *arguments]
     return subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=timeout, check=False)

@@ -1,10 +1,10 @@
-"""A chat server that speaks the documented protocol alone, as the Node.js backend does, and what it does to pushes.
+"""A chat server with only the documented protocol, like the Node.js backend, and with faulty pushes.
 
-Run as a script with a fault, it prints its address and serves until it is ended. The fault is ``none``, or ``faulty``:
-it drops 4 % and doubles 2 % of the pushes to members who have their history, and tells at ``/planted`` how many. Like
-that backend it acknowledges nothing and numbers nothing, handles the events of a socket side by side, subscribes a
-socket before it sends the history, leaves a socket subscribed after ``leave-room``, refuses one join of each new room,
-admits registered users alone, answers 500 to a search and shows an empty profile.
+Run as a script with a fault, it prints its address and serves until it is ended. The fault is ``none`` or
+``faulty``. A faulty server drops 4 % and doubles 2 % of the pushes to members who have their history, and reports
+the counts at ``/planted``. Like that backend, it acknowledges and numbers nothing, handles the events of a socket
+concurrently, subscribes a socket before it sends the history, leaves a socket subscribed after ``leave-room``,
+refuses one join of each new room, admits only registered users, answers 500 to a search and shows an empty profile.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SHOWN = 100
 
 
 class Mute(socketio.AsyncServer):
-    """A server that acknowledges nothing, whatever it is asked."""
+    """A server that never acknowledges, even if an acknowledgement is requested."""
 
     async def _handle_event(self, eio_sid: str, namespace: str, _id: Any, data: Any) -> None:
         await super()._handle_event(eio_sid, namespace, None, data)
 
 
 class Chat(Accounts):
-    """Rooms, and what was planted."""
+    """The rooms and the planted faults."""
 
     def __init__(self, faulty: bool) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Chat(Accounts):
             self.io.on(event, handler)
 
     async def join(self, sid: str, payload: dict[str, Any]) -> None:
-        """Subscribe, then show the newest messages; the first to come to a new room is refused, as after a race."""
+        """Subscribe, then show the newest messages. The first join of a new room is refused, as after a race."""
         room, user = payload["room"], self.tokens.get(payload.get("token"))
         if user is None or room not in self.stored:
             self.planted["refused"] += room not in self.stored
@@ -69,13 +69,13 @@ class Chat(Accounts):
         await self.io.emit("room-users", [], to=sid)
         await asyncio.sleep(0.01)
         history = self.stored[room][-SHOWN:]
-        await asyncio.sleep(0.01)  # what is stored now is pushed before the history, which does not have it
+        await asyncio.sleep(0.01)  # a message stored now is pushed before the history, which does not contain it
         if sid in self.sessions:
             await self.io.emit("message-history", history, to=sid)
             self.shown.add((room, sid))
 
     async def send(self, sid: str, payload: dict[str, Any]) -> None:
-        """Store a message of a session and push it; of others nothing is heard."""
+        """Store and push a message of a session; ignore messages without one."""
         if sid not in self.sessions:
             return
         room, user = self.sessions[sid]
@@ -85,7 +85,7 @@ class Chat(Accounts):
             await self.push(room, member, message)
 
     async def push(self, room: str, member: str, message: dict[str, Any]) -> None:
-        """To one member: once, or not at all, or twice."""
+        """Push to one member: once, not at all, or twice."""
         fate = self.rng.random() if self.faulty and (room, member) in self.shown else 1.0
         if fate < DROPPED:
             self.planted["dropped"] += 1
@@ -96,7 +96,7 @@ class Chat(Accounts):
             await self.io.emit("receive-message", message, to=member)
 
     async def read(self, sid: str, payload: dict[str, Any]) -> None:
-        """Tell the room who has read a message."""
+        """Announce to the room who has read a message."""
         room, user = self.sessions[sid]
         for member in list(self.subscribed[room]):
             update = {"messageId": payload["messageId"], "read": True, "readBy": [user], "readByUser": user}
@@ -107,7 +107,7 @@ class Chat(Accounts):
         self.sessions.pop(sid, None)
 
     async def gone(self, sid: str, _reason: object = None) -> None:
-        """The connection ended."""
+        """Handle the end of the connection."""
         self.sessions.pop(sid, None)
         for room, members in self.subscribed.items():
             if sid in members:
@@ -115,27 +115,27 @@ class Chat(Accounts):
                 self.shown.discard((room, sid))
 
     async def history(self, request: Request) -> JSONResponse:
-        """A page of what is stored, counted from the newest."""
+        """Return a page of the stored messages, counted from the newest."""
         stored = self.stored.get(request.path_params["room"], [])
         end = len(stored) - int(request.query_params.get("offset", 0))
         first = max(0, end - int(request.query_params.get("limit", 100)))
         return JSONResponse({"success": True, "data": stored[first : max(0, end)]})
 
     async def tell(self, _request: Request) -> JSONResponse:
-        """What was planted so far."""
+        """Return the faults planted so far."""
         return JSONResponse(self.planted)
 
     async def profile(self, _request: Request) -> JSONResponse:
-        """An empty object, whoever is asked for."""
+        """Return an empty object for any profile."""
         return JSONResponse({"success": True, "user": {}})
 
     async def broken(self, _request: Request) -> JSONResponse:
-        """A search."""
+        """Answer a search with an error."""
         return JSONResponse({"success": False, "message": "pool.query is not a function"}, 500)
 
 
 def application(fault: str) -> socketio.ASGIApp:
-    """REST and Socket.IO of one chat."""
+    """The REST API and Socket.IO of one chat."""
     chat = Chat(fault == "faulty")
     routes = [
         *chat.routes(),

@@ -1,4 +1,4 @@
-// Node.js socket.io as others run it: the same events as stock_server.py, so that the same cases hold.
+// A Node.js socket.io server as others run it, with the events of stock_server.py, so that the same cases apply.
 "use strict";
 
 const http = require("node:http");

@@ -1,4 +1,4 @@
-"""A stock python-socketio server as others run it: echoes, broadcasts, falls silent, kicks; pings often."""
+"""A stock python-socketio server as others run it: it echoes, broadcasts, falls silent, kicks, and pings often."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ handshakes: dict[str, dict[str, str]] = {}
 
 @io.event
 async def connect(sid: str, environ: dict[str, str], auth: object) -> bool:
-    """Refuse whoever says it should be refused."""
+    """Refuse a client that asks to be refused."""
     handshakes[sid] = {
         "query": environ["QUERY_STRING"],
         "origin": environ.get("HTTP_ORIGIN", ""),
@@ -38,81 +38,81 @@ async def connect(sid: str, environ: dict[str, str], auth: object) -> bool:
 
 @io.event
 async def disconnect(sid: str, reason: str) -> None:
-    """Remember how a connection ended."""
+    """Record how a connection ended."""
     ends.append((sid, reason))
 
 
 @io.event
 async def ended(_sid: str) -> list[tuple[str, str]]:
-    """Which connections ended so far, and how."""
+    """Return the connections that have ended, and how."""
     return ends
 
 
 @io.event
 async def echo(_sid: str, value: object) -> object:
-    """The same again."""
+    """Echo a value."""
     return value
 
 
 @io.event
 async def shout(_sid: str, value: object) -> None:
-    """To everybody."""
+    """Broadcast to everybody."""
     await io.emit("heard", value)
 
 
 @io.event
 async def many(_sid: str, count: int) -> None:
-    """So many numbers, in order."""
+    """Send this many numbers, in order."""
     for number in range(count):
         await io.emit("number", number, to=_sid)
 
 
 @io.event
 async def ask(sid: str) -> object:
-    """Ask the client, which must acknowledge."""
+    """Send the client an event that it must acknowledge."""
     await io.call("question", {"why": True}, to=sid, timeout=30)
     return "asked and answered"
 
 
 @io.event
 async def handshake(sid: str) -> dict[str, str]:
-    """What came with the caller's first request."""
+    """Return the content of the caller's first request."""
     return handshakes[sid]
 
 
 @io.event
 async def transport(sid: str) -> str:
-    """What carries the caller's packets now."""
+    """Return the transport that carries the caller's packets now."""
     return io.transport(sid)
 
 
 @io.event
 async def bytes_of(_sid: str, value: object) -> list[object]:
-    """Whether bytes came, and how many."""
+    """Return whether bytes came, and how many."""
     return ["bytes", len(value)] if isinstance(value, bytes) else [type(value).__name__, None]
 
 
 @io.event
 async def push_bytes(sid: str) -> None:
-    """Bytes twice in one event, and an event behind it."""
+    """Send bytes twice in one event, and another event behind it."""
     await io.emit("blob", {"first": bytes(range(256)), "items": [1, b"second"], "text": "x"}, to=sid)
     await io.emit("number", 7, to=sid)
 
 
 @io.event
 async def two(_sid: str) -> tuple[None, dict[str, bool]]:
-    """An acknowledgement as Node.js likes it: no error, and a result."""
+    """Acknowledge as Node.js servers do: no error, and a result."""
     return None, {"ok": True}
 
 
 @io.event
 async def nothing(_sid: str) -> None:
-    """An acknowledgement without arguments."""
+    """Acknowledge without arguments."""
 
 
 @io.event
 async def ask_for(sid: str, question: str) -> object:
-    """What the client answers when it is asked; several arguments as a list."""
+    """Return the client's acknowledgement; several arguments as a list."""
     answer = await io.call(question, {"a": 2, "b": 3}, to=sid, timeout=30)
     return list(answer) if isinstance(answer, tuple) else answer
 
@@ -125,7 +125,7 @@ async def drop(sid: str) -> None:
 
 @io.event
 async def buy(sid: str, _order: object) -> str:
-    """Tell the buyer a price, and take the order."""
+    """Send the buyer a price, and take the order."""
     await io.emit("price", {"sentAt": time.time() * 1000}, to=sid)
     return "sold"
 
@@ -138,25 +138,25 @@ async def silent(_sid: str, _value: object) -> None:
 
 @io.event
 async def kick(sid: str) -> None:
-    """Throw the caller out."""
+    """Disconnect the caller."""
     await io.disconnect(sid)
 
 
 @io.on("connect", namespace="/refuses")
 async def refuse(_sid: str, _environ: object) -> None:
-    """Nobody may come in."""
+    """Refuse every connection."""
     raise socketio.exceptions.ConnectionRefusedError("members only")
 
 
 @io.on("kick", namespace="/other")
 async def other_kick(sid: str) -> None:
-    """Throw the caller out of this namespace."""
+    """Disconnect the caller from this namespace."""
     await io.disconnect(sid, namespace="/other")
 
 
 @io.on("echo", namespace="/other")
 async def other_echo(_sid: str, value: object) -> object:
-    """The same again, in another namespace."""
+    """Echo a value in another namespace."""
     return ["other", value]
 
 

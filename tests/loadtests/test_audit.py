@@ -1,4 +1,4 @@
-"""The audit against a server that commits one fault on purpose, from end to end."""
+"""The audit of a server with one deliberate fault, from end to end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAULTS = {
 
 @pytest.mark.process
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_audit_catches_it_and_names_it_and_the_run_fails(fault: str, tmp_path: Path) -> None:
+def test_audit_detects_and_names_the_fault_and_the_run_fails(fault: str, tmp_path: Path) -> None:
     with serving("chat_server", fault) as address:
         done = locust(
             *("--host", address, "--users", "10", "--run-time", "4", "--interval", "1", "--tags", "send", "typing"),

@@ -32,7 +32,7 @@ DEVIATIONS = ("dropped", "doubled", "swapped", "renumbered", "not_stored", "not_
 
 
 def assert_nothing_lost(result: dict[str, Any]) -> None:
-    """Everything was sent, stored and delivered once; what a busy machine may do to a run is to make it INVALID."""
+    """Check that everything was sent, stored and delivered once. A busy machine may only make a run INVALID."""
     audit, total = result["audit"], result["audit"]["total"]
     assert audit["incomplete"] == []
     assert {name: total[name] for name in DEVIATIONS} == dict.fromkeys(DEVIATIONS, 0)
@@ -43,7 +43,7 @@ def assert_nothing_lost(result: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("store", ["memory", "postgres"])
-def test_one_command_starts_a_server_drives_it_and_reports(
+def test_one_command_starts_a_server_loads_it_and_reports(
     store: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     environ = dict(ENVIRON)
@@ -54,15 +54,17 @@ def test_one_command_starts_a_server_drives_it_and_reports(
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     (folder,) = tmp_path.iterdir()
     run = json.loads((folder / "result.json").read_text())
-    (turn,) = run["turns"]
-    assert_nothing_lost(turn["locust"])
+    (repetition,) = run["turns"]
+    assert_nothing_lost(repetition["locust"])
     assert done.returncode == {"VALID": 0, "INVALID": 2}[run["verdict"]], done.stdout + done.stderr
     timed = ("POST /api/auth/login", "connect websocket", "ack join", "load message-history", "ack send-message")
     for name in timed:
-        assert [f for f in turn["locust"]["figures"] if f"{f['method']} {f['name']}" == name and f["histogram"]], name
-    said = (folder / turn["folder"] / "locust.log").read_text()
+        assert [
+            f for f in repetition["locust"]["figures"] if f"{f['method']} {f['name']}" == name and f["histogram"]
+        ], name
+    said = (folder / repetition["folder"] / "locust.log").read_text()
     assert "Registering" not in said, "the accounts were in the store before the server started"
-    samples = [json.loads(line) for line in (folder / turn["folder"] / "server.jsonl").read_text().splitlines()]
+    samples = [json.loads(line) for line in (folder / repetition["folder"] / "server.jsonl").read_text().splitlines()]
     assert samples[-1]["metrics"]
     assert ("database" in samples[-1]) == (store == "postgres")
     page = (folder / "index.html").read_text()
@@ -70,7 +72,7 @@ def test_one_command_starts_a_server_drives_it_and_reports(
         assert f">{heading}</h2>" in page
 
 
-def test_workers_are_added_up_and_csv_html_and_record_show_the_same_figures(tmp_path: Path) -> None:
+def test_workers_are_added_up_and_all_outputs_show_the_same_figures(tmp_path: Path) -> None:
     with serving("chat_server", "none") as address:
         done = locust(
             *("--host", address, "--users", "20", "--run-time", "4", "--interval", "1", "--processes", "2"),
@@ -105,7 +107,7 @@ def test_workers_are_added_up_and_csv_html_and_record_show_the_same_figures(tmp_
         assert sum(count for _, count in figure["histogram"]) == figure["count"]
 
 
-def test_an_open_loop_reports_response_and_service_time(tmp_path: Path) -> None:
+def test_open_loop_reports_response_and_service_time(tmp_path: Path) -> None:
     with serving("chat_server", "none") as address:
         locust(
             *("--host", address, "--users", "10", "--run-time", "4", "--interval", "1", "--arrival", "poisson"),
@@ -119,7 +121,7 @@ def test_an_open_loop_reports_response_and_service_time(tmp_path: Path) -> None:
     assert seen["starts"] > 0
 
 
-def test_workers_on_two_hosts_are_audited_together_and_only_time_what_one_clock_has_seen(tmp_path: Path) -> None:
+def test_workers_on_two_hosts_are_audited_together_and_timed_separately(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -147,7 +149,7 @@ def test_workers_on_two_hosts_are_audited_together_and_only_time_what_one_clock_
     assert f"{result['elsewhere']} pushes from other hosts were not timed" in done.stdout
 
 
-def test_a_simulated_user_takes_at_most_sixty_kib_of_memory(tmp_path: Path) -> None:
+def test_simulated_user_takes_at_most_sixty_kib_of_memory(tmp_path: Path) -> None:
     options = ("--users", "300", "--spawn-rate", "60", "--run-time", "3", "--out", str(tmp_path))
     options += ("--interval", "5", "--room-sizes", "equal", "--receipts", "1", "--tags", "send", "typing")
     with serving("chat_server", "none") as address:
@@ -159,7 +161,7 @@ def test_a_simulated_user_takes_at_most_sixty_kib_of_memory(tmp_path: Path) -> N
     assert (after - before) / (all_of_them - few) <= 60 * 1024
 
 
-def test_a_ramp_is_measured_while_its_users_arrive(tmp_path: Path) -> None:
+def test_ramp_is_measured_while_its_users_arrive(tmp_path: Path) -> None:
     options = ("--scenario", "ramp", "--users", "20", "--run-time", "8", "--interval", "1", "--tags", "send")
     with serving("chat_server", "none") as address:
         locust("--host", address, *options, "--accounts", str(tmp_path / "accounts.json"), "--out", str(tmp_path))
@@ -170,8 +172,8 @@ def test_a_ramp_is_measured_while_its_users_arrive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scenario", ["direct", "many-to-one", "announcements", "flash-crowd"])
-def test_a_scenario_decides_who_shares_a_room_and_who_writes(scenario: str, tmp_path: Path) -> None:
-    seconds = "12" if scenario == "flash-crowd" else "6"  # who leaves ends first what it does
+def test_scenario_defines_who_shares_a_room_and_who_writes(scenario: str, tmp_path: Path) -> None:
+    seconds = "12" if scenario == "flash-crowd" else "6"  # a user that leaves first finishes its current task
     options = ("--scenario", scenario, "--users", "20", "--run-time", seconds, "--interval", "1")
     with serving("chat_server", "none") as address:
         locust("--host", address, *options, "--accounts", str(tmp_path / "accounts.json"), "--out", str(tmp_path))
@@ -197,24 +199,26 @@ def test_a_scenario_decides_who_shares_a_room_and_who_writes(scenario: str, tmp_
         assert users[-1] < 20
 
 
-def test_a_rolling_restart_loses_nothing(tmp_path: Path, postgres_url: str) -> None:
+def test_rolling_restart_loses_nothing(tmp_path: Path, postgres_url: str) -> None:
     command = [sys.executable, "-m", "chatsys", "loadtest", "--scenario", "rolling-restart", "--users", "20"]
     command += ["--interval", "1", "--minutes", "0.5", "--tags", "send", "--reports", str(tmp_path)]
     environ = ENVIRON | {"DATABASE_URL": postgres_url}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     (folder,) = tmp_path.iterdir()
-    (turn,) = json.loads((folder / "result.json").read_text())["turns"]
-    assert turn["store"] == "postgres"
-    audit = turn["locust"]["audit"]
+    (repetition,) = json.loads((folder / "result.json").read_text())["turns"]
+    assert repetition["store"] == "postgres"
+    audit = repetition["locust"]["audit"]
     assert audit["incomplete"] == []
     assert {name: audit["total"][name] for name in DEVIATIONS} == dict.fromkeys(DEVIATIONS, 0)
-    (back,) = (figure for figure in turn["locust"]["figures"] if figure["method"] == "reconnect")
+    (back,) = (figure for figure in repetition["locust"]["figures"] if figure["method"] == "reconnect")
     assert back["count"] >= 20, "each user is at one process or the other, and both were replaced"
-    assert not [reason for reason in turn["reasons"] if "restart" in reason or "replaced" in reason], turn["reasons"]
+    assert not [reason for reason in repetition["reasons"] if "restart" in reason or "replaced" in reason], repetition[
+        "reasons"
+    ]
     assert done.returncode in {0, 2}, done.stdout + done.stderr
 
 
-def test_the_command_knows_the_scenarios_and_refuses_a_restart_that_would_forget(
+def test_command_lists_the_scenarios_and_refuses_a_forgetful_restart(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert [scenario.value for scenario in ScenarioName] == list(SCENARIOS)
@@ -226,7 +230,7 @@ def test_the_command_knows_the_scenarios_and_refuses_a_restart_that_would_forget
     assert "--store postgres" in " ".join(capsys.readouterr().err.split())
 
 
-def test_accounts_are_kept_for_the_next_run_and_made_anew_for_another_server(tmp_path: Path) -> None:
+def test_accounts_are_reused_for_a_server_and_recreated_for_another(tmp_path: Path) -> None:
     options = ("--users", "6", "--run-time", "1", "--interval", "1", "--tags", "send")
     options += ("--accounts", str(tmp_path / "accounts.json"))
     kept = tmp_path / "accounts-0.json"
@@ -253,7 +257,7 @@ def test_ctrl_c_ends_a_run_with_its_audit(processes: str, tmp_path: Path) -> Non
         samples, deadline = tmp_path / "samples.jsonl", time.monotonic() + 60
         while '"push":{' not in (samples.read_text() if samples.exists() else "") and time.monotonic() < deadline:
             time.sleep(0.2)
-        os.killpg(child.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does: the workers get the signal too
         said, _ = child.communicate(timeout=PATIENCE)
     result = json.loads((tmp_path / "locust.json").read_text())
     assert_nothing_lost(result)
@@ -262,7 +266,7 @@ def test_ctrl_c_ends_a_run_with_its_audit(processes: str, tmp_path: Path) -> Non
     assert b"Traceback" not in said
 
 
-def test_a_terminal_s_ctrl_c_ends_the_whole_command_with_a_report(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_terminal_ends_the_whole_command_with_a_report(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chatsys", "loadtest", "--store", "memory", "--users", "10", "--minutes", "5"]
     command += ["--interval", "1", "--tags", "send", "--reports", str(tmp_path)]
     child = subprocess.Popen(
@@ -273,21 +277,21 @@ def test_a_terminal_s_ctrl_c_ends_the_whole_command_with_a_report(tmp_path: Path
         if any('"push":{' in samples.read_text() for samples in tmp_path.glob("*/*/samples.jsonl")):
             break
         time.sleep(0.2)
-    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: everybody in the foreground gets it
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: every foreground process gets the signal
     said, _ = child.communicate(timeout=PATIENCE)
     assert child.returncode == 130, said
     assert b"Verdict: INTERRUPTED. Report: " in said
     assert b"Traceback" not in said
     (folder,) = tmp_path.iterdir()
-    (turn,) = json.loads((folder / "result.json").read_text())["turns"]
-    assert_nothing_lost(turn["locust"])
+    (repetition,) = json.loads((folder / "result.json").read_text())["turns"]
+    assert_nothing_lost(repetition["locust"])
     assert (folder / "index.html").exists()
 
 
 @pytest.mark.parametrize("processes", [(), ("--processes", "2")])
-def test_against_nothing_it_says_in_one_sentence_how_to_start_the_server(processes: tuple[str, ...]) -> None:
+def test_run_without_a_server_says_how_to_start_one(processes: tuple[str, ...]) -> None:
     port = free_master_port() if processes else ()
-    done = locust("--host", "http://127.0.0.1:9", "--users", "1", *processes, *port, timeout=40)  # workers end too
+    done = locust("--host", "http://127.0.0.1:9", "--users", "1", *processes, *port, timeout=40)  # the workers end too
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     (sentence,) = [line for line in done.stderr.splitlines() if "Nothing listens" in line]
@@ -295,27 +299,27 @@ def test_against_nothing_it_says_in_one_sentence_how_to_start_the_server(process
     assert "start the server with `chatsys serve`" in sentence
 
 
-def test_a_host_without_a_scheme_is_named_in_one_sentence() -> None:
+def test_host_without_a_scheme_is_refused_in_one_sentence() -> None:
     done = locust("--host", "localhost:3001", "--users", "1")
     assert done.returncode == 1
     assert "localhost:3001 is not an address: give --host http://name:port." in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_that_is_no_chatsys_server_is_named_in_one_line(stock_server: str, tmp_path: Path) -> None:
+def test_server_that_is_not_chatsys_is_named_in_one_line(stock_server: str, tmp_path: Path) -> None:
     done = locust("--host", stock_server, "--users", "2", "--accounts", str(tmp_path / "accounts.json"))
     assert done.returncode == 1
     assert f"is {stock_server} a chatsys server?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_value_that_no_run_can_have_is_refused_at_once() -> None:
+def test_impossible_value_is_refused_at_once() -> None:
     done = locust("--interval", "0")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "--interval 0: a user's messages must be more than 0 seconds apart." in done.stderr
 
 
-def test_a_taken_port_is_told_in_a_sentence_that_helps(stock_server: str) -> None:
+def test_taken_port_is_reported_with_a_remedy(stock_server: str) -> None:
     port = stock_server.rpartition(":")[2]
     command = [sys.executable, "-m", "locust", "-f", "loadtests/chat.py", "--host", stock_server]
     page = subprocess.run(
@@ -331,7 +335,7 @@ def test_a_taken_port_is_told_in_a_sentence_that_helps(stock_server: str) -> Non
     assert "Give another --master-bind-port" in master.stderr
 
 
-def test_the_tags_of_the_command_are_those_of_the_activities(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_tags_are_those_of_the_activities(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(Tag) == {activity.tag for activity in ACTIVITIES.values()}
     with pytest.raises(SystemExit) as ended:
         app(["loadtest", "--tags", "send,nosuch"])
@@ -339,7 +343,7 @@ def test_the_tags_of_the_command_are_those_of_the_activities(capsys: pytest.Capt
     assert "nosuch is not one of" in capsys.readouterr().err
 
 
-def test_two_stores_take_turns_and_the_gravest_verdict_is_the_run_s() -> None:
+def test_two_stores_alternate_and_the_worst_verdict_counts() -> None:
     plan = LoadTestPlan(scenario="steady", users=1, store="both", minutes=1)
     assert order_of(plan) == ("memory", "postgres", "postgres", "memory")
     assert order_of(msgspec.structs.replace(plan, scenario="capacity")) == ("memory", "postgres")

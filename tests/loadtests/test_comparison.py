@@ -1,4 +1,4 @@
-"""The scripts with which docs/LOADTESTING.md compares tools: Locust's own user runs, the others can be read."""
+"""The scripts with which docs/LOADTESTING.md compares tools: Locust's own user runs, the others parse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPTS = ROOT / "loadtests" / "comparison"
 
 
 @pytest.mark.process
-def test_locust_s_own_user_joins_sends_and_receives(tmp_path: Path) -> None:
+def test_plain_locust_user_joins_sends_and_receives(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "locust", "-f", str(SCRIPTS / "contrib.py"), "--headless", "-u", "5", "-r", "50"]
     with chat_server("memory://") as server:
         done = subprocess.run(
@@ -33,7 +33,7 @@ def test_locust_s_own_user_joins_sends_and_receives(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_the_scripts_of_the_other_tools_can_be_read(tmp_path: Path) -> None:
+def test_scripts_of_the_other_tools_can_be_parsed(tmp_path: Path) -> None:
     assert yaml.safe_load((SCRIPTS / "artillery.yml").read_text())["config"]["processor"] == "./artillery.js"
     for script in (SCRIPTS / "artillery.js", SCRIPTS / "k6.js", ROOT / "chatsys" / "loadtesting" / "cost.k6.js"):
         module = tmp_path / (script.stem + (".cjs" if script.name == "artillery.js" else ".mjs"))

@@ -1,4 +1,4 @@
-"""A server that speaks the documented protocol alone: what it drops and doubles is found, and nothing else."""
+"""On a server with only the documented protocol, exactly what it drops and doubles is found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL = ("--users", "20", "--run-time", "6", "--interval", "1", "--spawn-rate", 
 
 
 def run(address: str, folder: Path, *options: str) -> dict[str, Any]:
-    """The result of a load test at this address, its exit status with it."""
+    """Return the result of a load test of this address, including its exit status."""
     done = locust("--host", address, *options, "--out", str(folder), "--accounts", str(folder / "accounts.json"))
     assert "Traceback" not in done.stderr, done.stderr
     result: dict[str, Any] = json.loads((folder / "locust.json").read_text())
@@ -28,20 +28,20 @@ def run(address: str, folder: Path, *options: str) -> dict[str, Any]:
 
 
 def planted(address: str) -> dict[str, int]:
-    """What the server did to pushes so far."""
+    """Return what the server has done to pushes so far."""
     with urllib.request.urlopen(address + "/planted", timeout=10) as answer:
         found: dict[str, int] = json.load(answer)
     return found
 
 
 def deviations(result: dict[str, Any]) -> dict[str, int]:
-    """What the audit found, without what it did not find."""
+    """Return the deviations that the audit found, without the zeros."""
     total = result["audit"]["total"]
     return {name: total[name] for name in MEASURED if total[name]}
 
 
 @pytest.mark.parametrize("fault", ["none", "faulty"])
-def test_a_hundred_users_find_every_fault_of_a_minute_and_no_other(fault: str, tmp_path: Path) -> None:
+def test_hundred_users_find_exactly_the_faults_of_a_minute(fault: str, tmp_path: Path) -> None:
     options = ("--users", "100", "--run-time", "60", "--interval", "10", "--room-sizes", "equal", "--tags", "send")
     with serving("documented_server", fault) as address:
         result = run(address, tmp_path, *options, "--spawn-rate", "50")
@@ -61,7 +61,7 @@ def test_a_hundred_users_find_every_fault_of_a_minute_and_no_other(fault: str, t
 
 
 @pytest.mark.parametrize("options", [(), ("--arrival", "poisson"), ("--processes", "2")])
-def test_users_who_come_and_go_find_nothing_wrong_with_a_clean_server(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_users_who_come_and_go_find_no_fault_in_a_correct_server(options: tuple[str, ...], tmp_path: Path) -> None:
     ports = free_master_port() if "--processes" in options else ()
     with serving("documented_server", "none") as address:
         result = run(address, tmp_path, *SMALL, *options, *ports)
@@ -76,7 +76,7 @@ def test_users_who_come_and_go_find_nothing_wrong_with_a_clean_server(options: t
     assert not any("search" in name for name in figures)
 
 
-def test_several_processes_find_what_none_of_them_saw_alone(tmp_path: Path) -> None:
+def test_several_processes_find_together_what_none_saw_alone(tmp_path: Path) -> None:
     options = (*SMALL, "--tags", "send", "--room-size", "4", "--processes", "2", *free_master_port())
     with serving("documented_server", "faulty") as address:
         result = run(address, tmp_path, *options)
@@ -85,14 +85,14 @@ def test_several_processes_find_what_none_of_them_saw_alone(tmp_path: Path) -> N
     assert result["audit"]["incomplete"] == []
 
 
-def test_the_first_join_tells_chatsys_from_the_documented_protocol(tmp_path: Path) -> None:
+def test_first_join_distinguishes_chatsys_from_the_documented_protocol(tmp_path: Path) -> None:
     with serving("chat_server", "none") as address:
         result = run(address, tmp_path, *SMALL, "--tags", "send")
     assert result["options"]["dialect"] == "chatsys"
     assert deviations(result) == {}
 
 
-def test_a_server_with_numbers_can_be_measured_by_the_documented_protocol_alone(tmp_path: Path) -> None:
+def test_server_with_numbers_can_be_measured_with_the_documented_protocol(tmp_path: Path) -> None:
     with serving("chat_server", "none") as address:
         result = run(address, tmp_path, *SMALL, "--tags", "send", "--dialect", "documented")
     assert (result["options"]["dialect"], deviations(result)) == ("documented", {})
@@ -100,7 +100,7 @@ def test_a_server_with_numbers_can_be_measured_by_the_documented_protocol_alone(
 
 
 @pytest.mark.parametrize("name", ["klingon", "no.such:Dialect", "json:JSONDecoder"])
-def test_a_dialect_that_is_none_is_named_in_one_sentence(name: str, tmp_path: Path) -> None:
+def test_invalid_dialect_is_refused_in_one_sentence(name: str, tmp_path: Path) -> None:
     with serving("chat_server", "none") as address:
         done = locust("--host", address, "--users", "1", "--dialect", name, "--accounts", str(tmp_path / "a.json"))
     assert done.returncode == 1
@@ -108,7 +108,7 @@ def test_a_dialect_that_is_none_is_named_in_one_sentence(name: str, tmp_path: Pa
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_that_answers_no_join_is_told_with_the_option_that_helps(tmp_path: Path) -> None:
+def test_server_that_answers_no_join_is_reported_with_the_helpful_option(tmp_path: Path) -> None:
     with serving("chat_server", "mute") as address:
         done = locust("--host", address, "--users", "1", "--accounts", str(tmp_path / "accounts.json"))
     assert done.returncode == 1
@@ -118,7 +118,7 @@ def test_a_server_that_answers_no_join_is_told_with_the_option_that_helps(tmp_pa
 
 
 def documented_dialect() -> str:
-    """The dialect that docs/LOADTESTING.md shows."""
+    """Return the dialect that docs/LOADTESTING.md shows."""
     text = (ROOT / "docs/LOADTESTING.md").read_text()
     found = re.search(r"<!-- channels.py -->\n```python\n(.*?)```", text, re.DOTALL)
     assert found is not None
@@ -126,7 +126,7 @@ def documented_dialect() -> str:
 
 
 @pytest.mark.parametrize("fault", ["none", "faulty"])
-def test_the_dialect_in_the_docs_measures_and_audits_another_chat(
+def test_documented_dialect_measures_and_audits_another_chat(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "channels.py").write_text(documented_dialect())
@@ -145,6 +145,6 @@ def test_the_dialect_in_the_docs_measures_and_audits_another_chat(
     assert "POST /api/auth/register" not in figures
 
 
-def test_the_dialect_in_the_docs_has_about_forty_lines() -> None:
+def test_documented_dialect_has_about_forty_lines() -> None:
     written = [line for line in documented_dialect().splitlines() if line.strip()]
     assert len(written) <= 42

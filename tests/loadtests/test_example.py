@@ -1,4 +1,4 @@
-"""The example for others' servers, as docs/LOADTESTING.md shows it, against a stock server."""
+"""The example for other servers in docs/LOADTESTING.md, run against a stock server."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def example() -> str:
     return found[1]
 
 
-def test_the_example_is_the_one_in_the_docstring_and_has_at_most_fifteen_lines() -> None:
+def test_example_equals_the_docstring_and_has_at_most_fifteen_lines() -> None:
     source = (ROOT / "chatsys/loadtesting/socketio_user.py").read_text()
     shown = dedent(source.split("::\n\n", 1)[1].split('"""', 1)[0])
     assert shown.strip() == example().strip()
     assert len(example().strip().splitlines()) <= 15
 
 
-def test_the_example_times_calls_and_pushes_of_a_stock_server(stock_server: str, tmp_path: Path) -> None:
+def test_example_times_calls_and_pushes_of_a_stock_server(stock_server: str, tmp_path: Path) -> None:
     locustfile = tmp_path / "shop.py"
     locustfile.write_text(example())
     command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host", stock_server]

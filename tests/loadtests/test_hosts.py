@@ -1,4 +1,4 @@
-"""``chatsys loadtest --host`` and ``chatsys bench endpoints``: servers that run already."""
+"""``chatsys loadtest --host`` and ``chatsys bench endpoints``: servers that are already running."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL = ("--users", "10", "--minutes", "0.1", "--interval", "1", "--tags", "send
 
 
 def chatsys(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command of chatsys, with nobody at the keyboard; what it keeps is under ``folder``."""
+    """Run a command of chatsys without a keyboard; it saves its files under ``folder``."""
     environ = ENVIRON | {"CHATSYS_DATA_DIR": str(folder / "data"), "COLUMNS": "300"}
     command = [sys.executable, "-m", "chatsys", *arguments]
     return subprocess.run(
@@ -34,19 +34,19 @@ def chatsys(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_running_server_is_measured_and_none_is_started(tmp_path: Path) -> None:
+def test_running_server_is_measured_and_none_is_started(tmp_path: Path) -> None:
     with serving("documented_server", "none") as address:
         done = chatsys(
             "loadtest", "--host", address, "--yes", *SMALL, "--reports", str(tmp_path / "r"), folder=tmp_path
         )
     (folder,) = (tmp_path / "r").iterdir()
     run = json.loads((folder / "result.json").read_text())
-    (turn,) = run["turns"]
+    (repetition,) = run["turns"]
     assert done.returncode == {"VALID": 0, "INVALID": 2}[run["verdict"]], done.stdout + done.stderr
-    assert turn["store"] == address.removeprefix("http://")
-    assert turn["locust"]["options"]["dialect"] == "documented"
-    assert turn["locust"]["audit"]["total"]["delivered"] > 0
-    assert not (folder / turn["folder"] / "server.jsonl").exists()
+    assert repetition["store"] == address.removeprefix("http://")
+    assert repetition["locust"]["options"]["dialect"] == "documented"
+    assert repetition["locust"]["audit"]["total"]["delivered"] > 0
+    assert not (folder / repetition["folder"] / "server.jsonl").exists()
     assert "send until confirmed" in done.stdout
     page = (folder / "index.html").read_text()
     assert "Side by side" in page
@@ -55,22 +55,27 @@ def test_a_running_server_is_measured_and_none_is_started(tmp_path: Path) -> Non
     assert {account["username"][:5] for account in made} == {"load_"}
 
 
-def test_two_running_servers_take_turns_in_the_same_dialect(tmp_path: Path) -> None:
+def test_two_running_servers_alternate_in_the_same_dialect(tmp_path: Path) -> None:
     options = (*SMALL, "--minutes", "0.2", "--yes", "--reports", str(tmp_path / "r"))
     with serving("documented_server", "none") as one, serving("chat_server", "none") as other:
         chatsys("loadtest", "--host", one, "--against", other, *options, folder=tmp_path)
     (folder,) = (tmp_path / "r").iterdir()
     run = json.loads((folder / "result.json").read_text())
-    places = [one.removeprefix("http://"), other.removeprefix("http://")]
-    assert [turn["store"] for turn in run["turns"]] == [places[0], places[1], places[1], places[0]]
-    assert {turn["locust"]["options"]["dialect"] for turn in run["turns"]} == {"documented"}
-    assert {turn["verdict"] for turn in run["turns"]} <= {"VALID", "INVALID"}, [
-        turn["reasons"] for turn in run["turns"]
+    addresses = [one.removeprefix("http://"), other.removeprefix("http://")]
+    assert [repetition["store"] for repetition in run["turns"]] == [
+        addresses[0],
+        addresses[1],
+        addresses[1],
+        addresses[0],
+    ]
+    assert {repetition["locust"]["options"]["dialect"] for repetition in run["turns"]} == {"documented"}
+    assert {repetition["verdict"] for repetition in run["turns"]} <= {"VALID", "INVALID"}, [
+        repetition["reasons"] for repetition in run["turns"]
     ]
 
 
 @pytest.mark.parametrize("command", [("loadtest",), ("bench", "endpoints")])
-def test_nothing_is_written_to_a_running_server_without_a_yes(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_nothing_is_written_to_a_running_server_without_confirmation(command: tuple[str, ...], tmp_path: Path) -> None:
     with serving("documented_server", "none") as address:
         done = chatsys(*command, "--host", address, folder=tmp_path)
     assert done.returncode == 1
@@ -88,7 +93,7 @@ def test_nothing_is_written_to_a_running_server_without_a_yes(command: tuple[str
         (("--against", "http://127.0.0.1:9"), "need --host."),
     ],
 )
-def test_what_cannot_be_measured_is_told_in_one_sentence(
+def test_impossible_measurement_is_refused_in_one_sentence(
     arguments: tuple[str, ...], sentence: str, tmp_path: Path
 ) -> None:
     done = chatsys("loadtest", "--yes", *arguments, folder=tmp_path)
@@ -97,7 +102,7 @@ def test_what_cannot_be_measured_is_told_in_one_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_that_cannot_begin_is_told_with_the_option_that_helps(tmp_path: Path) -> None:
+def test_run_that_cannot_begin_names_the_helpful_option(tmp_path: Path) -> None:
     options = (*SMALL, "--yes", "--reports", str(tmp_path / "r"))
     with serving("chat_server", "mute") as address:
         done = chatsys("loadtest", "--host", address, *options, folder=tmp_path)
@@ -106,7 +111,7 @@ def test_a_run_that_cannot_begin_is_told_with_the_option_that_helps(tmp_path: Pa
     assert "give --dialect chatsys or documented" in done.stdout
 
 
-def test_the_guide_s_table_is_measured_at_several_servers_by_turns(tmp_path: Path) -> None:
+def test_endpoints_of_several_servers_are_measured_alternately(tmp_path: Path) -> None:
     with chat_server("memory://") as ours, serving("documented_server", "none") as theirs:
         options = ("--yes", "--calls", "20", "--markdown")
         done = chatsys("bench", "endpoints", "--host", ours.url, "--against", theirs, *options, folder=tmp_path)
@@ -121,7 +126,7 @@ def test_the_guide_s_table_is_measured_at_several_servers_by_turns(tmp_path: Pat
     assert done.returncode == (2 if "INVALID: this client's own timers" in done.stdout else 1)
 
 
-def test_of_a_running_server_only_the_named_database_is_watched(postgres_url: str, tmp_path: Path) -> None:
+def test_only_the_named_database_of_a_running_server_is_watched(postgres_url: str, tmp_path: Path) -> None:
     samples = tmp_path / SAMPLES
     with ServerCounters(None, postgres_url, tmp_path, MachineWatch()) as counters:
         deadline = time.monotonic() + 60
@@ -133,14 +138,14 @@ def test_of_a_running_server_only_the_named_database_is_watched(postgres_url: st
     }  # fmt: skip
 
 
-def test_the_table_shows_times_and_why_there_are_none() -> None:
+def test_table_shows_times_or_why_they_are_missing() -> None:
     names = ("find_user_by_id", "recent_messages", "mark_read", "search_users", "send_message")
     measured = [Measured(name, "a", ms=[1.0, 2.0, 3.0]) for name in names]
     measured += [Measured(name, "b", failures={"HTTP 500": 3}) for name in names]
     assert table(measured).rows[0] == ("Find a user by id", "2.00, 2.98", "failed: 3 x HTTP 500")
 
 
-def test_running_servers_take_turns_and_what_is_not_known_of_them_is_said() -> None:
+def test_running_servers_alternate_and_unknown_facts_are_stated() -> None:
     plan = LoadTestPlan(scenario="steady", users=1, store="both", minutes=1, hosts=("http://a:1", "http://b:2"))
     assert order_of(plan) == ("http://a:1", "http://b:2", "http://b:2", "http://a:1")
     said = " ".join(limitations(plan))

@@ -1,4 +1,4 @@
-"""The ledger: what it notices, that processes can be added up, and that it does not grow."""
+"""The ledger: what it notices, how those of several processes are added up, and that it does not grow."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from chatsys.results.stamps import stamp_of, text_of
 
 
 def member(room: LedgerRoom, last_seq: int = 0) -> LedgerMember:
-    """A member who has joined when ``last_seq`` messages were there."""
+    """Return a member who joined when ``last_seq`` messages existed."""
     joined = LedgerMember(room)
     joined.begin(last_seq)
     return joined
 
 
 def faults_after(seqs: Iterable[int], newest: int = 5) -> dict[str, int]:
-    """What the books say of one member who got these."""
+    """Return the ledger's result for one member who got these messages."""
     ledger = MessageLedger()
     room = ledger.room("a")
     recipient = member(room)
@@ -42,7 +42,7 @@ def faults_after(seqs: Iterable[int], newest: int = 5) -> dict[str, int]:
     return {"dropped": account.dropped + tail, "doubled": account.doubled, "swapped": account.swapped}
 
 
-@pytest.mark.parametrize(
+@pytest.digest.parametrize(
     ("seqs", "dropped", "doubled", "swapped"),
     [
         ((1, 2, 3, 4, 5), 0, 0, 0),
@@ -54,7 +54,7 @@ def faults_after(seqs: Iterable[int], newest: int = 5) -> dict[str, int]:
         ((1, 3, 2, 2, 4, 5), 0, 1, 1),
     ],
 )
-def test_each_dropped_doubled_and_swapped_push_is_noticed(
+def test_every_dropped_doubled_and_swapped_push_is_noticed(
     seqs: tuple[int, ...], dropped: int, doubled: int, swapped: int
 ) -> None:
     assert faults_after(seqs) == {"dropped": dropped, "doubled": doubled, "swapped": swapped}
@@ -70,7 +70,7 @@ def test_two_messages_under_one_number_are_noticed() -> None:
     assert ledger.close().rooms["a"].renumbered == 2
 
 
-def test_a_member_expects_nothing_from_before_its_join_nor_after_its_leaving() -> None:
+def test_member_expects_nothing_before_its_join_or_after_its_leave() -> None:
     ledger = MessageLedger()
     room = ledger.room("a")
     early, late = member(room), member(room, last_seq=2)
@@ -84,7 +84,7 @@ def test_a_member_expects_nothing_from_before_its_join_nor_after_its_leaving() -
     assert (account.waiting, account.next_sum) == (1, 5)
 
 
-def test_a_replay_fills_the_gap_of_an_absence() -> None:
+def test_replay_fills_the_gap_of_an_absence() -> None:
     ledger = MessageLedger()
     absent = member(ledger.room("a"))
     absent.receive(1, "1", "hello")
@@ -95,8 +95,8 @@ def test_a_replay_fills_the_gap_of_an_absence() -> None:
     assert (account.expected, account.replayed, account.dropped, account.doubled) == (4, 2, 0, 0)
 
 
-@pytest.mark.parametrize(("complete", "dropped", "excused"), [(True, 2, 0), (False, 0, 2)])
-def test_a_gap_before_the_replay_is_excused_only_if_the_server_says_so(
+@pytest.digest.parametrize(("complete", "dropped", "excused"), [(True, 2, 0), (False, 0, 2)])
+def test_gap_before_the_replay_is_excused_only_if_the_server_says_so(
     complete: bool, dropped: int, excused: int
 ) -> None:
     ledger = MessageLedger()
@@ -114,9 +114,9 @@ MESSAGES = st.dictionaries(st.integers(1, 100_000), st.text("abc", min_size=1), 
 def test_windows_of_several_processes_add_up_to_those_of_one(messages: dict[int, str], processes: int) -> None:
     together, parts = Windows(), [Windows() for _ in range(processes)]
     for number, (seq, token) in enumerate(messages.items()):
-        mark = fingerprint(token, seq, token)
-        together.add(seq, mark)
-        parts[number % processes].add(seq, mark)
+        digest = fingerprint(token, seq, token)
+        together.add(seq, digest)
+        parts[number % processes].add(seq, digest)
     merged = Windows()
     for part in parts:
         merged.merge(part)
@@ -128,7 +128,7 @@ def test_windows_of_several_processes_add_up_to_those_of_one(messages: dict[int,
 
 
 @given(MESSAGES.filter(bool), st.data())
-def test_one_message_more_less_or_other_changes_a_window(messages: dict[int, str], data: st.DataObject) -> None:
+def test_extra_missing_or_changed_message_changes_a_window(messages: dict[int, str], data: st.DataObject) -> None:
     seq = data.draw(st.sampled_from(sorted(messages)))
     one, other = Windows(), Windows()
     for number, token in messages.items():
@@ -140,7 +140,7 @@ def test_one_message_more_less_or_other_changes_a_window(messages: dict[int, str
     assert one != other
 
 
-def test_books_survive_the_way_from_a_worker_to_its_master() -> None:
+def test_books_survive_the_transfer_from_a_worker_to_its_master() -> None:
     ledger = MessageLedger()
     room = ledger.room("a")
     recipient = member(room)
@@ -159,7 +159,7 @@ def test_books_survive_the_way_from_a_worker_to_its_master() -> None:
 
 
 def run_for(ledger: MessageLedger, members: list[LedgerMember], seqs: range) -> None:
-    """Each message is acknowledged and received by all, every third one swapped with the next."""
+    """Each message is acknowledged and received by all; every third is swapped with the next."""
     room = members[0].room
     for seq in seqs:
         other = seq + 1 if seq % 3 == 1 else seq - 1 if seq % 3 == 2 else seq
@@ -169,12 +169,12 @@ def run_for(ledger: MessageLedger, members: list[LedgerMember], seqs: range) -> 
 
 
 def allocated() -> int:
-    """Bytes that the ledger's package has allocated and not freed: other threads of a test's process allocate too."""
+    """Return the bytes that the ledger's package holds. Other threads of a test's process allocate memory too."""
     own = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/chatsys/results/*")])
     return sum(trace.size for trace in own.traces)
 
 
-def test_the_ledger_of_ten_times_as_many_messages_is_no_larger() -> None:
+def test_ledger_of_ten_times_as_many_messages_is_no_larger() -> None:
     ledger = MessageLedger()
     members = [member(ledger.room("a")) for _ in range(3)]
     tracemalloc.start()
@@ -190,14 +190,14 @@ def test_the_ledger_of_ten_times_as_many_messages_is_no_larger() -> None:
     assert ledger.room("a").account.acked == 60_000
 
 
-def test_messages_without_acknowledgement_are_remembered_up_to_a_bound_and_then_counted() -> None:
+def test_unacknowledged_messages_are_kept_up_to_a_limit_then_counted() -> None:
     room = MessageLedger().room("a")
     for number in range(10_005):
         room.unconfirmed(str(number))
     assert (len(room.account.unconfirmed), room.account.unconfirmed_lost) == (10_000, 5)
 
 
-def test_a_stamp_is_read_back_and_another_s_text_has_none() -> None:
+def test_stamp_is_read_back_and_foreign_text_has_none() -> None:
     stamp = stamp_of(text_of("run", "p-1", 12, 34))
     assert stamp is not None
     assert (stamp.run, stamp.token, stamp.intended, stamp.sent) == ("run", "p-1", 12, 34)
@@ -205,7 +205,7 @@ def test_a_stamp_is_read_back_and_another_s_text_has_none() -> None:
         assert stamp_of(text) is None
 
 
-def test_the_base_of_merged_books_is_the_earliest_join() -> None:
+def test_base_of_merged_books_is_the_earliest_join() -> None:
     one, other, empty = RoomAccount(base=7), RoomAccount(base=3), RoomAccount()
     one.merge(other)
     one.merge(empty)

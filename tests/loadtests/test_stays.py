@@ -1,4 +1,4 @@
-"""The books of rooms without numbers: every planted fault is found, and none is invented."""
+"""The books of rooms without numbers: exactly the planted faults are found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HISTORY = 5
 
 
 class Client:
-    """A member of the simulated room: its stay, and what is on its way to it."""
+    """A member of the simulated room: its stay, and the messages on their way to it."""
 
     def __init__(self, room: StayRoom) -> None:
         self.stay = Stay(room)
@@ -31,7 +31,7 @@ class Client:
         self.got: list[str] = []
 
     def read(self) -> None:
-        """Handle the next thing that has come."""
+        """Handle the next thing that has arrived."""
         kind, what = self.way.pop(0)
         if kind == "history":
             self.stay.show([(message, "") for message in what])
@@ -42,7 +42,7 @@ class Client:
 
 
 class Chat:
-    """A server that orders messages, pushes them, and drops or doubles some pushes to members who have the history."""
+    """A server that orders and pushes messages, and drops or doubles some pushes to members who have the history."""
 
     def __init__(self, seed: int, *, faulty: bool, hurried: bool) -> None:
         self.rng = random.Random(seed)
@@ -56,7 +56,7 @@ class Chat:
         self.dropped = self.doubled = 0
 
     def run(self, steps: int) -> None:
-        """So many things happen, in an order that the seed says; then all that is on its way arrives."""
+        """Run this many events, in an order that the seed determines, then deliver everything."""
         for _ in range(steps):
             self.rng.choice((self.post, self.post, self.post, self.come, self.go, self.vanish, self.back))()
             for _ in range(self.rng.randrange(4) if self.hurried else 0):
@@ -69,7 +69,7 @@ class Chat:
                 self.dropped += len(client.lost)
 
     def post(self) -> None:
-        """Somebody, here or elsewhere, sends a message."""
+        """A user, counted here or elsewhere, sends a message."""
         message = f"message-{len(self.stored)}"
         self.stored.append(message)
         for client in self.clients:
@@ -79,7 +79,7 @@ class Chat:
             if fate < 0.15:
                 client.lost.append(message)
                 continue
-            if client.joined and self.faulty:  # what was dropped before a message that comes is owed
+            if client.joined and self.faulty:  # a dropped message counts as missing once a later one arrives
                 self.dropped += len(client.lost)
                 client.lost = []
             client.way.append(("push", message))
@@ -93,7 +93,7 @@ class Chat:
         self.join(self.clients[-1])
 
     def join(self, client: Client) -> None:
-        """It is subscribed first, and shown the history after whatever happens in between."""
+        """Subscribe it first; it gets the history after whatever happens in between."""
         client.connected, client.joined = True, False
         client.stay.visit()
         for _ in range(self.rng.randrange(3)):
@@ -107,7 +107,7 @@ class Chat:
         return self.rng.choice(here) if here else None
 
     def vanish(self) -> Client | None:
-        """A connection is lost with what was on its way."""
+        """A connection is lost together with everything on its way."""
         client = self.someone(True)
         if client is not None:
             client.connected = False
@@ -116,26 +116,26 @@ class Chat:
         return client
 
     def go(self) -> None:
-        """Somebody leaves for good."""
+        """A member leaves for good."""
         client = self.vanish()
         if client is not None:
             client.stay.leave()
             self.clients.remove(client)
 
     def back(self) -> None:
-        """Somebody returns."""
+        """A member returns."""
         client = self.someone(False)
         if client is not None:
             self.join(client)
 
     def arrive(self) -> None:
-        """One thing that is on its way to one member comes."""
+        """One thing on its way to one member arrives."""
         expecting = [client for client in self.clients if client.way]
         if expecting:
             self.rng.choice(expecting).read()
 
     def arrive_all(self) -> None:
-        """All that is on its way comes, oldest message first: a message reaches everybody before the next one."""
+        """Everything on its way arrives, oldest message first: each message reaches everybody before the next one."""
         while any(client.way for client in self.clients):
             if self.hurried:
                 self.arrive()
@@ -148,7 +148,7 @@ class Chat:
                             break
 
     def books(self) -> Books:
-        """What this process knows at the end."""
+        """Return what this process knows at the end."""
         since = self.room.account.since
         kept = [Kept(message, "hello") for message in reversed(self.stored)]
         self.room.read_back([message.id for message in reversed(list(back_to(kept, since)))] if since else [])
@@ -156,7 +156,7 @@ class Chat:
 
 
 @given(st.integers(0, 2**32))
-def test_every_dropped_and_doubled_push_is_found_and_no_other(seed: int) -> None:
+def test_exactly_the_dropped_and_doubled_pushes_are_found(seed: int) -> None:
     chat = Chat(seed, faulty=True, hurried=False)
     chat.run(40)
     account = chat.books().rooms["attic"]
@@ -164,7 +164,7 @@ def test_every_dropped_and_doubled_push_is_found_and_no_other(seed: int) -> None
 
 
 @given(st.integers(0, 2**32))
-def test_nothing_is_found_wrong_with_a_clean_server_in_whatever_order_things_come(seed: int) -> None:
+def test_correct_server_shows_no_fault_in_any_order_of_events(seed: int) -> None:
     chat = Chat(seed, faulty=False, hurried=True)
     chat.run(40)
     account = chat.books().rooms["attic"]
@@ -172,7 +172,7 @@ def test_nothing_is_found_wrong_with_a_clean_server_in_whatever_order_things_com
 
 
 @pytest.mark.parametrize("readable", [True, False])
-def test_a_message_that_nobody_here_got_is_missed_only_where_it_can_be_read_back(readable: bool) -> None:
+def test_message_that_no_member_got_is_missed_only_if_it_is_readable(readable: bool) -> None:
     ledger = MessageLedger()
     ledger.open("run", StayRoom)
     room: StayRoom = ledger.room("attic")
@@ -186,7 +186,7 @@ def test_a_message_that_nobody_here_got_is_missed_only_where_it_can_be_read_back
     assert ledger.close().rooms["attic"].dropped == readable
 
 
-def test_a_gap_that_the_history_does_not_reach_is_excused_and_a_hole_in_it_is_not() -> None:
+def test_gap_beyond_the_history_is_excused_and_a_gap_inside_is_not() -> None:
     ledger = MessageLedger()
     ledger.open("run", StayRoom)
     room: StayRoom = ledger.room("attic")
@@ -203,7 +203,7 @@ def test_a_gap_that_the_history_does_not_reach_is_excused_and_a_hole_in_it_is_no
 
 
 def books_of(texts: Iterable[tuple[str, str]]) -> Books:
-    """Books of a room whose sender's echoes came under these (id, text)."""
+    """Return the books of a room whose sender got its echoes with these (id, text)."""
     ledger = MessageLedger()
     ledger.open("run", StayRoom)
     room: StayRoom = ledger.room("attic")
@@ -231,7 +231,7 @@ def books_of(texts: Iterable[tuple[str, str]]) -> Books:
         (lambda stored: [Kept("x", stored[0].message), *stored[1:]], {"not_stored": 1, "not_acknowledged": 1}),
     ],
 )  # fmt: skip
-def test_what_was_echoed_is_what_is_stored(change, found: dict[str, int]) -> None:
+def test_echoed_messages_must_equal_the_stored_ones(change, found: dict[str, int]) -> None:
     texts = [(f"id-{number}", text_of("run", f"p-{number:x}", 1, 1)) for number in range(1, 4)]
     books = msgspec.json.decode(msgspec.json.encode(books_of(texts)), type=Books)
     stored = change([Kept(message_id, text) for message_id, text in texts])
@@ -240,7 +240,7 @@ def test_what_was_echoed_is_what_is_stored(change, found: dict[str, int]) -> Non
     assert {name: getattr(total, name) for name in names if getattr(total, name)} == found
 
 
-def test_a_history_that_cannot_be_read_makes_the_audit_incomplete() -> None:
+def test_history_that_cannot_be_read_makes_the_audit_incomplete() -> None:
     def unreadable(_: str) -> Iterable[Kept]:
         raise Unreadable("HTTP 500")
 
@@ -249,7 +249,7 @@ def test_a_history_that_cannot_be_read_makes_the_audit_incomplete() -> None:
     assert not audit.passed
 
 
-def test_a_token_tells_its_sender_s_count() -> None:
+def test_token_contains_the_count_of_its_sender() -> None:
     ledger = MessageLedger()
     assert [counter(ledger.token()) for _ in range(20)] == list(range(1, 21))
     assert counter("anything else") == 0

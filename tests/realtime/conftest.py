@@ -1,4 +1,4 @@
-"""Rooms without sockets: servers that share one memory store and a bus that can lose what it carries."""
+"""Rooms without sockets: servers that share one memory store and a bus that can lose events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from chatsys.wire import catalogue
 
 
 class Wire:
-    """A bus in this process, with rooms as channels. ``cut`` loses everything silently."""
+    """A bus in this process, with rooms as channels. While ``cut`` is set, it loses everything silently."""
 
     def __init__(self) -> None:
         self.ends: list[End] = []
@@ -41,7 +41,7 @@ class Wire:
         return end
 
     def kinds(self, room: str) -> list[str]:
-        """The kinds of events of a room that were carried so far."""
+        """Return the kinds of events of a room that the bus has carried so far."""
         return [event["type"] for event in self.carried if event["room"] == room]
 
     def report_gap(self) -> None:
@@ -50,7 +50,7 @@ class Wire:
 
 
 class End(Bus):
-    """One server's end of the bus. ``known`` is what those who enter a room wait for."""
+    """One server's end of the bus. A join waits for ``known``, if it is set."""
 
     deaf = False
 
@@ -59,7 +59,7 @@ class End(Bus):
         self.receiver = receiver
         self.rooms: set[str] = set()
         self.known: asyncio.Event | None = None
-        self.told: list[tuple[str, Sequence[str] | None]] = []
+        self.calls: list[tuple[str, Sequence[str] | None]] = []
 
     def enter(self, room: str) -> asyncio.Event | None:
         self.rooms.add(room)
@@ -69,7 +69,7 @@ class End(Bus):
         self.rooms.discard(room)
 
     def others(self, room: str, servers: Sequence[str] | None) -> Sequence[str]:
-        self.told.append((room, servers))
+        self.calls.append((room, servers))
         return ["others"] if any(room in end.rooms for end in self.wire.ends if end is not self) else []
 
     def send(self, room: str, event: bytes, others: Sequence[str]) -> None:
@@ -82,15 +82,15 @@ class End(Bus):
                 end.receiver.received(room, event)
 
 
-class Ear:
-    """Stands for a connection: notes what is sent to it. ``behind`` until the test says that it reads.
+class FakeConnection:
+    """Stands for a connection and records what is sent to it.
 
-    ``came`` is when its next events have come, as the test says; ``answers`` are its acknowledgements; ``unread`` is
-    what it has not taken yet, in bytes.
+    ``behind`` stays set until the test reads. ``came`` is when its next events arrived. ``answers`` are its
+    acknowledgements. ``unread`` counts the bytes that it has not read yet.
     """
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, Any]] = []
+        self.received: list[tuple[str, Any]] = []
         self.send_queue: SendQueue | None = None
         self.member: Member | None = None
         self.ended = ""
@@ -113,7 +113,7 @@ class Ear:
     def send(self, out: Outgoing, *, asked: bool = False) -> None:
         if out.packet.data.startswith("2"):  # an event, not an acknowledgement
             name, payload = json.loads(out.packet.data[1:])
-            self.heard.append((name, payload))
+            self.received.append((name, payload))
         else:
             self.answers += json.loads(out.packet.data[out.packet.data.index("[") :])
 
@@ -123,15 +123,16 @@ class Ear:
         self.ended = reason
 
     def names(self) -> list[str]:
-        return [name for name, _ in self.heard]
+        return [name for name, _ in self.received]
 
     def seqs(self) -> list[int]:
-        return [payload["seq"] for name, payload in self.heard if name == "receive-message"]
+        return [payload["seq"] for name, payload in self.received if name == "receive-message"]
 
     def users(self) -> list[str]:
-        """The newest list."""
+        """Return the newest list."""
         return [
-            user["username"] for user in next(payload for name, payload in reversed(self.heard) if name == "room-users")
+            user["username"]
+            for user in next(payload for name, payload in reversed(self.received) if name == "room-users")
         ]
 
 
@@ -143,20 +144,20 @@ class Server:
         self.fanout = fanout
         self.routes = Routes(chat, fanout, Welcomes(64))
 
-    async def enter(self, room: str, name: str = "", token: str = "") -> tuple[Ear, Session]:
-        """Let a guest of that name or an account in."""
-        ear = Ear()
+    async def enter(self, room: str, name: str = "", token: str = "") -> tuple[FakeConnection, Session]:
+        """Let a guest of that name or an account join."""
+        client = FakeConnection()
         join = ClientEvent(name=catalogue.JOIN, payload={"room": room, "username": name, "token": token}, ack_id=None)
-        await self.routes.dispatch(ear, [join])  # type: ignore[arg-type]
-        assert ear.member is not None
-        return ear, ear.member.session
+        await self.routes.dispatch(client, [join])  # type: ignore[arg-type]
+        assert client.member is not None
+        return client, client.member.session
 
-    async def send(self, ear: Ear, name: str, payload: Any = None) -> None:
-        """Let a client send an event."""
-        await self.routes.dispatch(ear, [ClientEvent(name=name, payload=payload, ack_id=None)])  # type: ignore[arg-type]
+    async def send(self, client: FakeConnection, name: str, payload: Any = None) -> None:
+        """Send an event as a client."""
+        await self.routes.dispatch(client, [ClientEvent(name=name, payload=payload, ack_id=None)])  # type: ignore[arg-type]
 
     async def store_only(self, session: Session, text: str = "x") -> Message:
-        """Store a message as a server that dies before it tells anybody."""
+        """Store a message as a server does that dies before it publishes it."""
         new = NewMessage(
             message_id=str(uuid.uuid4()), room=session.room, who=session.who, text=text, at=self.chat.clock.now()
         )
@@ -173,7 +174,7 @@ def wire() -> Wire:
 
 @pytest.fixture
 async def make_server(wire: Wire) -> AsyncIterator[Make]:
-    """Makes servers on one store, tied by ``wire``."""
+    """Make servers on one store, connected by ``wire``."""
     store = MemoryStore()
     async with AsyncExitStack() as stack:
 
@@ -191,7 +192,7 @@ async def make_server(wire: Wire) -> AsyncIterator[Make]:
 
 
 async def settle(until: Callable[[], bool] | None = None) -> None:
-    """Let everything that is ready run; with ``until``, until it holds."""
+    """Run everything that is ready; with ``until``, run until it is true."""
     for _ in range(50):
         await asyncio.sleep(0)
     if until is not None:

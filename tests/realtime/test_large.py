@@ -1,6 +1,6 @@
-"""A room with many members: whoever comes, sends or vanishes there, the event loop goes on.
+"""A large room: the event loop keeps running, whoever joins, sends or vanishes.
 
-What one turn of the loop costs is taken in processor time of its thread, so that a busy machine changes nothing.
+The cost of one iteration of the loop is measured as its thread's CPU time, so a busy machine changes nothing.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import pytest
 
 from chatsys.protocol.events import ClientEvent
 from chatsys.protocol.packets import Outgoing
-from tests.realtime.conftest import Ear, Make, Server, settle
+from tests.realtime.conftest import FakeConnection, Make, Server, settle
 
 MEMBERS = 1100
-"""More than the 1,000 from which a room is a large one."""
+"""More than the 1,000 members from which a room counts as large."""
 
 HELD = 0.25
-"""Seconds of the processor. 0.1 is promised; a machine that is busy with other work takes longer over the same."""
+"""Seconds of CPU time. The promise is 0.1; on a machine busy with other work the same takes longer."""
 
 AT_ONCE = 20
-"""Joins that are one turn of the loop here, where the store never waits."""
+"""Joins in one iteration of the loop here, where the store never waits."""
 
 
 class Watch:
-    """The longest turn of the event loop, in seconds of the processor."""
+    """The longest iteration of the event loop, in seconds of CPU time."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -45,7 +45,7 @@ class Watch:
 @contextlib.asynccontextmanager
 async def watched() -> AsyncIterator[Watch]:
     gc.collect()
-    gc.freeze()  # a collection would walk through all that the tests before have left in this process
+    gc.freeze()  # a collection would walk through everything that earlier tests have left in this process
     try:
         watch = Watch()
         task = asyncio.create_task(watch.run())
@@ -57,8 +57,8 @@ async def watched() -> AsyncIterator[Watch]:
         gc.unfreeze()
 
 
-class Member(Ear):
-    """Keeps what is sent to it, and reads it later: reading would cost more than what is looked at here."""
+class Member(FakeConnection):
+    """Keeps what is sent to it and reads it later, because reading would cost more than the measured work."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Member(Ear):
         self.came_in.append(out)
 
     def read(self) -> Member:
-        """Read all; of the lists of users the last."""
+        """Read everything; of the lists of users only the last."""
         lists = [out for out in self.came_in if b"room-users" in out.frame[:40]]
         for out in self.came_in:
             if out not in lists[:-1]:
@@ -80,7 +80,7 @@ class Member(Ear):
 
 
 async def fill(server: Server, room: str, count: int) -> list[Member]:
-    """So many join, a hundred at a time."""
+    """Let this many members join, a hundred at a time."""
     members = [Member() for _ in range(count)]
 
     async def join(number: int) -> None:
@@ -94,36 +94,36 @@ async def fill(server: Server, room: str, count: int) -> list[Member]:
 
 
 @pytest.mark.parametrize("members", [600, MEMBERS])
-async def test_a_room_that_fills_and_is_left_by_most_at_once_holds_nobody_up(make_server: Make, members: int) -> None:
+async def test_large_room_that_fills_and_empties_delays_nobody(make_server: Make, members: int) -> None:
     server = await make_server()
     async with watched() as watch:
-        ears = await fill(server, "tea", members)
+        clients = await fill(server, "tea", members)
         for number in range(20):
-            await server.send(ears[number], "send-message", {"message": f"{number}"})
-        stay, go = ears[: members * 2 // 5], ears[members * 2 // 5 :]
-        for ear in go:
-            server.routes.ended(ear)  # type: ignore[arg-type]  # as the engine does, in slices of its own
+            await server.send(clients[number], "send-message", {"message": f"{number}"})
+        stay, go = clients[: members * 2 // 5], clients[members * 2 // 5 :]
+        for client in go:
+            server.routes.ended(client)  # type: ignore[arg-type]  # as the engine does, in slices of its own
         for number in range(20, 40):
             await server.send(stay[number], "send-message", {"message": f"{number}"})
             await asyncio.sleep(0.001)
         channel = server.fanout.channels["tea"]
-        newest = [ear.member for ear in stay if ear.member is not None]
+        newest = [client.member for client in stay if client.member is not None]
         await settle(
             lambda: len(channel.roster) == len(stay) and all(m.listed == channel.roster.version for m in newest)
         )
     assert watch.longest < HELD
-    for ear in stay:
-        assert ear.read().seqs() == list(range(1, 41))
-        assert len(ear.users()) == len(stay)
-    for ear in go:
-        assert ear.read().seqs() == list(range(1, 21))
+    for client in stay:
+        assert client.read().seqs() == list(range(1, 41))
+        assert len(client.users()) == len(stay)
+    for client in go:
+        assert client.read().seqs() == list(range(1, 21))
     assert len(await server.chat.store.sessions("tea")) == len(stay)
 
 
 async def test_each_member_of_a_large_room_is_on_its_own_list(make_server: Make) -> None:
     server = await make_server()
-    ears = await fill(server, "tea", MEMBERS)
+    clients = await fill(server, "tea", MEMBERS)
     for number in (0, 700, MEMBERS - 1):
-        names = ears[number].read().users()
+        names = clients[number].read().users()
         assert f"guest {number}" in names
         assert len(names) <= 1001

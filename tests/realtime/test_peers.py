@@ -1,4 +1,4 @@
-"""Several servers of one chat behave as one, and what the bus loses is found again."""
+"""Several servers of one chat behave as one, and messages that the bus lost are found again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chatsys.realtime.peers import LONG_TEXT
 from .conftest import Make, Wire, settle
 
 
-async def test_what_happens_on_one_server_is_told_on_the_other(make_server: Make, wire: Wire) -> None:
+async def test_events_of_one_server_reach_the_other(make_server: Make, wire: Wire) -> None:
     one, two = await make_server(), await make_server()
     here, ann = await one.enter("r", "ann")
     there, ben = await two.enter("r", "ben")
@@ -44,7 +44,7 @@ async def test_messages_of_two_servers_are_seen_in_one_order_by_all(make_server:
     assert here.seqs() == there.seqs() == list(range(1, 51))
 
 
-async def test_a_long_message_is_read_from_the_store_by_the_other_server(make_server: Make, wire: Wire) -> None:
+async def test_other_server_reads_a_long_message_from_the_store(make_server: Make, wire: Wire) -> None:
     one, two = await make_server(), await make_server()
     _, ann = await one.enter("r", "ann")
     there, _ = await two.enter("r", "ben")
@@ -53,7 +53,7 @@ async def test_a_long_message_is_read_from_the_store_by_the_other_server(make_se
     assert max(len(str(event)) for event in wire.carried) < LONG_TEXT
 
 
-async def test_what_the_bus_lost_is_read_from_the_store_after_it_reports_the_gap(make_server: Make, wire: Wire) -> None:
+async def test_events_lost_by_the_bus_are_read_after_it_reports_the_gap(make_server: Make, wire: Wire) -> None:
     one, two = await make_server(), await make_server()
     _, ann = await one.enter("r", "ann")
     there, _ = await two.enter("r", "ben")
@@ -70,10 +70,10 @@ async def test_what_the_bus_lost_is_read_from_the_store_after_it_reports_the_gap
     await settle(lambda: there.seqs() == [1] and there.users() == ["ann", "ben", "dora"])
     names = there.names()
     assert names.count("user-left") == 1
-    assert names.count("user-joined") == 2  # cleo, dora
+    assert names.count("user-joined") == 2  # for cleo and dora
 
 
-async def test_what_a_dead_server_stored_last_is_told_when_its_sessions_end(make_server: Make, wire: Wire) -> None:
+async def test_last_messages_of_a_dead_server_are_sent_when_its_sessions_end(make_server: Make, wire: Wire) -> None:
     one, two = await make_server(), await make_server()
     _, ann = await one.enter("r", "ann")
     there, _ = await two.enter("r", "ben")
@@ -85,7 +85,7 @@ async def test_what_a_dead_server_stored_last_is_told_when_its_sessions_end(make
     await settle(lambda: there.seqs() == [1] and there.users() == ["ben"])
 
 
-async def test_peers_are_told_nothing_of_rooms_that_they_do_not_have(make_server: Make, wire: Wire) -> None:
+async def test_peers_get_no_events_of_rooms_that_they_do_not_have(make_server: Make, wire: Wire) -> None:
     one, two = await make_server(), await make_server()
     _, ann = await one.enter("r", "ann")
     await conversation.send(one.chat, ann, "nobody else is here")
@@ -100,17 +100,17 @@ async def test_peers_are_told_nothing_of_rooms_that_they_do_not_have(make_server
     assert wire.kinds("r") == ["UserJoined", "MessagePosted", "UserLeft"]
 
 
-async def test_peers_are_found_by_what_the_store_has_told(make_server: Make, wire: Wire) -> None:
+async def test_peers_are_found_from_the_answers_of_the_store(make_server: Make, wire: Wire) -> None:
     one = await make_server()
     _, ann = await one.enter("r", "ann")
     _, ben = await one.enter("r", "ben")
     await conversation.send(one.chat, ann, "hello")
     await conversation.typing(one.chat, ann, True)
     await conversation.read_all(one.chat, ben, ben.room)
-    assert wire.ends[0].told == [("r", ()), ("r", ()), ("r", ()), ("r", None), ("r", ())]
+    assert wire.ends[0].calls == [("r", ()), ("r", ()), ("r", ()), ("r", None), ("r", ())]
 
 
-async def test_a_room_is_read_only_when_the_bus_carries_its_events(make_server: Make, wire: Wire) -> None:
+async def test_room_is_read_only_after_the_bus_carries_its_events(make_server: Make, wire: Wire) -> None:
     one, two = await make_server(), await make_server()
     _, ann = await one.enter("r", "ann")
     known = wire.ends[1].known = asyncio.Event()
@@ -122,33 +122,33 @@ async def test_a_room_is_read_only_when_the_bus_carries_its_events(make_server: 
     (there, _), _ = await asyncio.gather(*entering)
     await conversation.send(one.chat, ann, "after")
     await settle(lambda: there.seqs() == [2])
-    assert [[message["seq"] for message in payload] for name, payload in there.heard if name == "message-history"] == [
-        [1]
-    ]
+    assert [
+        [message["seq"] for message in payload] for name, payload in there.received if name == "message-history"
+    ] == [[1]]
 
 
-async def test_a_room_is_read_when_an_event_of_a_peer_can_not_be_read(make_server: Make, wire: Wire) -> None:
+async def test_room_is_read_when_an_event_of_a_peer_is_unreadable(make_server: Make, wire: Wire) -> None:
     one = await make_server()
-    ear, ann = await one.enter("r", "ann")
+    client, ann = await one.enter("r", "ann")
     await one.store_only(ann, "missed")
     for event in (b"", b"{}", b"\xff", b'{"type":"Nothing","room":"r"}'):
         one.fanout.peers.received("r", event)
-    await settle(lambda: ear.seqs() == [1])
+    await settle(lambda: client.seqs() == [1])
 
 
-async def test_one_room_is_read_when_its_events_were_missed(make_server: Make, wire: Wire) -> None:
+async def test_only_the_room_with_missed_events_is_read(make_server: Make, wire: Wire) -> None:
     one = await make_server()
-    ear, ann = await one.enter("r", "ann")
+    client, ann = await one.enter("r", "ann")
     elsewhere, ben = await one.enter("q", "ben")
     await one.store_only(ann, "missed")
     await one.store_only(ben, "not told yet")
     one.fanout.peers.missed("r")
     one.fanout.peers.missed("nobody is there")
-    await settle(lambda: ear.seqs() == [1])
+    await settle(lambda: client.seqs() == [1])
     assert elsewhere.seqs() == []
 
 
-async def test_a_server_taken_for_dead_sends_its_clients_away_to_come_back(make_server: Make, wire: Wire) -> None:
+async def test_server_taken_for_dead_makes_its_clients_reconnect(make_server: Make, wire: Wire) -> None:
     one, two = await make_server(), await make_server()
     here, _ = await one.enter("r", "ann")
     for ended in await two.chat.store.retire_server(one.chat.server_id, two.chat.clock.now()):
@@ -158,26 +158,26 @@ async def test_a_server_taken_for_dead_sends_its_clients_away_to_come_back(make_
     assert one.fanout.channels == {}
 
 
-async def test_a_deleted_account_keeps_its_socket_on_another_server(make_server: Make, wire: Wire) -> None:
+async def test_deleted_account_keeps_its_socket_on_another_server(make_server: Make, wire: Wire) -> None:
     one, two = await make_server(), await make_server()
     fields = {"username": "doomed", "email": "d@example.org", "password": "secret"}
     account, token = await accounts.register(one.chat, fields)
-    ear, _ = await one.enter("r", token=token)
+    client, _ = await one.enter("r", token=token)
     await accounts.delete_account(two.chat, token, account.user_id)
     await settle(lambda: one.fanout.channels == {})
     await settle()
-    assert ear.ended == ""
+    assert client.ended == ""
 
 
-async def test_one_who_is_behind_gets_only_the_list_that_is_current_then(make_server: Make) -> None:
+async def test_member_that_is_behind_gets_only_the_current_list(make_server: Make) -> None:
     server = await make_server()
-    ear, _ = await server.enter("r", "ann")
-    ear.behind = True
-    before = ear.names().count("room-users")
+    client, _ = await server.enter("r", "ann")
+    client.behind = True
+    before = client.names().count("room-users")
     for number in range(3):
         other, _ = await server.enter("r", f"ben{number}")
         await settle(lambda other=other, name=f"ben{number}": other.users()[-1] == name)
-    assert ear.names().count("room-users") == before
-    ear.behind = False
-    await settle(lambda: ear.users() == ["ann", "ben0", "ben1", "ben2"])
-    assert ear.names().count("room-users") == before + 1
+    assert client.names().count("room-users") == before
+    client.behind = False
+    await settle(lambda: client.users() == ["ann", "ben0", "ben1", "ben2"])
+    assert client.names().count("room-users") == before + 1

@@ -1,4 +1,4 @@
-"""Rates of typing and status: a change at once, then ten a second, and the last value always."""
+"""Rates of typing and status: a change at once, then ten a second, and always the last value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chatsys.realtime.rates import Rate, Rates, RoomCount
 
 
 class Player:
-    """Plays values against a rate at given times, with the timers that it asks for."""
+    """Offers values to a rate at given times, and fires the timers that it requests."""
 
     def __init__(self) -> None:
         self.rate = Rate()
@@ -37,7 +37,7 @@ class Player:
             self.sent.append((now, value))
 
 
-def test_a_change_is_sent_at_once_until_ten_were_sent_in_a_second() -> None:
+def test_first_ten_changes_of_a_second_are_sent_at_once() -> None:
     player = Player()
     for number in range(12):
         player.offer(number / 100, number % 2 == 0)
@@ -45,10 +45,10 @@ def test_a_change_is_sent_at_once_until_ten_were_sent_in_a_second() -> None:
     player.advance(0.99)
     assert len(player.sent) == 10
     player.advance(5)
-    assert player.sent[10:] == []  # the last of the twelve is the value that was sent last
+    assert player.sent[10:] == []  # the last of the twelve equals the last value that was sent
 
 
-def test_the_newest_value_follows_when_the_second_is_over() -> None:
+def test_newest_value_is_sent_when_the_second_is_over() -> None:
     player = Player()
     for number in range(13):
         player.offer(number / 100, number % 2 == 0)
@@ -56,7 +56,7 @@ def test_the_newest_value_follows_when_the_second_is_over() -> None:
     assert player.sent[10:] == [(1.0, True)]
 
 
-def test_a_repetition_is_sent_at_most_once_a_second() -> None:
+def test_repetition_is_sent_at_most_once_a_second() -> None:
     player = Player()
     for number in range(250):
         player.offer(number / 100, True)
@@ -64,11 +64,11 @@ def test_a_repetition_is_sent_at_most_once_a_second() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_last_value_arrives_and_no_second_has_more_than_ten(seed: int) -> None:
-    dice, player, now = random.Random(seed), Player(), 0.0
+def test_last_value_arrives_and_no_second_has_more_than_ten(seed: int) -> None:
+    rng, player, now = random.Random(seed), Player(), 0.0
     for _ in range(400):
-        now += dice.choice((0.001, 0.02, 0.3))
-        last = dice.random() < 0.5
+        now += rng.choice((0.001, 0.02, 0.3))
+        last = rng.random() < 0.5
         player.offer(now, last)
     player.advance(now + 2)
     assert player.sent[-1][1] is last
@@ -76,7 +76,7 @@ def test_the_last_value_arrives_and_no_second_has_more_than_ten(seed: int) -> No
     assert all(later - earlier >= 1 - 1e-9 for earlier, later in zip(times, times[10:], strict=False))
 
 
-async def test_a_late_value_is_not_sent_for_who_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_late_value_of_a_member_that_left_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rates, "PERIOD", 0.01)
     sent: list[bool] = []
     here = [True]
@@ -94,7 +94,7 @@ async def test_a_late_value_is_not_sent_for_who_has_left(monkeypatch: pytest.Mon
         assert len(sent) == (11 if stays else 10)
 
 
-def test_rooms_are_counted_for_a_minute() -> None:
+def test_created_rooms_are_counted_for_a_minute() -> None:
     count = RoomCount()
     for number in range(3):
         assert count.may_make(3, float(number))

@@ -1,4 +1,4 @@
-"""What a client is told when something fails never has the store's own words."""
+"""A failure never shows a client the store's own words."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ KINDS = [
 ]
 
 
-class Ear:
-    """A connection that remembers what was sent to it."""
+class FakeConnection:
+    """A connection that records what was sent to it."""
 
     socket_id = "ear"
 
@@ -31,9 +31,9 @@ class Ear:
 
 @pytest.mark.parametrize("event", [row.name for row in catalogue.INCOMING])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_no_answer_and_no_error_event_has_the_stores_words(kind: type[errors.StoreError], event: str) -> None:
-    ear = Ear()
-    answer = _refusal(ear, event, kind(SECRET, hint=SECRET))  # type: ignore[arg-type]
-    said = encode(answer) + b"".join(ear.pushed)
+def test_answers_and_error_events_hide_the_text_of_the_store(kind: type[errors.StoreError], event: str) -> None:
+    client = FakeConnection()
+    answer = _refusal(client, event, kind(SECRET, hint=SECRET))  # type: ignore[arg-type]
+    said = encode(answer) + b"".join(client.pushed)
     assert b"store_unavailable" in said
     assert not [word for word in SECRET.encode().split() if len(word) > 3 and word in said]

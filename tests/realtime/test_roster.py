@@ -1,4 +1,4 @@
-"""The roster of a room: kept from events, compared with the store, and cut when it is long."""
+"""The roster of a room: updated by events, compared with the store, and cut when it is long."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def listed(roster: Roster, session_id: str = "") -> list[str]:
     return [user["sessionId"] for user in json.loads(roster.json(session_id))]
 
 
-def test_what_events_told_before_the_first_read_is_in_the_roster() -> None:
+def test_events_before_the_first_read_are_in_the_roster() -> None:
     roster = Roster(1000)
     roster.began(session(3))
     roster.ended(session(1))
@@ -38,7 +38,7 @@ def test_what_events_told_before_the_first_read_is_in_the_roster() -> None:
     assert listed(roster) == ["s2", "s3"]
 
 
-def test_a_session_is_listed_from_its_joining_to_its_leaving_whatever_the_store_says() -> None:
+def test_session_is_listed_from_join_to_leave_whatever_the_store_says() -> None:
     roster = whole(3)
     roster.compare([session(2), session(7)], 1.0)
     assert listed(roster) == ["s0", "s1", "s2"]
@@ -48,7 +48,7 @@ def test_a_session_is_listed_from_its_joining_to_its_leaving_whatever_the_store_
     assert listed(roster) == ["s1", "s2", "s7"]
 
 
-def test_a_repeated_event_changes_nothing() -> None:
+def test_repeated_event_changes_nothing() -> None:
     roster = whole(2)
     version = roster.version
     assert not roster.began(session(1))
@@ -56,7 +56,7 @@ def test_a_repeated_event_changes_nothing() -> None:
     assert roster.version == version
 
 
-def test_profiles_are_those_of_the_last_comparison_and_statuses_those_of_events() -> None:
+def test_profiles_come_from_the_store_and_statuses_from_events() -> None:
     roster = Roster(1000)
     ann = session(1, guest=False)
     roster.compare([ann, session(2)], 0.0)
@@ -68,7 +68,7 @@ def test_profiles_are_those_of_the_last_comparison_and_statuses_those_of_events(
     assert second["status"]["online"]
 
 
-def test_a_long_list_holds_the_newest_and_the_receivers_own() -> None:
+def test_long_list_holds_the_newest_sessions_and_the_receiver() -> None:
     roster = whole(10, listed=3)
     assert roster.cut
     assert listed(roster, "s9") == ["s7", "s8", "s9"]
@@ -78,7 +78,7 @@ def test_a_long_list_holds_the_newest_and_the_receivers_own() -> None:
     assert listed(roster, "s2") == ["s2", "s6", "s7", "s8"]
 
 
-def test_a_list_is_made_once_for_all_until_somebody_comes_or_goes() -> None:
+def test_list_is_encoded_once_until_somebody_joins_or_leaves() -> None:
     roster = whole(10)
     assert roster.json("s1") is roster.json("s2")
     before = roster.json("s1")
@@ -86,17 +86,17 @@ def test_a_list_is_made_once_for_all_until_somebody_comes_or_goes() -> None:
     assert roster.json("s1") != before
 
 
-def test_the_size_is_that_of_a_list_of_all() -> None:
+def test_roster_size_is_that_of_the_complete_list() -> None:
     assert abs(whole(1000, listed=100).size() - len(whole(1000).json(""))) < 2000
 
 
-def test_an_empty_room_has_an_empty_list() -> None:
+def test_empty_room_has_an_empty_list() -> None:
     roster = whole(0)
     assert roster.json("s1") == b"[]"
     assert roster.size() == 0
 
 
-def test_the_store_is_read_the_less_often_the_longer_the_list() -> None:
+def test_store_is_read_less_often_for_a_longer_list() -> None:
     assert Roster(1000).stale(0.0), "nothing is known yet"
     assert whole(ALWAYS_READ).stale(0.0), "short enough to be read each time"
     long = whole(ALWAYS_READ + 1000)

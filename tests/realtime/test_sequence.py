@@ -1,4 +1,4 @@
-"""Members who read slowly get every message once and in order, and cost the room little."""
+"""Members that read slowly get every message once and in order, and cost the room little."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from chatsys.errors import StoreUnavailable
 from chatsys.realtime import sequence
 from chatsys.realtime.member import Member
 
-from .conftest import Ear, Make, Server, settle
+from .conftest import FakeConnection, Make, Server, settle
 
 
-async def read_on(server: Server, ear: Ear) -> None:
-    """Let a client take what waits, again and again, until it has everything."""
-    assert ear.member is not None
-    member: Member = ear.member
+async def read_on(server: Server, client: FakeConnection) -> None:
+    """Let a client read repeatedly until it has everything."""
+    assert client.member is not None
+    member: Member = client.member
     room = server.fanout.channel("r").sequence
     while not member.current:
-        if ear.behind:
-            ear.behind = False
+        if client.behind:
+            client.behind = False
             room.resume(member)
         await asyncio.sleep(0)
 
 
-async def test_one_who_is_behind_gets_what_it_missed_from_what_the_room_keeps(
+async def test_member_that_is_behind_gets_missed_messages_from_the_room(
     make_server: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sequence, "CHUNK", 1000)
@@ -51,7 +51,7 @@ async def test_one_who_is_behind_gets_what_it_missed_from_what_the_room_keeps(
     assert slow.seqs()[-1] == 22
 
 
-async def test_one_who_is_far_behind_reads_the_store_and_then_what_is_kept(
+async def test_member_that_is_far_behind_reads_the_store_first(
     make_server: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sequence, "KEPT_MOST", 2000)
@@ -72,7 +72,7 @@ async def test_one_who_is_far_behind_reads_the_store_and_then_what_is_kept(
     assert slow.seqs() == list(range(1, 36))
 
 
-async def test_one_who_catches_up_while_the_store_is_away_waits_for_it(
+async def test_member_that_catches_up_waits_for_an_unavailable_store(
     make_server: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sequence, "KEPT_MOST", 0)
@@ -85,19 +85,19 @@ async def test_one_who_catches_up_while_the_store_is_away_waits_for_it(
         await conversation.send(server.chat, session, f"{number}")
     following, refusals = conversation.following, []
 
-    async def away(*arguments: object) -> object:
+    async def unavailable(*arguments: object) -> object:
         if len(refusals) < 2:
             refusals.append(arguments)
             raise StoreUnavailable
         return await following(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(conversation, "following", away)
+    monkeypatch.setattr(conversation, "following", unavailable)
     async with asyncio.timeout(30):
         await read_on(server, slow)
     assert (len(refusals), slow.seqs()) == (2, [1, 2, 3])
 
 
-async def test_what_was_deleted_meanwhile_is_passed_over(make_server: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_deleted_meanwhile_are_skipped(make_server: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "KEPT_MOST", 0)
     server = await make_server()
     _, session = await server.enter("r", "ann")
@@ -115,21 +115,21 @@ async def test_what_was_deleted_meanwhile_is_passed_over(make_server: Make, monk
     assert slow.seqs() == [21]
 
 
-async def test_a_room_that_missed_too_much_lets_each_member_read_for_itself(
+async def test_room_that_missed_too_much_lets_each_member_read_by_itself(
     make_server: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sequence, "GAP_MOST", 3)
     server = await make_server()
-    ear, session = await server.enter("r", "ann")
+    client, session = await server.enter("r", "ann")
     for _ in range(50):
         await server.store_only(session)
     server.fanout.catch_up()
     await settle(lambda: server.fanout.channel("r").sequence._cursor == 50)
-    await read_on(server, ear)
-    assert (ear.seqs(), ear.ended) == (list(range(1, 51)), "")
+    await read_on(server, client)
+    assert (client.seqs(), client.ended) == (list(range(1, 51)), "")
 
 
-async def test_members_who_left_while_behind_are_forgotten(make_server: Make) -> None:
+async def test_members_that_left_while_behind_are_forgotten(make_server: Make) -> None:
     server = await make_server()
     _, session = await server.enter("r", "ann")
     slow, leaver = await server.enter("r", "ben")

@@ -1,4 +1,4 @@
-"""When thousands join together, lists and histories are sent no faster than they are read."""
+"""When thousands join together, lists and histories are sent no faster than clients read them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import cast
 
 from chatsys.engine.connection import Connection
 from chatsys.realtime.welcomes import Welcomes
-from tests.realtime.conftest import Ear
+from tests.realtime.conftest import FakeConnection
 
 
-async def test_no_more_are_served_than_have_a_place() -> None:
+async def test_joins_beyond_the_limit_wait_for_a_free_slot() -> None:
     welcomes = Welcomes(at_once=2, timeout=60)
-    readers = [Ear() for _ in range(6)]
+    readers = [FakeConnection() for _ in range(6)]
     served: list[int] = []
 
     async def join(number: int) -> None:
@@ -36,20 +36,20 @@ async def test_no_more_are_served_than_have_a_place() -> None:
     assert served == [0, 1, 2, 3, 4, 5]
 
 
-async def test_one_that_reads_nothing_keeps_its_place_for_a_limited_time() -> None:
+async def test_client_that_reads_nothing_keeps_its_slot_for_a_limited_time() -> None:
     welcomes = Welcomes(at_once=1, timeout=0.1)
-    deaf = Ear()
-    async with welcomes.slot(cast("Connection", deaf)):
-        deaf.unread = 1000
-    async with asyncio.timeout(5), welcomes.slot(cast("Connection", Ear())):
-        assert deaf.unread
+    stalled = FakeConnection()
+    async with welcomes.slot(cast("Connection", stalled)):
+        stalled.unread = 1000
+    async with asyncio.timeout(5), welcomes.slot(cast("Connection", FakeConnection())):
+        assert stalled.unread
 
 
-async def test_a_place_is_given_back_when_a_join_fails() -> None:
+async def test_slot_is_released_when_a_join_fails() -> None:
     welcomes = Welcomes(at_once=1, timeout=60)
     for _ in range(3):
         try:
-            async with asyncio.timeout(5), welcomes.slot(cast("Connection", Ear())):
+            async with asyncio.timeout(5), welcomes.slot(cast("Connection", FakeConnection())):
                 raise LookupError
         except LookupError:
             pass

@@ -1,4 +1,4 @@
-"""A PostgreSQL store, what it did, and people to write with."""
+"""A PostgreSQL store, records of its work, and people to write with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def new_id() -> str:
 
 
 class Hands:
-    """Makes what tests of this store write with. Every moment is a millisecond later."""
+    """Makes the values that tests of this store write. Each time is a millisecond later."""
 
     def __init__(self) -> None:
         self._moment = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -43,13 +43,13 @@ class Hands:
 
     @contextmanager
     def stopped(self, home: Path) -> Iterator[None]:
-        """Within it the embedded server in ``home`` is down; its users were not asked."""
+        """Stop the embedded server in ``home`` within the block, without asking its users."""
         process = psutil.Process(int((home / "data" / "postmaster.pid").read_text().split()[0]))
         process.send_signal(signal.SIGINT)
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.02)
         yield
-        with embedded_server(home):  # starts it; it goes on running, since those who used it before are still there
+        with embedded_server(home):  # this starts it; it keeps running because its earlier users still exist
             pass
 
     def restart(self, home: Path) -> None:
@@ -62,7 +62,7 @@ class Hands:
         )
 
     async def account(self, store: PostgresStore, name: str = "ann") -> Participant:
-        """A stored account as a participant."""
+        """Store an account; return it as a participant."""
         user = User(
             user_id=new_id(),
             username=name,
@@ -79,7 +79,7 @@ class Hands:
         await store.create_user(user)
         return Participant(user_id=user.user_id, username=name, display_name=name, avatar="")
 
-    def letter(
+    def new_message(
         self, who: Participant, room: str = "tea", text: str = "hello", client_id: str | None = None
     ) -> NewMessage:
         return NewMessage(
@@ -104,7 +104,7 @@ class Hands:
 
 
 class Observed:
-    """What a store did: how often each measure was told, and the values."""
+    """The measurements that a store reports: the count of each, and the values."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}
@@ -139,7 +139,7 @@ async def pg(postgres_url: str, hands: Hands, observed: Observed) -> AsyncIterat
 
 @pytest.fixture
 def password_server(server_folder: Path) -> Iterator[str]:
-    """The URL, over TCP and with a password ("right"), of a database on a server that has no TLS."""
+    """The URL, over TCP and with a password ("right"), of a database on a server without TLS."""
     port = free_port()
     settings = {"listen_addresses": "127.0.0.1", "port": str(port), "fsync": "off"}
     with embedded_server(server_folder, settings=settings) as url:

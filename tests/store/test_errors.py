@@ -1,4 +1,4 @@
-"""Every failure of a database has its own error and says what to do; each is provoked on a real server."""
+"""Every failure of a database has its own error and a remedy; each is provoked on a real server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOWHERE = "00000000-0000-4000-8000-000000000000"
 
 
 async def refusal(url: str, opener: Any = open_prepared_store, **options: object) -> StoreError:
-    """What opening a store at ``url`` raises."""
+    """Return the error that opening a store at ``url`` raises."""
     with pytest.raises(StoreError) as refused:
         async with opener(url, StoreOptions(pool_size=5, **options)):
             pass
@@ -36,7 +36,7 @@ async def refusal(url: str, opener: Any = open_prepared_store, **options: object
 
 @contextmanager
 def role(url: str, options: str = "") -> Iterator[str]:
-    """The URL of ``url``'s database for a new role without rights of its own."""
+    """The URL of ``url``'s database for a new role without its own rights."""
     name = f"role_{abs(hash(url)) % 10**12}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret' {options}")
@@ -48,51 +48,51 @@ def role(url: str, options: str = "") -> Iterator[str]:
 
 
 @pytest.mark.process
-async def test_nothing_listens(unused_tcp_port):
+async def test_unreachable_server_has_its_own_error(unused_tcp_port):
     assert type(await refusal(f"postgresql://u:secret@127.0.0.1:{unused_tcp_port}/db")) is errors.ConnectionRefused
 
 
 @pytest.mark.process
-async def test_no_socket(server_folder):
+async def test_missing_socket_has_its_own_error(server_folder):
     assert type(await refusal(f"postgresql://u@/db?host={server_folder}")) is errors.ConnectionRefused
 
 
 @pytest.mark.process
-async def test_no_such_host():
+async def test_unknown_host_has_its_own_error():
     assert type(await refusal("postgresql://u:secret@no-such-host.invalid/db")) is errors.HostNotFound
 
 
-async def test_no_such_database(postgres_url):
+async def test_unknown_database_has_its_own_error(postgres_url):
     missing = await refusal(with_database(postgres_url, "no such database"))
     assert type(missing) is errors.DatabaseMissing
     assert "chatsys db init" in missing.hint
 
 
-async def test_no_such_role(postgres_url):
+async def test_unknown_role_has_its_own_error(postgres_url):
     refused = await refusal(postgres_url.replace("//chatsys@", "//nobody:secret@"))
     assert type(refused) is errors.AuthenticationFailed
 
 
 @pytest.mark.process
-async def test_a_wrong_password(password_server):
+async def test_wrong_password_has_its_own_error(password_server):
     assert type(await refusal(password_server.replace("right", "secret"))) is errors.AuthenticationFailed
     async with open_prepared_store(password_server) as store:
         assert (await store.ping()).kind == "postgresql"
 
 
 @pytest.mark.process
-async def test_no_tls_where_it_is_asked_for(password_server):
+async def test_missing_tls_has_its_own_error(password_server):
     assert type(await refusal(password_server + "?sslmode=require")) is errors.TlsFailed
     assert type(await refusal(password_server, ssl=True)) is errors.TlsFailed
 
 
-async def test_no_right_to_create_in_the_schema(empty_postgres_url):
+async def test_missing_right_to_create_in_the_schema_has_its_own_error(empty_postgres_url):
     with role(empty_postgres_url) as url:
         refused = await refusal(url)
         assert isinstance(refused, errors.PermissionDenied | errors.ExtensionNotAllowed)
 
 
-async def test_no_right_to_create_the_extension(empty_postgres_url):
+async def test_missing_right_to_create_the_extension_has_its_own_error(empty_postgres_url):
     with role(empty_postgres_url) as url:
         with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
             connection.execute("GRANT ALL ON SCHEMA public TO PUBLIC")
@@ -101,24 +101,24 @@ async def test_no_right_to_create_the_extension(empty_postgres_url):
         assert "CREATE EXTENSION pg_trgm" in refused.hint
 
 
-async def test_no_right_on_the_tables(postgres_url):
+async def test_missing_right_on_the_tables_has_its_own_error(postgres_url):
     with role(postgres_url) as url:
         assert type(await refusal(url)) is errors.PermissionDenied
 
 
-async def test_no_free_connection(postgres_url):
+async def test_lack_of_free_connections_has_its_own_error(postgres_url):
     with role(postgres_url, "CONNECTION LIMIT 0") as url:
         assert type(await refusal(url)) is errors.TooManyConnections
 
 
-async def test_a_read_only_database(postgres_url):
+async def test_read_only_database_has_its_own_error(postgres_url):
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         name = connection.info.dbname
         connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     assert type(await refusal(postgres_url)) is errors.ReadOnlyDatabase
 
 
-async def test_a_schema_that_is_missing_older_newer_or_somebody_elses(empty_postgres_url):
+async def test_missing_older_newer_and_foreign_schemas_have_their_own_errors(empty_postgres_url):
     assert type(await refusal(empty_postgres_url, open_store)) is errors.SchemaMissing
     admin.upgrade(empty_postgres_url)
     for version, expected in (("0001", errors.SchemaOutdated), ("9999", errors.SchemaTooNew)):
@@ -131,7 +131,7 @@ async def test_a_schema_that_is_missing_older_newer_or_somebody_elses(empty_post
     assert "did not make" in (await refusal(empty_postgres_url)).message
 
 
-async def test_an_encoding_that_can_not_hold_every_text(postgres_server):
+async def test_insufficient_encoding_has_its_own_error(postgres_server):
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'")
         try:
@@ -161,8 +161,8 @@ async def test_every_sqlstate_has_an_error_and_a_hint(pg, postgres_url, hands, s
     assert met.value.hint
 
 
-def test_every_constraint_of_the_schema_ends_as_an_error_of_chatsys(postgres_url):
-    """Each is broken by the row that breaks it first."""
+def test_every_constraint_violation_becomes_an_error_of_chatsys(postgres_url):
+    """Each constraint is broken by a row that breaks it before any other."""
     address = read_url(postgres_url)
     with psycopg.connect(postgres_url) as connection:
         names = {
@@ -184,7 +184,7 @@ def test_every_constraint_of_the_schema_ends_as_an_error_of_chatsys(postgres_url
 
 
 @pytest.mark.parametrize("copy", ["_ccnew", "_ccold", "_ccnew1", "_ccnew_ccold2"])
-def test_an_index_that_is_rebuilt_changes_no_answer(postgres_url, copy):
+def test_rebuilding_an_index_changes_no_answer(postgres_url, copy):
     def met(constraint: str) -> errors.ChatsysError:
         raising = f"BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = '23505', CONSTRAINT = '{constraint}'; END"
         with psycopg.connect(postgres_url) as connection:
@@ -198,16 +198,16 @@ def test_an_index_that_is_rebuilt_changes_no_answer(postgres_url, copy):
     assert isinstance(met("messages_user_client_key" + copy), StoreUnavailable)
 
 
-async def test_writes_go_on_while_every_unique_index_is_rebuilt(pg, postgres_url, hands):
+async def test_writes_continue_while_every_unique_index_is_rebuilt(pg, postgres_url, hands):
     ann = await hands.account(pg, "ann")
 
     async def write(number: int) -> None:
-        for turn in range(10):
+        for attempt in range(10):
             who = ann if number % 2 else hands.guest(f"g{number}")
-            room, client_id = f"room{number}-{turn % 3}", f"{number}-{turn // 2}"
+            room, client_id = f"room{number}-{attempt % 3}", f"{number}-{attempt // 2}"
             await pg.open_session(hands.entry(who, room=room))
-            message = (await pg.post_message(hands.letter(who, room, client_id=client_id))).message
-            await pg.mark_read(message.room, message.message_id, hands.guest(f"reader{turn}"), hands.now())
+            message = (await pg.post_message(hands.new_message(who, room, client_id=client_id))).message
+            await pg.mark_read(message.room, message.message_id, hands.guest(f"reader{attempt}"), hands.now())
 
     def rebuild() -> None:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -221,7 +221,7 @@ async def test_writes_go_on_while_every_unique_index_is_rebuilt(pg, postgres_url
     await asyncio.gather(asyncio.to_thread(rebuild), *(write(number) for number in range(16)))
 
 
-async def test_taken_names_and_missing_accounts_are_told_by_their_constraints(pg, hands):
+async def test_constraints_identify_taken_names_and_missing_accounts(pg, hands):
     await hands.account(pg, "ann")
     with pytest.raises(errors.UserExists):
         await hands.account(pg, "ann")
@@ -239,7 +239,7 @@ async def test_taken_names_and_missing_accounts_are_told_by_their_constraints(pg
         "nonsense",
     ],
 )
-async def test_a_url_that_can_not_be_read(url):
+async def test_malformed_url_has_its_own_error(url):
     assert type(await refusal(url)) is errors.BadDatabaseUrl
 
 

@@ -1,4 +1,4 @@
-"""Which servers are alive: those whose process runs, and elsewhere those that renew their lease or hold their lock."""
+"""Which servers are alive: those whose process runs; on other machines, those that renew a lease or hold a lock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 class Elsewhere:
-    """Stores on machines that know nothing of each other's processes. Time passes when it is told to."""
+    """Stores on machines that know nothing about each other's processes. The test advances the time."""
 
     def __init__(self) -> None:
         self.time = 0.0
@@ -51,7 +51,7 @@ class Elsewhere:
         return self.time
 
     async def watch(self, store: Any, server_id: str, hands: Any, leases: float = 1.0) -> list[Any]:
-        """The heartbeats of a server for so many leases; the sessions that it ended."""
+        """Send a server's heartbeats for this many leases; return the sessions that it ended."""
         ended = []
         for _ in range(round(leases * 4)):
             self.time += LEASE / 4
@@ -68,7 +68,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
 
 
 def holders(url: str, server_id: str) -> list[int]:
-    """The backends that hold a server's lock."""
+    """Return the backends that hold a server's lock."""
     query = """
         SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
         AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)
@@ -83,7 +83,7 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_the_sessions_of_a_killed_server_end_at_the_next_heartbeat_of_another(
+async def test_sessions_of_a_killed_server_end_at_the_next_heartbeat(
     pg, postgres_url, hands, caplog: pytest.LogCaptureFixture
 ):
     dead, mine, session_id = (hands.new_id() for _ in range(3))
@@ -107,7 +107,7 @@ async def test_the_sessions_of_a_killed_server_end_at_the_next_heartbeat_of_anot
     ]
 
 
-async def test_a_silent_server_elsewhere_is_dead_after_a_lease_and_not_before(postgres_url, hands, elsewhere):
+async def test_silent_server_elsewhere_is_dead_only_after_a_lease(postgres_url, hands, elsewhere):
     other_id, mine = hands.new_id(), hands.new_id()
     async with hands.opened(postgres_url, lease=LEASE) as store:
         async with hands.opened(postgres_url, lease=LEASE) as other:
@@ -120,7 +120,7 @@ async def test_a_silent_server_elsewhere_is_dead_after_a_lease_and_not_before(po
         assert session.room == "tea"
 
 
-async def test_a_server_that_renews_its_lease_lives_without_a_lock(postgres_url, hands, elsewhere):
+async def test_server_that_renews_its_lease_is_alive_without_a_lock(postgres_url, hands, elsewhere):
     ids = [hands.new_id(), hands.new_id()]
     bouncer = f"{postgres_url}&pgbouncer=true"
     async with hands.opened(bouncer, lease=LEASE) as one, hands.opened(bouncer, lease=LEASE) as two:
@@ -131,7 +131,7 @@ async def test_a_server_that_renews_its_lease_lives_without_a_lock(postgres_url,
         assert [each.session.session_id for each in await elsewhere.watch(one, ids[0], hands)] == [session.session_id]
 
 
-async def test_a_lock_whose_connection_ends_is_taken_again_at_once(pg, postgres_url, hands):
+async def test_lock_whose_connection_ends_is_retaken_at_once(pg, postgres_url, hands):
     mine = hands.new_id()
     await pg.register_server(mine, hands.now())
     await until(lambda: len(holders(postgres_url, mine)) == 1)
@@ -141,7 +141,7 @@ async def test_a_lock_whose_connection_ends_is_taken_again_at_once(pg, postgres_
     await until(lambda: bool(set(holders(postgres_url, mine)) - {first}))
 
 
-async def test_a_lock_outlives_idle_session_timeout(postgres_url, hands):
+async def test_lock_outlives_idle_session_timeout(postgres_url, hands):
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {admin.info.dbname} SET idle_session_timeout = '200ms'")
     idle = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chatsys' AND datname = current_database()"
@@ -156,7 +156,7 @@ async def test_a_lock_outlives_idle_session_timeout(postgres_url, hands):
         assert holders(postgres_url, mine) == before
 
 
-async def test_a_retired_server_gives_its_lock_back(pg, postgres_url, hands):
+async def test_retired_server_releases_its_lock(pg, postgres_url, hands):
     mine, other = hands.new_id(), hands.new_id()
     await pg.register_server(mine, hands.now())
     await pg.register_server(other, hands.now())
@@ -166,7 +166,7 @@ async def test_a_retired_server_gives_its_lock_back(pg, postgres_url, hands):
     await until(lambda: len(holders(postgres_url, other)) == 1)
 
 
-async def test_a_server_that_was_taken_for_dead_comes_back_with_its_next_heartbeat(postgres_url, hands, elsewhere):
+async def test_server_taken_for_dead_returns_with_its_next_heartbeat(postgres_url, hands, elsewhere):
     other_id, mine = hands.new_id(), hands.new_id()
     bouncer = f"{postgres_url}&pgbouncer=true"
     async with hands.opened(bouncer, lease=LEASE) as store, hands.opened(bouncer, lease=LEASE) as other:
@@ -178,7 +178,7 @@ async def test_a_server_that_was_taken_for_dead_comes_back_with_its_next_heartbe
         assert await store.sessions("tea") == [session]
 
 
-async def test_two_servers_that_find_the_same_dead_one_end_each_session_once(
+async def test_two_servers_that_find_a_dead_one_end_each_session_once(
     postgres_url, hands, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(leases, "PIECE", 3)
@@ -196,7 +196,7 @@ async def test_two_servers_that_find_the_same_dead_one_end_each_session_once(
 
 
 @pytest.mark.process
-async def test_a_restart_of_postgresql_makes_nobody_dead(server_folder, hands, elsewhere):
+async def test_restart_of_postgresql_makes_no_server_dead(server_folder, hands, elsewhere):
     with embedded_server(server_folder) as url:
         async with hands.opened(url, lease=LEASE) as one, hands.opened(url, lease=LEASE) as two:
             ids = [hands.new_id(), hands.new_id()]

@@ -1,4 +1,4 @@
-"""A row that somebody else has locked holds up those who need it, and nobody else."""
+"""A row that another program has locked delays only those that need it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from chatsys.errors import StoreUnavailable
 
 
 async def started(verb: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """The verb as a task that has begun."""
+    """Start the verb as a task."""
     task = asyncio.create_task(verb)
     await asyncio.sleep(0)
     return task
 
 
-async def test_a_locked_room_does_not_hold_up_the_others_and_keeps_its_order(pg, postgres_url, hands):
+async def test_locked_room_delays_no_other_room_and_keeps_its_order(pg, postgres_url, hands):
     who = hands.guest()
     for room in "ABC":
         await pg.open_session(hands.entry(who, room=room, socket_id=room))
     with psycopg.connect(postgres_url) as connection:
         connection.execute("SELECT FROM rooms WHERE room_name = 'A' FOR UPDATE")
         waiting = [
-            await started(pg.post_message(hands.letter(who, room=room, text=f"{room}{turn}")))
-            for turn in range(10)
+            await started(pg.post_message(hands.new_message(who, room=room, text=f"{room}{number}")))
+            for number in range(10)
             for room in "ABC"
         ]
-        for turn in range(10, 20):
-            waiting.append(await started(pg.post_message(hands.letter(who, room="A", text=f"A{turn}"))))
+        for number in range(10, 20):
+            waiting.append(await started(pg.post_message(hands.new_message(who, room="A", text=f"A{number}"))))
             for room in "BC":
-                await pg.post_message(hands.letter(who, room=room, text=f"{room}{turn}"))
+                await pg.post_message(hands.new_message(who, room=room, text=f"{room}{number}"))
         await pg.open_session(hands.entry(hands.guest("new"), room="B"))
         free = [task for task in waiting if task.done()]
         assert {(await task).message.room for task in free} == {"B", "C"}
@@ -41,23 +41,23 @@ async def test_a_locked_room_does_not_hold_up_the_others_and_keeps_its_order(pg,
     await asyncio.gather(*waiting)
     for room in "ABC":
         history = await pg.history(room, 100)
-        assert [message.text for message in history] == [f"{room}{turn}" for turn in range(20)]
+        assert [message.text for message in history] == [f"{room}{number}" for number in range(20)]
         assert [message.seq for message in history] == list(range(1, 21))
 
 
-async def test_a_locked_account_holds_up_its_own_writes_alone(pg, postgres_url, hands):
+async def test_locked_account_delays_only_its_own_writes(pg, postgres_url, hands):
     ann, ben = await hands.account(pg, "ann"), await hands.account(pg, "ben")
-    message = (await pg.post_message(hands.letter(ben))).message
+    message = (await pg.post_message(hands.new_message(ben))).message
     with psycopg.connect(postgres_url) as connection:
         connection.execute("SELECT FROM users WHERE username = 'ann' FOR UPDATE")
         held = [
-            await started(pg.post_message(hands.letter(ann))),
+            await started(pg.post_message(hands.new_message(ann))),
             await started(pg.mark_read("tea", message.message_id, ann, hands.now())),
             await started(pg.open_session(hands.entry(ann))),
             await started(pg.set_online(ann.user_id, True, hands.now())),
         ]
         reader = hands.guest("reader")
-        await pg.post_message(hands.letter(ben))
+        await pg.post_message(hands.new_message(ben))
         await pg.mark_read("tea", message.message_id, reader, hands.now())
         session = (await pg.open_session(hands.entry(ben))).session
         await pg.set_online(ben.user_id, True, hands.now())
@@ -67,16 +67,14 @@ async def test_a_locked_account_holds_up_its_own_writes_alone(pg, postgres_url, 
 
 
 @pytest.mark.parametrize("statement", ["SELECT FROM rooms WHERE room_name = 'A' FOR UPDATE", "LOCK TABLE rooms"])
-async def test_a_write_that_waits_for_a_lock_for_too_long_is_refused_and_not_stored(
-    postgres_url, hands, statement: str
-) -> None:
+async def test_write_that_waits_too_long_for_a_lock_is_refused(postgres_url, hands, statement: str) -> None:
     who = hands.guest()
     async with hands.opened(postgres_url, statement_timeout=0.5, connect_timeout=0.5) as store:
         await store.open_session(hands.entry(who, room="A"))
         with psycopg.connect(postgres_url) as connection:
             connection.execute(statement)
             outcomes = await asyncio.gather(
-                *(store.post_message(hands.letter(who, room="A")) for _ in range(5)), return_exceptions=True
+                *(store.post_message(hands.new_message(who, room="A")) for _ in range(5)), return_exceptions=True
             )
         assert [isinstance(outcome, StoreUnavailable) for outcome in outcomes] == [True] * 5
-        assert (await store.post_message(hands.letter(who, room="A"))).message.seq == 1
+        assert (await store.post_message(hands.new_message(who, room="A"))).message.seq == 1

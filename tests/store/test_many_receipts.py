@@ -1,4 +1,4 @@
-"""A page whose messages have thousands of receipts: bounded in bytes, and made while others have their turn."""
+"""A page whose messages have thousands of receipts: limited in bytes, and made while other tasks run."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SELECT m.message_id, 'guest-reader-' || n FROM messages m, generate_series(1, %(
 """
 
 
-async def longest_turn(stop: asyncio.Event) -> float:
-    """The longest turn of the event loop until ``stop``, in seconds of the processor."""
+async def longest_iteration(stop: asyncio.Event) -> float:
+    """Return the longest iteration of the event loop until ``stop``, in seconds of CPU time."""
     longest, before = 0.0, time.thread_time()
     while not stop.is_set():
         await asyncio.sleep(0)
@@ -39,19 +39,19 @@ async def longest_turn(stop: asyncio.Event) -> float:
 
 
 @pytest.mark.parametrize("receipts", [BY_ACCOUNTS, BY_GUESTS], ids=["accounts", "guests"])
-async def test_a_page_of_messages_with_thousands_of_receipts_is_bounded_and_holds_nobody_up(
+async def test_page_with_thousands_of_receipts_is_limited_and_delays_nobody(
     pg, postgres_url, hands, receipts: str
 ) -> None:
     ann = await hands.account(pg, "ann")
     for number in range(100):
-        await pg.post_message(hands.letter(ann, text=f"number {number}"))
+        await pg.post_message(hands.new_message(ann, text=f"number {number}"))
     with psycopg.connect(postgres_url) as connection:
         if receipts is BY_ACCOUNTS:
             connection.execute(ACCOUNTS, {"members": MEMBERS})
         connection.execute(receipts, {"members": MEMBERS})
     async with open_chat(pg, secret="s" * 40) as chat:
         stop = asyncio.Event()
-        turn = asyncio.create_task(longest_turn(stop))
+        measuring = asyncio.create_task(longest_iteration(stop))
         page = await excerpt(chat, "tea", objects.encoded_messages, limit=100, max_bytes=2_097_152)
         await asyncio.sleep(0)
         stop.set()
@@ -59,7 +59,7 @@ async def test_a_page_of_messages_with_thousands_of_receipts_is_bounded_and_hold
         assert page.truncated
         assert page.last == 100
         assert page.first == 101 - page.count
-        assert await turn < 0.1
+        assert await measuring < 0.1
     (newest,) = await pg.history("tea", 1)
     assert len(newest.delivered_to) == MEMBERS
     assert len(newest.read_by) == (MEMBERS if receipts is BY_ACCOUNTS else 0)

@@ -1,4 +1,4 @@
-"""The schema: equal to the sum of its migrations, upgraded once, refused when it is older or newer than the program."""
+"""The schema equals the sum of its migrations, is upgraded once, and is refused if the version does not match."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from chatsys.store.schema import expected_version
 
 
 def dump(url: str) -> str:
-    """The schema as pg_dump writes it, its lines sorted, since a migration adds columns at the end."""
+    """Return the schema as pg_dump writes it, with sorted lines, since a migration adds columns at the end."""
     program = wheel_programs() / "pg_dump"
     options = ["--schema-only", "--no-owner", "--restrict-key=0"]
     done = subprocess.run([program, *options, url], capture_output=True, text=True, check=True)
-    # Debian's PostgreSQL 15 notes a version of its own at columns, which only its own pg_dump knows to leave out.
+    # Debian's PostgreSQL 15 notes its own version at columns; only Debian's pg_dump leaves that out.
     lines = (line.strip().rstrip(",") for line in done.stdout.splitlines() if "pg_attver" not in line)
     return "\n".join(sorted(lines))
 
@@ -50,13 +50,13 @@ def test_upgrading_twice_changes_nothing(empty_postgres_url: str) -> None:
     assert dump(empty_postgres_url) == before
 
 
-def test_processes_that_upgrade_at_once_take_turns(empty_postgres_url: str) -> None:
+def test_processes_that_upgrade_at_once_wait_for_each_other(empty_postgres_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(lambda _: admin.upgrade(empty_postgres_url), range(4)))
     assert sorted(before or "" for before, _ in outcomes) == ["", *[expected_version()] * 3]
 
 
-def test_a_schema_from_the_future_is_left_alone(empty_postgres_url: str) -> None:
+def test_newer_schema_is_left_alone(empty_postgres_url: str) -> None:
     admin.upgrade(empty_postgres_url)
     with psycopg.connect(empty_postgres_url) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -65,7 +65,7 @@ def test_a_schema_from_the_future_is_left_alone(empty_postgres_url: str) -> None
     assert (refused.value.found, refused.value.expected) == ("9999", expected_version())
 
 
-def test_a_missing_database_is_created_once(empty_postgres_url: str) -> None:
+def test_missing_database_is_created_once(empty_postgres_url: str) -> None:
     url = with_database(empty_postgres_url, "made é 'here\"")
     with pytest.raises(DatabaseMissing):
         admin.current_version(url)
@@ -78,7 +78,7 @@ def test_a_missing_database_is_created_once(empty_postgres_url: str) -> None:
             connection.execute('DROP DATABASE "made é \'here"""')
 
 
-def test_the_status_counts_rows_and_names_what_is_pending(empty_postgres_url: str) -> None:
+def test_status_counts_rows_and_names_pending_migrations(empty_postgres_url: str) -> None:
     before = admin.status(empty_postgres_url)
     assert (before.version, before.rows) == (None, {})
     assert before.pending[-1] == before.expected

@@ -1,4 +1,4 @@
-"""The parts of a long work take about as long as they should, on any database."""
+"""The parts of a long operation take about the intended time on any database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chatsys.store.postgres.parts import TARGET, PartSize
 
 
 def run(size: PartSize, seconds_per_row: float, parts: int = 40) -> list[float]:
-    """How long each of some parts took."""
+    """Return the durations of some parts."""
     took = []
     for _ in range(parts):
         took.append(size.rows * seconds_per_row)
@@ -17,19 +17,19 @@ def run(size: PartSize, seconds_per_row: float, parts: int = 40) -> list[float]:
 
 
 @pytest.mark.parametrize("seconds_per_row", [0.00005, 0.0002, 0.001])
-def test_parts_come_to_take_the_time_that_they_should(seconds_per_row):
+def test_part_durations_approach_the_intended_time(seconds_per_row):
     took = run(PartSize(1, 50, 1000), seconds_per_row)
     assert took[-1] == pytest.approx(TARGET, rel=0.1)
     assert max(took) <= max(took[0], TARGET * 1.1)
 
 
-def test_a_database_that_becomes_slow_has_smaller_parts_at_once():
+def test_parts_shrink_at_once_when_the_database_becomes_slow():
     size = PartSize(1, 50, 1000)
     run(size, 0.00005)
     assert run(size, 0.001)[1] == pytest.approx(TARGET, rel=0.1)
 
 
-def test_parts_have_bounds_and_one_that_fails_makes_the_next_smaller_if_it_took_long(monkeypatch):
+def test_part_sizes_are_limited_and_shrink_after_a_slow_failure(monkeypatch):
     size = PartSize(10, 50, 100)
     run(size, 1.0)
     assert size.rows == 10

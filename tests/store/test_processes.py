@@ -1,4 +1,4 @@
-"""What this machine knows of a process by its name."""
+"""What this machine knows about a process by its name."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from chatsys.store.postgres.processes import is_running, this_process
 TELL = "from chatsys.store.postgres.processes import this_process; print(this_process(), flush=True); input()"
 
 
-def renamed(place: int, word: str) -> str:
-    """The name of this process with one word replaced."""
+def renamed(index: int, word: str) -> str:
+    """Return the name of this process with one word replaced."""
     words = (this_process() or "").split(" ")
-    words[place] = word
+    words[index] = word
     return " ".join(words)
 
 
-def test_this_process_runs() -> None:
+def test_own_process_is_running() -> None:
     assert is_running(this_process()) is True
 
 
 @pytest.mark.process
-def test_a_killed_process_is_gone_before_and_after_its_parent_collects_it() -> None:
+def test_killed_process_is_gone_before_and_after_its_parent_collects_it() -> None:
     child = subprocess.Popen([sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdin is not None
     assert child.stdout is not None
@@ -39,10 +39,10 @@ def test_a_killed_process_is_gone_before_and_after_its_parent_collects_it() -> N
     assert is_running(name) is False
 
 
-def test_another_process_with_the_same_pid_is_not_the_one() -> None:
+def test_other_process_with_the_same_pid_is_distinguished() -> None:
     assert is_running(renamed(3, "1")) is False
 
 
-def test_nothing_is_known_of_other_machines_containers_and_names() -> None:
+def test_processes_of_other_machines_and_containers_are_unknown() -> None:
     for name in (renamed(0, "another-boot"), renamed(1, "pid:[1]"), None, "", "x", "a b c d"):
         assert is_running(name) is None

@@ -1,4 +1,4 @@
-"""The database goes away and comes back; the store does too."""
+"""The store recovers whenever the database does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatsys.store.postgres.opening import pools_to
 
 
 def end_connections(url: str) -> None:
-    """End every connection of chatsys to the database, as an operator can."""
+    """End all of chatsys's connections to the database, as an operator can."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -26,31 +26,31 @@ def end_connections(url: str) -> None:
 
 
 @pytest.mark.process
-async def test_verbs_are_unavailable_while_the_database_is_away_and_work_again_after(server_folder, hands):
+async def test_verbs_fail_while_the_database_is_unavailable_and_then_recover(server_folder, hands):
     with embedded_server(server_folder) as url:
         async with hands.opened(url) as store:
-            await store.post_message(hands.letter(hands.guest()))
+            await store.post_message(hands.new_message(hands.guest()))
             with hands.stopped(server_folder):
                 for _ in range(3):
                     with pytest.raises(StoreUnavailable):
                         await store.history("tea", 10)
                     with pytest.raises(StoreUnavailable):
-                        await store.post_message(hands.letter(hands.guest()))
+                        await store.post_message(hands.new_message(hands.guest()))
                 with pytest.raises(ConnectionRefused) as refused:
                     await store.ping()
                 assert refused.value.hint
-            assert (await store.post_message(hands.letter(hands.guest()))).message.seq == 2
+            assert (await store.post_message(hands.new_message(hands.guest()))).message.seq == 2
             assert len(await store.history("tea", 10)) == 2
 
 
-async def test_a_read_does_not_notice_that_its_idle_connection_was_ended(pg, postgres_url):
+async def test_read_succeeds_although_its_idle_connection_was_ended(pg, postgres_url):
     await asyncio.gather(*(pg.rooms() for _ in range(4)))
     end_connections(postgres_url)
     for _ in range(8):
         assert len(await pg.rooms()) == 3
 
 
-async def test_a_read_does_not_notice_that_a_connection_on_its_way_was_ended(pg, postgres_url, monkeypatch):
+async def test_read_succeeds_although_a_new_connection_was_ended(pg, postgres_url, monkeypatch):
     connect, fails = asyncpg.connect, asyncio.Event()
 
     async def connect_and_be_ended(*arguments, **options):
@@ -61,13 +61,13 @@ async def test_a_read_does_not_notice_that_a_connection_on_its_way_was_ended(pg,
 
     assert len(await pg.rooms()) == 3
     monkeypatch.setattr(asyncpg, "connect", connect_and_be_ended)
-    await asyncio.gather(*(pg.rooms() for _ in range(2)))  # for the second a connection is begun, which it can spare
+    await asyncio.gather(*(pg.rooms() for _ in range(2)))  # the second starts a connection that it will not need
     end_connections(postgres_url)
     asyncio.get_running_loop().call_later(0.5, fails.set)
     assert len(await pg.rooms()) == 3
 
 
-async def test_a_cancelled_read_leaves_its_connection_fit_for_use(pg, postgres_url):
+async def test_cancelled_read_leaves_its_connection_usable(pg, postgres_url):
     with psycopg.connect(postgres_url) as connection:
         connection.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
         tasks = [asyncio.create_task(pg.list_users(1)) for _ in range(6)]
@@ -80,7 +80,7 @@ async def test_a_cancelled_read_leaves_its_connection_fit_for_use(pg, postgres_u
     assert await asyncio.gather(*(pg.list_users(1) for _ in range(6))) == [[]] * 6
 
 
-async def test_a_statement_whose_first_caller_was_cancelled_while_it_was_prepared_can_be_used(pg, monkeypatch):
+async def test_statement_is_usable_after_a_cancelled_preparation(pg, monkeypatch):
     prepare = asyncpg.Connection.prepare
 
     async def prepare_and_be_cancelled(self, *arguments, **options):
@@ -94,14 +94,14 @@ async def test_a_statement_whose_first_caller_was_cancelled_while_it_was_prepare
     assert await pg.list_users(1) == []
 
 
-async def test_more_callers_than_connections_take_turns(pg, observed):
+async def test_more_callers_than_connections_are_served_one_after_another(pg, observed):
     observed.clear()
     results = await asyncio.gather(*(pg.rooms() for _ in range(50)))
     assert all(len(rooms) == 3 for rooms in results)
     assert observed.counts["pool_wait"] >= 46
 
 
-async def test_a_statement_that_takes_too_long_is_ended_and_its_connection_is_kept(postgres_url, hands):
+async def test_slow_statement_is_ended_and_its_connection_is_kept(postgres_url, hands):
     async with hands.opened(postgres_url, statement_timeout=2) as store:
         with psycopg.connect(postgres_url) as connection:
             connection.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
@@ -111,7 +111,7 @@ async def test_a_statement_that_takes_too_long_is_ended_and_its_connection_is_ke
         assert await store.list_users(1) == []
 
 
-async def test_a_table_that_changes_under_a_running_store_costs_one_error_at_most(pg, postgres_url):
+async def test_table_change_under_a_running_store_costs_one_error_at_most(pg, postgres_url):
     assert len(await pg.rooms()) == 3
     assert await pg.user_by_name("ann") is None
     with psycopg.connect(postgres_url) as connection:
@@ -121,7 +121,7 @@ async def test_a_table_that_changes_under_a_running_store_costs_one_error_at_mos
     assert outcomes[-1] == [None]
 
 
-async def test_a_driver_that_has_lost_its_state_costs_one_error_and_nothing_is_written_twice(pg, hands, monkeypatch):
+async def test_driver_that_lost_its_state_costs_one_error_and_no_repeated_write(pg, hands, monkeypatch):
     ann, entry = await hands.account(pg), hands.entry(hands.guest())
     await pg.open_session(entry)
     once = {"fetch": True, "start": True}
@@ -131,7 +131,7 @@ async def test_a_driver_that_has_lost_its_state_costs_one_error_and_nothing_is_w
 
         async def wrapped(*arguments):
             if once.pop(name, None):
-                await whole(*arguments)  # it was done, and what the server answered is lost
+                await whole(*arguments)  # it is done, but the server's answer is lost
                 raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
             return await whole(*arguments)
 
@@ -140,8 +140,8 @@ async def test_a_driver_that_has_lost_its_state_costs_one_error_and_nothing_is_w
     fails_first(PreparedStatement, "fetch")
     fails_first(Transaction, "start")
     with pytest.raises(StoreUnavailable):
-        await pg.post_message(hands.letter(ann))
-    await pg.post_message(hands.letter(ann))
+        await pg.post_message(hands.new_message(ann))
+    await pg.post_message(hands.new_message(ann))
     assert [message.seq for message in await pg.history("tea", 10)] == [1, 2]
     with pytest.raises(StoreUnavailable):
         await pg.delete_user(ann.user_id, hands.now())
@@ -153,8 +153,8 @@ async def test_a_driver_that_has_lost_its_state_costs_one_error_and_nothing_is_w
 
 
 @pytest.mark.process
-async def test_the_slot_of_a_connection_that_the_network_has_lost_is_freed(password_server):
-    """Packets that vanish need root: the settings say what PostgreSQL will do. The fault suite loses connections."""
+async def test_slot_of_a_connection_lost_by_the_network_is_freed(password_server):
+    """Dropping packets needs root, so this checks the settings. The fault suite really loses connections."""
     pools = pools_to(password_server, StoreOptions())
     link = await pools.connector.connect()
     try:

@@ -1,4 +1,4 @@
-"""Receipts that come packed in one text are unpacked to what was packed."""
+"""Receipts that come packed in one text are unpacked correctly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ READERS = [(), tuple(ACCOUNTS), ("guest-1",), ("~~", ACCOUNTS[0], "x" * 64), (AC
 
 
 def packed(readers: tuple[str, ...], unread: tuple[str, ...]) -> tuple[str | None, str | None]:
-    """What the database packs."""
+    """Return the packed form that the database produces."""
     accounts = [each for each in readers if each in ACCOUNTS]
     marked = [
         ("!" if each in unread else "") + (each if each in ACCOUNTS else f"~{each.encode().hex()}")
@@ -25,7 +25,7 @@ def packed(readers: tuple[str, ...], unread: tuple[str, ...]) -> tuple[str | Non
 
 @pytest.mark.parametrize("readers", READERS)
 @pytest.mark.parametrize("unread", [(), (ACCOUNTS[0],), ("~~", "! 0"), (*ACCOUNTS, "guest-1")])
-def test_packed_receipts_come_out_as_they_went_in(readers: tuple[str, ...], unread: tuple[str, ...]) -> None:
+def test_packed_receipts_are_unpacked_unchanged(readers: tuple[str, ...], unread: tuple[str, ...]) -> None:
     delivered_to, read_by = receipts(*packed(readers, unread))
     assert sorted(delivered_to) == sorted(readers)
     assert sorted(read_by) == sorted(each for each in readers if each not in unread)

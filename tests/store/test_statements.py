@@ -1,4 +1,4 @@
-"""The statements: each one is a statement on a real server."""
+"""The statements: a real server accepts each one."""
 
 from __future__ import annotations
 

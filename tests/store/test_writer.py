@@ -1,4 +1,4 @@
-"""The writer's promises, shown on flushes that a test steers."""
+"""The writer's promises, shown with flushes that the test controls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatsys.store.postgres.writer import BATCH, LOCK_WAIT, Locked, Locks, Repea
 
 
 class Flushing:
-    """Flushes that wait for ``go`` and remember their batches. An item "bad" fails the whole batch."""
+    """Flushes that wait for ``go`` and record their batches. An item "bad" fails the whole batch."""
 
     def __init__(self, *, limit: int = 10_000) -> None:
         self.batches: list[list[str]] = []
@@ -41,17 +41,17 @@ class Flushing:
 
 
 async def started() -> None:
-    """Let the writer take what waits into a flush."""
+    """Let the writer collect the waiting items into a flush."""
     await asyncio.sleep(0)
 
 
-async def test_a_lone_write_is_flushed_alone_and_at_once() -> None:
+async def test_single_write_is_flushed_at_once() -> None:
     flushing = Flushing()
     assert await flushing.writer.write("a") == "A"
     assert flushing.batches == [["a"]]
 
 
-async def test_writes_that_arrive_during_a_flush_form_the_next_one_in_their_order() -> None:
+async def test_writes_that_arrive_during_a_flush_form_the_next_one_in_order() -> None:
     flushing = Flushing()
     flushing.go.clear()
     writes = [flushing.writer.write("first")]
@@ -62,13 +62,13 @@ async def test_writes_that_arrive_during_a_flush_form_the_next_one_in_their_orde
     assert flushing.batches == [["first"], ["0", "1", "2", "3", "4"]]
 
 
-async def test_a_flush_has_a_bound() -> None:
+async def test_flush_size_is_limited() -> None:
     flushing = Flushing()
     await asyncio.gather(*(flushing.writer.write(str(number)) for number in range(BATCH * 2 + 1)))
     assert [len(batch) for batch in flushing.batches] == [BATCH, BATCH, 1]
 
 
-async def test_a_bad_row_fails_alone() -> None:
+async def test_bad_row_fails_alone() -> None:
     flushing = Flushing()
     outcomes = await asyncio.gather(
         *(flushing.writer.write(item) for item in ("a", "bad", "b")), return_exceptions=True
@@ -78,7 +78,7 @@ async def test_a_bad_row_fails_alone() -> None:
     assert outcomes[2] == "B"
 
 
-async def test_a_cancelled_waiter_changes_nothing_for_the_others_nor_for_its_own_write() -> None:
+async def test_cancelled_waiter_affects_neither_its_own_write_nor_others() -> None:
     flushing = Flushing()
     flushing.go.clear()
     writes = [flushing.writer.write(item) for item in ("a", "b", "c")]
@@ -92,7 +92,7 @@ async def test_a_cancelled_waiter_changes_nothing_for_the_others_nor_for_its_own
     assert flushing.batches == [["a", "b", "c"]]
 
 
-async def test_more_than_may_wait_is_refused_at_once() -> None:
+async def test_write_beyond_the_queue_limit_is_refused_at_once() -> None:
     flushing = Flushing(limit=2)
     flushing.go.clear()
     writes = [flushing.writer.write("a")]
@@ -104,7 +104,7 @@ async def test_more_than_may_wait_is_refused_at_once() -> None:
     assert await asyncio.gather(*writes) == ["A", "B", "C"]
 
 
-async def test_a_full_queue_is_an_outage_of_two_lines(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+async def test_full_queue_is_logged_as_an_outage_in_two_lines(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
     monkeypatch.setattr("chatsys.store.postgres.outage.QUIET_SECONDS", 0.0)
     flushing = Flushing(limit=1)
     flushing.go.clear()
@@ -123,7 +123,7 @@ async def test_a_full_queue_is_an_outage_of_two_lines(caplog: pytest.LogCaptureF
     assert "3 statements" in caplog.messages[1]
 
 
-async def test_a_lost_connection_fails_the_batch_and_not_the_next_one() -> None:
+async def test_lost_connection_fails_the_batch_and_not_the_next_one() -> None:
     flushing = Flushing()
     flushing.failures.append(StoreUnavailable("lost"))
     outcomes = await asyncio.gather(*(flushing.writer.write(item) for item in "ab"), return_exceptions=True)
@@ -131,20 +131,20 @@ async def test_a_lost_connection_fails_the_batch_and_not_the_next_one() -> None:
     assert await flushing.writer.write("c") == "C"
 
 
-async def test_an_overtaken_flush_is_repeated_as_a_whole() -> None:
+async def test_overtaken_flush_is_repeated_as_a_whole() -> None:
     flushing = Flushing()
     flushing.failures += [Repeat(StoreError("overtaken"))] * 2
     assert await asyncio.gather(*(flushing.writer.write(item) for item in "ab")) == ["A", "B"]
     assert flushing.batches == [["a", "b"]] * 3
 
 
-async def test_what_must_not_meet_in_a_flush_waits_for_the_next_one() -> None:
+async def test_conflicting_writes_use_separate_flushes() -> None:
     flushing = Flushing()
     await asyncio.gather(*(flushing.writer.write(item) for item in ("key1", "key2", "key1", "other")))
     assert flushing.batches == [["key1", "key2", "other"], ["key1"]]
 
 
-async def test_draining_waits_for_all_that_was_queued() -> None:
+async def test_draining_waits_for_all_queued_writes() -> None:
     flushing = Flushing()
     writes = [flushing.writer.write(item) for item in "abc"]
     await started()

@@ -19,7 +19,8 @@ NOW = datetime(2031, 5, 6, 7, 8, 9, 123_000, tzinfo=UTC)
 
 
 async def fill(store: Store, messages: int) -> None:
-    """Ten users and a guest talk in five rooms; every tenth message is read by somebody, every fifth delivered."""
+    """Let ten users and a guest talk in five rooms. Every tenth message is read by somebody, every fifth is
+    delivered."""
     people = [await _user(store, f"user{number}") for number in range(10)]
     people.append(
         Participant(user_id="guest-1", username="Gus", display_name="Gus", avatar=default_avatar("Gus"), guest=True)

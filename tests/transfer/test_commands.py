@@ -24,7 +24,7 @@ LARGE = 30_000
 
 
 def chatsys(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """A command's exit status and what it wrote."""
+    """Return a command's exit status and output."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, env=environment())
 
 
@@ -49,11 +49,11 @@ def counts(url: str) -> dict[str, int]:
     ]
 )
 def database(request: pytest.FixtureRequest) -> str:
-    """A database with the schema and nothing in it, on each PostgreSQL."""
+    """An empty database with the schema, on each PostgreSQL."""
     return request.getfixturevalue(request.param)
 
 
-def test_a_migration_is_proved_record_by_record(snapshot_file, database):
+def test_migration_is_verified_record_by_record(snapshot_file, database):
     done = chatsys("migrate", "--from", snapshot_file, "--to", database, "--verify")
     assert done.returncode == 0, done.stderr
     assert "515 records were new" in done.stdout
@@ -68,7 +68,7 @@ def test_a_migration_is_proved_record_by_record(snapshot_file, database):
     }
 
 
-def test_importing_twice_is_importing_once(snapshot_file, database):
+def test_importing_twice_equals_importing_once(snapshot_file, database):
     assert chatsys("import", snapshot_file, "--to", database).returncode == 0
     before = counts(database)
     again = chatsys("import", snapshot_file, "--to", database)
@@ -77,7 +77,7 @@ def test_importing_twice_is_importing_once(snapshot_file, database):
     assert counts(database) == before
 
 
-def test_an_export_of_the_database_is_the_snapshot_it_came_from(snapshot_file, database, tmp_path):
+def test_export_of_an_imported_database_equals_the_snapshot(snapshot_file, database, tmp_path):
     assert chatsys("import", snapshot_file, "--to", database).returncode == 0
     done = chatsys("export", "--from", database, tmp_path / "again")
     assert done.returncode == 0, done.stderr
@@ -85,7 +85,7 @@ def test_an_export_of_the_database_is_the_snapshot_it_came_from(snapshot_file, d
     assert snapshot.check(tmp_path / "again") == snapshot.check(snapshot_file)
 
 
-def test_the_counters_of_the_rooms_are_right_after_a_move(snapshot_file, postgres_url):
+def test_room_counters_are_correct_after_a_migration(snapshot_file, postgres_url):
     assert chatsys("import", snapshot_file, "--to", postgres_url).returncode == 0
     with psycopg.connect(postgres_url) as connection:
         assert broken_invariants(connection) == []
@@ -99,7 +99,7 @@ def test_the_counters_of_the_rooms_are_right_after_a_move(snapshot_file, postgre
     assert here == there
 
 
-def test_what_differs_is_said_and_fails(snapshot_file, postgres_url):
+def test_difference_is_named_and_fails_the_command(snapshot_file, postgres_url):
     assert chatsys("import", snapshot_file, "--to", postgres_url).returncode == 0
     with psycopg.connect(postgres_url) as connection:
         connection.execute("UPDATE messages SET message_text = 'other' WHERE seq = 7 AND guest_id IS NULL")
@@ -111,7 +111,7 @@ def test_what_differs_is_said_and_fails(snapshot_file, postgres_url):
     assert "Traceback" not in done.stderr
 
 
-def test_a_database_with_other_accounts_of_these_names_is_refused(snapshot_file, postgres_url):
+def test_database_with_other_accounts_of_the_same_names_is_refused(snapshot_file, postgres_url):
     with psycopg.connect(postgres_url) as connection:
         connection.execute(
             "INSERT INTO users (username, email, password, display_name, avatar) VALUES ('user3', 'x', '', '', '')"
@@ -123,7 +123,7 @@ def test_a_database_with_other_accounts_of_these_names_is_refused(snapshot_file,
     assert counts(postgres_url)["users"] == 1
 
 
-def test_a_damaged_file_is_refused_before_the_database_is_touched(snapshot_file, postgres_url):
+def test_damaged_file_is_refused_before_the_database_is_touched(snapshot_file, postgres_url):
     data = bytearray(snapshot_file.read_bytes())
     data[len(data) // 2] ^= 1
     snapshot_file.write_bytes(data)
@@ -145,7 +145,7 @@ def test_a_damaged_file_is_refused_before_the_database_is_touched(snapshot_file,
         (("import", "missing", "--to", "mysql://x"), "must be a URL that begins with postgresql://"),
     ],
 )
-def test_what_can_not_work_is_said_with_what_helps(arguments, says):
+def test_impossible_transfer_is_refused_with_a_remedy(arguments, says):
     done = chatsys(*arguments)
     assert done.returncode == 1
     assert says in done.stderr.replace("\n", " ")
@@ -154,7 +154,7 @@ def test_what_can_not_work_is_said_with_what_helps(arguments, says):
 
 @pytest.fixture(scope="module")
 def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The snapshot of a store with enough messages for an interruption to fall between them."""
+    """The snapshot of a store with enough messages for an interruption to happen between them."""
     path = tmp_path_factory.mktemp("large") / "chat.snapshot"
 
     async def write() -> None:
@@ -167,9 +167,7 @@ def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_an_import_killed_at_a_random_moment_loses_and_doubles_nothing_when_it_is_run_again(
-    large_file, postgres_url, seed
-):
+def test_killed_import_loses_and_repeats_nothing_when_run_again(large_file, postgres_url, seed):
     killed = subprocess.Popen(
         command("import", large_file, "--to", postgres_url),
         stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""A memory server keeps its store in a snapshot file: over a stop, on SIGUSR1, and never half of it."""
+"""A memory server keeps its store in a snapshot file, at a stop and on SIGUSR1, and never writes half of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Start = Callable[..., Served]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts servers on memory:// in one folder."""
+    """Start servers on memory:// in one folder."""
     running: list[Served] = []
 
     def begin(*arguments: str, url: str = "memory://") -> Served:
@@ -43,13 +43,13 @@ def usernames(served: Served) -> set[str]:
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
-    """Look until it has happened; the test's own timeout ends a wait for nothing."""
+    """Wait until it has happened; the test's time limit ends an endless wait."""
     while not happened():
         time.sleep(0.01)
 
 
 @pytest.mark.process
-def test_what_was_said_survives_a_stop_and_the_password_still_fits(start):
+def test_messages_and_passwords_survive_a_stop(start):
     first = start("--snapshot", "chat.snapshot")
     register(first, "ann")
     assert first.stop() == 0
@@ -61,7 +61,7 @@ def test_what_was_said_survives_a_stop_and_the_password_still_fits(start):
 
 
 @pytest.mark.process
-def test_a_snapshot_on_sigusr1_survives_a_hard_kill(start, tmp_path):
+def test_snapshot_on_sigusr1_survives_a_hard_kill(start, tmp_path):
     file = tmp_path / "chat.snapshot"
     first = start("--snapshot", str(file))
     register(first, "ann")
@@ -73,7 +73,7 @@ def test_a_snapshot_on_sigusr1_survives_a_hard_kill(start, tmp_path):
 
 
 @pytest.mark.process
-def test_sigusr1_rescues_a_server_that_was_started_without_a_file(start, tmp_path):
+def test_sigusr1_saves_a_server_that_was_started_without_a_file(start, tmp_path):
     file = tmp_path / ".chatsys" / "memory.snapshot"
     served = start()
     register(served, "ann")
@@ -87,7 +87,7 @@ def test_sigusr1_rescues_a_server_that_was_started_without_a_file(start, tmp_pat
 
 
 @pytest.mark.process
-def test_a_damaged_file_stops_the_start_and_is_left_alone(start, tmp_path):
+def test_damaged_file_stops_the_start_and_is_left_alone(start, tmp_path):
     file = tmp_path / "chat.snapshot"
     file.write_bytes(b"damaged")
     served = start("--snapshot", str(file))
@@ -97,13 +97,13 @@ def test_a_damaged_file_stops_the_start_and_is_left_alone(start, tmp_path):
     assert file.read_bytes() == b"damaged"
 
 
-def test_a_file_beside_a_database_is_refused(start, postgres_url):
+def test_snapshot_file_together_with_a_database_is_refused(start, postgres_url):
     served = start("--snapshot", "chat.snapshot", url=postgres_url)
     assert served.process.wait() == 1
     assert "chatsys import FILE --to URL" in served.stderr
 
 
-async def test_two_requests_at_once_write_one_file_after_the_other(tmp_path, filled):
+async def test_simultaneous_requests_write_one_file_after_the_other(tmp_path, filled):
     kept = SnapshotFile(filled, tmp_path / "chat.snapshot")
     for _ in range(3):
         kept.save_soon()
@@ -112,7 +112,7 @@ async def test_two_requests_at_once_write_one_file_after_the_other(tmp_path, fil
     assert [path.name for path in tmp_path.iterdir()] == ["chat.snapshot"]
 
 
-async def test_a_file_that_can_not_be_written_is_logged_on_the_way_and_raised_at_the_end(tmp_path, filled, caplog):
+async def test_unwritable_file_is_logged_while_running_and_raised_at_the_stop(tmp_path, filled, caplog):
     (tmp_path / "folder").mkdir()
     kept = SnapshotFile(filled, tmp_path / "folder")
     kept.save_soon()

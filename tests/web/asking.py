@@ -1,4 +1,4 @@
-"""Raw requests: what an HTTP client library would not send."""
+"""Raw requests that an HTTP client library would not send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.web import described
 async def ask(
     app: Middleware, method: str, target: bytes, headers: dict[str, str] | None = None, chunks: tuple[bytes, ...] = ()
 ) -> tuple[int, dict[str, str], Any]:
-    """Send ``target`` exactly as it is; the status, the headers and the decoded body (None if empty)."""
+    """Send ``target`` exactly as it is; return status, headers and decoded body (None if empty)."""
     path, _, query = target.partition(b"?")
     scope = {
         "type": "http",

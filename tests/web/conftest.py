@@ -1,4 +1,4 @@
-"""The REST door over each store, asked through ASGI."""
+"""The REST API over each store, called through ASGI."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.web import described
 SECRET = "a secret for tests, long enough to sign with"
 
 Account = Callable[[str], Awaitable[dict[str, str]]]
-"""Makes an account by username; gives ``userId``, ``username``, ``email``, ``password``, ``token``."""
+"""Creates an account by username; returns ``userId``, ``username``, ``email``, ``password``, ``token``."""
 
 without_store = pytest.mark.parametrize("store", ["memory"], indirect=True)
-"""For what is answered before any store is asked: one store is enough."""
+"""For requests that are answered without the store: one store is enough."""
 
 Enter = Callable[..., Awaitable[Session]]
-"""Lets a guest, or the owner of a token, into a room."""
+"""Lets a guest or the owner of a token join a room."""
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ async def chat(store: Store) -> AsyncIterator[Chat]:
 
 
 def client_of(chat: Chat, *, address: str = "192.0.2.1", **options: object) -> httpx.AsyncClient:
-    """A client at the address."""
+    """Return a client at the address."""
     transport = httpx.ASGITransport(make_app(chat, **options), client=(address, 1))  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url="http://chat.test", event_hooks={"response": [_judge]})
 
 
 async def _judge(answer: httpx.Response) -> None:
-    """Every answer that a test gets is one that ``/openapi.json`` describes."""
+    """Check that every answer that a test gets is one that ``/openapi.json`` describes."""
     request = answer.request
     await answer.aread()
     target = request.url.raw_path.decode("latin-1")
@@ -75,5 +75,5 @@ def enter(chat: Chat) -> Enter:
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The header that carries a token."""
+    """Return the header that carries a token."""
     return {"Authorization": f"Bearer {token}"}

@@ -1,4 +1,4 @@
-"""Judges answers over HTTP by ``/openapi.json``: each must have a status, a kind and a body that are written there."""
+"""Checks answers over HTTP against ``/openapi.json``, which must describe their status, kind and body."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from chatsys.web import openapi
 
 DOCUMENT = openapi.document()
 NOT_FOUND = DOCUMENT["components"]["responses"]["Refused500"]
-"""The shape of all refusals, and so of what is answered where there is no endpoint."""
+"""The schema of all refusals, and therefore of the answer if there is no endpoint."""
 
 
 def check(method: str, target: str, status: int, headers: Mapping[str, str], body: bytes) -> tuple[str, str, int]:
-    """The endpoint's method and path, and the status. Raises AssertionError for an answer that is not described."""
+    """Return the endpoint's method and path, and the status. Raises AssertionError for an undescribed answer."""
     method = "GET" if (bare := method == "HEAD") else method
     path, operation = endpoint(method, target)
     if method == "OPTIONS":
         assert (status, body) == (204, b"")
     elif operation is None:
-        # what is broken in a path is refused before a method is missed
+        # a malformed path is refused before the method is checked
         assert status in {404, 413}, f"{method} {target} answered {status}, and is not described"
         conforms(NOT_FOUND, headers, body, bare=bare)
     else:
@@ -35,7 +35,7 @@ def check(method: str, target: str, status: int, headers: Mapping[str, str], bod
 
 
 def endpoint(method: str, target: str) -> tuple[str, dict[str, Any] | None]:
-    """The path as the document has it and its operation; the target and None where there is none."""
+    """Return the path as the document has it and its operation; the target and None if there is none."""
     path = target.partition("?")[0]
     path = path[:-1] if len(path) > 1 and path.endswith("/") else path
     for template, operations in DOCUMENT["paths"].items():
@@ -45,7 +45,7 @@ def endpoint(method: str, target: str) -> tuple[str, dict[str, Any] | None]:
 
 
 def conforms(described: Mapping[str, Any], headers: Mapping[str, str], body: bytes, *, bare: bool = False) -> None:
-    """Raises AssertionError for an answer unlike its description; a ``bare`` one is without a body."""
+    """Raises AssertionError for an answer that differs from its description; a ``bare`` answer has no body."""
     for name, header in described.get("headers", {}).items():
         jsonschema.validate(int(headers[name]), header["schema"])
     content = described.get("content")
@@ -62,12 +62,12 @@ def conforms(described: Mapping[str, Any], headers: Mapping[str, str], body: byt
 
 
 def matches(schema: Any, value: Any) -> None:
-    """Raises ValidationError unless ``value`` is what a schema of the document says."""
+    """Raises ValidationError unless ``value`` conforms to a schema of the document."""
     _validator(json.dumps(schema)).validate(value)
 
 
 def resolved(part: dict[str, Any]) -> dict[str, Any]:
-    """The part of the document that a reference leads to."""
+    """Return the part of the document that a reference points to."""
     found: Any = part
     if "$ref" in part:
         found = DOCUMENT

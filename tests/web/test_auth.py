@@ -26,7 +26,7 @@ async def errors_of(client, **fields):
     return body["errors"]
 
 
-async def test_registration_gives_the_own_profile_and_a_token(client):
+async def test_registration_returns_the_own_profile_and_a_token(client):
     answer = await client.post("/api/auth/register", json=GOOD)
     assert answer.status_code == 201
     body = answer.json()
@@ -85,19 +85,19 @@ async def test_optional_fields_are_kept_as_sent(client):
         ({"displayName": "x" * 101}, "Display name must not exceed 100 characters"),
     ],
 )
-async def test_the_first_rule_that_a_field_breaks_is_named(client, fields, expected):
+async def test_first_rule_that_a_field_breaks_is_named(client, fields, expected):
     assert await errors_of(client, **fields) == [expected]
 
 
 @without_store
 @pytest.mark.parametrize("value", [1, True, 1.5, [], ["x"], {}, {"a": 1}])
 @pytest.mark.parametrize("field", ["username", "email", "password", "displayName", "avatar", "bio"])
-async def test_a_field_that_is_no_string_fails_validation(client, field, value):
+async def test_field_that_is_not_a_string_fails_validation(client, field, value):
     (error,) = await errors_of(client, **{field: value})
     assert error.endswith("must be a string")
 
 
-async def test_errors_come_in_the_order_of_the_fields_one_a_field(client):
+async def test_errors_come_in_the_order_of_the_fields_one_per_field(client):
     assert await errors_of(client, bio=1, avatar=1, displayName=1, password="", email="", username="a b") == [
         "Username can only contain letters, numbers, and underscores",
         "Email is required",
@@ -108,7 +108,7 @@ async def test_errors_come_in_the_order_of_the_fields_one_a_field(client):
     ]
 
 
-async def test_limits_are_inclusive(client):
+async def test_length_limits_are_inclusive(client):
     longest = {"username": "a" * 30, "email": "a@" + "b" * 251 + ".c", "password": "x" * 100, "displayName": "é" * 100}
     assert (await client.post("/api/auth/register", json=longest)).status_code == 201
     assert (
@@ -117,7 +117,7 @@ async def test_limits_are_inclusive(client):
 
 
 @pytest.mark.parametrize("other", [{"username": "someone"}, {"email": "other@example.org"}])
-async def test_a_taken_username_or_email_is_400(client, other):
+async def test_taken_username_or_email_gives_400(client, other):
     await client.post("/api/auth/register", json=GOOD)
     answer = await client.post("/api/auth/register", json={**GOOD, **other})
     assert answer.status_code == 400
@@ -130,14 +130,14 @@ async def test_usernames_that_differ_in_case_are_two_users(client):
     assert answer.status_code == 201
 
 
-async def test_of_many_simultaneous_registrations_exactly_one_wins(client):
+async def test_exactly_one_of_many_simultaneous_registrations_succeeds(client):
     answers = await asyncio.gather(*(client.post("/api/auth/register", json=GOOD) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [201] + [400] * 7
     assert (await client.get("/api/users")).json()["total"] == 1
 
 
 @pytest.mark.parametrize("name", ["alice_1", "  alice_1\t", "alice@example.org", "ALICE@example.org "])
-async def test_login_by_username_or_by_email_in_any_letter_case(client, name):
+async def test_login_accepts_username_or_email_in_any_letter_case(client, name):
     await client.post("/api/auth/register", json=GOOD)
     answer = await client.post("/api/auth/login", json={"username": name, "password": "secret"})
     assert answer.status_code == 200
@@ -162,7 +162,7 @@ async def test_login_by_username_or_by_email_in_any_letter_case(client, name):
         ("alice_1", "x" * 10_000),
     ],
 )
-async def test_an_unknown_user_and_a_wrong_password_are_the_same_401(client, name, password):
+async def test_unknown_user_and_wrong_password_give_the_same_401(client, name, password):
     await client.post("/api/auth/register", json=GOOD)
     answer = await client.post("/api/auth/login", json={"username": name, "password": password})
     assert (answer.status_code, answer.json()) == (401, INVALID)
@@ -187,7 +187,7 @@ async def test_login_says_which_field_is_missing(client, sent, expected):
 
 
 @pytest.mark.parametrize("field", ["username", "password"])
-async def test_a_null_character_in_a_login_fails_validation(client, field):
+async def test_null_character_in_a_login_fails_validation(client, field):
     answer = await client.post("/api/auth/login", json={"username": "x", "password": "secret", field: "a\0b"})
     assert answer.status_code == 400
     assert answer.json()["message"] == "Validation failed"
@@ -200,7 +200,7 @@ async def fail(client, times, name="alice_1"):
     ]
 
 
-async def test_after_too_many_failed_logins_more_are_429_even_with_the_password(client):
+async def test_too_many_failed_logins_give_429_even_with_the_right_password(client):
     await client.post("/api/auth/register", json=GOOD)
     assert await fail(client, 3) == [401] * 3
     answer = await client.post("/api/auth/login", json={"username": "alice_1", "password": "secret"})
@@ -218,14 +218,14 @@ async def test_failed_logins_from_one_address_do_not_lock_out_another(chat, clie
     assert await fail(client, 1, "somebody_else") == [401]
 
 
-async def test_right_guesses_sent_beside_too_many_wrong_ones_are_refused(client):
+async def test_concurrent_guesses_are_limited_to_the_same_number(client):
     await client.post("/api/auth/register", json=GOOD)
     wrong = [client.post("/api/auth/login", json={"username": "alice_1", "password": "wrong"}) for _ in range(6)]
     statuses = [answer.status_code for answer in await asyncio.gather(*wrong)]
     assert (statuses.count(401), statuses.count(429)) == (3, 3)
 
 
-async def test_the_count_does_not_tell_whose_email_was_typed(client):
+async def test_failure_count_does_not_reveal_whose_email_was_typed(client):
     await client.post("/api/auth/register", json=GOOD)
     assert await fail(client, 3) == [401] * 3
     assert await fail(client, 3, GOOD["email"]) == [401] * 3
@@ -234,7 +234,7 @@ async def test_the_count_does_not_tell_whose_email_was_typed(client):
 
 
 @without_store
-async def test_logins_beyond_the_queue_are_503_and_another_address_has_its_turn(store):
+async def test_logins_beyond_the_queue_give_503_and_other_addresses_are_served(store):
     limits = ChatLimits(passwords=2, login_attempts=100)
     async with open_chat(store, secret=SECRET, limits=limits) as chat, client_of(chat) as client:
         flood = [client.post("/api/auth/login", json={"username": "x", "password": "y"}) for _ in range(20)]
@@ -250,7 +250,7 @@ async def test_logins_beyond_the_queue_are_503_and_another_address_has_its_turn(
 
 
 @without_store
-async def test_the_login_of_a_client_that_has_gone_is_dropped(chat):
+async def test_login_of_a_disconnected_client_is_dropped(chat):
     body = b'{"username":"x","password":"y"}'
     headers = [(b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "raw_path": b"/api/auth/login", "query_string": b"", "headers": headers}
@@ -264,14 +264,14 @@ async def test_the_login_of_a_client_that_has_gone_is_dropped(chat):
         sent.append(message)
 
     async with contextlib.AsyncExitStack() as busy:
-        for _ in range(max(2, os.cpu_count() or 2) + 1):  # no turn is free
+        for _ in range(max(2, os.cpu_count() or 2) + 1):  # no slot is free
             await busy.enter_async_context(chat.passwords.turn("192.0.2.9"))
         parts = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
         await make_app(chat)({**scope, "client": ("192.0.2.1", 1)}, receive, send)
     assert sent[0]["status"] == 499
 
 
-async def test_a_successful_login_resets_the_count(client):
+async def test_successful_login_resets_the_count(client):
     await client.post("/api/auth/register", json=GOOD)
     for _ in range(3):
         assert await fail(client, 2) == [401, 401]

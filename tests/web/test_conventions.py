@@ -1,4 +1,4 @@
-"""What holds for every request and answer (contract §1)."""
+"""Rules for every request and answer (contract §1)."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ async def test_every_answer_is_a_json_object_with_a_boolean_success(client, meth
         ("GET", "/api/rooms/a/b/stats"),
     ],
 )
-async def test_an_unknown_route_or_method_is_404_with_the_target_as_requested(chat, method, target):
+async def test_unknown_route_or_method_gives_404_with_the_requested_target(chat, method, target):
     status, _, body = await ask(make_app(chat), method, target.encode())
     assert (status, body) == (404, {"success": False, "message": f"Route {target} not found"})
 
 
 @pytest.mark.parametrize("path", [path for method, path in ROUTES if method == "GET"] + ["/nope"])
-async def test_head_answers_as_get_without_a_body(client, path):
+async def test_head_is_answered_like_get_without_a_body(client, path):
     got, head = await client.get(path), await client.head(path)
     assert head.status_code == got.status_code
     assert head.content == b""
@@ -81,13 +81,13 @@ async def test_head_answers_as_get_without_a_body(client, path):
 
 
 @pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if route[1] != "/"])
-async def test_a_trailing_slash_makes_no_difference(client, method, path):
+async def test_trailing_slash_makes_no_difference(client, method, path):
     plain, slashed = await client.request(method, path), await client.request(method, path + "/")
     assert slashed.status_code == plain.status_code
     assert slashed.json().keys() == plain.json().keys()
 
 
-async def test_an_encoded_slash_stays_inside_its_parameter(client):
+async def test_encoded_slash_stays_inside_its_parameter(client):
     answer = await client.get("/api/rooms/a%2Fb%25%20c/stats")
     assert answer.status_code == 200
     assert answer.json()["room"] == "a/b% c"
@@ -98,7 +98,7 @@ async def test_an_encoded_slash_stays_inside_its_parameter(client):
 @without_store
 @pytest.mark.parametrize("parameter", [b"%", b"%zz", b"%2", b"%ff", b"%c3%28", b"%ed%a0%80", b"a%00b"])
 @pytest.mark.parametrize("path", [b"/api/users/%s", b"/api/users/search/%s", b"/api/rooms/%s/messages"])
-async def test_broken_percent_encoding_and_null_characters_are_400(chat, path, parameter):
+async def test_broken_percent_encoding_and_null_characters_give_400(chat, path, parameter):
     status, _, body = await ask(make_app(chat), "GET", path.replace(b"%s", parameter))
     assert (status, body) == (400, {"success": False, "message": "Malformed request"})
 
@@ -106,7 +106,7 @@ async def test_broken_percent_encoding_and_null_characters_are_400(chat, path, p
 @without_store
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("body", ["null", "1", '"x"', "true", "{", "{'a': 1}", '{"a": NaN}', "\ufeff", "[" * 50_000])
-async def test_a_body_that_is_no_json_object_or_array_is_400(client, method, body):
+async def test_body_that_is_no_json_object_or_array_gives_400(client, method, body):
     path = "/api/auth/register" if method == "POST" else "/api/users/x"
     answer = await client.request(method, path, content=body, headers=JSON)
     assert answer.status_code == 400
@@ -125,13 +125,13 @@ async def test_a_body_that_is_no_json_object_or_array_is_400(client, method, bod
         (b"<x/>", {"content-type": "application/xml; charset=utf-8"}),
     ],
 )
-async def test_a_body_without_fields_is_answered_by_validation(client, content, headers):
+async def test_body_without_fields_fails_validation(client, content, headers):
     answer = await client.post("/api/auth/register", content=content, headers=headers)
     assert answer.status_code == 400
     assert answer.json()["errors"] == ["Username is required", "Email is required", "Password is required"]
 
 
-async def test_a_form_means_the_same_as_json(client):
+async def test_form_means_the_same_as_json(client):
     body = "username=bob_1&email=B%2Bx%40example.org&password=a+b%26c%C3%A9&displayName=&ignored=1"
     answer = await client.post("/api/auth/register", content=body, headers=FORM)
     assert answer.status_code == 201
@@ -142,24 +142,24 @@ async def test_a_form_means_the_same_as_json(client):
 
 @without_store
 @pytest.mark.parametrize("body", [b"username=\xff", b"&".join([b"a=1"] * 2000)])
-async def test_a_form_that_cannot_be_read_is_400(client, body):
+async def test_unreadable_form_gives_400(client, body):
     answer = await client.post("/api/auth/login", content=body, headers=FORM)
     assert answer.status_code == 400
 
 
-async def test_a_form_field_that_comes_twice_is_no_string(client):
+async def test_repeated_form_field_is_not_a_string(client):
     answer = await client.post("/api/auth/register", content=b"username=bob&username=eve", headers=FORM)
     assert "Username must be a string" in answer.json()["errors"]
 
 
-async def test_the_last_of_two_equal_keys_counts_and_unknown_fields_are_ignored(client):
+async def test_last_of_two_equal_keys_counts_and_unknown_fields_are_ignored(client):
     body = '{"username":"a","username":"carol","email":"c@example.org","password":"secret","role":"admin","userId":"x"}'
     answer = await client.post("/api/auth/register", content=body, headers=JSON)
     assert answer.status_code == 201
     assert answer.json()["user"]["username"] == "carol"
 
 
-async def test_a_json_content_type_may_have_a_charset_and_any_letter_case(client):
+async def test_json_content_type_may_have_a_charset_and_any_letter_case(client):
     headers = {"content-type": "Application/JSON; charset=UTF-8"}
     answer = await client.post("/api/auth/login", content=b'{"username":"x"}', headers=headers)
     assert answer.json()["errors"] == ["Password is required"]
@@ -167,7 +167,7 @@ async def test_a_json_content_type_may_have_a_charset_and_any_letter_case(client
 
 @without_store
 @pytest.mark.parametrize("field", ["username", "email", "password", "displayName", "avatar", "bio"])
-async def test_a_null_character_in_a_field_fails_validation(client, field):
+async def test_null_character_in_a_field_fails_validation(client, field):
     sent = {"username": "dave", "email": "d@example.org", "password": "secret", field: "dave\0dave@x.org"}
     answer = await client.post("/api/auth/register", json=sent)
     assert answer.status_code == 400
@@ -176,7 +176,7 @@ async def test_a_null_character_in_a_field_fails_validation(client, field):
 
 
 @pytest.mark.parametrize("field", ["username", "email", "password", "displayName", "avatar", "bio"])
-async def test_a_lone_surrogate_is_refused_or_replaced(client, field):
+async def test_lone_surrogate_is_refused_or_replaced(client, field):
     fields = {"username": "erin", "email": "e@example.org", "password": "secret"}
     fields[field] = "erin\\ud800@x.org"
     body = "{" + ",".join(f'"{name}":"{value}"' for name, value in fields.items()) + "}"
@@ -186,7 +186,7 @@ async def test_a_lone_surrogate_is_refused_or_replaced(client, field):
 
 
 @without_store
-async def test_a_body_over_100_kib_is_413(chat):
+async def test_body_over_100_kib_gives_413(chat):
     app = make_app(chat)
     for headers, chunks in [
         ({**JSON, "content-length": "102401"}, ()),
@@ -197,7 +197,7 @@ async def test_a_body_over_100_kib_is_413(chat):
         assert (status, body) == (413, {"success": False, "message": "request entity too large"})
 
 
-async def test_a_body_of_exactly_100_kib_is_read(chat):
+async def test_body_of_exactly_100_kib_is_accepted(chat):
     body = b'{"username":"' + b"x" * (102_400 - 15) + b'"}'
     assert len(body) == 102_400
     status, _, answer = await ask(make_app(chat), "POST", b"/api/auth/register", JSON, (body,))
@@ -211,7 +211,7 @@ async def test_every_response_may_be_read_by_any_origin(client, path):
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
-async def test_a_configured_origin_is_the_one_that_may_read(chat):
+async def test_configured_origin_is_the_only_one_that_may_read(chat):
     async with client_of(chat, cors_origin="https://page.example") as client:
         for path in ("/", "/nope"):
             answer = await client.get(path, headers={"origin": "https://other.example"})
@@ -221,7 +221,7 @@ async def test_a_configured_origin_is_the_one_that_may_read(chat):
 
 @without_store
 @pytest.mark.parametrize("path", ["/api/users/x", "/api/auth/login", "/nope"])
-async def test_a_preflight_allows_the_methods_and_the_headers_asked_for(client, path):
+async def test_preflight_allows_the_methods_and_the_requested_headers(client, path):
     wanted = "content-type,authorization,x-access-token"
     answer = await client.options(
         path,
@@ -239,7 +239,7 @@ async def test_a_preflight_allows_the_methods_and_the_headers_asked_for(client, 
     assert answer.headers["access-control-allow-headers"] == wanted
 
 
-async def test_a_fault_of_the_server_is_500_without_internals(chat, client, monkeypatch, caplog):
+async def test_server_fault_gives_500_without_internals(chat, client, monkeypatch, caplog):
     async def broken(*_):
         raise RuntimeError("SELECT secret FROM users")
 
@@ -260,12 +260,12 @@ async def test_a_fault_of_the_server_is_500_without_internals(chat, client, monk
         errors.DiskFull("10.0.0.1 is full"),
     ],
 )
-async def test_while_the_store_is_away_the_answer_is_503_with_retry_after(chat, client, monkeypatch, error):
-    async def away(*_):
+async def test_unavailable_store_gives_503_with_retry_after(chat, client, monkeypatch, error):
+    async def unavailable(*_):
         raise error
 
     for verb in ("list_users", "find_login"):
-        monkeypatch.setattr(chat.store, verb, away)
+        monkeypatch.setattr(chat.store, verb, unavailable)
     for answer in (
         await client.get("/api/users"),
         await client.post("/api/auth/login", json={"username": "x", "password": "y"}),
@@ -292,7 +292,7 @@ async def test_requests_are_not_limited(client):
     assert {answer.status_code for answer in answers} == {200}
 
 
-async def test_identifiers_and_timestamps_have_their_form(client, account):
+async def test_identifiers_and_timestamps_have_the_documented_format(client, account):
     owner = await account("frank")
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", owner["userId"])
     user = (await client.get(f"/api/users/{owner['userId']}")).json()["user"]

@@ -16,10 +16,10 @@ from tests.web.conftest import client_of
 
 
 async def test_health_does_not_need_the_store(chat, client, monkeypatch):
-    async def away():
+    async def unavailable():
         raise StoreUnavailable
 
-    monkeypatch.setattr(chat.store, "ping", away)
+    monkeypatch.setattr(chat.store, "ping", unavailable)
     answer = await client.get("/api/health")
     assert answer.status_code == 200
     body = answer.json()
@@ -27,7 +27,7 @@ async def test_health_does_not_need_the_store(chat, client, monkeypatch):
     assert body["message"] == "Server is healthy"
 
 
-async def test_the_root_names_every_endpoint_and_counts_sessions(client, enter):
+async def test_root_names_every_endpoint_and_counts_sessions(client, enter):
     await enter("attic", socket_id="s1")
     await enter("attic", socket_id="s2")
     await enter("cellar", socket_id="s3")
@@ -53,20 +53,20 @@ async def test_every_endpoint_that_the_root_names_exists(client):
         assert answer.json().get("message") != f"Route {target} not found"
 
 
-async def test_ready_asks_the_store(client):
+async def test_ready_checks_the_store(client):
     answer = await client.get("/api/ready")
     assert (answer.status_code, answer.json()["success"]) == (200, True)
 
 
 @pytest.mark.parametrize("fault", ["raises", "hangs"])
-async def test_not_ready_while_the_store_does_not_answer(chat, monkeypatch, fault):
-    async def away(server_id):
+async def test_server_is_not_ready_while_the_store_does_not_answer(chat, monkeypatch, fault):
+    async def unavailable(server_id):
         if fault == "hangs":
             await asyncio.sleep(3600)
         raise StoreUnavailable
 
     monkeypatch.setattr(health, "READY_SECONDS", 0.01)
-    monkeypatch.setattr(chat.store, "check_writing", away)
+    monkeypatch.setattr(chat.store, "check_writing", unavailable)
     async with client_of(chat) as client:
         answer = await client.get("/api/ready")
     assert answer.status_code == 503
@@ -75,7 +75,7 @@ async def test_not_ready_while_the_store_does_not_answer(chat, monkeypatch, faul
     assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_why_it_is_not_ready_is_said_in_fixed_words_for_every_error(chat, monkeypatch):
+async def test_ready_names_every_error_in_fixed_words(chat, monkeypatch):
     failing = [errors.StoreError]
     monkeypatch.setattr(health, "READY_EVERY", 0.0)
 
@@ -98,7 +98,7 @@ async def test_why_it_is_not_ready_is_said_in_fixed_words_for_every_error(chat, 
         assert f"| {reason} |" in page
 
 
-async def test_those_who_ask_within_a_second_share_one_commit_and_its_answer(chat, client, monkeypatch):
+async def test_ready_requests_within_a_second_share_one_commit_and_its_answer(chat, client, monkeypatch):
     commits = []
     whole = chat.store.check_writing
 
@@ -112,7 +112,7 @@ async def test_those_who_ask_within_a_second_share_one_commit_and_its_answer(cha
     assert commits == [chat.server_id]
 
 
-async def test_root_and_metrics_answer_while_the_store_hangs_with_what_was_known(chat, client, enter, monkeypatch):
+async def test_root_and_metrics_answer_with_known_values_while_the_store_hangs(chat, client, enter, monkeypatch):
     await enter("attic", socket_id="s1")
     await client.get("/")
 
@@ -157,7 +157,7 @@ def number(page: str, name: str) -> float:
     return float(line.split()[1])
 
 
-async def test_metrics_are_prometheus_text(chat, client, enter):
+async def test_metrics_have_the_prometheus_text_format(chat, client, enter):
     before = (await client.get("/metrics")).text
     session = await enter("attic", socket_id="s1")
     await enter("attic", socket_id="s2")
@@ -172,16 +172,16 @@ async def test_metrics_are_prometheus_text(chat, client, enter):
 
 
 async def test_metrics_do_not_need_the_store(chat, client, monkeypatch):
-    async def away():
+    async def unavailable():
         raise StoreUnavailable
 
-    monkeypatch.setattr(chat.store, "activity", away)
+    monkeypatch.setattr(chat.store, "activity", unavailable)
     answer = await client.get("/metrics")
     assert answer.status_code == 200
     assert math.isnan(number(answer.text, "chatsys_sessions"))
 
 
-async def test_a_setting_switches_metrics_off(chat):
+async def test_setting_switches_metrics_off(chat):
     async with client_of(chat, metrics=False) as client:
         answer = await client.get("/metrics")
         assert (answer.status_code, answer.json()["message"]) == (404, "Route /metrics not found")

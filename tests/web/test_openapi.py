@@ -1,4 +1,4 @@
-"""``/openapi.json``: it is valid, it has every route, and its judge (tests/web/described.py) sees what is wrong."""
+"""``/openapi.json`` is valid and has every route, and its checker (tests/web/described.py) finds violations."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DOCUMENT = described.DOCUMENT
 BROWSER = {"Accept": "text/html"}
 
 
-def test_the_document_is_valid():
+def test_openapi_document_is_valid():
     validate(DOCUMENT)
 
 
 @without_store
-async def test_the_document_is_served(client):
+async def test_openapi_document_is_served(client):
     assert (await client.get("/openapi.json")).json() == DOCUMENT
 
 
@@ -42,7 +42,7 @@ def test_every_route_has_its_row_and_every_row_its_route():
     assert len({row.name for row in OPERATIONS}) == len(OPERATIONS)
 
 
-def test_every_example_is_what_its_schema_says():
+def test_every_example_conforms_to_its_schema():
     shown = 0
     described_answers = list(DOCUMENT["components"]["responses"].values())
     for operations in DOCUMENT["paths"].values():
@@ -69,7 +69,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("status", "body", "why"), REFUSED)
-def test_an_answer_unlike_its_description_is_seen(status, body, why):
+def test_answer_that_differs_from_its_description_is_detected(status, body, why):
     right = b'{"success":true,"message":"Server is healthy","timestamp":"2026-01-02T03:04:05.006Z"}'
     kind = {"content-type": "application/json"}
     assert described.check("GET", "/api/health/?x=1", 200, kind, right) == ("GET", "/api/health", 200)
@@ -79,8 +79,8 @@ def test_an_answer_unlike_its_description_is_seen(status, body, why):
         described.check("GET", "/api/health", 200, {"content-type": "text/html"}, right)
 
 
-async def test_every_status_is_reached_that_an_endpoint_has_of_its_own(chat, client, account, enter):
-    """Each answer is judged on its way; here it is seen that nothing is described that does not happen."""
+async def test_every_specific_status_of_an_endpoint_is_reached(chat, client, account, enter):
+    """Each answer is checked as it arrives. This test checks that everything described can happen."""
     alice, bob, gone = await account("alice"), await account("bob"), await account("gone")
     session = await enter("attic", socket_id="s1", token=alice["token"])
     await conversation.send(chat, session, "hello")
@@ -136,10 +136,10 @@ async def test_every_status_is_reached_that_an_endpoint_has_of_its_own(chat, cli
     await send("GET", "/docs/", 308)
     await send("GET", "/chat/nothing.js", 404)
 
-    async def away(*_):
+    async def unavailable(*_):
         raise StoreUnavailable
 
-    chat.store.check_writing = away
+    chat.store.check_writing = unavailable
     async with client_of(chat) as another:
         assert (await another.get("/api/ready")).status_code == 503
     reached.add(("GET", "/api/ready", 503))
@@ -150,7 +150,7 @@ async def test_every_status_is_reached_that_an_endpoint_has_of_its_own(chat, cli
         (row.method, row.path, int(status))
         for row in OPERATIONS
         for status, given in DOCUMENT["paths"][row.path][row.method.lower()]["responses"].items()
-        if "$ref" not in given and status != "499"  # nobody is there to see it
+        if "$ref" not in given and status != "499"  # no client is left to get an answer
     }
     assert reached == own_statuses
 
@@ -203,13 +203,13 @@ MAILS = ["a@b.c", "a@b", "@b.c", "a@@b.c", "a b@c.d", "a@b.c\0", "a" * 251 + "@b
 
 @pytest.mark.parametrize("field", JUDGES)
 @pytest.mark.parametrize("value", [*TEXTS, *MAILS, None, 1, True, [], {}], ids=repr)
-def test_the_type_of_a_registration_allows_what_the_rules_allow(field, value):
+def test_registration_type_allows_everything_that_the_rules_allow(field, value):
     (schema,), components = schemas.schemas([requests.Registration])
     judge = jsonschema.Draft202012Validator(components["Registration"]["properties"][field])
     assert judge.is_valid(value) == (JUDGES[field](value) is None), schema
 
 
-def test_a_component_requires_what_is_always_sent_and_no_more():
+def test_component_requires_exactly_what_is_always_sent():
     _, components = schemas.schemas([answers.MessagePage, requests.ProfileChange])
     page = components["MessagePage"]
     assert set(page["properties"]) - set(page["required"]) == {"truncated", "nextOffset"}
@@ -217,7 +217,7 @@ def test_a_component_requires_what_is_always_sent_and_no_more():
     assert components["ProfileChange"]["required"] == []
 
 
-def test_an_answer_is_sent_in_the_order_of_its_type():
+def test_answer_fields_are_sent_in_the_order_of_their_type():
     sent = json.loads(encode(answers.RoomStatistics(room="x", data=examples.COUNTS)))
     assert list(sent) == ["success", "room", "data"]
     assert msgspec.json.decode(encode(answers.Problem(message="x"))) == {"success": False, "message": "x"}

@@ -36,7 +36,7 @@ NODE = Path(__file__).parents[1] / "flow" / "node" / "node_modules"
         (";;,=;q", False),
     ],
 )
-async def test_the_root_gives_html_to_those_who_prefer_it(client, accept, html):
+async def test_root_gives_html_to_clients_that_prefer_it(client, accept, html):
     assert prefers_html(accept) is html
     answer = await client.get("/", headers={"Accept": accept})
     assert answer.status_code == 200
@@ -44,7 +44,7 @@ async def test_the_root_gives_html_to_those_who_prefer_it(client, accept, html):
 
 
 @without_store
-async def test_the_root_for_programs_has_no_other_headers_than_before(client):
+async def test_root_for_programs_has_no_other_headers_than_before(client):
     answer = await client.get("/")
     assert set(answer.headers) == {"content-length", "content-type", "access-control-allow-origin"}
     assert set(answer.json()) == {"success", "message", "version", "documentation", "stats", "endpoints"}
@@ -52,7 +52,7 @@ async def test_the_root_for_programs_has_no_other_headers_than_before(client):
 
 @without_store
 @pytest.mark.parametrize("path", ["/", "/docs"])
-async def test_links_of_the_pages_above_the_client_lead_somewhere(client, path):
+async def test_links_of_the_pages_above_the_client_work(client, path):
     page = (await client.get(path, headers={"Accept": BROWSER})).text
     assert page
     for link in re.findall(r'(?:href|src)="([^"]+)"', page):
@@ -60,14 +60,14 @@ async def test_links_of_the_pages_above_the_client_lead_somewhere(client, path):
 
 
 @without_store
-async def test_the_client_without_a_slash_leads_to_the_one_with_it(client):
+async def test_client_path_without_a_slash_redirects_to_the_one_with_it(client):
     answer = await client.get("/chat")
-    assert (answer.status_code, answer.headers["location"]) == (308, "chat/")  # also below a proxy's path
+    assert (answer.status_code, answer.headers["location"]) == (308, "chat/")  # also under a proxy's path prefix
     assert (await client.get("/chat/")).status_code == 200
 
 
 @without_store
-async def test_the_page_of_the_api_with_a_slash_leads_to_the_one_without(client):
+async def test_api_page_path_with_a_slash_redirects_to_the_one_without(client):
     answer = await client.get("/docs/")
     assert (answer.status_code, answer.headers["location"]) == (308, "../docs")
     assert "docs.js" in (await client.get("/docs")).text
@@ -78,7 +78,7 @@ async def test_the_page_of_the_api_with_a_slash_leads_to_the_one_without(client)
     "path",
     ["/chat/", "/docs", "/openapi.json", "/asyncapi.json", "/chat/js/main.js", "/chat/style.css", "/chat/icon.svg"],
 )
-async def test_a_file_has_its_headers_and_is_sent_once(client, path):
+async def test_client_file_has_its_headers_and_is_sent_once(client, path):
     answer = await client.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-security-policy"] == POLICY
@@ -97,7 +97,7 @@ async def test_a_file_has_its_headers_and_is_sent_once(client, path):
     "path",
     ["/chat/nothing.js", "/chat/../pages.py", "/chat/%2e%2e/pages.py", "/chat/package.json", "/chat/js", "/chat//"],
 )
-async def test_what_is_no_file_of_the_client_is_not_found(client, path):
+async def test_path_that_is_no_file_of_the_client_gives_404(client, path):
     answer = await client.get(path)
     assert answer.status_code == 404
     assert answer.json()["success"] is False
@@ -107,14 +107,14 @@ def test_every_import_and_link_of_the_client_is_served():
     for path in OURS:
         text = path.read_text()
         for link in re.findall(r'(?:from |href=|src=)"([^"#]+)"', text):
-            if path.name in {"start.html", "docs.html"}:  # they lie above
+            if path.name in {"start.html", "docs.html"}:  # these files are above the client
                 continue
             target = (path.parent / link).resolve().relative_to(FOLDER).as_posix()
             assert target in assets(), f"{path.name} asks for {link}"
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.relative_to(FOLDER).as_posix())
-def test_the_client_parses_no_markup_and_names_no_other_host(path):
+def test_client_parses_no_markup_and_names_no_other_host(path):
     text = path.read_text()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(", text)
     assert not re.search(r"https?://", text.replace("http://www.w3.org/2000/svg", ""))
@@ -122,7 +122,7 @@ def test_the_client_parses_no_markup_and_names_no_other_host(path):
 
 
 @pytest.mark.process
-def test_the_socket_io_client_is_the_released_file():
+def test_socket_io_client_is_the_released_file():
     released = NODE / "socket.io-client"
     assert released.is_dir(), "install the JavaScript packages: npm ci --prefix tests/flow/node"
     advice = "copy dist/socket.io.esm.min.js and LICENSE of tests/flow/node/node_modules/socket.io-client to vendor/"

@@ -21,7 +21,7 @@ def quoted(room):
     return "".join(f"%{byte:02X}" for byte in room.encode())
 
 
-async def test_the_list_has_the_default_rooms_by_name(client):
+async def test_room_list_has_the_default_rooms_by_name(client):
     body = (await client.get("/api/rooms")).json()
     assert set(body) == {"success", "data", "total"}
     assert [room["name"] for room in body["data"]] == ["general", "random", "tech"]
@@ -29,7 +29,7 @@ async def test_the_list_has_the_default_rooms_by_name(client):
     assert all(set(room) == {"name", "userCount", "lastActivity"} for room in body["data"])
 
 
-async def test_the_list_comes_in_pages_of_at_most_a_thousand(chat, client):
+async def test_room_list_comes_in_pages_of_at_most_a_thousand(chat, client):
     gus = Participant(user_id="gus", username="Gus", display_name="Gus", avatar="", guest=True)
     for number in range(1, 1001):
         await chat.store.post_message(
@@ -52,7 +52,7 @@ async def test_the_list_comes_in_pages_of_at_most_a_thousand(chat, client):
         assert set(body) == {"success", "data", "total"} | ({"next"} if more else set())
 
 
-async def test_those_who_ask_for_a_page_at_once_share_it(chat, client, monkeypatch):
+async def test_simultaneous_requests_for_a_page_share_it(chat, client, monkeypatch):
     reads = 0
     read = type(chat.store).rooms
 
@@ -67,7 +67,7 @@ async def test_those_who_ask_for_a_page_at_once_share_it(chat, client, monkeypat
     assert reads <= 2
 
 
-async def test_a_room_counts_different_users_and_knows_its_newest_message(chat, client, account, enter):
+async def test_room_counts_different_users_and_knows_its_newest_message(chat, client, account, enter):
     owner = await account("alice")
     session = await enter("attic", socket_id="s1", token=owner["token"])
     await enter("attic", socket_id="s2", token=owner["token"])
@@ -99,7 +99,7 @@ async def test_users_of_a_room_come_in_order_of_joining_in_both_shapes(client, a
     assert presences[0]["status"]["online"] is True
 
 
-async def test_a_user_is_online_while_in_a_room(client, chat, account, enter):
+async def test_user_is_online_while_in_a_room(client, chat, account, enter):
     owner = await account("alice")
     session = await enter("attic", socket_id="s1", token=owner["token"])
     profile = (await client.get(f"/api/users/{owner['userId']}")).json()["user"]
@@ -109,7 +109,7 @@ async def test_a_user_is_online_while_in_a_room(client, chat, account, enter):
     assert (await client.get(f"/api/users/{owner['userId']}")).json()["user"]["status"] == "offline"
 
 
-async def test_a_message_has_the_keys_of_the_contract(chat, client, account, enter):
+async def test_message_has_the_keys_of_the_contract(chat, client, account, enter):
     owner, other = await account("alice"), await account("bob")
     session = await enter("attic", socket_id="s1", token=owner["token"])
     reader = await enter("attic", socket_id="s2", token=other["token"])
@@ -157,7 +157,7 @@ async def test_pages_count_from_the_newest_and_are_oldest_first(chat, client, en
     assert await page("?limit=9223372036854775807&offset=9223372036854775807") == ([], 1000, 2**63 - 1)
 
 
-async def test_a_page_that_is_cut_says_where_to_go_on(chat, client, enter):
+async def test_cut_page_says_where_to_continue(chat, client, enter):
     session = await enter("attic", socket_id="s1")
     for number in range(10):
         await conversation.send(chat, session, f"{number}" * 1000)
@@ -180,7 +180,7 @@ async def test_a_page_that_is_cut_says_where_to_go_on(chat, client, enter):
         assert set(body) == {"success", "room", "data", "total", "limit", "offset"}
 
 
-async def test_a_page_can_begin_below_a_number(chat, client, enter):
+async def test_page_can_begin_below_a_number(chat, client, enter):
     session = await enter("attic", socket_id="s1")
     for number in range(1, 8):
         await conversation.send(chat, session, str(number))
@@ -211,14 +211,14 @@ async def test_more_than_a_thousand_sessions_are_counted_and_the_newest_listed(c
 @pytest.mark.parametrize(
     "value", ["abc", "-1", "", "1.5", "1e3", "%201", "+1", "0x10", "%D9%A3", "9223372036854775808", "9" * 5000, "1_0"]
 )
-async def test_a_number_that_is_none_is_400(client, name, value):
+async def test_malformed_number_gives_400(client, name, value):
     answer = await client.get(f"/api/rooms/general/messages?{name}={value}")
     assert answer.status_code == 400
     assert answer.json()["success"] is False
     assert name in answer.json()["message"]
 
 
-async def test_counts_of_a_room(chat, client, account, enter):
+async def test_room_counts_match_the_messages_and_receipts(chat, client, account, enter):
     owner, other = await account("alice"), await account("bob")
     session = await enter("attic", socket_id="s1", token=owner["token"])
     readers = [await enter("attic", socket_id="s2", token=other["token"]), await enter("attic", socket_id="s3")]
@@ -234,7 +234,7 @@ async def test_counts_of_a_room(chat, client, account, enter):
 
 
 @pytest.mark.parametrize("room", [*STRANGE, "unknown", "x" * 101, " ", "y" * 5000])
-async def test_an_unknown_room_is_empty_and_asking_does_not_make_it(client, room):
+async def test_unknown_room_is_empty_and_reading_does_not_create_it(client, room):
     for path, expected in [
         ("users", {"count": 0, "data": [], "users": []}),
         ("messages", {"data": [], "total": 0, "limit": 100, "offset": 0}),
@@ -247,7 +247,7 @@ async def test_an_unknown_room_is_empty_and_asking_does_not_make_it(client, room
 
 
 @pytest.mark.parametrize("room", STRANGE)
-async def test_any_name_can_be_a_room(chat, client, enter, room):
+async def test_any_text_can_be_a_room_name(chat, client, enter, room):
     session = await enter(room, socket_id="s1")
     await conversation.send(chat, session, "hello")
     assert (await client.get(f"/api/rooms/{quoted(room)}/messages")).json()["data"][0]["room"] == room

@@ -20,7 +20,7 @@ async def verify(client, headers):
     return answer.status_code, answer.json()
 
 
-async def test_a_token_is_hs256_with_five_claims_and_lives_seven_days(account):
+async def test_token_is_hs256_with_five_claims_and_lives_seven_days(account):
     owner = await account("alice")
     assert jwt.get_unverified_header(owner["token"]) == {"alg": "HS256", "typ": "JWT"}
     claims = jwt.decode(owner["token"], SECRET, algorithms=["HS256"])
@@ -35,7 +35,7 @@ async def test_a_token_is_hs256_with_five_claims_and_lives_seven_days(account):
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-async def test_the_token_is_the_second_word_of_authorization_in_any_letter_case(client, account, scheme):
+async def test_token_is_the_second_word_of_authorization_in_any_letter_case(client, account, scheme):
     token = (await account("bob"))["token"]
     status, body = await verify(client, {"authorization": f"{scheme} {token}"})
     assert status == 200
@@ -45,7 +45,7 @@ async def test_the_token_is_the_second_word_of_authorization_in_any_letter_case(
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer "])
-async def test_x_access_token_is_read_when_authorization_has_no_second_word(client, account, authorization):
+async def test_x_access_token_is_used_if_authorization_has_no_second_word(client, account, authorization):
     headers = {"x-access-token": (await account("carol"))["token"]}
     if authorization is not None:
         headers["authorization"] = authorization
@@ -59,7 +59,7 @@ async def test_authorization_wins_over_x_access_token(client, account):
 
 @without_store
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer"}, {"x-access-token": ""}])
-async def test_no_token_is_said_to_be_missing(client, headers):
+async def test_missing_token_is_reported(client, headers):
     assert await verify(client, headers) == MISSING
     for method in ("PUT", "DELETE"):
         answer = await client.request(method, "/api/users/x", headers=headers)
@@ -83,7 +83,7 @@ def refused_tokens():
 
 @without_store
 @pytest.mark.parametrize("token", [pytest.param(token, id=name) for name, token in refused_tokens()])
-async def test_a_token_that_does_not_verify_is_refused(client, token):
+async def test_token_that_does_not_verify_is_refused(client, token):
     headers = {"authorization": f"Bearer {token}".encode("latin-1")}
     assert await verify(client, headers) == INVALID
     for method in ("PUT", "DELETE"):
@@ -96,7 +96,7 @@ async def test_public_endpoints_ignore_a_bad_token(client, path):
     assert (await client.get(path, headers=bearer("garbage"))).status_code == 200
 
 
-async def test_a_token_outlives_logout_and_a_password_change(client, account):
+async def test_token_outlives_logout_and_a_password_change(client, account):
     owner = await account("erin")
     headers = bearer(owner["token"])
     assert (await client.post("/api/auth/logout", headers=headers)).status_code == 200
@@ -105,14 +105,14 @@ async def test_a_token_outlives_logout_and_a_password_change(client, account):
     assert (await verify(client, headers))[0] == 200
 
 
-async def test_passwords_are_kept_as_bcrypt_hashes_of_cost_10(store, account, real_cost):
+async def test_passwords_are_stored_as_bcrypt_hashes_of_cost_10(store, account, real_cost):
     owner = await account("frank")
     stored = (await store.user_by_id(owner["userId"])).password_hash
     assert stored.startswith("$2b$10$")
     assert bcrypt.checkpw(owner["password"].encode(), stored.encode())
 
 
-async def test_a_password_may_have_100_characters_of_any_kind(client):
+async def test_password_may_have_100_characters_of_any_kind(client):
     password = "\U0001f512" * 100
     sent = {"username": "grace", "email": "g@example.org", "password": password}
     assert (await client.post("/api/auth/register", json=sent)).status_code == 201

@@ -1,4 +1,4 @@
-"""Profiles: list, search, look up, change, delete (contract §5)."""
+"""Profiles: list, search, view, change, delete (contract §5)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def outcome(answer):
     return answer.status_code, answer.json()
 
 
-async def test_the_list_is_public_profiles_newest_first(client, account):
+async def test_user_list_has_public_profiles_newest_first(client, account):
     names = ["first", "second", "third"]
     for name in names:
         await account(name)
@@ -66,11 +66,11 @@ async def test_search_is_a_literal_substring_in_any_letter_case(client, account,
     assert all(set(user) == PUBLIC for user in body["results"])
 
 
-async def test_search_says_the_decoded_query(client):
+async def test_search_returns_the_decoded_query(client):
     assert (await client.get("/api/users/search/%C3%A9%25%2F%20%2B+")).json()["query"] == "é%/ ++"
 
 
-async def test_a_profile_has_exactly_the_eight_public_keys(client, account):
+async def test_profile_has_exactly_the_eight_public_keys(client, account):
     owner = await account("alice")
     status, body = outcome(await client.get(f"/api/users/{owner['userId']}"))
     assert status == 200
@@ -79,11 +79,11 @@ async def test_a_profile_has_exactly_the_eight_public_keys(client, account):
 
 
 @pytest.mark.parametrize("user_id", [*NOT_IDS, "01a203f5-0266-758d-aedf-6583c164f81c"])
-async def test_an_unknown_id_or_none_at_all_is_404(client, user_id):
+async def test_unknown_or_malformed_id_gives_404(client, user_id):
     assert outcome(await client.get(f"/api/users/{user_id}")) == NOT_FOUND
 
 
-async def test_a_change_shows_in_the_answer_and_in_the_next_look(client, account):
+async def test_profile_change_shows_in_the_answer_and_in_the_next_read(client, account):
     owner = await account("alice")
     path, headers = f"/api/users/{owner['userId']}", bearer(owner["token"])
     changes = {"displayName": "Alice L", "avatar": "https://example.org/a.png", "bio": "hello"}
@@ -95,7 +95,7 @@ async def test_a_change_shows_in_the_answer_and_in_the_next_look(client, account
 
 
 @pytest.mark.parametrize("sent", [{}, [], {"displayName": None, "bio": None}, {"unknown": 1}])
-async def test_what_is_not_sent_does_not_change(client, account, sent):
+async def test_fields_that_are_not_sent_stay_unchanged(client, account, sent):
     owner = await account("alice")
     path = f"/api/users/{owner['userId']}"
     before = (await client.get(path)).json()["user"]
@@ -125,7 +125,7 @@ async def test_nothing_but_the_profile_can_be_changed(client, account):
         {"newPassword": 1},
     ],
 )
-async def test_a_bad_change_fails_validation_and_changes_nothing(client, account, sent):
+async def test_bad_change_fails_validation_and_changes_nothing(client, account, sent):
     owner = await account("alice")
     path = f"/api/users/{owner['userId']}"
     before = (await client.get(path)).json()["user"]
@@ -135,7 +135,7 @@ async def test_a_bad_change_fails_validation_and_changes_nothing(client, account
     assert (await client.get(path)).json()["user"] == before
 
 
-async def test_the_checks_of_a_change_come_in_order(client, account):
+async def test_checks_of_a_change_come_in_order(client, account):
     alice, bob = await account("alice"), await account("bob")
     bad = {"displayName": 1}
     path = f"/api/users/{bob['userId']}"
@@ -152,7 +152,7 @@ async def logs_in(client, owner, password):
     return answer.status_code == 200
 
 
-async def test_a_password_changes_when_the_current_one_is_right(client, account):
+async def test_password_changes_when_the_current_one_is_right(client, account):
     owner = await account("alice")
     sent = {"currentPassword": owner["password"], "newPassword": "another one"}
     answer = await client.put(f"/api/users/{owner['userId']}", headers=bearer(owner["token"]), json=sent)
@@ -170,7 +170,7 @@ async def test_a_password_changes_when_the_current_one_is_right(client, account)
         ({"currentPassword": "secret of alice", "newPassword": "x" * 101}, (400, "Validation failed")),
     ],
 )
-async def test_a_refused_password_change_changes_nothing_at_all(client, account, passwords, expected):
+async def test_refused_password_change_changes_nothing_at_all(client, account, passwords, expected):
     owner = await account("alice")
     path = f"/api/users/{owner['userId']}"
     answer = await client.put(path, headers=bearer(owner["token"]), json={"bio": "new", **passwords})
@@ -196,7 +196,7 @@ async def test_only_the_owner_may_delete(client, account):
         assert outcome(await client.delete(f"/api/users/{user_id}", headers=bearer(alice["token"]))) == DENIED
 
 
-async def test_a_deleted_account_is_gone_everywhere(chat, client, account, enter):
+async def test_deleted_account_is_gone_everywhere(chat, client, account, enter):
     alice, bob = await account("alice"), await account("bob")
     path, headers = f"/api/users/{alice['userId']}", bearer(alice["token"])
     hers = await enter("attic", socket_id="s1", token=alice["token"])

@@ -1,4 +1,4 @@
-"""One fixed value of the model for each thing on the wire, and the payloads that the wire makes of them."""
+"""One fixed value of the model for each thing on the wire, and the payloads that the wire package makes of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The AsyncAPI document of the events: valid, whole, and true of the golden samples.
+"""The AsyncAPI document of the events is valid, complete, and consistent with the golden samples.
 
 asyncapi-3.0.0.json.gz is schemas/3.0.0.json of https://github.com/asyncapi/spec-json-schemas, unchanged; it is
 licensed under the Apache License 2.0, Copyright the AsyncAPI Initiative.
@@ -31,7 +31,7 @@ def matches(name: str, value: Any) -> None:
     )
 
 
-def test_the_document_is_valid() -> None:
+def test_asyncapi_document_is_valid() -> None:
     assert [f"{error.json_path}: {error.message}" for error in OFFICIAL.iter_errors(DOCUMENT)] == []
 
 
@@ -39,11 +39,11 @@ def test_the_document_is_valid() -> None:
     ("part", "value"),
     [("asyncapi", "2.6.0"), ("info", {}), ("channels", []), ("operations", {"join": {"action": "publish"}})],
 )
-def test_a_document_that_is_wrong_is_not_valid(part: str, value: Any) -> None:
+def test_document_that_is_wrong_is_not_valid(part: str, value: Any) -> None:
     assert not OFFICIAL.is_valid({**copy.deepcopy(DOCUMENT), part: value})
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_in_the_document_resolves() -> None:
     def references(part: Any) -> list[str]:
         if isinstance(part, dict):
             own = [part["$ref"]] if "$ref" in part else []
@@ -66,12 +66,12 @@ def test_every_event_is_an_operation() -> None:
 
 
 @pytest.mark.parametrize("row", [*catalogue.OUTGOING, *catalogue.INCOMING], ids=lambda row: row.name)
-def test_a_golden_sample_is_what_its_message_says(row: catalogue.OutgoingEvent | catalogue.IncomingEvent) -> None:
+def test_golden_sample_conforms_to_its_message(row: catalogue.OutgoingEvent | catalogue.IncomingEvent) -> None:
     sample = golden("out" if isinstance(row, catalogue.OutgoingEvent) else "in", row.name)
     matches(row.name, sample)
-    for stranger in (1, "text"):
+    for wrong in (1, "text"):
         with pytest.raises(jsonschema.ValidationError):
-            matches(row.name, stranger)
+            matches(row.name, wrong)
     if isinstance(row, catalogue.OutgoingEvent):
         first = sample[0] if isinstance(sample, list) else sample
         for field in first:
@@ -80,7 +80,7 @@ def test_a_golden_sample_is_what_its_message_says(row: catalogue.OutgoingEvent |
                 matches(row.name, [less] if isinstance(sample, list) else less)
 
 
-def test_a_golden_acknowledgement_is_what_its_message_says() -> None:
+def test_golden_acknowledgement_conforms_to_its_message() -> None:
     for row in catalogue.INCOMING:
         matches(row.answer.__name__, golden("answers", "done" if row.answer is events.Done else row.name))
     matches("JoinAnswer", golden("answers", "join-as-guest"))
@@ -90,7 +90,7 @@ def test_a_golden_acknowledgement_is_what_its_message_says() -> None:
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_every_example_is_what_its_message_says(name: str) -> None:
+def test_every_example_conforms_to_its_message(name: str) -> None:
     message = MESSAGES[name]
     shown = [each["payload"] for each in message.get("examples", ())] + message["payload"].get("examples", [])
     assert shown or name == catalogue.LEAVE_ROOM

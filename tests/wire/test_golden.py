@@ -1,4 +1,4 @@
-"""What leaves the server is, byte for byte, what the golden samples say; what enters is read from them."""
+"""What the server sends equals the golden samples byte for byte; what it receives is read from them."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ def test_no_event_is_listed_twice() -> None:
         for name, payload in table.items()
     ],
 )
-def test_what_leaves_is_the_golden_sample(folder: str, name: str, payload: Any) -> None:
+def test_sent_event_equals_the_golden_sample(folder: str, name: str, payload: Any) -> None:
     assert json.loads(objects.encode(payload)) == golden(folder, name)
 
 
 @pytest.mark.parametrize("row", catalogue.OUTGOING, ids=lambda row: row.name)
-def test_a_golden_event_has_exactly_the_fields_of_its_row(row: catalogue.OutgoingEvent) -> None:
+def test_golden_event_has_exactly_the_fields_of_its_row(row: catalogue.OutgoingEvent) -> None:
     sample = golden("out", row.name)
     typed = msgspec.convert(sample, row.payload)
     assert json.loads(objects.encode(typed)) == sample
     first = sample[0] if isinstance(sample, list) else sample
-    stranger = {**first, "extra": 1}
+    extended = {**first, "extra": 1}
     with pytest.raises(msgspec.ValidationError, match="unknown field `extra`"):
-        msgspec.convert([stranger] if isinstance(sample, list) else stranger, row.payload)
+        msgspec.convert([extended] if isinstance(sample, list) else extended, row.payload)
 
 
 @pytest.mark.parametrize("row", catalogue.INCOMING, ids=lambda row: row.name)
-def test_a_golden_client_event_is_read(row: catalogue.IncomingEvent) -> None:
+def test_golden_client_event_is_read(row: catalogue.IncomingEvent) -> None:
     sample = golden("in", row.name)
     expected = {
         catalogue.JOIN: inbound.JoinRequest(
@@ -78,7 +78,7 @@ def test_a_golden_client_event_is_read(row: catalogue.IncomingEvent) -> None:
     assert (row.reads(sample) if row.reads else sample) == expected[row.name]
 
 
-def test_the_answers_of_the_catalogue_are_the_golden_ones() -> None:
+def test_catalogue_answers_equal_the_golden_ones() -> None:
     for row in catalogue.INCOMING:
         name = row.name if row.answer is not events.Done else "done"
         msgspec.convert(golden("answers", name), row.answer)
@@ -109,23 +109,23 @@ JUNK: list[Any] = [
 
 
 @pytest.mark.parametrize("junk", [*JUNK, {"room": ["general"]}, {"room": " "}, {"room": "x" * 101}, {"room": "a\0b"}])
-def test_a_join_without_a_usable_room_is_refused(junk: Any) -> None:
+def test_join_without_a_usable_room_is_refused(junk: Any) -> None:
     with pytest.raises(JoinRefused):
         inbound.join(junk)
 
 
 @pytest.mark.parametrize("since", [-1, 1.5, "3", True, [], {}])
-def test_a_join_since_nothing_countable_is_refused(since: Any) -> None:
+def test_join_with_an_invalid_since_is_refused(since: Any) -> None:
     with pytest.raises(JoinRefused):
         inbound.join({"room": "general", "since": since})
 
 
-def test_a_since_beyond_any_sequence_is_cut_to_the_greatest() -> None:
+def test_since_beyond_any_sequence_is_reduced_to_the_greatest() -> None:
     assert inbound.join({"room": "general", "since": 10**30}).since == 2**63 - 1
 
 
 @pytest.mark.parametrize("junk", [*JUNK, {"messageId": 5, "room": "x"}, {"messageId": "x", "room": "general"}])
-def test_junk_is_read_as_nothing(junk: Any) -> None:
+def test_malformed_payload_is_read_as_empty(junk: Any) -> None:
     assert inbound.send_message(junk) == (None, None)
     assert inbound.receipt(junk) is None
     assert inbound.online_status(junk) is None
@@ -136,9 +136,9 @@ def test_room_names_are_used_as_sent() -> None:
     assert inbound.join({"room": "  Ünïcode room "}).room == "  Ünïcode room "
 
 
-def test_a_lone_surrogate_leaves_as_the_replacement_character() -> None:
+def test_lone_surrogate_is_sent_as_the_replacement_character() -> None:
     assert objects.encode({"a\ud800": ["x\udfffy"], "n": 1}) == '{"a\ufffd":["x\ufffdy"],"n":1}'.encode()
 
 
-def test_a_timestamp_has_three_digits_even_when_they_are_zero() -> None:
+def test_timestamp_has_three_digits_even_when_they_are_zero() -> None:
     assert objects.timestamp(samples.AT.replace(microsecond=0)) == "2026-01-02T03:04:05.000Z"

@@ -5,7 +5,7 @@ import { answer, FakeConnection, ME, message, messages, settled, storage } from 
 import { Chat } from "../../../chatsys/web/client/js/chat.js";
 import { NoAnswer } from "../../../chatsys/web/client/js/errors.js";
 
-/** A server with one room: `stored` holds its messages, `fails` the answers to the next requests instead. */
+/** A server with one room. `stored` holds its messages; `fails` replaces the answers to the next requests. */
 function server(stored = []) {
   const state = { stored, fails: [], lost: false };
   state.answers = (name, payload, connection) => {
@@ -46,7 +46,7 @@ async function opened(state, { token = "token" } = {}) {
   return { chat, connection };
 }
 
-/** No timer runs out by itself until the test is over; the function that is given lets all of them. */
+/** Stops all timers until the test is over; the returned function fires them all. */
 function stoppedTime(context) {
   const { setTimeout } = globalThis;
   const due = [];
@@ -57,7 +57,7 @@ function stoppedTime(context) {
 
 const texts = (chat) => chat.room.messages.map((one) => one.message);
 
-test("a message is shown at once, and once after it is stored", async () => {
+test("a message is shown at once, and only once after it is stored", async () => {
   const { chat } = await opened(server());
   chat.send("hello");
   assert.deepEqual(chat.outbox.of("general").map((item) => item.text), ["hello"]);
@@ -65,7 +65,7 @@ test("a message is shown at once, and once after it is stored", async () => {
   assert.deepEqual([texts(chat), chat.outbox.of("general")], [["hello"], []]);
 });
 
-test("messages go out one after the other, in the order in which they were written", async () => {
+test("messages are sent one after another, in the order in which they were written", async () => {
   const { chat, connection } = await opened(server());
   for (let number = 0; number < 20; number += 1) chat.send(`${number}`);
   await settled(200);
@@ -73,7 +73,7 @@ test("messages go out one after the other, in the order in which they were writt
   assert.equal(new Set(connection.of("send-message").map((sent) => sent.clientMessageId)).size, 20);
 });
 
-test("a message whose answer is lost goes out again under its id and is shown once", async () => {
+test("a message whose answer is lost is sent again with its id and shown once", async () => {
   const state = server(messages(1, 2));
   const { chat, connection } = await opened(state);
   state.lost = true;
@@ -94,7 +94,7 @@ test("a message whose answer is lost goes out again under its id and is shown on
   assert.deepEqual(connection.of("join")[1].epoch, "one");
 });
 
-test("a message that the server refuses says why, and goes out again on request", async () => {
+test("a message that the server refuses says why, and is sent again on request", async () => {
   const state = server();
   const { chat } = await opened(state);
   state.fails.push({ success: false, code: "validation_failed", message: "no" });
@@ -126,7 +126,7 @@ test("an outage of the store only delays a message", async (context) => {
   assert.deepEqual(texts(chat), ["later"]);
 });
 
-test("a join that the store can't take now is tried again", async (context) => {
+test("a join that fails while the store is unavailable is retried", async (context) => {
   const pass = stoppedTime(context);
   const state = server(messages(1, 2));
   state.fails.push({ success: false, code: "store_unavailable", message: "away" });
@@ -159,14 +159,14 @@ test("a room that can't be joined says so", async () => {
   assert.deepEqual([chat.state, chat.problem], ["refused", "This room can't be joined: Failed to join room."]);
 });
 
-test("a guest joins under a name and an id, an account with its token", async () => {
+test("a guest joins with a name and an id, an account with its token", async () => {
   const guest = await opened(server(), { token: null });
   assert.deepEqual(guest.connection.of("join")[0], { room: "general", username: "me", userId: ME });
   const account = await opened(server());
   assert.deepEqual(account.connection.of("join")[0], { room: "general", token: "token" });
 });
 
-test("what is on the screen is read, what is not is delivered and unread", async () => {
+test("messages on the screen are read, others are delivered and unread", async () => {
   const state = server(messages(1, 3));
   const { chat, connection } = await opened(state);
   assert.deepEqual(connection.of("message-delivered").map((sent) => sent.messageId), ["id-1", "id-2", "id-3"]);
@@ -186,7 +186,7 @@ test("what is on the screen is read, what is not is delivered and unread", async
   assert.equal(chat.marks.of("general").seq, 4);
 });
 
-test("a room that is opened while another's join is on its way is the one that stays", async () => {
+test("a room that is opened during the join of another stays open", async () => {
   const state = server(messages(1, 2));
   const { chat, connection } = await opened(state);
   chat.open("random");
@@ -196,7 +196,7 @@ test("a room that is opened while another's join is on its way is the one that s
   assert.deepEqual(connection.of("join").map((sent) => sent.room), ["general", "random", "tech"]);
 });
 
-test("who is away stays so after an outage", async () => {
+test("a user with the status away keeps it after an outage", async () => {
   const { chat, connection } = await opened(server());
   chat.appear(true);
   connection.down();

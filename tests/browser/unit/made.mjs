@@ -1,4 +1,4 @@
-// Values that the tests use: messages, a storage, and a server that answers as a test says.
+// Values for the tests: messages, a storage, and a server whose answers the test defines.
 
 import { webcrypto } from "node:crypto";
 
@@ -55,7 +55,7 @@ export function storage() {
   };
 }
 
-/** A connection whose server is the function `answers(name, payload)`; NoAnswer is what it may throw. */
+/** A connection whose server is the function `answers(name, payload)`, which may throw NoAnswer. */
 export class FakeConnection {
   requests = [];
   connected = false;
@@ -96,7 +96,7 @@ export class FakeConnection {
   }
 }
 
-/** Let what is due happen. */
-export async function settled(turns = 10) {
-  for (let turn = 0; turn < turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+/** Run everything that is due. */
+export async function settled(iterations = 10) {
+  for (let index = 0; index < iterations; index += 1) await new Promise((resolve) => setImmediate(resolve));
 }

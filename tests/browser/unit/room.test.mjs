@@ -21,14 +21,14 @@ function rejoin(room, history, fields) {
   room.joined(answer(history.at(-1)?.seq ?? room.through, fields), true);
 }
 
-test("a first join shows the history and knows whether there is more", () => {
+test("a first join shows the history and says whether there is more", () => {
   assert.deepEqual(seqs(joined(messages(1, 3))), [1, 2, 3]);
   assert.equal(joined(messages(1, 3)).more, false);
   assert.equal(joined(messages(7, 9)).more, true);
   assert.equal(joined([]).more, false);
 });
 
-test("a replay adds what was missed, once", () => {
+test("a replay adds missed messages once", () => {
   const room = joined(messages(1, 3));
   rejoin(room, messages(4, 6));
   room.apply("receive-message", message(6));
@@ -37,14 +37,14 @@ test("a replay adds what was missed, once", () => {
   assert.equal(room.through, 7);
 });
 
-test("an incomplete replay replaces everything, so no hole is shown", () => {
+test("an incomplete replay replaces everything, so no gap is shown", () => {
   const room = joined(messages(1, 3));
   rejoin(room, messages(2000, 2002), { complete: false });
   assert.deepEqual(seqs(room), [2000, 2001, 2002]);
   assert.equal(room.more, true);
 });
 
-test("another epoch replaces everything and takes the divider away", () => {
+test("another epoch replaces everything and removes the divider", () => {
   const room = joined(messages(1, 3), {}, { seq: 2, epoch: "one" });
   assert.equal(room.divider, 2);
   rejoin(room, messages(1, 1, { id: "another" }), { complete: false, epoch: "two" });
@@ -60,12 +60,12 @@ test("the divider stays where it was when the room was opened", () => {
   assert.equal(room.divider, 3);
 });
 
-test("a mark of another epoch, or beyond the newest message, makes no divider", () => {
+test("a marker of another epoch, or beyond the newest message, makes no divider", () => {
   assert.equal(joined(messages(1, 5), {}, { seq: 3, epoch: "old" }).divider, undefined);
   assert.equal(joined(messages(1, 5), {}, { seq: 30, epoch: "one" }).divider, undefined);
 });
 
-test("what comes from the room before while a join is on its way is not shown", () => {
+test("events of the previous room during a join are not shown", () => {
   const room = new Room("general", ME);
   room.joining();
   room.apply("receive-message", message(40, { room: "random", id: "other" }));
@@ -80,7 +80,7 @@ test("what comes from the room before while a join is on its way is not shown", 
   assert.deepEqual(room.notices, []);
 });
 
-test("a message confirmed before its broadcast does not move what a replay starts from", () => {
+test("a message confirmed before its broadcast does not move the start of a replay", () => {
   const room = joined(messages(1, 3));
   room.confirmed(message(5, { userId: ME }));
   assert.equal(room.through, 3);
@@ -89,13 +89,13 @@ test("a message confirmed before its broadcast does not move what a replay start
   assert.deepEqual(seqs(room), [1, 2, 3, 4, 5]);
 });
 
-test("a confirmed message that is older than all that is shown is left for scrolling back", () => {
+test("a confirmed message older than all shown ones appears only on scrolling back", () => {
   const room = joined(messages(10, 12));
   room.confirmed(message(4, { userId: ME }));
   assert.deepEqual(seqs(room), [10, 11, 12]);
 });
 
-test("older pages go in front, without repetitions, until there are none", () => {
+test("older pages are prepended without repetitions until there are none", () => {
   const room = joined(messages(7, 9));
   room.older(messages(4, 7));
   assert.deepEqual(seqs(room), [4, 5, 6, 7, 8, 9]);
@@ -129,7 +129,7 @@ test("people are counted once, with their windows and their status", () => {
   );
 });
 
-test("who types is forgotten after a message, on leaving, and after silence", () => {
+test("a typing user is forgotten after a message, on leaving, and after silence", () => {
   const room = joined([]);
   const typing = (userId, isTyping = true) => room.apply("user-typing", { userId, displayName: userId, isTyping });
   for (const who of ["a", "b", "c", "d"]) typing(who);
@@ -140,7 +140,7 @@ test("who types is forgotten after a message, on leaving, and after silence", ()
   assert.deepEqual(room.typists(Date.now() + 7_000), []);
 });
 
-test("messages are bounded, less tightly while somebody reads further up", () => {
+test("messages are limited, less tightly while the user reads further up", () => {
   const room = joined(messages(1, KEPT_READING + 10));
   room.trim(true);
   assert.deepEqual([room.messages.length, room.messages[0].seq, room.more], [KEPT_READING, 11, true]);

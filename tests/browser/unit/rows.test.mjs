@@ -27,7 +27,7 @@ test("the divider stands before the first new message of another", () => {
   assert.equal(kinds(rowsOf(room({ messages: list }), [])), "day message message message message");
 });
 
-test("who came and went is one line where it happened", () => {
+test("joins and leaves are one line where they happened", () => {
   const notice = (after, kind, name) => ({ after, kind, name, userId: name });
   const notices = [notice(1, "joined", "Ann"), notice(1, "joined", "Ben"), notice(1, "left", "Ben"), notice(2, "left", "Ann")];
   const rows = rowsOf(room({ messages: messages(1, 2), notices }), []);
@@ -35,13 +35,13 @@ test("who came and went is one line where it happened", () => {
   assert.deepEqual(rows.filter((row) => row.kind === "notice").map((row) => row.text), ["Ann joined; Ben left", "Ann left"]);
 });
 
-test("rows have keys of their own", () => {
+test("rows have unique keys", () => {
   const notices = [0, 1, 2].map((after) => ({ after, kind: "joined", name: `n${after}`, userId: `u${after}` }));
   const rows = rowsOf(room({ messages: messages(1, 3), notices, divider: 2 }), [{ id: "p" }]);
   assert.equal(new Set(rows.map((row) => row.key)).size, rows.length);
 });
 
-test("a mark says the furthest that a message has come", () => {
+test("a status icon shows the furthest state of a message", () => {
   const nameOf = (id) => (id === ANN ? "Ann" : undefined);
   assert.equal(receipt(message(1), nameOf)[1], "sent");
   assert.equal(receipt(message(1, { deliveredTo: [ANN] }), nameOf)[1], "delivered");
@@ -58,7 +58,7 @@ test("names are listed as a sentence would", () => {
   assert.equal(names(["Ann", "Ben", "Cid", "Dan"]), "Ann, Ben and 2 others");
 });
 
-test("initials take whole characters", () => {
+test("initials consist of whole characters", () => {
   assert.deepEqual(["ann", "Ann Bee", "👩‍👩‍👧", " ", "日本"].map(initials).map((text) => [...text].length > 0), Array(5).fill(true));
   assert.deepEqual([initials("ann"), initials("Ann Bee"), initials("x_y")], ["AN", "AB", "XY"]);
   assert.deepEqual([isGuest(ANN), isGuest("guest-1")], [false, true]);

@@ -1,4 +1,4 @@
-// Joins a room with the official JavaScript client, talks, and prints what it saw as one JSON object.
+// Joins a room with the official JavaScript client, talks, and prints the received events as one JSON object.
 "use strict";
 
 const { io } = require("socket.io-client");

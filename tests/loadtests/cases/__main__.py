@@ -1,4 +1,4 @@
-"""Run all cases of one module, and print as JSON what each said: nothing, or a traceback."""
+"""Run all cases of one module, and print the outcome of each as JSON: nothing, or a traceback."""
 
 import chatsys.loadtesting.socketio_user  # noqa: F401, I001  first: it patches the interpreter for gevent
 

@@ -1,4 +1,4 @@
-"""What the lean Socket.IO client promises, against any server: each case gets its address and a transport."""
+"""The promises of the small Socket.IO client, for any server: each case gets the server's address and a transport."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def _eventually(done: Callable[[], object]) -> None:
 
 @contextmanager
 def _proxy(address: str, refuse: Callable[[bytes], bool]) -> Iterator[str]:
-    """Before a server: answers 503 to each connection whose first request is refused, and passes on the others."""
+    """A proxy in front of a server: it answers 503 to connections whose first request is refused, and passes on the
+    others."""
     target = urlsplit(address)
 
     def serve(sock: Any, _peer: object) -> None:
@@ -79,20 +80,20 @@ def _error(action: Callable[[], object], kind: type[Exception]) -> str:
     raise AssertionError(f"no {kind.__name__}")
 
 
-def a_call_gives_the_acknowledgement_and_how_long_it_took(address: str, transport: str) -> None:
+def call_returns_the_acknowledgement_and_its_duration(address: str, transport: str) -> None:
     with _client(address, transport) as client:
         answer = client.call("echo", {"text": "é\u2028\n", "list": [1, None]})
         assert answer.args == [{"text": "é\u2028\n", "list": [1, None]}]
         assert answer.ms > 0
 
 
-def a_packet_of_any_size_arrives_whole(address: str, transport: str) -> None:
+def packet_of_any_size_arrives_whole(address: str, transport: str) -> None:
     with _client(address, transport) as client:
         for size in (0, 100, 125, 126, 65_000, 70_000, 300_000):
             assert client.call("echo", "x" * size).args == ["x" * size]
 
 
-def a_call_that_nobody_answers_times_out_with_its_cause(address: str, transport: str) -> None:
+def unanswered_call_times_out_with_its_cause(address: str, transport: str) -> None:
     with _client(address, transport) as client:
         said = _error(lambda: client.call("silent", 1, timeout=0.2), AckTimeout)
         assert said == "silent: no acknowledgement in 0.2 s"
@@ -108,7 +109,7 @@ def events_reach_their_handlers_in_order(address: str, transport: str) -> None:
         assert numbers == list(range(200))
 
 
-def a_typed_handler_gets_only_the_fields_it_names(address: str, transport: str) -> None:
+def typed_handler_gets_only_the_fields_it_names(address: str, transport: str) -> None:
     class Heard(msgspec.Struct):
         wanted: int
 
@@ -120,7 +121,7 @@ def a_typed_handler_gets_only_the_fields_it_names(address: str, transport: str) 
         assert heard == [Heard(7)]
 
 
-def the_server_may_ask_for_an_acknowledgement(address: str, transport: str) -> None:
+def server_may_request_an_acknowledgement(address: str, transport: str) -> None:
     with _client(address, transport) as client:
         asked: list[object] = []
         client.on("question", asked.append)
@@ -131,12 +132,12 @@ def the_server_may_ask_for_an_acknowledgement(address: str, transport: str) -> N
 def pings_are_answered(address: str, transport: str) -> None:
     with _client(address, transport) as client:
         before = client.packets
-        _eventually(lambda: client.packets >= before + 3)  # the next ping comes only after the answer to the last one
+        _eventually(lambda: client.packets >= before + 3)  # the next ping comes only after the previous answer
         assert client.call("echo", "still").args == ["still"]
 
 
-def a_server_that_falls_silent_is_noticed(_address: str, transport: str) -> None:
-    if transport != "websocket":  # there the HTTP request itself times out
+def silent_server_is_noticed(_address: str, transport: str) -> None:
+    if transport != "websocket":  # while polling, the HTTP request itself times out
         return
     key_end = b"\r\n\r\n"
 
@@ -162,7 +163,7 @@ def a_server_that_falls_silent_is_noticed(_address: str, transport: str) -> None
     server.stop(0)
 
 
-def a_lost_connection_fails_what_waits_and_comes_back(address: str, transport: str) -> None:
+def lost_connection_fails_pending_calls_and_reconnects(address: str, transport: str) -> None:
     with _client(address, transport) as client:
         lost: list[str] = []
         back: list[bool] = []
@@ -179,13 +180,13 @@ def a_lost_connection_fails_what_waits_and_comes_back(address: str, transport: s
         assert client.call("echo", "again").args == ["again"]
 
 
-def a_client_that_the_server_disconnects_stays_away_until_it_connects(address: str, transport: str) -> None:
+def client_disconnected_by_the_server_does_not_reconnect_by_itself(address: str, transport: str) -> None:
     with _client(address, transport) as client:
         lost: list[str] = []
         client.on_disconnect = lost.append
         client.emit("kick")
         _eventually(lambda: lost)
-        gevent.sleep(2)  # a reconnect would begin after 1.5 s at most
+        gevent.sleep(2)  # a reconnection would begin after 1.5 s at most
         assert lost == ["disconnected by the server"]
         assert not client.connected
         client.connect()
@@ -201,7 +202,7 @@ def bytes_arrive_as_bytes(address: str, transport: str) -> None:
         assert client.call("echo", nested).args == [nested]
 
 
-def pushed_bytes_come_in_their_places_and_in_order(address: str, transport: str) -> None:
+def pushed_bytes_replace_their_placeholders_in_order(address: str, transport: str) -> None:
     class Blob(msgspec.Struct):
         first: bytes
         items: list[Any]
@@ -225,7 +226,7 @@ def an_acknowledgement_has_all_its_arguments(address: str, transport: str) -> No
         assert client.call("nothing").args == []
 
 
-def the_server_gets_what_the_handler_answers(address: str, transport: str) -> None:
+def server_gets_the_answer_of_the_handler(address: str, transport: str) -> None:
     with _client(address, transport) as client:
         client.on("one", lambda numbers: numbers["a"] + numbers["b"])
         client.on("several", lambda numbers: (numbers["a"], "and", {"more": numbers["b"]}))
@@ -257,7 +258,7 @@ def several_namespaces_share_one_connection(address: str, transport: str) -> Non
     client.disconnect()
 
 
-def all_namespaces_come_back_after_a_lost_connection(address: str, transport: str) -> None:
+def all_namespaces_reconnect_after_a_lost_connection(address: str, transport: str) -> None:
     client = SocketIOClient(address, transport=transport)
     other = client.of("/other")
     back: list[bool] = []
@@ -270,14 +271,14 @@ def all_namespaces_come_back_after_a_lost_connection(address: str, transport: st
     client.disconnect()
 
 
-def a_refused_namespace_says_why_and_is_not_tried_again(address: str, transport: str) -> None:
+def refused_namespace_says_why_and_is_not_retried(address: str, transport: str) -> None:
     with _client(address, transport) as client:
         members = client.of("/refuses")
         assert _error(members.connect, ConnectRefused) == "refused: members only"
         assert client.call("echo", 1).args == [1]
 
 
-def headers_cookies_and_origin_go_with_the_handshake(address: str, transport: str) -> None:
+def handshake_sends_headers_cookies_and_origin(address: str, transport: str) -> None:
     headers = {"Origin": "https://shop.example", "X-Tenant": "7", "Authorization": "Bearer x"}
     with _client(address, transport, headers=headers, cookies={"session": "s1"}) as client:
         (seen,) = client.call("handshake").args
@@ -290,21 +291,21 @@ def headers_cookies_and_origin_go_with_the_handshake(address: str, transport: st
         assert seen["host"] == address.removeprefix("http://")
 
 
-def the_host_s_query_goes_with_the_handshake(address: str, transport: str) -> None:
+def handshake_sends_the_query_of_the_host(address: str, transport: str) -> None:
     with _client(f"{address}?tenant=7&x=a%20b", transport) as client:
         (seen,) = client.call("handshake").args
         assert "tenant=7" in seen["query"]
         assert "transport=" in seen["query"]
 
 
-def an_address_or_a_header_that_is_none_is_refused_before_anything_is_sent(_address: str, transport: str) -> None:
+def invalid_address_or_header_is_refused_before_anything_is_sent(_address: str, transport: str) -> None:
     for url in ("", "chat.example", "ftp://chat.example", "http://"):
         assert "is not the address of a server" in _error(lambda url=url: SocketIOClient(url), ValueError)
     broken = {"X": "a\r\nInjected: b"}
     assert "line break" in _error(lambda: SocketIOClient("http://h", transport=transport, headers=broken), ValueError)
 
 
-def polling_becomes_a_websocket_without_losing_anything(address: str, transport: str) -> None:
+def upgrade_to_websocket_loses_nothing(address: str, transport: str) -> None:
     if transport != "upgrade":
         return
     client = SocketIOClient(address, transport=transport)
@@ -323,8 +324,8 @@ def polling_becomes_a_websocket_without_losing_anything(address: str, transport:
     client.disconnect()
 
 
-def where_no_websocket_gets_through_polling_goes_on(address: str, transport: str) -> None:
-    """A proxy that passes no upgrade on."""
+def polling_continues_if_no_websocket_gets_through(address: str, transport: str) -> None:
+    """A proxy that passes on no upgrade."""
     if transport != "upgrade":
         return
     failures: list[tuple[str, BaseException]] = []
@@ -341,7 +342,7 @@ def where_no_websocket_gets_through_polling_goes_on(address: str, transport: str
 
 
 def _end_of(sid: str, witness: SocketIOClient) -> str:
-    """How the server says that a connection has ended."""
+    """How the server describes the end of a connection."""
     ends: dict[str, str] = {}
 
     def ended() -> bool:
@@ -352,14 +353,14 @@ def _end_of(sid: str, witness: SocketIOClient) -> str:
     return ends[sid]
 
 
-def a_clean_stop_says_goodbye(address: str, transport: str) -> None:
+def clean_stop_disconnects_properly(address: str, transport: str) -> None:
     with _client(address, transport) as witness:
         with _client(address, transport) as client:
             sid = client.sid
         assert _end_of(sid, witness) == "client disconnect"
 
 
-def vanishing_says_nothing(address: str, transport: str) -> None:
+def vanishing_client_sends_no_disconnect(address: str, transport: str) -> None:
     with _client(address, transport) as witness:
         client = SocketIOClient(address, transport=transport)
         client.connect()
@@ -368,7 +369,7 @@ def vanishing_says_nothing(address: str, transport: str) -> None:
         assert _end_of(sid, witness) != "client disconnect"
 
 
-def a_refusal_says_why(address: str, transport: str) -> None:
+def refusal_says_why(address: str, transport: str) -> None:
     client = SocketIOClient(address, transport=transport, auth={"refuse": True})
     assert _error(client.connect, ConnectFailed) == "refused: not today"
 
@@ -378,12 +379,12 @@ def another_namespace_can_be_used(address: str, transport: str) -> None:
         assert client.call("echo", 1).args == [["other", 1]]
 
 
-def a_namespace_that_is_not_there_is_a_failure(address: str, transport: str) -> None:
+def missing_namespace_is_a_failure(address: str, transport: str) -> None:
     client = SocketIOClient(address, transport=transport, namespace="/none")
     assert _error(client.connect, ConnectFailed).startswith("refused: ")
 
 
-def a_handler_that_fails_is_not_swallowed(address: str, transport: str) -> None:
+def failing_handler_is_not_swallowed(address: str, transport: str) -> None:
     client = SocketIOClient(address, transport=transport)
     failures: list[tuple[str, BaseException]] = []
     client.on_failure = lambda what, error: failures.append((what, error))
@@ -396,13 +397,13 @@ def a_handler_that_fails_is_not_swallowed(address: str, transport: str) -> None:
     client.disconnect()
 
 
-def nobody_at_the_address_is_a_failure(_address: str, transport: str) -> None:
+def address_without_a_server_is_a_failure(_address: str, transport: str) -> None:
     with gevent.Timeout(20):
         client = SocketIOClient("http://127.0.0.1:9", transport=transport)
         assert "refused" in _error(client.connect, ConnectFailed)
 
 
-def a_server_that_answers_nothing_is_a_failure(_address: str, transport: str) -> None:
+def server_that_answers_nothing_is_a_failure(_address: str, transport: str) -> None:
     server = StreamServer(("127.0.0.1", 0), lambda sock, _: gevent.sleep(30))
     server.start()
     client = SocketIOClient(f"http://127.0.0.1:{server.server_port}", transport=transport, timeout=0.3)

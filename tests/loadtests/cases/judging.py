@@ -1,4 +1,4 @@
-"""Figures, shapes, validity and verdict, from injected measurements. Nothing here is timed."""
+"""Figures, shapes, validity and verdict, from injected measurements. Nothing is timed here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PERCENTILES = [0.5, 0.95, 0.99, 1.0]
 
 
 def _cut_page(path: str) -> bytes:
-    """What a server answers whose pages hold three messages of ten, however many are asked for."""
+    """Return the answer of a server whose pages hold three messages of ten, whatever number is requested."""
     offset = int(path.rpartition("offset=")[2])
     newest = 10 - offset
     data = [{"id": f"{seq}", "seq": seq, "message": "x"} for seq in range(max(1, newest - 2), newest + 1)]
@@ -46,7 +46,7 @@ def _cut_page(path: str) -> bytes:
     return json.dumps({"success": True, "data": data, **more}).encode()
 
 
-def the_audit_goes_on_where_a_page_was_cut() -> None:
+def audit_continues_where_a_page_was_cut() -> None:
     assert [message.seq for message in history(_cut_page, "tea", 2)] == [10, 9, 8, 7, 6, 5, 4, 3]
 
 
@@ -72,7 +72,7 @@ def times_keep_a_hundredth_of_a_millisecond(*_: str) -> None:
     assert rounded(54321.0) == 54300
 
 
-def locust_s_table_csv_and_html_show_the_same_figures(*_: str) -> None:
+def locust_table_csv_and_html_show_the_same_figures(*_: str) -> None:
     environment, figures = _environment()
     times = [0.25, 1.5, 1.75, 99.75, 251.0]
     for ms in times:
@@ -99,7 +99,7 @@ def locust_s_table_csv_and_html_show_the_same_figures(*_: str) -> None:
         assert text in report
 
 
-def what_was_not_timed_is_not_a_zero(*_: str) -> None:
+def untimed_request_is_not_recorded_as_zero(*_: str) -> None:
     environment, figures = _environment()
     figures.failure("ack", "lost", "no acknowledgement in 10 s")
     figures.flush()
@@ -115,7 +115,7 @@ def what_was_not_timed_is_not_a_zero(*_: str) -> None:
     assert error.error == "no acknowledgement in 10 s"
 
 
-def a_master_shows_what_its_workers_counted(*_: str) -> None:
+def master_shows_the_counts_of_its_workers(*_: str) -> None:
     master = Environment()
     setup_distributed_stats_event_listeners(master.events, master.stats)
     for times in ([1.25, 2.5], [3.75]):
@@ -171,7 +171,7 @@ def _audit(**columns: int) -> Audit:
     return Audit([], AuditRow("all rooms", **counts), [], [])
 
 
-def a_lost_message_fails_a_run_that_would_also_be_invalid(*_: str) -> None:
+def lost_message_fails_a_run_even_if_it_is_also_invalid(*_: str) -> None:
     verdict, why = verdict_of(_audit(dropped=1), ["saturated"], [])
     assert (verdict, why) == ("FAILED", ["audit: 1 dropped"])
 
@@ -191,7 +191,7 @@ def a_saturated_generator_makes_the_run_invalid(*_: str) -> None:
     assert verdict_of(_audit(), ["saturated"], [failure]) == ("INVALID", ["saturated"])
 
 
-def failures_fail_a_run_that_does_not_bring_them(*_: str) -> None:
+def failures_fail_a_run_unless_it_causes_them(*_: str) -> None:
     failure = Failure("ack", "join", "timeout", 3)
     assert verdict_of(_audit(), [], [failure]) == ("FAILED", ["3 x ack join: timeout"])
     assert [name for name in SCENARIOS if brought_by(name, failure)] == ["capacity"]
@@ -201,7 +201,7 @@ def failures_fail_a_run_that_does_not_bring_them(*_: str) -> None:
         assert [name for name in SCENARIOS if brought_by(name, each)] == ["rolling-restart", "capacity"]
 
 
-def a_capacity_search_ends_at_the_largest_number_that_holds(*_: str) -> None:
+def capacity_search_ends_at_the_largest_successful_number(*_: str) -> None:
     for capacity in (1, 7, 60, 137, 640, 999, 1000, 5000):
         search, tries = shapes.Search(first=125, most=1000), 0
         users: int | None = search.users
@@ -214,7 +214,7 @@ def a_capacity_search_ends_at_the_largest_number_that_holds(*_: str) -> None:
         assert tries < 12
 
 
-def a_capacity_says_what_is_known_of_more_users(*_: str) -> None:
+def capacity_says_what_is_known_about_more_users(*_: str) -> None:
     held, late, strained = (
         msgspec.to_builtins(shapes.CapacityStep(users, 1, 1.0, 0, 0, outcome, limit))
         for users, outcome, limit in ((100, HELD, ""), (200, FAILED, LATENCY), (150, NOT_MEASURABLE, GENERATOR))
@@ -230,28 +230,28 @@ def a_capacity_says_what_is_known_of_more_users(*_: str) -> None:
     assert shapes.Search(first=100, most=800).judge(shapes.CapacityStep(100, 1, 1.0, 0, 0, NOT_MEASURABLE)) is None
 
 
-def _strain(seconds: int = 0, busy: int = 0, timers: int = 0, late: int = 0) -> dict[str, int]:
+def _stress(seconds: int = 0, busy: int = 0, timers: int = 0, late: int = 0) -> dict[str, int]:
     return {"seconds": seconds, "busy": busy, "timers": timers, "late": late}
 
 
-def a_dwell_holds_only_with_pushes_in_time_and_nothing_wrong(*_: str) -> None:
-    before = shapes.DwellCounters({1.0: 10}, failures=2, deviations=0, stress=_strain())
-    fast = shapes.DwellCounters({1.0: 110, 50.0: 1}, failures=2, deviations=0, stress=_strain())
-    slow = shapes.DwellCounters({1.0: 100, 500.0: 10}, failures=2, deviations=0, stress=_strain())
+def dwell_succeeds_only_with_timely_pushes_and_no_deviation(*_: str) -> None:
+    before = shapes.DwellCounters({1.0: 10}, failures=2, deviations=0, stress=_stress())
+    fast = shapes.DwellCounters({1.0: 110, 50.0: 1}, failures=2, deviations=0, stress=_stress())
+    slow = shapes.DwellCounters({1.0: 100, 500.0: 10}, failures=2, deviations=0, stress=_stress())
     assert shapes.judged(5, before, fast, 100).outcome == HELD
     assert shapes.judged(5, before, slow, 100).push_p99 == 500.0
     assert shapes.judged(5, before, slow, 100).outcome == FAILED
     assert shapes.judged(5, before, before, 100).outcome == FAILED
     for changed in ({"failures": 3}, {"deviations": 1}):
         assert shapes.judged(5, before, msgspec.structs.replace(fast, **changed), 100).outcome == FAILED
-    for strain in (_strain(seconds=10, busy=1), _strain(timers=100, late=2)):
-        step = shapes.judged(5, before, msgspec.structs.replace(fast, stress=strain), 100)
+    for stress in (_stress(seconds=10, busy=1), _stress(timers=100, late=2)):
+        step = shapes.judged(5, before, msgspec.structs.replace(fast, stress=stress), 100)
         assert (step.outcome, step.limit) == (NOT_MEASURABLE, GENERATOR)
-    calm = _strain(seconds=100, busy=5, timers=1000, late=10)
+    calm = _stress(seconds=100, busy=5, timers=1000, late=10)
     assert shapes.judged(5, before, msgspec.structs.replace(fast, stress=calm), 100).outcome == HELD
 
 
-def shapes_say_how_many_users_there_are(*_: str) -> None:
+def shapes_define_the_number_of_users(*_: str) -> None:
     plans = {name: scenario.users for name, scenario in SCENARIOS.items()}
     seen = {name: [round(plan(t, 100, 50.0)) for t in (0, 10, 25, 49)] for name, plan in plans.items()}
     assert seen["steady"] == seen["soak"] == seen["storm"] == [100, 100, 100, 100]
@@ -261,7 +261,7 @@ def shapes_say_how_many_users_there_are(*_: str) -> None:
     assert seen["flash-crowd"] == [10, 10, 100, 10]
 
 
-def a_scenario_says_who_shares_a_room(*_: str) -> None:
+def scenario_defines_who_shares_a_room(*_: str) -> None:
     rooms = {}
     for name, scenario in SCENARIOS.items():
         size, sizes = scenario.rooms or (20, "zipf")
@@ -274,12 +274,12 @@ def a_scenario_says_who_shares_a_room(*_: str) -> None:
         assert scenario.without <= weights.ACTIVITIES.keys(), name
 
 
-def a_run_that_is_invalid_says_what_helps_and_others_need_no_advice(*_: str) -> None:
+def invalid_run_names_a_remedy_and_other_runs_give_no_advice(*_: str) -> None:
     assert any("--processes" in line for line in advice("INVALID"))
     assert advice("VALID") == advice("FAILED") == []
 
 
-def the_page_s_live_section_shows_what_is_known(*_: str) -> None:
+def live_section_of_the_page_shows_what_is_known(*_: str) -> None:
     environment, figures = _environment()
     generators = {"local": {"deviations": 2, "cpu": 0.5, "lag_ms": 3.2, "users": 7}}
     assert dict(live_rows(environment, generators))["Pushes timed so far"] == "nothing yet"
@@ -295,24 +295,24 @@ def the_page_s_live_section_shows_what_is_known(*_: str) -> None:
     }
 
 
-def the_page_has_the_tab_and_goes_on_polling_until_there_is_a_verdict(*_: str) -> None:
+def page_has_the_tab_and_polls_until_there_is_a_verdict(*_: str) -> None:
     environment, _figures = _environment()
     web_ui = environment.create_web_ui("127.0.0.1", 0, delayed_start=True)
     rows, over = [("Verdict", "at the end")], [False]
     add_tab(web_ui, lambda: rows, lambda: over[0])
     client = web_ui.app.test_client()
     assert "Verdict and audit" in client.get("/").text
-    told = client.get("/stats/requests").json
-    assert told["state"] == "running"
-    assert told["extended_stats"] == [{"key": "verdict", "data": [{"what": "Verdict", "says": "at the end"}]}]
+    shown = client.get("/stats/requests").json
+    assert shown["state"] == "running"
+    assert shown["extended_stats"] == [{"key": "verdict", "data": [{"what": "Verdict", "says": "at the end"}]}]
     rows[0], over[0] = ("Verdict", "VALID"), True
-    told = client.get("/stats/requests").json
-    assert told["state"] == environment.runner.state != "running"
-    assert told["extended_stats"][0]["data"] == [{"what": "Verdict", "says": "VALID"}]
+    shown = client.get("/stats/requests").json
+    assert shown["state"] == environment.runner.state != "running"
+    assert shown["extended_stats"][0]["data"] == [{"what": "Verdict", "says": "VALID"}]
     assert "<td>VALID</td>" in client.get("/stats/report").text
 
 
-def the_report_s_section_stands_in_its_body_and_is_escaped(*_: str) -> None:
+def section_of_the_report_is_in_its_body_and_escaped(*_: str) -> None:
     report = with_section("<script>'</body>'</script><p>all</p></body></html>", [("Verdict", "<FAILED>")])
     assert report.startswith("<script>'</body>'</script><p>all</p><section")
     assert report.endswith("</section></body></html>")
@@ -324,10 +324,10 @@ def arrivals_keep_their_rate(*_: str) -> None:
     assert gap("constant", 4.0, rng) == 0.25
     gaps = [gap("poisson", 4.0, rng) for _ in range(20_000)]
     assert abs(sum(gaps) / len(gaps) - 0.25) < 0.01
-    assert abs(sum(1 for each in gaps if each > 0.25) / len(gaps) - 0.3679) < 0.02  # exp(-1): memoryless
+    assert abs(sum(1 for each in gaps if each > 0.25) / len(gaps) - 0.3679) < 0.02  # exp(-1): a memoryless process
 
 
-def the_average_user_sends_one_message_an_interval_and_the_rest_by_weight(*_: str) -> None:
+def average_user_sends_one_message_per_interval_and_the_rest_by_weight(*_: str) -> None:
     shares = sum(user.weight for user in PERSONAS)
     for activity in weights.ACTIVITIES.values():
         if activity.name == "reconnect":
@@ -350,7 +350,7 @@ def each_activity_is_a_task_with_its_tag(*_: str) -> None:
         assert activity.tag in getattr(ChatUser, activity.name).locust_tag_set
 
 
-def rooms_are_filled_the_same_in_every_process(*_: str) -> None:
+def rooms_are_filled_equally_in_every_process(*_: str) -> None:
     options = {"users": 400, "mean_size": 20, "seed": 3}
     equal = [weights.room_of(i, sizes="equal", **options) for i in range(400)]
     assert all(equal.count(room) == 20 for room in set(equal))
@@ -373,7 +373,7 @@ class _Clock:
     monotonic = time
 
 
-def statistics_keep_the_last_seconds_alone_and_their_percentiles_are_right(*_: str) -> None:
+def statistics_keep_only_the_last_seconds_with_correct_percentiles(*_: str) -> None:
     environment, collected = _environment()
     clock = _Clock()
     vars(figures)["time"] = vars(recent)["time"] = clock
@@ -406,7 +406,7 @@ def charts_of_a_long_run_keep_both_ends_and_fewer_points(*_: str) -> None:
     assert (history[0]["time"], history[-1]["time"]) == ("000000", f"{3 * recent.POINTS - 1:06}")
 
 
-def each_room_mixes_the_personas_however_they_are_spawned(*_: str) -> None:
+def each_room_mixes_the_personas_in_any_spawn_order(*_: str) -> None:
     users, size = 2000, 20
     rooms: dict[int, list[str]] = {}
     for persona in weights.PERSONAS.values():
@@ -421,14 +421,14 @@ def each_room_mixes_the_personas_however_they_are_spawned(*_: str) -> None:
         }
 
 
-def what_a_message_cost_counts_pushes_and_receipt_updates_alone(*_: str) -> None:
+def cost_of_a_message_counts_only_pushes_and_receipt_updates(*_: str) -> None:
     row = AuditRow("all rooms", *[0] * (len(AuditRow.__struct_fields__) - 1))
     row.sent, row.delivered = 10, 200
     came = {"message-read-update": 3800, "message-status-update": 3800, "user-joined": 7}
     assert message_cost(row, came) == "Each message cost 20.0 pushes and 760.0 receipt updates"
 
 
-def what_processes_hand_over_is_added_up(*_: str) -> None:
+def results_of_several_processes_are_added_up(*_: str) -> None:
     parts = [
         Handover(Books("r"), {"a": Measurements()}, {"typing": 1}, {"user-typing": 19}, 2, {"chatsys"}),
         Handover(
@@ -444,7 +444,7 @@ def what_processes_hand_over_is_added_up(*_: str) -> None:
     assert set(whole.generators) == {"a", "b"}
 
 
-def options_that_no_run_can_have_are_named_with_what_helps() -> None:
+def impossible_options_are_named_with_a_remedy() -> None:
     usable = {
         "interval": 20.0,
         "room_size": 20,
@@ -464,7 +464,7 @@ def options_that_no_run_can_have_are_named_with_what_helps() -> None:
     assert complaint == "No activity has the tag nosuch: give --tags any of send typing read rooms reconnect."
 
 
-def a_histogram_says_what_a_dictionary_would() -> None:
+def histogram_gives_the_same_results_as_a_dictionary() -> None:
     rng = random.Random(3)
     times = [rounded(rng.lognormvariate(3, 2)) for _ in range(20_000)] + [
         0.0,
@@ -489,7 +489,7 @@ def a_histogram_says_what_a_dictionary_would() -> None:
         assert histogram.percentile(len(times), share) == expected
 
 
-def locust_keeps_many_different_times_in_the_same_memory() -> None:
+def locust_keeps_many_different_times_in_constant_memory() -> None:
     environment, figures = _environment()
     for hundredth in range(4 * SPARSE):
         figures.timing("push", "receive-message").add(hundredth / 100)

@@ -1,4 +1,4 @@
-"""What the client promises over TLS: each case gets an address, the authority's certificate and a transport."""
+"""The client's promises over TLS: each case gets an address, the authority's certificate and a transport."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatsys.client.errors import ConnectFailed
 
 
 def _seen(url: str, transport: str, **options: Any) -> dict[str, str]:
-    """What the server saw of a client's handshake."""
+    """Return what the server saw of a client's handshake."""
     client = SocketIOClient(url, transport=transport, timeout=30, **options)
     client.connect()
     (seen,) = client.call("handshake").args
@@ -29,7 +29,7 @@ def _refusal(action: Callable[[], object]) -> str:
     raise AssertionError("connected")
 
 
-def a_name_and_a_ca_file_make_a_connection_with_prefix_and_query(address: str, ca_file: str, transport: str) -> None:
+def host_name_and_ca_file_allow_a_connection_with_prefix_and_query(address: str, ca_file: str, transport: str) -> None:
     named = address.replace("127.0.0.1", "localhost")
     for scheme in ("https", "wss"):
         url = named.replace("https", scheme) + "/prefix/?tenant=7"
@@ -38,7 +38,7 @@ def a_name_and_a_ca_file_make_a_connection_with_prefix_and_query(address: str, c
         assert seen["sni"] == "localhost"
 
 
-def the_name_in_the_handshake_can_be_another_than_the_host(address: str, ca_file: str, transport: str) -> None:
+def handshake_name_may_differ_from_the_host(address: str, ca_file: str, transport: str) -> None:
     seen = _seen(address + "/prefix", transport, ca_file=ca_file, server_name="localhost")
     assert seen["sni"] == "localhost"
 
@@ -48,9 +48,7 @@ def a_certificate_for_another_name_is_refused(address: str, ca_file: str, transp
     assert "certificate" in said
 
 
-def a_certificate_of_an_unknown_authority_is_refused_unless_any_will_do(
-    address: str, _ca_file: str, transport: str
-) -> None:
+def unknown_authority_is_refused_unless_verification_is_off(address: str, _ca_file: str, transport: str) -> None:
     assert "certificate" in _refusal(lambda: _seen(address + "/prefix", transport, server_name="localhost"))
     assert _seen(address + "/prefix", transport, verify=False)["query"]
 

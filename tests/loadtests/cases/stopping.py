@@ -1,4 +1,4 @@
-"""What a user leaves behind who did not stop in time and is killed, wherever it happens to be."""
+"""What remains of a user that did not stop in time and is killed at an arbitrary point."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from chatsys.results.ledger import LedgerMember, MessageLedger
 from chatsys.results.stamps import text_of
 
 
-def requests_find_a_connection_after_users_of_a_busy_process_were_killed() -> None:
-    """Busy, so that some are killed while they look whether a connection that they have just got is alive."""
+def requests_find_a_connection_after_users_were_killed() -> None:
+    """The process is busy, so some users are killed while they check whether a connection from the pool is alive."""
     server = WSGIServer(("127.0.0.1", 0), _answer, log=None)
     server.start()
     rest.PLACES = 10
@@ -60,7 +60,7 @@ def _answer(environ: dict[str, Any], start: Any) -> list[bytes]:
 
 
 def _sender() -> tuple[Any, Any]:
-    """A user whose connection was lost, and the room."""
+    """Return a user whose connection was lost, and the room."""
 
     def lost(*_: object) -> None:
         raise ConnectionLost("closed by the server")
@@ -77,7 +77,7 @@ def _sender() -> tuple[Any, Any]:
     return user, room
 
 
-def a_user_who_wakes_while_the_run_ends_sends_nothing() -> None:
+def user_that_wakes_while_the_run_ends_sends_nothing() -> None:
     user, room = _sender()
     RUN.ending = True
     with gevent.Timeout(5):
@@ -86,7 +86,7 @@ def a_user_who_wakes_while_the_run_ends_sends_nothing() -> None:
     assert (room.account.sent, room.account.unconfirmed) == (0, [])
 
 
-def a_message_is_unconfirmed_whose_sender_was_killed_while_its_connection_was_lost() -> None:
+def message_of_a_killed_disconnected_sender_is_unconfirmed() -> None:
     user, room = _sender()
     sending = gevent.spawn(ChatUser.send, user)
     gevent.sleep(0.05)
@@ -95,7 +95,7 @@ def a_message_is_unconfirmed_whose_sender_was_killed_while_its_connection_was_lo
     assert (room.account.sent, len(room.account.unconfirmed)) == (1, 1)
 
 
-def what_is_stored_when_nobody_listens_any_more_is_not_missed_but_what_was_stored_before_is() -> None:
+def only_messages_stored_while_somebody_listened_count_as_missed() -> None:
     ledger = MessageLedger()
     ledger.open("run")
     room = ledger.room("attic")

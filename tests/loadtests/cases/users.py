@@ -1,4 +1,4 @@
-"""What the load user promises and puts into Locust's table: each case gets the address of a stock server."""
+"""What the load user promises and records in Locust's table: each case gets the address of a stock server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.loadtests.cases.client import _error, _eventually, _proxy
 
 
 class _User(SocketIOUser):
-    """Connects and waits."""
+    """Connect and wait."""
 
     abstract = True
     wait_time = constant(1)
@@ -33,7 +33,7 @@ class _User(SocketIOUser):
 
 @contextmanager
 def _running(address: str, kind: type[SocketIOUser] = _User, users: int = 1) -> Iterator[tuple[Environment, list[Any]]]:
-    """So many users of a kind in Locust; at the end all have stopped."""
+    """Run this many users of a kind in Locust; check that all have stopped at the end."""
     made: list[Any] = []
 
     class Subject(kind):  # type: ignore[valid-type]
@@ -63,7 +63,7 @@ def _count(environment: Environment, method: str, name: str) -> int:
     return _row(environment, method, name).num_requests
 
 
-def a_refused_first_connection_is_tried_again_and_counted(address: str) -> None:
+def refused_first_connection_is_retried_and_counted(address: str) -> None:
     left = [503] * 5
     with (
         _proxy(address, refuse=lambda _: bool(left and left.pop())) as proxy,
@@ -76,7 +76,7 @@ def a_refused_first_connection_is_tried_again_and_counted(address: str) -> None:
         assert "503" in str(error.error)
 
 
-def a_refusal_ends_the_user_and_is_not_tried_again(address: str) -> None:
+def refusal_ends_the_user_and_is_not_retried(address: str) -> None:
     class Refused(_User):
         abstract = True
         auth: ClassVar = {"refuse": True}
@@ -86,12 +86,12 @@ def a_refusal_ends_the_user_and_is_not_tried_again(address: str) -> None:
         assert _row(environment, "connect", "websocket").num_failures == 1
 
 
-def a_user_that_can_not_connect_stops_with_the_run(_address: str) -> None:
+def user_that_can_not_connect_stops_with_the_run(_address: str) -> None:
     with _running("http://127.0.0.1:9") as (environment, _):
         _eventually(lambda: _row(environment, "connect", "websocket").num_failures)
 
 
-def the_time_without_a_connection_is_a_row(address: str) -> None:
+def time_without_a_connection_is_a_row(address: str) -> None:
     with _running(address) as (environment, (user,)):
         _eventually(lambda: user.io.connected)
         user.emit("drop")
@@ -101,7 +101,7 @@ def the_time_without_a_connection_is_a_row(address: str) -> None:
         assert user.call("echo", 1) == 1
 
 
-def the_upgrade_is_a_row(address: str) -> None:
+def upgrade_is_a_row(address: str) -> None:
     class Browser(_User):
         abstract = True
         transport = "upgrade"
@@ -111,7 +111,7 @@ def the_upgrade_is_a_row(address: str) -> None:
         assert _count(environment, "connect", "upgrade") == 1
 
 
-def a_call_gives_one_value_or_a_tuple_of_several(address: str) -> None:
+def call_returns_one_value_or_a_tuple_of_several(address: str) -> None:
     with _running(address) as (environment, (user,)):
         _eventually(lambda: user.io.connected)
         assert user.call("echo", [1, 2]) == [1, 2]
@@ -124,7 +124,7 @@ def a_call_gives_one_value_or_a_tuple_of_several(address: str) -> None:
         assert _row(environment, "ack", "two").num_failures == 0
 
 
-def a_push_whose_sender_s_clock_is_ahead_is_a_failure_and_no_time(address: str) -> None:
+def push_from_a_sender_with_a_fast_clock_is_a_failure(address: str) -> None:
     with _running(address) as (environment, (user,)):
         _eventually(lambda: user.io.connected)
         seen: list[object] = []
@@ -140,7 +140,7 @@ def a_push_whose_sender_s_clock_is_ahead_is_a_failure_and_no_time(address: str) 
         assert error.error == CLOCKS_DIFFER
 
 
-def one_row_covers_all_pushes_and_the_total_has_each_once(address: str) -> None:
+def all_pushes_share_one_row_and_the_total_has_each_once(address: str) -> None:
     with _running(address) as (environment, _):
         for name, times in (("a", [1.0, 2.0]), ("b", [3.0]), ("b (service)", [0.5])):
             for ms in times:
@@ -151,7 +151,7 @@ def one_row_covers_all_pushes_and_the_total_has_each_once(address: str) -> None:
         assert environment.stats.total.num_requests == sum(row.num_requests for row in rows)
 
 
-def an_open_loop_counts_from_when_a_message_was_due(address: str) -> None:
+def open_loop_counts_from_the_time_a_message_was_due(address: str) -> None:
     for arrival in ("constant", "poisson"):
         with _running(address) as (environment, (user,)):
             _eventually(lambda user=user: user.io.connected)
@@ -159,7 +159,7 @@ def an_open_loop_counts_from_when_a_message_was_due(address: str) -> None:
             sending = user.send("echo", lambda numbers=numbers: next(numbers), rate=100, arrival=arrival)
             _eventually(lambda environment=environment: _count(environment, "ack", "echo"))
             until = time.perf_counter() + 0.4
-            while time.perf_counter() < until:  # the generator itself is late: some 40 messages, 200 ms each
+            while time.perf_counter() < until:  # the generator itself is late: some 40 messages of 200 ms each
                 pass
             _eventually(lambda environment=environment: _count(environment, "ack", "echo") >= 60)
             sending.kill()
@@ -169,7 +169,7 @@ def an_open_loop_counts_from_when_a_message_was_due(address: str) -> None:
             assert response.total_response_time - service.total_response_time > 2000
 
 
-def an_open_loop_does_not_wait_for_a_server_that_does_not_answer(address: str) -> None:
+def open_loop_does_not_wait_for_a_silent_server(address: str) -> None:
     class Impatient(_User):
         abstract = True
         timeout = 2.0
