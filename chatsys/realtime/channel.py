@@ -53,7 +53,7 @@ class RoomChannel:
 
     # -- members
 
-    async def announced(self) -> None:
+    async def wait_subscribed(self) -> None:
         """Wait until the bus delivers the room's events to this server, at most half a second."""
         if self.subscribed is not None:
             await self.subscribed.wait()

@@ -42,7 +42,7 @@ def faults_after(seqs: Iterable[int], newest: int = 5) -> dict[str, int]:
     return {"dropped": account.dropped + tail, "doubled": account.doubled, "swapped": account.swapped}
 
 
-@pytest.digest.parametrize(
+@pytest.mark.parametrize(
     ("seqs", "dropped", "doubled", "swapped"),
     [
         ((1, 2, 3, 4, 5), 0, 0, 0),
@@ -95,7 +95,7 @@ def test_replay_fills_the_gap_of_an_absence() -> None:
     assert (account.expected, account.replayed, account.dropped, account.doubled) == (4, 2, 0, 0)
 
 
-@pytest.digest.parametrize(("complete", "dropped", "excused"), [(True, 2, 0), (False, 0, 2)])
+@pytest.mark.parametrize(("complete", "dropped", "excused"), [(True, 2, 0), (False, 0, 2)])
 def test_gap_before_the_replay_is_excused_only_if_the_server_says_so(
     complete: bool, dropped: int, excused: int
 ) -> None:

@@ -110,7 +110,7 @@ class FakeConnection:
     def waiting_bytes(self) -> int:
         return self.unread
 
-    def send(self, out: Outgoing, *, asked: bool = False) -> None:
+    def send(self, out: Outgoing, *, requested: bool = False) -> None:
         if out.packet.data.startswith("2"):  # an event, not an acknowledgement
             name, payload = json.loads(out.packet.data[1:])
             self.received.append((name, payload))

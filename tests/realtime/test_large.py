@@ -67,7 +67,7 @@ class Member(FakeConnection):
     def push(self, out: Outgoing) -> None:
         self.came_in.append(out)
 
-    def send(self, out: Outgoing, *, asked: bool = False) -> None:
+    def send(self, out: Outgoing, *, requested: bool = False) -> None:
         self.came_in.append(out)
 
     def read(self) -> Member:
