@@ -16,8 +16,9 @@ from chatsys.lab.faults.patches import PATCHES, VARIABLE, resolve
 
 @pytest.mark.parametrize("name", PATCHES)
 def test_the_target_of_a_patch_exists(name: str) -> None:
-    holder, attribute = resolve(PATCHES[name])
-    assert callable(getattr(holder, attribute))
+    for patch in PATCHES[name]:
+        holder, attribute = resolve(patch)
+        assert callable(getattr(holder, attribute))
 
 
 def test_each_mutation_names_a_fault_and_a_patch_that_exist() -> None:

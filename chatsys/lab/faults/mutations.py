@@ -55,6 +55,7 @@ MUTATIONS = (
         "a gap in the numbers is read from the store", "one server cut from the database for 1 s", "dropped", "gaps"
     ),
     Mutation("what waits for a locked row waits alone", "a room locked for 6 s", _SECONDS, "locked rows"),
+    Mutation("writes pass a slow flush whose rows they do not need", "a room locked for 6 s", "p99", "slow flushes"),
     Mutation(
         "statements have a deadline on the client's side",
         "old connections silent for ever",

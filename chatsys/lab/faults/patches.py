@@ -80,25 +80,28 @@ def _published_if_not_stored(original: Function) -> Function:
 
 
 def _whole_batch(_original: Function) -> Function:
-    """What waits for a locked row keeps everybody else's with it."""
+    """Writes that need a locked row keep the writes of their flush with them."""
 
-    async def without_locked(_writer: Any, _queue: Any, batch: Any) -> tuple[Any, tuple[()]]:
-        return batch, ()
+    async def without_locked(_writer: Any, _queue: Any, batch: Any) -> Any:
+        return batch
 
     return without_locked
 
 
+_WRITER = "chatsys.store.postgres.writer:Writer"
 PATCHES = {
-    "repeated sends": Patch("chatsys.chat.conversation:send", _without_client_id),
-    "publish after commit": Patch("chatsys.chat.conversation:send", _published_if_not_stored),
-    "gaps": Patch("chatsys.realtime.sequence:Sequence.read_soon", _nothing),
-    "locked rows": Patch("chatsys.store.postgres.writer:Writer._without_locked", _whole_batch),
-    "client-side deadline": Patch("chatsys.store.postgres.links:Link.expire", _nothing),
-    "bus token": Patch("chatsys.bus.peers:BrokerBus._prove_life", _nothing_awaited),
-    "uncertain sessions": Patch("chatsys.chat.endings:Endings.unanswered", _nothing),
-    "dead servers": Patch("chatsys.store.postgres.leases:Leases._end", _nobody_ended),
-    "embedded": Patch("chatsys.database.embedded.server:EmbeddedServer._revive", _nothing),
+    "repeated sends": [Patch("chatsys.chat.conversation:send", _without_client_id)],
+    "publish after commit": [Patch("chatsys.chat.conversation:send", _published_if_not_stored)],
+    "gaps": [Patch("chatsys.realtime.sequence:Sequence.read_soon", _nothing)],
+    "locked rows": [Patch(f"{_WRITER}._without_locked", _whole_batch), Patch(f"{_WRITER}._go_beside", _nothing)],
+    "slow flushes": [Patch(f"{_WRITER}._go_beside", _nothing)],
+    "client-side deadline": [Patch("chatsys.store.postgres.links:Link.expire", _nothing)],
+    "bus token": [Patch("chatsys.bus.peers:BrokerBus._prove_life", _nothing_awaited)],
+    "uncertain sessions": [Patch("chatsys.chat.endings:Endings.unanswered", _nothing)],
+    "dead servers": [Patch("chatsys.store.postgres.leases:Leases._end", _nobody_ended)],
+    "embedded": [Patch("chatsys.database.embedded.server:EmbeddedServer._revive", _nothing)],
 }
+"""The functions that each mechanism consists of."""
 
 
 def resolve(patch: Patch) -> tuple[Any, str]:
@@ -114,6 +117,6 @@ def resolve(patch: Patch) -> tuple[Any, str]:
 
 def apply(name: str) -> None:
     """Take a mechanism away, in this process."""
-    patch = PATCHES[name]
-    holder, attribute = resolve(patch)
-    setattr(holder, attribute, patch.replacement(getattr(holder, attribute)))
+    for patch in PATCHES[name]:
+        holder, attribute = resolve(patch)
+        setattr(holder, attribute, patch.replacement(getattr(holder, attribute)))
