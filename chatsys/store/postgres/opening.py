@@ -61,16 +61,6 @@ async def open_postgres(
         await pools.close()
 
 
-_LOST = {
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "11000",
-}
-"""With these settings, PostgreSQL frees the slot of a lost connection within 11 s. By default it takes two hours, and a
-few network outages use up ``max_connections``."""
-
-
 def pools_to(url: str, options: StoreOptions) -> Pools:
     """Pools of connections to the server at ``url``. No connection is open yet."""
     address = read_url(url, ssl=options.ssl, ca_file=options.ssl_ca_file)
@@ -80,7 +70,12 @@ def pools_to(url: str, options: StoreOptions) -> Pools:
         "synchronous_commit": options.synchronous_commit,
         "jit": "off",
         "enable_seqscan": "off",  # plans are kept, and often made while a table is still small
-        **_LOST,
+        # With these, PostgreSQL frees the slot of a lost connection within 11 s. By default it takes two hours, and a
+        # few network outages use up ``max_connections``.
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "11000",
     }
     connector = Connector(address, settings, options.connect_timeout)
     return Pools(connector, statement=options.statement_timeout, observe=options.observe)
@@ -90,7 +85,8 @@ async def _inspect(connections: Connections) -> str | None:
     """The schema's version, or None if there is no schema. Raises the StoreError that says why it can't be used."""
     (found,) = await connections.fetch("inspect_server")
     _check_server(found, connections.address)
-    version = await _version(connections, found)
+    versions = await connections.fetch("schema_version") if found["has_version"] else []
+    version = versions[0][0] if versions else None
     if version is None and found["has_users"]:
         raise SchemaMissing(
             f"The database {connections.address.database} has tables that chatsys did not make.",
@@ -112,10 +108,3 @@ def _check_server(found: Any, address: Address) -> None:
             f"The database on {address.host} is {'a standby' if found['standby'] else 'read-only'}.",
             hint="Point DATABASE_URL at the primary server.",
         )
-
-
-async def _version(connections: Connections, found: Any) -> str | None:
-    if not found["has_version"]:
-        return None
-    rows = await connections.fetch("schema_version")
-    return rows[0][0] if rows else None
