@@ -153,16 +153,9 @@ class Leases:
                 except TimeoutError:
                     await self._value(link, "ping")
         finally:
-            await _end_connection(link)
+            await link.close()
 
     async def _value(self, link: Link, name: str, *arguments: object) -> object:
         """Run a statement and return its first value. A connection that does not answer in time is closed."""
         ((value, *_),) = await self._connections.run(link, name, arguments)
         return value
-
-
-async def _end_connection(link: Link) -> None:
-    try:
-        await link.connection.close(timeout=1)
-    except DRIVER_ERRORS:
-        link.connection.terminate()
