@@ -17,13 +17,13 @@ from chatsys.store.schema import check_version, expected_version, known_versions
 
 OLDEST_SERVER = 140_000
 
-SENDS_LOCK = "100ms"
-"""A message or receipt whose room is locked for longer than this waits apart from the others."""
-LOCKED_LOCK = "500ms"
-"""Writes that wait apart share their connections: after this time, one lets the next one wait."""
-HOUSEKEEPING_LOCK = "250ms"
-READS_LOCK = "2s"
-"""Some of the other verbs write, too. One that waits for longer than this fails."""
+LOCK_TIMEOUTS = {
+    "sends": "100ms",  # a message or receipt whose room is locked for longer than this waits apart from the others
+    "locked": "500ms",  # writes that wait apart share their connections: after this time, one lets the next one wait
+    "housekeeping": "250ms",
+    "reads": "2s",  # some of the other verbs write, too; one that waits for longer than this fails
+}
+"""How long a statement waits for a lock, by the share of connections (``Shares``)."""
 
 
 @asynccontextmanager
@@ -37,20 +37,13 @@ async def open_postgres(
     share = shares(options.pool_size)
     pools = pools_to(url, options)
     try:
-        store = PostgresStore(
-            pools,
-            sends=pools.pool(share.sends, lock_timeout=SENDS_LOCK),
-            locked=pools.pool(share.locked, lock_timeout=LOCKED_LOCK),
-            housekeeping=pools.pool(share.housekeeping, lock_timeout=HOUSEKEEPING_LOCK),
-            reads=(reads := pools.pool(share.reads, lock_timeout=READS_LOCK)),
-            lease=options.lease,
-            write_queue=options.write_queue,
-        )
-        version = await _inspect(reads)
+        of = {name: pools.pool(getattr(share, name), lock_timeout=limit) for name, limit in LOCK_TIMEOUTS.items()}
+        store = PostgresStore(pools, **of, lease=options.lease, write_queue=options.write_queue)
+        version = await _inspect(of["reads"])
         if upgrade is not None and version in (None, *known_versions()) and version != expected_version():
             await asyncio.to_thread(upgrade, url, options)
         else:
-            check_version(version, reads.address.database)
+            check_version(version, pools.address.database)
         await pools.warm()
         pools.outages.watching = True
         try:
