@@ -32,7 +32,7 @@ class Leases:
     """The servers of this process. A connection of its own, outside the pool, holds their locks.
 
     Behind PgBouncer in transaction mode, a session can't hold a lock, so the lease alone decides. ``lease`` is in
-    seconds of ``clock``. ``process`` names this process, and ``is_running`` says whether a process runs.
+    seconds of ``clock``, and ``is_running`` says whether a process runs.
     """
 
     def __init__(
@@ -41,13 +41,11 @@ class Leases:
         lease: float,
         *,
         clock: Callable[[], float] = time.monotonic,
-        process: Callable[[], str | None] = this_process,
         is_running: Callable[[str | None], bool | None] = is_running,
     ) -> None:
         self._connections = connections
         self._lease = lease
         self._clock = clock
-        self._process = process
         self._liveness = Liveness(lease, is_running)
         self._own: set[str] = set()
         self._changed = asyncio.Event()
@@ -60,7 +58,7 @@ class Leases:
         if self._holding is None and not self._connections.address.bouncer:
             self._holding = asyncio.create_task(self._hold())
         try:
-            await self._connections.fetch("renew_lease", server_id, timedelta(seconds=self._lease), self._process())
+            await self._connections.fetch("renew_lease", server_id, timedelta(seconds=self._lease), this_process())
             found = await self._connections.fetch("other_servers", sorted(self._own))
         except ChatsysError:
             self._liveness.missed()

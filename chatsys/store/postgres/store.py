@@ -97,7 +97,7 @@ class PostgresStore(Store):
         self._presence: Writer[PresenceWrite, User | None] = writer(upkeep, "set_online", _user, _user)
 
     async def _end(self) -> None:
-        """Store the queued writes as far as time allows, then close every connection."""
+        """Store the queued writes as far as time allows, then release the servers' locks."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 for writer in (self._posts, self._acks, self._opens, self._closes, self._presence):
@@ -105,7 +105,6 @@ class PostgresStore(Store):
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._leases.close()
-        await self._pools.close()
 
     # -- the store itself
 
