@@ -53,7 +53,7 @@ class BusInbox:
         try:
             body = self._envelope.open(channel, data)
         except Refused as refused:
-            self._refuse(refused.reason)
+            self._refuse(str(refused))
         except NewerVersion:
             self._receiver.missed(None if own else self._room_of(channel))
         else:

@@ -34,11 +34,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Refused(Exception):
-    """The message is malformed or its MAC is wrong; ``reason`` is ``garbage`` or ``forged``."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """The message is malformed or its MAC is wrong: its text is ``garbage`` or ``forged``."""
 
 
 class NewerVersion(Exception):

@@ -151,8 +151,7 @@ class NatsLine(Line):
 
     async def run(self) -> None:
         """nats-py reads by itself; wait until it stops."""
-        reason = await self._lost
-        raise _explained(reason)
+        raise _explained(await self._lost)
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Publish all messages and wait until the server has processed them."""

@@ -75,7 +75,8 @@ class NotifyBroker(Broker):
         except StoreError as error:
             raise BusUnavailable(error.message, hint=error.hint) from error
         line = NotifyLine(self._pools.address, link, on_message, timeout)
-        await line.free_queue()
+        # Make PostgreSQL drop notifications that every session has read. Without this, a full queue stays full.
+        await line.execute("free_notify_queue")
         return line
 
 
@@ -97,15 +98,10 @@ class NotifyLine(Line):
         await self._lost.wait()
         raise ConnectionError("PostgreSQL ended the connection, or did not answer in time")
 
-    async def free_queue(self) -> None:
-        """Make PostgreSQL drop notifications that every session has read. Without this, a full queue stays full."""
-        statement = await self._link.prepared(statements()["free_notify_queue"], bouncer=False)
-        await self._with_timeout(statement.fetch)
-
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Send all messages in one statement."""
         pieces = [(_name(channel), piece) for channel, data in messages for piece in _pieces(data.decode())]
-        await self._with_timeout(lambda: self._notify([name for name, _ in pieces], [piece for _, piece in pieces]))
+        await self.execute("notify", [name for name, _ in pieces], [piece for _, piece in pieces])
 
     async def subscribe(self, channels: Sequence[str]) -> None:
         """LISTEN on each channel."""
@@ -124,9 +120,14 @@ class NotifyLine(Line):
     async def close(self) -> None:
         """Do nothing: the connection has ended."""
 
-    async def _notify(self, names: list[str], pieces: list[str]) -> None:
-        statement = await self._link.prepared(statements()["notify"], bouncer=False)
-        await statement.fetch(names, pieces)
+    async def execute(self, name: str, *arguments: object) -> None:
+        """Run a statement of the store."""
+
+        async def work() -> None:
+            statement = await self._link.prepared(statements()[name], bouncer=False)
+            await statement.fetch(*arguments)
+
+        await self._with_timeout(work)
 
     async def _with_timeout(self, work: Callable[[], Awaitable[object]]) -> None:
         """Terminate the connection if ``work`` takes longer than the timeout.

@@ -75,11 +75,7 @@ class RedisLine(Line):
     async def run(self) -> None:
         """Read what Redis pushes. Malformed RESP raises an error of redis-py."""
         while True:
-            try:
-                reply = await self._subscriber.read_response()
-            except exceptions.NoPermissionError as error:
-                raise BusUnavailable(f"Redis does not permit subscribing: {error}.", hint=_RIGHTS) from error
-            kind, channel, data = reply
+            kind, channel, data = await _answer(self._subscriber, "subscribing")
             if kind == b"message":
                 self._on_message(channel.decode("ascii", "replace").removeprefix(self._prefix), data)
             elif kind == b"subscribe" and channel in self._expected:
@@ -91,10 +87,7 @@ class RedisLine(Line):
         async with asyncio.timeout(self._timeout):
             await self._publisher.send_packed_command(self._publisher.pack_commands(commands))
             for _ in commands:
-                try:
-                    await self._publisher.read_response()
-                except exceptions.NoPermissionError as error:
-                    raise BusUnavailable(f"Redis does not permit publishing: {error}.", hint=_RIGHTS) from error
+                await _answer(self._publisher, "publishing")
 
     async def subscribe(self, channels: Sequence[str]) -> None:
         """Send one command and wait for the reply for each channel, which ``run`` reads."""
@@ -122,6 +115,13 @@ class RedisLine(Line):
 def _made(pool: ConnectionPool) -> Connection:
     connection: Connection = pool.make_connection()  # type: ignore[no-untyped-call]
     return connection
+
+
+async def _answer(connection: Connection, doing: str) -> Any:
+    try:
+        return await connection.read_response()
+    except exceptions.NoPermissionError as error:
+        raise BusUnavailable(f"Redis does not permit {doing}: {error}.", hint=_RIGHTS) from error
 
 
 def _options(url: str, timeout: float) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psycopg
@@ -14,24 +14,14 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from chatsys.database.connecting import connect, connected, explained, meaning
+from chatsys.database.connecting import Connection, connect, connected, explained, meaning, only_row
 from chatsys.resources import database_dir
 from chatsys.store.address import Address, read_url, with_database
 from chatsys.store.schema import check_version, expected_version, known_versions
 
-TABLES = (
-    "users",
-    "rooms",
-    "messages",
-    "message_reads",
-    "message_deliveries",
-    "room_members",
-    "active_sessions",
-    "chat_servers",
-)
+TABLES = ("users", "rooms", "messages", "message_reads", "message_deliveries", "room_members", "active_sessions",
+          "chat_servers")  # fmt: skip
 _MIGRATION_LOCK = 0x63686174737973  # "chatsys"
-_HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
-_VERSION = "SELECT version_num FROM alembic_version"
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,17 +37,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int
 
 
-def create_database(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> bool:
+def create_database(url: str) -> bool:
     """Create the database that ``url`` names if it is missing. Returns True if it was.
 
     Raises PermissionDenied if the role may not create databases, and the error that says what else prevents it.
     """
-    address = read_url(url, ssl=ssl, ca_file=ca_file)
-    with connected(with_database(url, "postgres"), ssl=ssl, ca_file=ca_file, autocommit=True) as connection:
-        known = connection.execute("SELECT FROM pg_database WHERE datname = %s", (address.database,)).fetchone()
-        if known is not None:
+    database = read_url(url).database
+    with connected(with_database(url, "postgres"), autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", (database,)).fetchone() is not None:
             return False
-        name = sql.Identifier(address.database)
+        name = sql.Identifier(database)
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(name))
         return True
 
@@ -78,9 +67,9 @@ def upgrade(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> tupl
         return before, expected_version()
 
 
-def current_version(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> str | None:
+def current_version(url: str) -> str | None:
     """The schema's version, or None if there is no schema of chatsys."""
-    with connected(url, ssl=ssl, ca_file=ca_file) as connection:
+    with connected(url) as connection:
         return _version(connection)
 
 
@@ -89,30 +78,32 @@ def pending_versions(found: str | None) -> tuple[str, ...]:
     return tuple(version for version in known_versions() if found is None or version > found)
 
 
-def status(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Status:
+def count_rows(connection: Connection, tables: Iterable[str]) -> dict[str, int]:
+    """The exact number of rows by table."""
+    count = sql.SQL("SELECT count(*) FROM {}")
+    return {table: only_row(connection, count.format(sql.Identifier(table)))[0] for table in tables}
+
+
+def status(url: str) -> Status:
     """The state of the database. ``rows`` is empty if there is no schema."""
-    with connected(url, ssl=ssl, ca_file=ca_file) as connection:
+    with connected(url) as connection:
         version = _version(connection)
-        row = connection.execute(
+        server, size, connections, most = only_row(
+            connection,
             "SELECT current_setting('server_version'), pg_database_size(current_database()),"
             " (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()),"
-            " current_setting('max_connections')::int"
-        ).fetchone()
-        assert row is not None
-        rows = {}
-        for table in TABLES if version is not None else ():
-            counted = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
-            assert counted is not None
-            rows[table] = counted[0]
+            " current_setting('max_connections')::int",
+        )
+        rows = count_rows(connection, TABLES if version is not None else ())
     return Status(
-        server=row[0],
+        server=server,
         version=version,
         expected=expected_version(),
         pending=pending_versions(version),
-        size_bytes=row[1],
+        size_bytes=size,
         rows=rows,
-        connections=row[2],
-        max_connections=row[3],
+        connections=connections,
+        max_connections=most,
     )
 
 
@@ -126,11 +117,10 @@ def run_script(name: str) -> None:
 
 def has_table(name: str) -> bool:
     """True if the search path finds this table."""
-    row = _driver().execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
-    return row is not None and bool(row[0])
+    return bool(only_row(_driver(), "SELECT to_regclass(%(name)s) IS NOT NULL", name=name)[0])
 
 
-def _driver() -> psycopg.Connection[tuple[Any, ...]]:
+def _driver() -> Connection:
     connection = op.get_bind().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     return connection
@@ -148,7 +138,8 @@ def _migrate(address: Address) -> None:
         raise meaning(error, address) from error
 
 
-def _version(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
-    known = connection.execute(_HAS_VERSION).fetchone()
-    row = connection.execute(_VERSION).fetchone() if known is not None and known[0] else None
+def _version(connection: Connection) -> str | None:
+    if not only_row(connection, "SELECT to_regclass('alembic_version') IS NOT NULL")[0]:
+        return None
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return None if row is None else row[0]

@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from chatsys.database.connecting import connected
+from chatsys.database.connecting import connected, only_row
 from chatsys.database.fingerprint import TableFingerprint, differences, fingerprint
 from chatsys.database.progress import Dumped, Report, silent
 from chatsys.database.restore import restore
@@ -65,7 +65,7 @@ def backup(url: str, file: Path, *, verify: bool = False, report: Report = silen
 def _dump(connection: psycopg.Connection[Any], url: str, file: Path, *, plain: bool, report: Report) -> None:
     """Run pg_dump on the snapshot that ``connection`` holds, so that both see the same rows."""
     tools = dumping_tools(read_url(url), connection.info.server_version // 10_000)
-    row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+    (snapshot,) = only_row(connection, "SELECT pg_export_snapshot()")
     file.touch(mode=0o600, exist_ok=False)  # a dump contains password hashes
     command = tools.command(
         "pg_dump",
@@ -73,7 +73,7 @@ def _dump(connection: psycopg.Connection[Any], url: str, file: Path, *, plain: b
         "--no-owner",
         "--no-privileges",
         "--no-password",
-        f"--snapshot={row[0] if row else ''}",
+        f"--snapshot={snapshot}",
         f"--file={file}",
     )
     output, status = _watched(command, environment(url), Dumped(connection), report)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from chatsys.database.connecting import connected
+from chatsys.database.connecting import connected, only_row
 from chatsys.database.progress import Report, silent
 
 BATCH = 1_000
@@ -111,11 +111,7 @@ class _Batches:
 
 
 def cleanup(
-    url: str,
-    *,
-    sessions_older_than: timedelta | None,
-    messages_older_than: timedelta | None,
-    report: Report = silent,
+    url: str, *, sessions_older_than: timedelta | None, messages_older_than: timedelta | None, report: Report = silent
 ) -> Cleaned:
     """Delete dead sessions and old messages with their receipts; None leaves that kind alone. Safe beside the server.
 
@@ -174,7 +170,7 @@ class _OldMessages:
 
     def __call__(self) -> tuple[int, int]:
         """Delete a batch; its messages, and 0 bytes, which were counted before."""
-        rooms, until = _row(self.connection, _NEXT_BATCH, self.parameters)
+        rooms, until = only_row(self.connection, _NEXT_BATCH, **self.parameters)
         if rooms is None:
             return 0, 0
         batch = {"rooms": rooms, "since": self.parameters["since"], "until": until}
@@ -186,15 +182,9 @@ class _OldMessages:
 
 
 def _cutoff(connection: psycopg.Connection[Any], age: timedelta) -> Any:
-    return _row(connection, "SELECT now() - %(age)s", {"age": age})[0]
+    return only_row(connection, "SELECT now() - %(age)s", age=age)[0]
 
 
 def _counted(connection: psycopg.Connection[Any], statement: str, parameters: dict[str, Any]) -> tuple[int, int]:
-    count, size = _row(connection, statement, parameters)
+    count, size = only_row(connection, statement, **parameters)
     return int(count), int(size)
-
-
-def _row(connection: psycopg.Connection[Any], statement: str, parameters: dict[str, Any]) -> tuple[Any, ...]:
-    row: tuple[Any, ...] | None = connection.execute(statement, parameters).fetchone()
-    assert row is not None
-    return row

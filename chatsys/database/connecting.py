@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from chatsys.errors import ChatsysError
 from chatsys.store.address import Address, read_url
 from chatsys.store.postgres.mapping import translated
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 _NETWORK = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
             "tcp_user_timeout": 30_000}  # fmt: skip
@@ -20,20 +22,25 @@ _NETWORK = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval":
 
 
 @contextmanager
-def connected(
-    url: str, *, ssl: bool = False, ca_file: Path | None = None, autocommit: bool = False
-) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+def connected(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
     """A connection for the block. Database errors in the block become errors of chatsys."""
-    address = read_url(url, ssl=ssl, ca_file=ca_file)
+    address = read_url(url)
     with explained(address), connect(address, autocommit=autocommit) as connection:
         yield connection
 
 
-def connect(address: Address, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(address: Address, *, autocommit: bool = False) -> Connection:
     """A connection that does not wait long for a server that has vanished."""
     named = conninfo_to_dict(address.libpq)
     options: dict[str, Any] = {name: value for name, value in _NETWORK.items() if name not in named}
     return psycopg.connect(address.libpq, autocommit=autocommit, **options)
+
+
+def only_row(connection: psycopg.Connection[Any], query: str | sql.Composed, **parameters: Any) -> tuple[Any, ...]:
+    """The row of a query that always returns one. Without parameters, percent signs in the query are literal."""
+    row: tuple[Any, ...] | None = connection.execute(query, parameters or None).fetchone()
+    assert row is not None
+    return row
 
 
 @contextmanager

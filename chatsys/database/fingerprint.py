@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from chatsys.database.connecting import only_row
 from chatsys.database.progress import Report, silent
 
 _TABLES = """
@@ -48,9 +49,8 @@ def fingerprint(connection: psycopg.Connection[Any], report: Report = silent) ->
     names = [name for (name,) in connection.execute(_TABLES).fetchall()]
     for number, name in enumerate(names):
         report("Taking checksums", number, len(names))
-        row = connection.execute(sql.SQL(_TABLE).format(table=sql.SQL(name))).fetchone()
-        if row is not None:
-            found.append(TableFingerprint(table=name, rows=row[0], checksum=row[1]))
+        rows, checksum = only_row(connection, sql.SQL(_TABLE).format(table=sql.SQL(name)))
+        found.append(TableFingerprint(table=name, rows=rows, checksum=checksum))
     return tuple(found)
 
 

@@ -63,12 +63,8 @@ $$;
 """
 
 # Lines of a dump that fail on a server older than pg_dump, or for a role that does not own the extensions.
-_SKIPPED = (
-    b"SET transaction_timeout = ",
-    b"COMMENT ON EXTENSION ",
-    b"CREATE SCHEMA public;",
-    b"COMMENT ON SCHEMA public ",
-)
+_SKIPPED = (b"SET transaction_timeout = ", b"COMMENT ON EXTENSION ",
+            b"CREATE SCHEMA public;", b"COMMENT ON SCHEMA public ")  # fmt: skip
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-import psycopg
 from psycopg import sql
 
 from chatsys.database.admin import current_version
-from chatsys.database.connecting import connected
+from chatsys.database.connecting import Connection, connected, only_row
 from chatsys.database.setup import is_original, require_schema
 from chatsys.errors import OperatorError
 from chatsys.store.address import read_url
@@ -25,6 +24,7 @@ Report = Callable[[str], None]
 _SINCE = "SELECT coalesce(max(created_at) - interval '1 hour', '-infinity')::text FROM messages"
 """Rows after this time may be new: a little before the newest message, since the clocks of two servers may differ."""
 
+_OF_GUESTS = "SELECT array_agg(message_id::text) FROM messages WHERE user_id IS NULL AND created_at >= %(since)s"
 _NOT_THERE = (
     "SELECT count(*) FROM unnest(%(ids)s::uuid[]) id WHERE NOT EXISTS (SELECT FROM messages WHERE message_id = id)"
 )
@@ -82,7 +82,7 @@ def roll_back(url: str, target: str, report: Report, *, dry_run: bool = False) -
     _require_original(target)
     with connected(url) as source, connected(target) as original:
         source.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        since = _value(original, _SINCE)
+        (since,) = only_row(original, _SINCE)
         rows, changed, deleted = {}, 0, 0
         for part in _PARTS:
             report(part.table)
@@ -91,16 +91,12 @@ def roll_back(url: str, target: str, report: Report, *, dry_run: bool = False) -
                 _require_the_same_chat(original, target)
                 changed, deleted = _update_accounts(original)
             rows[part.table] = _add(original, part)
-        ids = "SELECT array_agg(message_id::text) FROM messages WHERE user_id IS NULL AND created_at >= %(since)s"
-        guests = _value(original, _NOT_THERE, ids=_value(source, ids, since=since) or [])
+        (ids,) = only_row(source, _OF_GUESTS, since=since)
+        (guests,) = only_row(original, _NOT_THERE, ids=ids or [])
         if dry_run:
             original.rollback()
     return Returned(
-        rows=rows,
-        changed_accounts=changed,
-        deleted_accounts=deleted,
-        guests=guests,
-        seconds=time.monotonic() - begun,
+        rows=rows, changed_accounts=changed, deleted_accounts=deleted, guests=guests, seconds=time.monotonic() - begun
     )
 
 
@@ -113,32 +109,24 @@ def _require_original(target: str) -> None:
     )
 
 
-def _require_the_same_chat(original: psycopg.Connection[tuple[Any, ...]], target: str) -> None:
-    known = _value(original, "SELECT count(*) FROM users")
-    if known and not _value(original, "SELECT count(*) FROM users JOIN incoming_users USING (user_id)"):
+def _require_the_same_chat(original: Connection, target: str) -> None:
+    (known,) = only_row(original, "SELECT count(*) FROM users")
+    (common,) = only_row(original, "SELECT count(*) FROM users JOIN incoming_users USING (user_id)")
+    if known and not common:
         raise OperatorError(
             f"{read_url(target).database} has no account in common with the database that was adopted.",
             hint="Name the backup of the same chat with --to.",
         )
 
 
-def _transfer(
-    source: psycopg.Connection[tuple[Any, ...]],
-    original: psycopg.Connection[tuple[Any, ...]],
-    part: Part,
-    since: str,
-) -> None:
+def _transfer(source: Connection, original: Connection, part: Part, since: str) -> None:
     """Copy the rows that may be new into a temporary table in the original's database."""
-    incoming = sql.Identifier(f"incoming_{part.table}")
+    table, incoming = sql.Identifier(part.table), sql.Identifier(f"incoming_{part.table}")
     columns = _list(_columns(source, original, part))
-    original.execute(
-        sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
-            incoming, columns, sql.Identifier(part.table)
-        )
-    )
-    query = sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(
-        columns, sql.Identifier(part.table), sql.SQL(part.new).format(since=since)
-    )
+    create = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA")
+    original.execute(create.format(incoming, columns, table))
+    new = sql.SQL(part.new).format(since=since)
+    query = sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(columns, table, new)
     with (
         source.cursor() as reading,
         original.cursor() as writing,
@@ -149,43 +137,30 @@ def _transfer(
             into.write(block)
 
 
-def _add(original: psycopg.Connection[tuple[Any, ...]], part: Part) -> int:
+def _add(original: Connection, part: Part) -> int:
     """Insert the rows that the original lacks. Returns their number."""
+    table, incoming = sql.Identifier(part.table), sql.Identifier(f"incoming_{part.table}")
     columns = _list(_columns(original, original, part, f"incoming_{part.table}"))
-    done = original.execute(
-        sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} i WHERE {} ON CONFLICT {}").format(
-            sql.Identifier(part.table),
-            columns,
-            columns,
-            sql.Identifier(f"incoming_{part.table}"),
-            sql.SQL(part.kept),
-            sql.SQL(part.conflict),
-        )
-    )
-    return done.rowcount
+    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} i WHERE {} ON CONFLICT {}")
+    conditions = sql.SQL(part.kept), sql.SQL(part.conflict)
+    return original.execute(insert.format(table, columns, columns, incoming, *conditions)).rowcount
 
 
-def _update_accounts(original: psycopg.Connection[tuple[Any, ...]]) -> tuple[int, int]:
+def _update_accounts(original: Connection) -> tuple[int, int]:
     """Change and delete the accounts that were changed and deleted since. Returns the number of each."""
     ours, theirs = (sql.SQL(", ").join(sql.Identifier(side, name) for name in _PROFILE) for side in ("u", "i"))
-    changed = original.execute(
-        sql.SQL(
-            "UPDATE users u SET ({}) = ROW({}) FROM incoming_users i"
-            " WHERE u.user_id = i.user_id AND ({}) IS DISTINCT FROM ({})"
-        ).format(_list(_PROFILE), theirs, ours, theirs)
+    update = sql.SQL(
+        "UPDATE users u SET ({}) = ROW({}) FROM incoming_users i"
+        " WHERE u.user_id = i.user_id AND ({}) IS DISTINCT FROM ({})"
     )
+    changed = original.execute(update.format(_list(_PROFILE), theirs, ours, theirs))
     deleted = original.execute(
         "DELETE FROM users u WHERE NOT EXISTS (SELECT FROM incoming_users i WHERE i.user_id = u.user_id)"
     )
     return changed.rowcount, deleted.rowcount
 
 
-def _columns(
-    source: psycopg.Connection[tuple[Any, ...]],
-    original: psycopg.Connection[tuple[Any, ...]],
-    part: Part,
-    table: str = "",
-) -> list[str]:
+def _columns(source: Connection, original: Connection, part: Part, table: str = "") -> list[str]:
     """The columns that both sides have, without the one that is left out."""
     query = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
     theirs = {row[0] for row in source.execute(query, (table or part.table,)).fetchall()}
@@ -195,8 +170,3 @@ def _columns(
 
 def _list(names: tuple[str, ...] | list[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, names))
-
-
-def _value(connection: psycopg.Connection[tuple[Any, ...]], query: str, **parameters: Any) -> Any:
-    row = connection.execute(query, parameters or None).fetchone()
-    return None if row is None else row[0]

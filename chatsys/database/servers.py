@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from chatsys.database.connecting import connected
+from chatsys.database.connecting import connected, only_row
 
 _ALIVE = """
 SELECT count(*), (SELECT count(*) FROM active_sessions s JOIN chat_servers c USING (server_id)
@@ -27,12 +27,10 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
 def alive(url: str) -> Alive:
     """The servers that use the database; none if it has no schema of chatsys."""
     with connected(url) as connection:
-        known = connection.execute("SELECT to_regclass('chat_servers'), to_regclass('active_sessions')").fetchone()
-        if known is None or None in known:
+        if None in only_row(connection, "SELECT to_regclass('chat_servers'), to_regclass('active_sessions')"):
             return Alive(servers=0, sessions=0)
-        row = connection.execute(_ALIVE).fetchone()
-        assert row is not None
-        return Alive(servers=row[0], sessions=row[1])
+        servers, sessions = only_row(connection, _ALIVE)
+        return Alive(servers=servers, sessions=sessions)
 
 
 def _counted(count: int, thing: str) -> str:

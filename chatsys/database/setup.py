@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-from psycopg import sql
 
-from chatsys.database.admin import (
-    TABLES,
-    create_database,
-    current_version,
-    pending_versions,
-    upgrade,
-)
-from chatsys.database.connecting import connected
+from chatsys.database.admin import TABLES, count_rows, create_database, current_version, pending_versions, upgrade
+from chatsys.database.connecting import connected, only_row
 from chatsys.database.restore import EMPTY_PUBLIC
 from chatsys.errors import DatabaseMissing, OperatorError, PermissionDenied, SchemaMissing
 from chatsys.store.address import read_url
@@ -33,19 +26,8 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p'
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1
 """
-OWN = frozenset(
-    {
-        *TABLES,
-        "login_failures",
-        "bus_key",
-        "chat_epoch",
-        "profiles_version",
-        "alembic_version",
-        "active_users_view",
-        "room_stats_view",
-        "messages_with_user_view",
-    }
-)
+OWN = frozenset({*TABLES, "login_failures", "bus_key", "chat_epoch", "profiles_version", "alembic_version",
+                 "active_users_view", "room_stats_view", "messages_with_user_view"})  # fmt: skip
 """The names of all tables and views of chatsys."""
 
 
@@ -138,8 +120,7 @@ def require_schema(url: str) -> None:
 def count_tables(url: str) -> int:
     """The number of tables in the schema ``public``. Raises DatabaseMissing."""
     with connected(url) as connection:
-        row = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
-        return row[0] if row else 0
+        return int(only_row(connection, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")[0])
 
 
 def reset(url: str) -> Prepared:
@@ -176,22 +157,17 @@ def _upgraded(url: str, *, created: bool) -> Prepared:
 def is_original(url: str) -> bool:
     """Whether the database has the original backend's tables, which chatsys also has."""
     with connected(url) as connection:
-        row = connection.execute(_IS_ORIGINAL).fetchone()
-        return row is not None and bool(row[0])
+        return bool(only_row(connection, _IS_ORIGINAL)[0])
 
 
 def _settle(url: str) -> dict[str, int]:
     """Vacuum the row versions that the adoption left behind. Returns the number of rows by adopted table."""
     with connected(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
-    return _counted(url)
+        return count_rows(connection, _ADOPTED)
 
 
 def _counted(url: str) -> dict[str, int]:
     """The number of rows in the tables that an adoption takes over."""
     with connected(url) as connection:
-        rows = {}
-        for table in _ADOPTED:
-            row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
-            rows[table] = row[0] if row else 0
-    return rows
+        return count_rows(connection, _ADOPTED)

@@ -51,11 +51,6 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         """Host and port as messages show them."""
         return ", ".join(_named(each or Endpoint(self.host, self.port)) for each in self.endpoints)
 
-    @property
-    def server_settings(self) -> bool:
-        """True if session settings stay in effect, which they do not behind PgBouncer in transaction mode."""
-        return not self.bouncer
-
 
 def read_url(url: str, *, ssl: bool = False, ca_file: Path | None = None) -> Address:
     """Read a ``postgresql://`` or ``postgres://`` URL. Raises BadDatabaseUrl.

@@ -223,14 +223,7 @@ class Store(ABC):
 
     @abstractmethod
     async def history(
-        self,
-        room: str,
-        limit: int,
-        offset: int = 0,
-        *,
-        after: int = 0,
-        before: int = SEQ_MAX,
-        max_bytes: int = SEQ_MAX,
+        self, room: str, limit: int, offset: int = 0, *, after: int = 0, before: int = SEQ_MAX, max_bytes: int = SEQ_MAX
     ) -> list[Message]:
         """The newest ``limit`` messages after skipping ``offset``, oldest first; empty for an unknown room.
 

@@ -13,7 +13,10 @@ from chatsys.store.postgres.writer import BATCH, LOCK_WAIT, Locked, Locks, Repea
 
 
 class Flushing:
-    """Flushes that wait for ``go`` and record their batches. An item "bad" fails the whole batch."""
+    """Flushes that wait for ``go`` and record their batches. An item "bad" fails the whole batch.
+
+    All items need the same row, which nobody locks, so no write is flushed beside another one.
+    """
 
     def __init__(self, *, limit: int = 10_000) -> None:
         self.batches: list[list[str]] = []
@@ -27,6 +30,7 @@ class Flushing:
             keys=lambda item: (item,) if item.startswith("key") else (),
             limit=limit,
             observe=lambda *_: None,
+            locks=Locks(lambda _: ("all",), self.blocked, self.wait),
             outages=self.outages,
         )
 
@@ -38,6 +42,12 @@ class Flushing:
         if "bad" in batch:
             raise StoreError("a bad row")
         return [item.upper() for item in batch]
+
+    async def blocked(self, _rows: Collection[str]) -> Collection[str]:
+        return ()
+
+    async def wait(self, _row: str) -> None:
+        return None
 
 
 async def started() -> None:

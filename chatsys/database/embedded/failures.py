@@ -21,8 +21,7 @@ def explained(home: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise not_allowed(home) from error
         raise EmbeddedFailed(
-            f"The embedded PostgreSQL in {home} failed: {error}",
-            hint="Name another folder: embedded://PATH.",
+            f"The embedded PostgreSQL in {home} failed: {error}", hint="Name another folder: embedded://PATH."
         ) from error
 
 

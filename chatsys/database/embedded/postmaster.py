@@ -97,7 +97,7 @@ class Postmaster:
     def _came_up(self, pid: int, before: int, deadline: float) -> bool:
         """Wait until the started server accepts connections. False as for :meth:`_start_once`."""
         while time.monotonic() < deadline:
-            if self._ready(pid):
+            if self.status(pid) == "ready":
                 return True
             if not _alive(pid):
                 output = self._log_since(before)
@@ -115,11 +115,8 @@ class Postmaster:
         if not self.running():
             return
         pid, _, started, *_ = self._pid_file()
-        try:
-            marker = (self.home / "started").read_text(encoding="ascii").split()
-        except FileNotFoundError:
-            return
-        if marker != [pid, started]:
+        marker = self.home / "started"
+        if not marker.exists() or marker.read_text(encoding="ascii").split() != [pid, started]:
             return
         run = self._folder_of(self._pid_file()[4])
         if not _shut_down(int(pid)):
@@ -134,13 +131,10 @@ class Postmaster:
         """True if a server of this folder accepts connections. Waits for one that is starting or stopping."""
         deadline = time.monotonic() + START_TIMEOUT
         while (pid := self.pid()) is not None and time.monotonic() < deadline:
-            if self._ready(pid):
+            if self.status(pid) == "ready":
                 return True
             time.sleep(POLL)
         return False
-
-    def _ready(self, pid: int) -> bool:
-        return self.status(pid) == "ready"
 
     def status(self, pid: int) -> str:
         """The state that the server with this pid reports: ``starting``, ``ready`` or ``stopping``; empty at first."""

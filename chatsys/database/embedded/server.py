@@ -150,11 +150,7 @@ class EmbeddedServer:
 
     def _revive(self, settings: Mapping[str, str], ended: threading.Event) -> None:
         with (self.home / "start.lock").open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return  # another process starts it
-            if not ended.is_set() and self._postmaster.pid() is None:
+            if _taken(lock) and not ended.is_set() and self._postmaster.pid() is None:  # else another process starts it
                 log.error("The embedded PostgreSQL in %s has ended: starting it again", self.home)
                 self._postmaster.start(settings)
                 log.warning("The embedded PostgreSQL in %s runs again", self.home)
@@ -174,11 +170,8 @@ class EmbeddedServer:
     def leave(self, users: IO[bytes]) -> None:
         """Release the users' lock. The last user stops the server if chatsys started it."""
         with _locked(self.home / "start.lock"), users:
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            self._postmaster.stop()
+            if _taken(users):
+                self._postmaster.stop()
 
 
 @contextmanager
@@ -186,16 +179,20 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold the lock at ``path``. Another holder is starting or stopping the server, which may take long."""
     deadline = time.monotonic() + START_TIMEOUT
     with path.open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise EmbeddedFailed(
-                        f"Another process has held {path} for {START_TIMEOUT:.0f} seconds.",
-                        hint="Look for a chatsys process that hangs, and end it.",
-                    ) from None
-                time.sleep(POLL)
-            else:
-                break
+        while not _taken(file):
+            if time.monotonic() > deadline:
+                raise EmbeddedFailed(
+                    f"Another process has held {path} for {START_TIMEOUT:.0f} seconds.",
+                    hint="Look for a chatsys process that hangs, and end it.",
+                )
+            time.sleep(POLL)
         yield
+
+
+def _taken(file: IO[bytes]) -> bool:
+    """Take the lock of a file for this process alone. False if another process holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -9,6 +9,8 @@ from collections.abc import Container, Iterator
 from datetime import datetime
 from operator import attrgetter
 
+import msgspec
+
 from chatsys.model.rules import default_avatar, fold, is_uuid
 from chatsys.model.snapshot import MessageRecord, Receipts, RoomRecord
 from chatsys.model.values import Message, NewMessage, NewSession, Participant, Receipt, User
@@ -56,59 +58,33 @@ class Account:
         return folded in self.folded_name or folded in self.folded_display
 
 
-class StoredMessage:
+class StoredMessage(msgspec.Struct, eq=False, kw_only=True):
     """One message. ``deliveries`` and ``reads`` map user ids to times; each is None until there is one."""
 
-    __slots__ = (
-        "at",
-        "client_message_id",
-        "deliveries",
-        "edited_at",
-        "guest",
-        "message_id",
-        "reads",
-        "room",
-        "seq",
-        "text",
-        "user_id",
-    )
-
-    def __init__(self, new: NewMessage, room: RoomLog, seq: int) -> None:
-        self.message_id = new.message_id
-        self.seq = seq
-        self.room = room
-        self.user_id = new.who.user_id
-        self.guest = new.who if new.who.guest else None
-        self.text = new.text
-        self.at = new.at
-        self.edited_at: datetime | None = None
-        self.client_message_id = new.client_message_id
-        self.deliveries: Receipts | None = None
-        self.reads: Receipts | None = None
+    message_id: str
+    seq: int
+    room: RoomLog
+    user_id: str
+    guest: Participant | None
+    text: str
+    at: datetime
+    client_message_id: str | None
+    edited_at: datetime | None = None
+    deliveries: Receipts | None = None
+    reads: Receipts | None = None
 
     @classmethod
     def of(cls, record: MessageRecord, room: RoomLog) -> StoredMessage:
         """The message that a record of a snapshot describes."""
-        name = record.guest_name or ""
-        who = Participant(
-            user_id=record.user_id,
-            username=name,
-            display_name=name,
-            avatar=default_avatar(name),
-            guest=record.guest_name is not None,
-        )
-        new = NewMessage(
-            message_id=record.message_id,
-            room=record.room,
-            who=who,
-            text=record.text,
-            at=record.at,
-            client_message_id=record.client_message_id,
-        )
-        stored = cls(new, room, record.seq)
-        stored.edited_at = record.edited_at
-        stored.deliveries, stored.reads = dict(record.deliveries) or None, dict(record.reads) or None
-        return stored
+        fields = msgspec.structs.asdict(record)
+        name = fields.pop("guest_name")
+        if name is None:
+            guest = None
+        else:
+            avatar = default_avatar(name)
+            guest = Participant(user_id=record.user_id, username=name, display_name=name, avatar=avatar, guest=True)
+        receipts = {"deliveries": dict(record.deliveries) or None, "reads": dict(record.reads) or None}
+        return cls(**(fields | receipts | {"room": room, "guest": guest}))
 
     @property
     def client_key(self) -> ClientKey:
@@ -213,7 +189,16 @@ class RoomLog:
         """Store a message under the next sequence number."""
         self.last_seq += 1
         self.unread += 1
-        stored = StoredMessage(new, self, self.last_seq)
+        stored = StoredMessage(
+            message_id=new.message_id,
+            seq=self.last_seq,
+            room=self,
+            user_id=new.who.user_id,
+            guest=new.who if new.who.guest else None,
+            text=new.text,
+            at=new.at,
+            client_message_id=new.client_message_id,
+        )
         self._longest = max(self._longest, len(new.text))
         self.messages.append(stored)
         return stored

@@ -314,14 +314,7 @@ class MemoryStore(Store):
         return Posted(message=self._message(stored), duplicate=False)
 
     async def history(
-        self,
-        room: str,
-        limit: int,
-        offset: int = 0,
-        *,
-        after: int = 0,
-        before: int = SEQ_MAX,
-        max_bytes: int = SEQ_MAX,
+        self, room: str, limit: int, offset: int = 0, *, after: int = 0, before: int = SEQ_MAX, max_bytes: int = SEQ_MAX
     ) -> list[Message]:
         """A slice of the room's messages."""
         log = self._rooms.get(room)

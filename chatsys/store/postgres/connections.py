@@ -18,7 +18,6 @@ from typing import Any
 import asyncpg
 
 from chatsys.errors import ChatsysError, ReadOnlyDatabase, StoreError, StoreUnavailable, TooManyConnections
-from chatsys.store.address import Address
 from chatsys.store.postgres.deadlines import DEADLINE
 from chatsys.store.postgres.links import DRIVER_ERRORS, Connector, Link, explained, lost
 from chatsys.store.postgres.outage import Outages
@@ -53,6 +52,7 @@ class Pools:
 
     def __init__(self, connector: Connector, *, statement: float, observe: Observe) -> None:
         self.connector = connector
+        self.address = connector.address
         self.statement = statement + GRACE
         self.wait = max(statement, connector.timeout) + LOOK
         self.whole = self.wait + GRACE
@@ -62,11 +62,6 @@ class Pools:
         self.lost_at = 0.0
         self.members: list[Connections] = []
         self._probed = 0.0
-
-    @property
-    def address(self) -> Address:
-        """Where the database is."""
-        return self.connector.address
 
     def pool(self, size: int, **settings: str) -> Connections:
         """A pool of its own, of at most ``size`` connections with these further session settings."""
@@ -180,10 +175,8 @@ class Connections:
             task.cancel()
         idle, self._idle = self._idle, []
         await asyncio.gather(*map(self._discard, idle))
-        while self._waiting:
-            waiter, _ = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(StoreUnavailable("The store was closed.", hint="Try again."))
+        while (waiter := self._next_waiter()) is not None:
+            waiter.set_exception(StoreUnavailable("The store was closed.", hint="Try again."))
         if self._look is not None:
             self._look.cancel()
             self._look = None
@@ -357,16 +350,18 @@ class Connections:
         if link.connection.is_closed():
             self._forget(link)
             self._grow()
-        elif not (self._waiting and self._hand_over(link)):
+        elif self._waiting and (waiter := self._next_waiter()) is not None:
+            waiter.set_result(link)
+        else:
             self._idle.append(link)
 
-    def _hand_over(self, link: Link) -> bool:
+    def _next_waiter(self) -> asyncio.Future[Link] | None:
+        """Who waits longest, no longer in the queue."""
         while self._waiting:
             waiter, _ = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(link)
-                return True
-        return False
+                return waiter
+        return None
 
     def _forget(self, link: Link) -> None:
         self._links.discard(link)
@@ -389,13 +384,11 @@ class Connections:
         generation, begun = self.pools.generation, time.monotonic()
         try:
             link = await self.pools.connector.connect(self._settings)
-        except asyncio.CancelledError:
+        except BaseException as error:
             self._connecting -= 1
             self._open -= 1
-            raise
-        except Exception as error:
-            self._connecting -= 1
-            self._open -= 1
+            if not isinstance(error, Exception):
+                raise
             if begun > self.pools.lost_at:
                 self._refused(error)
             else:
@@ -412,11 +405,9 @@ class Connections:
         if self._links and isinstance(error, TooManyConnections):
             self._full_until = self._loop.time() + FULL
             return
-        while self._waiting:
-            waiter, _ = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(error)
-                break
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.set_exception(error)
         self._grow()
 
     async def _probed(self, link: Link) -> None:
@@ -432,10 +423,7 @@ class Connections:
         task.add_done_callback(self._tasks.discard)
 
     async def _discard(self, link: Link) -> None:
-        try:
-            await link.connection.close(timeout=PROBE)
-        except DRIVER_ERRORS:
-            link.connection.terminate()
+        await link.close()
         self._forget(link)
 
     @asynccontextmanager

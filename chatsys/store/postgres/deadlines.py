@@ -5,9 +5,8 @@ A deadline is a time of the event loop's clock. Without one, each statement has 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 DEADLINE: ContextVar[float | None] = ContextVar("chatsys_store_deadline", default=None)
@@ -21,8 +20,3 @@ def until(moment: float) -> Iterator[None]:
         yield
     finally:
         DEADLINE.reset(token)
-
-
-def within(seconds: float) -> AbstractContextManager[None]:
-    """Statements in the block have ``seconds`` in total, from now."""
-    return until(asyncio.get_running_loop().time() + seconds)

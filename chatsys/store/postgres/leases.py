@@ -32,7 +32,7 @@ class Leases:
     """The servers of this process. A connection of its own, outside the pool, holds their locks.
 
     Behind PgBouncer in transaction mode, a session can't hold a lock, so the lease alone decides. ``lease`` is in
-    seconds of ``clock``. ``process`` names this process, and ``is_running`` says whether a process runs.
+    seconds of ``clock``, and ``is_running`` says whether a process runs.
     """
 
     def __init__(
@@ -41,13 +41,11 @@ class Leases:
         lease: float,
         *,
         clock: Callable[[], float] = time.monotonic,
-        process: Callable[[], str | None] = this_process,
         is_running: Callable[[str | None], bool | None] = is_running,
     ) -> None:
         self._connections = connections
         self._lease = lease
         self._clock = clock
-        self._process = process
         self._liveness = Liveness(lease, is_running)
         self._own: set[str] = set()
         self._changed = asyncio.Event()
@@ -60,7 +58,7 @@ class Leases:
         if self._holding is None and not self._connections.address.bouncer:
             self._holding = asyncio.create_task(self._hold())
         try:
-            await self._connections.fetch("renew_lease", server_id, timedelta(seconds=self._lease), self._process())
+            await self._connections.fetch("renew_lease", server_id, timedelta(seconds=self._lease), this_process())
             found = await self._connections.fetch("other_servers", sorted(self._own))
         except ChatsysError:
             self._liveness.missed()
@@ -153,16 +151,9 @@ class Leases:
                 except TimeoutError:
                     await self._value(link, "ping")
         finally:
-            await _end_connection(link)
+            await link.close()
 
     async def _value(self, link: Link, name: str, *arguments: object) -> object:
         """Run a statement and return its first value. A connection that does not answer in time is closed."""
         ((value, *_),) = await self._connections.run(link, name, arguments)
         return value
-
-
-async def _end_connection(link: Link) -> None:
-    try:
-        await link.connection.close(timeout=1)
-    except DRIVER_ERRORS:
-        link.connection.terminate()

@@ -14,13 +14,8 @@ from chatsys.store.address import Address, Endpoint
 from chatsys.store.postgres.mapping import translated
 from chatsys.store.postgres.statements import Statement
 
-DRIVER_ERRORS = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-    asyncio.TimeoutError,
-)
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""A TimeoutError is an OSError."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
 
@@ -74,6 +69,13 @@ class Link:
         self.overdue = True
         self.connection.terminate()
 
+    async def close(self) -> None:
+        """Close the connection; end it if that fails, or takes longer than a second."""
+        try:
+            await self.connection.close(timeout=1)
+        except DRIVER_ERRORS:
+            self.connection.terminate()
+
 
 class Connector:
     """Opens connections to the first endpoint of an address that accepts writes, beginning with the last one that did.
@@ -112,13 +114,20 @@ class Connector:
     async def _connect(self, endpoint: Endpoint | None, settings: dict[str, str], seconds: float) -> Link:
         try:
             connection = await asyncpg.connect(
-                **_arguments(self.address, endpoint, settings, seconds), connection_class=_KeptAlive
+                self.address.asyncpg,
+                host=endpoint.host if endpoint is not None else None,
+                port=endpoint.port if endpoint is not None else None,
+                timeout=seconds,
+                statement_cache_size=0,  # each Link has its own
+                server_settings=None if self.address.bouncer else settings,  # behind PgBouncer, none stays in effect
+                connection_class=_KeptAlive,
             )
-        except asyncpg.ProtocolViolationError as error:
-            if "unsupported startup parameter" not in str(error):
-                raise translated(error, self.address) from error
-            raise _behind_a_bouncer() from error
         except DRIVER_ERRORS as error:
+            if isinstance(error, asyncpg.ProtocolViolationError) and "unsupported startup parameter" in str(error):
+                raise StoreUnavailable(
+                    "PgBouncer answers at the database's address and refuses session settings.",
+                    hint="Add pgbouncer=true to DATABASE_URL.",
+                ) from error
             raise translated(error, self.address) from error
         except ValueError as error:
             raise translated(asyncpg.InterfaceError(str(error)), self.address) from error
@@ -145,32 +154,8 @@ def lost(meaning: ChatsysError, error: BaseException | None) -> bool:
     return isinstance(error, _LOST) and not isinstance(meaning, DatabaseSilent)
 
 
-_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.AdminShutdownError,
-    OSError,
-)
-
-
-def _arguments(address: Address, endpoint: Endpoint | None, settings: dict[str, str], timeout: float) -> dict[str, Any]:
-    """The arguments of ``asyncpg.connect``. Its statement cache is off, because each Link has its own."""
-    return {
-        "dsn": address.asyncpg,
-        "host": endpoint.host if endpoint is not None else None,
-        "port": endpoint.port if endpoint is not None else None,
-        "timeout": timeout,
-        "statement_cache_size": 0,
-        "server_settings": settings if address.server_settings else None,
-    }
-
-
-def _behind_a_bouncer() -> ChatsysError:
-    return StoreUnavailable(
-        "PgBouncer answers at the database's address and refuses session settings.",
-        hint="Add pgbouncer=true to DATABASE_URL.",
-    )
+_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError,
+         asyncpg.AdminShutdownError, OSError)  # fmt: skip
 
 
 class _KeptAlive(asyncpg.Connection):
@@ -180,14 +165,10 @@ class _KeptAlive(asyncpg.Connection):
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
-        _keep_alive(transport)
-
-
-def _keep_alive(transport: asyncio.Transport) -> None:
-    peer: Any = transport.get_extra_info("socket")
-    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _KEEPALIVE.items():
-        if hasattr(socket, option):  # Linux has all of them
-            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        peer: Any = transport.get_extra_info("socket")
+        if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE.items():
+            if hasattr(socket, option):  # Linux has all of them
+                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -6,7 +6,6 @@ is only the error text.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 import ssl
@@ -75,6 +74,26 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"permission denied", "42501"),
 )
 
+_NO_WORDS = r"(?!)"  # matches nothing
+_FAILURES: tuple[tuple[tuple[type[Exception], ...], str, _Row], ...] = (
+    ((ssl.SSLError,), r"SSL|certificate",
+     (errors.TlsFailed, "TLS to the database on {host} failed: {reason}.",
+      "Check DB_SSL, DB_SSL_CA_CERT_PATH and sslmode in DATABASE_URL.")),
+    ((socket.gaierror,), r"resolve host|translate host|Name or service",
+     (errors.HostNotFound, "The database's host name {names} does not resolve.", "Check the host in DATABASE_URL.")),
+    ((TimeoutError,), _NO_WORDS,
+     (StoreUnavailable, "The database on {host} did not answer in time.", "Check the host, port and firewall.")),
+    ((ConnectionRefusedError, FileNotFoundError), r"(?i)refused|No such file",
+     (errors.ConnectionRefused, "Nothing answers at the database's address {host}.",
+      "Start PostgreSQL, or leave DATABASE_URL unset for a private one.")),
+    ((), r"^invalid URI query parameter",
+     (errors.BadDatabaseUrl, "The database URL can't be read: {reason}.",
+      "PostgreSQL's manual lists the parameters of libpq.")),
+    ((PermissionError,), _NO_WORDS,
+     (errors.PermissionDenied, "No permission to use the socket in {names}.", "Run as the user that owns it.")),
+    ((Exception,), "", (StoreUnavailable, "The connection to the database on {host} was lost.", "Try again.")),
+)  # fmt: skip
+"""Failures without an SQLSTATE, known by the type of the exception or by words in it. The first that fits counts."""
 
 _REBUILT = re.compile(r"(_cc(new|old)[0-9]*)+$")
 
@@ -101,59 +120,26 @@ def translated(error: BaseException, address: Address) -> ChatsysError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     reason = re.sub(r"^connection failed: .*?(FATAL|ERROR):\s*", "", reason)  # libpq's prefix of the server's message
     reason = re.sub(r"^connection failed: (connection to server .*? failed: )?", "", reason)
-    sqlstate = getattr(error, "sqlstate", None) or _by_words(reason)
+    by_words = (state for words, state in _WORDS if re.search(words, reason))
+    sqlstate = getattr(error, "sqlstate", None) or next(by_words, None)
     if sqlstate == "42501" and "extension" in reason:
         return errors.ExtensionNotAllowed(
             f"The role {address.user or '?'} may not create the extension pg_trgm.",
             hint=f"As a superuser: CREATE EXTENSION pg_trgm, in the database {address.database}.",
         )
-    if sqlstate is None:
-        return _connection_failure(error, reason, address)
-    row = SQLSTATES.get(sqlstate) or SQLSTATES.get(_CLASSES.get(sqlstate[:2], ""))
-    if row is None:
-        kind = StoreUnavailable if sqlstate[:2] in _CLASSES else StoreError
-        return kind(f"The database failed: {reason}.", hint="See the database's log.")
-    kind, message, hint = row
+    if sqlstate is not None:
+        unknown = StoreUnavailable if sqlstate[:2] in _CLASSES else StoreError
+        row = SQLSTATES.get(sqlstate) or SQLSTATES.get(_CLASSES.get(sqlstate[:2], ""))
+        kind, message, hint = row or (unknown, "The database failed: {reason}.", "See the database's log.")
+    else:
+        kind, message, hint = next(
+            row for kinds, words, row in _FAILURES if isinstance(error, kinds) or re.search(words, reason)
+        )
     fields = {
         "reason": reason.rstrip("."),
         "host": address.where,
+        "names": address.host,
         "database": address.database,
         "user": address.user or "?",
     }
     return kind(message.format(**fields), hint=hint)
-
-
-def _by_words(reason: str) -> str | None:
-    return next((state for words, state in _WORDS if re.search(words, reason)), None)
-
-
-def _connection_failure(error: BaseException, reason: str, address: Address) -> StoreError:
-    if isinstance(error, ssl.SSLError) or re.search(r"SSL|certificate", reason):
-        return errors.TlsFailed(
-            f"TLS to the database on {address.where} failed: {reason.rstrip('.')}.",
-            hint="Check DB_SSL, DB_SSL_CA_CERT_PATH and sslmode in DATABASE_URL.",
-        )
-    if isinstance(error, socket.gaierror) or re.search(r"resolve host|translate host|Name or service", reason):
-        return errors.HostNotFound(
-            f"The database's host name {address.host} does not resolve.", hint="Check the host in DATABASE_URL."
-        )
-    if isinstance(error, asyncio.TimeoutError):
-        return StoreUnavailable(
-            f"The database on {address.where} did not answer in time.", hint="Check the host, port and firewall."
-        )
-    if isinstance(error, ConnectionRefusedError | FileNotFoundError) or re.search(
-        r"refused|No such file", reason, re.IGNORECASE
-    ):
-        return errors.ConnectionRefused(
-            f"Nothing answers at the database's address {address.where}.",
-            hint="Start PostgreSQL, or leave DATABASE_URL unset for a private one.",
-        )
-    if reason.startswith("invalid URI query parameter"):
-        return errors.BadDatabaseUrl(
-            f"The database URL can't be read: {reason}.", hint="PostgreSQL's manual lists the parameters of libpq."
-        )
-    if isinstance(error, PermissionError):
-        return errors.PermissionDenied(
-            f"No permission to use the socket in {address.host}.", hint="Run as the user that owns it."
-        )
-    return StoreUnavailable(f"The connection to the database on {address.where} was lost.", hint="Try again.")

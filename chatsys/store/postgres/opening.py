@@ -17,13 +17,13 @@ from chatsys.store.schema import check_version, expected_version, known_versions
 
 OLDEST_SERVER = 140_000
 
-SENDS_LOCK = "100ms"
-"""A message or receipt whose room is locked for longer than this waits apart from the others."""
-LOCKED_LOCK = "500ms"
-"""Writes that wait apart share their connections: after this time, one lets the next one wait."""
-HOUSEKEEPING_LOCK = "250ms"
-READS_LOCK = "2s"
-"""Some of the other verbs write, too. One that waits for longer than this fails."""
+LOCK_TIMEOUTS = {
+    "sends": "100ms",  # a message or receipt whose room is locked for longer than this waits apart from the others
+    "locked": "500ms",  # writes that wait apart share their connections: after this time, one lets the next one wait
+    "housekeeping": "250ms",
+    "reads": "2s",  # some of the other verbs write, too; one that waits for longer than this fails
+}
+"""How long a statement waits for a lock, by the share of connections (``Shares``)."""
 
 
 @asynccontextmanager
@@ -37,20 +37,13 @@ async def open_postgres(
     share = shares(options.pool_size)
     pools = pools_to(url, options)
     try:
-        store = PostgresStore(
-            pools,
-            sends=pools.pool(share.sends, lock_timeout=SENDS_LOCK),
-            locked=pools.pool(share.locked, lock_timeout=LOCKED_LOCK),
-            housekeeping=pools.pool(share.housekeeping, lock_timeout=HOUSEKEEPING_LOCK),
-            reads=(reads := pools.pool(share.reads, lock_timeout=READS_LOCK)),
-            lease=options.lease,
-            write_queue=options.write_queue,
-        )
-        version = await _inspect(reads)
+        of = {name: pools.pool(getattr(share, name), lock_timeout=limit) for name, limit in LOCK_TIMEOUTS.items()}
+        store = PostgresStore(pools, **of, lease=options.lease, write_queue=options.write_queue)
+        version = await _inspect(of["reads"])
         if upgrade is not None and version in (None, *known_versions()) and version != expected_version():
             await asyncio.to_thread(upgrade, url, options)
         else:
-            check_version(version, reads.address.database)
+            check_version(version, pools.address.database)
         await pools.warm()
         pools.outages.watching = True
         try:
@@ -59,16 +52,6 @@ async def open_postgres(
             await store._end()
     finally:
         await pools.close()
-
-
-_LOST = {
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "11000",
-}
-"""With these settings, PostgreSQL frees the slot of a lost connection within 11 s. By default it takes two hours, and a
-few network outages use up ``max_connections``."""
 
 
 def pools_to(url: str, options: StoreOptions) -> Pools:
@@ -80,7 +63,12 @@ def pools_to(url: str, options: StoreOptions) -> Pools:
         "synchronous_commit": options.synchronous_commit,
         "jit": "off",
         "enable_seqscan": "off",  # plans are kept, and often made while a table is still small
-        **_LOST,
+        # With these, PostgreSQL frees the slot of a lost connection within 11 s. By default it takes two hours, and a
+        # few network outages use up ``max_connections``.
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "11000",
     }
     connector = Connector(address, settings, options.connect_timeout)
     return Pools(connector, statement=options.statement_timeout, observe=options.observe)
@@ -90,7 +78,8 @@ async def _inspect(connections: Connections) -> str | None:
     """The schema's version, or None if there is no schema. Raises the StoreError that says why it can't be used."""
     (found,) = await connections.fetch("inspect_server")
     _check_server(found, connections.address)
-    version = await _version(connections, found)
+    versions = await connections.fetch("schema_version") if found["has_version"] else []
+    version = versions[0][0] if versions else None
     if version is None and found["has_users"]:
         raise SchemaMissing(
             f"The database {connections.address.database} has tables that chatsys did not make.",
@@ -112,10 +101,3 @@ def _check_server(found: Any, address: Address) -> None:
             f"The database on {address.host} is {'a standby' if found['standby'] else 'read-only'}.",
             hint="Point DATABASE_URL at the primary server.",
         )
-
-
-async def _version(connections: Connections, found: Any) -> str | None:
-    if not found["has_version"]:
-        return None
-    rows = await connections.fetch("schema_version")
-    return rows[0][0] if rows else None

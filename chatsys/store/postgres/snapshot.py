@@ -7,13 +7,14 @@ An interrupted batch leaves nothing behind.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import TypeAlias
 
 import asyncpg
+import msgspec
 
 from chatsys.errors import SnapshotConflict
 from chatsys.model.rules import is_uuid
@@ -30,33 +31,14 @@ BATCH = 500
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_USER = [
-    "user_id",
-    "username",
-    "email",
-    "password",
-    "display_name",
-    "avatar",
-    "bio",
-    "last_seen",
-    "created_at",
-    "last_login",
-]
-_MESSAGE = [
-    "message_id",
-    "room_id",
-    "seq",
-    "user_id",
-    "guest_id",
-    "guest_name",
-    "message_text",
-    "created_at",
-    "edited_at",
-    "client_message_id",
-    "is_read",
-]
+_USER = [name.removesuffix("_hash") for name in UserRecord.__struct_fields__]
+_MESSAGE = ["message_id", "room_id", "seq", "user_id", "guest_id", "guest_name", "message_text", "created_at",
+            "edited_at", "client_message_id", "is_read"]  # fmt: skip
 _READ = ["message_id", "user_id", "guest_id", "read_at"]
 _DELIVERY = ["message_id", "user_id", "guest_id", "delivered_at", "is_read"]
+_SELECTED = [name for name in MessageRecord.__struct_fields__ if name not in ("room", "deliveries", "reads")]
+"""The fields that the columns of ``snapshot_messages`` hold, in their order."""
+_written = attrgetter("guest_name", "text", "at", "edited_at", "client_message_id")
 
 
 async def read_all(connections: Connections) -> AsyncGenerator[Batch, None]:
@@ -85,22 +67,11 @@ async def _messages(connection: Connection, room: str, rows: list[asyncpg.Record
     ids = [row[0] for row in rows]
     deliveries = await _receipts(connection, _sql("snapshot_deliveries"), ids)
     reads = await _receipts(connection, _sql("snapshot_reads"), ids)
-    return [
-        MessageRecord(
-            message_id=message_id,
-            room=room,
-            seq=seq,
-            user_id=user_id,
-            guest_name=guest_name,
-            text=text,
-            at=at,
-            edited_at=edited_at,
-            client_message_id=client_message_id,
-            deliveries=deliveries.get(message_id, {}),
-            reads=reads.get(message_id, {}),
-        )
-        for message_id, seq, user_id, guest_name, text, at, edited_at, client_message_id in rows
-    ]
+    records = []
+    for row in rows:
+        fields = dict(zip(_SELECTED, row, strict=True), room=room)
+        records.append(MessageRecord(**fields, deliveries=deliveries.get(row[0], {}), reads=reads.get(row[0], {})))
+    return records
 
 
 async def _receipts(connection: Connection, sql: str, ids: list[str]) -> dict[str, Receipts]:
@@ -117,11 +88,9 @@ async def write_batch(connections: Connections, batch: Batch) -> int:
     messages = [record for record in batch if isinstance(record, MessageRecord)]
     async with _dedicated(connections) as connection, connection.transaction():
         await connection.execute("SET LOCAL chatsys.bulk = on")  # this module sets marks and counts, not triggers
-        added = (
-            await _write_users(connection, users)
-            + await _write_rooms(connection, rooms)
-            + await _write_messages(connection, messages)
-        )
+        added = await _write_users(connection, users)
+        added += await _write_rooms(connection, rooms)
+        added += await _write_messages(connection, messages)
         if added:
             await connection.execute(_sql("change_epoch"))
         return added
@@ -130,18 +99,14 @@ async def write_batch(connections: Connections, batch: Batch) -> int:
 async def _write_users(connection: Connection, records: list[UserRecord]) -> int:
     present = await _present(connection, _sql("present_users"), [record.user_id for record in records])
     fresh = [record for record in records if record.user_id not in present]
-    await _copy(connection, "users", _USER, (_user_row(record) for record in fresh))
+    await connection.copy_records_to_table("users", columns=_USER, records=map(msgspec.structs.astuple, fresh))
     return len(fresh)
-
-
-def _user_row(record: UserRecord) -> tuple[object, ...]:
-    return tuple(getattr(record, name) for name in record.__struct_fields__)
 
 
 async def _write_rooms(connection: Connection, records: list[RoomRecord]) -> int:
     if not records:
         return 0
-    columns = zip(*((record.name, record.created_at, record.last_seq) for record in records), strict=True)
+    columns = zip(*map(msgspec.structs.astuple, records), strict=True)
     return sum(row["added"] for row in await connection.fetch(_sql("restore_rooms"), *columns))
 
 
@@ -155,30 +120,17 @@ async def _write_messages(connection: Connection, records: list[MessageRecord]) 
     for record in fresh:
         if record.room not in rooms:
             raise SnapshotConflict(f"Message {record.message_id} belongs to a room that is missing.")
-    await _copy(connection, "messages", _MESSAGE, (_message_row(record, rooms[record.room]) for record in fresh))
-    await _copy(
-        connection, "message_deliveries", _DELIVERY, (row for record in fresh for row in _delivery_rows(record))
-    )
-    await _copy(connection, "message_reads", _READ, (row for record in fresh for row in _read_rows(record)))
+    copy = connection.copy_records_to_table
+    await copy("messages", columns=_MESSAGE, records=[_message_row(record, rooms[record.room]) for record in fresh])
+    await copy("message_deliveries", columns=_DELIVERY, records=chain.from_iterable(map(_delivery_rows, fresh)))
+    await copy("message_reads", columns=_READ, records=chain.from_iterable(map(_read_rows, fresh)))
     await _count(connection, rooms, fresh)
     return len(fresh)
 
 
 def _message_row(record: MessageRecord, room_id: object) -> tuple[object, ...]:
-    guest = record.guest_name is not None
-    return (
-        record.message_id,
-        room_id,
-        record.seq,
-        None if guest else record.user_id,
-        record.user_id if guest else None,
-        record.guest_name,
-        record.text,
-        record.at,
-        record.edited_at,
-        record.client_message_id,
-        bool(record.reads),
-    )
+    sender = (record.user_id, None) if record.guest_name is None else (None, record.user_id)
+    return (record.message_id, room_id, record.seq, *sender, *_written(record), bool(record.reads))
 
 
 def _delivery_rows(record: MessageRecord) -> Iterator[tuple[object, ...]]:
@@ -208,10 +160,6 @@ async def _count(connection: Connection, rooms: dict[str, object], fresh: list[M
 
 async def _present(connection: Connection, sql: str, ids: list[str]) -> set[str]:
     return {row[0] for row in await connection.fetch(sql, ids)} if ids else set()
-
-
-async def _copy(connection: Connection, table: str, columns: list[str], rows: Iterable[tuple[object, ...]]) -> None:
-    await connection.copy_records_to_table(table, records=rows, columns=columns)
 
 
 @asynccontextmanager

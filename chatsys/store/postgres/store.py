@@ -9,6 +9,8 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+import msgspec
+
 from chatsys.errors import PermissionDenied, StoreUnavailable, UserNotFound
 from chatsys.model.rules import SEQ_MAX, fold, is_uuid
 from chatsys.model.snapshot import Batch
@@ -89,13 +91,13 @@ class PostgresStore(Store):
             )
 
         self._posts: Writer[NewMessage, Posted] = writer(flushes, "post", _client_key, _sender_and_room)
-        self._acks: Writer[Ack, Receipt | None] = writer(flushes, "acknowledge", _nothing, _message_and_reader)
+        self._acks: Writer[Ack, Receipt | None] = writer(flushes, "acknowledge", lambda _: (), _message_and_reader)
         self._opens: Writer[NewSession, Joined] = writer(upkeep, "open", _who_and_socket, _sender_and_room)
-        self._closes: Writer[Ending, EndedSession | None] = writer(upkeep, "close", _session_id, _session)
-        self._presence: Writer[PresenceWrite, User | None] = writer(upkeep, "set_online", _user_id, _user)
+        self._closes: Writer[Ending, EndedSession | None] = writer(upkeep, "close", _session, _session)
+        self._presence: Writer[PresenceWrite, User | None] = writer(upkeep, "set_online", _user, _user)
 
     async def _end(self) -> None:
-        """Store the queued writes as far as time allows, then close every connection."""
+        """Store the queued writes as far as time allows, then release the servers' locks."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 for writer in (self._posts, self._acks, self._opens, self._closes, self._presence):
@@ -103,7 +105,6 @@ class PostgresStore(Store):
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._leases.close()
-        await self._pools.close()
 
     # -- the store itself
 
@@ -147,42 +148,21 @@ class PostgresStore(Store):
 
     async def create_user(self, user: User) -> User:
         """One INSERT. The unique constraints reject a taken name or email."""
-        await self._connections.write(
-            "create_user",
-            user.user_id,
-            user.username,
-            user.email.lower(),
-            user.password_hash,
-            user.display_name,
-            user.avatar,
-            user.bio,
-            "online" if user.online else "offline",
-            user.last_seen,
-            user.created_at,
-            user.last_login,
-        )
+        differing = {"email": user.email.lower(), "online": "online" if user.online else "offline"}
+        await self._connections.write("create_user", *(msgspec.structs.asdict(user) | differing).values())
         return user
 
     async def user_by_id(self, user_id: str) -> User | None:
         """One look-up by primary key."""
-        if not is_uuid(user_id):
-            return None
-        found = await self._connections.fetch("user_by_id", user_id)
-        return rows.user(found[0]) if found else None
+        return _only(await self._connections.fetch("user_by_id", user_id)) if is_uuid(user_id) else None
 
     async def user_by_name(self, username: str) -> User | None:
         """One look-up by unique key."""
-        if not _storable(username):
-            return None
-        found = await self._connections.fetch("user_by_name", username)
-        return rows.user(found[0]) if found else None
+        return _only(await self._connections.fetch("user_by_name", username)) if _storable(username) else None
 
     async def user_by_email(self, email: str) -> User | None:
         """One look-up by unique key."""
-        if not _storable(email):
-            return None
-        found = await self._connections.fetch("user_by_email", email.lower())
-        return rows.user(found[0]) if found else None
+        return _only(await self._connections.fetch("user_by_email", email.lower())) if _storable(email) else None
 
     async def list_users(self, limit: int) -> list[User]:
         """The end of an index."""
@@ -319,14 +299,7 @@ class PostgresStore(Store):
         return await self._posts.write(new)
 
     async def history(
-        self,
-        room: str,
-        limit: int,
-        offset: int = 0,
-        *,
-        after: int = 0,
-        before: int = SEQ_MAX,
-        max_bytes: int = SEQ_MAX,
+        self, room: str, limit: int, offset: int = 0, *, after: int = 0, before: int = SEQ_MAX, max_bytes: int = SEQ_MAX
     ) -> list[Message]:
         """One statement. The usual page has its own statement, which skips the profiles of cached senders."""
         if not _storable(room):
@@ -370,10 +343,7 @@ class PostgresStore(Store):
         return await self._acks.write(Ack(room=room, message_id=message_id, reader=reader, at=at, read=read))
 
     async def _changed(self, name: str, user_id: str, *arguments: Any) -> User | None:
-        if not is_uuid(user_id):
-            return None
-        found = await self._connections.write(name, user_id, *arguments)
-        return rows.user(found[0]) if found else None
+        return _only(await self._connections.write(name, user_id, *arguments)) if is_uuid(user_id) else None
 
     # -- moving to another store
 
@@ -397,6 +367,11 @@ async def _messages(found: Sequence[Any], room: str | None = None, kept: Profile
         values += rows.messages(found[start : start + _A_FEW], room, profiles)
         await asyncio.sleep(0)
     return sorted(values, key=attrgetter("seq"))
+
+
+def _only(found: Sequence[Any]) -> User | None:
+    """The account in the only row, or None without a row."""
+    return rows.user(found[0]) if found else None
 
 
 def _storable(text: str) -> bool:
@@ -425,23 +400,11 @@ def _client_key(new: NewMessage) -> Sequence[Any]:
     return ((new.who.user_id, new.client_message_id, new.room if new.who.guest else None),)
 
 
-def _nothing(_: Ack) -> Sequence[Any]:
-    return ()
-
-
 def _who_and_socket(new: NewSession) -> Sequence[Any]:
     return ("who", new.who.user_id), ("socket", new.socket_id)
 
 
-def _session_id(ending: Ending) -> Sequence[Any]:
-    return (ending.session_id.lower(),)
-
-
-def _user_id(presence: PresenceWrite) -> Sequence[Any]:
-    return (presence.user_id.lower(),)
-
-
-# -- the rows that a write locks
+# -- the rows that a write locks, which are also the keys of an ending and of a status
 
 
 def _sender_and_room(new: NewMessage | NewSession) -> Sequence[Lock]:

@@ -15,7 +15,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from chatsys.errors import ChatsysError, StoreError, StoreUnavailable, WriteQueueFull
 from chatsys.store.postgres.deadlines import DEADLINE, until
@@ -67,22 +67,16 @@ class Locked(Repeat):
 Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | BaseException]]]
 
 
-class Locks(Generic[Item]):
+class Locks(NamedTuple, Generic[Item]):
     """What a writer asks about rows that others may have locked.
 
     ``of`` names the rows that a write needs, those that fewest others need first, and ``blocked`` which of some are
     locked. ``wait`` returns when one is free, and raises ``Locked`` after LOCK_WAIT seconds; it holds nothing itself.
     """
 
-    def __init__(
-        self,
-        of: Callable[[Item], Sequence[Hashable]],
-        blocked: Callable[[Collection[Any]], Awaitable[Collection[Hashable]]],
-        wait: Callable[[Any], Awaitable[None]],
-    ) -> None:
-        self.of = of
-        self.blocked = blocked
-        self.wait = wait
+    of: Callable[[Item], Sequence[Hashable]]
+    blocked: Callable[[Collection[Any]], Awaitable[Collection[Hashable]]]
+    wait: Callable[[Any], Awaitable[None]]
 
 
 class _Queue(Generic[Item, Outcome]):
@@ -115,7 +109,7 @@ class Writer(Generic[Item, Outcome]):
         keys: Callable[[Item], Sequence[Hashable]],
         limit: int,
         observe: Callable[[str, float], None],
-        locks: Locks[Item] | None = None,
+        locks: Locks[Item],
         patience: float = PATIENCE,
         outages: Outages | None = None,
     ) -> None:
@@ -136,19 +130,16 @@ class Writer(Generic[Item, Outcome]):
         """Store one item with the next flush; its outcome, or what its own write met. Raises WriteQueueFull."""
         queue = self._queue_of(item) if self._aside or self._needed else self._queue
         if len(queue.entries) >= self._limit:
-            raise self._full()
+            error = WriteQueueFull(hint="The database is slower than what is written; look with `chatsys monitor`.")
+            if self._outages is not None:
+                self._outages.failed(QUEUE, error)
+            raise error
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
         queue.entries.append((item, outcome, loop.time()))
         if queue.task is None:
             queue.task = loop.create_task(self._run(queue))
         return outcome
-
-    def _full(self) -> WriteQueueFull:
-        error = WriteQueueFull(hint="The database is slower than what is written; look with `chatsys monitor`.")
-        if self._outages is not None:
-            self._outages.failed(QUEUE, error)
-        return error
 
     async def drain(self) -> None:
         """Wait until everything that was queued is stored or refused."""
@@ -211,7 +202,7 @@ class Writer(Generic[Item, Outcome]):
             return
         deadline = max(batch[0][2] + self._patience, loop.time() + LEAST)
         slow = None
-        if queue is self._queue and self._locks is not None:
+        if queue is self._queue:
             slow = loop.call_later(max(SLOW, SLOWER * self._usual), self._go_beside, batch)
         token = DEADLINE.set(deadline)  # as ``until``, for what each message costs
         try:
@@ -232,9 +223,8 @@ class Writer(Generic[Item, Outcome]):
         """The batch without the writes whose time is over: they are refused."""
         if batch[0][2] + self._patience > now:
             return batch
-        _notify_all(
-            [entry for entry in batch if entry[2] + self._patience <= now], StoreUnavailable(_LATE, hint=_AGAIN)
-        )
+        late = [entry for entry in batch if entry[2] + self._patience <= now]
+        _notify_all(late, StoreUnavailable(_LATE, hint=_AGAIN))
         return [entry for entry in batch if entry[2] + self._patience > now]
 
     async def _store(self, queue: _Queue[Item, Outcome], batch: Any, deadline: float) -> Any:
@@ -293,7 +283,6 @@ class Writer(Generic[Item, Outcome]):
             self._beside.task = asyncio.get_running_loop().create_task(self._run(self._beside))
 
     def _needs(self, item: Item) -> Sequence[Hashable]:
-        assert self._locks is not None
         return (*self._locks.of(item), *self._keys(item))
 
     # -- rows that somebody else has locked
@@ -316,7 +305,6 @@ class Writer(Generic[Item, Outcome]):
         Until then the queue stays, even when everybody in it was refused, so that later writes do not meet the locked
         row in a common flush.
         """
-        assert self._locks is not None
         loop = asyncio.get_running_loop()
         reason: BaseException = StoreUnavailable(_LATE, hint=_AGAIN)
         given_up = loop.time() + self._patience
@@ -347,12 +335,9 @@ class Writer(Generic[Item, Outcome]):
 
         Where a queue waits for a row, all that is in it needs that row and stays; ``rows`` tells what it must wait for.
         """
-        locks = self._locks
-        if locks is None:
-            return batch
-        needed = {row for entry in batch for row in locks.of(entry[0])}
+        needed = {row for entry in batch for row in self._locks.of(entry[0])}
         try:
-            locked = set(await locks.blocked(needed))
+            locked = set(await self._locks.blocked(needed))
         except (Repeat, StoreUnavailable):  # whole tables are locked, or the database is away: the next try shows
             return batch
         if queue is not self._queue and queue is not self._beside:
@@ -373,7 +358,6 @@ class Writer(Generic[Item, Outcome]):
         return stays
 
     def _put_aside(self, entry: tuple[Item, asyncio.Future[Outcome], float]) -> bool:
-        assert self._locks is not None
         for row in self._locks.of(entry[0]):
             if row in self._aside:
                 self._aside[row].entries.append(entry)
