@@ -11,8 +11,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from chatsys.lab.conformance.http import Answer, Http
-from chatsys.lab.conformance.judging import CheckFailed
-from chatsys.lab.conformance.shapes import short
+from chatsys.lab.conformance.shapes import CheckFailed, short
 from chatsys.lab.conformance.sockets import FENCE, Client, Raw
 
 GRACE = 0.3

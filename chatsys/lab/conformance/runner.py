@@ -12,8 +12,8 @@ import aiohttp
 
 from chatsys.errors import OperatorError
 from chatsys.lab.conformance.check import CHECKS, Check, CheckResult, Outcome
-from chatsys.lab.conformance.judging import CheckFailed, NotApplicable
 from chatsys.lab.conformance.probe import CheckProbe, Target
+from chatsys.lab.conformance.shapes import CheckFailed, NotApplicable
 from chatsys.lab.network.address import place
 
 AT_ONCE = 4

@@ -1,4 +1,4 @@
-"""What values on the wire must look like, written from docs/PROTOCOL.md alone.
+"""What values on the wire must look like, written from docs/PROTOCOL.md alone, and how a check fails.
 
 A shape is one of these:
 
@@ -16,10 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chatsys.lab.conformance.judging import CheckFailed
-
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class CheckFailed(Exception):
+    """The server deviates from the protocol; the message says how."""
+
+
+class NotApplicable(Exception):
+    """The check cannot judge this server; the message says why."""
 
 
 @dataclass(frozen=True)

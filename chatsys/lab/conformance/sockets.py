@@ -14,8 +14,7 @@ from socketio.exceptions import SocketIOError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
 
-from chatsys.lab.conformance.judging import CheckFailed
-from chatsys.lab.conformance.shapes import EVENTS, conform, cut, short
+from chatsys.lab.conformance.shapes import EVENTS, CheckFailed, conform, cut, short
 from chatsys.protocol.events import read_event
 
 WAIT = 10.0

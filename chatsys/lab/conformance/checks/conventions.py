@@ -9,9 +9,8 @@ from urllib.parse import quote, urlencode
 
 from chatsys.lab.conformance.check import check
 from chatsys.lab.conformance.http import Answer
-from chatsys.lab.conformance.judging import NotApplicable
 from chatsys.lab.conformance.probe import PASSWORD, CheckProbe
-from chatsys.lab.conformance.shapes import BOOLEAN, TIMESTAMP, UUID, conform, same, true
+from chatsys.lab.conformance.shapes import BOOLEAN, TIMESTAMP, UUID, NotApplicable, conform, same, true
 
 ORIGIN = "https://chat.example.org"
 NOBODY = "00000000-0000-4000-8000-000000000000"

@@ -6,9 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from chatsys.lab.conformance.check import Body, check
-from chatsys.lab.conformance.judging import CheckFailed
 from chatsys.lab.conformance.probe import CheckProbe
-from chatsys.lab.conformance.shapes import same, true
+from chatsys.lab.conformance.shapes import CheckFailed, same, true
 from chatsys.lab.conformance.sockets import event
 
 DROPPED = (

@@ -7,9 +7,8 @@ import json
 from typing import Any
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.judging import CheckFailed
 from chatsys.lab.conformance.probe import CheckProbe
-from chatsys.lab.conformance.shapes import TEXT, WHOLE, conform, same, short, true
+from chatsys.lab.conformance.shapes import TEXT, WHOLE, CheckFailed, conform, same, short, true
 
 VERIFY = "/api/auth/verify"
 INVALID = "Invalid or expired token"
