@@ -57,10 +57,9 @@ async def a_join_is_acknowledged(probe: CheckProbe) -> None:
     additions=True,
 )
 async def a_message_is_acknowledged(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     answer = await _sent(member.client, "hello")
-    stored = (await probe.messages(room))[-1]
+    stored = (await probe.messages(member.room))[-1]
     same(
         {key: stored[key] for key in ("id", "seq", "timestamp")},
         {key: answer[key] for key in ("id", "seq", "timestamp")},
@@ -73,14 +72,13 @@ async def a_message_is_acknowledged(probe: CheckProbe) -> None:
 
 @check("14.1", _ONE_OBJECT, additions=True)
 async def the_other_events_are_acknowledged(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender, reader = await probe.member(room, "Sender"), await probe.member(room)
+    sender, reader = await probe.members("Sender", "Ann")
     message = await sender.says("hello")
-    receipt = {"messageId": message["id"], "room": room}
+    receipt = {"messageId": message["id"], "room": sender.room}
     for name, payload in (
         ("message-delivered", receipt),
         ("message-read", receipt),
-        ("mark-all-read", {"room": room}),
+        ("mark-all-read", {"room": sender.room}),
         ("typing", True),
         ("update-online-status", {"online": True}),
         ("leave-room", None),
@@ -91,7 +89,7 @@ async def the_other_events_are_acknowledged(probe: CheckProbe) -> None:
 @check("14.1", '`{"success": false, "code": <stable code>, "message": <text>}`.', additions=True)
 async def a_refusal_is_acknowledged_with_its_code(probe: CheckProbe) -> None:
     client = await probe.client()
-    member = await probe.member(probe.room(), "Bob")
+    member = await probe.member(name="Bob")
     for who, name, payload, code in (
         (client, "send-message", {"message": "from outside"}, "no_session"),
         (client, "join", {"room": " "}, "join_refused"),
@@ -105,8 +103,7 @@ async def a_refusal_is_acknowledged_with_its_code(probe: CheckProbe) -> None:
 @check("14.1", "A client that asks for none gets none.", additions=True)
 async def nobody_gets_an_acknowledgement_unasked(probe: CheckProbe) -> None:
     account = await probe.account()
-    raw = await probe.raw()
-    await raw.open()
+    raw = await probe.opened()
     await raw.send(event("join", {"room": probe.room(), "token": account.token}))
     await raw.next('42["message-history"')
     await raw.send(event("typing", True), event("send-message", {"message": "hello"}))
@@ -134,13 +131,12 @@ async def messages_are_numbered_without_gaps(probe: CheckProbe) -> None:
 
 @check("14.2", "`message-history` and §6.3 are ordered by it.", additions=True)
 async def history_is_ordered_by_number(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     for number in range(8):
         await member.client.emit("send-message", {"message": str(number)})
     await member.client.want("receive-message", 8)
-    other = await probe.member(room, "Bob")
-    for messages in (other.client.all("message-history")[-1], await probe.messages(room)):
+    other = await probe.member(member.room, "Bob")
+    for messages in (other.client.all("message-history")[-1], await probe.messages(member.room)):
         same([message["seq"] for message in messages], list(range(1, 9)), "the numbers")
 
 
@@ -150,23 +146,21 @@ async def history_is_ordered_by_number(probe: CheckProbe) -> None:
     additions=True,
 )
 async def a_message_sent_again_is_stored_once(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     first = await _sent(member.client, "hello", clientMessageId="c-1")
     again = await _sent(member.client, "hello", clientMessageId="c-1")
     same(again, first | {"duplicate": True}, "the second acknowledgement")
-    await probe.settle(member.client)
+    await probe.settle(member)
     same(member.client.texts(), ["hello"], "what was broadcast")
-    same(len(await probe.messages(room)), 1, "the number of stored messages")
+    same(len(await probe.messages(member.room)), 1, "the number of stored messages")
 
 
 @check("14.3", "This holds on every connection of the sender. Another sender may use the same string.", additions=True)
 async def another_connection_sends_again(probe: CheckProbe) -> None:
-    room = probe.room()
-    member, other = await probe.member(room), await probe.member(room, "Bob")
+    member, other = await probe.members("Ann", "Bob")
     first = await _sent(member.client, "hello", clientMessageId="c-1")
     await member.client.close()
-    back = await probe.member(room, "Ann again", member.account)
+    back = await probe.member(member.room, "Ann again", member.account)
     same(await _sent(back.client, "hello", clientMessageId="c-1"), first | {"duplicate": True}, "the acknowledgement")
     same((await _sent(other.client, "hello", clientMessageId="c-1"))["duplicate"], False, "duplicate of another sender")
 
@@ -177,7 +171,7 @@ async def another_connection_sends_again(probe: CheckProbe) -> None:
     additions=True,
 )
 async def a_client_message_id_has_1_to_64_characters(probe: CheckProbe) -> None:
-    member = await probe.member(probe.room())
+    member = await probe.member()
     for good in ("x", "y" * 64):
         await _sent(member.client, "hello", clientMessageId=good)
     for bad in ("", "z" * 65, 5, ["c"]):
@@ -186,11 +180,10 @@ async def a_client_message_id_has_1_to_64_characters(probe: CheckProbe) -> None:
 
 
 async def _with_five(probe: CheckProbe) -> tuple[str, CheckedMember]:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     for number in range(5):
         await member.says(str(number))
-    return room, member
+    return member.room, member
 
 
 @check("14.4", "then `message-history` has the messages after that number, oldest first", additions=True)
@@ -233,8 +226,7 @@ async def another_epoch_is_not_complete(probe: CheckProbe) -> None:
     "14.4", "Between the history and the first live message nothing is missing and nothing comes twice.", additions=True
 )
 async def nothing_is_missing_between_history_and_live(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender = await probe.member(room)
+    sender = await probe.member()
 
     async def talk() -> None:
         for number in range(120):
@@ -244,7 +236,7 @@ async def nothing_is_missing_between_history_and_live(probe: CheckProbe) -> None
 
     talking = asyncio.create_task(talk())
     try:
-        joiners = [await probe.member(room, f"Joiner {number}") for number in range(3)]
+        joiners = [await probe.member(sender.room, f"Joiner {number}") for number in range(3)]
         await talking
     finally:
         talking.cancel()

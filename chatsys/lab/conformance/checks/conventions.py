@@ -67,13 +67,13 @@ async def timestamps_have_three_digits(probe: CheckProbe) -> None:
     conform((await probe.http.get("/api/health")).body["timestamp"], TIMESTAMP, "timestamp")
     account = await probe.account()
     conform(account.user["createdAt"], TIMESTAMP, "createdAt")
-    member = await probe.member(probe.room(), account=account)
+    member = await probe.member(account=account)
     conform((await member.says("now"))["timestamp"], TIMESTAMP, "the message's timestamp")
 
 
 @check("1.5", "Identifiers of users, messages and sessions are canonical UUIDs in lower case.")
 async def ids_are_uuids_in_lower_case(probe: CheckProbe) -> None:
-    member = await probe.member(probe.room())
+    member = await probe.member()
     conform(member.user_id, UUID, "userId")
     conform((await member.says("a"))["id"], UUID, "the message's id")
     conform((await member.client.list_of(1))[0]["sessionId"], UUID, "sessionId")
@@ -177,7 +177,7 @@ async def a_trailing_slash_makes_no_difference(probe: CheckProbe) -> None:
 @check("1.9", "A path parameter is percent-decoded once and may contain any character; an encoded slash belongs to it.")
 async def path_parameters_are_decoded_once(probe: CheckProbe) -> None:
     for text in ("a/b c", "50%25", "ümläut \u2603", "a?b#c&d+e", "'; --"):
-        body = (await probe.http.get(f"/api/rooms/{quote(text, safe='')}/stats")).is_status(200).body
+        body = await probe.read(f"/api/rooms/{quote(text, safe='')}/stats")
         same(body["room"], text, "room")
 
 
@@ -255,7 +255,7 @@ async def errors_show_no_internals(probe: CheckProbe) -> None:
 
 @check("1.11", "No request and no event, however malformed, ends the process or makes it stop answering.")
 async def malformed_input_leaves_the_server_answering(probe: CheckProbe) -> None:
-    member = await probe.member(probe.room())
+    member = await probe.member()
     payloads: list[Any] = [None, [], 5, "text", {"room": []}, {"message": {}}, {"messageId": 5}, [[[[]]]]]
     for payload in payloads:
         for event in ("join", "send-message", "message-read", "mark-all-read", "typing", "update-online-status"):
@@ -263,7 +263,7 @@ async def malformed_input_leaves_the_server_answering(probe: CheckProbe) -> None
     for content in (b"\xff\xfe", b"[[[[", b'{"username": {}}', b"null"):
         await probe.http.post("/api/auth/login", content=content, headers=_JSON)
     (await probe.http.get("/api/health")).is_status(200)
-    other = await probe.member(probe.room(), "Bob")
+    other = await probe.member(name="Bob")
     await other.says("still here")
 
 

@@ -52,11 +52,11 @@ async def the_root_describes_the_server(probe: CheckProbe) -> None:
     alone=True,
 )
 async def the_root_counts_sessions_and_rooms(probe: CheckProbe) -> None:
-    before = (await probe.http.get("/")).is_status(200).body["stats"]
+    before = (await probe.read("/"))["stats"]
     room = probe.room()
     await probe.member(room)
     await probe.member(room, "Bob")
-    after = (await probe.http.get("/")).is_status(200).body["stats"]
+    after = (await probe.read("/"))["stats"]
     same(after["activeUsers"] - before["activeUsers"], 2, "the increase of activeUsers after two joins")
     same(after["totalRooms"] - before["totalRooms"], 1, "the increase of totalRooms after joins of one new room")
 
@@ -67,7 +67,7 @@ async def the_root_counts_sessions_and_rooms(probe: CheckProbe) -> None:
     "with `:param` placeholders.",
 )
 async def the_root_lists_the_endpoints(probe: CheckProbe) -> None:
-    endpoints = (await probe.http.get("/")).is_status(200).body["endpoints"]
+    endpoints = (await probe.read("/"))["endpoints"]
     same(
         {key: len(endpoints[key]) for key in ("auth", "users", "rooms")},
         {"auth": 4, "users": 5, "rooms": 4},

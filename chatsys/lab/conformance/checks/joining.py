@@ -60,23 +60,21 @@ for _name, _payload in REFUSED:
     "`message` is `<displayName> has joined the chat`.",
 )
 async def the_others_get_user_joined(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher = await probe.member(room, "Watcher")
-    member = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
+    watcher = await probe.member(name="Watcher")
+    member = await probe.member(watcher.room, account=await probe.account(displayName="Ann Lee"))
     user = member.account.user
     who = {key: user[key] for key in ("username", "displayName", "userId", "avatar")}
     notice = await watcher.client.want("user-joined")
     conform(notice, EVENTS["user-joined"] | who | {"message": "Ann Lee has joined the chat"}, "user-joined")
-    await probe.settle(member.client)
+    await probe.settle(member)
     same(member.client.all("user-joined"), [], "user-joined to the client that joined")
     same(len(watcher.client.all("user-joined")), 1, "how often user-joined came")
 
 
 @check("9.1", "2. **R** get `room-users` (§10.1) with the new session.")
 async def everybody_gets_the_new_list(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher = await probe.member(room, "Watcher")
-    member = await probe.member(room)
+    watcher = await probe.member(name="Watcher")
+    member = await probe.member(watcher.room)
     for each in (watcher, member):
         found = await each.client.list_of(2)
         conform(found, EVENTS["room-users"], "room-users")
@@ -85,8 +83,7 @@ async def everybody_gets_the_new_list(probe: CheckProbe) -> None:
 
 @check("9.1", "3. **S** gets `message-history`: the newest 100 messages, oldest first; an empty list in a new room.")
 async def the_history_follows_the_list(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     same(await member.client.want("message-history"), [], "the history of a new room")
     same(member.client.names()[:2], ["room-users", "message-history"], "the first events of a join")
 
@@ -97,15 +94,14 @@ async def the_history_follows_the_list(probe: CheckProbe) -> None:
     within=120,
 )
 async def the_history_has_the_newest_100(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender = await probe.member(room)
+    sender = await probe.member()
     for number in range(105):
         await sender.client.emit("send-message", {"message": str(number)})
         if number % 20 == 19:
             await sender.client.want("receive-message", number + 1)
     await sender.client.want("receive-message", 105)
-    stored = [message["id"] for message in await probe.messages(room)]
-    member = await probe.member(room, "Bob")
+    stored = [message["id"] for message in await probe.messages(sender.room)]
+    member = await probe.member(sender.room, "Bob")
     history = await member.client.want("message-history")
     same(len(history), 100, "the number of messages")
     same([message["id"] for message in history], stored, "the history beside the newest 100 over HTTP")
@@ -131,11 +127,10 @@ async def several_may_join_a_new_room_at_once(probe: CheckProbe) -> None:
 
 @check("9.1", "The user becomes online; that alone sends no `user-status-update`.")
 async def a_join_sends_no_status(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher = await probe.member(room, "Watcher")
-    member = await probe.member(room)
+    watcher = await probe.member(name="Watcher")
+    member = await probe.member(watcher.room)
     found = await watcher.client.list_of(2)
     same([element["status"]["online"] for element in found], [True, True], "status.online")
-    await probe.settle(watcher.client, member.client)
+    await probe.settle(watcher, member)
     same(watcher.client.all("user-status-update"), [], "user-status-update")
     true("user-joined" in watcher.client.names(), "user-joined did not come")

@@ -13,12 +13,11 @@ ORDER = ["user-left", "user-status-update", "room-users"]
 
 
 async def _pair(probe: CheckProbe) -> tuple[str, CheckedMember, CheckedMember]:
-    room = probe.room()
-    watcher = await probe.member(room, "Watcher")
-    member = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
+    watcher = await probe.member(name="Watcher")
+    member = await probe.member(watcher.room, account=await probe.account(displayName="Ann Lee"))
     await watcher.client.list_of(2)
-    await probe.settle(watcher.client, member.client)
-    return room, watcher, member
+    await probe.settle(watcher, member)
+    return watcher.room, watcher, member
 
 
 def _who(member: CheckedMember) -> dict[str, Any]:
@@ -49,10 +48,10 @@ async def the_others_get_the_status_of_who_left(probe: CheckProbe) -> None:
 @check("9.9", "2. `user-status-update` with `online: false`, only if the user has no other session anywhere.")
 async def no_status_comes_with_another_session(probe: CheckProbe) -> None:
     _, watcher, member = await _pair(probe)
-    await probe.member(probe.room(), "Ann elsewhere", member.account)
+    await probe.member(name="Ann elsewhere", account=member.account)
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
-    await probe.settle(watcher.client)
+    await probe.settle(watcher)
     same(watcher.client.all("user-status-update"), [], "user-status-update")
 
 
@@ -94,7 +93,7 @@ async def who_left_gets_nothing_more(probe: CheckProbe) -> None:
     await watcher.client.want("user-left")
     known = member.client.names()
     await watcher.says("after")
-    await probe.settle(watcher.client)
+    await probe.settle(watcher)
     same(member.client.names()[len(known) :], [], "the events that came to the client that left")
     true(member.client.sio.connected, "the connection is closed")
 
@@ -116,6 +115,6 @@ async def leaving_twice_sends_nothing_more(probe: CheckProbe) -> None:
     await watcher.client.want("user-status-update")
     await member.client.emit("leave-room")
     await member.client.close()
-    await probe.settle(watcher.client)
+    await probe.settle(watcher)
     same(len(watcher.client.all("user-left")), 1, "how often user-left came")
     same(len(watcher.client.all("user-status-update")), 1, "how often user-status-update came")

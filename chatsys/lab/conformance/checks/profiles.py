@@ -34,7 +34,7 @@ async def a_profile_has_defaults(probe: CheckProbe) -> None:
 async def last_seen_is_null_before_the_first_join(probe: CheckProbe) -> None:
     account = await probe.account()
     same((await probe.profile(account)).get("lastSeen", "absent"), None, "lastSeen")
-    await probe.member(probe.room(), account=account)
+    await probe.member(account=account)
     conform((await probe.profile(account))["lastSeen"], TIMESTAMP, "lastSeen")
 
 
@@ -93,18 +93,18 @@ async def a_user_stays_online_with_another_session(probe: CheckProbe) -> None:
     room = probe.room()
     account = await probe.account()
     watcher = await probe.member(room, "Watcher")
-    await probe.member(probe.room(), "elsewhere", account)
+    await probe.member(name="elsewhere", account=account)
     member = await probe.member(room, account=account)
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
-    await probe.settle(watcher.client)
+    await probe.settle(watcher)
     same(await _status(probe, account), "online", "status with one session left")
 
 
 @check("3.3", "`lastSeen` is set each time the status is.")
 async def last_seen_is_set_with_the_status(probe: CheckProbe) -> None:
     account = await probe.account()
-    member = await probe.member(probe.room(), account=account)
+    member = await probe.member(account=account)
     joined = (await probe.profile(account))["lastSeen"]
     await member.client.emit("update-online-status", {"online": False})
     await member.client.want("user-status-update")

@@ -11,24 +11,23 @@ from chatsys.lab.conformance.shapes import EVENTS, ROOM_USER, conform, same, tru
 
 @check("10", "Each event has exactly one argument.", "| event | to | payload |")
 async def every_event_has_one_argument_as_listed(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
+    watcher, member = await probe.members("Watcher", "Ann")
     message = await watcher.says("hello")
     for event, payload in (
         ("typing", True),
-        ("message-delivered", {"messageId": message["id"], "room": room}),
-        ("message-read", {"messageId": message["id"], "room": room}),
+        ("message-delivered", {"messageId": message["id"], "room": watcher.room}),
+        ("message-read", {"messageId": message["id"], "room": watcher.room}),
         ("send-message", {"message": 5}),
         ("update-online-status", {"online": False}),
     ):
         await member.client.emit(event, payload)
     await member.client.want("message-read-update")
     await watcher.says("second")
-    await member.client.emit("mark-all-read", {"room": room})
+    await member.client.emit("mark-all-read", {"room": watcher.room})
     await member.client.want("messages-marked-read")
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
-    await probe.settle(watcher.client)
+    await probe.settle(watcher)
     received = watcher.client.received + member.client.received
     for name, arguments in received:
         same(len(arguments), 1, f"the number of arguments of {name}")
@@ -41,10 +40,9 @@ async def every_event_has_one_argument_as_listed(probe: CheckProbe) -> None:
     "10.1", "There is one element for each session, in order of joining; a user with two sockets in the room has two."
 )
 async def the_list_has_an_element_for_each_session(probe: CheckProbe) -> None:
-    room = probe.room()
-    first = await probe.member(room)
-    second = await probe.member(room, "Bob")
-    third = await probe.member(room, "Ann again", first.account)
+    first = await probe.member()
+    second = await probe.member(first.room, "Bob")
+    third = await probe.member(first.room, "Ann again", first.account)
     found = await third.client.list_of(3)
     same([each["userId"] for each in found], [first.user_id, second.user_id, first.user_id], "the order of the list")
     true(len({each["sessionId"] for each in found}) == 3, "two elements have one sessionId")
@@ -56,12 +54,11 @@ async def the_list_has_an_element_for_each_session(probe: CheckProbe) -> None:
     "`joinedAt` and `status` `{online, lastSeen}`.",
 )
 async def an_element_of_the_list_has_its_keys(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     user = member.account.user
     who = {key: user[key] for key in ("userId", "username", "displayName", "avatar")}
     found = await member.client.list_of(1)
-    conform(found, [ROOM_USER | who | {"room": room}], "room-users")
+    conform(found, [ROOM_USER | who | {"room": member.room}], "room-users")
     same(found[0]["status"]["online"], True, "status.online")
 
 
@@ -92,13 +89,12 @@ def _events(watcher: CheckedMember) -> list[tuple[str, Any]]:
 
 @check("10.2", "A list never precedes the `user-joined` or `user-left` that it reflects.")
 async def a_list_never_precedes_its_reason(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher = await probe.member(room, "Watcher")
-    members = [await probe.member(room, f"Ann {number}") for number in range(4)]
+    watcher = await probe.member(name="Watcher")
+    members = [await probe.member(watcher.room, f"Ann {number}") for number in range(4)]
     for member in members:
         await member.client.emit("leave-room")
     await watcher.client.want("user-left", 4)
-    await probe.settle(watcher.client)
+    await probe.settle(watcher)
     present = {watcher.user_id}
     for name, payload in _events(watcher):
         if name == "user-joined":

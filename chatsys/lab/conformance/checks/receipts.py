@@ -22,9 +22,8 @@ AGAIN = {
 
 async def _sent(probe: CheckProbe, text: str = "hello") -> tuple[str, CheckedMember, CheckedMember, dict[str, Any]]:
     """A room, the sender, a reader, and a message."""
-    room = probe.room()
-    sender, reader = await probe.member(room, "Sender"), await probe.member(room)
-    return room, sender, reader, await sender.says(text)
+    sender, reader = await probe.members("Sender", "Ann")
+    return sender.room, sender, reader, await sender.says(text)
 
 
 async def _no_update(probe: CheckProbe, update: str, *members: CheckedMember) -> None:
@@ -81,7 +80,7 @@ def _own(event: str, update: str) -> Body:
 def _elsewhere(event: str, update: str) -> Body:
     async def body(probe: CheckProbe) -> None:
         room, sender, reader, message = await _sent(probe)
-        outside = await probe.member(probe.room(), "Outside")
+        outside = await probe.member(name="Outside")
         await outside.client.emit(event, {"messageId": message["id"], "room": room})
         await _no_update(probe, update, sender, reader, outside)
 
@@ -94,7 +93,7 @@ def _repeated(event: str, update: str, who: str) -> Body:
         for _ in range(3):
             await reader.client.emit(event, {"messageId": message["id"], "room": room})
         await sender.client.want(update)
-        await probe.settle(sender.client, reader.client)
+        await probe.settle(sender, reader)
         updates = sender.client.all(update)
         same([each[who] for each in updates], [[reader.user_id]] * len(updates), f"{who} of each update")
         stored = next(each for each in await probe.messages(room) if each["id"] == message["id"])
@@ -123,11 +122,10 @@ for _section, _event, _update in KINDS:
     "timestamp}`; `readByUsername` is the display name.",
 )
 async def a_read_is_shown_to_everybody(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender = await probe.member(room, "Sender")
-    reader = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
+    sender = await probe.member(name="Sender")
+    reader = await probe.member(sender.room, account=await probe.account(displayName="Ann Lee"))
     message = await sender.says("hello")
-    await reader.client.emit("message-read", {"messageId": message["id"], "room": room})
+    await reader.client.emit("message-read", {"messageId": message["id"], "room": sender.room})
     for each in (sender, reader):
         update = await each.client.want("message-read-update")
         who = {"messageId": message["id"], "readByUser": reader.user_id, "readByUsername": "Ann Lee"}
@@ -169,12 +167,12 @@ async def all_unread_messages_are_marked(probe: CheckProbe) -> None:
 async def marking_nothing_sends_nothing(probe: CheckProbe) -> None:
     room, sender, reader, _ = await _sent(probe)
     await sender.client.emit("mark-all-read", {"room": room})
-    await probe.settle(sender.client)
+    await probe.settle(sender)
     same(sender.client.all("messages-marked-read"), [], "messages-marked-read for a sender's own messages")
     await reader.client.emit("mark-all-read", {"room": room})
     await sender.client.want("messages-marked-read")
     await reader.client.emit("mark-all-read", {"room": room})
-    await probe.settle(reader.client)
+    await probe.settle(reader)
     same(len(sender.client.all("messages-marked-read")), 1, "how often messages-marked-read came")
 
 
@@ -192,7 +190,7 @@ async def marking_records_reads_and_deliveries(probe: CheckProbe) -> None:
 @check("9.5", "`room` must be the socket's own.")
 async def another_room_is_not_marked(probe: CheckProbe) -> None:
     room, sender, reader, _ = await _sent(probe)
-    outside = await probe.member(probe.room(), "Outside")
+    outside = await probe.member(name="Outside")
     await outside.client.emit("mark-all-read", {"room": room})
     await reader.client.emit("mark-all-read", {"room": "general"})
     await reader.client.emit("mark-all-read", {"room": 5})

@@ -35,7 +35,7 @@ async def the_list_has_at_most_100_users(probe: CheckProbe) -> None:
 async def the_newest_user_is_first(probe: CheckProbe) -> None:
     older = await probe.account()
     newer = await probe.account()
-    ids = [user["userId"] for user in (await probe.http.get("/api/users")).is_status(200).body["users"]]
+    ids = [user["userId"] for user in (await probe.read("/api/users"))["users"]]
     true(newer.user_id in ids and older.user_id in ids, "the newest accounts are not in the list")
     true(ids.index(newer.user_id) < ids.index(older.user_id), "the older account comes before the newer one")
 
@@ -289,25 +289,23 @@ async def a_deleted_name_is_free_again(probe: CheckProbe) -> None:
 
 @check("5.5", "The account's messages are gone from all rooms.")
 async def a_deleted_user_s_messages_are_gone(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
+    watcher, member = await probe.members("Watcher", "Ann")
     await watcher.says("stays")
     await member.says("goes")
     (await probe.delete(member.account)).is_status(200)
-    await probe.settle(watcher.client)
-    same([message["message"] for message in await probe.messages(room)], ["stays"], "the room's messages")
+    await probe.settle(watcher)
+    same(await probe.texts(watcher.room), ["stays"], "the room's messages")
 
 
 @check("5.5", "Its sessions end, and later events on their sockets are ignored.")
 async def a_deleted_user_s_sessions_end(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
+    watcher, member = await probe.members("Watcher", "Ann")
     await watcher.client.list_of(2)
     (await probe.delete(member.account)).is_status(200)
     await watcher.client.list_of(1)
     if member.client.sio.connected:
         await member.client.emit("send-message", {"message": "from nobody"})
-    await probe.settle(watcher.client)
+    await probe.settle(watcher)
     same(watcher.client.texts(), [], "the messages that arrived")
 
 
