@@ -121,6 +121,12 @@ class CheckProbe:
         """Delete the account."""
         return await self.http.request("DELETE", f"/api/users/{account.user_id}", token=account.token)
 
+    async def deleted_account(self) -> CheckAccount:
+        """An account that was created and deleted. Raises CheckFailed if the server refuses that."""
+        account = await self.account()
+        (await self.delete(account)).is_status(200)
+        return account
+
     async def messages(self, room: str, query: str = "") -> list[dict[str, Any]]:
         """The room's messages (§6.3), without fences. Raises CheckFailed if the answer has no list."""
         data = (await self.read(room_path(room, f"messages{query}"))).get("data")

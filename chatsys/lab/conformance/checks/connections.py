@@ -32,7 +32,7 @@ async def a_polling_handshake_has_its_fields(probe: CheckProbe) -> None:
 async def a_websocket_handshake_has_its_fields(probe: CheckProbe) -> None:
     raw = await probe.raw()
     handshake = json.loads((await raw.next("0{"))[1:])
-    same({key for key in HANDSHAKE if key not in handshake}, set(), "the set of missing keys of the handshake")
+    same(HANDSHAKE.keys() - handshake.keys(), set(), "the set of missing keys of the handshake")
     same(handshake["pingInterval"], 25_000, "pingInterval")
     await raw.send("40")
     answer = json.loads((await raw.next("40{"))[2:])
@@ -118,10 +118,8 @@ async def a_message_may_follow_the_join_directly(probe: CheckProbe) -> None:
     for _ in range(5):
         room = probe.room()
         raw = await probe.opened()
-        await raw.send(
-            event("join", {"room": room, "token": account.token, "username": account.username}),
-            event("send-message", {"message": "at once"}),
-        )
+        join = {"room": room, "token": account.token, "username": account.username}
+        await raw.send(event("join", join), event("send-message", {"message": "at once"}))
         await raw.next('42["receive-message"')
         same(await probe.texts(room), ["at once"], "the room's messages")
 
@@ -139,9 +137,8 @@ async def a_burst_keeps_its_order(probe: CheckProbe) -> None:
 
 @check("8.5", "Joining another room ends the session in the first one, with everything that §9.9 says.")
 async def another_room_ends_the_first_session(probe: CheckProbe) -> None:
-    first, second = probe.room(), probe.room()
-    watcher, member = await probe.member(first, "Watcher"), await probe.member(first)
-    await probe.join(member.client, second, token=member.account.token, username=member.account.username)
+    watcher, member = await probe.members("Watcher", "Ann")
+    await probe.join(member.client, probe.room(), token=member.account.token, username=member.account.username)
     left = await watcher.client.want("user-left")
     same(left["userId"], member.user_id, "userId of user-left")
     await watcher.client.list_of(1)
@@ -164,8 +161,7 @@ async def the_same_room_again_keeps_one_session(probe: CheckProbe) -> None:
 
 
 async def _nothing_comes(client: Client, probe: CheckProbe) -> None:
-    watcher = await probe.member(name="Watcher")
-    await probe.settle(watcher)
+    await probe.settle(await probe.member(name="Watcher"))
     same(client.names(), [], "the events that came")
 
 

@@ -8,8 +8,13 @@ from chatsys.lab.conformance.check import check
 from chatsys.lab.conformance.checks.conventions import NOBODY
 from chatsys.lab.conformance.checks.profiles import default_avatar
 from chatsys.lab.conformance.probe import CheckProbe
-from chatsys.lab.conformance.shapes import same, true
+from chatsys.lab.conformance.shapes import CheckFailed, same, true
 from chatsys.lab.conformance.sockets import Client
+
+_ACCOUNT = (
+    "If `token` is valid and its account exists, the socket joins as that account; `userId` and `username` are then "
+    "ignored."
+)
 
 
 async def _self(client: Client) -> dict[str, Any]:
@@ -18,15 +23,10 @@ async def _self(client: Client) -> dict[str, Any]:
     for element in client.all("room-users")[-1]:
         if element["socketId"] == client.socket_id:
             return dict(element)
-    true(False, "no element of room-users has the socket's id")
-    return {}
+    raise CheckFailed("no element of room-users has the socket's id")
 
 
-@check(
-    "8.3",
-    "If `token` is valid and its account exists, the socket joins as that account; `userId` and `username` are then "
-    "ignored.",
-)
+@check("8.3", _ACCOUNT)
 async def the_token_decides_who_joins(probe: CheckProbe) -> None:
     account, other = await probe.account(), await probe.account()
     client = await probe.client()
@@ -35,11 +35,7 @@ async def the_token_decides_who_joins(probe: CheckProbe) -> None:
     same((me["userId"], me["username"]), (account.user_id, account.username), "userId and username")
 
 
-@check(
-    "8.3",
-    "If `token` is valid and its account exists, the socket joins as that account; `userId` and `username` are then "
-    "ignored.",
-)
+@check("8.3", _ACCOUNT)
 async def a_token_needs_no_username(probe: CheckProbe) -> None:
     account = await probe.account()
     client = await probe.client()
@@ -74,15 +70,13 @@ async def a_guest_without_an_id_has_the_socket_s(probe: CheckProbe) -> None:
 async def a_guest_cannot_take_a_user_s_id(probe: CheckProbe) -> None:
     account = await probe.account()
     for user_id in (account.user_id, account.user_id.upper(), NOBODY):
-        client = await probe.client("Guest")
-        await probe.join(client, probe.room(), username=probe.name(), userId=user_id)
+        client = await probe.guest(userId=user_id)
         same((await _self(client))["userId"], client.socket_id, "userId")
 
 
 @check("8.3", "Otherwise the socket joins as a guest, also if the token is bad or expired.")
 async def a_bad_token_is_the_same_as_none(probe: CheckProbe) -> None:
-    gone = await probe.account()
-    (await probe.delete(gone)).is_status(200)
+    gone = await probe.deleted_account()
     for token in ("garbage", gone.token, 5, ""):
         name = probe.name()
         client = await probe.guest(username=name, token=token)
@@ -121,8 +115,7 @@ async def a_guest_chats_like_everybody(probe: CheckProbe) -> None:
 
 @check("8.4", "A guest appears in `room-users` with `status.online` true, and counts in §6.1, §6.2 and §6.4.")
 async def a_guest_counts(probe: CheckProbe) -> None:
-    room = probe.room()
-    await probe.member(room)
+    room = (await probe.member()).room
     guest = await probe.guest(room)
     same([each["status"]["online"] for each in await guest.list_of(2)], [True, True], "status.online")
     same((await probe.room_entry(room))["userCount"], 2, "userCount")

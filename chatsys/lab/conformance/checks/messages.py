@@ -24,9 +24,8 @@ NO_RECEIPTS = {"delivered": False, "deliveredTo": [], "read": False, "readBy": [
 async def a_live_message_has_its_keys(probe: CheckProbe) -> None:
     member = await probe.member()
     message = await member.says("hello")
-    user = member.account.user
-    expected = {key: user[key] for key in ("userId", "username", "displayName", "avatar")}
-    conform(message, PUSHED | expected | {"message": "hello", "room": member.room}, "receive-message")
+    shape = PUSHED | member.who("avatar") | {"message": "hello", "room": member.room}
+    conform(message, shape, "receive-message")
 
 
 @check("7", "A message has exactly these keys, and `seq` (§14.2) where the server numbers messages:")
@@ -46,7 +45,7 @@ async def texts_are_kept_exactly(probe: CheckProbe) -> None:
         await member.client.emit("send-message", {"message": text})
     await member.client.want("receive-message", len(TEXTS))
     same(sorted(member.client.texts()), sorted(TEXTS), "the texts that arrived")
-    same(sorted(message["message"] for message in await probe.messages(member.room)), sorted(TEXTS), "the stored texts")
+    same(sorted(await probe.texts(member.room)), sorted(TEXTS), "the stored texts")
 
 
 @check("7", "In `receive-message` `delivered` and `read` are false and both lists are empty.")
@@ -61,12 +60,8 @@ async def a_live_message_has_no_receipts(probe: CheckProbe) -> None:
     "| `read` | boolean | true if `readBy` is not empty |",
 )
 async def receipts_show_in_the_stored_message(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender, reader, other = (
-        await probe.member(room, "Sender"),
-        await probe.member(room),
-        await probe.member(room, "Bob"),
-    )
+    sender, reader, other = await probe.members("Sender", "Ann", "Bob")
+    room = sender.room
     first, second = await sender.says("first"), await sender.says("second")
     await other.client.emit("message-delivered", {"messageId": first["id"], "room": room})
     await sender.client.want("message-status-update")
@@ -74,16 +69,10 @@ async def receipts_show_in_the_stored_message(probe: CheckProbe) -> None:
     await sender.client.want("message-read-update")
     stored = {message["id"]: message for message in await probe.messages(room)}
     got = stored[first["id"]]
-    same(
-        (got["delivered"], set(got["deliveredTo"])),
-        (True, {reader.user_id, other.user_id}),
-        "delivered and deliveredTo",
-    )
-    same((got["read"], got["readBy"]), (True, [reader.user_id]), "read and readBy")
-    untouched = stored[second["id"]]
-    same(
-        (untouched["delivered"], untouched["read"]), (False, False), "delivered and read of a message without receipts"
-    )
+    same((got["delivered"], got["read"], got["readBy"]), (True, True, [reader.user_id]), "delivered, read and readBy")
+    same(set(got["deliveredTo"]), {reader.user_id, other.user_id}, "deliveredTo")
+    rest = stored[second["id"]]
+    same((rest["delivered"], rest["read"]), (False, False), "delivered and read of a message without receipts")
 
 
 @check("7", "`username`, `displayName` and `avatar` are those of the sender's current profile")

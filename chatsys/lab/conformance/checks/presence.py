@@ -13,13 +13,11 @@ from chatsys.lab.conformance.shapes import EVENTS, conform, same, true
 async def the_others_see_who_types(probe: CheckProbe) -> None:
     watcher, member = await probe.members("Watcher", "Ann")
     await member.client.emit("typing", True)
-    user = member.account.user
-    who = {key: user[key] for key in ("username", "displayName", "userId")}
-    conform(await watcher.client.want("user-typing"), EVENTS["user-typing"] | who | {"isTyping": True}, "user-typing")
+    shape = EVENTS["user-typing"] | member.who() | {"isTyping": True}
+    conform(await watcher.client.want("user-typing"), shape, "user-typing")
     await member.client.emit("typing", False)
     same((await watcher.client.want("user-typing", 2))["isTyping"], False, "isTyping")
-    await probe.settle(member)
-    same(member.client.all("user-typing"), [], "user-typing to the client that types")
+    await probe.gets_no("user-typing", member)
 
 
 @check("9.6", "`isTyping` is always a boolean: another payload is taken by its truthiness or ignored.")
@@ -56,11 +54,9 @@ async def a_status_is_shown_to_everybody(probe: CheckProbe) -> None:
     await probe.settle(watcher, member)
     lists = [len(each.client.all("room-users")) for each in (watcher, member)]
     await member.client.emit("update-online-status", {"online": False})
-    user = member.account.user
-    who = {key: user[key] for key in ("userId", "username", "displayName")}
+    shape = EVENTS["user-status-update"] | member.who() | {"online": False}
     for each in (watcher, member):
-        update = await each.client.want("user-status-update")
-        conform(update, EVENTS["user-status-update"] | who | {"online": False}, "user-status-update")
+        conform(await each.client.want("user-status-update"), shape, "user-status-update")
     await probe.settle(watcher, member)
     same([len(each.client.all("room-users")) for each in (watcher, member)], lists, "the number of lists")
 
@@ -79,5 +75,4 @@ async def a_status_that_is_no_boolean_is_ignored(probe: CheckProbe) -> None:
     watcher, member = await probe.members("Watcher", "Ann")
     for payload in ({"online": "no"}, {"online": 0}, {}, "offline", {"online": None}):
         await member.client.emit("update-online-status", payload)
-    await probe.settle(member, watcher)
-    same(watcher.client.all("user-status-update"), [], "user-status-update")
+    await probe.gets_no("user-status-update", member, watcher)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.probe import CheckedMember, CheckProbe
+from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import EVENTS, ROOM_USER, conform, same, true
 
 
@@ -40,8 +38,7 @@ async def every_event_has_one_argument_as_listed(probe: CheckProbe) -> None:
     "10.1", "There is one element for each session, in order of joining; a user with two sockets in the room has two."
 )
 async def the_list_has_an_element_for_each_session(probe: CheckProbe) -> None:
-    first = await probe.member()
-    second = await probe.member(first.room, "Bob")
+    first, second = await probe.members("Ann", "Bob")
     third = await probe.member(first.room, "Ann again", first.account)
     found = await third.client.list_of(3)
     same([each["userId"] for each in found], [first.user_id, second.user_id, first.user_id], "the order of the list")
@@ -55,25 +52,21 @@ async def the_list_has_an_element_for_each_session(probe: CheckProbe) -> None:
 )
 async def an_element_of_the_list_has_its_keys(probe: CheckProbe) -> None:
     member = await probe.member()
-    user = member.account.user
-    who = {key: user[key] for key in ("userId", "username", "displayName", "avatar")}
     found = await member.client.list_of(1)
-    conform(found, [ROOM_USER | who | {"room": member.room}], "room-users")
+    conform(found, [ROOM_USER | member.who("avatar") | {"room": member.room}], "room-users")
     same(found[0]["status"]["online"], True, "status.online")
 
 
 @check("10.1", "`socketId` is the Socket.IO id of that client.")
 async def the_socket_id_is_that_of_the_client(probe: CheckProbe) -> None:
-    room = probe.room()
-    members = [await probe.member(room), await probe.member(room, "Bob")]
+    members = await probe.members("Ann", "Bob")
     found = await members[1].client.list_of(2)
     same([each["socketId"] for each in found], [member.client.socket_id for member in members], "the socket ids")
 
 
 @check("10.2", "Each member's last list is the current one.")
 async def the_last_list_is_the_current_one(probe: CheckProbe) -> None:
-    room = probe.room()
-    members = [await probe.member(room, f"Ann {number}") for number in range(5)]
+    members = await probe.members(*(f"Ann {number}" for number in range(5)))
     for member in members[3:]:
         await member.client.emit("leave-room")
     expected = [member.user_id for member in members[:3]]
@@ -83,20 +76,15 @@ async def the_last_list_is_the_current_one(probe: CheckProbe) -> None:
         same([each["userId"] for each in found], expected, f"the last list of {member.client.name}")
 
 
-def _events(watcher: CheckedMember) -> list[tuple[str, Any]]:
-    return [(name, arguments[0]) for name, arguments in watcher.client.received]
-
-
 @check("10.2", "A list never precedes the `user-joined` or `user-left` that it reflects.")
 async def a_list_never_precedes_its_reason(probe: CheckProbe) -> None:
-    watcher = await probe.member(name="Watcher")
-    members = [await probe.member(watcher.room, f"Ann {number}") for number in range(4)]
+    watcher, *members = await probe.members("Watcher", *(f"Ann {number}" for number in range(4)))
     for member in members:
         await member.client.emit("leave-room")
     await watcher.client.want("user-left", 4)
     await probe.settle(watcher)
     present = {watcher.user_id}
-    for name, payload in _events(watcher):
+    for name, (payload, *_) in watcher.client.received:
         if name == "user-joined":
             present.add(payload["userId"])
         elif name == "user-left":

@@ -31,14 +31,13 @@ NO_TEXTS: tuple[tuple[str, Any], ...] = (
 
 def _dropped(payload: Any) -> Body:
     async def body(probe: CheckProbe) -> None:
-        room = probe.room()
-        watcher, sender = await probe.member(room, "Watcher"), await probe.member(room)
+        watcher, sender = await probe.members("Watcher", "Ann")
         await sender.client.emit("send-message", None if payload is ... else payload)
         await sender.client.want("error")
         await probe.settle(watcher, sender)
         same(sender.client.texts() + watcher.client.texts(), [], "what was broadcast")
         same(watcher.client.all("error"), [], "the errors that the other one got")
-        same(await probe.messages(room), [], "what was stored")
+        same(await probe.messages(sender.room), [], "what was stored")
 
     return body
 
@@ -74,19 +73,15 @@ async def a_broadcast_message_is_stored(probe: CheckProbe) -> None:
     sender = await probe.member()
     for number in range(5):
         message = await sender.says(str(number))
-        true(
-            message["id"] in [each["id"] for each in await probe.messages(sender.room)],
-            f"message {number} is not stored yet",
-        )
+        stored = [each["id"] for each in await probe.messages(sender.room)]
+        true(message["id"] in stored, f"message {number} is not stored yet")
 
 
 @check("9.2", "The server replaces a lone surrogate by U+FFFD or drops the message.")
 async def a_lone_surrogate_is_replaced_or_dropped(probe: CheckProbe) -> None:
-    room = probe.room()
-    account = await probe.account()
-    watcher = await probe.member(room, "Watcher")
+    account, watcher = await probe.account(), await probe.member(name="Watcher")
     raw = await probe.opened()
-    await raw.send(event("join", {"room": room, "token": account.token, "username": account.username}))
+    await raw.send(event("join", {"room": watcher.room, "token": account.token, "username": account.username}))
     await raw.next('42["message-history"')
     await raw.send(r'42["send-message",{"message":"a\ud800b"}]', event("send-message", {"message": "after"}))
     await watcher.client.text("after")
