@@ -103,7 +103,7 @@ async def _once(site: Site, traffic: SteadyTraffic, fault: Fault, seed: int, cal
     async with memory.watched():
         try:
             async with asyncio.timeout(fault.seconds + INJECTION_MOST):
-                await fault.inject(Hit(site, traffic, rng))
+                await fault.inject(Hit(site, traffic, rng, fault.seconds))
         except ChatsysError as error:
             broken = str(error)
         except Exception as error:  # the other faults are still to be injected
