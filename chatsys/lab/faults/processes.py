@@ -60,8 +60,8 @@ async def _shift(hit: Hit, offset: str) -> None:
 
 
 for _way, _offset in (("forward", "+3600"), ("back", "-3600")):
-    _options = {"needs": (Need.LIBFAKETIME,), "place": SiteKind.FAKED_CLOCK, "seconds": 4}
-    fault(f"servers' clock an hour {_way}", Concern.SERVER, **_options)(partial(_shift, offset=_offset))
+    _name, _inject = f"servers' clock an hour {_way}", partial(_shift, offset=_offset)
+    fault(_name, Concern.SERVER, needs=(Need.LIBFAKETIME,), place=SiteKind.FAKED_CLOCK, seconds=4)(_inject)
 
 
 async def _signal(hit: Hit, number: signal.Signals) -> None:
@@ -112,6 +112,9 @@ for _name, _number in (
     fault(_name, Concern.DATABASE, seconds=3)(partial(_restart, number=_number))
 
 
+_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+
+
 @fault("one backend of PostgreSQL killed", Concern.DATABASE, seconds=2)
 async def backend_killed(hit: Hit) -> None:
     """SIGKILL to one backend: PostgreSQL then restarts all of them."""
@@ -119,9 +122,6 @@ async def backend_killed(hit: Hit) -> None:
     backends = [process for process in hit.site.postgres() if process.pid in pids]
     if backends:
         hit.rng.choice(backends).kill()
-
-
-_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 
 
 @fault("PostgreSQL hangs for 20 s", Concern.DATABASE, seconds=20)
