@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from chatsys.errors import OperatorError
 from chatsys.lab.conformance.probe import CheckProbe
@@ -61,31 +62,18 @@ CHECKS: dict[str, Check] = {}
 """All checks by name, in the order in which they were defined."""
 
 
-def check(
-    section: str,
-    *proves: str,
-    within: float = LIMIT,
-    after: str | None = None,
-    alone: bool = False,
-    additions: bool = False,
-    name: str = "",
-) -> Callable[[Body], Body]:
-    """Register a check under ``name`` (default: the function's name). Raises ValueError for a name that is in use."""
+def check(section: str, *proves: str, name: str = "", **options: Any) -> Callable[[Body], Body]:
+    """Register a check under ``name`` (default: the function's name). Raises ValueError for a name that is in use.
+
+    ``options`` are the other fields of the check. A check with ``after`` runs alone; one of §14 needs the additions.
+    """
+    options = {"alone": "after" in options, "additions": order(section)[0] == 14} | options
 
     def register(body: Body) -> Body:
         key = name or getattr(body, "__name__", "")
         if key in CHECKS:
             raise ValueError(f"two checks have the name {key}")
-        CHECKS[key] = Check(
-            section=section,
-            name=key,
-            proves=proves,
-            body=body,
-            within=within,
-            after=after,
-            alone=alone or after is not None,
-            additions=additions,
-        )
+        CHECKS[key] = Check(section=section, name=key, proves=proves, body=body, **options)
         return body
 
     return register
@@ -106,9 +94,7 @@ def chosen(checks: Iterable[Check], sections: Sequence[str]) -> list[Check]:
     for section in wanted:
         if not any(_lies_in(each.section, section) for each in by_section):
             raise OperatorError(f"No check belongs to section {section!r}.", hint="Sections are 1 to 14, or 9.3.")
-    if not wanted:
-        return by_section
-    return [each for each in by_section if any(_lies_in(each.section, section) for section in wanted)]
+    return [each for each in by_section if not wanted or any(_lies_in(each.section, section) for section in wanted)]
 
 
 def _lies_in(section: str, wanted: str) -> bool:

@@ -10,8 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from chatsys.lab.conformance.judging import CheckFailed
-from chatsys.lab.conformance.shapes import SOME_TEXT, TEXTS, conform, cut, same, short
+from chatsys.lab.conformance.shapes import SOME_TEXT, TEXTS, CheckFailed, conform, cut, same, short
 
 PATIENCE = 30.0
 """Seconds until a request counts as not answered."""

@@ -11,8 +11,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from chatsys.lab.conformance.http import Answer, Http
-from chatsys.lab.conformance.judging import CheckFailed
-from chatsys.lab.conformance.shapes import short
+from chatsys.lab.conformance.shapes import CheckFailed, same, short
 from chatsys.lab.conformance.sockets import FENCE, Client, Raw
 
 GRACE = 0.3
@@ -24,14 +23,14 @@ JOINS = 3
 PASSWORD = "correct horse"  # noqa: S105 - for test accounts
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Target:
     """The server under test: its address, the sockets' transport, the prefix of every name, and whether it has §14."""
 
     url: str
     transport: str
     prefix: str
-    additions: bool
+    additions: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +78,10 @@ class CheckProbe:
 
     # -- HTTP
 
+    async def read(self, path: str) -> dict[str, Any]:
+        """The body of a GET. Raises CheckFailed for a status other than 200."""
+        return (await self.http.get(path)).is_status(200).body
+
     async def register(self, fields: dict[str, Any]) -> Answer:
         """Register an account with exactly these fields."""
         return await self.http.post("/api/auth/register", fields)
@@ -105,8 +108,7 @@ class CheckProbe:
 
     async def profile(self, account: CheckAccount) -> dict[str, Any]:
         """The account's public profile. Raises CheckFailed if there is none."""
-        answer = (await self.http.get(f"/api/users/{account.user_id}")).is_status(200)
-        user = answer.body.get("user")
+        user = (await self.read(f"/api/users/{account.user_id}")).get("user")
         if not isinstance(user, dict) or not user:
             raise CheckFailed(f"GET /api/users/:userId answered with the user {short(user)}")
         return user
@@ -119,25 +121,33 @@ class CheckProbe:
         """Delete the account."""
         return await self.http.request("DELETE", f"/api/users/{account.user_id}", token=account.token)
 
+    async def deleted_account(self) -> CheckAccount:
+        """An account that was created and deleted. Raises CheckFailed if the server refuses that."""
+        account = await self.account()
+        (await self.delete(account)).is_status(200)
+        return account
+
     async def messages(self, room: str, query: str = "") -> list[dict[str, Any]]:
         """The room's messages (§6.3), without fences. Raises CheckFailed if the answer has no list."""
-        body = (await self.http.get(f"/api/rooms/{quote(room, safe='')}/messages{query}")).is_status(200).body
-        data = body.get("data")
+        data = (await self.read(room_path(room, f"messages{query}"))).get("data")
         if not isinstance(data, list):
             raise CheckFailed(f"the messages of a room are {short(data)}, not a list")
         return [each for each in data if not str(each.get("message", "")).startswith(FENCE)]
 
+    async def texts(self, room: str, query: str = "") -> list[str]:
+        """The texts of the room's messages, without fences. Raises CheckFailed if the answer has no list."""
+        return [message["message"] for message in await self.messages(room, query)]
+
     async def stats(self, room: str) -> dict[str, Any]:
         """The room's counts (§6.4). Raises CheckFailed for a status other than 200."""
-        body = (await self.http.get(f"/api/rooms/{quote(room, safe='')}/stats")).is_status(200).body
-        return dict(body["data"])
+        return dict((await self.read(room_path(room, "stats")))["data"])
 
     async def rooms(self) -> list[dict[str, Any]]:
         """All rooms (§6.1), read page by page. Raises CheckFailed for a status other than 200."""
         found: list[dict[str, Any]] = []
         path = "/api/rooms"
         for _ in range(1000):
-            body = (await self.http.get(path)).is_status(200).body
+            body = await self.read(path)
             found += body["data"]
             if "next" not in body:
                 break
@@ -167,6 +177,14 @@ class CheckProbe:
         await raw.connect(self.target.url, query)
         return raw
 
+    async def opened(self) -> Raw:
+        """A WebSocket that is connected to the default namespace."""
+        raw = await self.raw()
+        await raw.next("0{")
+        await raw.send("40")
+        await raw.next("40{")
+        return raw
+
     async def join(self, client: Client, room: str, **fields: Any) -> None:
         """Join a room in at most ``JOINS`` attempts. Raises CheckFailed if all of them fail."""
         for attempt in range(JOINS):
@@ -178,42 +196,64 @@ class CheckProbe:
             await asyncio.sleep(0.2 * (attempt + 1))
         raise CheckFailed(f"{client.name} cannot join: the server answered with error {JOINS} times")
 
-    async def member(self, room: str, name: str = "Ann", account: CheckAccount | None = None) -> CheckedMember:
-        """A registered user who has joined the room."""
+    async def member(self, room: str = "", name: str = "Ann", account: CheckAccount | None = None) -> CheckedMember:
+        """A registered user who has joined the room, or a new room."""
+        room = room or self.room()
         account = account or await self.account()
         client = await self.client(name)
         await self.join(client, room, username=account.username, token=account.token)
-        return CheckedMember(client, account)
+        return CheckedMember(client, account, room)
 
-    async def guest(self, room: str, name: str = "Guest", **fields: Any) -> Client:
-        """A guest who has joined the room. Raises CheckFailed if guests cannot join."""
-        client = await self.client(name)
-        await self.join(client, room, **({"username": self.name()} | fields))
+    async def members(self, *names: str) -> list[CheckedMember]:
+        """Registered users who have joined a new room one after the other. The report calls them ``names``."""
+        room = self.room()
+        return [await self.member(room, name) for name in names]
+
+    async def guest(self, room: str = "", **fields: Any) -> Client:
+        """A guest who has joined the room, or a new room. Raises CheckFailed if guests cannot join."""
+        client = await self.client("Guest")
+        await self.join(client, room or self.room(), **({"username": self.name()} | fields))
         return client
 
-    async def settle(self, *clients: Client) -> None:
-        """Wait until these room members have received all that the server sent before now, plus ``GRACE``."""
-        for client in clients:
+    async def settle(self, *members: CheckedMember) -> None:
+        """Wait until these members have received all that the server sent to their room before now, plus ``GRACE``."""
+        for member in members:
             self._names += 1
-            await client.fence(f"{self._number}_{self._names}")
+            await member.client.fence(f"{self._number}_{self._names}")
         await asyncio.sleep(GRACE)
+
+    async def gets_no(self, event: str, *members: CheckedMember) -> None:
+        """Raises CheckFailed if one of these members has received such an event, or does so in ``GRACE``."""
+        await self.settle(*members)
+        for member in members:
+            same(member.client.all(event), [], f"{event} to {member.client.name}")
 
 
 def _answered(client: Client, histories: int, errors: int) -> bool:
     return len(client.all("message-history")) > histories or len(client.all("error")) > errors
 
 
+def room_path(room: str, what: str) -> str:
+    """The path of what belongs to a room, such as its ``messages``."""
+    return f"/api/rooms/{quote(room, safe='')}/{what}"
+
+
+@dataclass(frozen=True)
 class CheckedMember:
     """A client in a room, with its account."""
 
-    def __init__(self, client: Client, account: CheckAccount) -> None:
-        self.client = client
-        self.account = account
+    client: Client
+    account: CheckAccount
+    room: str
 
     @property
     def user_id(self) -> str:
         """The account's id."""
         return self.account.user_id
+
+    def who(self, *keys: str) -> dict[str, Any]:
+        """The account's names and id as events show them, and the further ``keys`` of its profile."""
+        return {key: self.account.user[key] for key in ("username", "displayName", "userId", *keys)}
 
     async def says(self, text: str) -> dict[str, Any]:
         """Send a message, wait for its echo and return it."""

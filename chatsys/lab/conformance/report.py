@@ -75,9 +75,7 @@ def as_json(run: ConformanceRun) -> str:
         "prefix": run.prefix,
         "additions": run.additions,
         "seconds": round(run.seconds, 3),
-        "passed": run.count(Outcome.passed),
-        "failed": run.count(Outcome.failed),
-        "not_applicable": run.count(Outcome.not_applicable),
+        **{outcome.name: run.count(outcome) for outcome in Outcome},
         "checks": [
             {
                 "section": result.check.section,

@@ -12,8 +12,8 @@ import aiohttp
 
 from chatsys.errors import OperatorError
 from chatsys.lab.conformance.check import CHECKS, Check, CheckResult, Outcome
-from chatsys.lab.conformance.judging import CheckFailed, NotApplicable
 from chatsys.lab.conformance.probe import CheckProbe, Target
+from chatsys.lab.conformance.shapes import CheckFailed, NotApplicable
 from chatsys.lab.network.address import place
 
 AT_ONCE = 4
@@ -30,13 +30,9 @@ _SHAPES = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # a che
 
 
 @dataclass(kw_only=True)
-class ConformanceRun:
-    """The results of a run. All names that it created on the server begin with ``prefix``."""
+class ConformanceRun(Target):
+    """A server under test and the results of the run."""
 
-    url: str
-    transport: str
-    prefix: str
-    additions: bool = False
     seconds: float = 0.0
     results: list[CheckResult] = field(default_factory=list)
 
@@ -55,9 +51,8 @@ async def run(url: str, checks: Sequence[Check], transport: str, progress: Progr
         raise OperatorError(f"No server answers HTTP at {place(url)}.", hint="Start it, or give another address.")
     begun = time.monotonic()
     found = ConformanceRun(url=url, transport=transport, prefix=f"conf_{token_hex(3)}")
-    found.additions = await _speaks_additions(Target(url=url, transport=transport, prefix=found.prefix, additions=True))
-    target = Target(url=url, transport=transport, prefix=found.prefix, additions=found.additions)
-    found.results = await _Running(target, checks, begun + RUN_LIMIT, progress).all()
+    found.additions = await _speaks_additions(found)
+    found.results = await _Running(found, checks, begun + RUN_LIMIT, progress).all()
     found.seconds = time.monotonic() - begun
     return found
 
@@ -121,31 +116,22 @@ class _Running:
     async def _one(self, check: Check) -> CheckResult:
         """Run a check unless there is a reason not to, and report the progress."""
         if check.name not in self._ended:
-            refusal = self._refusal(check) or await self._base_fails(check)
-            self._ended[check.name] = refusal or await self._judged(check)
+            self._ended[check.name] = await self._refusal(check) or await self._judged(check)
             self._progress(sum(each.name in self._ended for each in self._checks), len(self._checks), check.name)
         return self._ended[check.name]
 
-    def _refusal(self, check: Check) -> CheckResult | None:
+    async def _refusal(self, check: Check) -> CheckResult | None:
+        """The result of a check that is not run; a risky one is not, if the harmless check before it did not pass."""
+        outcome, why = Outcome.not_applicable, ""
         if self._gone:
-            return CheckResult(check=check, outcome=Outcome.not_applicable, reason=f"not run: {self._gone}")
-        if time.monotonic() > self._deadline:
-            why = f"not run: the run reached its limit of {RUN_LIMIT:.0f} s"
-            return CheckResult(check=check, outcome=Outcome.failed, reason=why)
-        if check.additions and not self._target.additions:
+            why = f"not run: {self._gone}"
+        elif time.monotonic() > self._deadline:
+            outcome, why = Outcome.failed, f"not run: the run reached its limit of {RUN_LIMIT:.0f} s"
+        elif check.additions and not self._target.additions:
             why = "the server does not speak the additions of §14"
-            return CheckResult(check=check, outcome=Outcome.not_applicable, reason=why)
-        return None
-
-    async def _base_fails(self, check: Check) -> CheckResult | None:
-        """The result of a risky check that is not run, because the harmless check before it did not pass."""
-        if check.after is None:
-            return None
-        base = await self._one(CHECKS[check.after])
-        if base.outcome is Outcome.passed:
-            return None
-        why = f"not sent: the server did not pass {check.after}, so this request might crash it"
-        return CheckResult(check=check, outcome=Outcome.not_applicable, reason=why)
+        elif check.after and (await self._one(CHECKS[check.after])).outcome is not Outcome.passed:
+            why = f"not sent: the server did not pass {check.after}, so this request might crash it"
+        return CheckResult(check=check, outcome=outcome, reason=why) if why else None
 
     async def _judged(self, check: Check) -> CheckResult:
         begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""What values on the wire must look like, written from docs/PROTOCOL.md alone.
+"""What values on the wire must look like, written from docs/PROTOCOL.md alone, and how a check fails.
 
 A shape is one of these:
 
@@ -16,10 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chatsys.lab.conformance.judging import CheckFailed
-
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class CheckFailed(Exception):
+    """The server deviates from the protocol; the message says how."""
+
+
+class NotApplicable(Exception):
+    """The check cannot judge this server; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,6 @@ class ValueKind:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_ids(value: Any) -> bool:
@@ -53,7 +55,7 @@ def either(*kinds: Any) -> ValueKind:
 TEXT = ValueKind("a string", _is_text)
 SOME_TEXT = ValueKind("a string that is not empty", lambda value: _is_text(value) and bool(value))
 BOOLEAN = ValueKind("a boolean", lambda value: isinstance(value, bool))
-WHOLE = ValueKind("a whole number", _is_whole)
+WHOLE = ValueKind("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
 UUID = ValueKind("a UUID in lower case", lambda value: _is_text(value) and bool(_UUID.fullmatch(value)))
 TIMESTAMP = ValueKind("a timestamp", lambda value: _is_text(value) and bool(_TIMESTAMP.fullmatch(value)))
 IDS = ValueKind("a list of different strings", _is_ids)
@@ -63,46 +65,18 @@ TEXTS = ValueKind(
     lambda value: isinstance(value, list) and bool(value) and all(map(_is_text, value)),
 )
 
-PROFILE: dict[str, Any] = {
-    "userId": UUID,
-    "username": TEXT,
-    "displayName": TEXT,
-    "avatar": TEXT,
-    "bio": TEXT,
-    "status": either("online", "offline"),
-    "lastSeen": MAYBE_TIMESTAMP,
-    "createdAt": TIMESTAMP,
-}
-PUSHED: dict[str, Any] = {
-    "id": UUID,
-    "seq?": WHOLE,
-    "username": TEXT,
-    "displayName": TEXT,
-    "avatar": TEXT,
-    "userId": SOME_TEXT,
-    "message": TEXT,
-    "room": TEXT,
-    "timestamp": TIMESTAMP,
-    "delivered": BOOLEAN,
-    "deliveredTo": IDS,
-    "read": BOOLEAN,
-    "readBy": IDS,
-    "editedAt?": None,
-}
-MESSAGE = {key: shape for key, shape in PUSHED.items() if key != "editedAt?"} | {"editedAt": None}
+STATUS = either("online", "offline")
+NAMES: dict[str, Any] = {"username": TEXT, "displayName": TEXT, "avatar": TEXT}
+PROFILE = NAMES | {"userId": UUID, "bio": TEXT, "status": STATUS, "lastSeen": MAYBE_TIMESTAMP, "createdAt": TIMESTAMP}
+_SENT = NAMES | {"id": UUID, "seq?": WHOLE, "userId": SOME_TEXT, "message": TEXT, "room": TEXT, "timestamp": TIMESTAMP}
+_RECEIPTS = {"delivered": BOOLEAN, "deliveredTo": IDS, "read": BOOLEAN, "readBy": IDS}
+MESSAGE = _SENT | _RECEIPTS | {"editedAt": None}
+PUSHED = _SENT | _RECEIPTS | {"editedAt?": None}
 PRESENCE = {"online": BOOLEAN, "lastSeen": MAYBE_TIMESTAMP}
-ROOM_USER: dict[str, Any] = {
-    "sessionId": UUID,
-    "socketId": SOME_TEXT,
-    "userId": SOME_TEXT,
-    "username": TEXT,
-    "displayName": TEXT,
-    "avatar": TEXT,
-    "room": TEXT,
-    "joinedAt": TIMESTAMP,
-    "status": PRESENCE,
-}
+_SESSION = {"sessionId": UUID, "socketId": SOME_TEXT, "userId": SOME_TEXT, "room": TEXT, "joinedAt": TIMESTAMP}
+ROOM_USER = NAMES | _SESSION | {"status": PRESENCE}
 WHO = {"username": TEXT, "displayName": TEXT, "userId": SOME_TEXT}
+_RECEIPT = {"messageId": UUID, "timestamp": TIMESTAMP}
 EVENTS: dict[str, Any] = {
     "room-users": [ROOM_USER],
     "message-history": [MESSAGE],
@@ -111,21 +85,8 @@ EVENTS: dict[str, Any] = {
     "user-left": WHO | {"message": TEXT, "timestamp": TIMESTAMP},
     "user-status-update": WHO | {"online": BOOLEAN, "lastSeen": TIMESTAMP},
     "user-typing": WHO | {"isTyping": BOOLEAN},
-    "message-status-update": {
-        "messageId": UUID,
-        "delivered": True,
-        "deliveredTo": IDS,
-        "deliveredBy": TEXT,
-        "timestamp": TIMESTAMP,
-    },
-    "message-read-update": {
-        "messageId": UUID,
-        "read": True,
-        "readBy": IDS,
-        "readByUser": TEXT,
-        "readByUsername": TEXT,
-        "timestamp": TIMESTAMP,
-    },
+    "message-status-update": _RECEIPT | {"delivered": True, "deliveredTo": IDS, "deliveredBy": TEXT},
+    "message-read-update": _RECEIPT | {"read": True, "readBy": IDS, "readByUser": TEXT, "readByUsername": TEXT},
     "messages-marked-read": {"messageIds": IDS, "readBy": TEXT, "readByUsername": TEXT, "timestamp": TIMESTAMP},
     "error": {"message": SOME_TEXT},
 }

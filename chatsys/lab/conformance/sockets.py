@@ -14,8 +14,7 @@ from socketio.exceptions import SocketIOError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
 
-from chatsys.lab.conformance.judging import CheckFailed
-from chatsys.lab.conformance.shapes import EVENTS, conform, cut, short
+from chatsys.lab.conformance.shapes import EVENTS, CheckFailed, conform, cut, short
 from chatsys.protocol.events import read_event
 
 WAIT = 10.0
@@ -190,11 +189,11 @@ class Raw:
         except WebSocketException as error:
             raise CheckFailed(f"the connection has ended: {error}") from None
 
-    async def next(self, begins: str, within: float = WAIT) -> str:
+    async def next(self, begins: str) -> str:
         """Wait for a frame with this beginning and return it. ``frames`` keeps all frames. Raises CheckFailed."""
         assert self._socket is not None
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(WAIT):
                 while True:
                     frame = await self._socket.recv()
                     text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
@@ -203,15 +202,9 @@ class Raw:
                     if text.startswith(begins):
                         return text
         except TimeoutError:
-            raise CheckFailed(f"no frame that begins with {begins!r} within {within:g} s") from None
+            raise CheckFailed(f"no frame that begins with {begins!r} within {WAIT:g} s") from None
         except WebSocketException as error:
             raise CheckFailed(f"the connection ended instead of a frame that begins with {begins!r}: {error}") from None
-
-    async def open(self) -> None:
-        """Connect to the default namespace."""
-        await self.next("0{")
-        await self.send("40")
-        await self.next("40{")
 
     async def ended(self) -> None:
         """Wait until the server has closed the connection. Raises CheckFailed if it does not."""

@@ -43,15 +43,8 @@ def main() -> int:
     try:
         if not options.show:
             faults = catalogue.chosen(options.only)
-            work = run(
-                PROFILES[options.profile],
-                faults,
-                options.seed,
-                options.out,
-                _say,
-                mutated=options.mutations,
-                nonsense=options.nonsense,
-            )
+            parts = {"mutated": options.mutations, "nonsense": options.nonsense}
+            work = run(PROFILES[options.profile], faults, options.seed, options.out, _say, **parts)
             with EndedBySignals() as ending:  # servers, mounts and rules must not outlive the run
                 asyncio.run(ending.run(work))
         result = load(options.out)

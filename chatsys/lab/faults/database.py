@@ -32,31 +32,26 @@ async def reset(hit: Hit) -> None:
         server.proxy.reset()
 
 
-async def _cut(hit: Hit, servers: int, seconds: float) -> None:
+async def _cut(hit: Hit, servers: int) -> None:
     chosen = hit.rng.sample(hit.site.servers, servers)
     for server in chosen:
         server.proxy.cut()
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(hit.seconds)
     for server in chosen:
         await server.proxy.listen()
 
 
+@fault("every server cut from the database for 8 s", Concern.DATABASE, "Nobody is thrown out.", seconds=8)
 @fault("every server cut from the database for 1 s", Concern.DATABASE, "Nobody is thrown out.", short=True)
 async def cut_all(hit: Hit) -> None:
-    """Connections reset, new ones refused."""
-    await _cut(hit, len(hit.site.servers), 1)
+    """Connections reset, new ones refused; 8 s are longer than a lease."""
+    await _cut(hit, len(hit.site.servers))
 
 
 @fault("one server cut from the database for 1 s", Concern.SERVER, "Nobody is thrown out.")
 async def cut_one(hit: Hit) -> None:
     """Connections reset, new ones refused."""
-    await _cut(hit, 1, 1)
-
-
-@fault("every server cut from the database for 8 s", Concern.DATABASE, "Nobody is thrown out.", seconds=8)
-async def cut_long(hit: Hit) -> None:
-    """Longer than a lease."""
-    await _cut(hit, len(hit.site.servers), 8)
+    await _cut(hit, 1)
 
 
 async def _silence(hit: Hit, seconds: float, *, new: bool, old: bool) -> None:
@@ -67,16 +62,11 @@ async def _silence(hit: Hit, seconds: float, *, new: bool, old: bool) -> None:
         server.proxy.heal(old=old)
 
 
+@fault("black hole for 40 s", Concern.DATABASE, seconds=40)
 @fault("black hole for 8 s", Concern.DATABASE, seconds=8)
 async def black_hole(hit: Hit) -> None:
     """All is acknowledged by TCP and goes nowhere; what was sent meanwhile is lost."""
-    await _silence(hit, 8, new=True, old=True)
-
-
-@fault("black hole for 40 s", Concern.DATABASE, seconds=40)
-async def black_hole_long(hit: Hit) -> None:
-    """As above."""
-    await _silence(hit, 40, new=True, old=True)
+    await _silence(hit, hit.seconds, new=True, old=True)
 
 
 @fault("old connections silent for ever", Concern.DATABASE, seconds=1)
@@ -85,24 +75,17 @@ async def old_connections(hit: Hit) -> None:
     await _silence(hit, 0, new=False, old=False)
 
 
+@fault("packets dropped for 20 s", Concern.DATABASE, needs=(Need.ROOT, Need.IPTABLES), seconds=20)
 @fault("packets dropped for 5 s", Concern.DATABASE, needs=(Need.ROOT, Need.IPTABLES), seconds=5)
 async def dropped(hit: Hit) -> None:
     """In both directions, by the kernel."""
     with packets_dropped([server.proxy.port for server in hit.site.servers]):
-        await asyncio.sleep(5)
-
-
-@fault("packets dropped for 20 s", Concern.DATABASE, needs=(Need.ROOT, Need.IPTABLES), seconds=20)
-async def dropped_long(hit: Hit) -> None:
-    """In both directions, by the kernel."""
-    with packets_dropped([server.proxy.port for server in hit.site.servers]):
-        await asyncio.sleep(20)
+        await asyncio.sleep(hit.seconds)
 
 
 @asynccontextmanager
 async def _locked(hit: Hit, statement: str, *parameters: str) -> AsyncIterator[None]:
-    connection = await psycopg.AsyncConnection.connect(hit.site.url)
-    async with connection:
+    async with await psycopg.AsyncConnection.connect(hit.site.url) as connection:
         await connection.execute(statement.encode(), parameters or None)
         yield
         await connection.rollback()
@@ -115,18 +98,12 @@ async def room_locked(hit: Hit) -> None:
         await asyncio.sleep(6)
 
 
+@fault("statements time out for 8 s", Concern.DATABASE, seconds=8)
 @fault("a table locked for 2 s", Concern.DATABASE, seconds=2)
 async def table_locked(hit: Hit) -> None:
-    """Less than a statement may take: what was sent is stored when the lock goes."""
+    """A statement may take more than 2 s: what was sent is stored when the lock goes. It may not take 8 s."""
     async with _locked(hit, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
-        await asyncio.sleep(2)
-
-
-@fault("statements time out for 8 s", Concern.DATABASE, seconds=8)
-async def statement_timeout(hit: Hit) -> None:
-    """A table is locked for longer than a statement may take."""
-    async with _locked(hit, "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"):
-        await asyncio.sleep(8)
+        await asyncio.sleep(hit.seconds)
 
 
 @fault("a standby promoted, old connections open", Concern.DATABASE, place=SiteKind.STANDBY, seconds=2, spends=True)

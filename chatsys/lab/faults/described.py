@@ -58,13 +58,10 @@ def send(url: str, cases: int, seed: int) -> int:
                 wrong += 1
                 log.warning("%s: %s", case.operation.label, error)
 
-        for number, size in enumerate(_batches(cases)):
+        for number, begun in enumerate(range(0, cases, BATCH)):
+            size = min(BATCH, cases - begun)
             _each(_strategy(schemathesis.openapi.from_dict(document)), size, seed + number, ask)
     return wrong
-
-
-def _batches(cases: int) -> list[int]:
-    return [min(BATCH, cases - begun) for begun in range(0, cases, BATCH)]
 
 
 def _strategy(schema: Any) -> Any:

@@ -7,8 +7,8 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 from chatsys.lab.faults.site import Site, SiteKind, faketime
 from chatsys.lab.faults.traffic import SteadyTraffic
@@ -24,6 +24,9 @@ class Concern(enum.StrEnum):
     BUS = "the bus"
 
 
+CONTAINED = {Concern.CLIENT, Concern.ROOM}
+
+
 class Need(enum.StrEnum):
     """What a fault needs from the machine."""
 
@@ -36,11 +39,12 @@ class Need(enum.StrEnum):
 
 
 class Hit(NamedTuple):
-    """What one injection happens to: the site, the traffic on it, and random numbers of its own."""
+    """What one injection has: the site, the traffic on it, random numbers of its own, and the seconds of its fault."""
 
     site: Site
     traffic: SteadyTraffic
     rng: random.Random
+    seconds: float
 
     @property
     def room(self) -> str:
@@ -54,8 +58,9 @@ Inject = Callable[[Hit], Awaitable[None]]
 class Fault(NamedTuple):
     """A fault: ``inject`` begins it, and returns when its cause has ended. ``promise`` is what users are told.
 
-    ``place`` names the kind of site that it needs, ``seconds`` is about how long it takes, ``spends`` says that the
-    site is of no further use after it, ``heavy`` that it needs the whole machine.
+    ``place`` names the kind of site that it needs, ``seconds`` is about how long it takes, ``short`` says that it is
+    part of the short form, ``spends`` that the site is of no further use after it, ``heavy`` that it needs the whole
+    machine.
     """
 
     name: str
@@ -72,7 +77,7 @@ class Fault(NamedTuple):
     @property
     def alone(self) -> bool:
         """Whether nothing else may run beside it: latencies are judged, or it needs the whole machine."""
-        return self.heavy or self.concerns in {Concern.CLIENT, Concern.ROOM}
+        return self.heavy or self.concerns in CONTAINED
 
     def lacking(self) -> list[Need]:
         """What it needs and this machine does not have."""
@@ -85,22 +90,11 @@ STAYS = "Nothing acknowledged is lost, and service is back within 5 s."
 UNNOTICED = "Nobody else notices."
 
 
-def fault(
-    name: str,
-    concerns: Concern,
-    promise: str = STAYS,
-    *,
-    needs: Sequence[Need] = (),
-    place: SiteKind = SiteKind.PLAIN,
-    seconds: float = 1.0,
-    short: bool = False,
-    spends: bool = False,
-    heavy: bool = False,
-) -> Callable[[Inject], Inject]:
-    """Enter the function below as a fault; ``short``: it is part of the short form."""
+def fault(name: str, concerns: Concern, promise: str = STAYS, **options: Any) -> Callable[[Inject], Inject]:
+    """Enter the function below as a fault; ``options`` are the fields of a fault that have defaults."""
 
     def enter(inject: Inject) -> Inject:
-        FAULTS[name] = Fault(name, concerns, promise, inject, tuple(needs), place, seconds, short, spends, heavy)
+        FAULTS[name] = Fault(name, concerns, promise, inject, **options)
         return inject
 
     return enter

@@ -26,7 +26,6 @@ AT_ONCE = 12
 """Cases that one sender has under way on raw sockets."""
 _MIB = 1024 * 1024
 _PATIENCE = 0.05
-Case = bytes
 
 _HTTP = (
     b"GET /api/rooms/general/messages?limit=10&offset=0 HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -76,23 +75,23 @@ def changed(rng: random.Random, valid: bytes) -> bytes:
     return bytes(data)
 
 
-def http_case(rng: random.Random) -> Case:
+def http_case(rng: random.Random) -> bytes:
     """One request, on a connection of its own."""
     return changed(rng, rng.choice(_HTTP))
 
 
-def frame_case(rng: random.Random) -> Case:
+def frame_case(rng: random.Random) -> bytes:
     """Frames of a WebSocket whose heads are damaged too."""
     return _UPGRADE + text_frame(b"40") + b"".join(changed(rng, text_frame(rng.choice(_PACKETS))) for _ in range(3))
 
 
-def packet_case(rng: random.Random) -> Case:
+def packet_case(rng: random.Random) -> bytes:
     """Whole frames with damaged packets."""
     return _UPGRADE + text_frame(b"40") + b"".join(text_frame(changed(rng, rng.choice(_PACKETS))) for _ in range(3))
 
 
 DESCRIBED = "HTTP by openapi.json"
-KINDS: dict[str, Callable[[random.Random], Case] | None] = {
+KINDS: dict[str, Callable[[random.Random], bytes] | None] = {
     "HTTP": http_case,
     "WebSocket frames": frame_case,
     "packets": packet_case,
@@ -148,7 +147,7 @@ def _send(kind: str, url: str, cases: int, seed: int) -> int:
     return described.send(url, cases, seed)
 
 
-async def _send_raw(url: str, make: Callable[[random.Random], Case], cases: int, seed: int) -> int:
+async def _send_raw(url: str, make: Callable[[random.Random], bytes], cases: int, seed: int) -> int:
     """Send cases on raw sockets; how many were answered with a 500."""
     rng = random.Random(seed)  # noqa: S311 - draws of an experiment
     left = iter(range(cases))
@@ -177,7 +176,7 @@ async def _sentinel(server: SiteServer, answers: list[float]) -> None:
         socket.abort()
 
 
-async def _answer(url: str, case: Case) -> bytes:
+async def _answer(url: str, case: bytes) -> bytes:
     """Send one case; the first piece of the answer, if any comes soon."""
     parts = urlsplit(url)
     try:

@@ -11,6 +11,7 @@ import secrets
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 from chatsys.client.asynchronous import AsyncClient, connected
@@ -26,6 +27,7 @@ _MESSAGES = Flood("messages", lambda _: event_frame("send-message", {"message": 
 
 
 async def _flood(hit: Hit, name: str) -> None:
+    """As fast as one socket writes, in a room of its own."""
     url = hit.rng.choice(hit.site.servers).address()
     await hit.site.elsewhere(_write, url, name, f"flood {secrets.token_hex(4)}")
 
@@ -34,23 +36,9 @@ def _write(url: str, name: str, room: str) -> None:
     write_flood(url, FLOODS.get(name, _MESSAGES), room, SECONDS)
 
 
-def _enter(name: str) -> None:
-    """Enter a flood as a fault."""
-
-    @fault(f"flood: {name}", Concern.CLIENT, UNNOTICED, seconds=SECONDS)
-    async def inject(hit: Hit) -> None:
-        """As fast as one socket writes, in a room of its own."""
-        await _flood(hit, name)
-
-
-for _each in FLOODS:
-    _enter(_each)
-
-
-@fault("flood: its own room", Concern.ROOM, UNNOTICED, seconds=SECONDS)
-async def messages(hit: Hit) -> None:
-    """Messages as fast as one socket can."""
-    await _flood(hit, _MESSAGES.name)
+for _name in FLOODS:
+    fault(f"flood: {_name}", Concern.CLIENT, UNNOTICED, seconds=SECONDS)(partial(_flood, name=_name))
+fault("flood: its own room", Concern.ROOM, UNNOTICED, seconds=SECONDS)(partial(_flood, name=_MESSAGES.name))
 
 
 @fault(HALF_POSTS, Concern.CLIENT, UNNOTICED, seconds=SECONDS + 1)

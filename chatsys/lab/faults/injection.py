@@ -15,10 +15,9 @@ import msgspec
 import psutil
 
 from chatsys.errors import ChatsysError
-from chatsys.lab.faults.asking import read
 from chatsys.lab.faults.fault import Concern, Fault, Hit
 from chatsys.lab.faults.record import FaultRun, Injection, histogram
-from chatsys.lab.faults.site import LEASE, Site
+from chatsys.lab.faults.site import LEASE, Site, SiteServer
 from chatsys.lab.faults.traffic import SteadyTraffic, clock
 from chatsys.results.audit import Unreadable, history
 from chatsys.results.history import Deviation, findings
@@ -103,7 +102,7 @@ async def _once(site: Site, traffic: SteadyTraffic, fault: Fault, seed: int, cal
     async with memory.watched():
         try:
             async with asyncio.timeout(fault.seconds + INJECTION_MOST):
-                await fault.inject(Hit(site, traffic, rng))
+                await fault.inject(Hit(site, traffic, rng, fault.seconds))
         except ChatsysError as error:
             broken = str(error)
         except Exception as error:  # the other faults are still to be injected
@@ -111,18 +110,12 @@ async def _once(site: Site, traffic: SteadyTraffic, fault: Fault, seed: int, cal
         healed = clock()
     recovery = await _recovery(traffic, healed)
     others, theirs = _others(fault, traffic), _theirs(site, traffic)
-    thrown_out = [
-        moment
-        for person in traffic.people
-        if person.number not in theirs
-        for moment in person.thrown_out
-        if moment >= begun
-    ]
+    untouched = [person for person in traffic.people if person.number not in theirs]
     return Injection(
         seed=seed,
         seconds=healed - hit,
         load=round(machine, 1),
-        thrown_out=len(thrown_out),
+        thrown_out=sum(moment >= begun for person in untouched for moment in person.thrown_out),
         recovery=recovery,
         slowest_answer=max(person.slowest_answer for person in traffic.people),
         others_calm=_latencies(traffic, others, begun, hit),
@@ -166,9 +159,8 @@ class MemoryGrowth:
 
 def _others(fault: Fault, traffic: SteadyTraffic) -> set[int]:
     """Those whom the fault does not concern; everybody where it concerns all."""
-    if fault.concerns is Concern.ROOM:
-        return {person.number for person in traffic.people if person.room != traffic.rooms[0]}
-    return {person.number for person in traffic.people}
+    room = traffic.rooms[0] if fault.concerns is Concern.ROOM else None
+    return {person.number for person in traffic.people if person.room != room}
 
 
 def _theirs(site: Site, traffic: SteadyTraffic) -> set[int]:
@@ -233,16 +225,15 @@ def _may_pass(found: Iterable[Deviation]) -> bool:
 
 def _read(site: Site, traffic: SteadyTraffic) -> None:
     """What the servers have stored and whom they list. Raises Unreadable."""
-    url = site.servers[0].address()
     for room in traffic.rooms:
-        traffic.history.stored[room] = [*history(lambda path: read(url, path), room, 0)][::-1]
-        traffic.history.listed[room] = [_listed(server.address(), room) for server in site.servers]
+        traffic.history.stored[room] = [*history(site.servers[0].read, room, 0)][::-1]
+        traffic.history.listed[room] = [_listed(server, room) for server in site.servers]
 
 
 class _Users(msgspec.Struct):
     data: list[dict[str, Any]]
 
 
-def _listed(url: str, room: str) -> list[str]:
-    answer = msgspec.json.decode(read(url, f"/api/rooms/{quote(room, safe='')}/users"), type=_Users)
+def _listed(server: SiteServer, room: str) -> list[str]:
+    answer = msgspec.json.decode(server.read(f"/api/rooms/{quote(room, safe='')}/users"), type=_Users)
     return [each["userId"] for each in answer.data]

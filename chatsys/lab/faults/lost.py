@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
@@ -20,11 +21,14 @@ _PATIENCE = 6.0
 ONCE = "It has happened exactly once, or not at all, and the lists of members are true."
 
 
-async def _lose(server: SiteServer, statement: str, *, within: float = _PATIENCE) -> None:
-    """Lose the answer of the next such commit. Raises OperatorError if there is none."""
+async def _lose(server: SiteServer, statement: str, work: Awaitable[object] | None = None) -> None:
+    """Lose the answer of the next such commit, perhaps one of ``work``. Raises OperatorError if there is none."""
     lost = server.proxy.lose(statement)
     try:
-        async with asyncio.timeout(within):
+        if work is not None:
+            with suppress(SocketIOError):
+                await work
+        async with asyncio.timeout(_PATIENCE):
             await lost.wait()
     except TimeoutError:
         raise OperatorError(f"No commit of {statement!r} came by to be lost.") from None
@@ -42,14 +46,8 @@ async def send(hit: Hit) -> None:
 async def join(hit: Hit) -> None:
     """A guest joins, and goes when that fails."""
     server = hit.rng.choice(hit.site.servers)
-    losing = asyncio.create_task(_lose(server, r"INSERT INTO active_sessions"))
-    await asyncio.sleep(0)
     socket = await connected(server.address())
-    with suppress(SocketIOError):
-        await socket.call(
-            "join", {"room": hit.room, "username": "passing", "userId": f"passing-{secrets.token_hex(4)}"}
-        )
-    await losing
+    await _lose(server, r"INSERT INTO active_sessions", socket.call("join", _passing(hit)))
     socket.abort()
 
 
@@ -58,14 +56,14 @@ async def leave(hit: Hit) -> None:
     """A guest is in the room and leaves."""
     server = hit.rng.choice(hit.site.servers)
     socket = await connected(server.address())
-    name = f"passing-{secrets.token_hex(4)}"
-    await socket.call("join", {"room": hit.room, "username": "passing", "userId": name})
-    losing = asyncio.create_task(_lose(server, r"end_sessions"))
-    await asyncio.sleep(0)
-    with suppress(SocketIOError):
-        await socket.call("leave-room")
-    await losing
+    await socket.call("join", _passing(hit))
+    await _lose(server, r"end_sessions", socket.call("leave-room"))
     socket.abort()
+
+
+def _passing(hit: Hit) -> dict[str, str]:
+    """A new guest's join."""
+    return {"room": hit.room, "username": "passing", "userId": f"passing-{secrets.token_hex(4)}"}
 
 
 @fault("answer of a commit lost: account deletion", Concern.CLIENT, ONCE)
@@ -75,10 +73,7 @@ async def deletion(hit: Hit) -> None:
     account = await asyncio.to_thread(register, server.address())
     socket = await connected(server.address())
     await socket.call("join", {"room": hit.room, "token": account["token"]})
-    losing = asyncio.create_task(_lose(server, r"DELETE FROM users"))
-    await asyncio.sleep(0)
-    await asyncio.to_thread(remove, server.address(), account)
-    await losing
+    await _lose(server, r"DELETE FROM users", asyncio.to_thread(remove, server.address(), account))
     socket.abort()
 
 

@@ -87,10 +87,7 @@ MUTATIONS = (
         "bus token",
     ),
     Mutation(
-        "a session that may have been opened is closed",
-        "answer of a commit lost: join",
-        "ghosts",
-        "uncertain sessions",
+        "a session that may have been opened is closed", "answer of a commit lost: join", "ghosts", "uncertain sessions"
     ),
     Mutation("a dead server's sessions are ended", "server killed and started again", "ghosts", "dead servers"),
     Mutation(

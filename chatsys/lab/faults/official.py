@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from chatsys.errors import OperatorError
-from chatsys.lab.faults.asking import read
 from chatsys.lab.faults.fault import NODE_OPTIONS, Concern, Hit, Need, fault
 from chatsys.lab.faults.record import RECOVERY_LIMIT
+from chatsys.lab.faults.site import SiteServer
 from chatsys.lab.faults.traffic import clock
 from chatsys.results.audit import history
 
@@ -122,18 +122,18 @@ async def rolling_restart(hit: Hit) -> None:
         await clients.until(
             lambda reported: not any(each.waiting for each in reported), ANSWER, "Messages were not answered"
         )
-        short = await asyncio.to_thread(_shortcomings, hit.site.servers[0].address(), await clients.asked("stop"))
+        short = await asyncio.to_thread(_shortcomings, hit.site.servers[0], await clients.asked("stop"))
     if back > RECOVERY_LIMIT:
         short.append(f"official clients were back only after {back:.1f} s")
     if short:
         raise OperatorError("; ".join(short))
 
 
-def _shortcomings(url: str, reported: Sequence[ClientsStatus]) -> list[str]:
+def _shortcomings(server: SiteServer, reported: Sequence[ClientsStatus]) -> list[str]:
     """What the clients saw that is not promised; what was acknowledged is looked up in the server's history."""
     stored: dict[str, list[tuple[int, str, str]]] = {}
     for room in {room for each in reported for room, _ in each.positions}:
-        stored[room] = [(each.seq, each.id, each.message) for each in history(lambda path: read(url, path), room, 0)]
+        stored[room] = [(each.seq, each.id, each.message) for each in history(server.read, room, 0)]
     texts = {room: Counter(text for _, _, text in messages) for room, messages in stored.items()}
     acknowledged = [each for status in reported for each in status.acknowledged]
     positions = [each for status in reported for each in status.positions]

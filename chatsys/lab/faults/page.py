@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from chatsys.lab.faults.fault import CONTAINED, Concern
 from chatsys.lab.faults.record import (
     ANSWER_LIMIT,
     LANES,
@@ -19,50 +20,38 @@ from chatsys.lab.faults.record import (
     p99,
 )
 
-CLIENT = "one client"
-CONTAINED = {CLIENT, "one room"}
-DATABASE = "the database"
 GROWTH_LIMIT_MIB = 64
 """Memory that one client, or nonsense, may cost a server."""
 SENTINEL_LIMIT_MS = 250
 """How long a client beside it may wait for an acknowledgement."""
 
-_HEAD = """# Reliability
 
-*Generated from {source} by `make faults`; do not edit.*
+def _head(result: FaultsResult) -> str:
+    cpus, commit = result.environment.get("cpus", "?"), str(result.environment.get("commit", "?"))[:12]
+    return f"""# Reliability
 
-Real servers, a real PostgreSQL and real Socket.IO clients: {people}. Each fault is injected at a random moment; what
+*Generated from `reports/faults/faults.json` by `make faults`; do not edit.*
+
+Real servers, a real PostgreSQL and real Socket.IO clients: two servers, three rooms of four people, each of whom \
+sends ten messages a second. Each fault is injected at a random moment; what
 every client saw is written down and checked afterwards. Nothing acknowledged may be lost, doubled, altered or out of
 order, the lists of members must be true at the end, and the database must hold its own rules. Service must be back
-within {limit:g} s of the end of a fault, a message must be answered within {answer:g} s whatever the database does,
+within {RECOVERY_LIMIT:g} s of the end of a fault, a message must be answered within {ANSWER_LIMIT:g} s whatever the \
+database does,
 nobody may be thrown out of a living server, and where a fault concerns one client or one room, the others' p99 may be
-at most {factor:g} times what it was in calm (a p99 under {floor:g} ms counts as unmoved). Such a fault has the machine
-to itself; of the others up to {lanes} are injected at once, each with servers and a PostgreSQL of its own.
+at most {NOTICE_FACTOR:g} times what it was in calm (a p99 under {NOTICE_FLOOR_MS:g} ms counts as unmoved). Such a \
+fault has the machine
+to itself; of the others up to {LANES} are injected at once, each with servers and a PostgreSQL of its own.
 
-Run: {created}, profile {profile}, seed {seed}; {machine}. Before the injections that had the machine to themselves its
-load was {load}
+Run: {result.created_at}, profile {result.profile}, seed {result.seed}; {cpus} cores, commit `{commit}`. Before the \
+injections that had the machine to themselves its
+load was {_load(result)}
 """
 
 
 def markdown(result: FaultsResult) -> str:
     """The page."""
-    environment = result.environment
-    parts = [
-        _HEAD.format(
-            source="`reports/faults/faults.json`",
-            people="two servers, three rooms of four people, each of whom sends ten messages a second",
-            limit=RECOVERY_LIMIT,
-            answer=ANSWER_LIMIT,
-            factor=NOTICE_FACTOR,
-            floor=NOTICE_FLOOR_MS,
-            lanes=LANES,
-            created=result.created_at,
-            profile=result.profile,
-            seed=result.seed,
-            load=_load(result),
-            machine=f"{environment.get('cpus', '?')} cores, commit `{str(environment.get('commit', '?'))[:12]}`",
-        )
-    ]
+    parts = [_head(result)]
     short = [kind for kind in result.kinds if shortcomings(kind)]
     kept = [kind for kind in result.kinds if kind.injections and not shortcomings(kind)]
     away = [kind for kind in result.kinds if not kind.injections]
@@ -141,13 +130,13 @@ def shortcomings(kind: FaultKind) -> list[str]:
     if slow:
         said.append(f"{len(slow)} times back only after up to {max(slow):.1f} s")
     late = [each.slowest_answer for each in kind.injections if each.slowest_answer > ANSWER_LIMIT]
-    if late and kind.concerns == DATABASE:
+    if late and kind.concerns == Concern.DATABASE:
         said.append(f"a message was answered only after {max(late):.1f} s")
     calm, during = _p99s(kind)
     if kind.concerns in CONTAINED and during > max(NOTICE_FACTOR * calm, NOTICE_FLOOR_MS):
         said.append(f"others' p99 {during:.0f} ms against {calm:.0f} ms")
     growth = max((each.growth_mib for each in kind.injections), default=0.0)
-    if kind.concerns == CLIENT and growth > GROWTH_LIMIT_MIB:
+    if kind.concerns == Concern.CLIENT and growth > GROWTH_LIMIT_MIB:
         said.append(f"{growth:.0f} MiB taken by one client")
     said += sorted({*(run.broken for run in kind.runs), *(each.broken for each in kind.injections)} - {""})
     return said
@@ -174,9 +163,7 @@ def _row(kind: FaultKind) -> tuple[str, ...]:
 
 def _p99s(kind: FaultKind) -> tuple[float, float]:
     """The others' p99 in calm and during the fault, over all injections together, in milliseconds."""
-    calm = p99([each.others_calm for each in kind.injections])
-    during = p99([each.others for each in kind.injections])
-    return calm, during
+    return p99(each.others_calm for each in kind.injections), p99(each.others for each in kind.injections)
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -25,21 +25,12 @@ def _nothing(_original: Function) -> Function:
 
 
 def _nothing_awaited(_original: Function) -> Function:
-    """A coroutine function that does nothing."""
+    """A coroutine function that does nothing, and ends nobody's session."""
 
-    async def nothing(*_args: object, **_named: object) -> None:
-        return None
-
-    return nothing
-
-
-def _nobody_ended(_original: Function) -> Function:
-    """No server is found dead."""
-
-    async def end(*_args: object) -> list[object]:
+    async def nothing(*_args: object) -> list[object]:
         return []
 
-    return end
+    return nothing
 
 
 def _without_client_id(original: Function) -> Function:
@@ -98,7 +89,7 @@ PATCHES = {
     "client-side deadline": [Patch("chatsys.store.postgres.links:Link.expire", _nothing)],
     "bus token": [Patch("chatsys.bus.peers:BrokerBus._prove_life", _nothing_awaited)],
     "uncertain sessions": [Patch("chatsys.chat.endings:Endings.unanswered", _nothing)],
-    "dead servers": [Patch("chatsys.store.postgres.leases:Leases._end", _nobody_ended)],
+    "dead servers": [Patch("chatsys.store.postgres.leases:Leases._end", _nothing_awaited)],
     "embedded": [Patch("chatsys.database.embedded.server:EmbeddedServer._revive", _nothing)],
 }
 """The functions that each mechanism consists of."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 
 from chatsys.errors import OperatorError
 from chatsys.lab.faults.fault import Concern, Hit, Need, fault
@@ -37,65 +38,47 @@ async def rolling_restart(hit: Hit) -> None:
         await server.start()
 
 
-def _end_a_worker(hit: Hit, number: signal.Signals) -> None:
+async def _end_a_worker(hit: Hit, number: signal.Signals) -> None:
+    """A signal to one of two workers; the server starts another."""
     server = hit.rng.choice(hit.site.servers)
     server.restarts += 1
     hit.rng.choice(server.process.worker_processes()).send_signal(number)
 
 
-@fault("a worker killed", Concern.SERVER, place=SiteKind.WORKERS, seconds=2)
-async def worker_killed(hit: Hit) -> None:
-    """SIGKILL to one of two workers; the server starts another."""
-    _end_a_worker(hit, signal.SIGKILL)
+for _how, _number in (("killed", signal.SIGKILL), ("stopped", signal.SIGTERM)):
+    _inject = partial(_end_a_worker, number=_number)
+    fault(f"a worker {_how}", Concern.SERVER, place=SiteKind.WORKERS, seconds=2)(_inject)
 
 
-@fault("a worker stopped", Concern.SERVER, place=SiteKind.WORKERS, seconds=2)
-async def worker_stopped(hit: Hit) -> None:
-    """SIGTERM to one of two workers; the server starts another."""
-    _end_a_worker(hit, signal.SIGTERM)
-
-
-@fault(
-    "servers' clock an hour forward", Concern.SERVER, needs=(Need.LIBFAKETIME,), place=SiteKind.FAKED_CLOCK, seconds=4
-)
-async def clock_forward(hit: Hit) -> None:
-    """For four seconds, then back."""
-    await _shifted(hit, "+3600")
-
-
-@fault("servers' clock an hour back", Concern.SERVER, needs=(Need.LIBFAKETIME,), place=SiteKind.FAKED_CLOCK, seconds=4)
-async def clock_back(hit: Hit) -> None:
-    """For four seconds, then forward again."""
-    await _shifted(hit, "-3600")
-
-
-async def _shifted(hit: Hit, offset: str) -> None:
+async def _shift(hit: Hit, offset: str) -> None:
+    """For four seconds, then back again."""
     hit.site.set_clock(offset)
     try:
-        await asyncio.sleep(4)
+        await asyncio.sleep(hit.seconds)
     finally:
         hit.site.set_clock("+0")
 
 
+for _way, _offset in (("forward", "+3600"), ("back", "-3600")):
+    _name, _inject = f"servers' clock an hour {_way}", partial(_shift, offset=_offset)
+    fault(_name, Concern.SERVER, needs=(Need.LIBFAKETIME,), place=SiteKind.FAKED_CLOCK, seconds=4)(_inject)
+
+
+async def _signal(hit: Hit, number: signal.Signals) -> None:
+    """A signal to the postmaster alone; a server that uses an embedded one has to start it again."""
+    hit.site.postmaster().send_signal(number)
+
+
 async def _restart(hit: Hit, number: signal.Signals) -> None:
-    if number is signal.SIGKILL:
-        hit.site.signal_database(number)
-    else:
-        hit.site.postmaster().send_signal(number)
+    """A signal to the postmaster alone: the other processes notice and end. Then PostgreSQL is started again."""
+    await _signal(hit, number)
     await hit.site.ended_database()
     await hit.site.start_database()
 
 
-@fault("the embedded postmaster killed", Concern.DATABASE, place=SiteKind.EMBEDDED, seconds=1)
-async def embedded_killed(hit: Hit) -> None:
-    """SIGKILL to the postmaster alone; a server that uses it has to start it again."""
-    hit.site.postmaster().kill()
-
-
-@fault("the embedded postmaster stopped", Concern.DATABASE, place=SiteKind.EMBEDDED, seconds=1)
-async def embedded_stopped(hit: Hit) -> None:
-    """SIGINT, a clean end; a server that uses it has to start it again."""
-    hit.site.postmaster().send_signal(signal.SIGINT)
+for _how, _number in (("killed", signal.SIGKILL), ("stopped", signal.SIGINT)):
+    _inject = partial(_signal, number=_number)
+    fault(f"the embedded postmaster {_how}", Concern.DATABASE, place=SiteKind.EMBEDDED)(_inject)
 
 
 @fault("the embedded postmaster asked to end", Concern.DATABASE, place=SiteKind.EMBEDDED, seconds=4)
@@ -108,13 +91,7 @@ async def embedded_asked(hit: Hit) -> None:
 @fault("PostgreSQL killed and started again", Concern.DATABASE, seconds=3, short=True)
 async def postgres_killed(hit: Hit) -> None:
     """SIGKILL to all of its processes."""
-    await _restart(hit, signal.SIGKILL)
-
-
-@fault("PostgreSQL's postmaster killed and started again", Concern.DATABASE, seconds=3)
-async def postmaster_killed(hit: Hit) -> None:
-    """SIGKILL to the postmaster alone: the others notice and end."""
-    hit.site.postmaster().kill()
+    hit.site.signal_database(signal.SIGKILL)
     await hit.site.ended_database()
     await hit.site.start_database()
 
@@ -127,51 +104,32 @@ async def postgres_asked(hit: Hit) -> None:
     await _restart(hit, signal.SIGINT)
 
 
-@fault("PostgreSQL restarted, fast", Concern.DATABASE, seconds=3)
-async def postgres_fast(hit: Hit) -> None:
-    """As ``pg_ctl restart`` does."""
-    await _restart(hit, signal.SIGINT)
-
-
-@fault("PostgreSQL restarted, immediate", Concern.DATABASE, seconds=3)
-async def postgres_immediate(hit: Hit) -> None:
-    """As ``pg_ctl restart -m immediate`` does."""
-    await _restart(hit, signal.SIGQUIT)
-
-
-@fault("one backend of PostgreSQL killed", Concern.DATABASE, seconds=2)
-async def backend_killed(hit: Hit) -> None:
-    """SIGKILL to one backend: PostgreSQL then restarts all of them."""
-    rows = await hit.site.sql(_BACKENDS)
-    pids = [int(pid) for (pid,) in rows]
-    for process in hit.site.postgres():
-        if pids and process.pid == hit.rng.choice(pids):
-            process.kill()
-            return
-    for process in hit.site.postgres():
-        if process.pid in pids:
-            process.kill()
-            return
+for _name, _number in (
+    ("PostgreSQL's postmaster killed and started again", signal.SIGKILL),
+    ("PostgreSQL restarted, fast", signal.SIGINT),  # as ``pg_ctl restart`` does
+    ("PostgreSQL restarted, immediate", signal.SIGQUIT),  # as ``pg_ctl restart -m immediate`` does
+):
+    fault(_name, Concern.DATABASE, seconds=3)(partial(_restart, number=_number))
 
 
 _BACKENDS = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 
 
-async def _held(hit: Hit, seconds: float) -> None:
-    hit.site.signal_database(signal.SIGSTOP)
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        hit.site.signal_database(signal.SIGCONT)
-
-
-@fault("PostgreSQL hangs for 5 s", Concern.DATABASE, seconds=5)
-async def hangs(hit: Hit) -> None:
-    """SIGSTOP and SIGCONT."""
-    await _held(hit, 5)
+@fault("one backend of PostgreSQL killed", Concern.DATABASE, seconds=2)
+async def backend_killed(hit: Hit) -> None:
+    """SIGKILL to one backend: PostgreSQL then restarts all of them."""
+    pids = {pid for (pid,) in await hit.site.sql(_BACKENDS)}
+    backends = [process for process in hit.site.postgres() if process.pid in pids]
+    if backends:
+        hit.rng.choice(backends).kill()
 
 
 @fault("PostgreSQL hangs for 20 s", Concern.DATABASE, seconds=20)
-async def hangs_long(hit: Hit) -> None:
+@fault("PostgreSQL hangs for 5 s", Concern.DATABASE, seconds=5)
+async def hangs(hit: Hit) -> None:
     """SIGSTOP and SIGCONT."""
-    await _held(hit, 20)
+    hit.site.signal_database(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(hit.seconds)
+    finally:
+        hit.site.signal_database(signal.SIGCONT)

@@ -163,10 +163,6 @@ def line(run: FaultRun) -> str:
     found = ", ".join(f"{finding.count} {finding.kind}" for finding in run.findings) or "nothing wrong"
     thrown = sum(each.thrown_out for each in injections)
     broken = [said for said in (run.broken, *(each.broken for each in injections)) if said]
-    parts = [
-        f"{len(injections)} injections, {run.messages} messages",
-        found,
-        f"{thrown} thrown out" if thrown else "",
-        served,
-    ]
-    return ", ".join([*filter(None, parts), *broken])
+    parts = [f"{len(injections)} injections, {run.messages} messages", found]
+    parts += [f"{thrown} thrown out"] if thrown else []
+    return ", ".join([*parts, served, *broken])

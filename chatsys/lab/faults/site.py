@@ -24,11 +24,13 @@ from urllib.parse import parse_qs, urlsplit
 import psutil
 import psycopg
 
+from chatsys.client.requests import request
 from chatsys.database.embedded import embedded_server, wheel_programs
 from chatsys.lab.faults.answers import AnswerProxy
 from chatsys.lab.faults.broker import ProxiedBroker, nats, redis
 from chatsys.lab.subjects.servers import ServerProcess, chat_server, this_program
 from chatsys.resources import database_dir
+from chatsys.results.audit import Unreadable
 
 _TUNING = {"max_connections": "100", "log_min_messages": "panic", "hot_standby": "on"}
 _SMALL_QUEUE = {"max_notify_queue_pages": "64"}
@@ -113,6 +115,16 @@ class SiteServer:
     async def close(self) -> None:
         """End it, however."""
         await asyncio.to_thread(self._stack.close)
+
+    def read(self, path: str) -> bytes:
+        """The body of a GET that must succeed. Raises Unreadable."""
+        try:
+            status, body = request(self.address(), "GET", path)
+        except OSError as error:
+            raise Unreadable(f"GET {path}: {error}") from error
+        if status != 200:
+            raise Unreadable(f"GET {path} answered {status}")
+        return body
 
     def log(self) -> str:
         """What it has logged since it started."""

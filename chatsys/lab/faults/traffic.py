@@ -51,12 +51,8 @@ class Person:
         self._traffic = traffic
         self._outstanding: dict[str, Sending] = {}
         self._due: dict[str, float] = {}
-        self._in_room = False
-
-    @property
-    def there(self) -> bool:
+        self.there = False
         """Whether this person is in the room now."""
-        return self._in_room
 
     @property
     def waiting(self) -> int:
@@ -71,7 +67,7 @@ class Person:
             except SocketIOError:
                 pass
             finally:
-                self._in_room = False
+                self.there = False
                 if self.socket is not None:
                     socket, self.socket = self.socket, None
                     socket.abort()
@@ -99,7 +95,7 @@ class Person:
             return False
         joined = next(entry for entry in reversed(self.record.diary) if isinstance(entry, JoinedEntry))
         joined.complete = bool(answer.get("complete", True))
-        self._in_room = True
+        self.there = True
         return True
 
     # -- sending
@@ -114,7 +110,7 @@ class Person:
         sending = Sending(token, self.room, text, clock())
         self._outstanding[token], self._due[token] = sending, due
         self._traffic.history.sendings.append(sending)
-        if self.socket is not None and self._in_room:
+        if self.socket is not None and self.there:
             with suppress(SocketIOError):
                 self._transmit(self.socket, token)
 

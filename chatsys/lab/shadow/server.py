@@ -25,7 +25,7 @@ from chatsys.engine.engine import Engine
 from chatsys.engine.polling import METHODS, Endpoint
 from chatsys.engine.shared import ConnectionLimits
 from chatsys.engine.sockets import SocketLayer
-from chatsys.lab.conformance.judging import CheckFailed
+from chatsys.lab.conformance.shapes import CheckFailed
 from chatsys.lab.conformance.sockets import Client
 from chatsys.lab.shadow.findings import Findings
 from chatsys.lab.shadow.traffic import ANSWER, ORIGINAL, SHADOW, MirroredTraffic, Stream

@@ -30,6 +30,8 @@ MERGED = frozenset({"event room-users", "event user-typing", "event user-status-
 """Events that describe a state. A server may skip a state that has changed again (PROTOCOL §9.6, §9.8, §10.2)."""
 
 Call = Callable[[], Awaitable[None]]
+Sides = tuple[deque[Sequence[Any]], deque[Sequence[Any]]]
+"""Events of one kind: the original's and the shadow's."""
 
 
 class MirroredTraffic:
@@ -109,12 +111,8 @@ class Stream:
 
     def __init__(self, traffic: MirroredTraffic) -> None:
         self._traffic = traffic
-        self._waiting: defaultdict[str, tuple[deque[Sequence[Any]], deque[Sequence[Any]]]] = defaultdict(
-            lambda: (deque(), deque())
-        )
-        self._newest: defaultdict[str, tuple[deque[Sequence[Any]], deque[Sequence[Any]]]] = defaultdict(
-            lambda: (deque(maxlen=NEWEST), deque(maxlen=NEWEST))
-        )
+        self._waiting: defaultdict[str, Sides] = defaultdict(lambda: (deque(), deque()))
+        self._newest: defaultdict[str, Sides] = defaultdict(lambda: (deque(maxlen=NEWEST), deque(maxlen=NEWEST)))
         self._left = False
         self._late: set[int] = set()  # id() of waiting events that the shadow sent after the client left
         self._patient = True
@@ -202,6 +200,5 @@ class Stream:
         ours, theirs = original[-1], shadow[-1]
         compare = self._traffic.twins.differences
         pairs = [*((each, theirs) for each in original), *((ours, each) for each in shadow)]
-        if any(next(compare(*pair), None) is None for pair in pairs):
-            return []
-        return list(compare(ours, theirs))
+        matched = any(next(compare(*pair), None) is None for pair in pairs)
+        return [] if matched else list(compare(ours, theirs))

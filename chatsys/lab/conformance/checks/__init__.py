@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Collection
 
 from chatsys.lab.conformance.check import CHECKS, Check
 
-MODULES = (
-    "conventions",
-    "tokens",
-    "profiles",
-    "registration",
-    "login",
-    "users",
-    "rooms",
-    "messages",
-    "connections",
-    "guests",
-    "joining",
-    "sending",
-    "receipts",
-    "presence",
-    "leaving",
-    "pushes",
-    "health",
-    "additions",
-)
-
 
 def all_checks() -> Collection[Check]:
-    """Every check, in the order of the modules."""
-    for module in MODULES:
-        importlib.import_module(f"{__name__}.{module}")
+    """Every check, after importing the modules of this package, which register them."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
     return CHECKS.values()

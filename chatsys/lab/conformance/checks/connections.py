@@ -32,7 +32,7 @@ async def a_polling_handshake_has_its_fields(probe: CheckProbe) -> None:
 async def a_websocket_handshake_has_its_fields(probe: CheckProbe) -> None:
     raw = await probe.raw()
     handshake = json.loads((await raw.next("0{"))[1:])
-    same({key for key in HANDSHAKE if key not in handshake}, set(), "the set of missing keys of the handshake")
+    same(HANDSHAKE.keys() - handshake.keys(), set(), "the set of missing keys of the handshake")
     same(handshake["pingInterval"], 25_000, "pingInterval")
     await raw.send("40")
     answer = json.loads((await raw.next("40{"))[2:])
@@ -53,8 +53,7 @@ async def an_unknown_sid_is_400(probe: CheckProbe) -> None:
 
 @check("8.1", 'Another namespace is refused with a connect error `{"message": "Invalid namespace"}`.')
 async def another_namespace_is_refused(probe: CheckProbe) -> None:
-    raw = await probe.raw()
-    await raw.open()
+    raw = await probe.opened()
     await raw.send("40/admin,")
     frame = await raw.next("44/admin,")
     same(json.loads(frame.removeprefix("44/admin,")), {"message": "Invalid namespace"}, "the connect error")
@@ -99,15 +98,13 @@ async def polling_is_upgraded_to_websocket(probe: CheckProbe) -> None:
 
 @check("8.1", "Connecting needs no credentials.")
 async def connecting_needs_no_credentials(probe: CheckProbe) -> None:
-    raw = await probe.raw()
-    await raw.open()
+    await probe.opened()
 
 
 @check("8.1", "A malformed packet closes the connection.")
 async def a_malformed_packet_closes_the_connection(probe: CheckProbe) -> None:
     for frame in ("42[", "4Z", "x"):
-        raw = await probe.raw()
-        await raw.open()
+        raw = await probe.opened()
         await raw.send(frame)
         await raw.ended()
 
@@ -120,38 +117,33 @@ async def a_message_may_follow_the_join_directly(probe: CheckProbe) -> None:
     account = await probe.account()
     for _ in range(5):
         room = probe.room()
-        raw = await probe.raw()
-        await raw.open()
-        await raw.send(
-            event("join", {"room": room, "token": account.token, "username": account.username}),
-            event("send-message", {"message": "at once"}),
-        )
+        raw = await probe.opened()
+        join = {"room": room, "token": account.token, "username": account.username}
+        await raw.send(event("join", join), event("send-message", {"message": "at once"}))
         await raw.next('42["receive-message"')
-        same([message["message"] for message in await probe.messages(room)], ["at once"], "the room's messages")
+        same(await probe.texts(room), ["at once"], "the room's messages")
 
 
 @check("8.2", "A burst of messages is stored and broadcast in the order in which it was sent.")
 async def a_burst_keeps_its_order(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender, watcher = await probe.member(room), await probe.member(room, "Bob")
+    sender, watcher = await probe.members("Ann", "Bob")
     texts = [f"burst {number}" for number in range(60)]
     for text in texts:
         await sender.client.emit("send-message", {"message": text})
     await watcher.client.want("receive-message", len(texts))
     same(watcher.client.texts(), texts, "the order of arrival")
-    same([message["message"] for message in await probe.messages(room)], texts, "the order in the store")
+    same(await probe.texts(sender.room), texts, "the order in the store")
 
 
 @check("8.5", "Joining another room ends the session in the first one, with everything that §9.9 says.")
 async def another_room_ends_the_first_session(probe: CheckProbe) -> None:
-    first, second = probe.room(), probe.room()
-    watcher, member = await probe.member(first, "Watcher"), await probe.member(first)
-    await probe.join(member.client, second, token=member.account.token, username=member.account.username)
+    watcher, member = await probe.members("Watcher", "Ann")
+    await probe.join(member.client, probe.room(), token=member.account.token, username=member.account.username)
     left = await watcher.client.want("user-left")
     same(left["userId"], member.user_id, "userId of user-left")
     await watcher.client.list_of(1)
     await watcher.says("only for the first room")
-    await probe.settle(member.client)
+    await probe.settle(member)
     same(member.client.texts(), [], "what the client that left received from the first room")
 
 
@@ -159,19 +151,17 @@ async def another_room_ends_the_first_session(probe: CheckProbe) -> None:
     "8.5", "Joining the same room again keeps one session, and answers with `room-users` and `message-history` again."
 )
 async def the_same_room_again_keeps_one_session(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     lists = len(member.client.all("room-users"))
-    await probe.join(member.client, room, token=member.account.token, username=member.account.username)
+    await probe.join(member.client, member.room, token=member.account.token, username=member.account.username)
     await member.client.want("room-users", lists + 1)
     same(len(await member.client.list_of(1)), 1, "the number of elements")
     same(len(member.client.all("message-history")), 2, "the number of histories")
-    same((await probe.stats(room))["activeUsers"], 1, "activeUsers")
+    same((await probe.stats(member.room))["activeUsers"], 1, "activeUsers")
 
 
 async def _nothing_comes(client: Client, probe: CheckProbe) -> None:
-    watcher = await probe.member(probe.room(), "Watcher")
-    await probe.settle(watcher.client)
+    await probe.settle(await probe.member(name="Watcher"))
     same(client.names(), [], "the events that came")
 
 
@@ -194,6 +184,6 @@ async def unknown_events_are_ignored(probe: CheckProbe) -> None:
     await client.emit("no-such-event", {"room": "general"})
     await client.emit("add-reaction", {"messageId": "x"})
     await _nothing_comes(client, probe)
-    member = await probe.member(probe.room())
+    member = await probe.member()
     await member.client.emit("no-such-event")
     await member.says("still here")

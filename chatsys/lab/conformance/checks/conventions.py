@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from chatsys.lab.conformance.check import check
 from chatsys.lab.conformance.http import Answer
-from chatsys.lab.conformance.judging import NotApplicable
-from chatsys.lab.conformance.probe import PASSWORD, CheckProbe
-from chatsys.lab.conformance.shapes import BOOLEAN, TIMESTAMP, UUID, conform, same, true
+from chatsys.lab.conformance.probe import PASSWORD, CheckProbe, room_path
+from chatsys.lab.conformance.shapes import BOOLEAN, TIMESTAMP, UUID, NotApplicable, conform, same, true
 
 ORIGIN = "https://chat.example.org"
 NOBODY = "00000000-0000-4000-8000-000000000000"
+_NULL = "`%00` in a parameter is answered with a status in the 400s or an empty result, never with a 500."
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_INTERNALS = ("SELECT", "syntax", "bigint", "UTF8", "node_modules", "Traceback")
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -35,12 +36,8 @@ def _is_json_with_success(answer: Answer, *, success: bool) -> None:
 
 @check("1.2", "Every answer of the API is a JSON object with the content type `application/json`.")
 async def answers_are_json_objects(probe: CheckProbe) -> None:
-    for path in (
-        "/api/health",
-        "/api/rooms",
-        f"/api/rooms/{probe.room()}/messages",
-        f"/api/rooms/{probe.room()}/stats",
-    ):
+    room = f"/api/rooms/{probe.room()}"
+    for path in ("/api/health", "/api/rooms", f"{room}/messages", f"{room}/stats"):
         _is_json_with_success(await probe.http.get(path), success=True)
     _is_json_with_success(await probe.http.post("/api/auth/logout", {}), success=True)
 
@@ -68,13 +65,13 @@ async def timestamps_have_three_digits(probe: CheckProbe) -> None:
     conform((await probe.http.get("/api/health")).body["timestamp"], TIMESTAMP, "timestamp")
     account = await probe.account()
     conform(account.user["createdAt"], TIMESTAMP, "createdAt")
-    member = await probe.member(probe.room(), account=account)
+    member = await probe.member(account=account)
     conform((await member.says("now"))["timestamp"], TIMESTAMP, "the message's timestamp")
 
 
 @check("1.5", "Identifiers of users, messages and sessions are canonical UUIDs in lower case.")
 async def ids_are_uuids_in_lower_case(probe: CheckProbe) -> None:
-    member = await probe.member(probe.room())
+    member = await probe.member()
     conform(member.user_id, UUID, "userId")
     conform((await member.says("a"))["id"], UUID, "the message's id")
     conform((await member.client.list_of(1))[0]["sessionId"], UUID, "sessionId")
@@ -178,7 +175,7 @@ async def a_trailing_slash_makes_no_difference(probe: CheckProbe) -> None:
 @check("1.9", "A path parameter is percent-decoded once and may contain any character; an encoded slash belongs to it.")
 async def path_parameters_are_decoded_once(probe: CheckProbe) -> None:
     for text in ("a/b c", "50%25", "ümläut \u2603", "a?b#c&d+e", "'; --"):
-        body = (await probe.http.get(f"/api/rooms/{quote(text, safe='')}/stats")).is_status(200).body
+        body = await probe.read(room_path(text, "stats"))
         same(body["room"], text, "room")
 
 
@@ -188,17 +185,13 @@ async def broken_percent_encoding_is_no_500(probe: CheckProbe) -> None:
         (await probe.http.get(path)).is_status(200, 400)
 
 
-@check("1.9", "`%00` in a parameter is answered with a status in the 400s or an empty result, never with a 500.")
+@check("1.9", _NULL)
 async def an_encoded_null_is_no_500(probe: CheckProbe) -> None:
     for path in ("/api/rooms/a%00b/messages", "/api/rooms/%00/stats"):
         (await probe.http.get(path)).never_500()
 
 
-@check(
-    "1.9",
-    "`%00` in a parameter is answered with a status in the 400s or an empty result, never with a 500.",
-    after="users_are_found_by_username",
-)
+@check("1.9", _NULL, after="users_are_found_by_username")
 async def an_encoded_null_in_a_search_is_no_500(probe: CheckProbe) -> None:
     (await probe.http.get("/api/users/search/a%00b")).never_500()
 
@@ -248,15 +241,13 @@ async def errors_show_no_internals(probe: CheckProbe) -> None:
     ]
     for answer in answers:
         same(set(answer.body) - {"success", "message", "errors"}, set(), f"the other keys of {answer.request}")
-        internals = [
-            word for word in ("SELECT", "syntax", "bigint", "UTF8", "node_modules", "Traceback") if word in answer.text
-        ]
-        same(internals, [], f"the internals that {answer.request} shows")
+        shown = [word for word in _INTERNALS if word in answer.text]
+        same(shown, [], f"the internals that {answer.request} shows")
 
 
 @check("1.11", "No request and no event, however malformed, ends the process or makes it stop answering.")
 async def malformed_input_leaves_the_server_answering(probe: CheckProbe) -> None:
-    member = await probe.member(probe.room())
+    member = await probe.member()
     payloads: list[Any] = [None, [], 5, "text", {"room": []}, {"message": {}}, {"messageId": 5}, [[[[]]]]]
     for payload in payloads:
         for event in ("join", "send-message", "message-read", "mark-all-read", "typing", "update-online-status"):
@@ -264,7 +255,7 @@ async def malformed_input_leaves_the_server_answering(probe: CheckProbe) -> None
     for content in (b"\xff\xfe", b"[[[[", b'{"username": {}}', b"null"):
         await probe.http.post("/api/auth/login", content=content, headers=_JSON)
     (await probe.http.get("/api/health")).is_status(200)
-    other = await probe.member(probe.room(), "Bob")
+    other = await probe.member(name="Bob")
     await other.says("still here")
 
 

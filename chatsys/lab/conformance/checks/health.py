@@ -52,11 +52,9 @@ async def the_root_describes_the_server(probe: CheckProbe) -> None:
     alone=True,
 )
 async def the_root_counts_sessions_and_rooms(probe: CheckProbe) -> None:
-    before = (await probe.http.get("/")).is_status(200).body["stats"]
-    room = probe.room()
-    await probe.member(room)
-    await probe.member(room, "Bob")
-    after = (await probe.http.get("/")).is_status(200).body["stats"]
+    before = (await probe.read("/"))["stats"]
+    await probe.members("Ann", "Bob")
+    after = (await probe.read("/"))["stats"]
     same(after["activeUsers"] - before["activeUsers"], 2, "the increase of activeUsers after two joins")
     same(after["totalRooms"] - before["totalRooms"], 1, "the increase of totalRooms after joins of one new room")
 
@@ -67,11 +65,8 @@ async def the_root_counts_sessions_and_rooms(probe: CheckProbe) -> None:
     "with `:param` placeholders.",
 )
 async def the_root_lists_the_endpoints(probe: CheckProbe) -> None:
-    endpoints = (await probe.http.get("/")).is_status(200).body["endpoints"]
-    same(
-        {key: len(endpoints[key]) for key in ("auth", "users", "rooms")},
-        {"auth": 4, "users": 5, "rooms": 4},
-        "the number of endpoints",
-    )
+    endpoints = (await probe.read("/"))["endpoints"]
+    for part, count in (("auth", 4), ("users", 5), ("rooms", 4)):
+        same(len(endpoints[part]), count, f"the number of endpoints of {part}")
     lines = [*endpoints["auth"], *endpoints["users"], *endpoints["rooms"], endpoints["health"]]
     same([line for line in lines if not ENDPOINT.fullmatch(line)], [], "the lines that are not METHOD /path")

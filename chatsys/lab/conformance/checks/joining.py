@@ -10,6 +10,7 @@ from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import EVENTS, conform, same, true
 
 FAILS = 'If the join fails, **S** gets `error` `{message: "Failed to join room"}` and the connection stays usable.'
+_HISTORY = "3. **S** gets `message-history`: the newest 100 messages, oldest first; an empty list in a new room."
 
 REFUSED: tuple[tuple[str, Any], ...] = (
     ("without_a_payload", ...),
@@ -60,52 +61,40 @@ for _name, _payload in REFUSED:
     "`message` is `<displayName> has joined the chat`.",
 )
 async def the_others_get_user_joined(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher = await probe.member(room, "Watcher")
-    member = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
-    user = member.account.user
-    who = {key: user[key] for key in ("username", "displayName", "userId", "avatar")}
-    notice = await watcher.client.want("user-joined")
-    conform(notice, EVENTS["user-joined"] | who | {"message": "Ann Lee has joined the chat"}, "user-joined")
-    await probe.settle(member.client)
-    same(member.client.all("user-joined"), [], "user-joined to the client that joined")
+    watcher = await probe.member(name="Watcher")
+    member = await probe.member(watcher.room, account=await probe.account(displayName="Ann Lee"))
+    shape = EVENTS["user-joined"] | member.who("avatar") | {"message": "Ann Lee has joined the chat"}
+    conform(await watcher.client.want("user-joined"), shape, "user-joined")
+    await probe.gets_no("user-joined", member)
     same(len(watcher.client.all("user-joined")), 1, "how often user-joined came")
 
 
 @check("9.1", "2. **R** get `room-users` (§10.1) with the new session.")
 async def everybody_gets_the_new_list(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher = await probe.member(room, "Watcher")
-    member = await probe.member(room)
+    watcher, member = await probe.members("Watcher", "Ann")
     for each in (watcher, member):
         found = await each.client.list_of(2)
         conform(found, EVENTS["room-users"], "room-users")
         same([element["userId"] for element in found], [watcher.user_id, member.user_id], "who is in the list")
 
 
-@check("9.1", "3. **S** gets `message-history`: the newest 100 messages, oldest first; an empty list in a new room.")
+@check("9.1", _HISTORY)
 async def the_history_follows_the_list(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     same(await member.client.want("message-history"), [], "the history of a new room")
     same(member.client.names()[:2], ["room-users", "message-history"], "the first events of a join")
 
 
-@check(
-    "9.1",
-    "3. **S** gets `message-history`: the newest 100 messages, oldest first; an empty list in a new room.",
-    within=120,
-)
+@check("9.1", _HISTORY, within=120)
 async def the_history_has_the_newest_100(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender = await probe.member(room)
+    sender = await probe.member()
     for number in range(105):
         await sender.client.emit("send-message", {"message": str(number)})
         if number % 20 == 19:
             await sender.client.want("receive-message", number + 1)
     await sender.client.want("receive-message", 105)
-    stored = [message["id"] for message in await probe.messages(room)]
-    member = await probe.member(room, "Bob")
+    stored = [message["id"] for message in await probe.messages(sender.room)]
+    member = await probe.member(sender.room, "Bob")
     history = await member.client.want("message-history")
     same(len(history), 100, "the number of messages")
     same([message["id"] for message in history], stored, "the history beside the newest 100 over HTTP")
@@ -118,12 +107,8 @@ async def several_may_join_a_new_room_at_once(probe: CheckProbe) -> None:
     clients = [await probe.client(f"Ann {number}") for number in range(8)]
     for _ in range(4):
         room = probe.room()
-        await asyncio.gather(
-            *(
-                client.emit("join", {"room": room, "token": account.token, "username": account.username})
-                for client, account in zip(clients, accounts, strict=True)
-            )
-        )
+        joins = [{"room": room, "token": account.token, "username": account.username} for account in accounts]
+        await asyncio.gather(*(client.emit("join", join) for client, join in zip(clients, joins, strict=True)))
         for client in clients:
             await client.list_of(8)
             same(client.all("error"), [], f"the errors that {client.name} got")
@@ -131,11 +116,8 @@ async def several_may_join_a_new_room_at_once(probe: CheckProbe) -> None:
 
 @check("9.1", "The user becomes online; that alone sends no `user-status-update`.")
 async def a_join_sends_no_status(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher = await probe.member(room, "Watcher")
-    member = await probe.member(room)
+    watcher, member = await probe.members("Watcher", "Ann")
     found = await watcher.client.list_of(2)
     same([element["status"]["online"] for element in found], [True, True], "status.online")
-    await probe.settle(watcher.client, member.client)
-    same(watcher.client.all("user-status-update"), [], "user-status-update")
+    await probe.gets_no("user-status-update", watcher, member)
     true("user-joined" in watcher.client.names(), "user-joined did not come")

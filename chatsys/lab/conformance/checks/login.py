@@ -9,6 +9,12 @@ from chatsys.lab.conformance.shapes import PROFILE, TEXT, TIMESTAMP, same, true
 
 NO_USERNAME, NO_PASSWORD = "Username or email is required", "Password is required"
 REFUSED = "Invalid credentials"
+_USERNAME, _PASSWORD = (
+    "A `username` that is absent, blank or no string is answered with 400 `Validation failed` and "
+    "`Username or email is required`.",
+    "A `password` that is absent, blank or no string is answered with 400 `Validation failed` and "
+    "`Password is required`, after the username's entry.",
+)
 
 
 @check(
@@ -45,41 +51,25 @@ async def the_username_must_be_in_its_case(probe: CheckProbe) -> None:
     (await probe.login(account.username.upper())).fails(401, REFUSED)
 
 
-@check(
-    "4.2",
-    "A `username` that is absent, blank or no string is answered with 400 `Validation failed` and "
-    "`Username or email is required`.",
-)
+@check("4.2", _USERNAME)
 async def a_login_needs_a_username(probe: CheckProbe) -> None:
     (await probe.http.post("/api/auth/login", {"password": PASSWORD})).fails(400, "Validation failed", NO_USERNAME)
     (await probe.login("  ")).fails(400, "Validation failed", NO_USERNAME)
 
 
-@check(
-    "4.2",
-    "A `username` that is absent, blank or no string is answered with 400 `Validation failed` and "
-    "`Username or email is required`.",
-)
+@check("4.2", _USERNAME)
 async def a_login_needs_a_username_that_is_text(probe: CheckProbe) -> None:
     for value in (5, ["ann"], {"a": 1}, True):
         (await probe.login(value)).fails(400, "Validation failed", NO_USERNAME)
 
 
-@check(
-    "4.2",
-    "A `password` that is absent, blank or no string is answered with 400 `Validation failed` and "
-    "`Password is required`, after the username's entry.",
-)
+@check("4.2", _PASSWORD)
 async def a_login_needs_a_password(probe: CheckProbe) -> None:
     (await probe.login("ann", "")).fails(400, "Validation failed", NO_PASSWORD)
     (await probe.http.post("/api/auth/login", {})).fails(400, "Validation failed", NO_USERNAME, NO_PASSWORD)
 
 
-@check(
-    "4.2",
-    "A `password` that is absent, blank or no string is answered with 400 `Validation failed` and "
-    "`Password is required`, after the username's entry.",
-)
+@check("4.2", _PASSWORD)
 async def a_login_needs_a_password_that_is_text(probe: CheckProbe) -> None:
     for value in (123456, ["secret"], {"a": 1}, True):
         (await probe.login("ann", value)).fails(400, "Validation failed", NO_PASSWORD)
@@ -128,5 +118,4 @@ async def verify_shows_the_claims(probe: CheckProbe) -> None:
 @check("4.4", "It answers 200 with `message` `Logout successful`, whatever the headers; nothing is revoked.")
 async def logout_always_succeeds(probe: CheckProbe) -> None:
     for token in (None, "garbage", (await probe.account()).token):
-        answer = await probe.http.post("/api/auth/logout", token=token)
-        answer.succeeds({"message": "Logout successful"})
+        (await probe.http.post("/api/auth/logout", token=token)).succeeds({"message": "Logout successful"})

@@ -22,39 +22,35 @@ NO_RECEIPTS = {"delivered": False, "deliveredTo": [], "read": False, "readBy": [
 
 @check("7", "A message has exactly these keys, and `seq` (§14.2) where the server numbers messages:")
 async def a_live_message_has_its_keys(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     message = await member.says("hello")
-    user = member.account.user
-    expected = {key: user[key] for key in ("userId", "username", "displayName", "avatar")}
-    conform(message, PUSHED | expected | {"message": "hello", "room": room}, "receive-message")
+    shape = PUSHED | member.who("avatar") | {"message": "hello", "room": member.room}
+    conform(message, shape, "receive-message")
 
 
 @check("7", "A message has exactly these keys, and `seq` (§14.2) where the server numbers messages:")
 async def a_stored_message_has_its_keys(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     await member.says("hello")
-    stored = await probe.messages(room)
-    conform(stored, [MESSAGE | {"message": "hello", "userId": member.user_id, "room": room}], "data")
-    other = await probe.member(room, "Bob")
+    stored = await probe.messages(member.room)
+    conform(stored, [MESSAGE | {"message": "hello", "userId": member.user_id, "room": member.room}], "data")
+    other = await probe.member(member.room, "Bob")
     same(await other.client.want("message-history"), stored, "message-history (expected: the messages over HTTP)")
 
 
 @check("7", "The text is delivered exactly as it was sent: not trimmed, escaped or normalised.")
 async def texts_are_kept_exactly(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     for text in TEXTS:
         await member.client.emit("send-message", {"message": text})
     await member.client.want("receive-message", len(TEXTS))
     same(sorted(member.client.texts()), sorted(TEXTS), "the texts that arrived")
-    same(sorted(message["message"] for message in await probe.messages(room)), sorted(TEXTS), "the stored texts")
+    same(sorted(await probe.texts(member.room)), sorted(TEXTS), "the stored texts")
 
 
 @check("7", "In `receive-message` `delivered` and `read` are false and both lists are empty.")
 async def a_live_message_has_no_receipts(probe: CheckProbe) -> None:
-    message = await (await probe.member(probe.room())).says("hello")
+    message = await (await probe.member()).says("hello")
     same({key: message[key] for key in NO_RECEIPTS}, NO_RECEIPTS, "the receipts")
 
 
@@ -64,12 +60,8 @@ async def a_live_message_has_no_receipts(probe: CheckProbe) -> None:
     "| `read` | boolean | true if `readBy` is not empty |",
 )
 async def receipts_show_in_the_stored_message(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender, reader, other = (
-        await probe.member(room, "Sender"),
-        await probe.member(room),
-        await probe.member(room, "Bob"),
-    )
+    sender, reader, other = await probe.members("Sender", "Ann", "Bob")
+    room = sender.room
     first, second = await sender.says("first"), await sender.says("second")
     await other.client.emit("message-delivered", {"messageId": first["id"], "room": room})
     await sender.client.want("message-status-update")
@@ -77,22 +69,15 @@ async def receipts_show_in_the_stored_message(probe: CheckProbe) -> None:
     await sender.client.want("message-read-update")
     stored = {message["id"]: message for message in await probe.messages(room)}
     got = stored[first["id"]]
-    same(
-        (got["delivered"], set(got["deliveredTo"])),
-        (True, {reader.user_id, other.user_id}),
-        "delivered and deliveredTo",
-    )
-    same((got["read"], got["readBy"]), (True, [reader.user_id]), "read and readBy")
-    untouched = stored[second["id"]]
-    same(
-        (untouched["delivered"], untouched["read"]), (False, False), "delivered and read of a message without receipts"
-    )
+    same((got["delivered"], got["read"], got["readBy"]), (True, True, [reader.user_id]), "delivered, read and readBy")
+    same(set(got["deliveredTo"]), {reader.user_id, other.user_id}, "deliveredTo")
+    rest = stored[second["id"]]
+    same((rest["delivered"], rest["read"]), (False, False), "delivered and read of a message without receipts")
 
 
 @check("7", "`username`, `displayName` and `avatar` are those of the sender's current profile")
 async def a_stored_message_shows_the_current_profile(probe: CheckProbe) -> None:
-    room = probe.room()
-    member = await probe.member(room)
+    member = await probe.member()
     await member.says("hello")
     (await probe.change(member.account, {"displayName": "New Name"})).is_status(200)
-    same([message["displayName"] for message in await probe.messages(room)], ["New Name"], "displayName")
+    same([message["displayName"] for message in await probe.messages(member.room)], ["New Name"], "displayName")

@@ -23,18 +23,16 @@ async def a_public_profile_has_eight_keys(probe: CheckProbe) -> None:
 @check("3.1", "| `displayName` | string | default: the username |", "| `bio` | string | default: empty |")
 async def a_profile_has_defaults(probe: CheckProbe) -> None:
     account = await probe.account()
-    same(account.user["username"], account.username, "username")
-    same(account.user["displayName"], account.username, "displayName")
-    same(account.user["avatar"], default_avatar(account.username), "avatar")
-    same(account.user["bio"], "", "bio")
-    same(account.user["status"], "offline", "status")
+    defaults = {"displayName": account.username, "avatar": default_avatar(account.username), "bio": ""}
+    for key, value in ({"username": account.username, "status": "offline"} | defaults).items():
+        same(account.user[key], value, key)
 
 
 @check("3.1", "| `lastSeen` | timestamp or null | null until the user first joins a room |")
 async def last_seen_is_null_before_the_first_join(probe: CheckProbe) -> None:
     account = await probe.account()
     same((await probe.profile(account)).get("lastSeen", "absent"), None, "lastSeen")
-    await probe.member(probe.room(), account=account)
+    await probe.member(account=account)
     conform((await probe.profile(account))["lastSeen"], TIMESTAMP, "lastSeen")
 
 
@@ -78,10 +76,8 @@ async def _status(probe: CheckProbe, account: CheckAccount) -> object:
 
 @check("3.3", "A user is `online` from the start of the first session to the end of the last one")
 async def a_user_is_online_with_a_session(probe: CheckProbe) -> None:
-    room = probe.room()
-    account = await probe.account()
-    watcher = await probe.member(room, "Watcher")
-    member = await probe.member(room, account=account)
+    watcher, member = await probe.members("Watcher", "Ann")
+    account = member.account
     same(await _status(probe, account), "online", "status in a room")
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
@@ -90,22 +86,20 @@ async def a_user_is_online_with_a_session(probe: CheckProbe) -> None:
 
 @check("3.3", "A user is `online` from the start of the first session to the end of the last one")
 async def a_user_stays_online_with_another_session(probe: CheckProbe) -> None:
-    room = probe.room()
     account = await probe.account()
-    watcher = await probe.member(room, "Watcher")
-    await probe.member(probe.room(), "elsewhere", account)
-    member = await probe.member(room, account=account)
+    watcher = await probe.member(name="Watcher")
+    await probe.member(name="elsewhere", account=account)
+    member = await probe.member(watcher.room, account=account)
     await member.client.emit("leave-room")
     await watcher.client.want("user-left")
-    await probe.settle(watcher.client)
+    await probe.settle(watcher)
     same(await _status(probe, account), "online", "status with one session left")
 
 
 @check("3.3", "`lastSeen` is set each time the status is.")
 async def last_seen_is_set_with_the_status(probe: CheckProbe) -> None:
-    account = await probe.account()
-    member = await probe.member(probe.room(), account=account)
-    joined = (await probe.profile(account))["lastSeen"]
+    member = await probe.member()
+    joined = (await probe.profile(member.account))["lastSeen"]
     await member.client.emit("update-online-status", {"online": False})
     await member.client.want("user-status-update")
-    true((await probe.profile(account))["lastSeen"] > joined, "lastSeen is not later after update-online-status")
+    true((await probe.profile(member.account))["lastSeen"] > joined, "lastSeen is not later after update-online-status")

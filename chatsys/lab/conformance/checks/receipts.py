@@ -20,17 +20,16 @@ AGAIN = {
 }
 
 
-async def _sent(probe: CheckProbe, text: str = "hello") -> tuple[str, CheckedMember, CheckedMember, dict[str, Any]]:
+async def _sent(probe: CheckProbe) -> tuple[str, CheckedMember, CheckedMember, dict[str, Any]]:
     """A room, the sender, a reader, and a message."""
-    room = probe.room()
-    sender, reader = await probe.member(room, "Sender"), await probe.member(room)
-    return room, sender, reader, await sender.says(text)
+    sender, reader = await probe.members("Sender", "Ann")
+    return sender.room, sender, reader, await sender.says("hello")
 
 
-async def _no_update(probe: CheckProbe, update: str, *members: CheckedMember) -> None:
-    await probe.settle(*(member.client for member in members))
-    for member in members:
-        same(member.client.all(update), [], f"{update} to {member.client.name}")
+async def _receipts(probe: CheckProbe, room: str, message: dict[str, Any]) -> dict[str, Any]:
+    """The stored message's lists of users."""
+    stored = next(each for each in await probe.messages(room) if each["id"] == message["id"])
+    return {key: stored[key] for key in ("deliveredTo", "readBy")}
 
 
 @check("9.3", "**R** get `message-status-update`: `{messageId, delivered: true, deliveredTo, deliveredBy, timestamp}`.")
@@ -58,11 +57,9 @@ async def delivered_to_is_complete(probe: CheckProbe) -> None:
 def _ignored(event: str, update: str, wrong: Any) -> Body:
     async def body(probe: CheckProbe) -> None:
         room, sender, reader, message = await _sent(probe)
-        fields = {"messageId": message["id"], "room": room} | wrong
-        await reader.client.emit(event, fields)
-        await _no_update(probe, update, sender, reader)
-        stored = (await probe.messages(room))[0]
-        same((stored["deliveredTo"], stored["readBy"]), ([], []), "deliveredTo and readBy")
+        await reader.client.emit(event, {"messageId": message["id"], "room": room} | wrong)
+        await probe.gets_no(update, sender, reader)
+        same(await _receipts(probe, room, message), {"deliveredTo": [], "readBy": []}, "the receipts")
 
     return body
 
@@ -73,7 +70,7 @@ def _own(event: str, update: str) -> Body:
         again = await probe.member(room, "Sender again", sender.account)
         for each in (sender, again):
             await each.client.emit(event, {"messageId": message["id"], "room": room})
-        await _no_update(probe, update, sender, reader, again)
+        await probe.gets_no(update, sender, reader, again)
 
     return body
 
@@ -81,9 +78,9 @@ def _own(event: str, update: str) -> Body:
 def _elsewhere(event: str, update: str) -> Body:
     async def body(probe: CheckProbe) -> None:
         room, sender, reader, message = await _sent(probe)
-        outside = await probe.member(probe.room(), "Outside")
+        outside = await probe.member(name="Outside")
         await outside.client.emit(event, {"messageId": message["id"], "room": room})
-        await _no_update(probe, update, sender, reader, outside)
+        await probe.gets_no(update, sender, reader, outside)
 
     return body
 
@@ -94,11 +91,10 @@ def _repeated(event: str, update: str, who: str) -> Body:
         for _ in range(3):
             await reader.client.emit(event, {"messageId": message["id"], "room": room})
         await sender.client.want(update)
-        await probe.settle(sender.client, reader.client)
+        await probe.settle(sender, reader)
         updates = sender.client.all(update)
         same([each[who] for each in updates], [[reader.user_id]] * len(updates), f"{who} of each update")
-        stored = next(each for each in await probe.messages(room) if each["id"] == message["id"])
-        same(stored[who], [reader.user_id], who)
+        same((await _receipts(probe, room, message))[who], [reader.user_id], who)
 
     return body
 
@@ -123,11 +119,10 @@ for _section, _event, _update in KINDS:
     "timestamp}`; `readByUsername` is the display name.",
 )
 async def a_read_is_shown_to_everybody(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender = await probe.member(room, "Sender")
-    reader = await probe.member(room, account=await probe.account(displayName="Ann Lee"))
+    sender = await probe.member(name="Sender")
+    reader = await probe.member(sender.room, account=await probe.account(displayName="Ann Lee"))
     message = await sender.says("hello")
-    await reader.client.emit("message-read", {"messageId": message["id"], "room": room})
+    await reader.client.emit("message-read", {"messageId": message["id"], "room": sender.room})
     for each in (sender, reader):
         update = await each.client.want("message-read-update")
         who = {"messageId": message["id"], "readByUser": reader.user_id, "readByUsername": "Ann Lee"}
@@ -140,9 +135,9 @@ async def a_read_records_the_delivery(probe: CheckProbe) -> None:
     room, sender, reader, message = await _sent(probe)
     await reader.client.emit("message-read", {"messageId": message["id"], "room": room})
     await sender.client.want("message-read-update")
-    await _no_update(probe, "message-status-update", sender, reader)
-    stored = next(each for each in await probe.messages(room) if each["id"] == message["id"])
-    same((stored["deliveredTo"], stored["readBy"]), ([reader.user_id], [reader.user_id]), "deliveredTo and readBy")
+    await probe.gets_no("message-status-update", sender, reader)
+    both = {"deliveredTo": [reader.user_id], "readBy": [reader.user_id]}
+    same(await _receipts(probe, room, message), both, "the receipts")
 
 
 @check(
@@ -169,12 +164,11 @@ async def all_unread_messages_are_marked(probe: CheckProbe) -> None:
 async def marking_nothing_sends_nothing(probe: CheckProbe) -> None:
     room, sender, reader, _ = await _sent(probe)
     await sender.client.emit("mark-all-read", {"room": room})
-    await probe.settle(sender.client)
-    same(sender.client.all("messages-marked-read"), [], "messages-marked-read for a sender's own messages")
+    await probe.gets_no("messages-marked-read", sender)
     await reader.client.emit("mark-all-read", {"room": room})
     await sender.client.want("messages-marked-read")
     await reader.client.emit("mark-all-read", {"room": room})
-    await probe.settle(reader.client)
+    await probe.settle(reader)
     same(len(sender.client.all("messages-marked-read")), 1, "how often messages-marked-read came")
 
 
@@ -192,9 +186,9 @@ async def marking_records_reads_and_deliveries(probe: CheckProbe) -> None:
 @check("9.5", "`room` must be the socket's own.")
 async def another_room_is_not_marked(probe: CheckProbe) -> None:
     room, sender, reader, _ = await _sent(probe)
-    outside = await probe.member(probe.room(), "Outside")
+    outside = await probe.member(name="Outside")
     await outside.client.emit("mark-all-read", {"room": room})
     await reader.client.emit("mark-all-read", {"room": "general"})
     await reader.client.emit("mark-all-read", {"room": 5})
-    await _no_update(probe, "messages-marked-read", sender, reader, outside)
+    await probe.gets_no("messages-marked-read", sender, reader, outside)
     same((await probe.stats(room))["unreadCount"], (await probe.stats(room))["totalMessages"], "unreadCount")

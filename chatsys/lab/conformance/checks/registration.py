@@ -10,6 +10,7 @@ from chatsys.lab.conformance.probe import CheckProbe
 from chatsys.lab.conformance.shapes import PROFILE, TEXT, same, true
 
 TAKEN = "Username or email already exists"
+_TAKEN = "A username or email that is taken is answered with 400 `Username or email already exists` and no `errors`."
 REQUIRED = ("Username is required", "Email is required", "Password is required")
 
 RULES: tuple[tuple[str, str, Any, str], ...] = (
@@ -103,22 +104,17 @@ async def the_email_is_kept_in_lower_case(probe: CheckProbe) -> None:
 @check("4.1", "Usernames are case-sensitive: `Bob` and `bob` are two users.")
 async def usernames_are_case_sensitive(probe: CheckProbe) -> None:
     name = probe.name()
-    lower = await probe.account(username=name)
-    upper = await probe.account(username=name.upper())
+    lower, upper = await probe.account(username=name), await probe.account(username=name.upper())
     true(lower.user_id != upper.user_id, "both names are one user")
 
 
-@check(
-    "4.1", "A username or email that is taken is answered with 400 `Username or email already exists` and no `errors`."
-)
+@check("4.1", _TAKEN)
 async def a_taken_username_is_refused(probe: CheckProbe) -> None:
     account = await probe.account()
     (await probe.register(probe.fields(username=account.username))).fails(400, TAKEN)
 
 
-@check(
-    "4.1", "A username or email that is taken is answered with 400 `Username or email already exists` and no `errors`."
-)
+@check("4.1", _TAKEN)
 async def a_taken_email_is_refused_in_any_case(probe: CheckProbe) -> None:
     account = await probe.account()
     (await probe.register(probe.fields(email=account.email))).fails(400, TAKEN)
@@ -128,8 +124,7 @@ async def a_taken_email_is_refused_in_any_case(probe: CheckProbe) -> None:
 @check("4.1", "Of several simultaneous registrations of one name exactly one succeeds; the others get that 400.")
 async def one_of_simultaneous_registrations_succeeds(probe: CheckProbe) -> None:
     name = probe.name()
-    requests = [probe.register(probe.fields(username=name)) for _ in range(6)]
-    answers = await asyncio.gather(*requests)
+    answers = await asyncio.gather(*(probe.register(probe.fields(username=name)) for _ in range(6)))
     same(sorted(answer.status for answer in answers), [201, *[400] * 5], "the statuses")
     for answer in answers:
         if answer.status == 400:

@@ -6,9 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from chatsys.lab.conformance.check import Body, check
-from chatsys.lab.conformance.judging import CheckFailed
 from chatsys.lab.conformance.probe import CheckProbe
-from chatsys.lab.conformance.shapes import same, true
+from chatsys.lab.conformance.shapes import CheckFailed, same, true
 from chatsys.lab.conformance.sockets import event
 
 DROPPED = (
@@ -32,14 +31,13 @@ NO_TEXTS: tuple[tuple[str, Any], ...] = (
 
 def _dropped(payload: Any) -> Body:
     async def body(probe: CheckProbe) -> None:
-        room = probe.room()
-        watcher, sender = await probe.member(room, "Watcher"), await probe.member(room)
+        watcher, sender = await probe.members("Watcher", "Ann")
         await sender.client.emit("send-message", None if payload is ... else payload)
         await sender.client.want("error")
-        await probe.settle(watcher.client, sender.client)
+        await probe.settle(watcher, sender)
         same(sender.client.texts() + watcher.client.texts(), [], "what was broadcast")
         same(watcher.client.all("error"), [], "the errors that the other one got")
-        same(await probe.messages(room), [], "what was stored")
+        same(await probe.messages(sender.room), [], "what was stored")
 
     return body
 
@@ -50,21 +48,20 @@ for _name, _payload in NO_TEXTS:
 
 @check("9.2", "Each socket in **R**, the sender's included, gets `receive-message` (§7) exactly once.")
 async def everybody_gets_a_message_once(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender, ann, bob = await probe.member(room, "Sender"), await probe.member(room), await probe.member(room, "Bob")
+    sender, ann, bob = await probe.members("Sender", "Ann", "Bob")
     message = await sender.says("hello")
     for each in (sender, ann, bob):
         same(await each.client.text("hello"), message, f"the message that {each.client.name} got")
-    await probe.settle(sender.client, ann.client, bob.client)
+    await probe.settle(sender, ann, bob)
     for each in (sender, ann, bob):
         same(each.client.texts(), ["hello"], f"the messages that {each.client.name} got")
 
 
 @check("9.2", "Sockets in other rooms never get it.")
 async def other_rooms_get_no_message(probe: CheckProbe) -> None:
-    elsewhere, sender = await probe.member(probe.room(), "Elsewhere"), await probe.member(probe.room())
+    elsewhere, sender = await probe.member(name="Elsewhere"), await probe.member()
     await sender.says("only here")
-    await probe.settle(elsewhere.client)
+    await probe.settle(elsewhere)
     same(elsewhere.client.texts(), [], "what arrived in the other room")
 
 
@@ -73,23 +70,18 @@ async def other_rooms_get_no_message(probe: CheckProbe) -> None:
     "The server stores the message before it broadcasts it, so a client that got the message also finds it in §6.3.",
 )
 async def a_broadcast_message_is_stored(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender = await probe.member(room)
+    sender = await probe.member()
     for number in range(5):
         message = await sender.says(str(number))
-        true(
-            message["id"] in [each["id"] for each in await probe.messages(room)], f"message {number} is not stored yet"
-        )
+        stored = [each["id"] for each in await probe.messages(sender.room)]
+        true(message["id"] in stored, f"message {number} is not stored yet")
 
 
 @check("9.2", "The server replaces a lone surrogate by U+FFFD or drops the message.")
 async def a_lone_surrogate_is_replaced_or_dropped(probe: CheckProbe) -> None:
-    room = probe.room()
-    account = await probe.account()
-    watcher = await probe.member(room, "Watcher")
-    raw = await probe.raw()
-    await raw.open()
-    await raw.send(event("join", {"room": room, "token": account.token, "username": account.username}))
+    account, watcher = await probe.account(), await probe.member(name="Watcher")
+    raw = await probe.opened()
+    await raw.send(event("join", {"room": watcher.room, "token": account.token, "username": account.username}))
     await raw.next('42["message-history"')
     await raw.send(r'42["send-message",{"message":"a\ud800b"}]', event("send-message", {"message": "after"}))
     await watcher.client.text("after")
@@ -98,8 +90,7 @@ async def a_lone_surrogate_is_replaced_or_dropped(probe: CheckProbe) -> None:
 
 @check("9.2", "A message in a packet of at most 1,000,000 bytes is delivered in full.")
 async def a_large_message_is_delivered_in_full(probe: CheckProbe) -> None:
-    room = probe.room()
-    sender, watcher = await probe.member(room), await probe.member(room, "Bob")
+    sender, watcher = await probe.members("Ann", "Bob")
     text = "0123456789" * 99_000
     await sender.client.emit("send-message", {"message": text})
     message = await watcher.client.text(text)
@@ -108,8 +99,7 @@ async def a_large_message_is_delivered_in_full(probe: CheckProbe) -> None:
 
 @check("9.2", "A larger packet may end the sender's connection; no other client is affected.")
 async def a_larger_packet_is_felt_by_nobody_else(probe: CheckProbe) -> None:
-    room = probe.room()
-    ann, bob, sender = await probe.member(room), await probe.member(room, "Bob"), await probe.member(room, "Sender")
+    ann, bob, sender = await probe.members("Ann", "Bob", "Sender")
     with suppress(CheckFailed):  # the server may close the connection during the send
         await sender.client.emit("send-message", {"message": "x" * 1_200_000})
     await ann.says("undisturbed")

@@ -7,9 +7,8 @@ import json
 from typing import Any
 
 from chatsys.lab.conformance.check import check
-from chatsys.lab.conformance.judging import CheckFailed
 from chatsys.lab.conformance.probe import CheckProbe
-from chatsys.lab.conformance.shapes import TEXT, WHOLE, conform, same, short, true
+from chatsys.lab.conformance.shapes import TEXT, WHOLE, CheckFailed, conform, same, short, true
 
 VERIFY = "/api/auth/verify"
 INVALID = "Invalid or expired token"
@@ -133,7 +132,6 @@ async def passwords_are_never_returned(probe: CheckProbe) -> None:
     password = f"secret {probe.name()}"
     fields = probe.fields(password=password)
     registered = (await probe.register(fields)).is_status(201)
-    logged_in = await probe.login(fields["username"], password)
-    for answer in (registered, logged_in):
+    for answer in (registered, await probe.login(fields["username"], password)):
         true(password not in answer.text, f"{answer.request} shows the password")
         true("$2" not in answer.text, f"{answer.request} shows a bcrypt hash")

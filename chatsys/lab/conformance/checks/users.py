@@ -12,14 +12,13 @@ from chatsys.lab.conformance.probe import CheckAccount, CheckProbe
 from chatsys.lab.conformance.shapes import PROFILE, TEXT, WHOLE, same, true
 
 UNKNOWN = "User not found"
+_LIST = (
+    "It answers 200 with public profiles as `users` and their number as `total`: at most 100, the newest account first."
+)
 DENIED = "Access denied. You can only modify your own profile."
 
 
-@check(
-    "5.1",
-    "It answers 200 with public profiles as `users` and their number as `total`: at most 100, the "
-    "newest account first.",
-)
+@check("5.1", _LIST)
 async def the_list_has_at_most_100_users(probe: CheckProbe) -> None:
     await probe.account()
     body = (await probe.http.get("/api/users")).succeeds({"users": [PROFILE], "total": WHOLE})
@@ -27,15 +26,10 @@ async def the_list_has_at_most_100_users(probe: CheckProbe) -> None:
     true(0 < body["total"] <= 100, f"the list has {body['total']} users")
 
 
-@check(
-    "5.1",
-    "It answers 200 with public profiles as `users` and their number as `total`: at most 100, the "
-    "newest account first.",
-)
+@check("5.1", _LIST)
 async def the_newest_user_is_first(probe: CheckProbe) -> None:
-    older = await probe.account()
-    newer = await probe.account()
-    ids = [user["userId"] for user in (await probe.http.get("/api/users")).is_status(200).body["users"]]
+    older, newer = await probe.account(), await probe.account()
+    ids = [user["userId"] for user in (await probe.read("/api/users"))["users"]]
     true(newer.user_id in ids and older.user_id in ids, "the newest accounts are not in the list")
     true(ids.index(newer.user_id) < ids.index(older.user_id), "the older account comes before the newer one")
 
@@ -67,9 +61,8 @@ async def users_are_found_by_a_part_in_any_case(probe: CheckProbe) -> None:
 async def the_query_is_literal(probe: CheckProbe) -> None:
     account = await probe.account()
     marked = await probe.account(displayName=f"50%_\\'{account.username}")
-    same(
-        [user["userId"] for user in await _found(probe, f"50%_\\'{account.username}")], [marked.user_id], "who is found"
-    )
+    found = await _found(probe, f"50%_\\'{account.username}")
+    same([user["userId"] for user in found], [marked.user_id], "who is found")
     same(await _found(probe, f"%{account.username[2:]}"), [], "what a % finds")
     same(await _found(probe, account.username.replace("_", "%")), [], "what a % between finds")
     same(await _found(probe, account.username[:4] + "_" * (len(account.username) - 4)), [], "what _ finds")
@@ -160,8 +153,7 @@ async def another_account_is_403(probe: CheckProbe) -> None:
 
 @check("5.4", "An account that is gone is answered with 404 `User not found`.")
 async def a_change_of_a_deleted_account_is_404(probe: CheckProbe) -> None:
-    account = await probe.account()
-    (await probe.delete(account)).is_status(200)
+    account = await probe.deleted_account()
     (await probe.change(account, {"bio": "x"})).fails(404, UNKNOWN)
 
 
@@ -169,20 +161,20 @@ async def a_change_of_a_deleted_account_is_404(probe: CheckProbe) -> None:
 async def only_what_is_sent_changes(probe: CheckProbe) -> None:
     account = await probe.account(displayName="Ann", bio="before")
     (await probe.change(account, {"displayName": "Bea"})).is_status(200)
-    after = await probe.profile(account)
-    same(after, await _expected(probe, account, displayName="Bea"), "the profile")
+    await _has_profile(probe, account, displayName="Bea")
 
 
-async def _expected(probe: CheckProbe, account: CheckAccount, **changed: Any) -> dict[str, Any]:
+async def _has_profile(probe: CheckProbe, account: CheckAccount, **changed: Any) -> None:
+    """Require the profile that the registration has shown, apart from what was ``changed`` since."""
     public = {key: value for key, value in account.user.items() if key in PROFILE}
-    return public | changed
+    same(await probe.profile(account), public | changed, "the profile")
 
 
 @check("5.4", "An empty object changes nothing and succeeds.")
 async def an_empty_change_succeeds(probe: CheckProbe) -> None:
     account = await probe.account(bio="before")
     (await probe.change(account, {})).is_status(200)
-    same(await probe.profile(account), await _expected(probe, account), "the profile")
+    await _has_profile(probe, account)
 
 
 @check("5.4", "`username`, `email`, `password`, `status` and `userId` cannot be changed here and are ignored.")
@@ -190,7 +182,7 @@ async def fixed_fields_are_ignored(probe: CheckProbe) -> None:
     account = await probe.account()
     fields = {"username": "x", "email": "x", "password": "x", "status": "online", "userId": NOBODY}
     (await probe.change(account, fields)).is_status(200)
-    same(await probe.profile(account), await _expected(probe, account), "the profile")
+    await _has_profile(probe, account)
     (await probe.login(account.email, account.password)).is_status(200)
 
 
@@ -216,7 +208,7 @@ async def other_types_are_refused_in_a_change(probe: CheckProbe) -> None:
 async def null_counts_as_not_sent(probe: CheckProbe) -> None:
     account = await probe.account(displayName="Ann", bio="before")
     (await probe.change(account, {"displayName": None, "avatar": None, "bio": None})).is_status(200)
-    same(await probe.profile(account), await _expected(probe, account), "the profile")
+    await _has_profile(probe, account)
 
 
 @check("5.4", "`displayName`, `avatar`, `bio`, and `currentPassword` with `newPassword` may be sent")
@@ -241,7 +233,7 @@ async def a_wrong_current_password_changes_nothing(probe: CheckProbe) -> None:
     account = await probe.account(bio="before")
     fields = {"currentPassword": "not mine", "newPassword": "another one", "bio": "after"}
     (await probe.change(account, fields)).fails(401, "Current password is incorrect")
-    same(await probe.profile(account), await _expected(probe, account), "the profile")
+    await _has_profile(probe, account)
     (await probe.login(account.username, account.password)).is_status(200)
 
 
@@ -264,15 +256,13 @@ async def an_account_is_deleted(probe: CheckProbe) -> None:
 
 @check("5.5", "A second time it answers 404 `User not found`.")
 async def a_second_deletion_is_404(probe: CheckProbe) -> None:
-    account = await probe.account()
-    (await probe.delete(account)).is_status(200)
+    account = await probe.deleted_account()
     (await probe.delete(account)).fails(404, UNKNOWN)
 
 
 @check("5.5", "Afterwards the profile is unknown, the account cannot log in and cannot be found.")
 async def a_deleted_account_is_unknown(probe: CheckProbe) -> None:
-    account = await probe.account()
-    (await probe.delete(account)).is_status(200)
+    account = await probe.deleted_account()
     (await probe.http.get(f"/api/users/{account.user_id}")).fails(404, UNKNOWN)
     (await probe.login(account.username)).fails(401, "Invalid credentials")
     same(await _found(probe, account.username), [], "what the search finds")
@@ -280,8 +270,7 @@ async def a_deleted_account_is_unknown(probe: CheckProbe) -> None:
 
 @check("5.5", "Its name and email are free again.")
 async def a_deleted_name_is_free_again(probe: CheckProbe) -> None:
-    account = await probe.account()
-    (await probe.delete(account)).is_status(200)
+    account = await probe.deleted_account()
     await asyncio.sleep(0.2)
     again = await probe.account(username=account.username, email=account.email)
     true(again.user_id != account.user_id, "the new account has the id of the deleted one")
@@ -289,34 +278,29 @@ async def a_deleted_name_is_free_again(probe: CheckProbe) -> None:
 
 @check("5.5", "The account's messages are gone from all rooms.")
 async def a_deleted_user_s_messages_are_gone(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
+    watcher, member = await probe.members("Watcher", "Ann")
     await watcher.says("stays")
     await member.says("goes")
     (await probe.delete(member.account)).is_status(200)
-    await probe.settle(watcher.client)
-    same([message["message"] for message in await probe.messages(room)], ["stays"], "the room's messages")
+    await probe.settle(watcher)
+    same(await probe.texts(watcher.room), ["stays"], "the room's messages")
 
 
 @check("5.5", "Its sessions end, and later events on their sockets are ignored.")
 async def a_deleted_user_s_sessions_end(probe: CheckProbe) -> None:
-    room = probe.room()
-    watcher, member = await probe.member(room, "Watcher"), await probe.member(room)
+    watcher, member = await probe.members("Watcher", "Ann")
     await watcher.client.list_of(2)
     (await probe.delete(member.account)).is_status(200)
     await watcher.client.list_of(1)
     if member.client.sio.connected:
         await member.client.emit("send-message", {"message": "from nobody"})
-    await probe.settle(watcher.client)
+    await probe.settle(watcher)
     same(watcher.client.texts(), [], "the messages that arrived")
 
 
 @check("5.5", "Its tokens still pass `verify` (§2.5).")
 async def a_deleted_account_s_token_still_verifies(probe: CheckProbe) -> None:
-    account = await probe.account()
-    (await probe.delete(account)).is_status(200)
-    shape = {
-        "message": "Token is valid",
-        "user": {"userId": account.user_id, "username": TEXT, "email": TEXT, "iat": WHOLE, "exp": WHOLE},
-    }
-    (await probe.http.get("/api/auth/verify", token=account.token)).succeeds(shape)
+    account = await probe.deleted_account()
+    user = {"userId": account.user_id, "username": TEXT, "email": TEXT, "iat": WHOLE, "exp": WHOLE}
+    answer = await probe.http.get("/api/auth/verify", token=account.token)
+    answer.succeeds({"message": "Token is valid", "user": user})
