@@ -19,9 +19,9 @@ from psycopg import sql
 
 from chatsys.database.connecting import connected
 from chatsys.errors import OperatorError
-from chatsys.lab.against.clock import cpu_nanoseconds
 from chatsys.lab.against.subject import PROTOCOL, Hello, Open, Ran, RunOrder, StoreOpened
 from chatsys.lab.datasets.databases import drop_database
+from chatsys.lab.provenance.clock import cpu_nanoseconds
 from chatsys.lab.subjects.servers import Program, ServerProcess, chat_server
 from chatsys.store.address import with_database
 
