@@ -41,7 +41,7 @@ class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     turns: int
     scale: int
-    senders: int
+    senders: int = 32
     members: int
     wanted: float = 1.2
     names: tuple[str, ...] = ()
@@ -51,31 +51,15 @@ PLANS = {
     plan.name: plan
     for plan in (
         ComparisonPlan(
-            name="quick",
-            users=400,
-            messages=400,
-            rounds=6,
-            most=8,
-            seconds=90,
-            turns=4,
-            scale=1,
-            senders=32,
-            members=200,
+            name="quick", users=400, messages=400, members=200,
+            rounds=6, most=8, seconds=90, turns=4, scale=1,
         ),
         ComparisonPlan(
-            name="standard",
-            users=10_000,
-            messages=20_000,
-            rounds=16,
-            most=24,
-            seconds=1_200,
-            turns=8,
-            scale=2,
-            senders=32,
-            members=500,
+            name="standard", users=10_000, messages=20_000, members=500,
+            rounds=16, most=24, seconds=1_200, turns=8, scale=2,
         ),
     )
-}
+}  # fmt: skip
 
 
 class Work(NamedTuple):
