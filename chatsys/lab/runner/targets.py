@@ -126,15 +126,9 @@ def _ratio(goal: _Goal, above: Point | None, below: Point | None) -> Iterator[Ra
 def _judged(
     goal: _Goal, value: float, interval: Interval | None, rounds: int, *, lower_bound: bool = False
 ) -> RatioTarget:
+    verdict = _verdict(goal, value, interval)
     return RatioTarget(
-        what=goal.what,
-        ratio=value,
-        interval=interval,
-        bound=goal.bound,
-        at_least=goal.at_least,
-        verdict=_verdict(goal, value, interval),
-        rounds=rounds,
-        lower_bound=lower_bound,
+        **goal._asdict(), ratio=value, interval=interval, verdict=verdict, rounds=rounds, lower_bound=lower_bound
     )
 
 
