@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import psutil
-import psycopg
 
 from chatsys.database.connecting import connected
 from chatsys.lab.provenance import program
@@ -172,8 +171,7 @@ def postmaster_of(url: str) -> int | None:
 
 def _postgresql(url: str) -> dict[str, Any]:
     with connected(url) as connection:
-        version = psycopg.sql.SQL("SELECT version()")
-        row = connection.execute(version).fetchone()
+        row = connection.execute("SELECT version()").fetchone()
         changed = connection.execute(
             "SELECT name, setting || coalesce(unit, '') FROM pg_settings"
             " WHERE source IN ('configuration file', 'command line') AND name !~ '(file|director|path)' ORDER BY name"

@@ -83,10 +83,7 @@ def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1, *,
 
 def _warm_up(order: Order) -> Order:
     return msgspec.structs.replace(
-        _seeded(order, 0),
-        seconds=WARM_UP_SECONDS,
-        least=order.concurrency,
-        most=max(WARM_UP_CALLS, order.concurrency),
+        _seeded(order, 0), seconds=WARM_UP_SECONDS, least=order.concurrency, most=max(WARM_UP_CALLS, order.concurrency)
     )
 
 
