@@ -7,8 +7,8 @@ of one commit "worse". :mod:`chatsys.lab.against` compares speed, in one run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -31,9 +31,26 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Literal["better", "worse", "same", "not judged"]
 
 
+class _Figure(NamedTuple):
+    value: float
+    unit: str = ""
+    judged: bool = False
+
+
 def compare(before: Result, after: Result) -> list[Change]:
     """Every count, ratio, baseline, target and time that both runs have."""
-    return [*_counts(before, after), *_survivals(before, after), *_ratios(before, after), *_times(before, after)]
+    old = _figures(before)
+    return [
+        Change(
+            what=what,
+            before=old[what].value,
+            after=new.value,
+            unit=new.unit,
+            verdict=_verdict(old[what].value, new.value) if new.judged else "not judged",
+        )
+        for what, new in _figures(after).items()
+        if what in old
+    ]
 
 
 def failures(changes: list[Change]) -> list[Change]:
@@ -68,19 +85,22 @@ def _machine(environment: Mapping[str, Any]) -> str:
     return f"{environment.get('cpus', '?')} × {environment.get('cpu', '?')}, {memory:.0f} GiB"
 
 
-def _counts(before: Result, after: Result) -> Iterator[Change]:
-    old = {(count.subject, count.metric): count.value for count in before.counts}
-    for count in after.counts:
-        was = old.get((count.subject, count.metric))
-        if was is not None:
-            judged = count.metric.startswith(_JUDGED) and " x" not in count.subject
-            yield Change(
-                what=f"{count.subject}: {count.metric}",
-                before=was,
-                after=count.value,
-                unit="",
-                verdict=_verdict(was, count.value) if judged else "not judged",
-            )
+def _figures(result: Result) -> dict[str, _Figure]:
+    """The figures of a run by what they are."""
+    found = {}
+    for count in result.counts:
+        judged = count.metric.startswith(_JUDGED) and " x" not in count.subject
+        found[f"{count.subject}: {count.metric}"] = _Figure(count.value, judged=judged)
+    for each in result.persistence:
+        if each.store == "postgresql":
+            what = f"acknowledged messages missing on {each.store} after a kill of the {each.killed}"
+            found[what] = _Figure(each.missing, judged=True)
+    found |= {f"{r.operation}, {r.depth}: PostgreSQL / memory": _Figure(r.ratio, "×") for r in result.ratios}
+    found |= {f"{b.operation}, {b.store} / {b.kind}": _Figure(b.ratio, "×") for b in result.baselines}
+    targets = [target for target in result.targets if target.interval is not None and not _is_baseline(target)]
+    found |= {target.what: _Figure(target.ratio, "×") for target in targets}
+    found |= {f"{o.operation}, {o.depth}: {o.store} p50": _Figure(o.p50_us, "µs") for o in result.operations}
+    return found
 
 
 def _verdict(was: float, value: float) -> Literal["better", "worse", "same"]:
@@ -89,43 +109,6 @@ def _verdict(was: float, value: float) -> Literal["better", "worse", "same"]:
     return "better" if value < was / COUNT_FACTOR else "same"
 
 
-def _survivals(before: Result, after: Result) -> Iterator[Change]:
-    old = {(each.store, each.killed): each.missing for each in before.persistence}
-    for each in after.persistence:
-        was = old.get((each.store, each.killed))
-        if was is not None and each.store == "postgresql":
-            yield Change(
-                what=f"acknowledged messages missing on {each.store} after a kill of the {each.killed}",
-                before=was,
-                after=each.missing,
-                unit="",
-                verdict=_verdict(was, each.missing),
-            )
-
-
-def _ratios(before: Result, after: Result) -> Iterator[Change]:
-    old = _known_ratios(before)
-    for what, value in _known_ratios(after).items():
-        if what in old:
-            yield Change(what=what, before=old[what], after=value, unit="×", verdict="not judged")
-
-
-def _known_ratios(result: Result) -> dict[str, float]:
-    found = {f"{r.operation}, {r.depth}: PostgreSQL / memory": r.ratio for r in result.ratios}
-    found |= {f"{f.operation}, {f.store} / {f.kind}": f.ratio for f in result.baselines}
-    found |= {m.what: m.ratio for m in result.targets if m.interval is not None and not _is_baseline(m)}
-    return found
-
-
 def _is_baseline(target: RatioTarget) -> bool:
     """Whether the target repeats a ratio of the baselines."""
     return "asyncpg" in target.what or "bare SELECT" in target.what
-
-
-def _times(before: Result, after: Result) -> Iterator[Change]:
-    old = {(o.operation, o.store, o.depth): o.p50_us for o in before.operations}
-    for now in after.operations:
-        was = old.get((now.operation, now.store, now.depth))
-        if was is not None:
-            what = f"{now.operation}, {now.depth}: {now.store} p50"
-            yield Change(what=what, before=was, after=now.p50_us, unit="µs", verdict="not judged")

@@ -41,26 +41,8 @@ from chatsys.results.run import (
 )
 
 __all__ = [
-    "DISTRIBUTIONS",
-    "RESULT",
-    "SAMPLES",
-    "Baseline",
-    "Count",
-    "Fit",
-    "Judgement",
-    "OperationResult",
-    "Point",
-    "Ratio",
-    "RatioTarget",
-    "Result",
-    "Sampled",
-    "StatementPlan",
-    "Survival",
-    "Timing",
-    "load",
-    "load_samples",
-    "save",
-    "summed",
+    "DISTRIBUTIONS", "RESULT", "SAMPLES", "Baseline", "Count", "Fit", "Judgement", "OperationResult", "Point", "Ratio",
+    "RatioTarget", "Result", "Sampled", "StatementPlan", "Survival", "Timing", "load", "load_samples", "save", "summed",
 ]  # fmt: skip
 _TEXTS = ("experiment", "operation", "contestant", "depth")
 

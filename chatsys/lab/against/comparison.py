@@ -102,7 +102,8 @@ def compare(request: ComparisonRequest, tell: Tell) -> CommitComparison:
         result.before = msgspec.structs.replace(result.before, unmeasured=sides[0].unmeasured)
         result.after = msgspec.structs.replace(result.after, unmeasured=sides[1].unmeasured)
         try:
-            todo = works(request.plan) if not any(side.unmeasured for side in sides) else _server_works(request.plan)
+            unmeasured = any(side.unmeasured for side in sides)  # it has no `chatsys bench subject`
+            todo = [work for work in works(request.plan) if not (unmeasured and work.store)]
             counted = _instructions(sides, request, todo, result, tell)
             observed = _rounds(sides, request, todo, result, tell)
             result.rows = rows_of(observed, counted)
@@ -140,23 +141,12 @@ def rows_of(observed: Sequence[Observed], counted: Mapping[str, Samples] | None 
 
 
 def _row(key: tuple[str, str], pairs: Sequence[tuple[float, float]], judged: Judged | None) -> ComparisonRow:
+    operation, measure = key
     before, after = (float(np.median([pair[index] for pair in pairs])) for index in (0, 1))
     ratios = tuple(pair[1] / pair[0] for pair in pairs)
-    found = judged or _counted(ratios)
-    return ComparisonRow(
-        operation=key[0],
-        measure=key[1],
-        unit=UNITS[key[1]],
-        before=before,
-        after=after,
-        ratio=found.ratio,
-        interval=found.interval,
-        p=found.p,
-        finds=found.finds,
-        verdict=found.verdict,
-        counted=judged is None,
-        rounds=ratios,
-    )
+    found = msgspec.structs.asdict(judged or _counted(ratios))
+    found |= {"before": before, "after": after, "counted": judged is None, "rounds": ratios}
+    return ComparisonRow(operation=operation, measure=measure, unit=UNITS[measure], **found)
 
 
 def _counted(ratios: Sequence[float]) -> Judged:
@@ -176,11 +166,6 @@ def _counted(ratios: Sequence[float]) -> Judged:
     )
 
 
-def _server_works(plan: ComparisonPlan) -> list[Work]:
-    """The operations that need no ``chatsys bench subject``."""
-    return [work for work in works(plan) if not work.store]
-
-
 def _instructions(
     sides: Sequence[Side], request: ComparisonRequest, todo: Sequence[Work], result: CommitComparison, tell: Tell
 ) -> dict[str, Samples]:
@@ -197,11 +182,7 @@ def _instructions(
 
 
 def _rounds(
-    sides: Sequence[Side],
-    request: ComparisonRequest,
-    todo: Sequence[Work],
-    result: CommitComparison,
-    tell: Tell,
+    sides: Sequence[Side], request: ComparisonRequest, todo: Sequence[Work], result: CommitComparison, tell: Tell
 ) -> list[Observed]:
     """Perform rounds until there are enough. How the rounds scatter decides the number, never what they show."""
     plan = request.plan

@@ -143,14 +143,9 @@ class _Counter:
         return sum(map(int, found))
 
     def _monitor(self, *command: str) -> str:
+        words = [_MONITOR, f"--pid={self._pid}", f"--max-invoke-ms={_IMPATIENCE}", *command]
         try:
-            done = subprocess.run(
-                [_MONITOR, f"--pid={self._pid}", f"--max-invoke-ms={_IMPATIENCE}", *command],
-                capture_output=True,
-                text=True,
-                timeout=_PATIENCE,
-                check=False,
-            )
+            done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE, check=False)
         except subprocess.TimeoutExpired as error:
             raise OperatorError("Valgrind's monitor did not answer.") from error
         if done.returncode:

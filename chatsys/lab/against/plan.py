@@ -6,12 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from chatsys.lab.against import requests
-from chatsys.lab.against.measures import CPU, TIME
 from chatsys.lab.against.requests import Clients, Figures
-from chatsys.lab.against.sides import Running, Subject
 from chatsys.lab.against.subject import RunOrder
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND, TABLE
 
@@ -20,6 +17,8 @@ COUNTED_CALLS = (16, 64)
 """Calls in two repetitions, whose difference is the cost: what a repetition does besides its calls cancels out."""
 _NAMES = {FIND_BY_ID: "find by id", FIND_BY_NAME: "find by name", RECENT: "100 messages", MARK_READ: "mark read",
           SEARCH: "search users", SEND: "send"}  # fmt: skip
+COUNTED_OPERATIONS = {name: f"PostgreSQL: {_NAMES[name]}" for name in TABLE}
+"""The operations whose statements, pages and WAL are counted, with their names in the record."""
 _MEMORY, _POSTGRESQL = "memory", "postgresql"
 
 
@@ -41,7 +40,7 @@ class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     turns: int
     scale: int
-    senders: int
+    senders: int = 32
     members: int
     wanted: float = 1.2
     names: tuple[str, ...] = ()
@@ -51,31 +50,15 @@ PLANS = {
     plan.name: plan
     for plan in (
         ComparisonPlan(
-            name="quick",
-            users=400,
-            messages=400,
-            rounds=6,
-            most=8,
-            seconds=90,
-            turns=4,
-            scale=1,
-            senders=32,
-            members=200,
+            name="quick", users=400, messages=400, members=200,
+            rounds=6, most=8, seconds=90, turns=4, scale=1,
         ),
         ComparisonPlan(
-            name="standard",
-            users=10_000,
-            messages=20_000,
-            rounds=16,
-            most=24,
-            seconds=1_200,
-            turns=8,
-            scale=2,
-            senders=32,
-            members=500,
+            name="standard", users=10_000, messages=20_000, members=500,
+            rounds=16, most=24, seconds=1_200, turns=8, scale=2,
         ),
     )
-}
+}  # fmt: skip
 
 
 class Work(NamedTuple):
@@ -131,23 +114,9 @@ def _store(store: str, operation: str, calls: int, batch: int, *, together: bool
     def perform(clients: Clients, calls: int, batch: int, seed: int) -> Figures:
         order = RunOrder(operation=operation, calls=calls, batch=batch, seed=seed, together=together)
         ran = clients.running.subjects[store].run(order)
-        return {TIME: _median(ran.wall) / batch / 1e3, CPU: _median(ran.cpu) / batch / 1e3}
+        return requests.medians(ran.wall, ran.cpu, batch)
 
     title = "PostgreSQL" if store == _POSTGRESQL else store
     name = f"{title}: {_NAMES[operation]}{f' x{batch}' if together else ''}"
     counted = 2 if operation == RECENT else 4 if operation == SEARCH or store == _POSTGRESQL else 16
     return Work(name, perform, calls, batch, batch if together else counted, store)
-
-
-def _median(values: list[int]) -> float:
-    return float(np.median(values))
-
-
-def counted_operations() -> dict[str, str]:
-    """The operations whose statements, pages and WAL are counted, with their names in the record."""
-    return {name: f"PostgreSQL: {_NAMES[name]}" for name in TABLE}
-
-
-def subject_of(running: Running) -> Subject | None:
-    """The subject on PostgreSQL, whose statements are counted; None if the side has no subject."""
-    return running.subjects.get(_POSTGRESQL)

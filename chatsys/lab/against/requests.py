@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from chatsys.errors import OperatorError
+from chatsys.lab.against.measures import CPU, TIME
 from chatsys.lab.against.sides import Running
 from chatsys.lab.clients.scenarios import join_all
 from chatsys.lab.clients.sending import POSTED, audited, deliveries, forget
@@ -198,7 +199,12 @@ def _timed(clients: Clients, calls: int, batch: int, ask: Callable[[], None]) ->
             ask()
         wall.append(time.perf_counter_ns() - began)
         used.append(clients.running.cpu() - cpu)
-    return {"time": float(np.median(wall)) / batch / 1e3, "CPU": float(np.median(used)) / batch / 1e3}
+    return medians(wall, used, batch)
+
+
+def medians(wall: Sequence[int], cpu: Sequence[int], batch: int) -> Figures:
+    """The figures of a call, from the nanoseconds of each batch."""
+    return {TIME: float(np.median(wall)) / batch / 1e3, CPU: float(np.median(cpu)) / batch / 1e3}
 
 
 def _get(http: socket.socket, path: str) -> dict[str, Any]:
@@ -247,9 +253,9 @@ class _Spent:
         ``time`` is left out if the load generator used its whole processor: it would have measured itself.
         """
         wall, cpu, own = (after - before for before, after in zip(self._before, self._now(), strict=True))
-        found = {"CPU": cpu / 1e3 / count}
+        found = {CPU: cpu / 1e3 / count}
         if own <= BUSY_SHARE * wall:
-            found["time"] = wall / 1e3 / count
+            found[TIME] = wall / 1e3 / count
         return found
 
     def _now(self) -> tuple[int, int, int]:

@@ -14,10 +14,11 @@ import psycopg
 
 from chatsys.database.connecting import connected
 from chatsys.lab.against.measures import MEMORY, PAGES, STATEMENTS, WAL
-from chatsys.lab.against.plan import CONNECTION, COUNTED_CALLS, ComparisonPlan, Work, counted_operations, subject_of
+from chatsys.lab.against.plan import CONNECTION, COUNTED_CALLS, COUNTED_OPERATIONS, ComparisonPlan, Work
 from chatsys.lab.against.requests import Clients, connected_clients
 from chatsys.lab.against.sides import Side, running
 from chatsys.lab.against.subject import Open, RunOrder
+from chatsys.lab.datasets.databases import counts_statements
 from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.provenance.machine import MachineWatch, processors
 from chatsys.store.address import with_database
@@ -56,7 +57,8 @@ def perform(
         watch.shares()
         for side, clients in enumerate(both):
             figures[CONNECTION, MEMORY][side].append(clients.connection_bytes)
-            _warm_up(clients, todo, number)
+            for work in todo:  # a warm-up
+                work.repeat(clients, number * 1_000)
             for (name, measure), value in _costs(clients, admin, todo).items():
                 figures[name, measure][side].append(value)
             clients.running.find_backends(admin, watch.postmaster is not None)
@@ -67,7 +69,8 @@ def perform(
                     for measure, value in found.items():
                         figures[work.name, measure][side].append(value)
         foreign, steal = watch.shares()
-    observed = {key: (_middle(before), _middle(after)) for key, (before, after) in figures.items() if before and after}
+    both_sides = {key: each for key, each in figures.items() if all(each)}
+    observed = {key: (float(np.median(a)), float(np.median(b))) for key, (a, b) in both_sides.items()}
     return Round(observed=observed, foreign=foreign, steal=steal)
 
 
@@ -104,20 +107,15 @@ def _kept_to(cpu: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, everywhere)
 
 
-def _warm_up(clients: Clients, todo: Sequence[Work], number: int) -> None:
-    for work in todo:
-        work.repeat(clients, number * 1_000)
-
-
 def _costs(clients: Clients, admin: psycopg.Connection[Any], todo: Sequence[Work]) -> Mapping[tuple[str, str], float]:
     """Statements, pages and WAL bytes per call of the store on PostgreSQL; empty if the server can't count them."""
-    subject = subject_of(clients.running)
+    subject = clients.running.subjects.get("postgresql")
     wanted = {work.name for work in todo}
     found: dict[tuple[str, str], float] = {}
-    if subject is None or not _can_count(admin):
+    if subject is None or not counts_statements(admin):
         return found
     database = clients.running.side.name_of("store")
-    for operation, name in counted_operations().items():
+    for operation, name in COUNTED_OPERATIONS.items():
         if name not in wanted:
             continue
         spent = []
@@ -133,19 +131,6 @@ def _costs(clients: Clients, admin: psycopg.Connection[Any], todo: Sequence[Work
     return found
 
 
-def _can_count(admin: psycopg.Connection[Any]) -> bool:
-    try:
-        admin.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-        admin.execute("SELECT 1 FROM pg_stat_statements LIMIT 1")
-    except psycopg.Error:
-        return False
-    return True
-
-
 def _counters(admin: psycopg.Connection[Any], database: str) -> list[float]:
     row = admin.execute(_COUNTERS, (database,)).fetchone()
     return [float(value) for value in row or ()]
-
-
-def _middle(values: Sequence[float]) -> float:
-    return float(np.median(values))

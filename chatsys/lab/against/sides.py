@@ -19,9 +19,9 @@ from psycopg import sql
 
 from chatsys.database.connecting import connected
 from chatsys.errors import OperatorError
-from chatsys.lab.against.clock import cpu_nanoseconds
 from chatsys.lab.against.subject import PROTOCOL, Hello, Open, Ran, RunOrder, StoreOpened
 from chatsys.lab.datasets.databases import drop_database
+from chatsys.lab.provenance.clock import cpu_nanoseconds
 from chatsys.lab.subjects.servers import Program, ServerProcess, chat_server
 from chatsys.store.address import with_database
 
@@ -92,9 +92,10 @@ class Subject:
         ready, _, _ = select.select([self.process.stdout], [], [], _PATIENCE)
         line: bytes = self.process.stdout.readline() if ready else b""
         if not line:
-            output = Path(self._errors.name).read_text("utf-8", "replace").strip().splitlines()
-            last = output[-1] if output else "it printed nothing"
-            raise OperatorError(f"{self._label} did not start its store: {last}")
+            output = Path(self._errors.name).read_text("utf-8", "replace").strip().splitlines() or [
+                "it printed nothing"
+            ]
+            raise OperatorError(f"{self._label} did not start its store: {output[-1]}")
         return line
 
 
@@ -129,16 +130,9 @@ class Side:
         self.template = self.name_of("rows")
         url = self.database("rows")
         self.copied("rows", None)
-        command = self.program.command("db", "init")
+        command, environment = self.program.command("db", "init"), self.program.environment(DATABASE_URL=url)
         with tempfile.TemporaryDirectory(prefix="chatsys-side-") as folder:
-            done = subprocess.run(
-                command,
-                env=self.program.environment(DATABASE_URL=url),
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             output = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
             raise OperatorError(

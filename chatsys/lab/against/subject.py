@@ -18,8 +18,8 @@ import msgspec
 import chatsys
 from chatsys.database.opening import open_prepared_store
 from chatsys.errors import ChatsysError
-from chatsys.lab.against.clock import cpu_nanoseconds
 from chatsys.lab.datasets.synthetic import Synthetic
+from chatsys.lab.provenance.clock import cpu_nanoseconds
 from chatsys.lab.workloads import stores
 from chatsys.lab.workloads.operation import Operation
 from chatsys.model.values import NewMessage

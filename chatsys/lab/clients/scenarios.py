@@ -16,52 +16,41 @@ from urllib.parse import quote
 
 from chatsys.client.requests import got
 from chatsys.errors import OperatorError
-from chatsys.lab.clients.sending import (
-    PATIENCE,
-    POSTED,
-    Result,
-    audited,
-    broadcast,
-    closed_loop,
-    deliveries,
-    effort,
-    forget,
-    poisson,
-    spread,
-    steady,
-)
+from chatsys.lab.clients import sending
 from chatsys.lab.clients.sockets import RawClient, RawClients
 from chatsys.lab.workloads.floods import FLOODS, HALF_POSTS, hold_half_posts, write_flood
 
-Scenario = Generator[Result, dict[str, Any], None]
+Scenario = Generator[sending.Result, dict[str, Any], None]
 """It yields ``{}`` when its clients are ready. Then each order sent to it yields the measurements of a repetition."""
 
 _HISTORY = b'["message-history"'
 _LIST = b'["room-users"'
 _READ = b'["message-read-update"'
+_TEXT = "x" * 64  # of every message
+_WINDOW = 4  # messages in flight
 _LARGE_BUFFER = 1_048_576  # bytes
 _WARM_UP = 0.1  # seconds
 _SETTLED = 0.35  # seconds without a list of users: the server may delay one by 250 ms (contract §10.2)
 
 
-def fanout(clients: RawClients, *, members: int, window: int = 4, text_bytes: int = 64) -> Scenario:
-    """One member sends for the ``seconds`` of an order and all receive, with at most ``window`` messages in flight.
+def fanout(clients: RawClients, *, members: int) -> Scenario:
+    """One member sends for the ``seconds`` of an order and all receive, with at most ``_WINDOW`` messages in flight.
 
     The measured time runs from the first send to the last delivery.
     """
     _join(clients, [f"fan-{time.monotonic_ns()}"] * members)
-    sender, text = clients.members[0], "x" * text_bytes
-    broadcast(clients, sender, text, _WARM_UP, window)
+    sender = clients.members[0]
+    sending.broadcast(clients, sender, _TEXT, _WARM_UP, _WINDOW)
     order = yield {}
     while True:
-        forget(clients.members)
-        with effort() as spent:
-            sent = broadcast(clients, sender, text, order["seconds"], window)
-        latencies, audit = deliveries(clients.members, sent)
+        sending.forget(clients.members)
+        with sending.effort() as spent:
+            sent = sending.broadcast(clients, sender, _TEXT, order["seconds"], _WINDOW)
+        latencies, audit = sending.deliveries(clients.members, sent)
         order = yield {"deliveries": len(latencies), **spent, **audit}
 
 
-def senders(clients: RawClients, *, senders: int, seconds: float, turns: int, text_bytes: int = 64) -> Scenario:
+def senders(clients: RawClients, *, senders: int, seconds: float, turns: int) -> Scenario:
     """Each sender is alone in a room and sends in a closed loop: its next message leaves when the last echo arrived.
 
     The warm-up takes a fifth of ``seconds``. After ``turns`` repetitions one more result has the number of messages
@@ -69,25 +58,19 @@ def senders(clients: RawClients, *, senders: int, seconds: float, turns: int, te
     """
     rooms = [f"solo-{time.monotonic_ns()}-{number}" for number in range(senders)]
     _join(clients, rooms)
-    text = "x" * text_bytes
-    total = len(closed_loop(clients, text, seconds / 5)[0])
+    total = len(sending.closed_loop(clients, _TEXT, seconds / 5)[0])
     yield {}
     for _ in range(turns):
-        forget(clients.members)
-        with effort() as spent:
-            sent, latencies = closed_loop(clients, text, seconds)
+        sending.forget(clients.members)
+        with sending.effort() as spent:
+            sent, latencies = sending.closed_loop(clients, _TEXT, seconds)
         total += len(sent)
-        audit = audited(clients.members, sent)
-        yield {
-            "latency_us": latencies,
-            "throughput_per_second": len(latencies) / spent["seconds"],
-            **spent,
-            **audit,
-        }
+        audit = sending.audited(clients.members, sent)
+        yield {"latency_us": latencies, "throughput_per_second": len(latencies) / spent["seconds"], **spent, **audit}
     yield {"sent": total, "stored": sum(_statistics(clients.url, room)["totalMessages"] for room in rooms)}
 
 
-def arrivals(clients: RawClients, *, senders: int, text_bytes: int = 64) -> Scenario:
+def arrivals(clients: RawClients, *, senders: int) -> Scenario:
     """An open loop: messages leave at the times of a Poisson process, however long the earlier ones take.
 
     The ``rate`` of an order is in messages per second over all senders, each alone in a room. They send one after
@@ -97,11 +80,11 @@ def arrivals(clients: RawClients, *, senders: int, text_bytes: int = 64) -> Scen
     _join(clients, [f"open-{time.monotonic_ns()}-{number}" for number in range(senders)])
     order = yield {}
     while True:
-        forget(clients.members)
+        sending.forget(clients.members)
         rng = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
-        with effort() as spent:
-            sent, response, service, late = poisson(clients, rng, order["rate"], order["seconds"], "x" * text_bytes)
-        audit = audited(clients.members, sent)
+        with sending.effort() as spent:
+            sent, response, service, late = sending.poisson(clients, rng, order["rate"], order["seconds"], _TEXT)
+        audit = sending.audited(clients.members, sent)
         order = yield {
             "latency_us": response,
             "service_us": service,
@@ -112,7 +95,7 @@ def arrivals(clients: RawClients, *, senders: int, text_bytes: int = 64) -> Scen
         }
 
 
-def push(clients: RawClients, *, members: int, room_size: int, text_bytes: int = 64) -> Scenario:
+def push(clients: RawClients, *, members: int, room_size: int) -> Scenario:
     """Many users in rooms of ``room_size``. The ``rate`` of an order is in messages per second over all rooms.
 
     The result has the latency of every delivery to every member.
@@ -123,10 +106,10 @@ def push(clients: RawClients, *, members: int, room_size: int, text_bytes: int =
     order = yield {}
     while True:
         rng = random.Random(order["seed"])  # noqa: S311 - draws of a benchmark, to be repeated by seed
-        order = yield spread(clients, rooms, rng, order["rate"], order["seconds"], "x" * text_bytes)
+        order = yield sending.spread(clients, rooms, rng, order["rate"], order["seconds"], _TEXT)
 
 
-def burst(clients: RawClients, *, members: int, rate: float, text_bytes: int = 64) -> Scenario:
+def burst(clients: RawClients, *, members: int, rate: float) -> Scenario:
     """A big room gets ``rate`` messages per second, at intended times, for the ``seconds`` of an order.
 
     Its members read afterwards: reading for hundreds of them would delay other clients on the same processor.
@@ -134,18 +117,18 @@ def burst(clients: RawClients, *, members: int, rate: float, text_bytes: int = 6
     _join(clients, [f"burst-{time.monotonic_ns()}"] * members)
     order = yield {}
     while True:
-        order = yield steady(clients, clients.members, (), rate, order["seconds"], "x" * text_bytes)
+        order = yield sending.steady(clients, clients.members, (), rate, order["seconds"], _TEXT)
 
 
-def probe(clients: RawClients, *, rate: float, text_bytes: int = 64) -> Scenario:
+def probe(clients: RawClients, *, rate: float) -> Scenario:
     """A room of two: the latency of each delivery to the member who does not send."""
     _join(clients, [f"probe-{time.monotonic_ns()}"] * 2)
     order = yield {}
     while True:
-        order = yield steady(clients, clients.members, clients.members[1:], rate, order["seconds"], "x" * text_bytes)
+        order = yield sending.steady(clients, clients.members, clients.members[1:], rate, order["seconds"], _TEXT)
 
 
-def relay(clients: RawClients, *, others: Sequence[str], rate: float, text_bytes: int = 64) -> Scenario:
+def relay(clients: RawClients, *, others: Sequence[str], rate: float) -> Scenario:
     """A room with two members on the sender's server, and one on each of the servers at the URLs ``others``.
 
     ``latency_us`` has the latencies of the receiver on the sender's server, ``elsewhere_us`` those of the members on
@@ -156,13 +139,13 @@ def relay(clients: RawClients, *, others: Sequence[str], rate: float, text_bytes
     join_all(clients, [f"relay-{time.monotonic_ns()}"] * len(clients.members))
     order = yield {}
     while True:
-        got = steady(clients, clients.members, clients.members[1:], rate, order["seconds"], "x" * text_bytes)
+        got = sending.steady(clients, clients.members, clients.members[1:], rate, order["seconds"], _TEXT)
         here, elsewhere = got["latency_us"][: got["starts"]], got["latency_us"][got["starts"] :]
         between = [there - near for there, near in zip(elsewhere, cycle(here), strict=False)]
         order = yield {**got, "latency_us": here, "elsewhere_us": elsewhere, "between_us": between}
 
 
-def beside(clients: RawClients, *, room: str, others: int, rate: float, text_bytes: int = 64) -> Scenario:
+def beside(clients: RawClients, *, room: str, others: int, rate: float) -> Scenario:
     """A member alone in a room, timed by the echo of its messages, and ``others`` who read in ``room``.
 
     The result has the latencies of that member, and how many of all clients were ``disconnected`` since the start.
@@ -171,7 +154,7 @@ def beside(clients: RawClients, *, room: str, others: int, rate: float, text_byt
     alone = clients.members[:1]
     order = yield {}
     while True:
-        got = steady(clients, alone, alone, rate, order["seconds"], "x" * text_bytes)
+        got = sending.steady(clients, alone, alone, rate, order["seconds"], _TEXT)
         order = yield {**got, "disconnected": sum(member.closed for member in clients.members)}
 
 
@@ -183,7 +166,7 @@ def flood(clients: RawClients, *, kind: str, room: str) -> Scenario:
     os.nice(19)
     order = yield {}
     while True:
-        with effort() as spent:
+        with sending.effort() as spent:
             if kind == HALF_POSTS:
                 done = hold_half_posts(clients.url, order["seconds"])
             else:
@@ -199,7 +182,7 @@ def slow_reader(clients: RawClients, *, members: int, rate: float, text: str) ->
     room = f"slow-{time.monotonic_ns()}"
     _join(clients, [room] * members)
     reading = tuple(clients.members)
-    got: Result = {}
+    got: sending.Result = {}
     seen = 0
     while True:
         yield got
@@ -209,7 +192,7 @@ def slow_reader(clients: RawClients, *, members: int, rate: float, text: str) ->
         order = yield {}
         if order["stuck"]:
             clients.pause(last)
-        got = steady(clients, reading, reading, rate, order["seconds"], text)
+        got = sending.steady(clients, reading, reading, rate, order["seconds"], text)
         seen += got["starts"]
         if order["stuck"]:
             got["disconnected"] = _was_cut_off(last)
@@ -229,7 +212,7 @@ def idle(clients: RawClients, *, connections: int) -> Scenario:
 
 def storm(clients: RawClients, *, members: int, seconds: float) -> Scenario:
     """All join one new room within ``seconds``: the bytes that the server sends, and when all lists are complete."""
-    found: Result = {}
+    found: sending.Result = {}
     while True:
         yield found
         for _ in range(members):
@@ -252,7 +235,7 @@ def storm(clients: RawClients, *, members: int, seconds: float) -> Scenario:
         clients.empty()
 
 
-def large_room(clients: RawClients, *, members: int, vanishing: int, text_bytes: int = 64) -> Scenario:
+def large_room(clients: RawClients, *, members: int, vanishing: int) -> Scenario:
     """One room in three steps: all join it, one sends to all for the ``seconds`` of an order, ``vanishing`` close.
 
     It runs with the lowest priority, so that it does not delay the measuring client on the same processor.
@@ -260,18 +243,18 @@ def large_room(clients: RawClients, *, members: int, vanishing: int, text_bytes:
     os.nice(19)
     room = f"large-{time.monotonic_ns()}"
     yield {}
-    with effort() as spent:
+    with sending.effort() as spent:
         _join(clients, [room] * members)
     order = yield spent
-    with effort() as spent:
-        sent = broadcast(clients, clients.members[0], "x" * text_bytes, order["seconds"], 1)
-    _, audit = deliveries(clients.members, sent)
+    with sending.effort() as spent:
+        sent = sending.broadcast(clients, clients.members[0], _TEXT, order["seconds"], 1)
+    _, audit = sending.deliveries(clients.members, sent)
     yield {"starts": len(sent), **spent, **audit}
     gone = clients.members[members - vanishing :]
-    with effort() as spent:
+    with sending.effort() as spent:
         for member in gone:
             clients.dismiss(member)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + sending.PATIENCE
         while (left := _statistics(clients.url, room)["activeUsers"]) > members - vanishing:
             if time.monotonic() > deadline:
                 break
@@ -289,16 +272,16 @@ def receipts(clients: RawClients, *, members: int) -> Scenario:
     sender, *readers = clients.members
     yield {}
     while True:
-        forget(clients.members)
+        sending.forget(clients.members)
         sender.emit("send-message", {"message": "read me"})
-        clients.pump_until(lambda: all(member.count for member in clients.members), 30, POSTED)
+        clients.pump_until(lambda: all(member.count for member in clients.members), 30, sending.POSTED)
         message_id = next(payload["id"] for _, event, payload in sender.events() if event == "receive-message")
-        forget(clients.members)
+        sending.forget(clients.members)
         clients.keeping = False
         started = time.monotonic()
         for member in readers:
             member.emit("message-read", {"messageId": message_id, "room": room})
-        done = clients.pump_until(lambda: all(m.count >= members - 1 for m in clients.members), PATIENCE, _READ)
+        done = clients.pump_until(lambda: all(m.count >= members - 1 for m in clients.members), sending.PATIENCE, _READ)
         clients.keeping = True
         yield {
             "updates": sum(member.count for member in clients.members),
@@ -310,22 +293,10 @@ def receipts(clients: RawClients, *, members: int) -> Scenario:
 SCENARIOS: dict[str, Callable[..., Scenario]] = {
     scenario.__name__: scenario
     for scenario in (
-        fanout,
-        senders,
-        arrivals,
-        push,
-        burst,
-        probe,
-        beside,
-        relay,
-        flood,
-        slow_reader,
-        idle,
-        storm,
-        large_room,
+        fanout, senders, arrivals, push, burst, probe, beside, relay, flood, slow_reader, idle, storm, large_room,
         receipts,
     )
-}
+}  # fmt: skip
 
 
 def _ask_to_join(member: RawClient, room: str, number: int, **more: int) -> None:
@@ -354,7 +325,7 @@ def join_all(clients: RawClients, rooms: Sequence[str]) -> None:
         raise OperatorError("Not every client could join within 60 seconds.")
     _until_quiet(clients)
     clients.keeping = True
-    forget(clients.members)
+    sending.forget(clients.members)
 
 
 def _until_quiet(clients: RawClients) -> None:

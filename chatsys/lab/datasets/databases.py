@@ -90,6 +90,16 @@ def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
     connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+def counts_statements(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server counts statements in the view ``pg_stat_statements``."""
+    try:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        connection.execute("SELECT count(*) FROM pg_stat_statements")
+    except psycopg.Error:
+        return False
+    return True
+
+
 def _template_name(rows: Synthetic) -> str:
     """A name that depends on the sizes, the seed, the schema and the version of the rows."""
     known = f"{rows.users} {rows.messages} {rows.seed} {_loaded()}".encode()

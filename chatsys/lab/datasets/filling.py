@@ -52,7 +52,8 @@ async def write_snapshot(rows: Synthetic, file: Path) -> None:
         raise OperatorError("The rows of the memory server could not be created.", hint="See the error above.")
 
 
-async def _written(file: Path, rows: Synthetic) -> None:
+async def write_here(rows: Synthetic, file: Path) -> None:
+    """As :func:`write_snapshot`, in this process."""
     async with open_store("memory://") as store:
         await fill_users(store, rows)
         await fill_messages(store, rows)
@@ -60,4 +61,4 @@ async def _written(file: Path, rows: Synthetic) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_written(Path(sys.argv[1]), Synthetic(*map(int, sys.argv[2:5]))))
+    asyncio.run(write_here(Synthetic(*map(int, sys.argv[2:5])), Path(sys.argv[1])))

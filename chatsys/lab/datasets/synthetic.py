@@ -8,6 +8,7 @@ of six letters matches about one user at any number of users: only the search gr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -19,31 +20,14 @@ from chatsys.model.values import NewMessage, Participant, User
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FRESH = 200  # the newest messages of a room, which READERS users have read
 READERS = 10
+MARKED = 1_000  # messages of a room that are marked as read, each by one user after another
 _PER_ROOM = 5_000
 _ONE_ROOM = 200  # up to this number of messages there is one room, so that it has a whole page
 _SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwxyz" for vowel in "aeiou"]
 _WORDS = [
-    "the",
-    "plan",
-    "for",
-    "today",
-    "is",
-    "ready",
-    "please",
-    "look",
-    "when",
-    "you",
-    "have",
-    "time",
-    "and",
-    "tell",
-    "me",
-    "what",
-    "you",
-    "think",
-    "about",
-    "it",
-]
+    "the", "plan", "for", "today", "is", "ready", "please", "look", "when", "you",
+    "have", "time", "and", "tell", "me", "what", "you", "think", "about", "it",
+]  # fmt: skip
 _MASK = (1 << 64) - 1
 _HASH = "$2b$10$abcdefghijklmnopqrstuuJ4Tn9v3hVmVnLr7mJk2o1D0q3s5t7u9"  # has the form of a bcrypt hash; nobody logs in
 
@@ -170,6 +154,15 @@ class Synthetic:
         sender = self.sender(index)
         step = 1 + index % (self.users - count)
         return [(sender + offset) % self.users for offset in range(step, step + count)]
+
+    def unread(self, room: int) -> Iterator[tuple[int, int]]:
+        """Pairs of a recent message of a room and a user who has not read it. No pair is repeated."""
+        targets = self.newest(room, MARKED)
+        for step in range(1, self.users):
+            for target in targets:
+                reader = (self.sender(target) - step) % self.users
+                if reader not in self.readers(target):
+                    yield target, reader
 
     def newest(self, room: int, count: int) -> list[int]:
         """The indexes of the newest ``count`` messages of a room, newest first."""

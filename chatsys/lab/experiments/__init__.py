@@ -18,17 +18,7 @@ from chatsys.lab.experiments import (
 from chatsys.lab.runner.environment import Experiment
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    table.EXPERIMENT,
-    persistence.EXPERIMENT,
-    endpoints.EXPERIMENT,
-    costs.EXPERIMENT,
-    durability.EXPERIMENT,
-    backup.EXPERIMENT,
-    growth.EXPERIMENT,
-    distance.EXPERIMENT,
-    realtime.EXPERIMENT,
-    workers.EXPERIMENT,
-    buses.EXPERIMENT,
-    peers.EXPERIMENT,
-    upkeep.EXPERIMENT,
-)
+    table.EXPERIMENT, persistence.EXPERIMENT, endpoints.EXPERIMENT, costs.EXPERIMENT, durability.EXPERIMENT,
+    backup.EXPERIMENT, growth.EXPERIMENT, distance.EXPERIMENT, realtime.EXPERIMENT, workers.EXPERIMENT,
+    buses.EXPERIMENT, peers.EXPERIMENT, upkeep.EXPERIMENT,
+)  # fmt: skip

@@ -22,8 +22,6 @@ _LARGEST = 10_000  # users and messages: a larger dump shows nothing new
 
 async def perform(env: Environment) -> None:
     """Dump, restore and compare. Record seconds, bytes and the number of tables that differ."""
-    if "postgresql" not in env.stores:
-        return
     size = max(n for n in env.profile.growth if n <= _LARGEST)
     env.step(f"backup and restore of {size:,} users and messages")
     url = env.database(Synthetic(size, size, env.seed))

@@ -21,9 +21,10 @@ import psutil
 
 from chatsys.errors import OperatorError
 from chatsys.lab.datasets.databases import empty_database
-from chatsys.lab.experiments.common import believed, keep, line, point
+from chatsys.lab.experiments.common import believed
 from chatsys.lab.loadtest.counters import read_metrics
-from chatsys.lab.provenance.machine import exact_processor_seconds, processors
+from chatsys.lab.provenance.clock import cpu_nanoseconds
+from chatsys.lab.provenance.machine import processors
 from chatsys.lab.record import Count
 from chatsys.lab.runner.environment import Environment, Experiment, enter_all
 from chatsys.lab.runner.scenario import ScenarioClients, scenario_clients
@@ -37,6 +38,7 @@ SHARED, APART = "shared room", "room on one server"
 RATE = 200
 """Messages a second, well below what one processor serves."""
 HERE, ELSEWHERE, DELAY = "delivery", "delivery elsewhere", "delay between servers"
+_TIMED = {HERE: "latency_us", ELSEWHERE: "elsewhere_us", DELAY: "between_us"}
 SENDER_CPU, MEMBER_CPU, OTHER_CPU = "CPU of the sender's server", "CPU of a member's server", "CPU without a member"
 DATABASE_CPU, BROKER_CPU = "CPU of PostgreSQL", "CPU of the broker"
 IDLE_EVENTS = "events to servers without a member"
@@ -64,11 +66,14 @@ class Arrangement(NamedTuple):
         """Its name in the record."""
         return ALONE if not self.bus else f"{self.bus}, {SHARED if self.places > 1 else APART}"
 
+    @property
+    def pids(self) -> set[int]:
+        """The ids of the servers' processes and of the broker's."""
+        return {server.popen.pid for server in self.servers} | ({self.broker.pid} if self.broker is not None else set())
+
 
 async def perform(env: Environment) -> None:
     """Measure all arrangements, alternating. Record delays, processor times and lost messages."""
-    if not _steps(env):
-        return
     env.step("buses: starting the servers")
     env.result.limited(_LIMITATION)
     with ExitStack() as stack:
@@ -130,46 +135,37 @@ class BusRepetition(NamedTuple):
 async def _repetitions(
     env: Environment, subjects: Sequence[tuple[Arrangement, ScenarioClients]]
 ) -> list[BusRepetition]:
-    watched = {server.popen.pid for each, _ in subjects for server in each.servers}
-    watched |= {each.broker.pid for each, _ in subjects if each.broker is not None}
+    watched = sorted({pid for each, _ in subjects for pid in each.pids})
     repetitions: list[BusRepetition] = []
     rounds = -1
-    for number, (arrangement, clients) in line(env, subjects, _rounds(env)):
+    for number, (arrangement, clients) in env.line(subjects, _rounds(env)):
         if number != rounds:
             rounds = number
             env.step(f"buses: round {number + 1} of {_rounds(env)}")
-        what = f"{len(arrangement.servers)} servers, {arrangement.subject}"
-        latest: list[BusRepetition] = []
-        repeat = partial(_repeat, env, number, arrangement, clients, sorted(watched), latest)
-        await believed(env.result, what, repeat)
-        repetitions.append(latest[-1])
-        for operation, key in ((HERE, "latency_us"), (ELSEWHERE, "elsewhere_us"), (DELAY, "between_us")):
-            if taken := latest[-1].got[key]:
-                size = len(arrangement.servers)
-                keep(env, NAME, operation, arrangement.subject, size=size, number=number, taken=taken)
+        size, subject = len(arrangement.servers), arrangement.subject
+        repeat = partial(_repeat, env, arrangement, clients, watched)
+        got = await believed(env.result, f"{size} servers, {subject}", repeat)
+        repetitions.append(BusRepetition(number, arrangement, got, got["spent"], got["elapsed"], got["idle_events"]))
+        for operation, key in _TIMED.items():
+            if taken := got[key]:
+                env.keep(NAME, operation, subject, size, number, taken)
     return repetitions
 
 
-async def _repeat(  # noqa: PLR0917 - bound by the caller
-    env: Environment,
-    number: int,
-    arrangement: Arrangement,
-    clients: ScenarioClients,
-    watched: Sequence[int],
-    into: list[BusRepetition],
+async def _repeat(
+    env: Environment, arrangement: Arrangement, clients: ScenarioClients, watched: Sequence[int]
 ) -> dict[str, Any]:
-    """Perform one repetition, and append its measurements and costs to ``into``."""
+    """The measurements of one repetition, with its costs: ``spent``, ``elapsed`` and ``idle_events``."""
     pids = [*watched, *_database(env)]
     idle = arrangement.servers[arrangement.places :]
     loop = asyncio.get_running_loop()
     events = await asyncio.to_thread(_received, idle)
-    began, before = loop.time(), {pid: exact_processor_seconds(pid) for pid in pids}
+    began, before = loop.time(), {pid: cpu_nanoseconds([pid]) for pid in pids}
     got = await clients.repeat(seconds=_seconds(env))
-    spent = {pid: max(0.0, exact_processor_seconds(pid) - used) for pid, used in before.items()}  # ended ones give 0
-    seconds = loop.time() - began
+    spent = {pid: max(0, cpu_nanoseconds([pid]) - used) / 1e9 for pid, used in before.items()}  # ended ones give 0
+    elapsed = loop.time() - began
     events = await asyncio.to_thread(_received, idle) - events
-    into.append(BusRepetition(number, arrangement, got, spent, seconds, events))
-    return got
+    return {**got, "spent": spent, "elapsed": elapsed, "idle_events": events}
 
 
 def _received(servers: Sequence[ServerProcess]) -> float:
@@ -198,7 +194,7 @@ def _record(env: Environment, arrangements: Sequence[Arrangement], repetitions: 
         size, subject = len(arrangement.servers), arrangement.subject
         for metric, values in _figures(own, repetitions).items():
             difference = metric in {OTHER_CPU, BROKER_CPU}
-            point(env, NAME, subject, size, metric, values, "µs", difference=difference)
+            env.point(NAME, subject, size, metric, values, "µs", difference=difference)
         if arrangement.places < size:
             events = sum(each.idle_events for each in own)
             env.result.counts.append(Count(subject=f"{size} servers, {subject}", metric=IDLE_EVENTS, value=events))
@@ -214,7 +210,7 @@ def _figures(own: Sequence[BusRepetition], repetitions: Sequence[BusRepetition])
     """One value per round for each metric, in microseconds. Processor times are per message."""
     figures = defaultdict[str, list[float]](list)
     for this in own:
-        for metric, key in ((HERE, "latency_us"), (ELSEWHERE, "elsewhere_us"), (DELAY, "between_us")):
+        for metric, key in _TIMED.items():
             if this.got[key]:
                 figures[f"{metric} p50"].append(float(np.median(this.got[key])))
                 figures[f"{metric} p99"].append(float(np.quantile(this.got[key], 0.99)))
@@ -226,8 +222,7 @@ def _figures(own: Sequence[BusRepetition], repetitions: Sequence[BusRepetition])
                 figures[metric].append(float(np.mean(some)))
         if arrangement.broker is not None:
             figures[BROKER_CPU].append(_cost(this, arrangement.broker.pid, repetitions))
-        known = {server.popen.pid for each in repetitions for server in each.arrangement.servers}
-        known |= {each.arrangement.broker.pid for each in repetitions if each.arrangement.broker is not None}
+        known = {pid for each in repetitions for pid in each.arrangement.pids}
         if database := [used for pid, used in this.spent.items() if pid not in known]:
             figures[DATABASE_CPU].append(sum(database) * 1e6 / this.got["starts"])
     return figures
@@ -235,14 +230,9 @@ def _figures(own: Sequence[BusRepetition], repetitions: Sequence[BusRepetition])
 
 def _cost(this: BusRepetition, pid: int, repetitions: Sequence[BusRepetition]) -> float:
     """Processor time of a message on one process in microseconds, minus what it uses while other arrangements run."""
-    quiet = [each for each in repetitions if each.number == this.number and not _takes_part(pid, each.arrangement)]
+    quiet = [each for each in repetitions if each.number == this.number and pid not in each.arrangement.pids]
     rate = sum(each.spent[pid] for each in quiet) / sum(each.seconds for each in quiet)
     return (this.spent[pid] - rate * this.seconds) * 1e6 / int(this.got["starts"])
-
-
-def _takes_part(pid: int, arrangement: Arrangement) -> bool:
-    broker = arrangement.broker
-    return pid in {server.popen.pid for server in arrangement.servers} or (broker is not None and broker.pid == pid)
 
 
 def _rounds(env: Environment) -> int:

@@ -1,4 +1,4 @@
-"""What the real-time experiments share: servers, the order of repetitions, and the rule for valid measurements.
+"""What the real-time experiments share: servers, clients, and the rule for valid measurements.
 
 The rule was fixed before any run. No message may be lost, doubled or swapped. A load generator is saturated if it used
 more than 90 % of its processor while no worker of the server used 90 % of its own: then it limits the figure. Where
@@ -12,17 +12,14 @@ run is INVALID.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
-from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
+from typing import Any
 
 from chatsys.lab.provenance.machine import generator_reasons, processors, saturated
-from chatsys.lab.record import Point, Result, Sampled
+from chatsys.lab.record import Result
 from chatsys.lab.runner.environment import Environment, enter_all
 from chatsys.lab.runner.scenario import ScenarioClients, scenario_clients
-from chatsys.lab.statistics import of_rounds
 from chatsys.lab.subjects.servers import ServerProcess, chat_server, reference_server, start_all
 
 REFERENCE = "stock python-socketio"
@@ -31,18 +28,7 @@ BIG_ROOM = 500
 
 _MEMORY_EVERY = 0.05  # seconds between two readings of a server's memory
 
-T = TypeVar("T")
 Servers = Mapping[str, ServerProcess]
-Perform = Callable[[Environment, Servers], Awaitable[None]]
-
-
-class RealtimePart(NamedTuple):
-    """One of the experiments, which share their servers. ``reference`` says whether the baseline takes part."""
-
-    name: str
-    run: Perform
-    steps: Callable[[Environment], int]
-    reference: bool
 
 
 @asynccontextmanager
@@ -81,15 +67,6 @@ async def highest_memory(server: ServerProcess) -> AsyncIterator[list[int]]:
         yield samples
     finally:
         sampling.cancel()
-
-
-def line(env: Environment, subjects: Sequence[T], rounds: int | None = None) -> list[tuple[int, T]]:
-    """The order of repetitions with their rounds: A B C, C B A, …, for ``rounds`` or the profile's ``stretches``."""
-    return [
-        (number, subject)
-        for number in range(rounds or env.profile.stretches)
-        for subject in (subjects if number % 2 == 0 else subjects[::-1])
-    ]
 
 
 def believe_rate(result: Result, got: Mapping[str, Any], what: str, *, baseline: bool) -> bool:
@@ -131,50 +108,3 @@ def audit(result: Result, got: Mapping[str, Any], what: str) -> None:
     for fault in ("lost", "doubled", "swapped"):
         if got.get(fault):
             result.invalid(f"{what}: {got[fault]} messages {fault}")
-
-
-def point(  # noqa: PLR0917 - one figure of a curve
-    env: Environment,
-    experiment: str,
-    subject: str,
-    x: float,
-    metric: str,
-    values: Sequence[float],
-    unit: str,
-    *,
-    lower_bound: bool = False,
-    difference: bool = False,
-) -> None:
-    """Record one figure, from one value per round. A ``difference`` may be negative."""
-    value, interval = of_rounds(values, geometric=not difference)
-    env.result.points.append(
-        Point(
-            experiment=experiment,
-            subject=subject,
-            x=x,
-            metric=metric,
-            value=value,
-            unit=unit,
-            interval=interval,
-            n=len(values),
-            rounds=tuple(values),
-            lower_bound=lower_bound,
-        )
-    )
-
-
-def keep(
-    env: Environment, experiment: str, operation: str, subject: str, *, size: int, number: int, taken: Any
-) -> None:
-    """Store the raw latencies of a repetition."""
-    env.keep(
-        Sampled(
-            experiment=experiment,
-            operation=operation,
-            contestant=subject,
-            depth="socket",
-            size=size,
-            round=number,
-            microseconds=np.array(taken),
-        )
-    )

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from chatsys.database.connecting import connected
+from chatsys.lab.datasets.databases import counts_statements
 from chatsys.lab.record import Count
 from chatsys.lab.runner.environment import Environment, Experiment
 from chatsys.lab.runner.repetitions import Order
@@ -38,7 +39,7 @@ async def perform(env: Environment) -> None:
     url = env.database(env.rows, NAME)
     async with env.opened("postgresql", env.rows, purpose=NAME) as store:
         with connected(url, autocommit=True) as connection:
-            if not _prepare(connection):
+            if not counts_statements(connection):
                 env.result.limitations.append("Costs were not counted: this server lacks pg_stat_statements.")
                 return
             for name, concurrency in [*((name, 1) for name in TABLE), (SEND, _CALLS)]:
@@ -57,15 +58,6 @@ async def perform(env: Environment) -> None:
                     env.result.counts.append(
                         Count(subject=label, metric=f"{metric} per call", value=value / len(done.nanoseconds))
                     )
-
-
-def _prepare(connection: psycopg.Connection[Any]) -> bool:
-    try:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-        connection.execute("SELECT count(*) FROM pg_stat_statements")
-    except psycopg.Error:
-        return False
-    return True
 
 
 def _counters(connection: psycopg.Connection[Any]) -> list[float]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from chatsys.lab import statistics
 from chatsys.lab.datasets.synthetic import Synthetic
-from chatsys.lab.experiments.common import point
 from chatsys.lab.network.delay import delayed, round_trip, target_of, through
 from chatsys.lab.provenance.machine import processors
 from chatsys.lab.runner.environment import Environment, Experiment, enter_all
@@ -35,8 +34,6 @@ _DELAY_NOTE = "A requested delay of {:g} ms was {:.2f} ms in fact; the figures s
 
 async def perform(env: Environment) -> None:
     """Measure, and record a point for each operation and distance."""
-    if not _steps(env):
-        return
     cpu = processors()
     env.step(f"{NAME}: measuring the delays")
     trips = [round_trip(added / 2, cpu[1]) for added in ADDED]
@@ -59,7 +56,7 @@ async def perform(env: Environment) -> None:
         matches = [Match(subjects, closed(env.profile, name, env.seed)) for name in TABLE]
         matches.append(Match(subjects, closed(env.profile, SEND, env.seed, _CALLERS), _CONCURRENT))
         try:
-            await interleaved(matches, _ROUNDS, env.keep, env.steps_of(NAME), experiment=NAME)
+            await interleaved(env, matches, _ROUNDS, NAME)
         finally:  # an interrupted run records what it has
             for match in matches:
                 _record(env, match.order.operation, match.depth, dict(zip(names, trips, strict=True)))
@@ -73,8 +70,8 @@ def _record(env: Environment, operation: str, depth: str, trips: dict[str, float
         rounds = env.rounds(NAME, operation, name, depth, _ROWS)
         if rounds:
             tails = [float(np.quantile(taken, 0.99)) for taken in rounds]
-            point(env, NAME, subject, trip * 1e6, "p50", statistics.medians(rounds), "µs")
-            point(env, NAME, subject, trip * 1e6, "p99", tails, "µs")
+            env.point(NAME, subject, trip * 1e6, "p50", statistics.medians(rounds), "µs")
+            env.point(NAME, subject, trip * 1e6, "p99", tails, "µs")
 
 
 def _steps(env: Environment) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from chatsys.lab.datasets.synthetic import Synthetic
-from chatsys.lab.experiments.common import point
 from chatsys.lab.runner.environment import Environment, Experiment, enter_all
 from chatsys.lab.runner.repetitions import Order
 from chatsys.lab.workloads.operation import SEND
@@ -46,7 +45,7 @@ async def perform(env: Environment) -> None:
                 done = await level.repeat(order)
                 rates[level.store].append(len(done.nanoseconds) / done.seconds)
     for name, values in rates.items():
-        point(env, NAME, name, _CALLERS, "messages/s", values, "1/s")
+        env.point(NAME, name, _CALLERS, "messages/s", values, "1/s")
 
 
 EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda env: env.profile.stretches, perform=perform)

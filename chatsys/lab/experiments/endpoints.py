@@ -12,13 +12,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chatsys.lab import statistics
 from chatsys.lab.datasets.filling import write_snapshot
 from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.experiments.table import NAME as TABLE
-from chatsys.lab.experiments.table import record_operation
+from chatsys.lab.experiments.table import record_baseline, record_operation
 from chatsys.lab.provenance.machine import processors
-from chatsys.lab.record import Baseline
 from chatsys.lab.runner.environment import Environment, Experiment, enter_all
 from chatsys.lab.runner.rounds import Match, closed, interleaved, steps
 from chatsys.lab.subjects.servers import ServerProcess, chat_server, reference_server, start_all
@@ -46,8 +44,6 @@ def _wanted(env: Environment) -> list[tuple[str, str]]:
 async def perform(env: Environment) -> None:
     """Measure, and record operations, ratios and the baseline."""
     wanted = _wanted(env)
-    if not wanted:
-        return
     server_cpu, client_cpu = processors()
     rows = Synthetic(env.profile.users, env.profile.users // _USERS_PER_MESSAGE, env.seed)
     async with AsyncExitStack() as stack:
@@ -66,19 +62,17 @@ async def perform(env: Environment) -> None:
         *subjects, reference = await enter_all(stack, [*clients, client(_ECHO, "echo", theirs)])
         env.watch.reasons()
         matches = [
-            Match(
-                [*subjects, reference] if name == SEND else subjects,
-                closed(env.profile, name, env.seed),
-                depth,
-            )
+            Match([*subjects, reference] if name == SEND else subjects, closed(env.profile, name, env.seed), depth)
             for depth, name in wanted
         ]
         try:
-            await interleaved(matches, env.profile.rounds, env.keep, env.steps_of(NAME), experiment=TABLE)
+            await interleaved(env, matches, env.profile.rounds, NAME, TABLE)
         finally:  # an interrupted run records what it has
             for depth, name in wanted:
                 record_operation(env, name, depth, 0, rows)
-            _record_baseline(env)
+            below = env.rounds(TABLE, SEND, _ECHO, "socket", 0)
+            for store in env.stores if below else ():
+                record_baseline(env, SEND, store, _ECHO, env.rounds(TABLE, SEND, store, "socket", 0), below)
         env.disturbed()
 
 
@@ -90,16 +84,6 @@ async def _filled(env: Environment, store: str, rows: Synthetic, folder: Path) -
     file = folder / "memory.snapshot"
     await write_snapshot(rows, file)
     return "memory://", {"CHATSYS_SNAPSHOT": str(file)}
-
-
-def _record_baseline(env: Environment) -> None:
-    below = env.rounds(TABLE, SEND, _ECHO, "socket", 0)
-    for store in env.stores if below else ():
-        value, interval = statistics.ratio(env.rounds(TABLE, SEND, store, "socket", 0), below, env.seed)
-        p50 = statistics.summary(below, env.seed).p50_us
-        env.result.baselines.append(
-            Baseline(operation=SEND, store=store, kind=_ECHO, p50_us=p50, ratio=value, interval=interval)
-        )
 
 
 EXPERIMENT = Experiment(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -16,19 +15,8 @@ import numpy as np
 
 from chatsys.errors import ChatsysError
 from chatsys.lab import statistics
-from chatsys.lab.experiments.common import (
-    BIG_ROOM,
-    RealtimePart,
-    Servers,
-    believe_latency,
-    believed,
-    highest_memory,
-    keep,
-    line,
-    point,
-)
+from chatsys.lab.experiments.common import BIG_ROOM, Servers, believe_latency, believed, highest_memory
 from chatsys.lab.provenance.machine import BUSY_SHARE
-from chatsys.lab.record import Point
 from chatsys.lab.runner.environment import Environment
 from chatsys.lab.runner.scenario import ScenarioClients, scenario_clients
 from chatsys.lab.subjects.servers import ServerProcess
@@ -69,13 +57,13 @@ async def fairness(env: Environment, taking: Servers) -> None:
             return got
 
         await small.repeat(seconds=_WARM_UP)
-        for number, members in line(env, (0, big), max(_FAIR_ROUNDS, env.profile.stretches)):
+        for number, members in env.line((0, big), max(_FAIR_ROUNDS, env.profile.stretches)):
             repeat = busy if members else partial(small.repeat, seconds=seconds)
             got = await believed(env.result, f"a small room on {name}", repeat)
-            keep(env, "fairness", "delivery", name, size=members, number=number, taken=got["latency_us"])
+            env.keep("fairness", "delivery", name, members, number, got["latency_us"])
             tails[members].append(float(np.quantile(got["latency_us"], 0.99)))
     for members, values in tails.items():
-        point(env, "fairness", name, members, TAIL, values, "µs")
+        env.point("fairness", name, members, TAIL, values, "µs")
 
 
 async def floods(env: Environment, taking: Servers) -> None:
@@ -98,19 +86,16 @@ async def _flood(env: Environment, name: str, server: ServerProcess, *, flood: s
         scenario_clients("flood", server, kind=flood, room=room) as flooding,
     ):
         await beside.repeat(seconds=_WARM_UP)
+        calm, disturbed = partial(beside.repeat, seconds=seconds / 2), partial(_flooded, beside, flooding, seconds)
         for index, flooded in enumerate((0, 1, 0)):
-            what = f"the client beside {flood}"
-            calm = partial(beside.repeat, seconds=seconds / 2)
+            got = await believed(env.result, f"the client beside {flood}", disturbed if flooded else calm)
             if flooded:
-                got = await believed(env.result, what, partial(_flooded, beside, flooding, seconds))
                 _record_flood(env, flood, got)
-            else:
-                got = await believed(env.result, what, calm)
-            keep(env, FLOOD, flood, name, size=flooded, number=index, taken=got["latency_us"])
+            env.keep(FLOOD, flood, name, flooded, index, got["latency_us"])
             taken[flooded].append(np.array(got["latency_us"]))
-    _figure(env, flood, DISCONNECTED, got["disconnected"], "1")
+    env.figure(FLOOD, flood, 1, DISCONNECTED, got["disconnected"], "1")
     for flooded, rounds in taken.items():
-        _record_latencies(env, flood, flooded, rounds)
+        env.quantiles(FLOOD, flood, flooded, rounds, ("p50", "p99", "max"))
 
 
 async def _flooded(beside: ScenarioClients, flooding: ScenarioClients, seconds: float) -> dict[str, Any]:
@@ -118,16 +103,12 @@ async def _flooded(beside: ScenarioClients, flooding: ScenarioClients, seconds: 
     async with highest_memory(beside.server) as seen:
         flood = asyncio.create_task(flooding.repeat(seconds=seconds + _LEAD + _AFTER))
         await asyncio.sleep(_LEAD)
-        got = await _or_cancel(beside.repeat(seconds=seconds), flood)
+        try:
+            got = await beside.repeat(seconds=seconds)
+        except BaseException:
+            flood.cancel()
+            raise
         return {**got, "flood": await flood, "grown": max(seen) - seen[0]}
-
-
-async def _or_cancel(work: Awaitable[dict[str, Any]], other: asyncio.Task[Any]) -> dict[str, Any]:
-    try:
-        return await work
-    except BaseException:
-        other.cancel()
-        raise
 
 
 def _record_flood(env: Environment, flood: str, got: dict[str, Any]) -> None:
@@ -137,35 +118,7 @@ def _record_flood(env: Environment, flood: str, got: dict[str, Any]) -> None:
         env.result.invalid(f"the flood of {flood} sent nothing")
     if sent["generator_cpu"] > BUSY_SHARE * sent["seconds"] > got["server_cpu"]:
         env.result.limited(f"The flood of {flood} used its whole processor: a faster client could send more.")
-    _figure(env, flood, GROWTH, got["grown"], "B")
-    _figure(env, flood, SENT, sent["sent"] / sent["seconds"], "B/s")
-    _figure(env, flood, CONNECTIONS, sent["connections"], "1")
-    _figure(env, flood, SERVER_SHARE, got["server_cpu"] / got["seconds"], "1")
-
-
-def _record_latencies(env: Environment, flood: str, flooded: int, rounds: statistics.Rounds) -> None:
-    figures = statistics.summary(rounds, env.seed)
-    for metric, value in (("p50", figures.p50_us), ("p99", figures.p99_us), ("max", figures.max_us)):
-        interval = figures.interval if metric == "p50" else None
-        env.result.points.append(
-            Point(
-                experiment=FLOOD,
-                subject=flood,
-                x=flooded,
-                metric=metric,
-                value=value,
-                unit="µs",
-                interval=interval,
-                n=figures.n,
-            )
-        )
-
-
-def _figure(env: Environment, flood: str, metric: str, value: float, unit: str) -> None:
-    env.result.points.append(Point(experiment=FLOOD, subject=flood, x=1, metric=metric, value=value, unit=unit))
-
-
-PARTS = (
-    RealtimePart("fairness", fairness, lambda _: 1, reference=False),
-    RealtimePart("fairness_floods", floods, lambda _: len(NAMES), reference=False),
-)
+    env.figure(FLOOD, flood, 1, GROWTH, got["grown"], "B")
+    env.figure(FLOOD, flood, 1, SENT, sent["sent"] / sent["seconds"], "B/s")
+    env.figure(FLOOD, flood, 1, CONNECTIONS, sent["connections"], "1")
+    env.figure(FLOOD, flood, 1, SERVER_SHARE, got["server_cpu"] / got["seconds"], "1")

@@ -13,10 +13,9 @@ from chatsys.database.connecting import connected
 from chatsys.lab import statistics
 from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.experiments.plans import plans
-from chatsys.lab.record import Fit, Point
+from chatsys.lab.record import Fit
 from chatsys.lab.runner.environment import Environment, Experiment, enter_all
-from chatsys.lab.runner.repetitions import Order
-from chatsys.lab.runner.rounds import Match, interleaved, steps
+from chatsys.lab.runner.rounds import Match, closed, interleaved, steps
 from chatsys.lab.subjects.subject import SubjectProcess
 from chatsys.lab.workloads.operation import FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH
 
@@ -40,21 +39,10 @@ async def perform(env: Environment) -> None:
             if "postgresql" in env.stores:
                 env.result.plans += await asyncio.to_thread(plans, env.database(rows), rows)
         env.watch.reasons()
-        matches = [
-            Match(
-                subjects,
-                Order(
-                    operation=name,
-                    seconds=profile.growth_turn,
-                    least=profile.least_calls,
-                    most=profile.most_calls,
-                    seed=env.seed,
-                ),
-            )
-            for name in GROWING
-        ]
+        orders = [closed(profile, name, env.seed, seconds=profile.growth_turn) for name in GROWING]
+        matches = [Match(subjects, order) for order in orders]
         try:
-            await interleaved(matches, profile.growth_rounds, env.keep, env.steps_of(NAME), experiment=NAME)
+            await interleaved(env, matches, profile.growth_rounds, NAME)
         finally:  # an interrupted run records what it has
             for store in env.stores:
                 for name in GROWING:
@@ -64,35 +52,17 @@ async def perform(env: Environment) -> None:
 
 def _record_curve(env: Environment, store: str, name: str) -> None:
     medians: list[tuple[float, float]] = []
-    for size in env.profile.growth:
+    sizes = env.profile.growth
+    for size in sizes:
         rounds = env.rounds(NAME, name, store, "store", size)
         if not rounds:
             return
-        figures = statistics.summary(rounds, env.seed)
         medians += [(size, median) for median in statistics.medians(rounds)]
-        env.result.points.append(
-            Point(
-                experiment=f"{NAME}: {name}",
-                subject=store,
-                x=size,
-                metric="p50",
-                value=figures.p50_us,
-                unit="µs",
-                interval=figures.interval,
-                n=figures.n,
-            )
-        )
-    if len(env.profile.growth) >= _FEWEST:
-        fitted = statistics.slope(*zip(*medians, strict=True))
-        env.result.fits.append(
-            Fit(
-                operation=name,
-                store=store,
-                exponent=fitted.exponent,
-                interval=fitted.interval,
-                sizes=env.profile.growth,
-            )
-        )
+        env.quantiles(f"{NAME}: {name}", store, size, rounds)
+    if len(sizes) >= _FEWEST:
+        found = statistics.slope(*zip(*medians, strict=True))
+        fit = Fit(operation=name, store=store, exponent=found.exponent, interval=found.interval, sizes=sizes)
+        env.result.fits.append(fit)
 
 
 def _record_bytes(env: Environment, taken: SubjectProcess, rows: Synthetic) -> None:
@@ -102,11 +72,7 @@ def _record_bytes(env: Environment, taken: SubjectProcess, rows: Synthetic) -> N
     else:
         users, messages = _sizes_on_disk(env.database(rows))
     for metric, total in (("bytes per user", users), ("bytes per message", messages)):
-        env.result.points.append(
-            Point(
-                experiment="bytes", subject=taken.store, x=taken.size, metric=metric, value=total / taken.size, unit="B"
-            )
-        )
+        env.figure("bytes", taken.store, taken.size, metric, total / taken.size, "B")
 
 
 def _sizes_on_disk(url: str) -> tuple[int, int]:

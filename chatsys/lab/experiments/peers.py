@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chatsys.lab.experiments.common import Servers, audit, clients_of, keep, line, point
+from chatsys.lab.experiments.common import Servers, audit, clients_of
 from chatsys.lab.peers import PEERS, installed
 from chatsys.lab.provenance.machine import processors, saturated
 from chatsys.lab.runner.environment import Environment, Experiment
@@ -34,8 +34,6 @@ _LIMITATION = (
 
 async def perform(env: Environment) -> None:
     """Measure all servers, and record rates, processor times, echoes and memory."""
-    if not _steps(env):
-        return
     env.step("peers: installing from npm")
     versions = await asyncio.to_thread(installed, _folder(env))
     env.result.environment["peers"] = versions
@@ -72,7 +70,7 @@ async def _fanout(env: Environment, taking: Servers, members: int) -> None:
     rates, costs = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     bounds: set[str] = set()
     async with clients_of("fanout", taking, members=members) as clients:
-        for _, name in line(env, list(taking)):
+        for _, name in env.line(taking):
             got = await clients[name].repeat(seconds=_SECONDS)
             audit(env.result, got, f"fan-out to {members} on {name}")
             if saturated(got):
@@ -80,8 +78,8 @@ async def _fanout(env: Environment, taking: Servers, members: int) -> None:
             rates[name].append(got["deliveries"] / got["seconds"])
             costs[name].append(got["server_cpu"] * 1e6 / got["deliveries"])
     for name in taking:
-        point(env, NAME, name, members, RATE, rates[name], "1/s", lower_bound=name in bounds)
-        point(env, NAME, name, members, CPU, costs[name], "µs")
+        env.point(NAME, name, members, RATE, rates[name], "1/s", lower_bound=name in bounds)
+        env.point(NAME, name, members, CPU, costs[name], "µs")
 
 
 async def _echo(env: Environment, taking: Servers) -> None:
@@ -90,13 +88,13 @@ async def _echo(env: Environment, taking: Servers) -> None:
     turns = env.profile.stretches
     medians = defaultdict[str, list[float]](list)
     async with clients_of("senders", taking, senders=1, seconds=_SECONDS, turns=turns) as clients:
-        for number, name in line(env, list(taking)):
+        for number, name in env.line(taking):
             got = await clients[name].repeat()
             audit(env.result, got, f"the echo on {name}")
             medians[name].append(float(np.median(got["latency_us"])))
-            keep(env, NAME, "echo", name, size=1, number=number, taken=got["latency_us"])
+            env.keep(NAME, "echo", name, 1, number, got["latency_us"])
     for name in taking:
-        point(env, NAME, name, 1, ECHO, medians[name], "µs")
+        env.point(NAME, name, 1, ECHO, medians[name], "µs")
 
 
 async def _idle(env: Environment, name: str, server: ServerProcess) -> None:
@@ -110,7 +108,7 @@ async def _idle(env: Environment, name: str, server: ServerProcess) -> None:
             grown = server.resident_bytes - before
     if got["connections"] < wanted:
         env.result.limited(f"{name} closed {wanted - got['connections']} of {wanted} idle connections.")
-    point(env, NAME, name, wanted, IDLE, [grown / wanted], "B", difference=True)
+    env.point(NAME, name, wanted, IDLE, [grown / wanted], "B", difference=True)
 
 
 def _steps(env: Environment) -> int:

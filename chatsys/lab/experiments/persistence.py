@@ -7,11 +7,8 @@ after the restart are missing: none may be missing on PostgreSQL, and all are in
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -28,9 +25,7 @@ _MESSAGES = 500  # acknowledged before the kill
 async def perform(env: Environment) -> None:
     """Kill, restart and record what survived. Nothing is timed, so everything runs in parallel."""
     env.step("persistence: kill servers and PostgreSQL")
-    kills = []
-    for store in env.stores:
-        kills.append(asyncio.to_thread(server_killed, store, env.empty(store, "persistence")))
+    kills = [asyncio.to_thread(server_killed, store, env.empty(store, "persistence")) for store in env.stores]
     if "postgresql" in env.stores:
         kills.append(asyncio.to_thread(postgresql_killed))
     env.result.persistence += await asyncio.gather(*kills)
@@ -46,11 +41,11 @@ def server_killed(store: str, url: str) -> Survival:
 
 def postgresql_killed() -> Survival:
     """Kill every process of a private PostgreSQL under traffic, and then the chat server."""
-    with _folder() as home:
-        url = f"embedded://{home}"
+    with TemporaryDirectory(prefix="chatsys-lab-", ignore_cleanup_errors=True) as folder:
+        url = f"embedded://{folder}"
         with chat_server(url) as first, GuestTraffic(first.url, _ROOMS) as traffic:
             traffic.wait_for(_MESSAGES)
-            _kill_postgresql(home)
+            _kill_postgresql(Path(folder))
             first.kill()
         return _survival("postgresql", "postgresql", url, traffic)
 
@@ -66,15 +61,6 @@ def _kill_postgresql(home: Path) -> None:
     postmaster = psutil.Process(int((home / "data" / "postmaster.pid").read_text().split()[0]))
     for process in (postmaster, *postmaster.children(recursive=True)):
         process.kill()
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix="chatsys-lab-"))
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 EXPERIMENT = Experiment(name=NAME, names=(NAME,), steps=lambda _: 1, perform=perform)

@@ -13,18 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chatsys.lab.experiments.common import (
-    BIG_ROOM,
-    RealtimePart,
-    Servers,
-    audit,
-    believed,
-    clients_of,
-    highest_memory,
-    keep,
-    line,
-    point,
-)
+from chatsys.lab.experiments.common import BIG_ROOM, Servers, audit, believed, clients_of, highest_memory
 from chatsys.lab.provenance.machine import processors
 from chatsys.lab.runner.environment import Environment
 from chatsys.lab.runner.scenario import ScenarioClients, scenario_clients
@@ -64,7 +53,7 @@ async def idle(env: Environment, taking: Servers) -> None:
                     costs.append((server.resident_bytes - before) / step)
                     if got["connections"] != number * step:
                         env.result.invalid(f"{name} closed idle connections")
-        point(env, "idle", name, env.profile.idle_connections, "bytes a connection", costs, "B")
+        env.point("idle", name, env.profile.idle_connections, "bytes a connection", costs, "B")
 
 
 async def slow_reader(env: Environment, taking: Servers) -> None:
@@ -77,18 +66,18 @@ async def slow_reader(env: Environment, taking: Servers) -> None:
     with chat_server(env.empty(name, "slow"), settings=settings, cpu=processors()[0]) as server:
         async with scenario_clients("slow_reader", server, members=_OTHERS, rate=_SLOW_RATE, text=_TEXT) as clients:
             await _slow_repetition(clients, stuck=False, seconds=_WARM_UP)
-            for number, stuck in line(env, (0, 1), max(_SLOW_ROUNDS, env.profile.stretches)):
+            for number, stuck in env.line((0, 1), max(_SLOW_ROUNDS, env.profile.stretches)):
                 repeat = partial(_slow_repetition, clients, stuck=bool(stuck), seconds=_SLOW_SECONDS)
                 got = await believed(env.result, f"a slow reader on {name}", repeat)
                 if stuck and not got["disconnected"]:
                     env.result.limited(_NOT_CUT_OFF)
-                keep(env, "slow reader", "delivery", name, size=stuck, number=number, taken=got["latency_us"])
+                env.keep("slow reader", "delivery", name, stuck, number, got["latency_us"])
                 tails[stuck].append(float(np.quantile(got["latency_us"], 0.99)))
                 grown[stuck].append(got["grown"] / _BUDGET)
     for stuck, values in tails.items():
-        point(env, "slow reader", name, stuck, OTHERS, values, "µs")
+        env.point("slow reader", name, stuck, OTHERS, values, "µs")
     more = [with_it - without for with_it, without in zip(grown[1], grown[0], strict=True)]
-    point(env, "slow reader", name, 1, CUT_OFF, more, "1")
+    env.point("slow reader", name, 1, CUT_OFF, more, "1")
 
 
 async def _slow_repetition(clients: ScenarioClients, *, stuck: bool, seconds: float) -> dict[str, Any]:
@@ -101,19 +90,19 @@ async def _slow_repetition(clients: ScenarioClients, *, stuck: bool, seconds: fl
 
 async def receipts(env: Environment, taking: Servers) -> None:
     """One message to a room, read by all at once: n receipts and n² updates."""
-    for members in _rooms(env):
+    for members in receipt_rooms(env):
         env.step(f"receipts of {members}")
         seconds, updates = defaultdict[str, list[float]](list), {}
         async with clients_of("receipts", taking, members=members) as clients:
-            for _, name in line(env, list(taking)):
+            for _, name in env.line(taking):
                 got = await clients[name].repeat()
                 if not got["complete"]:
                     env.result.invalid(f"receipts of {members} on {name}: updates were missing")
                 seconds[name].append(got["seconds"])
                 updates[name] = got["updates"]
         for name, values in seconds.items():
-            point(env, "receipts", name, members, "seconds", values, "s")
-            point(env, "receipts", name, members, "updates", [updates[name]], "1")
+            env.point("receipts", name, members, "seconds", values, "s")
+            env.point("receipts", name, members, "updates", [updates[name]], "1")
 
 
 async def storm(env: Environment, taking: Servers) -> None:
@@ -130,8 +119,8 @@ async def storm(env: Environment, taking: Servers) -> None:
                     env.result.invalid(f"a storm of joins on {name}: not every list of users was complete")
                 sent.append(got["bytes"])
                 settled.append(got["settled_seconds"])
-        point(env, "storm", name, members, "bytes sent", sent, "B")
-        point(env, "storm", name, members, "seconds until settled", settled, "s")
+        env.point("storm", name, members, "bytes sent", sent, "B")
+        env.point("storm", name, members, "seconds until settled", settled, "s")
 
 
 async def large_room(env: Environment, taking: Servers) -> None:
@@ -142,6 +131,10 @@ async def large_room(env: Environment, taking: Servers) -> None:
     name, server = list(taking.items())[-1]
     members, gone = env.profile.large_room, env.profile.large_room * 3 // 5
     env.step(f"a room of {members} on {name}")
+
+    def record(metric: str, value: float, unit: str) -> None:
+        env.point("large room", name, members, metric, [value], unit)
+
     async with (
         scenario_clients("beside", server, room="", others=0, rate=_BESIDE_RATE) as beside,
         scenario_clients("large_room", server, members=members, vanishing=gone) as clients,
@@ -156,41 +149,24 @@ async def large_room(env: Environment, taking: Servers) -> None:
                 taken += got["latency_us"]
             found = await running
             number = _PHASES.index(phase)
-            keep(env, "large room", "delivery", name, size=members, number=number, taken=taken)
-            point(
-                env,
-                "large room",
-                name,
-                members,
-                f"p99 beside, {phase}",
-                [float(np.quantile(taken, 0.99))],
-                "µs",
-            )
-            point(env, "large room", name, members, f"longest beside, {phase}", [max(taken)], "µs")
+            env.keep("large room", "delivery", name, members, number, taken)
+            record(f"p99 beside, {phase}", float(np.quantile(taken, 0.99)), "µs")
+            record(f"longest beside, {phase}", max(taken), "µs")
             return found
 
         beside_once = partial(beside.repeat, seconds=1)
         await beside.repeat(seconds=_WARM_UP)
         got = await watched(_JOINING)
-        point(env, "large room", name, members, "until all are in", [got["seconds"]], "s")
+        record("until all are in", got["seconds"], "s")
         got = await watched(_SENDING, seconds=env.profile.flood)
         audit(env.result, got, f"a room of {members} on {name}")
-        point(env, "large room", name, members, "until all have a message", [got["seconds"] / got["starts"]], "s")
+        record("until all have a message", got["seconds"] / got["starts"], "s")
         got = await watched(_LEAVING)
         if got["left"] != members - gone:
             env.result.invalid(f"{got['left']} of {members} members were left on {name} after {gone} had gone")
-        point(env, "large room", name, members, f"until {gone:,} have gone", [got["seconds"]], "s")
+        record(f"until {gone:,} have gone", got["seconds"], "s")
 
 
-def _rooms(env: Environment) -> list[int]:
+def receipt_rooms(env: Environment) -> list[int]:
     """Sizes of rooms in which all send receipts. Twice as many members cause eight times as many names."""
     return [number for number in (2, 10, 30, 100, 200) if number <= max(env.profile.members)]
-
-
-IDLE = RealtimePart("idle", idle, lambda env: len(env.stores) + 1, reference=True)
-PARTS = (
-    RealtimePart("slow_reader", slow_reader, lambda _: 1, reference=False),
-    RealtimePart("receipts", receipts, lambda env: len(_rooms(env)), reference=False),
-    RealtimePart("storm", storm, lambda _: 2, reference=False),
-    RealtimePart("large_room", large_room, lambda _: 1, reference=False),
-)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+import msgspec
+
 from chatsys.lab import statistics
 from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.provenance.machine import processors
@@ -49,7 +51,7 @@ async def perform(env: Environment) -> None:
         for name in _concurrent(env):
             matches.append(Match(subjects, closed(profile, name, env.seed, CALLERS), CONCURRENT))
         try:
-            await interleaved(matches, profile.rounds, env.keep, env.steps_of(NAME), experiment=NAME)
+            await interleaved(env, matches, profile.rounds, NAME)
         finally:  # an interrupted run records what it has
             for match in matches:
                 _record(env, match.order.operation, match.depth)
@@ -71,20 +73,10 @@ def record_operation(env: Environment, name: str, depth: str, size: int, rows: S
     if not all(taken.values()):
         return
     for store, rounds in taken.items():
-        figures = statistics.summary(rounds, env.seed)
+        figures = msgspec.structs.asdict(statistics.summary(rounds, env.seed))
         env.result.operations.append(
             OperationResult(
-                operation=name,
-                store=store,
-                depth=depth,
-                n=figures.n,
-                p50_us=figures.p50_us,
-                p95_us=figures.p95_us,
-                p99_us=figures.p99_us,
-                max_us=figures.max_us,
-                interval=figures.interval,
-                users=rows.users,
-                messages=rows.messages,
+                operation=name, store=store, depth=depth, users=rows.users, messages=rows.messages, **figures
             )
         )
     if len(taken) == 2 and name != NOOP:
@@ -106,17 +98,18 @@ def _record_baselines(env: Environment, name: str) -> None:
         taken, below = (env.rounds(NAME, name, who, DEPTH, env.profile.users) for who in (store, baseline))
         if not below:
             return
-        value, interval = statistics.ratio(taken, below, env.seed)
-        env.result.baselines.append(
-            Baseline(
-                operation=name,
-                store=store,
-                kind=kind,
-                p50_us=statistics.summary(below, env.seed).p50_us,
-                ratio=value,
-                interval=interval,
-            )
-        )
+        record_baseline(env, name, store, kind, taken, below)
+
+
+def record_baseline(  # noqa: PLR0917 - its name and the samples of both sides
+    env: Environment, name: str, store: str, kind: str, taken: statistics.Rounds, below: statistics.Rounds
+) -> None:
+    """Record how much longer an operation takes on a store (``taken``) than on a baseline (``below``)."""
+    value, interval = statistics.ratio(taken, below, env.seed)
+    p50 = statistics.summary(below, env.seed).p50_us
+    env.result.baselines.append(
+        Baseline(operation=name, store=store, kind=kind, p50_us=p50, ratio=value, interval=interval)
+    )
 
 
 EXPERIMENT = Experiment(

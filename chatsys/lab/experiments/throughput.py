@@ -7,18 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from chatsys.lab.experiments.common import (
-    REFERENCE,
-    RealtimePart,
-    Servers,
-    believe_latency,
-    believe_rate,
-    believed,
-    clients_of,
-    keep,
-    line,
-    point,
-)
+from chatsys.lab.experiments.common import REFERENCE, Servers, believe_latency, believe_rate, believed, clients_of
 from chatsys.lab.provenance.machine import processor_seconds
 from chatsys.lab.runner.environment import Environment
 from chatsys.lab.runner.scenario import scenario_clients
@@ -46,14 +35,14 @@ async def fanout(env: Environment, taking: Servers) -> None:
         rates: dict[str, list[float]] = {name: [] for name in taking}
         bounds: set[str] = set()
         async with clients_of("fanout", taking, members=members) as clients:
-            for _, name in line(env, list(taking)):
+            for _, name in env.line(taking):
                 got = await clients[name].repeat(seconds=env.profile.stretch)
                 what = f"fan-out to {members} on {name}"
                 if believe_rate(env.result, got, what, baseline=name == REFERENCE):
                     bounds.add(name)
                 rates[name].append(got["deliveries"] / got["seconds"])
         for name, values in rates.items():
-            point(env, "fanout", name, members, "deliveries/s", values, "1/s", lower_bound=name in bounds)
+            env.point("fanout", name, members, "deliveries/s", values, "1/s", lower_bound=name in bounds)
 
 
 async def senders(env: Environment, taking: Servers) -> None:
@@ -74,7 +63,7 @@ async def closed_loop(env: Environment, taking: Servers, experiment: str, number
     seconds, turns = env.profile.stretch, env.profile.stretches
     postmaster = env.watch.postmaster
     async with clients_of("senders", taking, senders=number, seconds=seconds, turns=turns) as clients:
-        for round_number, (name, server) in line(env, list(taking.items())):
+        for round_number, (name, server) in env.line(taking.items()):
             before = 0.0 if postmaster is None else processor_seconds(postmaster)
             got = await clients[name].repeat()
             used = {SERVER_CPU: got["server_cpu"] * server.workers}
@@ -82,7 +71,7 @@ async def closed_loop(env: Environment, taking: Servers, experiment: str, number
                 used[DATABASE_CPU] = processor_seconds(postmaster) - before
             used[GENERATOR_CPU] = got["generator_cpu"]
             believe_latency(env.result, got, f"{number} senders on {name}")
-            keep(env, experiment, "echo", name, size=number, number=round_number, taken=got["latency_us"])
+            env.keep(experiment, "echo", name, number, round_number, got["latency_us"])
             figures[name, "messages/s"].append(got["throughput_per_second"])
             figures[name, "p50"].append(float(np.median(got["latency_us"])))
             figures[name, "p99"].append(float(np.quantile(got["latency_us"], 0.99)))
@@ -93,7 +82,7 @@ async def closed_loop(env: Environment, taking: Servers, experiment: str, number
             if total["stored"] != total["sent"]:
                 env.result.invalid(f"{number} senders on {name}: {total['sent']} sent, {total['stored']} stored")
     for (name, metric), values in figures.items():
-        point(env, experiment, name, number, metric, values, "1/s" if metric == "messages/s" else "µs")
+        env.point(experiment, name, number, metric, values, "1/s" if metric == "messages/s" else "µs")
 
 
 async def arrivals(env: Environment, taking: Servers) -> None:
@@ -104,20 +93,20 @@ async def arrivals(env: Environment, taking: Servers) -> None:
         for share in SHARES:
             env.step(f"arrivals at {share:.0%}")
             figures = defaultdict[tuple[str, str], list[float]](list)
-            for number, name in line(env, list(taking)):
+            for number, name in env.line(taking):
                 seed = 1_000 * env.seed + number
                 repeat = partial(
                     clients[name].repeat, rate=share * capacity[name], seconds=env.profile.stretch, seed=seed
                 )
                 got = await believed(env.result, f"arrivals at {share:.0%} on {name}", repeat)
                 for kind, taken in (("response", got["latency_us"]), ("service", got["service_us"])):
-                    keep(env, "arrivals", kind, name, size=round(100 * share), number=number, taken=taken)
+                    env.keep("arrivals", kind, name, round(100 * share), number, taken)
                     figures[name, f"{kind} p50"].append(float(np.median(taken)))
                     figures[name, f"{kind} p99"].append(float(np.quantile(taken, 0.99)))
                 figures[name, "share"].append(share)
             for (name, metric), values in figures.items():
                 unit = "1" if metric == "share" else "µs"
-                point(env, "arrivals", name, share * capacity[name], metric, values, unit)
+                env.point("arrivals", name, share * capacity[name], metric, values, unit)
 
 
 async def _capacity(env: Environment, name: str, server: ServerProcess) -> float:
@@ -133,23 +122,14 @@ async def push(env: Environment, taking: Servers) -> None:
     """The latency at each recipient while many users in many rooms are connected."""
     members = min(PUSH_USERS, max(env.profile.members))
     env.step(f"a push to {members} users")
-    medians, tails = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    figures = defaultdict[tuple[str, str], list[float]](list)
     async with clients_of("push", taking, members=members, room_size=_ROOM) as clients:
-        for number, name in line(env, list(taking)):
+        for number, name in env.line(taking):
             order = {"rate": _PUSH_RATE, "seconds": _PUSH_STRETCHES * env.profile.stretch}
             repeat = partial(clients[name].repeat, seed=1_000 * env.seed + number, **order)
             got = await believed(env.result, f"a push to {members} users on {name}", repeat)
-            keep(env, "push", "delivery", name, size=members, number=number, taken=got["latency_us"])
-            medians[name].append(float(np.median(got["latency_us"])))
-            tails[name].append(float(np.quantile(got["latency_us"], 0.99)))
-    for name in taking:
-        point(env, "push", name, members, "p50", medians[name], "µs")
-        point(env, "push", name, members, "p99", tails[name], "µs")
-
-
-PARTS = (
-    RealtimePart("fanout", fanout, lambda env: len(env.profile.members), reference=True),
-    RealtimePart("senders", senders, lambda env: len(env.profile.senders), reference=False),
-    RealtimePart("arrivals", arrivals, lambda _: 1 + len(SHARES), reference=False),
-    RealtimePart("push", push, lambda _: 1, reference=False),
-)
+            env.keep("push", "delivery", name, members, number, got["latency_us"])
+            figures[name, "p50"].append(float(np.median(got["latency_us"])))
+            figures[name, "p99"].append(float(np.quantile(got["latency_us"], 0.99)))
+    for (name, metric), values in figures.items():
+        env.point("push", name, members, metric, values, "µs")

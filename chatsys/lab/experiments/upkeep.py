@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from chatsys.lab.experiments.common import point
 from chatsys.lab.runner.environment import Environment, Experiment
 from chatsys.lab.workloads import upkeep
 from chatsys.results.names import ADOPTION, CLEAN_UP, IMPORT
@@ -16,15 +15,13 @@ WORK = {IMPORT: upkeep.importing, ADOPTION: upkeep.adoption, CLEAN_UP: upkeep.cl
 
 async def perform(env: Environment) -> None:
     """Measure each command and its baseline, alternating. Record the seconds of both."""
-    if not _steps(env):
-        return
     rounds, messages = env.profile.upkeep_rounds, env.profile.upkeep_messages
     for name, work in WORK.items():
         env.step(f"upkeep: {name}")
         done = await asyncio.to_thread(list, work(env.server_url, messages=messages, rounds=rounds))
-        point(env, NAME, name, done[0].rows, "seconds", [each.seconds for each in done], "s")
+        env.point(NAME, name, done[0].rows, "seconds", [each.seconds for each in done], "s")
         baseline = [each.baseline_seconds for each in done]
-        point(env, NAME, f"{name}: {BASELINE}", done[0].rows, "seconds", baseline, "s")
+        env.point(NAME, f"{name}: {BASELINE}", done[0].rows, "seconds", baseline, "s")
 
 
 def _steps(env: Environment) -> int:

@@ -71,12 +71,7 @@ def write_for_locust(users: list[User], secret: str, host: str, path: Path, proc
     """Write the accounts into files that ``locust --accounts path`` reads, one for each generator process."""
     tokens, now = Tokens(secret, LIFETIME), datetime.now(UTC)
     known = [
-        {
-            "username": user.username,
-            "user_id": user.user_id,
-            "token": tokens.issue(user, now),
-            "password": PASSWORD,
-        }
+        {"username": user.username, "user_id": user.user_id, "token": tokens.issue(user, now), "password": PASSWORD}
         for user in users
     ]
     for number in range(processes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from chatsys.lab.loadtest import memory
@@ -20,27 +21,20 @@ def more_generators_help(steps: Sequence[dict[str, Any]], processes: int) -> boo
 def name_limits(steps: Sequence[dict[str, Any]], folder: Path) -> None:
     """Set the limit of each step that failed by its latency: the resource that ran out in the seconds of that step."""
     users = {round(line["time"]): line for line in memory.lines(folder / "samples.jsonl")}
-    server = [(line, users.get(round(line["time"]))) for line in memory.lines(folder / "server.jsonl")]
+    lines = [line for line in memory.lines(folder / "server.jsonl") if "cpu" in line]
+    server = [(line, users.get(round(line["time"]))) for line in lines]
     for step in steps:
         if step["outcome"] != capacity.FAILED or step["limit"] != capacity.LATENCY:
             continue
-        pairs = [
-            (line, seen)
-            for line, seen in server
-            if "cpu" in line and seen is not None and seen["users"] == step["users"]
-        ]
+        pairs = [(line, seen) for line, seen in server if seen is not None and seen["users"] == step["users"]]
         if not pairs:
             continue
         step["limit"] = capacity.resource(
-            server=_mean([line["cpu"] for line, _ in pairs]),
-            database=_mean([line.get("database_cpu", 0.0) for line, _ in pairs]),
-            generators=_mean([sum(each["cpu"] for each in seen["generators"].values()) for _, seen in pairs]),
+            server=fmean([line["cpu"] for line, _ in pairs]),
+            database=fmean([line.get("database_cpu", 0.0) for line, _ in pairs]),
+            generators=fmean([sum(each["cpu"] for each in seen["generators"].values()) for _, seen in pairs]),
             cpus=_cpus(),
         )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _cpus() -> int:

@@ -51,6 +51,11 @@ SEVERITY = ("VALID", "INVALID", "FAILED", INTERRUPTED)
 STOP_PATIENCE = 90.0
 MINUTES = {"soak": 31.0, "capacity": 3.0}
 """Default minutes per store; other scenarios take one minute."""
+_PLANNED = (
+    "users", "spawn_rate", "scenario", "interval", "room_size", "room_sizes", "receipts", "arrival", "objective",
+    "seed",
+)  # fmt: skip
+"""The fields of the plan that are options of the locustfile with the same name."""
 
 
 class Databases(msgspec.Struct, frozen=True):
@@ -225,12 +230,9 @@ def _judged(
 
 def _unmeasured(number: int, store: str, folder: Path) -> LoadTestRepetition:
     """A turn that Ctrl-C ended while its server started or stopped."""
-    own = folder / f"turn-{number}-{store}"
-    own.mkdir(parents=True, exist_ok=True)
-    reasons = ["Ctrl-C before anything was measured"]
-    return LoadTestRepetition(
-        number=number, store=store, folder=own.name, verdict=INTERRUPTED, reasons=reasons, locust={}
-    )
+    name, reasons = f"turn-{number}-{store}", ["Ctrl-C before anything was measured"]
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    return LoadTestRepetition(number=number, store=store, folder=name, verdict=INTERRUPTED, reasons=reasons, locust={})
 
 
 @contextmanager
@@ -265,39 +267,23 @@ def _locust(plan: LoadTestPlan, address: str, folder: Path, account_file: Path) 
     order = order_of(plan)
     turns_each = order.count(order[0])
     seconds = max(5, round(plan.minutes * 60 / turns_each))
-    options: dict[str, object] = {
-        "--host": address,
-        "--users": plan.users,
-        "--spawn-rate": plan.spawn_rate,
-        "--run-time": f"{seconds}s",
-        "--scenario": plan.scenario,
-        "--interval": plan.interval,
-        "--room-size": plan.room_size,
-        "--room-sizes": plan.room_sizes,
-        "--receipts": plan.receipts,
-        "--arrival": plan.arrival,
-        "--objective": plan.objective,
-        "--seed": plan.seed,
-        "--out": folder,
-        "--accounts": account_file.absolute(),
-        "--csv": folder / "locust",
-        "--html": folder / "locust.html",
-    }
+    options: dict[str, object] = {f"--{name.replace('_', '-')}": getattr(plan, name) for name in _PLANNED}
+    options |= {"--host": address, "--run-time": f"{seconds}s", "--accounts": account_file.absolute(), "--out": folder}
+    options |= {"--csv": folder / "locust", "--html": folder / "locust.html"}
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
     command += [text for name, value in options.items() for text in (name, str(value))]
     command += ["--tags", *plan.tags] if plan.tags else []
     command += ["--dialect", plan.dialect] if plan.dialect else []
     command += _processes(plan.processes) if plan.processes > 1 else []
-    here = os.pathsep.join(
-        filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH")))
-    )  # so that Locust finds a dialect of the user
+    folders = (str(Path.cwd()), os.environ.get("PYTHONPATH"))  # so that Locust finds a dialect of the user
+    environment = os.environ | {"NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(filter(None, folders))}
     with (folder / LOG).open("wb") as log:
         child = subprocess.Popen(
             command,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,  # Locust reads a locust.conf in its working directory
-            env=os.environ | {"NO_COLOR": "1", "PYTHONPATH": here},
+            env=environment,
             start_new_session=True,  # a terminal's Ctrl-C would reach Locust twice, and it would not write its result
         )
         try:

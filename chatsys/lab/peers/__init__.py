@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from chatsys.errors import OperatorError
 from chatsys.lab.subjects.servers import ServerProcess, listening_server, this_program
 
@@ -77,14 +79,6 @@ def installed(folder: Path) -> dict[str, str]:
             raise OperatorError(f"npm could not install the peers: {first}", hint=f"Try `npm install` in {folder}.")
         done.write_text(wanted)
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    return {"node": node.removeprefix("v"), **_versions(folder)}
-
-
-def _versions(folder: Path) -> dict[str, str]:
-    import msgspec
-
-    wanted = msgspec.json.decode((folder / "package.json").read_bytes())["dependencies"]
-    return {
-        name: msgspec.json.decode((folder / "node_modules" / name / "package.json").read_bytes())["version"]
-        for name in wanted
-    }
+    modules, names = folder / "node_modules", msgspec.json.decode(wanted)["dependencies"]
+    versions = {name: msgspec.json.decode((modules / name / "package.json").read_bytes())["version"] for name in names}
+    return {"node": node.removeprefix("v"), **versions}

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import psutil
-import psycopg
 
 from chatsys.database.connecting import connected
 from chatsys.lab.provenance import program
@@ -111,20 +110,6 @@ def processor_seconds(root: int) -> float:
     return total
 
 
-def exact_processor_seconds(pid: int) -> float:
-    """Processor seconds of one process without its children, to the microsecond if the kernel counts threads.
-
-    0 if the process has ended. Without ``schedstat`` (https://docs.kernel.org/scheduler/sched-stats.html) it is in
-    hundredths of a second, as in ``cpu_times``.
-    """
-    tasks = [text for text in map(_read, Path(f"/proc/{pid}/task").glob("*/schedstat")) if text]
-    if tasks:
-        return sum(int(text.split()[0]) for text in tasks) / 1e9
-    with suppress(psutil.NoSuchProcess):
-        return float(sum(psutil.Process(pid).cpu_times()[:2]))
-    return 0.0
-
-
 def saturated(got: Mapping[str, Any]) -> bool:
     """Whether the load generator limited a repetition: it used its whole processor, and the server did not.
 
@@ -186,8 +171,7 @@ def postmaster_of(url: str) -> int | None:
 
 def _postgresql(url: str) -> dict[str, Any]:
     with connected(url) as connection:
-        version = psycopg.sql.SQL("SELECT version()")
-        row = connection.execute(version).fetchone()
+        row = connection.execute("SELECT version()").fetchone()
         changed = connection.execute(
             "SELECT name, setting || coalesce(unit, '') FROM pg_settings"
             " WHERE source IN ('configuration file', 'command line') AND name !~ '(file|director|path)' ORDER BY name"

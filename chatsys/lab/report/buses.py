@@ -36,8 +36,8 @@ _COSTS = (SENDER_CPU, MEMBER_CPU, OTHER_CPU, DATABASE_CPU, BROKER_CPU)
 
 def parts(result: Result, distributions: Sequence[Distribution]) -> list[Part]:
     """The parts of the report about the buses; empty if the run did not measure them."""
-    found = {(p.subject, int(p.x), p.metric): p for p in result.points if p.experiment == NAME}
-    if (ALONE, 1, SENDER_CPU) not in found:
+    found = _found(result)
+    if not found:
         return []
     return [
         Text("\n".join(f"- {sentence}" for sentence in answers(result))),
@@ -49,8 +49,8 @@ def parts(result: Result, distributions: Sequence[Distribution]) -> list[Part]:
 
 def answers(result: Result) -> list[str]:
     """The findings of this run about the buses, one sentence each."""
-    found = {(p.subject, int(p.x), p.metric): p for p in result.points if p.experiment == NAME}
-    if (ALONE, 1, SENDER_CPU) not in found:
+    found = _found(result)
+    if not found:
         return []
     events = {count.subject: count.value for count in result.counts if count.metric == IDLE_EVENTS}
     return [
@@ -62,6 +62,12 @@ def answers(result: Result) -> list[str]:
 
 
 _Found = dict[tuple[str, int, str], Point]
+
+
+def _found(result: Result) -> _Found:
+    """The points of the buses; empty without those of one server alone, with which the others are compared."""
+    found = {(p.subject, int(p.x), p.metric): p for p in result.points if p.experiment == NAME}
+    return found if (ALONE, 1, SENDER_CPU) in found else {}
 
 
 def _delays(found: _Found) -> Iterator[str]:
@@ -88,15 +94,12 @@ def _shares(found: _Found) -> Iterator[str]:
             for size in _sizes(found):
                 point = found.get((f"{bus}, {room}", size, SENDER_CPU))
                 if point is not None:
-                    more, bounds = of_rounds(_less(point, alone), geometric=False)
+                    differences = [ours - theirs for ours, theirs in zip(point.rounds, alone.rounds, strict=True)]
+                    more, bounds = of_rounds(differences, geometric=False)
                     within = f" ({bounds.low:+.0f} to {bounds.high:+.0f})" if bounds else ""
                     costs.append(f"{bus} with {size} servers {more:+.0f} µs{within}")
         if costs:
             yield f"A message {_ROOMS[room]} costs the sender's server this much more: {'; '.join(costs)}."
-
-
-def _less(point: Point, other: Point) -> list[float]:
-    return [a - b for a, b in zip(point.rounds, other.rounds, strict=True)]
 
 
 def _idle(found: _Found, events: dict[str, float]) -> Iterator[str]:

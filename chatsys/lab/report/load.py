@@ -39,10 +39,7 @@ _EXPLAINED = {
 def page_of(run: LoadTestRun, folder: Path) -> Page:
     """The report of ``run``, whose turns are in ``folder``."""
     plan = run.plan
-    page = Page(
-        title=title_of(run),
-        subtitle=f"Run {run.id}, {run.created_at}: **{run.verdict}**",
-    )
+    page = Page(title=title_of(run), subtitle=f"Run {run.id}, {run.created_at}: **{run.verdict}**")
     finished = [turn for turn in run.turns if turn.locust]
     page.add("Verdict", Text(_EXPLAINED[run.verdict]), _verdicts(run))
     page.add("Side by side", comparison(finished))
@@ -84,10 +81,9 @@ def comparison(turns: list[LoadTestRepetition]) -> Table:
         spoken = ", ".join(dict.fromkeys(locust["options"].get("dialect", "chatsys") for locust in own))
         times = (_middle(own, methods, name) for methods, name in _COMPARED)
         rows.append((names.store(store), spoken, *times, *(f"{n:,}" for n in (*counted, other, failures))))
-    header = ("server", "dialect", "connect", "join until history", "send until confirmed", "push", "sent", "delivered")
-    return Table(
-        header=(*header, "dropped", "doubled", "other deviations", "failures"), rows=rows, align="ll" + "r" * 10
-    )
+    times_of = ("server", "dialect", "connect", "join until history", "send until confirmed", "push")
+    header = (*times_of, "sent", "delivered", "dropped", "doubled", "other deviations", "failures")
+    return Table(header=header, rows=rows, align="ll" + "r" * 10)
 
 
 def _middle(results: list[dict[str, Any]], methods: tuple[str, ...], name: str) -> str:
@@ -215,28 +211,23 @@ def _over_time(turns: list[LoadTestRepetition], folder: Path) -> list[Part]:
 
 
 def _panels(locust: list[dict[str, Any]], server: list[dict[str, Any]], start: float) -> list[tuple[str, list[Series]]]:
-    seen, times = [line["time"] - start for line in locust], [line["time"] - start for line in server]
     pushed = [line for line in locust if line["push"]]
-    when = [line["time"] - start for line in pushed]
-    seen_server = bool(server) and "cpu" in server[0]
-    cores = [Series("server", *_thin(times, [line["cpu"] for line in server]))] if seen_server else []
-    resident = [Series("server", *_thin(times, [line["rss"] / 2**20 for line in server]))] if seen_server else []
+    cores, resident = _generators(locust, start, "cpu"), _generators(locust, start, "rss", 2**-20)
+    if server and "cpu" in server[0]:
+        cores.insert(0, _series("server", server, start, [line["cpu"] for line in server]))
+        resident.insert(0, _series("server", server, start, [line["rss"] / 2**20 for line in server]))
+    pushes = [_series(key, pushed, start, [line["push"][key] for line in pushed]) for key in ("p50", "p99")]
     stacked = [
-        ("users", [Series("users", *_thin(seen, [line["users"] for line in locust]))]),
-        ("push, ms", [Series(key, *_thin(when, [line["push"][key] for line in pushed])) for key in ("p50", "p99")]),
-        (
-            "cores",
-            [*cores, *_generators(locust, start, "cpu")],
-        ),
-        ("memory, MiB", [*resident, *_generators(locust, start, "rss", 2**-20)]),
+        ("users", [_series("users", locust, start, [line["users"] for line in locust])]),
+        ("push, ms", pushes),
+        ("cores", cores),
+        ("memory, MiB", resident),
     ]
     if server and "database" in server[0]:
+        rows = [_rate(server, start, f"tup_{what}", what) for what in ("inserted", "updated")]
         stacked += [
             ("commits/s", [_rate(server, start, "xact_commit", "commits")]),
-            (
-                "rows/s",
-                [_rate(server, start, "tup_inserted", "inserted"), _rate(server, start, "tup_updated", "updated")],
-            ),
+            ("rows/s", rows),
             ("WAL, KiB/s", [_rate(server, start, "wal_bytes", "WAL", 1 / 1024)]),
         ]
     return stacked
@@ -249,8 +240,7 @@ def _generators(locust: list[dict[str, Any]], start: float, key: str, scale: flo
     for number, name in enumerate(names, 1):
         known = [line for line in locust if name in line["generators"]]
         label = "generator" if len(names) == 1 else f"generator {number}"
-        xs, ys = [line["time"] - start for line in known], [line["generators"][name][key] * scale for line in known]
-        found.append(Series(label, *_thin(xs, ys)))
+        found.append(_series(label, known, start, [line["generators"][name][key] * scale for line in known]))
     return found
 
 
@@ -260,14 +250,14 @@ def _rate(server: list[dict[str, Any]], start: float, key: str, label: str, scal
         (later["database"][key] - earlier["database"][key]) / (later["time"] - earlier["time"]) * scale
         for earlier, later in pairwise(server)
     ]
-    return Series(label, *_thin([line["time"] - start for line in server[1:]], rates))
+    return _series(label, server[1:], start, rates)
 
 
-def _thin(xs: list[float], ys: list[float]) -> tuple[list[float], list[float]]:
+def _series(label: str, samples: list[dict[str, Any]], start: float, ys: list[float]) -> Series:
     """At most _POINTS points, each the highest of its interval, so that no peak is hidden."""
-    step = max(1, -(-len(xs) // _POINTS))
-    starts = range(0, len(xs), step)
-    return [xs[i] for i in starts], [float(max(ys[i : i + step])) for i in starts]
+    step = max(1, -(-len(samples) // _POINTS))
+    starts = range(0, len(samples), step)
+    return Series(label, [samples[i]["time"] - start for i in starts], [float(max(ys[i : i + step])) for i in starts])
 
 
 # -- capacity, audit, validity
@@ -294,15 +284,8 @@ def capacity_of(turns: list[LoadTestRepetition], objective: float) -> list[Part]
     )
     caption = "Push p99 at each number of users that the search tried."
     curve = lines("capacity", caption, curves, x="users", y="push p99, ms", log_y=True)
-    return [
-        Text(text),
-        Table(
-            header=("turn", "users", "push p99 ms", "failures", "deviations", "outcome", "ran out first"),
-            align="lrrrrll",
-            rows=rows,
-        ),
-        curve,
-    ]
+    header = ("turn", "users", "push p99 ms", "failures", "deviations", "outcome", "ran out first")
+    return [Text(text), Table(header=header, align="lrrrrll", rows=rows), curve]
 
 
 def _step(step: dict[str, Any]) -> tuple[str, ...]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from chatsys.lab.datasets.databases import database_with, empty_database
 from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.lab.provenance.machine import MachineWatch, processors
-from chatsys.lab.record import Result, Sampled, Timing
+from chatsys.lab.record import Point, Result, Sampled, Timing
 from chatsys.lab.runner.profiles import Profile
-from chatsys.lab.statistics import Rounds, Samples
+from chatsys.lab.statistics import Rounds, of_rounds, summary
 from chatsys.lab.subjects.subject import SubjectProcess, subject_process
 from chatsys.lab.subjects.worker import Opening
 
@@ -67,10 +69,6 @@ class Environment:
         """Show that a step begins and the previous one has finished."""
         self.tell(text, True)
 
-    def steps_of(self, name: str) -> Callable[[str], None]:
-        """:meth:`step` for one experiment: it puts the name before each text."""
-        return lambda text: self.step(f"{name}: {text}")
-
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
         """Record how long the block takes, so that a reader sees where the run spends its time."""
@@ -78,19 +76,59 @@ class Environment:
         yield
         self.result.timings.append(Timing(what=what, seconds=round(time.monotonic() - began, 2)))
 
-    def keep(self, taken: Sampled) -> None:
-        """Store the samples of a repetition."""
-        self.samples.append(taken)
+    def line(self, subjects: Iterable[T], rounds: int | None = None) -> list[tuple[int, T]]:
+        """The order of repetitions with their rounds: A B C, C B A, …, for ``rounds`` or the profile's stretches."""
+        order = list(subjects)
+        numbers = range(rounds or self.profile.stretches)
+        return [(number, subject) for number in numbers for subject in (order if number % 2 == 0 else order[::-1])]
+
+    def keep(  # noqa: PLR0917 - the key of a sample
+        self, experiment: str, operation: str, subject: str, size: int, number: int, taken: Any, depth: str = "socket"
+    ) -> None:
+        """Store the microseconds that the calls of a repetition took."""
+        key = {"experiment": experiment, "operation": operation, "contestant": subject, "depth": depth}
+        self.samples.append(Sampled(**key, size=size, round=number, microseconds=np.array(taken)))
 
     def rounds(self, experiment: str, operation: str, subject: str, depth: str, size: int) -> Rounds:
         """The samples of one subject, by round."""
-        found: list[Samples] = [
-            turn.microseconds
-            for turn in self.samples
-            if (turn.experiment, turn.operation, turn.contestant, turn.depth, turn.size)
-            == (experiment, operation, subject, depth, size)
+        wanted = (experiment, operation, subject, depth, size)
+        return [
+            s.microseconds for s in self.samples if (s.experiment, s.operation, s.contestant, s.depth, s.size) == wanted
         ]
-        return found
+
+    def figure(  # noqa: PLR0917 - one figure of a curve
+        self, experiment: str, subject: str, x: float, metric: str, value: float, unit: str, **more: Any
+    ) -> None:
+        """Record one figure. ``more`` are the other fields of a Point."""
+        point = Point(experiment=experiment, subject=subject, x=x, metric=metric, value=value, unit=unit, **more)
+        self.result.points.append(point)
+
+    def point(  # noqa: PLR0917 - one figure of a curve
+        self,
+        experiment: str,
+        subject: str,
+        x: float,
+        metric: str,
+        values: Sequence[float],
+        unit: str,
+        *,
+        lower_bound: bool = False,
+        difference: bool = False,
+    ) -> None:
+        """Record one figure, from one value per round. A ``difference`` may be negative."""
+        value, interval = of_rounds(values, geometric=not difference)
+        more = {"interval": interval, "n": len(values), "rounds": tuple(values), "lower_bound": lower_bound}
+        self.figure(experiment, subject, x, metric, value, unit, **more)
+
+    def quantiles(
+        self, experiment: str, subject: str, x: float, rounds: Rounds, metrics: Sequence[str] = ("p50",)
+    ) -> None:
+        """Record quantiles of all samples together, and the interval of their median."""
+        found = summary(rounds, self.seed)
+        for metric in metrics:
+            interval = found.interval if metric == "p50" else None
+            value: float = getattr(found, f"{metric}_us")
+            self.figure(experiment, subject, x, metric, value, "µs", interval=interval, n=found.n)
 
     def database(self, rows: Synthetic, purpose: str = "run") -> str:
         """The URL of a database with ``rows``. Each run has one per ``purpose``, which keeps what is written to it."""
@@ -105,13 +143,7 @@ class Environment:
 
     @asynccontextmanager
     async def opened(
-        self,
-        store: str,
-        rows: Synthetic,
-        *,
-        kind: str = "store",
-        purpose: str = "run",
-        synchronous_commit: str = "on",
+        self, store: str, rows: Synthetic, *, kind: str = "store", purpose: str = "run", synchronous_commit: str = "on"
     ) -> AsyncIterator[SubjectProcess]:
         """A subject with ``rows``. ``store`` is its name in the record, ``kind`` as in worker.Opening.
 
@@ -147,7 +179,10 @@ async def enter_all(stack: AsyncExitStack, contexts: Sequence[AbstractAsyncConte
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """An experiment. ``--only`` accepts its ``names``; ``steps`` is the number of steps that it will show."""
+    """An experiment. ``--only`` accepts its ``names``; ``steps`` is the number of steps that it will show.
+
+    ``perform`` is called only if there are any.
+    """
 
     name: str
     names: Sequence[str]

@@ -20,9 +20,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     growth: tuple[int, ...]
     growth_rounds: int
     growth_turn: float
-    senders: tuple[int, ...]
-    members: tuple[int, ...]
-    idle_connections: int
+    senders: tuple[int, ...] = (1, 16, 64, 256)
+    members: tuple[int, ...] = (1, 10, 100, 500, 2_000)
+    idle_connections: int = 400
     stretch: float
     """Seconds of one real-time measurement (a load level, a fan-out size)."""
     stretches: int
@@ -47,76 +47,26 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
-            name="quick",
-            users=10_000,
-            messages=20_000,
-            rounds=4,
-            turn=0.03,
-            growth=(100, 1_000, 10_000),
-            growth_rounds=3,
-            growth_turn=0.04,
-            senders=(64,),
-            members=(100,),
-            idle_connections=300,
-            stretch=0.25,
-            stretches=3,
-            upkeep_messages=5_000,
-            upkeep_rounds=2,
-            peer_members=(1, 10, 100),
-            peer_idle=1_000,
+            name="quick", users=10_000, messages=20_000, rounds=4, turn=0.03,
+            growth=(100, 1_000, 10_000), growth_rounds=3, growth_turn=0.04,
+            senders=(64,), members=(100,), idle_connections=300, stretch=0.25, stretches=3,
+            upkeep_messages=5_000, upkeep_rounds=2, peer_members=(1, 10, 100), peer_idle=1_000,
             leave_out=(
-                "peers",
-                "arrivals",
-                "push",
-                "distance",
-                "idle",
-                "fairness",
-                "fairness_floods",
-                "slow_reader",
-                "receipts",
-                "storm",
-                "large_room",
-                "buses_of_two",
-                "buses_of_four",
-                "workers",
-                "upkeep",
+                "peers", "arrivals", "push", "distance", "idle", "fairness", "fairness_floods", "slow_reader",
+                "receipts", "storm", "large_room", "buses_of_two", "buses_of_four", "workers", "upkeep",
             ),
         ),
         Profile(
-            name="standard",
-            users=100_000,
-            messages=500_000,
-            rounds=8,
-            turn=0.09,
-            growth=(100, 1_000, 10_000, 100_000),
-            growth_rounds=4,
-            growth_turn=0.06,
-            senders=(1, 16, 64, 256),
-            members=(1, 10, 100, 500, 2_000),
-            idle_connections=400,
-            stretch=0.3,
-            stretches=4,
-            upkeep_messages=10_000,
-            upkeep_rounds=3,
+            name="standard", users=100_000, messages=500_000, rounds=8, turn=0.09,
+            growth=(100, 1_000, 10_000, 100_000), growth_rounds=4, growth_turn=0.06,
+            stretch=0.3, stretches=4, upkeep_messages=10_000, upkeep_rounds=3,
             leave_out=("fairness_floods", "large_room", "buses_of_four", "peers"),
         ),
         Profile(
-            name="full",
-            users=1_000_000,
-            messages=5_000_000,
-            rounds=20,
-            turn=0.4,
-            growth=(1_000, 10_000, 100_000, 1_000_000),
-            growth_rounds=8,
-            growth_turn=0.3,
-            senders=(1, 16, 64, 256),
-            members=(1, 10, 100, 500, 2_000),
-            idle_connections=400,
-            stretch=2.0,
-            stretches=8,
-            upkeep_messages=100_000,
-            upkeep_rounds=4,
+            name="full", users=1_000_000, messages=5_000_000, rounds=20, turn=0.4,
+            growth=(1_000, 10_000, 100_000, 1_000_000), growth_rounds=8, growth_turn=0.3,
+            stretch=2.0, stretches=8, upkeep_messages=100_000, upkeep_rounds=4,
             leave_out=("peers",),
         ),
     )
-}
+}  # fmt: skip

@@ -6,13 +6,13 @@ includes the minutes in which the machine was slower than usual.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
-from chatsys.lab.record import Sampled
+from chatsys.lab.runner.environment import Environment
 from chatsys.lab.runner.profiles import Profile
 from chatsys.lab.runner.repetitions import Order, Repetition
 
@@ -43,41 +43,25 @@ class Match(NamedTuple):
     depth: str = "store"
 
 
-async def interleaved(
-    matches: Sequence[Match],
-    rounds: int,
-    keep: Callable[[Sampled], None],
-    step: Callable[[str], None],
-    *,
-    experiment: str,
-) -> None:
-    """Let each subject of each match perform ``rounds`` repetitions, alternating. ``keep`` gets the samples.
+async def interleaved(env: Environment, matches: Sequence[Match], rounds: int, name: str, experiment: str = "") -> None:
+    """Let each subject of each match perform ``rounds`` repetitions, alternating.
 
-    Samples are handed on after each whole round. ``step`` is called when the warm-up and each round begin.
+    Samples are stored after each whole round, under ``experiment`` or else ``name``. Steps begin with ``name``.
     """
-    step("warm-up")
+    env.step(f"{name}: warm-up")
     for match in matches:
         for subject in match.subjects:
             await subject.repeat(_warm_up(match.order))
     for number in range(rounds):
-        step(f"round {number + 1} of {rounds}")
+        env.step(f"{name}: round {number + 1} of {rounds}")
         of_round = []
         for match in matches:
             for subject in match.subjects if number % 2 == 0 else tuple(reversed(match.subjects)):
                 done = await subject.repeat(_seeded(match.order, number + 1))
-                of_round.append(
-                    Sampled(
-                        experiment=experiment,
-                        operation=match.order.operation,
-                        contestant=subject.store,
-                        depth=match.depth,
-                        size=subject.size,
-                        round=number,
-                        microseconds=np.array(done.nanoseconds) / 1000,
-                    )
-                )
-        for sampled in of_round:
-            keep(sampled)
+                of_round.append((match, subject, np.array(done.nanoseconds) / 1000))
+        for match, subject, taken in of_round:
+            operation = match.order.operation
+            env.keep(experiment or name, operation, subject.store, subject.size, number, taken, match.depth)
 
 
 def steps(rounds: int) -> int:
@@ -85,11 +69,11 @@ def steps(rounds: int) -> int:
     return 1 + rounds
 
 
-def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1) -> Order:
-    """The usual repetition of a profile."""
+def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1, *, seconds: float | None = None) -> Order:
+    """The usual repetition of a profile. ``seconds`` replaces its usual duration."""
     return Order(
         operation=operation,
-        seconds=profile.turn,
+        seconds=profile.turn if seconds is None else seconds,
         least=max(profile.least_calls, concurrency),
         most=profile.most_calls * min(concurrency, _CONCURRENT),
         concurrency=concurrency,
@@ -99,10 +83,7 @@ def closed(profile: Profile, operation: str, seed: int, concurrency: int = 1) ->
 
 def _warm_up(order: Order) -> Order:
     return msgspec.structs.replace(
-        _seeded(order, 0),
-        seconds=WARM_UP_SECONDS,
-        least=order.concurrency,
-        most=max(WARM_UP_CALLS, order.concurrency),
+        _seeded(order, 0), seconds=WARM_UP_SECONDS, least=order.concurrency, most=max(WARM_UP_CALLS, order.concurrency)
     )
 
 

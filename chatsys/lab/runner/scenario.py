@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 from chatsys.errors import OperatorError
 from chatsys.lab.provenance.machine import processors
 from chatsys.lab.subjects.servers import ServerProcess
+from chatsys.lab.subjects.subject import piped
 
 _LINE = 256 * 1024 * 1024  # bytes: the raw latencies of a repetition are on one line
 
@@ -53,15 +53,7 @@ class ScenarioClients:
 @asynccontextmanager
 async def scenario_clients(name: str, server: ServerProcess, **parameters: object) -> AsyncIterator[ScenarioClients]:
     """The connected clients of scenario ``name`` against ``server``. Their process ends with the block."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "chatsys.lab.clients",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=_LINE,
-        start_new_session=True,
-    )
+    process = await piped("chatsys.lab.clients", _LINE)
     clients = ScenarioClients(name, process, server)
     cpu = processors()[1]
     try:

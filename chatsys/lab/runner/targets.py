@@ -7,6 +7,7 @@ verdict says that it is not certain.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from chatsys.lab.experiments.common import BIG_ROOM, REFERENCE
@@ -50,58 +51,40 @@ def _baselines(result: Result) -> Iterator[RatioTarget]:
 
 
 def _realtime(result: Result) -> Iterator[RatioTarget]:
+    point = partial(_point, result)
     big = max((p.x for p in result.points if p.experiment == "fanout" and p.x <= BIG_ROOM), default=0)
     for store, name in STORES.items():
-        yield from _ratio(
-            _Goal(f"Fan-out to {big:,.0f} members, {name} over {REFERENCE}", 3.5, at_least=True),
-            *(_point(result, "fanout", who, "deliveries/s", big) for who in (store, REFERENCE)),
-        )  # fmt: skip
-    yield from _ratio(
-        _Goal("Durable sends of 64 senders over Socket.IO, PostgreSQL over memory", 0.8, at_least=True),
-        *(_point(result, "senders", store, "messages/s", 64) for store in ("postgresql", "memory")),
-    )
-    yield from _ratio(
-        _Goal("The server's processor time of such a send, PostgreSQL over memory", None),
-        *(_point(result, "senders", store, SERVER_CPU, 64) for store in ("postgresql", "memory")),
-    )
-    yield from _ratio(
-        _Goal("Durable sends at store depth, group commit over one commit a message", 10, at_least=True),
-        _point(result, "durability", "PostgreSQL, group commit", "messages/s"),
-        _point(result, "durability", "one commit a message", "messages/s"),
-    )
+        goal = _Goal(f"Fan-out to {big:,.0f} members, {name} over {REFERENCE}", 3.5, at_least=True)
+        yield from _ratio(goal, *(point("fanout", who, "deliveries/s", big) for who in (store, REFERENCE)))
+    both = ("postgresql", "memory")
+    goal = _Goal("Durable sends of 64 senders over Socket.IO, PostgreSQL over memory", 0.8, at_least=True)
+    yield from _ratio(goal, *(point("senders", store, "messages/s", 64) for store in both))
+    goal = _Goal("The server's processor time of such a send, PostgreSQL over memory", None)
+    yield from _ratio(goal, *(point("senders", store, SERVER_CPU, 64) for store in both))
+    goal = _Goal("Durable sends at store depth, group commit over one commit a message", 10, at_least=True)
+    levels = ("PostgreSQL, group commit", "one commit a message")
+    yield from _ratio(goal, *(point("durability", level, "messages/s") for level in levels))
     for store, name in STORES.items():
-        yield from _ratio(
-            _Goal(f"Memory of an idle connection, {name} over {REFERENCE}", 0.7),
-            *(_point(result, "idle", who, "bytes a connection") for who in (store, REFERENCE)),
-        )  # fmt: skip
-        yield from _ratio(
-            _Goal(f"A small room's p99 while a big room is busy, over its p99 alone, {name}", 3),
-            _point(result, "fairness", store, TAIL), _point(result, "fairness", store, TAIL, 0),
-        )  # fmt: skip
-        yield from _ratio(
-            _Goal(f"The others' p99 beside a client that does not read, over that without one, {name}", 1.5),
-            _point(result, "slow reader", store, OTHERS, 1), _point(result, "slow reader", store, OTHERS, 0),
-        )  # fmt: skip
-        more = _point(result, "slow reader", store, CUT_OFF, 1)
+        goal = _Goal(f"Memory of an idle connection, {name} over {REFERENCE}", 0.7)
+        yield from _ratio(goal, *(point("idle", who, "bytes a connection") for who in (store, REFERENCE)))
+        goal = _Goal(f"A small room's p99 while a big room is busy, over its p99 alone, {name}", 3)
+        yield from _ratio(goal, point("fairness", store, TAIL), point("fairness", store, TAIL, 0))
+        goal = _Goal(f"The others' p99 beside a client that does not read, over that without one, {name}", 1.5)
+        yield from _ratio(goal, *(point("slow reader", store, OTHERS, stuck) for stuck in (1, 0)))
+        more = point("slow reader", store, CUT_OFF, 1)
         if more is not None:
             goal = _Goal(f"Server memory that such a client costs, over its byte budget, {name}", 1)
             yield _judged(goal, *of_rounds(more.rounds, geometric=False), len(more.rounds))
-        yield from _ratio(
-            _Goal(f"Bytes sent when everybody joins, a room over one of half its size, {name}", _SQUARE),
-            *(_point(result, "storm", store, "bytes sent", x) for x in _ends(result, "storm")[::-1]),
-        )
-    yield from _ratio(
-        _Goal("Durable sends of 64 senders, two workers over one", None, at_least=True),
-        _point(result, "workers", "two workers", "messages/s"), _point(result, "workers", "one worker", "messages/s"),
-    )  # fmt: skip
+        goal = _Goal(f"Bytes sent when everybody joins, a room over one of half its size, {name}", _SQUARE)
+        yield from _ratio(goal, *(point("storm", store, "bytes sent", x) for x in _ends(result, "storm")[::-1]))
+    goal = _Goal("Durable sends of 64 senders, two workers over one", None, at_least=True)
+    yield from _ratio(goal, *(point("workers", workers, "messages/s") for workers in ("two workers", "one worker")))
 
 
 def _upkeep(result: Result) -> Iterator[RatioTarget]:
     for name, bare in UPKEEP.items():
-        yield from _ratio(
-            _Goal(f"{name.capitalize()}, over {bare}", None),
-            _point(result, "upkeep", name, "seconds"), _point(result, "upkeep", f"{name}: {BASELINE}", "seconds"),
-        )  # fmt: skip
+        points = (_point(result, "upkeep", subject, "seconds") for subject in (name, f"{name}: {BASELINE}"))
+        yield from _ratio(_Goal(f"{name.capitalize()}, over {bare}", None), *points)
 
 
 def _point(result: Result, experiment: str, subject: str, metric: str, x: float | None = None) -> Point | None:
@@ -126,15 +109,9 @@ def _ratio(goal: _Goal, above: Point | None, below: Point | None) -> Iterator[Ra
 def _judged(
     goal: _Goal, value: float, interval: Interval | None, rounds: int, *, lower_bound: bool = False
 ) -> RatioTarget:
+    verdict = _verdict(goal, value, interval)
     return RatioTarget(
-        what=goal.what,
-        ratio=value,
-        interval=interval,
-        bound=goal.bound,
-        at_least=goal.at_least,
-        verdict=_verdict(goal, value, interval),
-        rounds=rounds,
-        lower_bound=lower_bound,
+        **goal._asdict(), ratio=value, interval=interval, verdict=verdict, rounds=rounds, lower_bound=lower_bound
     )
 
 

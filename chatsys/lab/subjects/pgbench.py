@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
-import tempfile
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from chatsys.database.embedded import wheel_programs
 from chatsys.errors import OperatorError
@@ -42,11 +41,8 @@ class Pgbench:
 
     async def repeat(self, order: Order) -> Repetition:
         """Run pgbench once: a single sample, the mean over its calls. Raises OperatorError with pgbench's output."""
-        folder = Path(tempfile.mkdtemp(prefix="chatsys-pgbench-"))
-        try:
-            return await self._run(folder, order)
-        finally:
-            shutil.rmtree(folder)
+        with TemporaryDirectory(prefix="chatsys-pgbench-") as folder:
+            return await self._run(Path(folder), order)
 
     async def _run(self, folder: Path, order: Order) -> Repetition:
         calls = _COMMITS if order.operation == SEND else _CALLS
@@ -55,14 +51,9 @@ class Pgbench:
             script = folder / f"{number}.sql"
             script.write_text(_statement(order.operation, self._rows, order.seed + number))
             arguments += ["-f", str(script)]
-        began = time.perf_counter()
-        process = await asyncio.create_subprocess_exec(
-            wheel_programs() / "pgbench",
-            *arguments,
-            self._url,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        began, pipe = time.perf_counter(), asyncio.subprocess.PIPE
+        program = wheel_programs() / "pgbench"
+        process = await asyncio.create_subprocess_exec(program, *arguments, self._url, stdout=pipe, stderr=pipe)
         if self._cpu is not None:
             os.sched_setaffinity(process.pid, {self._cpu})
         output, errors = await process.communicate()

@@ -21,7 +21,7 @@ class SubjectProcess:
         self.store = store
         self.size = size
         self.process = process
-        self.opened = Filled(user_bytes=0, message_bytes=0, seconds=0)
+        self.opened = Filled()
 
     async def repeat(self, order: Order) -> Repetition:
         """Perform a repetition in the process. Raises OperatorError if it fails."""
@@ -49,18 +49,19 @@ class SubjectProcess:
         return answer
 
 
+async def piped(module: str, limit: int) -> asyncio.subprocess.Process:
+    """A new process that runs a module of the lab; ``limit`` is the longest line that can be read from it.
+
+    Ctrl-C goes to the runner alone, which then ends its processes.
+    """
+    pipe, command = asyncio.subprocess.PIPE, (sys.executable, "-m", module)
+    return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=limit, start_new_session=True)
+
+
 @asynccontextmanager
 async def subject_process(store: str, opening: Opening) -> AsyncIterator[SubjectProcess]:
     """An open subject. Its process ends with the block."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "chatsys.lab.subjects.worker",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=64 * 1024 * 1024,
-        start_new_session=True,  # Ctrl-C goes to the runner alone, which then ends its workers
-    )
+    process = await piped("chatsys.lab.subjects.worker", 64 * 1024 * 1024)
     subject = SubjectProcess(store, opening.users, process)
     try:
         await subject.open(opening)

@@ -53,9 +53,9 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 class Filled(msgspec.Struct, frozen=True, kw_only=True):
     """The subject is open. Filling it took these resident bytes for users and for messages, and these seconds."""
 
-    user_bytes: int
-    message_bytes: int
-    seconds: float
+    user_bytes: int = 0
+    message_bytes: int = 0
+    seconds: float = 0
 
 
 class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,21 +120,20 @@ async def _subject(opening: Opening, waits: list[float]) -> AsyncIterator[tuple[
 
     rows = Synthetic(opening.users, opening.messages, opening.seed)
     began = time.perf_counter()
-    nothing = Filled(user_bytes=0, message_bytes=0, seconds=0)
     if opening.kind == "asyncpg":
         connection = await asyncpg.connect(read_url(opening.url).asyncpg)
         try:
-            yield await baselines.bare_postgres(connection, rows), nothing
+            yield await baselines.bare_postgres(connection, rows), Filled()
         finally:
             await connection.close()
     elif opening.kind == "endpoint":
         async with endpoints.operations(opening.url) as operations:
-            yield operations, nothing
+            yield operations, Filled()
     elif opening.kind == "echo":
         async with endpoints.echo(opening.url) as operations:
-            yield operations, nothing
+            yield operations, Filled()
     elif opening.kind == "python":
-        yield baselines.plain_python(rows), nothing
+        yield baselines.plain_python(rows), Filled()
     else:
         options = StoreOptions(synchronous_commit=opening.synchronous_commit, observe=observe)
         async with open_prepared_store(opening.url, options) as store:
@@ -144,11 +143,8 @@ async def _subject(opening: Opening, waits: list[float]) -> AsyncIterator[tuple[
                 sizes.append(_resident())
                 await fill_messages(store, rows)
             sizes += [_resident()] * (3 - len(sizes))
-            opened = Filled(
-                user_bytes=sizes[1] - sizes[0],
-                message_bytes=sizes[2] - sizes[1],
-                seconds=time.perf_counter() - began,
-            )
+            seconds = time.perf_counter() - began
+            opened = Filled(user_bytes=sizes[1] - sizes[0], message_bytes=sizes[2] - sizes[1], seconds=seconds)
             yield stores.operations(store, rows), opened
 
 

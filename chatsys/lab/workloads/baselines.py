@@ -14,19 +14,8 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from chatsys.lab.datasets.synthetic import Synthetic
-from chatsys.lab.workloads.operation import (
-    FIND_BY_ID,
-    FIND_BY_NAME,
-    MARK_READ,
-    NOOP,
-    PAGE,
-    RECENT,
-    SEARCH,
-    SEND,
-    Operation,
-    demand,
-    noop,
-)
+from chatsys.lab.workloads.operation import NOOP, PAGE, Operation, demand, noop
+from chatsys.results.names import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND
 
 _USER = (
     "SELECT user_id, username, email, password, display_name, avatar, bio, status, last_seen, created_at, last_login"
@@ -135,9 +124,5 @@ def plain_python(rows: Synthetic) -> Mapping[str, Operation]:
 
 def _pairs(rows: Synthetic) -> Iterator[tuple[UUID, UUID]]:
     """Pairs of a message's id and the id of a user who has not read it."""
-    targets = rows.newest(rows.marked_rooms[1], 1_000)
-    for step in range(1, rows.users):
-        for target in targets:
-            reader = (rows.sender(target) - step) % rows.users
-            if reader not in rows.readers(target):
-                yield UUID(rows.message_id(target)), UUID(rows.user_id(reader))
+    for message, reader in rows.unread(rows.marked_rooms[1]):
+        yield UUID(rows.message_id(message)), UUID(rows.user_id(reader))

@@ -17,18 +17,8 @@ import msgspec
 
 from chatsys.client.asynchronous import AsyncClient
 from chatsys.client.requests import KeptConnection
-from chatsys.lab.workloads.operation import (
-    FIND_BY_ID,
-    MARK_READ,
-    NOOP,
-    PAGE,
-    RECENT,
-    SEARCH,
-    SEND,
-    Operation,
-    demand,
-    noop,
-)
+from chatsys.lab.workloads.operation import NOOP, PAGE, Operation, demand, noop
+from chatsys.results.names import FIND_BY_ID, MARK_READ, RECENT, SEARCH, SEND
 
 HTTP = (FIND_BY_ID, RECENT, SEARCH)
 SOCKET = (SEND, MARK_READ)

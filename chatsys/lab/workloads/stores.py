@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from chatsys.chat.bundle import new_id
-from chatsys.lab.datasets.synthetic import Synthetic
-from chatsys.lab.workloads.operation import (
-    FIND_BY_ID,
-    FIND_BY_NAME,
-    MARK_READ,
-    NOOP,
-    PAGE,
-    RECENT,
-    SEARCH,
-    SEND,
-    Operation,
-    demand,
-    noop,
-)
+from chatsys.lab.datasets.synthetic import MARKED, Synthetic
+from chatsys.lab.workloads.operation import NOOP, PAGE, Operation, demand, noop
 from chatsys.model.rules import milliseconds
 from chatsys.model.values import Message, NewMessage, Participant, Posted, Receipt, User
+from chatsys.results.names import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND
 from chatsys.store.contract import Store
 
 SEND_ROOM = "lab sends"
 _SEARCH_LIMIT = 50
-_MARKED = 1_000  # messages that are marked, each by one user after another
 
 
 def operations(store: Store, rows: Synthetic) -> Mapping[str, Operation]:
@@ -84,8 +72,7 @@ def _recent(store: Store, rows: Synthetic) -> Operation:
 def _mark_read(store: Store, rows: Synthetic) -> Operation:
     """Each call is a first read: each pair of a reader and a message is drawn once."""
     number = rows.marked_rooms[0]
-    room, targets = rows.rooms[number], rows.newest(number, _MARKED)
-    pairs = _fresh_pairs(rows, targets)
+    room, pairs = rows.rooms[number], rows.unread(number)
     marked: dict[str, set[str]] = {}
 
     async def call(pair: tuple[str, Participant, datetime]) -> Receipt | None:
@@ -96,24 +83,15 @@ def _mark_read(store: Store, rows: Synthetic) -> Operation:
         marked.setdefault(pair[0], set()).add(pair[1].user_id)
 
     async def audit() -> None:
-        stored = {message.message_id: set(message.read_by) for message in await store.history(room, _MARKED)}
+        stored = {message.message_id: set(message.read_by) for message in await store.history(room, MARKED)}
         demand(all(readers <= stored[message] for message, readers in marked.items()), "each read in the store")
         marked.clear()
 
     def draw(_: random.Random) -> tuple[str, Participant, datetime]:
         message, reader = next(pairs)
-        return message, rows.participant(reader), _now()
+        return rows.message_id(message), rows.participant(reader), _now()
 
     return Operation(draw, call, check, audit)
-
-
-def _fresh_pairs(rows: Synthetic, targets: list[int]) -> Iterator[tuple[str, int]]:
-    """Pairs of a message's id and the index of a user who has not read it. No pair is repeated."""
-    for step in range(1, rows.users):
-        for target in targets:
-            reader = (rows.sender(target) - step) % rows.users
-            if reader not in rows.readers(target):
-                yield rows.message_id(target), reader
 
 
 def _send(store: Store, rows: Synthetic) -> Operation:

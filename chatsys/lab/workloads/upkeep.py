@@ -24,10 +24,9 @@ from chatsys.database.cleanup import cleanup
 from chatsys.database.opening import open_prepared_store
 from chatsys.database.setup import initialise
 from chatsys.errors import OperatorError
-from chatsys.lab.datasets.filling import fill_messages, fill_users
-from chatsys.lab.datasets.synthetic import EPOCH, Synthetic
+from chatsys.lab.datasets.filling import write_here
+from chatsys.lab.datasets.synthetic import Synthetic
 from chatsys.resources import database_dir
-from chatsys.store.opening import open_store
 
 _SNAPSHOT_USERS = 1_000
 _IMPORTED = ("users", "rooms", "messages", "message_deliveries", "message_reads")
@@ -74,7 +73,7 @@ def importing(server_url: str, *, messages: int, rounds: int) -> Iterator[Upkeep
     """
     with TemporaryDirectory(prefix="chatsys-lab-") as folder:
         file = Path(folder, "snapshot")
-        asyncio.run(_snapshot(file, messages))
+        asyncio.run(write_here(Synthetic(_SNAPSHOT_USERS, messages, seed=1), file))
         for _ in range(rounds):
             with scratch_database(server_url) as url:
                 initialise(url)
@@ -93,14 +92,6 @@ def clean_up(server_url: str, *, messages: int, rounds: int) -> Iterator[UpkeepR
             seconds, baseline = _seconds(_clean, ours), _seconds(_delete, bare)
             _expect(_count(ours), _count(bare))
             yield UpkeepRound(seconds=seconds, baseline_seconds=baseline, rows=messages - _count(bare))
-
-
-async def _snapshot(file: Path, messages: int) -> None:
-    rows = Synthetic(_SNAPSHOT_USERS, messages, seed=1)
-    async with open_store("memory://") as store:
-        await fill_users(store, rows)
-        await fill_messages(store, rows)
-        await snapshot.write(store, file, EPOCH)
 
 
 async def _load(url: str, file: Path) -> None:
