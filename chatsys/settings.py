@@ -31,15 +31,22 @@ _LIFETIME_MAX = 100 * 365 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a setting's text becomes its value. ``read`` raises ValueError; ``allowed`` says what it accepts.
+    """How a setting's text becomes its value. ``allowed`` says what it accepts.
 
     The value of a ``hidden`` setting is never shown.
     """
 
-    read: Callable[[str], Any]
     allowed: str
+    accepts: Callable[[str], object] = bool
+    made: Callable[[str], Any] = str
     unit: str = ""
     hidden: bool = False
+
+    def read(self, text: str) -> Any:
+        """The value of this text. Raises ValueError for one that is not allowed."""
+        if not self.accepts(text):
+            raise ValueError(text)
+        return self.made(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,46 +61,28 @@ class Row:
 
 
 def _whole(lowest: int, highest: int, unit: str = "") -> Kind:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,15}", text) or not lowest <= int(text) <= highest:
-            raise ValueError(text)
-        return int(text)
+    def accepts(text: str) -> bool:
+        return bool(re.fullmatch(r"[0-9]{1,15}", text)) and lowest <= int(text) <= highest
 
-    return Kind(read, f"a whole number from {lowest} to {highest}", unit)
+    return Kind(f"a whole number from {lowest} to {highest}", accepts, int, unit)
 
 
 def _seconds(lowest: float, highest: float) -> Kind:
-    def read(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not lowest <= float(text) <= highest:
-            raise ValueError(text)
-        return float(text)
+    def accepts(text: str) -> bool:
+        return bool(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)) and lowest <= float(text) <= highest
 
-    return Kind(read, f"a number of seconds from {lowest:g} to {highest:g}", "seconds")
+    return Kind(f"a number of seconds from {lowest:g} to {highest:g}", accepts, float, "seconds")
 
 
 def _one_of(*choices: str) -> Kind:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(text)
-        return text
-
-    return Kind(read, " or ".join(choices))
+    return Kind(" or ".join(choices), choices.__contains__)
 
 
 def _url(*schemes: str) -> Kind:
-    def read(text: str) -> str:
-        if not text.startswith(schemes):
-            raise ValueError(text)
-        urllib.parse.urlsplit(text)
-        return text
+    def accepts(text: str) -> object:
+        return text.startswith(schemes) and urllib.parse.urlsplit(text)  # urlsplit raises ValueError
 
-    return Kind(read, "a URL that begins with " + ", ".join(schemes), hidden=True)
-
-
-def _origin(text: str) -> str:
-    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#,]+", text):
-        raise ValueError(text)
-    return text
+    return Kind("a URL that begins with " + ", ".join(schemes), accepts, hidden=True)
 
 
 def _lifetime(text: str) -> timedelta:
@@ -106,21 +95,18 @@ def _lifetime(text: str) -> timedelta:
     return timedelta(seconds=int(seconds))
 
 
-def _secret(text: str) -> str:
-    if len(text.encode("utf-8", "surrogateescape")) < SECRET_BYTES:
-        raise ValueError(text)
-    return text
-
-
-def _host(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
-        raise ValueError(text)
-    return text
-
-
-_SWITCH = Kind(lambda text: _one_of("on", "off").read(text) == "on", "on or off")
-_PATH = Kind(Path, "a path")
-_SECRET = Kind(_secret, f"at least {SECRET_BYTES} bytes", hidden=True)
+_SWITCH = Kind("on or off", ("on", "off").__contains__, lambda text: text == "on")
+_PATH = Kind("a path", made=Path)
+_HOST = Kind("an IP address or a host name", re.compile(r"[A-Za-z0-9._:%-]+").fullmatch)
+_ORIGIN = Kind(
+    "one origin such as https://chat.example.org, or *", re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#,]+").fullmatch
+)
+_LIFETIME = Kind("a number and a unit s, m, h, d or w, from 1s to 100 years", made=_lifetime)
+_SECRET = Kind(
+    f"at least {SECRET_BYTES} bytes",
+    lambda text: len(text.encode("utf-8", "surrogateescape")) >= SECRET_BYTES,
+    hidden=True,
+)
 
 
 def _setting(name: str, text: str | None, kind: Kind, about: str, *, unset: str = "unset") -> Any:
@@ -137,7 +123,7 @@ class Settings:
 
     # fmt: off
     port: int = _setting("PORT", "3001", _whole(0, 65_535), "TCP port of HTTP and Socket.IO; 0 picks a free one.")
-    host: str = _setting("CHATSYS_HOST", "0.0.0.0", Kind(_host, "an IP address or a host name"),  # noqa: S104 - like the original
+    host: str = _setting("CHATSYS_HOST", "0.0.0.0", _HOST,  # noqa: S104 - as the original: all interfaces
         "Address to listen on.")
     database_url: str | None = _setting("DATABASE_URL", None,
         _url("postgresql://", "postgres://", "embedded://", "memory://"),
@@ -146,7 +132,7 @@ class Settings:
     db_pool_size: int = _setting("DB_POOL_SIZE", "20", _whole(SMALLEST_DB_POOL, 1000, "connections"),
         "Database connections of one server process: two for the bus, one for its lock. The others are divided between "
         "sends, sends that wait for a locked room, housekeeping and reads.")
-    db_ssl: bool = _setting("DB_SSL", "false", Kind(lambda text: text == "true", "true; any other text is false"),
+    db_ssl: bool = _setting("DB_SSL", "false", Kind("true; any other text is false", made=lambda text: text == "true"),
         "Use TLS to the database; only `true` switches it on. Without a CA file, the certificate is not verified.")
     db_ssl_ca_file: Path | None = _setting("DB_SSL_CA_CERT_PATH", None, _PATH,
         "PEM file with the certificate authority of the database. If it can be read, the certificate is verified.")
@@ -156,10 +142,8 @@ class Settings:
     jwt_previous_secret: str | None = _setting("JWT_SECRET_PREVIOUS", None, _SECRET,
         "The previous `JWT_SECRET`: tokens signed with it are still accepted, but it signs no new ones. Set it for one "
         "token lifetime when you change the secret.")
-    jwt_lifetime: timedelta = _setting("JWT_EXPIRES_IN", "7d",
-        Kind(_lifetime, "a number and a unit s, m, h, d or w, from 1s to 100 years"),
-        "How long a token is valid.")
-    cors_origin: str = _setting("CORS_ORIGIN", "*", Kind(_origin, "one origin such as https://chat.example.org, or *"),
+    jwt_lifetime: timedelta = _setting("JWT_EXPIRES_IN", "7d", _LIFETIME, "How long a token is valid.")
+    cors_origin: str = _setting("CORS_ORIGIN", "*", _ORIGIN,
         "The origin whose pages may call the server.")
     bus_url: str | None = _setting("CHATSYS_BUS_URL", None,
         _url("redis://", "rediss://", "unix://", "nats://", "tls://"),
@@ -229,7 +213,7 @@ class Settings:
     snapshot: Path | None = _setting("CHATSYS_SNAPSHOT", None, _PATH,
         "With memory://: the snapshot file that the server loads at its start, and writes at its stop and on SIGUSR1.")
     forwarded_allow_ips: str = _setting("CHATSYS_FORWARDED_ALLOW_IPS", "127.0.0.1",
-        Kind(str, "addresses or networks separated by commas, or *"),
+        Kind("addresses or networks separated by commas, or *"),
         "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.")
     log_format: str = _setting("CHATSYS_LOG_FORMAT", "text", _one_of("text", "json"),
         "Log lines for people, or one JSON object per line.")
