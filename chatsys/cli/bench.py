@@ -6,9 +6,8 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -32,33 +31,19 @@ INVALID = 2
 INTERRUPTED = 130
 
 
-class ProfileName(StrEnum):
-    """quick: under 60 s. standard: 5 to 11 minutes. full: 1,000,000 users and 5,000,000 messages, under 45 minutes."""
-
-    quick = "quick"
-    standard = "standard"
-    full = "full"
-
-
-class StoreName(StrEnum):
-    """Which store to measure alone."""
-
-    memory = "memory"
-    postgresql = "postgresql"
-
-
-class Depth(StrEnum):
-    """store: calls of the store. http: REST requests. socket: Socket.IO events."""
-
-    store = "store"
-    http = "http"
-    socket = "socket"
+ProfileName = Literal["quick", "standard", "full"]
+"""quick: under 60 s. standard: 5 to 11 minutes. full: 1,000,000 users and 5,000,000 messages, under 45 minutes."""
+Profile = Annotated[ProfileName, typer.Option(help="How much to measure.")]
+RunFolder = Annotated[
+    Path | None, typer.Argument(help="A result.json or its folder.", show_default="the newest benchmark")
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 
 
 @app.callback()
 def bench(  # noqa: PLR0917 - each is an option, given by name
     context: typer.Context,
-    profile: Annotated[ProfileName, typer.Option(help="How much to measure.")] = ProfileName.standard,
+    profile: Profile = "standard",
     only: Annotated[
         str,
         typer.Option(
@@ -67,8 +52,12 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
             show_default="all",
         ),
     ] = "",
-    store: Annotated[StoreName | None, typer.Option(help="Measure only this store.", show_default="both")] = None,
-    depth: Annotated[Depth | None, typer.Option(help="Measure only this depth.", show_default="all")] = None,
+    store: Annotated[
+        Literal["memory", "postgresql"] | None, typer.Option(help="Measure only this store.", show_default="both")
+    ] = None,
+    depth: Annotated[
+        Literal["store", "http", "socket"] | None, typer.Option(help="Measure only this depth.", show_default="all")
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Seed of the data, the random choices and the intervals.")
     ] = 1,
@@ -107,8 +96,8 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     _measure(
         profile,
         tuple(filter(None, only.split(","))),
-        stores=(store.value,) if store else STORES,
-        depths=(depth.value,) if depth else DEPTHS,
+        stores=(store,) if store else STORES,
+        depths=(depth,) if depth else DEPTHS,
         seed=seed,
         out=out,
     )
@@ -132,7 +121,7 @@ def _measure(
     from chatsys.reports.records import run_folder
 
     request = RunRequest(
-        profile=PROFILES[profile.value],
+        profile=PROFILES[profile],
         database_url=settings.database_url,
         data_dir=settings.data_dir,
         seed=seed,
@@ -195,11 +184,11 @@ def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, m
 
     settings = read_settings({}, serving=False)
     try:
-        if profile.value not in PLANS:
+        if profile not in PLANS:
             raise OperatorError("A comparison has no full profile.", hint="Use --profile quick or standard.")
         request = ComparisonRequest(
             revision=revision,
-            plan=PLANS[profile.value],
+            plan=PLANS[profile],
             database_url=settings.database_url,
             data_dir=settings.data_dir,
             seed=seed,
@@ -217,7 +206,7 @@ def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, m
 
 @app.command("peers")
 def compare_with_peers(
-    profile: Annotated[ProfileName, typer.Option(help="How much to measure.")] = ProfileName.standard,
+    profile: Profile = "standard",
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the report.", show_default="a new folder of reports/runs"),
@@ -256,7 +245,7 @@ def endpoints(
         ),
     ] = None,
     calls: Annotated[int, typer.Option(metavar="N", min=10, help="Calls of each operation at each server.")] = 500,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    markdown: Markdown = False,
     yes: Yes = False,
 ) -> None:
     """Measure the guide's table of operations on servers that speak the documented protocol.
@@ -328,9 +317,7 @@ def publish(
 
 @app.command()
 def show(
-    run: Annotated[
-        Path | None, typer.Argument(help="A result.json or its folder.", show_default="the newest benchmark")
-    ] = None,
+    run: RunFolder = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a summary.")] = False,
 ) -> None:
     """Show the decision that a benchmark supports."""
@@ -349,9 +336,7 @@ def show(
 
 @app.command()
 def claims(
-    run: Annotated[
-        Path | None, typer.Argument(help="A result.json or its folder.", show_default="the newest benchmark")
-    ] = None,
+    run: RunFolder = None,
 ) -> None:
     """Show the guide's promises, a run's verdict on each part, and what was measured."""
     from chatsys.reports.page import Table
@@ -371,7 +356,7 @@ def compare(
     before: Annotated[Path, typer.Argument(help="The older run: a result.json or its folder.")],
     after: Annotated[Path, typer.Argument(help="The newer run.")],
     gate: Annotated[bool, typer.Option("--gate", help="Fail if a count is worse.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    markdown: Markdown = False,
 ) -> None:
     """Show what changed between two stored runs. It judges counts; for times and ratios use `chatsys bench --against`.
 

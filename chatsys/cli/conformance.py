@@ -6,8 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,20 +15,8 @@ from chatsys.cli.errors import explain
 from chatsys.errors import OperatorError
 from chatsys.extras import require
 
-
-class TransportName(StrEnum):
-    """How the clients of the checks connect."""
-
-    websocket = "websocket"
-    polling = "polling"
-
-
-class OutcomeFormat(StrEnum):
-    """How the outcomes are written."""
-
-    text = "text"
-    json = "json"
-    junit = "junit"
+TransportName = Literal["websocket", "polling"]
+OutcomeFormat = Literal["text", "json", "junit"]
 
 
 def conformance(
@@ -41,8 +28,8 @@ def conformance(
             metavar="N", help="Check only this section and its parts, such as 9 or 9.3; repeatable.", show_default="all"
         ),
     ] = None,
-    transport: Annotated[TransportName, typer.Option(help="How the clients connect.")] = TransportName.websocket,
-    form: Annotated[OutcomeFormat, typer.Option("--format", help="How to write the outcomes.")] = OutcomeFormat.text,
+    transport: Annotated[TransportName, typer.Option(help="How the clients connect.")] = "websocket",
+    form: Annotated[OutcomeFormat, typer.Option("--format", help="How to write the outcomes.")] = "text",
     yes: Yes = False,
 ) -> None:
     """Check a running server against the protocol.
@@ -52,7 +39,7 @@ def conformance(
     apply, 1 if one failed, 2 if the checks could not run.
     """
     try:
-        status = _checked(url, section or [], transport.value, form, yes)
+        status = _checked(url, section or [], transport, form, yes)
     except OperatorError as error:
         explain(error)
         raise typer.Exit(2) from None
@@ -74,13 +61,9 @@ def _checked(url: str, sections: list[str], transport: str, form: OutcomeFormat,
     confirm(f"{len(checks)} checks will create accounts, rooms and messages on {place(target)}. Continue?", yes=yes)
     with _progress(len(checks)) as progress:
         found = asyncio.run(runner.run(target, checks, transport, progress))
-    write = {
-        OutcomeFormat.text: report.as_text,
-        OutcomeFormat.json: report.as_json,
-        OutcomeFormat.junit: report.as_junit,
-    }[form]
+    write = {"text": report.as_text, "json": report.as_json, "junit": report.as_junit}[form]
     typer.echo(write(found))
-    if form is not OutcomeFormat.text:
+    if form != "text":
         typer.echo(report.created(found), err=True)
     return 1 if found.count(Outcome.failed) else 0
 

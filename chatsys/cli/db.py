@@ -118,7 +118,7 @@ def migrate(dry_run: DryRun = False, database_url: DatabaseUrl = None) -> None:
 
 @app.command()
 def status(
-    form: Annotated[Format, typer.Option("--format", help="How to write the status.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="How to write the status.")] = "table",
     database_url: DatabaseUrl = None,
 ) -> None:
     """Show schema version, size, rows and connections."""
@@ -131,7 +131,7 @@ def status(
     with opened_database(database_url) as (url, _):
         found = admin.status(url)
         address = read_url(url)
-    if form is Format.json:
+    if form == "json":
         import msgspec
 
         where = {"database": address.database, "host": address.host, "port": address.port}
@@ -350,7 +350,7 @@ def cleanup(
         ),
     ] = None,
     dry_run: DryRun = False,
-    form: Annotated[Format, typer.Option("--format", help="How to write the result.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="How to write the result.")] = "table",
     database_url: DatabaseUrl = None,
 ) -> None:
     """Delete dead sessions and old messages.
@@ -378,7 +378,7 @@ def cleanup(
                 messages_older_than=messages_older_than,
                 report=report,
             )
-    if form is Format.json:
+    if form == "json":
         typer.echo(json.dumps({"dry_run": dry_run, **msgspec.to_builtins(done)}))
         return
     if not done.sessions and not done.messages:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from typing import Literal
 
 Report = Callable[[str, float, float], None]
 """Takes the current step, the amount done, and the total amount (0 if unknown)."""
 
-
-class Format(StrEnum):
-    """How a result is written: for people, or as JSON objects, one a line."""
-
-    table = "table"
-    json = "json"
+Format = Literal["table", "json"]
+"""How a result is written: for people, or as JSON objects, one a line."""
 
 
 class Interrupted(Exception):
