@@ -27,7 +27,8 @@ def _lag(name: str, serves: str, stamp: str, meaning: str) -> Query:
         time(stamp, meaning),
         number("lag_ms", "time between the two"),
         sampling="Reads only the newest `messages` of the last `minutes` and their receipts. In a database of a "
-        "million messages: 0.5 s for 10,000 messages with 73,000 receipts, 3 s to 5 s for `messages=100_000` with 384,000.",
+        "million messages: 0.5 s for 10,000 messages with 73,000 receipts, 3 s to 5 s for `messages=100_000` with "
+        "384,000.",
     )
 
 
