@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from chatsys.analytics import sql
 from chatsys.analytics.monitor import Monitor, known
+from chatsys.analytics.screen import bare_table
 
 NEWEST = 18
 
@@ -18,10 +18,7 @@ NEWEST = 18
 def explanation(name: str) -> RenderableType:
     """What ``chatsys monitor NAME --explain`` shows, without a database. The SQL is that for the newest PostgreSQL."""
     query = known(name)
-    table = Table(
-        Column("column", no_wrap=True), Column("unit", no_wrap=True), Column("meaning", overflow="fold"),
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
+    table = bare_table(Column("column", no_wrap=True), Column("unit", no_wrap=True), Column("meaning", overflow="fold"))
     for column in query.columns:
         table.add_row(column.name, column.unit or column.kind, Text(column.meaning))
     parameters = ", ".join(f"--{key} (default {value:,})" for key, value in sql.defaults(name).items())
