@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from chatsys.cli.database import Yes, confirm
 from chatsys.cli.errors import explain
-from chatsys.cli.working import Interrupted
+from chatsys.cli.working import Against, Interrupted, working
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.extras import require
 from chatsys.interrupts import EndedBySignals
 from chatsys.settings import read_settings
 
 if TYPE_CHECKING:
+    from chatsys.reports.page import Table
     from chatsys.results.run import Result
 
 app = typer.Typer(help="Compare the memory store with PostgreSQL, and compare runs.", invoke_without_command=True)
@@ -72,8 +73,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="REV",
-            help="Instead, compare this Git revision with the working tree, in alternating runs.",
+            metavar="REV", help="Instead, compare this Git revision with the working tree, in alternating runs."
         ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="With --against: print Markdown.")] = False,
@@ -105,10 +105,10 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
 
 def _measure(
     profile: ProfileName,
-    only: tuple[str, ...],
+    only: Sequence[str],
     *,
-    stores: tuple[str, ...],
-    depths: tuple[str, ...],
+    stores: Sequence[str],
+    depths: Sequence[str],
     seed: int,
     out: Path | None,
 ) -> NoReturn:
@@ -158,15 +158,15 @@ def _show(result: Result) -> None:
             console.print(text, soft_wrap=True, highlight=False)
     for table in (decision_table(result), promises_table(decision)):
         if table.rows:
-            console.print(table.rich())
+            _print(table)
     for sentence in buses.answers(result):
         console.print(sentence, soft_wrap=True)
     for table in peers.tables(result):
-        console.print(table.rich())
+        _print(table)
     for sentence in peers.answers(result):
         console.print(sentence.replace("**", ""), soft_wrap=True)
     if measured := floods.rows(result):
-        console.print(floods.short_table(result).rich())
+        _print(floods.short_table(result))
         console.print(floods.answer(measured).replace("**", ""), soft_wrap=True)
 
 
@@ -174,6 +174,13 @@ def _write_index(reports: Path) -> None:
     from chatsys.reports.index import index as page
 
     page(reports).write(reports)
+
+
+def _print(table: Table, *, markdown: bool = False) -> None:
+    if markdown:
+        typer.echo(table.markdown())
+    else:
+        Console().print(table.rich())
 
 
 def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, markdown: bool) -> NoReturn:
@@ -238,12 +245,7 @@ def subject() -> None:
 @app.command()
 def endpoints(
     host: Annotated[str, typer.Option(metavar="URL", help="A running server.", show_default=False)],
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL", help="Another running server, measured in alternation; repeatable.", show_default="none"
-        ),
-    ] = None,
+    against: Against = None,
     calls: Annotated[int, typer.Option(metavar="N", min=10, help="Calls of each operation at each server.")] = 500,
     markdown: Markdown = False,
     yes: Yes = False,
@@ -264,10 +266,7 @@ def endpoints(
     with Console(stderr=True).status("starting") as shown:
         found = asyncio.run(measuring.measure(urls, calls, shown.update))
     table = measuring.table(found.measured)
-    if markdown:
-        typer.echo(table.markdown())
-    else:
-        Console().print(table.rich())
+    _print(table, markdown=markdown)
     if not found.valid:
         typer.echo(f"INVALID: this client's own timers fired {found.lag_ms:.0f} ms late at p99: the machine is busy.")
         raise typer.Exit(INVALID)
@@ -290,7 +289,7 @@ def list_runs(
         typer.echo(f"There are no runs in {reports}: `chatsys bench` makes one, `--reports DIR` looks elsewhere.")
         return
     header = ("Folder", "Kind", "Began", "What", "State", "Published")
-    Console().print(Table(header=header, rows=rows, align="llllll").rich())
+    _print(Table(header=header, rows=rows, align="llllll"))
 
 
 @app.command()
@@ -348,7 +347,7 @@ def claims(
         for each in judge(load(run or newest(REPORTS)))
     ]
     header = ("Promise", "Verdict", "Its parts", "Measured")
-    Console().print(Table(header=header, rows=rows, align="llll").rich())
+    _print(Table(header=header, rows=rows, align="llll"))
 
 
 @app.command()
@@ -381,10 +380,7 @@ def compare(
         for each in changes
     ]
     table = Table(header=("What", "Before", "After", "Verdict"), rows=rows, align="lrrl")
-    if markdown:
-        typer.echo(table.markdown())
-    else:
-        Console().print(table.rich())
+    _print(table, markdown=markdown)
     if gate and differ:
         raise typer.Exit(INVALID)
     if gate and worse:
@@ -416,14 +412,13 @@ def page(
 @contextmanager
 def _progress() -> Iterator[Callable[[str, bool, int], None]]:
     """A progress bar on standard error; each finished step advances it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with working("starting", *columns) as show:
         steps = -1
 
         def report(text: str, done: bool, total: int) -> None:
             nonlocal steps
             steps += done
-            bar.update(task, description=text, completed=max(0, steps), total=total or None)
+            show(text, max(0, steps), total)
 
         yield report

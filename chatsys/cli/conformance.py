@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
 
 from chatsys.cli.database import Yes, confirm
 from chatsys.cli.errors import explain
+from chatsys.cli.working import working
 from chatsys.errors import OperatorError
 from chatsys.extras import require
 
@@ -51,6 +49,8 @@ def conformance(
 
 def _checked(url: str, sections: list[str], transport: str, form: OutcomeFormat, yes: bool) -> int:
     require("conformance")
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+
     from chatsys.lab.conformance import report, runner
     from chatsys.lab.conformance.check import Outcome, chosen
     from chatsys.lab.conformance.checks import all_checks
@@ -59,22 +59,12 @@ def _checked(url: str, sections: list[str], transport: str, form: OutcomeFormat,
     target = address(url)
     checks = chosen(all_checks(), sections)
     confirm(f"{len(checks)} checks will create accounts, rooms and messages on {place(target)}. Continue?", yes=yes)
-    with _progress(len(checks)) as progress:
-        found = asyncio.run(runner.run(target, checks, transport, progress))
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    with working("connecting", *columns) as show:
+        show("", 0, len(checks))
+        found = asyncio.run(runner.run(target, checks, transport, lambda done, whole, name: show(name, done, whole)))
     write = {"text": report.as_text, "json": report.as_json, "junit": report.as_junit}[form]
     typer.echo(write(found))
     if form != "text":
         typer.echo(report.created(found), err=True)
     return 1 if found.count(Outcome.failed) else 0
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on standard error, only on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
-        task = shown.add_task("connecting", total=total)
-        yield lambda ended, _all, name: shown.update(task, completed=ended, description=name)

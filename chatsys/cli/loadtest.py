@@ -9,6 +9,7 @@ import typer
 
 import chatsys
 from chatsys.cli.database import Yes, confirm
+from chatsys.cli.working import Against
 from chatsys.extras import require
 from chatsys.settings import read_settings
 
@@ -46,12 +47,7 @@ def loadtest(
         str | None,
         typer.Option(metavar="URL", help="Measure this running server instead of starting one.", show_default="none"),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL", help="Another running server, measured in alternation; repeatable.", show_default="none"
-        ),
-    ] = None,
+    against: Against = None,
     dialect: Annotated[
         str,
         typer.Option(
