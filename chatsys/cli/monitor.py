@@ -260,7 +260,7 @@ class _Screen:
 
 
 def _explain(query: str | None) -> None:
-    from chatsys.analytics.explaining import explanation
+    from chatsys.analytics.reference import explanation
 
     if query is None:
         raise OperatorError("--explain needs a query.", hint="Example: chatsys monitor growth --explain")
