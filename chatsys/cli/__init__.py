@@ -7,6 +7,7 @@ The modules beside this one import only what parsing needs; each command imports
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
 
@@ -64,10 +65,11 @@ def _options(
     """Options before the sub-command."""
 
 
-for _command in (
+_COMMANDS: tuple[Callable[..., None], ...] = (
     serve.serve, demo.demo, monitor.monitor, top.top, doctor.doctor, verify.verify, loadtest.loadtest,
     conformance.conformance, shadow.shadow, notebooks.notebooks, config.config, transfer.export,
-):  # fmt: skip
+)  # fmt: skip
+for _command in _COMMANDS:
     app.command()(_command)
 app.command("import")(transfer.import_)
 app.command()(transfer.migrate)
