@@ -23,7 +23,7 @@ The tree::
     ├── JoinRefused              join_refused
     │   └── TooManyRooms         too_many_rooms
     ├── NoSession                no_session
-    ├── StoreError               store_error            hint: the command or action that helps
+    ├── StoreError               store_error
     │   ├── StoreUnavailable     store_unavailable      (temporary: retry)
     │   │   ├── ConnectionRefused    connection_refused
     │   │   ├── TooManyConnections   too_many_connections
@@ -47,13 +47,14 @@ The tree::
     │   ├── SnapshotConflict     snapshot_conflict
     │   └── EmbeddedFailed       embedded_failed
     ├── SettingsError            bad_setting            name, value, allowed
-    └── OperatorError            operator_error         hint
+    └── OperatorError            operator_error
         ├── BusUnavailable       bus_unavailable
         ├── MissingExtra         missing_extra          extra (an ImportError too)
         ├── SnapshotDamaged      snapshot_damaged
         └── LabBusy              lab_busy
 
-The docstring of a class is its default message. This module imports nothing else from chatsys.
+The docstring of a class is its default message; an error may have a ``hint``, the command or action that
+helps. This module imports nothing else from chatsys.
 """
 
 from __future__ import annotations
@@ -67,9 +68,12 @@ class ChatsysError(Exception):
 
     code: ClassVar[str] = "chatsys_error"
 
-    def __init__(self, message: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, hint: str = "") -> None:
         self.message = message if message is not None else (type(self).__doc__ or "").strip()
         super().__init__(self.message)
+        self.hint = hint
+        if hint:
+            self.add_note(f"Hint: {hint}")  # shown below a traceback, as in a notebook
 
 
 class InvalidInput(ChatsysError):
@@ -204,12 +208,6 @@ class StoreError(ChatsysError):
     """The store failed"""
 
     code = "store_error"
-
-    def __init__(self, message: str | None = None, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-        if hint:
-            self.add_note(f"Hint: {hint}")  # shown below a traceback, as in a notebook
 
 
 class StoreUnavailable(StoreError):
@@ -374,12 +372,6 @@ class OperatorError(ChatsysError):
     """The command can't do what was requested"""
 
     code = "operator_error"
-
-    def __init__(self, message: str | None = None, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-        if hint:
-            self.add_note(f"Hint: {hint}")  # shown below a traceback, as in a notebook
 
 
 class BusUnavailable(OperatorError):

@@ -31,66 +31,58 @@ _LIFETIME_MAX = 100 * 365 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a setting's text becomes its value. ``read`` raises ValueError; ``allowed`` says what it accepts."""
+    """How a setting's text becomes its value. ``allowed`` says what it accepts.
 
-    read: Callable[[str], Any]
+    The value of a ``hidden`` setting is never shown.
+    """
+
     allowed: str
+    accepts: Callable[[str], object] = bool
+    made: Callable[[str], Any] = str
+    unit: str = ""
+    hidden: bool = False
+
+    def read(self, text: str) -> Any:
+        """The value of this text. Raises ValueError for one that is not allowed."""
+        if not self.accepts(text):
+            raise ValueError(text)
+        return self.made(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One setting as an operator sees it. The value of a ``hidden`` one is never shown."""
+    """One setting as an operator sees it."""
 
     field: str
     name: str
     default: str
     kind: Kind
-    unit: str
     about: str
-    hidden: bool
 
 
-def _whole(lowest: int, highest: int) -> Kind:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,15}", text) or not lowest <= int(text) <= highest:
-            raise ValueError(text)
-        return int(text)
+def _whole(lowest: int, highest: int, unit: str = "") -> Kind:
+    def accepts(text: str) -> bool:
+        return bool(re.fullmatch(r"[0-9]{1,15}", text)) and lowest <= int(text) <= highest
 
-    return Kind(read, f"a whole number from {lowest} to {highest}")
+    return Kind(f"a whole number from {lowest} to {highest}", accepts, int, unit)
 
 
 def _seconds(lowest: float, highest: float) -> Kind:
-    def read(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not lowest <= float(text) <= highest:
-            raise ValueError(text)
-        return float(text)
+    def accepts(text: str) -> bool:
+        return bool(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)) and lowest <= float(text) <= highest
 
-    return Kind(read, f"a number of seconds from {lowest:g} to {highest:g}")
+    return Kind(f"a number of seconds from {lowest:g} to {highest:g}", accepts, float, "seconds")
 
 
 def _one_of(*choices: str) -> Kind:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(text)
-        return text
-
-    return Kind(read, " or ".join(choices))
+    return Kind(" or ".join(choices), choices.__contains__)
 
 
 def _url(*schemes: str) -> Kind:
-    def read(text: str) -> str:
-        if not text.startswith(schemes):
-            raise ValueError(text)
-        urllib.parse.urlsplit(text)
-        return text
+    def accepts(text: str) -> object:
+        return text.startswith(schemes) and urllib.parse.urlsplit(text)  # urlsplit raises ValueError
 
-    return Kind(read, "a URL that begins with " + ", ".join(schemes))
-
-
-def _origin(text: str) -> str:
-    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#,]+", text):
-        raise ValueError(text)
-    return text
+    return Kind("a URL that begins with " + ", ".join(schemes), accepts, hidden=True)
 
 
 def _lifetime(text: str) -> timedelta:
@@ -103,323 +95,129 @@ def _lifetime(text: str) -> timedelta:
     return timedelta(seconds=int(seconds))
 
 
-def _secret(text: str) -> str:
-    if len(text.encode("utf-8", "surrogateescape")) < SECRET_BYTES:
-        raise ValueError(text)
-    return text
+_SWITCH = Kind("on or off", ("on", "off").__contains__, lambda text: text == "on")
+_PATH = Kind("a path", made=Path)
+_HOST = Kind("an IP address or a host name", re.compile(r"[A-Za-z0-9._:%-]+").fullmatch)
+_ORIGIN = Kind(
+    "one origin such as https://chat.example.org, or *", re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#,]+").fullmatch
+)
+_LIFETIME = Kind("a number and a unit s, m, h, d or w, from 1s to 100 years", made=_lifetime)
+_SECRET = Kind(
+    f"at least {SECRET_BYTES} bytes",
+    lambda text: len(text.encode("utf-8", "surrogateescape")) >= SECRET_BYTES,
+    hidden=True,
+)
 
 
-def _host(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", text):
-        raise ValueError(text)
-    return text
-
-
-_SWITCH = Kind(lambda text: _one_of("on", "off").read(text) == "on", "on or off")
-
-
-def _setting(
-    name: str, default: Any, kind: Kind, about: str, *, shown: str | None = None, unit: str = "", hidden: bool = False
-) -> Any:
-    """A row of the table; ``shown`` is how the documentation writes the default."""
-    text = shown if shown is not None else str(default)
-    return field(default=default, metadata={"row": (name, text, kind, unit, about, hidden)})
+def _setting(name: str, text: str | None, kind: Kind, about: str, *, unset: str = "unset") -> Any:
+    """A row of the table. ``text`` is the default as the environment would give it; the documentation calls None
+    ``unset``.
+    """
+    default = None if text is None else kind.read(text)
+    return field(default=default, metadata={"row": (name, unset if text is None else text, kind, about)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The settings of one server process."""
 
-    port: int = _setting("PORT", 3001, _whole(0, 65_535), "TCP port of HTTP and Socket.IO; 0 picks a free one.")
-    host: str = _setting(
-        "CHATSYS_HOST",
-        "0.0.0.0",  # noqa: S104 - as the original: all interfaces
-        Kind(_host, "an IP address or a host name"),
-        "Address to listen on.",
-    )
-    database_url: str | None = _setting(
-        "DATABASE_URL",
-        None,
+    # fmt: off
+    port: int = _setting("PORT", "3001", _whole(0, 65_535), "TCP port of HTTP and Socket.IO; 0 picks a free one.")
+    host: str = _setting("CHATSYS_HOST", "0.0.0.0", _HOST,  # noqa: S104 - as the original: all interfaces
+        "Address to listen on.")
+    database_url: str | None = _setting("DATABASE_URL", None,
         _url("postgresql://", "postgres://", "embedded://", "memory://"),
         "The store: a PostgreSQL server, the memory store (`memory://`), or a private PostgreSQL that the program "
-        "starts itself (`embedded://[path]`, and if unset).",
-        shown="unset",
-        hidden=True,
-    )
-    db_pool_size: int = _setting(
-        "DB_POOL_SIZE",
-        20,
-        _whole(SMALLEST_DB_POOL, 1000),
+        "starts itself (`embedded://[path]`, and if unset).")
+    db_pool_size: int = _setting("DB_POOL_SIZE", "20", _whole(SMALLEST_DB_POOL, 1000, "connections"),
         "Database connections of one server process: two for the bus, one for its lock. The others are divided between "
-        "sends, sends that wait for a locked room, housekeeping and reads.",
-        unit="connections",
-    )
-    db_ssl: bool = _setting(
-        "DB_SSL",
-        False,
-        Kind(lambda text: text == "true", "true; any other text is false"),
-        "Use TLS to the database; only `true` switches it on. Without a CA file, the certificate is not verified.",
-        shown="false",
-    )
-    db_ssl_ca_file: Path | None = _setting(
-        "DB_SSL_CA_CERT_PATH",
-        None,
-        Kind(Path, "a path"),
-        "PEM file with the certificate authority of the database. If it can be read, the certificate is verified.",
-        shown="unset",
-    )
-    jwt_secret: str | None = _setting(
-        "JWT_SECRET",
-        None,
-        Kind(_secret, f"at least {SECRET_BYTES} bytes"),
+        "sends, sends that wait for a locked room, housekeeping and reads.")
+    db_ssl: bool = _setting("DB_SSL", "false", Kind("true; any other text is false", made=lambda text: text == "true"),
+        "Use TLS to the database; only `true` switches it on. Without a CA file, the certificate is not verified.")
+    db_ssl_ca_file: Path | None = _setting("DB_SSL_CA_CERT_PATH", None, _PATH,
+        "PEM file with the certificate authority of the database. If it can be read, the certificate is verified.")
+    jwt_secret: str | None = _setting("JWT_SECRET", None, _SECRET,
         "The secret that signs tokens. If unset, the server creates a random one once, and keeps it in "
-        "`.chatsys/jwt_secret`. Production needs its own secret.",
-        shown="unset",
-        hidden=True,
-    )
-    jwt_previous_secret: str | None = _setting(
-        "JWT_SECRET_PREVIOUS",
-        None,
-        Kind(_secret, f"at least {SECRET_BYTES} bytes"),
+        "`.chatsys/jwt_secret`. Production needs its own secret.")
+    jwt_previous_secret: str | None = _setting("JWT_SECRET_PREVIOUS", None, _SECRET,
         "The previous `JWT_SECRET`: tokens signed with it are still accepted, but it signs no new ones. Set it for one "
-        "token lifetime when you change the secret.",
-        shown="unset",
-        hidden=True,
-    )
-    jwt_lifetime: timedelta = _setting(
-        "JWT_EXPIRES_IN",
-        timedelta(days=7),
-        Kind(_lifetime, "a number and a unit s, m, h, d or w, from 1s to 100 years"),
-        "How long a token is valid.",
-        shown="7d",
-    )
-    cors_origin: str = _setting(
-        "CORS_ORIGIN",
-        "*",
-        Kind(_origin, "one origin such as https://chat.example.org, or *"),
-        "The origin whose pages may call the server.",
-    )
-    bus_url: str | None = _setting(
-        "CHATSYS_BUS_URL",
-        None,
+        "token lifetime when you change the secret.")
+    jwt_lifetime: timedelta = _setting("JWT_EXPIRES_IN", "7d", _LIFETIME, "How long a token is valid.")
+    cors_origin: str = _setting("CORS_ORIGIN", "*", _ORIGIN,
+        "The origin whose pages may call the server.")
+    bus_url: str | None = _setting("CHATSYS_BUS_URL", None,
         _url("redis://", "rediss://", "unix://", "nats://", "tls://"),
         "The bus between servers: Redis, or NATS (`tls://` for TLS), with user and password in the URL. Without it, "
-        "servers use PostgreSQL's LISTEN/NOTIFY.",
-        shown="REDIS_URL",
-        hidden=True,
-    )
-    redis_url: str | None = _setting(
-        "REDIS_URL",
-        None,
-        _url("redis://", "rediss://", "unix://"),
-        "The bus if `CHATSYS_BUS_URL` is unset.",
-        shown="unset",
-        hidden=True,
-    )
-    env: str = _setting(
-        "CHATSYS_ENV",
-        "development",
-        _one_of("development", "production"),
-        "`production` refuses insecure defaults and does not log each request.",
-    )
-    workers: int = _setting(
-        "CHATSYS_WORKERS",
-        1,
-        _whole(1, 64),
-        "Server processes that share the port. With more than one, Socket.IO works only over WebSocket.",
-        unit="processes",
-    )
-    login_attempts: int = _setting(
-        "CHATSYS_LOGIN_ATTEMPTS",
-        10,
-        _whole(1, 1_000_000),
-        "Failed logins for one account from one client address, after which further logins are refused.",
-        unit="logins",
-    )
-    login_window: float = _setting(
-        "CHATSYS_LOGIN_WINDOW",
-        900.0,
-        _seconds(1, 86_400),
-        "How long failed logins are remembered after the last one.",
-        shown="900",
-        unit="seconds",
-    )
-    password_queue: int = _setting(
-        "CHATSYS_PASSWORD_QUEUE",
-        200,
-        _whole(1, 100_000),
+        "servers use PostgreSQL's LISTEN/NOTIFY.", unset="REDIS_URL")
+    redis_url: str | None = _setting("REDIS_URL", None, _url("redis://", "rediss://", "unix://"),
+        "The bus if `CHATSYS_BUS_URL` is unset.")
+    env: str = _setting("CHATSYS_ENV", "development", _one_of("development", "production"),
+        "`production` refuses insecure defaults and does not log each request.")
+    workers: int = _setting("CHATSYS_WORKERS", "1", _whole(1, 64, "processes"),
+        "Server processes that share the port. With more than one, Socket.IO works only over WebSocket.")
+    login_attempts: int = _setting("CHATSYS_LOGIN_ATTEMPTS", "10", _whole(1, 1_000_000, "logins"),
+        "Failed logins for one account from one client address, after which further logins are refused.")
+    login_window: float = _setting("CHATSYS_LOGIN_WINDOW", "900", _seconds(1, 86_400),
+        "How long failed logins are remembered after the last one.")
+    password_queue: int = _setting("CHATSYS_PASSWORD_QUEUE", "200", _whole(1, 100_000, "requests"),
         "Logins, registrations and password changes that may wait for a processor; any more get 503. The queue is fair "
-        "between client addresses.",
-        unit="requests",
-    )
-    page_queue: int = _setting(
-        "CHATSYS_PAGE_QUEUE",
-        200,
-        _whole(1, 100_000),
+        "between client addresses.")
+    page_queue: int = _setting("CHATSYS_PAGE_QUEUE", "200", _whole(1, 100_000, "requests"),
         "Requests for messages, rooms and searches that may wait while four others run; any more get 503. The queue is "
-        "fair between client addresses.",
-        unit="requests",
-    )
-    queue_timeout: float = _setting(
-        "CHATSYS_QUEUE_TIMEOUT",
-        10.0,
-        _seconds(0.1, 600),
-        "How long a request may wait in either of these two queues before it gets 503.",
-        shown="10",
-        unit="seconds",
-    )
-    new_rooms: int = _setting(
-        "CHATSYS_NEW_ROOMS",
-        30,
-        _whole(0, 1_000_000),
-        "In production: rooms that one socket may create in a minute by joining them.",
-        unit="rooms",
-    )
-    send_buffer_bytes: int = _setting(
-        "CHATSYS_SEND_BUFFER_BYTES",
-        2_097_152,
-        _whole(65_536, 1_073_741_824),
+        "fair between client addresses.")
+    queue_timeout: float = _setting("CHATSYS_QUEUE_TIMEOUT", "10", _seconds(0.1, 600),
+        "How long a request may wait in either of these two queues before it gets 503.")
+    new_rooms: int = _setting("CHATSYS_NEW_ROOMS", "30", _whole(0, 1_000_000, "rooms"),
+        "In production: rooms that one socket may create in a minute by joining them.")
+    send_buffer_bytes: int = _setting("CHATSYS_SEND_BUFFER_BYTES", "2097152", _whole(65_536, 1_073_741_824, "bytes"),
         "Memory for data that waits for one connection only (answers, histories). Beyond it, the server closes the "
-        "connection.",
-        unit="bytes",
-    )
-    client_memory: int = _setting(
-        "CHATSYS_CLIENT_MEMORY",
-        536_870_912,
-        _whole(16_777_216, 1_099_511_627_776),
+        "connection.")
+    client_memory: int = _setting("CHATSYS_CLIENT_MEMORY", "536870912", _whole(16_777_216, 1_099_511_627_776, "bytes"),
         "Memory that the process holds for all clients together, including unfinished requests. Beyond it, the server "
-        "closes a connection that needs more than an equal share.",
-        unit="bytes",
-    )
-    connect_within: float = _setting(
-        "CHATSYS_CONNECT_WITHIN",
-        45.0,
-        _seconds(1, 3600),
-        "How long a connection may take to send its Socket.IO CONNECT before the server closes it.",
-        shown="45",
-        unit="seconds",
-    )
-    unfinished_within: float = _setting(
-        "CHATSYS_UNFINISHED_WITHIN",
-        30.0,
-        _seconds(1, 3600),
+        "closes a connection that needs more than an equal share.")
+    connect_within: float = _setting("CHATSYS_CONNECT_WITHIN", "45", _seconds(1, 3600),
+        "How long a connection may take to send its Socket.IO CONNECT before the server closes it.")
+    unfinished_within: float = _setting("CHATSYS_UNFINISHED_WITHIN", "30", _seconds(1, 3600),
         "How long a client may take to finish a request, a message in fragments, or the attachments of an event. Then "
-        "the server answers a request with 408, and closes the connection.",
-        shown="30",
-        unit="seconds",
-    )
-    stalled_within: float = _setting(
-        "CHATSYS_STALLED_WITHIN",
-        30.0,
-        _seconds(0.1, 3600),
-        "How long a connection may read nothing while data waits for it, before the server closes it.",
-        shown="30",
-        unit="seconds",
-    )
-    frames_per_turn: int = _setting(
-        "CHATSYS_FRAMES_PER_TURN",
-        32,
-        _whole(1, 100_000),
-        "Frames of one connection that the server handles in one iteration of the event loop.",
-        unit="frames",
-    )
-    fragments: int = _setting(
-        "CHATSYS_FRAGMENTS",
-        4096,
-        _whole(1, 1_000_000),
-        "Frames into which a client may split one message. With more, the server closes the connection.",
-        unit="frames",
-    )
-    attachments: int = _setting(
-        "CHATSYS_ATTACHMENTS",
-        10,
-        _whole(0, 1000),
-        "Binary attachments that one event may have. With more, the server closes the connection.",
-        unit="attachments",
-    )
-    large_room: int = _setting(
-        "CHATSYS_LARGE_ROOM",
-        1000,
-        _whole(100, 1_000_000),
+        "the server answers a request with 408, and closes the connection.")
+    stalled_within: float = _setting("CHATSYS_STALLED_WITHIN", "30", _seconds(0.1, 3600),
+        "How long a connection may read nothing while data waits for it, before the server closes it.")
+    frames_per_turn: int = _setting("CHATSYS_FRAMES_PER_TURN", "32", _whole(1, 100_000, "frames"),
+        "Frames of one connection that the server handles in one iteration of the event loop.")
+    fragments: int = _setting("CHATSYS_FRAGMENTS", "4096", _whole(1, 1_000_000, "frames"),
+        "Frames into which a client may split one message. With more, the server closes the connection.")
+    attachments: int = _setting("CHATSYS_ATTACHMENTS", "10", _whole(0, 1000, "attachments"),
+        "Binary attachments that one event may have. With more, the server closes the connection.")
+    large_room: int = _setting("CHATSYS_LARGE_ROOM", "1000", _whole(100, 1_000_000, "sessions"),
         "Sessions above which a room is large: its clients get no event for each join, leave, status and typing, and "
-        "the receipts of one message come together.",
-        unit="sessions",
-    )
-    join_bytes: int = _setting(
-        "CHATSYS_JOIN_BYTES",
-        2_097_152,
-        _whole(1024, 1_073_741_824),
-        "Size of the history that a join returns. A longer history is cut to its newest messages, at least one.",
-        unit="bytes",
-    )
-    page_bytes: int = _setting(
-        "CHATSYS_PAGE_BYTES",
-        8_388_608,
-        _whole(1024, 1_073_741_824),
-        "Size of a page of `GET /api/rooms/:room/messages`. A longer page is cut to its newest messages, at least one.",
-        unit="bytes",
-    )
-    metrics: bool = _setting("CHATSYS_METRICS", True, _SWITCH, "Serve `/metrics`.", shown="on")
-    synchronous_commit: str = _setting(
-        "CHATSYS_SYNCHRONOUS_COMMIT",
-        "on",
+        "the receipts of one message come together.")
+    join_bytes: int = _setting("CHATSYS_JOIN_BYTES", "2097152", _whole(1024, 1_073_741_824, "bytes"),
+        "Size of the history that a join returns. A longer history is cut to its newest messages, at least one.")
+    page_bytes: int = _setting("CHATSYS_PAGE_BYTES", "8388608", _whole(1024, 1_073_741_824, "bytes"),
+        "Size of a page of `GET /api/rooms/:room/messages`. A longer page is cut to its newest messages, at least one.")
+    metrics: bool = _setting("CHATSYS_METRICS", "on", _SWITCH, "Serve `/metrics`.")
+    synchronous_commit: str = _setting("CHATSYS_SYNCHRONOUS_COMMIT", "on",
         _one_of("on", "off", "local", "remote_write", "remote_apply"),
-        "Durability of writes: PostgreSQL's setting of that name. With `off`, a crash may lose the last writes.",
-    )
-    statement_timeout: float = _setting(
-        "CHATSYS_STATEMENT_TIMEOUT",
-        3.0,
-        _seconds(0.1, 3600),
+        "Durability of writes: PostgreSQL's setting of that name. With `off`, a crash may lose the last writes.")
+    statement_timeout: float = _setting("CHATSYS_STATEMENT_TIMEOUT", "3", _seconds(0.1, 3600),
         "How long one statement may run in the database. Soon after, the server closes its connection. Commands that "
-        "work on the whole database have their own limits.",
-        shown="3",
-        unit="seconds",
-    )
-    connect_timeout: float = _setting(
-        "CHATSYS_CONNECT_TIMEOUT",
-        4.0,
-        _seconds(0.1, 600),
-        "How long connecting to the database or to the bus may take.",
-        shown="4",
-        unit="seconds",
-    )
-    write_queue: int = _setting(
-        "CHATSYS_WRITE_QUEUE",
-        10_000,
-        _whole(1, 10_000_000),
-        "Writes that may wait for the database; any more are refused with `store_unavailable`.",
-        unit="writes",
-    )
-    lease: float = _setting(
-        "CHATSYS_LEASE",
-        15.0,
-        _seconds(1, 3600),
-        "How long the sessions of a server that disappeared are kept.",
-        shown="15",
-        unit="seconds",
-    )
-    data_dir: Path = _setting(
-        "CHATSYS_DATA_DIR",
-        Path(".chatsys"),
-        Kind(Path, "a path"),
-        "Folder for the data of the private PostgreSQL and for the random JWT_SECRET.",
-    )
-    snapshot: Path | None = _setting(
-        "CHATSYS_SNAPSHOT",
-        None,
-        Kind(Path, "a path"),
-        "With memory://: the snapshot file that the server loads at its start, and writes at its stop and on SIGUSR1.",
-        shown="unset",
-    )
-    forwarded_allow_ips: str = _setting(
-        "CHATSYS_FORWARDED_ALLOW_IPS",
-        "127.0.0.1",
-        Kind(str, "addresses or networks separated by commas, or *"),
-        "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.",
-    )
-    log_format: str = _setting(
-        "CHATSYS_LOG_FORMAT", "text", _one_of("text", "json"), "Log lines for people, or one JSON object per line."
-    )
+        "work on the whole database have their own limits.")
+    connect_timeout: float = _setting("CHATSYS_CONNECT_TIMEOUT", "4", _seconds(0.1, 600),
+        "How long connecting to the database or to the bus may take.")
+    write_queue: int = _setting("CHATSYS_WRITE_QUEUE", "10000", _whole(1, 10_000_000, "writes"),
+        "Writes that may wait for the database; any more are refused with `store_unavailable`.")
+    lease: float = _setting("CHATSYS_LEASE", "15", _seconds(1, 3600),
+        "How long the sessions of a server that disappeared are kept.")
+    data_dir: Path = _setting("CHATSYS_DATA_DIR", ".chatsys", _PATH,
+        "Folder for the data of the private PostgreSQL and for the random JWT_SECRET.")
+    snapshot: Path | None = _setting("CHATSYS_SNAPSHOT", None, _PATH,
+        "With memory://: the snapshot file that the server loads at its start, and writes at its stop and on SIGUSR1.")
+    forwarded_allow_ips: str = _setting("CHATSYS_FORWARDED_ALLOW_IPS", "127.0.0.1",
+        Kind("addresses or networks separated by commas, or *"),
+        "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.")
+    log_format: str = _setting("CHATSYS_LOG_FORMAT", "text", _one_of("text", "json"),
+        "Log lines for people, or one JSON object per line.")
+    # fmt: on
 
     @property
     def production(self) -> bool:
@@ -430,8 +228,7 @@ class Settings:
 def rows() -> Iterator[Row]:
     """The table, in the order of the documentation."""
     for each in fields(Settings):
-        name, default, kind, unit, about, hidden = each.metadata["row"]
-        yield Row(each.name, name, default, kind, unit, about, hidden)
+        yield Row(each.name, *each.metadata["row"])
 
 
 def read_settings(
@@ -481,13 +278,13 @@ def explained(environ: Mapping[str, str] | None = None, folder: Path = Path()) -
     for row in rows():
         origin = "environment" if given.get(row.name) else ".env" if written.get(row.name) else "default"
         text = given.get(row.name) or written.get(row.name) or row.default
-        found.append(Explained(row.name, _shown(row, text) if origin != "default" else text, row.unit, origin))
+        found.append(Explained(row.name, _shown(row, text) if origin != "default" else text, row.kind.unit, origin))
     return found
 
 
 def _shown(row: Row, text: str) -> str:
     """The value with its secret hidden: the password of an address, or the whole of any other hidden value."""
-    if not row.hidden:
+    if not row.kind.hidden:
         return text
     parts = urllib.parse.urlsplit(text)
     if not parts.scheme or "://" not in text:
@@ -528,7 +325,7 @@ def markdown() -> str:
         "",
         "| variable | default | unit | allowed | |",
         "|---|---|---|---|---|",
-        *(f"| `{row.name}` | `{row.default}` | {row.unit} | {row.kind.allowed} | {row.about} |" for row in rows()),
+        *(f"| `{row.name}` | `{row.default}` | {row.kind.unit} | {row.kind.allowed} | {row.about} |" for row in rows()),
         "",
     ]
     return "\n".join(lines)
@@ -553,7 +350,7 @@ def _read(row: Row, text: str) -> Any:
     try:
         return row.kind.read(text)
     except ValueError as error:
-        raise SettingsError(row.name, "(hidden)" if row.hidden else text, row.kind.allowed) from error
+        raise SettingsError(row.name, "(hidden)" if row.kind.hidden else text, row.kind.allowed) from error
 
 
 def _make_secret(path: Path) -> None:

@@ -105,7 +105,7 @@ def growth(run: Run) -> NotebookAnswer:
     span = f"{fitted['smallest'].min():,} to {fitted['largest'].max():,}"
     slow = fitted[fitted["store"].eq("postgresql") & fitted["low"].gt(HARDLY)]["operation"]
     conclusion = (
-        f"On PostgreSQL {_list([TITLES.get(str(name), str(name)).lower() for name in slow])} grows with the size."
+        f"On PostgreSQL {', '.join(TITLES.get(str(name), str(name)).lower() for name in slow)} grows with the size."
         if len(slow)
         else "On PostgreSQL, no operation was shown to grow faster with the size than a logarithm might."
     )
@@ -317,7 +317,3 @@ def _store(name: str) -> str:
 
 def _number(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'s' if count != 1 else ''}"
-
-
-def _list(names: list[str], separator: str = ", ") -> str:
-    return separator.join(names)

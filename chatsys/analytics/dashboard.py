@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
-from chatsys.analytics.formatting import human
+from chatsys.analytics.formatting import heading, human
 from chatsys.errors import ChatsysError
 
 if TYPE_CHECKING:
@@ -190,9 +190,4 @@ def _rows(frame: pd.DataFrame, columns: tuple[str, ...]) -> list[tuple[str, str,
     if frame.empty:
         return [(str(frame.attrs["query"]).replace("_", " "), note, "left") for note in frame.attrs["warnings"]]
     first: Any = frame.iloc[0]
-    return [(_plain(name), human(first[name], name), "right") for name in columns]
-
-
-def _plain(column: str) -> str:
-    """A column's name without its unit, which is written beside the value."""
-    return re.sub(r"(_total|_bytes|_ms)+$", "", column).replace("_", " ")
+    return [(heading(name), human(first[name], name), "right") for name in columns]

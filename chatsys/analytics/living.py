@@ -7,6 +7,7 @@ import random
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,77 +40,56 @@ def living_chat(seed: int = 1) -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="chatsys-") as folder:
         home = Path(folder)
-        with embedded_server(home / "postgres") as url:
-            talk = _Talk(Settings(database_url=url, data_dir=home), random.Random(seed))  # noqa: S311 - a simulation
-            with talk:
-                yield url
+        with embedded_server(home / "postgres") as url, ThreadPoolExecutor(1, "living chat") as pool:
+            ready, done = threading.Event(), threading.Event()
+            settings = Settings(database_url=url, data_dir=home)
+            talk = pool.submit(asyncio.run, _talk(settings, random.Random(seed), ready, done))  # noqa: S311 - a simulation
+            talk.add_done_callback(lambda _: ready.set())
+            try:
+                ready.wait()
+                if not talk.done():
+                    yield url
+            finally:
+                done.set()
+                talk.result()  # raises what ended the chat
 
 
-class _Talk:
-    """Runs the members in a thread with its own event loop."""
+async def _talk(settings: Settings, rng: random.Random, ready: threading.Event, done: threading.Event) -> None:
+    """Let the members talk until ``done``; ``ready`` says that all are in their rooms."""
+    async with open_server(settings, lambda _line: None) as chat:
+        rooms = [f"room {number}" for number in range(1, ROOMS + 1)]
+        weights = [1 / number for number in range(1, ROOMS + 1)]
+        sessions: dict[str, list[Session]] = {room: [] for room in rooms}
+        for number in range(MEMBERS):
+            room = rng.choices(rooms, weights)[0]
+            socket_id = f"living-{number}"
+            who, _ = await conversation.identify(
+                chat, token=None, username=f"member_{number}", user_id=None, socket_id=socket_id
+            )
+            sessions[room].append((await conversation.join(chat, room, who, socket_id)).session)
+        async with asyncio.TaskGroup() as group:
+            members = [
+                group.create_task(_member(chat, rng, session, everybody))
+                for everybody in sessions.values()
+                for session in everybody
+            ]
+            ready.set()
+            await asyncio.to_thread(done.wait)
+            for member in members:
+                member.cancel()
 
-    def __init__(self, settings: Settings, rng: random.Random) -> None:
-        self._settings = settings
-        self._rng = rng
-        self._ready = threading.Event()
-        self._done = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="living chat", daemon=True)
 
-    def __enter__(self) -> None:
-        self._thread.start()
-        self._ready.wait()
-        if self._failure is not None:
-            self._thread.join()
-            raise self._failure
+async def _member(chat: Chat, rng: random.Random, session: Session, room: list[Session]) -> None:
+    async with asyncio.TaskGroup() as receipts:
+        while True:
+            await asyncio.sleep(rng.expovariate(1 / THINK_SECONDS))
+            posted = await conversation.send(chat, session, "What a living chat says is of no importance.")
+            for other in room:
+                if other is not session and rng.random() < READERS:
+                    receipts.create_task(_reads(chat, rng, other, posted.message.message_id))
 
-    def __exit__(self, *exc: object) -> None:
-        self._done.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._talk())
-        except Exception as error:  # raised in the thread that waits
-            self._failure = error
-        finally:
-            self._ready.set()
-
-    async def _talk(self) -> None:
-        async with open_server(self._settings, lambda _line: None) as chat:
-            rooms = [f"room {number}" for number in range(1, ROOMS + 1)]
-            weights = [1 / number for number in range(1, ROOMS + 1)]
-            sessions: dict[str, list[Session]] = {room: [] for room in rooms}
-            for number in range(MEMBERS):
-                room = self._rng.choices(rooms, weights)[0]
-                socket_id = f"living-{number}"
-                who, _ = await conversation.identify(
-                    chat, token=None, username=f"member_{number}", user_id=None, socket_id=socket_id
-                )
-                sessions[room].append((await conversation.join(chat, room, who, socket_id)).session)
-            async with asyncio.TaskGroup() as group:
-                members = [
-                    group.create_task(self._member(chat, session, everybody))
-                    for everybody in sessions.values()
-                    for session in everybody
-                ]
-                self._ready.set()
-                await asyncio.to_thread(self._done.wait)
-                for member in members:
-                    member.cancel()
-
-    async def _member(self, chat: Chat, session: Session, room: list[Session]) -> None:
-        async with asyncio.TaskGroup() as receipts:
-            while True:
-                await asyncio.sleep(self._rng.expovariate(1 / THINK_SECONDS))
-                posted = await conversation.send(chat, session, "What a living chat says is of no importance.")
-                for other in room:
-                    if other is not session and self._rng.random() < READERS:
-                        receipts.create_task(self._reads(chat, other, posted.message.message_id))
-
-    async def _reads(self, chat: Chat, session: Session, message_id: str) -> None:
-        await conversation.delivered(chat, session, session.room, message_id)
-        await asyncio.sleep(READ_SECONDS * self._rng.lognormvariate(0, 1))
-        await conversation.read(chat, session, session.room, message_id)
+async def _reads(chat: Chat, rng: random.Random, session: Session, message_id: str) -> None:
+    await conversation.delivered(chat, session, session.room, message_id)
+    await asyncio.sleep(READ_SECONDS * rng.lognormvariate(0, 1))
+    await conversation.read(chat, session, session.room, message_id)

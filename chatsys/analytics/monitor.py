@@ -7,27 +7,26 @@ import difflib
 import time
 import warnings
 import weakref
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from chatsys import __version__
 from chatsys.analytics import sql
-from chatsys.analytics.awaiting import AsyncpgConnection, first_row, rows_of
 from chatsys.analytics.catalogue import QUERIES, Query
 from chatsys.analytics.frames import frame_of
 from chatsys.analytics.remedies import answers_with_note, remedy
 from chatsys.analytics.snapshots import SOURCES, Snapshot
-from chatsys.analytics.source import UNKNOWN, Source, explained, explained_driver, open_source, sqlstate
+from chatsys.analytics.source import UNKNOWN, AsyncpgConnection, Source, explained, open_source, sqlstate
 from chatsys.analytics.watching import Watch
+from chatsys.database.connecting import meaning
 from chatsys.errors import OperatorError, UnsupportedServer
 from chatsys.extras import require
-from chatsys.store.address import Address
 
 _FACTS = """
     SELECT current_database()::text, current_user::text, current_setting('server_version'),
@@ -86,13 +85,29 @@ class Monitor:
 
     def version(self) -> int:
         """The server's major version. Raises UnsupportedServer for one that is too old."""
-        with self._connected() as connection:
+        with self.reading() as connection:
             release, version = connection.execute(text(_FACTS)).one()[2:4]
         return _supported(release, version)
 
-    def reading(self) -> AbstractContextManager[Connection]:
-        """A read-only transaction for your own queries, which is cancelled after ``timeout`` seconds."""
-        return self._connected()
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A read-only transaction for your own queries, which is cancelled after ``timeout`` seconds.
+
+        The driver's errors become those of chatsys.
+        """
+        if self._asyncpg is not None:
+            raise OperatorError(
+                "This monitor has an asyncpg connection, which only its event loop can use.",
+                hint="Write `await monitor.frame_async('pulse')`, or give the monitor a URL.",
+            )
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(text("SET TRANSACTION READ ONLY"))
+                connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(self.timeout * 1000))}"))
+                yield connection
+                connection.commit()  # a rollback would be counted, and the monitor would see itself
+        except DBAPIError as error:
+            raise explained(error, self.address) from error
 
     def frame(self, name: str, **parameters: int) -> pd.DataFrame:
         """The frame of any query in the catalogue, by its name.
@@ -109,12 +124,14 @@ class Monitor:
             return _warned(await asyncio.to_thread(self.quiet, name, **parameters))
         query, look = known(name), _Look(name, checked(name, parameters))
         try:
-            look.facts = await first_row(self._asyncpg, _FACTS, self.timeout)
-            rows = await rows_of(self._asyncpg, look.statement(), look.values, self.timeout)
+            look.facts = tuple(await self._asyncpg.fetchrow(_FACTS, timeout=self.timeout))
+            statement = sql.written(look.statement(), look.values)
+            async with self._asyncpg.transaction(readonly=True):
+                rows = await self._asyncpg.fetch(statement, timeout=self.timeout)
         except Exception as error:
             if getattr(error, "sqlstate", None) is None:
                 raise
-            raise explained_driver(error) from error
+            raise meaning(error, UNKNOWN) from error
         return _warned(look.frame(query, rows, []))
 
     def arrow(self, name: str, **parameters: int) -> Any:
@@ -148,21 +165,13 @@ class Monitor:
         Threads need this, because a warning filter applies to the whole process.
         """
         query, look = known(name), _Look(name, checked(name, parameters))
-        with self._connected() as connection:
+        with self.reading() as connection:
             look.facts = tuple(connection.execute(text(_FACTS)).one())
             rows, state = self._rows(connection, query, look)
         if not state:
             return look.frame(query, rows, [])
-        with self._connected() as connection:  # the error has ended the other transaction
+        with self.reading() as connection:  # the error has ended the other transaction
             return look.frame(query, [], [remedy(connection, query, state, look.facts[1])])
-
-    def _connected(self) -> _Reading:
-        if self._asyncpg is not None:
-            raise OperatorError(
-                "This monitor has an asyncpg connection, which only its event loop can use.",
-                hint="Write `await monitor.frame_async('pulse')`, or give the monitor a URL.",
-            )
-        return _Reading(self.engine, self.address, self.timeout)
 
     def _rows(self, connection: Connection, query: Query, look: _Look) -> tuple[list[Any], str]:
         """The rows and an empty string, or no rows and the SQLSTATE of an error that becomes a note."""
@@ -340,33 +349,6 @@ class Monitor:
         It ends with its block, or after ``seconds``; ``watch.frame()`` is the time series so far.
         """
         return Watch(self.quiet, seconds=seconds, every=every)
-
-
-class _Reading(AbstractContextManager[Connection]):
-    """A read-only transaction with a time limit. It turns the driver's errors into those of chatsys."""
-
-    def __init__(self, engine: Engine, address: Address, timeout: float) -> None:
-        self._engine = engine
-        self._address = address
-        self._timeout = timeout
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Connection:
-        try:
-            self._connection = self._stack.enter_context(self._engine.connect())
-            self._connection.execute(text("SET TRANSACTION READ ONLY"))
-            self._connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(self._timeout * 1000))}"))
-        except DBAPIError as error:
-            self._stack.close()
-            raise explained(error, self._address) from error
-        return self._connection
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self._connection.commit()  # a rollback would be counted, and the monitor would see itself
-        self._stack.close()
-        if isinstance(error, DBAPIError):
-            raise explained(error, self._address) from error
 
 
 class _Look:

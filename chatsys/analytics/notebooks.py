@@ -24,6 +24,7 @@ TIMEOUT = 600
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 _NO_TEXT = "No description has been provided for this image"
 _IMAGES = ("image/png", "image/svg+xml")
+_TEXTS = ("text/html", "text/markdown", "text/plain")
 _SAME = 0.002
 """Share of pixels that may differ, because processors draw the edges of letters differently."""
 
@@ -63,12 +64,9 @@ def _texts_of(cell: Any) -> list[str]:
         if kinds:
             alternative = output.get("metadata", {}).get(kinds[0], {}).get("alt", "")
             shown.append(f"a picture: {alternative}" if alternative else "a picture")
-        elif "text/html" in data:
-            shown.append(_joined(data["text/html"]))
-        elif "text/markdown" in data:
-            shown.append(_joined(data["text/markdown"]))
         else:
-            shown.append(_joined(data.get("text/plain", output.get("text", ""))))
+            kinds = [kind for kind in _TEXTS if kind in data]
+            shown.append("".join(data[kinds[0]] if kinds else output.get("text", "")))
     return [_ADDRESS.sub("0x", text) for text in shown]
 
 
@@ -99,7 +97,7 @@ def _changed_pictures(path: Path, committed: Any, executed: Any) -> list[str]:
 
 def _pictures(cell: Any) -> list[bytes]:
     found = (output.get("data", {}).get("image/png") for output in cell.get("outputs", ()))
-    return [base64.b64decode(_joined(data)) for data in found if data]
+    return [base64.b64decode("".join(data)) for data in found if data]
 
 
 def _different(before: bytes, after: bytes) -> float:
@@ -124,17 +122,13 @@ def page(notebook: Any) -> str:
 
 def _alternatives(notebook: Any) -> list[str]:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    return [
-        output.get("metadata", {}).get("image/png", {}).get("alt", _NO_TEXT)
-        for output in outputs
-        if "image/png" in output.get("data", {})
-    ]
+    pictures = (output for output in outputs if "image/png" in output.get("data", {}))
+    return [output.get("metadata", {}).get("image/png", {}).get("alt", _NO_TEXT) for output in pictures]
 
 
 def _parametrised(notebook: Any, parameters: dict[str, Any]) -> None:
     cell = next(each for each in notebook.cells if "parameters" in each.metadata.get("tags", ()))
-    lines = "".join(f"\n{name} = {value!r}" for name, value in parameters.items())
-    cell.source += lines
+    cell.source += "".join(f"\n{name} = {value!r}" for name, value in parameters.items())
 
 
 def _settled(notebook: Any) -> Any:
@@ -146,10 +140,6 @@ def _settled(notebook: Any) -> Any:
         "language_info": {"name": "python"},
     }
     return notebook
-
-
-def _joined(text: Any) -> str:
-    return "".join(text)
 
 
 def main() -> None:

@@ -48,24 +48,20 @@ def _picture(height: float | None = None) -> Callable[[Callable[..., None]], Cal
     """
 
     def picture(draw: Callable[..., None]) -> Callable[..., Axes]:
-        return _drawn(draw, height)
+        @wraps(draw)
+        def drawn(frame: pd.DataFrame, *, ax: Axes | None = None, **options: Any) -> Axes:
+            axes = ax if ax is not None else _new_axes(height)
+            with mpl.rc_context(_STYLE):
+                if frame.empty:
+                    axes.set_axis_off()
+                    axes.text(0.5, 0.5, "nothing was measured", ha="center", va="center", transform=axes.transAxes)
+                else:
+                    draw(frame, axes, **options)
+            return axes
+
+        return drawn
 
     return picture
-
-
-def _drawn(draw: Callable[..., None], height: float | None) -> Callable[..., Axes]:
-    @wraps(draw)
-    def drawn(frame: pd.DataFrame, *, ax: Axes | None = None, **options: Any) -> Axes:
-        axes = ax if ax is not None else _new_axes(height)
-        with mpl.rc_context(_STYLE):
-            if frame.empty:
-                axes.set_axis_off()
-                axes.text(0.5, 0.5, "nothing was measured", ha="center", va="center", transform=axes.transAxes)
-            else:
-                draw(frame, axes, **options)
-        return axes
-
-    return drawn
 
 
 def _new_axes(height: float | None) -> Axes:
@@ -101,8 +97,7 @@ def operations(frame: pd.DataFrame, axes: Axes, *, depth: str = "store") -> None
     axes.set_yticks(range(len(names)), [TITLES[name] for name in names])
     axes.invert_yaxis()
     _logarithmic(axes, x=_milliseconds)
-    axes.set_xlabel("time of one call, logarithmic (marker: p50; bar: p99)")
-    axes.set_title("How long an operation takes")
+    axes.set(xlabel="time of one call, logarithmic (marker: p50; bar: p99)", title="How long an operation takes")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
@@ -118,9 +113,7 @@ def ecdf(frame: pd.DataFrame, axes: Axes, *, by: str = "contestant", title: str 
     _logarithmic(axes, x=_milliseconds)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.01)
-    axes.set_xlabel("time, logarithmic (marker: half of the calls)")
-    axes.set_ylabel("cumulative share of calls")
-    axes.set_title(title)
+    axes.set(xlabel="time, logarithmic (marker: half of the calls)", ylabel="cumulative share of calls", title=title)
     _legend(axes)
 
 
@@ -235,8 +228,7 @@ def timeline(frame: pd.DataFrame, axes: Axes, *, title: str = "") -> None:
     for number, (column, name) in enumerate((c, n) for c, n in rates.items() if c in frame):
         lowest.plot(seconds, frame[column].where(frame[column] > 0), **(_look(name, number) | {"marker": ""}))
     _logarithmic(lowest, y=_count)
-    lowest.set_ylabel("per second")
-    lowest.set_xlabel("seconds since the start")
+    lowest.set(ylabel="per second", xlabel="seconds since the start")
     _legend_above(lowest)
 
 
@@ -342,8 +334,7 @@ def table_sizes(frame: pd.DataFrame, axes: Axes, *, top: int = 10) -> None:
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MultipleLocator(2 ** np.ceil(np.log2(max(left.max(), 8) / 5))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(float(value), "x_bytes")))
-    axes.set_xlabel("bytes on disk")
-    axes.set_title("Disk space of tables and their indexes")
+    axes.set(xlabel="bytes on disk", title="Disk space of tables and their indexes")
     _legend(axes)
 
 
@@ -360,9 +351,7 @@ def pulse(frame: pd.DataFrame, axes: Axes) -> None:
         axes.plot(seconds, frame[column], **(_look(name, number) | {"markersize": 4}))
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(_count))
-    axes.set_xlabel("seconds since the start")
-    axes.set_ylabel("per second")
-    axes.set_title("What the database does each second")
+    axes.set(xlabel="seconds since the start", ylabel="per second", title="What the database does each second")
     axes.set_ylim(top=axes.get_ylim()[1] * 1.15)
     axes.legend(loc="upper center", ncols=3)
 

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from chatsys.analytics.catalogue.priorities import PRIORITIES, WORST, ordered
-from chatsys.analytics.formatting import human
+from chatsys.analytics.formatting import heading, human
 
 LONG = 40
 """The most rows that are shown one by one. A longer frame is summarised."""
@@ -54,10 +54,7 @@ class Shown:
             yield from self._lines(shown, f"{self._title}: {count:,} rows{cut}", options.max_width)
 
     def _upright(self) -> Table:
-        upright = Table(
-            Column("column", no_wrap=True), Column("value", overflow="fold"), title=self._title, title_justify="left",
-            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
-        )  # fmt: skip
+        upright = bare_table(Column("column", no_wrap=True), Column("value", overflow="fold"), title=self._title)
         for name, column in self._frame.items():  # a row taken as a whole would make every count a float
             upright.add_row(str(name), _text(column.iloc[0], str(name)))
         return upright
@@ -67,13 +64,12 @@ class Shown:
         yield Text(f"{self._title}: {len(self._frame):,} rows, summarised (--limit shows rows, --format csv all)")
         measures = [name for name in self._frame.columns if _is_measure(self._frame, str(name))]
         if measures:
-            table = Table("", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-            for heading in ("count", "p50", "p95", "max"):
-                table.add_column(heading, justify="right", no_wrap=True)
+            figures = ("count", "p50", "p95", "max")
+            table = bare_table("", *(Column(each, justify="right", no_wrap=True) for each in figures))
             for name in measures:
                 column = self._frame[name].dropna()
-                figures = (*column.astype("float64").quantile([0.5, 0.95]), column.max())
-                table.add_row(_heading(str(name)), f"{len(column):,}", *(_text(value, str(name)) for value in figures))
+                values = (*column.astype("float64").quantile([0.5, 0.95]), column.max())
+                table.add_row(_heading(str(name)), f"{len(column):,}", *(_text(value, str(name)) for value in values))
             yield table
         by = WORST.get(self._query)
         standing = self._frame.nlargest(STANDING_OUT, by) if by else self._frame.head(STANDING_OUT)
@@ -158,11 +154,11 @@ def _widen(columns: list[_Cells], width: int) -> None:
 
 
 def _table(columns: list[_Cells]) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = bare_table()
     for each in columns:
         justify: Any = "right" if each.is_number else "left"
-        heading = textwrap.fill(each.heading, each.width, break_long_words=False)
-        table.add_column(Text(heading), justify=justify, no_wrap=True, overflow="ellipsis", width=each.width)
+        folded = textwrap.fill(each.heading, each.width, break_long_words=False)
+        table.add_column(Text(folded), justify=justify, no_wrap=True, overflow="ellipsis", width=each.width)
     for row in zip(*(each.cells for each in columns), strict=True):
         table.add_row(*(Text(cell) for cell in row))
     return table
@@ -170,10 +166,15 @@ def _table(columns: list[_Cells]) -> RenderableType:
 
 def _heading(name: str) -> str:
     """A column's name for a table, without its unit, which is written beside each value."""
-    stem = name.removesuffix("_total")
-    for unit in ("_bytes", "_ms", "_ratio"):
-        stem = stem.removesuffix(unit)
-    return stem.replace("_per_second", "/s").replace("_", " ")
+    return heading(name).replace(" per second", "/s")
+
+
+def bare_table(*columns: Column | str, title: str | None = None) -> Table:
+    """A table with a line only below its heading."""
+    return Table(
+        *columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
 
 
 def _is_measure(frame: pd.DataFrame, name: str) -> bool:

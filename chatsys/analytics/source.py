@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
@@ -23,6 +23,21 @@ from chatsys.store.address import Address, read_url
 APPLICATION = "chatsys monitor"
 EMBEDDED_DIR = Path(".chatsys/postgres")
 CONNECT_SECONDS = 10
+
+
+@runtime_checkable
+class AsyncpgConnection(Protocol):
+    """The methods of an asyncpg.Connection that the monitor uses. Only the event loop that opened it can use it."""
+
+    def fetch(self, query: str, /, *, timeout: float | None = None) -> Any:
+        """The rows of a query."""
+
+    def fetchrow(self, query: str, /, *, timeout: float | None = None) -> Any:
+        """The first row of a query."""
+
+    def transaction(self, *, readonly: bool = False) -> AbstractAsyncContextManager[Any]:
+        """A transaction, or a savepoint in the caller's own."""
+
 
 Source = str | URL | Engine | AsyncEngine | psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 """What the monitor accepts. It opens its own connections, except that it uses an Engine directly."""
@@ -53,6 +68,11 @@ def open_source(source: Source, stack: ExitStack) -> tuple[Engine, Address]:
             hint="Give a URL, an SQLAlchemy engine, or a connection of psycopg or asyncpg.",
         )
     return _of_url(source, stack)
+
+
+def is_local(address: Address) -> bool:
+    """Whether the database runs on this machine."""
+    return address.host.startswith("/") or address.host in {"localhost", "127.0.0.1", "::1"}
 
 
 def _of_url(url: str, stack: ExitStack) -> tuple[Engine, Address]:
@@ -132,11 +152,6 @@ def sqlstate(error: DBAPIError) -> str:
     """The error's SQLSTATE, or an empty string."""
     found = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     return str(found or "")
-
-
-def explained_driver(error: BaseException) -> ChatsysError:
-    """The chatsys error for an error of the caller's driver, whose address is not known."""
-    return meaning(error, UNKNOWN)
 
 
 def explained(error: DBAPIError, address: Address) -> ChatsysError:

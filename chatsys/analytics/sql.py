@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ OLDEST = 14
 
 _DEFAULT = re.compile(r"^\\if :\{\?(\w+)\} \\else \\set \1 (\d+) \\endif$\n?", re.MULTILINE)
 _FROM = re.compile(r"\.from(\d+)\.sql$")
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
 
 
 MONITORING, DOCTOR = "monitoring", "doctor"
@@ -41,6 +43,11 @@ def sql_file(name: str, version: int, within: str = MONITORING) -> Path:
 def statement(name: str, version: int, within: str = MONITORING) -> str:
     """The statement that is sent to the server, with parameters written as ``:days``."""
     return _DEFAULT.sub("", sql_file(name, version, within).read_text(encoding="utf-8")).strip().removesuffix(";")
+
+
+def written(text: str, values: Mapping[str, float]) -> str:
+    """The statement with its parameters replaced by their values, which are numbers."""
+    return _PARAMETER.sub(lambda found: repr(values[found[1]]), text)
 
 
 @cache

@@ -7,6 +7,7 @@ The modules beside this one import only what parsing needs; each command imports
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
 
@@ -64,22 +65,16 @@ def _options(
     """Options before the sub-command."""
 
 
-app.command()(serve.serve)
-app.command()(demo.demo)
-app.command()(monitor.monitor)
-app.command()(top.top)
-app.command()(doctor.doctor)
-app.add_typer(bench.app, name="bench")
-app.add_typer(db.app, name="db")
-app.command()(verify.verify)
-app.command()(loadtest.loadtest)
-app.command()(conformance.conformance)
-app.command()(shadow.shadow)
-app.command()(notebooks.notebooks)
-app.command()(config.config)
-app.command()(transfer.export)
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    serve.serve, demo.demo, monitor.monitor, top.top, doctor.doctor, verify.verify, loadtest.loadtest,
+    conformance.conformance, shadow.shadow, notebooks.notebooks, config.config, transfer.export,
+)  # fmt: skip
+for _command in _COMMANDS:
+    app.command()(_command)
 app.command("import")(transfer.import_)
 app.command()(transfer.migrate)
+app.add_typer(bench.app, name="bench")
+app.add_typer(db.app, name="db")
 
 
 def _allow_many_connections() -> None:

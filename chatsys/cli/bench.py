@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from chatsys.cli.database import Yes, confirm
 from chatsys.cli.errors import explain
-from chatsys.cli.working import Interrupted
+from chatsys.cli.working import Against, Interrupted, working
 from chatsys.errors import ChatsysError, OperatorError
 from chatsys.extras import require
 from chatsys.interrupts import EndedBySignals
 from chatsys.settings import read_settings
 
 if TYPE_CHECKING:
+    from chatsys.reports.page import Table
     from chatsys.results.run import Result
 
 app = typer.Typer(help="Compare the memory store with PostgreSQL, and compare runs.", invoke_without_command=True)
@@ -32,33 +32,19 @@ INVALID = 2
 INTERRUPTED = 130
 
 
-class ProfileName(StrEnum):
-    """quick: under 60 s. standard: 5 to 11 minutes. full: 1,000,000 users and 5,000,000 messages, under 45 minutes."""
-
-    quick = "quick"
-    standard = "standard"
-    full = "full"
-
-
-class StoreName(StrEnum):
-    """Which store to measure alone."""
-
-    memory = "memory"
-    postgresql = "postgresql"
-
-
-class Depth(StrEnum):
-    """store: calls of the store. http: REST requests. socket: Socket.IO events."""
-
-    store = "store"
-    http = "http"
-    socket = "socket"
+ProfileName = Literal["quick", "standard", "full"]
+"""quick: under 60 s. standard: 5 to 11 minutes. full: 1,000,000 users and 5,000,000 messages, under 45 minutes."""
+Profile = Annotated[ProfileName, typer.Option(help="How much to measure.")]
+RunFolder = Annotated[
+    Path | None, typer.Argument(help="A result.json or its folder.", show_default="the newest benchmark")
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 
 
 @app.callback()
 def bench(  # noqa: PLR0917 - each is an option, given by name
     context: typer.Context,
-    profile: Annotated[ProfileName, typer.Option(help="How much to measure.")] = ProfileName.standard,
+    profile: Profile = "standard",
     only: Annotated[
         str,
         typer.Option(
@@ -67,8 +53,12 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
             show_default="all",
         ),
     ] = "",
-    store: Annotated[StoreName | None, typer.Option(help="Measure only this store.", show_default="both")] = None,
-    depth: Annotated[Depth | None, typer.Option(help="Measure only this depth.", show_default="all")] = None,
+    store: Annotated[
+        Literal["memory", "postgresql"] | None, typer.Option(help="Measure only this store.", show_default="both")
+    ] = None,
+    depth: Annotated[
+        Literal["store", "http", "socket"] | None, typer.Option(help="Measure only this depth.", show_default="all")
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Seed of the data, the random choices and the intervals.")
     ] = 1,
@@ -83,8 +73,7 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="REV",
-            help="Instead, compare this Git revision with the working tree, in alternating runs.",
+            metavar="REV", help="Instead, compare this Git revision with the working tree, in alternating runs."
         ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="With --against: print Markdown.")] = False,
@@ -107,8 +96,8 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
     _measure(
         profile,
         tuple(filter(None, only.split(","))),
-        stores=(store.value,) if store else STORES,
-        depths=(depth.value,) if depth else DEPTHS,
+        stores=(store,) if store else STORES,
+        depths=(depth,) if depth else DEPTHS,
         seed=seed,
         out=out,
     )
@@ -116,10 +105,10 @@ def bench(  # noqa: PLR0917 - each is an option, given by name
 
 def _measure(
     profile: ProfileName,
-    only: tuple[str, ...],
+    only: Sequence[str],
     *,
-    stores: tuple[str, ...],
-    depths: tuple[str, ...],
+    stores: Sequence[str],
+    depths: Sequence[str],
     seed: int,
     out: Path | None,
 ) -> NoReturn:
@@ -132,7 +121,7 @@ def _measure(
     from chatsys.reports.records import run_folder
 
     request = RunRequest(
-        profile=PROFILES[profile.value],
+        profile=PROFILES[profile],
         database_url=settings.database_url,
         data_dir=settings.data_dir,
         seed=seed,
@@ -169,15 +158,15 @@ def _show(result: Result) -> None:
             console.print(text, soft_wrap=True, highlight=False)
     for table in (decision_table(result), promises_table(decision)):
         if table.rows:
-            console.print(table.rich())
+            _print(table)
     for sentence in buses.answers(result):
         console.print(sentence, soft_wrap=True)
     for table in peers.tables(result):
-        console.print(table.rich())
+        _print(table)
     for sentence in peers.answers(result):
         console.print(sentence.replace("**", ""), soft_wrap=True)
     if measured := floods.rows(result):
-        console.print(floods.short_table(result).rich())
+        _print(floods.short_table(result))
         console.print(floods.answer(measured).replace("**", ""), soft_wrap=True)
 
 
@@ -185,6 +174,13 @@ def _write_index(reports: Path) -> None:
     from chatsys.reports.index import index as page
 
     page(reports).write(reports)
+
+
+def _print(table: Table, *, markdown: bool = False) -> None:
+    if markdown:
+        typer.echo(table.markdown())
+    else:
+        Console().print(table.rich())
 
 
 def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, markdown: bool) -> NoReturn:
@@ -195,11 +191,11 @@ def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, m
 
     settings = read_settings({}, serving=False)
     try:
-        if profile.value not in PLANS:
+        if profile not in PLANS:
             raise OperatorError("A comparison has no full profile.", hint="Use --profile quick or standard.")
         request = ComparisonRequest(
             revision=revision,
-            plan=PLANS[profile.value],
+            plan=PLANS[profile],
             database_url=settings.database_url,
             data_dir=settings.data_dir,
             seed=seed,
@@ -217,7 +213,7 @@ def _against(revision: str, profile: ProfileName, seed: int, out: Path | None, m
 
 @app.command("peers")
 def compare_with_peers(
-    profile: Annotated[ProfileName, typer.Option(help="How much to measure.")] = ProfileName.standard,
+    profile: Profile = "standard",
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the report.", show_default="a new folder of reports/runs"),
@@ -249,14 +245,9 @@ def subject() -> None:
 @app.command()
 def endpoints(
     host: Annotated[str, typer.Option(metavar="URL", help="A running server.", show_default=False)],
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL", help="Another running server, measured in alternation; repeatable.", show_default="none"
-        ),
-    ] = None,
+    against: Against = None,
     calls: Annotated[int, typer.Option(metavar="N", min=10, help="Calls of each operation at each server.")] = 500,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    markdown: Markdown = False,
     yes: Yes = False,
 ) -> None:
     """Measure the guide's table of operations on servers that speak the documented protocol.
@@ -275,10 +266,7 @@ def endpoints(
     with Console(stderr=True).status("starting") as shown:
         found = asyncio.run(measuring.measure(urls, calls, shown.update))
     table = measuring.table(found.measured)
-    if markdown:
-        typer.echo(table.markdown())
-    else:
-        Console().print(table.rich())
+    _print(table, markdown=markdown)
     if not found.valid:
         typer.echo(f"INVALID: this client's own timers fired {found.lag_ms:.0f} ms late at p99: the machine is busy.")
         raise typer.Exit(INVALID)
@@ -301,7 +289,7 @@ def list_runs(
         typer.echo(f"There are no runs in {reports}: `chatsys bench` makes one, `--reports DIR` looks elsewhere.")
         return
     header = ("Folder", "Kind", "Began", "What", "State", "Published")
-    Console().print(Table(header=header, rows=rows, align="llllll").rich())
+    _print(Table(header=header, rows=rows, align="llllll"))
 
 
 @app.command()
@@ -328,9 +316,7 @@ def publish(
 
 @app.command()
 def show(
-    run: Annotated[
-        Path | None, typer.Argument(help="A result.json or its folder.", show_default="the newest benchmark")
-    ] = None,
+    run: RunFolder = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a summary.")] = False,
 ) -> None:
     """Show the decision that a benchmark supports."""
@@ -349,9 +335,7 @@ def show(
 
 @app.command()
 def claims(
-    run: Annotated[
-        Path | None, typer.Argument(help="A result.json or its folder.", show_default="the newest benchmark")
-    ] = None,
+    run: RunFolder = None,
 ) -> None:
     """Show the guide's promises, a run's verdict on each part, and what was measured."""
     from chatsys.reports.page import Table
@@ -363,7 +347,7 @@ def claims(
         for each in judge(load(run or newest(REPORTS)))
     ]
     header = ("Promise", "Verdict", "Its parts", "Measured")
-    Console().print(Table(header=header, rows=rows, align="llll").rich())
+    _print(Table(header=header, rows=rows, align="llll"))
 
 
 @app.command()
@@ -371,7 +355,7 @@ def compare(
     before: Annotated[Path, typer.Argument(help="The older run: a result.json or its folder.")],
     after: Annotated[Path, typer.Argument(help="The newer run.")],
     gate: Annotated[bool, typer.Option("--gate", help="Fail if a count is worse.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    markdown: Markdown = False,
 ) -> None:
     """Show what changed between two stored runs. It judges counts; for times and ratios use `chatsys bench --against`.
 
@@ -396,10 +380,7 @@ def compare(
         for each in changes
     ]
     table = Table(header=("What", "Before", "After", "Verdict"), rows=rows, align="lrrl")
-    if markdown:
-        typer.echo(table.markdown())
-    else:
-        Console().print(table.rich())
+    _print(table, markdown=markdown)
     if gate and differ:
         raise typer.Exit(INVALID)
     if gate and worse:
@@ -431,14 +412,13 @@ def page(
 @contextmanager
 def _progress() -> Iterator[Callable[[str, bool, int], None]]:
     """A progress bar on standard error; each finished step advances it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with working("starting", *columns) as show:
         steps = -1
 
         def report(text: str, done: bool, total: int) -> None:
             nonlocal steps
             steps += done
-            bar.update(task, description=text, completed=max(0, steps), total=total or None)
+            show(text, max(0, steps), total)
 
         yield report

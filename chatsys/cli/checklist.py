@@ -224,7 +224,7 @@ def attempt(state: Checked, name: str, step: Callable[[Checked], None], helps: s
     try:
         step(state)
     except ChatsysError as error:
-        return OperatorError(f"{name}: failed. {error.message}", hint=getattr(error, "hint", "") or helps)
+        return OperatorError(f"{name}: failed. {error.message}", hint=error.hint or helps)
     except _FAILURES as error:
         return OperatorError(f"{name}: failed. {type(error).__name__}: {error}", hint=helps)
     return None

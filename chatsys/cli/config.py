@@ -12,7 +12,7 @@ from chatsys.settings import explained
 
 
 def config(
-    form: Annotated[Format, typer.Option("--format", help="How to write the settings.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="How to write the settings.")] = "table",
 ) -> None:
     """Show each setting, its value and its origin.
 
@@ -21,7 +21,7 @@ def config(
     docs/SETTINGS.md explains them all.
     """
     found = explained()
-    if form is Format.json:
+    if form == "json":
         for each in found:
             typer.echo(json.dumps({"name": each.name, "value": each.value, "unit": each.unit, "origin": each.origin}))
         return

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from chatsys.cli.database import Yes, confirm
 from chatsys.cli.errors import explain
+from chatsys.cli.working import working
 from chatsys.errors import OperatorError
 from chatsys.extras import require
 
-
-class TransportName(StrEnum):
-    """How the clients of the checks connect."""
-
-    websocket = "websocket"
-    polling = "polling"
-
-
-class OutcomeFormat(StrEnum):
-    """How the outcomes are written."""
-
-    text = "text"
-    json = "json"
-    junit = "junit"
+TransportName = Literal["websocket", "polling"]
+OutcomeFormat = Literal["text", "json", "junit"]
 
 
 def conformance(
@@ -41,8 +26,8 @@ def conformance(
             metavar="N", help="Check only this section and its parts, such as 9 or 9.3; repeatable.", show_default="all"
         ),
     ] = None,
-    transport: Annotated[TransportName, typer.Option(help="How the clients connect.")] = TransportName.websocket,
-    form: Annotated[OutcomeFormat, typer.Option("--format", help="How to write the outcomes.")] = OutcomeFormat.text,
+    transport: Annotated[TransportName, typer.Option(help="How the clients connect.")] = "websocket",
+    form: Annotated[OutcomeFormat, typer.Option("--format", help="How to write the outcomes.")] = "text",
     yes: Yes = False,
 ) -> None:
     """Check a running server against the protocol.
@@ -52,7 +37,7 @@ def conformance(
     apply, 1 if one failed, 2 if the checks could not run.
     """
     try:
-        status = _checked(url, section or [], transport.value, form, yes)
+        status = _checked(url, section or [], transport, form, yes)
     except OperatorError as error:
         explain(error)
         raise typer.Exit(2) from None
@@ -64,6 +49,8 @@ def conformance(
 
 def _checked(url: str, sections: list[str], transport: str, form: OutcomeFormat, yes: bool) -> int:
     require("conformance")
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+
     from chatsys.lab.conformance import report, runner
     from chatsys.lab.conformance.check import Outcome, chosen
     from chatsys.lab.conformance.checks import all_checks
@@ -72,26 +59,12 @@ def _checked(url: str, sections: list[str], transport: str, form: OutcomeFormat,
     target = address(url)
     checks = chosen(all_checks(), sections)
     confirm(f"{len(checks)} checks will create accounts, rooms and messages on {place(target)}. Continue?", yes=yes)
-    with _progress(len(checks)) as progress:
-        found = asyncio.run(runner.run(target, checks, transport, progress))
-    write = {
-        OutcomeFormat.text: report.as_text,
-        OutcomeFormat.json: report.as_json,
-        OutcomeFormat.junit: report.as_junit,
-    }[form]
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    with working("connecting", *columns) as show:
+        show("", 0, len(checks))
+        found = asyncio.run(runner.run(target, checks, transport, lambda done, whole, name: show(name, done, whole)))
+    write = {"text": report.as_text, "json": report.as_json, "junit": report.as_junit}[form]
     typer.echo(write(found))
-    if form is not OutcomeFormat.text:
+    if form != "text":
         typer.echo(report.created(found), err=True)
     return 1 if found.count(Outcome.failed) else 0
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on standard error, only on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
-        task = shown.add_task("connecting", total=total)
-        yield lambda ended, _all, name: shown.update(task, completed=ended, description=name)

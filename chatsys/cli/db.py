@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -118,7 +118,7 @@ def migrate(dry_run: DryRun = False, database_url: DatabaseUrl = None) -> None:
 
 @app.command()
 def status(
-    form: Annotated[Format, typer.Option("--format", help="How to write the status.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="How to write the status.")] = "table",
     database_url: DatabaseUrl = None,
 ) -> None:
     """Show schema version, size, rows and connections."""
@@ -131,7 +131,7 @@ def status(
     with opened_database(database_url) as (url, _):
         found = admin.status(url)
         address = read_url(url)
-    if form is Format.json:
+    if form == "json":
         import msgspec
 
         where = {"database": address.database, "host": address.host, "port": address.port}
@@ -169,10 +169,7 @@ def reset(yes: Yes = False, dry_run: DryRun = False, database_url: DatabaseUrl =
             return
         at_work = alive(url)
         if at_work.servers:
-            raise OperatorError(
-                f"{at_work} work on {address.database}, so nothing was deleted",
-                hint=_STOP_SERVERS,
-            )
+            raise OperatorError(f"{at_work} work on {address.database}, so nothing was deleted", hint=_STOP_SERVERS)
         if settings.production:
             confirm_name(f"This deletes {what}.", address.database, "In production, a person must type the name.")
         elif not yes:
@@ -329,28 +326,18 @@ def rollback(
         typer.echo(f"Next: start the original backend on {there}.")
 
 
+def _age(about: str) -> Any:
+    return typer.Option(parser=read_age, metavar="AGE", help=about, show_default="none")
+
+
 @app.command()
 def cleanup(
     sessions_older_than: Annotated[
-        timedelta | None,
-        typer.Option(
-            parser=read_age,
-            metavar="AGE",
-            help="Delete sessions of dead servers, inactive for longer than AGE, such as 1d.",
-            show_default="none",
-        ),
+        timedelta | None, _age("Delete sessions of dead servers, inactive for longer than AGE, such as 1d.")
     ] = None,
-    messages_older_than: Annotated[
-        timedelta | None,
-        typer.Option(
-            parser=read_age,
-            metavar="AGE",
-            help="Delete messages older than AGE, such as 30d.",
-            show_default="none",
-        ),
-    ] = None,
+    messages_older_than: Annotated[timedelta | None, _age("Delete messages older than AGE, such as 30d.")] = None,
     dry_run: DryRun = False,
-    form: Annotated[Format, typer.Option("--format", help="How to write the result.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="How to write the result.")] = "table",
     database_url: DatabaseUrl = None,
 ) -> None:
     """Delete dead sessions and old messages.
@@ -369,16 +356,9 @@ def cleanup(
         )
     left = "Deleted rows stay deleted; the same command continues."
     with opened_database(database_url) as (url, _), interruptible(left), working("Looking for old rows") as report:
-        if dry_run:
-            done = work.preview(url, sessions_older_than=sessions_older_than, messages_older_than=messages_older_than)
-        else:
-            done = work.cleanup(
-                url,
-                sessions_older_than=sessions_older_than,
-                messages_older_than=messages_older_than,
-                report=report,
-            )
-    if form is Format.json:
+        ages = {"sessions_older_than": sessions_older_than, "messages_older_than": messages_older_than}
+        done = work.preview(url, **ages) if dry_run else work.cleanup(url, **ages, report=report)
+    if form == "json":
         typer.echo(json.dumps({"dry_run": dry_run, **msgspec.to_builtins(done)}))
         return
     if not done.sessions and not done.messages:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def doctor(
     url: DatabaseArgument = None,
-    form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = "table",
 ) -> None:
     """Report what is wrong with a database, and what to do.
 
@@ -32,7 +32,7 @@ def doctor(
 
     with Monitor(address_of(settings), timeout=10.0) as monitor:  # the limit for each rule
         found = examine(monitor)
-    if form is Format.json:
+    if form == "json":
         for each in found.findings:
             typer.echo(json.dumps(_plain(each), ensure_ascii=False))
     else:

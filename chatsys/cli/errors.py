@@ -10,11 +10,18 @@ from rich.text import Text
 
 from chatsys.errors import ChatsysError
 
+_WORDS = {
+    "int_parsing": "is not a whole number",
+    "float_parsing": "is not a number",
+    "greater_than_equal": "is less than {ge}",
+    "less_than_equal": "is more than {le}",
+}
+"""Our words for the errors of the library that reads numbers, by its names for them."""
+
 
 def sentences(error: ChatsysError) -> str:
     """What is wrong and, if the error has a hint, the command or action that helps."""
-    hint = getattr(error, "hint", "")
-    return " ".join(_sentence(part) for part in (error.message, hint) if part)
+    return " ".join(_sentence(part) for part in (error.message, error.hint) if part)
 
 
 def explain(error: ChatsysError) -> None:
@@ -44,16 +51,8 @@ def _in_words(error: Any) -> str:
     if read_errors is None:
         return message
     found = read_errors()[0]
-    given, limits = repr(found["input"]), found.get("ctx", {})
-    if found["type"] == "int_parsing":
-        return f"{given} is not a whole number."
-    if found["type"] == "float_parsing":
-        return f"{given} is not a number."
-    if found["type"] == "greater_than_equal":
-        return f"{given} is less than {limits['ge']}."
-    if found["type"] == "less_than_equal":
-        return f"{given} is more than {limits['le']}."
-    return message
+    words = _WORDS.get(found["type"])
+    return f"{found['input']!r} {words.format(**found.get('ctx', {}))}." if words else message
 
 
 def _sentence(text: str) -> str:

@@ -2,67 +2,25 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import typer
 
 import chatsys
 from chatsys.cli.database import Yes, confirm
+from chatsys.cli.working import Against
 from chatsys.extras import require
 from chatsys.settings import read_settings
 
-
-class ScenarioName(StrEnum):
-    """What the users do: chatsys/loadtesting/scenarios.py."""
-
-    steady = "steady"
-    ramp = "ramp"
-    step = "step"
-    spike = "spike"
-    soak = "soak"
-    storm = "storm"
-    direct = "direct"
-    many_to_one = "many-to-one"
-    announcements = "announcements"
-    flash_crowd = "flash-crowd"
-    rolling_restart = "rolling-restart"
-    capacity = "capacity"
-
-
-class StoreChoice(StrEnum):
-    """The store of the server under test."""
-
-    memory = "memory"
-    postgres = "postgres"
-    both = "both"
-
-
-class Arrival(StrEnum):
-    """When users send messages."""
-
-    closed = "closed"
-    constant = "constant"
-    poisson = "poisson"
-
-
-class Tag(StrEnum):
-    """What users do, by the tags of chatsys/loadtesting/weights.py."""
-
-    send = "send"
-    typing = "typing"
-    read = "read"
-    rooms = "rooms"
-    reconnect = "reconnect"
-
-
-class RoomSizes(StrEnum):
-    """How users are spread over rooms."""
-
-    zipf = "zipf"
-    equal = "equal"
-    one = "one"
+ScenarioName = Literal[
+    "steady", "ramp", "step", "spike", "soak", "storm", "direct", "many-to-one", "announcements", "flash-crowd",
+    "rolling-restart", "capacity",
+]  # fmt: skip
+"""What the users do: chatsys/loadtesting/scenarios.py."""
+StoreChoice = Literal["memory", "postgres", "both"]
+Tag = Literal["send", "typing", "read", "rooms", "reconnect"]
+"""What users do, by the tags of chatsys/loadtesting/weights.py."""
 
 
 def _print_locustfile(wanted: bool) -> None:
@@ -77,9 +35,10 @@ def loadtest(
         ScenarioName,
         typer.Option(
             metavar="NAME",
-            help=f"How many users there are at each moment, in which rooms, and who writes: {', '.join(ScenarioName)}.",
+            help="How many users there are at each moment, in which rooms, and who writes: "
+            f"{', '.join(get_args(ScenarioName))}.",
         ),
-    ] = ScenarioName.steady,
+    ] = "steady",
     users: Annotated[
         int, typer.Option(metavar="N", min=1, help="Connected users; for capacity, the most to try.")
     ] = 200,
@@ -88,12 +47,7 @@ def loadtest(
         str | None,
         typer.Option(metavar="URL", help="Measure this running server instead of starting one.", show_default="none"),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL", help="Another running server, measured in alternation; repeatable.", show_default="none"
-        ),
-    ] = None,
+    against: Against = None,
     dialect: Annotated[
         str,
         typer.Option(
@@ -120,16 +74,16 @@ def loadtest(
     ] = 20.0,
     room_size: Annotated[int, typer.Option(metavar="N", min=1, help="Mean number of users in a room.")] = 20,
     room_sizes: Annotated[
-        RoomSizes,
+        Literal["zipf", "equal", "one"],
         typer.Option(help="zipf: sizes follow a power law; equal: all alike; one: a single room for all users."),
-    ] = RoomSizes.zipf,
+    ] = "zipf",
     receipts: Annotated[
         float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of users who send receipts for each message.")
     ] = 0.1,
     arrival: Annotated[
-        Arrival,
+        Literal["closed", "constant", "poisson"],
         typer.Option(help="closed: a user waits for the acknowledgement; constant, poisson: an open loop."),
-    ] = Arrival.closed,
+    ] = "closed",
     objective: Annotated[
         float, typer.Option(metavar="MS", min=1, help="The p99 of deliveries that a capacity search must hold, in ms.")
     ] = 200.0,
@@ -140,7 +94,9 @@ def loadtest(
     tags: Annotated[
         str,
         typer.Option(
-            metavar="TAGS", help=f"Only these activities, separated by commas: {', '.join(Tag)}.", show_default="all"
+            metavar="TAGS",
+            help=f"Only these activities, separated by commas: {', '.join(get_args(Tag))}.",
+            show_default="all",
         ),
     ] = "",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed that assigns users to rooms.")] = 1,
@@ -169,9 +125,9 @@ def loadtest(
         raise typer.BadParameter("--against, --dialect and --database-url need --host.")
     if host is not None and store is not None:
         raise typer.BadParameter("a running server has its own store: give --store or --host.")
-    if scenario is ScenarioName.rolling_restart and host is None:
-        store = store or StoreChoice.postgres
-        if store is not StoreChoice.postgres:
+    if scenario == "rolling-restart" and host is None:
+        store = store or "postgres"
+        if store != "postgres":
             raise typer.BadParameter("the memory store ends with its process: give --store postgres.")
     require("loadtest")
     settings = read_settings({}, serving=False)
@@ -186,15 +142,15 @@ def loadtest(
             f"{users} users will create accounts (load_…), rooms (load-…) and messages on {servers}. Continue?", yes=yes
         )
     plan = LoadTestPlan(
-        scenario=scenario.value,
+        scenario=scenario,
         users=users,
-        store=(store or StoreChoice.both).value,
-        minutes=lab.MINUTES.get(scenario.value, 1.0) if minutes is None else minutes,
+        store=store or "both",
+        minutes=lab.MINUTES.get(scenario, 1.0) if minutes is None else minutes,
         interval=interval,
         room_size=room_size,
-        room_sizes=room_sizes.value,
+        room_sizes=room_sizes,
         receipts=receipts,
-        arrival=arrival.value,
+        arrival=arrival,
         objective=objective,
         spawn_rate=spawn_rate,
         processes=processes,
@@ -220,7 +176,7 @@ def loadtest(
 def _known(tags: str) -> tuple[str, ...]:
     """The tags between the commas. Raises BadParameter for one that no activity has."""
     given = tuple(filter(None, (tag.strip() for tag in tags.split(","))))
-    unknown = sorted(set(given) - set(Tag))
+    unknown = sorted(set(given) - set(get_args(Tag)))
     if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)} is not one of {','.join(Tag)}.", param_hint="--tags")
+        raise typer.BadParameter(f"{', '.join(unknown)} is not one of {','.join(get_args(Tag))}.", param_hint="--tags")
     return given

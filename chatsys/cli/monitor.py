@@ -10,9 +10,8 @@ import time
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console, Group
@@ -32,15 +31,8 @@ if TYPE_CHECKING:
 
 _OVERVIEW = ("pulse", "chat_totals")
 _UNLIMITED = 100_000  # a width in columns that cuts nothing
-
-
-class RowFormat(StrEnum):
-    """How a frame is written: for people, as one JSON object a row, as CSV, or as a Parquet file."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    parquet = "parquet"
+RowFormat = Literal["table", "json", "csv", "parquet"]
+"""How a frame is written: for people, as one JSON object a row, as CSV, or as a Parquet file."""
 
 
 def _names() -> list[str]:
@@ -84,7 +76,7 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what the query helps to decide, its columns and its SQL.")
     ] = False,
-    form: Annotated[RowFormat, typer.Option("--format", help="How to write the rows.")] = RowFormat.table,
+    form: Annotated[RowFormat, typer.Option("--format", help="How to write the rows.")] = "table",
     database_url: DatabaseUrl = None,
 ) -> None:
     """Show what a database is doing.
@@ -109,7 +101,7 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
     if explain:
         _explain(query)
         return
-    if form is RowFormat.parquet:
+    if form == "parquet":
         _check_parquet(query, watch=watch)
     settings = settings_for(database_url)
     parameters = _parameters(query, given)
@@ -118,7 +110,7 @@ def monitor(  # noqa: PLR0917 - each is an option, given by name
 
     with Monitor(address_of(settings)) as source:
         samples = _samples(source, (query,) if query else _OVERVIEW, parameters, every if watch else None)
-        if form is RowFormat.table and watch and sys.stdout.isatty():
+        if form == "table" and watch and sys.stdout.isatty():
             screen.live(samples)
             return
         for number, frames in enumerate(samples):
@@ -224,7 +216,7 @@ class _Screen:
     def write(self, frame: pd.DataFrame, *, header: bool) -> None:
         """Write one frame to standard output, its notes to standard error."""
         frame = self._rated(frame)
-        if self._form is RowFormat.table:
+        if self._form == "table":
             self._console().print(self._shown(frame))
         else:
             rows = frame if self._limit is None else frame.head(self._limit)
@@ -233,9 +225,9 @@ class _Screen:
             Console(stderr=True).print(note, soft_wrap=True)
 
     def _written(self, rows: pd.DataFrame, *, header: bool) -> None:
-        if self._form is RowFormat.csv:
+        if self._form == "csv":
             rows.to_csv(sys.stdout, index=False, header=header, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
-        elif self._form is RowFormat.parquet:
+        elif self._form == "parquet":
             file = io.BytesIO()
             rows.to_parquet(file, index=False)
             sys.stdout.buffer.write(file.getvalue())
@@ -252,7 +244,7 @@ class _Screen:
 
         before = self._last.get(frame.attrs["query"])
         self._last[frame.attrs["query"]] = frame
-        return rates(before, frame, keep_totals=self._form is not RowFormat.table)
+        return rates(before, frame, keep_totals=self._form != "table")
 
     def _shown(self, frame: pd.DataFrame) -> Any:
         from chatsys.analytics.screen import Shown
@@ -268,7 +260,7 @@ class _Screen:
 
 
 def _explain(query: str | None) -> None:
-    from chatsys.analytics.explaining import explanation
+    from chatsys.analytics.reference import explanation
 
     if query is None:
         raise OperatorError("--explain needs a query.", hint="Example: chatsys monitor growth --explain")

@@ -25,7 +25,7 @@ class VerifiedStep(NamedTuple):
 
 
 def verify(
-    form: Annotated[Format, typer.Option("--format", help="How to write the checks.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="How to write the checks.")] = "table",
     database_url: DatabaseUrl = None,
 ) -> None:
     """Check that everything works.
@@ -53,12 +53,12 @@ def verify(
                     raise error
     finally:
         _show(checks, form)
-    if form is Format.table:
+    if form == "table":
         typer.echo("Everything works. Next: `chatsys serve` starts the server.")
 
 
 def _show(checks: list[VerifiedStep], form: Format) -> None:
-    if form is Format.json:
+    if form == "json":
         for each in checks:
             error = each.error.message if each.error else None
             typer.echo(json.dumps({"check": each.name, "seconds": round(each.seconds, 3), "error": error}))

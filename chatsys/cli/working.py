@@ -5,17 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 Report = Callable[[str, float, float], None]
 """Takes the current step, the amount done, and the total amount (0 if unknown)."""
 
-
-class Format(StrEnum):
-    """How a result is written: for people, or as JSON objects, one a line."""
-
-    table = "table"
-    json = "json"
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="URL", help="Another running server, measured in alternation; repeatable.", show_default="none"
+    ),
+]
+Format = Literal["table", "json"]
+"""How a result is written: for people, or as JSON objects, one a line."""
 
 
 class Interrupted(Exception):
@@ -32,15 +39,17 @@ def interruptible(left: str) -> Iterator[None]:
 
 
 @contextmanager
-def working(title: str) -> Iterator[Report]:
-    """Show step, progress and elapsed time during the block, if standard error is a terminal."""
+def working(title: str, *columns: ProgressColumn) -> Iterator[Report]:
+    """Show step, progress and elapsed time, or these columns, during the block, if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
 
     words = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-    columns = SpinnerColumn(), words, BarColumn(20), TaskProgressColumn(show_speed=False), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
+    usual = SpinnerColumn(), words, BarColumn(20), TaskProgressColumn(show_speed=False), TimeElapsedColumn()
+    with Progress(
+        *(columns or usual), console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as shown:
         task = shown.add_task(title, total=None)
 
         def report(doing: str, done: float, whole: float) -> None:

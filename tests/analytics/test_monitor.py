@@ -354,7 +354,7 @@ def test_numpy_number_is_shown_like_any_other(value: Any, column: str, shown: st
 
 
 def test_monitor_writes_nothing_and_rolls_nothing_back(chat: Monitor, url: str) -> None:
-    with pytest.raises(StoreError, match="read-only"), chat._connected() as connection:
+    with pytest.raises(StoreError, match="read-only"), chat.reading() as connection:
         connection.exec_driver_sql("DELETE FROM messages")
     before = chat.throughput()["rollbacks_total"].iloc[0]
     for _ in range(20):
@@ -392,7 +392,7 @@ def test_missing_database_is_explained(postgres_url: str) -> None:
 
 def test_slow_query_is_cancelled(chat: Monitor) -> None:
     chat.timeout = 0.001
-    with pytest.raises(StatementTimeout) as raised, chat._connected() as connection:
+    with pytest.raises(StatementTimeout) as raised, chat.reading() as connection:
         connection.exec_driver_sql("SELECT pg_sleep(5)")
     assert "timeout" in raised.value.hint
 

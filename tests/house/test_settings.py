@@ -107,7 +107,7 @@ def test_invalid_value_is_refused_with_its_name_and_what_is_allowed(tmp_path, na
     (row,) = [row for row in rows() if row.name == name]
     assert caught.value.name == name
     assert caught.value.allowed == row.kind.allowed
-    assert caught.value.value == ("(hidden)" if row.hidden else text)
+    assert caught.value.value == ("(hidden)" if row.kind.hidden else text)
     assert name in caught.value.message
     assert row.kind.allowed in caught.value.message
 

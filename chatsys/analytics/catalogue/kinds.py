@@ -6,6 +6,7 @@ The declarations set the dtypes of frames, say which columns are counters, and g
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 Kind = Literal["text", "integer", "number", "boolean", "time"]
@@ -27,8 +28,8 @@ class Column:
     """One column. ``kind`` determines its dtype, and the ending of ``name`` its unit."""
 
     name: str
-    kind: Kind
     meaning: str
+    kind: Kind
 
     @property
     def dtype(self) -> str:
@@ -81,26 +82,13 @@ class Query:
         return tuple(column.name for column in self.columns if column.kind == "text")
 
 
-def text(name: str, meaning: str) -> Column:
-    """A column of strings."""
-    return Column(name, "text", meaning)
+def query(name: str, serves: str, *columns: Column, needs: tuple[Need, ...] = (), sampling: str = "") -> Query:
+    """A query with these columns."""
+    return Query(name, serves, columns, needs, sampling)
 
 
-def integer(name: str, meaning: str) -> Column:
-    """A column of whole numbers."""
-    return Column(name, "integer", meaning)
-
-
-def number(name: str, meaning: str) -> Column:
-    """A column of real numbers."""
-    return Column(name, "number", meaning)
-
-
-def boolean(name: str, meaning: str) -> Column:
-    """A column of yes or no."""
-    return Column(name, "boolean", meaning)
-
-
-def time(name: str, meaning: str) -> Column:
-    """A column of UTC timestamps."""
-    return Column(name, "time", meaning)
+text = partial(Column, kind="text")
+integer = partial(Column, kind="integer")
+number = partial(Column, kind="number")
+boolean = partial(Column, kind="boolean")
+time = partial(Column, kind="time")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,11 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from chatsys.analytics import sql
 from chatsys.analytics.doctor.rules import LIMITS, RULES, Harm, Rule
 from chatsys.analytics.monitor import Monitor
-from chatsys.analytics.source import sqlstate
-from chatsys.store.address import Address
+from chatsys.analytics.source import is_local, sqlstate
 from chatsys.store.schema import expected_version
 
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
 _CHAT = text("SELECT to_regclass('chat_servers') IS NOT NULL AND to_regclass('alembic_version') IS NOT NULL")
 _SEES_ALL = text("SELECT pg_has_role(current_user, 'pg_monitor', 'USAGE'), current_user::text")
 _LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '1s'")  # a waiting query would make others queue behind it
@@ -64,7 +61,7 @@ def examine(monitor: Monitor, limits: Mapping[str, float] | None = None) -> Diag
     """
     values = {
         **LIMITS,
-        "memory_bytes": memory_of(monitor.address),
+        "memory_bytes": psutil.virtual_memory().total if is_local(monitor.address) else 0,  # 0: unknown
         "version": int(expected_version()),
         **(limits or {}),
     }
@@ -81,7 +78,7 @@ def examine(monitor: Monitor, limits: Mapping[str, float] | None = None) -> Diag
         if rule.needs_chat and not is_chat:
             continue
         found.asked += 1
-        statement = _written(sql.statement(rule.code, version, sql.DOCTOR), values)
+        statement = sql.written(sql.statement(rule.code, version, sql.DOCTOR), values)
         with monitor.reading() as connection:
             try:
                 found.findings += _apply(connection, rule, statement)
@@ -93,17 +90,6 @@ def examine(monitor: Monitor, limits: Mapping[str, float] | None = None) -> Diag
     return found
 
 
-def memory_of(address: Address) -> int:
-    """The memory of the database's machine in bytes if that is this machine, otherwise 0 (unknown)."""
-    local = address.host.startswith("/") or address.host in {"localhost", "127.0.0.1", "::1"}
-    return psutil.virtual_memory().total if local else 0
-
-
 def _apply(connection: Connection, rule: Rule, statement: str) -> list[Finding]:
     connection.execute(_LOCK_TIMEOUT)
     return [Finding(rule, str(row[0]), str(row[1]), str(row[2])) for row in connection.execute(text(statement))]
-
-
-def _written(statement: str, values: Mapping[str, float]) -> str:
-    """The statement with its parameters replaced by their values."""
-    return _PARAMETER.sub(lambda found: repr(values[found[1]]), statement)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pandas as pd
 
-from chatsys.analytics.runs.files import Run, needs
+from chatsys.analytics.runs.files import Run, needs, typed
 from chatsys.errors import OperatorError
 from chatsys.reports.tables import marked
 from chatsys.results.claims import judge
@@ -19,46 +19,23 @@ from chatsys.results.names import TITLES, UNKNOWN
 from chatsys.results.numbers import change
 from chatsys.results.run import SAMPLES, Result
 
-_OPERATIONS = {
-    "operation": "string", "store": "string", "depth": "string", "calls": "Int64", "p50_ms": "float64",
-    "p95_ms": "float64", "p99_ms": "float64", "max_ms": "float64", "low_ms": "float64", "high_ms": "float64",
-}  # fmt: skip
-_RATIOS = {
-    "operation": "string", "depth": "string", "times": "float64", "low": "float64", "high": "float64",
-    "verdict": "string",
-}  # fmt: skip
-_BASELINES = {
-    "operation": "string", "store": "string", "baseline": "string", "p50_ms": "float64", "times": "float64",
-    "low": "float64", "high": "float64",
-}  # fmt: skip
-_POINTS = {
-    "experiment": "string", "subject": "string", "x": "float64", "metric": "string", "value": "float64",
-    "unit": "string", "low": "float64", "high": "float64", "samples": "Int64",
-}  # fmt: skip
-_FITS = {
-    "operation": "string", "store": "string", "exponent": "float64", "low": "float64", "high": "float64",
-    "smallest": "Int64", "largest": "Int64", "sizes": "Int64",
-}  # fmt: skip
-_COUNTS = {"subject": "string", "metric": "string", "value": "float64"}
-_SURVIVALS = {
-    "store": "string", "killed": "string", "acknowledged": "Int64", "missing": "Int64", "missing_ratio": "float64",
-}  # fmt: skip
-_CLAIMS = {
-    "promise": "string", "guide": "string", "measured": "string", "parts": "string", "verdict": "string",
-    "in_full": "string", "rule": "string",
-}  # fmt: skip
-_FELT = {
-    "action": "string", "over": "string", "data": "string", "memory_p50_ms": "float64", "memory_p99_ms": "float64",
-    "postgresql_p50_ms": "float64", "postgresql_p99_ms": "float64", "with_postgresql": "string",
-}  # fmt: skip
-_DISTRIBUTIONS = {
-    "experiment": "string", "operation": "string", "contestant": "string", "depth": "string", "size": "Int64",
-    "calls": "Int64", "share_ratio": "float64", "latency_ms": "float64",
-}  # fmt: skip
-_GROWTH = {
-    "operation": "string", "store": "string", "size": "Int64", "calls": "Int64", "p50_ms": "float64",
-    "p99_ms": "float64",
-}  # fmt: skip
+_OPERATIONS = (
+    "operation", "store", "depth", "calls", "p50_ms", "p95_ms", "p99_ms", "max_ms", "low_ms", "high_ms",
+)  # fmt: skip
+_RATIOS = ("operation", "depth", "times", "low", "high", "verdict")
+_BASELINES = ("operation", "store", "baseline", "p50_ms", "times", "low", "high")
+_POINTS = ("experiment", "subject", "x", "metric", "value", "unit", "low", "high", "samples")
+_FITS = ("operation", "store", "exponent", "low", "high", "smallest", "largest", "sizes")
+_SURVIVALS = ("store", "killed", "acknowledged", "missing", "missing_ratio")
+_CLAIMS = ("promise", "guide", "measured", "parts", "verdict", "in_full", "rule")
+_FELT = (
+    "action", "over", "data", "memory_p50_ms", "memory_p99_ms", "postgresql_p50_ms", "postgresql_p99_ms",
+    "with_postgresql",
+)  # fmt: skip
+_DISTRIBUTIONS = (
+    "experiment", "operation", "contestant", "depth", "size", "calls", "share_ratio", "latency_ms",
+)  # fmt: skip
+_GROWTH = ("operation", "store", "size", "calls", "p50_ms", "p99_ms")
 
 
 def operations(run: Run) -> pd.DataFrame:
@@ -105,7 +82,7 @@ def fits(run: Run) -> pd.DataFrame:
 
 def counts(run: Run) -> pd.DataFrame:
     """Counts, which noise does not affect: subject, metric, value."""
-    return _frame(run, _COUNTS, run.record.get("counts", ()))
+    return _frame(run, ("subject", "metric", "value"), run.record.get("counts", ()))
 
 
 def persistence(run: Run) -> pd.DataFrame:
@@ -118,7 +95,6 @@ def persistence(run: Run) -> pd.DataFrame:
 
 def claims(run: Run) -> pd.DataFrame:
     """The guide's promises: its figures, what was measured, each part with its result, the verdict, the rule."""
-    needs(run, "bench")
     rows = (
         {"promise": each.title, "guide": each.guide, "measured": each.brief, "verdict": each.verdict,
          "parts": "; ".join(map(marked, each.parts)), "in_full": each.measured, "rule": each.rule}
@@ -129,7 +105,6 @@ def claims(run: Run) -> pd.DataFrame:
 
 def felt(run: Run) -> pd.DataFrame:
     """How long a client waits with either store, what PostgreSQL changes in words, and what the stores held."""
-    needs(run, "bench")
     rows = (
         {"action": each.what, "over": each.how, "data": each.data, "with_postgresql": each.change,
          "memory_p50_ms": each.memory.p50 / 1000, "memory_p99_ms": each.memory.p99 / 1000,
@@ -156,10 +131,7 @@ def distributions(run: Run, **only: str) -> pd.DataFrame:
         if all(getattr(each, name) == value for name, value in only.items())
         for share, us in zip(SHARES, each.microseconds, strict=True)
     ]
-    kinds: dict[Any, Any] = _DISTRIBUTIONS
-    frame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
-    frame.attrs = {"run": run.id}
-    return frame
+    return typed(_DISTRIBUTIONS, rows, run=run.id)
 
 
 def samples(run: Run, **only: str) -> pd.DataFrame:
@@ -228,12 +200,9 @@ def guide_table(run: Run, depth: str = "store") -> pd.DataFrame:
     return frame
 
 
-def _frame(run: Run, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def _frame(run: Run, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     needs(run, "bench")
-    kinds: dict[Any, Any] = dict(columns)
-    frame = pd.DataFrame([[row.get(name) for name in columns] for row in rows], columns=list(columns)).astype(kinds)
-    frame.attrs = {"run": run.id}
-    return frame
+    return typed(columns, rows, run=run.id)
 
 
 def _times(row: Mapping[str, Any], *names: str) -> dict[str, float]:
@@ -241,7 +210,5 @@ def _times(row: Mapping[str, Any], *names: str) -> dict[str, float]:
 
 
 def _bounds(row: Mapping[str, Any], ending: str = "", divisor: float = 1) -> dict[str, float]:
-    interval = row.get("interval")
-    if not interval:
-        return {f"low{ending}": float("nan"), f"high{ending}": float("nan")}
-    return {f"low{ending}": interval["low"] / divisor, f"high{ending}": interval["high"] / divisor}
+    interval = row.get("interval") or {"low": float("nan"), "high": float("nan")}
+    return {f"{name}{ending}": interval[name] / divisor for name in ("low", "high")}

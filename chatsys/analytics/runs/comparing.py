@@ -9,15 +9,12 @@ from typing import Any
 import pandas as pd
 
 from chatsys.analytics.runs.bench import baselines, counts, felt, ratios
-from chatsys.analytics.runs.files import Run
+from chatsys.analytics.runs.files import Run, typed
 from chatsys.errors import OperatorError
 
 _COUNT_FACTOR = 1.1
 _RATIO, _BASELINE = "PostgreSQL over memory", "times the baseline"
-_COMPARED = {
-    "operation": "string", "measure": "string", "unit": "string", "before": "float64", "after": "float64",
-    "ratio": "float64", "low": "float64", "high": "float64", "verdict": "string",
-}  # fmt: skip
+_COMPARED = ("operation", "measure", "unit", "before", "after", "ratio", "low", "high", "verdict")
 
 
 def compare_runs(before: Run, after: Run) -> pd.DataFrame:
@@ -57,7 +54,7 @@ def compared_commits(path: str | Path | None) -> pd.DataFrame:
     OperatorError for a folder without a comparison.
     """
     rows: list[dict[str, Any]] = []
-    attributes: dict[Any, Any] = {}
+    attributes: dict[str, Any] = {}
     if path is not None:
         file = Path(path) / "comparison.json"
         try:
@@ -69,10 +66,7 @@ def compared_commits(path: str | Path | None) -> pd.DataFrame:
                 hint="Make one with `chatsys bench --against REV --out FOLDER`.",
             ) from error
         attributes = {"before": found["before"]["commit"], "after": found["after"]["commit"], "valid": found["valid"]}
-    kinds: dict[Any, Any] = _COMPARED
-    frame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
-    frame.attrs = attributes
-    return frame
+    return typed(_COMPARED, rows, **attributes)
 
 
 def _figures(run: Run) -> pd.DataFrame:
@@ -80,13 +74,7 @@ def _figures(run: Run) -> pd.DataFrame:
     parts = [
         _part(both["operation"] + ", " + both["depth"], _RATIO, both, "times"),
         _part(bare["operation"] + ", " + bare["store"] + ", " + bare["baseline"], _BASELINE, bare, "times"),
-        pd.DataFrame(
-            {
-                "what": counted["subject"],
-                "metric": counted["metric"],
-                **dict.fromkeys(("value", "low", "high"), counted["value"]),
-            }
-        ),
+        counted.rename(columns={"subject": "what"}).assign(low=counted["value"], high=counted["value"]),
     ]
     return pd.concat(parts, ignore_index=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,17 @@ _MAKE: dict[Kind, str] = {
     "loadtest": "`chatsys loadtest`",
     "monitoring": "`python -m chatsys.analytics.recording FOLDER`",
 }
+
+
+_DTYPES = dict.fromkeys((
+    "action", "baseline", "contestant", "data", "depth", "experiment", "guide", "in_full", "killed", "limit", "measure",
+    "measured", "method", "metric", "name", "operation", "outcome", "over", "parts", "promise", "reasons", "room",
+    "rule", "store", "subject", "unit", "verdict", "with_postgresql",
+), "string") | dict.fromkeys((
+    "acknowledged", "calls", "deviations", "failures", "largest", "missing", "samples", "size", "sizes", "smallest",
+    "turn", "users",
+), "Int64")  # fmt: skip
+"""Column -> dtype, in every frame; the others are float64."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,28 @@ def needs(run: Run, kind: Kind) -> None:
         raise OperatorError(
             f"{run.id} is a {run.kind} run; this needs a {kind} run.", hint=f"Make one with {_MAKE[kind]}."
         )
+
+
+def typed(columns: Sequence[str], rows: Iterable[Any], **attributes: object) -> pd.DataFrame:
+    """A frame with these columns of the rows, which are dicts or tuples. A key that a dict lacks is missing."""
+    dtypes: dict[Any, Any] = {name: _DTYPES.get(name, "float64") for name in columns}
+    frame = pd.DataFrame(list(rows), columns=list(columns)).astype(dtypes)
+    labels: dict[Any, Any] = attributes
+    frame.attrs = labels
+    return frame
+
+
+def timed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame by ``taken_at``, which it gets from the seconds since 1970 in ``time``."""
+    taken: pd.Series[pd.Timestamp] = pd.to_datetime(frame.pop("time"), unit="s", utc=True).dt.as_unit("us")
+    frame.insert(0, "taken_at", taken)
+    return frame.sort_values("taken_at", ignore_index=True)
+
+
+def beside(left: pd.DataFrame, right: pd.DataFrame, *, seconds: float) -> pd.DataFrame:
+    """Each row of ``left`` with the nearest row of ``right`` within ``seconds``. Both are sorted by ``taken_at``."""
+    tolerance = pd.Timedelta(seconds=seconds)
+    return pd.merge_asof(left, right, on="taken_at", direction="nearest", tolerance=tolerance)
 
 
 def _reasons(record: dict[str, Any], kind: str) -> tuple[str, ...]:

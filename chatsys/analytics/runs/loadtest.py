@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from chatsys.analytics.runs.files import Run, needs
+from chatsys.analytics.runs.files import Run, beside, needs, timed, typed
 from chatsys.results.capacity import limit, outcome
 
 PUSH = "receive-message "
 """Prefix of the name of each figure that is timed from the sender's timestamp to a recipient; the persona follows."""
 
-_LATENCY = {
-    "turn": "Int64", "store": "string", "method": "string", "name": "string", "samples": "Int64", "failures": "Int64",
-    "p50_ms": "float64", "p95_ms": "float64", "p99_ms": "float64", "max_ms": "float64",
-}  # fmt: skip
-_AUDIT_TEXT = ("room",)
 _COUNTERS = {
     "xact_commit": "commits_total",
     "xact_rollback": "rollbacks_total",
@@ -37,37 +33,22 @@ def turns(run: Run) -> pd.DataFrame:
     """A row for each turn: store, users, verdict, reasons, seconds."""
     needs(run, "loadtest")
     rows = [
-        {
-            "turn": turn["number"],
-            "store": turn["store"],
-            "users": run.record["plan"]["users"],
-            "verdict": turn["verdict"],
-            "reasons": "; ".join(turn["reasons"]),
-            "seconds": turn["locust"].get("seconds"),
-        }
+        (turn["number"], turn["store"], run.record["plan"]["users"], turn["verdict"], "; ".join(turn["reasons"]),
+         turn["locust"].get("seconds"))
         for turn in run.record["turns"]
-    ]
-    kinds: dict[Any, Any] = {
-        "turn": "Int64", "store": "string", "users": "Int64", "verdict": "string", "reasons": "string",
-        "seconds": "float64",
-    }  # fmt: skip
-    return _labelled(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+    ]  # fmt: skip
+    return typed(("turn", "store", "users", "verdict", "reasons", "seconds"), rows, run=run.id)
 
 
 def distribution(run: Run, prefix: str = PUSH) -> pd.DataFrame:
     """Every distribution whose name begins with ``prefix``: turn, store, name, latency_ms, samples (how often)."""
-    needs(run, "loadtest")
     rows = [
         (turn["number"], turn["store"], figure["name"], ms, count)
-        for turn in run.record["turns"]
-        for figure in turn["locust"].get("figures", ())
+        for turn, figure in _measured(run, "figures")
         if figure["name"].startswith(prefix)
         for ms, count in figure["histogram"]
     ]
-    kinds: dict[Any, Any] = {
-        "turn": "Int64", "store": "string", "name": "string", "latency_ms": "float64", "samples": "Int64",
-    }  # fmt: skip
-    return _labelled(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+    return typed(("turn", "store", "name", "latency_ms", "samples"), rows, run=run.id)
 
 
 def latency(run: Run) -> pd.DataFrame:
@@ -75,22 +56,13 @@ def latency(run: Run) -> pd.DataFrame:
 
     Times are missing for what was counted but not timed.
     """
-    needs(run, "loadtest")
+    columns = ("turn", "store", "method", "name", "samples", "failures", "p50_ms", "p95_ms", "p99_ms", "max_ms")
     rows = [
-        (
-            turn["number"],
-            turn["store"],
-            f["method"],
-            f["name"],
-            f["count"],
-            f["failures"],
-            *_percentiles(f["histogram"]),
-        )
-        for turn in run.record["turns"]
-        for f in turn["locust"].get("figures", ())
-    ]
-    kinds: dict[Any, Any] = _LATENCY
-    return _labelled(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+        (turn["number"], turn["store"], f["method"], f["name"], f["count"], f["failures"],
+         *_percentiles(f["histogram"]))
+        for turn, f in _measured(run, "figures")
+    ]  # fmt: skip
+    return typed(columns, rows, run=run.id)
 
 
 def capacity(run: Run) -> pd.DataFrame:
@@ -98,25 +70,20 @@ def capacity(run: Run) -> pd.DataFrame:
 
     ``outcome`` is held, failed or not measurable; ``limit`` is what ran out first. Empty for a run of another scenario.
     """
-    needs(run, "loadtest")
     rows = [
-        (
-            turn["store"],
-            step["users"],
-            step["push_p99"],
-            step["failures"],
-            step["deviations"],
-            outcome(step),
-            limit(step),
-        )
-        for turn in run.record["turns"]
-        for step in turn["locust"].get("steps", ())
-    ]
-    kinds: dict[Any, Any] = {
-        "store": "string", "users": "Int64", "p99_ms": "float64", "failures": "Int64", "deviations": "Int64",
-        "outcome": "string", "limit": "string",
-    }  # fmt: skip
-    return _labelled(pd.DataFrame(rows, columns=list(kinds)).astype(kinds), run)
+        (turn["store"], step["users"], step["push_p99"], step["failures"], step["deviations"], outcome(step),
+         limit(step))
+        for turn, step in _measured(run, "steps")
+    ]  # fmt: skip
+    return typed(("store", "users", "p99_ms", "failures", "deviations", "outcome", "limit"), rows, run=run.id)
+
+
+def _measured(run: Run, what: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each turn with each of its figures, or with each of its steps."""
+    needs(run, "loadtest")
+    for turn in run.record["turns"]:
+        for each in turn["locust"].get(what, ()):
+            yield turn, each
 
 
 def audit(run: Run) -> pd.DataFrame:
@@ -128,8 +95,10 @@ def audit(run: Run) -> pd.DataFrame:
         for row in turn["locust"].get("audit", {}).get("rows", ())
     ]
     frame = pd.DataFrame(rows) if rows else pd.DataFrame({"turn": [], "store": [], "room": []})
-    kinds: dict[Any, Any] = {name: "string" if name in ("store", *_AUDIT_TEXT) else "Int64" for name in frame.columns}
-    return _labelled(frame.astype(kinds), run)
+    kinds: dict[Any, Any] = {name: "string" if name in ("store", "room") else "Int64" for name in frame.columns}
+    frame = frame.astype(kinds)
+    frame.attrs = {"run": run.id}
+    return frame
 
 
 def timeline(run: Run, turn: int = 1, watch: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -145,10 +114,10 @@ def timeline(run: Run, turn: int = 1, watch: pd.DataFrame | None = None) -> pd.D
     folder = run.folder / entry["folder"]
     generator = _generator(_lines(folder / "samples.jsonl"))
     server = _server(_lines(folder / "server.jsonl"))
-    joined = pd.merge_asof(generator, server, on="taken_at", direction="nearest", tolerance=pd.Timedelta(seconds=1))
+    joined = beside(generator, server, seconds=1)
     if watch is not None:
         seen = watch.add_prefix("watched_").rename(columns={"watched_taken_at": "taken_at"})
-        joined = pd.merge_asof(joined, seen, on="taken_at", direction="nearest", tolerance=pd.Timedelta(seconds=2))
+        joined = beside(joined, seen, seconds=2)
     joined.insert(1, "elapsed_ms", (joined["taken_at"] - joined["taken_at"].min()).dt.total_seconds() * 1000)
     joined.attrs = {"run": run.id, "turn": turn, "store": entry["store"]}
     return joined
@@ -165,7 +134,7 @@ def _generator(lines: list[dict[str, Any]]) -> pd.DataFrame:
         )
         for line in lines
     ]  # fmt: skip
-    return _timed(pd.DataFrame(rows, columns=list(columns), dtype="float64"))
+    return timed(pd.DataFrame(rows, columns=list(columns), dtype="float64"))
 
 
 def _server(lines: list[dict[str, Any]]) -> pd.DataFrame:
@@ -175,18 +144,12 @@ def _server(lines: list[dict[str, Any]]) -> pd.DataFrame:
         | {"time": line["time"]}
         for line in lines
     ]
-    frame = _timed(pd.DataFrame(rows, columns=None if rows else ["time", *_SERVER.values()], dtype="float64"))
+    frame = timed(pd.DataFrame(rows, columns=None if rows else ["time", *_SERVER.values()], dtype="float64"))
     seconds = frame["taken_at"].diff().dt.total_seconds()
     for name in [name for name in _COUNTERS.values() if name in frame]:
         grown = frame[name].diff()
         frame[f"{name.removesuffix('_total')}_per_second"] = grown.where(grown >= 0) / seconds
     return frame
-
-
-def _timed(frame: pd.DataFrame) -> pd.DataFrame:
-    taken: pd.Series[pd.Timestamp] = pd.to_datetime(frame.pop("time"), unit="s", utc=True).dt.as_unit("us")
-    frame.insert(0, "taken_at", taken)
-    return frame.sort_values("taken_at", ignore_index=True)
 
 
 def _spread(figures: dict[str, float] | None) -> tuple[float, float]:
@@ -207,8 +170,3 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _labelled(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
-    frame.attrs = {"run": run.id}
-    return frame

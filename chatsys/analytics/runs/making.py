@@ -24,10 +24,7 @@ _QUICK: dict[Kind, tuple[str, ...]] = {
 _WHOLE: dict[Kind, tuple[str, ...]] = {
     "bench": ("-m", "chatsys", "bench", "--profile", "standard", "--out"),
     "loadtest": ("-m", "chatsys", "loadtest", "--users", "500", "--minutes", "2", "--store", "both", "--reports"),
-    "monitoring": (
-        "-m",
-        "chatsys.analytics.recording",
-    ),
+    "monitoring": ("-m", "chatsys.analytics.recording"),
 }
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from chatsys.analytics.runs.files import Run, needs
+from chatsys.analytics.runs.files import Run, beside, needs, timed
 from chatsys.errors import OperatorError
 
 _LOCUST = {
-    "Timestamp": "taken_at", "User Count": "users", "Requests/s": "requests_per_second",
+    "Timestamp": "time", "User Count": "users", "Requests/s": "requests_per_second",
     "Failures/s": "failures_per_second", "50%": "p50_ms", "95%": "p95_ms", "99%": "p99_ms",
 }  # fmt: skip
 
@@ -43,17 +43,7 @@ def beside_locust(run: Run, history: str | Path) -> pd.DataFrame:
             f"{history} is not a history file of Locust: {error}.",
             hint="Run Locust with --csv NAME, and use NAME_stats_history.csv.",
         ) from error
-    taken: pd.Series[pd.Timestamp] = pd.to_datetime(whole.pop("taken_at"), unit="s", utc=True).dt.as_unit("us")
-    whole = whole.astype("float64")
-    whole.insert(0, "taken_at", taken)
-    watched = monitored(run, "watch")
-    joined = pd.merge_asof(
-        whole.sort_values("taken_at"),
-        watched.sort_values("taken_at"),
-        on="taken_at",
-        direction="nearest",
-        tolerance=pd.Timedelta(seconds=2),
-    )
+    joined = beside(timed(whole.astype("float64")), monitored(run, "watch").sort_values("taken_at"), seconds=2)
     joined.attrs = {"run": run.id, "history": str(history)}
     return joined
 

@@ -45,28 +45,18 @@ class TopFigure:
         return Level.good
 
 
+def _value(look: Look, name: str) -> Value:
+    """A value of the database, whose name has a dot, or of the server; None if it could not be read."""
+    found: Value = look.database.get(name, (look.server or {}).get(name))
+    return found
+
+
 def _now(name: str) -> Get:
-    return lambda before, after: after.database.get(name)
+    return lambda before, after: _value(after, name)
 
 
 def _rate(name: str) -> Get:
-    def get(before: Look, after: Look) -> Value:
-        return _grown(before.database.get(name), after.database.get(name), after.at - before.at)
-
-    return get
-
-
-def _served(name: str) -> Get:
-    return lambda before, after: None if after.server is None else after.server.get(name)
-
-
-def _served_rate(name: str) -> Get:
-    def get(before: Look, after: Look) -> Value:
-        if before.server is None or after.server is None:
-            return None
-        return _grown(before.server.get(name), after.server.get(name), after.at - before.at)
-
-    return get
+    return lambda before, after: _grown(_value(before, name), _value(after, name), after.at - before.at)
 
 
 def _timed(histogram: str, share: float, label: str = "") -> Get:
@@ -97,7 +87,7 @@ def _database_cpu(before: Look, after: Look) -> Value:
 
 
 def _used(before: Look, after: Look) -> Value:
-    used, allowed = after.database.get("pulse.connections"), after.database.get("max_connections")
+    used, allowed = _value(after, "pulse.connections"), _value(after, "max_connections")
     return None if used is None or not allowed else used / allowed
 
 
@@ -115,7 +105,7 @@ FIGURES: tuple[TopFigure, ...] = (
            means="slow clients, or reconnects"),
     TopFigure("lag", "reader p50", "_ms", _now("lags.read_p50_ms")),
     TopFigure("lag", "reader p99", "_ms", _now("lags.read_p99_ms")),
-    TopFigure("server", "connections", "", _served("chatsys_connections")),
+    TopFigure("server", "connections", "", _now("chatsys_connections")),
     TopFigure("server", "ack p50", "_ms", _timed("chatsys_ack_seconds", 0.5, "send-message"), warn=50, bad=500,
            means="senders wait: look at flushes and CPU"),
     TopFigure("server", "ack p99", "_ms", _timed("chatsys_ack_seconds", 0.99, "send-message"), warn=250, bad=2_000,
@@ -124,10 +114,10 @@ FIGURES: tuple[TopFigure, ...] = (
            means="slow commits: the disk, or locks"),
     TopFigure("server", "flush p99", "_ms", _timed("chatsys_flush_seconds", 0.99), warn=100, bad=1_000,
            means="slow commits: checkpoints, or locks"),
-    TopFigure("server", "cpu", "_ratio", _served_rate("process_cpu_seconds_total"), warn=0.7, bad=0.9,
+    TopFigure("server", "cpu", "_ratio", _rate("process_cpu_seconds_total"), warn=0.7, bad=0.9,
            means="one core per process: raise CHATSYS_WORKERS"),
-    TopFigure("server", "pushed", "_per_second", _served_rate("chatsys_deliveries_total")),
-    TopFigure("server", "waiting", "_bytes", _served("chatsys_waiting_bytes"), warn=32 << 20, bad=256 << 20,
+    TopFigure("server", "pushed", "_per_second", _rate("chatsys_deliveries_total")),
+    TopFigure("server", "waiting", "_bytes", _now("chatsys_waiting_bytes"), warn=32 << 20, bad=256 << 20,
            means="clients that do not read"),
     TopFigure("database", "commits", "_per_second", _rate("pulse.commits_total")),
     TopFigure("database", "rollbacks", "_per_second", _rate("pulse.rollbacks_total"), warn=10, bad=100,

@@ -11,6 +11,7 @@ import psutil
 from sqlalchemy import text
 
 from chatsys.analytics.monitor import Monitor
+from chatsys.analytics.source import is_local
 from chatsys.analytics.top.serving import Samples, metrics
 
 PANES = ("rooms", "queries", "blocking")
@@ -40,11 +41,6 @@ class Looker:
     def __init__(self, monitor: Monitor, server: str) -> None:
         self.monitor = monitor
         self.server = server
-        self._is_local = monitor.address.host.startswith("/") or monitor.address.host in {
-            "localhost",
-            "127.0.0.1",
-            "::1",
-        }
 
     def look(self, pane: str) -> Look:
         """One look. Raises the StoreError that says why the database did not answer."""
@@ -68,7 +64,7 @@ class Looker:
 
     def _cpu(self, backend: int) -> float | None:
         """CPU seconds that the database's processes have used; None if the database is on another machine."""
-        if not self._is_local:
+        if not is_local(self.monitor.address):
             return None
         try:
             postmaster = psutil.Process(backend).parent()
