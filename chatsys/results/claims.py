@@ -19,6 +19,7 @@ from chatsys.results.names import (
     RECENT,
     SEARCH,
     SEND,
+    STORES,
     TITLES,
     UNKNOWN,
     store,
@@ -35,7 +36,6 @@ DECADES = 4
 MANY_USERS = 1_000_000
 MANY_SOCKETS = 2_000
 _GIB = 1024**3
-_STORES = ("memory", "postgresql")
 
 
 class ClaimFinding(NamedTuple):
@@ -83,17 +83,15 @@ def _time_promise(name: str, depth: str, limit_us: float, *, faster: bool) -> Ca
     """PostgreSQL's median at the client is within ``limit_us``; with ``faster`` it is also not slower than memory's."""
 
     def rule(result: Result) -> ClaimFinding | None:
-        memory, postgresql = (operation(result, name, each, depth) for each in _STORES)
+        memory, postgresql = (operation(result, name, each, depth) for each in STORES)
         if memory is None or postgresql is None:
             return None
         limit, within = brief_duration(limit_us), postgresql.p50_us <= limit_us
-        parts = [ClaimPart(words=f"{'within' if within else 'over'} {limit}", kept=within)]
+        parts = [_part(f"{'within' if within else 'over'} {limit}", within)]
         if faster:
             verdict = next((r.verdict for r in result.ratios if (r.operation, r.depth) == (name, depth)), "same")
             words = {"slower": "not faster", "same": "no slower", "faster": "faster"}[verdict]
-            parts.append(
-                ClaimPart(words=f"{words}: {change(memory.p50_us, postgresql.p50_us)}", kept=verdict != "slower")
-            )
+            parts.append(_part(f"{words}: {change(memory.p50_us, postgresql.p50_us)}", verdict != "slower"))
         measured = (
             f"Half of the calls took at most {duration(memory.p50_us)} on memory and {duration(postgresql.p50_us)} on"
             f" PostgreSQL ({change(memory.p50_us, postgresql.p50_us)}), with {held(result, postgresql)}."
@@ -107,11 +105,11 @@ def _search(result: Result) -> ClaimFinding | None:
     found = _growth(result, (SEARCH,))
     if found is None:
         return None
-    memory, postgresql = (operation(result, SEARCH, each, "http") for each in _STORES)
+    memory, postgresql = (operation(result, SEARCH, each, "http") for each in STORES)
     if memory is not None and postgresql is not None and memory.users:
         brief = f"{durations_arrow(memory.p50_us, postgresql.p50_us)} among {count(memory.users)} users"
     else:
-        curves = [points(result, f"growth: {SEARCH}", "p50", each) for each in _STORES]
+        curves = [points(result, f"growth: {SEARCH}", "p50", each) for each in STORES]
         if not all(curves):
             return found
         ends = [curve[-1] for curve in curves]
@@ -125,16 +123,14 @@ def _all_growth(result: Result) -> ClaimFinding | None:
 
 def _growth(result: Result, names: Sequence[str]) -> ClaimFinding | None:
     """Two parts: PostgreSQL is flat, and memory is linear."""
-    fits = [_fit(result, name, each) for name in names for each in _STORES]
+    fits = [_fit(result, name, each) for name in names for each in STORES]
     known = [fit for fit in fits if fit is not None]
     if len(known) < len(fits) or any(len(fit.sizes) < DECADES for fit in known):
         return None
     grows = [fit for fit in known if fit.store == "postgresql" and fit.interval.high > FLAT]
     short = [fit for fit in known if fit.store == "memory" and fit.interval.low < LINEAR]
     largest = count(max(known[0].sizes))
-    flat = ClaimPart(
-        words=f"PostgreSQL: flat up to {largest}" if not grows else f"PostgreSQL: {_list(grows)} grows", kept=not grows
-    )
+    flat = _part(f"PostgreSQL: {_list(grows)} grows" if grows else f"PostgreSQL: flat up to {largest}", not grows)
     words = "memory: grows with the number" if not short else f"memory: {_list(short)} is not linear"
     if len(short) > 1:
         words = f"memory: {len(short)} of {len(names)} are not linear"
@@ -144,7 +140,7 @@ def _growth(result: Result, names: Sequence[str]) -> ClaimFinding | None:
         for fit in known
     )
     brief = f"{len(names)} kinds of read, up to {largest} users and messages"
-    return ClaimFinding(brief, measured + ".", (flat, ClaimPart(words=words, kept=not short)))
+    return ClaimFinding(brief, measured + ".", (flat, _part(words, not short)))
 
 
 def _list(fits: Sequence[Fit]) -> str:
@@ -152,7 +148,7 @@ def _list(fits: Sequence[Fit]) -> str:
 
 
 def _persistence(result: Result) -> ClaimFinding | None:
-    kills = {each: [s for s in result.persistence if s.store == each] for each in _STORES}
+    kills = {each: [s for s in result.persistence if s.store == each] for each in STORES}
     if not all(kills.values()):
         return None
     measured = "; ".join(
@@ -161,19 +157,17 @@ def _persistence(result: Result) -> ClaimFinding | None:
         for each in result.persistence
     )
     sums = {name: (sum(s.acknowledged for s in those), sum(s.missing for s in those)) for name, those in kills.items()}
-    kept = [f"{sent - lost:,} of {sent:,}" for sent, lost in (sums[each] for each in _STORES)]
+    kept = [f"{sent - lost:,} of {sent:,}" for sent, lost in (sums[each] for each in STORES)]
     missing = sums["postgresql"][1]
     words = "nothing acknowledged was lost" if not missing else f"{missing:,} acknowledged messages were lost"
-    return ClaimFinding(
-        f"{kept[0]} → {kept[1]} kept after kill -9", measured + ".", (ClaimPart(words=words, kept=not missing),)
-    )
+    return ClaimFinding(f"{kept[0]} → {kept[1]} kept after kill -9", measured + ".", (_part(words, not missing),))
 
 
 def _size_promise(kind: str, names: Sequence[str]) -> Callable[[Result], ClaimFinding | None]:
     """How many users or messages fit into 1 GiB, and whether reads stay as fast at the largest size."""
 
     def rule(result: Result) -> ClaimFinding | None:
-        costs = [points(result, "bytes", f"bytes per {kind}", each) for each in _STORES]
+        costs = [points(result, "bytes", f"bytes per {kind}", each) for each in STORES]
         fits = [fit for name in names if (fit := _fit(result, name, "postgresql")) is not None]
         if not all(costs) or len(fits) < len(names) or len(fits[0].sizes) < DECADES:
             return None
@@ -186,14 +180,12 @@ def _size_promise(kind: str, names: Sequence[str]) -> Callable[[Result], ClaimFi
             f" {fit_in[0]} and {fit_in[1]}. Reads were measured up to {count(largest)}; exponents: {exponents}."
         )
         flat = all(fit.interval.high <= FLAT for fit in fits)
-        parts = [ClaimPart(words=f"reads {'stay flat' if flat else 'grow'} up to {count(largest)}", kept=flat)]
+        parts = [_part(f"reads {'stay flat' if flat else 'grow'} up to {count(largest)}", flat)]
         if kind == "user":
             enough = largest >= MANY_USERS
-            parts.append(
-                ClaimPart(words="a million tried" if enough else f"more than {count(largest)} not tried", kept=enough)
-            )
+            parts.append(_part("a million tried" if enough else f"more than {count(largest)} not tried", enough))
         else:
-            parts.append(ClaimPart(words="not unlimited: a disk fills up", kept=False))
+            parts.append(_part("not unlimited: a disk fills up", False))
         return ClaimFinding(f"{fit_in[0]} in 1 GiB of RAM → {fit_in[1]} of disk", measured, tuple(parts))
 
     return rule
@@ -228,7 +220,7 @@ def _backup(result: Result) -> ClaimFinding | None:
 
 def _same_client(result: Result) -> ClaimFinding | None:
     wanted = [(name, depth, each) for name, depth in ((FIND_BY_ID, "http"), (RECENT, "http"), (SEARCH, "http"),
-              (SEND, "socket"), (MARK_READ, "socket")) for each in _STORES]  # fmt: skip
+              (SEND, "socket"), (MARK_READ, "socket")) for each in STORES]  # fmt: skip
     found = [operation(result, name, each, depth) for name, depth, each in wanted]
     calls = sum(each.n for each in found if each is not None)
     if not calls or None in found:
