@@ -9,21 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from chatsys.results.names import (
-    FAILS,
-    FIND_BY_ID,
-    FIND_BY_NAME,
-    HOLDS,
-    MARK_READ,
-    PARTLY,
-    RECENT,
-    SEARCH,
-    SEND,
-    STORES,
-    TITLES,
-    UNKNOWN,
-    store,
-)
+from chatsys.results import names
+from chatsys.results.names import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND, STORES, TITLES, store
 from chatsys.results.numbers import brief_duration, change, count, duration, durations_arrow, figure, size
 from chatsys.results.run import RESULT, SAMPLES, ClaimPart, Fit, Judgement, Result, held, operation, points
 
@@ -64,19 +51,13 @@ def judge(result: Result) -> list[Judgement]:
 
 
 def _judged(claim: Claim, found: ClaimFinding | None) -> Judgement:
-    kept = [part.kept for part in found.parts] if found else []
-    return Judgement(
-        claim=claim.name,
-        title=claim.title,
-        guide=claim.guide,
-        promise=claim.promise,
-        rule=claim.rule,
-        brief=found.brief if found else "",
-        measured=found.measured if found else "This run did not measure it.",
-        parts=found.parts if found else (),
-        verdict=UNKNOWN if not found else HOLDS if all(kept) else PARTLY if any(kept) else FAILS,
-        samples=claim.evidence,
-    )
+    if found is None:
+        found, verdict = ClaimFinding("", "This run did not measure it.", ()), names.UNKNOWN
+    else:
+        kept = [part.kept for part in found.parts]
+        verdict = names.HOLDS if all(kept) else names.PARTLY if any(kept) else names.FAILS
+    told = {field: getattr(claim, field) for field in ("title", "guide", "promise", "rule")}
+    return Judgement(claim=claim.name, verdict=verdict, samples=claim.evidence, **told, **found._asdict())
 
 
 def _time_promise(name: str, depth: str, limit_us: float, *, faster: bool) -> Callable[[Result], ClaimFinding | None]:
@@ -121,9 +102,9 @@ def _all_growth(result: Result) -> ClaimFinding | None:
     return _growth(result, (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH))
 
 
-def _growth(result: Result, names: Sequence[str]) -> ClaimFinding | None:
+def _growth(result: Result, reads: Sequence[str]) -> ClaimFinding | None:
     """Two parts: PostgreSQL is flat, and memory is linear."""
-    fits = [_fit(result, name, each) for name in names for each in STORES]
+    fits = [_fit(result, name, each) for name in reads for each in STORES]
     known = [fit for fit in fits if fit is not None]
     if len(known) < len(fits) or any(len(fit.sizes) < DECADES for fit in known):
         return None
@@ -133,13 +114,13 @@ def _growth(result: Result, names: Sequence[str]) -> ClaimFinding | None:
     flat = _part(f"PostgreSQL: {_list(grows)} grows" if grows else f"PostgreSQL: flat up to {largest}", not grows)
     words = "memory: grows with the number" if not short else f"memory: {_list(short)} is not linear"
     if len(short) > 1:
-        words = f"memory: {len(short)} of {len(names)} are not linear"
+        words = f"memory: {len(short)} of {len(reads)} are not linear"
     measured = "Exponents b of n^b: " + "; ".join(
         f"{TITLES[fit.operation].lower()}, {store(fit.store)} {fit.exponent:z.2f}"
         f" ({fit.interval.low:z.2f} to {fit.interval.high:z.2f})"
         for fit in known
     )
-    brief = f"{len(names)} kinds of read, up to {largest} users and messages"
+    brief = f"{len(reads)} kinds of read, up to {largest} users and messages"
     return ClaimFinding(brief, measured + ".", (flat, _part(words, not short)))
 
 
@@ -163,13 +144,13 @@ def _persistence(result: Result) -> ClaimFinding | None:
     return ClaimFinding(f"{kept[0]} → {kept[1]} kept after kill -9", measured + ".", (_part(words, not missing),))
 
 
-def _size_promise(kind: str, names: Sequence[str]) -> Callable[[Result], ClaimFinding | None]:
+def _size_promise(kind: str, reads: Sequence[str]) -> Callable[[Result], ClaimFinding | None]:
     """How many users or messages fit into 1 GiB, and whether reads stay as fast at the largest size."""
 
     def rule(result: Result) -> ClaimFinding | None:
         costs = [points(result, "bytes", f"bytes per {kind}", each) for each in STORES]
-        fits = [fit for name in names if (fit := _fit(result, name, "postgresql")) is not None]
-        if not all(costs) or len(fits) < len(names) or len(fits[0].sizes) < DECADES:
+        fits = [fit for name in reads if (fit := _fit(result, name, "postgresql")) is not None]
+        if not all(costs) or len(fits) < len(reads) or len(fits[0].sizes) < DECADES:
             return None
         ram, disk = (max(each, key=lambda point: point.x).value for each in costs)
         fit_in = [count(float(f"{_GIB / max(each, 1):.2g}")) for each in (ram, disk)]
