@@ -402,9 +402,8 @@ class Lifecycle:
         if used.numbered:
             audit = judged(merged.books, lambda room, base: used.stored(read, room, base))
         else:
-            audit = judged_by_stays(
-                merged.books, (lambda room: used.stored(read, room, 0)) if used.reads_back else None
-            )
+            stored = (lambda room: used.stored(read, room, 0)) if used.reads_back else None
+            audit = judged_by_stays(merged.books, stored)
         if len(merged.dialects) > 1:
             found = " and ".join(sorted(merged.dialects))
             audit.incomplete.append(f"the generator's processes found different dialects, {found}: give --dialect")
@@ -419,9 +418,8 @@ class Lifecycle:
             invalid = []  # each step was judged by itself; above the capacity a saturated generator is expected
         else:
             invalid = [reason for name, seen in sorted(merged.generators.items()) for reason in reasons(name, seen)]
-        verdict, why = verdict_of(
-            audit, invalid, [failure for failure in failures if not brought_by(options.scenario, failure)]
-        )
+        unexpected = [failure for failure in failures if not brought_by(options.scenario, failure)]
+        verdict, why = verdict_of(audit, invalid, unexpected)
         if self._complaint:
             verdict, why = "FAILED", [self._complaint]
         given = ("scenario", "interval", "receipts", "arrival", "objective", "seed", "tags", "run_time")
