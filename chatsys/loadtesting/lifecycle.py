@@ -119,6 +119,8 @@ class Lifecycle:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.runner = environment.runner
+        self.is_worker = isinstance(self.runner, WorkerRunner)  # its master audits the run and gives the verdict
+        self.is_master = isinstance(self.runner, MasterRunner)  # its workers have the users
         self.generators: dict[str, dict[str, float]] = {}
         self._began = 0.0
         self._background: list[gevent.Greenlet] = []
@@ -133,16 +135,6 @@ class Lifecycle:
         self._complaint = ""
         self._interrupted = False
         self._used = (time.process_time(), time.monotonic())
-
-    @property
-    def is_worker(self) -> bool:
-        """True in a worker process: its master audits the run and gives the verdict."""
-        return isinstance(self.runner, WorkerRunner)
-
-    @property
-    def is_master(self) -> bool:
-        """True in a master process: its workers have the users."""
-        return isinstance(self.runner, MasterRunner)
 
     def attach(self) -> None:
         """Register the listeners."""

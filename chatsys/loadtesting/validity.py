@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import gevent
 import msgspec
+import psutil
 
 LAG_EVERY = 0.1
 CPU_EVERY = 1.0
@@ -98,7 +98,7 @@ class GeneratorWatch:
         """Discard earlier samples and begin to sample."""
         self.stop()
         self.seen = Measurements()
-        self._ticks = _machine_ticks()
+        self._ticks = _machine_times()
         self._greenlets = [gevent.spawn(self._watch_cpu), gevent.spawn(self._watch_lag)]
 
     def stop(self) -> Measurements:
@@ -106,7 +106,7 @@ class GeneratorWatch:
         if self._greenlets:
             gevent.killall(self._greenlets)
             self._greenlets = []
-            steal, everything = _machine_ticks()
+            steal, everything = _machine_times()
             self.seen.steal = (steal - self._ticks[0]) / max(1.0, everything - self._ticks[1])
         return self.seen
 
@@ -133,10 +133,7 @@ class GeneratorWatch:
             self.seen.lag[tenths] = self.seen.lag.get(tenths, 0) + 1
 
 
-def _machine_ticks() -> tuple[float, float]:
-    """The machine's stolen CPU ticks and all its ticks; zeros without /proc/stat."""
-    if not os.path.exists("/proc/stat"):
-        return 0.0, 0.0
-    with open("/proc/stat") as file:
-        ticks = [float(tick) for tick in file.readline().split()[1:]]
-    return (ticks[7] if len(ticks) > 7 else 0.0), sum(ticks)
+def _machine_times() -> tuple[float, float]:
+    """The machine's stolen CPU time and all its CPU time in seconds; only Linux reports the first."""
+    times = psutil.cpu_times()
+    return getattr(times, "steal", 0.0), sum(times)
