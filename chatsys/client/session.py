@@ -31,8 +31,8 @@ class ClientSession(Namespace):
     """
 
     __slots__ = (
-        "_fast", "_partial", "_transport", "address", "hooks", "last_received", "namespaces", "on_failure", "on_upgrade",
-        "packets", "timeout",
+        "_fast", "_partial", "_transport", "address", "hooks", "last_received", "namespaces", "on_failure",
+        "on_upgrade", "packets", "timeout",
     )  # fmt: skip
 
     def __init__(self, address: ServerAddress, namespace: str, auth: object, timeout: float) -> None:

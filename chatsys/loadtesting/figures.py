@@ -145,9 +145,8 @@ def _summary(entry: StatsEntry) -> list[float | None]:
 
 
 def _to_string(self: StatsEntry, current: bool = True) -> str:
-    rps, failing = (
-        (self.current_rps, self.current_fail_per_sec) if current else (self.total_rps, self.total_fail_per_sec)
-    )
+    rps = self.current_rps if current else self.total_rps
+    failing = self.current_fail_per_sec if current else self.total_fail_per_sec
     width = locust.stats.STATS_NAME_WIDTH - locust.stats.STATS_TYPE_WIDTH + 4
     failures = f"{self.num_failures}({self.fail_ratio * 100:.2f}%)"
     average, low, high, median = (_text(value) for value in _summary(self))

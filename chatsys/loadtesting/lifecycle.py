@@ -210,11 +210,8 @@ class Lifecycle:
             RUN.accounts.prepare(-(-RUN.users // workers))
             RUN.dialect = chosen or self._detect_dialect(options)
             RUN.ledger.open(options.load_run, LedgerRoom if RUN.dialect.numbered else StayRoom)
-        except UnknownDialect as error:
-            self._give_up(str(error))
-            return
-        except (RestError, msgspec.DecodeError) as error:
-            self._give_up(f"No accounts: {error}")
+        except (UnknownDialect, RestError, msgspec.DecodeError) as error:
+            self._give_up(str(error) if isinstance(error, UnknownDialect) else f"No accounts: {error}")
             return
         without = RUN.dialect.without | RUN.scenario.without | ({"send"} if RUN.open_loop else set())
         for user_class in self.environment.user_classes:

@@ -176,14 +176,14 @@ def _two_servers(result: Result) -> ClaimFinding | None:
     found = {each.metric: each.value for each in result.counts if each.subject == "two servers"}
     if not found:
         return None
-    faults = _faults(found)
+    wrong = faults(found)
     measured = f"Two servers on one database, each with members of the room: {_counted(found)}"
     target = next((target for target in result.targets if "two workers" in target.what), None)
     if target is not None:
         bounds = f" ({figure(target.interval.low)} to {figure(target.interval.high)})" if target.interval else ""
         measured += f"; two workers stored {figure(target.ratio)}{bounds} times as many messages a second as one"
-    good = found.get("deliveries", 0) > 0 and not faults
-    words = "each message once, in order" if good else f"{faults or 'nothing'} delivered"
+    good = found.get("deliveries", 0) > 0 and not wrong
+    words = "each message once, in order" if good else f"{wrong or 'nothing'} delivered"
     return ClaimFinding(
         f"{count(found['deliveries'])} deliveries by two servers", measured + ".", (_part(words, good),)
     )
@@ -215,12 +215,12 @@ def _concurrency(result: Result) -> ClaimFinding | None:
     if not sizes:
         return None
     most = max(sizes)
-    faults = [reason for reason in result.reasons if "fan-out" in reason]
-    words = "nothing lost, doubled or out of order" if not faults else "; ".join(faults)
+    wrong = [reason for reason in result.reasons if "fan-out" in reason]
+    words = "; ".join(wrong) or "nothing lost, doubled or out of order"
     enough = most >= MANY_SOCKETS
     reach = f"{count(most)} clients" if enough else f"more than {count(most)} clients not tried"
     measured = f"{count(most)} clients in one room, every message counted at each of them: {words}."
-    parts = (_part(words, not faults), _part(reach, enough))
+    parts = (_part(words, not wrong), _part(reach, enough))
     return ClaimFinding(f"{count(most)} clients in one room", measured, parts)
 
 
@@ -228,7 +228,8 @@ def _part(words: str, kept: bool) -> ClaimPart:
     return ClaimPart(words=words, kept=kept)
 
 
-def _faults(found: dict[str, float]) -> str:
+def faults(found: dict[str, float]) -> str:
+    """The faults of audited deliveries as text; empty if there are none."""
     return ", ".join(f"{count(found[name])} {name}" for name in ("lost", "doubled", "swapped") if found.get(name))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from chatsys.results.claims import judge
+from chatsys.results.claims import faults, judge
 from chatsys.results.names import FIND_BY_ID, MARK_READ, RECENT, SEARCH, SEND, STORES, TITLES, UNKNOWN
 from chatsys.results.numbers import MANY_TIMES, brief_duration, change, count, share_of
 from chatsys.results.run import Judgement, OperationResult, Point, Result, held, operation, points
@@ -220,8 +220,7 @@ def _believe(result: Result) -> Iterator[str]:
         yield f"The stores alternated{over} on one machine{where}; each of {calls:,} answers was checked."
     two = {each.metric: each.value for each in result.counts if each.subject == "two servers"}
     if two.get("deliveries"):
-        wrong = [f"{count(two[name])} {name}" for name in ("lost", "doubled", "swapped") if two.get(name)]
-        found = ", ".join(wrong) or "none was lost, doubled or out of order"
+        found = faults(two) or "none was lost, doubled or out of order"
         yield f"{count(two['deliveries'])} deliveries between two servers were audited: {found}."
     if result.valid and not result.partial:
         yield (
