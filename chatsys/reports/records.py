@@ -37,6 +37,7 @@ class _Head(msgspec.Struct):
 
     id: str
     created_at: str
+    schema_version: int = SCHEMA_VERSION
     plan: dict[str, Any] = {}
     turns: list[dict[str, Any]] | None = None
     verdict: str = ""
