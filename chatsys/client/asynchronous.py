@@ -137,13 +137,8 @@ class AsyncClient(ClientSession):
         self.expect(consent.set_result)
         self._transport = self._socket = socket = _AsyncioWebSocket(address, self.hooks)
         try:
-            await loop.create_connection(
-                lambda: socket,
-                address.host,
-                address.port,
-                ssl=address.context() if address.secure else None,
-                server_hostname=address.server_name if address.secure else None,
-            )
+            tls, name = (address.context(), address.server_name) if address.secure else (None, None)
+            await loop.create_connection(lambda: socket, address.host, address.port, ssl=tls, server_hostname=name)
             handshaken(await socket.first)
             self.enter()
             answer = await consent

@@ -46,24 +46,13 @@ class Namespace:
     """One namespace; a client's ``of`` creates others on the same connection.
 
     Event handlers, ``then`` callbacks and ``on_disconnect(cause)`` run in the event loop and must not wait (spawn a
-    greenlet or a task for that). ``unhandled`` counts the received events without a handler, by name; several clients
-    may share one dictionary.
+    greenlet or a task for that). ``connected`` is true between the server's consent and the end of the connection.
+    ``unhandled`` counts the received events without a handler, by name; several clients may share one dictionary.
     """
 
     __slots__ = (
-        "_connected",
-        "_handlers",
-        "_opening",
-        "_prefix",
-        "acks",
-        "auth",
-        "connection",
-        "last_ack",
-        "namespace",
-        "on_disconnect",
-        "sid",
-        "unhandled",
-        "wanted",
+        "_handlers", "_opening", "_prefix", "acks", "auth", "connected", "connection", "last_ack", "namespace",
+        "on_disconnect", "sid", "unhandled", "wanted",
     )  # fmt: skip
 
     def __init__(self, connection: PacketSender, namespace: str, auth: object) -> None:
@@ -75,16 +64,11 @@ class Namespace:
         self.acks: dict[int, _Pending] = {}
         self.last_ack = 0
         self._opening: Callable[[str | SocketIOError], None] = nothing
-        self._connected = False
+        self.connected = False
         self.wanted = False
         self.sid = ""
         self.unhandled: dict[bytes, int] = {}
         self.on_disconnect: Callable[[str], None] = nothing
-
-    @property
-    def connected(self) -> bool:
-        """True between the server's consent and the end of the connection."""
-        return self._connected
 
     @property
     def farewell(self) -> bytes:
@@ -110,7 +94,7 @@ class Namespace:
         ``then`` gets the acknowledgement, or the error if the connection ends before it. Raises ConnectionLost if
         there is no connection.
         """
-        if not self._connected:
+        if not self.connected:
             raise ConnectionLost("not connected")
         ack = b""
         if then is not None:
@@ -121,7 +105,7 @@ class Namespace:
 
     def disconnect(self) -> None:
         """Leave this namespace; the connection stays."""
-        was = self._connected
+        was = self.connected
         self.wanted = False
         self._gone("disconnected")
         if was:
@@ -198,7 +182,7 @@ class Namespace:
 
     def consented(self, answer: bytes) -> None:
         """The server accepted this client."""
-        self._connected = True
+        self.connected = True
         self.sid = _decode(answer).get("sid", "") if answer else ""
         self._opened(self.sid)
 
@@ -220,7 +204,7 @@ class Namespace:
             self.on_disconnect(cause)
 
     def _gone(self, cause: str) -> bool:
-        was, self._connected = self._connected, False
+        was, self.connected = self.connected, False
         pending, self.acks = self.acks, {}
         for entry in pending.values():
             entry.then(ConnectionLost(cause))

@@ -6,7 +6,7 @@ Protocols: https://github.com/socketio/engine.io-protocol (4) and https://github
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -31,17 +31,8 @@ class ClientSession(Namespace):
     """
 
     __slots__ = (
-        "_fast",
-        "_partial",
-        "_transport",
-        "address",
-        "hooks",
-        "last_received",
-        "namespaces",
-        "on_failure",
-        "on_upgrade",
-        "packets",
-        "timeout",
+        "_fast", "_partial", "_transport", "address", "hooks", "last_received", "namespaces", "on_failure",
+        "on_upgrade", "packets", "timeout",
     )  # fmt: skip
 
     def __init__(self, address: ServerAddress, namespace: str, auth: object, timeout: float) -> None:
@@ -57,11 +48,6 @@ class ClientSession(Namespace):
         self.packets = 0
         self.on_failure: Callable[[str, BaseException], None] = nothing
         self.on_upgrade: Callable[[float], None] = nothing
-
-    @property
-    def cookies(self) -> Mapping[str, str]:
-        """The cookies sent with each request: those given, and those that the server has set."""
-        return self.address.cookies
 
     def send(self, packet: bytes, buffers: list[bytes] | None = None) -> None:
         """Send a packet and the bytes that belong to it; for namespaces. Raises ConnectionLost without a connection."""

@@ -71,9 +71,8 @@ def new_name() -> str:
 class Accounts:
     """The accounts of this process, kept in ``path``; ``make(rest, username)`` registers one."""
 
-    def __init__(self, rest: Rest, path: Path, make: Callable[[Rest, str], UserAccount] = register) -> None:
+    def __init__(self, rest: Rest, path: Path, make: Callable[[Rest, str], UserAccount]) -> None:
         self._rest = rest
-        self._host = rest.host
         self._path = path
         self._make = make
         self._accounts: list[UserAccount] = []
@@ -92,7 +91,7 @@ class Accounts:
             if n % _LOG_EVERY == 0:
                 log.info("%d of %d accounts registered", n, missing)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_bytes(msgspec.json.encode(_File(self._host, self._accounts)))
+        self._path.write_bytes(msgspec.json.encode(_File(self._rest.host, self._accounts)))
 
     def of(self, number: int) -> UserAccount:
         """The account of user ``number`` of this process. Raises RestError if registering it fails."""
@@ -110,7 +109,7 @@ class Accounts:
             known = msgspec.json.decode(self._path.read_bytes(), type=_File)
         except (OSError, msgspec.DecodeError):
             return []
-        if known.host != self._host or not known.accounts:
+        if known.host != self._rest.host or not known.accounts:
             return []
         last = known.accounts[-1]
         if not last.token:  # this dialect has no accounts

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from chatsys.loadtesting.pace import gap
 from chatsys.loadtesting.run import RUN
+from chatsys.loadtesting.socketio_user import gap
 from chatsys.results.stamps import now
 
 if TYPE_CHECKING:

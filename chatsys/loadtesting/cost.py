@@ -77,21 +77,11 @@ def report(costs: dict[str, list[Cost]]) -> str:
         lines.append(f"{kind:<10} {len(runs):7} {int(runs[0]['pushes']):8}   {spread:<28} {memory:8.1f}")
     for kind, owner in ((LOCUST, "Locust's own user"), (K6, "k6")):
         if kind in costs:
-            ratio, (low, high) = ratio_of(costs, kind), ratio_range(costs, kind)
+            lean, other = ([run["cpu_us"] for run in costs[each]] for each in (LEAN, kind))
+            ratio = statistics.median(other) / statistics.median(lean)
+            low, high = min(other) / max(lean), max(other) / min(lean)
             lines.append(f"{owner} costs {ratio:.1f} times the CPU of a lean user (from {low:.1f} to {high:.1f}).")
     return "\n".join(lines)
-
-
-def ratio_of(costs: dict[str, list[Cost]], kind: str = LOCUST) -> float:
-    """CPU per push of another kind of user, divided by that of a lean user: the ratio of the medians."""
-    lean, other = (statistics.median(run["cpu_us"] for run in costs[each]) for each in (LEAN, kind))
-    return other / lean
-
-
-def ratio_range(costs: dict[str, list[Cost]], kind: str = LOCUST) -> tuple[float, float]:
-    """The lowest and the highest ratio of any two runs."""
-    lean, other = ([run["cpu_us"] for run in costs[each]] for each in (LEAN, kind))
-    return min(other) / max(lean), max(other) / min(lean)
 
 
 def _of_k6(program: str, host: str, users: int, pushes: int) -> Cost:
@@ -153,13 +143,12 @@ async def _broadcast(io: Any, count: int) -> None:
 
 def _message(seq: int, text: str) -> dict[str, Any]:
     """A message as the contract (§7) defines it."""
-    user = "0198d5a0-0000-7000-8000-000000000001"
     return {
         "id": f"0198d5a0-0000-7000-8000-{seq:012x}",
         "username": "load_0123456789abcdef",
         "displayName": "load_0123456789abcdef",
         "avatar": "https://ui-avatars.com/api/?name=load_0123456789abcdef&background=667eea&color=fff",
-        "userId": user,
+        "userId": "0198d5a0-0000-7000-8000-000000000001",
         "message": text,
         "room": "load-0",
         "timestamp": "2026-01-01T00:00:00.000Z",
@@ -207,6 +196,7 @@ def receive(kind: str, host: str, users: int, pushes: int) -> Cost:
 
 
 def _lean() -> tuple[Any, list[Any]]:
+    import gevent
     from locust import task
 
     from chatsys.loadtesting.dialects import NumberedPush
@@ -240,8 +230,6 @@ def _lean() -> tuple[Any, list[Any]]:
 
         @task
         def rest(self) -> None:
-            import gevent
-
             gevent.sleep(3600)
 
     return Lean, clients

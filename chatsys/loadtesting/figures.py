@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter, defaultdict
 from typing import Any
 
 import gevent
@@ -50,21 +51,18 @@ class Figures:
     """All timings of this process; flushes them into Locust's statistics."""
 
     def __init__(self) -> None:
-        self._timings: dict[tuple[str, str], TimingHistogram] = {}
+        self._timings: defaultdict[tuple[str, str], TimingHistogram] = defaultdict(TimingHistogram)
         self._stats: RequestStats | None = None
 
     def timing(self, method: str, name: str) -> TimingHistogram:
         """The histogram for this Locust type and name; each call returns the same object."""
-        key = (name, method)
-        if key not in self._timings:
-            self._timings[key] = TimingHistogram()
-        return self._timings[key]
+        return self._timings[name, method]
 
     def failure(self, method: str, name: str, error: BaseException | str) -> None:
         """Record a failure without a response time: Locust counts it and its cause."""
         if self._stats is not None:
             self._stats.log_request(method, name, None, 0)
-            self._stats.log_error(method, name, error)
+            self.only_failure(method, name, error)
 
     def only_failure(self, method: str, name: str, error: BaseException | str) -> None:
         """Record the failure of a request that was already timed and counted."""
@@ -79,21 +77,18 @@ class Figures:
         show_decimals()
         bound_memory()
         # Registered before Locust's own listener of this event, so that Locust reports the flushed figures.
-        environment.events.report_to_master.add_listener(self._on_report)
-        environment.events.test_stop.add_listener(self._on_report)
+        environment.events.report_to_master.add_listener(self.flush)
+        environment.events.test_stop.add_listener(self.flush)
         gevent.spawn(self._keep_flushing)
-
-    def _on_report(self, **_: Any) -> None:
-        self.flush()
 
     def _keep_flushing(self) -> None:
         while True:
             gevent.sleep(FLUSH_SECONDS)
             self.flush()
 
-    def flush(self) -> None:
-        """Move the counts into Locust's statistics."""
-        pushed: dict[float, int] = {}
+    def flush(self, **_: Any) -> None:
+        """Move the counts into Locust's statistics. Ignores arguments, so that Locust's events can call it."""
+        pushed: Counter[float] = Counter()
         for (name, method), timing in self._timings.items():
             if timing.counts and self._stats is not None:
                 counts, timing.counts = timing.counts, {}
@@ -101,9 +96,8 @@ class Figures:
                 self._stats.entries[name, method].extend(batch)
                 self._stats.total.extend(batch)
                 if method == PUSH and not name.endswith(SERVICE):
-                    for ms, count in counts.items():
-                        pushed[ms] = pushed.get(ms, 0) + count
-        if pushed and self._stats is not None:
+                    pushed.update(counts)
+        if pushed:
             self._stats.entries[ALL_PUSHES, PUSH].extend(_as_entry(self._stats, ALL_PUSHES, PUSH, pushed))
 
 
@@ -151,9 +145,8 @@ def _summary(entry: StatsEntry) -> list[float | None]:
 
 
 def _to_string(self: StatsEntry, current: bool = True) -> str:
-    rps, failing = (
-        (self.current_rps, self.current_fail_per_sec) if current else (self.total_rps, self.total_fail_per_sec)
-    )
+    rps = self.current_rps if current else self.total_rps
+    failing = self.current_fail_per_sec if current else self.total_fail_per_sec
     width = locust.stats.STATS_NAME_WIDTH - locust.stats.STATS_TYPE_WIDTH + 4
     failures = f"{self.num_failures}({self.fail_ratio * 100:.2f}%)"
     average, low, high, median = (_text(value) for value in _summary(self))
@@ -186,22 +179,9 @@ def _to_dict(self: StatsEntry, escape_string_values: bool = False) -> dict[str, 
 def _requests_data_rows(self: Any, csv_writer: Any) -> None:
     for entry in (*sort_stats(self.environment.stats.entries), self.environment.stats.total):
         average, low, high, median = (NOT_TIMED if value is None else value for value in _summary(entry))
-        csv_writer.writerow(
-            [
-                entry.method,
-                entry.name,
-                entry.num_requests,
-                entry.num_failures,
-                median,
-                average,
-                low,
-                high,
-                entry.avg_content_length,
-                entry.total_rps,
-                entry.total_fail_per_sec,
-                *_percentile_fields(self, entry),
-            ]
-        )
+        counts = (entry.method, entry.name, entry.num_requests, entry.num_failures)
+        rates = (entry.avg_content_length, entry.total_rps, entry.total_fail_per_sec)
+        csv_writer.writerow([*counts, median, average, low, high, *rates, *_percentile_fields(self, entry)])
 
 
 def _percentile_fields(self: Any, entry: StatsEntry, use_current: bool = False) -> list[Any]:

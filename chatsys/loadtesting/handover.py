@@ -53,8 +53,7 @@ def drain(name: str) -> Handover:
     deadline = time.monotonic() + DRAIN_LIMIT
     if RUN.dialect.numbered:
         Pool(10).map(_read_newest, [room for room, book in RUN.ledger.rooms.items() if book.members])
-        _await_pushes(deadline)
-    elif RUN.dialect.reads_back:
+    if RUN.dialect.reads_back and not RUN.dialect.numbered:
         _await_stored(deadline)
     else:
         _await_pushes(deadline)

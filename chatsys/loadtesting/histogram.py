@@ -55,17 +55,14 @@ class Histogram(MutableMapping[float, int]):
         return isinstance(ms, float) and self[ms] > 0
 
     def __iter__(self) -> Iterator[float]:
-        return (ms for ms, _ in self._pairs())
+        yield from (_key(slot) for slot, count in enumerate(self._slots) if count)
+        yield from sorted(self._long)
 
     def __bool__(self) -> bool:
         return any(self._blocks) or bool(self._long)
 
     def __len__(self) -> int:
         return sum(map(bool, self._slots)) + len(self._long)
-
-    def _pairs(self) -> Iterator[tuple[float, int]]:
-        yield from ((_key(slot), count) for slot, count in enumerate(self._slots) if count)
-        yield from sorted(self._long.items())
 
     def add(self, counts: MutableMapping[float, int]) -> None:
         """Add these counts."""

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,11 @@ GRACE = 15.0
 WORKERS_TIMEOUT = 120.0
 ONE_HOST = "the stamp in each message, all on one host"
 ACROSS_HOSTS = "the stamp in each message; only pushes on the sender's own host are timed"
+HOOKS = (
+    "test_start", "spawning_complete", "test_stopping", "test_stop", "quitting", "quit", "report_to_master",
+    "worker_report",
+)  # fmt: skip
+"""The events of Locust for which :class:`Lifecycle` has a method, named ``on_…``."""
 READY, STOP, STOPPED, DRAINED, BOOKS = "load_ready", "load_stop", "load_stopped", "load_drain", "load_books"
 
 
@@ -67,48 +73,26 @@ def add_options(parser: LocustArgumentParser) -> None:
     gevent.spawn(end_with_parent)
     group = parser.add_argument_group("Chat load")
 
-    def option(name: str, **settings: Any) -> None:
+    def option(name: str, default: str, text: str, **settings: Any) -> None:
         """Add an option that Locust's web form shows; by default it shows no option of a group."""
-        group.add_argument(name, **settings).include_in_web_ui = True
+        text += f" (default {default})" if default else ""
+        group.add_argument(name, default=default, help=text, **settings).include_in_web_ui = True
 
-    option(
-        "--scenario",
-        choices=tuple(SCENARIOS),
-        default="steady",
-        help="How many users, where, and who writes (default steady)",
-    )
-    option("--interval", type=float, default=20.0, help="Mean seconds between two messages of a user (default 20)")
-    option("--room-size", type=int, default=20, help="Mean number of users in a room (default 20)")
-    option(
-        "--room-sizes",
-        choices=SIZES,
-        default="zipf",
-        help="zipf: room sizes follow a power law; equal: all alike; one: a single room for all users (default zipf)",
-    )
-    option(
-        "--receipts",
-        type=float,
-        default=0.1,
-        help="Share of users who send receipts for each message, from 0 to 1 (default 0.1)",
-    )
-    option(
-        "--arrival",
-        choices=("closed", "constant", "poisson"),
-        default="closed",
-        help="closed: a user waits for the acknowledgement; constant, poisson: an open loop (default closed)",
-    )
-    option("--dialect", default="", help=f"The server's dialect: {CHOICES} (default: detected by the first join)")
-    option(
-        "--transport", choices=tuple(TRANSPORTS), default="websocket", help="Engine.IO transport (default websocket)"
-    )
-    option("--objective", type=float, default=200.0, help="Capacity search: highest push p99, in ms (default 200)")
-    option("--seed", type=int, default=1, help="Seed that assigns users to rooms (default 1)")
-    option(
-        "--accounts",
-        default=".chatsys/loadtest/accounts.json",
-        help="File that keeps the accounts for the next run (default .chatsys/loadtest/accounts.json)",
-    )
-    option("--out", default="", help="Folder for samples.jsonl and locust.json (default: write neither)")
+    sizes = "zipf: room sizes follow a power law; equal: all alike; one: a single room for all users"
+    share = "Share of users who send receipts for each message, from 0 to 1"
+    arrival = "closed: a user waits for the acknowledgement; constant, poisson: an open loop"
+    option("--scenario", "steady", "How many users, where, and who writes", choices=tuple(SCENARIOS))
+    option("--interval", "20", "Mean seconds between two messages of a user", type=float)
+    option("--room-size", "20", "Mean number of users in a room", type=int)
+    option("--room-sizes", "zipf", sizes, choices=SIZES)
+    option("--receipts", "0.1", share, type=float)
+    option("--arrival", "closed", arrival, choices=("closed", "constant", "poisson"))
+    option("--dialect", "", f"The server's dialect: {CHOICES} (default: detected by the first join)")
+    option("--transport", "websocket", "Engine.IO transport", choices=tuple(TRANSPORTS))
+    option("--objective", "200", "Capacity search: highest push p99, in ms", type=float)
+    option("--seed", "1", "Seed that assigns users to rooms", type=int)
+    option("--accounts", ".chatsys/loadtest/accounts.json", "File that keeps the accounts for the next run")
+    option("--out", "", "Folder for samples.jsonl and locust.json (default: write neither)")
 
 
 @events.init.add_listener
@@ -135,12 +119,13 @@ class Lifecycle:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.runner = environment.runner
+        self.is_worker = isinstance(self.runner, WorkerRunner)  # its master audits the run and gives the verdict
+        self.is_master = isinstance(self.runner, MasterRunner)  # its workers have the users
         self.generators: dict[str, dict[str, float]] = {}
         self._began = 0.0
         self._background: list[gevent.Greenlet] = []
-        self._sampler: record.Sampler | None = None
-        self._ready: set[str] = set()
-        self._stopped: set[str] = set()
+        self._ready: set[str] = set()  # the workers that have their accounts and whose first users have started
+        self._stopped: set[str] = set()  # the workers whose users have stopped
         self._handovers: dict[str, Handover] = {}
         self._missing_workers: list[str] = []
         self._workers: set[str] = set()
@@ -151,27 +136,10 @@ class Lifecycle:
         self._interrupted = False
         self._used = (time.process_time(), time.monotonic())
 
-    @property
-    def is_worker(self) -> bool:
-        """True in a worker process: its master audits the run and gives the verdict."""
-        return isinstance(self.runner, WorkerRunner)
-
-    @property
-    def is_master(self) -> bool:
-        """True in a master process: its workers have the users."""
-        return isinstance(self.runner, MasterRunner)
-
     def attach(self) -> None:
         """Register the listeners."""
-        hooks = self.environment.events
-        hooks.test_start.add_listener(self.on_test_start)
-        hooks.spawning_complete.add_listener(self.on_spawning_complete)
-        hooks.test_stopping.add_listener(self.on_test_stopping)
-        hooks.test_stop.add_listener(self.on_test_stop)
-        hooks.quitting.add_listener(self.on_quitting)
-        hooks.quit.add_listener(self.on_quit)
-        hooks.report_to_master.add_listener(self.on_report_to_master)
-        hooks.worker_report.add_listener(self.on_worker_report)
+        for name in HOOKS:
+            getattr(self.environment.events, name).add_listener(getattr(self, f"on_{name}"))
         if self.environment.shape_class is not None:
             self.environment.shape_class.counters = self.counters
             self.environment.shape_class.all_are_there = self.all_are_there
@@ -180,8 +148,8 @@ class Lifecycle:
             self.runner.register_message(DRAINED, self.on_drain_message, concurrent=True)
             signal.signal(signal.SIGINT, self.on_interrupt)
         if self.is_master:
-            self.runner.register_message(READY, self.on_ready_message)
-            self.runner.register_message(STOPPED, self.on_stopped_message)
+            self.runner.register_message(READY, lambda msg, **_: self._ready.add(msg.node_id))
+            self.runner.register_message(STOPPED, lambda msg, **_: self._stopped.add(msg.node_id))
             self.runner.register_message(BOOKS, self.on_books_message)
 
     # -- the beginning
@@ -240,12 +208,10 @@ class Lifecycle:
             file = path.with_stem(f"{path.stem}-{number}")  # one file for each process
             RUN.accounts = Accounts(RUN.rest, file, (chosen or Dialect()).account)
             RUN.accounts.prepare(-(-RUN.users // workers))
-            self._use_dialect(chosen or self._detect_dialect(options))
-        except UnknownDialect as error:
-            self._give_up(str(error))
-            return
-        except (RestError, msgspec.DecodeError) as error:
-            self._give_up(f"No accounts: {error}")
+            RUN.dialect = chosen or self._detect_dialect(options)
+            RUN.ledger.open(options.load_run, LedgerRoom if RUN.dialect.numbered else StayRoom)
+        except (UnknownDialect, RestError, msgspec.DecodeError) as error:
+            self._give_up(str(error) if isinstance(error, UnknownDialect) else f"No accounts: {error}")
             return
         without = RUN.dialect.without | RUN.scenario.without | ({"send"} if RUN.open_loop else set())
         for user_class in self.environment.user_classes:
@@ -261,10 +227,6 @@ class Lifecycle:
         found = spoken_at(RUN.host, RUN.accounts.of(0), room, options.transport, ChatUser.timeout)
         log.info("%s speaks the dialect %s", RUN.host, found.name)
         return found
-
-    def _use_dialect(self, chosen: Dialect) -> None:
-        RUN.dialect = chosen
-        RUN.ledger.open(self.environment.parsed_options.load_run, LedgerRoom if chosen.numbered else StayRoom)
 
     def _spawn(self, work: Any, *args: Any) -> None:
         self._background.append(gevent.spawn(work, *args))
@@ -285,10 +247,6 @@ class Lifecycle:
             gc.collect()
             gc.freeze()
 
-    def on_ready_message(self, msg: Any, **_: Any) -> None:
-        """Master: a worker has its accounts, and its first users have started."""
-        self._ready.add(msg.node_id)
-
     def all_are_there(self) -> bool:
         """True once the first users of all processes have started; the run time counts from then."""
         return not self.is_master or self._ready >= set(self.runner.clients)
@@ -296,14 +254,14 @@ class Lifecycle:
     # -- while it runs
 
     def _keep_sampling(self, folder: Path | None) -> None:
-        self._sampler = record.Sampler(folder) if folder is not None else None
-        while True:
-            gevent.sleep(1.0)
-            if not self.is_master:
-                FIGURES.flush()
-                self.generators["local"] = self._generator()
-            if self._sampler is not None:
-                self._sampler.sample(self.environment, self.generators)
+        with closing(record.Sampler(folder)) if folder is not None else nullcontext() as sampler:
+            while True:
+                gevent.sleep(1.0)
+                if not self.is_master:
+                    FIGURES.flush()
+                    self.generators["local"] = self._generator()
+                if sampler is not None:
+                    sampler.sample(self.environment, self.generators)
 
     def _generator(self) -> dict[str, float]:
         """The current load of this process: CPU as a share of a core, lag in ms, memory in bytes, deviations so far."""
@@ -403,10 +361,6 @@ class Lifecycle:
         if os.getpid() == STARTED_IN:
             log.warning("The master ends the run: press Ctrl-C there, or again here to leave the run incomplete.")
 
-    def on_stopped_message(self, msg: Any, **_: Any) -> None:
-        """Master: the users of one worker have stopped."""
-        self._stopped.add(msg.node_id)
-
     def on_books_message(self, msg: Any, **_: Any) -> None:
         """Master: keep the books of one worker."""
         self._handovers[msg.node_id] = msgspec.json.decode(msg.data, type=Handover)
@@ -426,9 +380,6 @@ class Lifecycle:
             print_verdict(result)
         if options.out:
             (Path(options.out) / record.RESULT).write_bytes(msgspec.json.encode(result))
-        if self._sampler is not None:
-            self._sampler.close()
-            self._sampler = None
         if options.csv_prefix:  # Locust writes its CSV files at fixed intervals: wait for the last one
             gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.5)
 
@@ -440,9 +391,8 @@ class Lifecycle:
         if used.numbered:
             audit = judged(merged.books, lambda room, base: used.stored(read, room, base))
         else:
-            audit = judged_by_stays(
-                merged.books, (lambda room: used.stored(read, room, 0)) if used.reads_back else None
-            )
+            stored = (lambda room: used.stored(read, room, 0)) if used.reads_back else None
+            audit = judged_by_stays(merged.books, stored)
         if len(merged.dialects) > 1:
             found = " and ".join(sorted(merged.dialects))
             audit.incomplete.append(f"the generator's processes found different dialects, {found}: give --dialect")
@@ -457,27 +407,20 @@ class Lifecycle:
             invalid = []  # each step was judged by itself; above the capacity a saturated generator is expected
         else:
             invalid = [reason for name, seen in sorted(merged.generators.items()) for reason in reasons(name, seen)]
-        verdict, why = verdict_of(
-            audit, invalid, [failure for failure in failures if not brought_by(options.scenario, failure)]
-        )
+        unexpected = [failure for failure in failures if not brought_by(options.scenario, failure)]
+        verdict, why = verdict_of(audit, invalid, unexpected)
         if self._complaint:
             verdict, why = "FAILED", [self._complaint]
-        names = ("scenario", "interval", "receipts", "arrival", "objective", "seed")
+        given = ("scenario", "interval", "receipts", "arrival", "objective", "seed", "tags", "run_time")
+        used = ("room_size", "room_sizes", "users", "host")
         return record.LocustResult(
             schema_version=record.SCHEMA,
             run=options.load_run,
             verdict=verdict,
             reasons=why,
-            options={name: getattr(options, name) for name in names}
-            | {
-                "room_size": RUN.room_size,
-                "room_sizes": RUN.room_sizes,
-                "dialect": RUN.dialect.name,
-                "users": RUN.users,
-                "host": RUN.host,
-                "tags": options.tags,
-                "run_time": options.run_time,
-            },
+            options={name: getattr(options, name) for name in given}
+            | {name: getattr(RUN, name) for name in used}
+            | {"dialect": RUN.dialect.name},
             seconds=time.monotonic() - self._began,
             figures=record.figures_of(self.environment),
             failures=failures,

@@ -21,9 +21,7 @@ REPLACED = {
     "StatsEntry.to_string": "The terminal's table: whole milliseconds, and 0 for what was not timed.",
     "StatsEntry.percentile": "The terminal's percentiles: whole milliseconds.",
     "StatsEntry.to_dict": "The page and the HTML report: whole milliseconds, and 0 for what was not timed.",
-    "StatsCSV._requests_data_rows": (
-        "The CSV table: 0 for what was not timed. Private; Locust creates the writer that calls it."
-    ),
+    "StatsCSV._requests_data_rows": "The CSV table: 0 for what was not timed. Private; Locust's own writer calls it.",
     "StatsCSV._percentile_fields": "The percentiles in both CSV files: whole milliseconds. Private, as the one above.",
 }
 

@@ -51,9 +51,7 @@ def final_rows(result: LocustResult) -> Rows:
     rows += [("Reason", reason) for reason in result.reasons]
     rows += [("Advice", line) for line in advice(result.verdict)]
     total = result.audit.total
-    rows += [
-        (name.replace("_", " "), str(getattr(total, name))) for name in AuditRow.__struct_fields__ if name != "room"
-    ]
+    rows += [(name.replace("_", " "), str(getattr(total, name))) for name in AuditRow.__struct_fields__[1:]]
     rows += [("Example", str(example)) for example in result.audit.examples]
     rows.append(("Clock of the pushes", result.clock))
     return rows

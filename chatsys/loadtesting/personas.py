@@ -42,11 +42,20 @@ class Gone(ConnectionLost):
 
 
 class ChatUser(SocketIOUser):
-    """A user in a room. Each subclass is a persona and defines its tasks and their frequency."""
+    """A user in a room. Each subclass has a persona, which determines its tasks and their frequency."""
 
     abstract = True
     host = DEFAULT_HOST
     persona: weights.Persona
+
+    def __init_subclass__(cls) -> None:
+        """Give a persona its weight and its tasks; ``TASK_SCALE`` is one message of the average user."""
+        super().__init_subclass__()
+        if "persona" in vars(cls):
+            cls.weight, cls.tasks = cls.persona.share, [ChatUser.look_on, ChatUser.look_on_untagged]
+            for activity in weights.ACTIVITIES.values():
+                count = round(TASK_SCALE * activity.weight * weights.factor(cls.persona, activity))
+                cls.tasks += [getattr(ChatUser, activity.name)] * count
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -427,56 +436,34 @@ class ChatUser(SocketIOUser):
         return RUN.room_of(random.randrange(max(1, RUN.users)))
 
 
-def tasks_of(persona: weights.Persona) -> dict[Callable[..., None], int]:
-    """The activities of a persona as Locust tasks; ``TASK_SCALE`` is one message of the average user."""
-    tasks = {
-        getattr(ChatUser, activity.name): round(TASK_SCALE * activity.weight * weights.factor(persona, activity))
-        for activity in weights.ACTIVITIES.values()
-    }
-    return {task: count for task, count in tasks.items() if count} | {
-        ChatUser.look_on: 1,
-        ChatUser.look_on_untagged: 1,
-    }
-
-
 class Talker(ChatUser):
     """Writes most messages."""
 
     persona = weights.PERSONAS["talker"]
-    weight = persona.share
-    tasks = tasks_of(persona)
 
 
 class Reader(ChatUser):
     """Reads a lot and writes a little."""
 
     persona = weights.PERSONAS["reader"]
-    weight = persona.share
-    tasks = tasks_of(persona)
 
 
 class Lurker(ChatUser):
     """Only reads."""
 
     persona = weights.PERSONAS["lurker"]
-    weight = persona.share
-    tasks = tasks_of(persona)
 
 
 class Mobile(ChatUser):
     """Loses its connection now and then, and reconnects."""
 
     persona = weights.PERSONAS["mobile"]
-    weight = persona.share
-    tasks = tasks_of(persona)
 
 
 class Newcomer(ChatUser):
     """Registers its account when it starts."""
 
     persona = weights.PERSONAS["newcomer"]
-    weight = persona.share
-    tasks = tasks_of(persona)
 
     def arrive(self) -> accounts.UserAccount:
         """Register an account over REST and time it, including bcrypt. Raises RestError."""

@@ -10,7 +10,7 @@ charts get a point every five seconds; above ``POINTS`` points, every second one
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from locust import stats as locust_stats
@@ -42,11 +42,10 @@ def bound_memory() -> None:
 
 def times_since(entry: StatsEntry, at: float) -> dict[float, int]:
     """The histogram of the times added to ``entry`` after ``at`` (monotonic seconds, at most :data:`KEPT` ago)."""
-    merged: dict[float, int] = {}
+    merged: Counter[float] = Counter()
     for added, batch in getattr(entry, "recent", ()):
         if added > at:
-            for key, count in batch.items():
-                merged[key] = merged.get(key, 0) + count
+            merged.update(batch)
     return merged
 
 

@@ -67,21 +67,16 @@ class LocustResult(msgspec.Struct):
 def figures_of(environment: Environment) -> list[LocustFigure]:
     """The lines of Locust's table with their histograms."""
     return [
-        LocustFigure(
-            entry.method, entry.name, entry.num_requests, entry.num_failures, sorted(entry.response_times.items())
-        )
-        for _, entry in sorted(environment.stats.entries.items())
+        LocustFigure(each.method, each.name, each.num_requests, each.num_failures, sorted(each.response_times.items()))
+        for _, each in sorted(environment.stats.entries.items())
     ]
 
 
 def failures_of(environment: Environment) -> list[Failure]:
     """The failures by cause, including exceptions inside users."""
-    stats = [
-        Failure(error.method, error.name, error.parse_error(error.error), error.occurrences)
-        for error in environment.stats.errors.values()
-    ]
-    exceptions = environment.runner.exceptions.values()
-    return stats + [Failure("user", "exception", entry["msg"], entry["count"]) for entry in exceptions]
+    errors, exceptions = environment.stats.errors.values(), environment.runner.exceptions.values()
+    counted = [Failure(each.method, each.name, each.parse_error(each.error), each.occurrences) for each in errors]
+    return counted + [Failure("user", "exception", entry["msg"], entry["count"]) for entry in exceptions]
 
 
 class Sampler:

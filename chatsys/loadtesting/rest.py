@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from urllib.parse import urlsplit
 
 import msgspec
 from gevent.lock import BoundedSemaphore
@@ -32,7 +31,6 @@ class Rest:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self._url = urlsplit(host)
         self._slots = BoundedSemaphore(PLACES)
         self._idle: list[HTTPClient] = []
 
@@ -49,15 +47,7 @@ class Rest:
             self._idle.append(client)
 
     def _client(self) -> HTTPClient:
-        secure = self._url.scheme == "https"
-        return HTTPClient(
-            self._url.hostname,
-            self._url.port or (443 if secure else 80),
-            ssl=secure,
-            concurrency=1,
-            connection_timeout=10.0,
-            network_timeout=_TIMEOUT,
-        )
+        return HTTPClient.from_url(self.host, concurrency=1, connection_timeout=10.0, network_timeout=_TIMEOUT)
 
     def request(self, method: str, path: str, fields: object = None, token: str = "") -> tuple[int, bytes, float]:
         """Send one request and return status, body and milliseconds. Raises RestError without a response.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,12 @@ class Numbers:
     """Hands out the lowest free number from 0, so that a new user gets the number of one that has left."""
 
     def __init__(self) -> None:
-        self._next = 0
+        self._unused = itertools.count()
         self._free: list[int] = []
 
     def take(self) -> int:
         """The lowest free number."""
-        if self._free:
-            return heapq.heappop(self._free)
-        self._next += 1
-        return self._next - 1
+        return heapq.heappop(self._free) if self._free else next(self._unused)
 
     def release(self, number: int) -> None:
         """Make a number free again."""

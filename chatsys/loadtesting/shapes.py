@@ -6,6 +6,7 @@ The run time counts from the end of the first spawning.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 
 import msgspec
@@ -90,11 +91,10 @@ def is_push(key: tuple[str, str]) -> bool:
 
 def pushes(entries: dict[tuple[str, str], StatsEntry]) -> dict[float, int]:
     """The histogram of all push response times of all personas."""
-    merged: dict[float, int] = {}
+    merged: Counter[float] = Counter()
     for key, entry in entries.items():
         if is_push(key):
-            for ms, count in entry.response_times.items():
-                merged[ms] = merged.get(ms, 0) + count
+            merged.update(entry.response_times)
     return merged
 
 

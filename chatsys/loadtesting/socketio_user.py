@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,7 +36,6 @@ from chatsys.client.blocking.client import BlockingNamespace, SocketIOClient, ba
 from chatsys.client.errors import ConnectFailed, ConnectRefused, SocketIOError
 from chatsys.client.namespace import Acknowledged
 from chatsys.loadtesting.figures import PUSH, Figures
-from chatsys.loadtesting.pace import intended_starts
 
 FIGURES = Figures()
 """The timings of this process; attached to Locust when it starts."""
@@ -43,12 +43,18 @@ FIGURES = Figures()
 LOST = ("socket", "connection")
 """The row of connections that the user did not end itself."""
 CLOCKS_DIFFER = "not timed: the stamp is later than this machine's clock; the sender's clock is ahead"
+ARRIVALS = ("constant", "poisson")
 _OVER = (STATE_STOPPING, STATE_CLEANUP, STATE_STOPPED)
 
 
 @events.init.add_listener
 def _attach(environment: Environment, **_: Any) -> None:
     FIGURES.attach(environment)
+
+
+def gap(arrival: str, rate: float, rng: random.Random) -> float:
+    """Seconds until the next send of an open loop at ``rate`` per second: constant, or exponential for ``poisson``."""
+    return 1 / rate if arrival == "constant" else rng.expovariate(rate)
 
 
 class UserEnded(GreenletExit):
@@ -84,19 +90,9 @@ class SocketIOUser(User):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.io = SocketIOClient(
-            self.host or environment.host,
-            transport=self.transport,
-            namespace=self.namespace,
-            path=self.socketio_path,
-            auth=self.auth,
-            timeout=self.timeout,
-            headers=self.headers,
-            cookies=self.cookies,
-            ca_file=self.ca_file,
-            verify=self.verify,
-            server_name=self.server_name,
-        )
+        named = ("transport", "namespace", "auth", "timeout", "headers", "cookies", "ca_file", "verify", "server_name")
+        options = {name: getattr(self, name) for name in named}
+        self.io = SocketIOClient(self.host or environment.host, path=self.socketio_path, **options)
         self._sending = Group()
         self.io.on_failure = self.failed
         self.io.on_disconnect = self.lost
@@ -148,11 +144,15 @@ class SocketIOUser(User):
         ``ack <event>`` counts from the due time (response time) and ``ack <event> (service)`` from the actual send. It
         stops when the user stops or the returned greenlet is killed. Raises ValueError for an invalid rate or arrival.
         """
-        starts = intended_starts(arrival, rate)
-        return self._sending.spawn(self._keep_sending, starts, via or self.io, event, args)
+        if arrival not in ARRIVALS or not rate > 0:
+            expected = f"the rate must be above 0, the arrival {' or '.join(ARRIVALS)}"
+            raise ValueError(f"{rate!r} a second, {arrival!r}: {expected}")
+        return self._sending.spawn(self._keep_sending, arrival, rate, via or self.io, event, args)
 
-    def _keep_sending(self, starts: Any, via: BlockingNamespace, event: str, args: tuple[object, ...]) -> None:
-        for due in starts:
+    def _keep_sending(self, arrival: str, rate: float, via: BlockingNamespace, event: str, args: Any) -> None:
+        rng, due = random.Random(), time.perf_counter()
+        while True:
+            due += gap(arrival, rate, rng)
             gevent.sleep(max(0.0, due - time.perf_counter()))
             self._sending.spawn(self._send_once, due, via, event, args)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import gevent
 import msgspec
+import psutil
 
 LAG_EVERY = 0.1
 CPU_EVERY = 1.0
@@ -50,29 +50,28 @@ class Measurements(msgspec.Struct):
         }
 
 
-def reasons(name: str, seen: Measurements, limits: GeneratorLimits = LIMITS) -> list[str]:
+def reasons(name: str, seen: Measurements) -> list[str]:
     """The reasons why the run of the generator ``name`` is invalid; empty if it is valid."""
-    found = []
-    seconds = sum(seen.cpu.values())
+    found, counts = [], seen.stress()
+    seconds, busy = counts["seconds"], counts["busy"]
     if not seconds:
         return [f"{name}: nothing was measured after warm-up; the run was too short"]
-    busy = sum(n for percent, n in seen.cpu.items() if percent > limits.cpu * 100)
-    if busy > limits.busy_share * seconds:
-        found.append(f"{name}: CPU above {limits.cpu:.0%} of a core in {busy} of {seconds} s; add --processes or hosts")
+    if busy > LIMITS.busy_share * seconds:
+        found.append(f"{name}: CPU above {LIMITS.cpu:.0%} of a core in {busy} of {seconds} s; add --processes or hosts")
     lag = quantile(seen.lag, 0.99) / 10
-    if lag > limits.lag_ms:
-        found.append(f"{name}: its timers fired {lag:.1f} ms late at p99, over {limits.lag_ms:g} ms")
-    if seen.missed > limits.missed_share * seen.starts:
-        found.append(f"{name}: {seen.missed} of {seen.starts} sends began over {limits.late_ms:g} ms late")
+    if lag > LIMITS.lag_ms:
+        found.append(f"{name}: its timers fired {lag:.1f} ms late at p99, over {LIMITS.lag_ms:g} ms")
+    if seen.missed > LIMITS.missed_share * seen.starts:
+        found.append(f"{name}: {seen.missed} of {seen.starts} sends began over {LIMITS.late_ms:g} ms late")
     if seen.steal > 0.05:
         found.append(f"{name}: the hypervisor took {seen.steal:.0%} of the machine's CPU time")
     return found
 
 
-def saturated(before: dict[str, int], after: dict[str, int], limits: GeneratorLimits = LIMITS) -> bool:
+def saturated(before: dict[str, int], after: dict[str, int]) -> bool:
     """True if the generator was saturated between two counts of :meth:`Measurements.stress`."""
     seconds, busy, timers, late = (after[name] - before[name] for name in ("seconds", "busy", "timers", "late"))
-    return busy > limits.busy_share * seconds or late > 0.01 * timers
+    return busy > LIMITS.busy_share * seconds or late > 0.01 * timers
 
 
 def quantile(counts: dict[int, int], share: float) -> float:
@@ -92,13 +91,13 @@ class GeneratorWatch:
         self.seen = Measurements()
         self.lag_now = 0.0
         self._greenlets: list[gevent.Greenlet] = []
-        self._ticks: tuple[float, float] = (0.0, 0.0)
+        self._times: tuple[float, float] = (0.0, 0.0)
 
     def start(self) -> None:
         """Discard earlier samples and begin to sample."""
         self.stop()
         self.seen = Measurements()
-        self._ticks = _machine_ticks()
+        self._times = _machine_times()
         self._greenlets = [gevent.spawn(self._watch_cpu), gevent.spawn(self._watch_lag)]
 
     def stop(self) -> Measurements:
@@ -106,8 +105,8 @@ class GeneratorWatch:
         if self._greenlets:
             gevent.killall(self._greenlets)
             self._greenlets = []
-            steal, everything = _machine_ticks()
-            self.seen.steal = (steal - self._ticks[0]) / max(1.0, everything - self._ticks[1])
+            steal, everything = _machine_times()
+            self.seen.steal = (steal - self._times[0]) / max(1.0, everything - self._times[1])
         return self.seen
 
     def start_of_send(self, late_ms: float) -> None:
@@ -133,10 +132,7 @@ class GeneratorWatch:
             self.seen.lag[tenths] = self.seen.lag.get(tenths, 0) + 1
 
 
-def _machine_ticks() -> tuple[float, float]:
-    """The machine's stolen CPU ticks and all its ticks; zeros without /proc/stat."""
-    if not os.path.exists("/proc/stat"):
-        return 0.0, 0.0
-    with open("/proc/stat") as file:
-        ticks = [float(tick) for tick in file.readline().split()[1:]]
-    return (ticks[7] if len(ticks) > 7 else 0.0), sum(ticks)
+def _machine_times() -> tuple[float, float]:
+    """The machine's stolen CPU time and all its CPU time in seconds; only Linux reports the first."""
+    times = psutil.cpu_times()
+    return getattr(times, "steal", 0.0), sum(times)

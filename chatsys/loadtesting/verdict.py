@@ -32,9 +32,7 @@ def verdict_of(audit: Audit, invalid: list[str], failures: list[Failure]) -> tup
     if invalid:
         return "INVALID", invalid
     if failures:
-        return "FAILED", [
-            f"{failure.occurrences} x {failure.method} {failure.name}: {failure.error}" for failure in failures
-        ]
+        return "FAILED", [f"{each.occurrences} x {each.method} {each.name}: {each.error}" for each in failures]
     return "VALID", []
 
 
@@ -52,7 +50,7 @@ def deviations(total: AuditRow) -> list[tuple[str, int]]:
 
 def audit_table(audit: Audit) -> list[str]:
     """The audit as lines of text: rooms with deviations, then the largest rooms, then the sum of all."""
-    columns = [name for name in AuditRow.__struct_fields__ if name != "room"]
+    columns = AuditRow.__struct_fields__[1:]
     heads = ["room", *(name.replace("_", " ") for name in columns)]
     largest = sorted(audit.rows, key=lambda row: (-row.deviations, -row.expected))[:_SHOWN]
     lines = [[row.room, *(str(getattr(row, name)) for name in columns)] for row in (*largest, audit.total)]

@@ -27,21 +27,19 @@ class Activity(msgspec.Struct, frozen=True):
     source: str
 
 
-ACTIVITIES = {
-    activity.name: activity
-    for activity in (
-        Activity("send", 1.0, "send", "the unit"),
-        Activity("typing", 2.0, "typing", f"{CHOSEN}: typing on and off around each message"),
-        Activity("open_room", 6.5219, "read", f"{MATTERMOST}: SwitchChannel (history of another room, by REST)"),
-        Activity("scroll_back", 1.9873, "read", f"{MATTERMOST}: ScrollChannel (an older page of the history)"),
-        Activity("list_rooms", 1.0, "read", f"{MATTERMOST}: UnreadCheck (the list of rooms)"),
-        Activity("search_users", 0.0320, "read", f"{MATTERMOST}: SearchUsers"),
-        Activity("open_profile", 0.03, "read", f"{MATTERMOST}: ClickUserProfile"),
-        Activity("room_stats", 0.0218, "read", f"{MATTERMOST}: SearchPosts (the other query over a room's messages)"),
-        Activity("change_room", 0.0049, "rooms", f"{MATTERMOST}: JoinChannel (leave, and join another room)"),
-        Activity("reconnect", 0.144, "reconnect", f"{MATTERMOST}: ReconnectWebSocket (mobile users only)"),
-    )
-}
+_ACTIVITIES = (
+    Activity("send", 1.0, "send", "the unit"),
+    Activity("typing", 2.0, "typing", f"{CHOSEN}: typing on and off around each message"),
+    Activity("open_room", 6.5219, "read", f"{MATTERMOST}: SwitchChannel (history of another room, by REST)"),
+    Activity("scroll_back", 1.9873, "read", f"{MATTERMOST}: ScrollChannel (an older page of the history)"),
+    Activity("list_rooms", 1.0, "read", f"{MATTERMOST}: UnreadCheck (the list of rooms)"),
+    Activity("search_users", 0.0320, "read", f"{MATTERMOST}: SearchUsers"),
+    Activity("open_profile", 0.03, "read", f"{MATTERMOST}: ClickUserProfile"),
+    Activity("room_stats", 0.0218, "read", f"{MATTERMOST}: SearchPosts (the other query over a room's messages)"),
+    Activity("change_room", 0.0049, "rooms", f"{MATTERMOST}: JoinChannel (leave, and join another room)"),
+    Activity("reconnect", 0.144, "reconnect", f"{MATTERMOST}: ReconnectWebSocket (mobile users only)"),
+)
+ACTIVITIES = {activity.name: activity for activity in _ACTIVITIES}
 
 
 class Persona(msgspec.Struct, frozen=True):
@@ -57,16 +55,14 @@ class Persona(msgspec.Struct, frozen=True):
     source: str
 
 
-PERSONAS = {
-    persona.name: persona
-    for persona in (
-        Persona("talker", 25, 3.0, 1.0, f"{CHOSEN}: few write most (Nielsen's 90-9-1 rule, softened for rooms of 20)"),
-        Persona("reader", 25, 0.5, 1.5, CHOSEN),
-        Persona("lurker", 30, 0.0, 0.75, f"{CHOSEN}: never writes (https://www.nngroup.com/articles/participation-inequality/)"),
-        Persona("mobile", 18, 0.5, 1.0, f"{CHOSEN}: loses its connection and comes back with replay"),
-        Persona("newcomer", 2, 0.5, 1.0, f"{CHOSEN}: registers its account over REST when it starts"),
-    )
-}  # fmt: skip
+_PERSONAS = (
+    Persona("talker", 25, 3.0, 1.0, f"{CHOSEN}: few write most (Nielsen's 90-9-1 rule, softened for rooms of 20)"),
+    Persona("reader", 25, 0.5, 1.5, CHOSEN),
+    Persona("lurker", 30, 0.0, 0.75, f"{CHOSEN}: never writes (https://www.nngroup.com/articles/participation-inequality/)"),
+    Persona("mobile", 18, 0.5, 1.0, f"{CHOSEN}: loses its connection and comes back with replay"),
+    Persona("newcomer", 2, 0.5, 1.0, f"{CHOSEN}: registers its account over REST when it starts"),
+)  # fmt: skip
+PERSONAS = {persona.name: persona for persona in _PERSONAS}
 
 
 def factor(persona: Persona, activity: Activity) -> float:

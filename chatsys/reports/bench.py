@@ -8,13 +8,13 @@ from chatsys.reports import floods
 from chatsys.reports.decision import fragment
 from chatsys.reports.page import Page, Part, Table, Text
 from chatsys.reports.pictures import Series, bars, ecdf, lines
-from chatsys.reports.tables import marked, operations_table
+from chatsys.reports.tables import marked, operations_tables
 from chatsys.results.claims import judge
 from chatsys.results.decision import decide
 from chatsys.results.distributions import SHARES, Distribution
 from chatsys.results.names import MISSED, STORES, TITLES, UPKEEP, VERDICTS, store, title
 from chatsys.results.numbers import count, duration, figure, times, with_unit
-from chatsys.results.run import Baseline, Point, Ratio, RatioTarget, Result, of_peers, points
+from chatsys.results.run import Baseline, Ratio, RatioTarget, Result, of_peers, points
 
 _GROWTH = "growth: "
 _ORIENTATION = (
@@ -46,10 +46,7 @@ _BAND = 3  # with fewer rounds the interval is too wide to be drawn
 
 
 def page(
-    result: Result,
-    distributions: Sequence[Distribution],
-    between: Sequence[Part] = (),
-    peers: Sequence[Part] = (),
+    result: Result, distributions: Sequence[Distribution], between: Sequence[Part] = (), peers: Sequence[Part] = ()
 ) -> Page:
     """The whole report of a run, with parts about buses ``between`` servers and about other servers (``peers``)."""
     if of_peers(result):
@@ -60,7 +57,7 @@ def page(
         drawn = Page(title="Memory against PostgreSQL", subtitle=subtitle(result), lead=fragment(decide(result)))
     for heading, parts in (
         ("Verdicts in full", _verdicts(result)),
-        ("At the client", _at_the_client(result)),
+        ("At the client", operations_tables(result, "socket", "http")),
         ("Distance to the database", _distance(result)),
         ("Throughput against latency", [*_throughput(result), *_arrivals(result)]),
         ("Many users", _realtime(result)),
@@ -106,11 +103,6 @@ def _verdicts(result: Result) -> list[Part]:
     return [Table(header=header, rows=rows, align="lllll")]
 
 
-def _at_the_client(result: Result) -> list[Part]:
-    tables = [operations_table(result, depth) for depth in ("socket", "http")]
-    return [table for table in tables if table.rows]
-
-
 def _distance(result: Result) -> list[Part]:
     """The guide's operations and sending, by the network delay between server and database."""
     found = points(result, "distance", "p50")
@@ -149,17 +141,11 @@ def _inside(result: Result, distributions: Sequence[Distribution]) -> list[Part]
         if drawn:
             caption = f"{shown}, inside the process: cumulative share of calls."
             parts.append(ecdf(f"ecdf-{name}", caption, drawn, x="microseconds"))
-    tables = [operations_table(result, depth) for depth in ("store", "store x64")]
-    return [*parts, *(table for table in tables if table.rows), *_baselines(result)]
+    return [*parts, *operations_tables(result, "store", "store x64"), *_baselines(result)]
 
 
 def _baselines(result: Result) -> list[Part]:
-    kinds = {
-        "asyncpg": "bare asyncpg",
-        "python": "dicts and lists",
-        "pgbench": "pgbench",
-        "socket.io": "Socket.IO echo",
-    }
+    kinds = {"asyncpg": "bare asyncpg", "python": "dicts and lists", "socket.io": "Socket.IO echo"}
     rows = [
         (TITLES.get(each.operation, each.operation), store(each.store), kinds.get(each.kind, each.kind),
          duration(each.p50_us), _times(each))
@@ -262,9 +248,9 @@ def _arrivals(result: Result) -> list[Part]:
     series = []
     for subject in dict.fromkeys(p.subject for p in result.points if p.experiment == "arrivals"):
         for metric in ("response p99", "service p99"):
-            own = [p for p in points(result, "arrivals", metric) if p.subject == subject]
-            label = f"{store(subject)}, {metric}"
-            series.append(Series(label, [p.x for p in own], [p.value / 1000 for p in own]))
+            own = points(result, "arrivals", metric, subject)
+            y = [point.value / 1000 for point in own]
+            series.append(Series(f"{store(subject)}, {metric}", [point.x for point in own], y))
     if not series:
         return []
     caption = (
@@ -371,15 +357,8 @@ def _series(result: Result, experiment: str, metric: str) -> list[Series]:
         own = points(result, experiment, metric, subject)
         bounds = [point.interval for point in own if point.interval is not None and point.n >= _BAND]
         whole = bounds if len(bounds) == len(own) else []
-        found.append(
-            Series(
-                store(subject),
-                [point.x for point in own],
-                [point.value for point in own],
-                [bound.low for bound in whole],
-                [bound.high for bound in whole],
-            )
-        )
+        low, high = [bound.low for bound in whole], [bound.high for bound in whole]
+        found.append(Series(store(subject), [point.x for point in own], [point.value for point in own], low, high))
     return found
 
 
@@ -390,16 +369,9 @@ def _metrics(result: Result, experiment: str) -> tuple[str, ...]:
 
 def _curve_table(result: Result, experiment: str, metrics: Sequence[str], header: str) -> Table:
     points = [p for p in result.points if p.experiment == experiment and p.metric in metrics]
-    keys = list(dict.fromkeys((p.subject, p.x) for p in points))
-    known = {(p.subject, p.x, p.metric): p for p in points}
-    rows = []
-    for subject, x in keys:
-        cells = [known.get((subject, x, metric)) for metric in metrics]
-        rows.append((store(subject), f"{x:,.0f}", *(_value(cell) for cell in cells)))
-    return Table(
-        header=("Server", header, *metrics), rows=rows, caption=_CAPTIONS[experiment], align="lr" + "r" * len(metrics)
-    )
-
-
-def _value(point: Point | None) -> str:
-    return "" if point is None else with_unit(point.value, point.unit)
+    known = {(p.subject, p.x, p.metric): with_unit(p.value, p.unit) for p in points}
+    rows = [
+        (store(subject), f"{x:,.0f}", *(known.get((subject, x, metric), "") for metric in metrics))
+        for subject, x in dict.fromkeys((p.subject, p.x) for p in points)
+    ]
+    return Table(header=("Server", header, *metrics), rows=rows, caption=_CAPTIONS[experiment])

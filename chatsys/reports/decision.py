@@ -6,13 +6,13 @@ style does not affect what is around it. It has a light, a dark and a print styl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
 from chatsys.reports import waits
-from chatsys.reports.page import Figure, Fragment
-from chatsys.reports.tables import marked
+from chatsys.reports.page import Figure, Fragment, Table
+from chatsys.reports.tables import marked, promises_table
 from chatsys.results.decision import Decision, StoreRates
 from chatsys.results.numbers import count, duration
 from chatsys.results.run import ClaimPart, Judgement
@@ -58,26 +58,19 @@ def markdown(decision: Decision, picture: str | None = f"{PICTURE}.svg") -> str:
     """The same for a README. ``picture`` is the path of the picture; if it is None, there is a table instead."""
     parts = [f"**{decision.warning}**" if decision.warning else "", f"**{decision.headline}**"]
     if decision.felt and picture is None:
-        rows = [("How long a client waits (median)", "Memory", "PostgreSQL", ""), ("---", "---:", "---:", "---")]
-        rows += [(each.what, duration(each.memory.p50), duration(each.postgresql.p50), each.change)
-                 for each in decision.felt]  # fmt: skip
-        parts.append(_rows(rows))
+        header = ("How long a client waits (median)", "Memory", "PostgreSQL", "")
+        waiting = [(each.what, duration(each.memory.p50), duration(each.postgresql.p50), each.change)
+                   for each in decision.felt]  # fmt: skip
+        parts.append(Table(header=header, rows=waiting, align="lrrl").markdown())
     elif decision.felt:
         parts.append(f"![{waits.alternative(decision.felt)}]({picture})")
     if decision.promises:
-        rows = [("Promise", "The guide", "Measured", "Verdict"), ("---",) * 4]
-        rows += [(each.title, each.guide, each.brief, "; ".join(map(marked, each.parts))) for each in decision.promises]
-        parts.append(_rows(rows))
+        parts.append(promises_table(decision).markdown())
     if decision.rates:
-        rows = [("At full speed", "Memory", "PostgreSQL", ""), ("---", "---:", "---:", "---")]
-        rows += [(each.what, *_sides(each), each.change) for each in decision.rates]
-        parts.append(_rows(rows))
+        rows = [(each.what, *_sides(each), each.change) for each in decision.rates]
+        parts.append(Table(header=("At full speed", "Memory", "PostgreSQL", ""), rows=rows, align="lrrl").markdown())
     parts += [f"**{name}** {words}" for name, words in _foot(decision)]
     return "\n\n".join(part for part in parts if part)
-
-
-def _rows(rows: Sequence[tuple[str, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _figure(decision: Decision) -> Figure | None:

@@ -67,37 +67,21 @@ def parts(result: Result) -> list[Part]:
     found = rows(result)
     if not found:
         return []
-    picture = dots(
-        "floods",
-        _CAPTION,
-        [
-            (
-                row.flood,
-                (
-                    Dots("calm p50 and p99", [value / 1000 for value in row.calm]),
-                    Dots("flooded p50 and p99", [value / 1000 for value in row.flooded]),
-                ),
-            )
-            for row in found
-        ],
-        x="milliseconds",
-        bounds=((P50_US / 1000, "bound of p50"), (P99_US / 1000, "bound of p99")),
-    )
+    drawn = []
+    for row in found:
+        calm, flooded = ([value / 1000 for value in both] for both in (row.calm, row.flooded))
+        drawn.append((row.flood, [Dots("calm p50 and p99", calm), Dots("flooded p50 and p99", flooded)]))
+    bounds = ((P50_US / 1000, "bound of p50"), (P99_US / 1000, "bound of p99"))
+    picture = dots("floods", _CAPTION, drawn, x="milliseconds", bounds=bounds)
     return [Text(answer(found)), picture, table(result)]
 
 
 def table(result: Result) -> Table:
     """A row for each flood, including the figures of the flood."""
-    cells = [
-        (
-            *_short(row),
-            duration(row.most),
-            f"{row.sent / 1e6:,.3g} MB/s" if row.sent < 1e9 else f"{row.sent / 1e6:,.0f} MB/s",
-            f"{row.connections:,}",
-            f"{row.server:.0%}",
-        )
-        for row in rows(result)
-    ]
+    cells = []
+    for row in rows(result):
+        sent = f"{row.sent / 1e6:,.3g} MB/s" if row.sent < 1e9 else f"{row.sent / 1e6:,.0f} MB/s"
+        cells.append((*_short(row), duration(row.most), sent, f"{row.connections:,}", f"{row.server:.0%}"))
     return Table(header=(*_HEADER, *_MORE), rows=cells, caption=_CAPTION)
 
 
@@ -108,14 +92,8 @@ def short_table(result: Result) -> Table:
 
 
 def _short(row: FloodRow) -> tuple[str, ...]:
-    return (
-        row.flood,
-        _both(row.calm),
-        _both(row.flooded),
-        "yes" if row.within else "**no**",
-        f"{row.disconnected}",
-        f"{row.growth / 1e6:.1f} MB",
-    )
+    within, memory = "yes" if row.within else "**no**", f"{row.growth / 1e6:.1f} MB"
+    return row.flood, _both(row.calm), _both(row.flooded), within, f"{row.disconnected}", memory
 
 
 def answer(found: Sequence[FloodRow]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chatsys.reports.decision import fragment
-from chatsys.reports.page import Page, Part, Table, Text
+from chatsys.reports.page import Page, Part, Table, Text, slug
 from chatsys.reports.pictures import Series, lines
 from chatsys.reports.records import BENCH, COMPARISON, LOADTEST, RECORDING, Entry, entries
 from chatsys.reports.steps import steps
@@ -28,7 +28,7 @@ def index(reports: Path) -> Page:
     """The page of all runs below ``reports``. Only valid and complete benchmarks have a history."""
     found = entries(reports)
     valid = [entry for entry in found if entry.result is not None and entry.state == "valid"]
-    chosen = next((entry.result for entry in (*filter(_is_published, valid), *valid)), None)
+    chosen = next((entry.result for entry in (*filter(lambda entry: entry.is_published, valid), *valid)), None)
     page = Page(title="All runs", subtitle=f"{len(found)} runs, newest first.")
     if chosen is not None:
         page.lead = fragment(decide(chosen))
@@ -51,10 +51,6 @@ def machine(result: Result) -> str:
     return f"{environment.get('cpu', 'unknown')}, {environment.get('cpus', '?')} processors, profile {result.profile}"
 
 
-def _is_published(entry: Entry) -> bool:
-    return entry.is_published
-
-
 def _row(entry: Entry, reports: Path) -> tuple[str, ...]:
     path = entry.folder.relative_to(reports).as_posix()
     target = f"{path}/{next(name for name in _TARGETS if (entry.folder / name).exists())}"
@@ -67,11 +63,10 @@ def _row(entry: Entry, reports: Path) -> tuple[str, ...]:
 
 def _notebooks(reports: Path) -> list[Part]:
     """Links to the executed notebooks beside the reports; if there are none, to the notebooks of the checkout."""
-    pages = sorted((reports / "notebooks").glob("*.html"))
-    if pages:
-        return [Text("\n".join(f"- [{page.stem}](notebooks/{page.name})" for page in pages))]
-    sources = sorted((reports.parent / "notebooks").glob("*.ipynb"))
-    return [Text("\n".join(f"- [{source.stem}](../notebooks/{source.name})" for source in sources))] if sources else []
+    folder, files = "notebooks", sorted((reports / "notebooks").glob("*.html"))
+    if not files:
+        folder, files = "../notebooks", sorted((reports.parent / "notebooks").glob("*.ipynb"))
+    return [Text("\n".join(f"- [{file.stem}]({folder}/{file.name})" for file in files))] if files else []
 
 
 def _machines(results: list[Result]) -> dict[str, list[Result]]:
@@ -90,7 +85,7 @@ def _history(name: str, runs: list[Result]) -> list[Part]:
         significant += [f"- {what}, {text}" for line in series for text in _steps(line, runs)]
         caption = f"{what}: median of each run, {runs[0].created_at[:10]} to {runs[-1].created_at[:10]}."
         marked = [(line.x[step.first], line.name) for line in series for step in steps(line.y)]
-        figure = f"history-{_slug(name)}-{_slug(what)}"
+        figure = f"history-{slug(name)}-{slug(what)}"
         pictures.append(lines(figure, caption, series, x="run", y="microseconds", steps=marked))
     head = Text("Significant steps:\n\n" + "\n".join(significant)) if significant else Text("No step is significant.")
     return [head, *pictures, _newest(runs[-1])]
@@ -123,7 +118,3 @@ def _figures(runs: list[Result]) -> dict[str, list[Series]]:
 def _newest(result: Result) -> Table:
     rows = [(each.what, duration(each.memory.p50), duration(each.postgresql.p50)) for each in decide(result).felt]
     return Table(header=("Newest run, median", "Memory", "PostgreSQL"), rows=rows)
-
-
-def _slug(text: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())

@@ -96,7 +96,7 @@ class Page(msgspec.Struct, kw_only=True):
 
     def html(self) -> str:
         """The whole page as one file that refers to no other host."""
-        return _environment().get_template("page.html.j2").render(page=self, slug=_slug)
+        return _environment().get_template("page.html.j2").render(page=self, slug=slug)
 
     def markdown(self) -> str:
         """The page as Markdown; figures refer to ``<name>.svg`` beside it."""
@@ -145,22 +145,17 @@ def _render(part: Part) -> Markup:
     if isinstance(part, Fragment):
         return Markup(part.html)  # noqa: S704
     if isinstance(part, Figure):
-        caption = _inline(part.caption)
-        return Markup(  # noqa: S704
-            f"<figure>{_inlined(part.svg, part.name)}<figcaption>{caption}</figcaption></figure>"
-        )
-    letters = part.alignment()
-    header = "".join(f'<th class="{a}">{_inline(cell)}</th>' for cell, a in zip(part.header, letters, strict=True))
-    rows = "".join(
-        "<tr>"
-        + "".join(f'<td class="{a}">{_inline(cell)}</td>' for cell, a in zip(row, letters, strict=True))
-        + "</tr>"
-        for row in part.rows
-    )
+        figure = f"{_inlined(part.svg, part.name)}<figcaption>{_inline(part.caption)}</figcaption>"
+        return Markup(f"<figure>{figure}</figure>")  # noqa: S704
+    header, rows = _row("th", part.header, part), "".join(_row("td", row, part) for row in part.rows)
     caption = f"<caption>{_inline(part.caption)}</caption>" if part.caption else ""
-    return Markup(  # noqa: S704
-        f'<div class="wide"><table>{caption}<thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    table = f"<table>{caption}<thead>{header}</thead><tbody>{rows}</tbody></table>"
+    return Markup(f'<div class="wide">{table}</div>')  # noqa: S704
+
+
+def _row(tag: str, cells: Sequence[str], table: Table) -> str:
+    aligned = zip(cells, table.alignment(), strict=True)
+    return "<tr>" + "".join(f'<{tag} class="{a}">{_inline(cell)}</{tag}>' for cell, a in aligned) + "</tr>"
 
 
 def _block(block: str) -> str:
@@ -178,7 +173,8 @@ def _inlined(svg: str, name: str) -> str:
     return re.sub(r'(href="|url\()#', rf"\1#{name}-", body)
 
 
-def _slug(title: str) -> str:
+def slug(title: str) -> str:
+    """The title as part of an address or a file name: small letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 

@@ -142,9 +142,8 @@ def ecdf(
 def bars(name: str, caption: str, values: Sequence[tuple[str, float]], *, x: str) -> Figure:
     """Horizontal bars, each with its value."""
     with _drawing(height=1.4 + 0.55 * len(values)) as (canvas, axes):
-        labels = [label for label, _ in values]
         numbers = [value for _, value in values]
-        drawn = axes.barh(labels, numbers, color=_ROLES["s0"][0], height=0.6)
+        drawn = axes.barh([label for label, _ in values], numbers, color=_ROLES["s0"][0], height=0.6)
         axes.bar_label(drawn, labels=[short_count(value) for value in numbers], padding=5)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")

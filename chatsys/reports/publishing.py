@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from chatsys.errors import OperatorError
-from chatsys.reports.records import LATEST, LOAD, PEERS, PREVIOUS, load
+from chatsys.reports.records import LATEST, LOAD, PEERS, PREVIOUS, content, load
 from chatsys.results.files import write_atomically
 from chatsys.results.run import DISTRIBUTIONS, RESULT, of_peers
 
@@ -28,7 +28,7 @@ def publish(run: Path, reports: Path) -> Path:
 
     Raises OperatorError if the run may not be quoted.
     """
-    record: dict[str, Any] = msgspec.json.decode(_content(run), type=dict[str, Any])
+    record: dict[str, Any] = msgspec.json.decode(content(run / RESULT, run), type=dict[str, Any])
     if "turns" in record:
         return _load_test(run, record, reports)
     result = load(run)
@@ -48,15 +48,6 @@ def publish(run: Path, reports: Path) -> Path:
         write_atomically(folder / file, (run / file).read_bytes())
     _pages(run, folder)
     return folder
-
-
-def _content(run: Path) -> bytes:
-    try:
-        return (run / RESULT).read_bytes()
-    except OSError as error:
-        raise OperatorError(
-            f"No run at {run}: {error.strerror}.", hint="`chatsys bench list` shows all runs."
-        ) from error
 
 
 def _load_test(run: Path, record: dict[str, Any], reports: Path) -> Path:

@@ -48,37 +48,38 @@ def load(path: Path) -> Result:
     """Read a benchmark's record from a result.json or its folder. Raises OperatorError if there is none."""
     file = path / RESULT if path.is_dir() else path
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise OperatorError(
-            f"No run at {path}: {error.strerror}.",
-            hint="`chatsys bench list` shows all runs, and `chatsys bench` makes one.",
-        ) from error
-    try:
-        return decoded(content, Result, file, SCHEMA_VERSION, "chatsys bench")
+        return decoded(content(file, path), Result, file, SCHEMA_VERSION, "chatsys bench")
     except msgspec.DecodeError as error:
         raise OperatorError(
-            f"{file} is not the record of a benchmark run: {error}.",
-            hint="`chatsys bench list` shows all runs.",
+            f"{file} is not the record of a benchmark run: {error}.", hint="`chatsys bench list` shows all runs."
         ) from error
+
+
+def content(file: Path, run: Path) -> bytes:
+    """The content of ``file``, the record of ``run``. Raises OperatorError if it can't be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        hint = "`chatsys bench list` shows all runs, and `chatsys bench` makes one."
+        raise OperatorError(f"No run at {run}: {error.strerror}.", hint=hint) from error
 
 
 class _Version(msgspec.Struct):
     schema_version: int
 
 
-def decoded(content: bytes, kind: type[T], file: Path, version: int, command: str) -> T:
+def decoded(written: bytes, kind: type[T], file: Path, version: int, command: str) -> T:
     """The record of ``kind`` that ``command`` wrote into ``file``.
 
     Raises msgspec.DecodeError if it is not such a record, OperatorError if its schema has another ``version``.
     """
-    found = msgspec.json.decode(content, type=_Version).schema_version
+    found = msgspec.json.decode(written, type=_Version).schema_version
     if found != version:
         raise OperatorError(
             f"{file} has schema_version {found}; this program reads {version}.",
             hint=f"Read it with the version of chatsys that wrote it, or run `{command}` again.",
         )
-    return msgspec.json.decode(content, type=kind)
+    return msgspec.json.decode(written, type=kind)
 
 
 def entries(reports: Path) -> list[Entry]:

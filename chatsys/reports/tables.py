@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chatsys.reports.page import Table
 from chatsys.results.decision import Decision
 from chatsys.results.names import TITLES
@@ -39,10 +41,15 @@ def operations_table(result: Result, depth: str) -> Table:
     )
 
 
+def operations_tables(result: Result, *depths: str) -> Sequence[Table]:
+    """The tables of several depths, without those that have no rows."""
+    tables = [operations_table(result, depth) for depth in depths]
+    return [table for table in tables if table.rows]
+
+
 def decision_table(result: Result) -> Table:
     """How long a client waits: the first table in a terminal."""
-    both = [operations_table(result, depth) for depth in ("socket", "http")]
-    filled = [table for table in both if table.rows] or [operations_table(result, "store")]
+    filled = operations_tables(result, "socket", "http") or [operations_table(result, "store")]
     rows = [row for table in filled for row in table.rows]
     return Table(header=filled[0].header, rows=rows, caption=" ".join(table.caption for table in filled))
 

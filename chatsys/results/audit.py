@@ -103,10 +103,6 @@ class Audit(msgspec.Struct):
         return not self.incomplete and not self.total.deviations
 
 
-Readable = Callable[[str], Iterable[Kept]]
-"""Returns what the server has stored in a room, newest first, and reads it lazily. May raise Unreadable."""
-
-
 def history(read: Read, room: str, base: int) -> Iterator[AuditedMessage]:
     """The stored messages of a room after ``base``, newest first (contract §6.3). Raises Unreadable."""
     return takewhile(lambda message: message.seq > base, newest_first(read, room, AuditedMessage))
@@ -149,13 +145,11 @@ def _page(read: Read, room: str, limit: int, offset: int, kind: type[Message]) -
     return page
 
 
-def audit(books: Books, read: Read) -> Audit:
-    """Compare the books of all processes with the server's history."""
-    return judged(books, lambda room, base: history(read, room, base))
-
-
 def judged(books: Books, stored: Callable[[str, int], Iterable[AuditedMessage]]) -> Audit:
-    """The same with ``stored(room, base)``: the messages after ``base``, newest first. It may raise Unreadable."""
+    """Compare the books of all processes with the server's history.
+
+    ``stored(room, base)`` returns a room's messages after ``base``, newest first. It may raise Unreadable.
+    """
     return _all_rooms(
         books,
         NUMBERED,
@@ -163,10 +157,11 @@ def judged(books: Books, stored: Callable[[str, int], Iterable[AuditedMessage]])
     )
 
 
-def judged_by_stays(books: Books, stored: Readable | None) -> Audit:
+def judged_by_stays(books: Books, stored: Callable[[str], Iterable[Kept]] | None) -> Audit:
     """The same for messages without numbers; each process has already compared their deliveries (``results.stays``).
 
-    Confirmed messages are compared with ``stored``. If that is None, they are not compared.
+    ``stored(room)`` returns what the server has stored, newest first, and reads it lazily. It may raise Unreadable. If
+    it is None, confirmed messages are not compared.
     """
 
     def room(name: str, account: RoomAccount, examples: list[str]) -> AuditRow:
@@ -193,13 +188,28 @@ def _all_rooms(books: Books, rule: str, judge: Callable[[str, RoomAccount, list[
     return Audit(rows, total, examples, incomplete, rule)
 
 
+def _row(name: str, account: RoomAccount, *, lost: int = 0, **found: int) -> AuditRow:
+    """The room's line: its books, what the comparison ``found``, and deliveries ``lost`` that are not in its books."""
+    copied = ("sent", "replayed", "doubled", "swapped", "renumbered")
+    return AuditRow(
+        room=name,
+        acknowledged=account.acked,
+        expected=account.expected + lost,
+        delivered=account.expected - account.dropped,
+        dropped=account.dropped + lost,
+        unconfirmed=len(account.unconfirmed),
+        **{column: getattr(account, column) for column in copied},
+        **found,
+    )
+
+
 def _unnumbered(
     run: str, name: str, account: RoomAccount, messages: Iterable[Kept] | None, examples: list[str]
 ) -> AuditRow:
     stored = Windows(account.acknowledged.width, most=account.acknowledged.most)
     unconfirmed = set(account.unconfirmed)
     seen: set[str] = set()
-    ours = others = twice = not_stored = not_acknowledged = 0
+    ours = others = twice = 0
     for message in messages or ():
         stamp = stamp_of(message.message)
         if stamp is None or stamp.run != run:
@@ -213,26 +223,10 @@ def _unnumbered(
             count = counter(stamp.token)
             stored.add(count, fingerprint(message.message, count, message.id))
         seen.add(stamp.token)
+    compared = {"not_stored": 0, "not_acknowledged": 0}
     if messages is not None:
-        not_stored, not_acknowledged = _compare(account.acknowledged, stored, name, examples, "sender's count")
-    return AuditRow(
-        room=name,
-        sent=account.sent,
-        acknowledged=account.acked,
-        stored=ours,
-        expected=account.expected,
-        delivered=account.expected - account.dropped,
-        replayed=account.replayed,
-        unconfirmed=len(account.unconfirmed),
-        others=others,
-        dropped=account.dropped,
-        doubled=account.doubled,
-        swapped=0,
-        renumbered=0,
-        not_stored=not_stored,
-        not_acknowledged=not_acknowledged,
-        stored_twice=twice,
-    )
+        compared = _compare(account.acknowledged, stored, name, examples, "sender's count")
+    return _row(name, account, stored=ours, others=others, stored_twice=twice, **compared)
 
 
 def _room(
@@ -264,34 +258,16 @@ def _room(
     tail = max(0, account.waiting * (max(highest, account.newest) + 1) - account.next_sum)
     if tail:
         examples.append(f"dropped: room {name}, {tail} deliveries at the end never came")
-    not_stored, not_acknowledged = _compare(account.acknowledged, stored, name, examples)
+    compared = _compare(account.acknowledged, stored, name, examples)
     twice = {token: count - 1 for token, count in unconfirmed.items() if count > 1}
     examples += [f"stored_twice: room {name}, message {token}" for token in twice]
-    expected, dropped = account.expected + tail, account.dropped + tail
-    return AuditRow(
-        room=name,
-        sent=account.sent,
-        acknowledged=account.acked,
-        stored=ours + unconfirmed.total(),
-        expected=expected,
-        delivered=expected - dropped,
-        replayed=account.replayed,
-        unconfirmed=len(account.unconfirmed),
-        others=others,
-        dropped=dropped,
-        doubled=account.doubled,
-        swapped=account.swapped,
-        renumbered=account.renumbered,
-        not_stored=not_stored,
-        not_acknowledged=not_acknowledged,
-        stored_twice=sum(twice.values()),
-        gaps=gaps,
-    )
+    compared |= {"stored_twice": sum(twice.values()), "gaps": gaps}
+    return _row(name, account, lost=tail, stored=ours + unconfirmed.total(), others=others, **compared)
 
 
 def _compare(
     acknowledged: Windows, stored: Windows, room: str, examples: list[str], number: str = "seq"
-) -> tuple[int, int]:
+) -> dict[str, int]:
     """Lower bounds: how many acknowledged messages are not stored, and how many stored ones not acknowledged."""
     width = max(acknowledged.width, stored.width)
     acknowledged.widen(width)
@@ -308,4 +284,4 @@ def _compare(
             not_stored, not_acknowledged = not_stored + 1, not_acknowledged + 1
         not_stored += max(0, promised[0] - found[0])
         not_acknowledged += max(0, found[0] - promised[0])
-    return not_stored, not_acknowledged
+    return {"not_stored": not_stored, "not_acknowledged": not_acknowledged}

@@ -83,12 +83,9 @@ def answer(steps: Iterable[Mapping[str, Any]]) -> CapacityAnswer:
     """The answer that the steps of one search allow."""
     seen = [(int(step["users"]), outcome(step), limit(step)) for step in steps]
     held = max((users for users, what, _ in seen if what == HELD), default=0)
-    failed = min(((users, why) for users, what, why in seen if what == FAILED and users > held), default=None)
-    unmeasured = min(
-        ((users, why) for users, what, why in seen if what == NOT_MEASURABLE and users > held), default=None
-    )
-    if failed is not None:
-        return CapacityAnswer(held, failed[0], unmeasured and unmeasured[0], failed[1])
-    if unmeasured is not None:
-        return CapacityAnswer(held, None, *unmeasured)
-    return CapacityAnswer(held, None, None, "")
+
+    def smallest(kind: str) -> tuple[int | None, str]:
+        return min(((users, why) for users, what, why in seen if what == kind and users > held), default=(None, ""))
+
+    (failed, limit_of_failed), (unmeasured, limit_of_unmeasured) = smallest(FAILED), smallest(NOT_MEASURABLE)
+    return CapacityAnswer(held, failed, unmeasured, limit_of_unmeasured if failed is None else limit_of_failed)

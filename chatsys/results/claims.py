@@ -9,20 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from chatsys.results.names import (
-    FAILS,
-    FIND_BY_ID,
-    FIND_BY_NAME,
-    HOLDS,
-    MARK_READ,
-    PARTLY,
-    RECENT,
-    SEARCH,
-    SEND,
-    TITLES,
-    UNKNOWN,
-    store,
-)
+from chatsys.results import names
+from chatsys.results.names import FIND_BY_ID, FIND_BY_NAME, MARK_READ, RECENT, SEARCH, SEND, STORES, TITLES, store
 from chatsys.results.numbers import brief_duration, change, count, duration, durations_arrow, figure, size
 from chatsys.results.run import RESULT, SAMPLES, ClaimPart, Fit, Judgement, Result, held, operation, points
 
@@ -35,7 +23,6 @@ DECADES = 4
 MANY_USERS = 1_000_000
 MANY_SOCKETS = 2_000
 _GIB = 1024**3
-_STORES = ("memory", "postgresql")
 
 
 class ClaimFinding(NamedTuple):
@@ -64,36 +51,28 @@ def judge(result: Result) -> list[Judgement]:
 
 
 def _judged(claim: Claim, found: ClaimFinding | None) -> Judgement:
-    kept = [part.kept for part in found.parts] if found else []
-    return Judgement(
-        claim=claim.name,
-        title=claim.title,
-        guide=claim.guide,
-        promise=claim.promise,
-        rule=claim.rule,
-        brief=found.brief if found else "",
-        measured=found.measured if found else "This run did not measure it.",
-        parts=found.parts if found else (),
-        verdict=UNKNOWN if not found else HOLDS if all(kept) else PARTLY if any(kept) else FAILS,
-        samples=claim.evidence,
-    )
+    if found is None:
+        found, verdict = ClaimFinding("", "This run did not measure it.", ()), names.UNKNOWN
+    else:
+        kept = [part.kept for part in found.parts]
+        verdict = names.HOLDS if all(kept) else names.PARTLY if any(kept) else names.FAILS
+    told = {field: getattr(claim, field) for field in ("title", "guide", "promise", "rule")}
+    return Judgement(claim=claim.name, verdict=verdict, samples=claim.evidence, **told, **found._asdict())
 
 
 def _time_promise(name: str, depth: str, limit_us: float, *, faster: bool) -> Callable[[Result], ClaimFinding | None]:
     """PostgreSQL's median at the client is within ``limit_us``; with ``faster`` it is also not slower than memory's."""
 
     def rule(result: Result) -> ClaimFinding | None:
-        memory, postgresql = (operation(result, name, each, depth) for each in _STORES)
+        memory, postgresql = (operation(result, name, each, depth) for each in STORES)
         if memory is None or postgresql is None:
             return None
         limit, within = brief_duration(limit_us), postgresql.p50_us <= limit_us
-        parts = [ClaimPart(words=f"{'within' if within else 'over'} {limit}", kept=within)]
+        parts = [_part(f"{'within' if within else 'over'} {limit}", within)]
         if faster:
             verdict = next((r.verdict for r in result.ratios if (r.operation, r.depth) == (name, depth)), "same")
             words = {"slower": "not faster", "same": "no slower", "faster": "faster"}[verdict]
-            parts.append(
-                ClaimPart(words=f"{words}: {change(memory.p50_us, postgresql.p50_us)}", kept=verdict != "slower")
-            )
+            parts.append(_part(f"{words}: {change(memory.p50_us, postgresql.p50_us)}", verdict != "slower"))
         measured = (
             f"Half of the calls took at most {duration(memory.p50_us)} on memory and {duration(postgresql.p50_us)} on"
             f" PostgreSQL ({change(memory.p50_us, postgresql.p50_us)}), with {held(result, postgresql)}."
@@ -107,11 +86,11 @@ def _search(result: Result) -> ClaimFinding | None:
     found = _growth(result, (SEARCH,))
     if found is None:
         return None
-    memory, postgresql = (operation(result, SEARCH, each, "http") for each in _STORES)
+    memory, postgresql = (operation(result, SEARCH, each, "http") for each in STORES)
     if memory is not None and postgresql is not None and memory.users:
         brief = f"{durations_arrow(memory.p50_us, postgresql.p50_us)} among {count(memory.users)} users"
     else:
-        curves = [points(result, f"growth: {SEARCH}", "p50", each) for each in _STORES]
+        curves = [points(result, f"growth: {SEARCH}", "p50", each) for each in STORES]
         if not all(curves):
             return found
         ends = [curve[-1] for curve in curves]
@@ -123,28 +102,26 @@ def _all_growth(result: Result) -> ClaimFinding | None:
     return _growth(result, (FIND_BY_ID, FIND_BY_NAME, RECENT, SEARCH))
 
 
-def _growth(result: Result, names: Sequence[str]) -> ClaimFinding | None:
+def _growth(result: Result, reads: Sequence[str]) -> ClaimFinding | None:
     """Two parts: PostgreSQL is flat, and memory is linear."""
-    fits = [_fit(result, name, each) for name in names for each in _STORES]
+    fits = [_fit(result, name, each) for name in reads for each in STORES]
     known = [fit for fit in fits if fit is not None]
     if len(known) < len(fits) or any(len(fit.sizes) < DECADES for fit in known):
         return None
     grows = [fit for fit in known if fit.store == "postgresql" and fit.interval.high > FLAT]
     short = [fit for fit in known if fit.store == "memory" and fit.interval.low < LINEAR]
     largest = count(max(known[0].sizes))
-    flat = ClaimPart(
-        words=f"PostgreSQL: flat up to {largest}" if not grows else f"PostgreSQL: {_list(grows)} grows", kept=not grows
-    )
+    flat = _part(f"PostgreSQL: {_list(grows)} grows" if grows else f"PostgreSQL: flat up to {largest}", not grows)
     words = "memory: grows with the number" if not short else f"memory: {_list(short)} is not linear"
     if len(short) > 1:
-        words = f"memory: {len(short)} of {len(names)} are not linear"
+        words = f"memory: {len(short)} of {len(reads)} are not linear"
     measured = "Exponents b of n^b: " + "; ".join(
         f"{TITLES[fit.operation].lower()}, {store(fit.store)} {fit.exponent:z.2f}"
         f" ({fit.interval.low:z.2f} to {fit.interval.high:z.2f})"
         for fit in known
     )
-    brief = f"{len(names)} kinds of read, up to {largest} users and messages"
-    return ClaimFinding(brief, measured + ".", (flat, ClaimPart(words=words, kept=not short)))
+    brief = f"{len(reads)} kinds of read, up to {largest} users and messages"
+    return ClaimFinding(brief, measured + ".", (flat, _part(words, not short)))
 
 
 def _list(fits: Sequence[Fit]) -> str:
@@ -152,7 +129,7 @@ def _list(fits: Sequence[Fit]) -> str:
 
 
 def _persistence(result: Result) -> ClaimFinding | None:
-    kills = {each: [s for s in result.persistence if s.store == each] for each in _STORES}
+    kills = {each: [s for s in result.persistence if s.store == each] for each in STORES}
     if not all(kills.values()):
         return None
     measured = "; ".join(
@@ -161,21 +138,19 @@ def _persistence(result: Result) -> ClaimFinding | None:
         for each in result.persistence
     )
     sums = {name: (sum(s.acknowledged for s in those), sum(s.missing for s in those)) for name, those in kills.items()}
-    kept = [f"{sent - lost:,} of {sent:,}" for sent, lost in (sums[each] for each in _STORES)]
+    kept = [f"{sent - lost:,} of {sent:,}" for sent, lost in (sums[each] for each in STORES)]
     missing = sums["postgresql"][1]
     words = "nothing acknowledged was lost" if not missing else f"{missing:,} acknowledged messages were lost"
-    return ClaimFinding(
-        f"{kept[0]} → {kept[1]} kept after kill -9", measured + ".", (ClaimPart(words=words, kept=not missing),)
-    )
+    return ClaimFinding(f"{kept[0]} → {kept[1]} kept after kill -9", measured + ".", (_part(words, not missing),))
 
 
-def _size_promise(kind: str, names: Sequence[str]) -> Callable[[Result], ClaimFinding | None]:
+def _size_promise(kind: str, reads: Sequence[str]) -> Callable[[Result], ClaimFinding | None]:
     """How many users or messages fit into 1 GiB, and whether reads stay as fast at the largest size."""
 
     def rule(result: Result) -> ClaimFinding | None:
-        costs = [points(result, "bytes", f"bytes per {kind}", each) for each in _STORES]
-        fits = [fit for name in names if (fit := _fit(result, name, "postgresql")) is not None]
-        if not all(costs) or len(fits) < len(names) or len(fits[0].sizes) < DECADES:
+        costs = [points(result, "bytes", f"bytes per {kind}", each) for each in STORES]
+        fits = [fit for name in reads if (fit := _fit(result, name, "postgresql")) is not None]
+        if not all(costs) or len(fits) < len(reads) or len(fits[0].sizes) < DECADES:
             return None
         ram, disk = (max(each, key=lambda point: point.x).value for each in costs)
         fit_in = [count(float(f"{_GIB / max(each, 1):.2g}")) for each in (ram, disk)]
@@ -186,14 +161,12 @@ def _size_promise(kind: str, names: Sequence[str]) -> Callable[[Result], ClaimFi
             f" {fit_in[0]} and {fit_in[1]}. Reads were measured up to {count(largest)}; exponents: {exponents}."
         )
         flat = all(fit.interval.high <= FLAT for fit in fits)
-        parts = [ClaimPart(words=f"reads {'stay flat' if flat else 'grow'} up to {count(largest)}", kept=flat)]
+        parts = [_part(f"reads {'stay flat' if flat else 'grow'} up to {count(largest)}", flat)]
         if kind == "user":
             enough = largest >= MANY_USERS
-            parts.append(
-                ClaimPart(words="a million tried" if enough else f"more than {count(largest)} not tried", kept=enough)
-            )
+            parts.append(_part("a million tried" if enough else f"more than {count(largest)} not tried", enough))
         else:
-            parts.append(ClaimPart(words="not unlimited: a disk fills up", kept=False))
+            parts.append(_part("not unlimited: a disk fills up", False))
         return ClaimFinding(f"{fit_in[0]} in 1 GiB of RAM → {fit_in[1]} of disk", measured, tuple(parts))
 
     return rule
@@ -203,14 +176,14 @@ def _two_servers(result: Result) -> ClaimFinding | None:
     found = {each.metric: each.value for each in result.counts if each.subject == "two servers"}
     if not found:
         return None
-    faults = _faults(found)
+    wrong = faults(found)
     measured = f"Two servers on one database, each with members of the room: {_counted(found)}"
     target = next((target for target in result.targets if "two workers" in target.what), None)
     if target is not None:
         bounds = f" ({figure(target.interval.low)} to {figure(target.interval.high)})" if target.interval else ""
         measured += f"; two workers stored {figure(target.ratio)}{bounds} times as many messages a second as one"
-    good = found.get("deliveries", 0) > 0 and not faults
-    words = "each message once, in order" if good else f"{faults or 'nothing'} delivered"
+    good = found.get("deliveries", 0) > 0 and not wrong
+    words = "each message once, in order" if good else f"{wrong or 'nothing'} delivered"
     return ClaimFinding(
         f"{count(found['deliveries'])} deliveries by two servers", measured + ".", (_part(words, good),)
     )
@@ -228,7 +201,7 @@ def _backup(result: Result) -> ClaimFinding | None:
 
 def _same_client(result: Result) -> ClaimFinding | None:
     wanted = [(name, depth, each) for name, depth in ((FIND_BY_ID, "http"), (RECENT, "http"), (SEARCH, "http"),
-              (SEND, "socket"), (MARK_READ, "socket")) for each in _STORES]  # fmt: skip
+              (SEND, "socket"), (MARK_READ, "socket")) for each in STORES]  # fmt: skip
     found = [operation(result, name, each, depth) for name, depth, each in wanted]
     calls = sum(each.n for each in found if each is not None)
     if not calls or None in found:
@@ -242,12 +215,12 @@ def _concurrency(result: Result) -> ClaimFinding | None:
     if not sizes:
         return None
     most = max(sizes)
-    faults = [reason for reason in result.reasons if "fan-out" in reason]
-    words = "nothing lost, doubled or out of order" if not faults else "; ".join(faults)
+    wrong = [reason for reason in result.reasons if "fan-out" in reason]
+    words = "; ".join(wrong) or "nothing lost, doubled or out of order"
     enough = most >= MANY_SOCKETS
     reach = f"{count(most)} clients" if enough else f"more than {count(most)} clients not tried"
     measured = f"{count(most)} clients in one room, every message counted at each of them: {words}."
-    parts = (_part(words, not faults), _part(reach, enough))
+    parts = (_part(words, not wrong), _part(reach, enough))
     return ClaimFinding(f"{count(most)} clients in one room", measured, parts)
 
 
@@ -255,7 +228,8 @@ def _part(words: str, kept: bool) -> ClaimPart:
     return ClaimPart(words=words, kept=kept)
 
 
-def _faults(found: dict[str, float]) -> str:
+def faults(found: dict[str, float]) -> str:
+    """The faults of audited deliveries as text; empty if there are none."""
     return ", ".join(f"{count(found[name])} {name}" for name in ("lost", "doubled", "swapped") if found.get(name))
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from chatsys.results.claims import judge
-from chatsys.results.names import FIND_BY_ID, MARK_READ, RECENT, SEARCH, SEND, TITLES, UNKNOWN
+from chatsys.results.claims import faults, judge
+from chatsys.results.names import FIND_BY_ID, MARK_READ, RECENT, SEARCH, SEND, STORES, TITLES, UNKNOWN
 from chatsys.results.numbers import MANY_TIMES, brief_duration, change, count, share_of
 from chatsys.results.run import Judgement, OperationResult, Point, Result, held, operation, points
 
 _SHOWN_LIMITS = 3
-_STORES = ("memory", "postgresql")
 _SENDING = "Send a message"
 
 
@@ -117,7 +116,7 @@ def _felt(result: Result) -> Iterator[Felt]:
 
 
 def _operation(result: Result, name: str, depth: str, what: str) -> Iterator[Felt]:
-    memory, postgresql = (operation(result, name, store, depth) for store in _STORES)
+    memory, postgresql = (operation(result, name, store, depth) for store in STORES)
     if memory is not None and postgresql is not None:
         how = "HTTP" if depth == "http" else "Socket.IO"
         yield Felt(what, how, held(result, memory), _wait(memory), _wait(postgresql))
@@ -129,7 +128,7 @@ def _wait(each: OperationResult) -> Wait:
 
 def _push(result: Result) -> Iterator[Felt]:
     """The time from a sender to each recipient while many users are connected."""
-    figures = [[_largest(points(result, "push", metric, store)) for metric in ("p50", "p99")] for store in _STORES]
+    figures = [[_largest(points(result, "push", metric, store)) for metric in ("p50", "p99")] for store in STORES]
     (m50, m99), (p50, p99) = figures
     if m50 and m99 and p50 and p99:
         what = f"Receive a push, {count(m50.x)} users"
@@ -137,12 +136,12 @@ def _push(result: Result) -> Iterator[Felt]:
 
 
 def _rates(result: Result) -> Iterator[StoreRates]:
-    senders = [{p.x: p for p in points(result, "senders", "messages/s", store)} for store in _STORES]
+    senders = [{p.x: p for p in points(result, "senders", "messages/s", store)} for store in STORES]
     both = sorted(senders[0].keys() & senders[1].keys())
     if both:
         most = max(both, key=lambda x: senders[1][x].value)
         yield _rate(f"Stored messages a second, {count(most)} senders", senders[0][most], senders[1][most])
-    largest = [_largest(points(result, "fanout", "deliveries/s", store)) for store in _STORES]
+    largest = [_largest(points(result, "fanout", "deliveries/s", store)) for store in STORES]
     if largest[0] and largest[1]:
         yield _rate(f"Deliveries a second to {count(largest[0].x)} members", largest[0], largest[1])
 
@@ -178,7 +177,7 @@ def _gain(result: Result, felt: tuple[Felt, ...]) -> Iterator[str]:
         what = most.what.replace("Search among", "finding people among").replace("Search", "finding")
         yield f"{what} gets {most.change}"
         return
-    curves = [points(result, f"growth: {SEARCH}", "p50", store) for store in _STORES]
+    curves = [points(result, f"growth: {SEARCH}", "p50", store) for store in STORES]
     if all(curves):
         memory, postgresql = (_largest(curve) for curve in curves)
         if memory and postgresql and memory.value >= MANY_TIMES * postgresql.value:
@@ -221,8 +220,7 @@ def _believe(result: Result) -> Iterator[str]:
         yield f"The stores alternated{over} on one machine{where}; each of {calls:,} answers was checked."
     two = {each.metric: each.value for each in result.counts if each.subject == "two servers"}
     if two.get("deliveries"):
-        wrong = [f"{count(two[name])} {name}" for name in ("lost", "doubled", "swapped") if two.get(name)]
-        found = ", ".join(wrong) or "none was lost, doubled or out of order"
+        found = faults(two) or "none was lost, doubled or out of order"
         yield f"{count(two['deliveries'])} deliveries between two servers were audited: {found}."
     if result.valid and not result.partial:
         yield (

@@ -26,7 +26,7 @@ Key = tuple[str, str, str, str, int]
 Values = npt.NDArray[np.float64]
 
 
-class Distribution(msgspec.Struct, frozen=True, kw_only=True):
+class Distribution(msgspec.Struct, frozen=True):
     """The distribution of ``n`` samples. ``microseconds`` are their quantiles at ``SHARES``."""
 
     experiment: str
@@ -40,16 +40,7 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
 
 def distribution(key: Key, samples: Values) -> Distribution:
     """The distribution of ``samples``, which must not be empty."""
-    experiment, operation, contestant, depth, size = key
-    return Distribution(
-        experiment=experiment,
-        operation=operation,
-        contestant=contestant,
-        depth=depth,
-        size=size,
-        n=len(samples),
-        microseconds=np.quantile(samples, SHARES),
-    )
+    return Distribution(*key, n=len(samples), microseconds=np.quantile(samples, SHARES))
 
 
 def write(distributions: Iterable[Distribution]) -> bytes:

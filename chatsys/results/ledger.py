@@ -259,13 +259,10 @@ class LedgerMember:
         """End the stay: messages that are still missing were dropped. Idempotent."""
         if self in self.room.members:
             self.room.members.discard(self)
-            self._settle(self.room.account)
-
-    def _settle(self, account: RoomAccount) -> None:
-        account.expected += self.next - self.start
-        for seq in sorted(self.missing):
-            self.room.fault("dropped", f"seq {seq}")
-        self.missing = set()
+            self.room.account.expected += self.next - self.start
+            for seq in sorted(self.missing):
+                self.room.fault("dropped", f"seq {seq}")
+            self.missing = set()
 
 
 class MessageLedger:

@@ -14,29 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-WORDS = [
-    "the",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "the",
-    "lazy",
-    "dog",
-    "while",
-    "rain",
-    "falls",
-    "softly",
-    "on",
-    "an",
-    "old",
-    "tin",
-    "roof",
-    "and",
-    "nobody",
-    "minds",
-]
+_SENTENCE = "the quick brown fox jumps over the lazy dog while rain falls softly on an old tin roof and nobody minds"
+WORDS = _SENTENCE.split()
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 

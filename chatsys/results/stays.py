@@ -32,7 +32,8 @@ class Visit:
     """What arrived over one connection while its user was in the room, by the room's numbers in this process.
 
     ``history`` has the numbers of the join's history, oldest first, or None if no history arrived. A message may appear
-    once in the history and once as a push, in either order.
+    once in the history and once as a push, in either order. The visit has ``ended`` if the connection has, or the user
+    has left.
     """
 
     __slots__ = ("_early", "_shown", "ended", "history", "missing", "next", "start")
@@ -65,10 +66,6 @@ class Visit:
             known = number in self._early if number < self.start else not self._take(number)
             if not known:
                 self._shown.add(number)
-
-    def end(self) -> None:
-        """End the visit: the connection has ended, or the user has left."""
-        self.ended = True
 
     def received(self) -> set[int]:
         """The numbers of all messages that arrived as pushes."""
@@ -118,7 +115,7 @@ class Stay:
     def disconnected(self) -> None:
         """End the current visit: the connection has ended."""
         if self.visits:
-            self.visits[-1].end()
+            self.visits[-1].ended = True
 
     def leave(self) -> None:
         """End the stay. Idempotent."""
@@ -140,14 +137,10 @@ class StayRoom(LedgerRoom):
 
     def seen(self, message_id: str, text: str) -> Stamp:
         """The stamp of a pushed message; its ``seq`` is the message's number in this process."""
-        number = self.numbers.get(message_id)
-        if number is None:
-            number = self.numbers[message_id] = len(self.numbers)
+        number = self.numbers.setdefault(message_id, len(self.numbers))
         stamp = self.recent[number % RECENT]
         if stamp is None or stamp.seq != number or stamp.message_id != message_id:
-            stamp = stamp_of(text) or Stamp("", "", "", 0, 0)
-            stamp.seq, stamp.message_id = number, message_id
-            self.recent[number % RECENT] = stamp
+            stamp = self.note(number, message_id, text)
         return stamp
 
     def listed(self, message_id: str) -> int:

@@ -2,5 +2,4 @@
 
 client        SocketIOClient: connect, emit, call, handlers, namespaces, reconnect
 transports    Engine.IO over a WebSocket, over polling, or over polling that becomes a WebSocket
-connecting    sockets and HTTP connections to an address
 """

@@ -118,13 +118,7 @@ class SocketIOClient(BlockingNamespace, ClientSession):
         """``url`` and the last five are as for ServerAddress; ``timeout`` (seconds) applies to connecting and
         to each :meth:`call`. Raises ValueError for an invalid address."""
         address = ServerAddress(
-            url,
-            path=path,
-            headers=headers,
-            cookies=cookies,
-            ca_file=ca_file,
-            verify=verify,
-            server_name=server_name,
+            url, path=path, headers=headers, cookies=cookies, ca_file=ca_file, verify=verify, server_name=server_name
         )
         ClientSession.__init__(self, address, namespace, auth, timeout)
         self._transport_class = TRANSPORTS[transport]

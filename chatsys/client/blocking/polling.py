@@ -5,19 +5,31 @@ from __future__ import annotations
 import base64
 import http.client
 from collections.abc import Callable
-from itertools import takewhile
+from itertools import accumulate
 
 import gevent
 from gevent.event import Event
 from gevent.select import select
 
 from chatsys.client.address import ServerAddress
-from chatsys.client.blocking.connecting import HttpConnection
+from chatsys.client.blocking.websocket import connected
 from chatsys.client.transport import Handshaken, Hooks, TransportError, handshaken
 
 _SEPARATOR = b"\x1e"  # between the packets of one payload, Engine.IO protocol 4
 _MOST_PACKETS = 16
 """In one POST; python-engineio refuses more."""
+
+
+class HttpConnection(http.client.HTTPConnection):
+    """An HTTP connection to a :class:`ServerAddress`, made at its first request and kept."""
+
+    def __init__(self, address: ServerAddress, timeout: float) -> None:
+        super().__init__(address.host, address.port, timeout=timeout)
+        self.address = address
+
+    def connect(self) -> None:
+        """Connect; called by the library."""
+        self.sock = connected(self.address, self.timeout)
 
 
 class PollingTransport:
@@ -127,11 +139,8 @@ class PollingTransport:
 
     def _batch(self) -> list[bytes]:
         """As many of the queued packets as the server takes in one payload, at least one."""
-        sizes, total = [], -1
-        for packet in self._unsent[:_MOST_PACKETS]:
-            total += len(packet) + 1
-            sizes.append(total)
-        count = max(1, sum(1 for _ in takewhile(lambda size: size <= self._most, sizes)))
+        ends = accumulate(len(packet) + 1 for packet in self._unsent[:_MOST_PACKETS])  # with a separator after each
+        count = max(1, sum(end - 1 <= self._most for end in ends))
         batch, self._unsent = self._unsent[:count], self._unsent[count:]
         return batch
 

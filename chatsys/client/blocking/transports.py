@@ -20,9 +20,8 @@ class UpgradingTransport:
         self._address = address
         self._hooks = hooks
         self._timeout = 0.0
-        self._polling = PollingTransport(
-            address, msgspec.structs.replace(hooks, received=self._received, lost=self._lost)
-        )
+        own = msgspec.structs.replace(hooks, received=self._received, lost=self._lost)
+        self._polling = PollingTransport(address, own)
         self._carrier: PacketTransport | None = self._polling
         self._held: list[tuple[bool, bytes]] = []
         self._upgrading: gevent.Greenlet | None = None

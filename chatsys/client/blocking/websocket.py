@@ -12,13 +12,25 @@ from gevent import socket, ssl
 from gevent.hub import get_hub
 
 from chatsys.client.address import ServerAddress
-from chatsys.client.blocking.connecting import connected
 from chatsys.client.transport import ClientWebSocket, Handshaken, Hooks, TransportError, handshaken
 from chatsys.protocol.frames import FrameError, masked
 from chatsys.protocol.handshake import ClientHandshake
 
 _READ = 65_536
 _UNSENT_LIMIT = 4 * 1024 * 1024
+
+
+def connected(address: ServerAddress, timeout: float) -> socket.socket:
+    """A connected socket. Raises OSError, also for a refused certificate."""
+    sock = socket.create_connection((address.host, address.port), timeout)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if address.secure:
+            return address.context(ssl.SSLContext).wrap_socket(sock, server_hostname=address.server_name)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class WebSocketTransport(ClientWebSocket):

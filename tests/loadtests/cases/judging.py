@@ -22,12 +22,12 @@ from chatsys.loadtesting import figures, recent, shapes, weights
 from chatsys.loadtesting.figures import Figures
 from chatsys.loadtesting.handover import Handover, together
 from chatsys.loadtesting.histogram import SPARSE, Histogram, rounded
-from chatsys.loadtesting.pace import gap
 from chatsys.loadtesting.page import add_tab, live_rows, with_section
 from chatsys.loadtesting.personas import PERSONAS, TASK_SCALE, ChatUser
 from chatsys.loadtesting.record import Failure
 from chatsys.loadtesting.refusals import unusable
 from chatsys.loadtesting.scenarios import SCENARIOS
+from chatsys.loadtesting.socketio_user import gap
 from chatsys.loadtesting.validity import LIMITS, Measurements, reasons
 from chatsys.loadtesting.verdict import advice, brought_by, message_cost, verdict_of
 from chatsys.results.audit import Audit, AuditRow, history

@@ -15,7 +15,7 @@ from chatsys.client.errors import ConnectionLost
 from chatsys.loadtesting import rest
 from chatsys.loadtesting.personas import ChatUser
 from chatsys.loadtesting.run import RUN
-from chatsys.results.audit import audit, newest
+from chatsys.results.audit import history, judged, newest
 from chatsys.results.ledger import LedgerMember, MessageLedger
 from chatsys.results.stamps import text_of
 
@@ -108,6 +108,7 @@ def only_messages_stored_while_somebody_listened_count_as_missed() -> None:
     books = ledger.close()
     stored = [{"id": str(seq), "seq": seq, "message": text} for seq, text in enumerate(texts, 1)]
     read = lambda _: msgspec.json.encode({"data": stored})  # noqa: E731
-    assert audit(books, read).total.deviations == 0
+    stored_after = lambda room, base: history(read, room, base)  # noqa: E731
+    assert judged(books, stored_after).total.deviations == 0
     books.rooms["attic"].newest = newest(read, "attic")
-    assert audit(books, read).total.dropped == 1
+    assert judged(books, stored_after).total.dropped == 1
