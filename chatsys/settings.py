@@ -411,6 +411,14 @@ class Settings:
         "With memory://: the snapshot file that the server loads at its start, and writes at its stop and on SIGUSR1.",
         shown="unset",
     )
+    ready_file: Path | None = _setting(
+        "CHATSYS_READY_FILE",
+        None,
+        Kind(Path, "a path"),
+        "File for a supervisor: the server writes its URL into it once it accepts connections, and removes it when it "
+        "stops.",
+        shown="unset",
+    )
     forwarded_allow_ips: str = _setting(
         "CHATSYS_FORWARDED_ALLOW_IPS",
         "127.0.0.1",
