@@ -15,16 +15,7 @@ from typing import Any, Protocol
 from chatsys import logs
 from chatsys.engine.connection import Connection, Inbox
 from chatsys.engine.outbound import State
-from chatsys.protocol.events import (
-    DEFAULT,
-    ClientEvent,
-    Connect,
-    Ignored,
-    Incoming,
-    Partial,
-    read_packet,
-    refused,
-)
+from chatsys.protocol.events import DEFAULT, ClientEvent, Connect, Ignored, Incoming, Partial, read_packet, refused
 from chatsys.protocol.events import connected as accepted
 from chatsys.protocol.packets import Data, Malformed
 

@@ -55,10 +55,6 @@ class _Worker:
         signal.signal(signal.SIGINT, before)
         theirs.close()
 
-    @property
-    def started(self) -> bool:
-        return len(self.lines) == process.ANNOUNCEMENTS
-
     def read(self) -> bool:
         """Receive its next announcement or error. Returns false if the process has ended."""
         try:
@@ -106,7 +102,7 @@ def run(settings: Settings) -> None:
 
 def _start(workers: list[_Worker]) -> None:
     """Wait until all workers have started, then print their announcements once."""
-    while waiting := [worker for worker in workers if not worker.started]:
+    while waiting := [worker for worker in workers if len(worker.lines) < process.ANNOUNCEMENTS]:
         for pipe in wait([worker.pipe for worker in waiting]):
             (worker,) = [each for each in waiting if each.pipe is pipe]
             if not worker.read():
